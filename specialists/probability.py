@@ -1,0 +1,160 @@
+"""How are logits, log-probabilities and classes-plus-dustbin turned into one another?
+
+Everything stays in logs, natural base, so that probabilities of 1e-300 and dustbins of exactly zero
+keep their meaning. A dustbin is the *sum of the probabilities* of the classes outside a subset, so
+in logs ``log d = logsumexp over the complement``: never a sum of logits, and never
+``log(1 - sum over the subset)``, which loses every digit where a subset holds nearly everything.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from specialists.errors import InputError
+
+
+def tempered_log_softmax(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
+    """Log-probabilities ``log softmax(logits / T)`` over the last dimension.
+
+    The row's maximum is subtracted before the division, so neither large logits nor a small
+    temperature overflow. Entries of -inf stay -inf.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (..., n_classes)
+    temperature : float or Tensor
+        Positive; a tensor broadcasts against ``logits`` and may require a gradient.
+
+    Raises
+    ------
+    InputError
+        If a temperature is not a positive finite number.
+
+    Source: Hinton, Vinyals, Dean (2015), equation 1.
+
+    Examples
+    --------
+    >>> tempered_log_softmax(torch.tensor([2e9, 0.0]), 1e9).exp()
+    tensor([0.8808, 0.1192])
+    """
+    value = torch.as_tensor(temperature)
+    if not bool(((value > 0) & value.isfinite()).all()):
+        raise InputError(
+            "a temperature is not a positive finite number",
+            got=temperature,
+            expected="T > 0; 1 leaves the probabilities as they are",
+        )
+    shifted = logits - logits.detach().amax(-1, keepdim=True)
+    return torch.log_softmax(shifted / temperature, dim=-1)
+
+
+def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """``KL(p || q) = sum_j p_j (log p_j - log q_j)`` of each row, in nats, with 0 log 0 = 0.
+
+    Infinite where some p_j > 0 meets q_j = 0. Gradients are finite wherever the value is.
+
+    Parameters
+    ----------
+    log_p, log_q : Tensors of shape (..., n_classes)
+        Log-probabilities.
+
+    Returns
+    -------
+    Tensor of shape (...)
+    """
+    absent = log_p == -torch.inf
+    kept_p = log_p.masked_fill(absent, 0.0)
+    kept_q = log_q.masked_fill(absent, 0.0)
+    return (kept_p.exp().masked_fill(absent, 0.0) * (kept_p - kept_q)).sum(-1)
+
+
+def safe_log(probs: Tensor) -> Tensor:
+    """``log p`` with -inf at zero and, unlike ``torch.log``, a zero gradient there."""
+    positive = probs > 0
+    return probs.masked_fill(~positive, 1.0).log().masked_fill(~positive, -torch.inf)
+
+
+def log_sum_exp(log_probs: Tensor) -> Tensor:
+    """``log sum_j exp(x_j)`` over the last dimension, -inf where it has no positive term.
+
+    Unlike ``torch.logsumexp`` its gradient there is zero rather than NaN.
+    """
+    if log_probs.shape[-1] == 0:
+        return log_probs.new_full(log_probs.shape[:-1], -torch.inf)
+    top = log_probs.detach().amax(-1)
+    top = top.masked_fill(top == -torch.inf, 0.0)
+    return safe_log((log_probs - top.unsqueeze(-1)).exp().sum(-1)) + top
+
+
+def complement(subset: Tensor, n_classes: int) -> Tensor:
+    """The classes outside ``subset`` in increasing order, int64 of shape (n_classes - k,).
+
+    Raises
+    ------
+    InputError
+        If ``subset`` is not one-dimensional, repeats a class or names one outside
+        [0, n_classes).
+    """
+    check_subset(subset, n_classes)
+    outside = torch.ones(n_classes, dtype=torch.bool, device=subset.device)
+    outside[subset.long()] = False
+    return outside.nonzero().squeeze(-1)
+
+
+def check_subset(subset: Tensor, n_classes: int, where: object = None) -> None:
+    """Raise :class:`InputError` unless ``subset`` lists distinct classes of [0, n_classes)."""
+    if subset.dim() != 1 or subset.is_floating_point() or subset.dtype == torch.bool:
+        raise InputError(
+            "a subset is not a list of class indices",
+            where=where,
+            got=f"{subset.dtype} tensor of shape {tuple(subset.shape)}",
+            expected="an integer tensor of one dimension",
+        )
+    outside = subset[(subset < 0) | (subset >= n_classes)]
+    if outside.numel():
+        raise InputError(
+            "a subset names a class that does not exist",
+            where=where,
+            got=outside[:5].tolist(),
+            expected=f"class indices from 0 to {n_classes - 1}",
+        )
+    values, counts = subset.unique(return_counts=True)
+    if values.numel() != subset.numel():
+        raise InputError(
+            "a subset lists a class more than once",
+            where=where,
+            got=values[counts > 1][:5].tolist(),
+            expected="every class at most once",
+        )
+
+
+def aggregate(log_probs: Tensor, subset: Tensor) -> Tensor:
+    """Keep the classes of ``subset`` and merge all others into one dustbin, which comes last.
+
+    The dustbin is ``logsumexp`` over the complement: probabilities are summed, not logits. It is
+    -inf where the subset is all classes.
+
+    Parameters
+    ----------
+    log_probs : Tensor of shape (n, n_classes)
+    subset : integer Tensor of shape (k,)
+        Distinct class indices; their order is the order of the result's columns.
+
+    Returns
+    -------
+    Tensor of shape (n, k + 1)
+
+    Raises
+    ------
+    InputError
+        If ``subset`` is not a list of distinct existing classes.
+
+    Examples
+    --------
+    >>> aggregate(torch.tensor([[0.5, 0.2, 0.3]]).log(), torch.tensor([1])).exp()
+    tensor([[0.2000, 0.8000]])
+    """
+    outside = complement(subset, log_probs.shape[-1])
+    dustbin = log_sum_exp(log_probs[..., outside]).unsqueeze(-1)
+    return torch.cat([log_probs[..., subset.long()], dustbin], dim=-1)
