@@ -1,0 +1,94 @@
+"""Defaults that depend on the kind of input: text, features or images.
+
+They were chosen on validation data of the shipped configs and stand here once, so that a user's
+own data of that kind start from the same place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
+    "text": {
+        "data": {"augment": False},
+        "generalist": {
+            "model": "hashed_text",
+            "widths": (256,),
+            "depth": 1,
+            "embedding_dim": 96,
+            "n_buckets": 2**17,
+            "epochs": 8,
+            "batch_size": 512,
+            "learning_rate": 2e-3,
+            "embedding_learning_rate": 2e-3,
+            "dropout": 0.2,
+        },
+        "specialists": {
+            "freeze": ("embedding",),
+            "epochs": 12,
+            "batch_size": 256,
+            "learning_rate": 2e-3,
+            "embedding_learning_rate": 1e-3,
+            "dropout": 0.2,
+        },
+        "student": {
+            "embedding_dim": 48,
+            "n_buckets": 2**15,
+            "epochs": 8,
+            "batch_size": 512,
+            "learning_rate": 4e-3,
+            "embedding_learning_rate": 4e-3,
+            "dropout": 0.0,
+        },
+    },
+    "features": {
+        "data": {"augment": False, "standardize": True},
+        "generalist": {
+            "model": "mlp",
+            "widths": (128, 256, 512),
+            "depth": 2,
+            "epochs": 30,
+            "batch_size": 512,
+            "learning_rate": 2e-3,
+            "dropout": 0.1,
+        },
+        "specialists": {
+            "freeze": (),
+            "epochs": 40,
+            "batch_size": 256,
+            "learning_rate": 3e-3,
+            "dropout": 0.1,
+        },
+        "student": {
+            "epochs": 30,
+            "batch_size": 512,
+            "learning_rate": 3e-3,
+            "dropout": 0.0,
+        },
+    },
+    "images": {
+        "data": {"augment": True},
+        "generalist": {
+            "model": "resnet",
+            "widths": (64,),
+            "depth": 1,
+            "epochs": 20,
+            "batch_size": 128,
+            "learning_rate": 4e-3,
+            "dropout": 0.1,
+        },
+        "specialists": {
+            "freeze": ("stem", "stage1"),
+            "epochs": 10,
+            "batch_size": 128,
+            "learning_rate": 2e-3,
+            "dropout": 0.1,
+        },
+        "student": {
+            "epochs": 12,
+            "batch_size": 128,
+            "learning_rate": 4e-3,
+            "dropout": 0.0,
+        },
+    },
+}

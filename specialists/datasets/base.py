@@ -1,0 +1,124 @@
+"""What a data set is: three splits of inputs and labels, class names, and how inputs were made.
+
+Inputs are one of three kinds. ``text``: a :class:`Ragged` of n-gram hashes, one row a string.
+``features``: a float32 tensor [n, d]. ``images``: a uint8 tensor [n, channels, height, width].
+A batch is ``inputs[index]``, gathered without a Python loop over its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Kind = Literal["text", "features", "images"]
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of different lengths in one flat tensor.
+
+    Row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n_values,)
+    offsets : int64 Tensor of shape (n_rows + 1,)
+        Non-decreasing, from 0 to ``n_values``.
+    """
+
+    values: Tensor
+    offsets: Tensor
+
+    def __len__(self) -> int:
+        return self.offsets.numel() - 1
+
+    @property
+    def lengths(self) -> Tensor:
+        """Length of each row, shape (n_rows,)."""
+        return self.offsets[1:] - self.offsets[:-1]
+
+    def __getitem__(self, index: Tensor) -> Ragged:
+        """The rows named by ``index`` (int64 tensor), in its order."""
+        starts = self.offsets[index]
+        lengths = self.offsets[index + 1] - starts
+        offsets = torch.zeros(len(index) + 1, dtype=torch.int64, device=index.device)
+        torch.cumsum(lengths, 0, out=offsets[1:])
+        shift = torch.repeat_interleave(starts - offsets[:-1], lengths)
+        positions = torch.arange(shift.numel(), device=index.device) + shift
+        return Ragged(self.values[positions], offsets)
+
+    def row(self, i: int) -> Tensor:
+        """Row ``i``, shape (length,)."""
+        return self.values[int(self.offsets[i]) : int(self.offsets[i + 1])]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Ragged:
+        return Ragged(
+            self.values.to(device, non_blocking=non_blocking),
+            self.offsets.to(device, non_blocking=non_blocking),
+        )
+
+    def pin_memory(self) -> Ragged:
+        return Ragged(self.values.pin_memory(), self.offsets.pin_memory())
+
+
+Inputs = Tensor | Ragged
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set.
+
+    Parameters
+    ----------
+    inputs : Tensor or Ragged of n rows
+    labels : int64 Tensor of shape (n,)
+    valid : Ragged of class indices, optional
+        Every class that would be right for each example; each row holds the label.
+    texts : sequence of str, optional
+        The original strings, for people to read.
+    """
+
+    inputs: Inputs
+    labels: Tensor
+    valid: Ragged | None = None
+    texts: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Train, validation and test split with what is needed to encode new inputs alike.
+
+    Parameters
+    ----------
+    name : str
+    kind : {"text", "features", "images"}
+    class_names : tuple of str, length n_classes
+    train, validation, test : Split
+    preprocessing : mapping
+        JSON-able; what ``specialists.datasets.encode`` needs to encode new inputs in the same way.
+    notes : tuple of str
+        One line each on what was left out, merged or cut, with counts.
+    source : mapping
+        JSON-able; where the data came from and under which licence.
+    """
+
+    name: str
+    kind: Kind
+    class_names: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    preprocessing: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.class_names)

@@ -1,0 +1,78 @@
+"""What can go wrong, and how it is told.
+
+Every error that a user can cause is an :class:`InputError`: one message that says what is wrong,
+where, what was found, what was expected and how to mend it. The command line prints it without a
+traceback and exits with ``exit_code``. A bare :class:`SpecialistsError` is a fault (exit code 1).
+"""
+
+from __future__ import annotations
+
+
+class SpecialistsError(Exception):
+    """Base of every exception that this package raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(SpecialistsError, ValueError):
+    """The user's input is wrong.
+
+    Parameters
+    ----------
+    what : str
+        What is wrong, as a sentence without a full stop.
+    where : object, optional
+        File, column, row, option.
+    got, expected : object, optional
+        What was found, and what would have been right.
+    fix : str, optional
+        How to mend it.
+    """
+
+    exit_code = 2
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: object = None,
+        got: object = None,
+        expected: object = None,
+        fix: str | None = None,
+    ) -> None:
+        labelled = (("where", where), ("got", got), ("expected", expected), ("to mend it", fix))
+        lines = [what, *(f"  {label}: {value}" for label, value in labelled if value is not None)]
+        super().__init__("\n".join(lines))
+        self.what = what
+
+
+class ConfigError(InputError):
+    """A configuration file or ``--set`` option is wrong."""
+
+
+class DataError(InputError):
+    """A data set is wrong."""
+
+
+class RunLockedError(InputError):
+    """Another live process works on this run folder."""
+
+
+class TrainingError(SpecialistsError):
+    """Training cannot go on; the last good weights are kept."""
+
+
+class ConvergenceError(SpecialistsError):
+    """A combination did not reach its tolerance and ``strict=True`` asked for an error."""
+
+
+class ConvergenceWarning(UserWarning):
+    """Some rows of a combination did not reach the tolerance, or have no minimiser."""
+
+
+class CalibrationWarning(UserWarning):
+    """A specialist keeps the formula's dustbin correction because it could not be calibrated."""
+
+
+class DataWarning(UserWarning):
+    """A data set is usable but has something its owner should know."""
