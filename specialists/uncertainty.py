@@ -1,0 +1,182 @@
+"""Is this gap real? Bootstrap intervals over test examples and paired tests.
+
+All models answer the same examples, so everything is paired: one resample of the examples gives
+the mean of every model's scores at once, and the interval of a difference (or a ratio) comes from
+the differences within resamples. Intervals are percentile intervals (Efron and Tibshirani, "An
+Introduction to the Bootstrap", chapter 13): for a score that never varies they have no width.
+
+Tests are two-sided: exact McNemar for right/wrong answers, the sign-flip permutation test and the
+paired t-test for real-valued scores such as the negative log-likelihood.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from specialists.errors import InputError
+
+Interval = tuple[float, float]
+
+INDICES_PER_BLOCK = 2**22
+MAX_PATTERN_COLUMNS = 62
+MAX_EXACT_FLIPS = 14
+MAX_PERMUTED_EXAMPLES = 500
+
+
+def bootstrap_means(
+    values: ArrayLike, n_resamples: int = 1000, seed: int = 0
+) -> NDArray[np.float64]:
+    """Mean of every column in each of ``n_resamples`` resamples of the rows.
+
+    Parameters
+    ----------
+    values : array of shape (n,) or (n, k)
+        Scores of n examples under k models. Boolean scores are resampled as counts of their
+        distinct rows, which has the same distribution and costs nothing.
+    n_resamples : int
+    seed : int
+
+    Returns
+    -------
+    float64 array of shape (n_resamples, k)
+
+    Raises
+    ------
+    InputError
+        Without examples, or with values that are not finite.
+    """
+    table = np.asarray(values)
+    table = table[:, None] if table.ndim == 1 else table
+    if len(table) == 0:
+        raise InputError("Nothing to resample: there are no examples")
+    if not np.isfinite(table).all():
+        raise InputError("Scores to resample must be finite")
+    rng = np.random.default_rng(seed)
+    if table.dtype == bool and table.shape[1] <= MAX_PATTERN_COLUMNS:
+        return _resample_patterns(table, n_resamples, rng)
+    return _resample_rows(table.astype(np.float64), n_resamples, rng)
+
+
+def _resample_patterns(
+    table: NDArray[np.bool_], n_resamples: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    codes = table @ (1 << np.arange(table.shape[1], dtype=np.int64))
+    _, first, counts = np.unique(codes, return_index=True, return_counts=True)
+    n = len(table)
+    drawn = rng.multinomial(n, counts / n, size=n_resamples)
+    return drawn @ table[first].astype(np.float64) / n
+
+
+def _resample_rows(
+    table: NDArray[np.float64], n_resamples: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    n = len(table)
+    block = max(1, INDICES_PER_BLOCK // n)
+    means = np.empty((n_resamples, table.shape[1]))
+    for start in range(0, n_resamples, block):
+        size = min(block, n_resamples - start)
+        drawn = rng.integers(n, size=(size, n))
+        weights = np.stack([np.bincount(row, minlength=n) for row in drawn])
+        means[start : start + size] = weights.astype(np.float64) @ table / n
+    return means
+
+
+def percentile_interval(samples: ArrayLike, level: float = 0.95) -> Interval:
+    """The central ``level`` of bootstrap ``samples``; undefined (NaN) samples are left out."""
+    tail = 50 * (1 - level)
+    low, high = np.nanpercentile(np.asarray(samples, dtype=np.float64), [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def mean_interval(
+    values: ArrayLike, n_resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Percentile bootstrap interval of the mean of ``values``, shape (n,)."""
+    return percentile_interval(bootstrap_means(values, n_resamples, seed)[:, 0], level)
+
+
+def difference_interval(
+    a: ArrayLike, b: ArrayLike, n_resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Paired percentile bootstrap interval of mean(a) - mean(b), both of shape (n,)."""
+    means = bootstrap_means(np.stack(_paired(a, b), axis=1), n_resamples, seed)
+    return percentile_interval(means[:, 0] - means[:, 1], level)
+
+
+def mcnemar(a: ArrayLike, b: ArrayLike) -> float:
+    """Exact two-sided p that a and b are right equally often.
+
+    Only the examples on which they differ count; under the null hypothesis each of them favours
+    either model with probability 1/2 (McNemar 1947, exact binomial form).
+
+    Parameters
+    ----------
+    a, b : bool arrays of shape (n,)
+
+    Examples
+    --------
+    >>> round(mcnemar([True] * 5 + [False], [False] * 5 + [False]), 4)
+    0.0625
+    """
+    first, second = (np.asarray(x, dtype=bool) for x in _paired(a, b))
+    only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
+    if only_a + only_b == 0:
+        return 1.0
+    return float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
+
+
+def paired_t(a: ArrayLike, b: ArrayLike) -> float:
+    """Two-sided p of the paired t-test that mean(a) = mean(b); 1 where a and b are the same."""
+    difference = _difference(a, b)
+    n = len(difference)
+    spread = float(difference.std(ddof=1)) if n > 1 else 0.0
+    if spread == 0.0:
+        return 1.0 if n < 2 or difference[0] == 0 else 0.0
+    t = difference.mean() / (spread / np.sqrt(n))
+    return float(2 * stats.t.sf(abs(t), n - 1))
+
+
+def sign_flip(a: ArrayLike, b: ArrayLike, n_flips: int = 9999, seed: int = 0) -> float:
+    """Two-sided p of the sign-flip permutation test that a - b is symmetric about 0.
+
+    All 2^n flips are tried for n <= 14; otherwise ``n_flips`` random ones, and
+    p = (1 + flips at least as extreme) / (1 + n_flips), which is never 0 (Phipson and Smyth 2010).
+    """
+    difference = _difference(a, b)
+    n = len(difference)
+    bound = abs(difference.sum()) * (1 - 1e-12)
+    if n <= MAX_EXACT_FLIPS:
+        signs = 1 - 2 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
+        return float((np.abs(signs @ difference) >= bound).mean())
+    rng = np.random.default_rng(seed)
+    block = max(1, INDICES_PER_BLOCK // n)
+    extreme = 0
+    for start in range(0, n_flips, block):
+        signs = 1.0 - 2.0 * rng.integers(2, size=(min(block, n_flips - start), n), dtype=np.int8)
+        extreme += int((np.abs(signs @ difference) >= bound).sum())
+    return (1 + extreme) / (1 + n_flips)
+
+
+def paired_mean_test(a: ArrayLike, b: ArrayLike, seed: int = 0) -> float:
+    """Two-sided p that mean(a) = mean(b): sign flips up to 500 examples, the t-test above."""
+    if len(np.asarray(a)) <= MAX_PERMUTED_EXAMPLES:
+        return sign_flip(a, b, seed=seed)
+    return paired_t(a, b)
+
+
+def _paired(a: ArrayLike, b: ArrayLike) -> tuple[NDArray, NDArray]:
+    first, second = np.asarray(a), np.asarray(b)
+    if first.ndim != 1 or first.shape != second.shape or len(first) == 0:
+        raise InputError(
+            "Paired scores must be two arrays of the same examples",
+            got=f"shapes {first.shape} and {second.shape}",
+            expected="two equal shapes (n,), n at least 1",
+        )
+    return first, second
+
+
+def _difference(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+    first, second = _paired(a, b)
+    return first.astype(np.float64) - second.astype(np.float64)

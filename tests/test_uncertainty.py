@@ -1,0 +1,142 @@
+"""Intervals cover, tests agree with scipy and with enumeration, and large sets stay fast."""
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from specialists.errors import InputError
+from specialists.uncertainty import (
+    bootstrap_means,
+    difference_interval,
+    mcnemar,
+    mean_interval,
+    paired_mean_test,
+    paired_t,
+    percentile_interval,
+    sign_flip,
+)
+
+
+def _skewed(n, seed=0):
+    return np.random.default_rng(seed).exponential(size=n)
+
+
+def test_the_interval_of_a_mean_agrees_with_scipy():
+    values = _skewed(400)
+    ours = mean_interval(values, n_resamples=20_000, seed=1)
+    theirs = stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="percentile", rng=2
+    ).confidence_interval
+    assert ours == pytest.approx((theirs.low, theirs.high), abs=0.005)
+
+
+def test_boolean_scores_get_the_binomial_distribution_of_their_count():
+    right = np.arange(200) < 60
+    low, high = mean_interval(right, n_resamples=20_000)
+    expected = stats.binom.ppf([0.025, 0.975], 200, 0.3) / 200
+    assert (low, high) == pytest.approx(expected, abs=0.0051)
+
+
+def test_counts_and_resampled_rows_give_the_same_distribution():
+    rng = np.random.default_rng(3)
+    right = rng.random((300, 3)) < [0.2, 0.5, 0.8]
+    counted = bootstrap_means(right, 20_000, seed=4)
+    drawn = bootstrap_means(right.astype(float), 20_000, seed=5)
+    assert counted.mean(0) == pytest.approx(drawn.mean(0), abs=1e-3)
+    assert np.cov(counted.T) == pytest.approx(np.cov(drawn.T), abs=3e-5)
+
+
+def test_a_difference_is_paired():
+    noise = _skewed(500)
+    low, high = difference_interval(noise + 0.1, noise)
+    assert low == pytest.approx(0.1)
+    assert high == pytest.approx(0.1)
+
+
+def test_the_paired_interval_agrees_with_resampling_the_differences():
+    a, b = _skewed(300, 1), _skewed(300, 2)
+    paired = difference_interval(a, b, n_resamples=20_000)
+    assert paired == pytest.approx(mean_interval(a - b, n_resamples=20_000, seed=9), abs=0.01)
+
+
+def test_nominal_intervals_cover_the_mean():
+    intervals = [mean_interval(_skewed(200, seed), 400, seed) for seed in range(300)]
+    coverage = np.mean([low <= 1.0 <= high for low, high in intervals])
+    assert 0.89 <= coverage <= 0.98
+
+
+@pytest.mark.parametrize("make", [lambda x: x, lambda x: x > 1])
+def test_a_seed_fixes_the_resamples(make):
+    values = make(_skewed(100))
+    assert (bootstrap_means(values, 50, 7) == bootstrap_means(values, 50, 7)).all()
+    assert (bootstrap_means(values, 50, 7) != bootstrap_means(values, 50, 8)).any()
+
+
+def test_a_thousand_resamples_of_45000_examples_take_less_than_two_seconds():
+    values = _skewed(45_000)
+    started = time.process_time()
+    mean_interval(values, 1000)
+    assert time.process_time() - started < 2
+
+
+def test_undefined_resamples_are_left_out():
+    assert percentile_interval([np.nan, 1.0, 1.0]) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (1, 0), (3, 9), (9, 3), (5, 5), (40, 22)])
+def test_mcnemar_is_the_exact_binomial_tail(only_a, only_b):
+    a = np.array([1] * only_a + [0] * only_b + [1, 0], dtype=bool)
+    b = np.array([0] * only_a + [1] * only_b + [1, 0], dtype=bool)
+    tail = stats.binom.cdf(min(only_a, only_b), only_a + only_b, 0.5)
+    assert mcnemar(a, b) == pytest.approx(min(1.0, 2 * tail))
+
+
+def test_the_paired_t_test_agrees_with_scipy():
+    a, b = _skewed(50, 1), _skewed(50, 2)
+    assert paired_t(a, b) == pytest.approx(stats.ttest_rel(a, b).pvalue)
+
+
+@pytest.mark.parametrize(("shift", "p"), [(0.0, 1.0), (0.5, 0.0)])
+def test_differences_without_spread_need_no_division(shift, p):
+    assert paired_t(np.ones(9) + shift, np.ones(9)) == p
+
+
+def test_sign_flips_of_few_examples_are_enumerated():
+    d = np.array([0.4, -0.1, 0.9, 0.3, 0.25])
+    flips = [abs(np.dot(s, d)) for s in itertools.product([1, -1], repeat=5)]
+    assert sign_flip(d, np.zeros(5)) == np.mean([f >= abs(d.sum()) - 1e-9 for f in flips])
+
+
+def test_sign_flips_of_many_examples_agree_with_scipy():
+    a, b = _skewed(60, 1), _skewed(60, 5)
+    reference = stats.permutation_test(
+        (a, b), lambda x, y: np.mean(x - y), permutation_type="samples", rng=1
+    ).pvalue
+    assert sign_flip(a, b) == pytest.approx(reference, abs=0.02)
+
+
+@pytest.mark.parametrize("n", [100, 2000])
+def test_the_test_of_means_tells_a_gap_from_noise(n):
+    a, b = _skewed(n, 1), _skewed(n, 2)
+    assert paired_mean_test(a, b) > 0.01
+    assert paired_mean_test(a + 0.5, b) < 0.01
+
+
+def test_large_sets_use_the_t_test():
+    a, b = _skewed(600, 1), _skewed(600, 2)
+    assert paired_mean_test(a, b) == paired_t(a, b)
+
+
+@pytest.mark.parametrize("values", [np.empty(0), np.array([1.0, np.nan])])
+def test_nothing_and_nonsense_are_refused(values):
+    with pytest.raises(InputError):
+        bootstrap_means(values)
+
+
+@pytest.mark.parametrize("test", [mcnemar, paired_t, sign_flip, difference_interval])
+def test_scores_of_different_examples_are_refused(test):
+    with pytest.raises(InputError, match="same examples"):
+        test(np.ones(3), np.ones(4))
