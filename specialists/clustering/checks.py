@@ -1,0 +1,143 @@
+"""Are these matrices, names and options ones that classes can be clustered by?
+
+Everything that a caller hands to ``cluster_classes`` is checked here, before any work, and named in
+the error with what was expected.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from specialists.errors import InputError
+
+MATRICES = ("covariance", "correlation", "confusion")
+
+
+def square_matrix(matrix: Any, name: str) -> np.ndarray:
+    """Float64 copy of a finite, symmetric square matrix.
+
+    Raises
+    ------
+    InputError
+        Not square, smaller than 2 x 2, not finite or not symmetric.
+    """
+    if hasattr(matrix, "detach"):
+        matrix = matrix.detach().cpu().double().numpy()
+    values = np.array(matrix, dtype=np.float64)
+    if values.ndim != 2 or values.shape[0] != values.shape[1] or len(values) < 2:
+        raise InputError(
+            f"the {name} is not a square matrix",
+            got=f"shape {values.shape}",
+            expected="(C, C), a row and a column for each of at least two classes",
+        )
+    if not np.isfinite(values).all():
+        row, column = np.argwhere(~np.isfinite(values))[0]
+        raise InputError(
+            f"the {name} is not finite", where=f"entry ({row}, {column})", got=values[row, column]
+        )
+    if np.abs(values - values.T).max() > 1e-4 * np.abs(values).max():
+        raise InputError(
+            f"the {name} is not symmetric", expected=f"{name}[i, j] equal to {name}[j, i]"
+        )
+    return values
+
+
+def confusion_matrix(confusion: Any, covariance: np.ndarray) -> np.ndarray:
+    """The confusion mass with a zero diagonal; without one, the positive covariances.
+
+    Raises
+    ------
+    InputError
+        Not square, not finite, of another size than the covariance, or negative.
+    """
+    values = np.maximum(covariance, 0.0) if confusion is None else None
+    if values is None:
+        values = square_matrix(confusion, "confusion")
+    if values.shape != covariance.shape:
+        raise InputError(
+            "confusion and covariance are of different numbers of classes",
+            got=len(values),
+            expected=len(covariance),
+        )
+    np.fill_diagonal(values, 0.0)
+    if values.min() < 0:
+        raise InputError("the confusion has negative entries", got=values.min(), expected=">= 0")
+    return (values + values.T) / 2
+
+
+def named(names: Sequence[str] | None, n_classes: int) -> tuple[str, ...]:
+    """Class names as a tuple; the indices where there are none.
+
+    Raises
+    ------
+    InputError
+        Another number of names than classes.
+    """
+    if names is None:
+        return tuple(str(i) for i in range(n_classes))
+    if len(names) != n_classes:
+        raise InputError(
+            "there are not as many class names as classes",
+            where="class_names",
+            got=f"{len(names)} names",
+            expected=f"{n_classes}, one for each class",
+        )
+    return tuple(str(name) for name in names)
+
+
+def one_of(value: str, known: Iterable[str], option: str) -> str:
+    """``value`` if it is known.
+
+    Raises
+    ------
+    InputError
+        Not known; the nearest known one is named.
+    """
+    known = sorted(known)
+    if value in known:
+        return value
+    nearest = difflib.get_close_matches(str(value), known, n=1, cutoff=0.0)
+    raise InputError(
+        f"unknown {option} {value!r}",
+        where=option,
+        expected=", ".join(known),
+        fix=f"did you mean {nearest[0]!r}?" if nearest else None,
+    )
+
+
+def whole_number(value: Any, option: str, smallest: int, largest: int) -> int:
+    """``value`` as an int within bounds.
+
+    Raises
+    ------
+    InputError
+        Not a whole number, or out of bounds.
+    """
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_whole or not smallest <= value <= largest:
+        raise InputError(
+            f"{option} is not possible here",
+            where=option,
+            got=value,
+            expected=f"a whole number from {smallest} to {largest}",
+        )
+    return int(value)
+
+
+def size_ratio(value: float) -> float:
+    """``max_ratio`` as a float of at least 1.
+
+    Raises
+    ------
+    InputError
+        Below 1 or not a number: no clusters could keep it.
+    """
+    if not isinstance(value, int | float | np.number) or not value >= 1:
+        raise InputError(
+            "max_ratio is not possible", where="max_ratio", got=value, expected="a number >= 1"
+        )
+    return float(value)

@@ -1,0 +1,277 @@
+"""Which classes does a model confuse with each other? Clusters of them, for specialists to split.
+
+:func:`cluster_classes` turns the covariance of predictions into :class:`ClassClusters`: subsets of
+classes with the share of the model's confusions that falls inside each. The share needs no true
+label: it is the mass of ``mean(p p^T)`` off its diagonal (``covariance.confusion_mass``). Source:
+Hinton, Vinyals and Dean (2015), section 5.3; deviations are named at each method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from specialists.clustering import checks
+from specialists.clustering.listing import clusters_text
+from specialists.clustering.methods import METHODS, Problem, matrix_columns
+from specialists.clustering.shares import shares_inside, with_nearest
+from specialists.covariance import PredictionCovariance, probability_chunks
+from specialists.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CLASSES_PER_CLUSTER = 30
+
+
+@dataclass(frozen=True)
+class ClassClusters:
+    """Subsets of confusable classes, the largest share of confusions first.
+
+    Parameters
+    ----------
+    classes : tuple of tuples of int
+        Sorted class indices of each cluster, with those that overlap added.
+    core_classes : tuple of tuples of int
+        The same before overlap: no class is in two of them.
+    class_names : tuple of str
+        Names of all C classes.
+    method, matrix : str
+        How the clusters were found, and whose columns were compared.
+    share_of_confusions : tuple of float
+        Fraction in [0, 1] of all confusion mass inside each cluster.
+    total_share : float
+        Fraction inside any cluster; pairs that two clusters share count once.
+    """
+
+    classes: tuple[tuple[int, ...], ...]
+    core_classes: tuple[tuple[int, ...], ...]
+    class_names: tuple[str, ...]
+    method: str
+    matrix: str
+    share_of_confusions: tuple[float, ...]
+    total_share: float
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters M."""
+        return len(self.classes)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes C."""
+        return len(self.class_names)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of classes of each cluster."""
+        return tuple(len(members) for members in self.classes)
+
+    @property
+    def subsets(self) -> tuple[Tensor, ...]:
+        """Sorted class indices of each cluster, int64 tensors."""
+        return _tensors(self.classes)
+
+    @property
+    def core(self) -> tuple[Tensor, ...]:
+        """The subsets before overlap, int64 tensors."""
+        return _tensors(self.core_classes)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Cluster of each class before overlap, int64 of shape (C,); -1 where there is none."""
+        labels = np.full(self.n_classes, -1, dtype=np.int64)
+        for index, members in enumerate(self.core_classes):
+            labels[list(members)] = index
+        return labels
+
+    @property
+    def uncovered(self) -> tuple[int, ...]:
+        """Classes that are in no cluster."""
+        return tuple(int(i) for i in np.flatnonzero(self.labels < 0))
+
+    def names(self, index: int) -> tuple[str, ...]:
+        """Class names of one cluster."""
+        return tuple(self.class_names[i] for i in self.classes[index])
+
+    def to_text(self, width: int = 100) -> str:
+        """A listing for people: each cluster's size, share of confusions and class names."""
+        return clusters_text(self.to_dict(), width)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``clusters.json`` holds; :meth:`from_dict` reads it back."""
+        return {
+            "method": self.method,
+            "matrix": self.matrix,
+            "n_classes": self.n_classes,
+            "class_names": list(self.class_names),
+            "share_of_confusions": self.total_share,
+            "clusters": [
+                {
+                    "index": index,
+                    "size": len(members),
+                    "classes": list(members),
+                    "names": list(self.names(index)),
+                    "share_of_confusions": self.share_of_confusions[index],
+                    "core": list(self.core_classes[index]),
+                }
+                for index, members in enumerate(self.classes)
+            ],
+            "uncovered": list(self.uncovered),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> ClassClusters:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises
+        ------
+        InputError
+            A key is missing.
+        """
+        try:
+            clusters = content["clusters"]
+            return cls(
+                classes=tuple(tuple(cluster["classes"]) for cluster in clusters),
+                core_classes=tuple(tuple(cluster["core"]) for cluster in clusters),
+                class_names=tuple(content["class_names"]),
+                method=content["method"],
+                matrix=content["matrix"],
+                share_of_confusions=tuple(c["share_of_confusions"] for c in clusters),
+                total_share=content["share_of_confusions"],
+            )
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                "these are not class clusters", where="clusters.json", got=f"no {error}"
+            ) from error
+
+    @classmethod
+    def from_predictions(
+        cls,
+        probs: np.ndarray | Tensor,
+        class_names: Sequence[str] | None = None,
+        n_clusters: int | None = None,
+        *,
+        method: str = "balanced",
+        max_ratio: float = 2.0,
+        overlap: int = 0,
+        seed: int = 0,
+        matrix: str | None = None,
+    ) -> ClassClusters:
+        """Clusters of any model's predicted probabilities, shape (n, C).
+
+        Never use test predictions. Options as in :func:`cluster_classes`.
+
+        Raises
+        ------
+        InputError
+            ``probs`` are not probabilities, or an option is not possible.
+        """
+        if len(getattr(probs, "shape", ())) != 2:
+            list(probability_chunks(probs))
+        covariance = PredictionCovariance(probs.shape[1]).update(probs)
+        return cluster_classes(
+            covariance,
+            n_clusters,
+            method=method,
+            max_ratio=max_ratio,
+            overlap=overlap,
+            seed=seed,
+            class_names=class_names,
+            matrix=matrix,
+        )
+
+
+def cluster_classes(
+    covariance: PredictionCovariance | np.ndarray | Tensor,
+    n_clusters: int | None = None,
+    method: str = "balanced",
+    max_ratio: float = 2.0,
+    overlap: int = 0,
+    seed: int = 0,
+    class_names: Sequence[str] | None = None,
+    confusion: np.ndarray | Tensor | None = None,
+    matrix: str | None = None,
+) -> ClassClusters:
+    """Clusters of classes that are predicted together.
+
+    Parameters
+    ----------
+    covariance : PredictionCovariance, or array or tensor of shape (C, C)
+        Of predictions on validation or cross-fitted training data, never of the test set.
+    n_clusters : int, optional
+        Number of clusters M, 1 to C. None: about C / 30, at least 2.
+    method : {"balanced", "kmeans", "spherical"}
+        ``balanced``: sizes of at most ``max_ratio`` means, at least two classes and a quarter of a
+        mean, with as many confusions inside as a local search finds. ``kmeans``: the paper's.
+        ``spherical``: K-means on columns of unit length.
+    max_ratio : float
+        Largest size over mean size that ``balanced`` may use, at least 1.
+    overlap : int
+        Classes added to each cluster: those outside with the most confusions with its core.
+    seed : int
+        The same seed gives the same clusters.
+    class_names : sequence of str, optional
+        Names of the C classes; their indices if None.
+    confusion : array or tensor of shape (C, C), optional
+        From ``confusion_mass``. None: the one that a PredictionCovariance knows, otherwise the
+        positive covariances stand for it.
+    matrix : {"covariance", "correlation", "confusion"}, optional
+        Whose columns K-means compares. None: covariance for ``kmeans``, otherwise correlation.
+
+    Returns
+    -------
+    ClassClusters
+
+    Raises
+    ------
+    InputError
+        A matrix is not square, finite and symmetric; a number, method or matrix is not possible.
+    """
+    known_confusion = None
+    if isinstance(covariance, PredictionCovariance):
+        known_confusion, covariance = covariance.confusion(), covariance.covariance()
+    values = checks.square_matrix(covariance, "covariance")
+    mass = checks.confusion_matrix(known_confusion if confusion is None else confusion, values)
+    n_classes = len(values)
+    cluster, default_matrix = METHODS[checks.one_of(method, METHODS, "method")]
+    matrix = checks.one_of(matrix or default_matrix, checks.MATRICES, "matrix")
+    if n_clusters is None:
+        n_clusters = min(n_classes, max(2, round(n_classes / CLASSES_PER_CLUSTER)))
+    n_clusters = checks.whole_number(n_clusters, "n_clusters", 1, n_classes)
+    overlap = checks.whole_number(overlap, "overlap", 0, n_classes - 1)
+    columns = matrix_columns(matrix, values, mass)
+    labels = cluster(Problem(columns, mass, n_clusters, checks.size_ratio(max_ratio), seed))
+    core = [np.flatnonzero(labels == index) for index in np.unique(labels[labels >= 0])]
+    return _described(core, mass, overlap, checks.named(class_names, n_classes), method, matrix)
+
+
+def _described(
+    core: list[np.ndarray],
+    confusion: np.ndarray,
+    overlap: int,
+    class_names: tuple[str, ...],
+    method: str,
+    matrix: str,
+) -> ClassClusters:
+    grown = [with_nearest(members, confusion, overlap) for members in core]
+    shares, total_share = shares_inside(grown, confusion)
+    order = sorted(range(len(core)), key=lambda index: (-shares[index], int(core[index][0])))
+    return ClassClusters(
+        classes=tuple(tuple(grown[index].tolist()) for index in order),
+        core_classes=tuple(tuple(core[index].tolist()) for index in order),
+        class_names=class_names,
+        method=method,
+        matrix=matrix,
+        share_of_confusions=tuple(shares[index] for index in order),
+        total_share=total_share,
+    )
+
+
+def _tensors(subsets: tuple[tuple[int, ...], ...]) -> tuple[Tensor, ...]:
+    import torch
+
+    return tuple(torch.tensor(members, dtype=torch.int64) for members in subsets)

@@ -1,0 +1,60 @@
+"""What do the clusters look like to a person? The text of ``clusters.txt``.
+
+It is made from the content of ``clusters.json``: each cluster's size, the share of the model's
+confusions inside it and the names of its classes, wrapped.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+INDENT = "    "
+
+
+def clusters_text(content: Mapping[str, Any], width: int = 100) -> str:
+    """Clusters as paragraphs, after a summary.
+
+    Parameters
+    ----------
+    content : mapping
+        As from ``ClassClusters.to_dict``.
+    width : int
+        Longest line, in characters.
+    """
+    names = content["class_names"]
+    paragraphs = [_summary(content, width)]
+    paragraphs += [_cluster(cluster, names, width) for cluster in content["clusters"]]
+    if content["uncovered"]:
+        left = [names[i] for i in content["uncovered"]]
+        paragraphs.append(_wrapped(f"{len(left)} classes in no cluster: ", left, width, ""))
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def _summary(content: Mapping[str, Any], width: int) -> str:
+    sizes = [cluster["size"] for cluster in content["clusters"]] or [0]
+    text = (
+        f"{len(content['clusters'])} clusters of {content['n_classes']} classes, of {min(sizes)} "
+        f"to {max(sizes)} classes each ({content['method']} on the {content['matrix']} of "
+        f"predictions). {content['share_of_confusions']:.1%} of the model's confusions fall inside "
+        "a cluster."
+    )
+    return textwrap.fill(text, width)
+
+
+def _cluster(cluster: Mapping[str, Any], class_names: list[str], width: int) -> str:
+    core = [class_names[i] for i in cluster["core"]]
+    added = [class_names[i] for i in cluster["classes"] if i not in set(cluster["core"])]
+    share = cluster["share_of_confusions"]
+    lines = [f"cluster {cluster['index']}: {cluster['size']} classes, {share:.1%} of confusions"]
+    lines.append(_wrapped("", core, width, INDENT))
+    if added:
+        lines.append(_wrapped("and nearby: ", added, width, INDENT))
+    return "\n".join(lines)
+
+
+def _wrapped(start: str, names: list[str], width: int, indent: str) -> str:
+    separator = "; " if any("," in name for name in names) else ", "
+    text = start + separator.join(names)
+    return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)

@@ -1,0 +1,100 @@
+"""Which classes belong together? One function a method, from matrices to one label a class.
+
+``kmeans`` is the paper's (Hinton, Vinyals and Dean, 2015, section 5.3): K-means on the columns of
+the covariance of predictions; its largest cluster often holds half the classes. ``spherical`` is
+K-means on columns of unit length, so that a rare class weighs as much as a frequent one.
+``balanced`` starts there and then maximises the confusions inside clusters of bounded size.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from specialists.clustering.balanced import Partition, fit_sizes, refine, size_bounds
+from specialists.covariance import normalised
+
+N_STARTS = 4
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a method may look at.
+
+    Parameters
+    ----------
+    columns : ndarray of shape (C, d)
+        One row a class, its column of the matrix asked for (or a sketch of it).
+    confusion : ndarray of shape (C, C)
+        Confusion mass, diagonal zero.
+    n_clusters : int
+    max_ratio : float
+    seed : int
+    """
+
+    columns: np.ndarray
+    confusion: np.ndarray
+    n_clusters: int
+    max_ratio: float
+    seed: int
+
+
+def kmeans(problem: Problem) -> np.ndarray:
+    """Labels that minimise the squared distance of each column to its cluster's mean column."""
+    return _kmeans(problem.columns, problem.n_clusters, problem.seed, n_init=N_STARTS)[0]
+
+
+def spherical(problem: Problem) -> np.ndarray:
+    """K-means on columns scaled to unit length (their directions alone)."""
+    columns = unit_rows(problem.columns)
+    return _kmeans(columns, problem.n_clusters, problem.seed, n_init=N_STARTS)[0]
+
+
+def balanced(problem: Problem) -> np.ndarray:
+    """Labels of bounded cluster size with the most confusion mass inside, best of 4 starts."""
+    columns = unit_rows(problem.columns)
+    bounds = size_bounds(len(columns), problem.n_clusters, problem.max_ratio)
+    best = (-np.inf, np.empty(0, dtype=int))
+    for start in range(N_STARTS):
+        seed = problem.seed + start
+        _, distances = _kmeans(columns, problem.n_clusters, seed, n_init=1)
+        labels = fit_sizes(distances, bounds)
+        labels = refine(labels, problem.confusion, problem.n_clusters, bounds, seed)
+        inside = Partition(problem.confusion, labels, problem.n_clusters, bounds).inside
+        best = max(best, (inside, labels), key=lambda found: found[0])
+    return best[1]
+
+
+METHODS: dict[str, tuple[Callable[[Problem], np.ndarray], str]] = {
+    "balanced": (balanced, "correlation"),
+    "kmeans": (kmeans, "covariance"),
+    "spherical": (spherical, "correlation"),
+}
+
+
+def matrix_columns(matrix: str, covariance: np.ndarray, confusion: np.ndarray) -> np.ndarray:
+    """The matrix whose columns are clustered: ``covariance``, ``correlation`` or ``confusion``."""
+    if matrix == "correlation":
+        return normalised(covariance)
+    return confusion if matrix == "confusion" else covariance
+
+
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Rows divided by their length; rows of zeros stay."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+
+
+def _kmeans(
+    columns: np.ndarray, n_clusters: int, seed: int, n_init: int
+) -> tuple[np.ndarray, np.ndarray]:
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = KMeans(n_clusters, n_init=n_init, random_state=seed).fit(columns)  # pyright: ignore
+        return np.asarray(model.labels_, dtype=int), np.asarray(model.transform(columns))
