@@ -1,0 +1,157 @@
+"""How does an artifact reach the disk whole, or not at all?
+
+It is written under a temporary name in its own folder, synced, and renamed over the old file: a
+process killed at any moment leaves the old file or the new one, never half of one. Nothing here
+can execute what it reads: arrays are read without pickle, tensors are safetensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+TEMPORARY = ".tmp-"
+SETTLED_SECONDS = 1.0
+
+_hashes: dict[tuple[str, int, int, int, int], str] = {}
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` that takes its place on success.
+
+    The temporary name keeps the suffix, since some writers add a missing one. On an error it is
+    removed and ``path`` stays as it was. Missing folders are made.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> target = Path(folder.name, "words.txt")
+    >>> with atomic_write(target) as temporary:
+    ...     _ = temporary.write_text("mardi")
+    >>> target.read_text()
+    'mardi'
+    >>> folder.cleanup()
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove what killed writers left in ``folder`` and below. No writer may be at work there."""
+    for leftover in Path(folder).rglob(f"{TEMPORARY}*"):
+        leftover.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write ``text`` as UTF-8."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write strict JSON: no NaN, no infinity; NumPy scalars and arrays become numbers and lists."""
+    write_text(
+        path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
+    )
+
+
+def read_json(path: str | Path) -> Any:
+    """What ``write_json`` wrote."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_array(path: str | Path, array: np.ndarray) -> None:
+    """Write one array as .npy; object arrays are refused."""
+    import numpy as np
+
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def read_array(path: str | Path, mmap: bool = True) -> np.ndarray:
+    """The array of an .npy file; memory-mapped and read-only, or in memory with ``mmap=False``."""
+    import numpy as np
+
+    return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write named tensors as safetensors, byte for byte the same for the same values.
+
+    Tensors that share memory are written apart.
+    """
+    from safetensors.torch import save
+
+    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(save(own))
+
+
+def read_tensors(path: str | Path, device: str = "cpu") -> dict[str, Tensor]:
+    """The named tensors of a safetensors file."""
+    from safetensors.torch import load_file
+
+    return load_file(path, device=device)
+
+
+def sha256(path: str | Path) -> str:
+    """Hexadecimal SHA-256 of a file, or of the names and contents of all files in a folder.
+
+    Remembered as long as the file keeps its inode, size and times.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _folder_hash(path)
+    status = path.stat()
+    identity = (os.path.abspath(path), status.st_ino, status.st_size, status.st_mtime_ns)
+    known = _hashes.get((*identity, status.st_ctime_ns))
+    if known is not None:
+        return known
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    # A file changed within the clock's tick keeps its times, so fresh ones are not remembered.
+    if time.time() - max(status.st_mtime, status.st_ctime) > SETTLED_SECONDS:
+        _hashes[(*identity, status.st_ctime_ns)] = digest
+    return digest
+
+
+def _folder_hash(folder: Path) -> str:
+    whole = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        whole.update(f"{file.relative_to(folder).as_posix()}\0{sha256(file)}\n".encode())
+    return whole.hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")

@@ -1,0 +1,159 @@
+"""Does a result on disk still hold, and if not, why?
+
+A folder's ``manifest.json`` is written last, when everything else is in place. It records the key
+that the result depends on (the sha256 of every input, the part of the configuration, the version of
+the code) and the sha256 of every output. A result holds when the key is the same today and every
+recorded output is still there unchanged. Files that hold times or unfinished work are not recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from specialists.runs.artifacts import read_json, sha256, write_json
+
+CODE_VERSION = "0.1.0"
+MANIFEST = "manifest.json"
+NAMED_CHANGES = 3
+
+_UNRECORDED_PREFIXES = ("timing", "checkpoint", ".")
+_ABSENT = object()
+
+
+def manifest_key(inputs: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result depends on: hashes of inputs by path, configuration, and the code's version."""
+    return {"inputs": dict(inputs), "config": dict(config), "code": CODE_VERSION}
+
+
+def hash_files(folder: str | Path, patterns: Iterable[str]) -> dict[str, str]:
+    """The sha256 of every recorded file below ``folder`` that a glob pattern names, by path."""
+    folder = Path(folder)
+    files = {file for pattern in patterns for file in folder.glob(pattern) if _is_recorded(file)}
+    return {file.relative_to(folder).as_posix(): sha256(file) for file in sorted(files)}
+
+
+def finish(folder: str | Path, key: Mapping[str, Any], outside: Iterable[str | Path] = ()) -> None:
+    """Declare a result complete: hash its outputs and write the manifest.
+
+    Parameters
+    ----------
+    folder : path
+        Everything in it is an output, except the manifest itself, hidden files and files named
+        ``timing*``, ``checkpoint*`` or ``*.tmp``. Of a folder inside it that has a manifest of its
+        own, only that manifest is recorded.
+    key : mapping
+        JSON-able, see `manifest_key`.
+    outside : paths, optional
+        Outputs that lie elsewhere.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    outputs = {file.relative_to(folder).as_posix(): sha256(file) for file in _outputs(folder)}
+    for file in outside:
+        outputs[Path(os.path.relpath(file, folder)).as_posix()] = sha256(file)
+    write_json(folder / MANIFEST, {**_plain(key), "outputs": dict(sorted(outputs.items()))})
+
+
+def is_done(folder: str | Path, key: Mapping[str, Any]) -> str | None:
+    """None if the result in ``folder`` holds for ``key``, else the reason in words.
+
+    Returns
+    -------
+    str or None
+        For instance "missing", "config changed: generalist.epochs 6 -> 8", "input
+        prepare-data/train.labels.npy changed", "output weights.safetensors is gone".
+    """
+    folder = Path(folder)
+    try:
+        manifest = read_json(folder / MANIFEST)
+    except FileNotFoundError:
+        return "missing"
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return f"{MANIFEST} cannot be read"
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("outputs"), dict):
+        return f"{MANIFEST} cannot be read"
+    recorded = {name: value for name, value in manifest.items() if name != "outputs"}
+    return _key_change(recorded, _plain(key)) or _output_change(folder, manifest["outputs"])
+
+
+def _is_recorded(file: Path) -> bool:
+    hidden_or_timed = file.name.startswith(_UNRECORDED_PREFIXES)
+    return file.is_file() and not hidden_or_timed and file.suffix != ".tmp"
+
+
+def _outputs(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and (path / MANIFEST).is_file():
+            yield path / MANIFEST
+        elif path.is_dir():
+            yield from _outputs(path)
+        elif _is_recorded(path) and path.name != MANIFEST:
+            yield path
+
+
+def _plain(key: Mapping[str, Any]) -> dict[str, Any]:
+    """The key as it looks after a round trip through JSON."""
+    return json.loads(json.dumps(key))
+
+
+def _key_change(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    if old.get("code") != new.get("code"):
+        return f"code version {old.get('code')} -> {new.get('code')}"
+    for name in sorted((old.keys() | new.keys()) - {"code", "inputs"}):
+        changes = list(_changes(old.get(name, _ABSENT), new.get(name, _ABSENT)))
+        if changes:
+            return f"{name} changed: {_listed(changes)}"
+    return _hash_change(old.get("inputs", {}), new.get("inputs", {}))
+
+
+def _hash_change(old: dict[str, str], new: dict[str, str]) -> str | None:
+    gone = [f"{name} is gone" for name in sorted(old.keys() - new.keys())]
+    changed = [f"{name} changed" for name in sorted(old) if name in new and old[name] != new[name]]
+    added = [f"{name} is new" for name in sorted(new.keys() - old.keys())]
+    changes = gone + changed + added
+    return f"input {_listed(changes)}" if changes else None
+
+
+def _output_change(folder: Path, outputs: dict[str, str]) -> str | None:
+    for name, recorded in outputs.items():
+        file = folder / name
+        if not file.is_file():
+            return f"output {name} is gone"
+        if sha256(file) != recorded:
+            return f"output {name} changed"
+        change = _output_change(file.parent, _inner_outputs(file))
+        if change is not None:
+            return f"{change} (in {Path(name).parent.as_posix()})"
+    return None
+
+
+def _inner_outputs(file: Path) -> dict[str, str]:
+    """What the manifest of an inner result recorded; nothing for any other file."""
+    manifest = read_json(file) if file.name == MANIFEST else None
+    outputs = manifest.get("outputs") if isinstance(manifest, dict) else None
+    return outputs if isinstance(outputs, dict) else {}
+
+
+def _changes(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            inner = f"{name}.{key}" if name else key
+            yield from _changes(old.get(key, _ABSENT), new.get(key, _ABSENT), inner)
+    elif old != new:
+        yield f"{name} {_shown(old)} -> {_shown(new)}".strip()
+
+
+def _shown(value: Any) -> str:
+    if value is _ABSENT:
+        return "nothing"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _listed(changes: list[str]) -> str:
+    more = len(changes) - NAMED_CHANGES
+    return ", ".join(changes[:NAMED_CHANGES]) + (f" and {more} more" if more > 0 else "")
