@@ -1,0 +1,163 @@
+"""How did each model answer each example, and what do the answers come to?
+
+One pass over the log-probabilities, in blocks of rows (they may be memory-mapped and too large for
+memory), keeps a few numbers per example; every metric is then a mean of those. Where classes tie,
+the one with the smaller index ranks first.
+
+ECE: Guo et al., "On Calibration of Modern Neural Networks" (2017), equation 3, with 15 bins of
+equal width of the confidence. A label of probability zero costs -log of float32's smallest normal
+number, 87.3 nats, so that the mean stays finite; every probability that a float32 can hold is
+left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specialists.datasets.base import Ragged
+from specialists.errors import SpecialistsError
+from specialists.predictions import ModelOutputs
+
+MAX_NLL = float(-np.log(np.finfo(np.float32).tiny))
+N_BINS = 15
+VALUES_PER_BLOCK = 2**24
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One model's answers to n examples.
+
+    Parameters
+    ----------
+    prediction : int64 array of shape (n,)
+        The most probable class.
+    correct, in_top5 : bool arrays of shape (n,)
+        Whether the label is the first, or one of the first five classes.
+    correct_any : bool array of shape (n,), optional
+        Whether the prediction is any of the valid labels; None without label sets.
+    nll : float64 array of shape (n,)
+        -log p(label) in nats, at most ``MAX_NLL``.
+    confidence : float64 array of shape (n,)
+        Probability of the prediction.
+    """
+
+    prediction: NDArray[np.int64]
+    correct: NDArray[np.bool_]
+    in_top5: NDArray[np.bool_]
+    correct_any: NDArray[np.bool_] | None
+    nll: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+
+    @property
+    def acceptable(self) -> NDArray[np.bool_]:
+        """Right by any valid label where there are label sets, else by the label."""
+        return self.correct if self.correct_any is None else self.correct_any
+
+
+def blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
+    """Slices of consecutive rows that hold about 2^24 values each."""
+    step = max(1, VALUES_PER_BLOCK // max(1, n_columns))
+    for start in range(0, n_rows, step):
+        yield slice(start, min(start + step, n_rows))
+
+
+def score(outputs: ModelOutputs, labels: NDArray[np.int64], valid: Ragged | None) -> Scores:
+    """What ``outputs`` say about each example.
+
+    Parameters
+    ----------
+    outputs : ModelOutputs
+        ``log_probs`` of shape (n, n_classes).
+    labels : int64 array of shape (n,)
+    valid : Ragged of n rows of class indices, optional
+
+    Raises
+    ------
+    SpecialistsError
+        When the rows are not those of ``labels`` or hold NaN.
+    """
+    n, n_classes = outputs.log_probs.shape
+    if n != len(labels) or (n and not 0 <= labels.min() <= labels.max() < n_classes):
+        raise SpecialistsError(
+            f"Predictions of {outputs.name} have shape {(n, n_classes)} and do not fit "
+            f"{len(labels)} labels"
+        )
+    prediction = np.empty(n, np.int64)
+    label_log_prob, top_log_prob = np.empty(n), np.empty(n)
+    rank = np.empty(n, np.int64)
+    for rows in blocks(n, n_classes):
+        block = np.asarray(outputs.log_probs[rows])
+        if np.isnan(block).any():
+            raise SpecialistsError(
+                f"Predictions of {outputs.name} hold NaN in rows {rows.start} to {rows.stop - 1}"
+            )
+        prediction[rows] = block.argmax(axis=1)
+        top_log_prob[rows] = block.max(axis=1)
+        own = block[np.arange(len(block)), labels[rows]]
+        label_log_prob[rows] = own
+        rank[rows] = _rank(block, own, labels[rows])
+    return Scores(
+        prediction=prediction,
+        correct=prediction == labels,
+        in_top5=rank < 5,
+        correct_any=None if valid is None else _is_valid(prediction, valid),
+        nll=np.clip(-label_log_prob, 0.0, MAX_NLL),
+        confidence=np.exp(np.minimum(top_log_prob, 0.0)),
+    )
+
+
+def _rank(block: NDArray, own: NDArray, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    ahead = (block > own[:, None]).sum(axis=1)
+    tied = np.flatnonzero((block == own[:, None]).sum(axis=1) > 1)
+    if len(tied):
+        before = np.arange(block.shape[1]) < labels[tied, None]
+        ahead[tied] += ((block[tied] == own[tied, None]) & before).sum(axis=1)
+    return ahead
+
+
+def _is_valid(prediction: NDArray[np.int64], valid: Ragged) -> NDArray[np.bool_]:
+    rows = np.repeat(np.arange(len(valid)), valid.lengths.numpy())
+    hits = valid.values.numpy() == prediction[rows]
+    found = np.zeros(len(valid), dtype=bool)
+    found[rows[hits]] = True
+    return found
+
+
+def macro_accuracy(correct: NDArray[np.bool_], labels: NDArray[np.int64]) -> float:
+    """Mean over the classes that occur in ``labels`` of the accuracy within each class."""
+    counts = np.bincount(labels)
+    right = np.bincount(labels, weights=correct, minlength=len(counts))
+    present = counts > 0
+    return float((right[present] / counts[present]).mean())
+
+
+def reliability_bins(
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_], n_bins: int = N_BINS
+) -> list[dict[str, float | int | None]]:
+    """Mean confidence and accuracy in bins (low, high] of equal width; None in empty ones."""
+    index = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
+    counts = np.bincount(index, minlength=n_bins)
+    sums = [np.bincount(index, weights=x, minlength=n_bins) for x in (confidence, correct)]
+    return [
+        {
+            "low": b / n_bins,
+            "high": (b + 1) / n_bins,
+            "n": int(counts[b]),
+            "confidence": float(sums[0][b] / counts[b]) if counts[b] else None,
+            "accuracy": float(sums[1][b] / counts[b]) if counts[b] else None,
+        }
+        for b in range(n_bins)
+    ]
+
+
+def expected_calibration_error(
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_], n_bins: int = N_BINS
+) -> float:
+    """Mean over the examples of |accuracy - confidence| of their bin."""
+    index = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
+    gaps = np.bincount(index, weights=confidence - correct, minlength=n_bins)
+    return float(np.abs(gaps).sum() / len(confidence))

@@ -1,0 +1,481 @@
+"""Metrics by hand and by brute force; the exact keys of evaluation.json; what the report gets."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import balanced_accuracy_score, log_loss, top_k_accuracy_score
+
+from specialists.datasets.base import Ragged
+from specialists.errors import SpecialistsError
+from specialists.evaluation import details, evaluate, score_models
+from specialists.evaluation import scores as scores_module
+from specialists.evaluation.details import uncalibrated, under_trained
+from specialists.evaluation.examples import mended, suspected_label_errors, top_classes
+from specialists.evaluation.scores import (
+    MAX_NLL,
+    Scores,
+    expected_calibration_error,
+    macro_accuracy,
+    reliability_bins,
+    score,
+)
+from specialists.evaluation.subsets import conditional_accuracy, gain_by_cluster
+from specialists.predictions import ModelOutputs
+
+NAMES = (
+    "generalist",
+    "ensemble",
+    "ensemble_paper",
+    "ensemble_all",
+    "generalist_continued",
+    "generalist_wide",
+    "generalist_ensemble",
+    "student",
+    "student_hard_labels",
+)
+MODEL_KEYS = {
+    "top1",
+    "top1_interval",
+    "top1_any_valid",
+    "top1_macro",
+    "top5",
+    "nll",
+    "ece",
+    "agreement",
+    "parameters",
+    "inference_flops",
+    "training_examples",
+}
+KEYS = {
+    "dataset",
+    "seed",
+    "n_classes",
+    "n_test",
+    "models",
+    "differences",
+    "retention",
+    "conditional",
+    "coverage",
+}
+
+
+def _outputs(log_probs, name="generalist"):
+    return ModelOutputs(name, np.asarray(log_probs, np.float32), 10, 20.0, 30)
+
+
+def _from_probs(rows, name="generalist"):
+    with np.errstate(divide="ignore"):
+        return _outputs(np.log(rows), name)
+
+
+def _random_log_probs(labels, n_classes, skill, seed):
+    logits = np.random.default_rng(seed).normal(size=(len(labels), n_classes))
+    logits[np.arange(len(labels)), labels] += skill
+    logits -= logits.max(1, keepdims=True)
+    return (logits - np.log(np.exp(logits).sum(1, keepdims=True))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def labels():
+    return np.random.default_rng(0).integers(0, 11, 600)
+
+
+@pytest.fixture(scope="module")
+def outputs(labels):
+    skills = (1.5, 2.0, 1.8, 2.0, 1.52, 2.2, 2.0, 1.7, 1.0)
+    return {
+        name: _outputs(_random_log_probs(labels, 12, skill, seed), name)
+        for seed, (name, skill) in enumerate(zip(NAMES, skills, strict=True))
+    }
+
+
+SUBSETS = ([0, 1, 2], [2, 3, 4, 5], [6])
+
+
+@pytest.fixture(scope="module")
+def result(outputs, labels):
+    return evaluate(outputs, labels, None, SUBSETS, dataset="made", seed=3, n_bootstrap=200)
+
+
+def _ragged(rows):
+    offsets = np.cumsum([0, *map(len, rows)])
+    return Ragged(torch.tensor([value for row in rows for value in row]), torch.tensor(offsets))
+
+
+def test_four_answers_scored_by_hand():
+    model = _from_probs([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7], [0.4, 0.5, 0.1], [0.2, 0.2, 0.6]])
+    valid = _ragged([[0], [1, 2], [0], [2]])
+    scores = score(model, np.array([0, 1, 0, 2]), valid)
+    assert scores.prediction.tolist() == [0, 2, 1, 2]
+    assert scores.correct.tolist() == [True, False, False, True]
+    assert scores.correct_any is not None
+    assert scores.correct_any.tolist() == [True, True, False, True]
+    assert scores.nll == pytest.approx(-np.log([0.7, 0.2, 0.4, 0.6]), rel=1e-6)
+    assert scores.confidence == pytest.approx([0.7, 0.7, 0.5, 0.6], rel=1e-6)
+
+
+def test_metrics_agree_with_scikit_learn(outputs, labels, result):
+    for name, model in outputs.items():
+        probs = np.exp(model.log_probs.astype(float))
+        probs /= probs.sum(1, keepdims=True)
+        found = result["models"][name]
+        classes = np.arange(12)
+        assert found["top1"] == pytest.approx((probs.argmax(1) == labels).mean())
+        assert found["top5"] == pytest.approx(
+            top_k_accuracy_score(labels, probs, k=5, labels=classes)
+        )
+        assert found["nll"] == pytest.approx(log_loss(labels, probs, labels=classes), rel=1e-5)
+
+
+def test_macro_accuracy_leaves_out_absent_classes(labels):
+    guess = np.random.default_rng(1).integers(0, 11, len(labels))
+    guess[::2] = labels[::2]
+    expected = balanced_accuracy_score(labels, guess)
+    assert macro_accuracy(guess == labels, labels) == pytest.approx(expected)
+    assert macro_accuracy(np.array([True, False, True]), np.array([5, 5, 9])) == 0.75
+
+
+def test_calibration_error_is_the_mean_gap_of_the_bins():
+    rng = np.random.default_rng(2)
+    confidence, correct = rng.random(500), rng.random(500) < 0.6
+    gap = 0.0
+    for low, high in itertools.pairwise(np.linspace(0, 1, 16)):
+        inside = (confidence > low) & (confidence <= high)
+        if inside.any():
+            gap += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
+    assert expected_calibration_error(confidence, correct) == pytest.approx(gap)
+
+
+def test_reliability_bins_count_every_example_and_leave_empty_bins_open():
+    bins = reliability_bins(np.array([0.05, 0.96, 1.0]), np.array([False, True, False]), n_bins=10)
+    assert [b["n"] for b in bins] == [1, 0, 0, 0, 0, 0, 0, 0, 0, 2]
+    assert bins[9] == {
+        "low": 0.9,
+        "high": 1.0,
+        "n": 2,
+        "confidence": pytest.approx(0.98),
+        "accuracy": 0.5,
+    }
+    assert bins[4]["accuracy"] is None
+
+
+def test_a_label_of_probability_zero_costs_a_finite_loss():
+    scores = score(_from_probs([[1.0, 0.0]]), np.array([1]), None)
+    assert scores.nll[0] == pytest.approx(MAX_NLL)
+    assert pytest.approx(87.34, abs=0.01) == MAX_NLL
+
+
+def test_ties_rank_by_class_index():
+    model = _from_probs([[0.125] * 8, [0.125] * 8])
+    scores = score(model, np.array([4, 5]), None)
+    assert scores.in_top5.tolist() == [True, False]
+    assert scores.prediction.tolist() == [0, 0]
+
+
+def test_blocks_of_rows_give_the_same_scores(outputs, labels, monkeypatch):
+    whole = score(outputs["student"], labels, None)
+    conditional = conditional_accuracy(outputs["student"].log_probs, labels, _arrays(SUBSETS))
+    monkeypatch.setattr(scores_module, "VALUES_PER_BLOCK", 100)
+    parts = score(outputs["student"], labels, None)
+    assert (parts.nll == whole.nll).all()
+    assert (parts.in_top5 == whole.in_top5).all()
+    assert conditional == conditional_accuracy(
+        outputs["student"].log_probs, labels, _arrays(SUBSETS)
+    )
+
+
+def _arrays(subsets):
+    return [np.array(s) for s in subsets]
+
+
+@pytest.mark.parametrize(
+    ("log_probs", "labels", "message"),
+    [
+        ([[0.0, -1.0]], [0, 1], "do not fit 2 labels"),
+        ([[0.0, -1.0]], [2], "do not fit"),
+        ([[0.0, math.nan]], [0], "NaN in rows 0 to 0"),
+    ],
+)
+def test_predictions_that_cannot_be_scored_are_named(log_probs, labels, message):
+    with pytest.raises(SpecialistsError, match=message):
+        score(_outputs(log_probs, "student"), np.array(labels), None)
+
+
+def test_conditional_accuracy_restricts_examples_and_answers():
+    model = _from_probs([[0.5, 0.3, 0.2, 0.0], [0.6, 0.1, 0.2, 0.1], [0.1, 0.2, 0.3, 0.4]])
+    labels = np.array([1, 2, 3])
+    pairs = [
+        True,  # row 0 in {1, 2}: 1 beats 2
+        True,  # row 1 in {1, 2}: 2 beats 1
+        False,  # row 1 in {0, 2}: 0 beats 2
+    ]
+    subsets = _arrays([[1, 2], [0, 2]])
+    assert conditional_accuracy(model.log_probs, labels, subsets) == pytest.approx(np.mean(pairs))
+
+
+def test_conditional_accuracy_agrees_with_a_loop(outputs, labels):
+    log_probs, right = outputs["ensemble"].log_probs, []
+    for subset in SUBSETS:
+        for row, label in zip(log_probs, labels, strict=True):
+            if label in subset:
+                right.append(max(subset, key=row.__getitem__) == label)
+    found = conditional_accuracy(log_probs, labels, _arrays(SUBSETS))
+    assert found == pytest.approx(np.mean(right))
+
+
+def test_conditional_accuracy_without_covered_examples_is_unknown():
+    assert conditional_accuracy(_from_probs([[0.5, 0.5]]).log_probs, np.array([0]), []) is None
+
+
+def test_coverage_splits_the_gain_by_the_number_of_specialists(outputs, labels, result):
+    gain = _right(outputs, labels, "ensemble") - _right(outputs, labels, "generalist")
+    number = np.array([sum(label in subset for subset in SUBSETS) for label in labels])
+    assert [entry["specialists"] for entry in result["coverage"]] == [0, 1, 2]
+    for entry in result["coverage"]:
+        inside = number == entry["specialists"]
+        assert entry["n_test"] == inside.sum()
+        assert entry["gain"] == pytest.approx(gain[inside].mean())
+
+
+def _right(outputs, labels, name):
+    return (outputs[name].log_probs.argmax(1) == labels).astype(float)
+
+
+def test_evaluation_has_exactly_the_documented_keys(result):
+    assert set(result) == KEYS
+    assert set(result["models"]) == set(NAMES)
+    assert all(set(model) == MODEL_KEYS for model in result["models"].values())
+    assert set(result["conditional"]) == {"generalist", "ensemble"}
+    assert all(set(e) == {"specialists", "n_test", "gain"} for e in result["coverage"])
+    keys = {"a", "b", "metric", "value", "interval", "p"}
+    assert all(set(entry) == keys for entry in result["differences"])
+
+
+def test_evaluation_is_finite_json(result):
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_every_comparison_is_made_in_both_metrics(result):
+    pairs = [(d["a"], d["b"]) for d in result["differences"] if d["metric"] == "top1"]
+    assert pairs == [
+        ("ensemble", "generalist"),
+        ("ensemble", "generalist_continued"),
+        ("ensemble", "generalist_wide"),
+        ("ensemble", "generalist_ensemble"),
+        ("ensemble_paper", "generalist"),
+        ("ensemble_all", "generalist"),
+        ("student", "student_hard_labels"),
+        ("student", "generalist"),
+    ]
+    assert pairs == [(d["a"], d["b"]) for d in result["differences"] if d["metric"] == "nll"]
+
+
+def test_differences_are_a_minus_b_inside_their_interval(result):
+    for d in result["differences"]:
+        a, b = (result["models"][d[side]][d["metric"]] for side in "ab")
+        assert d["value"] == pytest.approx(a - b)
+        low, high = d["interval"]
+        assert low <= d["value"] <= high
+        assert 0 <= d["p"] <= 1
+
+
+def test_clear_differences_have_a_small_p_and_the_right_sign(result):
+    found = {(d["a"], d["b"], d["metric"]): d for d in result["differences"]}
+    top1 = found["student", "student_hard_labels", "top1"]
+    nll = found["student", "student_hard_labels", "nll"]
+    assert top1["value"] > 0 > nll["value"]
+    assert top1["p"] < 0.01
+    assert nll["p"] < 0.01
+
+
+def test_the_ensemble_agrees_with_itself(result, outputs):
+    answers = {name: model.log_probs.argmax(1) for name, model in outputs.items()}
+    assert result["models"]["ensemble"]["agreement"] == 1.0
+    same = (answers["student"] == answers["ensemble"]).mean()
+    assert result["models"]["student"]["agreement"] == pytest.approx(same)
+
+
+def test_retention_is_the_share_of_the_gain_that_the_student_keeps(result):
+    student, hard, ensemble = (
+        result["models"][name]["top1"] for name in ("student", "student_hard_labels", "ensemble")
+    )
+    assert result["retention"] == pytest.approx((student - hard) / (ensemble - hard))
+
+
+def test_retention_of_no_gain_is_null_with_a_reason(outputs, labels):
+    same = outputs | {"student_hard_labels": outputs["ensemble"]}
+    found = evaluate(same, labels, None, SUBSETS, dataset="d", seed=0, n_bootstrap=50)
+    assert found["retention"] is None
+    assert "includes 0" in found["retention_reason"]
+
+
+def test_comparisons_of_absent_models_are_left_out(outputs, labels):
+    few = {name: outputs[name] for name in ("generalist", "ensemble", "generalist_wide")}
+    found = evaluate(few, labels, None, SUBSETS, dataset="d", seed=0, n_bootstrap=50)
+    pairs = {(d["a"], d["b"]) for d in found["differences"]}
+    assert pairs == {("ensemble", "generalist"), ("ensemble", "generalist_wide")}
+    assert found["retention_reason"] == "there is no student and no student_hard_labels"
+
+
+def test_without_an_ensemble_nothing_can_be_evaluated(outputs, labels):
+    with pytest.raises(SpecialistsError, match="predictions of ensemble"):
+        score_models({"generalist": outputs["generalist"]}, labels, None)
+
+
+def test_label_sets_raise_accuracy_by_other_valid_answers(outputs, labels, result):
+    answers = outputs["generalist"].log_probs.argmax(1)
+    valid = _ragged([sorted({int(y), int(a)}) for y, a in zip(labels, answers, strict=True)])
+    found = evaluate(outputs, labels, valid, SUBSETS, dataset="d", seed=3, n_bootstrap=50)
+    assert found["models"]["generalist"]["top1_any_valid"] == 1.0
+    assert found["models"]["generalist"]["top1"] == result["models"]["generalist"]["top1"]
+    assert result["models"]["generalist"]["top1_any_valid"] is None
+
+
+def test_the_same_seed_gives_the_same_evaluation(outputs, labels, result):
+    again = evaluate(outputs, labels, None, SUBSETS, dataset="made", seed=3, n_bootstrap=200)
+    assert again == result
+
+
+def test_log_probs_may_be_memory_mapped(outputs, labels, result, tmp_path):
+    mapped = {}
+    for name, model in outputs.items():
+        np.save(tmp_path / f"{name}.npy", model.log_probs)
+        rows = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+        mapped[name] = ModelOutputs(name, rows, 10, 20.0, 30)
+    again = evaluate(mapped, labels, None, SUBSETS, dataset="made", seed=3, n_bootstrap=200)
+    assert again == result
+
+
+def _scores(acceptable, nll, confidence=None, prediction=None):
+    n = len(acceptable)
+    right = np.array(acceptable, dtype=bool)
+    return Scores(
+        prediction=np.zeros(n, int) if prediction is None else np.array(prediction),
+        correct=right,
+        in_top5=right,
+        correct_any=None,
+        nll=np.array(nll, dtype=float),
+        confidence=np.ones(n) if confidence is None else np.array(confidence),
+    )
+
+
+def test_mended_examples_come_by_the_rise_of_their_label():
+    base = _scores([0, 0, 1, 0], -np.log([0.4, 0.1, 0.9, 0.2]))
+    better = _scores([1, 1, 0, 0], -np.log([0.6, 0.8, 0.3, 0.2]))
+    assert mended(base, better).tolist() == [1, 0]
+    assert mended(better, base).tolist() == [2]
+
+
+def test_suspects_are_as_sure_as_their_class_usually_is():
+    labels = np.array([0, 0, 1, 1, 1])
+    ensemble = _scores(
+        [1, 1, 0, 0, 0],
+        -np.log([0.8, 0.8, 0.05, 0.01, 0.3]),
+        confidence=[0.8, 0.8, 0.9, 0.99, 0.7],
+        prediction=[0, 0, 0, 0, 0],
+    )
+    assert suspected_label_errors(ensemble, labels, 2).tolist() == [3, 2]
+
+
+def test_a_planted_label_error_is_found_first(outputs, labels):
+    probs = np.full((600, 12), 0.02)
+    probs[np.arange(600), labels] = 0.78
+    wrong = labels.copy()
+    wrong[17] = (labels[17] + 3) % 11
+    models = {"generalist": outputs["generalist"], "ensemble": _from_probs(probs, "ensemble")}
+    found = details(models, wrong, None, SUBSETS, seed=0, n_bootstrap=20)
+    assert found["label_errors"]["n"] == 1
+    suspect = found["label_errors"]["examples"][0]
+    assert (suspect["row"], suspect["suggested"]) == (17, labels[17])
+    assert suspect["self_confidence"] == pytest.approx(0.02, rel=1e-4)
+
+
+def test_an_answer_that_is_also_valid_is_no_label_error(outputs, labels):
+    wrong = (labels + 1) % 11
+    valid = _ragged([[int(w), int(y)] for w, y in zip(wrong, labels, strict=True)])
+    probs = np.full((600, 12), 0.02)
+    probs[np.arange(600), labels] = 0.78
+    models = {"generalist": outputs["generalist"], "ensemble": _from_probs(probs, "ensemble")}
+    found = details(models, wrong, valid, SUBSETS, seed=0, n_bootstrap=20)
+    assert found["label_errors"]["n"] == 0
+
+
+def test_a_specialists_last_column_is_its_dustbin():
+    top = top_classes(np.log(np.array([0.2, 0.5, 0.3])), np.array([7, 4]))
+    assert [entry["class"] for entry in top] == [4, None, 7]
+    assert [entry["probability"] for entry in top] == pytest.approx([0.5, 0.3, 0.2])
+
+
+def test_details_show_the_active_specialists_of_changed_examples(outputs, labels):
+    asked = []
+
+    def ask(rows):
+        asked.extend(rows.tolist())
+        return {int(row): {2: np.log([0.9, 0.1])} for row in rows}
+
+    texts = [f"text {i}" for i in range(600)]
+    found = details(
+        outputs,
+        labels,
+        None,
+        SUBSETS,
+        seed=0,
+        n_bootstrap=20,
+        n_examples=3,
+        texts=texts,
+        ask_specialists=ask,
+    )
+    shown = found["mended"]["examples"] + found["broken"]["examples"]
+    assert [example["row"] for example in shown] == asked
+    for example in shown:
+        assert example["text"] == f"text {example['row']}"
+        assert example["specialists"][0]["top"][0]["class"] == 6
+        assert len(example["generalist"]) == len(example["ensemble"]) == 3
+    base, better = (_right(outputs, labels, n) for n in ("generalist", "ensemble"))
+    assert found["mended"]["n"] == (better > base).sum()
+    assert found["broken"]["n"] == (better < base).sum()
+
+
+def test_details_are_finite_json(outputs, labels):
+    found = details(outputs, labels, None, SUBSETS, seed=0, n_bootstrap=20, temperature=1.4)
+    json.dumps(found, allow_nan=False)
+    assert set(found["reliability"]) == {"generalist_uncalibrated", *NAMES}
+    assert found["per_class"]["n"] == np.bincount(labels, minlength=12).tolist()
+    assert found["per_class"]["generalist"][11] is None
+
+
+def test_gain_of_a_cluster_is_over_its_own_examples():
+    labels = np.array([0, 0, 1, 2])
+    base, better = np.array([True, False, False, True]), np.array([True, True, False, False])
+    table = gain_by_cluster(base, better, labels, _arrays([[0, 1], [2], [3]]), n_bootstrap=50)
+    assert [entry["n_test"] for entry in table] == [3, 1, 0]
+    assert table[0]["gain"] == pytest.approx(1 / 3)
+    assert table[1]["gain"] == -1.0
+    assert table[2]["gain"] is None
+
+
+def test_undoing_a_temperature_gives_back_the_raw_predictions():
+    raw = _random_log_probs(np.zeros(5, int), 7, 3.0, 0)
+    calibrated = raw / 1.7
+    calibrated -= np.log(np.exp(calibrated).sum(1, keepdims=True))
+    assert uncalibrated(calibrated, 1.7) == pytest.approx(raw, abs=1e-5)
+
+
+@pytest.mark.parametrize(("after", "flag"), [(50, False), (51, True), (49, False)])
+def test_a_generalist_that_gains_by_training_on_is_flagged(after, flag):
+    models = {
+        "generalist": _scores(np.arange(100) < 50, np.ones(100)),
+        "generalist_continued": _scores(np.arange(100) < after, np.ones(100)),
+    }
+    found = under_trained(models)
+    assert found is not None
+    assert found["flag"] is flag
+    assert found["relative_gain"] == pytest.approx((after - 50) / 50)
+
+
+def test_without_the_control_nothing_is_flagged():
+    assert under_trained({"generalist": _scores([True], [0.1])}) is None
