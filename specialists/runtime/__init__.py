@@ -1,0 +1,24 @@
+"""Seeds, device, precision, threads; processes that die with their parent; the console."""
+
+from specialists.runtime.console import Progress, progress, say
+from specialists.runtime.processes import die_with_parent, map_processes
+from specialists.runtime.settings import (
+    autocast,
+    derive_seed,
+    pick_device,
+    seed_everything,
+    threads,
+)
+
+__all__ = [
+    "Progress",
+    "autocast",
+    "derive_seed",
+    "die_with_parent",
+    "map_processes",
+    "pick_device",
+    "progress",
+    "say",
+    "seed_everything",
+    "threads",
+]

@@ -1,0 +1,241 @@
+"""How do many tasks run at a time, with results that do not depend on how many?
+
+Workers are spawned, never forked, with one PyTorch thread each, and are killed by the kernel when
+their parent dies (Linux ``PR_SET_PDEATHSIG``), so a run that was killed leaves nothing behind that
+still writes. A task that fails does not lose the others.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
+
+from specialists.errors import TrainingError
+from specialists.runtime.console import QUIET, Progress, progress
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+PR_SET_PDEATHSIG = 1
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    QUIET: "1",
+}
+
+
+def die_with_parent(parent: int) -> None:
+    """Let the kernel kill this process as soon as its parent, process ``parent``, is dead."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the kernel was asked
+        os._exit(1)
+
+
+def map_processes(
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    jobs: int = 1,
+    initializer: Callable[..., None] | None = None,
+    initargs: Sequence[Any] = (),
+    description: str = "",
+) -> list[Result]:
+    """``[function(task) for task in tasks]``, ``jobs`` tasks at a time.
+
+    Parameters
+    ----------
+    function, initializer : callable
+        Importable by name. The initializer runs once in every worker.
+    tasks : sequence
+        Each can be pickled, as can each result.
+    jobs : int
+        Number of worker processes; with 1, or one task, everything runs in this process. PyTorch
+        has one thread in either case, so that no result depends on ``jobs``.
+    description : str
+        Of the progress bar.
+
+    Returns
+    -------
+    list
+        In the order of the tasks.
+
+    Raises
+    ------
+    Exception
+        The first task's in their order, once all others have ended.
+    TrainingError
+        If a worker was killed; the others' results are what they made on disk.
+    """
+    jobs = min(jobs, len(tasks))
+    with progress(description, len(tasks)) as bar:
+        if jobs <= 1:
+            outcomes = _in_this_process(function, tasks, initializer, initargs, bar)
+        else:
+            with _one_thread_each():
+                outcomes = _Pool(function, initializer, initargs).run(tasks, jobs, bar)
+    for _, error in outcomes:
+        if error is not None:
+            raise error
+    return [result for result, _ in outcomes]
+
+
+Outcome = tuple[Any, Exception | None]
+
+
+def _in_this_process(
+    function: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    initializer: Callable[..., None] | None,
+    initargs: Sequence[Any],
+    bar: Progress,
+) -> list[Outcome]:
+    outcomes = []
+    with _one_torch_thread():
+        if initializer is not None and tasks:
+            initializer(*initargs)
+        for task in tasks:
+            outcomes.append(_outcome(function, task))
+            bar.advance()
+    return outcomes
+
+
+def _outcome(function: Callable[[Any], Any], task: Any) -> Outcome:
+    try:
+        return function(task), None
+    except Exception as error:
+        return None, error
+
+
+class _Pool:
+    """Spawned workers with a pipe each: the death of one is seen, and loses its task alone."""
+
+    def __init__(
+        self,
+        function: Callable[[Any], Any],
+        initializer: Callable[..., None] | None,
+        initargs: Sequence[Any],
+    ) -> None:
+        self._arguments = (os.getpid(), function, initializer, tuple(initargs))
+        self._workers: dict[Connection, BaseProcess] = {}
+        self._tasks: dict[Connection, int] = {}
+
+    def run(self, tasks: Sequence[Any], jobs: int, bar: Progress) -> list[Outcome]:
+        outcomes: dict[int, Outcome] = {}
+        waiting = list(range(len(tasks)))[::-1]
+        try:
+            while len(outcomes) < len(tasks):
+                while waiting and len(self._workers) < jobs:
+                    self._give(self._hire(), tasks, waiting)
+                ready = wait(list(self._workers))
+                for connection in [known for known in self._workers if known in ready]:
+                    outcomes[self._tasks[connection]] = self._collect(connection)
+                    bar.advance()
+                    if connection in self._workers and waiting:
+                        self._give(connection, tasks, waiting)
+                    elif connection in self._workers:
+                        self._dismiss(connection)
+        finally:
+            for connection in list(self._workers):
+                self._dismiss(connection)
+        return [outcomes[index] for index in range(len(tasks))]
+
+    def _hire(self) -> Connection:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        worker = context.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
+        worker.start()
+        theirs.close()
+        self._workers[ours] = worker
+        return ours
+
+    def _give(self, connection: Connection, tasks: Sequence[Any], waiting: list[int]) -> None:
+        index = waiting.pop()
+        self._tasks[connection] = index
+        with suppress(BrokenPipeError):  # the worker is dead, which `_collect` finds next
+            connection.send(tasks[index])
+
+    def _collect(self, connection: Connection) -> Outcome:
+        try:
+            return connection.recv()
+        except (EOFError, ConnectionResetError):
+            worker = self._workers[connection]
+            self._dismiss(connection)
+            return None, TrainingError(
+                f"task {self._tasks[connection]}: its process ended with exit code "
+                f"{worker.exitcode} (-9: killed, often for memory); the others went on, and the "
+                "same command makes what is missing (fewer --jobs need less memory)"
+            )
+
+    def _dismiss(self, connection: Connection) -> None:
+        worker = self._workers.pop(connection)
+        connection.close()
+        worker.kill()
+        worker.join()
+
+
+def _work(
+    connection: Connection,
+    parent: int,
+    function: Callable[[Any], Any],
+    initializer: Callable[..., None] | None,
+    initargs: Sequence[Any],
+) -> None:
+    die_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
+    with _one_torch_thread():
+        start = _outcome(lambda _: initializer(*initargs) if initializer else None, None)
+        while True:
+            task = connection.recv()
+            result = start if start[1] is not None else _outcome(function, task)
+            connection.send(_portable(result))
+
+
+def _portable(outcome: Outcome) -> Outcome:
+    """The outcome, with an error that survives pickling and shows the worker's traceback."""
+    result, error = outcome
+    if error is None:
+        return outcome
+    error.add_note("In a worker:\n" + "".join(traceback.format_exception(error)))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return result, TrainingError("".join(traceback.format_exception(error)))
+    return outcome
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Processes started inside have one thread, and no bars of their own."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

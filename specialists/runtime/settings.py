@@ -1,0 +1,89 @@
+"""On what, how precisely and with which random numbers does a result come about?
+
+Every random choice has a seed of its own, derived from the run's seed and the names of what it is
+for, so that no result depends on how many other choices were made before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+from specialists.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def derive_seed(seed: int, *names: object) -> int:
+    """A seed in [0, 2**31) that depends on ``seed`` and every name, the same on every machine.
+
+    Examples
+    --------
+    >>> derive_seed(0, "specialist", 3) == derive_seed(0, "specialist", 3)
+    True
+    >>> derive_seed(0, "specialist", 3) == derive_seed(0, "specialist", 4)
+    False
+    """
+    text = json.dumps([seed, *map(str, names)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's, NumPy's and PyTorch's global generators."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device called ``name``; "auto" is the first CUDA device, or the CPU.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such device.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            "this device cannot be used",
+            got=name,
+            expected="auto, cpu, or a CUDA device that PyTorch sees",
+            fix=f"--set device=cpu ({str(error).splitlines()[0]})",
+        ) from None
+    return device
+
+
+def autocast(device: torch.device, precision: str = "auto") -> AbstractContextManager[object]:
+    """A context in which dense layers compute with ``precision``.
+
+    "auto" is bfloat16 on CUDA and float32 elsewhere; parameters stay float32 in any case.
+    """
+    import torch
+
+    if precision == "float32" or (precision == "auto" and device.type != "cuda"):
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def threads(n: int = 0) -> int:
+    """Let PyTorch use ``n`` threads in this process (0: one a core); return how many."""
+    import torch
+
+    n = n or len(os.sched_getaffinity(0))
+    torch.set_num_threads(n)
+    return n

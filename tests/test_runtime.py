@@ -1,0 +1,229 @@
+"""Seeds, devices and processes: what a result may depend on, and what it may not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from specialists.errors import ConfigError, TrainingError
+from specialists.runtime import (
+    autocast,
+    derive_seed,
+    map_processes,
+    pick_device,
+    progress,
+    say,
+    seed_everything,
+    threads,
+)
+from specialists.runtime.console import Progress
+from specialists.runtime.processes import _portable
+
+PARENT = """
+import sys
+from pathlib import Path
+from specialists.runtime import map_processes
+from test_runtime import wait_forever
+if __name__ == "__main__":
+    map_processes(wait_forever, [(sys.argv[1], i) for i in range(2)], jobs=2)
+"""
+
+_initial: list[int] = []
+
+
+def multiply_late(task: int) -> tuple[int, int, torch.Tensor]:
+    time.sleep(0.2 if task == 0 else 0)
+    seed_everything(task)
+    return task, os.getpid(), torch.randn(64, 300) @ torch.randn(300, 40)
+
+
+def write_or_fail(task: tuple[str, int]) -> int:
+    folder, index = task
+    if index == 0:
+        raise ConfigError("no such option", got=index)
+    Path(folder, str(index)).touch()
+    return index
+
+
+def die_or_write(task: tuple[str, int]) -> int:
+    if task[1] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write_or_fail(task)
+
+
+def remember(value: int) -> None:
+    _initial.append(value)
+
+
+def recall(task: int) -> tuple[int, list[int], int, bool]:
+    return task, list(_initial), torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS") == "1"
+
+
+def wait_forever(task: tuple[str, int]) -> None:
+    folder, index = task
+    Path(folder, f"{index}.tmp").write_text(str(os.getpid()))
+    Path(folder, f"{index}.tmp").rename(Path(folder, str(index)))
+    time.sleep(60)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition, seconds: float = 20.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()
+
+
+def test_a_seed_depends_on_every_name_and_fits_every_generator():
+    seeds = {derive_seed(s, *n) for s in (0, 1) for n in ((), ("a",), ("a", 1), ("a", 2), ("a1",))}
+    assert len(seeds) == 10
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_a_seed_is_the_same_on_every_machine():
+    assert derive_seed(0, "specialist", 3) == 782_970_625
+
+
+def test_seeding_seeds_numpy_and_torch():
+    draws = []
+    for _ in range(2):
+        seed_everything(5)
+        draws.append((np.random.rand(), torch.rand(1).item()))
+    assert draws[0] == draws[1]
+
+
+def test_the_cpu_is_picked_by_name_and_auto_gives_a_device_that_works():
+    assert pick_device("cpu") == torch.device("cpu")
+    assert torch.ones(1, device=pick_device("auto")).sum() == 1
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:77", ""])
+def test_a_device_that_is_not_there_is_the_user_s_error(name):
+    with pytest.raises(ConfigError, match="device"):
+        pick_device(name)
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("auto", torch.float32), ("float32", torch.float32), ("bfloat16", torch.bfloat16)],
+)
+def test_precision_on_the_cpu(precision, dtype):
+    with autocast(torch.device("cpu"), precision):
+        assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
+
+
+def test_threads_are_set_and_zero_means_one_a_core():
+    before = torch.get_num_threads()
+    assert threads(0) == len(os.sched_getaffinity(0)) == torch.get_num_threads()
+    assert threads(before) == torch.get_num_threads() == before
+
+
+def test_results_come_in_the_order_of_tasks_and_do_not_depend_on_the_number_of_jobs():
+    alone, together = (map_processes(multiply_late, range(4), jobs=jobs) for jobs in (1, 2))
+    assert [task for task, _, _ in together] == [0, 1, 2, 3]
+    assert len({pid for _, pid, _ in together} | {os.getpid()}) == 3
+    assert all(torch.equal(a[2], b[2]) for a, b in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_each_worker_is_initialised_once_and_has_one_thread_and_the_parent_keeps_its_own(jobs):
+    _initial.clear()
+    before, environment = torch.get_num_threads(), dict(os.environ)
+    torch.set_num_threads(2)
+    results = map_processes(recall, range(4), jobs=jobs, initializer=remember, initargs=(7,))
+    assert results == [(task, [7], 1, True) for task in range(4)]
+    assert torch.get_num_threads() == 2
+    assert dict(os.environ) == environment
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_failing_task_does_not_lose_the_others(tmp_path, jobs):
+    with pytest.raises(ConfigError, match="no such option"):
+        map_processes(write_or_fail, [(str(tmp_path), i) for i in range(4)], jobs=jobs)
+    assert sorted(os.listdir(tmp_path)) == ["1", "2", "3"]
+
+
+def test_a_killed_worker_loses_its_own_task_alone(tmp_path):
+    with pytest.raises(TrainingError, match="exit code -9"):
+        map_processes(die_or_write, [(str(tmp_path), i) for i in range(4)], jobs=2)
+    assert sorted(os.listdir(tmp_path)) == ["1", "2", "3"]
+
+
+def test_an_error_that_cannot_be_pickled_still_tells_its_message():
+    class LocalError(Exception):
+        pass
+
+    _, error = _portable((None, LocalError("task 0")))
+    assert isinstance(error, TrainingError)
+    assert "LocalError: task 0" in str(error)
+
+
+def test_no_tasks_give_no_results():
+    assert map_processes(multiply_late, [], jobs=2) == []
+
+
+def test_children_die_with_a_killed_parent(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen([sys.executable, script, tmp_path], env=environment) as parent:
+        files = [tmp_path / "0", tmp_path / "1"]
+        assert wait_until(lambda: all(file.exists() for file in files))
+        parent.kill()
+    children = [int(file.read_text()) for file in files]
+    assert wait_until(lambda: not any(map(is_alive, children)), seconds=5)
+
+
+def test_a_child_whose_parent_is_dead_already_ends_at_once():
+    code = "from specialists.runtime import die_with_parent; die_with_parent(1 << 22); print('on')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_a_live_parent_leaves_the_child_alone():
+    code = f"from specialists.runtime import die_with_parent; die_with_parent({os.getpid()})"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_progress_counts_in_silence_where_there_is_no_terminal(capfd):
+    with progress("training", 10) as bar:
+        bar.advance(3)
+        bar.advance()
+        assert bar.done == 4
+    assert capfd.readouterr() == ("", "")
+
+
+def test_progress_shows_nested_bars_on_a_terminal(monkeypatch, capfd):
+    monkeypatch.delenv("SPECIALISTS_QUIET")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with progress("outer", 2) as outer, progress("inner", 5) as inner:
+        assert type(inner) is not Progress
+        inner.advance(5)
+        outer.advance()
+        time.sleep(0.15)
+        say("a line between")
+    shown = capfd.readouterr()
+    assert "outer" in shown.err
+    assert "inner" in shown.err
+    assert "a line between" in shown.out + shown.err
+
+
+def test_say_prints_one_plain_line(capsys):
+    say("[done] 3 classes")
+    assert capsys.readouterr().out == "[done] 3 classes\n"
