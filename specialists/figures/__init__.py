@@ -1,0 +1,31 @@
+"""The report's figures: plain data in, a matplotlib Figure out, ``to_svg`` into the page."""
+
+from specialists.figures.clusters import (
+    cluster_overview,
+    correlation_from_covariance,
+    correlation_matrix,
+    gain_by_coverage,
+    gain_per_cluster,
+)
+from specialists.figures.models import (
+    CostPoint,
+    accuracy_against_cost,
+    class_changes,
+    reliability_diagrams,
+)
+from specialists.figures.style import to_svg
+from specialists.figures.training import training_curves
+
+__all__ = [
+    "CostPoint",
+    "accuracy_against_cost",
+    "class_changes",
+    "cluster_overview",
+    "correlation_from_covariance",
+    "correlation_matrix",
+    "gain_by_coverage",
+    "gain_per_cluster",
+    "reliability_diagrams",
+    "to_svg",
+    "training_curves",
+]

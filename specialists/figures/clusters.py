@@ -1,0 +1,235 @@
+"""Which classes are predicted together, and does each group's specialist help?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from specialists.figures.style import (
+    BLUE,
+    FONT_SIZE,
+    GREY,
+    INK,
+    VERMILION,
+    model_label,
+    new_figure,
+    quieten,
+    shorten,
+)
+
+MAX_NAMED_CLASSES = 60
+MAX_PIXELS = 700
+MAX_ROWS = 40
+
+
+def correlation_from_covariance(covariance: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Correlation of predicted probabilities, shape (C, C); 0 for classes never predicted."""
+    deviation = np.sqrt(np.clip(np.diag(covariance).astype(np.float64), 0, None))
+    inverse = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+    return np.clip(covariance.astype(np.float64) * inverse[:, None] * inverse, -1, 1)
+
+
+def correlation_matrix(
+    correlation: NDArray[np.floating],
+    clusters: Sequence[Sequence[int]],
+    names: Sequence[str],
+) -> Figure:
+    """Correlation between classes' predicted probabilities, classes in the order of clusters.
+
+    Parameters
+    ----------
+    correlation : array of shape (C, C)
+    clusters : sequence of class indices
+        May overlap; a class is shown in the first that holds it, uncovered classes come last.
+    names : sequence of C str
+    """
+    order, sizes = cluster_order(clusters, len(names))
+    ordered = np.array(correlation, dtype=np.float64)[np.ix_(order, order)]
+    np.fill_diagonal(ordered, 0)
+    limit = _colour_limit(ordered, sizes)
+    figure = new_figure(6.6)
+    axes = figure.add_subplot()
+    image = axes.imshow(
+        _shrink(ordered),
+        cmap="RdBu_r",
+        vmin=-limit,
+        vmax=limit,
+        extent=(0, len(order), len(order), 0),
+        interpolation="nearest",
+    )
+    _outline(axes, sizes)
+    _label_classes(axes, [names[j] for j in order], sizes)
+    quieten(axes, grid=None)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, extend="both")
+    bar.set_label("correlation of predicted probabilities", size=FONT_SIZE)
+    bar.ax.tick_params(labelsize=FONT_SIZE)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    return figure
+
+
+def cluster_order(clusters: Sequence[Sequence[int]], n_classes: int) -> tuple[list[int], list[int]]:
+    """Every class once, in the order of clusters, uncovered ones last; sizes of the clusters."""
+    seen: set[int] = set()
+    order: list[int] = []
+    sizes: list[int] = []
+    for cluster in clusters:
+        own = [j for j in cluster if j not in seen]
+        seen.update(own)
+        order += own
+        sizes.append(len(own))
+    return order + [j for j in range(n_classes) if j not in seen], sizes
+
+
+def _colour_limit(ordered: NDArray[np.float64], sizes: Sequence[int]) -> float:
+    stops = np.cumsum([0, *sizes])
+    inside = [ordered[a:b, a:b].ravel() for a, b in pairwise(stops)]
+    values = np.abs(np.concatenate([*inside, ordered.ravel()[:1]]))
+    values = values[values > 0]
+    return max(float(np.quantile(values, 0.9)), 0.02) if len(values) else 0.02
+
+
+def _shrink(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    n = len(matrix)
+    if n <= MAX_PIXELS:
+        return matrix
+    edges = np.linspace(0, n, MAX_PIXELS + 1).astype(int)[:-1]
+    counts = np.diff(np.append(edges, n))
+    sums = np.add.reduceat(np.add.reduceat(matrix, edges, axis=0), edges, axis=1)
+    return sums / np.outer(counts, counts)
+
+
+def _outline(axes: Axes, sizes: Sequence[int]) -> None:
+    start = 0
+    for size in sizes:
+        square = [start, start + size, start + size, start, start]
+        axes.plot(
+            square,
+            [start, start, start + size, start + size, start],
+            color=INK,
+            linewidth=0.6,
+            clip_on=False,
+        )
+        start += size
+
+
+def _label_classes(axes: Axes, names: Sequence[str], sizes: Sequence[int]) -> None:
+    if len(names) <= MAX_NAMED_CLASSES:
+        axes.set_yticks(np.arange(len(names)) + 0.5, [shorten(name, 24) for name in names])
+        axes.set_xticks([])
+        axes.tick_params(axis="y", length=0)
+        return
+    starts = np.cumsum([0, *sizes])[:-1]
+    every = max(1, -(-len(sizes) // 30))
+    ticks = [(s + n / 2, str(i)) for i, (s, n) in enumerate(zip(starts, sizes, strict=True))]
+    axes.set_yticks([t for t, _ in ticks][::every], [label for _, label in ticks][::every])
+    axes.set_xticks([])
+    axes.set_ylabel("cluster")
+
+
+def cluster_overview(
+    names: Sequence[Sequence[str]], shares: Sequence[float], indices: Sequence[int] | None = None
+) -> Figure:
+    """Share of the generalist's confusions inside each cluster, with the classes' names.
+
+    Parameters
+    ----------
+    names : sequence of M sequences of str
+        Class names of each cluster.
+    shares : sequence of M fractions
+    indices : sequence of M int, optional
+        Numbers of the clusters; their positions by default.
+    """
+    numbers = range(len(shares)) if indices is None else indices
+    rows = sorted(zip(shares, numbers, names, strict=True), key=lambda row: -row[0])[:MAX_ROWS]
+    figure = new_figure(0.9 + 0.235 * len(rows))
+    bars, words = figure.subplots(1, 2, width_ratios=(1, 2.4), sharey=True)
+    heights = np.arange(len(rows))
+    bars.barh(heights, [100 * share for share, _, _ in rows], color=BLUE, height=0.7)
+    bars.set_yticks(heights, [f"{number}" for _, number, _ in rows])
+    bars.set_ylim(len(rows) - 0.4, -0.6)
+    bars.set_xlabel("% of all confusions")
+    bars.set_ylabel("cluster")
+    quieten(bars, grid="x")
+    words.set_axis_off()
+    words.set_xlim(0, 1)
+    for height, (_, _, classes) in enumerate(rows):
+        label = f"{len(classes)}: " + shorten(", ".join(classes), 84)
+        words.text(0, height, label, va="center", fontsize=FONT_SIZE - 1, color=INK, clip_on=False)
+    words.set_title("number of classes: their names", loc="left", fontsize=FONT_SIZE)
+    return figure
+
+
+def gain_per_cluster(
+    labels: Sequence[str], gains: Sequence[float], intervals: Sequence[tuple[float, float]]
+) -> Figure:
+    """Gain in top-1 of the ensemble over the generalist on each cluster's own test examples.
+
+    Parameters
+    ----------
+    labels : sequence of M str
+    gains : sequence of M fractions
+    intervals : sequence of M (low, high)
+    """
+    order = _extremes(gains)
+    height = 0.9 + 0.22 * len(order)
+    figure = new_figure(height)
+    axes = figure.add_subplot()
+    for row, m in enumerate(order):
+        low, high = (100 * x for x in intervals[m])
+        colour = BLUE if low > 0 else VERMILION if high < 0 else GREY
+        axes.plot([low, high], [row, row], color=colour, linewidth=1.6, alpha=0.7)
+        axes.plot(100 * gains[m], row, "o", color=colour, markersize=5)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    axes.set_yticks(range(len(order)), [shorten(labels[m], 44) for m in order])
+    axes.set_ylim(len(order) - 0.4, -0.6)
+    axes.set_xlabel("gain in top-1, percentage points, with 95% interval")
+    quieten(axes, grid="x")
+    return figure
+
+
+def _extremes(values: Sequence[float]) -> list[int]:
+    order = sorted(range(len(values)), key=lambda m: -values[m])
+    half = MAX_ROWS // 2
+    return order if len(order) <= MAX_ROWS else order[:half] + order[-half:]
+
+
+def gain_by_coverage(
+    specialists: Sequence[int], n_test: Sequence[int], gains: Sequence[float], model: str
+) -> Figure:
+    """Gain in top-1 by the number of specialists whose subset holds the true class.
+
+    Parameters
+    ----------
+    specialists, n_test : sequences of int
+    gains : sequence of fractions
+    model : str
+        Whose gain it is.
+    """
+    figure = new_figure(2.9, width=max(4.2, min(7.4, 1.5 + 0.75 * len(gains))))
+    axes = figure.add_subplot()
+    points = [100 * gain for gain in gains]
+    positions = range(len(points))
+    axes.bar(positions, points, color=[BLUE if g >= 0 else VERMILION for g in points], width=0.6)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    for x, value, n in zip(positions, points, n_test, strict=True):
+        axes.annotate(
+            f"{value:+.2f}\nn = {n:,}",
+            (x, value),
+            (0, 3 if value >= 0 else -3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if value >= 0 else "top",
+            fontsize=FONT_SIZE - 1,
+        )
+    axes.margins(y=0.35)
+    axes.set_xticks(positions, [str(k) for k in specialists])
+    axes.set_xlabel("specialists whose classes include the true one")
+    axes.set_ylabel(f"gain of {model_label(model)},\npercentage points")
+    quieten(axes)
+    return figure
