@@ -24,7 +24,6 @@ from specialists.config.sections import (
     EvaluationConfig,
     GeneralistConfig,
     NonNegative,
-    Positive,
     ReportConfig,
     Section,
     SpecialistsConfig,
@@ -51,13 +50,13 @@ class Config(Section):
     'hashed_text'
     """
 
-    seed: NonNegative = Field(0, description="every random choice follows from it")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
+    seed: NonNegative = Field(default=0, description="every random choice follows from it")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto: bfloat16 on CUDA"
     )
-    threads: NonNegative = Field(0, description="of one process; 0: all cores")
-    jobs: NonNegative = Field(0, description="specialists trained at a time; 0: all cores")
+    threads: NonNegative = Field(default=0, description="of one process; 0: all cores")
+    jobs: NonNegative = Field(default=0, description="specialists trained at a time; 0: all cores")
     data: DataConfig = DataConfig(name="languages")
     generalist: GeneralistConfig = GeneralistConfig()
     clusters: ClustersConfig = ClustersConfig()

@@ -29,123 +29,181 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where the examples come from. Exactly one source: name, table, arrays, images or factory."""
 
-    name: str | None = Field(None, description="a data set that ships: languages, glyphs")
-    table: str | None = Field(None, description="a .tsv, .csv or .parquet file, plain or .gz")
-    arrays: str | None = Field(None, description="an .npz file of features or images, and labels")
-    images: str | None = Field(None, description="a folder that holds one folder a class")
-    factory: str | None = Field(None, description="package.module:function that returns a Dataset")
-    columns: tuple[str, ...] | None = Field(None, description="names, if a table has no header")
-    text: str | None = Field(None, description="name of the text column")
-    label: str | None = Field(None, description="name of the label column")
-    split: str | None = Field(None, description="name of the split column")
+    name: str | None = Field(default=None, description="a data set that ships: languages, glyphs")
+    table: str | None = Field(
+        default=None, description="a .tsv, .csv or .parquet file, plain or .gz"
+    )
+    arrays: str | None = Field(
+        default=None, description="an .npz file of features or images, and labels"
+    )
+    images: str | None = Field(default=None, description="a folder that holds one folder a class")
+    factory: str | None = Field(
+        default=None, description="package.module:function that returns a Dataset"
+    )
+    columns: tuple[str, ...] | None = Field(
+        default=None, description="names, if a table has no header"
+    )
+    text: str | None = Field(default=None, description="name of the text column")
+    label: str | None = Field(default=None, description="name of the label column")
+    split: str | None = Field(default=None, description="name of the split column")
     splits: dict[str, tuple[str, ...]] | None = Field(
-        None, description="train, validation, test: the values of the split column in each"
+        default=None, description="train, validation, test: the values of the split column in each"
     )
-    exclude_labels: tuple[str, ...] = Field((), description="labels whose rows are left out")
-    keys: dict[str, str] | None = Field(None, description="names of the arrays: x, y or x_train ..")
+    exclude_labels: tuple[str, ...] = Field(
+        default=(), description="labels whose rows are left out"
+    )
+    keys: dict[str, str] | None = Field(
+        default=None, description="names of the arrays: x, y or x_train .."
+    )
     split_by: dict[str, Any] | None = Field(
-        None, description="array, and its values for test (and validation)"
+        default=None, description="array, and its values for test (and validation)"
     )
-    min_examples: Positive = Field(20, description="classes with fewer rows are left out")
-    validation_fraction: Fraction = Field(0.1, description="share cut for validation, if missing")
-    test_fraction: Fraction = Field(0.15, description="share cut for the test, if missing")
-    max_examples: Positive | None = Field(None, description="rows drawn at most, for trying out")
-    char_ngrams: tuple[int, int] | None = Field(None, description="shortest and longest n-gram")
-    word_ngrams: tuple[int, int] | None = Field(None, description="as above, of words; (0, 0) off")
-    lowercase: bool | None = Field(None, description="fold case before hashing")
-    image_size: Positive | None = Field(None, description="pixels a side")
-    standardize: bool | None = Field(None, description="features: zero mean, unit variance")
-    augment: bool | None = Field(None, description="random affine maps, or n-gram dropout")
+    min_examples: Positive = Field(default=20, description="classes with fewer rows are left out")
+    validation_fraction: Fraction = Field(
+        default=0.1, description="share cut for validation, if missing"
+    )
+    test_fraction: Fraction = Field(default=0.15, description="share cut for the test, if missing")
+    max_examples: Positive | None = Field(
+        default=None, description="rows drawn at most, for trying out"
+    )
+    char_ngrams: tuple[int, int] | None = Field(
+        default=None, description="shortest and longest n-gram"
+    )
+    word_ngrams: tuple[int, int] | None = Field(
+        default=None, description="as above, of words; (0, 0) off"
+    )
+    lowercase: bool | None = Field(default=None, description="fold case before hashing")
+    image_size: Positive | None = Field(default=None, description="pixels a side")
+    standardize: bool | None = Field(default=None, description="features: zero mean, unit variance")
+    augment: bool | None = Field(default=None, description="random affine maps, or n-gram dropout")
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the factory")
 
 
 class Recipe(Section):
     """How a network is trained: AdamW (sparse tables: SparseAdam), warm-up, cosine, best epoch."""
 
-    epochs: Positive | None = Field(None, description="passes over the training data, at most")
-    batch_size: Positive | None = Field(None, description="examples a step")
-    learning_rate: Rate | None = Field(None, description="peak, of dense parameters")
-    embedding_learning_rate: Rate | None = Field(None, description="peak, of sparse tables")
-    weight_decay: float = Field(0.01, ge=0, description="decoupled; matrices only, no tables")
-    warmup: Fraction = Field(0.05, description="share of the steps with a rising rate")
-    patience: Positive = Field(3, description="epochs without a better validation loss, at most")
-    clip: Rate = Field(1.0, description="largest gradient norm of dense parameters")
-    label_smoothing: Fraction = Field(0.0, description="mass spread over all classes")
-    dropout: Fraction | None = Field(None, description="before the head")
+    epochs: Positive | None = Field(
+        default=None, description="passes over the training data, at most"
+    )
+    batch_size: Positive | None = Field(default=None, description="examples a step")
+    learning_rate: Rate | None = Field(default=None, description="peak, of dense parameters")
+    embedding_learning_rate: Rate | None = Field(default=None, description="peak, of sparse tables")
+    weight_decay: float = Field(
+        default=0.01, ge=0, description="decoupled; matrices only, no tables"
+    )
+    warmup: Fraction = Field(default=0.05, description="share of the steps with a rising rate")
+    patience: Positive = Field(
+        default=3, description="epochs without a better validation loss, at most"
+    )
+    clip: Rate = Field(default=1.0, description="largest gradient norm of dense parameters")
+    label_smoothing: Fraction = Field(default=0.0, description="mass spread over all classes")
+    dropout: Fraction | None = Field(default=None, description="before the head")
 
 
 class GeneralistConfig(Recipe):
     """The model of all classes."""
 
-    model: str | None = Field(None, description="hashed_text, mlp, resnet")
-    factory: str | None = Field(None, description="package.module:function, any nn.Module")
+    model: str | None = Field(default=None, description="hashed_text, mlp, resnet")
+    factory: str | None = Field(default=None, description="package.module:function, any nn.Module")
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the factory")
-    width: Positive | None = Field(None, description="hidden units or channels; fixes the width")
-    widths: tuple[Positive, ...] | None = Field(None, description="validation picks one of these")
-    depth: Positive | None = Field(None, description="hidden layers, or blocks a stage")
-    embedding_dim: Positive | None = Field(None, description="of text's n-gram table")
-    n_buckets: Positive | None = Field(None, description="rows of the table, a power of two")
-    weights: str | None = Field(None, description="your own: safetensors or a plain state dict")
+    width: Positive | None = Field(
+        default=None, description="hidden units or channels; fixes the width"
+    )
+    widths: tuple[Positive, ...] | None = Field(
+        default=None, description="validation picks one of these"
+    )
+    depth: Positive | None = Field(default=None, description="hidden layers, or blocks a stage")
+    embedding_dim: Positive | None = Field(default=None, description="of text's n-gram table")
+    n_buckets: Positive | None = Field(
+        default=None, description="rows of the table, a power of two"
+    )
+    weights: str | None = Field(
+        default=None, description="your own: safetensors or a plain state dict"
+    )
 
 
 class ClustersConfig(Section):
     """Which classes are confused with which."""
 
-    method: str = Field("balanced", description="balanced, kmeans, spherical")
-    n_clusters: Positive | None = Field(None, description="number of specialists; None: by rule")
-    max_ratio: float = Field(2.0, ge=1, description="balanced: largest size over the mean")
-    overlap: NonNegative = Field(0, description="nearest outside classes added to each cluster")
-    matrix: Literal["covariance", "correlation", "confusion"] = Field("covariance")
+    method: str = Field(default="balanced", description="balanced, kmeans, spherical")
+    n_clusters: Positive | None = Field(
+        default=None, description="number of specialists; None: by rule"
+    )
+    max_ratio: float = Field(default=2.0, ge=1, description="balanced: largest size over the mean")
+    overlap: NonNegative = Field(
+        default=0, description="nearest outside classes added to each cluster"
+    )
+    matrix: Literal["covariance", "correlation", "confusion"] | None = Field(
+        default=None,
+        description="whose columns are compared; None: covariance for kmeans, or correlation",
+    )
     predictions: Literal["validation", "cross-fitted"] = Field(
-        "validation", description="cross-fitted: two generalists predict each other's training half"
+        default="validation",
+        description="cross-fitted: two generalists predict each other's training half",
     )
 
 
 class SpecialistsConfig(Recipe):
     """One small model per cluster, with a dustbin for every other class."""
 
-    width: Positive | None = Field(None, description="hidden units; None: the generalist's")
-    subset_share: float = Field(0.5, gt=0, lt=1, description="s, examples from the subset")
-    soft_targets: float = Field(0.5, ge=0, le=1, description="weight of the generalist's posterior")
-    temperature: Rate = Field(2.0, description="of the soft targets")
-    freeze: tuple[str, ...] | None = Field(None, description="parts (by name) that stay as they are")
-    correction: Literal["exact", "paper"] = Field("exact", description="of the dustbin logit")
-    calibrate: bool = Field(True, description="temperature and dustbin bias, on validation data")
+    width: Positive | None = Field(default=None, description="hidden units; None: the generalist's")
+    subset_share: float = Field(default=0.5, gt=0, lt=1, description="s, examples from the subset")
+    soft_targets: float = Field(default=0.5, ge=0, le=1, description="weight of soft targets")
+    temperature: Rate = Field(default=2.0, description="of the soft targets")
+    freeze: tuple[str, ...] | None = Field(
+        default=None, description="parts (by name) that stay as they are"
+    )
+    correction: Literal["exact", "paper"] = Field(
+        default="exact", description="of the dustbin logit"
+    )
+    calibrate: bool = Field(
+        default=True, description="temperature and dustbin bias, on validation data"
+    )
 
 
 class CombinationConfig(Section):
     """How specialists and generalist are joined; validation chooses among the candidates."""
 
-    n: tuple[Positive, ...] = Field((1, 2, 3, 5), description="most probable classes that select")
-    weights: tuple[Rate, ...] = Field((0.5, 1.0, 2.0, 4.0), description="v, common to all")
-    rules: tuple[Literal["kl", "side_by_side"], ...] = Field(("kl", "side_by_side"))
-    max_cost: Rate = Field(3.0, description="inference FLOPs of `ensemble` over the generalist's")
-    select_by: Literal["top1", "nll"] = Field("top1", description="validation score")
+    n: tuple[Positive, ...] = Field(
+        default=(1, 2, 3, 5), description="most probable classes that select"
+    )
+    weights: tuple[Rate, ...] = Field(default=(0.5, 1.0, 2.0, 4.0), description="v, common to all")
+    rules: tuple[Literal["kl", "side_by_side"], ...] = Field(default=("kl", "side_by_side"))
+    max_cost: Rate = Field(
+        default=3.0, description="inference FLOPs of `ensemble` over the generalist's"
+    )
+    select_by: Literal["top1", "nll"] = Field(default="top1", description="validation score")
 
 
 class StudentConfig(Recipe):
     """The compact network that learns from the combined distribution."""
 
-    size: float = Field(0.25, gt=0, description="parameters over the generalist's, without tables")
-    width: Positive | None = Field(None, description="fixes the width instead of `size`")
-    embedding_dim: Positive | None = Field(None, description="of its n-gram table")
-    n_buckets: Positive | None = Field(None, description="rows of its table, a power of two")
-    temperatures: tuple[Rate, ...] = Field((1.0, 2.0), description="candidates")
-    alphas: tuple[float, ...] = Field((0.7, 1.0), description="candidate weights of soft targets")
-    unlabelled: str | None = Field(None, description="file of more inputs to learn from")
+    size: float = Field(
+        default=0.25, gt=0, description="parameters over the generalist's, without tables"
+    )
+    width: Positive | None = Field(default=None, description="fixes the width instead of `size`")
+    embedding_dim: Positive | None = Field(default=None, description="of its n-gram table")
+    n_buckets: Positive | None = Field(
+        default=None, description="rows of its table, a power of two"
+    )
+    temperatures: tuple[Rate, ...] = Field(default=(1.0, 2.0), description="candidates")
+    alphas: tuple[float, ...] = Field(
+        default=(0.7, 1.0), description="candidate weights of soft targets"
+    )
+    unlabelled: str | None = Field(default=None, description="file of more inputs to learn from")
 
 
 class EvaluationConfig(Section):
     """What is measured on the test set."""
 
-    n_bootstrap: Positive = Field(1000, description="resamples of each interval")
+    n_bootstrap: Positive = Field(default=1000, description="resamples of each interval")
     controls: tuple[
         Literal["generalist_continued", "generalist_wide", "generalist_ensemble"], ...
-    ] = Field(("generalist_continued", "generalist_wide", "generalist_ensemble"))
+    ] = Field(default=("generalist_continued", "generalist_wide", "generalist_ensemble"))
 
 
 class ReportConfig(Section):
     """What the report shows."""
 
-    title: str | None = Field(None, description="heading; None: the data set's name")
-    n_examples: Positive = Field(12, description="mended and broken examples, each")
+    title: str | None = Field(default=None, description="heading; None: the data set's name")
+    n_examples: Positive = Field(default=12, description="mended and broken examples, each")

@@ -13,12 +13,22 @@ from specialists.runs.artifacts import (
     write_text,
 )
 from specialists.runs.folder import Run
-from specialists.runs.manifests import CODE_VERSION, finish, hash_files, is_done, manifest_key
+from specialists.runs.manifests import (
+    CODE_VERSION,
+    describe_changes,
+    finish,
+    hash_files,
+    is_done,
+    manifest_key,
+)
+from specialists.runs.units import build_unit
 
 __all__ = [
     "CODE_VERSION",
     "Run",
     "atomic_write",
+    "build_unit",
+    "describe_changes",
     "finish",
     "hash_files",
     "is_done",

@@ -1,0 +1,25 @@
+"""Specialist-ensemble distillation of classifiers with many classes.
+
+A generalist's predictions show which classes it confuses; specialists with a dustbin class learn
+those subsets; an exact KL-minimising combination joins them; one compact student learns from the
+joined predictions. Source: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network"
+(2015). ``load(RUN).predict_proba(x)`` uses a trained model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from specialists.predictor import Predictor
+
+__version__ = "0.1.0"
+__all__ = ["load"]
+
+
+def load(path: str | Path, model: str = "student") -> Predictor:
+    """A trained model of a run; see :func:`specialists.predictor.load`."""
+    from specialists import predictor
+
+    return predictor.load(path, model)

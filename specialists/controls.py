@@ -1,0 +1,158 @@
+"""What else the same computing could have bought: the fair rivals of an ensemble of specialists.
+
+`generalist_continued` is trained on for as many examples as all specialists saw;
+`generalist_wide` has at most the ensemble's mean inference FLOPs and is trained on as many examples
+as generalist and specialists together; `generalist_ensemble` averages k generalists that differ in
+their seeds, k the number of generalists that those examples would train.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from specialists.ensemble import cost_sample
+from specialists.generalist import ClassifierTask, train_classifiers
+from specialists.networks import (
+    ARCHITECTURES,
+    NetworkSpec,
+    build,
+    inference_flops,
+    largest_width,
+    load_network,
+    n_parameters,
+)
+from specialists.predictions import ModelOutputs, predict_log_probs
+from specialists.runs import Run, read_json
+from specialists.runtime import say
+from specialists.workspace import Workspace
+
+STAGE = "evaluate-models"
+GENERALIST = "train-generalist"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an ensemble cost.
+
+    Parameters
+    ----------
+    generalist_examples, specialist_examples : int
+        Seen in training, repetitions included.
+    inference_flops : float
+        Mean of one prediction of `ensemble`.
+    """
+
+    generalist_examples: int
+    specialist_examples: int
+    inference_flops: float
+
+    @property
+    def n_generalists(self) -> int:
+        """K = ceil(examples of generalist and specialists / examples of one generalist)."""
+        total = self.generalist_examples + self.specialist_examples
+        return math.ceil(total / self.generalist_examples)
+
+
+def control_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
+    """Train the controls that do not yet stand; what each says of a split, by name."""
+    workspace = Workspace.open(run.folder)
+    budget = _budget(workspace)
+    tasks = control_tasks(workspace, budget)
+    every = [task for group in tasks.values() for task in group]
+    train_classifiers(every, run.jobs, "controls")
+    members = {name: [task.folder for task in group] for name, group in tasks.items()}
+    if "generalist_ensemble" in members:
+        members["generalist_ensemble"].insert(0, workspace.path(GENERALIST))
+    return {name: _averaged(workspace, name, folders, split) for name, folders in members.items()}
+
+
+def control_tasks(workspace: Workspace, budget: Budget) -> dict[str, list[ClassifierTask]]:
+    """The trainings of each control that the configuration asks for, by name."""
+    _, spec, _ = load_network(workspace.path(GENERALIST))
+    recipe = workspace.config.generalist
+    folder = workspace.path(STAGE, "controls")
+
+    def task(name: str, spec: NetworkSpec = spec, **changes) -> ClassifierTask:
+        values = {"recipe": recipe, "seed": workspace.seed(name), **changes}
+        return ClassifierTask(workspace.folder, folder / name, spec, **values)
+
+    patient = recipe.model_copy(update={"patience": 10**6})
+    makers = {
+        "generalist_continued": lambda: [
+            task(
+                "generalist_continued",
+                recipe=patient,
+                start=workspace.path(GENERALIST),
+                n_examples=budget.specialist_examples,
+            )
+        ],
+        "generalist_wide": lambda: [
+            task(
+                "generalist_wide",
+                wide_spec(workspace, spec, budget.inference_flops),
+                n_examples=budget.generalist_examples + budget.specialist_examples,
+            )
+        ],
+        "generalist_ensemble": lambda: [
+            task(f"generalist_ensemble-{i}") for i in range(1, budget.n_generalists)
+        ],
+    }
+    wanted = list(workspace.config.evaluation.controls)
+    if "generalist_wide" in wanted and spec.model not in ARCHITECTURES:
+        say(f"evaluate-models: no generalist_wide, since {spec.model} does not come in widths")
+        wanted.remove("generalist_wide")
+    return {name: makers[name]() for name in wanted}
+
+
+def wide_spec(workspace: Workspace, spec: NetworkSpec, flops: float) -> NetworkSpec:
+    """The generalist at the largest width that needs at most ``flops`` a prediction."""
+    inputs = cost_sample(workspace.dataset.test.inputs, 64)
+    reference = _flops(spec, cost_sample(workspace.dataset.test.inputs))
+    scale = reference / _flops(spec, inputs)
+
+    def fits(candidate: NetworkSpec) -> bool:
+        return scale * _flops(candidate, inputs) <= flops
+
+    width = largest_width(spec, fits, low=spec.width)
+    return dataclasses.replace(spec, width=width)
+
+
+def _flops(spec: NetworkSpec, inputs) -> float:
+    return inference_flops(build(dataclasses.replace(spec, n_buckets=1)), inputs)
+
+
+def _budget(workspace: Workspace) -> Budget:
+    costs = read_json(workspace.path("combine-predictions", "costs.json"))
+    seen = costs["generalist"]["training_examples"]
+    settings, n_train = workspace.config.generalist, len(workspace.dataset.train)
+    return Budget(
+        seen or (settings.epochs or 1) * n_train,
+        costs["ensemble"]["training_examples"] - seen,
+        costs["ensemble"]["inference_flops"],
+    )
+
+
+def _averaged(workspace: Workspace, name: str, folders: Sequence, split: str) -> ModelOutputs:
+    """Mean of the members' calibrated probabilities, and what they cost together."""
+    inputs = workspace.split(split).inputs
+    total: Tensor | None = None
+    parameters, flops, n_examples = 0, 0.0, 0
+    for folder in folders:
+        network, _, about = load_network(folder)
+        network.to(workspace.device)
+        probs = predict_log_probs(network, inputs, about["temperature"]).exp()
+        total = probs if total is None else total + probs
+        parameters += n_parameters(network)
+        flops += inference_flops(network, cost_sample(inputs).to(workspace.device))
+        n_examples += read_json(folder / "result.json")["n_examples"]
+    assert total is not None
+    if name == "generalist_continued":
+        n_examples += read_json(workspace.path(GENERALIST, "result.json"))["n_examples"]
+    log_probs = torch.log(total / len(folders))
+    return ModelOutputs(name, log_probs.numpy(), parameters, flops, n_examples)

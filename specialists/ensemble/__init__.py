@@ -1,0 +1,27 @@
+"""Active specialists per example, the rule that joins them, and what they predict."""
+
+from specialists.ensemble.members import Ensemble
+from specialists.ensemble.rules import PAPER, Rule, active_specialists, join, mean_flops
+from specialists.ensemble.selection import (
+    Votes,
+    choose,
+    combine_predictions,
+    cost_sample,
+    ensemble_outputs,
+    judge_candidates,
+)
+
+__all__ = [
+    "PAPER",
+    "Ensemble",
+    "Rule",
+    "Votes",
+    "active_specialists",
+    "choose",
+    "combine_predictions",
+    "cost_sample",
+    "ensemble_outputs",
+    "join",
+    "judge_candidates",
+    "mean_flops",
+]

@@ -1,0 +1,29 @@
+"""Architectures by name; heads, freezing, widening, cost, weights on disk."""
+
+from specialists.networks.blocks import HashedEmbedding, Pixels, ResidualBlock
+from specialists.networks.build import ARCHITECTURES, NetworkSpec, build
+from specialists.networks.cost import inference_flops, n_parameters
+from specialists.networks.heads import find_head, specialise_head, swap_head
+from specialists.networks.surgery import copy_of, largest_width, split_frozen, widen
+from specialists.networks.weights import load_foreign_weights, load_network, save_network
+
+__all__ = [
+    "ARCHITECTURES",
+    "HashedEmbedding",
+    "NetworkSpec",
+    "Pixels",
+    "ResidualBlock",
+    "build",
+    "copy_of",
+    "find_head",
+    "inference_flops",
+    "largest_width",
+    "load_foreign_weights",
+    "load_network",
+    "n_parameters",
+    "save_network",
+    "specialise_head",
+    "split_frozen",
+    "swap_head",
+    "widen",
+]

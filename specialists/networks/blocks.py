@@ -1,0 +1,78 @@
+"""The layers that torch does not have: a hashed n-gram table, pixels, a small residual block."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from specialists.datasets.base import Ragged
+
+INITIAL_ROW_SCALE = 0.5
+
+
+class HashedEmbedding(nn.Module):
+    """Mean of the table rows that a string's n-grams hash to.
+
+    Gradients of the table are sparse.
+
+    Parameters
+    ----------
+    n_buckets : int
+        Rows of the table, a power of two: a hash selects row ``hash & (n_buckets - 1)``, so that
+        one cached set of hashes serves tables of every size.
+    dim : int
+    """
+
+    def __init__(self, n_buckets: int, dim: int) -> None:
+        super().__init__()
+        self.mask = n_buckets - 1
+        self.weight = nn.Parameter(torch.randn(n_buckets, dim) * INITIAL_ROW_SCALE)
+
+    def forward(self, ngrams: Ragged) -> Tensor:
+        """Bags [n, dim] of ``n`` rows of hashes; an empty row gives zeros."""
+        return F.embedding_bag(
+            ngrams.values & self.mask,
+            self.weight,
+            ngrams.offsets.to(ngrams.values.dtype),
+            mode="mean",
+            sparse=True,
+            include_last_offset=True,
+        )
+
+
+class Pixels(nn.Module):
+    """uint8 images [n, c, h, w] to floats in [-1, 1]; float images pass as they are."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.is_floating_point():
+            return images
+        return images.to(torch.get_default_dtype()) / 127.5 - 1.0
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut (He et al. 2016, figure 2).
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Channels.
+    stride : int
+        Of the first convolution; a 1x1 convolution adapts the shortcut where shapes differ.
+    """
+
+    def __init__(self, n_in: int, n_out: int, stride: int) -> None:
+        super().__init__()
+        self.first = convolution(n_in, n_out, 3, stride)
+        self.second = convolution(n_out, n_out, 3, 1)
+        same = n_in == n_out and stride == 1
+        self.shortcut = nn.Identity() if same else convolution(n_in, n_out, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.second(F.relu(self.first(x))) + self.shortcut(x))
+
+
+def convolution(n_in: int, n_out: int, size: int, stride: int) -> nn.Sequential:
+    """A convolution that keeps the size (over ``stride``), and its batch normalisation."""
+    conv = nn.Conv2d(n_in, n_out, size, stride=stride, padding=size // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(n_out))

@@ -1,0 +1,162 @@
+"""Networks by name or import path, from a description that is plain data.
+
+Every architecture that ships is an ``nn.Sequential`` of named parts that ends in ``head``, so that
+its lower parts can be frozen and computed once. Any other ``nn.Module`` comes through
+``factory = "package.module:function"``; it is called with ``n_classes`` and the given options.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from specialists.errors import ConfigError, InputError
+from specialists.networks.blocks import HashedEmbedding, Pixels, ResidualBlock, convolution
+from specialists.networks.heads import swap_head
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """All that is needed to build a network again.
+
+    Parameters
+    ----------
+    model : str
+        ``hashed_text``, ``mlp``, ``resnet`` or, for a factory, its import path.
+    n_classes : int
+        Outputs of the network as it is first built.
+    input_shape : tuple of int
+        () for text, (d,) for features, (channels, height, width) for images.
+    n_outputs : int, optional
+        Outputs after its head was swapped (a specialist's classes and its dustbin).
+    """
+
+    model: str
+    n_classes: int
+    input_shape: tuple[int, ...] = ()
+    width: int = 256
+    depth: int = 1
+    embedding_dim: int = 96
+    n_buckets: int = 2**17
+    dropout: float = 0.0
+    n_outputs: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> NetworkSpec:
+        return cls(**{**values, "input_shape": tuple(values["input_shape"])})
+
+
+def build(spec: NetworkSpec) -> nn.Module:
+    """A freshly initialised network; seed torch before.
+
+    Raises
+    ------
+    ConfigError
+        If the name is unknown, the factory cannot be imported, or a size makes no sense.
+    """
+    if ":" in spec.model:
+        network = _from_factory(spec)
+    elif spec.model in ARCHITECTURES:
+        network = ARCHITECTURES[spec.model](spec)
+    else:
+        raise ConfigError(
+            "no such model",
+            where="generalist.model",
+            got=spec.model,
+            expected=", ".join(ARCHITECTURES) + ", or generalist.factory",
+        )
+    if spec.n_outputs is not None:
+        swap_head(network, spec.n_classes, spec.n_outputs)
+    return network
+
+
+def hashed_text(spec: NetworkSpec) -> nn.Sequential:
+    """Hashed n-grams, their mean embedding, ``depth`` hidden layers."""
+    if spec.n_buckets & (spec.n_buckets - 1):
+        raise ConfigError(
+            "the n-gram table must have a power of two of rows",
+            where="n_buckets",
+            got=spec.n_buckets,
+            fix=f"for instance {1 << spec.n_buckets.bit_length()}",
+        )
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
+    parts["embedding"] = HashedEmbedding(spec.n_buckets, spec.embedding_dim)
+    return _with_hidden_layers(parts, spec.embedding_dim, spec)
+
+
+def mlp(spec: NetworkSpec) -> nn.Sequential:
+    """``depth`` hidden layers over feature vectors."""
+    return _with_hidden_layers(OrderedDict(), spec.input_shape[0], spec)
+
+
+def resnet(spec: NetworkSpec) -> nn.Sequential:
+    """A small residual network for images of 28 to 64 pixels.
+
+    A strided stem of width/4 channels, then three stages of ``depth`` blocks with width/4, width/2
+    and width channels, each after the first at half the resolution, mean pooling and the head.
+    """
+    channels = [max(4, round(spec.width / 4)), max(4, round(spec.width / 2)), spec.width]
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
+    parts["pixels"] = Pixels()
+    stem = convolution(spec.input_shape[0], channels[0], 3, 2)
+    parts["stem"] = nn.Sequential(*stem, nn.ReLU())
+    n_in = channels[0]
+    for stage, n_out in enumerate(channels, start=1):
+        first = ResidualBlock(n_in, n_out, 1 if stage == 1 else 2)
+        rest = [ResidualBlock(n_out, n_out, 1) for _ in range(spec.depth - 1)]
+        parts[f"stage{stage}"] = nn.Sequential(first, *rest)
+        n_in = n_out
+    parts["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    parts["dropout"] = nn.Dropout(spec.dropout)
+    parts["head"] = nn.Linear(spec.width, spec.n_classes)
+    return nn.Sequential(parts)
+
+
+ARCHITECTURES: dict[str, Callable[[NetworkSpec], nn.Sequential]] = {
+    "hashed_text": hashed_text,
+    "mlp": mlp,
+    "resnet": resnet,
+}
+
+
+def _with_hidden_layers(
+    parts: OrderedDict[str, nn.Module], n_in: int, spec: NetworkSpec
+) -> nn.Sequential:
+    for layer in range(1, spec.depth + 1):
+        parts[f"hidden{layer}"] = nn.Linear(n_in, spec.width)
+        parts[f"relu{layer}"] = nn.ReLU()
+        n_in = spec.width
+    parts["dropout"] = nn.Dropout(spec.dropout)
+    parts["head"] = nn.Linear(n_in, spec.n_classes)
+    return nn.Sequential(parts)
+
+
+def _from_factory(spec: NetworkSpec) -> nn.Module:
+    module, _, name = spec.model.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            "this factory cannot be imported",
+            where="generalist.factory",
+            got=f"{spec.model} ({error})",
+            expected="package.module:function, on the Python path",
+        ) from None
+    network = function(n_classes=spec.n_classes, **spec.options)
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            "a model's factory must return a torch.nn.Module",
+            where=spec.model,
+            got=type(network).__name__,
+        )
+    return network

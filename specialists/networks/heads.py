@@ -1,0 +1,67 @@
+"""Which layer of a network is its head, and how it is swapped for another.
+
+The head is the last ``nn.Linear`` with as many outputs as there are classes. A specialist's head
+starts from the generalist's rows of its classes; its dustbin, which stands for all the others,
+from their mean weight and from the log of the summed exponentials of their biases.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from specialists.errors import InputError
+
+
+def find_head(network: nn.Module, n_classes: int) -> str:
+    """Dotted name of the last ``nn.Linear`` with ``n_classes`` outputs.
+
+    Raises
+    ------
+    InputError
+        If there is none; the message lists the linear layers that there are.
+    """
+    linear = {name: m for name, m in network.named_modules() if isinstance(m, nn.Linear)}
+    heads = [name for name, module in linear.items() if module.out_features == n_classes]
+    if not heads:
+        found = ", ".join(f"{name} ({module.out_features})" for name, module in linear.items())
+        raise InputError(
+            "this network has no head",
+            got=f"linear layers: {found or 'none'}",
+            expected=f"an nn.Linear with {n_classes} outputs, one a class",
+        )
+    return heads[-1]
+
+
+def swap_head(network: nn.Module, n_classes: int, n_outputs: int) -> nn.Linear:
+    """Replace the head, in place, by a fresh one with ``n_outputs``; returns it."""
+    name = find_head(network, n_classes)
+    old = network.get_submodule(name)
+    assert isinstance(old, nn.Linear)
+    new = nn.Linear(old.in_features, n_outputs, bias=old.bias is not None)
+    new.to(old.weight.device, old.weight.dtype)
+    network.set_submodule(name, new)
+    return new
+
+
+def specialise_head(network: nn.Module, n_classes: int, subset: Tensor) -> None:
+    """Swap the head, in place, for one over ``subset`` and a dustbin (last), started from it.
+
+    Parameters
+    ----------
+    network : nn.Module
+    n_classes : int
+    subset : int64 Tensor of shape (k,)
+        Classes that keep their rows.
+    """
+    old = network.get_submodule(find_head(network, n_classes))
+    assert isinstance(old, nn.Linear)
+    rest = torch.ones(n_classes, dtype=torch.bool, device=old.weight.device)
+    rest[subset] = False
+    new = swap_head(network, n_classes, len(subset) + 1)
+    with torch.no_grad():
+        new.weight[:-1] = old.weight[subset]
+        new.weight[-1] = old.weight[rest].mean(0)
+        if old.bias is not None:
+            new.bias[:-1] = old.bias[subset]
+            new.bias[-1] = old.bias[rest].logsumexp(0)

@@ -1,0 +1,133 @@
+"""Freezing the lower parts of a network, and widening it without changing what it computes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from specialists.errors import ConfigError
+from specialists.networks.build import ARCHITECTURES, NetworkSpec, build
+
+
+def split_frozen(
+    network: nn.Module, freeze: Sequence[str]
+) -> tuple[nn.Sequential | None, nn.Module]:
+    """Cut a network after its leading frozen parts, and freeze the others that are named.
+
+    Parameters
+    ----------
+    network : nn.Module
+        A chain (``nn.Sequential``) is cut; any other module stays whole.
+    freeze : sequence of str
+        Names of parts, or prefixes of parameter names.
+
+    Returns
+    -------
+    lower : nn.Sequential or None
+        The leading parts that hold no trainable parameter, in evaluation mode: their outputs
+        can be computed once. None where the first part is trained.
+    upper : nn.Module
+        The rest. The same modules, not copies.
+
+    Raises
+    ------
+    ConfigError
+        If a name of ``freeze`` is not in the network, or nothing is left to train.
+    """
+    _freeze(network, freeze)
+    if not isinstance(network, nn.Sequential):
+        return None, network
+    children = OrderedDict(network.named_children())
+    lower: OrderedDict[str, nn.Module] = OrderedDict()
+    for name, child in children.items():
+        if isinstance(child, nn.Dropout) or any(p.requires_grad for p in child.parameters()):
+            break
+        lower[name] = child
+    if not any(True for child in lower.values() for _ in child.parameters()):
+        return None, network
+    upper = OrderedDict((name, child) for name, child in children.items() if name not in lower)
+    return nn.Sequential(lower).eval(), nn.Sequential(upper)
+
+
+def _freeze(network: nn.Module, freeze: Sequence[str]) -> None:
+    names = [name for name, _ in network.named_parameters()]
+    for part in freeze:
+        if not any(name == part or name.startswith(part + ".") for name in names):
+            parts = ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
+            raise ConfigError(
+                "this part of the network cannot be frozen, because it does not exist",
+                where="specialists.freeze",
+                got=part,
+                expected=f"some of {parts}, or longer prefixes of parameter names",
+            )
+    for name, parameter in network.named_parameters():
+        frozen = any(name == part or name.startswith(part + ".") for part in freeze)
+        parameter.requires_grad_(not frozen)
+    if not any(p.requires_grad for p in network.parameters()):
+        raise ConfigError(
+            "every part of the network is frozen",
+            where="specialists.freeze",
+            got=", ".join(freeze),
+            fix="leave at least the head to be trained",
+        )
+
+
+def widen(network: nn.Module, spec: NetworkSpec, width: int) -> tuple[nn.Module, NetworkSpec]:
+    """A wider network that computes the same function (Net2Net, Chen et al. 2016, with zeros).
+
+    Units of the old network keep their weights and read nothing from the new ones, whose own
+    incoming weights are random and whose outgoing weights are zero.
+
+    Raises
+    ------
+    ConfigError
+        If the architecture does not come in widths, or would become narrower.
+    """
+    if spec.model not in ARCHITECTURES or width < spec.width:
+        raise ConfigError(
+            "a specialist can only be as wide as its generalist or wider, and of a shipped model",
+            where="specialists.width",
+            got=f"{width} for a {spec.model} of width {spec.width}",
+        )
+    wider = dataclasses.replace(spec, width=width)
+    result = build(wider).to(next(network.parameters()).device)
+    old = network.state_dict()
+    state = {key: _embed(old[key], value) for key, value in result.state_dict().items()}
+    result.load_state_dict(state)
+    return result, wider
+
+
+def _embed(old: Tensor, new: Tensor) -> Tensor:
+    """``old`` in the leading corner of ``new``; old units get zeros from new inputs."""
+    if old.shape == new.shape:
+        return old
+    new = new.clone()
+    if old.dim() > 1:
+        new[: old.shape[0]] = 0
+    new[tuple(slice(0, size) for size in old.shape)] = old
+    return new
+
+
+def largest_width(spec: NetworkSpec, fits, low: int = 1, high: int = 1 << 16) -> int:
+    """The largest width for which ``fits(spec of that width)`` holds, by bisection."""
+    if not fits(dataclasses.replace(spec, width=low)):
+        return low
+    while low + 1 < high:
+        middle = (low + high) // 2
+        if fits(dataclasses.replace(spec, width=middle)):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def copy_of(network: nn.Module, spec: NetworkSpec) -> nn.Module:
+    """An independent network with the same weights."""
+    with torch.random.fork_rng(devices=[]):
+        twin = build(spec)
+    twin.load_state_dict(network.state_dict())
+    return twin.to(next(network.parameters()).device)

@@ -1,0 +1,146 @@
+"""A trained model as its user sees it: unlabelled input in, class names and probabilities out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from specialists.datasets import encode
+from specialists.datasets.base import Inputs
+from specialists.ensemble import Ensemble, Rule
+from specialists.errors import InputError
+from specialists.networks import load_network
+from specialists.predictions import predict_log_probs
+from specialists.runs import read_json
+from specialists.workspace import Workspace
+
+FOLDERS = {
+    "student": "distill-student/student",
+    "student_hard_labels": "distill-student/student_hard_labels",
+    "generalist": "train-generalist",
+}
+MODELS = ("student", "ensemble", "generalist", "student_hard_labels")
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model with the preprocessing and the class names it was trained with.
+
+    Parameters
+    ----------
+    class_names : tuple of str
+    preprocessing : dict
+    log_probs : callable
+        Maps encoded inputs to a Tensor [n, C].
+    """
+
+    class_names: tuple[str, ...]
+    preprocessing: dict[str, Any]
+    log_probs: Callable[[Inputs], Tensor]
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Calibrated probabilities of raw inputs.
+
+        Parameters
+        ----------
+        x : sequence of str, or arrays of features or images
+            In the form of the training data.
+
+        Returns
+        -------
+        float32 array of shape (n, n_classes)
+            Columns as in ``class_names``.
+        """
+        return self.predict_encoded(encode(self.preprocessing, x))
+
+    def predict_encoded(self, inputs: Inputs) -> np.ndarray:
+        """The same of inputs that ``specialists.datasets.encode`` made."""
+        if len(inputs) == 0:
+            return np.zeros((0, len(self.class_names)), dtype=np.float32)
+        return self.log_probs(inputs).exp().numpy()
+
+    def top(self, probs: np.ndarray, k: int = 5) -> list[list[tuple[str, float]]]:
+        """The k most probable classes of each row, with their probabilities."""
+        k = min(k, len(self.class_names))
+        values, index = torch.from_numpy(probs).topk(k, dim=1)
+        return [
+            [(self.class_names[c], p) for c, p in zip(classes, ps, strict=True)]
+            for classes, ps in zip(index.tolist(), values.tolist(), strict=True)
+        ]
+
+
+def load(path: str | Path, model: str = "student") -> Predictor:
+    """A trained model of a run, or of a model's folder that was copied elsewhere.
+
+    Parameters
+    ----------
+    path : path
+        A run folder, or the folder of a student or generalist.
+    model : {"student", "ensemble", "generalist", "student_hard_labels"}
+        Of a run folder.
+
+    Raises
+    ------
+    InputError
+        If there is no such model.
+
+    Examples
+    --------
+    >>> predictor = load("runs/languages")  # doctest: +SKIP
+    >>> predictor.predict_proba(["Donnerstag", "jeudi"]).shape  # doctest: +SKIP
+    (2, 239)
+    """
+    path = Path(path)
+    if (path / "model.json").is_file():
+        return _from_folder(path)
+    if model not in MODELS:
+        raise InputError("no such model", got=model, expected=", ".join(MODELS))
+    if model == "ensemble":
+        return _ensemble(path)
+    folder = path / FOLDERS[model]
+    if not (folder / "model.json").is_file():
+        raise InputError(
+            f"there is no trained {model} here",
+            where=path,
+            expected=folder / "model.json",
+            fix=f"`specialists run --out {path}` makes it",
+        )
+    return _from_folder(folder)
+
+
+def _from_folder(folder: Path) -> Predictor:
+    network, _, about = load_network(folder)
+    if "subset" in about:
+        raise InputError(
+            "a specialist alone predicts no full distribution", where=folder, fix="load the run"
+        )
+
+    def log_probs(inputs: Inputs) -> Tensor:
+        return predict_log_probs(network, inputs, about["temperature"])
+
+    return Predictor(tuple(about["class_names"]), about["preprocessing"], log_probs)
+
+
+def _ensemble(run: Path) -> Predictor:
+    choice = run / "combine-predictions" / "choice.json"
+    if not choice.is_file():
+        raise InputError(
+            "there is no ensemble here",
+            where=run,
+            expected=choice,
+            fix=f"`specialists run --out {run}` makes it",
+        )
+    workspace = Workspace.open(run)
+    ensemble, rule = Ensemble.open(workspace), Rule(**read_json(choice)["chosen"])
+
+    def log_probs(inputs: Inputs) -> Tensor:
+        return ensemble.log_probs(inputs, rule)
+
+    dataset = workspace.dataset
+    return Predictor(dataset.class_names, dict(dataset.preprocessing), log_probs)

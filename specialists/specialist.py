@@ -1,0 +1,292 @@
+"""One small model per cluster of confusable classes, with a dustbin for all the others.
+
+A specialist starts from the generalist: it keeps the outputs of its subset and merges every other
+class into one dustbin. Half of its examples come from its subset, half at random from the rest
+(Hinton et al. 2015, section 5). What it trains under is a prior of its own, so the generalist's
+soft targets are shifted to it, and its dustbin logit is corrected and calibrated afterwards.
+
+Frozen lower parts are the same in every specialist: their outputs are computed once for all.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from specialists.calibration import Calibration, dustbin_correction, fit_calibration
+from specialists.clustering import ClassClusters
+from specialists.datasets.base import Inputs
+from specialists.errors import ConfigError, DataError
+from specialists.generalist import DATA, hardware_of
+from specialists.losses import SpecialistLoss
+from specialists.networks import (
+    NetworkSpec,
+    build,
+    load_network,
+    n_parameters,
+    save_network,
+    specialise_head,
+    split_frozen,
+    widen,
+)
+from specialists.predictions import predict_outputs
+from specialists.probability import aggregate
+from specialists.runs import Run, build_unit, read_json, read_tensors, write_json
+from specialists.runtime import map_processes, seed_everything
+from specialists.training import BalancedExamples, TensorExamples, Trainer, ValidationLoss
+from specialists.trunk import Trunk, load_trunk, prepare_trunk
+from specialists.workspace import Workspace
+
+STAGE = "train-specialists"
+
+
+@dataclass(frozen=True)
+class Specialist:
+    """A trained specialist.
+
+    Parameters
+    ----------
+    network : nn.Module
+        The part above the shared frozen trunk (all of it, where nothing is frozen).
+    subset : int64 Tensor of shape (k,)
+    calibration : Calibration
+    n_examples : int
+        Training examples that it saw.
+    """
+
+    network: nn.Module
+    subset: Tensor
+    calibration: Calibration
+    n_examples: int
+
+    def log_probs(self, features: Inputs) -> Tensor:
+        """Log-probabilities [n, k + 1] of trunk features, dustbin last, natural prior."""
+        return self.calibration.log_probs(predict_outputs(self.network, features))
+
+
+@dataclass(frozen=True)
+class SpecialistTask:
+    """One specialist to be trained, as plain data."""
+
+    run: Path
+    index: int
+    subset: tuple[int, ...]
+
+    @property
+    def folder(self) -> Path:
+        return self.run / STAGE / f"specialist-{self.index:03d}"
+
+
+def subset_labels(labels: Tensor, subset: Tensor, n_classes: int) -> Tensor:
+    """Place of each label in ``subset``, or ``len(subset)``, the dustbin; int64 of shape (n,)."""
+    place = torch.full((n_classes,), len(subset), dtype=torch.int64)
+    place[subset] = torch.arange(len(subset))
+    return place[labels]
+
+
+def soft_targets(
+    log_probs: Tensor, subset: Tensor, training_share: float, natural_share: float
+) -> Tensor:
+    """The generalist's posterior over a subset and the dustbin, under a specialist's prior.
+
+    Aggregated to the dustbin first, then shifted: the subset part gains
+    log(((1 - f) / f) (s / (1 - s))). Temper it afterwards.
+
+    Parameters
+    ----------
+    log_probs : Tensor of shape (n, C)
+        Under the natural prior.
+    subset : int64 Tensor of shape (k,)
+    training_share, natural_share : float
+        s and f, in (0, 1).
+
+    Returns
+    -------
+    Tensor of shape (n, k + 1)
+        Log-probabilities, dustbin last.
+    """
+    shifted = aggregate(log_probs, subset)
+    shifted[:, :-1] += dustbin_correction(training_share, natural_share)
+    return F.log_softmax(shifted, dim=-1)
+
+
+def train_specialists(run: Run) -> None:
+    """Train every specialist that does not yet stand, several at a time.
+
+    Raises
+    ------
+    DataError
+        If a subset has no training example; it names the classes.
+    """
+    workspace = Workspace.open(run.folder)
+    clusters = ClassClusters.from_dict(
+        read_json(workspace.path("cluster-classes", "clusters.json"))
+    )
+    tasks = [
+        SpecialistTask(workspace.folder, index, tuple(subset.tolist()))
+        for index, subset in enumerate(clusters.subsets)
+    ]
+    _check_subsets(workspace, tasks)
+    _remove_others(workspace, tasks)
+    prepare_trunk(workspace)
+    map_processes(train_specialist, tasks, run.jobs, description="specialists")
+
+
+def train_specialist(task: SpecialistTask) -> None:
+    """Train, calibrate and write one specialist."""
+    workspace = Workspace.open(task.run)
+    settings = workspace.config.specialists
+    key = {
+        "config": {**settings.model_dump(mode="json"), "seed": workspace.config.seed},
+        "subset": task.subset,
+        "inputs": workspace.fingerprints(
+            *DATA, "train-generalist/weights.safetensors", "train-generalist/calibration.json"
+        ),
+    }
+    build_unit(task.folder, key, lambda folder: _train(workspace, task, folder))
+
+
+def load_specialists(workspace: Workspace) -> list[Specialist]:
+    """All trained specialists, in the order of the clusters."""
+    folders = sorted(workspace.path(STAGE).glob("specialist-*"))
+    return [load_specialist(folder) for folder in folders]
+
+
+def load_specialist(folder: Path) -> Specialist:
+    """One trained specialist."""
+    about = read_json(folder / "model.json")
+    with torch.device("meta"):
+        network = build(NetworkSpec.from_dict(about["network"]))
+    _, upper = split_frozen(network, about["freeze"])
+    upper.to_empty(device="cpu")
+    upper.load_state_dict(read_tensors(folder / "weights.safetensors"))
+    calibration = Calibration(
+        about["calibration"]["correction"],
+        about["calibration"]["temperature"],
+        about["calibration"]["dustbin_bias"],
+    )
+    subset = torch.tensor(about["subset"], dtype=torch.int64)
+    return Specialist(upper.eval(), subset, calibration, about["n_examples"])
+
+
+def _train(workspace: Workspace, task: SpecialistTask, folder: Path) -> None:
+    settings = workspace.config.specialists
+    seed = workspace.seed("specialist", task.index)
+    seed_everything(seed)
+    trunk = load_trunk(workspace)
+    subset = torch.tensor(task.subset, dtype=torch.int64)
+    network, spec = _warm_start(workspace, trunk, subset)
+    examples, natural_share = _examples(workspace, trunk, subset)
+    labels = subset_labels(workspace.dataset.validation.labels, subset, workspace.dataset.n_classes)
+    weights = _prior_weights(labels == len(subset), settings.subset_share)
+    validation = ValidationLoss(trunk.validation, labels, weights)
+    trainer = Trainer(
+        trunk.stacked(network),
+        examples,
+        SpecialistLoss(settings.temperature, settings.soft_targets, settings.label_smoothing),
+        lambda stacked: validation(trunk.unstacked(stacked)),
+        settings,
+        seed=seed,
+        folder=folder,
+        hardware=hardware_of(workspace),
+        description=folder.name,
+    )
+    result = trainer.fit()
+    outputs = predict_outputs(network, trunk.validation)
+    correction = dustbin_correction(settings.subset_share, natural_share, settings.correction)
+    calibration = Calibration(correction)
+    if settings.calibrate:
+        calibration = fit_calibration(outputs, labels, correction)
+    shares = {"natural_share": natural_share, "training_share": settings.subset_share}
+    write_json(folder / "calibration.json", {**calibration.to_dict(), **shares})
+    save_network(
+        network,
+        spec,
+        folder,
+        subset=list(task.subset),
+        freeze=list(settings.freeze or ()),
+        calibration=calibration.to_dict(),
+        parameters=n_parameters(network),
+        **dataclasses.asdict(result),
+    )
+
+
+def _warm_start(
+    workspace: Workspace, trunk: Trunk, subset: Tensor
+) -> tuple[nn.Module, NetworkSpec]:
+    """The part above the trunk of a specialist that computes what the generalist does."""
+    settings = workspace.config.specialists
+    network, spec, _ = load_network(workspace.path("train-generalist"))
+    specialise_head(network, spec.n_classes, subset)
+    spec = dataclasses.replace(spec, n_outputs=len(subset) + 1, dropout=settings.dropout or 0.0)
+    if settings.width is not None and settings.width != spec.width:
+        network, spec = widen(network, spec, settings.width)
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = spec.dropout
+    lower, upper = split_frozen(network, settings.freeze or ())
+    if lower is not None and not trunk.fits(lower):
+        raise ConfigError(
+            "a wider specialist cannot share frozen parts whose own width would change",
+            where="specialists.width, specialists.freeze",
+            got=f"width {settings.width}, frozen: {', '.join(settings.freeze or ())}",
+            fix="freeze nothing, or leave specialists.width unset",
+        )
+    return upper, spec
+
+
+def _examples(workspace: Workspace, trunk: Trunk, subset: Tensor) -> tuple[BalancedExamples, float]:
+    """Training batches of (inputs, soft target, label), and the subset's natural share f."""
+    settings = workspace.config.specialists
+    train = workspace.dataset.train
+    labels = subset_labels(train.labels, subset, workspace.dataset.n_classes)
+    inside = labels < len(subset)
+    natural_share = float(inside.double().mean())
+    share = settings.subset_share
+    index = torch.arange(len(labels))
+    target = torch.zeros(len(labels), 0)
+    if settings.soft_targets > 0:
+        blocks = [
+            soft_targets(trunk.log_probs[rows].float(), subset, share, natural_share)
+            for rows in index.split(8192)
+        ]
+        target = F.softmax(torch.cat(blocks) / settings.temperature, dim=-1)
+    tensors = TensorExamples(trunk.train, (target, labels), workspace.augment)
+    return BalancedExamples(tensors, index[inside], index[~inside], share), natural_share
+
+
+def _prior_weights(dustbin: Tensor, share: float) -> Tensor:
+    """Weights that give validation examples of the subset the share that training gives them."""
+    n_dustbin = int(dustbin.sum())
+    n_inside = len(dustbin) - n_dustbin
+    if n_inside == 0 or n_dustbin == 0:
+        return torch.ones(len(dustbin))
+    scale = len(dustbin)
+    return torch.where(dustbin, (1 - share) * scale / n_dustbin, share * scale / n_inside)
+
+
+def _check_subsets(workspace: Workspace, tasks: list[SpecialistTask]) -> None:
+    counts = torch.bincount(workspace.dataset.train.labels, minlength=workspace.dataset.n_classes)
+    for task in tasks:
+        n_inside = int(counts[list(task.subset)].sum())
+        names = ", ".join(workspace.dataset.class_names[c] for c in task.subset[:10])
+        if n_inside == 0 or n_inside == len(workspace.dataset.train):
+            raise DataError(
+                "a specialist needs training examples inside and outside of its subset",
+                where=f"cluster {task.index}",
+                got=f"{n_inside} of {len(workspace.dataset.train)} inside: {names}",
+                fix="set clusters.n_clusters, or give these classes examples",
+            )
+
+
+def _remove_others(workspace: Workspace, tasks: list[SpecialistTask]) -> None:
+    wanted = {task.folder for task in tasks}
+    for folder in workspace.path(STAGE).glob("specialist-*"):
+        if folder not in wanted:
+            shutil.rmtree(folder)

@@ -1,0 +1,130 @@
+"""What a training loop draws from: orders of an epoch, and batches gathered by index.
+
+No batch costs a Python loop over its examples: inputs are tensors or flat ragged arrays, targets
+are tensors, and augmentation acts on whole batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Generator, Tensor
+
+from specialists.datasets.base import Inputs
+
+Augmentation = Callable[[Inputs, Generator], Inputs]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs of a step, and what the loss gets after the network's outputs."""
+
+    inputs: Inputs
+    targets: tuple[Tensor, ...]
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def to(self, device: torch.device) -> Batch:
+        targets = tuple(target.to(device, non_blocking=True) for target in self.targets)
+        return Batch(self.inputs.to(device, non_blocking=True), targets)
+
+    def pin_memory(self) -> Batch:
+        return Batch(self.inputs.pin_memory(), tuple(t.pin_memory() for t in self.targets))
+
+
+class Rows(Protocol):
+    """What targets are gathered from: a tensor, or rows on disk."""
+
+    def __getitem__(self, index: Tensor, /) -> Tensor: ...
+
+
+class Examples(Protocol):
+    """A source of training batches."""
+
+    def __len__(self) -> int:
+        """Examples in an epoch."""
+        ...
+
+    def order(self, generator: Generator) -> Tensor:
+        """Indices of one epoch, int64 of shape (len(self),)."""
+        ...
+
+    def batch(self, index: Tensor, generator: Generator) -> Batch: ...
+
+
+@dataclass(frozen=True)
+class TensorExamples:
+    """Every example once an epoch, in random order.
+
+    Parameters
+    ----------
+    inputs : Tensor or Ragged of n rows
+    targets : tuple of Tensors with n rows each
+        Memory-mapped half-precision tensors are converted batch by batch.
+    augment : callable, optional
+        Maps a batch of inputs and a generator to changed inputs.
+    """
+
+    inputs: Inputs
+    targets: tuple[Rows, ...]
+    augment: Augmentation | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def order(self, generator: Generator) -> Tensor:
+        return torch.randperm(len(self), generator=generator)
+
+    def batch(self, index: Tensor, generator: Generator) -> Batch:
+        inputs = self.inputs[index]
+        if self.augment is not None:
+            inputs = self.augment(inputs, generator)
+        targets = (target[index] for target in self.targets)
+        return Batch(inputs, tuple(t.float() if t.is_floating_point() else t for t in targets))
+
+
+@dataclass(frozen=True)
+class BalancedExamples:
+    """Half of an epoch from a subset, the rest drawn from everything else (section 2, step 3).
+
+    An epoch holds every subset example once and, for a share s, (1 - s) / s times as many of the
+    others, drawn anew each epoch without replacement (with, where there are too few).
+
+    Parameters
+    ----------
+    examples : TensorExamples
+    inside : int64 Tensor
+        Indices of the subset's examples, not empty.
+    outside : int64 Tensor
+        Indices of all others.
+    share : float
+        s, in (0, 1).
+    """
+
+    examples: TensorExamples
+    inside: Tensor
+    outside: Tensor
+    share: float = 0.5
+
+    @property
+    def n_outside(self) -> int:
+        if len(self.outside) == 0:
+            return 0
+        return max(1, round(len(self.inside) * (1 - self.share) / self.share))
+
+    def __len__(self) -> int:
+        return len(self.inside) + self.n_outside
+
+    def order(self, generator: Generator) -> Tensor:
+        repeats = -(-self.n_outside // max(1, len(self.outside)))
+        draws = [torch.randperm(len(self.outside), generator=generator) for _ in range(repeats)]
+        drawn = torch.cat([*draws, torch.empty(0, dtype=torch.int64)])[: self.n_outside]
+        index = torch.cat([self.inside, self.outside[drawn]])
+        return index[torch.randperm(len(index), generator=generator)]
+
+    def batch(self, index: Tensor, generator: Generator) -> Batch:
+        return self.examples.batch(index, generator)

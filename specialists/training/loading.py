@@ -1,0 +1,99 @@
+"""Batches on the device, ahead of the step that needs them, and the time spent waiting for them.
+
+On a CPU a batch is gathered when it is asked for. On CUDA a thread gathers and pins the next
+batches while the device works, and copies do not block.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Generator, Tensor
+
+from specialists.training.examples import Batch, Examples
+
+AHEAD = 3
+
+
+class Loader:
+    """Iterates over the batches of one epoch.
+
+    Parameters
+    ----------
+    examples : Examples
+    order : int64 Tensor
+        The epoch's indices.
+    batch_size : int
+    generator : Generator
+        For augmentation; used in the order of the batches, whatever the device.
+    device : torch.device
+
+    Attributes
+    ----------
+    seconds : float
+        Time that the consumer waited for batches so far.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        order: Tensor,
+        batch_size: int,
+        generator: Generator,
+        device: torch.device,
+    ) -> None:
+        self.examples = examples
+        self.chunks = order.split(batch_size)
+        self.generator = generator
+        self.device = device
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        source = self._prefetched() if self.device.type == "cuda" else self._gathered()
+        while True:
+            start = time.perf_counter()
+            batch = next(source, None)
+            if batch is not None:
+                batch = batch.to(self.device)
+            self.seconds += time.perf_counter() - start
+            if batch is None:
+                return
+            yield batch
+
+    def _gathered(self) -> Iterator[Batch]:
+        for chunk in self.chunks:
+            yield self.examples.batch(chunk, self.generator)
+
+    def _prefetched(self) -> Iterator[Batch]:
+        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)
+        stop = threading.Event()
+
+        def put(item: Batch | BaseException | None) -> None:
+            while not stop.is_set():
+                try:
+                    return ready.put(item, timeout=0.1)
+                except queue.Full:
+                    continue
+
+        def gather() -> None:
+            try:
+                for batch in self._gathered():
+                    put(batch.pin_memory() if torch.cuda.is_available() else batch)
+                    if stop.is_set():
+                        return
+                put(None)
+            except BaseException as error:
+                put(error)
+
+        threading.Thread(target=gather, daemon=True).start()
+        try:
+            while (item := ready.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stop.set()

@@ -1,0 +1,287 @@
+"""The one training loop, of generalists, specialists, students and controls.
+
+After every epoch the validation loss is measured; the weights of the best epoch are kept, and the
+loop stops after ``patience`` epochs without a better one. A run that was interrupted goes on from
+its last checkpoint with the same result: an epoch's order, augmentation and dropout follow from
+the seed and the epoch's number alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from specialists.config import Recipe
+from specialists.errors import InputError, TrainingError
+from specialists.runs import atomic_write, write_tensors, write_text
+from specialists.runtime import autocast, derive_seed, pick_device, progress
+from specialists.training.examples import Examples
+from specialists.training.loading import Loader
+from specialists.training.optimisers import Optimisers
+
+CHECKPOINT_SECONDS = 20.0
+FINITE_CHECK_STEPS = 50
+
+Loss = Callable[..., Tensor]
+Validation = Callable[[nn.Module], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where and how numbers are computed."""
+
+    device: str = "auto"
+    precision: str = "auto"
+
+    @property
+    def torch_device(self) -> torch.device:
+        return pick_device(self.device)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What came of a training.
+
+    Attributes
+    ----------
+    best_epoch : int
+        0 is the state before training, counted only where the start may win.
+    loss, top1 : float
+        On validation data at the best epoch; nats, fraction.
+    n_examples : int
+        Examples that the network was trained on, those after the best epoch included.
+    """
+
+    best_epoch: int
+    loss: float
+    top1: float
+    n_examples: int
+
+
+@dataclass
+class _Progress:
+    """What a checkpoint holds beside weights and optimisers."""
+
+    epoch: int = 0
+    step: int = 0
+    examples: int = 0
+    best_epoch: int = -1
+    best_loss: float = math.inf
+    best_top1: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """One training, from the given weights to the best ones, which ``fit`` leaves in the network.
+
+    Parameters
+    ----------
+    network : nn.Module
+    examples : Examples
+    loss : callable
+        Maps (outputs, *targets) to a scalar.
+    validate : callable
+        Maps a network in evaluation mode to (loss in nats, top-1).
+    recipe : Recipe
+        Resolved: epochs, batch size and rates are set.
+    seed : int
+    folder : Path
+        Receives ``metrics.jsonl``, ``timing.jsonl`` and, meanwhile, ``checkpoint.pt``.
+    hardware : Hardware
+    n_examples : int, optional
+        Examples to train on instead of ``recipe.epochs`` epochs.
+    keep_start : bool
+        Whether the state before training may be the best one.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        examples: Examples,
+        loss: Loss,
+        validate: Validation,
+        recipe: Recipe,
+        *,
+        seed: int,
+        folder: Path,
+        hardware: Hardware,
+        n_examples: int | None = None,
+        keep_start: bool = False,
+        description: str = "training",
+    ) -> None:
+        if len(examples) == 0:
+            raise InputError("there is nothing to train on", where=description)
+        assert recipe.epochs is not None
+        assert recipe.batch_size is not None
+        self.device = hardware.torch_device
+        self.precision = hardware.precision
+        self.network = network.to(self.device)
+        self.examples, self.loss, self.validate = examples, loss, validate
+        self.batch_size, self.patience = recipe.batch_size, recipe.patience
+        self.seed, self.folder, self.description = seed, folder, description
+        self.keep_start = keep_start
+        self.n_examples = n_examples or recipe.epochs * len(examples)
+        self.n_epochs = math.ceil(self.n_examples / len(examples))
+        self.optimisers = Optimisers(network, recipe, self._n_steps())
+        self.state = _Progress()
+        self.best: dict[str, Tensor] = {}
+        self.saved_at = time.monotonic()
+
+    def fit(self) -> FitResult:
+        """Train to the end or until validation stops improving.
+
+        Raises
+        ------
+        TrainingError
+            If the loss is no longer finite; the best weights so far are written first.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._restore()
+        if self.state.epoch == 0 and self.keep_start:
+            self._judge(0)
+        with progress(self.description, self.n_examples) as bar:
+            bar.advance(self.state.examples)
+            while not self._finished():
+                self._epoch(bar)
+                self._save()
+        self.network.load_state_dict(self.best)
+        self.network.eval()
+        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+        state = self.state
+        return FitResult(state.best_epoch, state.best_loss, state.best_top1, state.examples)
+
+    def _n_steps(self) -> int:
+        whole, rest = divmod(self.n_examples, len(self.examples))
+        steps = math.ceil(len(self.examples) / self.batch_size)
+        return whole * steps + math.ceil(rest / self.batch_size)
+
+    def _finished(self) -> bool:
+        state = self.state
+        waited = state.epoch - max(state.best_epoch, 0)
+        return state.epoch >= self.n_epochs or (state.epoch > 0 and waited >= self.patience)
+
+    def _epoch(self, bar: Any) -> None:
+        state, start = self.state, time.perf_counter()
+        torch.manual_seed(derive_seed(self.seed, "epoch", state.epoch))
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", state.epoch))
+        order = self.examples.order(generator)[: self.n_examples - state.examples]
+        loader = Loader(self.examples, order, self.batch_size, generator, self.device)
+        rate = self.optimisers.learning_rate
+        train_loss = self._steps(loader, bar)
+        seconds = time.perf_counter() - start
+        state.epoch += 1
+        loss, top1 = self._judge(state.epoch)
+        state.history.append(
+            {
+                "epoch": state.epoch,
+                "step": state.step,
+                "examples": state.examples,
+                "train_loss": train_loss,
+                "validation_loss": loss,
+                "validation_top1": top1,
+                "learning_rate": rate,
+            }
+        )
+        self._write_metrics(len(order), seconds, loader.seconds)
+
+    def _steps(self, loader: Loader, bar: Any) -> float:
+        _train_mode(self.network)
+        total = torch.zeros((), device=self.device)
+        n_steps = 0
+        for batch in loader:
+            with autocast(self.device, self.precision):
+                outputs = self.network(batch.inputs)
+            loss = self.loss(outputs.float(), *batch.targets)
+            loss.backward()
+            self.optimisers.step()
+            total += loss.detach()
+            n_steps += 1
+            self.state.step += 1
+            self.state.examples += len(batch)
+            bar.advance(len(batch))
+            if n_steps % FINITE_CHECK_STEPS == 0:
+                self._check_finite(total)
+        self._check_finite(total)
+        return float(total) / n_steps
+
+    def _judge(self, epoch: int) -> tuple[float, float]:
+        loss, top1 = self.validate(self.network.eval())
+        if not math.isfinite(loss):
+            self._stop(f"the validation loss is {loss}")
+        if loss < self.state.best_loss:
+            state = self.state
+            state.best_epoch, state.best_loss, state.best_top1 = epoch, loss, top1
+            self.best = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        return loss, top1
+
+    def _check_finite(self, total: Tensor) -> None:
+        if not torch.isfinite(total):
+            self._stop("the training loss is not finite")
+
+    def _stop(self, reason: str) -> None:
+        kept = "there were none"
+        if self.best:
+            file = self.folder / "last_good.safetensors"
+            write_tensors(file, self.best)
+            kept = f"{file} (epoch {self.state.best_epoch})"
+        raise TrainingError(
+            f"{self.description}: {reason} at step {self.state.step}\n"
+            f"  last good weights: {kept}\n"
+            "  to mend it: a lower learning_rate or clip, or look for extreme inputs"
+        )
+
+    def _write_metrics(self, n_examples: int, seconds: float, loading: float) -> None:
+        lines = [_json_line(record) for record in self.state.history]
+        write_text(self.folder / "metrics.jsonl", "".join(lines))
+        timing = {
+            "epoch": self.state.epoch,
+            "seconds": round(seconds, 3),
+            "examples_per_second": round(n_examples / seconds, 1),
+            "loading_share": round(loading / seconds, 4),
+        }
+        with open(self.folder / "timing.jsonl", "a", encoding="utf-8") as file:
+            file.write(_json_line(timing))
+
+    def _save(self) -> None:
+        if time.monotonic() - self.saved_at < CHECKPOINT_SECONDS or self._finished():
+            return
+        state = {
+            "network": self.network.state_dict(),
+            "optimisers": self.optimisers.state_dict(),
+            "best": self.best,
+            "progress": asdict(self.state),
+        }
+        with atomic_write(self.folder / "checkpoint.pt") as temporary:
+            torch.save(state, temporary)
+        self.saved_at = time.monotonic()
+
+    def _restore(self) -> None:
+        file = self.folder / "checkpoint.pt"
+        if not file.is_file():
+            return
+        saved = torch.load(file, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(saved["network"])
+        self.optimisers.load_state_dict(saved["optimisers"])
+        self.best = saved["best"]
+        self.state = _Progress(**saved["progress"])
+
+
+def _train_mode(network: nn.Module) -> None:
+    """Training mode, except for modules whose own parameters are all frozen (their statistics)."""
+    network.train()
+    for module in network.modules():
+        own = list(module.parameters(recurse=False))
+        if own and not any(parameter.requires_grad for parameter in own):
+            module.eval()
+
+
+def _json_line(record: dict[str, Any]) -> str:
+    return json.dumps(record) + "\n"

@@ -1,0 +1,90 @@
+"""What every stage needs of a run: its settings, resolved for its kind of input, and its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator
+
+from specialists.config import Config
+from specialists.datasets.augmentation import drop_ngrams, random_affine
+from specialists.datasets.base import Dataset, Inputs, Ragged, Split
+from specialists.datasets.storage import load_dataset_folder
+from specialists.networks.build import NetworkSpec
+from specialists.runs import Run, sha256
+from specialists.runtime import derive_seed, pick_device
+
+NGRAM_DROPOUT = 0.1
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A run folder with its resolved configuration and its data set.
+
+    Unless ``test_labels`` was asked for, the test split's labels are not read.
+    """
+
+    folder: Path
+    config: Config
+    dataset: Dataset
+
+    @classmethod
+    def open(cls, folder: str | Path, test_labels: bool = False) -> Workspace:
+        run = Run(folder)
+        dataset = load_dataset_folder(run.path("prepare-data"), test_labels)
+        return cls(run.folder, run.config.resolve(dataset.kind), dataset)
+
+    def path(self, stage: str, *parts: str) -> Path:
+        return self.folder.joinpath(stage, *parts)
+
+    def seed(self, *names: object) -> int:
+        """A seed of its own for everything that has a name."""
+        return derive_seed(self.config.seed, *names)
+
+    @property
+    def device(self) -> torch.device:
+        return pick_device(self.config.device)
+
+    @property
+    def augment(self) -> Callable[[Inputs, Generator], Inputs] | None:
+        """The random change of training batches that the configuration asks for."""
+        if not self.config.data.augment:
+            return None
+        return {"text": _drop, "images": random_affine, "features": None}[self.dataset.kind]
+
+    def split(self, name: str) -> Split:
+        return {
+            "train": self.dataset.train,
+            "validation": self.dataset.validation,
+            "test": self.dataset.test,
+        }[name]
+
+    def network_spec(self, **changes: Any) -> NetworkSpec:
+        """The generalist's description; ``changes`` replace parts of it."""
+        settings = self.config.generalist
+        inputs = self.dataset.train.inputs
+        shape = () if isinstance(inputs, Ragged) else tuple(inputs.shape[1:])
+        values = {
+            "model": settings.factory or settings.model,
+            "n_classes": self.dataset.n_classes,
+            "input_shape": shape,
+            "width": settings.widths[0] if settings.widths else 1,
+            "depth": settings.depth or 1,
+            "embedding_dim": settings.embedding_dim or 1,
+            "n_buckets": settings.n_buckets or 1,
+            "dropout": settings.dropout or 0.0,
+            "options": settings.options,
+        }
+        return NetworkSpec(**{**values, **changes})
+
+    def fingerprints(self, *files: str) -> dict[str, str]:
+        """sha256 of files below the run folder, by path."""
+        return {file: sha256(self.folder / file) for file in files}
+
+
+_drop = partial(drop_ngrams, rate=NGRAM_DROPOUT)
