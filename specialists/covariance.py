@@ -127,10 +127,14 @@ class PredictionCovariance:
         return normalised(self.covariance())
 
     def confusion(self) -> np.ndarray:
-        """Expected confusions of the rows seen: :func:`confusion_mass`, from the same sums."""
+        """Expected confusions of the rows seen: :func:`confusion_mass`, from the same sums.
+
+        Pairs below 1e-12 of what independent predictions would give are rounding, and set to 0.
+        """
         self._require(1)
-        scatter = (self._scatter + self._scatter.T) / (2 * self.n_samples)
-        return _without_diagonal(np.maximum(scatter + np.outer(self._mean, self._mean), 0.0))
+        independent = np.outer(self._mean, self._mean)
+        mass = (self._scatter + self._scatter.T) / (2 * self.n_samples) + independent
+        return _without_diagonal(np.where(mass > 1e-12 * independent, mass, 0.0))
 
     def _require(self, n_samples: int) -> None:
         if self.n_samples < n_samples:

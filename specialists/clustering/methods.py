@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from specialists.clustering.balanced import Partition, fit_sizes, refine, size_bounds
+from specialists.clustering.balanced import Partition, fit_sizes, refine, shake, size_bounds
 from specialists.covariance import normalised
 
 N_STARTS = 4
+N_BALANCED_STARTS = 2
 
 
 @dataclass(frozen=True)
@@ -54,18 +55,25 @@ def spherical(problem: Problem) -> np.ndarray:
 
 
 def balanced(problem: Problem) -> np.ndarray:
-    """Labels of bounded cluster size with the most confusion mass inside, best of 4 starts."""
+    """Labels of bounded cluster size with the most confusion mass inside that the search finds.
+
+    Measured share of confusions inside, found on half the validation predictions and measured on
+    the other half, sizes at most twice the mean: this search 0.47 (O*NET titles, 26 clusters) and
+    0.24 (Omniglot, 54 clusters); its starts (K-means, sizes mended) 0.10 and 0.06 on covariance
+    columns, 0.35 and 0.17 on correlation columns of unit length; the search on covariance instead
+    of confusion mass 0.44 and 0.23; random clusters 0.04 and 0.02. The start hardly matters.
+    """
     columns = unit_rows(problem.columns)
     bounds = size_bounds(len(columns), problem.n_clusters, problem.max_ratio)
-    best = (-np.inf, np.empty(0, dtype=int))
-    for start in range(N_STARTS):
-        seed = problem.seed + start
-        _, distances = _kmeans(columns, problem.n_clusters, seed, n_init=1)
-        labels = fit_sizes(distances, bounds)
-        labels = refine(labels, problem.confusion, problem.n_clusters, bounds, seed)
+    best, most = np.empty(0, dtype=int), -np.inf
+    for seed in range(problem.seed, problem.seed + N_BALANCED_STARTS):
+        distances = _kmeans(columns, problem.n_clusters, seed, n_init=1)[1]
+        start = fit_sizes(distances, bounds)
+        labels = refine(start, problem.confusion, problem.n_clusters, bounds, seed)
         inside = Partition(problem.confusion, labels, problem.n_clusters, bounds).inside
-        best = max(best, (inside, labels), key=lambda found: found[0])
-    return best[1]
+        if inside > most:
+            best, most = labels, inside
+    return shake(best, problem.confusion, problem.n_clusters, bounds, problem.seed)
 
 
 METHODS: dict[str, tuple[Callable[[Problem], np.ndarray], str]] = {

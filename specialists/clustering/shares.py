@@ -44,4 +44,4 @@ def shares_inside(
     covered = np.zeros(confusion.shape, dtype=bool)
     for members in subsets:
         covered[np.ix_(members, members)] = True
-    return inside, float(confusion[covered].sum()) / total
+    return inside, min(1.0, float(confusion[covered].sum()) / total)
