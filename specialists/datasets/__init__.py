@@ -1,0 +1,19 @@
+"""What a data set is, where data sets come from, and how new inputs are encoded alike."""
+
+from specialists.datasets.base import Dataset, Inputs, Kind, Ragged, Split
+from specialists.datasets.encoding import encode
+from specialists.datasets.load import available, load_dataset
+from specialists.datasets.storage import load_dataset_folder, save_dataset
+
+__all__ = [
+    "Dataset",
+    "Inputs",
+    "Kind",
+    "Ragged",
+    "Split",
+    "available",
+    "encode",
+    "load_dataset",
+    "load_dataset_folder",
+    "save_dataset",
+]

@@ -1,0 +1,186 @@
+"""How do labelled rows become a data set? Every source of the user's own data ends here.
+
+The source says what the rows are and which share an input; the splits, the classes, the sets of
+valid labels, the standardisation and the encoding are made here, alike for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import torch
+
+from specialists.datasets.base import Dataset, Kind, Split
+from specialists.datasets.encoding import encode, standardisation
+from specialists.datasets.labels import valid_of_rows
+from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, Plan, plan_splits
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled rows of one source.
+
+    Parameters
+    ----------
+    raw : array or list of n raw inputs, as ``encode`` takes them
+    labels : int array of shape (n,)
+        Index into ``names``.
+    names : sequence of str
+        Names of the labels, of which some may not occur.
+    groups : int array of shape (n,)
+        Rows with the same input share a group.
+    given : int array of shape (n,)
+        TRAIN, VALIDATION, TEST or LEFT_OUT, as the source says.
+    texts : sequence of str, optional
+        For people to read.
+    notes : tuple of str
+    """
+
+    raw: Any
+    labels: np.ndarray
+    names: Sequence[str]
+    groups: np.ndarray
+    given: np.ndarray
+    texts: Sequence[str] | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+def assemble(
+    rows: Rows,
+    config: Any,
+    seed: int,
+    *,
+    name: str,
+    kind: Kind,
+    preprocessing: Mapping[str, Any],
+    source: Mapping[str, Any],
+) -> Dataset:
+    """Split, check and encode the rows.
+
+    Parameters
+    ----------
+    rows : Rows
+    config : DataConfig
+        Its ``min_examples``, ``validation_fraction``, ``test_fraction`` and ``standardize``.
+    seed : int
+        Of the splits that are cut here.
+    preprocessing : mapping
+        ``mean`` and ``std`` are filled in here, from training rows alone.
+    """
+    plan = plan_splits(
+        rows.labels,
+        rows.names,
+        rows.groups,
+        rows.given,
+        min_examples=config.min_examples,
+        validation_fraction=config.validation_fraction,
+        test_fraction=config.test_fraction,
+        seed=seed,
+    )
+    if kind == "features" and config.standardize is not False:
+        preprocessing = {**preprocessing, **standardisation(rows.raw[plan.rows(TRAIN)])}
+    train, validation, test = (
+        _split(rows, plan, part, preprocessing) for part in (TRAIN, VALIDATION, TEST)
+    )
+    return Dataset(
+        name=name,
+        kind=kind,
+        class_names=plan.class_names,
+        train=train,
+        validation=validation,
+        test=test,
+        preprocessing=preprocessing,
+        notes=(*rows.notes, *plan.notes),
+        source=source,
+    )
+
+
+def same_input(raw: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Group of every row: the rows of equal inputs, and only those, share one.
+
+    Parameters
+    ----------
+    raw : sequence of str, or array whose first axis is the rows
+    """
+    if isinstance(raw, np.ndarray):
+        raw = np.ascontiguousarray(raw)
+        keys = [blake2b(row.tobytes(), digest_size=16).digest() for row in raw]
+    else:
+        keys = list(raw)
+    seen: dict[Any, int] = {}
+    return np.array([seen.setdefault(key, len(seen)) for key in keys], dtype=np.int64)
+
+
+def numbered(values: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels as indices into their sorted distinct values, and those values as strings."""
+    distinct, labels = np.unique(np.asarray(values), return_inverse=True)
+    return labels.astype(np.int64), tuple(str(value) for value in distinct.tolist())
+
+
+def limit(dataset: Dataset, max_examples: int, seed: int) -> Dataset:
+    """At most about ``max_examples`` rows, drawn from every split alike, for trying things out.
+
+    Every class keeps a training and a validation row. The test split is drawn without a look at
+    its labels.
+    """
+    splits = {name: getattr(dataset, name) for name in ("train", "validation", "test")}
+    total = sum(map(len, splits.values()))
+    if total <= max_examples:
+        return dataset
+    generator = np.random.default_rng(seed)
+    kept = {
+        name: take(split, _drawn(split, max_examples / total, name == "test", generator))
+        for name, split in splits.items()
+    }
+    note = f"{sum(map(len, kept.values()))} of {total} rows drawn (data.max_examples)"
+    return replace(dataset, **kept, notes=(*dataset.notes, note))
+
+
+def take(split: Split, index: np.ndarray) -> Split:
+    """The rows of ``split`` named by ``index``, in its order."""
+    rows = torch.from_numpy(np.asarray(index, dtype=np.int64))
+    return Split(
+        inputs=split.inputs[rows],
+        labels=split.labels[rows],
+        valid=None if split.valid is None else split.valid[rows],
+        texts=None if split.texts is None else tuple(split.texts[i] for i in rows.tolist()),
+    )
+
+
+def _split(rows: Rows, plan: Plan, part: int, preprocessing: Mapping[str, Any]) -> Split:
+    index = plan.rows(part)
+    texts = rows.texts
+    many = isinstance(rows.raw, np.ndarray)
+    return Split(
+        inputs=encode(
+            preprocessing, rows.raw[index] if many else [rows.raw[i] for i in index.tolist()]
+        ),
+        labels=torch.from_numpy(plan.labels[index]),
+        valid=_valid(rows, plan, part, index),
+        texts=None if texts is None else tuple(texts[i] for i in index.tolist()),
+    )
+
+
+def _valid(rows: Rows, plan: Plan, part: int, index: np.ndarray):
+    """Label sets; those of training and validation rows come from training and validation alone."""
+    known = plan.parts != LEFT_OUT if part == TEST else np.isin(plan.parts, (TRAIN, VALIDATION))
+    everywhere = valid_of_rows(rows.groups[known], plan.labels[known])
+    if everywhere is None:
+        return None
+    position = np.cumsum(known) - 1
+    return everywhere[torch.from_numpy(position[index])]
+
+
+def _drawn(split: Split, share: float, blind: bool, generator: np.random.Generator) -> np.ndarray:
+    """Indices of a share of the rows: of every class, or (``blind``) of all together."""
+    labels = np.zeros(len(split), dtype=np.int64) if blind else split.labels.numpy()
+    order = np.lexsort((generator.random(len(labels)), labels))
+    counts = np.bincount(labels)
+    starts = np.cumsum(counts) - counts
+    rank = np.arange(len(labels)) - starts[labels[order]]
+    wanted = np.maximum(np.round(share * counts), 1)
+    return np.sort(order[rank < wanted[labels[order]]])

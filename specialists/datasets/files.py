@@ -1,0 +1,37 @@
+"""Does this file or name exist, and if not, which one was meant?"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+from specialists.errors import DataError
+
+
+def existing(path: str | Path, what: str = "file") -> Path:
+    """``path``, if it exists; otherwise a DataError that names the nearest one beside it."""
+    path = Path(path).expanduser()
+    if path.exists():
+        return path
+    beside = path.parent
+    while not beside.is_dir():
+        beside = beside.parent
+    found = nearest(path.name, (entry.name for entry in beside.iterdir()))
+    if beside != path.parent:
+        raise DataError(f"no such {what}", where=path, got=f"the path ends at {beside}")
+    raise DataError(
+        f"no such {what}", where=path, fix=f"did you mean {beside / found}?" if found else None
+    )
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like ``name``, if any is like it.
+
+    Examples
+    --------
+    >>> nearest("lable", ["text", "label"])
+    'label'
+    """
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return matches[0] if matches else None

@@ -1,0 +1,153 @@
+"""How a data set lies on disk: plain .npy files that are memory-mapped when they are read back.
+
+    dataset.json                          names, kind, classes, preprocessing, notes
+    SPLIT.inputs.npy [.inputs.offsets]    offsets where the inputs are ragged
+    SPLIT.labels.npy [.valid .valid.offsets]
+    SPLIT.texts.npy .texts.offsets.npy    UTF-8 bytes, for people to read
+
+The labels of the test split lie in files of their own, so that every stage before the evaluation
+can be kept from reading them. The same data set gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from specialists.datasets.base import Dataset, Inputs, Ragged, Split
+from specialists.errors import DataError
+from specialists.runs import read_json, write_array, write_json
+
+FORMAT = 1
+HIDDEN = -1
+_SPLITS = ("train", "validation", "test")
+
+
+def save_dataset(dataset: Dataset, folder: str | Path) -> None:
+    """Write ``dataset`` to ``folder``, ``dataset.json`` last.
+
+    Files of another data set that lay there before are removed.
+    """
+    folder = Path(folder)
+    for split in _SPLITS:
+        for leftover in folder.glob(f"{split}.*.npy"):
+            leftover.unlink()
+        _save_split(getattr(dataset, split), folder, split)
+    about = {
+        "format": FORMAT,
+        "name": dataset.name,
+        "kind": dataset.kind,
+        "class_names": list(dataset.class_names),
+        "rows": {split: len(getattr(dataset, split)) for split in _SPLITS},
+        "preprocessing": dict(dataset.preprocessing),
+        "notes": list(dataset.notes),
+        "source": dict(dataset.source),
+    }
+    write_json(folder / "dataset.json", about)
+
+
+def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Dataset:
+    """Read what :func:`save_dataset` wrote, memory-mapped.
+
+    Parameters
+    ----------
+    folder : path
+    test_labels : bool
+        False: ``test.labels`` is -1 everywhere, ``test.valid`` is None, and their files are not
+        opened.
+
+    Raises
+    ------
+    DataError
+        No data set lies there, or one written by another version.
+    """
+    folder = Path(folder)
+    if not (folder / "dataset.json").exists():
+        raise DataError("no data set here", where=folder, fix="run prepare-data first")
+    about: dict[str, Any] = read_json(folder / "dataset.json")
+    if about.get("format") != FORMAT:
+        raise DataError(
+            "this data set was written by another version",
+            where=folder / "dataset.json",
+            got=f"format {about.get('format')}",
+            expected=f"format {FORMAT}",
+            fix="remove the folder and prepare the data again",
+        )
+    return Dataset(
+        name=about["name"],
+        kind=about["kind"],
+        class_names=tuple(about["class_names"]),
+        train=_load_split(folder, "train", True),
+        validation=_load_split(folder, "validation", True),
+        test=_load_split(folder, "test", test_labels),
+        preprocessing=about["preprocessing"],
+        notes=tuple(about["notes"]),
+        source=about["source"],
+    )
+
+
+def _save_split(split: Split, folder: Path, name: str) -> None:
+    _save_rows(split.inputs, folder, f"{name}.inputs")
+    write_array(folder / f"{name}.labels.npy", split.labels.numpy())
+    if split.valid is not None:
+        _save_rows(split.valid, folder, f"{name}.valid")
+    if split.texts is not None:
+        _save_rows(_bytes(split.texts), folder, f"{name}.texts")
+
+
+def _load_split(folder: Path, name: str, labelled: bool) -> Split:
+    inputs = _load_rows(folder, f"{name}.inputs")
+    has_texts = (folder / f"{name}.texts.npy").exists()
+    texts = _strings(_load_rows(folder, f"{name}.texts")) if has_texts else None
+    if not labelled:
+        return Split(inputs, torch.full((len(inputs),), HIDDEN), None, texts)
+    valid = None
+    if (folder / f"{name}.valid.npy").exists():
+        valid = _load_rows(folder, f"{name}.valid")
+        if not isinstance(valid, Ragged):
+            raise DataError("a file of the data set is missing", where=f"{name}.valid.offsets.npy")
+    return Split(inputs, _mapped(folder / f"{name}.labels.npy"), valid, texts)
+
+
+def _save_rows(rows: Inputs, folder: Path, name: str) -> None:
+    if isinstance(rows, Ragged):
+        write_array(folder / f"{name}.offsets.npy", rows.offsets.numpy())
+        rows = rows.values
+    write_array(folder / f"{name}.npy", rows.contiguous().numpy())
+
+
+def _load_rows(folder: Path, name: str) -> Inputs:
+    values = _mapped(folder / f"{name}.npy")
+    offsets = folder / f"{name}.offsets.npy"
+    return Ragged(values, _mapped(offsets)) if offsets.exists() else values
+
+
+def _mapped(path: Path) -> Tensor:
+    """Copy-on-write, since PyTorch has no read-only tensors; the file itself never changes."""
+    if not path.exists():
+        raise DataError(
+            "a file of the data set is missing", where=path, fix="prepare the data again"
+        )
+    return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+
+
+def _bytes(texts: tuple[str, ...]) -> Ragged:
+    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+    lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    flat = np.frombuffer(b"".join(encoded), dtype=np.uint8).copy()
+    return Ragged(torch.from_numpy(flat), torch.from_numpy(offsets))
+
+
+def _strings(rows: Inputs) -> tuple[str, ...]:
+    if not isinstance(rows, Ragged):
+        raise DataError("a file of the data set is missing", where="texts.offsets.npy")
+    flat, offsets = rows.values.numpy().tobytes(), rows.offsets.tolist()
+    return tuple(
+        flat[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise(offsets)
+    )
