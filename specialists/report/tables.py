@@ -1,0 +1,157 @@
+"""The report's tables: rows of plain values, ready to be set in columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from specialists.report.words import DESCRIPTIONS, direction, find_difference
+
+MAX_CLASSES = 15
+MAX_CLUSTER_NAMES = 40
+DUSTBIN = "any other class"
+
+
+def compact(value: float) -> str:
+    """A count in three digits: 1_234_567 is "1.23M"."""
+    for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: "4.2 s", "3 min 05 s", "1 h 02 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def model_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row a model: its metrics, what it is, and its cost against the generalist's."""
+    base = evaluation["models"]["generalist"]["inference_flops"]
+    best = {
+        "top1": max(m["top1"] for m in evaluation["models"].values()),
+        "nll": min(m["nll"] for m in evaluation["models"].values()),
+    }
+    return [
+        {
+            "name": name,
+            "description": DESCRIPTIONS.get(name, ""),
+            **model,
+            "relative_cost": model["inference_flops"] / base if base else None,
+            "best": {key for key, value in best.items() if model[key] == value},
+        }
+        for name, model in evaluation["models"].items()
+    ]
+
+
+def difference_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row a comparison with both metrics; the sign says whether ``a`` is better."""
+    rows = []
+    for top1 in evaluation["differences"]:
+        nll = find_difference(evaluation, top1["a"], top1["b"], "nll")
+        if top1["metric"] == "top1" and nll is not None:
+            signs = {"top1_sign": direction(top1), "nll_sign": direction(nll)}
+            rows.append({"a": top1["a"], "b": top1["b"], "top1": top1, "nll": nll, **signs})
+    return rows
+
+
+def cluster_rows(
+    clusters: Mapping[str, Any], per_cluster: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """One row a cluster, its classes and what its specialist brought."""
+    gains = {entry["cluster"]: entry for entry in per_cluster}
+    return [
+        {
+            "index": cluster["index"],
+            "size": cluster["size"],
+            "share": cluster["share_of_confusions"],
+            "first": cluster["names"][:MAX_CLUSTER_NAMES],
+            "more": cluster["names"][MAX_CLUSTER_NAMES:],
+            "gain": gains.get(cluster["index"], {}),
+        }
+        for cluster in clusters["clusters"]
+    ]
+
+
+def class_rows(
+    per_class: Mapping[str, Sequence[Any]], names: Sequence[str], model: str
+) -> dict[str, Any]:
+    """The classes that ``model`` serves better and worse than the generalist, extremes first.
+
+    Returns
+    -------
+    dict
+        "gains" and "losses": rows; "n_gains", "n_losses", "n_equal": numbers of classes.
+    """
+    rows = [
+        {"name": name, "n": n, "before": before, "after": after, "change": after - before}
+        for name, n, before, after in zip(
+            names, per_class["n"], per_class["generalist"], per_class[model], strict=True
+        )
+        if n
+    ]
+    gains = sorted((r for r in rows if r["change"] > 0), key=lambda r: (-r["change"], -r["n"]))
+    losses = sorted((r for r in rows if r["change"] < 0), key=lambda r: (r["change"], -r["n"]))
+    return {
+        "model": model,
+        "gains": gains[:MAX_CLASSES],
+        "losses": losses[:MAX_CLASSES],
+        "n_gains": len(gains),
+        "n_losses": len(losses),
+        "n_equal": len(rows) - len(gains) - len(losses),
+    }
+
+
+def changes_by_class(per_class: Mapping[str, Sequence[Any]], model: str) -> list[float | None]:
+    """Accuracy of ``model`` minus the generalist's, by class; None without test examples."""
+    pairs = zip(per_class[model], per_class["generalist"], strict=True)
+    return [None if after is None else after - before for after, before in pairs]
+
+
+def label_error_rows(
+    entries: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Suspected label errors with class names."""
+    return [
+        {**entry, "label": names[entry["label"]], "suggested": names[entry["suggested"]]}
+        for entry in entries
+    ]
+
+
+def answer_rows(entries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Mended or broken examples: who said what, with class names and probabilities."""
+    return [
+        {
+            "row": entry["row"],
+            "text": entry["text"],
+            "label": names[entry["label"]],
+            "voices": [
+                ("generalist", _named(entry["generalist"], names, entry["label"])),
+                *(
+                    (f"specialist {s['specialist']}", _named(s["top"], names, entry["label"]))
+                    for s in entry["specialists"]
+                ),
+                ("ensemble", _named(entry["ensemble"], names, entry["label"])),
+            ],
+        }
+        for entry in entries
+    ]
+
+
+def _named(
+    top: Sequence[Mapping[str, Any]], names: Sequence[str], label: int
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": DUSTBIN if answer["class"] is None else names[answer["class"]],
+            "dustbin": answer["class"] is None,
+            "right": answer["class"] == label,
+            "probability": answer["probability"],
+        }
+        for answer in top
+    ]

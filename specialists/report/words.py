@@ -1,0 +1,206 @@
+"""Did the specialists help? The answer in words, from the paired differences and their intervals.
+
+A difference counts when its 95% interval leaves out 0; otherwise it is called no clear difference,
+whichever way it points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+RIVALS = {
+    "generalist_continued": "the generalist trained on for as many examples as all specialists saw",
+    "generalist_wide": "a wider generalist of the same inference cost and as much training",
+    "generalist_ensemble": "independent generalists for the same training, averaged",
+}
+RIVALS_IN_SHORT = {
+    "generalist_continued": "the generalist trained on",
+    "generalist_wide": "a wider generalist",
+    "generalist_ensemble": "several generalists",
+}
+DESCRIPTIONS = {
+    "generalist": "one network for all classes, calibrated",
+    "ensemble": "generalist and specialists, the combination that validation chose",
+    "ensemble_paper": "the paper's: KL, specialists of the most probable class only, weights 1",
+    "ensemble_all": "every specialist for every example",
+    **RIVALS,
+    "student": "one small network trained on the ensemble's distributions",
+    "student_hard_labels": "the same small network trained on labels alone",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer.
+
+    Parameters
+    ----------
+    headline : str
+        One short sentence.
+    tone : {"good", "bad", "unclear"}
+    sentences : tuple of str
+        What supports it, a sentence or two each.
+    warnings : tuple of str
+        What makes it doubtful.
+    """
+
+    headline: str
+    tone: str
+    sentences: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A fraction as a percentage: 0.6042 is "60.4%"."""
+    return "–" if value is None else f"{100 * value:.{digits}f}%"  # noqa: RUF001
+
+
+def points(value: float) -> str:
+    """A difference of fractions in percentage points: "+1.52"."""
+    return f"{100 * value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def points_interval(interval: tuple[float, float] | list[float]) -> str:
+    """A 95% interval of a difference in percentage points: "+1.20 to +1.84"."""
+    return f"{points(interval[0])} to {points(interval[1])}"
+
+
+def signed(value: float) -> str:
+    """A difference in nats: "+0.031"."""
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def p_value(p: float) -> str:
+    """Probability as "p < 0.001" or "p = 0.020"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def direction(difference: Mapping[str, Any]) -> int:
+    """1, -1 or 0: a is better, worse, or not clearly different."""
+    low, high = difference["interval"]
+    sign = 1 if low > 0 else -1 if high < 0 else 0
+    return sign if difference["metric"] == "top1" else -sign
+
+
+def find_difference(
+    evaluation: Mapping[str, Any], a: str, b: str, metric: str = "top1"
+) -> Mapping[str, Any] | None:
+    """The comparison of ``a`` with ``b``, if it was made."""
+    wanted = (a, b, metric)
+    for difference in evaluation["differences"]:
+        if (difference["a"], difference["b"], difference["metric"]) == wanted:
+            return difference
+    return None
+
+
+def verdict(evaluation: Mapping[str, Any], details: Mapping[str, Any]) -> Verdict:
+    """The answer to "did the specialists help?", whichever way it falls."""
+    top1 = find_difference(evaluation, "ensemble", "generalist")
+    sign = 0 if top1 is None else direction(top1)
+    beaten, unclear, ahead = _rivals(evaluation)
+    headline = {
+        1: "The specialists helped",
+        -1: "The specialists made the predictions worse",
+        0: "The specialists made no clear difference",
+    }[sign]
+    if sign == 1 and ahead:
+        headline += f", but {_listed(ahead)} did better"
+    elif sign == 1 and unclear:
+        headline += f", but not clearly more than {_listed(unclear)}"
+    elif sign == 1 and beaten:
+        headline += " more than any control"
+    tone = "bad" if sign < 0 else "good" if sign == 1 and not ahead + unclear else "unclear"
+    sentences = [_main_sentence(evaluation), *_control_sentences(evaluation)]
+    sentences += _student_sentences(evaluation, details)
+    return Verdict(headline + ".", tone, tuple(filter(None, sentences)), _warnings(details))
+
+
+def _rivals(evaluation: Mapping[str, Any]) -> tuple[list[str], list[str], list[str]]:
+    groups: dict[int, list[str]] = {1: [], 0: [], -1: []}
+    for rival in RIVALS:
+        difference = find_difference(evaluation, "ensemble", rival)
+        if difference is not None:
+            groups[direction(difference)].append(rival)
+    return groups[1], groups[0], groups[-1]
+
+
+def _listed(names: list[str]) -> str:
+    words = [RIVALS_IN_SHORT[name] for name in names]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _main_sentence(evaluation: Mapping[str, Any]) -> str:
+    top1 = find_difference(evaluation, "ensemble", "generalist")
+    nll = find_difference(evaluation, "ensemble", "generalist", "nll")
+    if top1 is None or nll is None:
+        return ""
+    base, better = (evaluation["models"][name]["top1"] for name in ("generalist", "ensemble"))
+    return (
+        f"On {evaluation['n_test']:,} test examples of {evaluation['n_classes']:,} classes, top-1 "
+        f"goes from {percent(base)} (generalist) to {percent(better)} (ensemble): "
+        f"{points(top1['value'])} percentage points (95% interval "
+        f"{points_interval(top1['interval'])}; {p_value(top1['p'])}). The negative "
+        f"log-likelihood changes by {signed(nll['value'])} nats "
+        f"({signed(nll['interval'][0])} to {signed(nll['interval'][1])}; lower is better)."
+    )
+
+
+def _control_sentences(evaluation: Mapping[str, Any]) -> list[str]:
+    sentences = []
+    outcome = {1: "the ensemble is ahead", 0: "no clear difference", -1: "the ensemble is behind"}
+    for rival, description in RIVALS.items():
+        found = find_difference(evaluation, "ensemble", rival)
+        if found is not None:
+            top1 = evaluation["models"][rival]["top1"]
+            sentences.append(
+                f"Against {rival} ({description}; {percent(top1)}): {outcome[direction(found)]}, "
+                f"{points(found['value'])} points ({points_interval(found['interval'])}; "
+                f"{p_value(found['p'])})."
+            )
+    return sentences
+
+
+def _student_sentences(evaluation: Mapping[str, Any], details: Mapping[str, Any]) -> list[str]:
+    models = evaluation["models"]
+    if "student" not in models:
+        return []
+    student, generalist = models["student"], models["generalist"]
+    size = student["parameters"] / max(generalist["parameters"], 1)
+    cost = student["inference_flops"] / max(generalist["inference_flops"], 1)
+    first = (
+        f"The student, with {percent(size, 0)} of the generalist's parameters and "
+        f"{percent(cost, 0)} of its inference cost, reaches {percent(student['top1'])}"
+    )
+    against = find_difference(evaluation, "student", "student_hard_labels")
+    if against is not None:
+        first += (
+            f", {points(against['value'])} points against the same network trained on labels "
+            f"alone ({points_interval(against['interval'])}; {p_value(against['p'])})"
+        )
+    return [first + ".", retention_sentence(evaluation, details)]
+
+
+def retention_sentence(evaluation: Mapping[str, Any], details: Mapping[str, Any]) -> str:
+    """What the student keeps of the ensemble's gain, or why that is not said."""
+    if evaluation["retention"] is None:
+        reason = details["retention"]["reason"]
+        return f"How much of the ensemble's gain it keeps cannot be said: {reason}."
+    low, high = details["retention"]["interval"]
+    return (
+        f"It keeps {percent(evaluation['retention'], 0)} of the ensemble's advantage over that "
+        f"network (95% interval {percent(low, 0)} to {percent(high, 0)})."
+    )
+
+
+def _warnings(details: Mapping[str, Any]) -> tuple[str, ...]:
+    trained = details.get("under_trained")
+    if not trained or not trained["flag"]:
+        return ()
+    gain = percent(trained["relative_gain"])
+    return (
+        f"The generalist was under-trained: training it on improves its top-1 by {gain} relative, "
+        "so part of what looks like the specialists' gain is only more training. Raise "
+        "generalist.epochs and judge the ensemble against generalist_continued.",
+    )
