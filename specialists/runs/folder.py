@@ -56,7 +56,11 @@ class Run:
             )
         return Config.from_toml(self.config_file)
 
-    @cached_property
+    def reread_config(self) -> None:
+        """Forget the configuration that was read, since its file has changed."""
+        self.__dict__.pop("config", None)
+
+    @property
     def kind(self) -> str:
         """The kind of input: text, features or images; known once the data are prepared."""
         return read_json(self.path("prepare-data", "dataset.json"))["kind"]

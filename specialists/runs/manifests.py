@@ -26,7 +26,7 @@ _ABSENT = object()
 
 def manifest_key(inputs: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:
     """What a result depends on: hashes of inputs by path, configuration, and the code's version."""
-    return {"inputs": dict(inputs), "config": dict(config), "code": CODE_VERSION}
+    return _plain({"inputs": dict(inputs), "config": dict(config), "code": CODE_VERSION})
 
 
 def hash_files(folder: str | Path, patterns: Iterable[str]) -> dict[str, str]:
@@ -80,6 +80,17 @@ def is_done(folder: str | Path, key: Mapping[str, Any]) -> str | None:
     return _key_change(recorded, _plain(key)) or _output_change(folder, manifest["outputs"])
 
 
+def describe_changes(old: Any, new: Any) -> str:
+    """What differs between two JSON-able values, in words; empty if nothing does.
+
+    Examples
+    --------
+    >>> describe_changes({"generalist": {"epochs": 6}}, {"generalist": {"epochs": 8}, "seed": 1})
+    'generalist.epochs 6 -> 8, seed nothing -> 1'
+    """
+    return _listed(list(_changes(old, new)))
+
+
 def _is_recorded(file: Path) -> bool:
     hidden_or_timed = file.name.startswith(_UNRECORDED_PREFIXES)
     return file.is_file() and not hidden_or_timed and file.suffix != ".tmp"
@@ -104,9 +115,9 @@ def _key_change(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     if old.get("code") != new.get("code"):
         return f"code version {old.get('code')} -> {new.get('code')}"
     for name in sorted((old.keys() | new.keys()) - {"code", "inputs"}):
-        changes = list(_changes(old.get(name, _ABSENT), new.get(name, _ABSENT)))
+        changes = describe_changes(old.get(name, _ABSENT), new.get(name, _ABSENT))
         if changes:
-            return f"{name} changed: {_listed(changes)}"
+            return f"{name} changed: {changes}"
     return _hash_change(old.get("inputs", {}), new.get("inputs", {}))
 
 

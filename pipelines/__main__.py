@@ -1,0 +1,267 @@
+"""The ``specialists`` command: run everything, or one stage; look at a run; predict.
+
+What takes long to import is imported where it is used, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from pipelines import evaluate_models, stages
+from pipelines.stage import Stage, run_stage
+from specialists.config import Config, find_config, shipped_configs
+from specialists.errors import InputError, SpecialistsError
+from specialists.runs import Run, describe_changes, write_text
+from specialists.runtime import say, threads
+
+INTERRUPTED = 130
+DEFAULT_CONFIG = "languages"
+OWN_DATA = """
+your own     --set data.table=x.tsv     TSV, CSV or Parquet, plain or .gz
+             --set data.arrays=x.npz    features or images, and labels
+             --set data.images=folder/  one folder of PNG or JPEG files a class
+             --set data.factory=package.module:function"""
+STATE_STYLES = {"done": "green", "stale": "yellow", "missing": "red"}
+
+
+class Split(StrEnum):
+    """What `evaluate-models` measures on."""
+
+    test = "test"
+    validation = "validation"
+
+
+class Model(StrEnum):
+    """What `predict` predicts with."""
+
+    student = "student"
+    ensemble = "ensemble"
+    generalist = "generalist"
+
+
+class Commands(TyperGroup):
+    """The commands, with what goes wrong told as DESIGN.md section 5 asks."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; errors of the user are one message and an exit code, no traceback."""
+        try:
+            return super().invoke(ctx)
+        except SpecialistsError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            typer.echo("\nInterrupted. The same command goes on where this one stopped.", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Generalist, specialists, their exact combination, a distilled student; from one command.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"max_content_width": 100},
+)
+
+ForceOption = Annotated[bool, typer.Option("--force", help="Make it again from nothing.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="Models trained at a time; 0: one a core. No result depends on it."),
+]
+
+
+@app.command("run", help="Run the whole pipeline; what is done already is skipped.")
+def run_command(
+    config: Annotated[
+        str | None,
+        typer.Argument(help="A TOML file or a shipped config (`specialists configs`)."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="The run folder; default runs/CONFIG.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace one setting; may be repeated."),
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="STAGE", help="The last stage.")] = None,
+    force: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STAGE", help="Make this stage again; may be repeated."),
+    ] = None,
+    jobs: JobsOption = None,
+) -> None:
+    """Make every stage that is missing or stale, then say what was found."""
+    for name in [*(force or []), *([until] if until else [])]:
+        stages.find_stage(name)
+    source, folder = _source_and_folder(config, out)
+    settings = Config.from_toml(source, overrides or [])
+    run = Run(folder, jobs)
+    with run.lock():
+        _write_config(run, settings)
+        _set_threads(run)
+        stages.run_stages(run, until, force or [])
+    if until is None or until == stages.STAGES[-1].name:
+        _conclude(run)
+
+
+def _stage_command(stage: Stage) -> None:
+    """Add the command that makes one stage of a run."""
+
+    @app.command(stage.name, help=(stage.execute.__doc__ or "").strip().splitlines()[0])
+    def command(run: RunArgument, force: ForceOption = False, jobs: JobsOption = None) -> None:
+        with _opened(run, stage.name, jobs) as opened:
+            run_stage(opened, stages.find_stage(stage.name), force)
+
+
+def _evaluate_command(stage: Stage) -> None:
+    """Add the command that measures: the stage, or figures on validation data."""
+
+    @app.command(stage.name, help="Train the controls, then measure all models.")
+    def command(
+        run: RunArgument,
+        split: Annotated[
+            Split, typer.Option(help="test, once at the end; validation, while you develop.")
+        ] = Split.test,
+        force: ForceOption = False,
+        jobs: JobsOption = None,
+    ) -> None:
+        with _opened(run, stage.name, jobs) as opened:
+            if split is Split.test:
+                run_stage(opened, stages.find_stage(stage.name), force)
+            else:
+                evaluate_models.execute(opened, split.value)
+
+
+for _stage in stages.STAGES:
+    (_evaluate_command if _stage is evaluate_models.STAGE else _stage_command)(_stage)
+
+
+@app.command("status", help="How far a run has come: done, stale (and why) or missing.")
+def status_command(run: RunArgument) -> None:
+    """Print a table with a row a stage."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("stage", "state", "why", box=box.SIMPLE_HEAD)
+    opened = Run(run)
+    _ = opened.config  # an error where this is no run folder
+    for row in stages.status(opened):
+        table.add_row(row.name, Text(row.state, STATE_STYLES[row.state]), Text(row.reason))
+    Console(soft_wrap=True).print(table)
+
+
+@app.command("configs", help="The configurations that ship.")
+def configs_command() -> None:
+    """Print name, first line and file of each."""
+    for name, file in shipped_configs().items():
+        first = file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        typer.echo(f"{name:<12} {first}\n{'':<12} {file}")
+
+
+@app.command("datasets", help="The data sets that ship.")
+def datasets_command() -> None:
+    """Print name and description of each, and how to bring one's own."""
+    from specialists.datasets import shipped_datasets
+
+    for name, description in shipped_datasets().items():
+        typer.echo(f"{name:<12} {description}")
+    typer.echo(OWN_DATA)
+
+
+@app.command("predict", help="Classes and probabilities of new, unlabelled input.")
+def predict_command(
+    run: RunArgument,
+    input_: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="In the same form as the training data.")
+    ],
+    model: Annotated[Model, typer.Option(help="Which of the run's models.")] = Model.student,
+    top: Annotated[int, typer.Option(min=1, help="Most probable classes to name.")] = 5,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A .tsv file; default: standard output.")
+    ] = None,
+) -> None:
+    """Write one line an input and class, the most probable first."""
+    from specialists.predictor import predict_file
+
+    predict_file(run, input_, model=model.value, top=top, out=out)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    warnings.formatwarning = _format_warning
+    app(prog_name="specialists")
+
+
+def _format_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    if category.__module__ == "specialists.errors":
+        return f"warning: {message}\n"
+    return f"{filename}:{lineno}: {category.__name__}: {message}\n"
+
+
+def _source_and_folder(config: str | None, out: Path | None) -> tuple[str | Path, Path]:
+    """Settings and run folder; with --out and no CONFIG a run keeps its own settings."""
+    if config is None and out is not None and Run(out).config_file.is_file():
+        return Run(out).config_file, out
+    source = config or DEFAULT_CONFIG
+    return source, out or Path("runs", find_config(source).stem)
+
+
+def _write_config(run: Run, settings: Config) -> None:
+    if run.config_file.is_file():
+        try:
+            changes = describe_changes(
+                run.config.model_dump(mode="json"), settings.model_dump(mode="json")
+            )
+        except InputError:
+            changes = "the old one cannot be read"
+        if not changes:
+            return
+        say(f"config.toml of this run is replaced: {changes}")
+    write_text(run.config_file, settings.to_toml())
+    run.reread_config()
+
+
+@contextmanager
+def _opened(folder: Path, stage: str, jobs: int | None) -> Iterator[Run]:
+    """A run that this process alone works on, with all stages before ``stage`` done."""
+    run = Run(folder, jobs)
+    _ = run.config  # before the lock makes a folder of a mistyped name
+    with run.lock():
+        stages.check_earlier(run, stages.find_stage(stage))
+        _set_threads(run)
+        yield run
+
+
+def _set_threads(run: Run) -> None:
+    if run.config.threads:
+        threads(run.config.threads)
+
+
+def _conclude(run: Run) -> None:
+    from specialists.report import summary_lines
+
+    typer.echo(f"\nThe report: {run.folder / 'report.html'}")
+    for line in summary_lines(run.folder):
+        typer.echo(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The generalist's predictions -> ``RUN/cluster-classes``: which classes it confuses.
+
+Predictions are those on validation data, or on training data by generalists that were trained on
+the other half; never on the test set.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.stage import Stage
+from specialists.runs import Run, read_array, read_json, write_array, write_json, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def execute(run: Run) -> None:
+    """Cluster the columns of the covariance of predicted probabilities."""
+    from specialists.clustering import cluster_classes
+    from specialists.covariance import PredictionCovariance
+
+    settings = run.config.resolve(run.kind).clusters
+    log_probs = _calibrated_log_probs(run, settings.predictions)
+    covariance = PredictionCovariance(log_probs.shape[1]).update(log_probs.exp())
+    clusters = cluster_classes(
+        covariance,
+        settings.n_clusters,
+        method=settings.method,
+        max_ratio=settings.max_ratio,
+        overlap=settings.overlap,
+        seed=run.config.seed,
+        class_names=read_json(run.path("prepare-data", "dataset.json"))["class_names"],
+        matrix=settings.matrix,
+    )
+    folder = run.path("cluster-classes")
+    write_array(folder / "covariance.npy", covariance.covariance().astype("float32"))
+    write_text(folder / "clusters.txt", clusters.to_text() + "\n")
+    write_json(folder / "clusters.json", clusters.to_dict())
+
+
+def _calibrated_log_probs(run: Run, predictions: str) -> Tensor:
+    if predictions == "cross-fitted":
+        from specialists.generalist import cross_fitted_log_probs
+
+        return cross_fitted_log_probs(run)[0]
+    import torch
+
+    from specialists.probability import tempered_log_softmax
+
+    folder = run.path("train-generalist")
+    log_probs = torch.from_numpy(read_array(folder / "validation.log_probs.npy", mmap=False))
+    return tempered_log_softmax(log_probs, read_json(folder / "calibration.json")["temperature"])
+
+
+STAGE = Stage(
+    name="cluster-classes",
+    sections=("seed", "device", "precision", "data", "generalist", "clusters"),
+    inputs=(
+        "prepare-data/dataset.json",
+        "prepare-data/train.*",
+        "prepare-data/validation.*",
+        "train-generalist/*",
+    ),
+    execute=execute,
+)

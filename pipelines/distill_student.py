@@ -1,0 +1,31 @@
+"""Combined predictions -> ``RUN/distill-student``: one compact network that works alone."""
+
+from __future__ import annotations
+
+from pipelines.stage import Stage
+from specialists.runs import Run
+
+
+def execute(run: Run) -> None:
+    """Cache soft targets, train a student of each temperature and weight, keep the best."""
+    from specialists.distillation import distill_student
+
+    distill_student(run)
+
+
+STAGE = Stage(
+    name="distill-student",
+    sections=("seed", "device", "precision", "data", "generalist", "specialists", "student"),
+    inputs=(
+        "prepare-data/dataset.json",
+        "prepare-data/train.*",
+        "prepare-data/validation.*",
+        "train-generalist/*",
+        "cluster-classes/clusters.json",
+        "train-specialists/specialist-*/*",
+        "combine-predictions/choice.json",
+        "combine-predictions/validation.*",
+    ),
+    execute=execute,
+    files=("student.unlabelled",),
+)

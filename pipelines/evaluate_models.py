@@ -1,0 +1,45 @@
+"""Every model and its rivals on the test set -> ``RUN/evaluation.json``.
+
+The only stage that reads the test labels.
+"""
+
+from __future__ import annotations
+
+from pipelines.stage import Stage
+from specialists.runs import Run
+
+
+def execute(run: Run, split: str = "test") -> None:
+    """Train the controls, then measure all models on ``split``."""
+    from specialists.evaluation import evaluate_models
+
+    evaluate_models(run, split=split)
+
+
+STAGE = Stage(
+    name="evaluate-models",
+    sections=(
+        "seed",
+        "device",
+        "precision",
+        "data",
+        "generalist",
+        "clusters",
+        "specialists",
+        "combination",
+        "student",
+        "evaluation",
+    ),
+    inputs=(
+        "prepare-data/*",
+        "train-generalist/*",
+        "cluster-classes/*",
+        "train-specialists/specialist-*/*",
+        "combine-predictions/*",
+        "distill-student/*",
+        "distill-student/student/*",
+        "distill-student/student_hard_labels/*",
+    ),
+    execute=execute,
+    outputs=("evaluation.json",),
+)

@@ -1,0 +1,158 @@
+"""What is a stage, does its result still hold, and how is it made?
+
+A stage is one call of a library function that writes ``RUN/<stage>/``. Its manifest is written last
+and records everything that the result depends on: the artifacts of earlier stages, files of the
+user, and sections of the configuration (resolved for the kind of input).
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from specialists.config import Config
+from specialists.errors import InputError
+from specialists.runs import (
+    Run,
+    describe_changes,
+    finish,
+    hash_files,
+    is_done,
+    manifest_key,
+    read_json,
+    sha256,
+    write_json,
+)
+from specialists.runs.manifests import MANIFEST
+from specialists.runtime import say
+
+MISSING = "missing"
+STARTED = ".started.json"
+DATASET = "prepare-data/dataset.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step from a run's artifacts to more of them.
+
+    Parameters
+    ----------
+    name : str
+        Of the command and of the folder.
+    sections : tuple of str
+        Sections of the configuration, or top-level settings, that the result depends on.
+    inputs : tuple of str
+        Globs of earlier artifacts, relative to the run folder.
+    execute : callable
+        Writes the stage's folder. It may find finished units of an interrupted attempt there.
+    files : tuple of str
+        Settings that name files or folders of the user, for instance "data.table".
+    outputs : tuple of str
+        Artifacts that lie outside the stage's folder, relative to the run folder.
+    """
+
+    name: str
+    sections: tuple[str, ...]
+    inputs: tuple[str, ...]
+    execute: Callable[[Run], None]
+    files: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+def stage_key(run: Run, stage: Stage) -> dict[str, Any]:
+    """Everything that the stage's result depends on, as its manifest records it.
+
+    Raises
+    ------
+    InputError
+        If a file of the user is gone.
+    """
+    config = _resolved(run, stage)
+    parts = {name: config.section(name) for name in stage.sections}
+    settings = {name: part.get(name, part) for name, part in parts.items()}
+    own = {setting: _hash_of(config, setting) for setting in stage.files}
+    named = {setting: digest for setting, digest in own.items() if digest is not None}
+    return manifest_key({**hash_files(run.folder, stage.inputs), **named}, settings)
+
+
+def why_not_done(run: Run, stage: Stage) -> str | None:
+    """None if the stage's result holds, else the reason in words ("missing" if never finished)."""
+    folder = run.path(stage.name)
+    if not (folder / MANIFEST).is_file():
+        return MISSING
+    return is_done(folder, stage_key(run, stage))
+
+
+def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
+    """Make the stage's result unless it holds; say which, and why.
+
+    An interrupted attempt with the same key goes on where it stopped. Otherwise what is left of
+    the old result is removed, except for units that have a manifest of their own and may still
+    hold; with ``force`` they go too.
+    """
+    reason = why_not_done(run, stage)
+    if reason is None and not force:
+        say(f"{stage.name}: done already, skipped")
+        return
+    key = stage_key(run, stage)
+    folder = run.path(stage.name)
+    goes_on = not force and is_same_attempt(folder, key)
+    say(f"{stage.name}: {_announcement(reason, force, goes_on)}")
+    if force:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif not goes_on:
+        _remove_all_but_units(folder)
+    write_json(folder / STARTED, key)
+    began = time.monotonic()
+    stage.execute(run)
+    seconds = time.monotonic() - began
+    write_json(folder / "timing-stage.json", {"seconds": round(seconds, 3)})
+    finish(folder, key, outside=[run.folder / name for name in stage.outputs])
+    (folder / STARTED).unlink()
+    say(f"{stage.name}: done in {seconds:.1f} s")
+
+
+def is_same_attempt(folder: Path, key: dict[str, Any]) -> bool:
+    """Whether an unfinished attempt with the same key was interrupted here."""
+    marker = folder / STARTED
+    if (folder / MANIFEST).is_file() or not marker.is_file():
+        return False
+    return not describe_changes(read_json(marker), key)
+
+
+def _announcement(reason: str | None, force: bool, goes_on: bool) -> str:
+    if force:
+        return "forced, made again from nothing"
+    if goes_on:
+        return "goes on where it was interrupted"
+    return "starts" if reason == MISSING else f"stale ({reason}), made again"
+
+
+def _remove_all_but_units(folder: Path) -> None:
+    if not folder.is_dir():
+        return
+    (folder / MANIFEST).unlink(missing_ok=True)  # first, so that half a result never looks whole
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()
+        elif not (path / MANIFEST).is_file():
+            _remove_all_but_units(path)
+
+
+def _resolved(run: Run, stage: Stage) -> Config:
+    known = DATASET in stage.inputs and (run.folder / DATASET).is_file()
+    return run.config.resolve(run.kind) if known else run.config
+
+
+def _hash_of(config: Config, setting: str) -> str | None:
+    section, key = setting.split(".")
+    path = config.section(section)[key]
+    if path is None:
+        return None
+    if not Path(path).exists():
+        raise InputError("no such file", where=f"{setting} in the configuration", got=path)
+    return sha256(path)

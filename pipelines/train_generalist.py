@@ -1,0 +1,22 @@
+"""Training data -> ``RUN/train-generalist``: the model of all classes, calibrated."""
+
+from __future__ import annotations
+
+from pipelines.stage import Stage
+from specialists.runs import Run
+
+
+def execute(run: Run) -> None:
+    """Train a generalist of each candidate width and keep the best, or take the user's own."""
+    from specialists.generalist import train_generalist
+
+    train_generalist(run)
+
+
+STAGE = Stage(
+    name="train-generalist",
+    sections=("seed", "device", "precision", "data", "generalist"),
+    inputs=("prepare-data/dataset.json", "prepare-data/train.*", "prepare-data/validation.*"),
+    execute=execute,
+    files=("generalist.weights",),
+)

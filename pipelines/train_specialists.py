@@ -1,0 +1,27 @@
+"""Generalist and clusters -> ``RUN/train-specialists``: one small model a cluster, calibrated."""
+
+from __future__ import annotations
+
+from pipelines.stage import Stage
+from specialists.runs import Run
+
+
+def execute(run: Run) -> None:
+    """Train what is missing of the specialists, several at a time."""
+    from specialists.specialist import train_specialists
+
+    train_specialists(run)
+
+
+STAGE = Stage(
+    name="train-specialists",
+    sections=("seed", "device", "precision", "data", "generalist", "specialists"),
+    inputs=(
+        "prepare-data/dataset.json",
+        "prepare-data/train.*",
+        "prepare-data/validation.*",
+        "train-generalist/*",
+        "cluster-classes/clusters.json",
+    ),
+    execute=execute,
+)

@@ -1,0 +1,23 @@
+"""Everything that was measured -> ``RUN/report.html``."""
+
+from __future__ import annotations
+
+from pipelines.evaluate_models import STAGE as EVALUATION
+from pipelines.stage import Stage
+from specialists.runs import Run
+
+
+def execute(run: Run) -> None:
+    """Draw the figures and write one HTML file that holds them."""
+    from specialists.report import write_report
+
+    write_report(run)
+
+
+STAGE = Stage(
+    name="write-report",
+    sections=(*EVALUATION.sections, "report"),
+    inputs=(*EVALUATION.inputs, "evaluation.json", "evaluate-models/*", "evaluate-models/*/*"),
+    execute=execute,
+    outputs=("report.html",),
+)
