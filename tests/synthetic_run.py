@@ -147,4 +147,4 @@ def _write_training(run):
         ]
         write_text(run.folder / place / "metrics.jsonl", "".join(lines))
     for seconds, stage in enumerate(("prepare-data", "train-generalist", "train-specialists"), 3):
-        write_json(run.path(stage, "timing.json"), {"seconds": 17.3 * seconds})
+        write_json(run.path(stage, "timing-stage.json"), {"seconds": 17.3 * seconds})

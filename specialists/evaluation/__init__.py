@@ -1,11 +1,12 @@
 """How good are the models on data that nothing was fitted to, and what explains it?
 
-``evaluate`` gives the content of ``evaluation.json``, ``details`` what the report adds, both pure
-functions of predictions and labels.
+``evaluate`` gives the content of ``evaluation.json`` and ``details`` what the report adds, both
+pure functions of predictions and labels; ``evaluate_models`` applies them to a run.
 """
 
+from specialists.evaluation.artifacts import evaluate_models
 from specialists.evaluation.comparison import evaluate, score_models
 from specialists.evaluation.details import details
 from specialists.evaluation.scores import Scores
 
-__all__ = ["Scores", "details", "evaluate", "score_models"]
+__all__ = ["Scores", "details", "evaluate", "evaluate_models", "score_models"]

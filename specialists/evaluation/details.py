@@ -41,7 +41,7 @@ def details(
     *,
     seed: int,
     n_bootstrap: int = 1000,
-    n_examples: int = 12,
+    n_examples: int = 48,
     temperature: float | None = None,
     texts: Sequence[str] | None = None,
     ask_specialists: AskSpecialists | None = None,

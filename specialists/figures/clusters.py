@@ -25,6 +25,7 @@ from specialists.figures.style import (
 MAX_NAMED_CLASSES = 60
 MAX_PIXELS = 700
 MAX_ROWS = 40
+MIN_COLUMNS = 6
 
 
 def correlation_from_covariance(covariance: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -52,7 +53,7 @@ def correlation_matrix(
     ordered = np.array(correlation, dtype=np.float64)[np.ix_(order, order)]
     np.fill_diagonal(ordered, 0)
     limit = _colour_limit(ordered, sizes)
-    figure = new_figure(6.6)
+    figure = new_figure(5.6)
     axes = figure.add_subplot()
     image = axes.imshow(
         _shrink(ordered),
@@ -211,7 +212,7 @@ def gain_by_coverage(
     model : str
         Whose gain it is.
     """
-    figure = new_figure(2.9, width=max(4.2, min(7.4, 1.5 + 0.75 * len(gains))))
+    figure = new_figure(2.9)
     axes = figure.add_subplot()
     points = [100 * gain for gain in gains]
     positions = range(len(points))
@@ -228,6 +229,8 @@ def gain_by_coverage(
             fontsize=FONT_SIZE - 1,
         )
     axes.margins(y=0.35)
+    spare = max(0.0, MIN_COLUMNS - len(points)) / 2
+    axes.set_xlim(-0.5 - spare, len(points) - 0.5 + spare)
     axes.set_xticks(positions, [str(k) for k in specialists])
     axes.set_xlabel("specialists whose classes include the true one")
     axes.set_ylabel(f"gain of {model_label(model)},\npercentage points")

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, NullFormatter
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
@@ -59,6 +60,8 @@ def accuracy_against_cost(points: Sequence[CostPoint]) -> Figure:
         axes.plot([point.inference_flops] * 2, [low, high], color=colour, linewidth=1.4, alpha=0.6)
         axes.plot(point.inference_flops, 100 * point.top1, "o", color=colour, markersize=6)
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.18, y=0.12)
     axes.set_xlabel("inference cost, FLOPs per example (log scale)")
     axes.set_ylabel("top-1 accuracy, %")
@@ -139,7 +142,7 @@ def reliability_diagrams(bins: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fig
     """
     columns = min(4, max(2, len(bins)))
     n_rows = -(-len(bins) // columns)
-    figure = new_figure(0.4 + 2.2 * n_rows)
+    figure = new_figure(0.35 + 1.95 * n_rows)
     grid = figure.subplots(n_rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes in grid.flat[len(bins) :]:
         axes.set_axis_off()

@@ -130,7 +130,7 @@ def _coverage(record: Record) -> Drawing | None:
     )
     caption = (
         "Gain over the generalist by the number of specialists whose classes include the true one "
-        "(the paper's Table 4); a class in no subset can only lose."
+        "(the paper's Table 4); classes in no subset have no specialist of their own."
     )
     return _drawing("Gain by coverage", figure, caption)
 

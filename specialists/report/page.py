@@ -146,7 +146,7 @@ def versions() -> dict[str, str]:
 
 
 def summary_lines(folder: str | Path) -> list[str]:
-    """What a finished run found and where its report is, in 3 to 6 lines for the terminal."""
+    """What a finished run found, in 2 to 5 lines for the terminal."""
     folder = Path(folder)
     evaluation = read_json(folder / "evaluation.json")
     details = read_json(folder / "evaluate-models" / "details.json")
@@ -169,7 +169,7 @@ def summary_lines(folder: str | Path) -> list[str]:
         lines.append(f"  student {percent(models['student']['top1'])}{keeps}")
     if answer.warnings:
         lines.append("  warning: " + answer.warnings[0].split(":")[0].lower())
-    return [*lines, f"  report: {folder / 'report.html'}"]
+    return lines
 
 
 def _gain(difference: Mapping[str, Any]) -> str:

@@ -138,7 +138,7 @@ def _histories(folder: Path) -> dict[str, list[History]]:
 def _stage_seconds(folder: Path) -> dict[str, float]:
     found = {}
     for stage in STAGES:
-        file = folder / stage / "timing.json"
+        file = folder / stage / "timing-stage.json"
         if file.is_file():
             found[stage] = float(read_json(file)["seconds"])
     return found

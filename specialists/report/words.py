@@ -21,13 +21,15 @@ RIVALS_IN_SHORT = {
     "generalist_ensemble": "several generalists",
 }
 DESCRIPTIONS = {
-    "generalist": "one network for all classes, calibrated",
-    "ensemble": "generalist and specialists, the combination that validation chose",
-    "ensemble_paper": "the paper's: KL, specialists of the most probable class only, weights 1",
+    "generalist": "one network for all classes",
+    "ensemble": "with specialists, combined as validation chose",
+    "ensemble_paper": "KL, n = 1, weights 1, as in the paper",
     "ensemble_all": "every specialist for every example",
-    **RIVALS,
-    "student": "one small network trained on the ensemble's distributions",
-    "student_hard_labels": "the same small network trained on labels alone",
+    "generalist_continued": "trained on, as long as all specialists",
+    "generalist_wide": "the ensemble's cost and training",
+    "generalist_ensemble": "several, for the ensemble's training",
+    "student": "small, taught by the ensemble",
+    "student_hard_labels": "as small, taught by labels alone",
 }
 
 
@@ -74,7 +76,7 @@ def signed(value: float) -> str:
 
 def p_value(p: float) -> str:
     """Probability as "p < 0.001" or "p = 0.020"."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return "p\u00a0<\u00a00.001" if p < 0.001 else f"p\u00a0=\u00a0{p:.3f}"
 
 
 def direction(difference: Mapping[str, Any]) -> int:

@@ -1,0 +1,92 @@
+"""From a run's predictions to its ``evaluation.json``: the only reader of the test set's labels.
+
+:func:`evaluate_models` trains the controls that do not yet stand, measures every model and writes
+RUN/evaluate-models/details.json, then RUN/evaluation.json. With ``split="validation"``, for
+development, no label of the test set is read and only RUN/evaluate-models/validation.json written.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from specialists.controls import control_outputs
+from specialists.distillation import student_outputs
+from specialists.ensemble import Ensemble, ensemble_outputs
+from specialists.evaluation.comparison import evaluate, score_models
+from specialists.evaluation.details import details
+from specialists.evaluation.examples import SpecialistAnswers
+from specialists.runs import Run, read_array, read_json, write_json
+from specialists.workspace import Workspace
+
+STAGE = "evaluate-models"
+
+
+def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> dict[str, Any]:
+    """Measure generalist, ensembles, controls and students of a run on ``split``.
+
+    Returns
+    -------
+    dict
+        What was written: ``evaluation.json``, or its like for the validation split.
+    """
+    outputs = {
+        **ensemble_outputs(run, split),
+        **control_outputs(run, split),
+        **student_outputs(run, split),
+    }
+    workspace = Workspace.open(run.folder, test_labels=split == "test")
+    examples = workspace.split(split)
+    labels = examples.labels.numpy()
+    subsets = _subsets(run)
+    scores = score_models(outputs, labels, examples.valid)
+    common: dict[str, Any] = {
+        "seed": run.config.seed,
+        "n_bootstrap": run.config.evaluation.n_bootstrap,
+        "scores": scores,
+    }
+    name = workspace.dataset.name
+    result = evaluate(outputs, labels, examples.valid, subsets, dataset=name, **common)
+    if split != "test":
+        write_json(run.path(STAGE, f"{split}.json"), result)
+        return result
+    more = details(
+        outputs,
+        labels,
+        examples.valid,
+        subsets,
+        temperature=read_json(run.path("train-generalist", "calibration.json"))["temperature"],
+        texts=examples.texts,
+        ask_specialists=lambda rows: specialist_answers(run, split, rows),
+        **common,
+    )
+    write_json(run.path(STAGE, "details.json"), more)
+    write_json(run.folder / "evaluation.json", result)
+    return result
+
+
+def specialist_answers(run: Run, split: str, rows: NDArray[np.int64]) -> SpecialistAnswers:
+    """What the active specialists of `ensemble` say of some rows of ``split``.
+
+    Returns
+    -------
+    {row: {specialist: log-probabilities of shape (|subset| + 1,), the dustbin last}}
+    """
+    workspace = Workspace.open(run.folder)
+    ensemble = Ensemble.open(workspace)
+    stored = read_array(run.path("combine-predictions", f"{split}.active.npy"))
+    active = torch.from_numpy(np.array(stored[rows]))
+    inputs = workspace.split(split).inputs[torch.from_numpy(np.array(rows))]
+    answers = ensemble.specialist_log_probs(ensemble.features(inputs), active)
+    return {
+        int(row): {m: answers[m][i].numpy() for m in active[i].nonzero().flatten().tolist()}
+        for i, row in enumerate(rows)
+    }
+
+
+def _subsets(run: Run) -> list[NDArray[np.int64]]:
+    clusters = read_json(run.path("cluster-classes", "clusters.json"))
+    return [np.array(cluster["classes"]) for cluster in clusters["clusters"]]
