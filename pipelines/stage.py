@@ -94,12 +94,13 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
     the old result is removed, except for units that have a manifest of their own and may still
     hold; with ``force`` they go too.
     """
+    folder = run.path(stage.name)
     reason = why_not_done(run, stage)
     if reason is None and not force:
+        (folder / STARTED).unlink(missing_ok=True)
         say(f"{stage.name}: done already, skipped")
         return
     key = stage_key(run, stage)
-    folder = run.path(stage.name)
     goes_on = not force and is_same_attempt(folder, key)
     say(f"{stage.name}: {_announcement(reason, force, goes_on)}")
     if force:
@@ -144,7 +145,9 @@ def _remove_all_but_units(folder: Path) -> None:
 
 
 def _resolved(run: Run, stage: Stage) -> Config:
-    known = DATASET in stage.inputs and (run.folder / DATASET).is_file()
+    """The settings as the stage sees them: only what reads the data knows their kind."""
+    reads_data = any(Path(DATASET).match(pattern) for pattern in stage.inputs)
+    known = reads_data and (run.folder / DATASET).is_file()
     return run.config.resolve(run.kind) if known else run.config
 
 

@@ -1,0 +1,191 @@
+"""What the command prints and how it exits, with toy stages in place of the real ones."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import toy_stages
+
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, sys.path)]),
+    "COLUMNS": "120",
+    "NO_COLOR": "1",
+}
+TOYS = [sys.executable, toy_stages.__file__]
+REAL = [sys.executable, "-m", "pipelines"]
+
+
+def specialists(*arguments: object, command: list[str] = TOYS, cwd: Path | None = None):
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        env=ENVIRONMENT,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def started(*arguments: object) -> subprocess.Popen:
+    """A slow run that has finished its first unit and works on its third."""
+    process = subprocess.Popen(
+        [*TOYS, *map(str, arguments)],
+        env={**ENVIRONMENT, "TOY_SECONDS": "0.3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert any(line == "trained unit-1\n" for line in process.stdout)
+    return process
+
+
+@pytest.fixture
+def config(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(toy_stages.CONFIG)
+    return file
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """Artifacts of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "mine.toml").write_text(toy_stages.CONFIG)
+    done = specialists("run", folder / "mine.toml", "--out", folder / "run")
+    assert done.returncode == 0, done.stderr
+    return toy_stages.results(folder / "run")
+
+
+def test_help_answers_in_under_half_a_second():
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        done = specialists("--help", command=REAL)
+        seconds.append(time.perf_counter() - began)
+        assert done.returncode == 0
+    assert min(seconds) < 0.5
+    for name in ("run", "evaluate-models", "write-report", "status", "predict", "configs"):
+        assert f"  {name} " in done.stdout
+
+
+def test_run_ends_with_the_report_and_what_it_found(config, tmp_path):
+    done = specialists("run", config, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == ["The report: runs/mine/report.html", "found mine"]
+    assert (tmp_path / "runs" / "mine" / "report.html").read_text() == "<p>108"
+
+
+def test_until_another_stage_ends_without_a_report(config, tmp_path):
+    done = specialists("run", config, "--out", tmp_path / "run", "--until", "prepare-data")
+    assert done.returncode == 0
+    assert "report" not in done.stdout
+
+
+def test_interrupt_exits_130_and_the_same_command_goes_on_to_the_same_result(
+    config, tmp_path, expected
+):
+    command = ("run", config, "--out", tmp_path / "run")
+    with started(*command) as process:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate()
+    assert process.returncode == 130
+    assert "The same command goes on" in errors
+    assert "Traceback" not in errors
+    again = specialists(*command)
+    assert "train-generalist: goes on where it was interrupted" in again.stdout
+    assert 1 <= again.stdout.count("trained") < toy_stages.N_UNITS
+    assert toy_stages.results(tmp_path / "run") == expected
+
+
+def test_a_second_process_is_refused_at_once_and_a_killed_one_does_not_block(
+    config, tmp_path, expected
+):
+    command = ("run", config, "--out", tmp_path / "run")
+    with started(*command) as process:
+        second = specialists(*command)
+        alone = specialists("train-generalist", tmp_path / "run")
+        assert process.poll() is None
+        process.kill()
+    assert second.returncode == alone.returncode == 2
+    assert f"process {process.pid}" in second.stderr
+    assert f"process {process.pid}" in alone.stderr
+    assert specialists(*command).returncode == 0
+    assert toy_stages.results(tmp_path / "run") == expected
+
+
+def test_each_stage_is_a_command_and_status_shows_how_far_it_came(config, tmp_path):
+    run = tmp_path / "run"
+    specialists("run", config, "--out", run, "--until", "prepare-data")
+    too_early = specialists("write-report", run)
+    assert too_early.returncode == 2
+    assert f"`specialists train-generalist {run}`" in too_early.stderr
+    assert specialists("train-generalist", run).returncode == 0
+    assert "done already, skipped" in specialists("train-generalist", run).stdout
+    assert "trained" in specialists("train-generalist", run, "--force").stdout
+    table = specialists("status", run).stdout
+    assert re.findall(r"(\S+) +(done|stale|missing)", table) == [
+        ("prepare-data", "done"),
+        ("train-generalist", "done"),
+        ("write-report", "missing"),
+    ]
+
+
+def test_a_changed_setting_replaces_the_config_and_says_what_follows(config, tmp_path):
+    run = tmp_path / "run"
+    specialists("run", config, "--out", run)
+    done = specialists("run", config, "--out", run, "--set", "generalist.epochs=8")
+    assert "config.toml of this run is replaced: generalist.epochs 6 -> 8" in done.stdout
+    assert "stale (config changed: generalist.epochs 6 -> 8)" in done.stdout
+    kept = specialists("run", "--out", run)
+    assert kept.returncode == 0
+    assert "replaced" not in kept.stdout
+    assert kept.stdout.count("skipped") == 3
+
+
+def test_the_user_s_mistake_is_one_message_and_exit_code_2(config, tmp_path):
+    done = specialists("run", config, "--out", tmp_path / "run", "--set", "data.min_examples=100")
+    assert done.returncode == 2
+    assert "error: too few examples\n  where: class 7\n" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "languags"], "did you mean `languages`"),
+        (["run", "--set", "generalist.epoch=3"], "did you mean `epochs`"),
+        (["run", "--until", "train-generalis"], "did you mean `train-generalist`"),
+        (["run", "--force", "write-reprot"], "did you mean `write-report`"),
+        (["trian-generalist", "run"], "Did you mean 'train-generalist'"),
+        (["status", "nowhere"], "this is no run folder"),
+        (["prepare-data", "nowhere"], "this is no run folder"),
+        (["predict", "nowhere", "x.txt", "--model", "teacher"], "teacher"),
+    ],
+)
+def test_a_typo_is_told_with_the_nearest_name_and_leaves_no_trace(tmp_path, arguments, message):
+    done = specialists(*arguments, command=REAL, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fault_exits_1_with_its_traceback(config, tmp_path):
+    (tmp_path / "run").write_text("not a folder")
+    done = specialists("run", config, "--out", tmp_path / "run")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_configs_lists_what_ships():
+    done = specialists("configs", command=REAL)
+    assert done.returncode == 0
+    assert "languages" in done.stdout
+    assert "pipelines/configs/languages.toml" in done.stdout

@@ -1,0 +1,151 @@
+"""Three stages that take no time, and the command with them in place of the real ones.
+
+``python toy_stages.py ARGUMENTS`` is ``specialists ARGUMENTS``. The second stage has four units,
+each of which takes TOY_SECONDS; the third adds them up into report.html.
+"""
+
+import os
+import signal
+import sys
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+from pipelines import __main__ as command
+from pipelines import stages
+from pipelines.stage import Stage
+from specialists.errors import DataError
+from specialists.runs import (
+    Run,
+    artifacts,
+    build_unit,
+    manifest_key,
+    read_json,
+    write_json,
+    write_text,
+)
+
+CONFIG = 'seed = 3\n[data]\nname = "languages"\n[generalist]\nepochs = 6\n'
+N_UNITS = 4
+
+
+def prepare(run: Run) -> None:
+    if run.config.data.min_examples > 99:
+        raise DataError("too few examples", where="class 7", got=3, expected="at least 100")
+    table = run.config.data.table
+    content = Path(table).read_text() if table else "numbers"
+    write_json(run.path("prepare-data", "dataset.json"), {"kind": "text", "content": content})
+    write_json(run.path("prepare-data", "numbers.json"), [run.config.seed + i for i in range(9)])
+
+
+def train(run: Run) -> None:
+    epochs = run.config.resolve(run.kind).generalist.epochs
+    for index in range(N_UNITS):
+        number = read_json(run.path("prepare-data", "numbers.json"))[index]
+
+        def build(folder: Path, value: int = number) -> None:
+            write_json(folder / "checkpoint.json", value)
+            time.sleep(float(os.environ.get("TOY_SECONDS", "0")))
+            print(f"trained {folder.name}", flush=True)
+            write_json(folder / "weights.json", read_json(folder / "checkpoint.json") * epochs)
+            (folder / "checkpoint.json").unlink()
+
+        key = manifest_key({}, {"epochs": epochs, "number": number})
+        build_unit(run.path("train-generalist", f"unit-{index}"), key, build)
+    write_json(run.path("train-generalist", "best.json"), epochs)
+
+
+def report(run: Run) -> None:
+    units = sorted(run.path("train-generalist").glob("unit-*/weights.json"))
+    write_text(run.folder / "report.html", f"<p>{sum(read_json(unit) for unit in units)}")
+    write_json(run.path("write-report", "details.json"), len(units))
+
+
+TOY_STAGES = (
+    Stage("prepare-data", ("seed", "data"), (), prepare, files=("data.table",)),
+    Stage("train-generalist", ("generalist",), ("prepare-data/*",), train),
+    Stage(
+        "write-report",
+        ("report",),
+        ("prepare-data/dataset.json", "train-generalist/**/*"),
+        report,
+        outputs=("report.html",),
+    ),
+)
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """Every artifact that must not depend on interruptions."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    kept = [file for file in files if not file.name.startswith(("timing", ".lock"))]
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in kept}
+
+
+def kill_at(moment: int) -> None:
+    """Let this process be killed at its ``moment``-th chance; every write has two."""
+    chances = iter(range(moment + 1))
+    replace = os.replace
+
+    def chance() -> None:
+        if next(chances) == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def risky(*arguments) -> None:
+        chance()
+        replace(*arguments)
+        chance()
+
+    artifacts.os.replace = risky
+
+
+def in_a_fork(work: Callable[[], None]) -> bool:
+    """Whether ``work`` ended in a process of its own, instead of being killed."""
+    child = os.fork()
+    if child == 0:
+        with open(os.devnull, "w") as sys.stdout:
+            work()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def attempt(folder: Path, moment: int | None = None) -> Callable[[], None]:
+    def work() -> None:
+        if moment is not None:
+            kill_at(moment)
+        run = Run(folder)
+        with run.lock():
+            if not run.config_file.is_file():
+                write_text(run.config_file, CONFIG)
+            stages.run_stages(run)
+
+    return work
+
+
+def kill_everywhere(root: Path) -> int:
+    """Kill a run at every moment, go on with it, compare; the number of moments."""
+    artifacts._sync = lambda path: None  # syncing guards against power cuts, and takes long
+    assert in_a_fork(attempt(root / "whole"))
+    expected = results(root / "whole")
+    moment = 0
+    while not in_a_fork(attempt(root / f"run-{moment}", moment)):
+        assert in_a_fork(attempt(root / f"run-{moment}")), moment
+        assert results(root / f"run-{moment}") == expected, moment
+        moment += 1
+    return moment
+
+
+def use_toys() -> None:
+    stages.STAGES = TOY_STAGES
+    summary = types.ModuleType("specialists.report")
+    summary.__dict__["summary_lines"] = lambda folder: [f"found {Path(folder).name}"]
+    sys.modules["specialists.report"] = summary
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    use_toys()
+    if sys.argv[1] == "kill-everywhere":
+        print(kill_everywhere(Path(sys.argv[2])))
+    else:
+        command.main()
