@@ -1,7 +1,7 @@
 """Three stages that take no time, and the command with them in place of the real ones.
 
 ``python toy_stages.py ARGUMENTS`` is ``specialists ARGUMENTS``. The second stage has four units,
-each of which takes TOY_SECONDS; the third adds them up into report.html.
+the one named by TOY_HANGS without end; the third adds them up into report.html.
 """
 
 import os
@@ -46,8 +46,9 @@ def train(run: Run) -> None:
 
         def build(folder: Path, value: int = number) -> None:
             write_json(folder / "checkpoint.json", value)
-            time.sleep(float(os.environ.get("TOY_SECONDS", "0")))
-            print(f"trained {folder.name}", flush=True)
+            print(f"trains {folder.name}", flush=True)
+            if folder.name == os.environ.get("TOY_HANGS"):
+                time.sleep(60)
             write_json(folder / "weights.json", read_json(folder / "checkpoint.json") * epochs)
             (folder / "checkpoint.json").unlink()
 

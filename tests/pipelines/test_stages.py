@@ -110,7 +110,7 @@ def test_what_is_left_of_an_older_result_goes_but_units_stay(run, capsys):
     capsys.readouterr()
     stages.run_stages(run)
     assert not run.path("train-generalist", "old.json").exists()
-    assert "trained" not in capsys.readouterr().out
+    assert "trains" not in capsys.readouterr().out
 
 
 def test_force_makes_a_stage_again_from_nothing(run, capsys):
@@ -119,7 +119,7 @@ def test_force_makes_a_stage_again_from_nothing(run, capsys):
     capsys.readouterr()
     stages.run_stages(run, force=["train-generalist"])
     said = capsys.readouterr().out
-    assert said.count("trained") == toy_stages.N_UNITS
+    assert said.count("trains") == toy_stages.N_UNITS
     assert "write-report: done already" in said
     assert toy_stages.results(run.folder) == before
 
@@ -170,7 +170,7 @@ def test_a_failing_stage_is_not_done_and_keeps_its_units(run, monkeypatch, capsy
     stages.run_stages(run)
     said = capsys.readouterr().out
     assert "train-generalist: goes on where it was interrupted" in said
-    assert "trained" not in said
+    assert "trains" not in said
 
 
 def test_times_are_kept_beside_the_result_but_not_in_its_manifest(run):
