@@ -18,7 +18,7 @@ from specialists.clustering.balanced import (
 from specialists.covariance import PredictionCovariance, confusion_mass
 from specialists.errors import InputError
 
-METHODS = ["balanced", "kmeans", "spherical"]
+METHODS = ["agglomerative", "balanced", "kmeans", "minibatch", "spherical"]
 
 
 def confusable_probs(groups: np.ndarray, n_rows: int = 3000, seed: int = 0) -> np.ndarray:

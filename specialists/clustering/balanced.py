@@ -42,7 +42,7 @@ class Partition:
     Parameters
     ----------
     confusion : ndarray of shape (C, C)
-        Symmetric, diagonal zero.
+        Symmetric, diagonal zero; entries of either sign.
     labels : int ndarray of shape (C,)
     n_clusters : int
     bounds : SizeBounds
@@ -55,9 +55,10 @@ class Partition:
         self.labels = labels.copy()
         self.bounds = bounds
         self.sizes = np.bincount(labels, minlength=n_clusters)
-        self.pull = np.eye(n_clusters)[labels].T @ confusion
+        self.pull = np.zeros((n_clusters, len(labels)))
+        np.add.at(self.pull, labels, confusion)
         self.held = self.pull[labels, np.arange(len(labels))]
-        self.tolerance = 1e-12 * float(confusion.sum())
+        self.tolerance = 1e-12 * float(np.abs(confusion).sum())
 
     @property
     def inside(self) -> float:
@@ -98,10 +99,10 @@ class Partition:
         other = int(gains.argmax())
         return float(gains[other]), other
 
-    def improve(self, i: int) -> tuple[int, int] | None:
+    def improve(self, i: int, swaps: bool = True) -> tuple[int, int] | None:
         """Make the better of class ``i``'s best move and best swap; the two clusters it changed."""
         move_gain, cluster = self.best_move(i)
-        swap_gain, other = self.best_swap(i)
+        swap_gain, other = self.best_swap(i) if swaps else (-np.inf, i)
         if max(move_gain, swap_gain) <= self.tolerance:
             return None
         own = int(self.labels[i])
@@ -111,13 +112,13 @@ class Partition:
         self.put(i, cluster)
         return own, cluster
 
-    def climb(self, order: np.ndarray) -> None:
+    def climb(self, order: np.ndarray, swaps: bool = True) -> None:
         """Visit all classes, then those whose cluster has changed since, until none is left."""
         waiting = np.ones(len(order), dtype=bool)
         while waiting.any():
             for i in order[waiting[order]]:
                 waiting[i] = False
-                changed = self.improve(int(i))
+                changed = self.improve(int(i), swaps)
                 if changed is not None:
                     waiting |= np.isin(self.labels, changed)
 

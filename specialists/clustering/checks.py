@@ -128,6 +128,33 @@ def whole_number(value: Any, option: str, smallest: int, largest: int) -> int:
     return int(value)
 
 
+def suits_correlation(method: str, n_clusters: Any, matrix: str) -> None:
+    """Let ``correlation`` find its number, from a matrix with entries of both signs.
+
+    Raises
+    ------
+    InputError
+        A number is asked of ``correlation``, or it is to work on the confusion.
+    """
+    if method != "correlation":
+        return
+    if n_clusters not in (None, "auto"):
+        raise InputError(
+            "correlation clustering finds the number of clusters itself",
+            where="n_clusters",
+            got=n_clusters,
+            expected='None or "auto"',
+            fix="choose another method, or leave n_clusters out",
+        )
+    if matrix == "confusion":
+        raise InputError(
+            "confusions are never negative: correlation clustering would join all classes",
+            where="matrix",
+            got=matrix,
+            expected="covariance or correlation",
+        )
+
+
 def size_ratio(value: float) -> float:
     """``max_ratio`` as a float of at least 1.
 

@@ -9,22 +9,21 @@ Hinton, Vinyals and Dean (2015), section 5.3; deviations are named at each metho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from specialists.clustering import checks
+from specialists.clustering.agreement import agreement
 from specialists.clustering.listing import clusters_text
-from specialists.clustering.methods import METHODS, Problem, matrix_columns
+from specialists.clustering.methods import METHODS, Problem, matrix_columns, number_of_clusters
 from specialists.clustering.shares import shares_inside, with_nearest
 from specialists.covariance import PredictionCovariance, probability_chunks
 from specialists.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-CLASSES_PER_CLUSTER = 30
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,8 @@ class ClassClusters:
         Fraction in [0, 1] of all confusion mass inside each cluster.
     total_share : float
         Fraction inside any cluster; pairs that two clusters share count once.
+    agreement : float, optional
+        Of ``correlation`` alone: share in [0, 1] of absolute weight that its clusters agree with.
     """
 
     classes: tuple[tuple[int, ...], ...]
@@ -54,6 +55,7 @@ class ClassClusters:
     matrix: str
     share_of_confusions: tuple[float, ...]
     total_share: float
+    agreement: float | None = None
 
     @property
     def n_clusters(self) -> int:
@@ -121,7 +123,7 @@ class ClassClusters:
                 for index, members in enumerate(self.classes)
             ],
             "uncovered": list(self.uncovered),
-        }
+        } | ({} if self.agreement is None else {"agreement": self.agreement})
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> ClassClusters:
@@ -142,6 +144,7 @@ class ClassClusters:
                 matrix=content["matrix"],
                 share_of_confusions=tuple(c["share_of_confusions"] for c in clusters),
                 total_share=content["share_of_confusions"],
+                agreement=content.get("agreement"),
             )
         except (KeyError, TypeError) as error:
             raise InputError(
@@ -153,7 +156,7 @@ class ClassClusters:
         cls,
         probs: np.ndarray | Tensor,
         class_names: Sequence[str] | None = None,
-        n_clusters: int | None = None,
+        n_clusters: int | str | None = None,
         *,
         method: str = "balanced",
         max_ratio: float = 2.0,
@@ -187,7 +190,7 @@ class ClassClusters:
 
 def cluster_classes(
     covariance: PredictionCovariance | np.ndarray | Tensor,
-    n_clusters: int | None = None,
+    n_clusters: int | str | None = None,
     method: str = "balanced",
     max_ratio: float = 2.0,
     overlap: int = 0,
@@ -202,12 +205,16 @@ def cluster_classes(
     ----------
     covariance : PredictionCovariance, or array or tensor of shape (C, C)
         Of predictions on validation or cross-fitted training data, never of the test set.
-    n_clusters : int, optional
-        Number of clusters M, 1 to C. None: about C / 30, at least 2.
-    method : {"balanced", "kmeans", "spherical"}
+    n_clusters : int or "auto", optional
+        Number of clusters M, 1 to C. None: about C / 30, at least 2. "auto": as many as correlation
+        clustering finds, at least 2.
+    method : {"balanced", "kmeans", "minibatch", "spherical", "agglomerative", "correlation"}
         ``balanced``: sizes of at most ``max_ratio`` means, at least two classes and a quarter of a
         mean, with as many confusions inside as a local search finds. ``kmeans``: the paper's.
-        ``spherical``: K-means on columns of unit length.
+        ``minibatch``: the same in batches of columns. ``spherical``: K-means on columns of unit
+        length. ``agglomerative``: average linkage by the columns' cosine. ``correlation``: finds
+        the number of clusters itself (``n_clusters`` None or "auto"); a class that agrees with no
+        other is left uncovered.
     max_ratio : float
         Largest size over mean size that ``balanced`` may use, at least 1.
     overlap : int
@@ -220,7 +227,7 @@ def cluster_classes(
         From ``confusion_mass``. None: the one that a PredictionCovariance knows, otherwise the
         positive covariances stand for it.
     matrix : {"covariance", "correlation", "confusion"}, optional
-        Whose columns K-means compares. None: covariance for ``kmeans``, otherwise correlation.
+        Whose columns are compared. None: what suits the method.
 
     Returns
     -------
@@ -236,27 +243,35 @@ def cluster_classes(
         known_confusion, covariance = covariance.confusion(), covariance.covariance()
     values = checks.square_matrix(covariance, "covariance")
     mass = checks.confusion_matrix(known_confusion if confusion is None else confusion, values)
-    n_classes = len(values)
-    cluster, default_matrix = METHODS[checks.one_of(method, METHODS, "method")]
+    find, default_matrix = METHODS[checks.one_of(method, METHODS, "method")]
     matrix = checks.one_of(matrix or default_matrix, checks.MATRICES, "matrix")
-    if n_clusters is None:
-        n_clusters = min(n_classes, max(2, round(n_classes / CLASSES_PER_CLUSTER)))
-    n_clusters = checks.whole_number(n_clusters, "n_clusters", 1, n_classes)
-    overlap = checks.whole_number(overlap, "overlap", 0, n_classes - 1)
-    columns = matrix_columns(matrix, values, mass)
-    labels = cluster(Problem(columns, mass, n_clusters, checks.size_ratio(max_ratio), seed))
-    core = [np.flatnonzero(labels == index) for index in np.unique(labels[labels >= 0])]
-    return _described(core, mass, overlap, checks.named(class_names, n_classes), method, matrix)
+    names = checks.named(class_names, len(values))
+    overlap = checks.whole_number(overlap, "overlap", 0, len(values) - 1)
+    checks.suits_correlation(method, n_clusters, matrix)
+    problem = Problem(
+        columns=matrix_columns(matrix, values, mass),
+        confusion=mass,
+        n_clusters=number_of_clusters(n_clusters, values, seed),
+        max_ratio=checks.size_ratio(max_ratio),
+        seed=seed,
+    )
+    labels = find(problem)
+    clusters = described(labels, mass, overlap, names, method, matrix)
+    if method != "correlation":
+        return clusters
+    return replace(clusters, agreement=agreement(problem.columns, labels))
 
 
-def _described(
-    core: list[np.ndarray],
+def described(
+    labels: np.ndarray,
     confusion: np.ndarray,
     overlap: int,
     class_names: tuple[str, ...],
     method: str,
     matrix: str,
 ) -> ClassClusters:
+    """Clusters of given labels (-1: none), with overlap and shares, the largest share first."""
+    core = [np.flatnonzero(labels == index) for index in np.unique(labels[labels >= 0])]
     grown = [with_nearest(members, confusion, overlap) for members in core]
     shares, total_share = shares_inside(grown, confusion)
     order = sorted(range(len(core)), key=lambda index: (-shares[index], int(core[index][0])))

@@ -1,9 +1,11 @@
 """Which classes belong together? One function a method, from matrices to one label a class.
 
 ``kmeans`` is the paper's (Hinton, Vinyals and Dean, 2015, section 5.3): K-means on the columns of
-the covariance of predictions; its largest cluster often holds half the classes. ``spherical`` is
-K-means on columns of unit length, so that a rare class weighs as much as a frequent one.
-``balanced`` starts there and then maximises the confusions inside clusters of bounded size.
+the covariance of predictions; its largest cluster often holds half the classes. ``minibatch`` is
+the same from random batches of columns. ``spherical`` is K-means on columns of unit length, so that
+a rare class weighs as much as a frequent one, and ``agglomerative`` joins clusters by the mean
+cosine between such columns. ``balanced`` starts from ``spherical`` and then maximises the
+confusions inside clusters of bounded size. ``correlation`` finds the number of clusters itself.
 """
 
 from __future__ import annotations
@@ -11,12 +13,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from specialists.clustering.agreement import correlation_labels
 from specialists.clustering.balanced import Partition, fit_sizes, refine, shake, size_bounds
+from specialists.clustering.checks import whole_number
 from specialists.covariance import normalised
 
+BATCH_SIZE = 1024
+CLASSES_PER_CLUSTER = 30
 N_STARTS = 4
 N_BALANCED_STARTS = 2
 
@@ -54,6 +61,35 @@ def spherical(problem: Problem) -> np.ndarray:
     return _kmeans(columns, problem.n_clusters, problem.seed, n_init=N_STARTS)[0]
 
 
+def minibatch(problem: Problem) -> np.ndarray:
+    """K-means from random batches of columns; for more classes than K-means has time for."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    model = MiniBatchKMeans(
+        problem.n_clusters,
+        n_init=N_STARTS,  # pyright: ignore
+        random_state=problem.seed,
+        batch_size=BATCH_SIZE,
+    )
+    return _labels(model, problem.columns)
+
+
+def agglomerative(problem: Problem) -> np.ndarray:
+    """Average linkage by the cosine of columns, from single classes up to ``n_clusters``."""
+    from sklearn.cluster import AgglomerativeClustering
+
+    columns = unit_rows(problem.columns)
+    distances = np.clip(1.0 - columns @ columns.T, 0.0, 2.0)
+    model = AgglomerativeClustering(problem.n_clusters, metric="precomputed", linkage="average")
+    return _labels(model, distances)
+
+
+def correlation(problem: Problem) -> np.ndarray:
+    """Correlation clustering with the columns as weights; -1 for a class that stays alone."""
+    labels = correlation_labels(problem.columns, problem.seed)
+    return np.where(np.bincount(labels)[labels] > 1, labels, -1)
+
+
 def balanced(problem: Problem) -> np.ndarray:
     """Labels of bounded cluster size with the most confusion mass inside that the search finds.
 
@@ -77,10 +113,30 @@ def balanced(problem: Problem) -> np.ndarray:
 
 
 METHODS: dict[str, tuple[Callable[[Problem], np.ndarray], str]] = {
+    "agglomerative": (agglomerative, "correlation"),
     "balanced": (balanced, "correlation"),
+    "correlation": (correlation, "covariance"),
     "kmeans": (kmeans, "covariance"),
+    "minibatch": (minibatch, "covariance"),
     "spherical": (spherical, "correlation"),
 }
+
+
+def number_of_clusters(asked: int | str | None, covariance: np.ndarray, seed: int) -> int:
+    """The number asked for; None is about C / 30 and "auto" what correlation clustering finds.
+
+    Raises
+    ------
+    InputError
+        Not a whole number from 1 to C.
+    """
+    n_classes = len(covariance)
+    if asked is None:
+        return min(n_classes, max(2, round(n_classes / CLASSES_PER_CLUSTER)))
+    if asked == "auto":
+        sizes = np.bincount(correlation_labels(covariance, seed))
+        return max(2, int((sizes > 1).sum()))
+    return whole_number(asked, "n_clusters", 1, n_classes)
 
 
 def matrix_columns(matrix: str, covariance: np.ndarray, confusion: np.ndarray) -> np.ndarray:
@@ -100,9 +156,14 @@ def _kmeans(
     columns: np.ndarray, n_clusters: int, seed: int, n_init: int
 ) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.cluster import KMeans
+
+    model = KMeans(n_clusters, n_init=n_init, random_state=seed)  # pyright: ignore
+    return _labels(model, columns), np.asarray(model.transform(columns))
+
+
+def _labels(model: Any, columns: np.ndarray) -> np.ndarray:
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = KMeans(n_clusters, n_init=n_init, random_state=seed).fit(columns)  # pyright: ignore
-        return np.asarray(model.labels_, dtype=int), np.asarray(model.transform(columns))
+        return np.asarray(model.fit_predict(columns), dtype=int)

@@ -1,0 +1,87 @@
+"""How many clusters are there? Correlation clustering finds them and their number together.
+
+Given weights of either sign (the covariance of two classes: more or less often predicted together
+than independent predictions would be) it maximises the sum of weights of pairs inside clusters, so
+it gains by joining positive pairs and by parting negative ones. Bansal, Blum and Chawla (2004).
+Start: random pivots, each taking every free class that it agrees with (Ailon, Charikar and Newman,
+2008, an expected 3-approximation for 0/1 weights); then single moves, also out into a cluster of
+one's own, and merges of two clusters, until none helps; the best of four starts.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from specialists.clustering.balanced import Partition, SizeBounds
+
+N_STARTS = 4
+
+
+def correlation_labels(weights: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Labels with the most weight inside clusters that the search finds, of any number.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (C, C)
+        Symmetric; the diagonal is ignored.
+    seed : int
+
+    Returns
+    -------
+    int ndarray of shape (C,)
+        From 0 on; a class that agrees with no other has a cluster of its own.
+    """
+    weights = weights.copy()
+    np.fill_diagonal(weights, 0.0)
+    best, most = np.empty(0, dtype=int), -np.inf
+    for start in range(seed, seed + N_STARTS):
+        random = np.random.default_rng(start)
+        partition = _free_partition(weights, pivot(weights, random))
+        while True:
+            partition.climb(random.permutation(len(weights)), swaps=False)
+            merged = _merged(partition)
+            if merged is None:
+                break
+            partition = _free_partition(weights, merged)
+        if partition.inside > most:
+            best, most = partition.labels, partition.inside
+    return np.unique(best, return_inverse=True)[1]
+
+
+def pivot(weights: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Labels by random pivots: each takes every free class of positive weight with it."""
+    labels = np.full(len(weights), -1)
+    for i in random.permutation(len(weights)):
+        if labels[i] < 0:
+            labels[(labels < 0) & (weights[i] > 0)] = i
+            labels[i] = i
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def agreement(weights: np.ndarray, labels: np.ndarray) -> float:
+    """Share of all absolute weight that the clusters agree with, in [0, 1].
+
+    Positive weight inside clusters plus negative weight between them; classes at -1 are alone.
+    """
+    weights = weights - np.diag(np.diagonal(weights))
+    together = (labels[:, None] == labels) & (labels >= 0)
+    agreed = np.maximum(np.where(together, weights, -weights), 0.0).sum()
+    return float(agreed / (np.abs(weights).sum() or 1.0))
+
+
+def _free_partition(weights: np.ndarray, labels: np.ndarray) -> Partition:
+    n_classes = len(labels)
+    return Partition(weights, labels, n_classes + 1, SizeBounds(0, n_classes))
+
+
+def _merged(partition: Partition) -> np.ndarray | None:
+    used = np.flatnonzero(partition.sizes)
+    member = partition.labels[:, None] == used
+    between = partition.pull[used] @ member
+    np.fill_diagonal(between, -np.inf)
+    first, second = np.unravel_index(between.argmax(), between.shape)
+    if between[first, second] <= partition.tolerance:
+        return None
+    labels = partition.labels.copy()
+    labels[labels == used[second]] = used[first]
+    return labels
