@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from specialists.datasets.base import Dataset, Kind, Split
+from specialists.datasets.base import Dataset, Kind, Ragged, Split
 from specialists.datasets.encoding import encode, standardisation
 from specialists.datasets.labels import valid_of_rows
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, Plan, plan_splits
@@ -143,29 +143,28 @@ def limit(dataset: Dataset, max_examples: int, seed: int) -> Dataset:
 def take(split: Split, index: np.ndarray) -> Split:
     """The rows of ``split`` named by ``index``, in its order."""
     rows = torch.from_numpy(np.asarray(index, dtype=np.int64))
+    texts = split.texts
     return Split(
         inputs=split.inputs[rows],
         labels=split.labels[rows],
         valid=None if split.valid is None else split.valid[rows],
-        texts=None if split.texts is None else tuple(split.texts[i] for i in rows.tolist()),
+        texts=None if texts is None else tuple(texts[i] for i in rows.tolist()),
     )
 
 
 def _split(rows: Rows, plan: Plan, part: int, preprocessing: Mapping[str, Any]) -> Split:
     index = plan.rows(part)
-    texts = rows.texts
-    many = isinstance(rows.raw, np.ndarray)
+    raw, texts = rows.raw, rows.texts
+    picked = raw[index] if isinstance(raw, np.ndarray) else [raw[i] for i in index.tolist()]
     return Split(
-        inputs=encode(
-            preprocessing, rows.raw[index] if many else [rows.raw[i] for i in index.tolist()]
-        ),
+        inputs=encode(preprocessing, picked),
         labels=torch.from_numpy(plan.labels[index]),
         valid=_valid(rows, plan, part, index),
         texts=None if texts is None else tuple(texts[i] for i in index.tolist()),
     )
 
 
-def _valid(rows: Rows, plan: Plan, part: int, index: np.ndarray):
+def _valid(rows: Rows, plan: Plan, part: int, index: np.ndarray) -> Ragged | None:
     """Label sets; those of training and validation rows come from training and validation alone."""
     known = plan.parts != LEFT_OUT if part == TEST else np.isin(plan.parts, (TRAIN, VALIDATION))
     everywhere = valid_of_rows(rows.groups[known], plan.labels[known])

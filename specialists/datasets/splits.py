@@ -107,7 +107,7 @@ def check_every_class(names: Sequence[str], train: np.ndarray, validation: np.nd
         if len(missing):
             raise DataError(
                 f"{len(missing)} classes have too few examples for the split",
-                where=listed([names[i] for i in missing]),
+                where=listed([names[i] for i in missing.tolist()]),
                 got=f"no {split} row",
                 expected="at least one training and one validation row of each class",
                 fix="raise data.min_examples, name these classes in data.exclude_labels, "
@@ -128,7 +128,7 @@ def _check_seen(labels: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> 
         if len(unseen):
             raise DataError(
                 f"{len(unseen)} labels in the {told} split that training never saw",
-                where=listed([names[i] for i in unseen]),
+                where=listed([names[i] for i in unseen.tolist()]),
                 fix="name them in data.exclude_labels, or add training rows of these classes",
             )
 

@@ -199,7 +199,7 @@ def _without_excluded(
     out = labels.isin(list(config.exclude_labels))
     told = ", ".join(config.exclude_labels)
     note = f"{int(out.sum())} rows with the labels {told} left out (data.exclude_labels)"
-    return table[~out], [note]
+    return table.loc[~out], [note]
 
 
 def _given_splits(table: pandas.DataFrame, config: Any, path: Path) -> tuple[np.ndarray, list[str]]:

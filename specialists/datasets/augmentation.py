@@ -1,0 +1,104 @@
+"""How are training batches varied at random, without a loop over examples?
+
+Images: a random affine map each (rotation, shear, scale, shift), applied to the whole batch by
+``affine_grid`` and ``grid_sample``. Text: n-grams dropped at random. Both draw from a generator
+that the caller owns, so that a run can be repeated.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from specialists.datasets.base import Ragged
+
+
+def random_affine(
+    images: Tensor,
+    generator: torch.Generator,
+    degrees: float = 10.0,
+    translate: float = 0.06,
+    scale: float = 0.1,
+    shear: float = 0.1,
+) -> Tensor:
+    """Apply an affine map of its own to each image.
+
+    Pixel x of the result is pixel A x + b of the image, with A = R(angle) [[1, shear], [0, 1]] /
+    scale, and bilinear between pixels. What comes from outside takes the image's background: the
+    median of the pixels at its rim.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, channels, height, width), uint8 or float
+    generator : torch.Generator
+        Of the device of ``images``, or of the CPU.
+    degrees : float
+        Largest rotation either way.
+    translate : float
+        Largest shift either way, as a share of the image's side.
+    scale : float
+        Sizes lie in [1 - scale, 1 + scale].
+    shear : float
+        Largest shear either way.
+
+    Returns
+    -------
+    Tensor of the shape and type of ``images``
+    """
+    n = len(images)
+    if not n:
+        return images
+    draws = torch.rand(n, 5, generator=generator, device=generator.device) * 2 - 1
+    draws = draws.to(images.device)
+    theta = _maps(draws, math.radians(degrees), translate, scale, shear)
+    pixels = images if images.is_floating_point() else images.float()
+    background = _background(pixels)
+    height, width = images.shape[2:]
+    if height != width:
+        ratio = height / width  # grid coordinates run from -1 to 1 along both sides
+        theta = theta * theta.new_tensor([[1.0, ratio, 1.0], [1 / ratio, 1.0, 1.0]])
+    grid = F.affine_grid(theta.to(pixels.dtype), list(images.shape), align_corners=False)
+    moved = F.grid_sample(pixels - background, grid, align_corners=False) + background
+    if images.is_floating_point():
+        return moved
+    return moved.round_().clamp_(0, 255).to(images.dtype)
+
+
+def drop_ngrams(ragged: Ragged, rate: float, generator: torch.Generator) -> Ragged:
+    """Drop each value with probability ``rate``; rows may become empty.
+
+    Parameters
+    ----------
+    ragged : Ragged
+    rate : float in [0, 1)
+    generator : torch.Generator
+    """
+    draws = torch.rand(ragged.values.numel(), generator=generator, device=generator.device)
+    kept = draws.to(ragged.values.device) >= rate
+    before = torch.zeros(kept.numel() + 1, dtype=torch.int64, device=kept.device)
+    torch.cumsum(kept, 0, out=before[1:])
+    return Ragged(ragged.values[kept], before[ragged.offsets])
+
+
+def _maps(draws: Tensor, radians: float, translate: float, scale: float, shear: float) -> Tensor:
+    """Matrices [A | b] of shape (n, 2, 3) from draws in [-1, 1] of shape (n, 5)."""
+    angle, skew = draws[:, 0] * radians, draws[:, 1] * shear
+    size = 1 + draws[:, 2] * scale
+    cos, sin = torch.cos(angle) / size, torch.sin(angle) / size
+    shift = draws[:, 3:] * 2 * translate
+    rows = (
+        torch.stack([cos, cos * skew - sin, shift[:, 0]], dim=1),
+        torch.stack([sin, sin * skew + cos, shift[:, 1]], dim=1),
+    )
+    return torch.stack(rows, dim=1)
+
+
+def _background(pixels: Tensor) -> Tensor:
+    """Median of the outermost pixels of each channel, shape (n, channels, 1, 1)."""
+    rim = torch.cat(
+        [pixels[..., 0, :], pixels[..., -1, :], pixels[..., :, 0], pixels[..., :, -1]], dim=-1
+    )
+    return rim.median(dim=-1).values[..., None, None]

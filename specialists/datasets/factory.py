@@ -1,0 +1,139 @@
+"""How does a user's own function bring a data set?
+
+``factory = "package.module:function"`` names a function that returns a
+:class:`specialists.datasets.Dataset`; ``options`` are its arguments, and ``seed`` is passed where
+it has a parameter of that name. What it returns is checked before anything is trained on it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from specialists.datasets.base import Dataset, Ragged, Split
+from specialists.datasets.encoding import check_finite
+from specialists.datasets.splits import check_every_class
+from specialists.errors import DataError
+
+
+def load_factory(config: Any, seed: int) -> Dataset:
+    """The data set that the function of ``config.factory`` returns.
+
+    Raises
+    ------
+    DataError
+        No such module or function, arguments that it does not take, or a data set that is
+        inconsistent.
+    """
+    function = find_function(config.factory)
+    options = dict(config.options)
+    if "seed" in inspect.signature(function).parameters:
+        options.setdefault("seed", seed)
+    try:
+        inspect.signature(function).bind(**options)
+    except TypeError as error:
+        raise DataError(
+            "data.options do not fit the factory",
+            where=config.factory,
+            got=error,
+            expected=f"{config.factory}{inspect.signature(function)}",
+        ) from error
+    dataset = function(**options)
+    if not isinstance(dataset, Dataset):
+        raise DataError(
+            "the factory returned something else",
+            where=config.factory,
+            got=type(dataset).__name__,
+            expected="specialists.datasets.Dataset",
+        )
+    check_dataset(dataset)
+    return dataset
+
+
+def find_function(path: str) -> Callable[..., Any]:
+    """The function of an import path ``package.module:function``; the current folder counts."""
+    module, colon, name = path.partition(":")
+    if not (module and colon and name):
+        raise DataError("not an import path", got=path, expected="package.module:function")
+    with _current_folder_importable():
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name and not module.startswith(error.name):
+                raise
+            raise DataError("no such module", where=path, got=error) from error
+    function = getattr(found, name, None)
+    if not callable(function):
+        raise DataError(f"no function {name!r} in {module}", where=path)
+    return function
+
+
+def check_dataset(dataset: Dataset) -> None:
+    """Raise a DataError where the parts of a data set do not fit together."""
+    names = dataset.class_names
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise DataError("class names must be two or more, each once", got=names[:8])
+    for name in ("train", "validation", "test"):
+        _check_split(getattr(dataset, name), dataset, name)
+    check_every_class(names, dataset.train.labels.numpy(), dataset.validation.labels.numpy())
+
+
+def _check_split(split: Split, dataset: Dataset, name: str) -> None:
+    n, labels = len(split), split.labels
+    if not n or len(split.inputs) != n:
+        raise DataError(
+            "a split needs as many inputs as labels, and at least one",
+            where=name,
+            got=f"{len(split.inputs)} inputs, {n} labels",
+        )
+    if labels.dtype != torch.int64 or labels.min() < 0 or labels.max() >= dataset.n_classes:
+        raise DataError(
+            "labels are not class indices",
+            where=name,
+            got=f"{labels.dtype} from {labels.min()} to {labels.max()}",
+            expected=f"int64 from 0 to {dataset.n_classes - 1}",
+        )
+    wanted = {"text": torch.int32, "features": torch.float32, "images": torch.uint8}
+    values = split.inputs.values if isinstance(split.inputs, Ragged) else split.inputs
+    ragged = dataset.kind == "text"
+    if wanted.get(dataset.kind) != values.dtype or ragged != isinstance(split.inputs, Ragged):
+        raise DataError(
+            "inputs do not fit the kind",
+            where=name,
+            got=f"{type(split.inputs).__name__} of {values.dtype}",
+            expected=f"for {dataset.kind}: {wanted.get(dataset.kind)}",
+        )
+    if dataset.kind == "features":
+        check_finite(values.numpy(), where=name)
+    _check_valid(split, dataset.n_classes, name)
+
+
+def _check_valid(split: Split, n_classes: int, name: str) -> None:
+    if split.valid is None:
+        return
+    rows = torch.repeat_interleave(torch.arange(len(split.valid)), split.valid.lengths)
+    fits = len(split.valid) == len(split)
+    if fits:
+        held = torch.zeros(len(split), dtype=torch.bool)
+        held[rows[split.valid.values == split.labels[rows]]] = True
+        fits = bool(held.all()) and bool((split.valid.values < n_classes).all())
+    if not fits:
+        raise DataError("a set of valid labels does not hold the label", where=name)
+
+
+@contextmanager
+def _current_folder_importable():
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        if here in sys.path:
+            sys.path.remove(here)

@@ -1,0 +1,247 @@
+"""Which character is this? Unicode characters drawn by the fonts inside matplotlib.
+
+2,320 letters, digits and symbols that at least 12 of 16 text faces (DejaVu, STIXGeneral) can draw,
+white on black, at one size and baseline. Four faces are for the test and two for validation; none
+of them is seen in training. Homoglyphs: two characters whose images agree pixel by pixel in every
+face that draws both (A, Greek Alpha, Cyrillic A) are one class; where they agree in some faces
+only, they stay apart and each such image carries both as valid labels. Held-out images that
+training has pixel by pixel (arrows and the like are shared by faces) are left out.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from specialists.datasets.assembly import Rows, assemble, same_input
+from specialists.datasets.base import Dataset
+from specialists.datasets.cache import cached
+from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION
+from specialists.errors import DataWarning
+
+RECIPE = 1
+IMAGE_SIZE = 32
+MIN_FACES = 12
+FACES: Mapping[str, int] = {
+    "DejaVuSans": TRAIN,
+    "DejaVuSans-Bold": VALIDATION,
+    "DejaVuSans-BoldOblique": TEST,
+    "DejaVuSans-Oblique": TRAIN,
+    "DejaVuSansMono": TRAIN,
+    "DejaVuSansMono-Bold": TRAIN,
+    "DejaVuSansMono-BoldOblique": TRAIN,
+    "DejaVuSansMono-Oblique": TEST,
+    "DejaVuSerif": TRAIN,
+    "DejaVuSerif-Bold": TRAIN,
+    "DejaVuSerif-BoldItalic": TEST,
+    "DejaVuSerif-Italic": VALIDATION,
+    "STIXGeneral": TRAIN,
+    "STIXGeneralBol": TRAIN,
+    "STIXGeneralBolIta": TRAIN,
+    "STIXGeneralItalic": TEST,
+}
+_INVISIBLE = "CZM"  # control, space, and marks that need a letter to stand on
+_EM = 0.75  # font size and baseline as a share of the image
+_SHOWN_TWINS = 3
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """Every image with its face (index into ``FACES``) and its code point, face by face."""
+
+    images: np.ndarray
+    faces: np.ndarray
+    points: np.ndarray
+
+
+def load_glyphs(config: Any) -> Dataset:
+    """The glyphs data set, from the cache if it was built before.
+
+    Parameters
+    ----------
+    config : DataConfig
+        Only ``image_size`` (default 32) is used: the faces make the splits.
+    """
+    import matplotlib
+    import PIL
+    from PIL import features
+
+    size = config.image_size or IMAGE_SIZE
+    key = {
+        "matplotlib": matplotlib.__version__,
+        "pillow": PIL.__version__,
+        "freetype": features.version("freetype2"),
+        "recipe": RECIPE,
+        "size": size,
+    }
+    return cached("glyphs", key, lambda: _build(size))
+
+
+def draw_faces(size: int = IMAGE_SIZE) -> Drawings:
+    """Draw every visible character that at least 12 faces have.
+
+    Parameters
+    ----------
+    size : int
+        Height and width in pixels. The few widest and tallest glyphs are cut at the edge.
+    """
+    drawn = [
+        (face, point, image)
+        for face, name in enumerate(FACES)
+        for point, image in _draw_face(_font_path(name), size)
+    ]
+    points = np.array([point for _, point, _ in drawn])
+    distinct, which, counts = np.unique(points, return_inverse=True, return_counts=True)
+    kept = np.flatnonzero(counts[which] >= MIN_FACES)
+    return Drawings(
+        images=np.stack([drawn[i][2] for i in kept.tolist()]),
+        faces=np.array([drawn[i][0] for i in kept.tolist()]),
+        points=distinct[which[kept]],
+    )
+
+
+def merge_twins(drawings: Drawings) -> dict[int, int]:
+    """Map every code point to the smallest one of its class.
+
+    Two code points are twins if their images are equal in every face that draws both. A class is
+    closed under being twins: the ends of a chain may differ in a face that a link lacks.
+    """
+    by_point: dict[int, dict[int, bytes]] = {}
+    by_image: dict[tuple[int, bytes], list[int]] = {}
+    for image, face, point in zip(
+        drawings.images, drawings.faces.tolist(), drawings.points.tolist(), strict=True
+    ):
+        pixels = image.tobytes()
+        by_point.setdefault(point, {})[face] = pixels
+        by_image.setdefault((face, pixels), []).append(point)
+    first = {point: point for point in by_point}
+    pairs = {(a, b) for alike in by_image.values() for a in alike for b in alike if a < b}
+    for a, b in sorted(pairs):
+        if _are_twins(by_point[a], by_point[b]):
+            low, high = sorted((first[a], first[b]))
+            first.update({point: low for point, root in first.items() if root == high})
+    return first
+
+
+def _are_twins(a: Mapping[int, bytes], b: Mapping[int, bytes]) -> bool:
+    return all(a[face] == b[face] for face in a.keys() & b.keys())
+
+
+def _build(size: int) -> Dataset:
+    drawings = draw_faces(size)
+    first = merge_twins(drawings)
+    classes = sorted(set(first.values()))
+    index = {point: i for i, point in enumerate(classes)}
+    members: dict[int, list[int]] = {}
+    for point, root in sorted(first.items()):
+        members.setdefault(root, []).append(point)
+    labels = np.array([index[first[point]] for point in drawings.points.tolist()])
+    groups = same_input(drawings.images)
+    parts = np.array(list(FACES.values()))[drawings.faces]
+    given = _without_repeats(parts, drawings.faces, groups, labels)
+    n_merged = sum(len(twins) for twins in members.values() if len(twins) > 1)
+    faces = list(FACES)
+    rows = Rows(
+        raw=drawings.images[:, None],
+        labels=labels,
+        names=[_class_name(members[point]) for point in classes],
+        groups=groups,
+        given=given,
+        texts=[
+            f"{chr(point)} {_code(point)} {faces[face]}"
+            for point, face in zip(drawings.points.tolist(), drawings.faces.tolist(), strict=True)
+        ],
+        notes=(
+            f"{len(first)} characters in {len(labels)} images of {len(faces)} faces; "
+            f"{len(classes)} classes, since {n_merged} characters have a twin that is equal in "
+            f"every face and make {n_merged - len(first) + len(classes)} classes",
+            f"{int((given == LEFT_OUT).sum())} images left out: held-out ones that lie in an "
+            "earlier split too, and those of twins in the same face",
+        ),
+    )
+    preprocessing = {"kind": "images", "channels": 1, "height": size, "width": size}
+    keep_all = SimpleNamespace(min_examples=1, validation_fraction=0.0, test_fraction=0.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # repeats that stay are told in the notes
+        return assemble(
+            rows,
+            keep_all,
+            0,
+            name="glyphs",
+            kind="images",
+            preprocessing=preprocessing,
+            source=_source(),
+        )
+
+
+def _draw_face(path: Path, size: int) -> Iterator[tuple[int, np.ndarray]]:
+    from matplotlib.ft2font import FT2Font
+    from PIL import Image, ImageDraw, ImageFont
+
+    # The basic layout draws one glyph a character and needs no optional library.
+    font = ImageFont.truetype(str(path), round(_EM * size), layout_engine=ImageFont.Layout.BASIC)
+    for point in sorted(FT2Font(str(path)).get_charmap()):
+        character = chr(point)
+        if unicodedata.category(character)[0] in _INVISIBLE:
+            continue
+        left, _, right, _ = font.getbbox(character, anchor="ls")
+        canvas = Image.new("L", (size, size))
+        place = (round((size - left - right) / 2), round(_EM * size))
+        ImageDraw.Draw(canvas).text(place, character, fill=255, font=font, anchor="ls")
+        pixels = np.asarray(canvas)
+        if pixels.any():
+            yield point, pixels
+
+
+def _without_repeats(
+    parts: np.ndarray, faces: np.ndarray, groups: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """Parts, LEFT_OUT for twins in one face and for held-out images that lie in an earlier part.
+
+    A class that looks the same in every face keeps its validation images: it has no others.
+    """
+    given = np.full(len(parts), LEFT_OUT)
+    firsts = np.unique(np.stack([faces, labels, groups]), axis=1, return_index=True)[1]
+    given[firsts] = parts[firsts]
+    in_training = np.isin(groups, groups[given == TRAIN])
+    elsewhere = (given == VALIDATION) & ~in_training
+    alone = ~np.isin(labels, labels[elsewhere])
+    in_validation = np.isin(groups, groups[given == VALIDATION])
+    given[(given == TEST) & (in_training | in_validation)] = LEFT_OUT
+    given[(given == VALIDATION) & in_training & ~alone] = LEFT_OUT
+    return given
+
+
+def _font_path(name: str) -> Path:
+    import matplotlib
+
+    return Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf")
+
+
+def _class_name(twins: Sequence[int]) -> str:
+    name = f"{_code(twins[0])} {chr(twins[0])}"
+    if len(twins) == 1:
+        return name
+    return f"{name} (also {', '.join(_code(point) for point in twins[1:])})"
+
+
+def _code(point: int) -> str:
+    return f"U+{point:04X}"
+
+
+def _source() -> dict[str, str]:
+    import matplotlib
+    import PIL
+
+    return {
+        "package": f"matplotlib {matplotlib.__version__}, drawn by Pillow {PIL.__version__}",
+        "data": "16 text faces: 12 DejaVu, 4 STIXGeneral",
+        "licence": "Bitstream Vera and DejaVu fonts licence, STIX Font License",
+    }
