@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from pipelines import evaluate_models, stages
+from pipelines.predict import predict
 from pipelines.stage import Stage, run_stage
 from specialists.config import Config, find_config, shipped_configs
 from specialists.errors import InputError, SpecialistsError
@@ -139,7 +140,7 @@ def _evaluate_command(stage: Stage) -> None:
             if split is Split.test:
                 run_stage(opened, stages.find_stage(stage.name), force)
             else:
-                evaluate_models.execute(opened, split.value)
+                evaluate_models.execute(opened, "validation")
 
 
 for _stage in stages.STAGES:
@@ -173,9 +174,9 @@ def configs_command() -> None:
 @app.command("datasets", help="The data sets that ship.")
 def datasets_command() -> None:
     """Print name and description of each, and how to bring one's own."""
-    from specialists.datasets import shipped_datasets
+    from specialists.datasets import available
 
-    for name, description in shipped_datasets().items():
+    for name, description in available().items():
         typer.echo(f"{name:<12} {description}")
     typer.echo(OWN_DATA)
 
@@ -192,10 +193,13 @@ def predict_command(
         Path | None, typer.Option(metavar="FILE", help="A .tsv file; default: standard output.")
     ] = None,
 ) -> None:
-    """Write one line an input and class, the most probable first."""
-    from specialists.predictor import predict_file
-
-    predict_file(run, input_, model=model.value, top=top, out=out)
+    """Write a table with a line for each input and class, the most probable first."""
+    table = predict(run, input_, model.value, top)
+    if out is None:
+        typer.echo(table, nl=False)
+    else:
+        write_text(out, table)
+        say(f"{len(table.splitlines()) - 1} lines in {out}")
 
 
 def main() -> None:

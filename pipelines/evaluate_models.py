@@ -5,11 +5,13 @@ The only stage that reads the test labels.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pipelines.stage import Stage
 from specialists.runs import Run
 
 
-def execute(run: Run, split: str = "test") -> None:
+def execute(run: Run, split: Literal["test", "validation"] = "test") -> None:
     """Train the controls, then measure all models on ``split``."""
     from specialists.evaluation import evaluate_models
 

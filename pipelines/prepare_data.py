@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pipelines.stage import Stage
 from specialists.runs import Run
+from specialists.runtime import say
 
 
 def execute(run: Run) -> None:
     """Load, split and encode the data set."""
-    from specialists.datasets import prepare
+    from specialists.datasets import load_dataset, save_dataset
 
-    prepare(run)
+    dataset = load_dataset(run.config.data, run.config.seed)
+    for note in dataset.notes:
+        say(f"prepare-data: {note}")
+    save_dataset(dataset, run.path("prepare-data"))
 
 
 STAGE = Stage(

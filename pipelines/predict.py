@@ -1,0 +1,43 @@
+"""A file of new, unlabelled input -> a table of its most probable classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+HEADER = ("row", "input", "rank", "class", "probability")
+
+
+def predict(run: Path, file: Path, model: str, top: int) -> str:
+    """Tab-separated: one line for each input and each of its ``top`` classes.
+
+    Parameters
+    ----------
+    run : Path
+        A run folder, or the folder of a student or generalist.
+    file : Path
+        Input in the same form as the training data.
+    model : {"student", "ensemble", "generalist"}
+    top : int
+        Classes named for each input, at most.
+
+    Raises
+    ------
+    InputError
+        There is no such model, or the input is not as the training data were.
+    """
+    from specialists import load
+    from specialists.datasets import read_unlabelled
+
+    predictor = load(run, model)
+    inputs, shown = read_unlabelled(file, predictor.preprocessing)
+    ranked = predictor.top(predictor.predict_encoded(inputs), top)
+    lines = [
+        (row, name, rank, class_name, f"{probability:.6f}")
+        for row, (name, classes) in enumerate(zip(shown, ranked, strict=True))
+        for rank, (class_name, probability) in enumerate(classes, start=1)
+    ]
+    return "".join("\t".join(map(_cell, line)) + "\n" for line in (HEADER, *lines))
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).split())

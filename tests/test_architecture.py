@@ -1,0 +1,184 @@
+"""The rooms of DESIGN.md section 4: arrows, sizes, no cycles, nothing read is executed."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# A room may import from rooms before it. A room is a module or a package of that name.
+ORDER = [
+    "errors",
+    "probability",
+    "covariance",
+    "clustering",
+    "combination",
+    "config",
+    "runs",
+    "runtime",
+    "datasets",
+    "networks",
+    "losses",
+    "training",
+    "workspace",
+    "calibration",
+    "predictions",
+    "trunk",
+    "generalist",
+    "specialist",
+    "ensemble",
+    "distillation",
+    "controls",
+    "uncertainty",
+    "evaluation",
+    "figures",
+    "report",
+    "predictor",
+]
+PIPELINE_ORDER = [
+    "stage",
+    "prepare_data",
+    "train_generalist",
+    "cluster_classes",
+    "train_specialists",
+    "combine_predictions",
+    "distill_student",
+    "evaluate_models",
+    "write_report",
+    "stages",
+    "predict",
+    "__main__",
+]
+TOP_LEVEL = {"pyproject.toml", "specialists", "pipelines", "tests", "data", "README.md", "LICENSE"}
+UNTRACKED = {"shared", "runs"}
+MAX_LINES = 300
+MAX_BODY = 40
+FORBIDDEN = re.compile(
+    r"pickle\.load\(|weights_only\s*=\s*False|allow_pickle\s*=\s*True|(?<!\.)\b(eval|exec)\("
+)
+
+LIBRARY = sorted((ROOT / "specialists").rglob("*.py"))
+PIPELINES = sorted(
+    path for path in (ROOT / "pipelines").rglob("*.py") if "benchmarks" not in path.parts
+)
+ALL = LIBRARY + PIPELINES
+
+
+def name_of(path: Path) -> str:
+    """Dotted module name."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {name_of(path): path for path in ALL}
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of this project that a file imports, inside functions too, but not for types only."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names} & MODULES.keys()
+            found |= inner or {node.module}
+    return {name for name in found if name.split(".")[0] in ("specialists", "pipelines")}
+
+
+def functions(path: Path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def body_length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of the body without the docstring."""
+    body = (
+        function.body[1:]
+        if ast.get_docstring(function) and len(function.body) > 1
+        else function.body
+    )
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1
+
+
+def room(name: str) -> str:
+    return name.split(".")[1]
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=name_of)
+def test_the_library_imports_only_from_rooms_before_it(path):
+    name = name_of(path)
+    if name == "specialists":
+        return
+    assert room(name) in ORDER, f"{name} has no place in ORDER"
+    for imported in imports(path):
+        assert imported.startswith("specialists."), f"{name} imports {imported}"
+        assert ORDER.index(room(imported)) <= ORDER.index(room(name)), f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("path", PIPELINES, ids=name_of)
+def test_pipelines_import_one_another_in_order(path):
+    name = name_of(path)
+    inner = [room(imported) for imported in imports(path) if imported.startswith("pipelines.")]
+    if inner:
+        assert max(map(PIPELINE_ORDER.index, inner)) < PIPELINE_ORDER.index(room(name))
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = {name: imports(path) & MODULES.keys() - {name} for name, path in MODULES.items()}
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join((*above[above.index(name) :], name))
+        if name not in done:
+            for imported in graph[name]:
+                visit(imported, (*above, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("path", ALL, ids=name_of)
+def test_no_module_is_longer_than_300_lines(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("path", ALL, ids=name_of)
+def test_no_function_body_is_longer_than_40_lines(path):
+    long = {f.name: body_length(f) for f in functions(path) if body_length(f) > MAX_BODY}
+    assert long == {}
+
+
+@pytest.mark.parametrize("path", ALL, ids=name_of)
+def test_nothing_read_is_executed_and_no_room_is_a_drawer(path):
+    assert not FORBIDDEN.search(path.read_text(encoding="utf-8"))
+    assert not re.search("util|helper", path.name)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in ALL if path.name == "__init__.py" and path.stat().st_size],
+    ids=name_of,
+)
+def test_init_files_only_re_export(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    defined = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    assert [node.name for node in defined] == (["load"] if name_of(path) == "specialists" else [])
+
+
+def test_the_top_level_holds_what_design_names():
+    entries = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
+    assert entries - UNTRACKED <= TOP_LEVEL
+    assert entries >= TOP_LEVEL - {"data"}
+
+
+def test_no_committed_file_outside_the_tests_names_shared_data():
+    files = [ROOT / "README.md", *ALL, *(ROOT / "pipelines").rglob("*.toml")]
+    assert [file.name for file in files if "../shared" in file.read_text(encoding="utf-8")] == []
