@@ -1,0 +1,80 @@
+"""How do specialists combine whose subsets are nested? In closed form, ring by ring.
+
+For S_1 in S_2 in ... S_k let R_m be the complement of S_m, R_0 everything, and ring m the classes
+R_m without R_{m+1}. With n(R_m) the mass of everything that speaks of R_m only (``c`` of its
+classes and the dustbins b_m ... b_k), a ring's classes get (design, section 2)::
+
+    q_j = c_j q(R_m) / (n(R_m) - b_m),   q(R_{m+1}) = q(R_m) n(R_{m+1}) / (n(R_m) - b_m)
+
+where ``n(R_m) - b_m`` is formed as the sum ``c(ring m) + n(R_{m+1})``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from specialists.combination.patterns import spread
+from specialists.combination.problem import Problem, dustbin_masses, log_masses
+from specialists.combination.solution import Solution, kkt_residual
+from specialists.probability import safe_log
+
+
+def solve_nested(problem: Problem) -> Solution:
+    """Minimise KL(p || q) for rows whose active subsets form a chain, each of them feasible."""
+    sizes = problem.member.sum(1)
+    by_size = sizes.argsort(stable=True)
+    active = problem.active[:, by_size]
+    slots = active.to(torch.int8).argsort(dim=1, descending=True, stable=True)
+    slots = slots[:, : int(active.sum(1).max())]
+    b = dustbin_masses(problem)[:, by_size].gather(1, slots)
+    ids = (problem.active.float() @ (~problem.member).float()).long()
+    log_c = log_masses(problem)
+    n_rings = slots.shape[1] + 1
+    masses = _ring_sums(log_c.exp(), ids, n_rings)
+    counts = _ring_sums(torch.ones_like(log_c), ids, n_rings)
+    q = ring_masses(masses, b, counts)
+    lost = (masses == 0) & (q > 0)
+    log_q = spread(log_c, ids, q, safe_log(q) - safe_log(masses).clamp(min=-1e300), lost)
+    return Solution(log_q, _residual(q, masses, b, counts), torch.zeros_like(ids[:, 0]))
+
+
+def ring_masses(masses: Tensor, b: Tensor, counts: Tensor) -> Tensor:
+    """The solution's mass of each ring.
+
+    Parameters
+    ----------
+    masses : float64 Tensor of shape (n, k + 1), c summed over ring 0 ... k
+    b : float64 Tensor of shape (n, k), weighted dustbins of the subsets in increasing size
+    counts : float64 Tensor of shape (n, k + 1), classes in each ring
+
+    Returns
+    -------
+    Tensor of shape (n, k + 1)
+        Sums to 1. A ring below which nothing has mass shares evenly with the rings below it.
+    """
+    beyond = torch.zeros_like(masses)
+    beyond[:, :-1] = _tail_sums(masses)[:, 1:] + _tail_sums(b)
+    empty = masses + beyond == 0
+    masses = torch.where(empty, counts, masses)
+    beyond[:, :-1] = torch.where(empty[:, :-1], _tail_sums(counts)[:, 1:], beyond[:, :-1])
+    whole = (masses + beyond).clamp(min=torch.finfo(masses.dtype).tiny)
+    left = torch.cat([torch.ones_like(whole[:, :1]), (beyond / whole)[:, :-1]], dim=1).cumprod(1)
+    return left * (masses / whole)
+
+
+def _tail_sums(values: Tensor) -> Tensor:
+    return values.flip(1).cumsum(1).flip(1)
+
+
+def _ring_sums(values: Tensor, ids: Tensor, n_rings: int) -> Tensor:
+    zero = values.new_zeros(len(values), n_rings, dtype=torch.float64)
+    return zero.scatter_add_(1, ids, values.double())
+
+
+def _residual(q: Tensor, masses: Tensor, b: Tensor, counts: Tensor) -> Tensor:
+    total = masses.sum(1, keepdim=True) + b.sum(1, keepdim=True)
+    width = b.shape[1]
+    outside = torch.ones(width, width + 1, dtype=torch.float64, device=q.device).triu(1)
+    outside = outside.expand(len(q), -1, -1) * (b > 0)[:, :, None]
+    return kkt_residual(q, masses / total, outside, b / total, counts > 0)

@@ -1,0 +1,124 @@
+"""Which classes share their fate: membership patterns, and masses given back to classes.
+
+Two classes that lie in the same active subsets have the same factor s, so inside such a *pattern*
+the solution is the generalist-and-specialists' mass ``c`` times one number. A problem over
+n_classes classes thereby shrinks to one over its patterns, row by row: rows with the same active
+set share one table of patterns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from specialists.probability import safe_log
+
+_DIRECT_BITS = 5
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """Membership patterns of the U distinct active sets of a batch of n rows.
+
+    Parameters
+    ----------
+    which : int64 Tensor of shape (n,), the active set of each row
+    slots : int64 Tensor of shape (U, K), specialists of each active set, padded with any
+    used : bool Tensor of shape (U, K), false at padding
+    ids : int64 Tensor of shape (U, n_classes), the pattern of each class
+    counts : float64 Tensor of shape (U, P), classes in each pattern (0 for a pattern not used)
+    outside : float64 Tensor of shape (U, K, P), 1 where a used pattern lies outside that subset
+    """
+
+    which: Tensor
+    slots: Tensor
+    used: Tensor
+    ids: Tensor
+    counts: Tensor
+    outside: Tensor
+
+    def by_slot(self, per_specialist: Tensor) -> Tensor:
+        """Rearrange (n, M) into the slots of each row, (n, K); zero at padding."""
+        slots, used = self.slots[self.which], self.used[self.which]
+        return per_specialist.gather(1, slots) * used
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Sum (n, n_classes) over each pattern in float64, shape (n, P)."""
+        zero = values.new_zeros(values.shape[0], self.counts.shape[1], dtype=torch.float64)
+        return zero.scatter_add_(1, self.ids[self.which], values.double())
+
+
+def find_patterns(active: Tensor, member: Tensor) -> Patterns:
+    """Patterns of classes for each distinct row of ``active``.
+
+    Parameters
+    ----------
+    active : bool Tensor of shape (n, M)
+    member : bool Tensor of shape (M, n_classes)
+    """
+    sets, which = torch.unique(active, dim=0, return_inverse=True)
+    width = int(sets.sum(1).max()) if sets.numel() else 0
+    slots = sets.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :width]
+    used = sets.gather(1, slots)
+    inside = member[slots] & used[:, :, None]
+    ids = _codes(inside)
+    n_patterns = 2**width if width <= _DIRECT_BITS else int(ids.max()) + 1
+    counts = torch.zeros(len(sets), n_patterns, dtype=torch.float64, device=active.device)
+    counts.scatter_add_(1, ids, torch.ones_like(ids, dtype=torch.float64))
+    outside = torch.zeros(len(sets), width, n_patterns, dtype=torch.float64, device=active.device)
+    outside.scatter_(2, ids[:, None, :].expand(-1, width, -1), (~inside).double())
+    outside *= used[:, :, None]
+    return Patterns(which, slots, used, ids, counts, outside)
+
+
+def _codes(inside: Tensor) -> Tensor:
+    """Number the distinct columns of each (K, n_classes) slice of ``inside`` (U, K, n_classes)."""
+    n_sets, width, n_classes = inside.shape
+    ids = torch.zeros(n_sets, n_classes, dtype=torch.int64, device=inside.device)
+    for start in range(0, width, 30):
+        bits = inside[:, start : start + 30].long()
+        places = 2 ** torch.arange(bits.shape[1], device=inside.device)
+        ids = ids * 2**30 + (bits * places[None, :, None]).sum(1)
+        ids = ids if width <= _DIRECT_BITS else _dense_rank(ids)
+    return ids
+
+
+def _dense_rank(codes: Tensor) -> Tensor:
+    """Replace the codes of each row by 0, 1, 2 ... in increasing order of code."""
+    ordered, order = codes.sort(dim=1)
+    steps = torch.zeros_like(codes)
+    steps[:, 1:] = (ordered[:, 1:] != ordered[:, :-1]).long()
+    return torch.empty_like(codes).scatter_(1, order, steps.cumsum(1))
+
+
+def spread(log_c: Tensor, ids: Tensor, mass: Tensor, log_factor: Tensor, lost: Tensor) -> Tensor:
+    """Give each pattern's mass to its classes: ``log q_j = log c_j + log_factor`` of its pattern.
+
+    Where a pattern is ``lost`` (it has mass, but its ``c`` is zero or below the smallest number)
+    its mass goes to its classes in proportion to ``c`` taken in logs, or evenly where all its
+    ``c`` are exactly zero: the limit of a generalist smoothed by a uniform.
+
+    Parameters
+    ----------
+    log_c : Tensor of shape (n, n_classes)
+    ids : int64 Tensor of shape (n, n_classes)
+    mass, log_factor, lost : Tensors of shape (n, P)
+    """
+    factor = log_factor.masked_fill(lost, 0.0).to(log_c.dtype)
+    log_q = log_c + factor.gather(1, ids)
+    rows = lost.any(1).nonzero().squeeze(1)
+    if len(rows):
+        log_q[rows] = _refill(log_q[rows], ids[rows], safe_log(mass[rows]), lost[rows])
+    return log_q
+
+
+def _refill(log_q: Tensor, ids: Tensor, log_mass: Tensor, lost: Tensor) -> Tensor:
+    lowest = log_q.new_full(lost.shape, -torch.inf)
+    top = lowest.scatter_reduce(1, ids, log_q, "amax")
+    base = torch.where(top.gather(1, ids) == -torch.inf, 0.0, log_q)
+    top = top.masked_fill(top == -torch.inf, 0.0)
+    sums = torch.zeros_like(top).scatter_add_(1, ids, (base - top.gather(1, ids)).exp())
+    shift = log_mass.to(log_q.dtype) - top - safe_log(sums)
+    return torch.where(lost.gather(1, ids), base + shift.gather(1, ids), log_q)

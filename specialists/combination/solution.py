@@ -1,0 +1,68 @@
+"""What does a combination return, and how far is it from optimal?
+
+For pattern masses Q with sum 1, dustbin multipliers w_m = b_m / (1 - Q_m) and factors
+s_P = L - sum over m with P outside S_m of w_m, the optimum of KL(p || q) has Q_P s_P = C_P and
+s_P >= 0 (design, section 2). The residual is the largest violation of either, relative to L.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Combination:
+    """The combined distribution of each row and how well it solves its problem.
+
+    Parameters
+    ----------
+    log_probs : Tensor of shape (n, n_classes)
+        Natural logarithms; sums to 1 in each row. In the inputs' dtype (float32 for half
+        precision).
+    kkt_residual : float64 Tensor of shape (n,)
+        Largest violation of the optimality conditions, as a fraction of the total mass
+        L = 1 + sum of active weights, in float64 before rounding to the inputs' dtype. Infinite
+        where no minimiser exists.
+    n_iterations : int64 Tensor of shape (n,)
+        Newton steps; 0 where a closed form was used.
+    converged : bool Tensor of shape (n,)
+        Whether the residual is within the tolerance.
+    """
+
+    log_probs: Tensor
+    kkt_residual: Tensor
+    n_iterations: Tensor
+    converged: Tensor
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What one solver returns: log-probabilities, relative residual, iterations; rows first."""
+
+    log_probs: Tensor
+    kkt_residual: Tensor
+    n_iterations: Tensor
+
+
+def kkt_residual(q: Tensor, c: Tensor, outside: Tensor, b: Tensor, present: Tensor) -> Tensor:
+    """Largest violation of the optimality conditions of KL(p || q), for a problem with L = 1.
+
+    Parameters
+    ----------
+    q, c : float64 Tensors of shape (n, P), pattern masses of the solution and of the inputs
+    outside : float64 Tensor of shape (n, K, P), 1 where pattern P lies outside subset m
+    b : float64 Tensor of shape (n, K), weighted dustbins
+    present : bool Tensor of shape (n, P), patterns that hold a class
+
+    Returns
+    -------
+    Tensor of shape (n,)
+    """
+    complement = (outside @ q.unsqueeze(2)).squeeze(2)
+    w = torch.where(b > 0, b / complement, 0.0)
+    s = 1 - (w.unsqueeze(1) @ outside).squeeze(1)
+    violation = torch.maximum((q * s - c).abs(), -s)
+    return torch.where(present, violation, 0.0).amax(1)
