@@ -29,12 +29,12 @@ STAGES = (
 CONTROLS = "evaluate-models/controls/"
 HISTORIES = (
     ("generalist", "train-generalist"),
-    ("specialists", "train-specialists"),
+    ("specialists", "train-specialists/specialist-*"),
     ("student", "distill-student/student"),
     ("student, hard labels", "distill-student/student_hard_labels"),
     ("generalist continued", CONTROLS + "generalist_continued"),
     ("generalist wide", CONTROLS + "generalist_wide"),
-    ("generalist ensemble", CONTROLS + "generalist_ensemble"),
+    ("generalist ensemble", CONTROLS + "generalist_ensemble*"),
 )
 
 History = list[dict[str, Any]]
@@ -125,13 +125,9 @@ def read_record(run: Run) -> Record:
 def _histories(folder: Path) -> dict[str, list[History]]:
     found = {}
     for title, place in HISTORIES:
-        texts = {
-            file.read_text(encoding="utf-8")
-            for file in sorted((folder / place).rglob("metrics.jsonl"))
-        }
-        histories = [_json_lines(text) for text in sorted(texts)]
-        if histories:
-            found[title] = histories
+        files = sorted(folder.glob(f"{place}/metrics.jsonl"))
+        if files:
+            found[title] = [_json_lines(file.read_text(encoding="utf-8")) for file in files]
     return found
 
 

@@ -1,0 +1,204 @@
+"""Figures carry the data they are given, stay readable and fit into one page."""
+
+import itertools
+import re
+import xml.dom.minidom
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from specialists.figures import (
+    CostPoint,
+    accuracy_against_cost,
+    class_changes,
+    cluster_overview,
+    correlation_from_covariance,
+    correlation_matrix,
+    gain_by_coverage,
+    gain_per_cluster,
+    reliability_diagrams,
+    to_svg,
+    training_curves,
+)
+from specialists.figures.clusters import MAX_ROWS, cluster_order
+from specialists.figures.style import shorten
+
+COSTS = [
+    CostPoint("generalist", 1e5, 0.50, (0.49, 0.51)),
+    CostPoint("generalist_continued", 1e5, 0.505, (0.495, 0.515)),
+    CostPoint("ensemble", 2.3e5, 0.53, (0.52, 0.54)),
+    CostPoint("generalist_wide", 2.2e5, 0.531, (0.521, 0.541)),
+    CostPoint("ensemble_paper", 2.1e5, 0.529, (0.52, 0.539)),
+    CostPoint("generalist_ensemble", 5e5, 0.53, (0.52, 0.54)),
+    CostPoint("ensemble_all", 9e5, 0.533, (0.523, 0.543)),
+    CostPoint("student", 3e4, 0.48, (0.47, 0.49)),
+    CostPoint("student_hard_labels", 3e4, 0.478, (0.468, 0.488)),
+]
+
+
+def _bins(n=15):
+    full = [
+        {"low": i / n, "high": (i + 1) / n, "n": 10, "confidence": (i + 0.5) / n, "accuracy": 0.5}
+        for i in range(n - 1)
+    ]
+    empty = {"low": 1 - 1 / n, "high": 1.0, "n": 0, "confidence": None, "accuracy": None}
+    return [*full, empty]
+
+
+def _history(epochs):
+    return [{"epoch": e, "train_loss": 2 / e, "validation_loss": 2.5 / e} for e in range(1, epochs)]
+
+
+def _figures():
+    names = [f"<class> & {j} $x_1$" for j in range(9)]
+    changes = [None, 0.0, 0.2, -0.1, *[0.05] * 5]
+    return {
+        "matrix": correlation_matrix(np.eye(9), [[0, 1], [4, 5, 6]], names),
+        "clusters": cluster_overview([names[:4], names[4:]], [0.3, 0.1]),
+        "gains": gain_per_cluster(names[:2], [0.1, -0.1], [(0.05, 0.15), (-0.2, 0.01)]),
+        "coverage": gain_by_coverage([0, 1, 2], [5, 100, 30], [-0.1, 0.02, 0.0], "ensemble"),
+        "cost": accuracy_against_cost(COSTS),
+        "reliability": reliability_diagrams({"generalist": _bins(), "student": _bins()}),
+        "classes": class_changes(names, {"ensemble": changes}, "generalist"),
+        "training": training_curves(
+            {"generalist": [_history(9)], "specialists": [_history(4)] * 3}
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def figures():
+    return _figures()
+
+
+@pytest.fixture(scope="module")
+def pictures(figures):
+    return {name: to_svg(figure, f"{name} <b> & so on") for name, figure in figures.items()}
+
+
+def _texts(svg):
+    document = xml.dom.minidom.parseString(svg.replace("xlink:href", "href"))
+    return ["".join(_words(node)) for node in document.getElementsByTagName("text")]
+
+
+def _words(node):
+    if node.nodeType == node.TEXT_NODE:
+        return [node.data]
+    return [word for child in node.childNodes for word in _words(child)]
+
+
+def test_every_figure_is_well_formed_and_refers_to_nothing_outside(pictures):
+    for svg in pictures.values():
+        assert _texts(svg)
+        assert "http" not in svg
+        assert svg.startswith('<svg role="img" aria-label="')
+
+
+def test_identifiers_are_unique_across_the_page(pictures):
+    identifiers = [i for svg in pictures.values() for i in set(re.findall(r' id="([^"]+)"', svg))]
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_references_inside_a_figure_have_their_target(pictures):
+    for svg in pictures.values():
+        used = set(re.findall(r'(?:url\(|href=")#([^")]+)', svg))
+        assert used <= set(re.findall(r' id="([^"]+)"', svg))
+
+
+def test_the_same_data_draw_the_same_figure(pictures):
+    again = {name: to_svg(figure, f"{name} <b> & so on") for name, figure in _figures().items()}
+    assert again == pictures
+
+
+def test_names_are_shown_literally(pictures):
+    assert any("<class> & 0 $x_1$" in text for text in _texts(pictures["clusters"]))
+
+
+def test_scripts_that_the_fonts_lack_are_left_to_the_browser():
+    svg = to_svg(cluster_overview([["ᏣᎳᎩ", "한국어", "ગુજરાતી"]], [0.2]), "scripts")
+    assert "ᏣᎳᎩ" in svg
+
+
+def test_every_model_is_labelled_and_no_label_hides_another():
+    figure = accuracy_against_cost(COSTS)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    labels = figure.axes[0].texts
+    assert sorted(label.get_text() for label in labels) == sorted(
+        point.name.replace("_", " ") for point in COSTS
+    )
+    boxes = [_text_box(label, canvas) for label in labels]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+def _text_box(label, canvas):
+    return Text.get_window_extent(label, canvas.get_renderer())
+
+
+def test_classes_come_in_the_order_of_their_first_cluster():
+    assert cluster_order([[3, 1], [1, 0]], 5) == ([3, 1, 0, 2, 4], [2, 1])
+
+
+def test_correlation_of_a_class_that_is_never_predicted_is_zero():
+    covariance = np.array([[4.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    expected = [[1.0, 0.5, 0.0], [0.5, 1.0, 0.0], [0.0, 0.0, 0.0]]
+    assert correlation_from_covariance(covariance) == pytest.approx(np.array(expected))
+
+
+def test_the_matrix_shows_correlations_in_cluster_order():
+    correlation = np.eye(3)
+    correlation[0, 2] = correlation[2, 0] = 0.4
+    shown = correlation_matrix(correlation, [[0, 2], [1]], ["a", "b", "c"])
+    pixels = np.asarray(shown.axes[0].images[0].get_array())
+    assert pixels.tolist() == [[0, 0.4, 0], [0.4, 0, 0], [0, 0, 0]]
+
+
+def test_thousands_of_classes_stay_a_small_picture():
+    n = 2320
+    clusters = [list(range(k, k + 40)) for k in range(0, n, 40)]
+    figure = correlation_matrix(np.eye(n, dtype=np.float32), clusters, [str(j) for j in range(n)])
+    svg = to_svg(figure, "large")
+    assert len(svg) < 400_000
+    assert len(_texts(svg)) < 60
+
+
+@pytest.mark.parametrize("n", [3, 200])
+def test_many_clusters_are_cut_to_the_extremes(n):
+    gains = list(np.linspace(-0.1, 0.1, n))
+    intervals = [(g - 0.01, g + 0.01) for g in gains]
+    figure = gain_per_cluster([f"c{m}" for m in range(n)], gains, intervals)
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len(shown) == min(n, MAX_ROWS)
+    assert shown[0] == f"c{n - 1}"
+    assert shown[-1] == "c0"
+
+
+def test_gains_are_blue_losses_red_and_the_unclear_grey():
+    figure = gain_per_cluster(
+        ["up", "flat", "down"], [0.2, 0.0, -0.2], [(0.1, 0.3), (-0.1, 0.1), (-0.3, -0.1)]
+    )
+    points = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [p.get_color() for p in points] == ["#0072B2", "#767676", "#D55E00"]
+
+
+def test_classes_without_change_are_not_drawn():
+    names = [f"c{j}" for j in range(5)]
+    figure = class_changes(names, {"student": [None, 0.0, 0.1, -0.2, 0.3]}, "generalist")
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert shown == ["c4", "c2", "c3"]
+
+
+def test_a_history_may_start_before_training():
+    start = [{"epoch": 0, "train_loss": None, "validation_loss": 1.0}]
+    figure = training_curves({"continued": [start + _history(4)]})
+    curve = next(line for line in figure.axes[0].lines if line.get_color() == "#0072B2")
+    assert list(np.asarray(curve.get_xdata())) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"), [("a  b\nc", "a b c"), ("abcdefghijkl", "abcdefghi…"), ("$5", r"\$5")]
+)
+def test_long_names_are_shortened_on_one_line(text, shown):
+    assert shorten(text, 10) == shown

@@ -1,0 +1,293 @@
+"""The report answers in words, escapes what users wrote and needs nothing but itself."""
+
+import copy
+import html.parser
+import re
+
+import numpy as np
+import pytest
+from synthetic_run import SKILLS, synthetic_run
+
+from specialists.errors import InputError
+from specialists.report import summary_lines, write_report
+from specialists.report.page import thumbnails
+from specialists.report.record import read_record
+from specialists.report.tables import class_rows, compact, duration
+from specialists.report.words import direction, verdict
+from specialists.runs import Run, read_json, write_text
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    names = [f"class {j}" for j in range(23)] + ["<script>alert(1)</script> & co"]
+    return synthetic_run(tmp_path_factory.mktemp("run"), names=names)
+
+
+@pytest.fixture(scope="module")
+def page(run):
+    return write_report(run).read_text(encoding="utf-8")
+
+
+class Outline(html.parser.HTMLParser):
+    """Checks nesting; collects tags, links and text."""
+
+    def __init__(self):
+        super().__init__()
+        self.stack, self.tags, self.links, self.text = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in {"href", "src", "xlink:href"}]
+        if tag not in VOID:
+            self.stack.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def _outline(page):
+    outline = Outline()
+    outline.feed(page)
+    outline.close()
+    return outline
+
+
+def test_the_page_is_well_formed(page):
+    assert _outline(page).stack == []
+
+
+def test_the_page_needs_no_network(page):
+    assert "http://" not in page
+    assert "https://" not in page
+    assert not {"script", "link", "iframe"} & set(_outline(page).tags)
+    assert all(link.startswith(("#", "data:image/")) for link in _outline(page).links)
+
+
+def test_what_users_wrote_is_escaped(page):
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; co" in page
+    assert "example &lt;" in page
+    assert "&lt;b&gt;made&lt;/b&gt;" in page
+
+
+def test_every_model_has_a_row_and_links_have_their_target(page):
+    text = " ".join(_outline(page).text)
+    assert all(name in text for name in SKILLS)
+    targets = re.findall(r'href="#([a-z]+)"', page)
+    assert targets
+    assert all(f'id="{target}"' in page for target in targets)
+
+
+def test_every_figure_has_a_caption(page):
+    tags = _outline(page).tags
+    assert tags.count("figure") == tags.count("figcaption") == 8
+
+
+def test_the_answer_comes_first(run, page):
+    answer = verdict(
+        read_json(run.folder / "evaluation.json"),
+        read_json(run.path("evaluate-models", "details.json")),
+    )
+    assert page.index(answer.headline) < page.index("<table")
+
+
+def test_changed_examples_show_generalist_specialist_and_ensemble(page):
+    cards = page.split('class="card"')[1:]
+    assert cards
+    for card in cards:
+        assert re.search(r"generalist</dt>.*specialist \d+</dt>.*ensemble</dt>", card, re.S)
+
+
+def test_config_seed_times_and_versions_are_there(page):
+    text = " ".join(_outline(page).text)
+    for word in ("seed = 5", "Seed 5", "51.9 s", "torch", "left out (41 rows)"):
+        assert word in text
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no run folder"):
+        write_report(Run(tmp_path))
+
+
+def test_a_run_that_was_not_evaluated_names_the_command(tmp_path):
+    write_text(tmp_path / "config.toml", "seed = 1")
+    with pytest.raises(InputError, match="specialists evaluate-models"):
+        write_report(Run(tmp_path))
+
+
+def test_images_are_shown_as_small_pictures(tmp_path):
+    page = write_report(synthetic_run(tmp_path, kind="images")).read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") > 24
+    assert _outline(page).stack == []
+
+
+def test_features_without_texts_are_named_by_row(tmp_path):
+    page = write_report(synthetic_run(tmp_path, kind="features")).read_text(encoding="utf-8")
+    assert re.search(r"test row \d+", page)
+
+
+def test_thousands_of_classes_give_a_page_that_opens(tmp_path):
+    run = synthetic_run(tmp_path, n_classes=2320, n_test=1500, kind="features")
+    assert len(write_report(run).read_text(encoding="utf-8")) < 2_500_000
+
+
+def test_a_run_with_generalist_and_ensemble_alone_still_has_a_report(run, tmp_path):
+    record = read_record(run)
+    few = {name: record.evaluation["models"][name] for name in ("generalist", "ensemble")}
+    assert few
+    page = _rendered(
+        record,
+        models=few,
+        differences=record.evaluation["differences"][:2],
+        retention=None,
+    )
+    assert "student_hard_labels" not in page
+
+
+def _rendered(record, **changes):
+    import dataclasses
+
+    from specialists.report.page import render
+
+    details = copy.deepcopy(dict(record.details))
+    details["per_class"].pop("student")
+    details["reliability"].pop("student")
+    details["under_trained"] = None
+    alone = dataclasses.replace(
+        record,
+        evaluation={**record.evaluation, **changes},
+        details=details,
+        covariance=None,
+        choice=None,
+        histories={},
+        seconds={},
+    )
+    return render(alone)
+
+
+def _evaluation(gains):
+    """Differences of the ensemble against each model, as (low, high) in top-1."""
+    differences = []
+    for rival, (low, high) in gains.items():
+        common = {"a": "ensemble", "b": rival, "p": 0.01}
+        value = (low + high) / 2
+        differences.append({**common, "metric": "top1", "value": value, "interval": [low, high]})
+        differences.append({**common, "metric": "nll", "value": -value, "interval": [-high, -low]})
+    model = {"top1": 0.5, "parameters": 10, "inference_flops": 10.0}
+    models = dict.fromkeys(["ensemble", *gains], model)
+    return {
+        "n_test": 1000,
+        "n_classes": 7,
+        "models": models,
+        "differences": differences,
+        "retention": None,
+    }
+
+
+CLEAR, UNCLEAR, WORSE = (0.01, 0.03), (-0.01, 0.01), (-0.03, -0.01)
+
+
+@pytest.mark.parametrize(
+    ("generalist", "wide", "headline", "tone"),
+    [
+        (CLEAR, CLEAR, "The specialists helped more than any control.", "good"),
+        (CLEAR, UNCLEAR, "helped, but not clearly more than a wider generalist.", "unclear"),
+        (CLEAR, WORSE, "helped, but a wider generalist did better.", "unclear"),
+        (UNCLEAR, CLEAR, "The specialists made no clear difference.", "unclear"),
+        (WORSE, CLEAR, "The specialists made the predictions worse.", "bad"),
+    ],
+)
+def test_the_headline_follows_the_intervals(generalist, wide, headline, tone):
+    evaluation = _evaluation({"generalist": generalist, "generalist_wide": wide})
+    answer = verdict(evaluation, {"under_trained": None})
+    assert answer.headline.endswith(headline)
+    assert answer.tone == tone
+
+
+@pytest.mark.parametrize(
+    ("interval", "phrase"),
+    [
+        (CLEAR, "is ahead, +2.00"),
+        (UNCLEAR, "no clear difference"),
+        (WORSE, "is behind, \N{MINUS SIGN}2.00"),
+    ],
+)
+def test_each_control_is_told_whichever_way_it_falls(interval, phrase):
+    evaluation = _evaluation({"generalist": CLEAR, "generalist_wide": interval})
+    sentences = verdict(evaluation, {"under_trained": None}).sentences
+    assert any("generalist_wide" in s and phrase in s for s in sentences)
+
+
+def test_an_under_trained_generalist_is_a_warning():
+    evaluation = _evaluation({"generalist": CLEAR})
+    found = verdict(evaluation, {"under_trained": {"flag": True, "relative_gain": 0.034}})
+    assert "3.4% relative" in found.warnings[0]
+    assert not verdict(
+        evaluation, {"under_trained": {"flag": False, "relative_gain": 0.0}}
+    ).warnings
+
+
+@pytest.mark.parametrize(("metric", "sign"), [("top1", 1), ("nll", -1)])
+def test_a_rise_is_good_in_accuracy_and_bad_in_loss(metric, sign):
+    assert direction({"metric": metric, "interval": [0.1, 0.2]}) == sign
+
+
+def test_the_terminal_gets_two_to_five_lines(run):
+    lines = summary_lines(run.folder)
+    assert 2 <= len(lines) <= 5
+    assert lines[0].startswith("The specialists")
+    assert any("generalist_wide" in line for line in lines)
+
+
+def test_a_lost_retention_gives_its_reason(tmp_path):
+    skills = {"student_hard_labels": (0.5, 0.25, 90_000, 60_000)}
+    run = synthetic_run(tmp_path, skills=skills)
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "cannot be said: ensemble - student_hard_labels is" in page
+    assert "keeps" not in " ".join(summary_lines(run.folder))
+
+
+def test_class_tables_show_the_extremes():
+    per_class = {"n": [5, 0, 4, 8], "generalist": [0.2, None, 0.5, 0.5]}
+    table = class_rows(per_class | {"student": [0.4, None, 0.25, 0.5]}, list("abcd"), "student")
+    assert [row["name"] for row in table["gains"]] == ["a"]
+    assert [row["name"] for row in table["losses"]] == ["c"]
+    assert (table["n_gains"], table["n_losses"], table["n_equal"]) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((1, 12, 12), (12, 12)), ((3, 12, 12), (12, 12)), ((1, 300, 200), (75, 112))],
+)
+def test_thumbnails_keep_small_images_and_shrink_large_ones(shape, size):
+    import base64
+    import io
+
+    from PIL import Image
+
+    image = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    data = thumbnails(image[None], [0])[0].split(",")[1]
+    picture = Image.open(io.BytesIO(base64.b64decode(data)))
+    assert picture.size == size
+    if shape == (1, 12, 12):
+        assert (np.asarray(picture) == image[0]).all()
+
+
+@pytest.mark.parametrize(("value", "shown"), [(1_234_567, "1.23M"), (950, "950"), (4e9, "4G")])
+def test_counts_are_shown_in_three_digits(value, shown):
+    assert compact(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(4.23, "4.2 s"), (185, "3 min 05 s"), (3725, "1 h 02 min")]
+)
+def test_times_are_told_as_people_do(seconds, shown):
+    assert duration(seconds) == shown
