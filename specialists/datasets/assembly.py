@@ -160,7 +160,7 @@ def _split(rows: Rows, plan: Plan, part: int, preprocessing: Mapping[str, Any]) 
         inputs=encode(preprocessing, picked),
         labels=torch.from_numpy(plan.labels[index]),
         valid=_valid(rows, plan, part, index),
-        texts=None if texts is None else tuple(texts[i] for i in index.tolist()),
+        texts=None if texts is None else tuple(texts[int(i)] for i in index),
     )
 
 

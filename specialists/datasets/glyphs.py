@@ -2,9 +2,9 @@
 
 2,320 letters, digits and symbols that at least 12 of 16 text faces (DejaVu, STIXGeneral) can draw,
 white on black, at one size and baseline. Four faces are for the test and two for validation; none
-of them is seen in training. Homoglyphs: two characters whose images agree pixel by pixel in every
-face that draws both (A, Greek Alpha, Cyrillic A) are one class; where they agree in some faces
-only, they stay apart and each such image carries both as valid labels. Held-out images that
+of them is seen in training. Homoglyphs: two characters whose images agree pixel by pixel in at
+least half of the faces that draw both (A, Greek Alpha, Cyrillic A) are one class; where they agree
+in fewer, they stay apart and each such image carries both as valid labels. Held-out images that
 training has pixel by pixel (arrows and the like are shared by faces) are left out.
 """
 
@@ -29,23 +29,24 @@ from specialists.errors import DataWarning
 RECIPE = 1
 IMAGE_SIZE = 32
 MIN_FACES = 12
+TWIN_SHARE = 0.5
 FACES: Mapping[str, int] = {
-    "DejaVuSans": TRAIN,
-    "DejaVuSans-Bold": VALIDATION,
-    "DejaVuSans-BoldOblique": TEST,
+    "DejaVuSans": TEST,
+    "DejaVuSans-Bold": TRAIN,
+    "DejaVuSans-BoldOblique": TRAIN,
     "DejaVuSans-Oblique": TRAIN,
-    "DejaVuSansMono": TRAIN,
+    "DejaVuSansMono": TEST,
     "DejaVuSansMono-Bold": TRAIN,
     "DejaVuSansMono-BoldOblique": TRAIN,
-    "DejaVuSansMono-Oblique": TEST,
-    "DejaVuSerif": TRAIN,
-    "DejaVuSerif-Bold": TRAIN,
-    "DejaVuSerif-BoldItalic": TEST,
-    "DejaVuSerif-Italic": VALIDATION,
-    "STIXGeneral": TRAIN,
+    "DejaVuSansMono-Oblique": VALIDATION,
+    "DejaVuSerif": TEST,
+    "DejaVuSerif-Bold": VALIDATION,
+    "DejaVuSerif-BoldItalic": TRAIN,
+    "DejaVuSerif-Italic": TRAIN,
+    "STIXGeneral": TEST,
     "STIXGeneralBol": TRAIN,
     "STIXGeneralBolIta": TRAIN,
-    "STIXGeneralItalic": TEST,
+    "STIXGeneralItalic": TRAIN,
 }
 _INVISIBLE = "CZM"  # control, space, and marks that need a letter to stand on
 _EM = 0.75  # font size and baseline as a share of the image
@@ -90,7 +91,8 @@ def draw_faces(size: int = IMAGE_SIZE) -> Drawings:
     Parameters
     ----------
     size : int
-        Height and width in pixels. The few widest and tallest glyphs are cut at the edge.
+        Height and width in pixels. The few widest glyphs are cut at the edge, and the tallest
+        are moved down until they fit at the top.
     """
     drawn = [
         (face, point, image)
@@ -110,8 +112,8 @@ def draw_faces(size: int = IMAGE_SIZE) -> Drawings:
 def merge_twins(drawings: Drawings) -> dict[int, int]:
     """Map every code point to the smallest one of its class.
 
-    Two code points are twins if their images are equal in every face that draws both. A class is
-    closed under being twins: the ends of a chain may differ in a face that a link lacks.
+    Two code points are twins if their images are equal in at least half of the faces that draw
+    both. A class is closed under being twins.
     """
     by_point: dict[int, dict[int, bytes]] = {}
     by_image: dict[tuple[int, bytes], list[int]] = {}
@@ -131,7 +133,8 @@ def merge_twins(drawings: Drawings) -> dict[int, int]:
 
 
 def _are_twins(a: Mapping[int, bytes], b: Mapping[int, bytes]) -> bool:
-    return all(a[face] == b[face] for face in a.keys() & b.keys())
+    common = a.keys() & b.keys()
+    return sum(a[face] == b[face] for face in common) >= TWIN_SHARE * len(common)
 
 
 def _build(size: int) -> Dataset:
@@ -161,7 +164,7 @@ def _build(size: int) -> Dataset:
         notes=(
             f"{len(first)} characters in {len(labels)} images of {len(faces)} faces; "
             f"{len(classes)} classes, since {n_merged} characters have a twin that is equal in "
-            f"every face and make {n_merged - len(first) + len(classes)} classes",
+            f"at least half of the faces and make {n_merged - len(first) + len(classes)} classes",
             f"{int((given == LEFT_OUT).sum())} images left out: held-out ones that lie in an "
             "earlier split too, and those of twins in the same face",
         ),
@@ -191,9 +194,9 @@ def _draw_face(path: Path, size: int) -> Iterator[tuple[int, np.ndarray]]:
         character = chr(point)
         if unicodedata.category(character)[0] in _INVISIBLE:
             continue
-        left, _, right, _ = font.getbbox(character, anchor="ls")
+        left, top, right, _ = font.getbbox(character, anchor="ls")
         canvas = Image.new("L", (size, size))
-        place = (round((size - left - right) / 2), round(_EM * size))
+        place = (round((size - left - right) / 2), max(round(_EM * size), round(-top)))
         ImageDraw.Draw(canvas).text(place, character, fill=255, font=font, anchor="ls")
         pixels = np.asarray(canvas)
         if pixels.any():

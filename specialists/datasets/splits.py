@@ -9,7 +9,7 @@ share. Every class has at least one training and one validation row, or the data
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,7 +107,7 @@ def check_every_class(names: Sequence[str], train: np.ndarray, validation: np.nd
         if len(missing):
             raise DataError(
                 f"{len(missing)} classes have too few examples for the split",
-                where=listed([names[i] for i in missing.tolist()]),
+                where=listed([names[int(i)] for i in missing]),
                 got=f"no {split} row",
                 expected="at least one training and one validation row of each class",
                 fix="raise data.min_examples, name these classes in data.exclude_labels, "
@@ -115,8 +115,9 @@ def check_every_class(names: Sequence[str], train: np.ndarray, validation: np.nd
             )
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Iterable[object]) -> str:
     """The first few names, and how many more there are."""
+    names = list(names)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(map(str, names[:_SHOWN])) + more
 
@@ -128,7 +129,7 @@ def _check_seen(labels: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> 
         if len(unseen):
             raise DataError(
                 f"{len(unseen)} labels in the {told} split that training never saw",
-                where=listed([names[i] for i in unseen.tolist()]),
+                where=listed([names[int(i)] for i in unseen]),
                 fix="name them in data.exclude_labels, or add training rows of these classes",
             )
 
