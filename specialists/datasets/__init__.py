@@ -4,6 +4,7 @@ from specialists.datasets.base import Dataset, Inputs, Kind, Ragged, Split
 from specialists.datasets.encoding import encode
 from specialists.datasets.load import available, load_dataset
 from specialists.datasets.storage import load_dataset_folder, save_dataset
+from specialists.datasets.unlabelled import read_unlabelled
 
 __all__ = [
     "Dataset",
@@ -15,5 +16,6 @@ __all__ = [
     "encode",
     "load_dataset",
     "load_dataset_folder",
+    "read_unlabelled",
     "save_dataset",
 ]

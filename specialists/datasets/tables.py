@@ -48,9 +48,9 @@ def load_table(config: Any, seed: int) -> Dataset:
     table = read_table(path, config.columns)
     preprocessing = text_preprocessing(config)
     table, left_out = _without_excluded(table, config, path)
-    texts = _column(table, preprocessing["column"], path, "text").tolist()
-    labels = _column(table, config.label or "label", path, "label").tolist()
-    _refuse_empty(texts, path, "text")
+    texts = text_column(table, preprocessing["column"], path).tolist()
+    labels = text_column(table, config.label or "label", path, "label").tolist()
+    _refuse_empty(texts, path)
     _refuse_empty(labels, path, "label")
     codes, names = numbered(labels)
     given, unnamed = _given_splits(table, config, path)
@@ -82,6 +82,7 @@ def text_preprocessing(config: Any) -> dict[str, Any]:
         "word_ngrams": list(config.word_ngrams or (1, 2)),
         "lowercase": True if config.lowercase is None else config.lowercase,
         "column": config.text or "text",
+        "columns": list(config.columns) if config.columns else None,
     }
 
 
@@ -156,7 +157,16 @@ def _parquet(content: bytes, columns: Sequence[str] | None) -> pandas.DataFrame:
     return pandas.read_parquet(io.BytesIO(content))
 
 
-def _column(table: pandas.DataFrame, name: str, path: Path, option: str) -> pandas.Series:
+def text_column(
+    table: pandas.DataFrame, name: str, path: Path, option: str = "text"
+) -> pandas.Series:
+    """A column as strings, with "" where a value is missing.
+
+    Raises
+    ------
+    DataError
+        No such column; it names the nearest one, and ``data.<option>`` to set.
+    """
     found = [str(column) for column in table.columns]
     if name not in found:
         near = nearest(name, found)
@@ -187,7 +197,7 @@ def _without_excluded(
 ) -> tuple[pandas.DataFrame, list[str]]:
     if not config.exclude_labels:
         return table, []
-    labels = _column(table, config.label or "label", path, "label")
+    labels = text_column(table, config.label or "label", path, "label")
     for excluded in config.exclude_labels:
         if not (labels == excluded).any():
             near = nearest(excluded, labels.unique().tolist())
@@ -205,7 +215,7 @@ def _without_excluded(
 def _given_splits(table: pandas.DataFrame, config: Any, path: Path) -> tuple[np.ndarray, list[str]]:
     if config.split is None and config.splits is None:
         return np.full(len(table), TRAIN), []
-    column = _column(table, config.split or "split", path, "split")
+    column = text_column(table, config.split or "split", path, "split")
     values = config.splits or SPLIT_VALUES
     part_of = {value: _PARTS[part] for part, named in values.items() for value in named}
     unknown = sorted(set(column) - set(part_of))
