@@ -1,0 +1,127 @@
+"""Every command and every line of Python that README.md shows does what it says."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from pipelines.__main__ import app
+from specialists.config import Config
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+LINES = [line for kind, block in BLOCKS if kind == "bash" for line in block.splitlines()]
+PYTHON = [block for kind, block in BLOCKS if kind == "python"]
+COMMANDS = [
+    shlex.split(part, comments=True)
+    for line in LINES
+    for part in line.split("&&")
+    if part.split()[0] == "specialists"
+]
+SETUPS = [line for line in LINES if line.startswith("python3 -m venv")]
+TINY = {
+    "threads": 1,
+    "jobs": 1,
+    "data.max_examples": 4000,
+    "generalist.epochs": 1,
+    "generalist.width": 16,
+    "generalist.n_buckets": 4096,
+    "clusters.n_clusters": 3,
+    "specialists.epochs": 1,
+    "student.epochs": 1,
+    "student.temperatures": "[1.0]",
+    "student.alphas": "[0.7]",
+    "evaluation.n_bootstrap": 20,
+}
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
+}
+
+
+def specialists(arguments: list[str], folder: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines", *arguments],
+        env=ENVIRONMENT,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A folder with runs/languages, made by README's main command on very little data."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "words.txt").write_text("Donnerstag\ngiovedì\n", encoding="utf-8")
+    settings = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
+    told = specialists(["run", *settings], folder)
+    assert "The report: runs/languages/report.html" in told
+    return folder
+
+
+def test_there_is_one_command_for_the_main_job_and_one_for_the_tests():
+    main, tests = SETUPS
+    assert main.endswith("&& specialists run")
+    assert "&& pytest" in tests
+    assert all("pip install" in setup and ". .venv/bin/activate" in setup for setup in SETUPS)
+
+
+def test_ci_installs_and_tests_by_the_readme_s_command():
+    script = (ROOT / ".ci" / "run").read_text()
+    pattern = re.search(r"grep -m 1 -E '(.*?)' README.md", script)
+    assert pattern is not None
+    assert [line for line in README.splitlines() if re.search(pattern[1], line)] == SETUPS[1:]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_and_option_exists(command):
+    group = typer.main.get_command(app)
+    context = group.make_context("specialists", command[1:2])
+    name, known, _ = group.resolve_command(context, command[1:])  # pyright: ignore
+    known.make_context(name, command[2:])
+
+
+def test_every_setting_exists_and_every_run_is_of_a_shipped_config():
+    for command in COMMANDS:
+        if command[1] == "run":
+            named = [part for part in command[2:3] if not part.startswith("-")]
+            settings = [command[i + 1] for i, part in enumerate(command) if part == "--set"]
+            Config.from_toml(named[0] if named else "languages", settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [c for c in COMMANDS if c[1] in ("status", "configs", "datasets", "predict")],
+    ids=" ".join,
+)
+def test_what_does_not_train_runs_as_it_stands(folder, command):
+    told = specialists(command[1:], folder)
+    assert told.strip()
+    if "--out" in command:
+        table = (folder / command[command.index("--out") + 1]).read_text(encoding="utf-8")
+        assert "Donnerstag" in table
+        assert len(table.splitlines()) == 1 + 2 * int(command[command.index("--top") + 1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
+def test_python_runs_as_it_stands(folder, code, monkeypatch):
+    monkeypatch.chdir(folder)
+    exec(compile(code, "README.md", "exec"), {})
+
+
+@pytest.mark.slow
+def test_a_stage_of_a_finished_run_is_skipped(folder):
+    for command in COMMANDS:
+        if command[1].startswith(("train-", "write-")):
+            assert "done already, skipped" in specialists(command[1:], folder)
