@@ -67,14 +67,15 @@ def random_affine(
     return moved.round_().clamp_(0, 255).to(images.dtype)
 
 
-def drop_ngrams(ragged: Ragged, rate: float, generator: torch.Generator) -> Ragged:
+def drop_ngrams(ragged: Ragged, generator: torch.Generator, rate: float = 0.1) -> Ragged:
     """Drop each value with probability ``rate``; rows may become empty.
 
     Parameters
     ----------
     ragged : Ragged
-    rate : float in [0, 1)
     generator : torch.Generator
+        Of the device of ``ragged``, or of the CPU.
+    rate : float in [0, 1)
     """
     draws = torch.rand(ragged.values.numel(), generator=generator, device=generator.device)
     kept = draws.to(ragged.values.device) >= rate

@@ -50,7 +50,7 @@ def load_table(config: Any, seed: int) -> Dataset:
     table, left_out = _without_excluded(table, config, path)
     texts = text_column(table, preprocessing["column"], path).tolist()
     labels = text_column(table, config.label or "label", path, "label").tolist()
-    _refuse_empty(texts, path)
+    _refuse_empty(texts, path, "text")
     _refuse_empty(labels, path, "label")
     codes, names = numbered(labels)
     given, unnamed = _given_splits(table, config, path)
