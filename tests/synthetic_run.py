@@ -1,5 +1,7 @@
 """A finished run folder made of random predictions, in the formats of the real stages."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -36,7 +38,7 @@ def synthetic_run(
     run = Run(folder)
     write_text(run.folder / "config.toml", 'seed = 5\n\n[data]\nname = "<b>made</b> & up"\n')
     save_dataset(dataset, run.path("prepare-data"))
-    common = {"seed": 5, "n_bootstrap": 100}
+    common: dict[str, Any] = {"seed": 5, "n_bootstrap": 100}
     evaluation = evaluate(outputs, labels, dataset.test.valid, groups, dataset="made", **common)
     more = details(
         outputs,

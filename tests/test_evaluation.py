@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, log_loss, top_k_accuracy_score
+from synthetic_run import synthetic_run
 
 from specialists.datasets.base import Ragged
 from specialists.errors import SpecialistsError
-from specialists.evaluation import details, evaluate, score_models
+from specialists.evaluation import artifacts, details, evaluate, evaluate_models, score_models
 from specialists.evaluation import scores as scores_module
 from specialists.evaluation.details import uncalibrated, under_trained
 from specialists.evaluation.examples import mended, suspected_label_errors, top_classes
@@ -25,6 +26,7 @@ from specialists.evaluation.scores import (
 )
 from specialists.evaluation.subsets import conditional_accuracy, gain_by_cluster
 from specialists.predictions import ModelOutputs
+from specialists.runs import read_json, write_json
 
 NAMES = (
     "generalist",
@@ -479,3 +481,46 @@ def test_a_generalist_that_gains_by_training_on_is_flagged(after, flag):
 
 def test_without_the_control_nothing_is_flagged():
     assert under_trained({"generalist": _scores([True], [0.1])}) is None
+
+
+@pytest.fixture
+def evaluated(tmp_path, monkeypatch):
+    """A run folder whose models answer at random, and the function that evaluates it."""
+    run = synthetic_run(tmp_path, n_test=120, n_classes=12)
+    (run.folder / "evaluation.json").unlink()
+    truth = np.load(run.path("prepare-data", "test.labels.npy"))
+    made = {
+        name: _outputs(_random_log_probs(truth, 12, 1.0, seed), name)
+        for seed, name in enumerate(NAMES)
+    }
+    write_json(run.path("train-generalist", "calibration.json"), {"temperature": 1.2})
+    groups = {"ensemble": NAMES[:4], "control": NAMES[4:7], "student": NAMES[7:]}
+    for kind, names in groups.items():
+        some = {name: made[name] for name in names}
+        monkeypatch.setattr(artifacts, f"{kind}_outputs", lambda run, split, some=some: some)
+    monkeypatch.setattr(artifacts, "specialist_answers", lambda run, split, rows: {})
+    return run
+
+
+def test_a_run_is_evaluated_into_its_folder(evaluated):
+    result = evaluate_models(evaluated)
+    assert read_json(evaluated.folder / "evaluation.json") == result
+    assert set(result["models"]) == set(NAMES)
+    assert result["seed"] == 5
+    texts = read_json(evaluated.path("evaluate-models", "details.json"))["mended"]["examples"]
+    assert texts[0]["text"].startswith("example <")
+
+
+def test_evaluating_on_validation_reads_no_test_label_and_leaves_the_result_alone(evaluated):
+    for file in evaluated.path("prepare-data").glob("test.[lv]*"):
+        file.unlink()
+    result = evaluate_models(evaluated, split="validation")
+    assert read_json(evaluated.path("evaluate-models", "validation.json")) == result
+    assert not (evaluated.folder / "evaluation.json").exists()
+
+
+def test_texts_that_utf8_cannot_hold_do_not_stop_the_evaluation(outputs, labels, tmp_path):
+    texts = ["\ud800 broken"] * len(labels)
+    found = details(outputs, labels, None, SUBSETS, seed=0, n_bootstrap=20, texts=texts)
+    write_json(tmp_path / "details.json", found)
+    assert read_json(tmp_path / "details.json")["mended"]["examples"][0]["text"] == "? broken"

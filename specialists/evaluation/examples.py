@@ -58,7 +58,7 @@ def label_error_table(
     return [
         {
             "row": int(row),
-            "text": None if texts is None else texts[int(row)],
+            "text": _text(texts, row),
             "label": int(labels[row]),
             "self_confidence": float(np.exp(-ensemble.nll[row])),
             "suggested": int(ensemble.prediction[row]),
@@ -66,6 +66,11 @@ def label_error_table(
         }
         for row in rows
     ]
+
+
+def _text(texts: Sequence[str] | None, row: int) -> str | None:
+    """The text with what UTF-8 cannot hold replaced, so that it can be written."""
+    return None if texts is None else texts[int(row)].encode("utf-8", "replace").decode("utf-8")
 
 
 def answer_table(
@@ -83,7 +88,7 @@ def answer_table(
     return [
         {
             "row": int(row),
-            "text": None if texts is None else texts[int(row)],
+            "text": _text(texts, row),
             "label": int(labels[row]),
             **{name: top_classes(values[row]) for name, values in log_probs.items()},
             "specialists": [

@@ -26,6 +26,7 @@ MAX_NAMED_CLASSES = 60
 MAX_PIXELS = 700
 MAX_ROWS = 40
 MIN_COLUMNS = 6
+MAX_BOLD_OUTLINES = 80
 
 
 def correlation_from_covariance(covariance: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -96,24 +97,27 @@ def _colour_limit(ordered: NDArray[np.float64], sizes: Sequence[int]) -> float:
 
 
 def _shrink(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """At most 700 x 700 values, each the strongest of its block, so that none is averaged away."""
     n = len(matrix)
     if n <= MAX_PIXELS:
         return matrix
     edges = np.linspace(0, n, MAX_PIXELS + 1).astype(int)[:-1]
-    counts = np.diff(np.append(edges, n))
-    sums = np.add.reduceat(np.add.reduceat(matrix, edges, axis=0), edges, axis=1)
-    return sums / np.outer(counts, counts)
+    low, high = (
+        f.reduceat(f.reduceat(matrix, edges, axis=0), edges, axis=1)
+        for f in (np.minimum, np.maximum)
+    )
+    return np.where(high >= -low, high, low)
 
 
 def _outline(axes: Axes, sizes: Sequence[int]) -> None:
-    start = 0
+    start, width = 0, 0.6 if len(sizes) <= MAX_BOLD_OUTLINES else 0.2
     for size in sizes:
         square = [start, start + size, start + size, start, start]
         axes.plot(
             square,
             [start, start, start + size, start + size, start],
             color=INK,
-            linewidth=0.6,
+            linewidth=width,
             clip_on=False,
         )
         start += size
@@ -161,7 +165,7 @@ def cluster_overview(
     words.set_xlim(0, 1)
     for height, (_, _, classes) in enumerate(rows):
         label = f"{len(classes)}: " + shorten(", ".join(classes), 84)
-        words.text(0, height, label, va="center", fontsize=FONT_SIZE - 1, color=INK, clip_on=False)
+        words.text(0, height + 0.18, label, fontsize=FONT_SIZE - 1, color=INK, clip_on=False)
     words.set_title("number of classes: their names", loc="left", fontsize=FONT_SIZE)
     return figure
 

@@ -85,7 +85,7 @@ def _place_labels(figure: Figure, axes: Axes, points: Sequence[CostPoint]) -> No
         box = _nearest_free_place(anchor, size, taken, frame)
         taken.append(box)
         centre = (box.get_points().mean(axis=0) - anchor) * 72 / figure.dpi
-        far = min(np.abs(box.get_points()[:, 1] - anchor[1])) > size[1]
+        far = min(np.abs(box.get_points()[:, 1] - anchor[1])) > 2 * size[1]
         axes.annotate(
             model_label(point.name),
             (point.inference_flops, 100 * point.top1),

@@ -20,6 +20,7 @@ from specialists.figures import (
     to_svg,
     training_curves,
 )
+from specialists.figures.clusters import MAX_ROWS
 from specialists.report.record import Record
 from specialists.report.tables import changes_by_class
 from specialists.report.words import percent
@@ -95,6 +96,7 @@ def _clusters(record: Record) -> Drawing | None:
     caption = (
         f"{inside} of the generalist's confusions fall inside some cluster; only there can a "
         "specialist decide."
+        + (f" Shown: the {MAX_ROWS} with most of them." if len(clusters) > MAX_ROWS else "")
     )
     return _drawing("What the clusters hold", figure, caption)
 
@@ -114,6 +116,7 @@ def _gain_per_cluster(record: Record) -> Drawing | None:
     caption = (
         f"Of {len(known)} clusters, {better} gain clearly (blue) and {worse} lose clearly (red) on "
         "the test examples of their own classes; grey intervals include 0."
+        + (f" Shown: the {MAX_ROWS // 2} at either end." if len(known) > MAX_ROWS else "")
     )
     return _drawing("Gain of the ensemble per cluster", figure, caption)
 

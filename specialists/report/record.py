@@ -93,8 +93,9 @@ def read_record(run: Run) -> Record:
     Raises
     ------
     InputError
-        When the run has not been evaluated.
+        When the folder is no run, or one that has not been evaluated.
     """
+    settings = run.config.report
     if not (run.folder / "evaluation.json").is_file():
         raise InputError(
             "This run has no evaluation to report",
@@ -107,8 +108,8 @@ def read_record(run: Run) -> Record:
     images = run.path("prepare-data", "test.inputs.npy")
     return Record(
         folder=run.folder,
-        title=run.config.report.title,
-        n_examples=run.config.report.n_examples,
+        title=settings.title,
+        n_examples=settings.n_examples,
         config_text=(run.folder / "config.toml").read_text(encoding="utf-8"),
         about=about,
         evaluation=read_json(run.folder / "evaluation.json"),
