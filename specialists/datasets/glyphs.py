@@ -138,38 +138,7 @@ def _are_twins(a: Mapping[int, bytes], b: Mapping[int, bytes]) -> bool:
 
 
 def _build(size: int) -> Dataset:
-    drawings = draw_faces(size)
-    first = merge_twins(drawings)
-    classes = sorted(set(first.values()))
-    index = {point: i for i, point in enumerate(classes)}
-    members: dict[int, list[int]] = {}
-    for point, root in sorted(first.items()):
-        members.setdefault(root, []).append(point)
-    labels = np.array([index[first[point]] for point in drawings.points.tolist()])
-    groups = same_input(drawings.images)
-    parts = np.array(list(FACES.values()))[drawings.faces]
-    given = _without_repeats(parts, drawings.faces, groups, labels)
-    n_merged = sum(len(twins) for twins in members.values() if len(twins) > 1)
-    faces = list(FACES)
-    rows = Rows(
-        raw=drawings.images[:, None],
-        labels=labels,
-        names=[_class_name(members[point]) for point in classes],
-        groups=groups,
-        given=given,
-        texts=[
-            f"{chr(point)} {_code(point)} {faces[face]}"
-            for point, face in zip(drawings.points.tolist(), drawings.faces.tolist(), strict=True)
-        ],
-        notes=(
-            f"{len(first)} characters in {len(labels)} images of {len(faces)} faces; "
-            f"{len(classes)} classes, since {n_merged} characters have a twin that is equal in "
-            f"at least half of the faces and make {n_merged - len(first) + len(classes)} classes",
-            f"{int((given == LEFT_OUT).sum())} images left out: held-out ones that lie in an "
-            "earlier split too, and those of twins in the same face",
-        ),
-    )
-    preprocessing = {"kind": "images", "channels": 1, "height": size, "width": size}
+    rows = _rows(draw_faces(size))
     keep_all = SimpleNamespace(min_examples=1, validation_fraction=0.0, test_fraction=0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # repeats that stay are told in the notes
@@ -179,9 +148,44 @@ def _build(size: int) -> Dataset:
             0,
             name="glyphs",
             kind="images",
-            preprocessing=preprocessing,
+            preprocessing={"kind": "images", "channels": 1, "height": size, "width": size},
             source=_source(),
         )
+
+
+def _rows(drawings: Drawings) -> Rows:
+    first = merge_twins(drawings)
+    members: dict[int, list[int]] = {}
+    for point, root in sorted(first.items()):
+        members.setdefault(root, []).append(point)
+    classes = sorted(members)
+    roots = np.array([first[point] for point in drawings.points.tolist()])
+    labels = np.searchsorted(classes, roots)
+    groups = same_input(drawings.images)
+    parts = np.array(list(FACES.values()))[drawings.faces]
+    given = _without_repeats(parts, drawings.faces, groups, labels)
+    faces = list(FACES)
+    shown = zip(drawings.points.tolist(), drawings.faces.tolist(), strict=True)
+    return Rows(
+        raw=drawings.images[:, None],
+        labels=labels,
+        names=[_class_name(members[root]) for root in classes],
+        groups=groups,
+        given=given,
+        texts=[f"{chr(point)} {_code(point)} {faces[face]}" for point, face in shown],
+        notes=_notes(members, given),
+    )
+
+
+def _notes(members: Mapping[int, Sequence[int]], given: np.ndarray) -> tuple[str, ...]:
+    merged = [twins for twins in members.values() if len(twins) > 1]
+    return (
+        f"{sum(map(len, members.values()))} characters in {len(given)} images of {len(FACES)} "
+        f"faces; {len(members)} classes, since {sum(map(len, merged))} characters have a twin that "
+        f"is equal in at least half of the faces and make {len(merged)} classes",
+        f"{int((given == LEFT_OUT).sum())} images left out: held-out ones that lie in an earlier "
+        "split too, and those of twins in the same face",
+    )
 
 
 def _draw_face(path: Path, size: int) -> Iterator[tuple[int, np.ndarray]]:
