@@ -93,7 +93,7 @@ def test_the_streaming_confusion_equals_the_confusion_mass():
 
 
 def test_many_rows_are_worked_through_in_chunks(monkeypatch):
-    monkeypatch.setattr("specialists.covariance.CHUNK_VALUES", 20)
+    monkeypatch.setattr("specialists.covariance.streaming.CHUNK_VALUES", 20)
     probs = random_probs(50, 4)
     covariance = PredictionCovariance(4).update(probs)
     np.testing.assert_allclose(covariance.covariance(), np.cov(probs.T), rtol=1e-12)
@@ -123,7 +123,7 @@ def test_rows_that_are_not_probabilities_are_named(rows, message):
 
 
 def test_a_wrong_row_is_named_by_its_place_among_all_rows(monkeypatch):
-    monkeypatch.setattr("specialists.covariance.CHUNK_VALUES", 4)
+    monkeypatch.setattr("specialists.covariance.streaming.CHUNK_VALUES", 4)
     probs = np.full((9, 2), 0.5)
     probs[7] = 3.0
     with pytest.raises(InputError, match="row 7"):

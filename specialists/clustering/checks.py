@@ -14,8 +14,6 @@ import numpy as np
 
 from specialists.errors import InputError
 
-MATRICES = ("covariance", "correlation", "confusion")
-
 
 def square_matrix(matrix: Any, name: str) -> np.ndarray:
     """Float64 copy of a finite, symmetric square matrix.

@@ -16,14 +16,18 @@ import numpy as np
 
 from specialists.clustering import checks
 from specialists.clustering.agreement import agreement
+from specialists.clustering.evidence import Evidence
 from specialists.clustering.listing import clusters_text
-from specialists.clustering.methods import METHODS, Problem, matrix_columns, number_of_clusters
+from specialists.clustering.methods import METHODS, Problem, number_of_clusters
 from specialists.clustering.shares import shares_inside, with_nearest
-from specialists.covariance import PredictionCovariance, probability_chunks
+from specialists.covariance.sketched import PredictionSketch
+from specialists.covariance.streaming import PredictionCovariance, probability_chunks
 from specialists.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+MAX_WHOLE_MATRIX = 8192
 
 
 @dataclass(frozen=True)
@@ -166,7 +170,8 @@ class ClassClusters:
     ) -> ClassClusters:
         """Clusters of any model's predicted probabilities, shape (n, C).
 
-        Never use test predictions. Options as in :func:`cluster_classes`.
+        Never use test predictions. Above 8,192 classes a sketch takes the covariance's place.
+        Options as in :func:`cluster_classes`.
 
         Raises
         ------
@@ -175,9 +180,10 @@ class ClassClusters:
         """
         if len(getattr(probs, "shape", ())) != 2:
             list(probability_chunks(probs))
-        covariance = PredictionCovariance(probs.shape[1]).update(probs)
+        n_classes = probs.shape[1]
+        streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch
         return cluster_classes(
-            covariance,
+            streaming(n_classes).update(probs),
             n_clusters,
             method=method,
             max_ratio=max_ratio,
@@ -189,7 +195,7 @@ class ClassClusters:
 
 
 def cluster_classes(
-    covariance: PredictionCovariance | np.ndarray | Tensor,
+    covariance: PredictionCovariance | PredictionSketch | np.ndarray | Tensor,
     n_clusters: int | str | None = None,
     method: str = "balanced",
     max_ratio: float = 2.0,
@@ -203,7 +209,7 @@ def cluster_classes(
 
     Parameters
     ----------
-    covariance : PredictionCovariance, or array or tensor of shape (C, C)
+    covariance : PredictionCovariance, PredictionSketch, or array or tensor of shape (C, C)
         Of predictions on validation or cross-fitted training data, never of the test set.
     n_clusters : int or "auto", optional
         Number of clusters M, 1 to C. None: about C / 30, at least 2. "auto": as many as correlation
@@ -238,25 +244,21 @@ def cluster_classes(
     InputError
         A matrix is not square, finite and symmetric; a number, method or matrix is not possible.
     """
-    known_confusion = None
-    if isinstance(covariance, PredictionCovariance):
-        known_confusion, covariance = covariance.confusion(), covariance.covariance()
-    values = checks.square_matrix(covariance, "covariance")
-    mass = checks.confusion_matrix(known_confusion if confusion is None else confusion, values)
-    find, default_matrix = METHODS[checks.one_of(method, METHODS, "method")]
-    matrix = checks.one_of(matrix or default_matrix, checks.MATRICES, "matrix")
-    names = checks.named(class_names, len(values))
-    overlap = checks.whole_number(overlap, "overlap", 0, len(values) - 1)
+    evidence = Evidence.of(covariance, confusion)
+    find, usual_matrix = METHODS[checks.one_of(method, METHODS, "method")]
+    matrix = evidence.matrix_name(matrix, usual_matrix, method)
+    names = checks.named(class_names, evidence.n_classes)
+    overlap = checks.whole_number(overlap, "overlap", 0, evidence.n_classes - 1)
     checks.suits_correlation(method, n_clusters, matrix)
     problem = Problem(
-        columns=matrix_columns(matrix, values, mass),
-        confusion=mass,
-        n_clusters=number_of_clusters(n_clusters, values, seed),
+        columns=evidence.columns(matrix),
+        confusion=evidence.confusion,
+        n_clusters=number_of_clusters(n_clusters, evidence, seed),
         max_ratio=checks.size_ratio(max_ratio),
         seed=seed,
     )
     labels = find(problem)
-    clusters = described(labels, mass, overlap, names, method, matrix)
+    clusters = described(labels, evidence.confusion, overlap, names, method, matrix)
     if method != "correlation":
         return clusters
     return replace(clusters, agreement=agreement(problem.columns, labels))
@@ -264,7 +266,7 @@ def cluster_classes(
 
 def described(
     labels: np.ndarray,
-    confusion: np.ndarray,
+    confusion: Any,
     overlap: int,
     class_names: tuple[str, ...],
     method: str,

@@ -16,7 +16,7 @@ import numpy as np
 from specialists.clustering.checks import named, whole_number
 from specialists.clustering.classes import ClassClusters, described
 from specialists.clustering.methods import Problem, kmeans
-from specialists.covariance import PredictionCovariance
+from specialists.covariance.streaming import PredictionCovariance
 from specialists.errors import InputError
 
 if TYPE_CHECKING:

@@ -206,7 +206,7 @@ def probability_chunks(
         )
     step = max(1, CHUNK_VALUES // max(1, width))
     for start in range(0, n_rows, step):
-        rows = _float64(probs[start : start + step])
+        rows = host_array(probs[start : start + step]).astype(np.float64)
         _check_probabilities(rows, start)
         yield rows
 
@@ -222,10 +222,12 @@ def _shape(probs: Any) -> tuple[int, int]:
     return shape
 
 
-def _float64(rows: Any) -> np.ndarray:
-    if hasattr(rows, "detach"):
-        rows = rows.detach().cpu().double().numpy()
-    return np.asarray(rows, dtype=np.float64)
+def host_array(values: Any) -> np.ndarray:
+    """An array of any array or tensor, on the CPU; bfloat16 as float32."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = (values.float() if str(values.dtype) == "torch.bfloat16" else values).numpy()
+    return np.asarray(values)
 
 
 def _check_probabilities(rows: np.ndarray, start: int) -> None:
