@@ -115,10 +115,14 @@ def run_command(
         _conclude(run)
 
 
+def _summary(stage: Stage) -> str:
+    return (stage.execute.__doc__ or stage.name).splitlines()[0]
+
+
 def _stage_command(stage: Stage) -> None:
     """Add the command that makes one stage of a run."""
 
-    @app.command(stage.name, help=(stage.execute.__doc__ or "").strip().splitlines()[0])
+    @app.command(stage.name, help=_summary(stage))
     def command(run: RunArgument, force: ForceOption = False, jobs: JobsOption = None) -> None:
         with _opened(run, stage.name, jobs) as opened:
             run_stage(opened, stages.find_stage(stage.name), force)
@@ -127,7 +131,7 @@ def _stage_command(stage: Stage) -> None:
 def _evaluate_command(stage: Stage) -> None:
     """Add the command that measures: the stage, or figures on validation data."""
 
-    @app.command(stage.name, help="Train the controls, then measure all models.")
+    @app.command(stage.name, help=_summary(stage))
     def command(
         run: RunArgument,
         split: Annotated[

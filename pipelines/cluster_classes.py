@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.stage import Stage
 from specialists.runs import Run, read_array, read_json, write_array, write_json, write_text
+from specialists.runtime import say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,11 +19,14 @@ if TYPE_CHECKING:
 def execute(run: Run) -> None:
     """Cluster the columns of the covariance of predicted probabilities."""
     from specialists.clustering import cluster_classes
-    from specialists.covariance import PredictionCovariance
+    from specialists.clustering.classes import MAX_WHOLE_MATRIX
+    from specialists.covariance import PredictionCovariance, PredictionSketch
 
     settings = run.config.resolve(run.kind).clusters
     log_probs = _calibrated_log_probs(run, settings.predictions)
-    covariance = PredictionCovariance(log_probs.shape[1]).update(log_probs.exp())
+    n_classes = log_probs.shape[1]
+    streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch
+    covariance = streaming(n_classes).update(log_probs.exp())
     clusters = cluster_classes(
         covariance,
         settings.n_clusters,
@@ -34,9 +38,14 @@ def execute(run: Run) -> None:
         matrix=settings.matrix,
     )
     folder = run.path("cluster-classes")
-    write_array(folder / "covariance.npy", covariance.covariance().astype("float32"))
+    if isinstance(covariance, PredictionCovariance):
+        write_array(folder / "covariance.npy", covariance.covariance().astype("float32"))
     write_text(folder / "clusters.txt", clusters.to_text() + "\n")
     write_json(folder / "clusters.json", clusters.to_dict())
+    say(
+        f"cluster-classes: {clusters.n_clusters} clusters of {min(clusters.sizes)} to "
+        f"{max(clusters.sizes)} classes hold {clusters.total_share:.0%} of the confusions"
+    )
 
 
 def _calibrated_log_probs(run: Run, predictions: str) -> Tensor:

@@ -9,13 +9,15 @@ from typing import Literal
 
 from pipelines.stage import Stage
 from specialists.runs import Run
+from specialists.runtime import say
 
 
 def execute(run: Run, split: Literal["test", "validation"] = "test") -> None:
-    """Train the controls, then measure all models on ``split``."""
+    """Train the controls, then measure all models."""
     from specialists.evaluation import evaluate_models
 
-    evaluate_models(run, split=split)
+    for name, model in evaluate_models(run, split=split)["models"].items():
+        say(f"{split}: {name:<20} top-1 {model['top1']:.4f}  NLL {model['nll']:.4f} nats")
 
 
 STAGE = Stage(

@@ -17,7 +17,12 @@ def execute(run: Run) -> None:
 STAGE = Stage(
     name="write-report",
     sections=(*EVALUATION.sections, "report"),
-    inputs=(*EVALUATION.inputs, "evaluation.json", "evaluate-models/*", "evaluate-models/*/*"),
+    inputs=(
+        *EVALUATION.inputs,
+        "evaluation.json",
+        "evaluate-models/details.json",
+        "evaluate-models/controls/*/*",
+    ),
     execute=execute,
     outputs=("report.html",),
 )
