@@ -1,0 +1,171 @@
+"""Are these clusters good? Shares, silhouette, stability, sizes and coverage, in one place.
+
+* share of confusions inside, beside what random clusters of the same sizes would hold;
+* silhouette (Rousseeuw, 1987) of classes, by the cosine of their correlation columns;
+* stability: adjusted Rand index between these clusters and those of bootstrapped predictions;
+* sizes, and how many clusters hold each class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from specialists.clustering.checks import whole_number
+from specialists.clustering.classes import ClassClusters
+from specialists.clustering.methods import unit_rows
+from specialists.covariance.streaming import PredictionCovariance
+from specialists.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ClusterDiagnostics:
+    """What there is to know of clusters before a specialist is trained.
+
+    Parameters
+    ----------
+    share_of_confusions, random_share : float
+        Fraction of confusion mass inside any cluster; and expected of random clusters.
+    silhouettes : tuple of float
+        Of each class, in [-1, 1]; NaN for a class in no cluster.
+    stability : tuple of float
+        Adjusted Rand index with the clusters of each bootstrap; empty if none was asked for.
+    sizes : tuple of int
+        Of the clusters, overlap included.
+    coverage : tuple of int
+        Number of clusters that hold each class.
+    """
+
+    share_of_confusions: float
+    random_share: float
+    silhouettes: tuple[float, ...]
+    stability: tuple[float, ...]
+    sizes: tuple[int, ...]
+    coverage: tuple[int, ...]
+
+    @property
+    def silhouette(self) -> float:
+        """Mean over classes that have one; NaN if none has."""
+        known = [value for value in self.silhouettes if value == value]
+        return float(np.mean(known)) if known else float("nan")
+
+    @property
+    def size_ratio(self) -> float:
+        """Largest size over mean size."""
+        return max(self.sizes) / float(np.mean(self.sizes))
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Name and value of each diagnostic, for a table."""
+        times = self.share_of_confusions / self.random_share if self.random_share else float("nan")
+        rows = [
+            ("confusions inside", f"{self.share_of_confusions:.1%}"),
+            ("  random clusters of these sizes", f"{self.random_share:.1%} ({times:.1f} times)"),
+            ("silhouette, mean of classes", f"{self.silhouette:.3f}"),
+            ("sizes", f"{min(self.sizes)} to {max(self.sizes)}, mean {np.mean(self.sizes):.1f}"),
+            ("largest over mean size", f"{self.size_ratio:.2f}"),
+            ("classes in no cluster", str(sum(times == 0 for times in self.coverage))),
+            ("clusters that hold a class", f"{np.mean(self.coverage):.2f} on average"),
+        ]
+        if self.stability:
+            low, high = min(self.stability), max(self.stability)
+            text = f"{np.mean(self.stability):.3f} ({low:.3f} to {high:.3f})"
+            rows.insert(3, (f"stability, {len(self.stability)} bootstraps", text))
+        return rows
+
+    def to_text(self) -> str:
+        """The table for people."""
+        return "\n".join(f"{name:<34}{value}" for name, value in self.rows()) + "\n"
+
+
+def diagnose(
+    clusters: ClassClusters,
+    probs: np.ndarray | Tensor,
+    n_bootstraps: int = 0,
+    max_ratio: float = 2.0,
+    seed: int = 0,
+) -> ClusterDiagnostics:
+    """Diagnostics of clusters on predictions, best others than the clusters were found on.
+
+    Parameters
+    ----------
+    clusters : ClassClusters
+        From any method.
+    probs : array or tensor of shape (n, C)
+        Probabilities, never of the test set.
+    n_bootstraps : int
+        Times that rows are drawn again and clustered by the same method; 0 for no stability.
+    max_ratio : float
+        What the clusters were found with.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        ``probs`` are not probabilities of the clusters' classes.
+    """
+    covariance = PredictionCovariance(clusters.n_classes).update(probs)
+    confusion = covariance.confusion()
+    member = membership(clusters)
+    covered = member.T @ member > 0
+    n_classes = clusters.n_classes
+    random_share = (covered.sum() - np.trace(covered)) / (n_classes * (n_classes - 1))
+    whole_number(n_bootstraps, "n_bootstraps", 0, 1000)
+    return ClusterDiagnostics(
+        share_of_confusions=float((confusion * covered).sum()) / (float(confusion.sum()) or 1.0),
+        random_share=float(random_share),
+        silhouettes=_silhouettes(clusters.labels, covariance.correlation()),
+        stability=tuple(
+            _bootstrapped(clusters, probs, max_ratio, seed + draw) for draw in range(n_bootstraps)
+        ),
+        sizes=clusters.sizes,
+        coverage=tuple(member.sum(axis=0).astype(int).tolist()),
+    )
+
+
+def membership(clusters: ClassClusters) -> np.ndarray:
+    """Which cluster holds which class, float array of zeros and ones of shape (M, C)."""
+    member = np.zeros((clusters.n_clusters, clusters.n_classes))
+    for index, classes in enumerate(clusters.classes):
+        member[index, list(classes)] = 1.0
+    return member
+
+
+def _silhouettes(labels: np.ndarray, correlation: np.ndarray) -> tuple[float, ...]:
+    from sklearn.metrics import silhouette_samples
+
+    values = np.full(len(labels), np.nan)
+    known = np.flatnonzero(labels >= 0)
+    if 2 <= len(set(labels[known].tolist())) < len(known):
+        columns = unit_rows(correlation)[known]
+        distances = np.clip(1.0 - columns @ columns.T, 0.0, 2.0)
+        np.fill_diagonal(distances, 0.0)
+        values[known] = silhouette_samples(distances, labels[known], metric="precomputed")
+    return tuple(values.tolist())
+
+
+def _bootstrapped(
+    clusters: ClassClusters, probs: np.ndarray | Tensor, max_ratio: float, seed: int
+) -> float:
+    from sklearn.metrics import adjusted_rand_score
+
+    if clusters.method == "online":
+        raise InputError(
+            "online clusters depend on the order of predictions and are not bootstrapped",
+            where="n_bootstraps",
+            expected=0,
+        )
+    rows = np.random.default_rng(seed).integers(0, len(probs), len(probs))
+    found = ClassClusters.from_predictions(
+        probs[rows],
+        n_clusters=None if clusters.method == "correlation" else clusters.n_clusters,
+        method=clusters.method,
+        matrix=clusters.matrix,
+        max_ratio=max_ratio,
+        seed=seed,
+    )
+    return float(adjusted_rand_score(clusters.labels, found.labels))
