@@ -18,12 +18,15 @@ from specialists.combination.disjoint import solve_disjoint
 from specialists.combination.nested import solve_nested
 from specialists.combination.overlapping import solve_overlapping
 from specialists.combination.problem import Problem, as_problem, check_probabilities
+from specialists.combination.reverse import solve_reverse
 from specialists.combination.solution import Combination, Solution
 from specialists.errors import ConvergenceError, ConvergenceWarning, InputError
 
 _BLOCK_ELEMENTS = 2**18
+_GOOD = 1e-12
 
 Solver = Callable[[Problem], Solution]
+_SOLVERS: tuple[Solver, ...] = (solve_disjoint, solve_nested, solve_overlapping, solve_reverse)
 
 
 def combine(
@@ -61,8 +64,9 @@ def combine(
     Returns
     -------
     Combination
-        A row without a minimiser (an active subset is all classes and its dustbin is not zero)
-        keeps the generalist, with ``converged`` False.
+        A row without a minimiser keeps the generalist, with ``converged`` False. Forward: an
+        active subset is all classes and its dustbin is not zero. Reverse: every class has a zero
+        from someone.
 
     Raises
     ------
@@ -86,34 +90,46 @@ def combine(
         )
     problem = as_problem(generalist, specialists, subsets, active, weights)
     with torch.no_grad():
-        solution = _solve(problem)
+        solution = _solve(problem, direction)
     converged = solution.kkt_residual <= tolerance
     _report(solution.kkt_residual, converged, tolerance, strict)
     return Combination(solution.log_probs, solution.kkt_residual, solution.n_iterations, converged)
 
 
-def _solve(problem: Problem) -> Solution:
+def _solve(problem: Problem, direction: str) -> Solution:
     """Send every row to the solver of its kind."""
     if not problem.specialists:
         check_probabilities(problem)
         nothing = torch.zeros_like(problem.rows)
         return Solution(problem.generalist.clone(), nothing.double(), nothing)
-    kinds = _kinds(problem)
+    kinds = _kinds(problem) if direction == "forward" else _reverse_kinds(problem)
     present = kinds.unique().tolist()
     if present == [0]:
-        return solve_disjoint(problem)
+        return _solve_again(solve_disjoint(problem), problem)
     result = Solution(
         problem.generalist.clone(),
         problem.weights.new_full((problem.n_rows,), torch.inf),
         torch.zeros_like(problem.rows),
     )
-    solvers: tuple[Solver, ...] = (solve_disjoint, solve_nested, solve_overlapping)
     for kind in present:
         rows = (kinds == kind).nonzero().squeeze(1)
-        if kind == len(solvers):
+        if kind == len(_SOLVERS):
             check_probabilities(problem.select(rows))
         else:
-            _solve_into(result, rows, problem, solvers[kind])
+            _solve_into(result, rows, problem, _SOLVERS[kind])
+    return _solve_again(result, problem) if direction == "forward" else result
+
+
+def _solve_again(result: Solution, problem: Problem) -> Solution:
+    """Let the general solver take rows whose residual is not small.
+
+    Where disjoint subsets cover everything, one of them may hold nearly all mass and another none:
+    then u + b cancels, and the scalar equation cannot tell how little the other one gets.
+    """
+    poor = ~(result.kkt_residual <= _GOOD) & (result.kkt_residual != torch.inf)
+    rows = poor.nonzero().squeeze(1)
+    if len(rows):
+        _solve_into(result, rows, problem, solve_overlapping)
     return result
 
 
@@ -131,7 +147,7 @@ def _solve_into(result: Solution, rows: Tensor, problem: Problem, solver: Solver
 
 
 def _kinds(problem: Problem) -> Tensor:
-    """0 disjoint, 1 nested, 2 neither, 3 without a minimiser; int64 of shape (n,)."""
+    """Solver of each row: 0 disjoint, 1 nested, 2 neither; 4 where there is no minimiser."""
     member = problem.member.float()
     sizes = member.sum(1)
     common = member @ member.T
@@ -142,8 +158,13 @@ def _kinds(problem: Problem) -> Tensor:
     kinds = torch.where(overlaps == 0, 0, torch.where(crossings == 0, 1, 2))
     for m in (sizes == problem.n_classes).nonzero().squeeze(1).tolist():
         outside = problem.specialists[m][:, -1].double().exp() > 0
-        kinds = torch.where(problem.active[:, m] & outside, 3, kinds)
+        kinds = torch.where(problem.active[:, m] & outside, len(_SOLVERS), kinds)
     return kinds
+
+
+def _reverse_kinds(problem: Problem) -> Tensor:
+    """3, the reverse solver, where a specialist is active; 0, which keeps the row, elsewhere."""
+    return torch.where(problem.active.any(1), 3, 0)
 
 
 def _pairs(votes: Tensor, relation: Tensor) -> Tensor:
@@ -160,8 +181,8 @@ def _report(residual: Tensor, converged: Tensor, tolerance: float, strict: bool)
     message = (
         f"{len(failed)} of {len(residual)} rows did not reach a relative KKT residual of "
         f"{tolerance:g} (first rows: {failed[:5].tolist()}); {impossible} of them have no "
-        "minimiser, since an active subset is all classes while its dustbin is not zero, "
-        "and keep the generalist"
+        "minimiser (forward: an active subset is all classes and its dustbin not zero; reverse: "
+        "no class has mass in all distributions) and keep the generalist"
     )
     if strict:
         raise ConvergenceError(message)

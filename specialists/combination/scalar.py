@@ -27,7 +27,7 @@ class Shares:
     inside : float64 Tensor of shape (n, M)
     rest : float64 Tensor of shape (n,)
     inside_factor, rest_factor : float64 Tensors of shape (n, M), (n,)
-        1 / s: share divided by c; infinite where c is zero and the share is not.
+        1 / s: share divided by c; 1 where c is zero and s too.
     kkt_residual : float64 Tensor of shape (n,)
     n_iterations : int64 Tensor of shape (n,)
     """
@@ -67,11 +67,15 @@ def disjoint_shares(a: Tensor, b: Tensor, rest: Tensor, has_rest: Tensor) -> Sha
     return Shares(
         q,
         q_rest.squeeze(1),
-        (factor / scale).masked_fill(b == 0, 1.0),
-        (1 / (u * scale)).squeeze(1),
+        _finite(factor / scale).masked_fill(b == 0, 1.0),
+        _finite(1 / (u * scale)).squeeze(1),
         _residual(q, q_rest, a, b, r, open_end),
         n_iterations,
     )
+
+
+def _finite(factor: Tensor) -> Tensor:
+    return torch.where(factor.isfinite(), factor, 1.0)
 
 
 def _solve(a: Tensor, b: Tensor, r: Tensor, open_end: Tensor) -> tuple[Tensor, Tensor]:
