@@ -241,7 +241,7 @@ def class_names(locales: Sequence[str]) -> tuple[str, ...]:
     Examples
     --------
     >>> class_names(["de", "zh_Hant"])
-    ('de (German)', 'zh_Hant (Chinese, Traditional Han)')
+    ('de (German)', 'zh_Hant (Chinese, Traditional)')
     """
     english = _own_data("en")
     names = []

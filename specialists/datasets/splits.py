@@ -93,10 +93,10 @@ def plan_splits(
     generator = np.random.default_rng(seed)
     has_test, has_validation = (parts == TEST).any(), (parts == VALIDATION).any()
     if not has_test:
-        _cut(parts, TEST, labels, groups, test_fraction, 0, generator)
+        _cut(parts, TEST, labels, groups, test_fraction, generator)
     if not has_validation:
         left = validation_fraction if has_test else validation_fraction / (1 - test_fraction)
-        _cut(parts, VALIDATION, labels, groups, left, 1, generator)
+        _cut(parts, VALIDATION, labels, groups, left, generator)
     return _numbered(labels, parts, names, tuple(notes))
 
 
@@ -167,25 +167,25 @@ def _cut(
     labels: np.ndarray,
     groups: np.ndarray,
     fraction: float,
-    at_least: int,
     generator: np.random.Generator,
 ) -> None:
     """Move about ``fraction`` of every class's training rows to ``part``, in place."""
+    needed, left = (1, 1) if part == VALIDATION else (0, 2)  # groups of each class, here and there
     pool = np.flatnonzero(parts == TRAIN)
     rows = labels[pool]
     _, which, sizes = np.unique(groups[pool], return_inverse=True, return_counts=True)
     counts = np.bincount(rows)
     primary = _rarest_label(rows, which, counts)
     share = np.bincount(primary, weights=sizes, minlength=len(counts))
-    target = np.clip(np.round(fraction * share), at_least, np.maximum(share - 1, 0))
+    target = np.clip(np.round(fraction * share), needed, np.maximum(share - left, 0))
     order = np.lexsort((generator.random(len(sizes)), primary))
     before = np.cumsum(sizes[order]) - sizes[order]
     first = np.searchsorted(primary[order], np.arange(len(counts)))
     end = before - before[np.minimum(first, len(order) - 1)][primary[order]] + sizes[order]
     held = np.zeros(len(sizes), dtype=bool)
     held[order] = end <= target[primary[order]]
-    if at_least:
-        _cover(held, rows, which, sizes)
+    _cover(held, rows, which, sizes, True, needed, left)
+    _cover(held, rows, which, sizes, False, left, needed)
     parts[pool[held[which]]] = part
 
 
@@ -196,20 +196,33 @@ def _rarest_label(labels: np.ndarray, which: np.ndarray, counts: np.ndarray) -> 
     return labels[order][firsts]
 
 
-def _cover(held: np.ndarray, labels: np.ndarray, which: np.ndarray, sizes: np.ndarray) -> None:
-    """Move a group where a class has no held or no training row, if no other class loses its last.
+def _cover(
+    held: np.ndarray,
+    labels: np.ndarray,
+    which: np.ndarray,
+    sizes: np.ndarray,
+    side: bool,
+    wanted: int,
+    kept: int,
+) -> None:
+    """Move groups to ``side`` for classes with fewer than ``wanted`` there, smallest first.
 
-    Only inputs with several labels or many copies need it; the smallest group is moved.
+    Every class keeps ``kept`` groups (or as many as it has) on the other side. Only inputs with
+    several labels or many copies need this.
     """
-    for wanted in (True, False):
-        here = np.bincount(labels[held[which] == wanted], minlength=labels.max() + 1)
-        for label in np.unique(labels[here[labels] == 0]):
-            candidates = np.unique(which[labels == label])
-            for group in candidates[np.argsort(sizes[candidates], kind="stable")]:
-                staying = labels[(held[which] != wanted) & (which != group)]
-                if np.isin(labels[which == group], staying).all():
-                    held[group] = wanted
-                    break
+    pairs = np.unique(np.stack([which, labels], axis=1), axis=0)
+    group_of, label_of = pairs[:, 0], pairs[:, 1]
+    n_labels = int(labels.max(initial=-1)) + 1
+    here = np.bincount(label_of[held[group_of] == side], minlength=n_labels)
+    there = np.bincount(label_of, minlength=n_labels) - here
+    for label in np.unique(label_of[here[label_of] < wanted]):
+        candidates = group_of[(label_of == label) & (held[group_of] != side)]
+        for group in candidates[np.argsort(sizes[candidates], kind="stable")]:
+            touched = label_of[group_of == group]
+            if here[label] < wanted and (there[touched] > kept).all():
+                held[group] = side
+                here[touched] += 1
+                there[touched] -= 1
 
 
 def _numbered(

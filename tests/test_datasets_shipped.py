@@ -1,0 +1,235 @@
+"""The data sets that ship, factories, and the shared data sets where they lie at hand."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from babel import Locale
+
+from specialists.config import DataConfig
+from specialists.datasets import Dataset, Split, available, load_dataset
+from specialists.datasets.glyphs import FACES, Drawings, merge_twins
+from specialists.datasets.languages import own_strings
+from specialists.datasets.splits import TRAIN
+from specialists.errors import DataError
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def languages(cache):
+    return load_dataset(DataConfig(name="languages"), seed=0)
+
+
+@pytest.fixture(scope="module")
+def glyphs(cache):
+    return load_dataset(DataConfig(name="glyphs"), seed=0)
+
+
+def splits(dataset):
+    return dataset.train, dataset.validation, dataset.test
+
+
+def test_languages_have_239_classes_and_about_226_thousand_strings(languages):
+    assert languages.n_classes == 239
+    assert 220_000 < sum(map(len, splits(languages))) < 230_000
+    assert "de (German)" in languages.class_names
+
+
+def test_held_out_strings_were_never_seen(languages):
+    train, validation, test = (set(split.texts) for split in splits(languages))
+    assert not train & validation
+    assert not (train | validation) & test
+
+
+def test_every_language_is_trained_validated_and_tested(languages):
+    for split in splits(languages):
+        assert len(torch.unique(split.labels)) == 239
+
+
+def test_a_string_of_several_languages_is_valid_in_each(languages):
+    split = languages.train
+    rows = torch.repeat_interleave(torch.arange(len(split)), split.valid.lengths)
+    held = torch.zeros(len(split), dtype=torch.bool)
+    held[rows[split.valid.values == split.labels[rows]]] = True
+    assert held.all()
+    shared = (split.valid.lengths > 1).float().mean()
+    assert 0.3 < shared < 0.45
+
+
+def test_languages_do_not_depend_on_the_seed_and_come_from_the_cache(languages):
+    again = load_dataset(DataConfig(name="languages"), seed=5)
+    assert torch.equal(again.test.labels, languages.test.labels)
+    assert again.test.texts == languages.test.texts
+
+
+@pytest.fixture(scope="module")
+def strings():
+    Locale.parse("hi_Latn")  # fills Babel's cache with what the locale inherits from English
+    Locale.parse("de_AT")
+    return own_strings()
+
+
+def test_only_a_locales_own_strings_are_taken_whatever_was_read_before(strings):
+    own = [row for row in strings if row.locale == "hi_Latn" and row.kind == "languages"]
+    assert 0 < len(own) < len(Locale.parse("hi_Latn").languages) / 4
+
+
+def test_reading_own_strings_leaves_babel_as_it_was(strings):
+    assert Locale.parse("de_AT").territories["FR"] == "Frankreich"
+    assert "hi_Latn" in {row.locale for row in strings}
+
+
+def test_no_string_is_a_code_a_pattern_or_a_number(languages):
+    for text in languages.validation.texts:
+        assert "{" not in text
+        assert len(text) > 1
+        assert not any(character.isdecimal() for character in text)
+
+
+def test_glyphs_have_one_class_for_homoglyphs(glyphs):
+    assert "U+0041 A (also U+0391, U+0410)" in glyphs.class_names
+    assert not any(name.startswith("U+0391") for name in glyphs.class_names)
+    assert 2000 < glyphs.n_classes < 2320
+
+
+def test_no_glyph_of_the_test_was_seen(glyphs):
+    train, validation, test = (
+        {image.numpy().tobytes() for image in split.inputs} for split in splits(glyphs)
+    )
+    assert not (train | validation) & test
+
+
+def test_faces_of_the_test_are_their_own(glyphs):
+    train, validation, test = (
+        {text.rsplit(" ", 1)[1] for text in split.texts} for split in splits(glyphs)
+    )
+    assert (len(train), len(validation), len(test)) == (10, 2, 4)
+    assert len(train | validation | test) == len(FACES)
+    assert train == {face for face, part in FACES.items() if part == TRAIN}
+
+
+def test_every_character_is_trained_and_validated(glyphs):
+    for split in splits(glyphs)[:2]:
+        assert len(torch.unique(split.labels)) == glyphs.n_classes
+
+
+def test_glyphs_fill_their_image(glyphs):
+    ink = glyphs.train.inputs.float().amax((1, 2, 3))
+    assert (ink > 60).float().mean() > 0.99
+    assert tuple(glyphs.train.inputs.shape[1:]) == (1, 32, 32)
+
+
+def test_twins_in_half_of_the_faces_are_merged_and_others_are_not():
+    a, b = np.full((2, 2), 1, np.uint8), np.full((2, 2), 2, np.uint8)
+    drawings = Drawings(
+        images=np.stack([a, a, a, b, b, a, a, b]),
+        faces=np.array([0, 1, 0, 1, 0, 1, 2, 2]),
+        points=np.array([65, 65, 66, 66, 67, 67, 65, 67]),
+    )
+    assert merge_twins(drawings) == {65: 65, 66: 65, 67: 67}
+
+
+def test_the_names_that_ship_are_told():
+    assert set(available()) == {"languages", "glyphs"}
+    with pytest.raises(DataError, match=r"'langauges'(?s:.*)'languages'"):
+        load_dataset(DataConfig(name="langauges"), seed=0)
+
+
+def split_of(labels, kind=torch.float32):
+    return Split(torch.ones(len(labels), 3, dtype=kind), torch.tensor(labels))
+
+
+def made(seed, scale=1.0, broken=None):
+    """A factory as a user would write it."""
+    labels = [0, 1, 5] if broken == "label" else [0, 1, 1]
+    train = split_of(labels)
+    if broken == "nan":
+        assert isinstance(train.inputs, torch.Tensor)
+        train.inputs[1, 2] = torch.nan
+    test = split_of([0], torch.float64) if broken == "type" else split_of([0])
+    preprocessing = {"kind": "features", "n_features": 3, "mean": None, "std": None}
+    if broken == "other":
+        return train
+    name = f"made {seed} {scale}"
+    return Dataset(name, "features", ("a", "b"), train, split_of([0, 1]), test, preprocessing)
+
+
+def factory(**options):
+    sys.modules.setdefault("test_datasets_shipped", sys.modules[__name__])
+    return load_dataset(DataConfig(factory="test_datasets_shipped:made", options=options), seed=7)
+
+
+def test_a_factory_gets_its_options_and_the_seed():
+    assert factory(scale=2.0).name == "made 7 2.0"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"broken": "label"}, "not class indices"),
+        ({"broken": "nan"}, r"NaN(?s:.*)row 1, column 2"),
+        ({"broken": "type"}, "do not fit the kind"),
+        ({"broken": "other"}, "returned something else"),
+        ({"wrong": 1}, r"options do not fit(?s:.*)seed, scale"),
+    ],
+)
+def test_a_factorys_mistakes_are_told(options, told):
+    with pytest.raises(DataError, match=told):
+        factory(**options)
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("no_such_module:f", "no such module"),
+        ("json:nothing", "no function 'nothing'"),
+        ("json", "not an import path"),
+    ],
+)
+def test_a_wrong_import_path_is_told(path, told):
+    with pytest.raises(DataError, match=told):
+        load_dataset(DataConfig(factory=path), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "classes", "rows"),
+    [
+        (
+            {
+                "table": "clinc150/clinc150.tsv.gz",
+                "columns": ("split", "label", "text"),
+                "split": "split",
+                "exclude_labels": ("oos",),
+            },
+            150,
+            (15_000, 3_000, 4_500),
+        ),
+        (
+            {
+                "arrays": "omniglot/omniglot28.npz",
+                "split_by": {"array": "drawer", "test": [16, 17, 18, 19, 20]},
+            },
+            1623,
+            (21_099, 3_246, 8_115),
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::specialists.errors.DataWarning")
+def test_shared_data_sets_have_their_known_sizes(settings, classes, rows):
+    source = "table" if "table" in settings else "arrays"
+    path = SHARED / settings[source]
+    if not path.exists():
+        pytest.skip(f"{path} is not at hand")
+    dataset = load_dataset(DataConfig(**{**settings, source: str(path)}), seed=0)
+    assert dataset.n_classes == classes
+    assert tuple(map(len, splits(dataset))) == rows
