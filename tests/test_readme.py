@@ -99,6 +99,7 @@ def test_every_setting_exists_and_every_run_is_of_a_shipped_config():
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("readme")
 @pytest.mark.parametrize(
     "command",
     [c for c in COMMANDS if c[1] in ("status", "configs", "datasets", "predict")],
@@ -114,6 +115,7 @@ def test_what_does_not_train_runs_as_it_stands(folder, command):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("readme")
 @pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
 def test_python_runs_as_it_stands(folder, code, monkeypatch):
     monkeypatch.chdir(folder)
@@ -121,6 +123,7 @@ def test_python_runs_as_it_stands(folder, code, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("readme")
 def test_a_stage_of_a_finished_run_is_skipped(folder):
     for command in COMMANDS:
         if command[1].startswith(("train-", "write-")):

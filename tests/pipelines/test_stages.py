@@ -12,6 +12,7 @@ import toy_stages
 from pipelines import stages
 from pipelines.stage import run_stage, why_not_done
 from specialists.config import Config
+from specialists.config.defaults import DEFAULTS
 from specialists.errors import InputError
 from specialists.runs import Run, read_json, write_text
 
@@ -67,7 +68,8 @@ def test_a_changed_config_makes_its_stages_stale_and_says_why(run, capsys):
 def test_a_setting_that_equals_its_default_changes_nothing(run):
     configure(run, **{"epochs = 6": ""})
     stages.run_stages(run)
-    configure(run, **{"[generalist]": "[generalist]\nepochs = 8"})
+    default = DEFAULTS["text"]["generalist"]["epochs"]
+    configure(run, **{"[generalist]": f"[generalist]\nepochs = {default}"})
     assert states(run) == ["done"] * 3
 
 
