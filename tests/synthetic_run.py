@@ -27,11 +27,14 @@ SKILLS = {
 def synthetic_run(
     folder, n_classes=24, n_test=400, kind="text", seed=0, names=None, skills=None, texts=True
 ):
-    """Write the artifacts that the report reads; classes 4k .. 4k+3 are confused."""
+    """Write the artifacts that the report reads; classes 4k .. 4k+3 are confused.
+
+    The last classes have no specialist.
+    """
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, n_classes, n_test)
     names = names or [f"class {j}" for j in range(n_classes)]
-    groups = [list(range(k, min(k + 4, n_classes))) for k in range(0, n_classes, 4)]
+    groups = [list(range(k, k + 4)) for k in range(0, n_classes - 4, 4)]
     outputs = _predictions(rng, labels, n_classes, SKILLS | (skills or {}))
     words = tuple(f"example <{i}> & “so on”" for i in range(n_test)) if texts else None
     dataset = _dataset(rng, labels, names, kind, words)
@@ -98,7 +101,7 @@ def _dataset(rng, labels, names, kind, texts):
 def _answers(rng, rows, labels, groups):
     answers = {}
     for row in rows:
-        m = int(labels[row]) // 4
+        m = min(int(labels[row]) // 4, len(groups) - 1)
         probs = rng.dirichlet(np.ones(len(groups[m]) + 1))
         answers[int(row)] = {m: np.log(probs).astype(np.float32)}
     return answers
@@ -126,7 +129,7 @@ def _write_clusters(run, log_probs, groups, names):
         "class_names": names,
         "share_of_confusions": 0.7,
         "clusters": clusters,
-        "uncovered": [],
+        "uncovered": list(range(4 * len(groups), len(names))),
     }
     write_json(run.path("cluster-classes", "clusters.json"), about)
     chosen = {"rule": "kl", "n": 3, "weight": 2.0}

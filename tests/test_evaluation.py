@@ -383,6 +383,11 @@ def test_suspects_are_as_sure_as_their_class_usually_is():
     assert suspected_label_errors(ensemble, labels, 2).tolist() == [3, 2]
 
 
+def test_a_doubt_without_a_clear_other_class_is_no_suspicion():
+    half_sure = _scores([1, 0], -np.log([0.3, 0.1]), confidence=[0.3, 0.45], prediction=[0, 0])
+    assert len(suspected_label_errors(half_sure, np.array([0, 1]), 2)) == 0
+
+
 def test_a_planted_label_error_is_found_first(outputs, labels):
     probs = np.full((600, 12), 0.02)
     probs[np.arange(600), labels] = 0.78
@@ -436,6 +441,7 @@ def test_details_show_the_active_specialists_of_changed_examples(outputs, labels
     for example in shown:
         assert example["text"] == f"text {example['row']}"
         assert example["specialists"][0]["top"][0]["class"] == 6
+        assert example["valid"] == [example["label"]]
         assert len(example["generalist"]) == len(example["ensemble"]) == 3
     base, better = (_right(outputs, labels, n) for n in ("generalist", "ensemble"))
     assert found["mended"]["n"] == (better > base).sum()

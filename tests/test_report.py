@@ -12,8 +12,8 @@ from specialists.errors import InputError
 from specialists.report import summary_lines, write_report
 from specialists.report.page import thumbnails
 from specialists.report.record import read_record
-from specialists.report.tables import class_rows, compact, duration
-from specialists.report.words import direction, verdict
+from specialists.report.tables import answer_rows, class_rows, compact, duration
+from specialists.report.words import direction, probability, retention_sentence, verdict
 from specialists.runs import Run, read_json, write_text
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -148,8 +148,10 @@ def test_a_run_with_generalist_and_ensemble_alone_still_has_a_report(run, tmp_pa
         models=few,
         differences=record.evaluation["differences"][:2],
         retention=None,
+        coverage=record.evaluation["coverage"][1:],
     )
     assert "student_hard_labels" not in page
+    assert "is in 1 specialist, so there is no gain by coverage" in page
 
 
 def _rendered(record, **changes):
@@ -233,6 +235,25 @@ def test_an_under_trained_generalist_is_a_warning():
     assert not verdict(
         evaluation, {"under_trained": {"flag": False, "relative_gain": 0.0}}
     ).warnings
+
+
+def test_a_student_that_keeps_nothing_is_told_so(run):
+    record = read_record(run)
+    details = {**record.details, "retention": {"interval": [-0.1, 0.02]}}
+    assert "keeps none of" in retention_sentence({"retention": -0.02}, details)
+
+
+def test_other_valid_labels_count_as_right():
+    entry = {"row": 1, "text": "a", "label": 0, "valid": [0, 2], "specialists": []}
+    answer = [{"class": 2, "probability": 0.7}, {"class": 1, "probability": 0.2}]
+    row = answer_rows([entry | {"generalist": answer, "ensemble": answer}], list("xyz"))[0]
+    assert row["also"] == ["z"]
+    assert [a["right"] for a in row["voices"][0][1]] == [True, False]
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.004, "<1%"), (0.006, "1%"), (0.416, "42%")])
+def test_probabilities_are_shown_in_whole_percent(value, shown):
+    assert probability(value) == shown
 
 
 @pytest.mark.parametrize(("metric", "sign"), [("top1", 1), ("nll", -1)])

@@ -94,7 +94,7 @@ def details(
             name: {
                 "n": len(rows),
                 "examples": answer_table(
-                    rows[:n_examples], log_probs, truth, groups, texts, answers
+                    rows[:n_examples], log_probs, truth, valid, groups, texts, answers
                 ),
             }
             for name, rows in changed.items()

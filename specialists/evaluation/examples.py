@@ -2,9 +2,10 @@
 
 Suspected label errors follow confident learning (Northcutt, Jiang and Chuang, "Confident Learning:
 Estimating Uncertainty in Dataset Labels", 2021): an example is suspect when the ensemble's answer
-is not a valid label and is at least as probable as that class is, on average, on the examples that
-carry it. They are ranked by p(label) - p(answer), the most negative first: ranking by p(label)
-alone would order answers that the ensemble is equally sure of by their far tails.
+is not a valid label, has more than half of the probability and is at least as probable as that
+class is, on average, on the examples that carry it. They are ranked by p(label) - p(answer), the
+most negative first: ranking by p(label) alone would order answers that the ensemble is equally
+sure of by their far tails.
 
 Mended: the generalist's answer is wrong and the ensemble's right. Broken: the other way round.
 Where there are sets of valid labels, right means any of them.
@@ -18,10 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from specialists.datasets.base import Ragged
 from specialists.evaluation.scores import Scores
 from specialists.evaluation.subsets import Subsets
 
 N_SHOWN_CLASSES = 3
+MIN_CONFIDENCE = 0.5
 
 SpecialistAnswers = Mapping[int, Mapping[int, NDArray[np.float32]]]
 AskSpecialists = Callable[[NDArray[np.int64]], SpecialistAnswers]
@@ -35,7 +38,7 @@ def suspected_label_errors(
     counts = np.bincount(labels, minlength=n_classes)
     sums = np.bincount(labels, weights=own, minlength=n_classes)
     usual = np.divide(sums, counts, out=np.ones(n_classes), where=counts > 0)
-    sure = ensemble.confidence >= usual[ensemble.prediction]
+    sure = ensemble.confidence >= np.maximum(usual[ensemble.prediction], MIN_CONFIDENCE)
     rows = np.flatnonzero(~ensemble.acceptable & sure)
     margin = own[rows] - ensemble.confidence[rows]
     return rows[np.argsort(margin, kind="stable")]
@@ -77,19 +80,21 @@ def answer_table(
     rows: NDArray[np.int64],
     log_probs: Mapping[str, NDArray[np.float32]],
     labels: NDArray[np.int64],
+    valid: Ragged | None,
     subsets: Subsets,
     texts: Sequence[str] | None,
     answers: SpecialistAnswers,
 ) -> list[dict[str, Any]]:
     """The three most probable classes of every model and active specialist, for each of ``rows``.
 
-    A specialist's class None is its dustbin.
+    ``valid`` lists every label that would be right. A specialist's class None is its dustbin.
     """
     return [
         {
             "row": int(row),
             "text": _text(texts, row),
             "label": int(labels[row]),
+            "valid": [int(labels[row])] if valid is None else valid.row(int(row)).tolist(),
             **{name: top_classes(values[row]) for name, values in log_probs.items()},
             "specialists": [
                 {"specialist": int(m), "top": top_classes(values, subsets[m])}

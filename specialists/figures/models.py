@@ -85,7 +85,7 @@ def _place_labels(figure: Figure, axes: Axes, points: Sequence[CostPoint]) -> No
         box = _nearest_free_place(anchor, size, taken, frame)
         taken.append(box)
         centre = (box.get_points().mean(axis=0) - anchor) * 72 / figure.dpi
-        far = min(np.abs(box.get_points()[:, 1] - anchor[1])) > 2 * size[1]
+        far = _gap(box, _point_box(axes, point)) > size[1]
         axes.annotate(
             model_label(point.name),
             (point.inference_flops, 100 * point.top1),
@@ -124,6 +124,12 @@ _STEPS = (0.0, 0.8, -0.8, 1.2, -1.2, 1.8, -1.8, 2.4, -2.4, 3.2, -3.2, 4.2, -4.2,
 def _box(anchor: NDArray[np.float64], size: NDArray[np.float64], x: int, y: float) -> Bbox:
     middle = anchor + np.array([x * (size[0] / 2 + 10), y * size[1]])
     return Bbox([middle - size / 2 - 1.5, middle + size / 2 + 1.5])
+
+
+def _gap(a: Bbox, b: Bbox) -> float:
+    width = max(a.x0 - b.x1, b.x0 - a.x1, 0.0)
+    height = max(a.y0 - b.y1, b.y0 - a.y1, 0.0)
+    return float(np.hypot(width, height))
 
 
 def _shared_area(a: Bbox, b: Bbox) -> float:

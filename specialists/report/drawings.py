@@ -123,7 +123,7 @@ def _gain_per_cluster(record: Record) -> Drawing | None:
 
 def _coverage(record: Record) -> Drawing | None:
     coverage = record.evaluation["coverage"]
-    if not coverage:
+    if len(coverage) < 2:
         return None
     figure = gain_by_coverage(
         [e["specialists"] for e in coverage],

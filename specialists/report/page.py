@@ -35,6 +35,7 @@ from specialists.report.words import (
     percent,
     points,
     points_interval,
+    probability,
     signed,
     verdict,
 )
@@ -70,6 +71,7 @@ def render(record: Record) -> str:
         percent=percent,
         points=points,
         points_interval=points_interval,
+        probability=probability,
         signed=signed,
         compact=compact,
         duration=duration,
@@ -165,7 +167,8 @@ def summary_lines(folder: str | Path) -> list[str]:
         lines.append("  ensemble against " + "; ".join(known))
     if "student" in models:
         kept = evaluation["retention"]
-        keeps = "" if kept is None else f", keeps {percent(kept, 0)} of the gain"
+        share = "none" if kept is not None and kept <= 0 else percent(kept, 0)
+        keeps = "" if kept is None else f", keeps {share} of the gain"
         lines.append(f"  student {percent(models['student']['top1'])}{keeps}")
     if answer.warnings:
         lines.append("  warning: " + answer.warnings[0].split(":")[0].lower())

@@ -130,13 +130,14 @@ def answer_rows(entries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> l
             "row": entry["row"],
             "text": entry["text"],
             "label": names[entry["label"]],
+            "also": [names[j] for j in entry["valid"] if j != entry["label"]],
             "voices": [
-                ("generalist", _named(entry["generalist"], names, entry["label"])),
+                ("generalist", _named(entry["generalist"], names, entry["valid"])),
                 *(
-                    (f"specialist {s['specialist']}", _named(s["top"], names, entry["label"]))
+                    (f"specialist {s['specialist']}", _named(s["top"], names, entry["valid"]))
                     for s in entry["specialists"]
                 ),
-                ("ensemble", _named(entry["ensemble"], names, entry["label"])),
+                ("ensemble", _named(entry["ensemble"], names, entry["valid"])),
             ],
         }
         for entry in entries
@@ -144,13 +145,13 @@ def answer_rows(entries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> l
 
 
 def _named(
-    top: Sequence[Mapping[str, Any]], names: Sequence[str], label: int
+    top: Sequence[Mapping[str, Any]], names: Sequence[str], valid: Sequence[int]
 ) -> list[dict[str, Any]]:
     return [
         {
             "name": DUSTBIN if answer["class"] is None else names[answer["class"]],
             "dustbin": answer["class"] is None,
-            "right": answer["class"] == label,
+            "right": answer["class"] in valid,
             "probability": answer["probability"],
         }
         for answer in top

@@ -16,7 +16,7 @@ RIVALS = {
     "generalist_ensemble": "independent generalists for the same training, averaged",
 }
 RIVALS_IN_SHORT = {
-    "generalist_continued": "the generalist trained on",
+    "generalist_continued": "the same generalist trained longer",
     "generalist_wide": "a wider generalist",
     "generalist_ensemble": "several generalists",
 }
@@ -56,7 +56,14 @@ class Verdict:
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A fraction as a percentage: 0.6042 is "60.4%"."""
-    return "–" if value is None else f"{100 * value:.{digits}f}%"  # noqa: RUF001
+    if value is None:
+        return "\N{EN DASH}"
+    return f"{100 * value:.{digits}f}%".replace("-", "\N{MINUS SIGN}")
+
+
+def probability(value: float) -> str:
+    """A probability in whole percent: "42%", "<1%"."""
+    return "<1%" if value < 0.005 else percent(value, 0)
 
 
 def points(value: float) -> str:
@@ -190,9 +197,11 @@ def retention_sentence(evaluation: Mapping[str, Any], details: Mapping[str, Any]
         reason = details["retention"]["reason"]
         return f"How much of the ensemble's gain it keeps cannot be said: {reason}."
     low, high = details["retention"]["interval"]
+    kept = evaluation["retention"]
+    share = "none" if kept <= 0 else percent(kept, 0)
     return (
-        f"It keeps {percent(evaluation['retention'], 0)} of the ensemble's advantage over that "
-        f"network (95% interval {percent(low, 0)} to {percent(high, 0)})."
+        f"It keeps {share} of the ensemble's advantage over that network "
+        f"(95% interval {percent(low, 0)} to {percent(high, 0)})."
     )
 
 
