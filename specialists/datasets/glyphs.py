@@ -26,7 +26,7 @@ from specialists.datasets.cache import cached
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION
 from specialists.errors import DataWarning
 
-RECIPE = 1
+RECIPE = 2
 IMAGE_SIZE = 32
 MIN_FACES = 12
 TWIN_SHARE = 0.5

@@ -23,9 +23,10 @@ from specialists.datasets.cache import cached
 from specialists.datasets.encoding import encode_text
 from specialists.datasets.labels import label_sets
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, check_every_class
+from specialists.datasets.text import clean
 
 MIN_STRINGS = 200
-RECIPE = 1
+RECIPE = 2
 SPLIT_SEED = 20150309
 _KINDS = (
     "territories",
@@ -152,7 +153,8 @@ def _build(
 ) -> Dataset:
     rows = own_strings()
     n_locales = len({row.locale for row in rows})
-    strings = _distinct(rows, _held_out(rows, validation_fraction, test_fraction))
+    parts = _held_out(rows, validation_fraction, test_fraction)
+    strings = _distinct(rows, parts, preprocessing["lowercase"])
     valid = label_sets(strings.text_ids, strings.labels, len(strings.texts))
     train, validation, test = (
         _split(strings, valid, np.flatnonzero(strings.parts == part), preprocessing)
@@ -187,10 +189,11 @@ class _Strings:
     parts: np.ndarray
 
 
-def _distinct(rows: Sequence[Row], concept_parts: np.ndarray) -> _Strings:
-    """A string that names several concepts lies in the earliest of their parts."""
+def _distinct(rows: Sequence[Row], concept_parts: np.ndarray, lowercase: bool) -> _Strings:
+    """Strings as the network sees them; one of several concepts lies in the earliest part."""
     locales, labels = np.unique([row.locale for row in rows], return_inverse=True)
-    texts, text_ids = np.unique([row.text for row in rows], return_inverse=True)
+    shown = clean([row.text for row in rows], lowercase)
+    texts, text_ids = np.unique(shown, return_inverse=True)
     order = np.lexsort((concept_parts, text_ids, labels))
     labels, text_ids, parts = labels[order], text_ids[order], concept_parts[order]
     new = np.ones(len(order), dtype=bool)
@@ -201,8 +204,7 @@ def _distinct(rows: Sequence[Row], concept_parts: np.ndarray) -> _Strings:
     labels, text_ids, parts = number[labels[kept]], text_ids[kept], parts[kept]
     first = np.full(len(texts), TEST)
     np.minimum.at(first, text_ids, parts)
-    seen = first[text_ids] < parts
-    parts[seen] = LEFT_OUT
+    parts[first[text_ids] < parts] = LEFT_OUT
     names = tuple(locales[enough].tolist())
     return _Strings(names, tuple(texts.tolist()), labels, text_ids, parts)
 
