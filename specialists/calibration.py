@@ -12,6 +12,7 @@ read literally, gives log(s / f), which differs by log((1 - f) / (1 - s)).
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ import torch
 from scipy.optimize import minimize
 from torch import Tensor
 from torch.nn import functional as F
+
+from specialists.errors import CalibrationWarning
 
 BOUNDS_LOG_TEMPERATURE = (math.log(0.05), math.log(20.0))
 BOUNDS_BIAS = (-20.0, 20.0)
@@ -109,7 +112,21 @@ def fit_calibration(logits: Tensor, labels: Tensor, correction: float) -> Calibr
     labels : int64 Tensor of shape (n,)
         Places in the subset; k for the dustbin.
     correction : float
+
+    Warns
+    -----
+    CalibrationWarning
+        If there are no examples of the subset, or none of the dustbin: the formula stands.
     """
+    in_dustbin = labels == logits.shape[1] - 1
+    if not in_dustbin.any() or in_dustbin.all():
+        warnings.warn(
+            f"a specialist keeps the formula's dustbin correction of {correction:.3f} nats: "
+            "validation data lack its subset or everything else",
+            CalibrationWarning,
+            stacklevel=2,
+        )
+        return Calibration(correction)
     dustbin = torch.zeros(logits.shape[1])
     dustbin[-1] = 1.0
     corrected = logits + correction * dustbin
@@ -133,7 +150,7 @@ def _fit(
         parameters = torch.tensor(values, dtype=torch.float64, requires_grad=True)
         loss = F.nll_loss(log_probs(parameters), labels)
         (gradient,) = torch.autograd.grad(loss, parameters)
-        return float(loss), gradient.double().numpy()
+        return loss.item(), gradient.double().numpy()
 
     result = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
     return [float(value) for value in result.x]

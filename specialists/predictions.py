@@ -67,19 +67,19 @@ def predict_outputs(
     -------
     Tensor of shape (n, n_outputs)
     """
+    if len(inputs) == 0:
+        raise ValueError("no rows to predict")
     network.eval()
     device = _device_of(network)
-    outputs: Tensor | None = None
+    outputs = torch.empty(0)
     bars = progress(description, len(inputs)) if description else nullcontext(Progress())
-    with torch.inference_mode(), bars as bar:
+    with torch.no_grad(), bars as bar:
         for index in torch.arange(len(inputs)).split(batch_size):
             out = network(inputs[index].to(device)).float()
-            if outputs is None:
+            if index[0] == 0:
                 outputs = torch.empty((len(inputs), *out.shape[1:]))
             outputs[index[0] : index[-1] + 1] = out.cpu()
             bar.advance(len(index))
-    if outputs is None:
-        raise ValueError("no rows to predict")
     return outputs
 
 

@@ -110,7 +110,8 @@ def solve_with_cvxpy(problem: Dense, row: int, direction: str = "forward") -> np
 def random_problem(kind: str, n: int, seed: int, n_classes: int = 12, decades: float = 3.0):
     """Arguments of ``combine`` in float64: (generalist, specialists, subsets, active, weights).
 
-    ``kind`` is "one", "disjoint", "covering", "nested" or "overlapping". About one entry in ten is
+    ``kind`` is "one", "disjoint", "covering", "nested", "overlapping" or "mixed" (small subsets, so
+    that rows of all kinds stand in one batch). About one entry in ten is
     -inf, one dustbin in eight is exactly zero, and one row in eight has no active specialist.
     """
     rng = np.random.default_rng([seed, n_classes, len(kind)])
@@ -123,7 +124,7 @@ def random_problem(kind: str, n: int, seed: int, n_classes: int = 12, decades: f
         nothing = np.isinf(log_p).all(1)
         log_p[nothing, 0] = 0.0
         specialists.append(torch.from_numpy(log_p).log_softmax(1))
-    active = rng.random((n, len(subsets))) < 0.8
+    active = rng.random((n, len(subsets))) < (0.5 if kind == "mixed" else 0.8)
     active[rng.random(n) < 1 / 8] = False
     weights = rng.uniform(0.2, 3.0, len(subsets))
     return (
@@ -154,5 +155,35 @@ def _random_subsets(kind: str, n_classes: int, rng) -> list[np.ndarray]:
         return parts
     if kind == "nested":
         return [order[:cut] for cut in cuts[rng.permutation(3)]]
-    sizes = rng.integers(1, n_classes, size=rng.integers(2, 6))
+    largest = n_classes if kind == "overlapping" else 5
+    sizes = rng.integers(1, largest, size=rng.integers(2, 6))
     return [rng.permutation(n_classes)[:size] for size in sizes]
+
+
+def distillation_loss(student, teacher, labels, temperature: float, alpha: float) -> float:
+    """alpha T^2 KL(softmax(t / T) || softmax(z / T)) + (1 - alpha) CE(z, y), row by row."""
+    rows = [
+        _soft_row(z, t, temperature)
+        for z, t in zip(student.double().numpy(), teacher.double().numpy(), strict=True)
+    ]
+    soft = temperature**2 * float(np.mean(rows))
+    pairs = zip(student.double().numpy(), labels.tolist(), strict=True)
+    hard = [np.logaddexp.reduce(z) - z[y] for z, y in pairs if y >= 0]
+    return alpha * soft + (1 - alpha) * float(np.mean(hard) if hard else 0.0)
+
+
+def _soft_row(z: np.ndarray, t: np.ndarray, temperature: float) -> float:
+    log_p = t / temperature - np.logaddexp.reduce(t / temperature)
+    log_q = z / temperature - np.logaddexp.reduce(z / temperature)
+    there = log_p > -np.inf
+    return float(np.sum(np.exp(log_p[there]) * (log_p[there] - log_q[there])))
+
+
+def shifted_targets(g, subset, s: float, f: float, temperature: float) -> np.ndarray:
+    """Soft targets of a specialist as probabilities: aggregate, shift the prior, temper."""
+    g = g.double().exp().numpy()
+    inside = g[:, subset.tolist()]
+    outside = np.delete(g, subset.tolist(), axis=1).sum(1, keepdims=True)
+    shifted = np.concatenate([inside * ((1 - f) / f) * (s / (1 - s)), outside], axis=1)
+    tempered = (shifted / shifted.sum(1, keepdims=True)) ** (1 / temperature)
+    return tempered / tempered.sum(1, keepdims=True)

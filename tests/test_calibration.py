@@ -1,0 +1,102 @@
+"""The dustbin correction is exact, and the fit finds the temperature and bias that are there."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from specialists.calibration import (
+    Calibration,
+    dustbin_correction,
+    fit_calibration,
+    fit_temperature,
+)
+from specialists.errors import CalibrationWarning
+from specialists.probability import aggregate
+
+
+@pytest.mark.parametrize(("s", "f"), [(0.5, 0.1), (0.5, 0.9), (0.3, 0.02), (0.8, 0.4)])
+def test_the_papers_wording_differs_from_the_exact_formula_by_a_known_term(s, f):
+    exact, paper = dustbin_correction(s, f), dustbin_correction(s, f, "paper")
+    assert exact == pytest.approx(math.log(((1 - f) / f) * (s / (1 - s))), abs=1e-14)
+    assert exact - paper == pytest.approx(math.log((1 - f) / (1 - s)), abs=1e-14)
+
+
+def test_nothing_is_corrected_where_training_has_the_natural_share():
+    assert dustbin_correction(0.3, 0.3) == pytest.approx(0, abs=1e-15)
+    assert dustbin_correction(0.5, 0.2) == pytest.approx(math.log(4))
+
+
+def natural_world(n_inputs: int = 40, n_classes: int = 9, seed: int = 0):
+    """Joint distribution of a discrete input and a class, float64 of shape (inputs, classes)."""
+    generator = torch.Generator().manual_seed(seed)
+    joint = torch.rand(n_inputs, n_classes, generator=generator, dtype=torch.float64) ** 3
+    return joint / joint.sum()
+
+
+@pytest.mark.parametrize("share", [0.5, 0.2, 0.9])
+@pytest.mark.parametrize("subset", [[0], [2, 5, 7], [0, 1, 2, 3, 4, 5, 6, 7]])
+def test_a_bayes_optimal_specialist_corrected_is_the_natural_posterior(subset, share):
+    joint, subset = natural_world(), torch.tensor(subset)
+    kept = torch.zeros(joint.shape[1], dtype=torch.bool)
+    kept[subset] = True
+    natural_share = float(joint[:, kept].sum())
+    rebalanced = torch.where(
+        kept, joint * (share / natural_share), joint * ((1 - share) / (1 - natural_share))
+    )
+    rebalanced = rebalanced / rebalanced.sum(1, keepdim=True)
+    logits = aggregate(rebalanced.log(), subset) + 3.0
+    correction = dustbin_correction(share, natural_share)
+    natural = aggregate((joint / joint.sum(1, keepdim=True)).log(), subset)
+    torch.testing.assert_close(
+        Calibration(correction).log_probs(logits), natural, rtol=0, atol=1e-12
+    )
+
+
+def test_bias_is_added_to_the_dustbin_before_the_temperature_divides():
+    logits = torch.tensor([[1.0, -2.0, 0.5]])
+    shifted = torch.tensor([[1.0, -2.0, 0.5 + 0.7 - 0.3]])
+    result = Calibration(0.7, temperature=2.0, dustbin_bias=-0.3).log_probs(logits)
+    torch.testing.assert_close(result, F.log_softmax(shifted / 2.0, dim=-1))
+    assert logits[0, 2] == 0.5
+
+
+def sampled(log_probs: torch.Tensor, seed: int = 3) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.multinomial(log_probs.exp(), 1, generator=generator).squeeze(1)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_the_fit_recovers_the_temperature_that_labels_were_drawn_at(temperature):
+    logits = torch.randn(20_000, 6, generator=torch.Generator().manual_seed(0)) * 3
+    labels = sampled(F.log_softmax(logits / temperature, dim=-1))
+    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.04)
+
+
+@pytest.mark.parametrize(("temperature", "bias"), [(1.0, 0.0), (2.0, -1.2), (0.7, 0.8)])
+def test_the_fit_recovers_temperature_and_dustbin_bias(temperature, bias):
+    logits = torch.randn(20_000, 5, generator=torch.Generator().manual_seed(1)) * 2
+    truth = Calibration(1.5, temperature, bias)
+    fitted = fit_calibration(logits, sampled(truth.log_probs(logits)), 1.5)
+    assert fitted.correction == 1.5
+    assert fitted.temperature == pytest.approx(temperature, rel=0.05)
+    assert fitted.dustbin_bias == pytest.approx(bias, abs=0.1)
+
+
+def test_no_other_temperature_or_bias_is_likelier():
+    logits = torch.randn(500, 4, generator=torch.Generator().manual_seed(2)) * 4
+    labels = sampled(F.log_softmax(logits / 2, dim=-1))
+    fitted = fit_calibration(logits, labels, 0.5)
+    best = F.nll_loss(fitted.log_probs(logits), labels)
+    for factor, step in [(1.05, 0.0), (0.95, 0.0), (1.0, 0.1), (1.0, -0.1)]:
+        other = Calibration(0.5, fitted.temperature * factor, fitted.dustbin_bias + step)
+        assert F.nll_loss(other.log_probs(logits), labels) > best
+
+
+@pytest.mark.parametrize("label", [0, 3])
+def test_the_formula_stands_with_a_warning_where_validation_data_cannot_tell(label):
+    logits = torch.randn(50, 4, generator=torch.Generator().manual_seed(2))
+    with pytest.warns(CalibrationWarning, match="formula"):
+        fitted = fit_calibration(logits, torch.full((50,), label), 0.5)
+    assert fitted == Calibration(0.5)
