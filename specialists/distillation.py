@@ -34,6 +34,7 @@ from specialists.networks import (
     largest_width,
     load_network,
     n_parameters,
+    outline,
 )
 from specialists.predictions import ModelOutputs, ShardedRows, predict_log_probs, write_shards
 from specialists.runs import Run, build_unit, is_done, read_json, sha256, write_json, write_text
@@ -165,6 +166,7 @@ def train_student(task: StudentTask) -> None:
             "seed": workspace.config.seed,
             **task.settings(),
         },
+        "conditions": workspace.conditions,
         "inputs": inputs,
     }
 
@@ -233,8 +235,7 @@ def student_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
 
 
 def _trained_parameters(spec: NetworkSpec) -> int:
-    with torch.device("meta"):
-        return n_parameters(build(dataclasses.replace(spec, n_buckets=1)), tables=False)
+    return n_parameters(outline(dataclasses.replace(spec, n_buckets=1)), tables=False)
 
 
 def _cross_entropy(smoothing: float):

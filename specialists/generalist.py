@@ -80,10 +80,10 @@ class ClassifierTask:
             "seed": self.seed,
             "n_examples": self.n_examples,
             "rows": self.rows,
-            "augment": workspace.config.data.augment,
         }
         files = DATA if self.start is None else (*DATA, _below(self.run, self.start))
-        return {"config": task, "inputs": workspace.fingerprints(*files)}
+        inputs = workspace.fingerprints(*files)
+        return {"config": task, "conditions": workspace.conditions, "inputs": inputs}
 
 
 def train_generalist(run: Run) -> None:
@@ -147,7 +147,7 @@ def train_classifier(task: ClassifierTask) -> None:
         if task.start is not None:
             network.load_state_dict(load_network(task.start)[0].state_dict())
         inputs, labels = _training_rows(workspace, task.rows)
-        smoothing = task.recipe.label_smoothing
+        smoothing = task.recipe.label_smoothing or 0.0
 
         def loss(logits: Tensor, target: Tensor) -> Tensor:
             return F.cross_entropy(logits, target, label_smoothing=smoothing)

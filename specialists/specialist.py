@@ -27,9 +27,9 @@ from specialists.generalist import DATA, hardware_of
 from specialists.losses import SpecialistLoss
 from specialists.networks import (
     NetworkSpec,
-    build,
     load_network,
     n_parameters,
+    outline,
     save_network,
     specialise_head,
     split_frozen,
@@ -144,6 +144,7 @@ def train_specialist(task: SpecialistTask) -> None:
     settings = workspace.config.specialists
     key = {
         "config": {**settings.model_dump(mode="json"), "seed": workspace.config.seed},
+        "conditions": workspace.conditions,
         "subset": task.subset,
         "inputs": workspace.fingerprints(
             *DATA, "train-generalist/weights.safetensors", "train-generalist/calibration.json"
@@ -161,11 +162,9 @@ def load_specialists(workspace: Workspace) -> list[Specialist]:
 def load_specialist(folder: Path) -> Specialist:
     """One trained specialist."""
     about = read_json(folder / "model.json")
-    with torch.device("meta"):
-        network = build(NetworkSpec.from_dict(about["network"]))
+    network = outline(NetworkSpec.from_dict(about["network"]))
     _, upper = split_frozen(network, about["freeze"])
-    upper.to_empty(device="cpu")
-    upper.load_state_dict(read_tensors(folder / "weights.safetensors"))
+    upper.load_state_dict(read_tensors(folder / "weights.safetensors"), assign=True)
     calibration = Calibration(
         about["calibration"]["correction"],
         about["calibration"]["temperature"],
@@ -189,7 +188,9 @@ def _train(workspace: Workspace, task: SpecialistTask, folder: Path) -> None:
     trainer = Trainer(
         trunk.stacked(network),
         examples,
-        SpecialistLoss(settings.temperature, settings.soft_targets, settings.label_smoothing),
+        SpecialistLoss(
+            settings.temperature, settings.soft_targets, settings.label_smoothing or 0.0
+        ),
         lambda stacked: validation(trunk.unstacked(stacked)),
         settings,
         seed=seed,

@@ -57,6 +57,16 @@ class Workspace:
             return None
         return {"text": _drop, "images": random_affine, "features": None}[self.dataset.kind]
 
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """What every training depends on beside its own recipe, network and files."""
+        settings = self.config
+        return {
+            "augment": settings.data.augment,
+            "device": settings.device,
+            "precision": settings.precision,
+        }
+
     def split(self, name: str) -> Split:
         return {
             "train": self.dataset.train,

@@ -176,7 +176,7 @@ def _override(values: dict[str, Any], override: str) -> None:
         target = target.setdefault(part, {})
         if not isinstance(target, dict):
             raise ConfigError("this key is not a section", got=part, where=override)
-    if parts[0] == "data" and parts[-1] in SOURCES:
+    if parts[0] == "data" and len(parts) == 2 and parts[1] in SOURCES:
         for source in SOURCES:
             target.pop(source, None)
     target[parts[-1]] = value
@@ -220,4 +220,6 @@ def _toml(value: Any) -> str:
         return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, float):
+        return repr(value)  # TOML writes inf, JSON Infinity
     return json.dumps(value, ensure_ascii=False)

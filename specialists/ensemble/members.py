@@ -109,8 +109,12 @@ class Ensemble:
 
     def flops(self, inputs: Inputs) -> tuple[float, Tensor]:
         """FLOPs of one prediction of the generalist, and of each specialist beyond the trunk."""
-        features = self.features(inputs)
-        shared = 0.0 if self.lower is None else inference_flops(self.lower, inputs)
+        features = inputs
+        shared = 0.0
+        if self.lower is not None:
+            shared = inference_flops(self.lower, inputs)
+            with torch.no_grad():
+                features = self.lower(inputs)
         generalist = shared + inference_flops(self.upper, features)
         each = [inference_flops(member.network, features) for member in self.specialists]
         return generalist, torch.tensor(each, dtype=torch.float64)

@@ -1,7 +1,7 @@
 """Architectures by name; heads, freezing, widening, cost, weights on disk."""
 
 from specialists.networks.blocks import HashedEmbedding, Pixels, ResidualBlock
-from specialists.networks.build import ARCHITECTURES, NetworkSpec, build
+from specialists.networks.build import ARCHITECTURES, NetworkSpec, build, outline
 from specialists.networks.cost import inference_flops, n_parameters
 from specialists.networks.heads import find_head, specialise_head, swap_head
 from specialists.networks.surgery import copy_of, largest_width, split_frozen, widen
@@ -21,6 +21,7 @@ __all__ = [
     "load_foreign_weights",
     "load_network",
     "n_parameters",
+    "outline",
     "save_network",
     "specialise_head",
     "split_frozen",

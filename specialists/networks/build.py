@@ -11,9 +11,11 @@ import dataclasses
 import importlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
 from specialists.errors import ConfigError, InputError
@@ -78,6 +80,15 @@ def build(spec: NetworkSpec) -> nn.Module:
     if spec.n_outputs is not None:
         swap_head(network, spec.n_classes, spec.n_outputs)
     return network
+
+
+def outline(spec: NetworkSpec) -> nn.Module:
+    """The network without memory for its weights, to be counted or filled by ``load_state_dict``.
+
+    A factory's network is built as it is: it may hold tensors that no state dict brings back.
+    """
+    with torch.device("meta") if spec.model in ARCHITECTURES else nullcontext():
+        return build(spec)
 
 
 def hashed_text(spec: NetworkSpec) -> nn.Sequential:

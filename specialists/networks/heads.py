@@ -23,6 +23,12 @@ def find_head(network: nn.Module, n_classes: int) -> str:
     """
     linear = {name: m for name, m in network.named_modules() if isinstance(m, nn.Linear)}
     heads = [name for name, module in linear.items() if module.out_features == n_classes]
+    if heads == [""]:
+        raise InputError(
+            "this network is nothing but its head, which cannot be swapped",
+            got="a bare nn.Linear",
+            fix="wrap it: nn.Sequential(nn.Linear(...))",
+        )
     if not heads:
         found = ", ".join(f"{name} ({module.out_features})" for name, module in linear.items())
         raise InputError(

@@ -65,8 +65,8 @@ def _freeze(network: nn.Module, freeze: Sequence[str]) -> None:
                 expected=f"some of {parts}, or longer prefixes of parameter names",
             )
     for name, parameter in network.named_parameters():
-        frozen = any(name == part or name.startswith(part + ".") for part in freeze)
-        parameter.requires_grad_(not frozen)
+        if any(name == part or name.startswith(part + ".") for part in freeze):
+            parameter.requires_grad_(False)
     if not any(p.requires_grad for p in network.parameters()):
         raise ConfigError(
             "every part of the network is frozen",

@@ -41,8 +41,8 @@ def build_unit(folder: Path, key: Mapping[str, Any], build: Callable[[Path], Non
         shutil.rmtree(folder, ignore_errors=True)
         write_json(marker, key)
     build(folder)
-    marker.unlink()
     finish(folder, key)
+    marker.unlink()
     return True
 
 
