@@ -47,9 +47,10 @@ class Ragged:
         lengths = self.offsets[index + 1] - starts
         offsets = torch.zeros(len(index) + 1, dtype=torch.int64, device=index.device)
         torch.cumsum(lengths, 0, out=offsets[1:])
-        shift = torch.repeat_interleave(starts - offsets[:-1], lengths)
-        positions = torch.arange(shift.numel(), device=index.device) + shift
-        return Ragged(self.values[positions], offsets)
+        n_values = int(offsets[-1])
+        shift = torch.repeat_interleave(starts - offsets[:-1], lengths, output_size=n_values)
+        positions = torch.arange(n_values, device=index.device).add_(shift)
+        return Ragged(self.values.index_select(0, positions), offsets)
 
     def row(self, i: int) -> Tensor:
         """Row ``i``, shape (length,)."""

@@ -196,7 +196,10 @@ def _work(
     with _one_torch_thread():
         start = _outcome(lambda _: initializer(*initargs) if initializer else None, None)
         while True:
-            task = connection.recv()
+            try:
+                task = connection.recv()
+            except EOFError:  # the parent needs no more of this worker
+                return
             result = start if start[1] is not None else _outcome(function, task)
             connection.send(_portable(result))
 
