@@ -96,7 +96,7 @@ class Recipe(Section):
         default=3, description="epochs without a better validation loss, at most"
     )
     clip: Rate = Field(default=1.0, description="largest gradient norm of dense parameters")
-    label_smoothing: Fraction = Field(default=0.0, description="mass spread over all classes")
+    label_smoothing: Fraction | None = Field(default=None, description="mass spread over all")
     dropout: Fraction | None = Field(default=None, description="before the head")
 
 
