@@ -234,6 +234,13 @@ def test_names_with_commas_are_separated_by_semicolons():
     assert "a, b; c" in text
 
 
+def test_lines_of_the_listing_break_between_names():
+    names = [f"a longer name {i}" for i in range(9)]
+    text = cluster_classes(np.eye(9), 1, class_names=names).to_text(width=40)
+    assert all(name in text for name in names)
+    assert max(len(line) for line in text.splitlines()) <= 40
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_refining_keeps_bounds_never_loses_mass_and_leaves_no_better_move(seed):
     confusion = random_confusion(30, seed)

@@ -2,8 +2,8 @@
 
 The groups may be alphabets, domains, occupation families or the clusters of another method.
 Adjusted Rand index (Hubert and Arabie, 1985) and adjusted mutual information (Vinh, Epps and
-Bailey, 2010) are 0 on average for unrelated groups and 1 for equal ones; homogeneity is 1 where each cluster
-holds one group alone, completeness where each group lies in one cluster.
+Bailey, 2010) are 0 on average for unrelated groups and 1 for equal ones; homogeneity is 1 where
+each cluster holds one group alone, completeness where each group lies in one cluster.
 """
 
 from __future__ import annotations

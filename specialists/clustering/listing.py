@@ -56,5 +56,6 @@ def _cluster(cluster: Mapping[str, Any], class_names: list[str], width: int) -> 
 
 def _wrapped(start: str, names: list[str], width: int, indent: str) -> str:
     separator = "; " if any("," in name for name in names) else ", "
-    text = start + separator.join(names)
-    return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
+    text = start + separator.join(name.replace(" ", "\N{NO-BREAK SPACE}") for name in names)
+    wrapped = textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
+    return wrapped.replace("\N{NO-BREAK SPACE}", " ")
