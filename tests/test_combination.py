@@ -18,7 +18,7 @@ from reference import (
 from specialists.combination import combine
 from specialists.errors import ConvergenceError, ConvergenceWarning, InputError
 
-KINDS = ["one", "disjoint", "covering", "nested", "overlapping"]
+KINDS = ["one", "disjoint", "covering", "nested", "overlapping", "mixed"]
 INF = math.inf
 quiet = pytest.mark.filterwarnings("ignore::specialists.errors.ConvergenceWarning")
 

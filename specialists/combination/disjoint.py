@@ -3,7 +3,8 @@
 Each subset's classes keep the proportions of ``c`` and take the mass that
 :mod:`specialists.combination.scalar` finds; all other classes, those of inactive specialists and of
 specialists with an empty dustbin included, keep the proportions of ``c`` too and share the rest.
-Rows are worked through in blocks that stay in the processor's cache.
+Rows are worked through in blocks that stay in the processor's cache, and the active specialists of
+a row stand in its first slots, so that there is no loop over rows and none over classes.
 """
 
 from __future__ import annotations
@@ -18,96 +19,153 @@ from specialists.combination.problem import Problem, check_sums, dustbin_masses
 from specialists.combination.scalar import Shares, disjoint_shares
 from specialists.combination.solution import Solution
 
-_BLOCK_ELEMENTS = 2**20
+_BLOCK_ELEMENTS = 2**21
 
 
 @dataclass(frozen=True)
-class _Vote:
-    """One specialist's rows of a block: where they are, and log c there."""
+class _Votes:
+    """The specialists of each row in K slots; slots not used repeat the row's first slot.
 
-    at: tuple[Tensor, Tensor]
-    rows: Tensor
-    log_c: Tensor
+    ``log_p`` and ``classes`` have shape (n, K, k) with k the size of the largest subset; smaller
+    ones repeat their first class. ``valid`` is false at repetitions, or None where there are none.
+    ``b`` (zero where not used), ``v``, ``sizes``, ``used`` and ``cleared`` (the dustbin of the
+    slot, or of the one that it repeats, is not empty) have shape (n, K).
+    """
+
+    slots: Tensor
+    log_p: Tensor
+    classes: Tensor
+    valid: Tensor | None
+    b: Tensor
+    v: Tensor
+    sizes: Tensor
+    used: Tensor
+    cleared: Tensor
+
+    @property
+    def voting(self) -> Tensor:
+        """Slots whose specialist is active and has a dustbin."""
+        return self.b > 0
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sum over the classes of each slot, (n, K)."""
+        return (values if self.valid is None else values * self.valid).sum(2)
 
 
 def solve_disjoint(problem: Problem) -> Solution:
     """Minimise KL(p || q) for rows whose active subsets are disjoint, each of them feasible."""
     size = max(1, _BLOCK_ELEMENTS // problem.n_classes)
-    starts = range(0, problem.n_rows, size)
     log_q = torch.empty_like(problem.generalist)
-    parts = []
-    for start in starts:
-        block = slice(start, start + size)
-        parts.append(_solve_block(problem.select(block), log_q[block]))
-    residuals, iterations = (list(part) for part in zip(*parts, strict=True))
+    scratch = torch.empty_like(problem.generalist[:size])
+    residuals, iterations = [], []
+    for start in range(0, problem.n_rows, size):
+        block = problem.select(slice(start, start + size))
+        c = torch.exp(block.generalist, out=scratch[: block.n_rows])
+        residual, n_iterations = _solve_block(block, c, log_q[start : start + size])
+        residuals.append(residual)
+        iterations.append(n_iterations)
     return Solution(log_q, torch.cat(residuals), torch.cat(iterations))
 
 
-def _solve_block(problem: Problem, log_q: Tensor) -> tuple[Tensor, Tensor]:
-    """Fill ``log_q`` for one block of rows; returns residuals and iterations."""
-    b = dustbin_masses(problem)
-    c = problem.generalist.exp()
+def _solve_block(problem: Problem, c: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
+    """Fill ``log_q`` for one block; returns residuals and iterations. ``c`` holds exp(g)."""
     check_sums(c.sum(1), problem.rows, problem, "generalist")
-    votes, a = _vote(problem, b, c)
-    voting = b > 0
+    width = int(problem.active.sum(1).max())
+    if width == 0:
+        log_q.copy_(problem.generalist)
+        nothing = torch.zeros_like(problem.rows)
+        return nothing.double(), nothing
+    votes = _gather_votes(problem, width)
+    at = votes.classes.flatten(1)
+    joint = _joint(problem, votes, c.gather(1, at).view_as(votes.classes))
+    a = votes.total(joint).double() * votes.voting
+    c.scatter_(1, at, joint.masked_fill(votes.cleared[:, :, None], 0.0).flatten(1))
     rest = c.sum(1).double()
-    has_rest = ~(voting.float() @ problem.member.float()).bool().all(1)
-    shares = disjoint_shares(a, b, rest, has_rest)
-    lost_rest = (rest == 0) & (shares.rest > 0)
-    silent = ~problem.active.any(1)
-    factor = shares.rest_factor.masked_fill(silent | lost_rest | ~has_rest, 1.0).log()
-    torch.add(problem.generalist, factor.to(log_q.dtype).unsqueeze(1), out=log_q)
-    for m, vote in enumerate(votes):
-        inside = torch.where(voting[:, m], shares.inside_factor[:, m].log(), factor)
-        inside = inside.masked_fill((a[:, m] == 0) & (shares.inside[:, m] > 0), 0.0)
-        log_q[vote.at] = vote.log_c + inside[vote.rows].to(log_q.dtype).unsqueeze(1)
-    _refill(problem, log_q, shares, a, voting, lost_rest)
+    has_rest = (votes.sizes * votes.voting).sum(1) < problem.n_classes
+    shares = disjoint_shares(a, votes.b, rest, has_rest)
+    lost = torch.cat([rest[:, None], a], 1) == 0
+    lost &= torch.cat([shares.rest[:, None], shares.inside], 1) > 0
+    log_factor = shares.rest_factor.masked_fill(~problem.active.any(1) | lost[:, 0], 1.0).log()
+    torch.add(problem.generalist, log_factor.to(log_q.dtype)[:, None], out=log_q)
+    inside = torch.where(votes.voting, shares.inside_factor.log(), log_factor[:, None])
+    inside = inside.masked_fill(lost[:, 1:], 0.0)
+    inside = torch.where(votes.used, inside, inside[:, :1]).to(log_q.dtype)
+    log_c = _log_joint(problem, votes, joint)
+    log_q.scatter_(1, at, log_c.add_(inside[:, :, None]).flatten(1))
+    _refill(log_q, votes, shares, lost)
     return shares.kkt_residual, shares.n_iterations
 
 
-def _vote(problem: Problem, b: Tensor, c: Tensor) -> tuple[list[_Vote], Tensor]:
-    """Collect ``log c`` and its mass a_m in each voting subset, and clear those entries of ``c``.
+def _gather_votes(problem: Problem, width: int) -> _Votes:
+    """Put the active specialists of each row into its first slots, in increasing order."""
+    slots = problem.active.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :width]
+    used = problem.active.gather(1, slots)
+    slots = torch.where(used, slots, slots[:, :1])
+    device = slots.device
+    sizes = torch.tensor([len(subset) for subset in problem.subsets], device=device)
+    k = int(sizes.max())
+    table = torch.stack([torch.cat([s, s[:1].expand(k - len(s))]) for s in problem.subsets])
+    valid = torch.arange(k, device=device) < sizes[:, None]
+    b = dustbin_masses(problem).gather(1, slots)
+    return _Votes(
+        slots,
+        _gather_log_probs(problem, used, k),
+        table[slots],
+        None if bool(valid.all()) else valid[slots],
+        b * used,
+        problem.weights[slots],
+        sizes[slots],
+        used,
+        b > 0,
+    )
 
-    What a specialist with an empty dustbin adds stays in ``c``: its classes belong to the rest.
-    """
-    votes, a = [], torch.zeros_like(b)
-    for m, (log_p, subset) in enumerate(zip(problem.specialists, problem.subsets, strict=True)):
+
+def _gather_log_probs(problem: Problem, used: Tensor, k: int) -> Tensor:
+    """The specialists' log-probabilities by slot, (n, K, k); -inf in a row without any."""
+    n, width = used.shape
+    log_p = problem.generalist.new_full((n * width, k), -torch.inf)
+    place = problem.active.cumsum(1) - 1
+    for m, vote in enumerate(problem.specialists):
         rows = problem.active[:, m].nonzero().squeeze(1)
-        at = (rows[:, None], subset[None, :])
-        added = log_p[rows, :-1].exp()
-        weight = float(problem.weights[m])
-        total = added.sum(1)
-        check_sums(total + b[rows, m] / weight, problem.rows[rows], problem, f"specialists[{m}]")
-        joint = c[at].add_(added, alpha=weight)
-        voting = b[rows, m] > 0
-        a[rows, m] = joint.sum(1).double() * voting
-        votes.append(_Vote(at, rows, _log_joint(problem, m, at, joint)))
-        c[at] = joint.masked_fill_(voting[:, None], 0.0)
-    return votes, a
+        part = vote[rows, :-1]
+        part = torch.cat([part, part[:, :1].expand(-1, k - part.shape[1])], 1)
+        log_p.index_copy_(0, rows * width + place[rows, m], part)
+    log_p = log_p.view(n, width, k)
+    return log_p if bool(used.all()) else torch.where(used[:, :, None], log_p, log_p[:, :1])
 
 
-def _log_joint(problem: Problem, m: int, at: tuple[Tensor, Tensor], joint: Tensor) -> Tensor:
+def _joint(problem: Problem, votes: _Votes, inside: Tensor) -> Tensor:
+    """``c = g + v p`` in every slot; checks that the specialists' rows sum to 1."""
+    p = votes.log_p.exp()
+    totals = votes.total(p) + votes.b / votes.v
+    wrong = votes.used & ~((totals - 1).abs() <= problem.sum_tolerance)
+    if bool(wrong.any()):
+        row, slot = wrong.nonzero()[0].tolist()
+        where = f"specialists[{int(votes.slots[row, slot])}]"
+        check_sums(totals[row, slot : slot + 1], problem.rows[row : row + 1], problem, where)
+    return inside.addcmul_(p, votes.v.to(p.dtype)[:, :, None])
+
+
+def _log_joint(problem: Problem, votes: _Votes, joint: Tensor) -> Tensor:
     """``log(g + v p)``; by way of logs where the sum is close to the smallest number."""
-    log_c = joint.log()
     small = joint < 1e3 * torch.finfo(joint.dtype).tiny
+    log_c = joint.log()
     if bool(small.any()):
-        weighted = problem.specialists[m][at[0][:, 0], :-1] + problem.weights[m].log().to(
-            joint.dtype
-        )
-        exact = torch.logaddexp(problem.generalist[at], weighted)
-        log_c = torch.where(small, exact, log_c)
+        log_v = votes.v.log().to(joint.dtype)[:, :, None]
+        log_g = problem.generalist.gather(1, votes.classes.flatten(1)).view_as(joint)
+        log_c = torch.where(small, torch.logaddexp(log_g, votes.log_p + log_v), log_c)
     return log_c
 
 
-def _refill(
-    problem: Problem, log_q: Tensor, shares: Shares, a: Tensor, voting: Tensor, lost_rest: Tensor
-) -> None:
+def _refill(log_q: Tensor, votes: _Votes, shares: Shares, lost: Tensor) -> None:
     """Give mass to patterns that have none of their own (their ``log_q`` still is ``log c``)."""
-    lost = torch.cat([lost_rest[:, None], (a == 0) & (shares.inside > 0)], dim=1)
     rows = lost.any(1).nonzero().squeeze(1)
     if not len(rows):
         return
-    numbers = torch.arange(1, voting.shape[1] + 1, device=log_q.device)
-    ids = (voting[rows].double() * numbers) @ problem.member.double()
+    voting, classes = votes.voting[rows], votes.classes[rows]
+    numbers = torch.arange(1, voting.shape[1] + 1, device=log_q.device) * voting
+    numbers = torch.where(votes.used[rows], numbers, numbers[:, :1])
+    ids = torch.zeros_like(log_q[rows], dtype=torch.int64)
+    ids.scatter_(1, classes.flatten(1), numbers[:, :, None].expand_as(classes).flatten(1))
     mass = torch.cat([shares.rest[:, None], shares.inside], dim=1)[rows]
-    log_q[rows] = spread(log_q[rows], ids.long(), mass, torch.zeros_like(mass), lost[rows])
+    log_q[rows] = spread(log_q[rows], ids, mass, torch.zeros_like(mass), lost[rows])
