@@ -135,7 +135,7 @@ def test_features_without_texts_are_named_by_row(tmp_path):
 
 
 def test_thousands_of_classes_give_a_page_that_opens(tmp_path):
-    run = synthetic_run(tmp_path, n_classes=2320, n_test=1500, kind="features")
+    run = synthetic_run(tmp_path, n_classes=2320, n_test=600, kind="features")
     assert len(write_report(run).read_text(encoding="utf-8")) < 2_500_000
 
 
@@ -212,6 +212,13 @@ def test_the_headline_follows_the_intervals(generalist, wide, headline, tone):
     answer = verdict(evaluation, {"under_trained": None})
     assert answer.headline.endswith(headline)
     assert answer.tone == tone
+
+
+def test_a_specialist_that_loses_to_all_controls_is_told_shortly():
+    rivals = ("generalist_continued", "generalist_wide", "generalist_ensemble")
+    evaluation = _evaluation({"generalist": CLEAR} | dict.fromkeys(rivals, WORSE))
+    headline = verdict(evaluation, {"under_trained": None}).headline
+    assert headline == "The specialists helped, but every control did better."
 
 
 @pytest.mark.parametrize(

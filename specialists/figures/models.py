@@ -63,6 +63,7 @@ def accuracy_against_cost(points: Sequence[CostPoint]) -> Figure:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.18, y=0.12)
+    axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
     axes.set_xlabel("inference cost, FLOPs per example (log scale)")
     axes.set_ylabel("top-1 accuracy, %")
     quieten(axes)

@@ -136,6 +136,8 @@ def _rivals(evaluation: Mapping[str, Any]) -> tuple[list[str], list[str], list[s
 
 
 def _listed(names: list[str]) -> str:
+    if len(names) == len(RIVALS):
+        return "every control"
     words = [RIVALS_IN_SHORT[name] for name in names]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
