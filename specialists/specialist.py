@@ -182,9 +182,7 @@ def _train(workspace: Workspace, task: SpecialistTask, folder: Path) -> None:
     subset = torch.tensor(task.subset, dtype=torch.int64)
     network, spec = _warm_start(workspace, trunk, subset)
     examples, natural_share = _examples(workspace, trunk, subset)
-    labels = subset_labels(workspace.dataset.validation.labels, subset, workspace.dataset.n_classes)
-    weights = _prior_weights(labels == len(subset), settings.subset_share)
-    validation = ValidationLoss(trunk.validation, labels, weights)
+    validation = _validation(workspace, trunk, subset)
     trainer = Trainer(
         trunk.stacked(network),
         examples,
@@ -203,7 +201,7 @@ def _train(workspace: Workspace, task: SpecialistTask, folder: Path) -> None:
     correction = dustbin_correction(settings.subset_share, natural_share, settings.correction)
     calibration = Calibration(correction)
     if settings.calibrate:
-        calibration = fit_calibration(outputs, labels, correction)
+        calibration = fit_calibration(outputs, validation.labels, correction)
     shares = {"natural_share": natural_share, "training_share": settings.subset_share}
     write_json(folder / "calibration.json", {**calibration.to_dict(), **shares})
     save_network(
@@ -260,6 +258,13 @@ def _examples(workspace: Workspace, trunk: Trunk, subset: Tensor) -> tuple[Balan
         target = F.softmax(torch.cat(blocks) / settings.temperature, dim=-1)
     tensors = TensorExamples(trunk.train, (target, labels), workspace.augment)
     return BalancedExamples(tensors, index[inside], index[~inside], share), natural_share
+
+
+def _validation(workspace: Workspace, trunk: Trunk, subset: Tensor) -> ValidationLoss:
+    """How a specialist is judged: on its own labels, under the prior that it trains with."""
+    labels = subset_labels(workspace.dataset.validation.labels, subset, workspace.dataset.n_classes)
+    weights = _prior_weights(labels == len(subset), workspace.config.specialists.subset_share)
+    return ValidationLoss(trunk.validation, labels, weights)
 
 
 def _prior_weights(dustbin: Tensor, share: float) -> Tensor:

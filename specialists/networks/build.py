@@ -8,7 +8,7 @@ its lower parts can be frozen and computed once. Any other ``nn.Module`` comes t
 from __future__ import annotations
 
 import dataclasses
-import importlib
+import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from specialists.datasets.factory import find_function
 from specialists.errors import ConfigError, InputError
 from specialists.networks.blocks import HashedEmbedding, Pixels, ResidualBlock, convolution
-from specialists.networks.heads import swap_head
+from specialists.networks.heads import find_head, swap_head
 
 
 @dataclass(frozen=True)
@@ -153,21 +154,29 @@ def _with_hidden_layers(
 
 
 def _from_factory(spec: NetworkSpec) -> nn.Module:
-    module, _, name = spec.model.partition(":")
     try:
-        function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        function = find_function(spec.model)
+        arguments = inspect.signature(function).bind(n_classes=spec.n_classes, **spec.options)
+    except (InputError, ImportError) as error:
         raise ConfigError(
             "this factory cannot be imported",
             where="generalist.factory",
             got=f"{spec.model} ({error})",
-            expected="package.module:function, on the Python path",
+            expected="package.module:function, on the Python path or in the current folder",
         ) from None
-    network = function(n_classes=spec.n_classes, **spec.options)
+    except TypeError as error:
+        raise ConfigError(
+            "this factory cannot be called with n_classes and generalist.options",
+            where="generalist.factory",
+            got=f"n_classes, {', '.join(spec.options) or 'no options'}: {error}",
+            expected=f"{spec.model}{inspect.signature(function)}",
+        ) from None
+    network = function(*arguments.args, **arguments.kwargs)
     if not isinstance(network, nn.Module):
         raise InputError(
             "a model's factory must return a torch.nn.Module",
             where=spec.model,
             got=type(network).__name__,
         )
+    find_head(network, spec.n_classes)  # told now rather than after hours of training
     return network

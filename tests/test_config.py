@@ -1,0 +1,193 @@
+"""What can be set, what is refused and how it is told, and what a run's config.toml gives back."""
+
+import math
+
+import pytest
+from pydantic import ValidationError
+
+from specialists.config import Config, Recipe, shipped_configs
+from specialists.config.defaults import DEFAULTS
+from specialists.config.sections import SOURCES
+from specialists.errors import ConfigError
+
+KINDS = ["text", "features", "images"]
+NEEDED = {
+    "generalist": ["model", "widths", "depth"],
+    "specialists": ["freeze"],
+    "student": [],
+}
+RECIPE = ["epochs", "batch_size", "learning_rate", "label_smoothing", "dropout"]
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "my.toml"
+    path.write_text('seed = 3\n[data]\nname = "languages"\n[generalist]\nepochs = 4\n')
+    return path
+
+
+def told(values: dict) -> str:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_dict(values)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sed": 1}, "unknown key `sed`; did you mean `seed`?"),
+        ({"generalst": {}}, "unknown key `generalst`; did you mean `generalist`?"),
+        ({"generalist": {"epoch": 1}}, "unknown key `generalist.epoch`; did you mean `epochs`?"),
+        ({"student": {"qqqqqq": 1}}, "unknown key `student.qqqqqq`; known: epochs, batch_size"),
+        ({"generalist": {"epochs": 0}}, "generalist.epochs = 0"),
+        ({"generalist": {"widths": [4, "x"]}}, "generalist.widths.1 = 'x'"),
+        ({"specialists": {"subset_share": 1.0}}, "specialists.subset_share = 1.0"),
+        ({"precision": "half"}, "precision = 'half'"),
+        ({"data": {}}, "exactly one source"),
+        ({"data": {"name": "glyphs", "table": "x.tsv"}}, "name, table"),
+    ],
+)
+def test_a_mistake_is_told_with_the_nearest_right_name(values, message):
+    assert message in told(values)
+
+
+def test_all_mistakes_are_told_at_once():
+    message = told({"sed": 1, "generalist": {"epoch": 1, "width": "wide"}, "report": {"x": 1}})
+    assert "4 mistakes" in message
+    for part in ("`sed`", "`generalist.epoch`", "generalist.width = 'wide'", "`report.x`"):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        ("generalist.epochs=7", "generalist", "epochs", 7),
+        ("generalist.learning_rate=1e-3", "generalist", "learning_rate", 1e-3),
+        ("generalist.widths=[8, 16]", "generalist", "widths", (8, 16)),
+        ("generalist.model=mlp", "generalist", "model", "mlp"),
+        ('generalist.model="mlp"', "generalist", "model", "mlp"),
+        ("generalist.options.size=3", "generalist", "options", {"size": 3}),
+        ("specialists.calibrate=false", "specialists", "calibrate", False),
+        ("specialists.freeze=['stem', 'stage1']", "specialists", "freeze", ("stem", "stage1")),
+        ("combination.max_cost=inf", "combination", "max_cost", math.inf),
+        ('data.splits={train = ["a"], test = ["b"]}', "data", "splits", None),
+        (" data.text = my text ", "data", "text", "my text"),
+    ],
+)
+def test_an_override_is_read_as_toml_or_else_as_text(file, override, section, key, value):
+    config = Config.from_toml(file, [override])
+    value = {"train": ("a",), "test": ("b",)} if value is None else value
+    assert getattr(getattr(config, section), key) == value
+    assert config.seed == 3
+    assert config.generalist.epochs == (7 if "epochs" in override else 4)
+
+
+@pytest.mark.parametrize("override", ["seed", "=3", "a.b.c.d=1", ".seed=1", "seed.x=1"])
+def test_an_override_that_is_no_assignment_is_refused(file, override):
+    with pytest.raises(ConfigError):
+        Config.from_toml(file, [override])
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_setting_one_source_removes_the_others(file, source):
+    config = Config.from_toml(file, ["data.table=other.tsv", f"data.{source}=mine"])
+    given = [name for name in SOURCES if getattr(config.data, name) is not None]
+    assert given == [source]
+
+
+def test_an_option_of_a_factory_may_be_called_like_a_source(file):
+    overrides = ["data.factory=a:b", "data.options.table=x", "data.options.name=y"]
+    config = Config.from_toml(file, overrides)
+    assert config.data.options == {"table": "x", "name": "y"}
+    assert config.data.factory == "a:b"
+
+
+def test_paths_are_absolute_from_where_the_command_was_given(file, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    config = Config.from_toml(file, ["data.arrays=x.npz", "student.unlabelled=~/more.npz"])
+    assert config.data.arrays == str(tmp_path / "x.npz")
+    assert config.student.unlabelled is not None
+    assert config.student.unlabelled.startswith("/")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"seed": 4, "generalist": {"learning_rate": 1e-5, "widths": [3]}},
+        {"combination": {"max_cost": math.inf, "weights": [1e16, 0.1]}},
+        {"data": {"table": '/a "quoted" \\ päth\n.tsv', "columns": [], "exclude_labels": ["é"]}},
+        {"data": {"factory": "a:b", "options": {"deep er": {"x": [1, {"y": True}]}, "z": 0.5}}},
+        {"data": {"arrays": "/x", "split_by": {"array": "drawer", "test": [16, 17]}}},
+    ],
+)
+def test_a_written_configuration_reads_back_equal(values, tmp_path):
+    config = Config.from_dict(values)
+    (tmp_path / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+    assert Config.from_toml(tmp_path / "config.toml") == config
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_resolving_fills_everything_that_the_kind_needs(kind):
+    config = Config().resolve(kind)
+    for section, keys in NEEDED.items():
+        values = config.section(section)
+        missing = [key for key in [*keys, *RECIPE] if values[key] is None]
+        assert missing == [], section
+    assert config.data.augment is not None
+    if kind == "text":
+        assert None not in (config.generalist.n_buckets, config.student.embedding_dim)
+        assert config.generalist.embedding_learning_rate is not None
+    assert config.resolve(kind) == config
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_defaults_name_only_fields_that_none_leaves_open(kind):
+    for section, defaults in DEFAULTS[kind].items():
+        open_fields = {key for key, value in Config().section(section).items() if value is None}
+        assert set(defaults) <= open_fields
+
+
+def test_what_is_set_is_not_replaced_by_a_default():
+    values = {"data": {"name": "glyphs", "augment": False}, "generalist": {"epochs": 1, "width": 7}}
+    config = Config.from_dict({**values, "specialists": {"freeze": []}}).resolve("images")
+    assert config.data.augment is False
+    assert config.generalist.epochs == 1
+    assert config.generalist.widths == (7,)
+    assert config.specialists.freeze == ()
+
+
+def test_nothing_can_be_changed_afterwards():
+    config = Config()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.seed = 1
+    with pytest.raises(ValidationError, match="frozen"):
+        config.generalist.epochs = 1
+
+
+def test_every_field_is_described():
+    sections = [Config, Recipe, *(type(getattr(Config(), name)) for name in NEEDED)]
+    for section in sections:
+        for name, field in section.model_fields.items():
+            has_section = hasattr(field.annotation, "model_fields")
+            assert field.description or has_section, f"{section.__name__}.{name}"
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_shipped_configuration_is_right_under_its_name(name, kind):
+    config = Config.from_toml(name)
+    assert config.resolve(kind).generalist.epochs
+    assert shipped_configs()[name].read_text().startswith("# ")
+
+
+def test_a_misspelt_configuration_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean `languages`"):
+        Config.from_toml("langauges")
+
+
+@pytest.mark.parametrize("content", ["seed = ", "\x00", "[data]\nname = 'a\n"])
+def test_a_file_that_is_no_toml_is_told(tmp_path, content):
+    (tmp_path / "x.toml").write_text(content)
+    with pytest.raises(ConfigError, match="not TOML"):
+        Config.from_toml(tmp_path / "x.toml")

@@ -1,0 +1,331 @@
+"""Heads found and swapped, networks cut, frozen and widened, counted by hand, read as data only."""
+
+import os
+import pickle
+
+import pytest
+import tiny
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from specialists.datasets.base import Ragged
+from specialists.errors import ConfigError, InputError
+from specialists.networks import (
+    HashedEmbedding,
+    NetworkSpec,
+    build,
+    copy_of,
+    find_head,
+    inference_flops,
+    largest_width,
+    load_foreign_weights,
+    load_network,
+    n_parameters,
+    outline,
+    save_network,
+    specialise_head,
+    split_frozen,
+    swap_head,
+    widen,
+)
+
+TEXT = NetworkSpec("hashed_text", 5, (), width=6, depth=2, embedding_dim=4, n_buckets=16)
+MLP = NetworkSpec("mlp", 5, (3,), width=6, depth=2)
+RESNET = NetworkSpec("resnet", 5, (1, 28, 28), width=16, depth=2)
+FACTORY = NetworkSpec("tiny:branched", 5, (tiny.DIM,), options={"width": 7})
+SHIPPED = [TEXT, MLP, RESNET]
+EVERY = [*SHIPPED, FACTORY]
+
+
+def name_of(spec: NetworkSpec) -> str:
+    return spec.model
+
+
+def inputs_of(spec: NetworkSpec, n: int = 4):
+    generator = torch.Generator().manual_seed(1)
+    if spec.model == "hashed_text":
+        offsets = torch.tensor([0, *torch.arange(1, n + 1).cumsum(0).tolist()])
+        values = torch.randint(2**31 - 1, (int(offsets[-1]),), generator=generator)
+        return Ragged(values.to(torch.int32), offsets)
+    if spec.model == "resnet":
+        shape = (n, *spec.input_shape)
+        return torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+    return torch.randn(n, *spec.input_shape, generator=generator)
+
+
+def made(spec: NetworkSpec) -> nn.Module:
+    torch.manual_seed(0)
+    network = build(spec)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
+            nn.init.uniform_(module.weight, 0.5, 2.0)
+            nn.init.normal_(module.bias)
+            module.running_mean = torch.rand(module.num_features)
+    return network.eval()
+
+
+@pytest.mark.parametrize(("spec", "head"), [(s, "head") for s in SHIPPED] + [(FACTORY, "out")])
+def test_the_head_is_the_last_linear_layer_with_an_output_a_class(spec, head):
+    network = made(spec)
+    assert find_head(network, 5) == head
+    swap_head(network, 5, 3)
+    assert network(inputs_of(spec)).shape == (4, 3)
+
+
+def test_of_several_layers_as_wide_as_the_classes_the_last_is_the_head():
+    network = nn.Sequential(nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 5, bias=False), nn.Identity())
+    assert find_head(network, 5) == "2"
+    assert swap_head(network, 5, 2).bias is None
+
+
+def test_a_missing_head_is_told_with_the_layers_that_there_are():
+    with pytest.raises(InputError, match=r"(?s)out \(5\).*6 outputs"):
+        find_head(made(FACTORY), 6)
+
+
+def test_a_bare_linear_layer_is_refused_with_a_way_out():
+    with pytest.raises(InputError, match="Sequential"):
+        find_head(nn.Linear(3, 5), 5)
+
+
+@pytest.mark.parametrize("spec", EVERY, ids=name_of)
+def test_a_specialists_head_starts_from_the_generalists_rows(spec):
+    network, subset = made(spec), torch.tensor([4, 1])
+    before = network(inputs_of(spec)).detach()
+    old = network.get_submodule(find_head(network, 5))
+    specialise_head(network, 5, subset)
+    after = network(inputs_of(spec)).detach()
+    torch.testing.assert_close(after[:, :2], before[:, subset])
+    new = network.get_submodule(find_head(network, 3))
+    torch.testing.assert_close(new.weight[-1], old.weight[[0, 2, 3]].mean(0))
+    torch.testing.assert_close(new.bias[-1], old.bias[[0, 2, 3]].logsumexp(0))
+
+
+@pytest.mark.parametrize("spec", SHIPPED, ids=name_of)
+@pytest.mark.parametrize("n_outputs", [None, 3])
+def test_a_widened_network_computes_the_same(spec, n_outputs):
+    network = made(spec)
+    if n_outputs:
+        swap_head(network, 5, n_outputs)
+    narrow = NetworkSpec.from_dict({**spec.to_dict(), "n_outputs": n_outputs})
+    wide, wider = widen(network, narrow, 3 * spec.width)
+    assert wider.width == 3 * spec.width
+    assert n_parameters(wide, tables=False) > n_parameters(network, tables=False)
+    inputs = inputs_of(spec)
+    torch.testing.assert_close(wide.eval()(inputs), network(inputs), rtol=1e-4, atol=1e-5)
+
+
+def test_new_units_of_a_widened_network_learn():
+    wide, _ = widen(made(MLP), MLP, 12)
+    wide(inputs_of(MLP)).square().sum().backward()
+    head = wide.get_submodule("head")
+    assert bool((head.weight.grad[:, 6:] != 0).any())
+
+
+@pytest.mark.parametrize(("spec", "width"), [(MLP, 5), (FACTORY, 9)])
+def test_what_cannot_be_widened_is_refused(spec, width):
+    with pytest.raises(ConfigError, match="width"):
+        widen(made(spec), spec, width)
+
+
+@pytest.mark.parametrize(
+    ("spec", "freeze", "below"),
+    [
+        (TEXT, ["embedding"], ["embedding"]),
+        (MLP, ["hidden1"], ["hidden1", "relu1"]),
+        (MLP, ["hidden1", "hidden2"], ["hidden1", "relu1", "hidden2", "relu2"]),
+        (RESNET, ["stem", "stage1"], ["pixels", "stem", "stage1"]),
+    ],
+)
+def test_a_chain_is_cut_above_its_frozen_parts_and_computes_the_same(spec, freeze, below):
+    network, inputs = made(spec), inputs_of(spec)
+    expected = network(inputs)
+    lower, upper = split_frozen(network, freeze)
+    assert lower is not None
+    assert [name for name, _ in lower.named_children()] == below
+    assert not any(p.requires_grad for p in lower.parameters())
+    assert all(p.requires_grad for p in upper.parameters())
+    torch.testing.assert_close(upper(lower(inputs)), expected)
+
+
+@pytest.mark.parametrize(("spec", "freeze"), [(MLP, []), (MLP, ["hidden2"]), (FACTORY, ["stem"])])
+def test_what_is_not_a_frozen_beginning_of_a_chain_stays_whole(spec, freeze):
+    network = made(spec)
+    lower, upper = split_frozen(network, freeze)
+    assert lower is None
+    assert upper is network
+    frozen = {name.split(".")[0] for name, p in network.named_parameters() if not p.requires_grad}
+    assert frozen == set(freeze)
+
+
+def test_what_a_factory_froze_stays_frozen():
+    network = made(FACTORY)
+    network.get_submodule("branch").requires_grad_(False)
+    split_frozen(network, ["stem"])
+    assert not network.get_parameter("branch.weight").requires_grad
+
+
+@pytest.mark.parametrize(
+    ("freeze", "message"), [(["hiden1"], "hidden1"), (["hidden1", "hidden2", "head"], "every part")]
+)
+def test_freezing_what_is_not_there_or_everything_is_refused(freeze, message):
+    with pytest.raises(ConfigError, match=message):
+        split_frozen(made(MLP), freeze)
+
+
+def test_parameters_are_counted_with_and_without_tables():
+    upper = (4 * 6 + 6) + (6 * 6 + 6) + (6 * 5 + 5)
+    assert n_parameters(made(TEXT), tables=False) == upper
+    assert n_parameters(made(TEXT)) == upper + 16 * 4
+    assert n_parameters(outline(TEXT)) == n_parameters(made(TEXT))
+
+
+def test_flops_of_a_perceptron_are_two_a_multiply_add():
+    assert inference_flops(made(MLP), inputs_of(MLP)) == 2 * (3 * 6 + 6 * 6 + 6 * 5)
+
+
+def test_flops_of_an_embedding_bag_are_one_a_summed_number():
+    network = made(TEXT).train()
+    mean_length = (1 + 2 + 3 + 4) / 4
+    expected = mean_length * 4 + 2 * (4 * 6 + 6 * 6 + 6 * 5)
+    assert inference_flops(network, inputs_of(TEXT)) == expected
+    assert network.training
+
+
+def test_flops_of_a_residual_network_are_those_of_its_convolutions():
+    spec = NetworkSpec("resnet", 5, (1, 28, 28), width=16, depth=1)
+    stage1 = 2 * (9 * 4 * 4) * 14 * 14
+    stage2 = (9 * 4 * 8 + 9 * 8 * 8 + 4 * 8) * 7 * 7
+    stage3 = (9 * 8 * 16 + 9 * 16 * 16 + 8 * 16) * 4 * 4
+    stem, head = 9 * 1 * 4 * 14 * 14, 16 * 5
+    expected = 2 * (stem + stage1 + stage2 + stage3 + head)
+    assert inference_flops(made(spec), inputs_of(spec)) == expected
+
+
+def test_a_hashed_table_has_sparse_gradients_in_the_rows_that_were_read():
+    table = HashedEmbedding(8, 3)
+    table(Ragged(torch.tensor([1, 9, 17, 6], dtype=torch.int32), torch.tensor([0, 2, 4]))).sum()
+    bags = table(Ragged(torch.tensor([1, 9, 14], dtype=torch.int32), torch.tensor([0, 2, 2, 3])))
+    torch.testing.assert_close(
+        bags, torch.stack([table.weight[1], torch.zeros(3), table.weight[6]])
+    )
+    bags.sum().backward()
+    gradient = table.weight.grad
+    assert gradient is not None
+    assert gradient.is_sparse
+    assert set(gradient.coalesce().indices().flatten().tolist()) == {1, 6}
+
+
+@pytest.mark.parametrize("spec", EVERY, ids=name_of)
+def test_a_saved_network_comes_back_the_same_with_what_was_told_of_it(spec, tmp_path):
+    network = made(spec)
+    save_network(network, spec, tmp_path, temperature=2.0)
+    again, about, extra = load_network(tmp_path)
+    assert about == spec
+    assert extra == {"temperature": 2.0}
+    torch.testing.assert_close(again(inputs_of(spec)), network(inputs_of(spec)))
+    torch.testing.assert_close(
+        copy_of(network, spec).eval()(inputs_of(spec)), again(inputs_of(spec))
+    )
+
+
+def test_an_outline_of_a_factory_keeps_what_no_state_dict_holds():
+    network = outline(FACTORY)
+    network.load_state_dict(made(FACTORY).state_dict(), assign=True)
+    torch.testing.assert_close(
+        network.eval()(inputs_of(FACTORY)), made(FACTORY)(inputs_of(FACTORY))
+    )
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", "wrapped.pt"])
+def test_a_users_weights_are_taken_as_they_are(suffix, tmp_path):
+    theirs, file = made(MLP), tmp_path / f"weights{suffix}"
+    state = theirs.state_dict()
+    if suffix == ".safetensors":
+        save_file(state, file)
+    else:
+        torch.save({"state_dict": state} if "wrapped" in suffix else state, file)
+    mine = build(MLP).eval()
+    load_foreign_weights(mine, file)
+    torch.testing.assert_close(mine(inputs_of(MLP)), theirs(inputs_of(MLP)))
+
+
+def test_every_wrong_shape_and_missing_or_unknown_key_is_named(tmp_path):
+    state = made(MLP).state_dict()
+    state["head.weight"] = torch.zeros(5, 7)
+    state["extra"] = torch.zeros(2)
+    del state["hidden1.bias"]
+    torch.save(state, tmp_path / "weights.pt")
+    with pytest.raises(InputError) as caught:
+        load_foreign_weights(build(MLP), tmp_path / "weights.pt")
+    message = str(caught.value)
+    assert "missing hidden1.bias (6,)" in message
+    assert "unknown extra (2,)" in message
+    assert "head.weight is (5, 7), not (5, 6)" in message
+
+
+class Bomb:
+    def __init__(self, file):
+        self.file = str(file)
+
+    def __reduce__(self):
+        return os.mkdir, (self.file,)
+
+
+@pytest.mark.parametrize(
+    "write", [torch.save, lambda value, file: file.write_bytes(pickle.dumps(value))]
+)
+def test_a_pickle_with_code_is_refused_and_not_executed(write, tmp_path):
+    write({"head.weight": Bomb(tmp_path / "exploded")}, tmp_path / "weights.pt")
+    with pytest.raises(InputError, match="plain tensors"):
+        load_foreign_weights(build(MLP), tmp_path / "weights.pt")
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights"])
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+def test_a_file_that_holds_no_weights_is_refused(content, name, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match="plain tensors"):
+        load_foreign_weights(build(MLP), tmp_path / name)
+
+
+def test_tensors_that_are_no_state_dict_and_missing_files_are_refused(tmp_path):
+    torch.save([torch.zeros(2)], tmp_path / "list.pt")
+    with pytest.raises(InputError, match="no state dict"):
+        load_foreign_weights(build(MLP), tmp_path / "list.pt")
+    with pytest.raises(InputError, match="no such file"):
+        load_foreign_weights(build(MLP), tmp_path / "none.pt")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "mpl"}, "no such model"),
+        ({"model": "hashed_text", "n_buckets": 12}, "for instance 16"),
+        ({"model": "no_such_module:f"}, "cannot be imported"),
+        ({"model": "tiny:no_such_function"}, "cannot be imported"),
+        ({"model": "tiny:features", "options": {"n_per_class": 1, "seed": 0}}, "cannot be called"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_told(changes, message):
+    with pytest.raises(InputError, match=message):
+        build(NetworkSpec.from_dict({**MLP.to_dict(), **changes}))
+
+
+def test_the_largest_width_that_fits_is_found():
+    assert largest_width(MLP, lambda spec: spec.width**2 <= 1000) == 31
+    assert largest_width(MLP, lambda spec: False) == 1
+
+
+def test_a_factory_in_the_current_folder_is_found(tmp_path, monkeypatch):
+    text = (
+        "from torch import nn\n\n\ndef make(n_classes):\n    return nn.Sequential(nn.Linear(3, {}))"
+    )
+    (tmp_path / "my_own_network.py").write_text(text.format("n_classes"))
+    (tmp_path / "my_headless_network.py").write_text(text.format(3))
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(build(NetworkSpec("my_own_network:make", 4)), nn.Sequential)
+    with pytest.raises(InputError, match="no head"):
+        build(NetworkSpec("my_headless_network:make", 4))
