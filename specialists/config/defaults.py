@@ -26,12 +26,13 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "specialists": {
             "freeze": ("embedding",),
-            "epochs": 6,
+            "widen": 2.0,
+            "epochs": 8,
             "batch_size": 256,
             "learning_rate": 2e-3,
             "embedding_learning_rate": 0.2,
             "label_smoothing": 0.0,
-            "dropout": 0.2,
+            "dropout": 0.5,
         },
         "student": {
             "embedding_dim": 48,
@@ -58,6 +59,7 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "specialists": {
             "freeze": (),
+            "widen": 1.0,
             "epochs": 40,
             "batch_size": 256,
             "learning_rate": 3e-3,
@@ -86,6 +88,7 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "specialists": {
             "freeze": ("stem", "stage1"),
+            "widen": 1.0,
             "epochs": 10,
             "batch_size": 128,
             "learning_rate": 2e-3,

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from specialists.calibration import Calibration, dustbin_correction, fit_calibration
 from specialists.clustering import ClassClusters
@@ -26,6 +25,7 @@ from specialists.errors import ConfigError, DataError
 from specialists.generalist import DATA, hardware_of
 from specialists.losses import SpecialistLoss
 from specialists.networks import (
+    ARCHITECTURES,
     NetworkSpec,
     load_network,
     n_parameters,
@@ -36,10 +36,10 @@ from specialists.networks import (
     widen,
 )
 from specialists.predictions import predict_outputs
-from specialists.probability import aggregate
 from specialists.runs import Run, build_unit, read_json, read_tensors, write_json
 from specialists.runtime import map_processes, seed_everything
-from specialists.training import BalancedExamples, TensorExamples, Trainer, ValidationLoss
+from specialists.specialist.sampling import subset_examples, subset_validation
+from specialists.training import Trainer
 from specialists.trunk import Trunk, load_trunk, prepare_trunk
 from specialists.workspace import Workspace
 
@@ -81,39 +81,6 @@ class SpecialistTask:
     @property
     def folder(self) -> Path:
         return self.run / STAGE / f"specialist-{self.index:03d}"
-
-
-def subset_labels(labels: Tensor, subset: Tensor, n_classes: int) -> Tensor:
-    """Place of each label in ``subset``, or ``len(subset)``, the dustbin; int64 of shape (n,)."""
-    place = torch.full((n_classes,), len(subset), dtype=torch.int64)
-    place[subset] = torch.arange(len(subset))
-    return place[labels]
-
-
-def soft_targets(
-    log_probs: Tensor, subset: Tensor, training_share: float, natural_share: float
-) -> Tensor:
-    """The generalist's posterior over a subset and the dustbin, under a specialist's prior.
-
-    Aggregated to the dustbin first, then shifted: the subset part gains
-    log(((1 - f) / f) (s / (1 - s))). Temper it afterwards.
-
-    Parameters
-    ----------
-    log_probs : Tensor of shape (n, C)
-        Under the natural prior.
-    subset : int64 Tensor of shape (k,)
-    training_share, natural_share : float
-        s and f, in (0, 1).
-
-    Returns
-    -------
-    Tensor of shape (n, k + 1)
-        Log-probabilities, dustbin last.
-    """
-    shifted = aggregate(log_probs, subset)
-    shifted[:, :-1] += dustbin_correction(training_share, natural_share)
-    return F.log_softmax(shifted, dim=-1)
 
 
 def train_specialists(run: Run) -> None:
@@ -181,8 +148,8 @@ def _train(workspace: Workspace, task: SpecialistTask, folder: Path) -> None:
     trunk = load_trunk(workspace)
     subset = torch.tensor(task.subset, dtype=torch.int64)
     network, spec = _warm_start(workspace, trunk, subset)
-    examples, natural_share = _examples(workspace, trunk, subset)
-    validation = _validation(workspace, trunk, subset)
+    examples, natural_share = subset_examples(workspace, trunk, subset)
+    validation = subset_validation(workspace, trunk, subset)
     trainer = Trainer(
         trunk.stacked(network),
         examples,
@@ -224,8 +191,11 @@ def _warm_start(
     network, spec, _ = load_network(workspace.path("train-generalist"))
     specialise_head(network, spec.n_classes, subset)
     spec = dataclasses.replace(spec, n_outputs=len(subset) + 1, dropout=settings.dropout or 0.0)
-    if settings.width is not None and settings.width != spec.width:
-        network, spec = widen(network, spec, settings.width)
+    width = settings.width
+    if width is None and spec.model in ARCHITECTURES:
+        width = round((settings.widen or 1.0) * spec.width)
+    if width is not None and width != spec.width:
+        network, spec = widen(network, spec, width)
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = spec.dropout
@@ -234,47 +204,10 @@ def _warm_start(
         raise ConfigError(
             "a wider specialist cannot share frozen parts whose own width would change",
             where="specialists.width, specialists.freeze",
-            got=f"width {settings.width}, frozen: {', '.join(settings.freeze or ())}",
-            fix="freeze nothing, or leave specialists.width unset",
+            got=f"width {width}, frozen: {', '.join(settings.freeze or ())}",
+            fix="freeze nothing, or set specialists.widen=1",
         )
     return upper, spec
-
-
-def _examples(workspace: Workspace, trunk: Trunk, subset: Tensor) -> tuple[BalancedExamples, float]:
-    """Training batches of (inputs, soft target, label), and the subset's natural share f."""
-    settings = workspace.config.specialists
-    train = workspace.dataset.train
-    labels = subset_labels(train.labels, subset, workspace.dataset.n_classes)
-    inside = labels < len(subset)
-    natural_share = float(inside.double().mean())
-    share = settings.subset_share
-    index = torch.arange(len(labels))
-    target = torch.zeros(len(labels), 0)
-    if settings.soft_targets > 0:
-        blocks = [
-            soft_targets(trunk.log_probs[rows].float(), subset, share, natural_share)
-            for rows in index.split(8192)
-        ]
-        target = F.softmax(torch.cat(blocks) / settings.temperature, dim=-1)
-    tensors = TensorExamples(trunk.train, (target, labels), workspace.augment)
-    return BalancedExamples(tensors, index[inside], index[~inside], share), natural_share
-
-
-def _validation(workspace: Workspace, trunk: Trunk, subset: Tensor) -> ValidationLoss:
-    """How a specialist is judged: on its own labels, under the prior that it trains with."""
-    labels = subset_labels(workspace.dataset.validation.labels, subset, workspace.dataset.n_classes)
-    weights = _prior_weights(labels == len(subset), workspace.config.specialists.subset_share)
-    return ValidationLoss(trunk.validation, labels, weights)
-
-
-def _prior_weights(dustbin: Tensor, share: float) -> Tensor:
-    """Weights that give validation examples of the subset the share that training gives them."""
-    n_dustbin = int(dustbin.sum())
-    n_inside = len(dustbin) - n_dustbin
-    if n_inside == 0 or n_dustbin == 0:
-        return torch.ones(len(dustbin))
-    scale = len(dustbin)
-    return torch.where(dustbin, (1 - share) * scale / n_dustbin, share * scale / n_inside)
 
 
 def _check_subsets(workspace: Workspace, tasks: list[SpecialistTask]) -> None:
