@@ -5,3 +5,15 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ["SPECIALISTS_QUIET"] = "1"
+
+import pytest
+from readme_run import RUN, specialists
+
+
+@pytest.fixture(scope="session")
+def readme_run(tmp_path_factory):
+    """A folder with words.txt and a finished runs/languages, trained on very little."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "words.txt").write_text("Donnerstag\ngiovedì\n", encoding="utf-8")
+    assert "The report: runs/languages/report.html" in specialists(RUN, folder)
+    return folder

@@ -1,14 +1,12 @@
 """Every command and every line of Python that README.md shows does what it says."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import typer
+from readme_run import specialists
 
 from pipelines.__main__ import app
 from specialists.config import Config
@@ -25,47 +23,6 @@ COMMANDS = [
     if part.split()[0] == "specialists"
 ]
 SETUPS = [line for line in LINES if line.startswith("python3 -m venv")]
-TINY = {
-    "threads": 1,
-    "jobs": 1,
-    "data.max_examples": 4000,
-    "generalist.epochs": 1,
-    "generalist.width": 16,
-    "generalist.n_buckets": 4096,
-    "clusters.n_clusters": 3,
-    "specialists.epochs": 1,
-    "student.epochs": 1,
-    "student.temperatures": "[1.0]",
-    "student.alphas": "[0.7]",
-    "evaluation.n_bootstrap": 20,
-}
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)]),
-}
-
-
-def specialists(arguments: list[str], folder: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "pipelines", *arguments],
-        env=ENVIRONMENT,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    """A folder with runs/languages, made by README's main command on very little data."""
-    folder = tmp_path_factory.mktemp("readme")
-    (folder / "words.txt").write_text("Donnerstag\ngiovedì\n", encoding="utf-8")
-    settings = [part for key, value in TINY.items() for part in ("--set", f"{key}={value}")]
-    told = specialists(["run", *settings], folder)
-    assert "The report: runs/languages/report.html" in told
-    return folder
 
 
 def test_there_is_one_command_for_the_main_job_and_one_for_the_tests():
@@ -105,11 +62,11 @@ def test_every_setting_exists_and_every_run_is_of_a_shipped_config():
     [c for c in COMMANDS if c[1] in ("status", "configs", "datasets", "predict")],
     ids=" ".join,
 )
-def test_what_does_not_train_runs_as_it_stands(folder, command):
-    told = specialists(command[1:], folder)
+def test_what_does_not_train_runs_as_it_stands(readme_run, command):
+    told = specialists(command[1:], readme_run)
     assert told.strip()
     if "--out" in command:
-        table = (folder / command[command.index("--out") + 1]).read_text(encoding="utf-8")
+        table = (readme_run / command[command.index("--out") + 1]).read_text(encoding="utf-8")
         assert "Donnerstag" in table
         assert len(table.splitlines()) == 1 + 2 * int(command[command.index("--top") + 1])
 
@@ -117,14 +74,14 @@ def test_what_does_not_train_runs_as_it_stands(folder, command):
 @pytest.mark.slow
 @pytest.mark.xdist_group("readme")
 @pytest.mark.parametrize("code", PYTHON, ids=range(len(PYTHON)))
-def test_python_runs_as_it_stands(folder, code, monkeypatch):
-    monkeypatch.chdir(folder)
+def test_python_runs_as_it_stands(readme_run, code, monkeypatch):
+    monkeypatch.chdir(readme_run)
     exec(compile(code, "README.md", "exec"), {})
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("readme")
-def test_a_stage_of_a_finished_run_is_skipped(folder):
+def test_a_stage_of_a_finished_run_is_skipped(readme_run):
     for command in COMMANDS:
         if command[1].startswith(("train-", "write-")):
-            assert "done already, skipped" in specialists(command[1:], folder)
+            assert "done already, skipped" in specialists(command[1:], readme_run)
