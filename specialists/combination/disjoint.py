@@ -19,7 +19,8 @@ from specialists.combination.problem import Problem, check_sums, dustbin_masses
 from specialists.combination.scalar import Shares, disjoint_shares
 from specialists.combination.solution import Solution
 
-_BLOCK_ELEMENTS = 2**21
+_BLOCK_ELEMENTS = 2**18
+_CHUNK_ELEMENTS = 2**21
 
 
 @dataclass(frozen=True)
@@ -54,46 +55,74 @@ class _Votes:
 
 def solve_disjoint(problem: Problem) -> Solution:
     """Minimise KL(p || q) for rows whose active subsets are disjoint, each of them feasible."""
-    size = max(1, _BLOCK_ELEMENTS // problem.n_classes)
+    width = int(problem.active.sum(1).max()) * max(len(subset) for subset in problem.subsets)
+    size = max(1, _CHUNK_ELEMENTS // max(width, 64))
     log_q = torch.empty_like(problem.generalist)
-    scratch = torch.empty_like(problem.generalist[:size])
     residuals, iterations = [], []
     for start in range(0, problem.n_rows, size):
-        block = problem.select(slice(start, start + size))
-        c = torch.exp(block.generalist, out=scratch[: block.n_rows])
-        residual, n_iterations = _solve_block(block, c, log_q[start : start + size])
+        chunk = problem.select(slice(start, start + size))
+        residual, n_iterations = _solve_chunk(chunk, log_q[start : start + size])
         residuals.append(residual)
         iterations.append(n_iterations)
     return Solution(log_q, torch.cat(residuals), torch.cat(iterations))
 
 
-def _solve_block(problem: Problem, c: Tensor, log_q: Tensor) -> tuple[Tensor, Tensor]:
-    """Fill ``log_q`` for one block; returns residuals and iterations. ``c`` holds exp(g)."""
-    check_sums(c.sum(1), problem.rows, problem, "generalist")
-    width = int(problem.active.sum(1).max())
-    if width == 0:
-        log_q.copy_(problem.generalist)
-        nothing = torch.zeros_like(problem.rows)
-        return nothing.double(), nothing
-    votes = _gather_votes(problem, width)
-    at = votes.classes.flatten(1)
-    joint = _joint(problem, votes, c.gather(1, at).view_as(votes.classes))
+def _solve_chunk(problem: Problem, log_q: Tensor) -> tuple[Tensor, Tensor]:
+    """Fill ``log_q`` for some rows; returns their residuals and iterations."""
+    votes = _gather_votes(problem, max(1, int(problem.active.sum(1).max())))
+    joint, rest = _sum_masses(problem, votes)
     a = votes.total(joint).double() * votes.voting
-    c.scatter_(1, at, joint.masked_fill(votes.cleared[:, :, None], 0.0).flatten(1))
-    rest = c.sum(1).double()
     has_rest = (votes.sizes * votes.voting).sum(1) < problem.n_classes
     shares = disjoint_shares(a, votes.b, rest, has_rest)
     lost = torch.cat([rest[:, None], a], 1) == 0
     lost &= torch.cat([shares.rest[:, None], shares.inside], 1) > 0
-    log_factor = shares.rest_factor.masked_fill(~problem.active.any(1) | lost[:, 0], 1.0).log()
-    torch.add(problem.generalist, log_factor.to(log_q.dtype)[:, None], out=log_q)
+    log_factor = shares.rest_factor.masked_fill(lost[:, 0], 1.0).log()
     inside = torch.where(votes.voting, shares.inside_factor.log(), log_factor[:, None])
     inside = inside.masked_fill(lost[:, 1:], 0.0)
     inside = torch.where(votes.used, inside, inside[:, :1]).to(log_q.dtype)
-    log_c = _log_joint(problem, votes, joint)
-    log_q.scatter_(1, at, log_c.add_(inside[:, :, None]).flatten(1))
+    log_inside = _log_joint(problem, votes, joint).add_(inside[:, :, None])
+    _write(problem.generalist, log_factor.to(log_q.dtype), log_inside, votes.classes, log_q)
     _refill(log_q, votes, shares, lost)
+    silent = ~problem.active.any(1)
+    log_q[silent] = problem.generalist[silent]
     return shares.kkt_residual, shares.n_iterations
+
+
+def _blocks(n_rows: int, n_classes: int) -> list[slice]:
+    """Rows whose classes fit into the cache."""
+    size = max(1, _BLOCK_ELEMENTS // n_classes)
+    return [slice(start, start + size) for start in range(0, n_rows, size)]
+
+
+def _sum_masses(problem: Problem, votes: _Votes) -> tuple[Tensor, Tensor]:
+    """``c`` in the slots' classes, (n, K, k), and its sum over classes that no one votes on, (n,).
+
+    The latter is the sum of what is left after the voted classes are cleared, not a difference.
+    """
+    joint = _weighted_votes(problem, votes)
+    classes = votes.classes.flatten(1)
+    scratch = None
+    total, rest = [], []
+    for block in _blocks(problem.n_rows, problem.n_classes):
+        log_g, at = problem.generalist[block], classes[block]
+        scratch = torch.empty_like(log_g) if scratch is None else scratch
+        c = torch.exp(log_g, out=scratch[: len(log_g)])
+        total.append(c.sum(1))
+        part = joint[block].add_(c.gather(1, at).view_as(joint[block]))
+        c.scatter_(1, at, part.masked_fill(votes.cleared[block, :, None], 0.0).flatten(1))
+        rest.append(c.sum(1))
+    check_sums(torch.cat(total), problem.rows, problem, "generalist")
+    return joint, torch.cat(rest).double()
+
+
+def _write(
+    log_g: Tensor, log_factor: Tensor, log_inside: Tensor, classes: Tensor, log_q: Tensor
+) -> None:
+    """``log g + log_factor``, and ``log_inside`` at the classes of the slots."""
+    at, values = classes.flatten(1), log_inside.flatten(1)
+    for block in _blocks(len(log_g), log_g.shape[1]):
+        torch.add(log_g[block], log_factor[block, None], out=log_q[block])
+        log_q[block].scatter_(1, at[block], values[block])
 
 
 def _gather_votes(problem: Problem, width: int) -> _Votes:
@@ -107,10 +136,11 @@ def _gather_votes(problem: Problem, width: int) -> _Votes:
     table = torch.stack([torch.cat([s, s[:1].expand(k - len(s))]) for s in problem.subsets])
     valid = torch.arange(k, device=device) < sizes[:, None]
     b = dustbin_masses(problem).gather(1, slots)
+    everyone = width == len(table) and bool(used.all())
     return _Votes(
         slots,
         _gather_log_probs(problem, used, k),
-        table[slots],
+        table.expand(len(slots), -1, -1) if everyone else table[slots],
         None if bool(valid.all()) else valid[slots],
         b * used,
         problem.weights[slots],
@@ -123,19 +153,32 @@ def _gather_votes(problem: Problem, width: int) -> _Votes:
 def _gather_log_probs(problem: Problem, used: Tensor, k: int) -> Tensor:
     """The specialists' log-probabilities by slot, (n, K, k); -inf in a row without any."""
     n, width = used.shape
-    log_p = problem.generalist.new_full((n * width, k), -torch.inf)
+    everyone = width == len(problem.subsets) and bool(used.all())
+    log_p = problem.generalist.new_full((n, width, k), -torch.inf)
+    flat = log_p.view(n * width, k)
     place = problem.active.cumsum(1) - 1
     for m, vote in enumerate(problem.specialists):
-        rows = problem.active[:, m].nonzero().squeeze(1)
-        part = vote[rows, :-1]
-        part = torch.cat([part, part[:, :1].expand(-1, k - part.shape[1])], 1)
-        log_p.index_copy_(0, rows * width + place[rows, m], part)
-    log_p = log_p.view(n, width, k)
-    return log_p if bool(used.all()) else torch.where(used[:, :, None], log_p, log_p[:, :1])
+        if everyone:
+            log_p[:, m] = _padded(vote, k)
+        else:
+            rows = problem.active[:, m].nonzero().squeeze(1)
+            part = _padded(vote.index_select(0, rows), k)
+            flat.index_copy_(0, rows * width + place[rows, m], part)
+    if everyone or bool(used.all()):
+        return log_p
+    return torch.where(used[:, :, None], log_p, log_p[:, :1])
 
 
-def _joint(problem: Problem, votes: _Votes, inside: Tensor) -> Tensor:
-    """``c = g + v p`` in every slot; checks that the specialists' rows sum to 1."""
+def _padded(vote: Tensor, k: int) -> Tensor:
+    """Without the dustbin, the first class repeated up to k columns."""
+    part = vote[:, :-1]
+    if part.shape[1] == k:
+        return part
+    return torch.cat([part, part[:, :1].expand(-1, k - part.shape[1])], 1)
+
+
+def _weighted_votes(problem: Problem, votes: _Votes) -> Tensor:
+    """``v p`` in every slot; checks that the specialists' rows sum to 1."""
     p = votes.log_p.exp()
     totals = votes.total(p) + votes.b / votes.v
     wrong = votes.used & ~((totals - 1).abs() <= problem.sum_tolerance)
@@ -143,7 +186,7 @@ def _joint(problem: Problem, votes: _Votes, inside: Tensor) -> Tensor:
         row, slot = wrong.nonzero()[0].tolist()
         where = f"specialists[{int(votes.slots[row, slot])}]"
         check_sums(totals[row, slot : slot + 1], problem.rows[row : row + 1], problem, where)
-    return inside.addcmul_(p, votes.v.to(p.dtype)[:, :, None])
+    return p.mul_(votes.v.to(p.dtype)[:, :, None])
 
 
 def _log_joint(problem: Problem, votes: _Votes, joint: Tensor) -> Tensor:
