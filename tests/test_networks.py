@@ -4,7 +4,7 @@ import os
 import pickle
 
 import pytest
-import tiny
+import small_run
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -33,7 +33,7 @@ from specialists.networks import (
 TEXT = NetworkSpec("hashed_text", 5, (), width=6, depth=2, embedding_dim=4, n_buckets=16)
 MLP = NetworkSpec("mlp", 5, (3,), width=6, depth=2)
 RESNET = NetworkSpec("resnet", 5, (1, 28, 28), width=16, depth=2)
-FACTORY = NetworkSpec("tiny:branched", 5, (tiny.DIM,), options={"width": 7})
+FACTORY = NetworkSpec("small_run:branched", 5, (small_run.DIM,), options={"width": 7})
 SHIPPED = [TEXT, MLP, RESNET]
 EVERY = [*SHIPPED, FACTORY]
 
@@ -305,8 +305,11 @@ def test_tensors_that_are_no_state_dict_and_missing_files_are_refused(tmp_path):
         ({"model": "mpl"}, "no such model"),
         ({"model": "hashed_text", "n_buckets": 12}, "for instance 16"),
         ({"model": "no_such_module:f"}, "cannot be imported"),
-        ({"model": "tiny:no_such_function"}, "cannot be imported"),
-        ({"model": "tiny:features", "options": {"n_per_class": 1, "seed": 0}}, "cannot be called"),
+        ({"model": "small_run:no_such_function"}, "cannot be imported"),
+        (
+            {"model": "small_run:features", "options": {"n_per_class": 1, "seed": 0}},
+            "cannot be called",
+        ),
     ],
 )
 def test_a_network_that_cannot_be_built_is_told(changes, message):

@@ -80,7 +80,7 @@ class DataConfig(Section):
 
 
 class Recipe(Section):
-    """How a network is trained: AdamW (sparse tables: SparseAdam), warm-up, cosine, best epoch."""
+    """How a network is trained: AdamW (sparse tables: Adagrad), warm-up, cosine, best epoch."""
 
     epochs: Positive | None = Field(
         default=None, description="passes over the training data, at most"
@@ -92,6 +92,9 @@ class Recipe(Section):
         default=0.01, ge=0, description="decoupled; matrices only, no tables"
     )
     warmup: Fraction = Field(default=0.05, description="share of the steps with a rising rate")
+    select_by: Literal["loss", "top1"] = Field(
+        default="loss", description="validation score of the best epoch"
+    )
     patience: Positive = Field(
         default=3, description="epochs without a better validation loss, at most"
     )

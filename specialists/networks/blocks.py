@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from specialists.datasets.base import Ragged
 
-INITIAL_ROW_SCALE = 0.5
+INITIAL_ROW_SCALE = 0.1
 
 
 class HashedEmbedding(nn.Module):
@@ -39,6 +39,26 @@ class HashedEmbedding(nn.Module):
             sparse=True,
             include_last_offset=True,
         )
+
+
+class Beside(nn.Module):
+    """Hidden units beside their inputs: x -> (x, relu(W x + b)).
+
+    The layer above sees both, so that a network of bags of n-grams is a linear model, which few
+    examples a class suffice for, plus what hidden units add to it.
+
+    Parameters
+    ----------
+    n_in, width : int
+    """
+
+    def __init__(self, n_in: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n_in, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, n_in] to [n, n_in + width]."""
+        return torch.cat([x, F.relu(self.linear(x))], dim=1)
 
 
 class Pixels(nn.Module):

@@ -20,7 +20,7 @@ from torch import nn
 
 from specialists.datasets.factory import find_function
 from specialists.errors import ConfigError, InputError
-from specialists.networks.blocks import HashedEmbedding, Pixels, ResidualBlock, convolution
+from specialists.networks.blocks import Beside, HashedEmbedding, Pixels, ResidualBlock, convolution
 from specialists.networks.heads import find_head, swap_head
 
 
@@ -93,7 +93,7 @@ def outline(spec: NetworkSpec) -> nn.Module:
 
 
 def hashed_text(spec: NetworkSpec) -> nn.Sequential:
-    """Hashed n-grams, their mean embedding, ``depth`` hidden layers."""
+    """Hashed n-grams, their mean embedding, and hidden units beside it; the head sees both."""
     if spec.n_buckets & (spec.n_buckets - 1):
         raise ConfigError(
             "the n-gram table must have a power of two of rows",
@@ -103,12 +103,23 @@ def hashed_text(spec: NetworkSpec) -> nn.Sequential:
         )
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     parts["embedding"] = HashedEmbedding(spec.n_buckets, spec.embedding_dim)
-    return _with_hidden_layers(parts, spec.embedding_dim, spec)
+    parts["hidden"] = Beside(spec.embedding_dim, spec.width)
+    parts["dropout"] = nn.Dropout(spec.dropout)
+    parts["head"] = nn.Linear(spec.embedding_dim + spec.width, spec.n_classes)
+    return nn.Sequential(parts)
 
 
 def mlp(spec: NetworkSpec) -> nn.Sequential:
     """``depth`` hidden layers over feature vectors."""
-    return _with_hidden_layers(OrderedDict(), spec.input_shape[0], spec)
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
+    n_in = spec.input_shape[0]
+    for layer in range(1, spec.depth + 1):
+        parts[f"hidden{layer}"] = nn.Linear(n_in, spec.width)
+        parts[f"relu{layer}"] = nn.ReLU()
+        n_in = spec.width
+    parts["dropout"] = nn.Dropout(spec.dropout)
+    parts["head"] = nn.Linear(n_in, spec.n_classes)
+    return nn.Sequential(parts)
 
 
 def resnet(spec: NetworkSpec) -> nn.Sequential:
@@ -139,18 +150,6 @@ ARCHITECTURES: dict[str, Callable[[NetworkSpec], nn.Sequential]] = {
     "mlp": mlp,
     "resnet": resnet,
 }
-
-
-def _with_hidden_layers(
-    parts: OrderedDict[str, nn.Module], n_in: int, spec: NetworkSpec
-) -> nn.Sequential:
-    for layer in range(1, spec.depth + 1):
-        parts[f"hidden{layer}"] = nn.Linear(n_in, spec.width)
-        parts[f"relu{layer}"] = nn.ReLU()
-        n_in = spec.width
-    parts["dropout"] = nn.Dropout(spec.dropout)
-    parts["head"] = nn.Linear(n_in, spec.n_classes)
-    return nn.Sequential(parts)
 
 
 def _from_factory(spec: NetworkSpec) -> nn.Module:

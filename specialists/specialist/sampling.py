@@ -1,4 +1,4 @@
-"""What a specialist sees: half its subset, half the rest, under a prior that is not the natural one.
+"""What a specialist sees: half its subset, half the rest, under a prior of its own.
 
 Its soft targets are the generalist's posterior under that prior, and it is judged under it too.
 """

@@ -1,9 +1,9 @@
 """The one training loop, of generalists, specialists, students and controls.
 
-After every epoch the validation loss is measured; the weights of the best epoch are kept, and the
-loop stops after ``patience`` epochs without a better one. A run that was interrupted goes on from
-its last checkpoint with the same result: an epoch's order, augmentation and dropout follow from
-the seed and the epoch's number alone.
+After every epoch the validation loss is measured. The weights of the best epoch are kept (best by
+that loss or, if the recipe says so, by top-1), and the loop stops after ``patience`` epochs without
+a better one. A run that was interrupted goes on from its last checkpoint with the same result: an
+epoch's order, augmentation and dropout follow from the seed and the epoch's number alone.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Trainer:
         self.examples, self.loss, self.validate = examples, loss, validate
         self.batch_size, self.patience = recipe.batch_size, recipe.patience
         self.seed, self.folder, self.description = seed, folder, description
-        self.keep_start = keep_start
+        self.keep_start, self.select_by = keep_start, recipe.select_by
         self.n_examples = n_examples or recipe.epochs * len(examples)
         self.n_epochs = math.ceil(self.n_examples / len(examples))
         self.optimisers = Optimisers(network, recipe, self._n_steps())
@@ -216,8 +216,11 @@ class Trainer:
         loss, top1 = self.validate(self.network.eval())
         if not math.isfinite(loss):
             self._stop(f"the validation loss is {loss}")
-        if loss < self.state.best_loss:
-            state = self.state
+        state = self.state
+        better = loss < state.best_loss
+        if self.select_by == "top1" and state.best_epoch >= 0:
+            better = top1 > state.best_top1
+        if better:
             state.best_epoch, state.best_loss, state.best_top1 = epoch, loss, top1
             self.best = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         return loss, top1

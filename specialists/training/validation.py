@@ -1,8 +1,8 @@
 """How good a network is on validation data, once its temperature is right.
 
-Every model is calibrated after training, so epochs are compared by the loss that calibration leaves:
-the mean negative log-likelihood at the temperature that minimises it. The plain loss stops too
-early: a network that grows overconfident still learns to tell classes apart.
+Every model is calibrated after training, so epochs are compared by the loss that calibration
+leaves: the mean negative log-likelihood at the temperature that minimises it. The plain loss stops
+too early: a network that grows overconfident still learns to tell classes apart.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ValidationLoss:
     batch_size: int = 2048
 
     def __call__(self, network: nn.Module) -> tuple[float, float]:
-        """Mean loss in nats at the best temperature, and top-1; NaN where outputs are not finite."""
+        """Mean loss in nats at the best temperature, and top-1; NaN where outputs are."""
         device = next(network.parameters()).device
         with torch.no_grad():
             batches = torch.arange(len(self.labels)).split(self.batch_size)
