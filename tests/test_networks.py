@@ -188,7 +188,7 @@ def test_flops_of_a_perceptron_are_two_a_multiply_add():
 def test_flops_of_an_embedding_bag_are_one_a_summed_number():
     network = made(TEXT).train()
     mean_length = (1 + 2 + 3 + 4) / 4
-    expected = mean_length * 4 + 2 * (4 * 6 + 6 * 6 + 6 * 5)
+    expected = mean_length * 4 + 2 * (4 * 6 + 6 * 6 + (4 + 6) * 5)
     assert inference_flops(network, inputs_of(TEXT)) == expected
     assert network.training
 

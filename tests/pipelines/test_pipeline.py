@@ -1,0 +1,347 @@
+"""The whole pipeline on twelve confusable classes: artifacts, order, resumption, every option."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small_run
+import torch
+from typer.testing import CliRunner
+
+import specialists
+from pipelines import stages
+from pipelines.__main__ import app
+from specialists.clustering import ClassClusters
+from specialists.config import Config
+from specialists.ensemble import Ensemble
+from specialists.generalist import cross_fitted_log_probs
+from specialists.networks import load_network
+from specialists.predictions import ShardedRows
+from specialists.runs import Run, read_array, read_json, read_tensors
+from specialists.workspace import Workspace
+
+pytestmark = pytest.mark.xdist_group("small_run")
+
+ENSEMBLES = ("generalist", "ensemble", "ensemble_paper", "ensemble_all")
+CONTROLS = ("generalist_continued", "generalist_wide", "generalist_ensemble")
+STUDENTS = ("student", "student_hard_labels")
+ARTIFACTS = [
+    "config.toml",
+    "evaluation.json",
+    "report.html",
+    *(f"{stage.name}/manifest.json" for stage in stages.STAGES),
+    "prepare-data/dataset.json",
+    *(f"prepare-data/{split}.inputs.npy" for split in ("train", "validation", "test")),
+    "prepare-data/test.labels.npy",
+    *(f"train-generalist/{name}" for name in ("model.json", "metrics.jsonl", "widths.json")),
+    *(f"train-generalist/{name}" for name in ("weights.safetensors", "calibration.json")),
+    "train-generalist/validation.log_probs.npy",
+    *(f"cluster-classes/{name}" for name in ("clusters.json", "clusters.txt", "covariance.npy")),
+    *(
+        f"train-specialists/specialist-{i:03d}/{name}"
+        for i in range(3)
+        for name in ("model.json", "weights.safetensors", "metrics.jsonl", "calibration.json")
+    ),
+    "combine-predictions/choice.json",
+    "combine-predictions/costs.json",
+    *(f"combine-predictions/{s}.{name}.npy" for s in ("validation", "test") for name in ENSEMBLES),
+    *(f"combine-predictions/{split}.active.npy" for split in ("validation", "test")),
+    "distill-student/targets/manifest.json",
+    "distill-student/trials.json",
+    *(f"distill-student/{name}/weights.safetensors" for name in STUDENTS),
+    "evaluate-models/details.json",
+    *(f"evaluate-models/controls/{name}/weights.safetensors" for name in CONTROLS[:2]),
+]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> Run:
+    run = small_run.make_run(tmp_path_factory.mktemp("small") / "run")
+    stages.run_stages(run)
+    return run
+
+
+@pytest.fixture
+def again(done, tmp_path):
+    """Go on with a copy of the run under other settings, up to a stage."""
+
+    def go_on(until: str, *overrides: str, jobs: int | None = None) -> Run:
+        run = small_run.changed_copy(done, tmp_path / "run", *overrides, jobs=jobs)
+        stages.run_stages(run, until)
+        return run
+
+    return go_on
+
+
+def new_inputs() -> np.ndarray:
+    """The inputs of the test split again."""
+    return small_run.features(10, 4)[0]
+
+
+@pytest.mark.parametrize("name", ARTIFACTS)
+def test_an_artifact_lies_where_it_should(done, name):
+    assert (done.folder / name).stat().st_size > 0
+
+
+def test_the_evaluation_has_the_keys_and_names_of_the_design(done):
+    evaluation = read_json(done.folder / "evaluation.json")
+    assert set(evaluation) == {
+        *("dataset", "seed", "n_classes", "n_test", "models", "differences"),
+        *("retention", "conditional", "coverage"),
+    }
+    assert set(evaluation["models"]) == {*ENSEMBLES, *CONTROLS, *STUDENTS}
+    for model in evaluation["models"].values():
+        assert set(model) == {
+            *("top1", "top1_interval", "top1_any_valid", "top1_macro", "top5", "nll", "ece"),
+            *("agreement", "parameters", "inference_flops", "training_examples"),
+        }
+    assert {"a", "b", "metric", "value", "interval", "p"} <= set(evaluation["differences"][0])
+    assert set(evaluation["conditional"]) >= {"generalist", "ensemble"}
+    assert (evaluation["n_classes"], evaluation["n_test"], evaluation["seed"]) == (12, 120, 5)
+
+
+def test_the_generalist_learns_and_the_controls_keep_to_their_budget(done):
+    models = read_json(done.folder / "evaluation.json")["models"]
+    generalist, ensemble = models["generalist"], models["ensemble"]
+    assert generalist["top1"] > 0.4
+    assert generalist["training_examples"] == 3 * 12 * 40
+    wide = models["generalist_wide"]
+    assert 0.9 * ensemble["inference_flops"] <= wide["inference_flops"]
+    assert wide["inference_flops"] <= ensemble["inference_flops"]
+    assert wide["training_examples"] <= ensemble["training_examples"]
+    assert models["generalist_continued"]["training_examples"] == ensemble["training_examples"]
+    n_generalists = -(-ensemble["training_examples"] // generalist["training_examples"])
+    assert models["generalist_ensemble"]["parameters"] == n_generalists * generalist["parameters"]
+
+
+def test_everything_is_done_and_stays_as_it_is(done, capsys):
+    assert {row.state for row in stages.status(done)} == {"done"}
+    before = small_run.all_but_times(done.folder)
+    stages.run_stages(done)
+    assert capsys.readouterr().out.count("done already, skipped") == len(stages.STAGES)
+    assert small_run.all_but_times(done.folder) == before
+
+
+@pytest.mark.parametrize("model", ["student", "ensemble", "generalist"])
+def test_the_command_predicts_with_every_model(done, tmp_path, model):
+    np.savez(tmp_path / "new.npz", x_train=new_inputs())
+    arguments = ["predict", str(done.folder), str(tmp_path / "new.npz"), "--model", model]
+    result = CliRunner().invoke(app, [*arguments, "--top", "2", "--out", str(tmp_path / "out.tsv")])
+    assert result.exit_code == 0, result.output
+    lines = [line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines()]
+    assert lines[0] == ["row", "input", "rank", "class", "probability"]
+    assert len(lines) == 1 + 2 * 120
+    probs = specialists.load(done.folder, model).predict_proba(new_inputs())
+    best = [line[3] for line in lines[1:] if line[2] == "1"]
+    assert best == [small_run.NAMES[c] for c in probs.argmax(1)]
+    assert float(lines[1][4]) == pytest.approx(probs[0].max(), abs=1e-6)
+
+
+@pytest.mark.parametrize("model", ["ensemble", "generalist"])
+def test_a_loaded_model_says_what_was_evaluated(done, model):
+    predictor = specialists.load(done.folder, model)
+    stored = read_array(done.path("combine-predictions", f"test.{model}.npy"))
+    found = predictor.predict_proba(new_inputs())
+    assert predictor.class_names == small_run.NAMES
+    np.testing.assert_allclose(found, np.exp(stored), atol=1e-6)
+
+
+def test_the_students_folder_works_alone_when_copied_elsewhere(done, tmp_path):
+    expected = specialists.load(done.folder).predict_proba(new_inputs())
+    alone = shutil.copytree(done.path("distill-student", "student"), tmp_path / "alone")
+    assert all(str(done.folder.parent) not in file.read_text() for file in alone.glob("*.json*"))
+    np.testing.assert_array_equal(specialists.load(alone).predict_proba(new_inputs()), expected)
+
+
+def test_shuffled_test_labels_change_nothing_before_the_evaluation(done, tmp_path):
+    data = done.folder.parent / "data"
+    kept = data.rename(tmp_path / "kept")
+    try:
+        small_run.write_arrays(data, shuffled_test_labels=True)
+        run = Run(tmp_path / "run")
+        run.folder.mkdir()
+        shutil.copyfile(done.config_file, run.config_file)
+        stages.run_stages(run, "distill-student")
+    finally:
+        shutil.rmtree(data)
+        kept.rename(data)
+    found, expected = (small_run.all_but_times(folder) for folder in (run.folder, done.folder))
+    different = {name for name in found if found[name] != expected[name]}
+    assert different == {"prepare-data/test.labels.npy", "prepare-data/manifest.json"}
+    assert {name.split("/")[0] for name in expected.keys() - found.keys()} == {
+        *("evaluate-models", "write-report", "evaluation.json", "report.html")
+    }
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_of_ten_moments_ends_the_same_when_it_is_repeated(tmp_path):
+    script = Path(small_run.__file__)
+    result = subprocess.run(
+        [sys.executable, "-W", "error", str(script), str(tmp_path), "10"],
+        env={**os.environ, "PYTHONPATH": str(script.parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert result.stdout.splitlines()[-1].startswith("10 moments of")
+
+
+@pytest.mark.slow
+def test_no_weight_depends_on_how_many_are_trained_at_a_time(done, tmp_path):
+    run = small_run.changed_copy(done, tmp_path / "run", jobs=2)
+    shutil.rmtree(run.path("train-specialists"))
+    stages.run_stages(run, "train-specialists")
+    found, expected = (small_run.all_but_times(r.path("train-specialists")) for r in (run, done))
+    assert found == expected
+
+
+def test_a_killed_specialist_is_trained_again_alone(done, tmp_path):
+    run = small_run.changed_copy(done, tmp_path / "run")
+    lost, kept = (run.path("train-specialists", f"specialist-00{i}") for i in (1, 2))
+    (lost / "weights.safetensors").unlink()
+    written = (kept / "weights.safetensors").stat().st_mtime_ns
+    stages.run_stages(run, "train-specialists")
+    assert (kept / "weights.safetensors").stat().st_mtime_ns == written
+    assert small_run.all_but_times(lost) == small_run.all_but_times(
+        done.path("train-specialists", lost.name)
+    )
+
+
+@pytest.mark.parametrize("override", ["precision=bfloat16", "specialists.epochs=1", "seed=6"])
+def test_what_a_specialist_depends_on_trains_it_again(again, done, override):
+    run = again("train-specialists", override)
+    name = ("specialist-000", "weights.safetensors")
+    before, after = (read_tensors(r.path("train-specialists", *name)) for r in (done, run))
+    assert any(not torch.equal(before[key], after[key]) for key in before)
+
+
+def test_cross_fitted_predictions_come_from_generalists_that_never_saw_the_rows(again):
+    run = again("cluster-classes", "clusters.predictions=cross-fitted")
+    log_probs, rows = cross_fitted_log_probs(run)
+    assert torch.equal(rows.sort().values, torch.arange(480))
+    train = Workspace.open(run.folder).dataset.train
+    for fold in range(2):
+        network, _, about = load_network(run.path("cluster-classes", "units", f"fold-{fold}"))
+        with torch.no_grad():
+            expected = torch.log_softmax(network(train.inputs[fold::2]) / about["temperature"], -1)
+        torch.testing.assert_close(log_probs[rows % 2 == fold], expected)
+        assert (
+            read_json(run.path("cluster-classes", "units", f"fold-{fold}", "result.json"))[
+                "n_examples"
+            ]
+            == 3 * len(train) // 2
+        )
+
+
+def test_a_users_own_generalist_is_taken_as_it_is(again, done, tmp_path):
+    theirs = shutil.copyfile(
+        done.path("train-generalist", "weights.safetensors"), tmp_path / "mine.safetensors"
+    )
+    run = again("write-report", f"generalist.weights={theirs}")
+    before, after = (
+        read_tensors(r.path("train-generalist", "weights.safetensors")) for r in (done, run)
+    )
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert not run.path("train-generalist", "widths.json").exists()
+    models = read_json(run.folder / "evaluation.json")["models"]
+    assert models["generalist"]["training_examples"] == 0
+    assert set(models) == {*ENSEMBLES, *CONTROLS, *STUDENTS}
+
+
+def test_specialists_may_be_wider_than_their_generalist(again):
+    run = again("combine-predictions", "specialists.width=20")
+    weights = read_tensors(run.path("train-specialists", "specialist-000", "weights.safetensors"))
+    assert weights["hidden1.weight"].shape == (20, small_run.DIM)
+    assert Ensemble.open(Workspace.open(run.folder)).specialists[0].network is not None
+
+
+def test_subsets_may_overlap(again):
+    run = again("combine-predictions", "clusters.overlap=2")
+    clusters = ClassClusters.from_dict(read_json(run.path("cluster-classes", "clusters.json")))
+    covering = torch.bincount(torch.cat([torch.as_tensor(s) for s in clusters.subsets]))
+    assert int(covering.sum()) > 12
+    assert int(covering.max()) > 1
+    q = np.exp(read_array(run.path("combine-predictions", "test.ensemble_all.npy")))
+    np.testing.assert_allclose(q.sum(1), 1, atol=1e-5)
+
+
+def test_any_module_can_be_the_generalist_with_parts_of_it_frozen_in_specialists(again):
+    run = again(
+        "write-report",
+        "generalist.factory=small_run:branched",
+        "generalist.options={width = 9}",
+        "specialists.freeze=['stem', 'norm']",
+    )
+    generalist = read_tensors(run.path("train-generalist", "weights.safetensors"))
+    specialist = read_tensors(
+        run.path("train-specialists", "specialist-000", "weights.safetensors")
+    )
+    for key in generalist:
+        frozen = key.split(".")[0] in ("stem", "norm")
+        same = generalist[key].shape == specialist[key].shape
+        assert (same and torch.equal(generalist[key], specialist[key])) == frozen, key
+    stored = read_array(run.path("combine-predictions", "test.ensemble.npy"))
+    predicted = specialists.load(run.folder, "ensemble").predict_proba(new_inputs())
+    np.testing.assert_allclose(predicted, np.exp(stored), atol=1e-6)
+    models = read_json(run.folder / "evaluation.json")["models"]
+    assert {*ENSEMBLES, *CONTROLS, *STUDENTS} - set(models) == {"generalist_wide"}
+
+
+def test_a_frozen_trunk_is_computed_once_and_shared(again):
+    run = again("distill-student", "generalist.depth=2", "specialists.freeze=['hidden1']")
+    features = read_array(run.path("train-specialists", "trunk", "train.npy"))
+    assert features.shape == (480, 12)
+    weights = read_tensors(run.path("train-specialists", "specialist-000", "weights.safetensors"))
+    assert "hidden1.weight" not in weights
+    costs = read_json(run.path("combine-predictions", "costs.json"))
+    upper = sum(
+        value.numel()
+        for i in range(3)
+        for value in read_tensors(
+            run.path("train-specialists", f"specialist-00{i}", "weights.safetensors")
+        ).values()
+    )
+    assert costs["ensemble"]["parameters"] == costs["generalist"]["parameters"] + upper
+
+
+def test_a_student_learns_from_unlabelled_inputs_too(again, tmp_path):
+    np.savez(tmp_path / "more.npz", x_train=small_run.features(5, 77)[0])
+    run = again("distill-student", f"student.unlabelled={tmp_path / 'more.npz'}")
+    targets = ShardedRows(run.path("distill-student", "targets"))
+    assert len(targets) == 480 + 60
+    ensemble = specialists.load(run.folder, "ensemble")
+    expected = ensemble.predict_proba(small_run.features(5, 77)[0])
+    np.testing.assert_allclose(targets[torch.arange(480, 540)].float().exp(), expected, atol=2e-3)
+    seen = [read_json(run.path("distill-student", name, "result.json")) for name in STUDENTS]
+    assert seen[0]["n_examples"] == seen[1]["n_examples"] == 2 * 480
+
+
+def test_the_best_of_two_widths_is_the_generalist(done, tmp_path):
+    run = Run(tmp_path / "run")
+    run.folder.mkdir()
+    values = {
+        **small_run.SETTINGS,
+        "data": {"arrays": Config.from_toml(done.config_file).data.arrays},
+    }
+    values["generalist"] = {**values["generalist"], "width": None, "widths": [2, 16]}
+    run.config_file.write_text(Config.from_dict(values).to_toml())
+    stages.run_stages(run, "train-generalist")
+    candidates = read_json(run.path("train-generalist", "widths.json"))
+    assert [candidate["width"] for candidate in candidates] == [2, 16]
+    assert [candidate["chosen"] for candidate in candidates] == [False, True]
+    assert candidates[1]["validation_top1"] > candidates[0]["validation_top1"]
+    assert load_network(run.path("train-generalist"))[1].width == 16
+
+
+def test_metrics_hold_no_times_and_the_timing_holds_the_loading_share(done):
+    folder = done.path("train-generalist", "units", "width-12")
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    timing = [json.loads(line) for line in (folder / "timing.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in metrics] == [1, 2, 3]
+    assert not any("second" in key or "time" in key for key in metrics[0])
+    assert all(0 <= record["loading_share"] <= 1 for record in timing)
