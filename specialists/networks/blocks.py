@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -42,23 +44,25 @@ class HashedEmbedding(nn.Module):
 
 
 class Beside(nn.Module):
-    """Hidden units beside their inputs: x -> (x, relu(W x + b)).
+    """Hidden units beside their inputs: x -> (x, h(x)), h of ``depth`` layers with ReLU.
 
     The layer above sees both, so that a network of bags of n-grams is a linear model, which few
     examples a class suffice for, plus what hidden units add to it.
 
     Parameters
     ----------
-    n_in, width : int
+    n_in, width, depth : int
     """
 
-    def __init__(self, n_in: int, width: int) -> None:
+    def __init__(self, n_in: int, width: int, depth: int = 1) -> None:
         super().__init__()
-        self.linear = nn.Linear(n_in, width)
+        sizes = [n_in, *(width for _ in range(depth))]
+        layers = [nn.Linear(below, above) for below, above in itertools.pairwise(sizes)]
+        self.layers = nn.Sequential(*(part for layer in layers for part in (layer, nn.ReLU())))
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, n_in] to [n, n_in + width]."""
-        return torch.cat([x, F.relu(self.linear(x))], dim=1)
+        return torch.cat([x, self.layers(x)], dim=1)
 
 
 class Pixels(nn.Module):

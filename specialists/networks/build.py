@@ -93,7 +93,7 @@ def outline(spec: NetworkSpec) -> nn.Module:
 
 
 def hashed_text(spec: NetworkSpec) -> nn.Sequential:
-    """Hashed n-grams, their mean embedding, and hidden units beside it; the head sees both."""
+    """Hashed n-grams, their mean embedding, ``depth`` hidden layers beside it; the head sees both."""
     if spec.n_buckets & (spec.n_buckets - 1):
         raise ConfigError(
             "the n-gram table must have a power of two of rows",
@@ -103,7 +103,7 @@ def hashed_text(spec: NetworkSpec) -> nn.Sequential:
         )
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     parts["embedding"] = HashedEmbedding(spec.n_buckets, spec.embedding_dim)
-    parts["hidden"] = Beside(spec.embedding_dim, spec.width)
+    parts["hidden"] = Beside(spec.embedding_dim, spec.width, spec.depth)
     parts["dropout"] = nn.Dropout(spec.dropout)
     parts["head"] = nn.Linear(spec.embedding_dim + spec.width, spec.n_classes)
     return nn.Sequential(parts)
