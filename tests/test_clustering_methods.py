@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from specialists.clustering import ClassClusters, OnlineClusters, cluster_classes
-from specialists.clustering.agreement import agreement, correlation_labels, pivot
+from specialists.clustering.agreement import (
+    agreement,
+    correlation_labels,
+    free_partition,
+    merged_pair,
+    pivot,
+)
 from specialists.covariance import PredictionCovariance
 from specialists.errors import InputError
 
@@ -143,3 +149,32 @@ def test_online_clusters_need_two_rows():
     online = OnlineClusters(3, 2).update(np.array([[0.2, 0.3, 0.5]]))
     with pytest.raises(InputError, match="too few rows"):
         _ = online.labels
+
+
+class InOrder(np.random.Generator):
+    def permutation(self, x, axis=0):
+        return np.arange(x)
+
+
+def test_a_pivot_takes_free_classes_that_agree_and_none_of_an_earlier_pivot():
+    weights = np.full((4, 4), -1.0)
+    for i, j in ((0, 1), (1, 2), (2, 3)):
+        weights[i, j] = weights[j, i] = 1.0
+    assert pivot(weights, InOrder(np.random.PCG64(0))).tolist() == [0, 0, 1, 1]
+
+
+def test_clusters_are_merged_where_no_single_move_helps():
+    weights = np.array([[0, 3, 1, 1], [3, 0, 1, 0], [1, 1, 0, 3], [1, 0, 3, 0]], dtype=float)
+    partition = free_partition(weights, np.array([0, 0, 1, 1]))
+    partition.climb(np.arange(4), swaps=False)
+    assert partition.labels.tolist() == [0, 0, 1, 1]
+    merged = merged_pair(partition)
+    assert merged is not None
+    assert len(set(merged.tolist())) == 1
+    assert merged_pair(free_partition(-weights, np.arange(4))) is None
+
+
+def test_an_empty_online_cluster_draws_no_class(probs):
+    online = OnlineClusters(48, 3).update(probs[:100])
+    online._labels = np.arange(48) % 2
+    assert 2 not in online.update(probs[100:]).labels

@@ -39,13 +39,13 @@ def correlation_labels(weights: np.ndarray, seed: int = 0) -> np.ndarray:
     best, most = np.empty(0, dtype=int), -np.inf
     for start in range(seed, seed + N_STARTS):
         random = np.random.default_rng(start)
-        partition = _free_partition(weights, pivot(weights, random))
+        partition = free_partition(weights, pivot(weights, random))
         while True:
             partition.climb(random.permutation(len(weights)), swaps=False)
-            merged = _merged(partition)
+            merged = merged_pair(partition)
             if merged is None:
                 break
-            partition = _free_partition(weights, merged)
+            partition = free_partition(weights, merged)
         if partition.inside > most:
             best, most = partition.labels, partition.inside
     return np.unique(best, return_inverse=True)[1]
@@ -72,12 +72,14 @@ def agreement(weights: np.ndarray, labels: np.ndarray) -> float:
     return float(agreed / (np.abs(weights).sum() or 1.0))
 
 
-def _free_partition(weights: np.ndarray, labels: np.ndarray) -> Partition:
+def free_partition(weights: np.ndarray, labels: np.ndarray) -> Partition:
+    """Clusters of any size, with an empty one for every class that may leave."""
     n_classes = len(labels)
     return Partition(weights, labels, n_classes + 1, SizeBounds(0, n_classes))
 
 
-def _merged(partition: Partition) -> np.ndarray | None:
+def merged_pair(partition: Partition) -> np.ndarray | None:
+    """Labels after the merge of two clusters that gains most; None where no merge gains."""
     used = np.flatnonzero(partition.sizes)
     member = partition.labels[:, None] == used
     between = partition.pull[used] @ member

@@ -61,7 +61,11 @@ class Problem:
 
 
 def kmeans(problem: Problem) -> np.ndarray:
-    """Labels that minimise the squared distance of each column to its cluster's mean column."""
+    """Labels that minimise the squared distance of each column to its cluster's mean column.
+
+    Sizes are unbounded: on O*NET titles 728 of 781 classes share one of 26 clusters, and the 0.53
+    of confusions inside are fewer than the 0.87 that random clusters of those sizes hold.
+    """
     return _kmeans(problem.columns, problem.n_clusters, problem.seed, n_init=N_STARTS)[0]
 
 
