@@ -175,7 +175,7 @@ def test_freezing_what_is_not_there_or_everything_is_refused(freeze, message):
 
 
 def test_parameters_are_counted_with_and_without_tables():
-    upper = (4 * 6 + 6) + (6 * 6 + 6) + (6 * 5 + 5)
+    upper = (4 * 6 + 6) + (6 * 6 + 6) + ((4 + 6) * 5 + 5)
     assert n_parameters(made(TEXT), tables=False) == upper
     assert n_parameters(made(TEXT)) == upper + 16 * 4
     assert n_parameters(outline(TEXT)) == n_parameters(made(TEXT))

@@ -93,7 +93,7 @@ def outline(spec: NetworkSpec) -> nn.Module:
 
 
 def hashed_text(spec: NetworkSpec) -> nn.Sequential:
-    """Hashed n-grams, their mean embedding, ``depth`` hidden layers beside it; the head sees both."""
+    """Mean embedding of hashed n-grams, ``depth`` hidden layers beside it; the head sees both."""
     if spec.n_buckets & (spec.n_buckets - 1):
         raise ConfigError(
             "the n-gram table must have a power of two of rows",
