@@ -5,6 +5,7 @@ What takes long to import is imported where it is used, so that ``--help`` answe
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -207,7 +208,12 @@ def predict_command(
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script.
+
+    Threads of PyTorch that wait for each other sleep (set before PyTorch is loaded): on a machine
+    with other work, spinning ones slow a run down many times.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     warnings.formatwarning = _format_warning
     app(prog_name="specialists")
 
