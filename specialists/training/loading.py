@@ -19,6 +19,18 @@ from specialists.training.examples import Batch, Examples
 AHEAD = 3
 
 
+def batch_sizes(n_examples: int, batch_size: int) -> list[int]:
+    """Sizes of an epoch's batches; a last one of a single example joins the one before.
+
+    Batch normalisation cannot be trained on one example.
+    """
+    whole, rest = divmod(n_examples, batch_size)
+    sizes = [batch_size] * whole + [rest] * (rest > 0)
+    if rest == 1 and whole:
+        sizes[-2:] = [batch_size + 1]
+    return sizes
+
+
 class Loader:
     """Iterates over the batches of one epoch.
 
@@ -47,7 +59,7 @@ class Loader:
         device: torch.device,
     ) -> None:
         self.examples = examples
-        self.chunks = order.split(batch_size)
+        self.chunks = order.split(batch_sizes(len(order), batch_size))
         self.generator = generator
         self.device = device
         self.seconds = 0.0

@@ -24,7 +24,7 @@ from specialists.errors import InputError, TrainingError
 from specialists.runs import atomic_write, write_tensors, write_text
 from specialists.runtime import autocast, derive_seed, pick_device, progress
 from specialists.training.examples import Examples
-from specialists.training.loading import Loader
+from specialists.training.loading import Loader, batch_sizes
 from specialists.training.optimisers import Optimisers
 
 CHECKPOINT_SECONDS = 20.0
@@ -160,8 +160,8 @@ class Trainer:
 
     def _n_steps(self) -> int:
         whole, rest = divmod(self.n_examples, len(self.examples))
-        steps = math.ceil(len(self.examples) / self.batch_size)
-        return whole * steps + math.ceil(rest / self.batch_size)
+        steps = len(batch_sizes(len(self.examples), self.batch_size))
+        return whole * steps + len(batch_sizes(rest, self.batch_size))
 
     def _finished(self) -> bool:
         state = self.state

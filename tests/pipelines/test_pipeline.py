@@ -22,7 +22,7 @@ from specialists.ensemble import Ensemble
 from specialists.generalist import cross_fitted_log_probs
 from specialists.networks import load_network
 from specialists.predictions import ShardedRows
-from specialists.runs import Run, read_array, read_json, read_tensors
+from specialists.runs import Run, artifacts, read_array, read_json, read_tensors
 from specialists.workspace import Workspace
 
 pytestmark = pytest.mark.xdist_group("small_run")
@@ -57,6 +57,14 @@ ARTIFACTS = [
     "evaluate-models/details.json",
     *(f"evaluate-models/controls/{name}/weights.safetensors" for name in CONTROLS[:2]),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_sync():
+    """Syncing guards against power cuts, and takes long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(artifacts, "_sync", lambda path: None)
+        yield
 
 
 @pytest.fixture(scope="module")
