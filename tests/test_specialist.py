@@ -1,0 +1,217 @@
+"""What a specialist is taught and how it is read back: aggregate, shift, temper, correct."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import reference
+import small_run
+import torch
+from torch.nn import functional as F
+
+from specialists.calibration import Calibration, dustbin_correction
+from specialists.datasets.storage import save_dataset
+from specialists.errors import ConfigError, DataError
+from specialists.networks import NetworkSpec, build, save_network, split_frozen
+from specialists.probability import aggregate
+from specialists.specialist import (
+    load_specialist,
+    soft_targets,
+    subset_examples,
+    subset_labels,
+    subset_validation,
+    train_specialists,
+)
+from specialists.training import BalancedExamples, TensorExamples
+from specialists.trunk import Stacked, Trunk, load_trunk
+from specialists.workspace import Workspace
+
+SUBSET = torch.tensor([4, 1, 7])
+
+
+def generalist(n: int = 30, n_classes: int = 9) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(n, n_classes, generator=generator, dtype=torch.float64) * 3
+    return F.log_softmax(logits, dim=-1)
+
+
+@pytest.mark.parametrize(("s", "f"), [(0.5, 0.1), (0.5, 0.7), (0.2, 0.05)])
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 4.0])
+def test_targets_are_aggregated_then_shifted_then_tempered(s, f, temperature):
+    targets = F.softmax(soft_targets(generalist(), SUBSET, s, f) / temperature, dim=-1)
+    expected = reference.shifted_targets(generalist(), SUBSET, s, f, temperature)
+    torch.testing.assert_close(targets, torch.from_numpy(expected), rtol=1e-10, atol=1e-12)
+
+
+def test_another_order_of_tempering_gives_other_targets():
+    early = soft_targets(F.log_softmax(generalist() / 2.0, dim=-1), SUBSET, 0.5, 0.1).exp()
+    expected = reference.shifted_targets(generalist(), SUBSET, 0.5, 0.1, 2.0)
+    assert float((early - torch.from_numpy(expected)).abs().max()) > 0.05
+
+
+@pytest.mark.parametrize(("s", "f"), [(0.5, 0.1), (0.5, 0.7), (0.2, 0.05)])
+def test_the_correction_of_a_perfect_pupil_gives_the_teacher_back(s, f):
+    pupil = soft_targets(generalist(), SUBSET, s, f) + 5.0
+    found = Calibration(dustbin_correction(s, f)).log_probs(pupil)
+    torch.testing.assert_close(found, aggregate(generalist(), SUBSET), rtol=0, atol=1e-12)
+
+
+def test_the_dustbin_sums_probabilities_and_never_logits():
+    logits = torch.tensor([[2.0, 1.0, -3.0, 4.0]], dtype=torch.float64)
+    found = soft_targets(F.log_softmax(logits, dim=-1), torch.tensor([0]), 0.5, 0.5).exp()
+    expected = F.softmax(logits, dim=-1)[:, 1:].sum(1)
+    torch.testing.assert_close(found[:, -1], expected)
+    shifted = soft_targets(F.log_softmax(logits + 100, dim=-1), torch.tensor([0]), 0.5, 0.5).exp()
+    torch.testing.assert_close(shifted, found)
+
+
+def test_classes_without_mass_give_targets_without_nan():
+    log_probs = generalist()
+    log_probs[:, 1] = -torch.inf
+    targets = F.softmax(soft_targets(log_probs, SUBSET, 0.5, 0.1) / 2.0, dim=-1)
+    assert bool((targets[:, 1] == 0).all())
+    torch.testing.assert_close(targets.sum(1), torch.ones(30, dtype=torch.float64))
+
+
+def test_labels_are_places_in_the_subset_or_the_dustbin():
+    labels = torch.tensor([1, 4, 7, 0, 8, 1])
+    assert subset_labels(labels, SUBSET, 9).tolist() == [1, 0, 2, 3, 3, 1]
+
+
+def as_workspace(**settings) -> SimpleNamespace:
+    """What `subset_examples` and `subset_validation` read of a workspace."""
+    labels = torch.arange(9).repeat_interleave(torch.tensor([6, 2, 6, 6, 2, 6, 6, 2, 4]))
+    split = SimpleNamespace(inputs=torch.zeros(40, 2), labels=labels)
+    values = {"subset_share": 0.5, "soft_targets": 0.5, "temperature": 2.0, **settings}
+    return SimpleNamespace(
+        config=SimpleNamespace(specialists=SimpleNamespace(**values)),
+        dataset=SimpleNamespace(train=split, validation=split, n_classes=9),
+        augment=None,
+    )
+
+
+def as_trunk() -> Trunk:
+    rows = generalist(40).half()
+    return Trunk(None, False, torch.zeros(40, 2), torch.zeros(40, 2), rows)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.3])
+def test_epochs_hold_the_subsets_share_and_its_targets(share):
+    workspace = as_workspace(subset_share=share)
+    examples, natural_share = subset_examples(workspace, as_trunk(), SUBSET)  # type: ignore
+    assert natural_share == pytest.approx(6 / 40)
+    order = examples.order(torch.Generator().manual_seed(0))
+    target, labels = examples.batch(order, torch.Generator()).targets
+    assert float((labels < 3).double().mean()) == pytest.approx(share, abs=0.05)
+    expected = reference.shifted_targets(generalist(40), SUBSET, share, natural_share, 2.0)
+    torch.testing.assert_close(
+        target.double(), torch.from_numpy(expected)[order], atol=2e-3, rtol=0
+    )
+
+
+def test_no_soft_targets_are_made_where_none_are_wanted():
+    examples, _ = subset_examples(as_workspace(soft_targets=0.0), as_trunk(), SUBSET)  # type: ignore
+    assert examples.batch(torch.arange(5), torch.Generator()).targets[0].shape == (5, 0)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.2])
+def test_validation_weighs_subset_and_dustbin_as_training_does(share):
+    validation = subset_validation(as_workspace(subset_share=share), as_trunk(), SUBSET)  # type: ignore
+    assert validation.weights is not None
+    inside = validation.labels < 3
+    assert float(validation.weights[inside].sum() / validation.weights.sum()) == pytest.approx(
+        share
+    )
+    assert float(validation.weights.mean()) == pytest.approx(1.0)
+
+
+def test_a_subset_without_rest_is_an_epoch_of_its_own():
+    examples = TensorExamples(torch.zeros(4, 2), (torch.zeros(4),))
+    balanced = BalancedExamples(examples, torch.arange(4), torch.arange(0))
+    assert sorted(balanced.order(torch.Generator()).tolist()) == [0, 1, 2, 3]
+
+
+def test_a_subset_without_training_examples_is_refused_with_its_names(tmp_path):
+    run = small_run.make_run(tmp_path / "run")
+    from specialists.datasets import load_dataset
+
+    dataset = load_dataset(run.config.data, 0)
+    train = dataset.train
+    kept = (train.labels > 2).nonzero().squeeze(1)
+    split = type(train)(train.inputs[kept], train.labels[kept])
+    save_dataset(type(dataset)(**{**vars(dataset), "train": split}), run.path("prepare-data"))
+    clusters = {
+        "index": 0, "size": 3, "classes": [0, 1, 2], "names": list(small_run.NAMES[:3]),
+        "share_of_confusions": 1.0, "core": [0, 1, 2],
+    }  # fmt: skip
+    write_clusters(run, [clusters])
+    with pytest.raises(DataError, match="0 of 360 inside: a0, a1, a2"):
+        train_specialists(run)
+
+
+def write_clusters(run, clusters) -> None:
+    from specialists.runs import write_json
+
+    about = {
+        "method": "kmeans", "matrix": "covariance", "n_classes": 12,
+        "class_names": list(small_run.NAMES), "share_of_confusions": 1.0,
+        "clusters": clusters, "uncovered": list(range(3, 12)),
+    }  # fmt: skip
+    write_json(run.path("cluster-classes", "clusters.json"), about)
+
+
+def test_a_specialist_comes_back_with_its_upper_part_and_calibration(tmp_path):
+    torch.manual_seed(0)
+    spec = NetworkSpec("mlp", 9, (2,), width=4, depth=2, n_outputs=4)
+    network = build(spec).eval()
+    lower, upper = split_frozen(network, ["hidden1"])
+    assert lower is not None
+    calibration = Calibration(1.0, 2.0, -0.5)
+    about = {"subset": [4, 1, 7], "freeze": ["hidden1"], "n_examples": 12}
+    save_network(upper, spec, tmp_path, calibration=calibration.to_dict(), **about)
+    specialist = load_specialist(tmp_path)
+    x = torch.randn(5, 2)
+    with torch.no_grad():
+        expected = calibration.log_probs(network(x))
+        torch.testing.assert_close(specialist.log_probs(lower(x)), expected)
+    assert torch.equal(specialist.subset, SUBSET)
+    assert specialist.n_examples == 12
+
+
+def test_a_trunk_on_the_fly_gets_no_gradients_and_stays_in_evaluation_mode():
+    lower = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    upper = torch.nn.Linear(3, 2)
+    stacked = Stacked(lower, upper).train()
+    stacked(torch.randn(4, 2)).sum().backward()
+    assert all(p.grad is None for p in lower.parameters())
+    assert upper.weight.grad is not None
+    assert not lower.training
+    assert Trunk(lower, True, x := torch.zeros(1, 2), x, None).unstacked(stacked) is upper  # type: ignore
+
+
+def test_a_wider_specialist_cannot_share_parts_whose_width_would_change(tmp_path):
+    from pipelines import stages
+
+    run = small_run.make_run(tmp_path / "run")
+    run = small_run.changed_copy(
+        run, tmp_path / "wide", "specialists.width=20", "specialists.freeze=['hidden1']"
+    )
+    with pytest.raises(ConfigError, match="width 20, frozen: hidden1"):
+        stages.run_stages(run, "train-specialists")
+    assert not Path(run.path("train-specialists", "manifest.json")).exists()
+
+
+def test_what_specialists_learn_from_are_the_generalists_calibrated_log_probs(tmp_path):
+    from pipelines import stages
+    from specialists.networks import load_network
+
+    run = small_run.make_run(tmp_path / "run")
+    stages.run_stages(run, "train-specialists")
+    workspace = Workspace.open(run.folder)
+    network, _, about = load_network(run.path("train-generalist"))
+    with torch.no_grad():
+        logits = network(workspace.dataset.train.inputs)
+    expected = F.log_softmax(logits / about["temperature"], dim=-1)
+    found = load_trunk(workspace).log_probs[torch.arange(480)].float()
+    torch.testing.assert_close(found, expected, atol=1e-2, rtol=1e-3)
+    assert about["temperature"] != 1.0
