@@ -40,7 +40,7 @@ def execute(run: Run) -> None:
     folder = run.path("cluster-classes")
     if isinstance(covariance, PredictionCovariance):
         write_array(folder / "covariance.npy", covariance.covariance().astype("float32"))
-    write_text(folder / "clusters.txt", clusters.to_text() + "\n")
+    write_text(folder / "clusters.txt", clusters.to_text())
     write_json(folder / "clusters.json", clusters.to_dict())
     say(
         f"cluster-classes: {clusters.n_clusters} clusters of {min(clusters.sizes)} to "

@@ -128,9 +128,11 @@ class GeneralistConfig(Recipe):
 class ClustersConfig(Section):
     """Which classes are confused with which."""
 
-    method: str = Field(default="balanced", description="balanced, kmeans, spherical")
-    n_clusters: Positive | None = Field(
-        default=None, description="number of specialists; None: by rule"
+    method: Literal[
+        "balanced", "kmeans", "minibatch", "spherical", "agglomerative", "correlation"
+    ] = Field(default="balanced", description="how classes are grouped")
+    n_clusters: Positive | Literal["auto"] | None = Field(
+        default=None, description="number of specialists; None: by rule; auto: found (correlation)"
     )
     max_ratio: float = Field(default=2.0, ge=1, description="balanced: largest size over the mean")
     overlap: NonNegative = Field(
