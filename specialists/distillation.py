@@ -45,7 +45,8 @@ from specialists.workspace import Workspace
 
 STAGE = "distill-student"
 STUDENTS = ("student", "student_hard_labels")
-HARD_TRIALS = tuple(itertools.product((1.0, 0.5, 2.0), (0.0, 0.1, 0.2)))
+HARD_RATES = (1.0, 0.5, 2.0, 0.7, 1.4, 0.25, 4.0, 0.35, 2.8)
+HARD_TRIALS = tuple(itertools.product(HARD_RATES, (0.0, 0.1, 0.2)))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,218 @@
+"""Who votes, who runs, how votes are joined, which rule is chosen and what it costs."""
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from specialists.calibration import Calibration
+from specialists.combination import combine, side_by_side
+from specialists.config import CombinationConfig
+from specialists.controls import Budget
+from specialists.distillation import HARD_TRIALS
+from specialists.ensemble import (
+    PAPER,
+    Ensemble,
+    Rule,
+    Votes,
+    active_specialists,
+    choose,
+    cost_sample,
+    join,
+    judge_candidates,
+    mean_flops,
+)
+from specialists.specialist import Specialist
+
+C, DIM = 8, 5
+SUBSETS = [torch.tensor([0, 1]), torch.tensor([2, 5, 6]), torch.tensor([1, 2])]
+RULES = [PAPER, Rule("kl", 3, 2.0), Rule("kl", None), Rule("side_by_side", 2)]
+
+
+class Spy(nn.Module):
+    """A linear layer that remembers how many rows it was given at a time."""
+
+    def __init__(self, n_outputs: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(DIM, n_outputs)
+        self.rows: list[int] = []
+
+    def forward(self, x):
+        self.rows.append(len(x))
+        return self.layer(x)
+
+
+def made(lower: nn.Module | None = None) -> Ensemble:
+    torch.manual_seed(0)
+    specialists = [
+        Specialist(Spy(len(subset) + 1), subset, Calibration(0.5, 1.5, 0.1), 100)
+        for subset in SUBSETS
+    ]
+    upper = nn.Linear(DIM, C)
+    nn.init.normal_(upper.weight, std=2.0)
+    return Ensemble(lower, upper, 1.7, specialists, C)
+
+
+def inputs(n: int = 40) -> torch.Tensor:
+    return torch.randn(n, DIM, generator=torch.Generator().manual_seed(1))
+
+
+def rows_seen(ensemble: Ensemble) -> list[int]:
+    return [sum(member.network.rows) for member in ensemble.specialists]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8, 100, None])
+def test_the_most_probable_classes_select_the_specialists_that_hold_them(n):
+    log_probs = F.log_softmax(inputs() @ torch.randn(DIM, C), dim=-1)
+    active = active_specialists(log_probs, SUBSETS, n)
+    for row, votes in zip(log_probs, active, strict=True):
+        best = set(row.argsort(descending=True)[: C if n is None else n].tolist())
+        expected = [n is None or bool(best & set(subset.tolist())) for subset in SUBSETS]
+        assert votes.tolist() == expected
+
+
+def test_a_row_whose_best_class_nobody_covers_has_no_active_specialist():
+    log_probs = torch.full((1, C), -5.0).index_fill(1, torch.tensor([3]), -0.01)
+    assert not active_specialists(log_probs, SUBSETS, 1).any()
+    specialists = [torch.full((1, len(s) + 1), -1.0).log_softmax(1) for s in SUBSETS]
+    q = join(
+        log_probs.log_softmax(1), specialists, SUBSETS, torch.zeros(1, 3, dtype=torch.bool), PAPER
+    )
+    torch.testing.assert_close(q, log_probs.log_softmax(1))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+def test_specialists_run_on_the_rows_where_they_are_active_and_on_no_others(rule):
+    ensemble = made()
+    ensemble.log_probs(inputs(), rule)
+    generalist = ensemble.generalist_log_probs(inputs())
+    active = active_specialists(generalist, SUBSETS, rule.n)
+    assert rows_seen(ensemble) == active.sum(0).tolist()
+
+
+def test_a_specialist_that_nobody_asks_does_not_run():
+    ensemble = made()
+    ensemble.specialist_log_probs(inputs(), torch.zeros(40, 3, dtype=torch.bool))
+    assert rows_seen(ensemble) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("at_a_time", [7, 8192])
+def test_what_an_ensemble_says_is_its_parts_joined(rule, at_a_time, monkeypatch):
+    monkeypatch.setattr("specialists.ensemble.members.ROWS_AT_A_TIME", at_a_time)
+    lower = nn.Sequential(nn.Linear(DIM, DIM), nn.Tanh())
+    ensemble, x = made(lower), inputs()
+    with torch.no_grad():
+        features = lower(x)
+        generalist = F.log_softmax(ensemble.upper(features) / 1.7, dim=-1)
+        each = [s.calibration.log_probs(s.network(features)) for s in ensemble.specialists]
+    active = active_specialists(generalist, SUBSETS, rule.n)
+    if rule.rule == "kl":
+        weights = torch.full((3,), rule.weight)
+        expected = combine(generalist, each, SUBSETS, active, weights).log_probs
+    else:
+        expected = side_by_side(generalist, each, SUBSETS, active)
+    found = ensemble.log_probs(x, rule)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.exp().sum(1), torch.ones(40))
+
+
+def test_specialists_influence_what_the_ensemble_says():
+    ensemble = made()
+    before = ensemble.log_probs(inputs(), Rule("kl", None))
+    nn.init.normal_(ensemble.specialists[1].network.layer.weight, std=3.0)  # type: ignore
+    after = ensemble.log_probs(inputs(), Rule("kl", None))
+    assert float((before.exp() - after.exp()).abs().max()) > 0.05
+
+
+def test_the_papers_rule_is_one_class_and_weight_one():
+    assert Rule("kl", 1, 1.0) == PAPER
+    assert PAPER.to_dict() == {"rule": "kl", "n": 1, "weight": 1.0}
+
+
+def test_parameters_count_the_shared_trunk_once():
+    upper = DIM * C + C
+    specialists = sum((DIM + 1) * (len(subset) + 1) for subset in SUBSETS)
+    assert made().parameters == upper + specialists
+    assert made(nn.Linear(DIM, DIM)).parameters == upper + specialists + DIM * DIM + DIM
+
+
+def test_flops_are_the_generalists_and_those_of_the_active_specialists():
+    generalist, each = made(nn.Linear(DIM, DIM)).flops(inputs())
+    assert generalist == 2 * DIM * DIM + 2 * DIM * C
+    assert each.tolist() == [2 * DIM * 3, 2 * DIM * 4, 2 * DIM * 3]
+    active = torch.tensor([[True, False, True], [False, False, True]])
+    assert mean_flops(generalist, each, active) == generalist + 15 + 30
+
+
+def votes(n: int = 200) -> tuple[Votes, torch.Tensor]:
+    ensemble, x = made(), inputs(n)
+    generalist, each = ensemble.flops(x)
+    every = ensemble.specialist_log_probs(x)
+    found = Votes(ensemble.generalist_log_probs(x), every, SUBSETS, generalist, each)
+    labels = torch.multinomial(
+        found.joined(Rule("kl", 2, 1.0)).exp(), 1, generator=torch.Generator().manual_seed(0)
+    )
+    return found, labels.squeeze(1)
+
+
+SETTINGS = CombinationConfig(n=(1, 2), weights=(0.5, 1.0), max_cost=1.9)
+
+
+def test_every_rule_is_judged_once_with_its_cost():
+    found, labels = votes()
+    candidates = judge_candidates(found, labels, SETTINGS)
+    assert [(c["rule"], c["n"], c["weight"]) for c in candidates] == [
+        *(("kl", n, v) for n in (1, 2, None) for v in (0.5, 1.0)),
+        *(("side_by_side", n, 1.0) for n in (1, 2, None)),
+    ]
+    for candidate in candidates:
+        rule = Rule(candidate["rule"], candidate["n"], candidate["weight"])
+        q = found.joined(rule)
+        assert candidate["top1"] == float((q.argmax(1) == labels).double().mean())
+        assert candidate["nll"] == pytest.approx(float(F.nll_loss(q, labels)), rel=1e-5)
+        assert candidate["relative_cost"] == found.flops(rule) / found.generalist_flops
+        assert candidate["eligible"] == (candidate["relative_cost"] <= 1.9)
+    assert {c["eligible"] for c in candidates} == {True, False}
+
+
+def candidate(top1: float, nll: float, lowers: bool = True) -> dict:
+    return {"top1": top1, "nll": nll, "lowers_nll": lowers}
+
+
+@pytest.mark.parametrize(
+    ("select_by", "pool", "chosen"),
+    [
+        ("top1", [(0.5, 1.0, True), (0.6, 1.1, True), (0.6, 1.05, True)], 2),
+        ("nll", [(0.5, 1.0, True), (0.6, 1.1, True), (0.6, 1.05, True)], 0),
+        ("top1", [(0.5, 1.0, True), (0.9, 3.0, False)], 0),
+        ("top1", [(0.5, 2.0, False), (0.9, 3.0, False)], 1),
+    ],
+)
+def test_the_best_is_chosen_among_those_that_are_no_less_sure_of_the_truth(select_by, pool, chosen):
+    candidates = list(itertools.starmap(candidate, pool))
+    settings = CombinationConfig(select_by=select_by)
+    assert choose(candidates, settings) is candidates[chosen]
+
+
+def test_costs_are_sampled_evenly_from_first_to_last():
+    assert cost_sample(torch.arange(5000), 3).tolist() == [0, 2499, 4999]
+    assert cost_sample(torch.arange(2)).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("specialists", "n"), [(1, 2), (100, 2), (101, 3), (0, 1)])
+def test_as_many_generalists_are_averaged_as_the_same_examples_would_train(specialists, n):
+    assert Budget(100, specialists, 1.0).n_generalists == n
+
+
+def test_hard_trials_differ_and_begin_with_the_recipe_itself():
+    assert HARD_TRIALS[0] == (1.0, 0.0)
+    assert len(set(HARD_TRIALS)) == len(HARD_TRIALS) >= 24
+
+
+def test_votes_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        votes(3)[0].generalist_flops = 0.0  # type: ignore[misc]

@@ -1,0 +1,75 @@
+"""A unit is built once, again when what it depends on changed, and goes on where it was stopped."""
+
+import pytest
+
+from specialists.runs import artifacts, build_unit, is_done, write_text
+
+KEY = {"config": {"seed": 1}, "inputs": {}}
+
+
+@pytest.fixture(autouse=True)
+def no_sync(monkeypatch):
+    """Syncing guards against power cuts, and takes long."""
+    monkeypatch.setattr(artifacts, "_sync", lambda path: None)
+
+
+class Build:
+    """Writes a result; remembers what it found, and can be made to fail."""
+
+    def __init__(self) -> None:
+        self.found: list[list[str]] = []
+        self.fails = False
+
+    def __call__(self, folder) -> None:
+        self.found.append(sorted(path.name for path in folder.iterdir()))
+        write_text(folder / "checkpoint.pt", "half")
+        if self.fails:
+            raise RuntimeError("killed")
+        (folder / "checkpoint.pt").unlink()
+        write_text(folder / "weights", "whole")
+
+
+def test_a_unit_that_holds_is_not_built_again(tmp_path):
+    build = Build()
+    assert build_unit(tmp_path / "unit", KEY, build)
+    assert not build_unit(tmp_path / "unit", KEY, build)
+    assert build.found == [[".started.json"]]
+    assert sorted(p.name for p in (tmp_path / "unit").iterdir()) == ["manifest.json", "weights"]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_interrupted_unit_finds_its_checkpoint_only_under_the_same_key(tmp_path, seed):
+    build = Build()
+    build.fails = True
+    with pytest.raises(RuntimeError, match="killed"):
+        build_unit(tmp_path, KEY, build)
+    build.fails = False
+    assert build_unit(tmp_path, {**KEY, "config": {"seed": seed}}, build)
+    goes_on = [".started.json", "checkpoint.pt"]
+    assert build.found[1] == (goes_on if seed == 1 else [".started.json"])
+
+
+def test_a_changed_key_builds_from_nothing(tmp_path):
+    build = Build()
+    build_unit(tmp_path, KEY, build)
+    assert build_unit(tmp_path, {**KEY, "inputs": {"a": "b"}}, build)
+    assert build.found[1] == [".started.json"]
+
+
+def test_a_damaged_output_is_made_again(tmp_path):
+    build = Build()
+    build_unit(tmp_path, KEY, build)
+    (tmp_path / "weights").write_text("damaged")
+    assert build_unit(tmp_path, KEY, build)
+    assert (tmp_path / "weights").read_text() == "whole"
+
+
+def test_the_key_may_hold_tuples(tmp_path):
+    build = Build()
+    build.fails = True
+    with pytest.raises(RuntimeError, match="killed"):
+        build_unit(tmp_path, {"subset": (1, 2)}, build)
+    build.fails = False
+    build_unit(tmp_path, {"subset": (1, 2)}, build)
+    assert build.found[1] == [".started.json", "checkpoint.pt"]
+    assert is_done(tmp_path, {"code": "0.1.0", "subset": (1, 2)}) is None
