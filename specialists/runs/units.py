@@ -34,9 +34,10 @@ def build_unit(folder: Path, key: Mapping[str, Any], build: Callable[[Path], Non
         Whether anything had to be done.
     """
     key = {"code": CODE_VERSION, **key}
-    if is_done(folder, key) is None:
-        return False
     marker = folder / STARTED
+    if is_done(folder, key) is None:
+        marker.unlink(missing_ok=True)  # of a process killed between manifest and here
+        return False
     if not marker.is_file() or read_json(marker) != _plain(key):
         shutil.rmtree(folder, ignore_errors=True)
         write_json(marker, key)
