@@ -2,8 +2,9 @@
 
 ``combine`` returns, for each row, the q that minimises ``KL(p_g || q) + sum over active m of
 v_m KL(p_m || q aggregated to S_m and the dustbin)`` (Hinton, Vinyals, Dean 2015, equation 5, there
-by gradient descent; here exactly). Rows are sorted by the shape of their active subsets: disjoint
-(one scalar equation), nested (closed form), anything else (Newton in the number of specialists).
+by gradient descent; here exactly, and differentiable). Rows are sorted by the shape of their active
+subsets: disjoint (one scalar equation), nested (closed form), anything else (Newton in the number
+of specialists).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from specialists.combination.disjoint import solve_disjoint
+from specialists.combination.implicit import attach_gradient
 from specialists.combination.nested import solve_nested
 from specialists.combination.overlapping import solve_overlapping
 from specialists.combination.problem import Problem, as_problem, check_probabilities
@@ -89,11 +91,19 @@ def combine(
             expected="'forward', KL(p || q), or 'reverse', KL(q || p)",
         )
     problem = as_problem(generalist, specialists, subsets, active, weights)
+    if direction == "reverse" and problem.requires_grad:
+        raise InputError(
+            "the reverse direction has no gradient",
+            fix="use direction='forward', or detach the inputs",
+        )
     with torch.no_grad():
         solution = _solve(problem, direction)
     converged = solution.kkt_residual <= tolerance
     _report(solution.kkt_residual, converged, tolerance, strict)
-    return Combination(solution.log_probs, solution.kkt_residual, solution.n_iterations, converged)
+    log_probs = solution.log_probs
+    if problem.requires_grad and problem.specialists:
+        log_probs = attach_gradient(problem, solution)
+    return Combination(log_probs, solution.kkt_residual, solution.n_iterations, converged)
 
 
 def _solve(problem: Problem, direction: str) -> Solution:

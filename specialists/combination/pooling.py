@@ -64,6 +64,5 @@ def _mean_parts(problem: Problem) -> Tensor:
 
 def _normalised(log_values: Tensor, fallback: Tensor) -> Tensor:
     """Rows that sum to 1; the row of ``fallback`` where a row has no mass."""
-    total = log_values.logsumexp(1, keepdim=True)
-    empty = total == -torch.inf
-    return torch.where(empty, fallback, log_values - total.masked_fill(empty, 0.0))
+    empty = log_values.amax(1, keepdim=True) == -torch.inf
+    return torch.where(empty, fallback, log_values.masked_fill(empty, 0.0).log_softmax(1))

@@ -47,6 +47,12 @@ class Problem:
     sum_tolerance: float
 
     @property
+    def requires_grad(self) -> bool:
+        """Whether gradients with respect to any of the tensors are asked for."""
+        tensors = (self.generalist, self.weights, *self.specialists)
+        return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+
+    @property
     def n_rows(self) -> int:
         return self.generalist.shape[0]
 
@@ -120,8 +126,15 @@ def log_masses(problem: Problem) -> Tensor:
         rows = rows if everyone else problem.active[:, m].nonzero().squeeze(1)
         at = (rows[:, None], subset[None, :])
         weighted = log_p[rows, :-1] + problem.weights[m].log().to(log_p.dtype)
-        log_c = log_c.index_put(at, torch.logaddexp(log_c[at], weighted))
+        log_c = log_c.index_put(at, log_add(log_c[at], weighted))
     return log_c
+
+
+def log_add(a: Tensor, b: Tensor) -> Tensor:
+    """``log(exp a + exp b)`` with a zero gradient, not NaN, where both are -inf."""
+    neither = (a == -torch.inf) & (b == -torch.inf)
+    summed = torch.logaddexp(a.masked_fill(neither, 0.0), b.masked_fill(neither, 0.0))
+    return summed.masked_fill(neither, -torch.inf)
 
 
 def dustbin_masses(problem: Problem) -> Tensor:
