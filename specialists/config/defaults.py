@@ -59,12 +59,12 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "specialists": {
             "freeze": (),
-            "widen": 1.0,
+            "widen": 2.0,
             "epochs": 40,
             "batch_size": 256,
             "learning_rate": 3e-3,
             "label_smoothing": 0.0,
-            "dropout": 0.1,
+            "dropout": 0.3,
         },
         "student": {
             "epochs": 30,
