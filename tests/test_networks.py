@@ -89,15 +89,21 @@ def test_a_bare_linear_layer_is_refused_with_a_way_out():
         find_head(nn.Linear(3, 5), 5)
 
 
+def linear(network: nn.Module, n_outputs: int) -> nn.Linear:
+    head = network.get_submodule(find_head(network, n_outputs))
+    assert isinstance(head, nn.Linear)
+    return head
+
+
 @pytest.mark.parametrize("spec", EVERY, ids=name_of)
 def test_a_specialists_head_starts_from_the_generalists_rows(spec):
     network, subset = made(spec), torch.tensor([4, 1])
     before = network(inputs_of(spec)).detach()
-    old = network.get_submodule(find_head(network, 5))
+    old = linear(network, 5)
     specialise_head(network, 5, subset)
     after = network(inputs_of(spec)).detach()
     torch.testing.assert_close(after[:, :2], before[:, subset])
-    new = network.get_submodule(find_head(network, 3))
+    new = linear(network, 3)
     torch.testing.assert_close(new.weight[-1], old.weight[[0, 2, 3]].mean(0))
     torch.testing.assert_close(new.bias[-1], old.bias[[0, 2, 3]].logsumexp(0))
 
@@ -119,8 +125,9 @@ def test_a_widened_network_computes_the_same(spec, n_outputs):
 def test_new_units_of_a_widened_network_learn():
     wide, _ = widen(made(MLP), MLP, 12)
     wide(inputs_of(MLP)).square().sum().backward()
-    head = wide.get_submodule("head")
-    assert bool((head.weight.grad[:, 6:] != 0).any())
+    gradient = linear(wide, 5).weight.grad
+    assert gradient is not None
+    assert bool((gradient[:, 6:] != 0).any())
 
 
 @pytest.mark.parametrize(("spec", "width"), [(MLP, 5), (FACTORY, 9)])
@@ -198,7 +205,7 @@ def test_flops_of_a_residual_network_are_those_of_its_convolutions():
     stage1 = 2 * (9 * 4 * 4) * 14 * 14
     stage2 = (9 * 4 * 8 + 9 * 8 * 8 + 4 * 8) * 7 * 7
     stage3 = (9 * 8 * 16 + 9 * 16 * 16 + 8 * 16) * 4 * 4
-    stem, head = 9 * 1 * 4 * 14 * 14, 16 * 5
+    stem, head = 9 * 1 * 4 * 14 * 14, 16 * 4 * 4 * 5
     expected = 2 * (stem + stage1 + stage2 + stage3 + head)
     assert inference_flops(made(spec), inputs_of(spec)) == expected
 

@@ -151,7 +151,9 @@ class ClustersConfig(Section):
 class SpecialistsConfig(Recipe):
     """One small model per cluster, with a dustbin for every other class."""
 
-    widen: float | None = Field(default=None, ge=1, description="width over the generalist's")
+    widen: float | None = Field(
+        default=None, ge=1, description="width over the generalist's, if frozen parts allow it"
+    )
     width: Positive | None = Field(default=None, description="fixes the width instead of `widen`")
     subset_share: float = Field(default=0.5, gt=0, lt=1, description="s, examples from the subset")
     soft_targets: float = Field(default=0.3, ge=0, le=1, description="weight of soft targets")

@@ -66,12 +66,15 @@ class Beside(nn.Module):
 
 
 class Pixels(nn.Module):
-    """uint8 images [n, c, h, w] to floats in [-1, 1]; float images pass as they are."""
+    """uint8 images [n, c, h, w] to floats in [-1, 1]; float images keep their values.
+
+    Channels come last in memory, which convolutions on CPUs and GPUs are faster with.
+    """
 
     def forward(self, images: Tensor) -> Tensor:
-        if images.is_floating_point():
-            return images
-        return images.to(torch.get_default_dtype()) / 127.5 - 1.0
+        if not images.is_floating_point():
+            images = images.to(torch.get_default_dtype()) / 127.5 - 1.0
+        return images.contiguous(memory_format=torch.channels_last)
 
 
 class ResidualBlock(nn.Module):

@@ -23,6 +23,8 @@ from specialists.errors import ConfigError, InputError
 from specialists.networks.blocks import Beside, HashedEmbedding, Pixels, ResidualBlock, convolution
 from specialists.networks.heads import find_head, swap_head
 
+GRID = 4
+
 
 @dataclass(frozen=True)
 class NetworkSpec:
@@ -126,7 +128,8 @@ def resnet(spec: NetworkSpec) -> nn.Sequential:
     """A small residual network for images of 28 to 64 pixels.
 
     A strided stem of width/4 channels, then three stages of ``depth`` blocks with width/4, width/2
-    and width channels, each after the first at half the resolution, mean pooling and the head.
+    and width channels, each after the first at half the resolution. Means over a 4 x 4 grid, not
+    over the whole image, feed the head: where a stroke lies tells characters apart.
     """
     channels = [max(4, round(spec.width / 4)), max(4, round(spec.width / 2)), spec.width]
     parts: OrderedDict[str, nn.Module] = OrderedDict()
@@ -139,9 +142,9 @@ def resnet(spec: NetworkSpec) -> nn.Sequential:
         rest = [ResidualBlock(n_out, n_out, 1) for _ in range(spec.depth - 1)]
         parts[f"stage{stage}"] = nn.Sequential(first, *rest)
         n_in = n_out
-    parts["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    parts["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(GRID), nn.Flatten())
     parts["dropout"] = nn.Dropout(spec.dropout)
-    parts["head"] = nn.Linear(spec.width, spec.n_classes)
+    parts["head"] = nn.Linear(spec.width * GRID**2, spec.n_classes)
     return nn.Sequential(parts)
 
 

@@ -191,23 +191,25 @@ def _warm_start(
     network, spec, _ = load_network(workspace.path("train-generalist"))
     specialise_head(network, spec.n_classes, subset)
     spec = dataclasses.replace(spec, n_outputs=len(subset) + 1, dropout=settings.dropout or 0.0)
-    width = settings.width
-    if width is None and spec.model in ARCHITECTURES:
-        width = round((settings.widen or 1.0) * spec.width)
-    if width is not None and width != spec.width:
-        network, spec = widen(network, spec, width)
-    for module in network.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = spec.dropout
-    lower, upper = split_frozen(network, settings.freeze or ())
-    if lower is not None and not trunk.fits(lower):
+    widths = [spec.width] if settings.width is None else [settings.width]
+    if settings.width is None and spec.model in ARCHITECTURES:
+        widths.insert(0, round((settings.widen or 1.0) * spec.width))
+    for width in widths:
+        wider = (network, spec) if width == spec.width else widen(network, spec, width)
+        lower, upper = split_frozen(wider[0], settings.freeze or ())
+        if lower is None or trunk.fits(lower):
+            break
+    else:
         raise ConfigError(
             "a wider specialist cannot share frozen parts whose own width would change",
             where="specialists.width, specialists.freeze",
-            got=f"width {width}, frozen: {', '.join(settings.freeze or ())}",
-            fix="freeze nothing, or set specialists.widen=1",
+            got=f"width {settings.width}, frozen: {', '.join(settings.freeze or ())}",
+            fix="freeze nothing, or leave specialists.width unset",
         )
-    return upper, spec
+    for module in upper.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = spec.dropout
+    return upper, wider[1]
 
 
 def _check_subsets(workspace: Workspace, tasks: list[SpecialistTask]) -> None:
