@@ -92,6 +92,8 @@ def all_but_times(folder: Path) -> dict[str, str]:
 class Branched(nn.Module):
     """A user's own network: no chain, with a buffer that is not saved and a layer frozen."""
 
+    scale: torch.Tensor
+
     def __init__(self, n_classes: int, width: int) -> None:
         super().__init__()
         self.register_buffer("scale", torch.full((DIM,), 0.5), persistent=False)

@@ -199,8 +199,9 @@ def test_the_best_is_chosen_among_those_that_are_no_less_sure_of_the_truth(selec
 
 
 def test_costs_are_sampled_evenly_from_first_to_last():
-    assert cost_sample(torch.arange(5000), 3).tolist() == [0, 2499, 4999]
-    assert cost_sample(torch.arange(2)).tolist() == [0, 1]
+    x = torch.arange(5000)
+    torch.testing.assert_close(cost_sample(x, 3), torch.tensor([0, 2499, 4999]))
+    torch.testing.assert_close(cost_sample(x[:2]), x[:2])
 
 
 @pytest.mark.parametrize(("specialists", "n"), [(1, 2), (100, 2), (101, 3), (0, 1)])

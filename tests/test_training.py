@@ -271,6 +271,18 @@ def test_rows_of_a_table_that_were_not_read_never_decay_while_matrices_do():
     assert torch.equal(after["1.bias"], before["1.bias"])
 
 
+def clipped(optimisers: Optimisers, *parameters: nn.Parameter) -> list[torch.Tensor]:
+    """Gradients as the first optimiser sees them in a step."""
+    seen = []
+
+    def look(*_) -> None:
+        seen.extend(p.grad.clone() for p in parameters if p.grad is not None)
+
+    optimisers.optimisers[0].register_step_pre_hook(look)
+    optimisers.step()
+    return seen
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e6])
 def test_large_gradients_of_a_table_do_not_clip_those_of_dense_layers(scale):
     network = nn.Sequential(HashedEmbedding(8, 3), nn.Linear(3, 2))
@@ -278,13 +290,10 @@ def test_large_gradients_of_a_table_do_not_clip_those_of_dense_layers(scale):
     recipe = Recipe(learning_rate=0.1, warmup=0.0, clip=1.0)
     optimisers = Optimisers(network, recipe, n_steps=10)
     table, dense = network.get_parameter("0.weight"), network.get_parameter("1.weight")
-    table.grad = torch.sparse_coo_tensor([[1]], torch.full((1, 3), scale), (8, 3))
+    table.grad = torch.sparse_coo_tensor(torch.tensor([[1]]), torch.full((1, 3), scale), (8, 3))
     dense.grad = torch.full((2, 3), 0.1)
     network.get_parameter("1.bias").grad = torch.zeros(2)
-    seen = []
-    optimisers.optimisers[0].register_step_pre_hook(lambda *_: seen.append(dense.grad.clone()))
-    optimisers.step()
-    assert torch.equal(seen[0], torch.full((2, 3), 0.1))
+    assert torch.equal(clipped(optimisers, dense)[0], torch.full((2, 3), 0.1))
 
 
 def test_dense_gradients_are_clipped_to_their_norm():
@@ -292,12 +301,8 @@ def test_dense_gradients_are_clipped_to_their_norm():
     optimisers = Optimisers(network, Recipe(learning_rate=0.1, clip=2.0), n_steps=10)
     for parameter in network.parameters():
         parameter.grad = torch.full_like(parameter, 100.0)
-    seen = []
-    optimisers.optimisers[0].register_step_pre_hook(
-        lambda *_: seen.append(torch.cat([p.grad.flatten() for p in network.parameters()]).norm())
-    )
-    optimisers.step()
-    assert float(seen[0]) == pytest.approx(2.0, rel=1e-4)
+    parts = [gradient.flatten() for gradient in clipped(optimisers, *network.parameters())]
+    assert float(torch.cat(parts).norm()) == pytest.approx(2.0, rel=1e-4)
 
 
 def test_the_rate_rises_then_falls_to_zero():
@@ -344,7 +349,7 @@ def test_batches_gathered_ahead_are_the_same(monkeypatch):
     ahead, loader = batches(True, examples, monkeypatch)
     assert len(here) == len(ahead) == 4
     for first, second in zip(here, ahead, strict=True):
-        assert torch.equal(first.inputs, second.inputs)
+        torch.testing.assert_close(first.inputs, second.inputs, rtol=0, atol=0)
         assert torch.equal(first.targets[0], second.targets[0])
     assert loader.seconds > 0
 
@@ -364,6 +369,7 @@ def test_half_precision_targets_become_floats_batch_by_batch():
     examples = TensorExamples(x, (torch.rand(60, 3).half(), labels))
     batch = examples.batch(torch.tensor([4, 2]), torch.Generator())
     assert [target.dtype for target in batch.targets] == [torch.float32, torch.int64]
+    assert isinstance(batch.inputs, torch.Tensor)
     assert torch.equal(batch.inputs, x[[4, 2]])
 
 
