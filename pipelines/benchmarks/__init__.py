@@ -1,0 +1,1 @@
+"""Scripts that print tables of measurements; none of them is a test."""
