@@ -23,6 +23,7 @@ from specialists.figures.style import (
 )
 
 MAX_NAMED_CLASSES = 60
+MAX_CLUSTER_TICKS = 30
 MAX_PIXELS = 700
 MAX_ROWS = 40
 MIN_COLUMNS = 6
@@ -130,9 +131,12 @@ def _label_classes(axes: Axes, names: Sequence[str], sizes: Sequence[int]) -> No
         axes.tick_params(axis="y", length=0)
         return
     starts = np.cumsum([0, *sizes])[:-1]
-    every = max(1, -(-len(sizes) // 30))
-    ticks = [(s + n / 2, str(i)) for i, (s, n) in enumerate(zip(starts, sizes, strict=True))]
-    axes.set_yticks([t for t, _ in ticks][::every], [label for _, label in ticks][::every])
+    ticks: list[tuple[float, str]] = []
+    for index, (start, size) in enumerate(zip(starts, sizes, strict=True)):
+        centre = float(start + size / 2)
+        if not ticks or centre - ticks[-1][0] >= len(names) / MAX_CLUSTER_TICKS:
+            ticks.append((centre, str(index)))
+    axes.set_yticks([centre for centre, _ in ticks], [label for _, label in ticks])
     axes.set_xticks([])
     axes.set_ylabel("cluster")
 
