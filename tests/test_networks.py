@@ -15,7 +15,6 @@ from specialists.networks import (
     HashedEmbedding,
     NetworkSpec,
     build,
-    copy_of,
     find_head,
     inference_flops,
     largest_width,
@@ -232,9 +231,7 @@ def test_a_saved_network_comes_back_the_same_with_what_was_told_of_it(spec, tmp_
     assert about == spec
     assert extra == {"temperature": 2.0}
     torch.testing.assert_close(again(inputs_of(spec)), network(inputs_of(spec)))
-    torch.testing.assert_close(
-        copy_of(network, spec).eval()(inputs_of(spec)), again(inputs_of(spec))
-    )
+    torch.testing.assert_close(network.eval()(inputs_of(spec)), again(inputs_of(spec)))
 
 
 def test_an_outline_of_a_factory_keeps_what_no_state_dict_holds():
@@ -327,6 +324,17 @@ def test_a_network_that_cannot_be_built_is_told(changes, message):
 def test_the_largest_width_that_fits_is_found():
     assert largest_width(MLP, lambda spec: spec.width**2 <= 1000) == 31
     assert largest_width(MLP, lambda spec: False) == 1
+
+
+def test_no_network_far_too_wide_is_built_to_find_the_largest_width():
+    tried = []
+
+    def fits(spec):
+        tried.append(spec.width)
+        return spec.width <= 100
+
+    assert largest_width(MLP, fits, low=48) == 100
+    assert max(tried) <= 200
 
 
 def test_a_factory_in_the_current_folder_is_found(tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from specialists.networks.blocks import HashedEmbedding, Pixels, ResidualBlock
 from specialists.networks.build import ARCHITECTURES, NetworkSpec, build, outline
 from specialists.networks.cost import inference_flops, n_parameters
 from specialists.networks.heads import find_head, specialise_head, swap_head
-from specialists.networks.surgery import copy_of, largest_width, split_frozen, widen
+from specialists.networks.surgery import largest_width, split_frozen, widen
 from specialists.networks.weights import load_foreign_weights, load_network, save_network
 
 __all__ = [
@@ -14,7 +14,6 @@ __all__ = [
     "Pixels",
     "ResidualBlock",
     "build",
-    "copy_of",
     "find_head",
     "inference_flops",
     "largest_width",

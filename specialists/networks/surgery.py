@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 
 from specialists.errors import ConfigError
@@ -112,22 +111,22 @@ def _embed(old: Tensor, new: Tensor) -> Tensor:
     return new
 
 
-def largest_width(spec: NetworkSpec, fits, low: int = 1, high: int = 1 << 16) -> int:
-    """The largest width for which ``fits(spec of that width)`` holds, by bisection."""
-    if not fits(dataclasses.replace(spec, width=low)):
+def largest_width(spec: NetworkSpec, fits: Callable[[NetworkSpec], bool], low: int = 1) -> int:
+    """The largest width from ``low`` for which ``fits(spec of that width)`` holds.
+
+    Widths are doubled until one does not fit, so that no network far too wide is ever built, and
+    then bisected.
+    """
+
+    def fit(width: int) -> bool:
+        return fits(dataclasses.replace(spec, width=width))
+
+    if not fit(low):
         return low
+    high = 2 * low
+    while fit(high):
+        low, high = high, 2 * high
     while low + 1 < high:
         middle = (low + high) // 2
-        if fits(dataclasses.replace(spec, width=middle)):
-            low = middle
-        else:
-            high = middle
+        low, high = (middle, high) if fit(middle) else (low, middle)
     return low
-
-
-def copy_of(network: nn.Module, spec: NetworkSpec) -> nn.Module:
-    """An independent network with the same weights."""
-    with torch.random.fork_rng(devices=[]):
-        twin = build(spec)
-    twin.load_state_dict(network.state_dict())
-    return twin.to(next(network.parameters()).device)
