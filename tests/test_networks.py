@@ -231,7 +231,6 @@ def test_a_saved_network_comes_back_the_same_with_what_was_told_of_it(spec, tmp_
     assert about == spec
     assert extra == {"temperature": 2.0}
     torch.testing.assert_close(again(inputs_of(spec)), network(inputs_of(spec)))
-    torch.testing.assert_close(network.eval()(inputs_of(spec)), again(inputs_of(spec)))
 
 
 def test_an_outline_of_a_factory_keeps_what_no_state_dict_holds():
