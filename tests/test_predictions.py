@@ -40,6 +40,7 @@ def test_rows_come_back_in_half_precision_however_they_were_cut(
 ):
     shards = stored(tmp_path, rows, monkeypatch, per_shard, block)
     assert len(shards) == N
+    assert shards[torch.arange(N)].dtype == torch.float16
     assert torch.equal(shards[torch.arange(N)], rows.half())
 
 

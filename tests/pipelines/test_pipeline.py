@@ -19,6 +19,7 @@ from pipelines.__main__ import app
 from specialists.clustering import ClassClusters
 from specialists.config import Config
 from specialists.ensemble import Ensemble
+from specialists.generalist import _training_rows as training_rows
 from specialists.generalist import cross_fitted_log_probs
 from specialists.networks import load_network
 from specialists.predictions import ShardedRows
@@ -232,8 +233,11 @@ def test_cross_fitted_predictions_come_from_generalists_that_never_saw_the_rows(
     run = again("cluster-classes", "clusters.predictions=cross-fitted")
     log_probs, rows = cross_fitted_log_probs(run)
     assert torch.equal(rows.sort().values, torch.arange(480))
-    train = Workspace.open(run.folder).dataset.train
+    workspace = Workspace.open(run.folder)
+    train = workspace.dataset.train
     for fold in range(2):
+        others = torch.arange(1 - fold, 480, 2)
+        assert torch.equal(training_rows(workspace, (fold, 2))[1], train.labels[others])
         network, _, about = load_network(run.path("cluster-classes", "units", f"fold-{fold}"))
         with torch.no_grad():
             own = torch.arange(fold, 480, 2)
