@@ -191,3 +191,28 @@ def test_a_file_that_is_no_toml_is_told(tmp_path, content):
     (tmp_path / "x.toml").write_text(content)
     with pytest.raises(ConfigError, match="not TOML"):
         Config.from_toml(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "reason"),
+    [
+        ("generalist", "widths", [], "at least 1"),
+        ("generalist", "n_buckets", 1000, "power of two"),
+        ("generalist", "learning_rate", float("inf"), "finite"),
+        ("combination", "rules", [], "at least 1"),
+        ("student", "temperatures", [], "at least 1"),
+        ("student", "alphas", [1.5], "less than or equal to 1"),
+        ("data", "char_ngrams", [4, 1], "shortest length comes first"),
+        ("data", "splits", {"trian": ["a"]}, "'train'"),
+    ],
+)
+def test_a_value_that_no_stage_could_use_is_refused_at_once(section, key, value, reason):
+    values = {"data": {"name": "languages"}}
+    with pytest.raises(ConfigError, match=reason):
+        Config.from_dict({**values, section: {**values.get(section, {}), key: value}})
+
+
+def test_cuts_that_leave_no_training_data_are_refused():
+    cuts = {"name": "languages", "validation_fraction": 0.6, "test_fraction": 0.5}
+    with pytest.raises(ConfigError, match="leave no training data"):
+        Config.from_dict({"data": cuts})

@@ -19,6 +19,7 @@ from specialists.ensemble import (
     Rule,
     Votes,
     active_specialists,
+    affordable,
     choose,
     cost_sample,
     join,
@@ -217,3 +218,10 @@ def test_hard_trials_differ_and_begin_with_the_recipe_itself():
 def test_votes_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         votes(3)[0].generalist_flops = 0.0  # type: ignore[misc]
+
+
+def test_where_no_rule_is_affordable_the_cheapest_stands_in():
+    costs = [{"inference_flops": flops, "eligible": False} for flops in (9.0, 4.0, 7.0)]
+    assert affordable(costs) == [costs[1]]
+    costs[0]["eligible"] = True
+    assert affordable(costs) == [costs[0]]

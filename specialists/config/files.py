@@ -205,7 +205,8 @@ def _check_sources(data: DataConfig, where: object) -> None:
 def _explain(mistake: Any) -> str:
     location = [str(part) for part in mistake["loc"]]
     if mistake["type"] != "extra_forbidden":
-        return f"{'.'.join(location)} = {mistake['input']!r}: {mistake['msg']}"
+        named = [part for part in location if part.isidentifier() or part.isdecimal()]
+        return f"{'.'.join(named)} = {mistake['input']!r}: {mistake['msg']}"
     fields = Config.model_fields
     if len(location) > 1:
         section: Any = fields[location[0]].annotation

@@ -10,12 +10,30 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+
+def power_of_two(value: int) -> int:
+    """``value``, if it is a power of two."""
+    if value & (value - 1):
+        raise ValueError(f"a power of two is needed, for instance {1 << value.bit_length()}")
+    return value
+
+
+def shortest_first(lengths: tuple[int, int]) -> tuple[int, int]:
+    """``lengths``, if the first is not the larger one."""
+    if lengths[0] > lengths[1]:
+        raise ValueError("the shortest length comes first")
+    return lengths
+
 
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Rate = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+PowerOfTwo = Annotated[int, Field(ge=1), AfterValidator(power_of_two)]
+NGrams = Annotated[tuple[NonNegative, NonNegative], AfterValidator(shortest_first)]
 
 SOURCES = ("name", "table", "arrays", "images", "factory")
 
@@ -46,7 +64,7 @@ class DataConfig(Section):
     text: str | None = Field(default=None, description="name of the text column")
     label: str | None = Field(default=None, description="name of the label column")
     split: str | None = Field(default=None, description="name of the split column")
-    splits: dict[str, tuple[str, ...]] | None = Field(
+    splits: dict[Literal["train", "validation", "test"], tuple[str, ...]] | None = Field(
         default=None, description="train, validation, test: the values of the split column in each"
     )
     exclude_labels: tuple[str, ...] = Field(
@@ -66,17 +84,20 @@ class DataConfig(Section):
     max_examples: Positive | None = Field(
         default=None, description="rows drawn at most, for trying out"
     )
-    char_ngrams: tuple[int, int] | None = Field(
-        default=None, description="shortest and longest n-gram"
-    )
-    word_ngrams: tuple[int, int] | None = Field(
-        default=None, description="as above, of words; (0, 0) off"
-    )
+    char_ngrams: NGrams | None = Field(default=None, description="shortest and longest n-gram")
+    word_ngrams: NGrams | None = Field(default=None, description="as above, of words; (0, 0) off")
     lowercase: bool | None = Field(default=None, description="fold case before hashing")
     image_size: Positive | None = Field(default=None, description="pixels a side")
     standardize: bool | None = Field(default=None, description="features: zero mean, unit variance")
     augment: bool | None = Field(default=None, description="random affine maps, or n-gram dropout")
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the factory")
+
+    @model_validator(mode="after")
+    def leave_training_data(self) -> DataConfig:
+        """The parts that are cut leave something to train on."""
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError("validation_fraction and test_fraction leave no training data")
+        return self
 
 
 class Recipe(Section):
@@ -98,7 +119,7 @@ class Recipe(Section):
     patience: Positive = Field(
         default=3, description="epochs without a better validation loss, at most"
     )
-    clip: Rate = Field(default=1.0, description="largest gradient norm of dense parameters")
+    clip: float = Field(gt=0, default=1.0, description="largest gradient norm of dense parameters")
     label_smoothing: Fraction | None = Field(default=None, description="mass spread over all")
     dropout: Fraction | None = Field(default=None, description="before the head")
 
@@ -113,11 +134,11 @@ class GeneralistConfig(Recipe):
         default=None, description="hidden units or channels; fixes the width"
     )
     widths: tuple[Positive, ...] | None = Field(
-        default=None, description="validation picks one of these"
+        default=None, min_length=1, description="validation picks one of these"
     )
     depth: Positive | None = Field(default=None, description="hidden layers, or blocks a stage")
     embedding_dim: Positive | None = Field(default=None, description="of text's n-gram table")
-    n_buckets: Positive | None = Field(
+    n_buckets: PowerOfTwo | None = Field(
         default=None, description="rows of the table, a power of two"
     )
     weights: str | None = Field(
@@ -173,12 +194,16 @@ class CombinationConfig(Section):
     """How specialists and generalist are joined; validation chooses among the candidates."""
 
     n: tuple[Positive, ...] = Field(
-        default=(1, 2, 3, 5), description="most probable classes that select"
+        default=(1, 2, 3, 5), min_length=1, description="most probable classes that select"
     )
-    weights: tuple[Rate, ...] = Field(default=(0.5, 1.0, 2.0, 4.0), description="v, common to all")
-    rules: tuple[Literal["kl", "side_by_side"], ...] = Field(default=("kl", "side_by_side"))
-    max_cost: Rate = Field(
-        default=3.0, description="inference FLOPs of `ensemble` over the generalist's"
+    weights: tuple[Rate, ...] = Field(
+        default=(0.5, 1.0, 2.0, 4.0), min_length=1, description="v, common to all"
+    )
+    rules: tuple[Literal["kl", "side_by_side"], ...] = Field(
+        default=("kl", "side_by_side"), min_length=1, description="how votes are joined"
+    )
+    max_cost: float = Field(
+        default=3.0, gt=0, description="inference FLOPs of `ensemble` over the generalist's"
     )
     select_by: Literal["top1", "nll"] = Field(default="top1", description="validation score")
 
@@ -191,12 +216,14 @@ class StudentConfig(Recipe):
     )
     width: Positive | None = Field(default=None, description="fixes the width instead of `size`")
     embedding_dim: Positive | None = Field(default=None, description="of its n-gram table")
-    n_buckets: Positive | None = Field(
+    n_buckets: PowerOfTwo | None = Field(
         default=None, description="rows of its table, a power of two"
     )
-    temperatures: tuple[Rate, ...] = Field(default=(1.0, 2.0), description="candidates")
-    alphas: tuple[float, ...] = Field(
-        default=(0.7, 1.0), description="candidate weights of soft targets"
+    temperatures: tuple[Rate, ...] = Field(
+        default=(1.0, 2.0), min_length=1, description="candidates"
+    )
+    alphas: tuple[Share, ...] = Field(
+        default=(0.7, 1.0), min_length=1, description="candidate weights of soft targets"
     )
     unlabelled: str | None = Field(default=None, description="file of more inputs to learn from")
 

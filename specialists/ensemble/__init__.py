@@ -4,6 +4,7 @@ from specialists.ensemble.members import Ensemble
 from specialists.ensemble.rules import PAPER, Rule, active_specialists, join, mean_flops
 from specialists.ensemble.selection import (
     Votes,
+    affordable,
     choose,
     combine_predictions,
     cost_sample,
@@ -17,6 +18,7 @@ __all__ = [
     "Rule",
     "Votes",
     "active_specialists",
+    "affordable",
     "choose",
     "combine_predictions",
     "cost_sample",

@@ -1,6 +1,7 @@
 """The rule that validation data prefer, and the predictions of the ensembles that are reported.
 
-`ensemble` is the best candidate among those that cost at most ``combination.max_cost`` generalists;
+`ensemble` is the best candidate among those that cost at most ``combination.max_cost`` generalists
+(the cheapest, told in a line of its own, if none does);
 `ensemble_paper` the paper's own (KL, n = 1, weights 1); `ensemble_all` the best with every
 specialist. A candidate that is less sure of the truth than the calibrated generalist (a higher
 validation NLL) is chosen only if there is no other.
@@ -65,7 +66,7 @@ def combine_predictions(run: Run) -> None:
     labels = workspace.dataset.validation.labels
     settings = workspace.config.combination
     candidates = judge_candidates(votes, labels, settings)
-    chosen = choose([c for c in candidates if c["eligible"]] or candidates, settings)
+    chosen = choose(affordable(candidates), settings)
     everywhere = choose([c for c in candidates if c["n"] is None], settings)
     rules = {
         "ensemble": _rule(chosen),
@@ -75,6 +76,7 @@ def combine_predictions(run: Run) -> None:
     choice = {
         "chosen": _rule(chosen).to_dict(),
         "rules": {name: rule.to_dict() for name, rule in rules.items()},
+        "within_max_cost": chosen["eligible"],
         "candidates": candidates,
         "generalist": {
             **score(votes.generalist, labels),
@@ -86,6 +88,12 @@ def combine_predictions(run: Run) -> None:
     test_votes = _votes(workspace, ensemble, "test")
     _write_predictions(workspace, test_votes, rules, "test")
     write_json(workspace.path(STAGE, "costs.json"), _costs(workspace, ensemble, test_votes, rules))
+    if not chosen["eligible"]:
+        say(
+            f"combine-predictions: no rule costs at most {settings.max_cost:g} generalists; the "
+            f"cheapest, which costs {chosen['relative_cost']:.1f}, stands in (narrower specialists "
+            "or fewer classes a cluster cost less)"
+        )
     before, after = choice["generalist"]["top1"], chosen["top1"]
     say(f"combine-predictions: {_words(rules['ensemble'])}, validation {before:.3f} -> {after:.3f}")
 
@@ -124,6 +132,12 @@ def judge_candidates(
             )
             bar.advance()
     return candidates
+
+
+def affordable(candidates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The candidates within the cost limit or, if there is none, the cheapest."""
+    cheapest = min(candidates, key=lambda candidate: candidate["inference_flops"])
+    return [candidate for candidate in candidates if candidate["eligible"]] or [cheapest]
 
 
 def choose(candidates: list[dict[str, Any]], settings: CombinationConfig) -> dict[str, Any]:

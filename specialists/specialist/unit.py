@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from specialists.calibration import Calibration, dustbin_correction, fit_calibration
 from specialists.clustering import ClassClusters
 from specialists.datasets.base import Inputs
-from specialists.errors import ConfigError, DataError
+from specialists.errors import ConfigError, DataError, InputError
 from specialists.generalist import DATA, hardware_of
 from specialists.losses import SpecialistLoss
 from specialists.networks import (
@@ -95,10 +95,7 @@ def train_specialists(run: Run) -> None:
     clusters = ClassClusters.from_dict(
         read_json(workspace.path("cluster-classes", "clusters.json"))
     )
-    tasks = [
-        SpecialistTask(workspace.folder, index, tuple(subset.tolist()))
-        for index, subset in enumerate(clusters.subsets)
-    ]
+    tasks = _tasks(workspace, clusters)
     _check_subsets(workspace, tasks)
     _remove_others(workspace, tasks)
     prepare_trunk(workspace)
@@ -121,9 +118,24 @@ def train_specialist(task: SpecialistTask) -> None:
 
 
 def load_specialists(workspace: Workspace) -> list[Specialist]:
-    """All trained specialists, in the order of the clusters."""
-    folders = sorted(workspace.path(STAGE).glob("specialist-*"))
-    return [load_specialist(folder) for folder in folders]
+    """All trained specialists, in the order of the clusters.
+
+    Raises
+    ------
+    InputError
+        If one of them is not there; it is named.
+    """
+    content = read_json(workspace.path("cluster-classes", "clusters.json"))
+    tasks = _tasks(workspace, ClassClusters.from_dict(content))
+    missing = [task.folder.name for task in tasks if not (task.folder / "model.json").is_file()]
+    if missing:
+        raise InputError(
+            "the ensemble is not complete",
+            where=workspace.path(STAGE),
+            got=f"no {', '.join(missing)}",
+            fix=f"`specialists run --out {workspace.folder}` trains what is missing",
+        )
+    return [load_specialist(task.folder) for task in tasks]
 
 
 def load_specialist(folder: Path) -> Specialist:
@@ -139,6 +151,13 @@ def load_specialist(folder: Path) -> Specialist:
     )
     subset = torch.tensor(about["subset"], dtype=torch.int64)
     return Specialist(upper.eval(), subset, calibration, about["n_examples"])
+
+
+def _tasks(workspace: Workspace, clusters: ClassClusters) -> list[SpecialistTask]:
+    return [
+        SpecialistTask(workspace.folder, index, tuple(subset.tolist()))
+        for index, subset in enumerate(clusters.subsets)
+    ]
 
 
 def _train(workspace: Workspace, task: SpecialistTask, folder: Path) -> None:

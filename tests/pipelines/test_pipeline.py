@@ -19,6 +19,7 @@ from pipelines.__main__ import app
 from specialists.clustering import ClassClusters
 from specialists.config import Config
 from specialists.ensemble import Ensemble
+from specialists.errors import InputError
 from specialists.generalist import _training_rows as training_rows
 from specialists.generalist import cross_fitted_log_probs
 from specialists.networks import load_network
@@ -219,6 +220,13 @@ def test_a_killed_specialist_is_trained_again_alone(done, tmp_path):
     assert small_run.all_but_times(lost) == small_run.all_but_times(
         done.path("train-specialists", lost.name)
     )
+
+
+def test_an_ensemble_that_lacks_a_specialist_predicts_nothing(done, tmp_path):
+    run = small_run.changed_copy(done, tmp_path / "run")
+    shutil.rmtree(run.path("train-specialists", "specialist-001"))
+    with pytest.raises(InputError, match="specialist-001"):
+        specialists.load(run.folder, "ensemble")
 
 
 @pytest.mark.parametrize("override", ["precision=bfloat16", "specialists.epochs=1", "seed=6"])
