@@ -11,20 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from pipelines import evaluate_models, stages
-from pipelines.predict import predict
+from pipelines.messages import Commands, format_warning
+from pipelines.predict import check_target, predict
 from pipelines.stage import Stage, run_stage
 from specialists.config import Config, find_config, shipped_configs
-from specialists.errors import InputError, SpecialistsError
+from specialists.errors import InputError
 from specialists.runs import Run, describe_changes, write_text
 from specialists.runtime import say, threads
 
-INTERRUPTED = 130
 DEFAULT_CONFIG = "languages"
 OWN_DATA = """
 your own     --set data.table=x.tsv     TSV, CSV or Parquet, plain or .gz
@@ -47,21 +46,6 @@ class Model(StrEnum):
     student = "student"
     ensemble = "ensemble"
     generalist = "generalist"
-
-
-class Commands(TyperGroup):
-    """The commands, with what goes wrong told as DESIGN.md section 5 asks."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run a command; errors of the user are one message and an exit code, no traceback."""
-        try:
-            return super().invoke(ctx)
-        except SpecialistsError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            typer.echo("\nInterrupted. The same command goes on where this one stopped.", err=True)
-            raise typer.Exit(INTERRUPTED) from None
 
 
 app = typer.Typer(
@@ -199,6 +183,8 @@ def predict_command(
     ] = None,
 ) -> None:
     """Write a table with a line for each input and class, the most probable first."""
+    if out is not None:
+        check_target(out)
     table = predict(run, input_, model.value, top)
     if out is None:
         typer.echo(table, nl=False)
@@ -214,20 +200,8 @@ def main() -> None:
     with other work, spinning ones slow a run down many times.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    warnings.formatwarning = _format_warning
+    warnings.formatwarning = format_warning
     app(prog_name="specialists")
-
-
-def _format_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    line: str | None = None,
-) -> str:
-    if category.__module__ == "specialists.errors":
-        return f"warning: {message}\n"
-    return f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
 def _source_and_folder(config: str | None, out: Path | None) -> tuple[str | Path, Path]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from specialists.errors import InputError
+
 HEADER = ("row", "input", "rank", "class", "probability")
 
 
@@ -37,6 +39,22 @@ def predict(run: Path, file: Path, model: str, top: int) -> str:
         for rank, (class_name, probability) in enumerate(classes, start=1)
     ]
     return "".join("\t".join(map(_cell, line)) + "\n" for line in (HEADER, *lines))
+
+
+def check_target(file: Path) -> None:
+    """Check, before long work, that a table can be written to ``file``.
+
+    Raises
+    ------
+    InputError
+        If it is a folder, or its folder is a file.
+    """
+    if file.is_dir():
+        raise InputError(
+            "this is a folder, not a file", where=file, expected="a file, for instance x.tsv"
+        )
+    if file.parent.is_file():
+        raise InputError("this is a file, not a folder", where=file.parent)
 
 
 def _cell(value: object) -> str:

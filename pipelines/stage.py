@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from specialists.config import Config
-from specialists.errors import InputError
+from specialists.errors import DamagedError, InputError
 from specialists.runs import (
     Run,
     describe_changes,
@@ -71,20 +71,41 @@ def stage_key(run: Run, stage: Stage) -> dict[str, Any]:
     InputError
         If a file of the user is gone.
     """
+    for setting, path in _gone(run, stage):
+        raise InputError("no such file", where=f"{setting} in the configuration", got=path)
+    return _key(run, stage)
+
+
+def _key(run: Run, stage: Stage) -> dict[str, Any]:
+    """The key, in which a file that is gone has the digest that the manifest recorded."""
     config = _resolved(run, stage)
     parts = {name: config.section(name) for name in stage.sections}
     settings = {name: part.get(name, part) for name, part in parts.items()}
-    own = {setting: _hash_of(config, setting) for setting in stage.files}
-    named = {setting: digest for setting, digest in own.items() if digest is not None}
+    named = _hashes_of_users_files(run, stage)
     return manifest_key({**hash_files(run.folder, stage.inputs), **named}, settings)
 
 
 def why_not_done(run: Run, stage: Stage) -> str | None:
     """None if the stage's result holds, else the reason in words ("missing" if never finished)."""
+    reason = what_changed(run, stage)
+    if reason is None:
+        gone = [f"{setting}: {path} is gone" for setting, path in _gone(run, stage)]
+        reason = ", ".join(gone) or None
+    return reason
+
+
+def what_changed(run: Run, stage: Stage) -> str | None:
+    """The same, but a file of the user that is gone counts as unchanged.
+
+    What was made of it is still there, and later stages need nothing else.
+    """
     folder = run.path(stage.name)
     if not (folder / MANIFEST).is_file():
         return MISSING
-    return is_done(folder, stage_key(run, stage))
+    try:
+        return is_done(folder, _key(run, stage))
+    except DamagedError as error:
+        return error.what
 
 
 def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
@@ -122,7 +143,10 @@ def is_same_attempt(folder: Path, key: dict[str, Any]) -> bool:
     marker = folder / STARTED
     if (folder / MANIFEST).is_file() or not marker.is_file():
         return False
-    return not describe_changes(read_json(marker), key)
+    try:
+        return not describe_changes(read_json(marker), key)
+    except DamagedError:
+        return False
 
 
 def _announcement(reason: str | None, force: bool, goes_on: bool) -> str:
@@ -151,11 +175,21 @@ def _resolved(run: Run, stage: Stage) -> Config:
     return run.config.resolve(run.kind) if known else run.config
 
 
-def _hash_of(config: Config, setting: str) -> str | None:
-    section, key = setting.split(".")
-    path = config.section(section)[key]
-    if path is None:
-        return None
-    if not Path(path).exists():
-        raise InputError("no such file", where=f"{setting} in the configuration", got=path)
-    return sha256(path)
+def _users_files(run: Run, stage: Stage) -> Iterator[tuple[str, Path]]:
+    """Settings that name a file or folder of the user, with its path."""
+    for setting in stage.files:
+        section, key = setting.split(".")
+        path = run.config.section(section)[key]
+        if path is not None:
+            yield setting, Path(path)
+
+
+def _gone(run: Run, stage: Stage) -> list[tuple[str, Path]]:
+    return [(name, path) for name, path in _users_files(run, stage) if not path.exists()]
+
+
+def _hashes_of_users_files(run: Run, stage: Stage) -> dict[str, str]:
+    hashes = {name: sha256(path) for name, path in _users_files(run, stage) if path.exists()}
+    gone = _gone(run, stage)
+    recorded = read_json(run.path(stage.name, MANIFEST)).get("inputs", {}) if gone else {}
+    return hashes | {name: recorded[name] for name, _ in gone if name in recorded}

@@ -16,7 +16,7 @@ from pipelines import (
     train_specialists,
     write_report,
 )
-from pipelines.stage import MISSING, Stage, run_stage, why_not_done
+from pipelines.stage import MISSING, Stage, run_stage, what_changed, why_not_done
 from specialists.errors import InputError
 from specialists.runs import Run
 
@@ -87,7 +87,7 @@ def run_stages(run: Run, until: str | None = None, force: Collection[str] = ()) 
 
 
 def check_earlier(run: Run, stage: Stage) -> None:
-    """Check that every stage before ``stage`` is done.
+    """Check that every stage before ``stage`` is done, wherever the user's own files are now.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def check_earlier(run: Run, stage: Stage) -> None:
         For the first that is not; it names the command that makes it.
     """
     for earlier in STAGES[: STAGES.index(stage)]:
-        reason = why_not_done(run, earlier)
+        reason = what_changed(run, earlier)
         if reason is not None:
             state = "missing" if reason == MISSING else f"stale: {reason}"
             raise InputError(

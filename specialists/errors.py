@@ -54,6 +54,10 @@ class DataError(InputError):
     """A data set is wrong."""
 
 
+class DamagedError(InputError):
+    """A file that this package wrote cannot be read any more."""
+
+
 class RunLockedError(InputError):
     """Another live process works on this run folder."""
 

@@ -38,6 +38,7 @@ ORDER = [
     "predictor",
 ]
 PIPELINE_ORDER = [
+    "messages",
     "stage",
     "prepare_data",
     "train_generalist",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from specialists.errors import InputError, RunLockedError
+from specialists.errors import DamagedError, InputError, RunLockedError
 from specialists.runs import (
     CODE_VERSION,
     Run,
@@ -116,7 +116,7 @@ def test_object_arrays_are_refused_both_ways(tmp_path):
     with pytest.raises(ValueError, match="allow_pickle"):
         write_array(tmp_path / "a.npy", pickled)
     np.save(tmp_path / "b.npy", pickled, allow_pickle=True)
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(DamagedError, match="no whole array"):
         read_array(tmp_path / "b.npy", mmap=False)
 
 
@@ -136,6 +136,17 @@ def test_json_takes_numpy_and_text_but_no_nan(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", float("nan"))
     assert read_json(tmp_path / "a.json") == {"π": 0.5, "b": [0, 1]}
+
+
+@pytest.mark.parametrize("read", [read_json, read_array, read_tensors])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00 not what was written"])
+def test_a_damaged_artifact_is_told_with_its_path(tmp_path, read, content):
+    file = tmp_path / "artifact"
+    file.write_bytes(content)
+    with pytest.raises(DamagedError, match="damaged") as caught:
+        read(file)
+    assert str(file) in str(caught.value)
+    assert "pickle" not in str(caught.value)
 
 
 def test_a_hash_follows_the_contents_even_when_rewritten_at_once(tmp_path):

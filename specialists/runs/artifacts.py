@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from specialists.errors import DamagedError
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -77,8 +79,17 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """What ``write_json`` wrote."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """What ``write_json`` wrote.
+
+    Raises
+    ------
+    DamagedError
+        If it is no longer JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:  # of the characters, or of the JSON
+        raise _damaged(path, str(error)) from None
 
 
 def write_array(path: str | Path, array: np.ndarray) -> None:
@@ -90,10 +101,19 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
 
 
 def read_array(path: str | Path, mmap: bool = True) -> np.ndarray:
-    """The array of an .npy file; memory-mapped and read-only, or in memory with ``mmap=False``."""
+    """The array of an .npy file; memory-mapped and read-only, or in memory with ``mmap=False``.
+
+    Raises
+    ------
+    DamagedError
+        If it is no longer an array.
+    """
     import numpy as np
 
-    return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+    try:
+        return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+    except (ValueError, EOFError):
+        raise _damaged(path, "no whole array of numbers") from None
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
@@ -109,10 +129,20 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(path: str | Path, device: str = "cpu") -> dict[str, Tensor]:
-    """The named tensors of a safetensors file."""
+    """The named tensors of a safetensors file.
+
+    Raises
+    ------
+    DamagedError
+        If it is no longer one.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    return load_file(path, device=device)
+    try:
+        return load_file(path, device=device)
+    except SafetensorError as error:
+        raise _damaged(path, str(error)) from None
 
 
 def sha256(path: str | Path) -> str:
@@ -141,6 +171,15 @@ def _folder_hash(folder: Path) -> str:
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         whole.update(f"{file.relative_to(folder).as_posix()}\0{sha256(file)}\n".encode())
     return whole.hexdigest()
+
+
+def _damaged(path: str | Path, reason: str) -> DamagedError:
+    return DamagedError(
+        "this file is damaged",
+        where=path,
+        got=reason,
+        fix="`specialists run --out RUN` makes it again",
+    )
 
 
 def _sync(path: Path) -> None:

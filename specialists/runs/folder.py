@@ -83,7 +83,15 @@ class Run:
         ------
         RunLockedError
             At once, if another live process holds the lock; it names that process.
+        InputError
+            If the path is that of a file.
         """
+        if self.folder.is_file():
+            raise InputError(
+                "this is a file, not a run folder",
+                where=self.folder,
+                fix="give a run a folder of its own with --out",
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / ".lock", "a+", encoding="ascii") as file:
             try:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from specialists.errors import DamagedError
 from specialists.runs.artifacts import read_json, sha256, write_json
 
 CODE_VERSION = "0.1.0"
@@ -72,7 +73,7 @@ def is_done(folder: str | Path, key: Mapping[str, Any]) -> str | None:
         manifest = read_json(folder / MANIFEST)
     except FileNotFoundError:
         return "missing"
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except DamagedError:
         return f"{MANIFEST} cannot be read"
     if not isinstance(manifest, dict) or not isinstance(manifest.get("outputs"), dict):
         return f"{MANIFEST} cannot be read"

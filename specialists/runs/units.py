@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from specialists.errors import DamagedError
 from specialists.runs.artifacts import read_json, write_json
 from specialists.runs.manifests import CODE_VERSION, finish, is_done
 
@@ -38,13 +39,20 @@ def build_unit(folder: Path, key: Mapping[str, Any], build: Callable[[Path], Non
     if is_done(folder, key) is None:
         marker.unlink(missing_ok=True)  # of a process killed between manifest and here
         return False
-    if not marker.is_file() or read_json(marker) != _plain(key):
+    if not _is_same_attempt(marker, key):
         shutil.rmtree(folder, ignore_errors=True)
         write_json(marker, key)
     build(folder)
     finish(folder, key)
     marker.unlink()
     return True
+
+
+def _is_same_attempt(marker: Path, key: Mapping[str, Any]) -> bool:
+    try:
+        return marker.is_file() and read_json(marker) == _plain(key)
+    except DamagedError:
+        return False
 
 
 def _plain(key: Mapping[str, Any]) -> Any:

@@ -175,11 +175,47 @@ def test_a_typo_is_told_with_the_nearest_name_and_leaves_no_trace(tmp_path, argu
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_fault_exits_1_with_its_traceback(config, tmp_path):
-    (tmp_path / "run").write_text("not a folder")
-    done = specialists("run", config, "--out", tmp_path / "run")
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
+def test_a_fault_exits_1_with_its_traceback(config):
+    script = "import toy_stages as t; t.use_toys(); t.stages.run_stages = None; t.command.main()"
+    fault = specialists(
+        "run", config, "--out", config.parent / "run", command=[sys.executable, "-c", script]
+    )
+    assert fault.returncode == 1
+    assert "Traceback" in fault.stderr
+
+
+def refused(*arguments: object, **options) -> str:
+    """The message of a command that ends with exit code 2 and no traceback."""
+    done = specialists(*arguments, **options)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_file_in_place_of_a_folder_is_told_before_any_work(config, tmp_path):
+    assert "not a run folder" in refused("run", config, "--out", config)
+    assert "not a folder" in refused("predict", "run", "x", "--out", config / "x.tsv")
+    assert "not a file" in refused("predict", "run", "x", "--out", tmp_path)
+
+
+def test_what_the_operating_system_refuses_is_one_message(config, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").mkdir()
+    told = refused("run", config, "--out", tmp_path / "run")
+    assert f"where: {tmp_path / 'run' / '.lock'}" in told
+    assert "got: Is a directory" in told
+
+
+def test_status_prints_its_table_when_an_artifact_is_damaged(config, tmp_path):
+    run = tmp_path / "run"
+    specialists("run", config, "--out", run)
+    (run / "prepare-data" / "dataset.json").write_text("{")
+    done = specialists("status", run)
+    assert done.returncode == 0, done.stderr
+    assert "output dataset.json changed" in done.stdout
+    (run / "prepare-data" / ".started.json").write_text("{")
+    assert specialists("run", "--out", run).returncode == 0
+    assert specialists("status", run).stdout.count(" done") == 3
 
 
 def test_configs_lists_what_ships():

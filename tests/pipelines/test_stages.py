@@ -92,9 +92,19 @@ def test_the_users_own_file_is_an_input(run, tmp_path):
     stages.run_stages(run)
     table.write_text("two")
     assert why_not_done(run, stages.STAGES[0]) == "input data.table changed"
+
+
+def test_a_file_of_the_user_that_is_gone_stops_only_what_reads_it(run, tmp_path):
+    table = tmp_path / "x.tsv"
+    table.write_text("one")
+    configure(run, **{'name = "languages"': f'table = "{table}"'})
+    stages.run_stages(run)
     table.unlink()
+    assert why_not_done(run, stages.STAGES[0]) == f"data.table: {table} is gone"
+    assert states(run) == ["stale"] * 3
+    stages.check_earlier(run, stages.STAGES[2])
     with pytest.raises(InputError, match="no such file"):
-        why_not_done(run, stages.STAGES[0])
+        stages.run_stages(run)
 
 
 def test_a_lost_output_is_made_again_even_outside_the_stage_s_folder(run, capsys):
