@@ -18,13 +18,12 @@ import typer
 from pipelines import evaluate_models, stages
 from pipelines.messages import Commands, format_warning
 from pipelines.predict import check_target, predict
+from pipelines.settings import check_device, source_and_folder, write_config
 from pipelines.stage import Stage, run_stage
-from specialists.config import Config, find_config, shipped_configs
-from specialists.errors import InputError
-from specialists.runs import Run, describe_changes, write_text
+from specialists.config import Config, shipped_configs
+from specialists.runs import Run, write_text
 from specialists.runtime import say, threads
 
-DEFAULT_CONFIG = "languages"
 OWN_DATA = """
 your own     --set data.table=x.tsv     TSV, CSV or Parquet, plain or .gz
              --set data.arrays=x.npz    features or images, and labels
@@ -73,7 +72,11 @@ def run_command(
         typer.Argument(help="A TOML file or a shipped config (`specialists configs`)."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="The run folder; default runs/CONFIG.")
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="The run folder; default runs/CONFIG, or runs/ and the name of the data of --set.",
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -87,13 +90,13 @@ def run_command(
     jobs: JobsOption = None,
 ) -> None:
     """Make every stage that is missing or stale, then say what was found."""
-    for name in [*(force or []), *([until] if until else [])]:
-        stages.find_stage(name)
-    source, folder = _source_and_folder(config, out)
+    stages.chosen(until, force or [])
+    source, folder = source_and_folder(config, out, overrides or [])
     settings = Config.from_toml(source, overrides or [])
+    check_device(settings)
     run = Run(folder, jobs)
     with run.lock():
-        _write_config(run, settings)
+        write_config(run, settings)
         _set_threads(run)
         stages.run_stages(run, until, force or [])
     if until is None or until == stages.STAGES[-1].name:
@@ -148,7 +151,9 @@ def status_command(run: RunArgument) -> None:
     opened = Run(run)
     _ = opened.config  # an error where this is no run folder
     for row in stages.status(opened):
-        table.add_row(row.name, Text(row.state, STATE_STYLES[row.state]), Text(row.reason))
+        table.add_row(
+            row.name, Text(row.state, STATE_STYLES[row.state]), Text(row.reason, overflow="fold")
+        )
     Console(soft_wrap=True).print(table)
 
 
@@ -202,29 +207,6 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     warnings.formatwarning = format_warning
     app(prog_name="specialists")
-
-
-def _source_and_folder(config: str | None, out: Path | None) -> tuple[str | Path, Path]:
-    """Settings and run folder; with --out and no CONFIG a run keeps its own settings."""
-    if config is None and out is not None and Run(out).config_file.is_file():
-        return Run(out).config_file, out
-    source = config or DEFAULT_CONFIG
-    return source, out or Path("runs", find_config(source).stem)
-
-
-def _write_config(run: Run, settings: Config) -> None:
-    if run.config_file.is_file():
-        try:
-            changes = describe_changes(
-                run.config.model_dump(mode="json"), settings.model_dump(mode="json")
-            )
-        except InputError:
-            changes = "the old one cannot be read"
-        if not changes:
-            return
-        say(f"config.toml of this run is replaced: {changes}")
-    write_text(run.config_file, settings.to_toml())
-    run.reread_config()
 
 
 @contextmanager

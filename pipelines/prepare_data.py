@@ -22,5 +22,5 @@ STAGE = Stage(
     sections=("seed", "data"),
     inputs=(),
     execute=execute,
-    files=("data.table", "data.arrays", "data.images"),
+    files=("data.table", "data.arrays", "data.images", "data.factory"),
 )

@@ -50,7 +50,7 @@ class Stage:
     execute : callable
         Writes the stage's folder. It may find finished units of an interrupted attempt there.
     files : tuple of str
-        Settings that name files or folders of the user, for instance "data.table".
+        Settings that name files, folders or functions of the user, for instance "data.table".
     outputs : tuple of str
         Artifacts that lie outside the stage's folder, relative to the run folder.
     """
@@ -176,12 +176,19 @@ def _resolved(run: Run, stage: Stage) -> Config:
 
 
 def _users_files(run: Run, stage: Stage) -> Iterator[tuple[str, Path]]:
-    """Settings that name a file or folder of the user, with its path."""
+    """Settings that name a file, folder or function of the user, with its path."""
     for setting in stage.files:
         section, key = setting.split(".")
-        path = run.config.section(section)[key]
+        value = run.config.section(section)[key]
+        path = _source_file(value) if value and key == "factory" else value
         if path is not None:
             yield setting, Path(path)
+
+
+def _source_file(function: str) -> Path:
+    from specialists.datasets.factory import source_file
+
+    return source_file(function) or Path(function.partition(":")[0].replace(".", "/") + ".py")
 
 
 def _gone(run: Run, stage: Stage) -> list[tuple[str, Path]]:

@@ -80,10 +80,28 @@ def run_stages(run: Run, until: str | None = None, force: Collection[str] = ()) 
     force : collection of str
         Stages that are made again although their result holds.
     """
-    last = find_stage(until or STAGES[-1].name)
     forced = {find_stage(name).name for name in force}
-    for stage in STAGES[: STAGES.index(last) + 1]:
+    for stage in chosen(until, force):
         run_stage(run, stage, stage.name in forced)
+
+
+def chosen(until: str | None = None, force: Collection[str] = ()) -> tuple[Stage, ...]:
+    """The stages up to ``until``, in order.
+
+    Raises
+    ------
+    InputError
+        A name is that of no stage, or a stage of ``force`` comes after ``until``.
+    """
+    last = find_stage(until or STAGES[-1].name)
+    stages = STAGES[: STAGES.index(last) + 1]
+    for name in force:
+        if find_stage(name) not in stages:
+            raise InputError(
+                f"--force {name} asks for a stage after --until {until}",
+                fix="force an earlier stage, or leave out --until",
+            )
+    return stages
 
 
 def check_earlier(run: Run, stage: Stage) -> None:

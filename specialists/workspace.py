@@ -14,6 +14,7 @@ from torch import Generator
 from specialists.config import Config
 from specialists.datasets.augmentation import drop_ngrams, random_affine
 from specialists.datasets.base import Dataset, Inputs, Ragged, Split
+from specialists.datasets.factory import source_file
 from specialists.datasets.storage import load_dataset_folder
 from specialists.networks.build import NetworkSpec
 from specialists.runs import Run, sha256
@@ -61,11 +62,14 @@ class Workspace:
     def conditions(self) -> dict[str, Any]:
         """What every training depends on beside its own recipe, network and files."""
         settings = self.config
-        return {
+        conditions = {
             "augment": settings.data.augment,
             "device": settings.device,
             "precision": settings.precision,
         }
+        factory = settings.generalist.factory
+        source = source_file(factory) if factory else None
+        return conditions if source is None else {**conditions, "factory": sha256(source)}
 
     def split(self, name: str) -> Split:
         return {

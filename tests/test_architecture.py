@@ -39,6 +39,7 @@ ORDER = [
 ]
 PIPELINE_ORDER = [
     "messages",
+    "settings",
     "stage",
     "prepare_data",
     "train_generalist",

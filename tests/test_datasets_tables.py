@@ -187,6 +187,8 @@ def test_a_table_and_a_list_of_strings_are_read_without_labels(tmp_path):
     write(colours(), tmp_path / "t.csv")
     preprocessing = load(tmp_path / "t.csv").preprocessing
     texts = ["ruby hat", "navy car"]
+    (tmp_path / "new.txt").write_text("\n".join(texts) + "\n\n")
+    assert read_unlabelled(tmp_path / "new.txt", preprocessing)[1] == (*texts, "")
     (tmp_path / "new.txt").write_text("\n".join(texts) + "\n")
     write(pd.DataFrame({"id": [1, 2], "text": texts}), tmp_path / "new.csv")
     listed, names = read_unlabelled(tmp_path / "new.txt", preprocessing)

@@ -64,7 +64,7 @@ def report(run: Run) -> None:
 
 
 TOY_STAGES = (
-    Stage("prepare-data", ("seed", "data"), (), prepare, files=("data.table",)),
+    Stage("prepare-data", ("seed", "data"), (), prepare, files=("data.table", "data.factory")),
     Stage("train-generalist", ("generalist",), ("prepare-data/*",), train),
     Stage(
         "write-report",

@@ -8,6 +8,7 @@ it has a parameter of that name. What it returns is checked before anything is t
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
@@ -73,6 +74,18 @@ def find_function(path: str) -> Callable[..., Any]:
     if not callable(function):
         raise DataError(f"no function {name!r} in {module}", where=path)
     return function
+
+
+def source_file(path: str) -> Path | None:
+    """The file of the module that an import path names; None if it has none or is not there."""
+    with _current_folder_importable():
+        importlib.invalidate_caches()
+        try:
+            found = importlib.util.find_spec(path.partition(":")[0])
+        except (ImportError, ValueError):
+            return None
+    file = Path(found.origin) if found is not None and found.origin else None
+    return file if file is not None and file.is_file() else None
 
 
 def check_dataset(dataset: Dataset) -> None:

@@ -64,7 +64,7 @@ def _texts(path: Path, preprocessing: Mapping[str, Any]) -> tuple[list[str], lis
 def _lines(path: Path) -> list[str]:
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        lines = content.decode("utf-8-sig").replace("\r\n", "\n").rstrip("\n").split("\n")
+        lines = content.decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n").split("\n")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise DataError(
             "the text cannot be read", where=path, got=error, expected="UTF-8"

@@ -80,6 +80,17 @@ def test_run_ends_with_the_report_and_what_it_found(config, tmp_path):
     assert (tmp_path / "runs" / "mine" / "report.html").read_text() == "<p>108"
 
 
+def test_without_a_config_the_run_is_called_as_its_data(tmp_path):
+    (tmp_path / "t.tsv.gz").write_text("colours")
+    done = specialists("run", "--set", "data.table=t.tsv.gz", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "t" / "report.html").is_file()
+    table = tmp_path / "t.tsv.gz"
+    table.unlink()
+    shown = specialists("status", "runs/t", cwd=tmp_path).stdout
+    assert f"data.table: {table} is gone" in " ".join(shown.split()).replace("/ ", "/")
+
+
 def test_until_another_stage_ends_without_a_report(config, tmp_path):
     done = specialists("run", config, "--out", tmp_path / "run", "--until", "prepare-data")
     assert done.returncode == 0
@@ -161,6 +172,8 @@ def test_the_user_s_mistake_is_one_message_and_exit_code_2(config, tmp_path):
         (["run", "--set", "generalist.epoch=3"], "did you mean `epochs`"),
         (["run", "--until", "train-generalis"], "did you mean `train-generalist`"),
         (["run", "--force", "write-reprot"], "did you mean `write-report`"),
+        (["run", "--set", "device=cudaa"], "this device cannot be used"),
+        (["run", "--until", "prepare-data", "--force", "write-report"], "asks for a stage after"),
         (["trian-generalist", "run"], "Did you mean 'train-generalist'"),
         (["status", "nowhere"], "this is no run folder"),
         (["prepare-data", "nowhere"], "this is no run folder"),

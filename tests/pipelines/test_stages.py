@@ -94,6 +94,19 @@ def test_the_users_own_file_is_an_input(run, tmp_path):
     assert why_not_done(run, stages.STAGES[0]) == "input data.table changed"
 
 
+def test_changed_code_of_the_users_function_makes_its_stage_stale(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = tmp_path / "own_colours.py"
+    module.write_text("def make(): return 1")
+    configure(run, **{'name = "languages"': 'factory = "own_colours:make"'})
+    stages.run_stages(run)
+    assert states(run) == ["done"] * 3
+    module.write_text("def make(): return 2")
+    assert why_not_done(run, stages.STAGES[0]) == "input data.factory changed"
+    module.unlink()
+    assert why_not_done(run, stages.STAGES[0]) == "data.factory: own_colours.py is gone"
+
+
 def test_a_file_of_the_user_that_is_gone_stops_only_what_reads_it(run, tmp_path):
     table = tmp_path / "x.tsv"
     table.write_text("one")
