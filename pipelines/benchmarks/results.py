@@ -24,7 +24,6 @@ HEADER = (
     "NLL, nats",
     "`student` (cost)",
     "`student_hard_labels`",
-    "minutes",
 )
 
 
@@ -47,7 +46,6 @@ def row(run: Path) -> list[str]:
         f"{models['generalist']['nll']:.3f} -> {models['ensemble']['nll']:.3f}",
         f"{_percent(models['student'])} ({_cost(models, 'student')})",
         _percent(models["student_hard_labels"]),
-        f"{_minutes(run):.1f}",
     ]
 
 
@@ -72,11 +70,6 @@ def _difference(differences: list[dict[str, Any]], rival: str) -> str:
             low, high = (100 * end for end in entry["interval"])
             return f"{100 * entry['value']:+.2f} [{low:+.2f}, {high:+.2f}]"
     return "not trained"
-
-
-def _minutes(run: Path) -> float:
-    files = run.glob("*/timing-stage.json")
-    return sum(read_json(file)["seconds"] for file in files) / 60
 
 
 if __name__ == "__main__":

@@ -32,15 +32,13 @@ def run(tmp_path):
             ],
         },
     )
-    for stage, seconds in (("train-generalist", 90.0), ("distill-student", 30.0)):
-        write_json(tmp_path / stage / "timing-stage.json", {"seconds": seconds})
     return tmp_path
 
 
-def test_a_row_holds_scores_differences_with_intervals_costs_and_minutes(run):
+def test_a_row_holds_scores_differences_with_intervals_and_costs(run):
     lines = table([run]).splitlines()
     assert [len(line.split(" | ")) for line in lines] == [len(HEADER)] * 3
     assert lines[2] == (
         "| titles | 1,016 | 40.0 | 45.0 (2.50x) | +5.00 [-1.00, +11.00] | not trained "
-        "| not trained | not trained | 2.000 -> 1.500 | 35.0 (0.25x) | 30.0 | 2.0 |"
+        "| not trained | not trained | 2.000 -> 1.500 | 35.0 (0.25x) | 30.0 |"
     )
