@@ -98,6 +98,12 @@ def load(path: str | Path, model: str = "student") -> Predictor:
     """
     path = Path(path)
     if (path / "model.json").is_file():
+        if model == "ensemble":
+            raise InputError(
+                "this folder holds a single model, no ensemble",
+                where=path,
+                fix="name the run folder, or leave out --model",
+            )
         return _from_folder(path)
     if model not in MODELS:
         raise InputError("no such model", got=model, expected=", ".join(MODELS))

@@ -81,7 +81,10 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
-            "the file holds no plain NumPy arrays", where=path, got=error, expected=".npz or .npy"
+            "the file holds no plain NumPy arrays",
+            where=path,
+            got=f"a file that gives {type(error).__name__}",
+            expected=".npz or .npy",
         ) from error
 
 

@@ -69,7 +69,7 @@ def _read_state(file: Path) -> dict[str, Tensor]:
         raise InputError(
             "this file of weights cannot be read as plain tensors",
             where=file,
-            got=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}",
+            got=f"a file that gives {type(error).__name__}",
             expected="safetensors, or a state dict saved by torch.save",
         ) from None
     state = state.get("state_dict", state) if isinstance(state, dict) else state

@@ -229,6 +229,11 @@ def test_an_ensemble_that_lacks_a_specialist_predicts_nothing(done, tmp_path):
         specialists.load(run.folder, "ensemble")
 
 
+def test_a_single_model_s_folder_gives_no_ensemble(done):
+    with pytest.raises(InputError, match="single model"):
+        specialists.load(done.path("distill-student", "student"), "ensemble")
+
+
 @pytest.mark.parametrize("override", ["precision=bfloat16", "specialists.epochs=1", "seed=6"])
 def test_what_a_specialist_depends_on_trains_it_again(again, done, override):
     run = again("train-specialists", override)
