@@ -36,6 +36,8 @@ def execute(run: Run) -> None:
         seed=run.config.seed,
         class_names=read_json(run.path("prepare-data", "dataset.json"))["class_names"],
         matrix=settings.matrix,
+        coverage=settings.coverage,
+        shuffled=settings.shuffled,
     )
     folder = run.path("cluster-classes")
     if isinstance(covariance, PredictionCovariance):

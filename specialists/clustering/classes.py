@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -19,7 +19,13 @@ from specialists.clustering.agreement import agreement
 from specialists.clustering.evidence import Evidence
 from specialists.clustering.listing import clusters_text
 from specialists.clustering.methods import METHODS, Problem, number_of_clusters
-from specialists.clustering.shares import shares_inside, with_nearest
+from specialists.clustering.options import Options
+from specialists.clustering.shares import (
+    shares_inside,
+    split_by_label,
+    with_coverage,
+    with_nearest,
+)
 from specialists.covariance.sketched import PredictionSketch
 from specialists.covariance.streaming import PredictionCovariance, probability_chunks
 from specialists.errors import InputError
@@ -161,17 +167,13 @@ class ClassClusters:
         probs: np.ndarray | Tensor,
         class_names: Sequence[str] | None = None,
         n_clusters: int | str | None = None,
-        *,
-        method: str = "balanced",
-        max_ratio: float = 2.0,
-        overlap: int = 0,
-        seed: int = 0,
-        matrix: str | None = None,
+        **options: Unpack[Options],
     ) -> ClassClusters:
         """Clusters of any model's predicted probabilities, shape (n, C).
 
         Never use test predictions. Above 8,192 classes a sketch takes the covariance's place.
-        Options as in :func:`cluster_classes`.
+        Options (``method``, ``max_ratio``, ``overlap``, ``coverage``, ``seed``, ``matrix``,
+        ``shuffled``) as in :func:`cluster_classes`.
 
         Raises
         ------
@@ -182,16 +184,8 @@ class ClassClusters:
             list(probability_chunks(probs))
         n_classes = probs.shape[1]
         streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch
-        return cluster_classes(
-            streaming(n_classes).update(probs),
-            n_clusters,
-            method=method,
-            max_ratio=max_ratio,
-            overlap=overlap,
-            seed=seed,
-            class_names=class_names,
-            matrix=matrix,
-        )
+        covariance = streaming(n_classes).update(probs)
+        return cluster_classes(covariance, n_clusters, class_names=class_names, **options)
 
 
 def cluster_classes(
@@ -204,6 +198,8 @@ def cluster_classes(
     class_names: Sequence[str] | None = None,
     confusion: np.ndarray | Tensor | None = None,
     matrix: str | None = None,
+    coverage: int = 1,
+    shuffled: bool = False,
 ) -> ClassClusters:
     """Clusters of classes that are predicted together.
 
@@ -234,6 +230,10 @@ def cluster_classes(
         positive covariances stand for it.
     matrix : {"covariance", "correlation", "confusion"}, optional
         Whose columns are compared. None: what suits the method.
+    coverage : int
+        Clusters that each class lies in: its own, and those that it is confused with most.
+    shuffled : bool
+        A control: clusters of the same sizes of classes drawn at random.
 
     Returns
     -------
@@ -249,6 +249,7 @@ def cluster_classes(
     matrix = evidence.matrix_name(matrix, usual_matrix, method)
     names = checks.named(class_names, evidence.n_classes)
     overlap = checks.whole_number(overlap, "overlap", 0, evidence.n_classes - 1)
+    coverage = checks.whole_number(coverage, "coverage", 1, evidence.n_classes)
     checks.suits_correlation(method, n_clusters, matrix)
     problem = Problem(
         columns=evidence.columns(matrix),
@@ -258,7 +259,9 @@ def cluster_classes(
         seed=seed,
     )
     labels = find(problem)
-    clusters = described(labels, evidence.confusion, overlap, names, method, matrix)
+    if shuffled:
+        labels = np.random.default_rng(seed).permutation(labels)
+    clusters = described(labels, evidence.confusion, names, method, matrix, overlap, coverage)
     if method != "correlation":
         return clusters
     return replace(clusters, agreement=agreement(problem.columns, labels))
@@ -267,14 +270,17 @@ def cluster_classes(
 def described(
     labels: np.ndarray,
     confusion: Any,
-    overlap: int,
     class_names: tuple[str, ...],
     method: str,
     matrix: str,
+    overlap: int = 0,
+    coverage: int = 1,
 ) -> ClassClusters:
     """Clusters of given labels (-1: none), with overlap and shares, the largest share first."""
-    core = [np.flatnonzero(labels == index) for index in np.unique(labels[labels >= 0])]
-    grown = [with_nearest(members, confusion, overlap) for members in core]
+    labels = np.unique(labels, return_inverse=True)[1] - int(labels.min() < 0)
+    core = split_by_label(np.arange(len(labels)), labels, int(labels.max()) + 1)
+    grown = core if coverage == 1 else with_coverage(core, confusion, coverage)
+    grown = [with_nearest(members, confusion, overlap) for members in grown]
     shares, total_share = shares_inside(grown, confusion)
     order = sorted(range(len(core)), key=lambda index: (-shares[index], int(core[index][0])))
     return ClassClusters(

@@ -63,7 +63,7 @@ class OnlineClusters:
         """The clusters as they stand."""
         names = named(class_names, self.covariance.n_classes)
         confusion = self.covariance.confusion()
-        return described(self.labels, confusion, 0, names, "online", "covariance")
+        return described(self.labels, confusion, names, "online", "covariance")
 
     def _step(self, columns: np.ndarray) -> None:
         if self._labels is None:

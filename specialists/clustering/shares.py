@@ -30,10 +30,53 @@ def with_nearest(members: np.ndarray, confusion: Any, n_more: int) -> np.ndarray
     """
     if not n_more:
         return np.sort(members)
-    nearness = np.asarray(confusion[members].sum(axis=0), dtype=float).ravel()
-    nearness[members] = -np.inf
-    nearest = np.argsort(-nearness, kind="stable")[: min(n_more, len(nearness) - len(members))]
-    return np.sort(np.concatenate([members, nearest]))
+    n_more = min(n_more, n_rows(confusion) - len(members))
+    part = sparse.csr_matrix(confusion[members])
+    near, place = np.unique(part.indices, return_inverse=True)
+    mass = np.bincount(place, weights=part.data, minlength=len(near))
+    mass[np.isin(near, members)] = 0.0
+    nearest = near[np.argsort(-mass, kind="stable")[: min(n_more, int((mass > 0).sum()))]]
+    chosen = np.concatenate([members, nearest])
+    if len(nearest) < n_more:
+        unrelated = np.setdiff1d(np.arange(n_rows(confusion)), chosen)
+        chosen = np.concatenate([chosen, unrelated[: n_more - len(nearest)]])
+    return np.sort(chosen)
+
+
+def with_coverage(core: Sequence[np.ndarray], confusion: Any, coverage: int) -> list[np.ndarray]:
+    """Let every class lie in ``coverage`` clusters: its own and those it is confused with most.
+
+    Parameters
+    ----------
+    core : sequence of int ndarrays
+        Disjoint clusters.
+    confusion : ndarray or sparse matrix of shape (C, C)
+    coverage : int
+        A class that is confused with fewer clusters lies in fewer.
+
+    Returns
+    -------
+    list of int ndarrays
+        Sorted.
+    """
+    member = _membership(core, n_rows(confusion))
+    pull = sparse.csr_matrix(sparse.csr_matrix(confusion) @ member.T).tocoo()
+    own = np.full(n_rows(confusion), -1)
+    own[member.indices] = np.repeat(np.arange(len(core)), np.diff(member.indptr))
+    foreign = (pull.data > 0) & (own[pull.row] != pull.col)
+    classes, clusters, mass = pull.row[foreign], pull.col[foreign], pull.data[foreign]
+    order = np.lexsort((clusters, -mass, classes))
+    rank = np.arange(len(order)) - np.searchsorted(classes[order], classes[order])
+    joining = order[rank < coverage - 1]
+    added = split_by_label(classes[joining], clusters[joining], len(core))
+    return [np.sort(np.concatenate(pair)) for pair in zip(core, added, strict=True)]
+
+
+def split_by_label(values: np.ndarray, labels: np.ndarray, n_labels: int) -> list[np.ndarray]:
+    """``values[labels == m]`` for each m below ``n_labels``; order kept, -1 left out."""
+    order = np.argsort(labels, kind="stable")
+    ends = np.searchsorted(labels[order], np.arange(n_labels + 1))
+    return [values[order[ends[m] : ends[m + 1]]] for m in range(n_labels)]
 
 
 def shares_inside(

@@ -159,6 +159,12 @@ class ClustersConfig(Section):
     overlap: NonNegative = Field(
         default=0, description="nearest outside classes added to each cluster"
     )
+    coverage: Positive = Field(
+        default=1, description="clusters that each class lies in: its own and the nearest others"
+    )
+    shuffled: bool = Field(
+        default=False, description="a control: the same sizes, classes drawn at random"
+    )
     matrix: Literal["covariance", "correlation", "confusion"] | None = Field(
         default=None,
         description="whose columns are compared; None: covariance for kmeans, or correlation",
