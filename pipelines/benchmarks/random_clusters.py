@@ -1,0 +1,119 @@
+"""Are confusable clusters better than random ones of the same sizes, for the final ensemble?
+
+    python -m pipelines.benchmarks.random_clusters runs/random-clusters languages
+    python -m pipelines.benchmarks.random_clusters FOLDER onet data.arrays=PATH/onet_minilm.npz
+
+For each of ``SEEDS`` one generalist is trained, and specialists twice: on the clusters of the
+configuration, and on clusters with the same sizes whose classes are drawn at random. Each side's
+rule is chosen on validation data by itself. The tables hold test figures in per cent with paired
+95% intervals over examples; the last row's interval resamples examples whose scores are means over
+seeds. Finished stages are kept, so that an interrupted comparison goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.settings import write_config
+from pipelines.stages import run_stages
+from specialists.config import Config
+from specialists.runs import Run, read_array, read_json
+from specialists.uncertainty import difference_interval
+
+SEEDS = (0, 1, 2)
+LAST_STAGE = "combine-predictions"
+SHARED_STAGES = ("prepare-data", "train-generalist")
+HEADER = (
+    "seed",
+    "confusions inside (confusable, random)",
+    "generalist",
+    "confusable (cost)",
+    "random (cost)",
+    "top-1, confusable - random",
+    "NLL, confusable - random",
+)
+
+Scores = dict[str, NDArray[np.float64]]
+
+
+def compare(folder: Path, config: str, overrides: list[str]) -> str:
+    """Run both kinds for every seed; a Markdown table."""
+    cells, found = [], []
+    for seed in SEEDS:
+        confusable, random = (
+            _run(folder / f"seed-{seed}" / kind, config, [*overrides, f"seed={seed}"], kind)
+            for kind in ("confusable", "random")
+        )
+        scores = {"confusable": _scores(confusable, "ensemble")}
+        scores["random"] = _scores(random, "ensemble")
+        scores["generalist"] = _scores(confusable, "generalist")
+        found.append(scores)
+        cells.append([str(seed), *_cells(scores, [_share(confusable), _share(random)])])
+        costs = [_cost(confusable), _cost(random)]
+        cells[-1][3:5] = [f"{c} ({x:.2f}x)" for c, x in zip(cells[-1][3:5], costs, strict=True)]
+    mean = {
+        name: {key: np.mean([s[name][key] for s in found], axis=0) for key in found[0][name]}
+        for name in found[0]
+    }
+    cells.append(["mean", *_cells(mean, None)])
+    rows = [list(HEADER), ["---"] * len(HEADER), *cells]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _run(folder: Path, config: str, overrides: list[str], kind: str) -> Run:
+    """A finished run; the one with random clusters starts from the other's generalist."""
+    run = Run(folder)
+    if kind == "random":
+        overrides = [*overrides, "clusters.shuffled=true"]
+        for stage in SHARED_STAGES:
+            if not run.path(stage).exists():
+                shutil.copytree(
+                    folder.parent / "confusable" / stage, run.path(stage), copy_function=os.link
+                )
+    with run.lock():
+        write_config(run, Config.from_toml(config, overrides))
+        run_stages(run, until=LAST_STAGE)
+    return run
+
+
+def _scores(run: Run, name: str) -> Scores:
+    """Of each test example whether it is right, and its negative log-likelihood."""
+    labels = read_array(run.path("prepare-data", "test.labels.npy"))
+    log_probs = read_array(run.path(LAST_STAGE, f"test.{name}.npy"))
+    nll = -log_probs[np.arange(len(labels)), labels].astype(np.float64)
+    return {"right": (log_probs.argmax(1) == labels).astype(np.float64), "nll": nll}
+
+
+def _share(run: Run) -> float:
+    return read_json(run.path("cluster-classes", "clusters.json"))["share_of_confusions"]
+
+
+def _cost(run: Run) -> float:
+    costs = read_json(run.path(LAST_STAGE, "costs.json"))
+    return costs["ensemble"]["inference_flops"] / costs["generalist"]["inference_flops"]
+
+
+def _cells(scores: dict[str, Scores], shares: list[float] | None) -> list[str]:
+    inside = "" if shares is None else ", ".join(f"{share:.0%}" for share in shares)
+    top1 = [
+        f"{100 * scores[name]['right'].mean():.2f}"
+        for name in ("generalist", "confusable", "random")
+    ]
+    return [inside, *top1, _difference(scores, "right", 100), _difference(scores, "nll", 1)]
+
+
+def _difference(scores: dict[str, Scores], key: str, scale: float) -> str:
+    a, b = scores["confusable"][key], scores["random"][key]
+    low, high = (scale * end for end in difference_interval(a, b))
+    digits = 2 if scale > 1 else 4
+    return f"{scale * (a - b).mean():+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+if __name__ == "__main__":
+    print(compare(Path(sys.argv[1]), sys.argv[2], sys.argv[3:]))
