@@ -10,16 +10,18 @@ of specialists).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from specialists.combination.buffers import empty_like
 from specialists.combination.disjoint import solve_disjoint
 from specialists.combination.implicit import attach_gradient
 from specialists.combination.nested import solve_nested
 from specialists.combination.overlapping import solve_overlapping
-from specialists.combination.problem import Problem, as_problem, check_probabilities
+from specialists.combination.problem import Problem, as_problem, check_probabilities, check_sums
+from specialists.combination.reduction import PatternSolver, solve_by_patterns
 from specialists.combination.reverse import solve_reverse
 from specialists.combination.solution import Combination, Solution
 from specialists.errors import ConvergenceError, ConvergenceWarning, InputError
@@ -27,8 +29,8 @@ from specialists.errors import ConvergenceError, ConvergenceWarning, InputError
 _BLOCK_ELEMENTS = 2**18
 _GOOD = 1e-12
 
-Solver = Callable[[Problem], Solution]
-_SOLVERS: tuple[Solver, ...] = (solve_disjoint, solve_nested, solve_overlapping, solve_reverse)
+_SOLVERS: tuple[PatternSolver, ...] = (solve_disjoint, solve_nested, solve_overlapping)
+_NO_MINIMISER, _NO_SPECIALIST = len(_SOLVERS), len(_SOLVERS) + 1
 
 
 def combine(
@@ -108,29 +110,34 @@ def combine(
 
 def _solve(problem: Problem, direction: str) -> Solution:
     """Send every row to the solver of its kind."""
-    if not problem.specialists:
-        check_probabilities(problem)
-        nothing = torch.zeros_like(problem.rows)
-        return Solution(problem.generalist.clone(), nothing.double(), nothing)
-    kinds = _kinds(problem) if direction == "forward" else _reverse_kinds(problem)
-    present = kinds.unique().tolist()
-    if present == [0]:
-        return _solve_again(solve_disjoint(problem), problem)
     result = Solution(
-        problem.generalist.clone(),
-        problem.weights.new_full((problem.n_rows,), torch.inf),
+        empty_like(problem.generalist),
+        torch.zeros(problem.n_rows, dtype=torch.float64, device=problem.rows.device),
         torch.zeros_like(problem.rows),
     )
-    for kind in present:
+    kinds = _kinds(problem, direction)
+    for kind in kinds.unique().tolist():
         rows = (kinds == kind).nonzero().squeeze(1)
-        if kind == len(_SOLVERS):
-            check_probabilities(problem.select(rows))
+        if kind >= _NO_MINIMISER:
+            _keep_generalist(problem, rows, result.log_probs)
+            result.kkt_residual[rows] = torch.inf if kind == _NO_MINIMISER else 0.0
+        elif direction == "reverse":
+            _solve_reverse(problem, rows, result)
         else:
-            _solve_into(result, rows, problem, _SOLVERS[kind])
-    return _solve_again(result, problem) if direction == "forward" else result
+            solve_by_patterns(problem, rows, _SOLVERS[kind], result)
+    if direction == "forward":
+        _solve_again(problem, result)
+    return result
 
 
-def _solve_again(result: Solution, problem: Problem) -> Solution:
+def _keep_generalist(problem: Problem, rows: Tensor, log_q: Tensor) -> None:
+    for block in rows.split(max(1, _BLOCK_ELEMENTS // problem.n_classes)):
+        log_g = problem.generalist.index_select(0, block)
+        check_sums(log_g.exp().sum(1), problem.rows[block], problem, "generalist")
+        log_q.index_copy_(0, block, log_g)
+
+
+def _solve_again(problem: Problem, result: Solution) -> None:
     """Let the general solver take rows whose residual is not small.
 
     Where disjoint subsets cover everything, one of them may hold nearly all mass and another none:
@@ -139,42 +146,38 @@ def _solve_again(result: Solution, problem: Problem) -> Solution:
     poor = ~(result.kkt_residual <= _GOOD) & (result.kkt_residual != torch.inf)
     rows = poor.nonzero().squeeze(1)
     if len(rows):
-        _solve_into(result, rows, problem, solve_overlapping)
-    return result
+        solve_by_patterns(problem, rows, solve_overlapping, result)
 
 
-def _solve_into(result: Solution, rows: Tensor, problem: Problem, solver: Solver) -> None:
-    """Run ``solver`` on some rows, in blocks unless it makes its own, and write its answers."""
-    size = len(rows) if solver is solve_disjoint else max(1, _BLOCK_ELEMENTS // problem.n_classes)
-    for block in rows.split(size):
+def _solve_reverse(problem: Problem, rows: Tensor, result: Solution) -> None:
+    for block in rows.split(max(1, _BLOCK_ELEMENTS // problem.n_classes)):
         part = problem.select(block)
-        if solver is not solve_disjoint:
-            check_probabilities(part)
-        solution = solver(part)
+        check_probabilities(part)
+        solution = solve_reverse(part)
         result.log_probs[block] = solution.log_probs
         result.kkt_residual[block] = solution.kkt_residual
         result.n_iterations[block] = solution.n_iterations
 
 
-def _kinds(problem: Problem) -> Tensor:
-    """Solver of each row: 0 disjoint, 1 nested, 2 neither; 4 where there is no minimiser."""
-    member = problem.member.float()
-    sizes = member.sum(1)
-    common = member @ member.T
-    comparable = common == torch.minimum(sizes[:, None], sizes[None, :])
-    votes = problem.active.float()
-    overlaps = _pairs(votes, (common > 0).float().fill_diagonal_(0.0))
-    crossings = _pairs(votes, (~comparable).float())
-    kinds = torch.where(overlaps == 0, 0, torch.where(crossings == 0, 1, 2))
+def _kinds(problem: Problem, direction: str) -> Tensor:
+    """Solver of each row: 0 disjoint, 1 nested, 2 neither; or why there is nothing to solve."""
+    silent = ~problem.active.any(1)
+    if direction == "reverse":
+        return torch.where(silent, _NO_SPECIALIST, 0)
+    kinds = torch.zeros_like(problem.rows)
+    sizes = problem.member.sum(1)
+    if not problem.disjoint:
+        member = problem.member.float()
+        common = member @ member.T
+        comparable = common == torch.minimum(sizes[:, None], sizes[None, :])
+        votes = problem.active.float()
+        overlaps = _pairs(votes, (common > 0).float().fill_diagonal_(0.0))
+        crossings = _pairs(votes, (~comparable).float())
+        kinds = torch.where(overlaps == 0, 0, torch.where(crossings == 0, 1, 2))
     for m in (sizes == problem.n_classes).nonzero().squeeze(1).tolist():
         outside = problem.specialists[m][:, -1].double().exp() > 0
-        kinds = torch.where(problem.active[:, m] & outside, len(_SOLVERS), kinds)
-    return kinds
-
-
-def _reverse_kinds(problem: Problem) -> Tensor:
-    """3, the reverse solver, where a specialist is active; 0, which keeps the row, elsewhere."""
-    return torch.where(problem.active.any(1), 3, 0)
+        kinds = torch.where(problem.active[:, m] & outside, _NO_MINIMISER, kinds)
+    return torch.where(silent, _NO_SPECIALIST, kinds)
 
 
 def _pairs(votes: Tensor, relation: Tensor) -> Tensor:

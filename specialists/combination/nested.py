@@ -14,29 +14,24 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from specialists.combination.patterns import spread
-from specialists.combination.problem import Problem, dustbin_masses, log_masses
-from specialists.combination.solution import Solution, kkt_residual
+from specialists.combination.solution import PatternProblem, PatternSolution, kkt_residual
 from specialists.probability import safe_log
 
 
-def solve_nested(problem: Problem) -> Solution:
+def solve_nested(problem: PatternProblem) -> PatternSolution:
     """Minimise KL(p || q) for rows whose active subsets form a chain, each of them feasible."""
-    sizes = problem.member.sum(1)
-    by_size = sizes.argsort(stable=True)
-    active = problem.active[:, by_size]
-    slots = active.to(torch.int8).argsort(dim=1, descending=True, stable=True)
-    slots = slots[:, : int(active.sum(1).max())]
-    b = dustbin_masses(problem)[:, by_size].gather(1, slots)
-    ids = (problem.active.float() @ (~problem.member).float()).long()
-    log_c = log_masses(problem)
-    n_rings = slots.shape[1] + 1
-    masses = _ring_sums(log_c.exp(), ids, n_rings)
-    counts = _ring_sums(torch.ones_like(log_c), ids, n_rings)
-    q = ring_masses(masses, b, counts)
-    lost = (masses == 0) & (q > 0)
-    log_q = spread(log_c, ids, q, safe_log(q) - safe_log(masses).clamp(min=-1e300), lost)
-    return Solution(log_q, _residual(q, masses, b, counts), torch.zeros_like(ids[:, 0]))
+    sizes = (problem.inside * problem.counts[:, None, :]).sum(2)
+    b = problem.b.gather(1, sizes.argsort(dim=1, stable=True))
+    n_rings = b.shape[1] + 1
+    ids = (~problem.inside).sum(1)
+    masses = _ring_sums(problem.masses, ids, n_rings)
+    counts = _ring_sums(problem.counts, ids, n_rings)
+    rings = ring_masses(masses, b, counts)
+    q = rings.gather(1, ids).masked_fill(problem.counts == 0, 0.0)
+    log_factor = safe_log(q) - safe_log(problem.masses).clamp(min=-1e300)
+    lost = (problem.masses == 0) & (q > 0)
+    residual = _residual(rings, masses, b, counts)
+    return PatternSolution(q, log_factor, lost, residual, torch.zeros_like(ids[:, 0]))
 
 
 def ring_masses(masses: Tensor, b: Tensor, counts: Tensor) -> Tensor:
@@ -68,8 +63,7 @@ def _tail_sums(values: Tensor) -> Tensor:
 
 
 def _ring_sums(values: Tensor, ids: Tensor, n_rings: int) -> Tensor:
-    zero = values.new_zeros(len(values), n_rings, dtype=torch.float64)
-    return zero.scatter_add_(1, ids, values.double())
+    return values.new_zeros(len(values), n_rings).scatter_add_(1, ids, values)
 
 
 def _residual(q: Tensor, masses: Tensor, b: Tensor, counts: Tensor) -> Tensor:

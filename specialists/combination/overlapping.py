@@ -18,11 +18,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from specialists.combination.patterns import find_patterns, spread
-from specialists.combination.problem import Problem, dustbin_masses, log_masses
-from specialists.combination.solution import Solution, kkt_residual
+from specialists.combination.solution import PatternProblem, PatternSolution, kkt_residual
 from specialists.probability import safe_log
 
+_BLOCK_ELEMENTS = 2**22
 _FLOORS = (1e-13, 1e-16, 1e-19)
 _SHRINK = 0.01
 _TO_BOUNDARY = 0.95
@@ -49,29 +48,26 @@ class _State:
         return _State(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
-def solve_overlapping(problem: Problem) -> Solution:
+def solve_overlapping(problem: PatternProblem) -> PatternSolution:
     """Minimise KL(p || q) for rows with any active sets, each of them feasible."""
-    patterns = find_patterns(problem.active, problem.member)
-    ids = patterns.ids[patterns.which]
-    log_c = log_masses(problem)
-    masses = patterns.sums(log_c.exp())
-    b = patterns.by_slot(dustbin_masses(problem))
+    size = max(1, _BLOCK_ELEMENTS // max(1, problem.inside[0].numel()))
+    parts = [_solve_block(block) for block in problem.blocks(size)]
+    return PatternSolution(*(torch.cat(field) for field in zip(*parts, strict=True)))
+
+
+def _solve_block(problem: PatternProblem) -> tuple[Tensor, ...]:
+    b, masses = problem.b, problem.masses
     total = masses.sum(1, keepdim=True) + b.sum(1, keepdim=True)
-    state = _start(
-        masses / total,
-        patterns.counts[patterns.which],
-        patterns.outside[patterns.which] * (b > 0)[:, :, None],
-        b / total,
-    )
+    outside = ~problem.inside & (b > 0)[:, :, None] & (problem.counts > 0)[:, None, :]
+    state = _start(masses / total, problem.counts, outside.double(), b / total)
     state, n_iterations = _descend_floors(state)
     q, exact = _refined(state)
     log_norm = q.sum(1, keepdim=True).log()
     factor = torch.where(exact, 1 / (state.s * total), q / masses)
     lost = (masses == 0) & (q > 0)
     q = q / q.sum(1, keepdim=True)
-    log_q = spread(log_c, ids, q, safe_log(factor) - log_norm, lost)
     residual = kkt_residual(q, state.c, state.outside, state.b, state.even > 0)
-    return Solution(log_q, residual, n_iterations)
+    return q, safe_log(factor) - log_norm, lost, residual, n_iterations
 
 
 def _start(c: Tensor, counts: Tensor, outside: Tensor, b: Tensor) -> _State:
@@ -206,9 +202,9 @@ def _step(state: _State, floor: float) -> _State:
 
 def _times(matrix: Tensor, vector: Tensor) -> Tensor:
     """(n, K, P) times (n, P)."""
-    return (matrix @ vector.unsqueeze(2)).squeeze(2)
+    return (matrix * vector[:, None, :]).sum(2)
 
 
 def _transposed_times(matrix: Tensor, vector: Tensor) -> Tensor:
     """The transpose of (n, K, P) times (n, K)."""
-    return (vector.unsqueeze(1) @ matrix).squeeze(1)
+    return (matrix * vector[:, :, None]).sum(1)

@@ -60,6 +60,11 @@ class Problem:
     def n_classes(self) -> int:
         return self.generalist.shape[1]
 
+    @property
+    def disjoint(self) -> bool:
+        """Whether no two subsets share a class."""
+        return sum(len(subset) for subset in self.subsets) == int(self.member.any(0).sum())
+
     def select(self, rows: Tensor | slice) -> Problem:
         """The same problem for some of the rows; a slice copies nothing."""
         return Problem(

@@ -52,24 +52,23 @@ def disjoint_shares(a: Tensor, b: Tensor, rest: Tensor, has_rest: Tensor) -> Sha
     has_rest : bool Tensor of shape (n,)
         Whether any class lies outside of them all.
     """
-    total = (a.sum(1) + b.sum(1) + rest).unsqueeze(1)
-    a, b, r = a / total, b / total, rest.unsqueeze(1) / total
-    open_end = has_rest.unsqueeze(1)
-    u, n_iterations = _solve(a, b, r, open_end)
+    total = a.sum(1) + b.sum(1) + rest
+    a, b, r = (a.T / total).contiguous(), (b.T / total).contiguous(), rest / total
+    u, n_iterations = _solve(_Equation(a, b, r, has_rest))
     q, complement, root = _shares(a, b, u)
-    q_rest = torch.where(r > 0, r / u, torch.where(open_end, _excess(q, complement), 0.0))
+    q_rest = torch.where(r > 0, r / u, torch.where(has_rest, _excess(q, complement), 0.0))
     q_rest = q_rest.clamp(min=0)
-    norm = q.sum(1, keepdim=True) + q_rest
+    norm = q.sum(0) + q_rest
     near = u + a + b
     factor = torch.where(near > 0, 2 / (near + root), q / a)
     q, q_rest = q / norm, q_rest / norm
     scale = norm * total
     return Shares(
-        q,
-        q_rest.squeeze(1),
-        _finite(factor / scale).masked_fill(b == 0, 1.0),
-        _finite(1 / (u * scale)).squeeze(1),
-        _residual(q, q_rest, a, b, r, open_end),
+        q.T,
+        q_rest,
+        _finite(factor / scale).masked_fill(b == 0, 1.0).T,
+        _finite(1 / (u * scale)),
+        _residual(q, q_rest, _Equation(a, b, r, has_rest)),
         n_iterations,
     )
 
@@ -78,47 +77,66 @@ def _finite(factor: Tensor) -> Tensor:
     return torch.where(factor.isfinite(), factor, 1.0)
 
 
-def _solve(a: Tensor, b: Tensor, r: Tensor, open_end: Tensor) -> tuple[Tensor, Tensor]:
-    """Safeguarded Newton for u (scaled to L = 1) and its number of steps in each row."""
-    u, low, high = _start(a, b, r, open_end)
+@dataclass(frozen=True)
+class _Equation:
+    """The equation of n rows scaled to L = 1: a, b (M, n), rows last; r, open_end (n,).
+
+    ``open_end`` says that a class lies outside of all subsets, so that what is left over has a
+    place.
+    """
+
+    a: Tensor
+    b: Tensor
+    r: Tensor
+    open_end: Tensor
+
+    def at(self, rows: Tensor) -> _Equation:
+        return _Equation(self.a[:, rows], self.b[:, rows], self.r[rows], self.open_end[rows])
+
+
+def _solve(equation: _Equation) -> tuple[Tensor, Tensor]:
+    """Safeguarded Newton for u and its number of steps in each row."""
+    u, low, high = _start(equation)
     answer = u.clone()
-    n_iterations = torch.zeros(len(a), dtype=torch.int64, device=a.device)
-    rows = ((b > 0).sum(1) != 1).nonzero().squeeze(1)
-    last = torch.full_like(u, torch.inf)
-    state = tuple(x[rows] for x in (a, b, r, open_end, u, low, high, last))
+    n_iterations = torch.zeros_like(u, dtype=torch.int64)
+    rows = ((equation.b > 0).sum(0) != 1).nonzero().squeeze(1)
+    state = (u, low, high, torch.full_like(u, torch.inf))
+    rest = rows
     for _ in range(_MAX_STEPS):
-        a, b, r, open_end, u, low, high, last = state
-        proposal, gap, size = _propose(a, b, r, open_end, u)
-        settled = (gap.abs() <= _PRECISION * size) | ((proposal - u).abs() <= 2e-16 * u.abs())
-        rest = (~settled.squeeze(1)).nonzero().squeeze(1)
-        if len(rest) < len(rows):
-            answer[rows] = u
-            rows = rows[rest]
+        if len(rest) < len(u):
+            equation, state = equation.at(rest), tuple(x[rest] for x in state)
         if not len(rows):
             return answer, n_iterations
+        u, low, high, last = state
+        proposal, gap, size = _propose(equation, u)
+        settled = (gap.abs() <= _PRECISION * size) | ((proposal - u).abs() <= 2e-16 * u.abs())
         low, high = torch.where(gap < 0, u, low), torch.where(gap < 0, high, u)
         slow = (gap.abs() > 0.5 * last) | ~((proposal > low) & (proposal < high))
-        u = torch.where(slow, _middle(low, high), proposal)
-        state = tuple(x[rest] for x in (a, b, r, open_end, u, low, high, gap.abs()))
+        moved = torch.where(slow, _middle(low, high), proposal)
+        u = torch.where(settled, u, moved)
+        answer[rows] = u
+        rest = (~settled).nonzero().squeeze(1)
+        rows = rows[rest]
         n_iterations[rows] += 1
-    answer[rows] = state[4]
+        state = (u, low, high, gap.abs())
     return answer, n_iterations
 
 
-def _start(a: Tensor, b: Tensor, r: Tensor, open_end: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _start(equation: _Equation) -> tuple[Tensor, Tensor, Tensor]:
     """First u, lower and upper bound.
 
     One voting subset has the closed form ``u = r / (r + b)``. Otherwise the step from u = 0; bounds
     are r and 1, or, where the subsets cover everything, -2 max b (one Q_m is at most 1/2) and 1.
     """
-    low = torch.where(open_end, r, -2 * b.amax(1, keepdim=True))
+    b, r, open_end = equation.b, equation.r, equation.open_end
+    low = torch.where(open_end, r, -2 * b.amax(0))
     high = torch.ones_like(low)
-    proposal, gap, _ = _propose(a, b, r, open_end, torch.zeros_like(low))
+    proposal, gap, _ = _propose(equation, torch.zeros_like(low))
     u = torch.where(proposal.isfinite(), proposal, 0.5).clamp(low, high)
     nothing_left = open_end & (r == 0) & (gap >= 0)
     u = torch.where(nothing_left, 0.0, u)
-    one = ((b > 0).sum(1, keepdim=True) == 1) & open_end
-    return torch.where(one, r / (r + b.sum(1, keepdim=True)), u), low, high
+    one = ((b > 0).sum(0) == 1) & open_end
+    return torch.where(one, r / (r + b.sum(0)), u), low, high
 
 
 def _middle(low: Tensor, high: Tensor) -> Tensor:
@@ -129,52 +147,56 @@ def _middle(low: Tensor, high: Tensor) -> Tensor:
 
 def _shares(a: Tensor, b: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Q, 1 - Q and the discriminant's root at ``u``; Q = 0 where a subset does not vote."""
-    root = ((u + b - a).square() + 4 * a * b).sqrt()
-    near, far = u + a + b, a + b - u
+    root = torch.addcmul((u + b - a).square_(), a, b, value=4).sqrt_()
+    total = a + b
+    near, far = total + u, total - u
     q = torch.where(near > 0, 2 * a / (near + root), (root - near) / (-2 * u))
     complement = torch.where(far > 0, 2 * b / (far + root), (root - far) / (2 * u))
     idle = b == 0
-    return q.masked_fill(idle, 0.0), complement.masked_fill(idle, 1.0), root
+    return q.masked_fill_(idle, 0.0), complement.masked_fill_(idle, 1.0), root
 
 
 def _excess(q: Tensor, complement: Tensor) -> Tensor:
-    """``1 - sum Q`` as the largest subset's complement less the other subsets; shape (n, 1)."""
-    top = q.argmax(1, keepdim=True)
-    others = q.scatter(1, top, 0.0).sum(1, keepdim=True)
-    return complement.gather(1, top) - others
+    """``1 - sum Q`` as the largest subset's complement less the other subsets; shape (n,)."""
+    left, others = _balance(q, complement)
+    return left - others
 
 
-def _propose(
-    a: Tensor, b: Tensor, r: Tensor, open_end: Tensor, u: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _balance(q: Tensor, complement: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest subset's complement, and the sum of the other subsets (never by subtraction)."""
+    top, others = q[0], torch.zeros_like(q[0])
+    for share in q[1:]:
+        others = others + torch.minimum(top, share)
+        top = torch.maximum(top, share)
+    return complement.amin(0), others
+
+
+def _propose(equation: _Equation, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """A Newton step that keeps ``r / u`` exact, the gap at ``u`` and the size of its terms.
 
     The gap ``1 - sum Q - r / u`` increases with u, with slope ``sum Q R / root + r / u^2``. With
     only ``sum Q`` linearised the next u is the root of a quadratic.
     """
-    q, complement, root = _shares(a, b, u)
-    top = q.argmax(1, keepdim=True)
-    others = q.scatter(1, top, 0.0).sum(1, keepdim=True)
-    left = complement.gather(1, top)
-    slope = (q * complement / root.clamp(min=1e-300)).sum(1, keepdim=True)
+    r = equation.r
+    q, complement, root = _shares(equation.a, equation.b, u)
+    left, others = _balance(q, complement)
+    slope = (q * complement).div_(root.clamp_(min=1e-300)).sum(0)
     pull = slope * u - (left - others)
     half = (pull.square() + 4 * slope * r).sqrt()
-    linear = pull / slope
     quadratic = torch.where(pull > 0, (pull + half) / (2 * slope), 2 * r / (half - pull))
     quadratic = torch.where((pull <= 0) & (r == 0), 0.0, quadratic)
     tail = torch.where(r > 0, r / u, 0.0)
-    proposal = torch.where(open_end, quadratic, linear)
+    proposal = torch.where(equation.open_end, quadratic, pull / slope)
     return proposal, left - others - tail, left + others + tail
 
 
-def _residual(
-    q: Tensor, q_rest: Tensor, a: Tensor, b: Tensor, r: Tensor, open_end: Tensor
-) -> Tensor:
+def _residual(q: Tensor, q_rest: Tensor, equation: _Equation) -> Tensor:
     """Largest violation of Q s = c and s >= 0, complements being summed over the other shares."""
-    every = 1 - torch.eye(q.shape[1], dtype=q.dtype, device=q.device)
-    w = torch.where(b > 0, b / (q @ every + q_rest), 0.0)
-    s_rest = 1 - w.sum(1, keepdim=True)
+    a, b, r, open_end = equation.a, equation.b, equation.r, equation.open_end
+    every = 1 - torch.eye(len(q), dtype=q.dtype, device=q.device)
+    w = torch.where(b > 0, b / (every @ q + q_rest), 0.0)
+    s_rest = 1 - w.sum(0)
     s = s_rest + w
-    inside = torch.where(b > 0, torch.maximum((q * s - a).abs(), -s), 0.0).amax(1)
+    inside = torch.where(b > 0, torch.maximum((q * s - a).abs(), -s), 0.0).amax(0)
     beyond = torch.maximum((q_rest * s_rest - r).abs(), torch.where(open_end, -s_rest, 0.0))
-    return torch.maximum(inside, beyond.squeeze(1))
+    return torch.maximum(inside, beyond)

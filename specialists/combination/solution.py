@@ -7,6 +7,7 @@ s_P >= 0 (design, section 2). The residual is the largest violation of either, r
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -47,6 +48,57 @@ class Solution:
     n_iterations: Tensor
 
 
+@dataclass(frozen=True)
+class PatternProblem:
+    """Rows as problems over membership patterns (design, section 2).
+
+    Parameters
+    ----------
+    masses : float64 Tensor of shape (n, P)
+        ``c`` summed over the classes of each pattern; pattern 0 lies outside of every subset.
+    counts : float64 Tensor of shape (n, P)
+        Classes in each pattern; 0 for a pattern not used.
+    inside : bool Tensor of shape (n, K, P)
+        Whether the pattern lies in the subset.
+    b : float64 Tensor of shape (n, K)
+        Weighted dustbins v_m d_m.
+    """
+
+    masses: Tensor
+    counts: Tensor
+    inside: Tensor
+    b: Tensor
+
+    def blocks(self, size: int) -> Iterator[PatternProblem]:
+        """The same rows, at most ``size`` at a time."""
+        fields = (self.masses, self.counts, self.inside, self.b)
+        for parts in zip(*(field.split(size) for field in fields), strict=True):
+            yield PatternProblem(*parts)
+
+
+@dataclass(frozen=True)
+class PatternSolution:
+    """Masses of membership patterns.
+
+    Parameters
+    ----------
+    q : float64 Tensor of shape (n, P)
+        Sums to 1.
+    log_factor : float64 Tensor of shape (n, P)
+        ``log q - log c``, the same for all classes of a pattern.
+    lost : bool Tensor of shape (n, P)
+        Patterns with mass whose ``c`` is zero or below the smallest number.
+    kkt_residual : float64 Tensor of shape (n,)
+    n_iterations : int64 Tensor of shape (n,)
+    """
+
+    q: Tensor
+    log_factor: Tensor
+    lost: Tensor
+    kkt_residual: Tensor
+    n_iterations: Tensor
+
+
 def kkt_residual(q: Tensor, c: Tensor, outside: Tensor, b: Tensor, present: Tensor) -> Tensor:
     """Largest violation of the optimality conditions of KL(p || q), for a problem with L = 1.
 
@@ -61,8 +113,8 @@ def kkt_residual(q: Tensor, c: Tensor, outside: Tensor, b: Tensor, present: Tens
     -------
     Tensor of shape (n,)
     """
-    complement = (outside @ q.unsqueeze(2)).squeeze(2)
+    complement = (outside * q[:, None, :]).sum(2)
     w = torch.where(b > 0, b / complement, 0.0)
-    s = 1 - (w.unsqueeze(1) @ outside).squeeze(1)
+    s = 1 - (outside * w[:, :, None]).sum(1)
     violation = torch.maximum((q * s - c).abs(), -s)
     return torch.where(present, violation, 0.0).amax(1)

@@ -1,0 +1,186 @@
+"""Which places share their fate? Membership patterns of the classes that somebody votes on.
+
+Two classes that lie in the same active subsets have the same factor s, so inside such a *pattern*
+the solution is ``c`` times one number. Pattern 0 is all classes outside of the active subsets,
+pattern 1 + t those of slot t alone, and what several active subsets share comes after. Only shared
+places are ever listed: most classes lie in one active subset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from specialists.combination.overlaps import ragged
+from specialists.combination.votes import Subsets, Votes
+
+_BITS = 28
+
+
+@dataclass(frozen=True)
+class SharedPlaces:
+    """Places whose class lies in several active subsets of its row, in order of rows.
+
+    Parameters
+    ----------
+    row, place : int64 Tensors of shape (N,)
+    pattern : int64 Tensor of shape (N,)
+    first : bool Tensor of shape (N,)
+        Whether no lower place of the row holds the same class.
+    """
+
+    row: Tensor
+    place: Tensor
+    pattern: Tensor
+    first: Tensor
+
+    def repeated(self, which: Tensor, n_sets: int) -> SharedPlaces:
+        """The same for rows that each have the places of row ``which``."""
+        counts = self.row.bincount(minlength=n_sets)
+        row, at = ragged((counts.cumsum(0) - counts)[which], counts[which])
+        return SharedPlaces(row, self.place[at], self.pattern[at], self.first[at])
+
+
+@dataclass(frozen=True)
+class PlacePatterns:
+    """Membership patterns of the places of n rows.
+
+    Parameters
+    ----------
+    counts : float64 Tensor of shape (n, P)
+        Classes in each pattern; 0 for a pattern not used.
+    inside : bool Tensor of shape (n, K, P)
+        Whether the pattern's classes lie in the slot's subset.
+    shared : SharedPlaces, or None
+        None where no class lies in two active subsets.
+    """
+
+    counts: Tensor
+    inside: Tensor
+    shared: SharedPlaces | None
+
+    def sums(self, votes: Votes, joint: Tensor, rest: Tensor) -> Tensor:
+        """Mass of each pattern in float64, (n, P), of masses at the places and outside of them.
+
+        Parameters
+        ----------
+        joint : Tensor of shape (n, E)
+        rest : float64 Tensor of shape (n,)
+        """
+        if self.shared is None:
+            return torch.cat([rest[:, None], votes.slot_sums(joint).double()], 1)
+        at = (self.shared.row, self.shared.place)
+        values = joint[at]
+        joint[at] = 0.0
+        alone = votes.slot_sums(joint).double()
+        joint[at] = values
+        masses = torch.zeros_like(self.counts)
+        masses[:, 0] = rest
+        masses[:, 1 : alone.shape[1] + 1] = alone
+        at = (self.shared.row, self.shared.pattern)
+        return masses.index_put_(at, values.double() * self.shared.first, accumulate=True)
+
+    def add_by_place(self, votes: Votes, per_place: Tensor, per_pattern: Tensor) -> Tensor:
+        """Add (n, P) to (n, E) at the places of each pattern, in place."""
+        shared = self.shared
+        values = None
+        if shared is not None:
+            values = per_place[shared.row, shared.place] + per_pattern[shared.row, shared.pattern]
+        width = votes.slots.shape[1]
+        by_slot = per_place.view(len(per_place), width, -1)
+        by_slot.add_(per_pattern[:, 1 : width + 1, None])
+        if shared is not None and values is not None:
+            per_place[shared.row, shared.place] = values
+        return per_place
+
+    def ids(self, votes: Votes, rows: Tensor) -> Tensor:
+        """Pattern of each place of some of the rows."""
+        own = torch.arange(1, votes.slots.shape[1] + 1, device=rows.device)
+        ids = own.repeat_interleave(votes.size).repeat(len(votes.slots), 1)
+        if self.shared is not None:
+            ids[self.shared.row, self.shared.place] = self.shared.pattern
+        return ids[rows]
+
+
+def find_patterns(votes: Votes, subsets: Subsets, n_classes: int) -> PlacePatterns:
+    """The patterns of each row's places; rows with the same active set are looked at once."""
+    if subsets.overlaps is None or votes.slots.shape[1] == 1:
+        return _separate(votes.slots, subsets, n_classes)
+    sets, which = torch.unique(votes.slots, dim=0, return_inverse=True)
+    if len(sets) == len(which):
+        return _found(votes.slots, subsets, n_classes)
+    found = _found(sets, subsets, n_classes)
+    shared = None if found.shared is None else found.shared.repeated(which, len(sets))
+    return PlacePatterns(found.counts[which], found.inside[which], shared)
+
+
+def _separate(slots: Tensor, subsets: Subsets, n_classes: int) -> PlacePatterns:
+    """No class in two active subsets: a pattern a slot, and the rest."""
+    n, width = slots.shape
+    inside = torch.eye(width, width + 1, dtype=torch.bool, device=slots.device).roll(1, 1)
+    counts = _counts(subsets.sizes[slots].double(), n_classes)
+    return PlacePatterns(counts, inside.expand(n, width, width + 1), None)
+
+
+def _counts(beyond_rest: Tensor, n_classes: int) -> Tensor:
+    return torch.cat([n_classes - beyond_rest.sum(1, keepdim=True), beyond_rest], 1)
+
+
+def _found(slots: Tensor, subsets: Subsets, n_classes: int) -> PlacePatterns:
+    """Patterns of distinct active sets (n, K)."""
+    row, place, held = _shared_places(slots, subsets)
+    if not len(row):
+        return _separate(slots, subsets, n_classes)
+    n, width = slots.shape
+    s = subsets.classes.shape[1]
+    own = place // s
+    rank, n_more = _ranks(held, row, n)
+    valid = place % s < subsets.sizes[slots[row, own]]
+    first = valid & (_lowest(held) == own)
+    counts = torch.zeros(n, width + n_more, dtype=torch.float64, device=row.device)
+    counts[:, :width] = subsets.sizes[slots]
+    counts.index_put_((row, own), -valid.double(), accumulate=True)
+    counts.index_put_((row, rank + width), first.double(), accumulate=True)
+    inside = torch.zeros(n, width + 1 + n_more, width, dtype=torch.bool, device=row.device)
+    each = torch.arange(width, device=row.device)
+    inside[:, each + 1, each] = True
+    inside[row, rank + width + 1] = held
+    shared = SharedPlaces(row, place, rank + width + 1, first)
+    return PlacePatterns(_counts(counts, n_classes), inside.mT, shared)
+
+
+def _shared_places(slots: Tensor, subsets: Subsets) -> tuple[Tensor, Tensor, Tensor]:
+    """Row and place of every class in several slots, each once, and which slots hold it (N, K)."""
+    assert subsets.overlaps is not None
+    s = subsets.classes.shape[1]
+    row, pair, position = subsets.overlaps.shared_positions(slots)
+    own, other = pair // slots.shape[1], pair % slots.shape[1]
+    slots = slots.index_select(0, row)
+    classes = subsets.classes[slots.gather(1, own[:, None]).squeeze(1), position]
+    held = subsets.overlaps.holders(slots, classes)
+    once = _lowest(held.scatter(1, own[:, None], False)) == other
+    return row[once], (own * s + position)[once], held[once]
+
+
+def _lowest(held: Tensor) -> Tensor:
+    """First column that is true in each row of (N, K)."""
+    width = held.shape[1]
+    falling = torch.arange(width, 0, -1, dtype=torch.int16, device=held.device)
+    return width - (held * falling).amax(1).long()
+
+
+def _ranks(held: Tensor, row: Tensor, n: int) -> tuple[Tensor, int]:
+    """Number the distinct combinations of holders in each row from 0; their largest number."""
+    group = row
+    for start in range(0, held.shape[1], _BITS):
+        bits = held[:, start : start + _BITS].long()
+        places = 2 ** torch.arange(bits.shape[1], device=row.device)
+        code = (group << _BITS) + (bits * places).sum(1)
+        group = torch.unique(code, return_inverse=True)[1]
+    n_groups = int(group.max()) + 1
+    row_of_group = torch.zeros(n_groups, dtype=torch.int64, device=row.device)
+    row_of_group[group] = row
+    sizes = row_of_group.bincount(minlength=n)
+    return group - (sizes.cumsum(0) - sizes)[row], int(sizes.max())
