@@ -1,10 +1,12 @@
 """How does the combination change with its inputs? Implicit differentiation of its conditions.
 
-At the optimum ``q_j s_j = c_j``, ``w_m R_m = b_m``, ``s = L - N' w``, ``R = N q``. Differentiated::
+For KL(p || q), at the optimum, ``q_j s_j = c_j``, ``w_m R_m = b_m``, ``s = L - N' w``, ``R = N q``.
+Differentiated::
 
     (diag(R / w) + N diag(q / s) N') dw = db / w - N (dc / s - (q / s) dL),   ds = dL - N' dw
 
-so a gradient costs one K x K solve a row, whatever number of iterations found the solution.
+so a gradient costs one small solve a row over membership patterns, whatever number of iterations
+found the solution. The other direction is in :mod:`specialists.combination.implicit_reverse`.
 """
 
 from __future__ import annotations
@@ -14,65 +16,77 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from specialists.combination.problem import Problem, dustbin_masses, log_masses
+from specialists.combination.implicit_reverse import ReverseMinimiser
+from specialists.combination.patterns import find_patterns, row_blocks
+from specialists.combination.problem import (
+    Problem,
+    dustbin_masses,
+    log_dustbins,
+    log_masses,
+    log_products,
+)
 from specialists.combination.solution import Solution
 
-_BLOCK_ELEMENTS = 2**20
 _LEAST_FACTOR = 1e-10
 
 
-def attach_gradient(problem: Problem, solution: Solution) -> Tensor:
+def attach_gradient(problem: Problem, solution: Solution, direction: str) -> Tensor:
     """The solution's log-probabilities as a differentiable function of the problem's tensors.
 
     Rows that keep the generalist (no active specialist, or no minimiser) pass gradients on to it.
     """
     kept = ~problem.active.any(1) | (solution.kkt_residual == torch.inf)
     active = problem.active & ~kept[:, None]
-    log_c, b = log_masses(problem), dustbin_masses(problem)
-    log_q = _Minimiser.apply(log_c, b, solution.log_probs, active, problem.member)
+    constants = (solution.log_probs, active, problem.member)
+    if direction == "forward":
+        log_q = _ForwardMinimiser.apply(log_masses(problem), dustbin_masses(problem), *constants)
+    else:
+        exponents, log_d = log_products(problem), log_dustbins(problem)
+        log_q = ReverseMinimiser.apply(exponents, log_d, problem.weights, *constants)
     return torch.where(kept[:, None], problem.generalist, log_q)
 
 
-class _Minimiser(torch.autograd.Function):
+class _ForwardMinimiser(torch.autograd.Function):
     """log q as a function of log c and b, given its value."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Tensor) -> Tensor:
-        log_c, b, log_q, active, member = inputs
-        ctx.save_for_backward(log_c, b, log_q, active, member)
-        return log_q.clone()
+        ctx.save_for_backward(*inputs)
+        return inputs[2].clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         log_c, b, log_q, active, member = ctx.saved_tensors
-        size = max(1, _BLOCK_ELEMENTS // member.numel())
-        rows = torch.arange(len(log_c), device=log_c.device).split(size)
         parts = [
-            _pull_back(gradients[0][i], log_c[i], b[i], log_q[i], active[i], member) for i in rows
+            _pull_back(gradients[0][i], log_c[i], b[i], log_q[i], active[i], member)
+            for i in row_blocks(log_c)
         ]
-        log_c_gradient, b_gradient = (torch.cat(part) for part in zip(*parts, strict=True))
-        return log_c_gradient.to(log_c.dtype), b_gradient, None, None, None
+        for_log_c, for_b = (torch.cat(part) for part in zip(*parts, strict=True))
+        return for_log_c.to(log_c.dtype), for_b, None, None, None
 
 
 def _pull_back(
     gradient: Tensor, log_c: Tensor, b: Tensor, log_q: Tensor, active: Tensor, member: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients for log c (n, n_classes) and b (n, M) from the gradient for log q."""
-    voting = active & (b > 0)
-    outside = (~member).double() * voting[:, :, None]
-    gradient, q, c = gradient.double(), log_q.double().exp(), log_c.double().exp()
-    total = c.sum(1, keepdim=True) + (b * active).sum(1, keepdim=True)
-    complement = torch.where(voting, (outside @ q.unsqueeze(2)).squeeze(2), 1.0)
-    w = torch.where(voting, b / complement, 1.0)
-    s = total - ((w * voting).unsqueeze(1) @ outside).squeeze(1)
+    patterns = find_patterns(active, member)
+    gradient, c = gradient.double(), log_c.double().exp()
+    by_slot = patterns.by_slot(b)
+    voting = by_slot > 0
+    outside = patterns.outside[patterns.which] * voting[:, :, None]
+    q, push = patterns.sums(log_q.double().exp()), patterns.sums(gradient)
+    total = c.sum(1, keepdim=True) + by_slot.sum(1, keepdim=True)
+    complement = torch.where(voting, (outside * q[:, None, :]).sum(2), 1.0)
+    w = torch.where(voting, by_slot / complement, 1.0)
+    s = total - (outside * (w * voting)[:, :, None]).sum(1)
     s = torch.maximum(s, _LEAST_FACTOR * total)
-    slope, push = q / s, gradient / s
+    slope, push = q / s, push / s
     gram = (outside * slope[:, None, :]) @ outside.mT
     gram = gram + torch.diag_embed(torch.where(voting, complement / w, 1.0))
-    y = torch.linalg.solve_ex(gram, (outside @ push.unsqueeze(2)).squeeze(2))[0]
-    pulled = (y.unsqueeze(1) @ outside).squeeze(1)
+    y = torch.linalg.solve_ex(gram, (outside * push[:, None, :]).sum(2))[0]
+    pulled = (outside * y[:, :, None]).sum(1)
     total_gradient = (pulled * slope - push).sum(1, keepdim=True)
-    for_c = gradient + c * (total_gradient - pulled / s)
+    for_c = gradient + c * patterns.at_classes(total_gradient - pulled / s)
     for_b = torch.where(voting, y / w + total_gradient, 0.0)
-    return for_c.masked_fill(log_c == -torch.inf, 0.0), for_b
+    return for_c.masked_fill(log_c == -torch.inf, 0.0), patterns.from_slots(for_b, b.shape[1])

@@ -93,18 +93,13 @@ def combine(
             expected="'forward', KL(p || q), or 'reverse', KL(q || p)",
         )
     problem = as_problem(generalist, specialists, subsets, active, weights)
-    if direction == "reverse" and problem.requires_grad:
-        raise InputError(
-            "the reverse direction has no gradient",
-            fix="use direction='forward', or detach the inputs",
-        )
     with torch.no_grad():
         solution = _solve(problem, direction)
     converged = solution.kkt_residual <= tolerance
     _report(solution.kkt_residual, converged, tolerance, strict)
     log_probs = solution.log_probs
     if problem.requires_grad and problem.specialists:
-        log_probs = attach_gradient(problem, solution)
+        log_probs = attach_gradient(problem, solution, direction)
     return Combination(log_probs, solution.kkt_residual, solution.n_iterations, converged)
 
 

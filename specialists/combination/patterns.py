@@ -1,4 +1,4 @@
-"""Which classes share their fate: membership patterns, and masses given back to classes.
+"""Which classes share their fate? Membership patterns of all classes, for gradients and KL(q || p).
 
 Two classes that lie in the same active subsets have the same factor s, so inside such a *pattern*
 the solution is the generalist-and-specialists' mass ``c`` times one number. A problem over
@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from specialists.probability import safe_log
-
+_BLOCK_ELEMENTS = 2**20
 _DIRECT_BITS = 5
 
 
@@ -43,6 +42,16 @@ class Patterns:
         """Rearrange (n, M) into the slots of each row, (n, K); zero at padding."""
         slots, used = self.slots[self.which], self.used[self.which]
         return per_specialist.gather(1, slots) * used
+
+    def from_slots(self, per_slot: Tensor, n_specialists: int) -> Tensor:
+        """Rearrange (n, K) into (n, M); zero for specialists that are not active."""
+        slots, used = self.slots[self.which], self.used[self.which]
+        zero = per_slot.new_zeros(len(per_slot), n_specialists)
+        return zero.scatter_add_(1, slots, per_slot * used)
+
+    def at_classes(self, per_pattern: Tensor) -> Tensor:
+        """Repeat (n, P) for each class of a pattern, (n, n_classes)."""
+        return per_pattern.gather(1, self.ids[self.which])
 
     def sums(self, values: Tensor) -> Tensor:
         """Sum (n, n_classes) over each pattern in float64, shape (n, P)."""
@@ -93,33 +102,7 @@ def _dense_rank(codes: Tensor) -> Tensor:
     return torch.empty_like(codes).scatter_(1, order, steps.cumsum(1))
 
 
-def spread(log_c: Tensor, ids: Tensor, mass: Tensor, log_factor: Tensor, lost: Tensor) -> Tensor:
-    """Give each pattern's mass to its classes: ``log q_j = log c_j + log_factor`` of its pattern.
-
-    Where a pattern is ``lost`` (it has mass, but its ``c`` is zero or below the smallest number)
-    its mass goes to its classes in proportion to ``c`` taken in logs, or evenly where all its
-    ``c`` are exactly zero: the limit of a generalist smoothed by a uniform.
-
-    Parameters
-    ----------
-    log_c : Tensor of shape (n, n_classes)
-    ids : int64 Tensor of shape (n, n_classes)
-    mass, log_factor, lost : Tensors of shape (n, P)
-    """
-    factor = log_factor.masked_fill(lost, 0.0).to(log_c.dtype)
-    log_q = log_c + factor.gather(1, ids)
-    rows = lost.any(1).nonzero().squeeze(1)
-    if len(rows):
-        log_q[rows] = _refill(log_q[rows], ids[rows], safe_log(mass[rows]), lost[rows])
-    return log_q
-
-
-def _refill(log_q: Tensor, ids: Tensor, log_mass: Tensor, lost: Tensor) -> Tensor:
-    lowest = log_q.new_full(lost.shape, -torch.inf)
-    top = lowest.scatter_reduce(1, ids, log_q, "amax")
-    base = torch.where(top.gather(1, ids) == -torch.inf, 0.0, log_q)
-    top = top.masked_fill(top == -torch.inf, 0.0)
-    relative = base - top.gather(1, ids)
-    sums = torch.zeros_like(top).scatter_add_(1, ids, relative.exp())
-    shift = log_mass.to(log_q.dtype) - safe_log(sums)
-    return torch.where(lost.gather(1, ids), relative + shift.gather(1, ids), log_q)
+def row_blocks(matrix: Tensor) -> tuple[Tensor, ...]:
+    """Row numbers in pieces of about a million elements."""
+    rows = torch.arange(len(matrix), device=matrix.device)
+    return rows.split(max(1, _BLOCK_ELEMENTS // matrix.shape[1]))

@@ -144,10 +144,29 @@ def log_add(a: Tensor, b: Tensor) -> Tensor:
 
 def dustbin_masses(problem: Problem) -> Tensor:
     """``b_m = v_m d_m`` in float64, shape (n, M), zero where specialist m is not active."""
+    log_d = log_dustbins(problem)
+    return log_d.masked_fill(~problem.active, -torch.inf).exp() * problem.weights
+
+
+def log_dustbins(problem: Problem) -> Tensor:
+    """``log d_m`` in float64, shape (n, M), zero where specialist m is not active."""
     if not problem.specialists:
         return problem.generalist.new_zeros(problem.n_rows, 0, dtype=torch.float64)
     log_d = torch.stack([log_p[:, -1] for log_p in problem.specialists], dim=1).double()
-    return log_d.masked_fill(~problem.active, -torch.inf).exp() * problem.weights
+    return log_d.masked_fill(~problem.active, 0.0)
+
+
+def log_products(problem: Problem) -> Tensor:
+    """``log g_j + sum over active m holding j of v_m log p_mj`` in float64, (n, n_classes)."""
+    products = problem.generalist.double()
+    for m, (log_p, subset) in enumerate(zip(problem.specialists, problem.subsets, strict=True)):
+        rows = problem.active[:, m].nonzero().squeeze(1)
+        part = log_p[rows, :-1].double()
+        empty = part == -torch.inf
+        weighted = problem.weights[m] * part.masked_fill(empty, 0.0)
+        at = (rows[:, None], subset[None, :])
+        products = products.index_put(at, products[at] + weighted.masked_fill(empty, -torch.inf))
+    return products
 
 
 def check_probabilities(problem: Problem) -> None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from specialists.combination.patterns import Patterns, find_patterns
-from specialists.combination.problem import Problem
+from specialists.combination.problem import Problem, log_dustbins, log_products
 from specialists.combination.solution import Solution
 from specialists.probability import log_sum_exp
 
@@ -67,16 +67,11 @@ def solve_reverse(problem: Problem) -> Solution:
 
 def _exponents(problem: Problem, patterns: Patterns) -> tuple[Tensor, Tensor]:
     """``[log g_j + sum_{m: j in S_m} v_m log p_mj] / n_j`` of each class, and n of each pattern."""
-    exponent = problem.generalist.double()
-    for m, (log_p, subset) in enumerate(zip(problem.specialists, problem.subsets, strict=True)):
-        rows = problem.active[:, m].nonzero().squeeze(1)
-        at = (rows[:, None], subset[None, :])
-        exponent = exponent.index_put(at, exponent[at] + problem.weights[m] * log_p[rows, :-1])
     votes = problem.active.double() * problem.weights
     n_classes = 1 + votes @ problem.member.double()
     n = torch.ones(problem.n_rows, patterns.counts.shape[1], dtype=torch.float64)
-    n = n.to(exponent.device).scatter(1, patterns.ids[patterns.which], n_classes)
-    return exponent / n_classes, n
+    n = n.to(n_classes.device).scatter(1, patterns.ids[patterns.which], n_classes)
+    return log_products(problem) / n_classes, n
 
 
 def _pattern_log_sums(exponent: Tensor, ids: Tensor, n_patterns: int) -> Tensor:
@@ -91,8 +86,7 @@ def _equations(
     problem: Problem, patterns: Patterns, log_a: Tensor, n: Tensor
 ) -> tuple[_Equations, Tensor]:
     """Drop patterns that some empty dustbin forbids, and dustbins that no pattern is left for."""
-    log_d = torch.stack([log_p[:, -1] for log_p in problem.specialists], dim=1).double()
-    log_d = log_d.masked_fill(~problem.active, 0.0).gather(1, patterns.slots[patterns.which])
+    log_d = log_dustbins(problem).gather(1, patterns.slots[patterns.which])
     outside = patterns.outside[patterns.which]
     empty = (log_d == -torch.inf).double()
     forbidden = (empty.unsqueeze(1) @ outside).squeeze(1) > 0
