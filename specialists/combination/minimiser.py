@@ -9,7 +9,6 @@ of specialists).
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import torch
@@ -23,11 +22,10 @@ from specialists.combination.overlapping import solve_overlapping
 from specialists.combination.problem import Problem, as_problem, check_probabilities, check_sums
 from specialists.combination.reduction import PatternSolver, solve_by_patterns
 from specialists.combination.reverse import solve_reverse
-from specialists.combination.solution import Combination, Solution
-from specialists.errors import ConvergenceError, ConvergenceWarning, InputError
+from specialists.combination.solution import GOOD, Combination, Solution, report_unsolved
+from specialists.errors import InputError
 
 _BLOCK_ELEMENTS = 2**18
-_GOOD = 1e-12
 
 _SOLVERS: tuple[PatternSolver, ...] = (solve_disjoint, solve_nested, solve_overlapping)
 _NO_MINIMISER, _NO_SPECIALIST = len(_SOLVERS), len(_SOLVERS) + 1
@@ -96,7 +94,7 @@ def combine(
     with torch.no_grad():
         solution = _solve(problem, direction)
     converged = solution.kkt_residual <= tolerance
-    _report(solution.kkt_residual, converged, tolerance, strict)
+    report_unsolved(solution.kkt_residual, converged, tolerance, strict)
     log_probs = solution.log_probs
     if problem.requires_grad and problem.specialists:
         log_probs = attach_gradient(problem, solution, direction)
@@ -138,7 +136,7 @@ def _solve_again(problem: Problem, result: Solution) -> None:
     Where disjoint subsets cover everything, one of them may hold nearly all mass and another none:
     then u + b cancels, and the scalar equation cannot tell how little the other one gets.
     """
-    poor = ~(result.kkt_residual <= _GOOD) & (result.kkt_residual != torch.inf)
+    poor = ~(result.kkt_residual <= GOOD) & (result.kkt_residual != torch.inf)
     rows = poor.nonzero().squeeze(1)
     if len(rows):
         solve_by_patterns(problem, rows, solve_overlapping, result)
@@ -178,20 +176,3 @@ def _kinds(problem: Problem, direction: str) -> Tensor:
 def _pairs(votes: Tensor, relation: Tensor) -> Tensor:
     """Number of ordered pairs of active specialists in ``relation``, shape (n,)."""
     return ((votes @ relation) * votes).sum(1)
-
-
-def _report(residual: Tensor, converged: Tensor, tolerance: float, strict: bool) -> None:
-    """Warn about (or, if strict, refuse) rows that are not solved."""
-    failed = (~converged).nonzero().squeeze(1)
-    if not len(failed):
-        return
-    impossible = int(residual[failed].isinf().sum())
-    message = (
-        f"{len(failed)} of {len(residual)} rows did not reach a relative KKT residual of "
-        f"{tolerance:g} (first rows: {failed[:5].tolist()}); {impossible} of them have no "
-        "minimiser (forward: an active subset is all classes and its dustbin not zero; reverse: "
-        "no class has mass in all distributions) and keep the generalist"
-    )
-    if strict:
-        raise ConvergenceError(message)
-    warnings.warn(message, ConvergenceWarning, stacklevel=3)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from specialists.combination.overlaps import ragged
-from specialists.combination.votes import Subsets, Votes
+from specialists.combination.subsets import Subsets, ragged
+from specialists.combination.votes import Votes
 
 _BITS = 28
 
@@ -95,6 +95,25 @@ class PlacePatterns:
             per_place[shared.row, shared.place] = values
         return per_place
 
+    def named(self, votes: Votes) -> Tensor:
+        """Which places are the first of their class in the row, bool (n, E)."""
+        named = torch.ones_like(votes.classes, dtype=torch.bool)
+        named = named if votes.valid is None else votes.valid.clone()
+        if self.shared is not None:
+            named[self.shared.row, self.shared.place] = self.shared.first
+        return named
+
+    def merged(self, votes: Votes, per_class: Tensor, per_place: Tensor) -> Tensor:
+        """``per_class`` plus the sum of ``per_place`` over the places of a class, (n, E) each."""
+        merged = per_class + per_place
+        if self.shared is not None:
+            row, place = self.shared.row, self.shared.place
+            key = row * (int(votes.classes.max()) + 1) + votes.classes[row, place]
+            _, group = torch.unique(key, return_inverse=True)
+            sums = per_place.new_zeros(len(key)).index_add_(0, group, per_place[row, place])
+            merged[row, place] = per_class[row, place] + sums[group]
+        return merged
+
     def ids(self, votes: Votes, rows: Tensor) -> Tensor:
         """Pattern of each place of some of the rows."""
         own = torch.arange(1, votes.slots.shape[1] + 1, device=rows.device)
@@ -155,11 +174,10 @@ def _shared_places(slots: Tensor, subsets: Subsets) -> tuple[Tensor, Tensor, Ten
     """Row and place of every class in several slots, each once, and which slots hold it (N, K)."""
     assert subsets.overlaps is not None
     s = subsets.classes.shape[1]
-    row, pair, position = subsets.overlaps.shared_positions(slots)
-    own, other = pair // slots.shape[1], pair % slots.shape[1]
+    row, own, other, position = subsets.overlaps.shared_positions(slots)
     slots = slots.index_select(0, row)
     classes = subsets.classes[slots.gather(1, own[:, None]).squeeze(1), position]
-    held = subsets.overlaps.holders(slots, classes)
+    held = subsets.holders(slots, classes)
     once = _lowest(held.scatter(1, own[:, None], False)) == other
     return row[once], (own * s + position)[once], held[once]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from specialists.combination.subsets import as_subset
 from specialists.errors import InputError
-from specialists.probability import check_subset
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -102,7 +102,7 @@ def as_problem(
             expected="one subset for each specialist",
         )
     indices = tuple(
-        _as_subset(subset, n_classes, f"subsets[{m}]", generalist.device)
+        as_subset(subset, n_classes, f"subsets[{m}]", generalist.device)
         for m, subset in enumerate(subsets)
     )
     for m, (log_p, subset) in enumerate(zip(specialists, indices, strict=True)):
@@ -115,7 +115,7 @@ def as_problem(
         tuple(log_p.to(dtype) for log_p in specialists),
         indices,
         _as_active(active, n, indices, generalist.device),
-        _as_weights(weights, len(indices), generalist.device),
+        as_weights(weights, len(indices), generalist.device),
         _membership(indices, n_classes, generalist.device),
         torch.arange(n, device=generalist.device),
         0.05 if coarse else 1e-3,
@@ -221,14 +221,6 @@ def _check_specialist(log_p: Tensor, generalist: Tensor, size: int, name: str) -
         )
 
 
-def _as_subset(subset: Tensor, n_classes: int, name: str, device: torch.device) -> Tensor:
-    indices = torch.as_tensor(subset, device=device)
-    if indices.numel() == 0:
-        raise InputError(f"{name} is empty", expected="at least one class")
-    check_subset(indices, n_classes, where=name)
-    return indices.long()
-
-
 def _as_active(
     active: Tensor | None, n: int, subsets: tuple[Tensor, ...], device: torch.device
 ) -> Tensor:
@@ -245,7 +237,14 @@ def _as_active(
     return given
 
 
-def _as_weights(weights: Tensor | None, n_specialists: int, device: torch.device) -> Tensor:
+def as_weights(weights: Tensor | None, n_specialists: int, device: torch.device) -> Tensor:
+    """Positive finite weights in float64, one a specialist; ones by default.
+
+    Raises
+    ------
+    InputError
+        Another shape, or not positive and finite.
+    """
     if weights is None:
         return torch.ones(n_specialists, dtype=torch.float64, device=device)
     given = torch.as_tensor(weights, device=device).double()

@@ -17,7 +17,8 @@ from torch import Tensor
 from specialists.combination.places import PlacePatterns, find_patterns
 from specialists.combination.problem import Problem, check_sums, dustbin_masses, log_add
 from specialists.combination.solution import PatternProblem, PatternSolution, Solution
-from specialists.combination.votes import Subsets, Votes, gather_votes, weighted_votes
+from specialists.combination.subsets import Subsets
+from specialists.combination.votes import Votes, gather_votes, weighted_votes
 from specialists.probability import safe_log
 
 _BLOCK_ELEMENTS = 2**18
@@ -49,7 +50,8 @@ def solve_by_patterns(
     result : Solution
         Of all rows of the problem.
     """
-    subsets, b = Subsets.of(problem), dustbin_masses(problem)
+    subsets = Subsets.of(problem.subsets, problem.n_classes, problem.generalist.device)
+    b = dustbin_masses(problem)
     n_active = problem.active[rows].sum(1)
     for width in n_active.unique().tolist():
         group = rows[n_active == width]

@@ -7,11 +7,17 @@ s_P >= 0 (design, section 2). The residual is the largest violation of either, r
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from specialists.errors import ConvergenceError, ConvergenceWarning
+
+GOOD = 1e-12
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,10 @@ class PatternProblem:
     inside: Tensor
     b: Tensor
 
+    def at(self, rows: Tensor) -> PatternProblem:
+        """Some of the rows."""
+        return PatternProblem(self.masses[rows], self.counts[rows], self.inside[rows], self.b[rows])
+
     def blocks(self, size: int) -> Iterator[PatternProblem]:
         """The same rows, at most ``size`` at a time."""
         fields = (self.masses, self.counts, self.inside, self.b)
@@ -98,6 +108,12 @@ class PatternSolution:
     kkt_residual: Tensor
     n_iterations: Tensor
 
+    def replaced(self, rows: Tensor, other: PatternSolution) -> PatternSolution:
+        """The same with the solutions of ``other`` in some of the rows."""
+        fields = (field.name for field in dataclasses.fields(self))
+        pairs = ((getattr(self, name), getattr(other, name)) for name in fields)
+        return PatternSolution(*(mine.index_copy(0, rows, theirs) for mine, theirs in pairs))
+
 
 def kkt_residual(q: Tensor, c: Tensor, outside: Tensor, b: Tensor, present: Tensor) -> Tensor:
     """Largest violation of the optimality conditions of KL(p || q), for a problem with L = 1.
@@ -118,3 +134,26 @@ def kkt_residual(q: Tensor, c: Tensor, outside: Tensor, b: Tensor, present: Tens
     s = 1 - (outside * w[:, :, None]).sum(1)
     violation = torch.maximum((q * s - c).abs(), -s)
     return torch.where(present, violation, 0.0).amax(1)
+
+
+def report_unsolved(residual: Tensor, converged: Tensor, tolerance: float, strict: bool) -> None:
+    """Warn about rows that are not solved, or refuse them.
+
+    Raises
+    ------
+    ConvergenceError
+        With ``strict``.
+    """
+    failed = (~converged).nonzero().squeeze(1)
+    if not len(failed):
+        return
+    impossible = int(residual[failed].isinf().sum())
+    message = (
+        f"{len(failed)} of {len(residual)} rows did not reach a relative KKT residual of "
+        f"{tolerance:g} (first rows: {failed[:5].tolist()}); {impossible} of them have no "
+        "minimiser (forward: an active subset is all classes and its dustbin not zero; reverse: "
+        "no class has mass in all distributions) and keep the generalist"
+    )
+    if strict:
+        raise ConvergenceError(message)
+    warnings.warn(message, ConvergenceWarning, stacklevel=3)

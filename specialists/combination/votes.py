@@ -13,43 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from specialists.combination.overlaps import Overlaps
 from specialists.combination.problem import Problem, check_sums
-
-
-@dataclass(frozen=True)
-class Subsets:
-    """The subsets of a problem as tables.
-
-    Parameters
-    ----------
-    classes : int64 Tensor of shape (M, s)
-    sizes : int64 Tensor of shape (M,)
-    valid : bool Tensor of shape (M, s), or None
-        False at repetitions of a subset's first class; None where all subsets are equally large.
-    overlaps : Overlaps, or None
-        None if no two subsets share a class.
-    """
-
-    classes: Tensor
-    sizes: Tensor
-    valid: Tensor | None
-    overlaps: Overlaps | None
-
-    @classmethod
-    def of(cls, problem: Problem) -> Subsets:
-        device = problem.generalist.device
-        sizes = torch.tensor([len(subset) for subset in problem.subsets], device=device)
-        s = int(sizes.max())
-        rows = [torch.cat([x, x[:1].expand(s - len(x))]) for x in problem.subsets]
-        valid = torch.arange(s, device=device) < sizes[:, None]
-        table = torch.stack(rows)
-        return cls(
-            table,
-            sizes,
-            None if bool(valid.all()) else valid,
-            None if problem.disjoint else Overlaps.of(table, problem.member),
-        )
+from specialists.combination.subsets import Subsets
 
 
 @dataclass(frozen=True)
