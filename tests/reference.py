@@ -84,6 +84,17 @@ def expectation_maximisation(problem: Dense, n_steps: int = 4000) -> tuple[Tenso
     return q, (tail < 1e-10) & (last < 1e-12)
 
 
+def kkt_violation(problem: Dense, q: Tensor) -> Tensor:
+    """Largest violation of ``q_j s_j = c_j`` and ``s_j >= 0`` over L, class by class; shape (n,)."""
+    total = 1 + problem.v.sum(1)
+    c = problem.g + (problem.v[:, :, None] * problem.p).sum(1)
+    beyond = 1 - problem.member
+    b = problem.v * problem.d
+    w = torch.where(b > 0, b / (q @ beyond.T), 0.0)
+    s = total[:, None] - w @ beyond
+    return torch.maximum((q * s - c).abs(), -s).amax(1) / total
+
+
 def solve_with_cvxpy(problem: Dense, row: int, direction: str = "forward") -> np.ndarray:
     """The minimiser of one row by an interior-point solver, shape (n_classes,)."""
     import cvxpy

@@ -10,6 +10,7 @@ from reference import (
     dense,
     expectation_maximisation,
     forward_objective,
+    kkt_violation,
     random_problem,
     reverse_objective,
     solve_with_cvxpy,
@@ -34,12 +35,12 @@ def indices(*values):
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_cases_agree_with_expectation_maximisation(kind, seed):
-    arguments = random_problem(kind, 50, seed)
+    arguments = random_problem(kind, 420, seed)
     result = combine(*arguments)
     q, problem = result.log_probs.exp(), dense(*arguments)
     oracle, converged = expectation_maximisation(problem)
     assert converged.double().mean() > 0.8
-    assert (q - oracle).abs().amax(1)[converged].max() < 1e-8
+    assert (q - oracle).abs().amax(1)[converged].max() < 1e-9
     assert (forward_objective(problem, q) - forward_objective(problem, oracle)).max() < 1e-11
     assert (q.sum(1) - 1).abs().max() < 1e-9
     assert result.converged.all()
@@ -57,17 +58,35 @@ def test_masses_spread_over_sixty_decades_still_converge(kind):
     assert (q.sum(1) - 1).abs().max() < 1e-9
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("decades", [3, 60])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hundred_thousand_rows_satisfy_the_conditions(kind, decades, dtype, tolerance):
+    generalist, specialists, subsets, active, weights = random_problem(
+        kind, 8400, 17, decades=decades
+    )
+    generalist, specialists = generalist.to(dtype), [p.to(dtype) for p in specialists]
+    result = combine(generalist, specialists, subsets, active, weights, tolerance=tolerance)
+    assert result.converged.all()
+    problem = dense(generalist, specialists, subsets, active, weights)
+    assert kkt_violation(problem, result.log_probs.double().exp()).max() < tolerance
+
+
 @quiet
 @pytest.mark.filterwarnings("ignore:Solution may be inaccurate")
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_interior_point_solver_agrees(kind, direction):
-    arguments = random_problem(kind, 4, 5, n_classes=6, decades=1)
+    arguments = random_problem(kind, 20, 5, n_classes=6, decades=1)
     result = combine(*arguments, direction=direction)
-    problem = dense(*arguments)
-    for row in result.converged.nonzero().squeeze(1).tolist():
-        expected = torch.from_numpy(solve_with_cvxpy(problem, row, direction))
-        assert (result.log_probs[row].exp() - expected).abs().max() < 1e-4
+    problem, q = dense(*arguments), result.log_probs.exp()
+    rows = result.converged.nonzero().squeeze(1)
+    other = [torch.from_numpy(solve_with_cvxpy(problem, row, direction)) for row in rows.tolist()]
+    expected = torch.zeros_like(q).index_copy_(0, rows, torch.stack(other).clamp(min=0))
+    assert (q - expected)[rows].abs().max() < 1e-4
+    objective = forward_objective if direction == "forward" else reverse_objective
+    expected = expected / expected.sum(1, keepdim=True)
+    assert (objective(problem, q) - objective(problem, expected))[rows].max() < 1e-8
 
 
 @quiet

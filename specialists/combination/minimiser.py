@@ -131,11 +131,14 @@ def _keep_generalist(problem: Problem, rows: Tensor, log_q: Tensor) -> None:
 
 
 def _solve_again(problem: Problem, result: Solution) -> None:
-    """Let the general solver take rows whose residual is not small.
+    """Take rows in double precision that need it, and rows with a large residual to Newton.
 
     Where disjoint subsets cover everything, one of them may hold nearly all mass and another none:
     then u + b cancels, and the scalar equation cannot tell how little the other one gets.
     """
+    coarse = result.kkt_residual.isnan().nonzero().squeeze(1)
+    if len(coarse):
+        result.put(coarse, _solve(problem.select(coarse).double(), "forward"))
     poor = ~(result.kkt_residual <= GOOD) & (result.kkt_residual != torch.inf)
     rows = poor.nonzero().squeeze(1)
     if len(rows):
@@ -146,10 +149,7 @@ def _solve_reverse(problem: Problem, rows: Tensor, result: Solution) -> None:
     for block in rows.split(max(1, _BLOCK_ELEMENTS // problem.n_classes)):
         part = problem.select(block)
         check_probabilities(part)
-        solution = solve_reverse(part)
-        result.log_probs[block] = solution.log_probs
-        result.kkt_residual[block] = solution.kkt_residual
-        result.n_iterations[block] = solution.n_iterations
+        result.put(block, solve_reverse(part))
 
 
 def _kinds(problem: Problem, direction: str) -> Tensor:

@@ -8,7 +8,7 @@ design's section 2 are all that the forward direction needs; :func:`log_masses` 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -77,6 +77,11 @@ class Problem:
             self.rows[rows],
             self.sum_tolerance,
         )
+
+    def double(self) -> Problem:
+        """The same problem in float64."""
+        specialists = tuple(log_p.double() for log_p in self.specialists)
+        return replace(self, generalist=self.generalist.double(), specialists=specialists)
 
 
 def as_problem(

@@ -23,6 +23,7 @@ from specialists.probability import safe_log
 
 _BLOCK_ELEMENTS = 2**18
 _CHUNK_ELEMENTS = 2**21
+_SMALL = 1e3
 
 PatternSolver = Callable[[PatternProblem], PatternSolution]
 Rows = Tensor | slice
@@ -40,6 +41,8 @@ def solve_by_patterns(
     problem: Problem, rows: Tensor, solver: PatternSolver, result: Solution
 ) -> None:
     """Minimise KL(p || q) for ``rows``, each of them feasible; write the answers into ``result``.
+
+    A residual of NaN marks a row that needs double precision.
 
     Parameters
     ----------
@@ -72,21 +75,25 @@ def _solve_chunk(
 ) -> None:
     patterns = find_patterns(votes, subsets, problem.n_classes)
     masses = _sum_masses(problem, votes, rows)
-    found = solver(
-        PatternProblem(
-            patterns.sums(votes, masses.joint, masses.rest),
-            patterns.counts,
-            patterns.inside,
-            votes.b,
-        )
-    )
-    log_factor = found.log_factor.masked_fill(found.lost, 0.0).to(masses.joint.dtype)
+    by_pattern = patterns.sums(votes, masses.joint, masses.rest)
+    found = solver(PatternProblem(by_pattern, patterns.counts, patterns.inside, votes.b))
+    dtype = masses.joint.dtype
+    log_factor = found.log_factor.masked_fill(found.lost, 0.0).to(dtype)
     log_c = _log_joint(problem, votes, masses.joint, rows)
     patterns.add_by_place(votes, log_c, log_factor)
     _write(problem.generalist, log_factor[:, :1], log_c, votes.classes, rows, result.log_probs)
     _refill(result.log_probs, rows, votes, patterns, found)
-    result.kkt_residual[rows] = found.kkt_residual
+    result.kkt_residual[rows] = torch.where(
+        _is_coarse(by_pattern, patterns, dtype), torch.nan, found.kkt_residual
+    )
     result.n_iterations[rows] = found.n_iterations
+
+
+def _is_coarse(masses: Tensor, patterns: PlacePatterns, dtype: torch.dtype) -> Tensor:
+    """Rows with a pattern whose mass single precision cannot hold."""
+    if dtype == torch.float64:
+        return torch.zeros_like(masses[:, 0], dtype=torch.bool)
+    return ((masses < _SMALL * torch.finfo(dtype).tiny) & (patterns.counts > 0)).any(1)
 
 
 def _chunks(rows: Tensor, n_rows: int, size: int) -> Iterator[Rows]:
@@ -135,7 +142,7 @@ def _rows_of(matrix: Tensor, rows: Rows) -> Tensor:
 
 def _log_joint(problem: Problem, votes: Votes, joint: Tensor, rows: Rows) -> Tensor:
     """``log c`` at the places; by way of logs where it is close to the smallest number."""
-    small = (joint < 1e3 * torch.finfo(joint.dtype).tiny).any(1)
+    small = (joint < _SMALL * torch.finfo(joint.dtype).tiny).any(1)
     log_c = joint.log_()
     if not bool(small.any()):
         return log_c

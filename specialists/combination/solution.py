@@ -53,6 +53,12 @@ class Solution:
     kkt_residual: Tensor
     n_iterations: Tensor
 
+    def put(self, rows: Tensor, other: Solution) -> None:
+        """Write the answers of ``other`` into some of the rows."""
+        self.log_probs[rows] = other.log_probs.to(self.log_probs.dtype)
+        self.kkt_residual[rows] = other.kkt_residual
+        self.n_iterations[rows] = other.n_iterations
+
 
 @dataclass(frozen=True)
 class PatternProblem:
