@@ -149,14 +149,12 @@ def _counts(beyond_rest: Tensor, n_classes: int) -> Tensor:
 
 def _found(slots: Tensor, subsets: Subsets, n_classes: int) -> PlacePatterns:
     """Patterns of distinct active sets (n, K)."""
-    row, place, held = _shared_places(slots, subsets)
+    row, own, position, held = _shared_places(slots, subsets)
     if not len(row):
         return _separate(slots, subsets, n_classes)
     n, width = slots.shape
-    s = subsets.classes.shape[1]
-    own = place // s
     rank, n_more = _ranks(held, row, n)
-    valid = place % s < subsets.sizes[slots[row, own]]
+    valid = position < subsets.sizes[slots[row, own]]
     first = valid & (_lowest(held) == own)
     counts = torch.zeros(n, width + n_more, dtype=torch.float64, device=row.device)
     counts[:, :width] = subsets.sizes[slots]
@@ -165,38 +163,45 @@ def _found(slots: Tensor, subsets: Subsets, n_classes: int) -> PlacePatterns:
     inside = torch.zeros(n, width + 1 + n_more, width, dtype=torch.bool, device=row.device)
     each = torch.arange(width, device=row.device)
     inside[:, each + 1, each] = True
-    inside[row, rank + width + 1] = held
+    inside[row, rank + width + 1] = held.T
+    place = own * subsets.classes.shape[1] + position
     shared = SharedPlaces(row, place, rank + width + 1, first)
     return PlacePatterns(_counts(counts, n_classes), inside.mT, shared)
 
 
-def _shared_places(slots: Tensor, subsets: Subsets) -> tuple[Tensor, Tensor, Tensor]:
-    """Row and place of every class in several slots, each once, and which slots hold it (N, K)."""
+def _shared_places(slots: Tensor, subsets: Subsets) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Row, slot and position of every class in several slots, each place once, and all its slots.
+
+    Returns
+    -------
+    row, own, position : int64 Tensors of shape (N,)
+    held : bool Tensor of shape (K, N)
+    """
     assert subsets.overlaps is not None
-    s = subsets.classes.shape[1]
     row, own, other, position = subsets.overlaps.shared_positions(slots)
-    slots = slots.index_select(0, row)
-    classes = subsets.classes[slots.gather(1, own[:, None]).squeeze(1), position]
-    held = subsets.holders(slots, classes)
-    once = _lowest(held.scatter(1, own[:, None], False)) == other
-    return row[once], (own * s + position)[once], held[once]
+    by_slot = slots.index_select(0, row).T.contiguous()
+    classes = subsets.classes[by_slot.gather(0, own[None]).squeeze(0), position]
+    held = subsets.holders(by_slot, classes)
+    once = (_lowest(held.scatter(0, own[None], False)) == other).nonzero().squeeze(1)
+    row, own, position = (x.index_select(0, once) for x in (row, own, position))
+    return row, own, position, held.index_select(1, once)
 
 
 def _lowest(held: Tensor) -> Tensor:
-    """First column that is true in each row of (N, K)."""
-    width = held.shape[1]
-    falling = torch.arange(width, 0, -1, dtype=torch.int16, device=held.device)
-    return width - (held * falling).amax(1).long()
+    """First row that is true in each column of (K, N)."""
+    lowest = torch.zeros(held.shape[1], dtype=torch.int64, device=held.device)
+    for t in range(len(held) - 1, -1, -1):
+        lowest.masked_fill_(held[t], t)
+    return lowest
 
 
 def _ranks(held: Tensor, row: Tensor, n: int) -> tuple[Tensor, int]:
-    """Number the distinct combinations of holders in each row from 0; their largest number."""
+    """Number the distinct columns of ``held`` (K, N) in each row from 0; their largest number."""
     group = row
-    for start in range(0, held.shape[1], _BITS):
-        bits = held[:, start : start + _BITS].long()
-        places = 2 ** torch.arange(bits.shape[1], device=row.device)
-        code = (group << _BITS) + (bits * places).sum(1)
-        group = torch.unique(code, return_inverse=True)[1]
+    for start in range(0, len(held), _BITS):
+        for t, bit in enumerate(held[start : start + _BITS]):
+            group = (group << _BITS if t == 0 else group) + (bit.long() << t)
+        group = torch.unique(group, return_inverse=True)[1]
     n_groups = int(group.max()) + 1
     row_of_group = torch.zeros(n_groups, dtype=torch.int64, device=row.device)
     row_of_group[group] = row

@@ -51,9 +51,9 @@ class Overlaps:
         found = (self.pairs[at] == wanted).nonzero().squeeze(1)
         at = at[found]
         pair, element = ragged(self.starts[at], self.starts[at + 1] - self.starts[at])
-        place = found[pair]
-        row, slot = place // width**2, place % width**2
-        return row, slot // width, slot % width, self.positions[element]
+        pair = found.index_select(0, pair)
+        row, slot = pair // width**2, pair % width**2
+        return row, slot // width, slot % width, self.positions.index_select(0, element)
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,11 @@ class Subsets:
         return len(self.owners)
 
     def holders(self, slots: Tensor, classes: Tensor) -> Tensor:
-        """Whether the subset in each slot, (N, K), holds the class, (N,); bool (N, K)."""
-        return (self.owners[classes][:, :, None] == slots[:, None, :]).any(1)
+        """Whether the subset in each slot, (K, N), holds the class, (N,); bool (K, N)."""
+        held = torch.zeros_like(slots, dtype=torch.bool)
+        for owner in self.owners.T:
+            held |= owner.index_select(0, classes) == slots
+        return held
 
 
 def as_subset(
@@ -149,7 +152,7 @@ def ragged(starts: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """
     owner = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
     shift = starts - (counts.cumsum(0) - counts)
-    return owner, torch.arange(len(owner), device=counts.device) + shift[owner]
+    return owner, torch.arange(len(owner), device=counts.device) + shift.index_select(0, owner)
 
 
 def _by_class(
