@@ -13,9 +13,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from specialists.combination import arithmetic_mean
 from specialists.ensemble import cost_sample
 from specialists.generalist import ClassifierTask, train_classifiers
 from specialists.networks import (
@@ -141,18 +141,17 @@ def _budget(workspace: Workspace) -> Budget:
 def _averaged(workspace: Workspace, name: str, folders: Sequence, split: str) -> ModelOutputs:
     """Mean of the members' calibrated probabilities, and what they cost together."""
     inputs = workspace.split(split).inputs
-    total: Tensor | None = None
+    mean: Tensor | None = None
     parameters, flops, n_examples = 0, 0.0, 0
-    for folder in folders:
+    for i, folder in enumerate(folders):
         network, _, about = load_network(folder)
         network.to(workspace.device)
-        probs = predict_log_probs(network, inputs, about["temperature"]).exp()
-        total = probs if total is None else total + probs
+        log_probs = predict_log_probs(network, inputs, about["temperature"])
+        mean = log_probs if mean is None else arithmetic_mean([mean, log_probs], [i, 1])
         parameters += n_parameters(network)
         flops += inference_flops(network, cost_sample(inputs).to(workspace.device))
         n_examples += read_json(folder / "result.json")["n_examples"]
-    assert total is not None
+    assert mean is not None
     if name == "generalist_continued":
         n_examples += read_json(workspace.path(GENERALIST, "result.json"))["n_examples"]
-    log_probs = torch.log(total / len(folders))
-    return ModelOutputs(name, log_probs.numpy(), parameters, flops, n_examples)
+    return ModelOutputs(name, mean.numpy(), parameters, flops, n_examples)

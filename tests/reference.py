@@ -85,7 +85,7 @@ def expectation_maximisation(problem: Dense, n_steps: int = 4000) -> tuple[Tenso
 
 
 def kkt_violation(problem: Dense, q: Tensor) -> Tensor:
-    """Largest violation of ``q_j s_j = c_j`` and ``s_j >= 0`` over L, class by class; shape (n,)."""
+    """Largest violation of ``q_j s_j = c_j`` and ``s_j >= 0`` over L by class; shape (n,)."""
     total = 1 + problem.v.sum(1)
     c = problem.g + (problem.v[:, :, None] * problem.p).sum(1)
     beyond = 1 - problem.member
@@ -198,3 +198,29 @@ def shifted_targets(g, subset, s: float, f: float, temperature: float) -> np.nda
     shifted = np.concatenate([inside * ((1 - f) / f) * (s / (1 - s)), outside], axis=1)
     tempered = (shifted / shifted.sum(1, keepdims=True)) ** (1 / temperature)
     return tempered / tempered.sum(1, keepdims=True)
+
+
+def reverse_slopes(problem: Dense, q: Tensor) -> Tensor:
+    """The gradient of the reverse objective in q where everything has mass, (n, n_classes)."""
+    outside = (q[:, None, :] * (1 - problem.member)).sum(2)
+    inside = q.log()[:, None, :] - problem.p.log()
+    voted = torch.where(problem.member > 0, inside, (outside / problem.d).log()[:, :, None]) + 1
+    return q.log() - problem.g.log() + 1 + (problem.v[:, :, None] * voted).sum(1)
+
+
+def shared_within(problem: Dense, weight: float) -> Tensor:
+    """Means of ``(1 - a) g_j + a g(S_m) p_mj / p_m(S_m)`` over active m holding j, (n, n_classes).
+
+    Row by row and class by class; ``g_j`` where no active subset holds j, or p_m is nowhere in S_m.
+    """
+    a = 1.0 if np.isinf(weight) else weight / (1 + weight)
+    g, p, v, member = (x.numpy() for x in (problem.g, problem.p, problem.v, problem.member > 0))
+    q = g.copy()
+    for i, j in np.ndindex(*g.shape):
+        terms = []
+        for m in np.flatnonzero((v[i] > 0) & member[:, j]):
+            held, said = g[i, member[m]].sum(), p[i, m].sum()
+            new = held * p[i, m, j] / said if said > 0 else g[i, j]
+            terms.append((1 - a) * g[i, j] + a * new)
+        q[i, j] = np.mean(terms) if terms else g[i, j]
+    return torch.from_numpy(q / q.sum(1, keepdims=True))

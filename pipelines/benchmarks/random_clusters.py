@@ -5,9 +5,11 @@
 
 For each of ``SEEDS`` one generalist is trained, and specialists twice: on the clusters of the
 configuration, and on clusters with the same sizes whose classes are drawn at random. Each side's
-rule is chosen on validation data by itself. The tables hold test figures in per cent with paired
-95% intervals over examples; the last row's interval resamples examples whose scores are means over
-seeds. Finished stages are kept, so that an interrupted comparison goes on.
+rule is chosen on validation data by itself. The table holds test figures in per cent, differences
+in points and nats, with paired 95% bootstrap intervals over examples. In the last row an example
+that is tested with every seed is drawn for all of them at once; where each seed splits the data
+anew, examples are drawn for each seed by itself. Finished stages are kept, so that an interrupted
+comparison goes on.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from pipelines.settings import write_config
 from pipelines.stages import run_stages
 from specialists.config import Config
 from specialists.runs import Run, read_array, read_json
-from specialists.uncertainty import difference_interval
+from specialists.uncertainty import bootstrap_means, percentile_interval
 
 SEEDS = (0, 1, 2)
 LAST_STAGE = "combine-predictions"
@@ -54,14 +56,11 @@ def compare(folder: Path, config: str, overrides: list[str]) -> str:
         scores["random"] = _scores(random, "ensemble")
         scores["generalist"] = _scores(confusable, "generalist")
         found.append(scores)
-        cells.append([str(seed), *_cells(scores, [_share(confusable), _share(random)])])
+        shares = f"{_share(confusable):.0%}, {_share(random):.0%}"
+        cells.append([str(seed), shares, *_cells([scores])])
         costs = [_cost(confusable), _cost(random)]
         cells[-1][3:5] = [f"{c} ({x:.2f}x)" for c, x in zip(cells[-1][3:5], costs, strict=True)]
-    mean = {
-        name: {key: np.mean([s[name][key] for s in found], axis=0) for key in found[0][name]}
-        for name in found[0]
-    }
-    cells.append(["mean", *_cells(mean, None)])
+    cells.append(["mean", "", *_cells(found)])
     rows = [list(HEADER), ["---"] * len(HEADER), *cells]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
@@ -83,11 +82,12 @@ def _run(folder: Path, config: str, overrides: list[str], kind: str) -> Run:
 
 
 def _scores(run: Run, name: str) -> Scores:
-    """Of each test example whether it is right, and its negative log-likelihood."""
+    """Of each test example whether it is right, its negative log-likelihood, and its label."""
     labels = read_array(run.path("prepare-data", "test.labels.npy"))
     log_probs = read_array(run.path(LAST_STAGE, f"test.{name}.npy"))
     nll = -log_probs[np.arange(len(labels)), labels].astype(np.float64)
-    return {"right": (log_probs.argmax(1) == labels).astype(np.float64), "nll": nll}
+    right = (log_probs.argmax(1) == labels).astype(np.float64)
+    return {"right": right, "nll": nll, "labels": np.asarray(labels, dtype=np.float64)}
 
 
 def _share(run: Run) -> float:
@@ -99,20 +99,29 @@ def _cost(run: Run) -> float:
     return costs["ensemble"]["inference_flops"] / costs["generalist"]["inference_flops"]
 
 
-def _cells(scores: dict[str, Scores], shares: list[float] | None) -> list[str]:
-    inside = "" if shares is None else ", ".join(f"{share:.0%}" for share in shares)
+def _cells(seeds: list[dict[str, Scores]]) -> list[str]:
+    """Means over some seeds, and the differences between the two kinds of clusters."""
     top1 = [
-        f"{100 * scores[name]['right'].mean():.2f}"
+        f"{100 * np.mean([scores[name]['right'].mean() for scores in seeds]):.2f}"
         for name in ("generalist", "confusable", "random")
     ]
-    return [inside, *top1, _difference(scores, "right", 100), _difference(scores, "nll", 1)]
+    return [*top1, _difference(seeds, "right", 100), _difference(seeds, "nll", 1)]
 
 
-def _difference(scores: dict[str, Scores], key: str, scale: float) -> str:
-    a, b = scores["confusable"][key], scores["random"][key]
-    low, high = (scale * end for end in difference_interval(a, b))
+def _difference(seeds: list[dict[str, Scores]], key: str, scale: float) -> str:
+    gaps = [scores["confusable"][key] - scores["random"][key] for scores in seeds]
+    same_examples = all(
+        np.array_equal(scores["generalist"]["labels"], seeds[0]["generalist"]["labels"])
+        for scores in seeds
+    )
+    if same_examples:
+        drawn = bootstrap_means(np.mean(gaps, axis=0))
+    else:
+        drawn = np.mean([bootstrap_means(gap, seed=i) for i, gap in enumerate(gaps)], axis=0)
+    low, high = (scale * end for end in percentile_interval(drawn))
+    value = scale * np.mean([gap.mean() for gap in gaps])
     digits = 2 if scale > 1 else 4
-    return f"{scale * (a - b).mean():+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
 if __name__ == "__main__":

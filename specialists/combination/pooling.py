@@ -7,12 +7,157 @@ them on validation data.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from specialists.combination.problem import Problem, as_problem, check_probabilities
+from specialists.combination.problem import (
+    Problem,
+    as_problem,
+    check_probabilities,
+    check_sums,
+    log_add,
+)
+from specialists.errors import InputError
+from specialists.probability import log_sum_exp
+
+
+def arithmetic_mean(
+    members: Sequence[Tensor] | Tensor, weights: Sequence[float] | Tensor | None = None
+) -> Tensor:
+    """``q = sum over i of w_i p_i``, the minimiser of ``sum over i of w_i KL(p_i || q)``.
+
+    The linear opinion pool.
+
+    Parameters
+    ----------
+    members : sequence of k Tensors of shape (n, n_classes), or Tensor of shape (k, n, n_classes)
+        Log-probabilities, natural base, of models of all classes.
+    weights : k positive numbers, optional
+        Made to sum to 1; default all the same.
+
+    Returns
+    -------
+    Tensor of shape (n, n_classes)
+        Log-probabilities; float32 for members in half precision.
+
+    Raises
+    ------
+    InputError
+        If shapes, devices, weights or sums of probabilities are wrong.
+
+    Source: Stone (1961), The opinion pool.
+
+    Examples
+    --------
+    >>> members = torch.tensor([[[0.9, 0.1]], [[0.5, 0.5]]]).log()
+    >>> arithmetic_mean(members, [3, 1]).exp()
+    tensor([[0.8000, 0.2000]])
+    """
+    return _linear(*_as_members(members, weights))
+
+
+def geometric_mean(
+    members: Sequence[Tensor] | Tensor, weights: Sequence[float] | Tensor | None = None
+) -> Tensor:
+    """``q`` proportional to ``prod over i of p_i^w_i``, the minimiser of ``sum w_i KL(q || p_i)``.
+
+    The logarithmic opinion pool. A class that any member gives zero has zero; a row in which
+    nothing is left has the arithmetic mean.
+
+    Parameters
+    ----------
+    members, weights
+        As for :func:`arithmetic_mean`.
+
+    Returns
+    -------
+    Tensor of shape (n, n_classes)
+        Log-probabilities.
+
+    Raises
+    ------
+    InputError
+        As ``arithmetic_mean``.
+
+    Source: Genest, Zidek (1986), Combining probability distributions.
+
+    Examples
+    --------
+    >>> geometric_mean(torch.tensor([[[0.8, 0.2]], [[0.5, 0.5]]]).log()).exp()
+    tensor([[0.6667, 0.3333]])
+    """
+    logs, shares = _as_members(members, weights)
+    total = logs[0] * shares[0]
+    for log_p, share in zip(logs[1:], shares[1:], strict=True):
+        total = total + log_p * share
+    empty = total.amax(1) == -torch.inf
+    fallback = _linear(logs, shares) if bool(empty.any()) else total
+    return _normalised(total, fallback)
+
+
+def within_subsets(
+    generalist: Tensor,
+    specialists: Sequence[Tensor],
+    subsets: Sequence[Tensor],
+    active: Tensor | None = None,
+    weight: float = 1.0,
+) -> Tensor:
+    """Share the generalist's mass of each subset as generalist and specialist on average do.
+
+    With ``a = v / (1 + v)``, ``q_j`` is proportional to the mean over the active m whose subset
+    holds j of ``(1 - a) g_j + a g(S_m) p_mj / (1 - d_m)``, and to ``g_j`` for classes that no
+    active subset holds. Disjoint subsets thus keep the mass that the generalist gives them:
+    dustbins, and with them what a specialist says of its subset as a whole, are not used.
+
+    Parameters
+    ----------
+    generalist, specialists, subsets, active
+        As for :func:`specialists.combination.combine`. A specialist that has all its mass in the
+        dustbin says nothing of its subset, and leaves it as it is.
+    weight : float
+        v > 0, of each specialist beside the generalist's 1; infinite: within its subset the
+        specialist alone.
+
+    Returns
+    -------
+    Tensor of shape (n, n_classes)
+        Log-probabilities.
+
+    Raises
+    ------
+    InputError
+        As ``combine``.
+
+    Examples
+    --------
+    >>> generalist = torch.tensor([[0.4, 0.4, 0.2]]).log()
+    >>> specialist = torch.tensor([[0.3, 0.1, 0.6]]).log()
+    >>> within_subsets(generalist, [specialist], [torch.tensor([0, 1])]).exp()
+    tensor([[0.5000, 0.3000, 0.2000]])
+    """
+    if not weight > 0:
+        raise InputError(
+            "the weight of the specialists is not positive",
+            got=weight,
+            expected="weight > 0; infinite for the specialists alone",
+        )
+    problem = as_problem(generalist, specialists, subsets, active)
+    check_probabilities(problem)
+    log_a = -math.log1p(1 / weight)
+    log_rest = -math.log1p(weight)
+
+    def shared(m: int, rows: Tensor) -> Tensor:
+        log_g = problem.generalist[rows][:, problem.subsets[m]]
+        part = problem.specialists[m][rows, :-1]
+        mass = log_sum_exp(part)[:, None]
+        silent = mass == -torch.inf
+        spoken = part - mass.masked_fill(silent, 0.0) + log_sum_exp(log_g)[:, None]
+        return torch.where(silent, log_g, log_add(log_g + log_rest, spoken + log_a))
+
+    return _normalised(_mean_parts(problem, shared), problem.generalist)
 
 
 def side_by_side(
@@ -44,21 +189,82 @@ def side_by_side(
     """
     problem = as_problem(generalist, specialists, subsets, active)
     check_probabilities(problem)
-    return _normalised(_mean_parts(problem), problem.generalist)
-
-
-def _mean_parts(problem: Problem) -> Tensor:
-    """``log`` of the mean of the active p_mj, and ``log g_j`` where no active subset holds j."""
-    votes = problem.active.to(problem.generalist.dtype) @ problem.member.to(
-        problem.generalist.dtype
+    return _normalised(
+        _mean_parts(problem, lambda m, rows: problem.specialists[m][rows, :-1]),
+        problem.generalist,
     )
+
+
+def _as_members(
+    members: Sequence[Tensor] | Tensor, weights: Sequence[float] | Tensor | None
+) -> tuple[list[Tensor], list[float]]:
+    """Checked members in one dtype, and weights that sum to 1."""
+    given = list(members)
+    if not given:
+        raise InputError("there are no members to average", expected="at least one")
+    problems = []
+    for i, member in enumerate(given):
+        _check_member(member, given[0], f"members[{i}]")
+        problem = as_problem(member, (), ())
+        check_sums(problem.generalist.exp().sum(1), problem.rows, problem, f"members[{i}]")
+        problems.append(problem)
+    double = any(problem.generalist.dtype == torch.float64 for problem in problems)
+    dtype = torch.float64 if double else torch.float32
+    logs = [problem.generalist.to(dtype) for problem in problems]
+    return logs, _as_shares(weights, len(logs))
+
+
+def _check_member(member: Tensor, first: Tensor, name: str) -> None:
+    if not isinstance(member, Tensor) or not member.is_floating_point() or member.dim() != 2:
+        found = isinstance(member, Tensor)
+        raise InputError(
+            f"{name} is not a matrix of log-probabilities",
+            got=f"{member.dtype} {tuple(member.shape)}" if found else type(member).__name__,
+            expected="a floating tensor of shape (n, n_classes)",
+        )
+    if member.shape != first.shape or member.device != first.device:
+        raise InputError(
+            f"{name} differs from the first member in shape or device",
+            got=f"{tuple(member.shape)} on {member.device}",
+            expected=f"{tuple(first.shape)} on {first.device}",
+        )
+
+
+def _as_shares(weights: Sequence[float] | Tensor | None, n_members: int) -> list[float]:
+    given = torch.ones(n_members) if weights is None else torch.as_tensor(weights)
+    given = given.detach().double().cpu()
+    positive = bool(((given > 0) & given.isfinite()).all())
+    if tuple(given.shape) != (n_members,) or not positive:
+        raise InputError(
+            "weights are not one positive finite number a member",
+            got=given.tolist(),
+            expected=f"{n_members} numbers, all > 0",
+            fix="to switch a member off, leave it out",
+        )
+    return (given / given.max() / (given / given.max()).sum()).tolist()
+
+
+def _linear(logs: list[Tensor], shares: list[float]) -> Tensor:
+    total = logs[0] + math.log(shares[0])
+    for log_p, share in zip(logs[1:], shares[1:], strict=True):
+        total = log_add(total, log_p + math.log(share))
+    return total
+
+
+def _mean_parts(problem: Problem, part_of: Callable[[int, Tensor], Tensor]) -> Tensor:
+    """``log`` of the mean of what the active m say of j, ``log g_j`` where none of them holds j.
+
+    ``part_of(m, rows)`` is what specialist m says in ``rows``, logs of shape (rows, k_m).
+    """
+    dtype = problem.generalist.dtype
+    votes = problem.active.to(dtype) @ problem.member.to(dtype)
     single = bool((problem.member.sum(0) <= 1).all())
     parts = problem.generalist.masked_fill(votes > 0, -torch.inf)
-    for m, (log_p, subset) in enumerate(zip(problem.specialists, problem.subsets, strict=True)):
+    for m, subset in enumerate(problem.subsets):
         rows = problem.active[:, m].nonzero().squeeze(1)
         at = (rows[:, None], subset[None, :])
-        part = log_p[rows, :-1]
-        parts = parts.index_put(at, part if single else torch.logaddexp(parts[at], part))
+        part = part_of(m, rows)
+        parts = parts.index_put(at, part if single else log_add(parts[at], part))
     return parts - votes.clamp(min=1).log()
 
 

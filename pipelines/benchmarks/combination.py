@@ -1,0 +1,319 @@
+"""How fast and how exact is the combination? Ratios measured side by side in one run.
+
+    python -m pipelines.benchmarks.combination [--quick] [--device cpu]
+
+Rows a second of ``combine`` and ``combine_sparse`` beside one ``copy_`` of the same matrix, the
+paper's gradient descent, and cvxpy with Clarabel (building and solving one row's problem). Gradient
+descent takes 200 steps of Adam, twice: as one would write it down, with automatic differentiation,
+and as ``gradient_descent``, whose gradients are written out. Times are the best of several rounds
+in which every rival has its turn; the rivals get the number of rows at a time that suits them best.
+The last table solves rows whose masses spread over up to 60 decades, with exact zeros.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from specialists.combination import Subsets, combine, combine_sparse, gradient_descent
+
+N_ROUNDS = 7
+GRADIENT_BATCHES = (32, 256)
+N_CVXPY_ROWS = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """Random predictions: log-softmax of normal logits with deviation 3.
+
+    ``top`` of the generalist's classes select the specialists; with ``top`` 0 it is ``n_active``
+    random ones in every row.
+    """
+
+    name: str
+    n_rows: int
+    n_classes: int
+    n_subsets: int
+    size: int
+    overlapping: bool
+    n_active: int = 0
+    top: int = 0
+
+
+CASES = (
+    Case("C = 1,000, 20 disjoint of 40, 3 active", 32768, 1000, 20, 40, False, n_active=3),
+    Case("C = 10,000, 60 disjoint of 100, 3 active", 8192, 10_000, 60, 100, False, n_active=3),
+    Case("C = 15,000, 61 overlapping of 300, n = 1", 6144, 15_000, 61, 300, True, top=1),
+    Case("C = 15,000, 61 overlapping of 300, n = 5", 6144, 15_000, 61, 300, True, top=5),
+)
+QUICK_CASES = (
+    Case("disjoint", 64, 50, 3, 8, False, n_active=2),
+    Case("overlapping", 64, 50, 4, 20, True, top=2),
+)
+ADVERSARIAL_ROWS = 100_000
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Arguments of ``combine``."""
+
+    generalist: Tensor
+    specialists: list[Tensor]
+    subsets: list[Tensor]
+    active: Tensor
+
+    def head(self, n: int) -> Inputs:
+        votes = [log_p[:n] for log_p in self.specialists]
+        return Inputs(self.generalist[:n], votes, self.subsets, self.active[:n])
+
+    def to(self, device: str) -> Inputs:
+        votes = [log_p.to(device) for log_p in self.specialists]
+        subsets = [subset.to(device) for subset in self.subsets]
+        return Inputs(self.generalist.to(device), votes, subsets, self.active.to(device))
+
+    def combined_by(self, method: Callable) -> Callable:
+        return lambda: method(self.generalist, self.specialists, self.subsets, self.active)
+
+
+def draw(case: Case, seed: int = 0) -> Inputs:
+    """Predictions in float32."""
+    random = torch.Generator().manual_seed(seed)
+
+    def log_probs(width: int) -> Tensor:
+        return (3 * torch.randn(case.n_rows, width, generator=random)).log_softmax(1)
+
+    generalist = log_probs(case.n_classes)
+    if case.overlapping:
+        order = [torch.randperm(case.n_classes, generator=random) for _ in range(case.n_subsets)]
+        subsets = [classes[: case.size] for classes in order]
+    else:
+        order = torch.randperm(case.n_classes, generator=random)
+        subsets = list(order[: case.n_subsets * case.size].split(case.size))
+    if case.top:
+        member = torch.zeros(case.n_classes, case.n_subsets, dtype=torch.bool)
+        for m, subset in enumerate(subsets):
+            member[subset, m] = True
+        active = member[generalist.topk(case.top, dim=1).indices].any(1)
+    else:
+        chosen = torch.rand(case.n_rows, case.n_subsets, generator=random).topk(case.n_active, 1)
+        active = torch.zeros(case.n_rows, case.n_subsets, dtype=torch.bool)
+        active.scatter_(1, chosen.indices, True)
+    return Inputs(generalist, [log_probs(case.size + 1) for _ in subsets], subsets, active)
+
+
+def speed_table(cases: tuple[Case, ...], device: str) -> str:
+    """Rows a second, and ratios."""
+    header = ["case", "active a row", "`combine`, rows/s", "times one `copy_`"]
+    header += ["over Adam, autograd", "over `gradient_descent`", "its residual (median)"]
+    header += ["over cvxpy + Clarabel"]
+    rows = [header, ["---", *["---:"] * 7]]
+    for case in cases:
+        rows.append(_speed_cells(case, draw(case).to(device)))
+    return _markdown(rows)
+
+
+def _speed_cells(case: Case, inputs: Inputs) -> list[str]:
+    target = torch.empty_like(inputs.generalist)
+    jobs = {
+        "copy": lambda: target.copy_(inputs.generalist),
+        "combine": inputs.combined_by(combine),
+    }
+    heads = [inputs.head(n) for n in GRADIENT_BATCHES if n <= case.n_rows]
+    for i, head in enumerate(heads):
+        jobs[f"autograd {i}"] = head.combined_by(descend_with_autograd)
+        jobs[f"written out {i}"] = head.combined_by(gradient_descent)
+    seconds = _best_times(jobs, 1 if case.n_rows < 1000 else N_ROUNDS)
+    rate = case.n_rows / seconds["combine"]
+    descents = {
+        kind: max(len(head.generalist) / seconds[f"{kind} {i}"] for i, head in enumerate(heads))
+        for kind in ("autograd", "written out")
+    }
+    residual = heads[0].combined_by(gradient_descent)().kkt_residual
+    return [
+        case.name,
+        f"{float(inputs.active.float().sum(1).mean()):.1f}",
+        f"{rate:,.0f}",
+        f"{seconds['combine'] / seconds['copy']:.1f}",
+        f"{rate / descents['autograd']:,.0f}",
+        f"{rate / descents['written out']:,.0f}",
+        f"{float(residual.median()):.0e}",
+        f"{rate * _cvxpy_seconds(inputs.head(N_CVXPY_ROWS)):,.0f}",
+    ]
+
+
+def descend_with_autograd(
+    generalist: Tensor, specialists: list[Tensor], subsets: list[Tensor], active: Tensor
+) -> Tensor:
+    """Adam on logits, the objective as the paper states it; returns log q."""
+    z = generalist.clone().requires_grad_()
+    optimiser = torch.optim.Adam([z], lr=0.2)
+    rows = [chosen.nonzero().squeeze(1) for chosen in active.T]
+    for _ in range(200):
+        q = z.softmax(1)
+        cost = -(generalist.exp() * q.log()).sum()
+        for row, log_p, subset in zip(rows, specialists, subsets, strict=True):
+            if len(row):
+                inside = q[row[:, None], subset]
+                beyond = (1 - inside.sum(1, keepdim=True)).clamp(min=1e-30)
+                cost = cost - (log_p[row].exp() * torch.cat([inside, beyond], 1).log()).sum()
+        optimiser.zero_grad()
+        cost.backward()
+        optimiser.step()
+    return z.detach().log_softmax(1)
+
+
+def sparse_table(n_rows: int, n_classes: int, shapes: tuple[tuple[int, int, int], ...]) -> str:
+    """Rows a second of ``combine_sparse``: (subsets, size, k most probable classes)."""
+    rows = [["case", "`combine_sparse`, rows/s", "converged"], ["---", "---:", "---:"]]
+    for n_subsets, size, k in shapes:
+        random = torch.Generator().manual_seed(0)
+        order = torch.randperm(n_classes, generator=random)
+        subsets = Subsets.of(list(order[: n_subsets * size].split(size)), n_classes)
+        top = torch.rand(n_rows, 64 * k, generator=random).argsort(1)[:, :k]
+        top = top * (n_classes // (64 * k))
+        active = _without_repetitions(subsets.owners[top[:, :3], 0])
+        log_g = (3 * torch.randn(n_rows, k + 1, generator=random)).log_softmax(1)
+        votes = (3 * torch.randn(n_rows, 3, size + 1, generator=random)).log_softmax(2)
+        arguments = (top, log_g[:, :-1], log_g[:, -1], votes, active, subsets)
+        seconds = _best_times({"sparse": lambda a=arguments: combine_sparse(*a)}, 3)["sparse"]
+        share = float(combine_sparse(*arguments).converged.double().mean())
+        name = f"C = {n_classes:,}, {n_subsets:,} subsets of {size}, of the top 3 classes, k = {k}"
+        rows.append([name, f"{n_rows / seconds:,.0f}", f"{share:.1%}"])
+    return _markdown(rows)
+
+
+def _without_repetitions(active: Tensor) -> Tensor:
+    """-1 in the place of a specialist that stands further left already."""
+    again = active[:, :, None] == active[:, None, :]
+    return active.masked_fill(again.tril(-1).any(2), -1)
+
+
+def accuracy_table(n_rows: int, device: str) -> str:
+    """Residuals of random and adversarial rows of every shape of active sets."""
+    rows = [["rows", "dtype", "converged", "largest residual", "steps, median (most)"]]
+    rows.append(["---", "---", "---:", "---:", "---:"])
+    for dtype in (torch.float64, torch.float32):
+        parts = [
+            combine(*(arguments), direction="forward")
+            for arguments in _adversarial(n_rows, dtype, device)
+        ]
+        residual = torch.cat([part.kkt_residual for part in parts])
+        steps = torch.cat([part.n_iterations for part in parts])
+        share = torch.cat([part.converged for part in parts]).double().mean()
+        cells = [f"{len(residual):,}", str(dtype).removeprefix("torch."), f"{float(share):.2%}"]
+        cells += [f"{float(residual.max()):.0e}", f"{int(steps.median())} ({int(steps.max())})"]
+        rows.append(cells)
+    return _markdown(rows)
+
+
+def _adversarial(n_rows: int, dtype: torch.dtype, device: str) -> Iterator[tuple]:
+    random = np.random.default_rng(0)
+    n_classes, batches = 40, [(d, kind) for d in (1, 3, 10, 60) for kind in range(4)]
+    for decades, kind in batches:
+        n = n_rows // len(batches)
+        order = random.permutation(n_classes)
+        nested = [order[:size] for size in (5, 12, 30)]
+        disjoint = np.split(order, [8, 20, 28])
+        overlapping = [random.permutation(n_classes)[:size] for size in (3, 15, 20, 25, 38)]
+        subsets = (disjoint[:3], disjoint, nested, overlapping)[kind]
+        values = [_masses(random, n, len(subset) + 1, decades) for subset in subsets]
+        active = torch.from_numpy(random.random((n, len(subsets))) < 0.7).to(device)
+        weights = torch.from_numpy(random.uniform(0.1, 5, len(subsets))).to(device)
+        yield (
+            _masses(random, n, n_classes, decades).to(device, dtype),
+            [value.to(device, dtype) for value in values],
+            [torch.from_numpy(subset).to(device) for subset in subsets],
+            active,
+            weights,
+        )
+
+
+def _masses(random: np.random.Generator, n: int, width: int, decades: float) -> Tensor:
+    values = -np.log(10) * decades * random.random((n, width))
+    values[random.random((n, width)) < 0.1] = -np.inf
+    values[np.isinf(values).all(1), 0] = 0.0
+    return torch.from_numpy(values).log_softmax(1)
+
+
+def _best_times(jobs: dict[str, Callable], n_rounds: int) -> dict[str, float]:
+    """Shortest time of each job in rounds in which each has its turn."""
+    best = dict.fromkeys(jobs, float("inf"))
+    for _ in range(n_rounds + 1):
+        for name, job in jobs.items():
+            _wait()
+            began = time.perf_counter()
+            job()
+            _wait()
+            best[name] = min(best[name], time.perf_counter() - began)
+    return best
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _cvxpy_seconds(inputs: Inputs) -> float:
+    """Mean time of one row's problem, whether Clarabel solves it or gives up."""
+    import cvxpy
+
+    began = time.perf_counter()
+    for row in range(len(inputs.generalist)):
+        g = inputs.generalist[row].double().exp().cpu().numpy()
+        q = cvxpy.Variable(len(g))
+        cost = cvxpy.sum(cvxpy.rel_entr(g, q))
+        for m in inputs.active[row].nonzero().squeeze(1).tolist():
+            subset = inputs.subsets[m].cpu().numpy()
+            p = inputs.specialists[m][row].double().exp().cpu().numpy()
+            beyond = np.setdiff1d(np.arange(len(g)), subset)
+            merged = cvxpy.hstack([q[subset], cvxpy.sum(q[beyond])])
+            cost += cvxpy.sum(cvxpy.rel_entr(p, merged))
+        task = cvxpy.Problem(cvxpy.Minimize(cost), [cvxpy.sum(q) == 1])
+        with contextlib.suppress(cvxpy.SolverError):
+            task.solve(solver=cvxpy.CLARABEL)
+    return (time.perf_counter() - began) / len(inputs.generalist)
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def machine(device: str) -> str:
+    """One line on the hardware and the library."""
+    if device != "cpu":
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor()
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    print(machine(options.device), "\n")
+    print(speed_table(QUICK_CASES if options.quick else CASES, options.device), "\n")
+    if options.quick:
+        print(sparse_table(64, 10_000, ((20, 10, 4),)), "\n")
+    else:
+        print(sparse_table(20_000, 1_000_000, ((10_000, 100, 32), (33_000, 30, 16))), "\n")
+    print(accuracy_table(1600 if options.quick else ADVERSARIAL_ROWS, options.device))
+
+
+if __name__ == "__main__":
+    main()
