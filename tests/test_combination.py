@@ -1,6 +1,7 @@
 """The combination is the minimiser: against slow oracles, by its own conditions, at its edges."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -404,6 +405,38 @@ def test_gradients_are_finite_where_probabilities_are_zero(kind, direction):
     for x in inputs:
         assert x.grad is not None
         assert x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("direction", ["forward", "reverse"])
+def test_the_result_may_lie_in_memory_of_the_caller(direction):
+    arguments = random_problem("mixed", 40, 18, decades=1)
+    out = torch.full_like(arguments[0], torch.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # rows without a reverse minimiser
+        expected = combine(*arguments, direction=direction).log_probs
+        result = combine(*arguments, direction=direction, out=out)
+    assert result.log_probs is out
+    assert torch.equal(out, expected)
+
+
+@pytest.mark.parametrize(
+    "out", [torch.empty(3, 2), torch.empty(2, 2).double(), torch.empty(2, 4)[:, ::2]]
+)
+def test_memory_that_does_not_fit_is_refused(out):
+    generalist = logs([0.5, 0.5], [0.1, 0.9]).float()
+    specialist = logs([0.5, 0.5], [0.5, 0.5]).float()
+    with pytest.raises(InputError, match="out cannot take the result"):
+        combine(generalist, [specialist], [indices(0)], out=out)
+
+
+def test_a_large_result_is_that_of_its_parts():
+    torch.manual_seed(0)
+    generalist = torch.randn(3000, 2000).log_softmax(1)
+    specialist = torch.randn(3000, 31).log_softmax(1)
+    subset = torch.randperm(2000)[:30]
+    whole = combine(generalist, [specialist], [subset]).log_probs
+    part = combine(generalist[1000:1100], [specialist[1000:1100]], [subset]).log_probs
+    torch.testing.assert_close(whole[1000:1100], part)
 
 
 def test_many_overlapping_specialists_need_few_steps():

@@ -1,7 +1,7 @@
-"""Where does a large result lie? In huge pages where the system has them.
+"""Where does a large result lie? In the caller's memory, or in huge pages where there are any.
 
-A fresh matrix costs a page fault every 4 KiB when it is first written, which took as long as the
-whole combination (C = 10,000: 30 ms of 65). Huge pages make that 512 times rarer.
+A fresh matrix costs a page fault every 4 KiB when it is first written, which can take as long as
+the whole combination. Huge pages make that 512 times rarer.
 """
 
 from __future__ import annotations
@@ -12,11 +12,37 @@ import mmap
 import torch
 from torch import Tensor
 
+from specialists.combination.problem import Problem
+from specialists.errors import InputError
+
 _LEAST_BYTES = 2**24
 
 
-def empty_like(matrix: Tensor) -> Tensor:
-    """An uninitialised contiguous tensor of the same shape, dtype and device."""
+def result_memory(problem: Problem, out: Tensor | None = None) -> Tensor:
+    """``out`` if it fits the problem's result, otherwise an uninitialised tensor that does.
+
+    Raises
+    ------
+    InputError
+        Another shape, dtype or device than the result's, not contiguous, or with a gradient.
+    """
+    log_g = problem.generalist
+    if out is None:
+        return _empty_like(log_g)
+    fits = (out.shape, out.dtype, out.device) == (log_g.shape, log_g.dtype, log_g.device)
+    if not fits or not out.is_contiguous() or problem.requires_grad:
+        raise InputError(
+            "out cannot take the result",
+            got=f"{out.dtype} {tuple(out.shape)} on {out.device}, inputs with a gradient"
+            if problem.requires_grad
+            else f"{out.dtype} {tuple(out.shape)} on {out.device}",
+            expected=f"a contiguous {log_g.dtype} tensor of shape {tuple(log_g.shape)} on "
+            f"{log_g.device}, and inputs without a gradient",
+        )
+    return out
+
+
+def _empty_like(matrix: Tensor) -> Tensor:
     n_bytes = matrix.numel() * matrix.element_size()
     advice = getattr(mmap, "MADV_HUGEPAGE", None)
     if matrix.device.type != "cpu" or n_bytes < _LEAST_BYTES or advice is None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from specialists.combination.buffers import empty_like
+from specialists.combination.buffers import result_memory
 from specialists.combination.disjoint import solve_disjoint
 from specialists.combination.implicit import attach_gradient
 from specialists.combination.nested import solve_nested
@@ -40,6 +40,7 @@ def combine(
     direction: str = "forward",
     tolerance: float = 1e-10,
     strict: bool = False,
+    out: Tensor | None = None,
 ) -> Combination:
     """Minimise ``KL(p_g || q) + sum over active m of v_m KL(p_m || q on S_m and dustbin)``.
 
@@ -62,6 +63,9 @@ def combine(
         Largest relative residual of a converged row.
     strict : bool
         Raise instead of warn where a row has no minimiser or did not converge.
+    out : Tensor of shape (n, n_classes), optional
+        Memory for ``log_probs``, contiguous, in the result's dtype. Fresh memory may take longer to
+        touch for the first time than the combination itself.
 
     Returns
     -------
@@ -73,7 +77,8 @@ def combine(
     Raises
     ------
     InputError
-        If shapes, dtypes, indices, weights or sums of probabilities are wrong.
+        If shapes, dtypes, indices, weights or sums of probabilities are wrong, or ``out`` does not
+        fit, or a gradient is asked for with it.
     ConvergenceError
         With ``strict=True`` only.
 
@@ -92,7 +97,7 @@ def combine(
         )
     problem = as_problem(generalist, specialists, subsets, active, weights)
     with torch.no_grad():
-        solution = _solve(problem, direction)
+        solution = _solve(problem, direction, result_memory(problem, out))
     converged = solution.kkt_residual <= tolerance
     report_unsolved(solution.kkt_residual, converged, tolerance, strict)
     log_probs = solution.log_probs
@@ -101,10 +106,10 @@ def combine(
     return Combination(log_probs, solution.kkt_residual, solution.n_iterations, converged)
 
 
-def _solve(problem: Problem, direction: str) -> Solution:
-    """Send every row to the solver of its kind."""
+def _solve(problem: Problem, direction: str, log_probs: Tensor) -> Solution:
+    """Send every row to the solver of its kind; the answers are written into ``log_probs``."""
     result = Solution(
-        empty_like(problem.generalist),
+        log_probs,
         torch.zeros(problem.n_rows, dtype=torch.float64, device=problem.rows.device),
         torch.zeros_like(problem.rows),
     )
@@ -138,7 +143,8 @@ def _solve_again(problem: Problem, result: Solution) -> None:
     """
     coarse = result.kkt_residual.isnan().nonzero().squeeze(1)
     if len(coarse):
-        result.put(coarse, _solve(problem.select(coarse).double(), "forward"))
+        finer = problem.select(coarse).double()
+        result.put(coarse, _solve(finer, "forward", result_memory(finer)))
     poor = ~(result.kkt_residual <= GOOD) & (result.kkt_residual != torch.inf)
     rows = poor.nonzero().squeeze(1)
     if len(rows):

@@ -142,11 +142,11 @@ def _rows_of(matrix: Tensor, rows: Rows) -> Tensor:
 
 def _log_joint(problem: Problem, votes: Votes, joint: Tensor, rows: Rows) -> Tensor:
     """``log c`` at the places; by way of logs where it is close to the smallest number."""
-    small = (joint < _SMALL * torch.finfo(joint.dtype).tiny).any(1)
+    least = _SMALL * torch.finfo(joint.dtype).tiny
+    if joint.numel() == 0 or float(joint.amin()) >= least:
+        return joint.log_()
+    few = (joint < least).any(1).nonzero().squeeze(1)
     log_c = joint.log_()
-    if not bool(small.any()):
-        return log_c
-    few = small.nonzero().squeeze(1)
     part = votes.at(few)
     log_g = _rows_of(problem.generalist, rows)[few]
     weighted = part.log_p + part.by_place(part.v.log()).to(log_g.dtype)

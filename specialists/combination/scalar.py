@@ -147,13 +147,19 @@ def _middle(low: Tensor, high: Tensor) -> Tensor:
 
 def _shares(a: Tensor, b: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Q, 1 - Q and the discriminant's root at ``u``; Q = 0 where a subset does not vote."""
-    root = torch.addcmul((u + b - a).square_(), a, b, value=4).sqrt_()
+    root = torch.addcmul((u + b).sub_(a).square_(), a, b, value=4).sqrt_()
     total = a + b
-    near, far = total + u, total - u
-    q = torch.where(near > 0, 2 * a / (near + root), (root - near) / (-2 * u))
-    complement = torch.where(far > 0, 2 * b / (far + root), (root - far) / (2 * u))
+    q = _stable_quotient(a, total + u, root, -u)
+    complement = _stable_quotient(b, total - u, root, u)
     idle = b == 0
     return q.masked_fill_(idle, 0.0), complement.masked_fill_(idle, 1.0), root
+
+
+def _stable_quotient(part: Tensor, near: Tensor, root: Tensor, u: Tensor) -> Tensor:
+    """``2 part / (near + root)`` or, where near is negative, the equal ``(root - near) / 2 u``."""
+    upper = near > 0
+    numerator = torch.where(upper, part, (root - near).mul_(0.5))
+    return numerator.div_(torch.where(upper, near.add_(root).mul_(0.5), u))
 
 
 def _excess(q: Tensor, complement: Tensor) -> Tensor:

@@ -91,7 +91,8 @@ def gather_votes(problem: Problem, subsets: Subsets, rows: Tensor | slice, b: Te
         if everyone:
             log_p.view(n, width, s)[:, m] = _padded(vote[rows], s)
         elif len(places):
-            log_p[places] = _padded(vote.index_select(0, numbers[places // width]), s)
+            part = vote.index_select(0, numbers.index_select(0, places // width))
+            log_p.index_copy_(0, places, _padded(part, s))
     return Votes(
         slots,
         subsets.classes[slots].view(n, -1) if classes is None else classes,
