@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from pipelines import evaluate_models, stages
+from pipelines.compare import compare
 from pipelines.messages import Commands, format_warning
 from pipelines.predict import check_target, predict
 from pipelines.settings import check_device, source_and_folder, write_config
@@ -101,6 +102,34 @@ def run_command(
         stages.run_stages(run, until, force or [])
     if until is None or until == stages.STAGES[-1].name:
         _conclude(run)
+
+
+@app.command("compare", help="One configuration over several seeds: table, figure and verdict.")
+def compare_command(
+    config: Annotated[
+        str | None,
+        typer.Argument(help="A TOML file or a shipped config (`specialists configs`)."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds that count up.")] = 3,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="A folder a seed; default runs/compare-CONFIG."),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Replace one setting; may be repeated."),
+    ] = None,
+    jobs: JobsOption = None,
+) -> None:
+    """Run what is missing, then say whether specialists are worth it."""
+    source, folder = source_and_folder(config, None, overrides or [])
+    settings = Config.from_toml(source, overrides or [])
+    check_device(settings)
+    if settings.threads:
+        threads(settings.threads)
+    folder = out or folder.with_name(f"compare-{folder.name}")
+    typer.echo(compare(source, overrides or [], folder, seeds, jobs))
+    say(f"the table, the figure and all values: {folder}/comparison.md, .svg and .json")
 
 
 def _summary(stage: Stage) -> str:

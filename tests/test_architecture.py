@@ -50,6 +50,7 @@ PIPELINE_ORDER = [
     "evaluate_models",
     "write_report",
     "stages",
+    "compare",
     "predict",
     "__main__",
 ]

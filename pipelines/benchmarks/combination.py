@@ -6,9 +6,9 @@ Rows a second of ``combine`` and ``combine_sparse`` beside one ``copy_`` of the 
 paper's gradient descent, and cvxpy with Clarabel (building and solving one row's problem). Gradient
 descent takes 200 steps of Adam, twice: as one would write it down, with automatic differentiation,
 and as ``gradient_descent``, whose gradients are written out. Times are the best of several rounds
-in which every rival has its turn, ``combine`` and ``copy_`` write into the same memory, and gradient
-descent gets the number of rows at a time that suits it best.
-The last table solves rows whose masses spread over up to 60 decades, with exact zeros.
+in which every rival has its turn; ``combine`` and ``copy_`` write into the same memory, and
+gradient descent gets the number of rows at a time that suits it best. The last table solves rows
+whose masses spread over up to 60 decades, with exact zeros.
 """
 
 from __future__ import annotations

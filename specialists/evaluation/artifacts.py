@@ -1,8 +1,10 @@
 """From a run's predictions to its ``evaluation.json``: the only reader of the test set's labels.
 
 :func:`evaluate_models` trains the controls that do not yet stand, measures every model and writes
-RUN/evaluate-models/details.json, then RUN/evaluation.json. With ``split="validation"``, for
-development, no label of the test set is read and only RUN/evaluate-models/validation.json written.
+each model's scores of each test example (RUN/evaluate-models/top1.npy and nll.npy, a row a model in
+the order of evaluation.json), RUN/evaluate-models/details.json, then RUN/evaluation.json. With
+``split="validation"``, for development, no label of the test set is read and only
+RUN/evaluate-models/validation.json written.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from specialists.ensemble import Ensemble, ensemble_outputs
 from specialists.evaluation.comparison import evaluate, score_models
 from specialists.evaluation.details import details
 from specialists.evaluation.examples import SpecialistAnswers
-from specialists.runs import Run, read_array, read_json, write_json
+from specialists.runs import Run, read_array, read_json, write_array, write_json
 from specialists.workspace import Workspace
 
 STAGE = "evaluate-models"
@@ -63,6 +65,11 @@ def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> 
         ask_specialists=lambda rows: specialist_answers(run, split, rows),
         **common,
     )
+    for metric, values in (
+        ("top1", [model.correct for model in scores.values()]),
+        ("nll", [model.nll for model in scores.values()]),
+    ):
+        write_array(run.path(STAGE, f"{metric}.npy"), np.stack(values))
     write_json(run.path(STAGE, "details.json"), more)
     write_json(run.folder / "evaluation.json", result)
     return result

@@ -1,5 +1,6 @@
-"""What did the run find? One HTML page, and a few lines for the terminal."""
+"""What did a run, or several seeds, find? An HTML page; a table, a figure and a verdict."""
 
 from specialists.report.page import summary_lines, write_report
+from specialists.report.seeds import comparison_figure, comparison_markdown, verdict
 
-__all__ = ["summary_lines", "write_report"]
+__all__ = ["comparison_figure", "comparison_markdown", "summary_lines", "verdict", "write_report"]

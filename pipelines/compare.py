@@ -1,0 +1,39 @@
+"""One configuration over several seeds: is it worth it?
+
+Each seed is a run of its own in FOLDER/seed-S; finished stages are kept, so that a comparison that
+was interrupted goes on and more seeds can be added.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines import stages
+from pipelines.settings import write_config
+from specialists.config import Config
+from specialists.runs import Run, write_json, write_text
+from specialists.runtime import say
+
+
+def compare(
+    source: str | Path, overrides: list[str], folder: Path, n_seeds: int, jobs: int | None
+) -> str:
+    """Run every seed, write FOLDER/comparison.{json,md,svg}; returns the table and the verdict."""
+    from specialists.evaluation import SeedScores, compare_seeds
+    from specialists.report import comparison_figure, comparison_markdown
+
+    first = Config.from_toml(source, overrides).seed
+    found = []
+    for seed in range(first, first + n_seeds):
+        run = Run(folder / f"seed-{seed}", jobs)
+        say(f"compare: seed {seed} in {run.folder}")
+        with run.lock():
+            write_config(run, Config.from_toml(source, [*overrides, f"seed={seed}"]))
+            stages.run_stages(run)
+            found.append(SeedScores.read(run))
+    comparison = compare_seeds(found)
+    text = comparison_markdown(comparison)
+    write_json(folder / "comparison.json", comparison)
+    write_text(folder / "comparison.svg", comparison_figure(comparison))
+    write_text(folder / "comparison.md", text)
+    return text
