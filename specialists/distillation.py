@@ -210,7 +210,8 @@ def write_soft_targets(workspace: Workspace) -> None:
     if is_done(folder, key) is None:
         return
     shutil.rmtree(folder, ignore_errors=True)
-    rule = Rule(**read_json(workspace.path("combine-predictions", "choice.json"))["chosen"])
+    choice = read_json(workspace.path("combine-predictions", "choice.json"))
+    rule = Rule.from_dict(choice["chosen"])
     blocks = _target_blocks(workspace, rule)
     write_shards(folder, blocks, workspace.dataset.n_classes, key)
 

@@ -143,7 +143,7 @@ def _ensemble(run: Path) -> Predictor:
             fix=f"`specialists run --out {run}` makes it",
         )
     workspace = Workspace.open(run)
-    ensemble, rule = Ensemble.open(workspace), Rule(**read_json(choice)["chosen"])
+    ensemble, rule = Ensemble.open(workspace), Rule.from_dict(read_json(choice)["chosen"])
 
     def log_probs(inputs: Inputs) -> Tensor:
         return ensemble.log_probs(inputs, rule)

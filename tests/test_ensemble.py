@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 
 import pytest
 import torch
@@ -9,7 +10,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from specialists.calibration import Calibration
-from specialists.combination import combine, side_by_side
+from specialists.combination import (
+    LearnedCombination,
+    combine,
+    cross_fitted,
+    fit_combination,
+    side_by_side,
+    within_subsets,
+)
 from specialists.config import CombinationConfig
 from specialists.controls import Budget
 from specialists.distillation import HARD_TRIALS
@@ -25,12 +33,24 @@ from specialists.ensemble import (
     join,
     judge_candidates,
     mean_flops,
+    score,
 )
 from specialists.specialist import Specialist
 
 C, DIM = 8, 5
 SUBSETS = [torch.tensor([0, 1]), torch.tensor([2, 5, 6]), torch.tensor([1, 2])]
-RULES = [PAPER, Rule("kl", 3, 2.0), Rule("kl", None), Rule("side_by_side", 2)]
+NUMBERS = LearnedCombination(
+    torch.tensor([0.5, 2.0, 3.0]).double(), 0.8, torch.tensor([1.2, 1.0, 0.7]).double()
+)
+RULES = [
+    PAPER,
+    Rule("kl", 3, 2.0),
+    Rule("kl", None),
+    Rule("side_by_side", 2),
+    Rule("within_subsets", 2, 4.0),
+    Rule("learned", 3, 1.0, NUMBERS),
+]
+RULE_NAMES = [f"{rule.rule}-{rule.n}" for rule in RULES]
 
 
 class Spy(nn.Module):
@@ -85,7 +105,7 @@ def test_a_row_whose_best_class_nobody_covers_has_no_active_specialist():
     torch.testing.assert_close(q, log_probs.log_softmax(1))
 
 
-@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("rule", RULES, ids=RULE_NAMES)
 def test_specialists_run_on_the_rows_where_they_are_active_and_on_no_others(rule):
     ensemble = made()
     ensemble.log_probs(inputs(), rule)
@@ -100,7 +120,7 @@ def test_a_specialist_that_nobody_asks_does_not_run():
     assert rows_seen(ensemble) == [0, 0, 0]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=str)
+@pytest.mark.parametrize("rule", RULES, ids=RULE_NAMES)
 @pytest.mark.parametrize("at_a_time", [7, 8192])
 def test_what_an_ensemble_says_is_its_parts_joined(rule, at_a_time, monkeypatch):
     monkeypatch.setattr("specialists.ensemble.members.ROWS_AT_A_TIME", at_a_time)
@@ -114,6 +134,14 @@ def test_what_an_ensemble_says_is_its_parts_joined(rule, at_a_time, monkeypatch)
     if rule.rule == "kl":
         weights = torch.full((3,), rule.weight)
         expected = combine(generalist, each, SUBSETS, active, weights).log_probs
+    elif rule.rule == "learned":
+        temperatures = zip(each, (1.2, 1.0, 0.7), strict=True)
+        generalist = F.log_softmax(generalist / 0.8, dim=-1)
+        each = [F.log_softmax(x / t, dim=-1) for x, t in temperatures]
+        weights = torch.tensor([0.5, 2.0, 3.0])
+        expected = combine(generalist, each, SUBSETS, active, weights).log_probs
+    elif rule.rule == "within_subsets":
+        expected = within_subsets(generalist, each, SUBSETS, active, weight=4.0)
     else:
         expected = side_by_side(generalist, each, SUBSETS, active)
     found = ensemble.log_probs(x, rule)
@@ -132,6 +160,31 @@ def test_specialists_influence_what_the_ensemble_says():
 def test_the_papers_rule_is_one_class_and_weight_one():
     assert Rule("kl", 1, 1.0) == PAPER
     assert PAPER.to_dict() == {"rule": "kl", "n": 1, "weight": 1.0}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=RULE_NAMES)
+def test_a_rule_is_read_back_as_it_was_written(rule):
+    written = json.loads(json.dumps({**rule.to_dict(), "top1": 0.5}))
+    again = Rule.from_dict(written)
+    assert again.to_dict() == rule.to_dict()
+    assert ("learned" in written) == (rule.rule == "learned")
+    found = votes(30)[0]
+    assert torch.equal(found.joined(again), found.joined(rule))
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (PAPER, "the KL combination, by the specialists of the most probable class, weight 1"),
+        (Rule("kl", 3, 0.5), "the specialists of the most probable 3 classes, weight 0.5"),
+        (Rule("within_subsets", None, 2.0), "averaged within subsets, by every specialist, weig"),
+        (Rule("learned", None, 2.0, NUMBERS), "with learned weights and temperatures, by every"),
+        (Rule("side_by_side", 2), "subset parts side by side, by the specialists of the most"),
+    ],
+)
+def test_a_rule_is_told_in_words(rule, words):
+    assert words in rule.in_words()
+    assert ("weight " in rule.in_words()) == (rule.rule in ("kl", "within_subsets"))
 
 
 def test_parameters_count_the_shared_trunk_once():
@@ -166,18 +219,61 @@ SETTINGS = CombinationConfig(n=(1, 2), weights=(0.5, 1.0), max_cost=1.9)
 def test_every_rule_is_judged_once_with_its_cost():
     found, labels = votes()
     candidates = judge_candidates(found, labels, SETTINGS)
-    assert [(c["rule"], c["n"], c["weight"]) for c in candidates] == [
+    fixed = [candidate for candidate in candidates if candidate["rule"] != "learned"]
+    assert [(c["rule"], c["n"], c["weight"]) for c in fixed] == [
         *(("kl", n, v) for n in (1, 2, None) for v in (0.5, 1.0)),
+        *(("within_subsets", n, v) for n in (1, 2, None) for v in (0.5, 1.0)),
         *(("side_by_side", n, 1.0) for n in (1, 2, None)),
     ]
-    for candidate in candidates:
-        rule = Rule(candidate["rule"], candidate["n"], candidate["weight"])
+    reference = score(found.generalist, labels)["nll"]
+    for candidate in fixed:
+        rule = Rule.from_dict(candidate)
         q = found.joined(rule)
         assert candidate["top1"] == float((q.argmax(1) == labels).double().mean())
         assert candidate["nll"] == pytest.approx(float(F.nll_loss(q, labels)), rel=1e-5)
-        assert candidate["relative_cost"] == found.flops(rule) / found.generalist_flops
+        assert candidate["relative_cost"] == found.flops(rule.n) / found.generalist_flops
         assert candidate["eligible"] == (candidate["relative_cost"] <= 1.9)
+        assert candidate["lowers_nll"] == (candidate["nll"] <= reference)
     assert {c["eligible"] for c in candidates} == {True, False}
+
+
+def test_a_learned_rule_starts_from_the_best_weight_and_is_judged_by_rows_that_it_did_not_see():
+    found, labels = votes()
+    settings = CombinationConfig(n=(1, 2), weights=(0.25, 1.0), max_cost=100.0)
+    candidates = judge_candidates(found, labels, settings)
+    learned = [candidate for candidate in candidates if candidate["rule"] == "learned"]
+    assert [candidate["n"] for candidate in learned] == [1, 2, None]
+    for candidate in learned:
+        n, active = candidate["n"], found.active(candidate["n"])
+        kl = [c for c in candidates if c["rule"] == "kl" and c["n"] == n]
+        best = min(kl, key=lambda c: c["nll"])
+        assert candidate["weight"] == best["weight"]
+        data = (found.generalist, found.specialists, SUBSETS, labels, active, best["weight"])
+        assert candidate["learned"] == fit_combination(*data).to_dict()
+        unseen = score(cross_fitted(*data), labels)
+        assert {key: candidate[key] for key in unseen} == unseen
+        assert candidate["in_sample"]["nll"] <= best["nll"]
+        assert candidate["in_sample"] == score(found.joined(Rule.from_dict(candidate)), labels)
+        assert candidate["lowers_nll"] == (unseen["nll"] <= score(found.generalist, labels)["nll"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "learned"),
+    [
+        ({"max_cost": 1.7}, [1]),
+        ({"max_cost": 1.0}, [1]),
+        ({"max_cost": 100.0}, [1, 2, None]),
+        ({"max_cost": 1.0, "rules": ("learned",)}, [1, 2, None]),
+        ({"rules": ("kl", "side_by_side")}, []),
+    ],
+)
+def test_only_what_can_be_chosen_is_learned(settings, learned):
+    found, labels = votes(60)
+    assert found.flops(1) < 1.7 * found.generalist_flops < found.flops(2)
+    config = CombinationConfig(n=(1, 2), weights=(1.0,), **settings)
+    candidates = judge_candidates(found, labels, config)
+    assert [c["n"] for c in candidates if c["rule"] == "learned"] == learned
+    assert any(candidate["n"] is None for candidate in candidates)
 
 
 def candidate(top1: float, nll: float, lowers: bool = True) -> dict:
@@ -223,5 +319,6 @@ def test_votes_are_frozen():
 def test_where_no_rule_is_affordable_the_cheapest_stands_in():
     costs = [{"inference_flops": flops, "eligible": False} for flops in (9.0, 4.0, 7.0)]
     assert affordable(costs) == [costs[1]]
+    assert affordable([*costs, costs[1]]) == [costs[1]] * 2
     costs[0]["eligible"] = True
     assert affordable(costs) == [costs[0]]

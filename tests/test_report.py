@@ -14,7 +14,7 @@ from specialists.report.page import thumbnails
 from specialists.report.record import read_record
 from specialists.report.tables import answer_rows, class_rows, compact, duration
 from specialists.report.words import direction, probability, retention_sentence, verdict
-from specialists.runs import Run, read_json, write_text
+from specialists.runs import Run, read_json, write_json, write_text
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -110,6 +110,31 @@ def test_config_seed_times_and_versions_are_there(page):
     text = " ".join(_outline(page).text)
     for word in ("seed = 5", "Seed 5", "51.9 s", "torch", "left out (41 rows)"):
         assert word in text
+
+
+def test_the_chosen_rule_is_told_in_words(page):
+    assert "<strong>the KL combination, by the specialists of the most probable 3 classes, " in page
+    assert "What was learned" not in page
+
+
+def test_learned_numbers_have_a_table(tmp_path):
+    run = synthetic_run(tmp_path)
+    learned = {
+        "weights": [1.5, 0.25],
+        "temperatures": [1.125, 0.875],
+        "generalist_temperature": 0.5,
+    }
+    chosen = {"rule": "learned", "n": None, "weight": 1.0, "learned": learned}
+    write_json(run.path("combine-predictions", "choice.json"), {"chosen": chosen})
+    page = write_report(run).read_text(encoding="utf-8")
+    assert "learned weights and temperatures, by every specialist</strong>" in page
+    cells = re.findall(r"<tr><td>([a-z0-9 ]+)</td><td class=\"n\">([\d.]+)</td>", page)
+    assert ("generalist", "1.00") in cells
+    assert ("specialist 0", "1.50") in cells
+    table = page[page.index("What was learned") :]
+    assert re.search(r"specialist 1</td><td[^>]*>0\.25</td><td[^>]*>0\.88</td>", table)
+    assert re.search(r"generalist</td><td[^>]*>1\.00</td><td[^>]*>0\.50</td>", table)
+    assert _outline(page).stack == []
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):

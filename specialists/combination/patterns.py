@@ -15,6 +15,7 @@ from torch import Tensor
 
 _BLOCK_ELEMENTS = 2**20
 _DIRECT_BITS = 5
+_WORD_BITS = 62
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def find_patterns(active: Tensor, member: Tensor) -> Patterns:
     active : bool Tensor of shape (n, M)
     member : bool Tensor of shape (M, n_classes)
     """
-    sets, which = torch.unique(active, dim=0, return_inverse=True)
+    sets, which = _distinct_sets(active)
     width = int(sets.sum(1).max()) if sets.numel() else 0
     slots = sets.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :width]
     used = sets.gather(1, slots)
@@ -80,6 +81,16 @@ def find_patterns(active: Tensor, member: Tensor) -> Patterns:
     outside.scatter_(2, ids[:, None, :].expand(-1, width, -1), (~inside).double())
     outside *= used[:, :, None]
     return Patterns(which, slots, used, ids, counts, outside)
+
+
+def _distinct_sets(active: Tensor) -> tuple[Tensor, Tensor]:
+    """Distinct rows of (n, M), and which of them each row is; by bits in one number if they fit."""
+    if active.shape[1] > _WORD_BITS:
+        sets, which = torch.unique(active, dim=0, return_inverse=True)
+        return sets, which
+    bits = torch.arange(active.shape[1], device=active.device)
+    codes, which = torch.unique((active.long() << bits).sum(1), return_inverse=True)
+    return (codes[:, None] >> bits) & 1 == 1, which
 
 
 def _codes(inside: Tensor) -> Tensor:

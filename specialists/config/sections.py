@@ -205,8 +205,10 @@ class CombinationConfig(Section):
     weights: tuple[Rate, ...] = Field(
         default=(0.5, 1.0, 2.0, 4.0), min_length=1, description="v, common to all"
     )
-    rules: tuple[Literal["kl", "side_by_side"], ...] = Field(
-        default=("kl", "side_by_side"), min_length=1, description="how votes are joined"
+    rules: tuple[Literal["kl", "learned", "within_subsets", "side_by_side"], ...] = Field(
+        default=("kl", "learned", "within_subsets", "side_by_side"),
+        min_length=1,
+        description="how votes are joined; learned: kl, a weight and a temperature each",
     )
     max_cost: float = Field(
         default=3.0, gt=0, description="inference FLOPs of `ensemble` over the generalist's"

@@ -1,15 +1,13 @@
 """Active specialists per example, the rule that joins them, and what they predict."""
 
+from specialists.ensemble.candidates import Votes, affordable, choose, judge_candidates, score
 from specialists.ensemble.members import Ensemble
 from specialists.ensemble.rules import PAPER, Rule, active_specialists, join, mean_flops
 from specialists.ensemble.selection import (
-    Votes,
-    affordable,
-    choose,
     combine_predictions,
     cost_sample,
     ensemble_outputs,
-    judge_candidates,
+    gather_votes,
 )
 
 __all__ = [
@@ -23,7 +21,9 @@ __all__ = [
     "combine_predictions",
     "cost_sample",
     "ensemble_outputs",
+    "gather_votes",
     "join",
     "judge_candidates",
     "mean_flops",
+    "score",
 ]

@@ -1,20 +1,29 @@
 """Which specialists vote on an example, and by which rule their votes are joined.
 
 The n most probable classes of the generalist select the specialists whose subset meets them
-(Hinton et al. 2015, section 5.4). The votes are joined by the exact KL minimiser, or by standing
-the specialists' subset parts side by side.
+(Hinton et al. 2015, section 5.4). The votes are joined by the exact KL minimiser, with one weight
+for all specialists or with weights and temperatures that were learned; by averaging within each
+subset; or by standing the specialists' subset parts side by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from specialists.combination import combine, side_by_side
+from specialists.combination import LearnedCombination, combine, side_by_side, within_subsets
+
+WEIGHTED = ("kl", "within_subsets")
+NAMES_IN_WORDS = {
+    "kl": "the KL combination",
+    "learned": "the KL combination with learned weights and temperatures",
+    "within_subsets": "generalist and specialists averaged within subsets",
+    "side_by_side": "subset parts side by side",
+}
 
 
 @dataclass(frozen=True)
@@ -23,19 +32,41 @@ class Rule:
 
     Parameters
     ----------
-    rule : {"kl", "side_by_side"}
+    rule : {"kl", "learned", "within_subsets", "side_by_side"}
     n : int or None
         Most probable classes of the generalist that select specialists; None: all specialists.
     weight : float
-        v, the weight of each specialist beside the generalist's 1; without effect side by side.
+        v, the weight of each specialist beside the generalist's 1; for "learned", where fitting
+        started; without effect side by side.
+    learned : LearnedCombination, optional
+        The fitted numbers of "learned".
     """
 
     rule: str
     n: int | None
     weight: float = 1.0
+    learned: LearnedCombination | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Rule:
+        """The rule of a candidate or of ``choice.json``; what else stands there is not read."""
+        learned = values.get("learned")
+        fitted = None if learned is None else LearnedCombination.from_dict(learned)
+        return cls(values["rule"], values["n"], values["weight"], fitted)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """For JSON; ``learned`` only where there are fitted numbers."""
+        values = {"rule": self.rule, "n": self.n, "weight": self.weight}
+        return values if self.learned is None else {**values, "learned": self.learned.to_dict()}
+
+    def in_words(self) -> str:
+        """For instance "the KL combination, by every specialist, weight 2"."""
+        voters = "every specialist"
+        if self.n is not None:
+            classes = "class" if self.n == 1 else f"{self.n} classes"
+            voters = f"the specialists of the most probable {classes}"
+        weight = f", weight {self.weight:g}" if self.rule in WEIGHTED else ""
+        return f"{NAMES_IN_WORDS[self.rule]}, by {voters}{weight}"
 
 
 PAPER = Rule("kl", 1, 1.0)
@@ -73,10 +104,15 @@ def join(
     rule: Rule,
 ) -> Tensor:
     """One distribution over all classes, log-probabilities [n, C], by a rule."""
+    votes = (generalist, specialists, subsets, active)
     if rule.rule == "side_by_side":
-        return side_by_side(generalist, specialists, subsets, active)
+        return side_by_side(*votes)
+    if rule.rule == "within_subsets":
+        return within_subsets(*votes, weight=rule.weight)
+    if rule.learned is not None:
+        return rule.learned.combine(*votes).log_probs
     weights = torch.full((len(subsets),), rule.weight, dtype=generalist.dtype)
-    return combine(generalist, specialists, subsets, active, weights).log_probs
+    return combine(*votes, weights).log_probs
 
 
 def mean_flops(generalist: float, each: Tensor, active: Tensor) -> float:

@@ -21,6 +21,7 @@ from specialists.report.drawings import draw
 from specialists.report.record import Record, read_record
 from specialists.report.tables import (
     answer_rows,
+    choice_rows,
     class_rows,
     cluster_rows,
     compact,
@@ -99,7 +100,7 @@ def page_content(record: Record) -> dict[str, Any]:
         "verdict": verdict(record.evaluation, details),
         "models": model_rows(record.evaluation),
         "differences": difference_rows(record.evaluation),
-        "choice": record.choice,
+        "choice": None if record.choice is None else choice_rows(record.choice),
         "drawings": draw(record),
         "clusters": cluster_rows(record.clusters, details["per_cluster"]),
         "share_of_confusions": record.clusters["share_of_confusions"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from specialists.ensemble import Rule
 from specialists.report.words import DESCRIPTIONS, direction, find_difference
 
 MAX_CLASSES = 15
@@ -58,6 +59,19 @@ def difference_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
             signs = {"top1_sign": direction(top1), "nll_sign": direction(nll)}
             rows.append({"a": top1["a"], "b": top1["b"], "top1": top1, "nll": nll, **signs})
     return rows
+
+
+def choice_rows(choice: Mapping[str, Any]) -> dict[str, Any]:
+    """The chosen rule in words; of a learned one a row for the generalist and each specialist."""
+    rule = Rule.from_dict(choice["chosen"])
+    if rule.learned is None:
+        return {"words": rule.in_words(), "learned": []}
+    weights, temperatures = rule.learned.weights.tolist(), rule.learned.temperatures.tolist()
+    each = zip(weights, temperatures, strict=True)
+    rows = [("generalist", 1.0, rule.learned.generalist_temperature)]
+    rows += [(f"specialist {m}", weight, t) for m, (weight, t) in enumerate(each)]
+    learned = [dict(zip(("name", "weight", "temperature"), row, strict=True)) for row in rows]
+    return {"words": rule.in_words(), "learned": learned}
 
 
 def cluster_rows(

@@ -161,6 +161,22 @@ def test_a_loaded_model_says_what_was_evaluated(done, model):
     np.testing.assert_allclose(found, np.exp(stored), atol=1e-6)
 
 
+def test_a_learned_combination_predicts_the_same_everywhere(again):
+    run = again("write-report", "combination.rules=['learned']", "combination.n=[2]")
+    choice = read_json(run.path("combine-predictions", "choice.json"))
+    assert {candidate["rule"] for candidate in choice["candidates"]} == {"learned"}
+    assert len(choice["chosen"]["learned"]["weights"]) == 3
+    assert choice["rules"]["ensemble_paper"] == {"rule": "kl", "n": 1, "weight": 1.0}
+    stored = read_array(run.path("combine-predictions", "test.ensemble.npy"))
+    found = specialists.load(run.folder, "ensemble").predict_proba(new_inputs())
+    np.testing.assert_allclose(found, np.exp(stored), atol=1e-6)
+    train = Workspace.open(run.folder).dataset.train.inputs
+    targets = ShardedRows(run.path("distill-student", "targets"))
+    said = specialists.load(run.folder, "ensemble").predict_encoded(train)
+    np.testing.assert_allclose(targets[torch.arange(len(train))].float().exp(), said, atol=2e-3)
+    assert "learned weights and temperatures" in run.folder.joinpath("report.html").read_text()
+
+
 def test_the_students_folder_works_alone_when_copied_elsewhere(done, tmp_path):
     expected = specialists.load(done.folder).predict_proba(new_inputs())
     alone = shutil.copytree(done.path("distill-student", "student"), tmp_path / "alone")

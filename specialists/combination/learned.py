@@ -1,0 +1,261 @@
+"""How much should each specialist count, and how sure should everyone be?
+
+The combination of :func:`specialists.combination.combine` with numbers that validation data chose:
+a weight v_m for each specialist and a temperature for it and for the generalist, 2 M + 1 in all.
+They minimise
+
+    sum over n rows of -log q_label  -  log prior
+
+(:mod:`specialists.combination.prior`) by L-BFGS with implicit gradients, from the rule that nobody
+fitted: one weight v for all, temperatures of 1. There the prior is highest, so a lower objective is
+always a lower loss.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from specialists.combination.evidence import LEAST_LOG_PROB, Evidence
+from specialists.combination.minimiser import combine
+from specialists.combination.prior import Prior
+from specialists.combination.problem import Problem, as_problem
+from specialists.combination.solution import Combination
+from specialists.errors import ConvergenceWarning, InputError
+from specialists.probability import tempered_log_softmax
+
+_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedCombination:
+    """A combination's fitted numbers.
+
+    Parameters
+    ----------
+    weights : float64 Tensor of shape (M,)
+        v_m > 0, beside the generalist's 1.
+    generalist_temperature : float
+        Divides the generalist's log-probabilities before they are normalised again.
+    temperatures : float64 Tensor of shape (M,)
+        Of the specialists, over subset and dustbin. Below 1 makes surer, above 1 less sure.
+    """
+
+    weights: Tensor
+    generalist_temperature: float
+    temperatures: Tensor
+
+    @classmethod
+    def unfitted(cls, n_specialists: int, weight: float = 1.0) -> LearnedCombination:
+        """The rule with one weight and temperatures of 1: what fitting starts from."""
+        ones = torch.ones(n_specialists, dtype=torch.float64)
+        return cls(weight * ones, 1.0, ones)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> LearnedCombination:
+        """What :meth:`to_dict` gave."""
+        weights, temperatures = (
+            torch.tensor(values[name], dtype=torch.float64) for name in ("weights", "temperatures")
+        )
+        return cls(weights, float(values["generalist_temperature"]), temperatures)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and lists, for JSON; nothing is rounded."""
+        return {
+            "weights": self.weights.tolist(),
+            "generalist_temperature": self.generalist_temperature,
+            "temperatures": self.temperatures.tolist(),
+        }
+
+    def tempered(
+        self, generalist: Tensor, specialists: Sequence[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """``log_softmax(x / T)`` of generalist and specialists; as they are where T is 1."""
+        temperatures = [self.generalist_temperature, *self.temperatures.tolist()]
+        members = zip([generalist, *specialists], temperatures, strict=True)
+        first, *others = (
+            log_probs if temperature == 1.0 else tempered_log_softmax(_wide(log_probs), temperature)
+            for log_probs, temperature in members
+        )
+        return first, others
+
+    def combine(
+        self,
+        generalist: Tensor,
+        specialists: Sequence[Tensor],
+        subsets: Sequence[Tensor],
+        active: Tensor | None = None,
+    ) -> Combination:
+        """:func:`specialists.combination.combine` of the tempered, with these weights."""
+        first, others = self.tempered(generalist, specialists)
+        return combine(first, others, subsets, active, self.weights)
+
+
+def fit_combination(
+    generalist: Tensor,
+    specialists: Sequence[Tensor],
+    subsets: Sequence[Tensor],
+    labels: Tensor,
+    active: Tensor | None = None,
+    weight: float = 1.0,
+    max_steps: int = 30,
+    max_elements: int = 2**24,
+) -> LearnedCombination:
+    """Weights and temperatures of highest posterior probability (module docstring).
+
+    Parameters
+    ----------
+    generalist, specialists, subsets, active
+        As for :func:`specialists.combination.combine`, of examples that trained none of them.
+    labels : int64 Tensor of shape (n,)
+        True classes. A row costs at most 100 nats.
+    weight : float
+        v, every specialist's weight at the start.
+    max_steps : int
+        L-BFGS steps, at most.
+    max_elements : int
+        Of the n x n_classes matrix that is fitted on: of more, evenly spaced rows are kept.
+
+    Returns
+    -------
+    LearnedCombination
+        Whose mean loss over *all* rows is at most that of the start, of which a specialist that
+        never votes keeps its numbers. The start itself if nothing better is found.
+
+    Raises
+    ------
+    InputError
+        As ``combine``, and if the labels are not n classes.
+    """
+    start = LearnedCombination.unfitted(len(subsets), weight)
+    problem = as_problem(generalist, specialists, subsets, active, start.weights)
+    labels = _as_labels(labels, problem)
+    rows = _spread(problem, max_elements)
+    kept = problem.select(rows)
+    if not bool(kept.active.any()):
+        return start
+
+    def loss(rule: LearnedCombination) -> float:
+        return _loss(rule.combine(generalist, specialists, subsets, active).log_probs, labels)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        before = loss(start)
+        weights, temperatures, of_generalist = _most_probable(
+            Evidence.of(kept, labels[rows]), weight, max_steps
+        )
+        fitted = LearnedCombination(weights.cpu(), float(of_generalist), temperatures.cpu())
+        return fitted if loss(fitted) <= before else start
+
+
+def cross_fitted(
+    generalist: Tensor,
+    specialists: Sequence[Tensor],
+    subsets: Sequence[Tensor],
+    labels: Tensor,
+    active: Tensor | None = None,
+    weight: float = 1.0,
+    seed: int = 0,
+    **options: Any,
+) -> Tensor:
+    """What a learned combination says of rows that it was not fitted on.
+
+    Rows are split at random into halves, and each is predicted by the numbers fitted on the other.
+    The score of 2 M + 1 numbers on the rows that chose them flatters them; this one does not, and
+    can stand beside the scores of rules without fitted numbers.
+
+    Parameters
+    ----------
+    generalist, specialists, subsets, labels, active, weight
+        As for :func:`fit_combination`.
+    seed : int
+        Of the split.
+    **options
+        Passed on to :func:`fit_combination`.
+
+    Returns
+    -------
+    Tensor of shape (n, n_classes)
+        Log-probabilities.
+    """
+    problem = as_problem(generalist, specialists, subsets, active)
+    labels = _as_labels(labels, problem)
+    order = torch.randperm(problem.n_rows, generator=torch.Generator().manual_seed(seed))
+    halves = [half.sort().values.to(problem.rows.device) for half in (order[::2], order[1::2])]
+    log_probs = torch.empty_like(problem.generalist)
+    for fitted_on, predicted in (halves, halves[::-1]):
+        known, new = problem.select(fitted_on), problem.select(predicted)
+        seen = (known.generalist, known.specialists, known.subsets, labels[fitted_on])
+        rule = fit_combination(*seen, known.active, weight, **options)
+        said = rule.combine(new.generalist, new.specialists, new.subsets, new.active)
+        log_probs[predicted] = said.log_probs
+    return log_probs
+
+
+def _most_probable(
+    evidence: Evidence, weight: float, max_steps: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best numbers that L-BFGS met: weights, temperatures, the generalist's temperature."""
+    active = evidence.problem.active
+    prior = Prior(weight, active.sum(0, dtype=torch.float64), len(active))
+    x = evidence.problem.weights.new_zeros(2 * active.shape[1] + 1, requires_grad=True)
+    best, lowest = x.detach().clone(), torch.inf
+    optimiser = torch.optim.LBFGS(
+        [x],
+        max_iter=max_steps,
+        max_eval=2 * max_steps,
+        tolerance_grad=_TOLERANCE,
+        tolerance_change=_TOLERANCE,
+        line_search_fn="strong_wolfe",
+    )
+
+    def objective() -> Tensor:
+        nonlocal best, lowest
+        optimiser.zero_grad()
+        value = evidence.loss(*prior.numbers(x)) + prior.penalty(x)
+        value.backward()
+        if value.item() < lowest:
+            best, lowest = x.detach().clone(), value.item()
+        return value.detach()
+
+    optimiser.step(objective)
+    return prior.numbers(best)
+
+
+def _wide(log_probs: Tensor) -> Tensor:
+    """At least single precision."""
+    return log_probs.float() if log_probs.dtype in (torch.float16, torch.bfloat16) else log_probs
+
+
+def _loss(log_probs: Tensor, labels: Tensor) -> float:
+    """Mean of -log q_label in nats, at most 100 a row."""
+    found = log_probs.gather(1, labels[:, None]).clamp_min(LEAST_LOG_PROB)
+    return -float(found.mean(dtype=torch.float64))
+
+
+def _spread(problem: Problem, max_elements: int) -> Tensor:
+    """Evenly spaced rows, first and last among them, as many as ``max_elements`` hold."""
+    n = min(problem.n_rows, max(1, max_elements // problem.n_classes))
+    rows = torch.linspace(0, problem.n_rows - 1, n, dtype=torch.float64)
+    return rows.round().long().to(problem.rows.device)
+
+
+def _as_labels(labels: Tensor, problem: Problem) -> Tensor:
+    given = torch.as_tensor(labels, device=problem.generalist.device)
+    whole = not given.is_floating_point() and given.dtype != torch.bool
+    if tuple(given.shape) != (problem.n_rows,) or not whole or _outside(given, problem.n_classes):
+        raise InputError(
+            "labels do not name a class for each row",
+            got=f"{given.dtype} {tuple(given.shape)}",
+            expected=f"integers from 0 to {problem.n_classes - 1}, shape ({problem.n_rows},)",
+        )
+    return given.long()
+
+
+def _outside(labels: Tensor, n_classes: int) -> bool:
+    return bool(((labels < 0) | (labels >= n_classes)).any())
