@@ -2,10 +2,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sparse
 import torch
+from sklearn.metrics import silhouette_samples
 
-from specialists.clustering import ClassClusters, OnlineClusters, compare, diagnose
-from specialists.covariance import confusion_mass
+from specialists.clustering import (
+    ClassClusters,
+    OnlineClusters,
+    compare,
+    diagnose,
+    diagnostics_text,
+)
+from specialists.clustering.rows import unit_rows
+from specialists.clustering.silhouette import silhouettes
+from specialists.covariance import PredictionSketch, confusion_mass
 from specialists.errors import InputError
 
 
@@ -95,13 +105,89 @@ def test_one_cluster_has_no_silhouette(probs):
     one = ClassClusters.from_predictions(probs, n_clusters=1)
     found = diagnose(one, probs)
     assert np.isnan(found.silhouette)
-    assert found.random_share == found.share_of_confusions == pytest.approx(1)
+    assert found.random_share == 1
+    assert found.share_of_confusions == pytest.approx(1)
+
+
+@pytest.mark.parametrize("shape", [np.asarray, sparse.csr_matrix])
+@pytest.mark.parametrize("seed", range(3))
+def test_silhouettes_are_those_of_all_pairs_of_classes(shape, seed, monkeypatch):
+    monkeypatch.setattr("specialists.clustering.rows.BLOCK_ENTRIES", 20)
+    random = np.random.default_rng(seed)
+    columns = random.exponential(size=(40, 25)) * (random.random((40, 25)) < 0.2)
+    columns[5] = 0
+    labels = random.integers(-1, 6, 40)
+    labels[labels == 4] = 3
+    labels[7] = 4
+    known = labels >= 0
+    unit = unit_rows(columns[known])
+    distances = 1 - unit @ unit.T
+    np.fill_diagonal(distances, 0)
+    expected = silhouette_samples(distances.clip(0), labels[known], metric="precomputed")
+    found = silhouettes(shape(columns), labels)
+    np.testing.assert_allclose(found[known], expected, atol=1e-12)
+    assert np.isnan(found[~known]).all()
+
+
+def test_silhouettes_of_columns_of_either_sign():
+    columns = np.random.default_rng(0).normal(size=(30, 8))
+    labels = np.arange(30) % 4
+    expected = silhouette_samples(columns, labels, metric="cosine")
+    np.testing.assert_allclose(silhouettes(columns, labels), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"overlap": 2}, {"coverage": 3}, {"shuffled": True}])
+def test_a_sketch_of_all_pairs_gives_the_same_diagnostics(options, probs):
+    clusters = ClassClusters.from_predictions(probs, n_clusters=5, **options)
+    whole = diagnose(clusters, probs)
+    found = diagnose(clusters, PredictionSketch(30, top_k=30).update(probs))
+    assert found.share_of_confusions == pytest.approx(whole.share_of_confusions)
+    assert (found.random_share, found.coverage) == (whole.random_share, whole.coverage)
+    np.testing.assert_allclose(found.silhouettes, whole.silhouettes, atol=0.1)
+    with pytest.raises(InputError, match="keeps no rows"):
+        diagnose(clusters, PredictionSketch(30).update(probs), n_bootstraps=1)
+
+
+def test_predictions_of_very_many_classes_are_sketched(probs, monkeypatch):
+    monkeypatch.setattr("specialists.clustering.diagnostics.MAX_WHOLE_MATRIX", 20)
+    clusters = ClassClusters.from_predictions(probs, n_clusters=5)
+    assert diagnose(clusters, probs) == diagnose(clusters, PredictionSketch(30).update(probs))
+
+
+@pytest.mark.parametrize("overlap", [0, 4])
+def test_the_random_share_is_that_of_pairs_in_a_cluster(overlap, clusters, probs):
+    grown = ClassClusters.from_predictions(probs, n_clusters=5, overlap=overlap)
+    together = np.zeros((30, 30), dtype=bool)
+    for members in grown.classes:
+        together[np.ix_(members, members)] = True
+    expected = (together.sum() - 30) / (30 * 29)
+    assert diagnose(grown, probs).random_share == pytest.approx(expected)
+
+
+def test_shuffled_clusters_hold_about_the_random_share_and_are_neither_stable_nor_apart(probs):
+    random = ClassClusters.from_predictions(probs, n_clusters=5, shuffled=True)
+    found = diagnose(random, probs, n_bootstraps=2)
+    assert found.share_of_confusions < 2 * found.random_share
+    assert found.silhouette < 0.1
+    assert max(found.stability) < 0.3
 
 
 def test_the_table_of_diagnostics_names_each_value(clusters, probs):
     text = diagnose(clusters, probs, n_bootstraps=2).to_text()
     for word in ("confusions inside", "random", "silhouette", "2 bootstraps", "sizes", "largest"):
         assert word in text
+
+
+def test_several_clusterings_stand_in_one_table(clusters, probs):
+    grown = ClassClusters.from_predictions(probs, n_clusters=5, coverage=2)
+    found = {"plain": diagnose(clusters, probs, n_bootstraps=1), "twice": diagnose(grown, probs)}
+    lines = diagnostics_text(found).splitlines()
+    assert [line.split()[0] for line in lines] == ["inside", "plain", "twice"]
+    assert len({len(line) for line in lines}) == 1
+    assert f"{found['plain'].share_of_confusions:.1%}" in lines[1]
+    assert lines[1].endswith("1.00 times")
+    assert lines[2].endswith("2.00 times")
+    assert " - " in lines[2]
 
 
 def test_online_clusters_are_diagnosed_but_not_bootstrapped(probs):

@@ -6,6 +6,7 @@ import torch
 from specialists.clustering import ClassClusters, cluster_classes
 from specialists.clustering.balanced import SizeBounds
 from specialists.clustering.contraction import contracted, mutual_best, packed
+from specialists.clustering.evidence import N_ENTRIES, Evidence
 from specialists.clustering.shares import shares_inside, with_nearest
 from specialists.clustering.sparse_search import SparsePartition
 from specialists.covariance import PredictionCovariance, PredictionSketch, confusion_mass
@@ -60,8 +61,9 @@ def test_inner_products_of_columns_survive_the_sketch(probs):
 
 def test_sparse_rows_of_all_classes_equal_dense_rows(probs):
     classes, values = top_of(probs, 80)
-    dense = PredictionSketch(80, top_k=80).update(probs)
-    given = PredictionSketch(80).update_sparse(torch.tensor(classes), torch.tensor(values))
+    dense = PredictionSketch(80, 16, top_k=80).update(probs)
+    given = PredictionSketch(80, 16).update_sparse(torch.tensor(classes), torch.tensor(values))
+    np.testing.assert_allclose(given.mean, dense.mean, atol=1e-15)
     np.testing.assert_allclose(given.columns(), dense.columns(), atol=1e-15)
     np.testing.assert_allclose(given.confusion().toarray(), confusion_mass(probs), atol=1e-15)
     np.testing.assert_allclose(dense.confusion().toarray(), confusion_mass(probs), atol=1e-15)
@@ -82,13 +84,41 @@ def confusion_mass_of(rows: np.ndarray) -> np.ndarray:
     return mass
 
 
-def test_merged_sketches_equal_one_sketch_of_all_rows(probs):
-    whole = PredictionSketch(80).update(probs)
-    merged = PredictionSketch(80).merge(PredictionSketch(80).update(probs[:500]))
-    merged.merge(PredictionSketch(80).update(probs[500:]))
+@pytest.mark.parametrize("waiting", [1, 10_000, 4_000_000])
+def test_merged_sketches_equal_one_sketch_of_all_rows(waiting, probs, monkeypatch):
+    whole = PredictionSketch(80, 32).update(probs)
+    expected = whole.confusion()
+    monkeypatch.setattr("specialists.covariance.sketched.WAITING_VALUES", waiting)
+    merged = PredictionSketch(80, 32).merge(PredictionSketch(80, 32).update(probs[:500]))
+    for batch in np.array_split(probs[500:], 5):
+        merged.merge(PredictionSketch(80, 32).update(batch))
     np.testing.assert_allclose(merged.columns(), whole.columns(), atol=1e-15)
-    assert abs(merged.confusion() - whole.confusion()).max() < 1e-15
+    assert abs(merged.confusion() - expected).max() < 1e-15
     assert merged.n_samples == 1500
+
+
+def test_looking_at_a_sketch_leaves_it_as_it_was(probs):
+    sketch = PredictionSketch(80).update(probs[:700])
+    for method in ("balanced", "spherical", "kmeans"):
+        cluster_classes(sketch, 6, method)
+    once = PredictionSketch(80).update(probs)
+    sketch.update(probs[700:])
+    assert abs(sketch.co_prediction() - once.co_prediction()).max() < 1e-15
+
+
+def test_co_prediction_is_the_confusion_with_its_diagonal(probs):
+    sketch = PredictionSketch(80, top_k=80).update(probs)
+    whole = sketch.co_prediction().toarray()
+    np.testing.assert_allclose(whole, probs.T @ probs / len(probs), atol=1e-15)
+    np.fill_diagonal(whole, 0)
+    np.testing.assert_array_equal(sketch.confusion().toarray(), whole)
+
+
+def test_a_class_of_probability_zero_may_fill_a_row_up():
+    padded = np.array([[3, 1, 1], [2, 0, 0]]), np.array([[0.5, 0.5, 0.0], [0.9, 0.0, 0.0]])
+    confusion = PredictionSketch(4).update_sparse(*padded).confusion()
+    assert confusion.nnz == 2
+    assert confusion[1, 3] == 0.125
 
 
 def test_balanced_clusters_of_a_sketch_hold_about_as_many_confusions_as_exact_ones(probs):
@@ -109,7 +139,8 @@ def test_methods_that_work_on_sketches_cover_every_class(method, probs):
     clusters = cluster_classes(sketch, 6, method, class_names=names, overlap=2, seed=3)
     assert clusters == cluster_classes(sketch, 6, method, class_names=names, overlap=2, seed=3)
     assert sorted(i for core in clusters.core_classes for i in core) == list(range(80))
-    assert clusters.matrix == ("confusion" if method == "balanced" else "covariance")
+    usual = {"balanced": "confusion", "spherical": "correlation"}
+    assert clusters.matrix == usual.get(method, "covariance")
     assert ClassClusters.from_dict(clusters.to_dict()) == clusters
 
 
@@ -117,6 +148,39 @@ def test_very_many_classes_are_sketched_by_themselves(monkeypatch, probs):
     monkeypatch.setattr("specialists.clustering.classes.MAX_WHOLE_MATRIX", 50)
     clusters = ClassClusters.from_predictions(probs, n_clusters=5)
     assert clusters == cluster_classes(PredictionSketch(80).update(probs), 5)
+
+
+@pytest.mark.parametrize("method", ["kmeans", "minibatch", "spherical"])
+def test_k_means_works_on_random_columns_where_a_sketch_has_them(method, probs):
+    clusters = cluster_classes(PredictionSketch(80, 64).update(probs), 6, method)
+    assert clusters.matrix == "covariance"
+    assert sorted(i for core in clusters.core_classes for i in core) == list(range(80))
+
+
+@pytest.mark.parametrize("method", ["kmeans", "spherical"])
+def test_clusters_of_a_sketch_are_those_of_the_whole_covariance(method):
+    groups = np.repeat(np.arange(6), [4, 6, 8, 8, 10, 12])
+    random = np.random.default_rng(0)
+    true = random.integers(0, 48, 3000)
+    probs = np.exp(random.normal(size=(3000, 48)) + 5.0 * (groups[true][:, None] == groups))
+    probs /= probs.sum(axis=1, keepdims=True)
+    exact = ClassClusters.from_predictions(probs, n_clusters=6, method=method)
+    sketched = cluster_classes(PredictionSketch(48).update(probs), 6, method)
+    assert sorted(sketched.classes) == sorted(exact.classes)
+
+
+@pytest.mark.parametrize("matrix", ["covariance", "correlation", "confusion"])
+def test_the_matrix_of_a_sketch_can_be_chosen(matrix, probs, monkeypatch):
+    monkeypatch.setitem(N_ENTRIES, matrix, 80)
+    sketch = PredictionSketch(80, top_k=80).update(probs)
+    found = Evidence.of(sketch, None).columns(matrix, "kmeans")
+    moments = probs.T @ probs / len(probs)
+    if matrix == "correlation":
+        deviation = probs.std(axis=0)
+        moments = moments / np.outer(deviation, deviation)
+    if matrix == "confusion":
+        np.fill_diagonal(moments, 0)
+    np.testing.assert_allclose(sparse.csr_matrix(found).toarray(), moments, rtol=1e-9, atol=1e-15)
 
 
 @pytest.mark.parametrize("overlap", [0, 3])
@@ -179,7 +243,8 @@ def test_sparse_search_keeps_its_sums_and_never_loses_mass(seed):
     [
         ({"method": "correlation"}, "does not hold what correlation needs"),
         ({"method": "agglomerative"}, "does not hold what agglomerative needs"),
-        ({"method": "kmeans", "matrix": "correlation"}, "does not hold what kmeans needs"),
+        ({"method": "balanced", "matrix": "correlation"}, "does not hold what balanced needs"),
+        ({"method": "kmeans", "matrix": "columns"}, "does not hold what kmeans needs"),
         ({"n_clusters": "auto"}, "does not hold the whole covariance"),
         ({"confusion": np.zeros((80, 80))}, "has its own confusion"),
     ],
@@ -211,5 +276,8 @@ def test_sketches_that_are_not_possible_are_refused():
         PredictionSketch(3).confusion()
     with pytest.raises(InputError, match="cannot be merged"):
         PredictionSketch(3).merge(PredictionSketch(3, seed=1))
+    projected = PredictionSketch(3, 8).update(np.full((2, 3), 1 / 3))
+    with pytest.raises(InputError, match="does not hold what kmeans needs"):
+        cluster_classes(projected, 2, "kmeans", matrix="correlation")
     with pytest.raises(InputError, match="keeps no columns"):
         PredictionSketch(3, n_dimensions=0).update(np.full((2, 3), 1 / 3)).columns()

@@ -155,6 +155,19 @@ def test_the_matrix_shows_correlations_in_cluster_order():
     assert pixels.tolist() == [[0, 0.4, 0], [0.4, 0, 0], [0, 0, 0]]
 
 
+@pytest.mark.parametrize("n", [3, 20, 60])
+@pytest.mark.parametrize("name", ["x", "a rather long name of a class"])
+def test_names_beside_the_matrix_stay_in_the_picture_and_apart(n, name):
+    figure = correlation_matrix(np.eye(n), [[0, 1], [2]], [f"{name} {j}" for j in range(n)])
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    boxes = [_text_box(label, canvas) for label in figure.axes[0].get_yticklabels()]
+    assert min(box.x0 for box in boxes) >= 0
+    centres = [(box.y0 + box.y1) / 2 for box in boxes]
+    heights = [box.y1 - box.y0 for box in boxes]
+    assert -np.diff(centres).max() > 0.7 * max(heights)
+
+
 def test_thousands_of_classes_stay_a_small_picture():
     n = 2320
     clusters = [list(range(k, k + 40)) for k in range(0, n, 40)]

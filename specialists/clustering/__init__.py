@@ -2,7 +2,7 @@
 
 from specialists.clustering.classes import ClassClusters, cluster_classes
 from specialists.clustering.comparison import Comparison, compare
-from specialists.clustering.diagnostics import ClusterDiagnostics, diagnose
+from specialists.clustering.diagnostics import ClusterDiagnostics, diagnose, diagnostics_text
 from specialists.clustering.online import OnlineClusters
 
 __all__ = [
@@ -13,4 +13,5 @@ __all__ = [
     "cluster_classes",
     "compare",
     "diagnose",
+    "diagnostics_text",
 ]

@@ -252,7 +252,7 @@ def cluster_classes(
     coverage = checks.whole_number(coverage, "coverage", 1, evidence.n_classes)
     checks.suits_correlation(method, n_clusters, matrix)
     problem = Problem(
-        columns=evidence.columns(matrix),
+        columns=evidence.columns(matrix, method),
         confusion=evidence.confusion,
         n_clusters=number_of_clusters(n_clusters, evidence, seed),
         max_ratio=checks.size_ratio(max_ratio),

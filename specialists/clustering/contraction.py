@@ -1,10 +1,10 @@
 """Where to start when there is no C x C matrix: contract the sparse graph of confusions.
 
-Classes that confuse each other most are merged in pairs, all mutual best pairs of a round at once,
-and the graph is contracted to its new nodes (heavy-edge matching, Karypis and Kumar, 1998), until
-the number of clusters is reached or no pair fits the size bound. What is left over is packed into
-the clusters with most room. Every round is a few sparse matrix operations, so the cost is about
-linear in the number of confused pairs.
+Only the 32 strongest confusions of each class are looked at. Classes that confuse each other most
+are merged in pairs, all mutual best pairs of a round at once, and the graph is contracted to its
+new nodes (heavy-edge matching, Karypis and Kumar, 1998), until the number of clusters is reached or
+no pair fits the size bound. What is left over is packed into the clusters with most room. Every
+round is a few sparse matrix operations, so the cost is about linear in the number of classes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import numpy as np
 import scipy.sparse as sparse
 
 from specialists.clustering.balanced import SizeBounds
-from specialists.clustering.shares import n_rows
+from specialists.clustering.rows import n_rows, strongest
+
+N_NEIGHBOURS = 32
 
 
 def contracted(confusion: sparse.csr_matrix, n_clusters: int, bounds: SizeBounds) -> np.ndarray:
@@ -32,7 +34,8 @@ def contracted(confusion: sparse.csr_matrix, n_clusters: int, bounds: SizeBounds
         Labels from 0 to ``n_clusters - 1``.
     """
     labels = np.arange(n_rows(confusion))
-    sizes, graph = np.ones(len(labels)), confusion
+    near = strongest(confusion, N_NEIGHBOURS)
+    sizes, graph = np.ones(len(labels)), sparse.csr_matrix(near.maximum(near.T))
     while len(sizes) > n_clusters:
         first, second = mutual_best(graph, sizes, bounds.largest, len(sizes) - n_clusters)
         if not len(first):

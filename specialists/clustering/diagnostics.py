@@ -1,21 +1,25 @@
 """Are these clusters good? Shares, silhouette, stability, sizes and coverage, in one place.
 
 * share of confusions inside, beside what random clusters of the same sizes would hold;
-* silhouette (Rousseeuw, 1987) of classes, by the cosine of their correlation columns;
+* silhouette of classes, by the cosine of their correlation columns;
 * stability: adjusted Rand index between these clusters and those of bootstrapped predictions;
 * sizes, and how many clusters hold each class.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from specialists.clustering.checks import whole_number
-from specialists.clustering.classes import ClassClusters
-from specialists.clustering.methods import unit_rows
+from specialists.clustering.classes import MAX_WHOLE_MATRIX, ClassClusters
+from specialists.clustering.evidence import Evidence
+from specialists.clustering.shares import share_of_pairs, shares_inside
+from specialists.clustering.silhouette import silhouettes
+from specialists.covariance.sketched import PredictionSketch
 from specialists.covariance.streaming import PredictionCovariance
 from specialists.errors import InputError
 
@@ -82,9 +86,39 @@ class ClusterDiagnostics:
         return "\n".join(f"{name:<34}{value}" for name, value in self.rows()) + "\n"
 
 
+def diagnostics_text(diagnostics: Mapping[str, ClusterDiagnostics]) -> str:
+    """A table for people, one clustering a line.
+
+    Parameters
+    ----------
+    diagnostics : mapping of name to ClusterDiagnostics
+    """
+    header = ("", "inside", "random", "silhouette", "stability", "sizes", "largest/mean", "covered")
+    lines: list[tuple[str, ...]] = [header]
+    for name, found in diagnostics.items():
+        stable = f"{np.mean(found.stability):.2f}" if found.stability else "-"
+        line = (
+            name,
+            f"{found.share_of_confusions:.1%}",
+            f"{found.random_share:.1%}",
+            f"{found.silhouette:.3f}",
+            stable,
+            f"{min(found.sizes)} to {max(found.sizes)}",
+            f"{found.size_ratio:.2f}",
+            f"{np.mean(found.coverage):.2f} times",
+        )
+        lines.append(line)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rows = (
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])])
+        for line in lines
+    )
+    return "\n".join(rows) + "\n"
+
+
 def diagnose(
     clusters: ClassClusters,
-    probs: np.ndarray | Tensor,
+    probs: np.ndarray | Tensor | PredictionSketch,
     n_bootstraps: int = 0,
     max_ratio: float = 2.0,
     seed: int = 0,
@@ -95,8 +129,8 @@ def diagnose(
     ----------
     clusters : ClassClusters
         From any method.
-    probs : array or tensor of shape (n, C)
-        Probabilities, never of the test set.
+    probs : array or tensor of shape (n, C), or PredictionSketch
+        Probabilities, never of the test set. Above 8,192 classes they are sketched.
     n_bootstraps : int
         Times that rows are drawn again and clustered by the same method; 0 for no stability.
     max_ratio : float
@@ -106,53 +140,48 @@ def diagnose(
     Raises
     ------
     InputError
-        ``probs`` are not probabilities of the clusters' classes.
+        ``probs`` are not probabilities of the clusters' classes, or a sketch is to be bootstrapped.
     """
-    covariance = PredictionCovariance(clusters.n_classes).update(probs)
-    confusion = covariance.confusion()
-    member = membership(clusters)
-    covered = member.T @ member > 0
-    n_classes = clusters.n_classes
-    random_share = (covered.sum() - np.trace(covered)) / (n_classes * (n_classes - 1))
-    whole_number(n_bootstraps, "n_bootstraps", 0, 1000)
+    n_bootstraps = whole_number(n_bootstraps, "n_bootstraps", 0, 1000)
+    evidence = Evidence.of(_streamed(probs, clusters.n_classes), None)
+    subsets = [np.array(members, dtype=int) for members in clusters.classes]
+    columns = evidence.columns(evidence.matrix_name(None, "correlation", "spherical"), "spherical")
     return ClusterDiagnostics(
-        share_of_confusions=float((confusion * covered).sum()) / (float(confusion.sum()) or 1.0),
-        random_share=float(random_share),
-        silhouettes=_silhouettes(clusters.labels, covariance.correlation()),
+        share_of_confusions=shares_inside(subsets, evidence.confusion)[1],
+        random_share=share_of_pairs(subsets, clusters.n_classes),
+        silhouettes=tuple(silhouettes(columns, clusters.labels).tolist()),
         stability=tuple(
             _bootstrapped(clusters, probs, max_ratio, seed + draw) for draw in range(n_bootstraps)
         ),
         sizes=clusters.sizes,
-        coverage=tuple(member.sum(axis=0).astype(int).tolist()),
+        coverage=tuple(np.bincount(np.concatenate(subsets), minlength=clusters.n_classes).tolist()),
     )
 
 
-def membership(clusters: ClassClusters) -> np.ndarray:
-    """Which cluster holds which class, float array of zeros and ones of shape (M, C)."""
-    member = np.zeros((clusters.n_clusters, clusters.n_classes))
-    for index, classes in enumerate(clusters.classes):
-        member[index, list(classes)] = 1.0
-    return member
-
-
-def _silhouettes(labels: np.ndarray, correlation: np.ndarray) -> tuple[float, ...]:
-    from sklearn.metrics import silhouette_samples
-
-    values = np.full(len(labels), np.nan)
-    known = np.flatnonzero(labels >= 0)
-    if 2 <= len(set(labels[known].tolist())) < len(known):
-        columns = unit_rows(correlation)[known]
-        distances = np.clip(1.0 - columns @ columns.T, 0.0, 2.0)
-        np.fill_diagonal(distances, 0.0)
-        values[known] = silhouette_samples(distances, labels[known], metric="precomputed")
-    return tuple(values.tolist())
+def _streamed(
+    probs: np.ndarray | Tensor | PredictionSketch, n_classes: int
+) -> PredictionCovariance | PredictionSketch:
+    if isinstance(probs, PredictionSketch):
+        return probs
+    streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch
+    return streaming(n_classes).update(probs)
 
 
 def _bootstrapped(
-    clusters: ClassClusters, probs: np.ndarray | Tensor, max_ratio: float, seed: int
+    clusters: ClassClusters,
+    probs: np.ndarray | Tensor | PredictionSketch,
+    max_ratio: float,
+    seed: int,
 ) -> float:
     from sklearn.metrics import adjusted_rand_score
 
+    if isinstance(probs, PredictionSketch):
+        raise InputError(
+            "a sketch keeps no rows to draw again",
+            where="n_bootstraps",
+            expected=0,
+            fix="give the rows of predictions themselves",
+        )
     if clusters.method == "online":
         raise InputError(
             "online clusters depend on the order of predictions and are not bootstrapped",

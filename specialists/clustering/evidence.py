@@ -13,12 +13,13 @@ import numpy as np
 import scipy.sparse as sparse
 
 from specialists.clustering.checks import confusion_matrix, one_of, square_matrix
-from specialists.clustering.shares import n_rows
+from specialists.clustering.rows import n_rows, strongest
 from specialists.covariance.sketched import PredictionSketch
 from specialists.covariance.streaming import PredictionCovariance, normalised
 from specialists.errors import InputError
 
 MATRICES = ("covariance", "correlation", "confusion")
+N_ENTRIES = {"covariance": 128, "correlation": 64, "confusion": 128}
 NEED_WHOLE_MATRIX = ("agglomerative", "correlation")
 
 
@@ -78,24 +79,48 @@ class Evidence:
         """
         if self.sketch is None:
             return one_of(asked or usual, MATRICES, "matrix")
-        there = "confusion" if method == "balanced" else "covariance"
-        if method in NEED_WHOLE_MATRIX or asked not in (None, there):
+        there = ("covariance",) if self.sketch.n_dimensions else MATRICES
+        there = ("confusion",) if method == "balanced" else there
+        if method in NEED_WHOLE_MATRIX or asked not in (None, *there):
             raise InputError(
                 f"a sketch does not hold what {method} needs",
                 where="method" if method in NEED_WHOLE_MATRIX else "matrix",
                 got=f"method {method!r}, matrix {asked!r}",
-                expected="balanced on the confusion; kmeans, minibatch, spherical on covariance",
+                expected=f"balanced on the confusion; kmeans, minibatch, spherical on {there[0]}",
             )
-        return there
+        return asked or (usual if usual in there else there[0])
 
-    def columns(self, matrix: str) -> np.ndarray:
-        """One row a class to compare, shape (C, C), or (C, d) of a sketch (d = 0: confusion)."""
-        if self.sketch is not None:
-            empty = matrix == "confusion"
-            return np.empty((self.n_classes, 0)) if empty else self.sketch.columns()
-        if matrix == "confusion":
+    def columns(self, matrix: str, method: str) -> np.ndarray | sparse.csr_matrix:
+        """One row a class to compare: dense (C, C), or of a sketch sparse (C, C) or dense (C, d).
+
+        ``balanced`` compares no columns of a sketch: d = 0.
+        """
+        if self.sketch is None and matrix == "confusion":
             return np.asarray(self.confusion)
-        return normalised(self.whole()) if matrix == "correlation" else self.whole()
+        if self.sketch is None:
+            return normalised(self.whole()) if matrix == "correlation" else self.whole()
+        if method == "balanced":
+            return np.empty((self.n_classes, 0))
+        return self.sketch.columns() if self.sketch.n_dimensions else self._co_predicted(matrix)
+
+    def _co_predicted(self, matrix: str) -> sparse.csr_matrix:
+        """The largest 128 entries of each column of co-predictions; 64 as correlations.
+
+        With 32 of the covariance, K-means of 5,000 classes agreed with the exact one by a
+        normalised mutual information of 0.57, with 128 by 0.59, with all by 0.60, two exact seeds
+        by 0.59; correlations lost nothing down to 32. Not centred: the product of two means is
+        about 1/C of what confusable classes share.
+        """
+        if self.sketch is None or matrix == "confusion":
+            return strongest(sparse.csr_matrix(self.confusion), N_ENTRIES[matrix])
+        pairs = self.sketch.co_prediction()
+        if matrix == "correlation":
+            variance = pairs.diagonal() - self.sketch.mean**2
+            scale = np.zeros(self.n_classes)
+            np.divide(1.0, np.sqrt(np.abs(variance)), out=scale, where=variance > 0)
+            pairs.data *= np.repeat(scale, np.diff(pairs.indptr))
+            pairs.data *= scale[pairs.indices]
+        return strongest(pairs, N_ENTRIES[matrix])
 
     def whole(self) -> np.ndarray:
         """The C x C covariance.

@@ -30,6 +30,8 @@ from specialists.clustering.balanced import (
 from specialists.clustering.checks import whole_number
 from specialists.clustering.contraction import contracted
 from specialists.clustering.evidence import Evidence
+from specialists.clustering.rows import unit_rows
+from specialists.clustering.sparse_kmeans import sparse_kmeans, sparse_minibatch
 from specialists.clustering.sparse_search import SparsePartition
 
 BATCH_SIZE = 1024
@@ -44,7 +46,7 @@ class Problem:
 
     Parameters
     ----------
-    columns : ndarray of shape (C, d)
+    columns : ndarray or sparse matrix of shape (C, d)
         One row a class, its column of the matrix asked for (or a sketch of it).
     confusion : ndarray or sparse matrix of shape (C, C)
         Confusion mass, diagonal zero.
@@ -53,7 +55,7 @@ class Problem:
     seed : int
     """
 
-    columns: np.ndarray
+    columns: Any
     confusion: Any
     n_clusters: int
     max_ratio: float
@@ -66,17 +68,18 @@ def kmeans(problem: Problem) -> np.ndarray:
     Sizes are unbounded: on O*NET titles 728 of 781 classes share one of 26 clusters, and the 0.53
     of confusions inside are fewer than the 0.87 that random clusters of those sizes hold.
     """
-    return _kmeans(problem.columns, problem.n_clusters, problem.seed, n_init=N_STARTS)[0]
+    return _kmeans_labels(problem.columns, problem)
 
 
 def spherical(problem: Problem) -> np.ndarray:
     """K-means on columns scaled to unit length (their directions alone)."""
-    columns = unit_rows(problem.columns)
-    return _kmeans(columns, problem.n_clusters, problem.seed, n_init=N_STARTS)[0]
+    return _kmeans_labels(unit_rows(problem.columns), problem)
 
 
 def minibatch(problem: Problem) -> np.ndarray:
     """K-means from random batches of columns; for more classes than K-means has time for."""
+    if sparse.issparse(problem.columns):
+        return sparse_minibatch(problem.columns, problem.n_clusters, problem.seed)
     from sklearn.cluster import MiniBatchKMeans
 
     model = MiniBatchKMeans(
@@ -163,10 +166,10 @@ def number_of_clusters(asked: int | str | None, evidence: Evidence, seed: int) -
     return whole_number(asked, "n_clusters", 1, n_classes)
 
 
-def unit_rows(rows: np.ndarray) -> np.ndarray:
-    """Rows divided by their length; rows of zeros stay."""
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+def _kmeans_labels(columns: Any, problem: Problem) -> np.ndarray:
+    if sparse.issparse(columns):
+        return sparse_kmeans(columns, problem.n_clusters, problem.seed)
+    return _kmeans(columns, problem.n_clusters, problem.seed, n_init=N_STARTS)[0]
 
 
 def _kmeans(

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sparse
 
+from specialists.clustering.rows import n_rows, row_blocks
+
 
 def with_nearest(members: np.ndarray, confusion: Any, n_more: int) -> np.ndarray:
     """``members`` and the ``n_more`` outside classes with the most confusion mass with them.
@@ -60,12 +62,14 @@ def with_coverage(core: Sequence[np.ndarray], confusion: Any, coverage: int) -> 
         Sorted.
     """
     member = _membership(core, n_rows(confusion))
-    pull = sparse.csr_matrix(sparse.csr_matrix(confusion) @ member.T).tocoo()
+    pull = sparse.coo_matrix(sparse.csr_matrix(confusion) @ member.T)
     own = np.full(n_rows(confusion), -1)
     own[member.indices] = np.repeat(np.arange(len(core)), np.diff(member.indptr))
     foreign = (pull.data > 0) & (own[pull.row] != pull.col)
-    classes, clusters, mass = pull.row[foreign], pull.col[foreign], pull.data[foreign]
-    order = np.lexsort((clusters, -mass, classes))
+    classes, clusters, mass = (
+        np.asarray(part)[foreign] for part in (pull.row, pull.col, pull.data)
+    )
+    order = np.lexsort((clusters, np.negative(mass), classes))
     rank = np.arange(len(order)) - np.searchsorted(classes[order], classes[order])
     joining = order[rank < coverage - 1]
     added = split_by_label(classes[joining], clusters[joining], len(core))
@@ -88,19 +92,44 @@ def shares_inside(
     shares are 0.
     """
     total = float(confusion.sum()) or 1.0
-    member = _membership(subsets, n_rows(confusion))
-    inside = np.asarray(member.multiply(member @ confusion).sum(axis=1)).ravel() / total
-    together = (member.T @ member).tocoo()
-    if isinstance(confusion, np.ndarray):
-        covered = confusion[together.row, together.col].sum()
+    held = sparse.csr_matrix(_membership(subsets, n_rows(confusion)).T)
+    inside, covered = np.zeros(len(subsets)), 0.0
+    starts = np.arange(n_rows(confusion) + 1) * n_rows(confusion)
+    for rows in row_blocks(getattr(confusion, "indptr", starts)):
+        pairs = held[rows].multiply(sparse.csr_matrix(confusion[rows] @ held)).tocoo()
+        inside += np.bincount(pairs.col, weights=pairs.data, minlength=len(subsets))
+        covered += float(pairs.data.sum())
+        if _overlapping(held):
+            covered -= _counted_again(held, confusion, rows)
+    return (inside / total).tolist(), min(1.0, covered / total)
+
+
+def _counted_again(held: sparse.csr_matrix, confusion: Any, rows: slice) -> float:
+    """Mass of pairs with classes of ``rows`` for each subset that holds them beyond the first."""
+    pairs = sparse.coo_matrix(confusion[rows])
+    often = np.diff(held.indptr) > 1
+    several = often[pairs.row + rows.start] & often[pairs.col]
+    first, second = held[pairs.row[several] + rows.start], held[pairs.col[several]]
+    times = np.asarray(first.multiply(second).sum(axis=1)).ravel()
+    return float((pairs.data[several] * np.maximum(times - 1, 0)).sum())
+
+
+def share_of_pairs(subsets: Sequence[np.ndarray], n_classes: int) -> float:
+    """Share of all pairs of classes that a subset holds: random clusters' share of confusions."""
+    member = _membership(subsets, n_classes)
+    held = sparse.csr_matrix(member.T)
+    sizes = np.diff(member.indptr)
+    work = np.concatenate([[0], np.cumsum(sizes[held.indices])])[held.indptr]
+    if _overlapping(held):
+        pairs = sum((held[rows] @ member).nnz for rows in row_blocks(work))
     else:
-        covered = confusion.multiply(together > 0).sum()
-    return inside.tolist(), min(1.0, float(covered) / total)
+        pairs = int((sizes**2).sum())
+    alone = np.count_nonzero(np.diff(held.indptr))
+    return float(pairs - alone) / (n_classes * (n_classes - 1))
 
 
-def n_rows(matrix: Any) -> int:
-    """Number of rows of an array or sparse matrix."""
-    return int(matrix.shape[0])
+def _overlapping(held: sparse.csr_matrix) -> bool:
+    return bool((np.diff(held.indptr) > 1).any())
 
 
 def _membership(subsets: Sequence[np.ndarray], n_classes: int) -> sparse.csr_matrix:

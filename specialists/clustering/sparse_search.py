@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sparse
 
 from specialists.clustering.balanced import SizeBounds
+from specialists.clustering.rows import entries, row_blocks
 
 N_TARGETS = 3
 
@@ -42,9 +43,11 @@ class SparsePartition:
         self.members: list[set[int]] = [set() for _ in range(n_clusters)]
         for i, cluster in enumerate(labels):
             self.members[cluster].add(i)
-        row = np.repeat(np.arange(len(labels)), np.diff(self.starts))
-        inside = self.mass * (labels[row] == labels[self.columns])
-        self.held = np.bincount(row, weights=inside, minlength=len(labels))
+        self.held = np.zeros(len(labels))
+        for rows in row_blocks(self.starts):
+            row, column, mass = entries(confusion, rows)
+            together = labels[row] == labels[column]
+            self.held += np.bincount(row[together], mass[together], len(labels))
         self.tolerance = 1e-12 * float(self.mass.sum())
 
     @property

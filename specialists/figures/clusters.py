@@ -25,6 +25,7 @@ from specialists.figures.style import (
 MAX_NAMED_CLASSES = 60
 MAX_CLUSTER_TICKS = 30
 MAX_PIXELS = 700
+MATRIX_HEIGHT = 5.6
 MAX_ROWS = 40
 MIN_COLUMNS = 6
 MAX_BOLD_OUTLINES = 80
@@ -55,7 +56,8 @@ def correlation_matrix(
     ordered = np.array(correlation, dtype=np.float64)[np.ix_(order, order)]
     np.fill_diagonal(ordered, 0)
     limit = _colour_limit(ordered, sizes)
-    figure = new_figure(5.6)
+    figure = new_figure(MATRIX_HEIGHT)
+    figure.set_layout_engine("compressed")  # a square in a page: other layouts cut its labels
     axes = figure.add_subplot()
     image = axes.imshow(
         _shrink(ordered),
@@ -66,8 +68,8 @@ def correlation_matrix(
         interpolation="nearest",
     )
     _outline(axes, sizes)
-    _label_classes(axes, [names[j] for j in order], sizes)
     quieten(axes, grid=None)
+    _label_classes(axes, [names[j] for j in order], sizes)
     axes.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=axes, shrink=0.6, extend="both")
     bar.set_label("correlation of predicted probabilities", size=FONT_SIZE)
@@ -128,7 +130,8 @@ def _label_classes(axes: Axes, names: Sequence[str], sizes: Sequence[int]) -> No
     if len(names) <= MAX_NAMED_CLASSES:
         axes.set_yticks(np.arange(len(names)) + 0.5, [shorten(name, 24) for name in names])
         axes.set_xticks([])
-        axes.tick_params(axis="y", length=0)
+        fitting = 72 * 0.8 * MATRIX_HEIGHT / len(names)
+        axes.tick_params(axis="y", length=0, labelsize=min(FONT_SIZE, fitting))
         return
     starts = np.cumsum([0, *sizes])[:-1]
     ticks: list[tuple[float, str]] = []

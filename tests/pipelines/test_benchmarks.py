@@ -1,9 +1,12 @@
-"""The table of results says what the evaluation files say."""
+"""The tables say what the files of the runs say."""
 
 import pytest
+import small_run
 
+from pipelines import stages
+from pipelines.benchmarks import learned_combination
 from pipelines.benchmarks.results import HEADER, table
-from specialists.runs import write_json
+from specialists.runs import read_json, write_json
 
 
 @pytest.fixture
@@ -42,3 +45,22 @@ def test_a_row_holds_scores_differences_with_intervals_and_costs(run):
         "| titles | 1,016 | 40.0 | 45.0 (2.50x) | +5.00 [-1.00, +11.00] | not trained "
         "| not trained | not trained | 2.000 -> 1.500 | 35.0 (0.25x) | 30.0 |"
     )
+
+
+def test_every_rule_and_n_has_a_row_with_validation_and_test_scores(tmp_path):
+    run = small_run.make_run(tmp_path / "run")
+    stages.run_stages(run, "combine-predictions")
+    title, _, *lines = learned_combination.table(run.folder).splitlines()
+    assert "12 classes, 3 specialists, 120 validation and 120 test rows" in title
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert {len(row) for row in rows} == {len(learned_combination.HEADER)}
+    assert [row[0] for row in rows[3:]] == [n for n in ("1", "2", "all") for _ in range(5)]
+    candidates = read_json(run.path("combine-predictions", "choice.json"))["candidates"]
+    scores = {(c["rule"], c["n"]): f"{c['nll']:.4f}" for c in candidates if c["weight"] == 1}
+    kl, learned = rows[3], rows[5]
+    assert (kl[2], kl[3], kl[7:]) == ("KL, weight 1", scores["kl", 1], ["", ""])
+    assert learned[2] == "learned"
+    assert learned[3].split(" / ")[1] == scores["learned", 1]
+    low, high = (float(end) for end in learned[7].split("[")[1].strip("]").split(","))
+    assert low <= float(learned[7].split()[0]) <= high
+    assert float(learned[5]) - float(kl[5]) == pytest.approx(float(learned[7].split()[0]), abs=2e-4)

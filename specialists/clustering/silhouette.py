@@ -1,0 +1,70 @@
+"""Is a class nearer to its own cluster than to the next one? Silhouettes without pairs of classes.
+
+Rousseeuw (1987): ``(b - a) / max(a, b)``, a the mean distance to the other classes of one's own
+cluster, b the least mean distance to those of another. Distance is one minus the cosine of two
+columns, so a mean distance to a cluster is one minus the product with the mean of its unit columns:
+C x M products instead of C x C distances. Of sparse columns, which must not be negative, only the
+clusters are looked at that share an entry; all others are at distance 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sparse
+
+from specialists.clustering.rows import n_rows, row_blocks, squares, unit_rows
+
+
+def silhouettes(columns: Any, labels: np.ndarray) -> np.ndarray:
+    """Silhouette of each class, in [-1, 1]; NaN at label -1, or where there is one cluster only.
+
+    Parameters
+    ----------
+    columns : ndarray or sparse matrix of shape (C, d)
+        One row a class.
+    labels : int ndarray of shape (C,)
+
+    Returns
+    -------
+    ndarray of shape (C,)
+        0 for a class that is alone in its cluster.
+    """
+    values = np.full(len(labels), np.nan)
+    known = np.flatnonzero(labels >= 0)
+    own = np.unique(labels[known], return_inverse=True)[1]
+    sizes = np.bincount(own)
+    if not 2 <= len(sizes) < len(known):
+        return values
+    columns = unit_rows(columns[known])
+    member = sparse.csr_matrix((np.ones(len(own)), (own, np.arange(len(own)))))
+    inner, outer = _mean_cosines(columns, member @ columns, own, sizes)
+    a, b = 1 - inner, 1 - outer
+    found = np.divide(b - a, np.maximum(a, b), out=np.zeros_like(a), where=np.maximum(a, b) > 0)
+    values[known] = np.where(sizes[own] > 1, found, 0.0)
+    return values
+
+
+def _mean_cosines(
+    columns: Any, sums: Any, own: np.ndarray, sizes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each class: mean cosine with the others of its cluster, largest mean with another one."""
+    if not sparse.issparse(columns):
+        product = columns @ sums.T
+        place = np.arange(len(own))
+        inner = product[place, own] - (columns**2).sum(axis=1)
+        product /= sizes
+        product[place, own] = -np.inf
+        return inner / np.maximum(sizes[own] - 1, 1), product.max(axis=1)
+    inner, outer = -squares(columns), np.zeros(n_rows(columns))
+    turned = sparse.csr_matrix(sums.T)
+    work = np.concatenate([[0], np.cumsum(np.diff(turned.indptr)[columns.indices])])
+    for rows in row_blocks(work[columns.indptr]):
+        product = sparse.coo_matrix(columns[rows] @ turned)
+        row, cluster = np.asarray(product.row) + rows.start, np.asarray(product.col)
+        at_home = own[row] == cluster
+        inner[row[at_home]] += product.data[at_home]
+        away = ~at_home
+        np.maximum.at(outer, row[away], product.data[away] / sizes[cluster[away]])
+    return inner / np.maximum(sizes[own] - 1, 1), outer
