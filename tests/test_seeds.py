@@ -1,5 +1,7 @@
 """Several seeds together: means, paired intervals, and the verdict that follows."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -71,7 +73,7 @@ def test_one_seed_has_no_spread():
 
 def test_seeds_of_other_data_are_refused():
     a, b = (seed_scores(s, dict.fromkeys(COSTS, 0.5)) for s in range(2))
-    b.evaluation["dataset"] = "other"
+    b = dataclasses.replace(b, evaluation={**b.evaluation, "dataset": "other"})
     with pytest.raises(InputError, match="differ in their dataset"):
         compare_seeds([a, b])
     with pytest.raises(InputError, match="nothing to compare"):

@@ -1,14 +1,22 @@
 """The sparse path against ``combine`` on the full distribution that it stands for."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from specialists.combination.minimiser import combine
-from specialists.combination.sparse import combine_sparse
+from specialists.combination.sparse import SparseCombination, combine_sparse
 from specialists.combination.subsets import Subsets
 from specialists.errors import ConvergenceError, ConvergenceWarning, InputError
 
 N_CLASSES = 60
+
+
+def solve(*arguments: Any, **options: Any) -> SparseCombination:
+    return combine_sparse(*arguments, **options)
+
+
 KINDS = {
     "one": [range(5, 12)],
     "disjoint": [range(0, 8), range(10, 18), range(20, 28), range(40, 48)],
@@ -80,7 +88,7 @@ def test_it_is_the_dense_combination_of_the_spread_out_generalist(kind, with_pri
     weights = torch.rand(len(inputs[-1]), generator=generator, dtype=torch.float64) * 3 + 0.1
     expected, _ = dense(inputs, prior, weights)
     *arrays, subsets = inputs
-    found = combine_sparse(
+    found = solve(
         *arrays, Subsets.of(subsets, N_CLASSES), weights=weights, prior=prior, strict=True
     )
     q = spread_out(found, prior)
@@ -100,7 +108,7 @@ def test_zeros_everywhere_still_agree(kind):
     votes = votes.masked_fill(votes < -4, -torch.inf).log_softmax(2)
     inputs = (classes, log_probs, log_rest, votes, active, subsets)
     expected, _ = dense(inputs)
-    found = combine_sparse(*inputs, n_classes=N_CLASSES, strict=True)
+    found = solve(*inputs, n_classes=N_CLASSES, strict=True)
     q = spread_out(found)
     torch.testing.assert_close(q.sum(1), torch.ones(len(q), dtype=torch.float64))
     unique = expected.log_probs.exp()
@@ -110,7 +118,7 @@ def test_zeros_everywhere_still_agree(kind):
 def test_rows_without_active_specialists_keep_the_generalist():
     classes, log_probs, log_rest, votes, active, subsets = problem("disjoint")
     active = torch.full_like(active, -1)
-    found = combine_sparse(classes, log_probs, log_rest, votes, active, subsets, n_classes=60)
+    found = solve(classes, log_probs, log_rest, votes, active, subsets, n_classes=60)
     torch.testing.assert_close(found.classes[:, : classes.shape[1]], classes)
     torch.testing.assert_close(found.log_probs[:, : classes.shape[1]], log_probs)
     torch.testing.assert_close(found.log_rest, log_rest)
@@ -121,20 +129,18 @@ def test_rows_without_active_specialists_keep_the_generalist():
 def test_what_stands_in_unused_slots_is_not_read():
     classes, log_probs, log_rest, votes, active, subsets = problem("disjoint")
     inputs = (classes, log_probs, log_rest)
-    expected = combine_sparse(*inputs, votes, active, subsets, n_classes=N_CLASSES)
+    expected = solve(*inputs, votes, active, subsets, n_classes=N_CLASSES)
     votes[active < 0] = torch.nan
-    found = combine_sparse(*inputs, votes, active, subsets, n_classes=N_CLASSES)
+    found = solve(*inputs, votes, active, subsets, n_classes=N_CLASSES)
     torch.testing.assert_close(found.log_probs, expected.log_probs)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_lower_precisions_agree_to_their_precision(dtype):
     classes, log_probs, log_rest, votes, active, subsets = problem("overlapping", scale=1.0)
-    exact = combine_sparse(
-        classes, log_probs, log_rest, votes, active, subsets, n_classes=N_CLASSES
-    )
+    exact = solve(classes, log_probs, log_rest, votes, active, subsets, n_classes=N_CLASSES)
     inputs = (log_probs.to(dtype), log_rest.to(dtype), votes.to(dtype))
-    found = combine_sparse(classes, *inputs, active, subsets, n_classes=N_CLASSES)
+    found = solve(classes, *inputs, active, subsets, n_classes=N_CLASSES)
     assert found.log_probs.dtype == torch.float32
     tolerance = 1e-5 if dtype == torch.float32 else 0.05
     q, expected = found.log_probs.double().exp(), exact.log_probs.exp()
@@ -143,9 +149,7 @@ def test_lower_precisions_agree_to_their_precision(dtype):
 
 def test_the_top_classes_are_the_most_probable_named_ones():
     classes, log_probs, log_rest, votes, active, subsets = problem("disjoint")
-    found = combine_sparse(
-        classes, log_probs, log_rest, votes, active, subsets, n_classes=N_CLASSES
-    )
+    found = solve(classes, log_probs, log_rest, votes, active, subsets, n_classes=N_CLASSES)
     top, values = found.top(3)
     q = spread_out(found)
     torch.testing.assert_close(q.gather(1, top), values.exp())
@@ -154,16 +158,16 @@ def test_the_top_classes_are_the_most_probable_named_ones():
 
 def test_an_empty_batch_gives_an_empty_result():
     *arrays, subsets = problem("disjoint")
-    found = combine_sparse(*(x[:0] for x in arrays), subsets, n_classes=N_CLASSES)
+    found = solve(*(x[:0] for x in arrays), subsets, n_classes=N_CLASSES)
     assert found.log_probs.shape == (0, 10 + 3 * 8)
 
 
 def test_rows_that_did_not_converge_are_told():
     *arrays, subsets = problem("overlapping")
     with pytest.warns(ConvergenceWarning, match="rows did not reach"):
-        combine_sparse(*arrays, subsets, n_classes=N_CLASSES, tolerance=0.0)
+        solve(*arrays, subsets, n_classes=N_CLASSES, tolerance=0.0)
     with pytest.raises(ConvergenceError):
-        combine_sparse(*arrays, subsets, n_classes=N_CLASSES, tolerance=0.0, strict=True)
+        solve(*arrays, subsets, n_classes=N_CLASSES, tolerance=0.0, strict=True)
 
 
 def replaced(i, change):
@@ -190,23 +194,23 @@ def replaced(i, change):
 )
 def test_wrong_input_is_named(inputs, message):
     with pytest.raises(InputError, match=message):
-        combine_sparse(*inputs, n_classes=N_CLASSES)
+        solve(*inputs, n_classes=N_CLASSES)
 
 
 def test_a_prior_must_be_one():
     *arrays, subsets = problem("disjoint")
     with pytest.raises(InputError, match="prior"):
-        combine_sparse(*arrays, subsets, n_classes=N_CLASSES, prior=-torch.ones(N_CLASSES))
+        solve(*arrays, subsets, n_classes=N_CLASSES, prior=-torch.ones(N_CLASSES))
 
 
 def test_a_subset_of_all_classes_is_refused():
     *arrays, _ = problem("one")
     arrays[3] = torch.zeros(80, 1, 61, dtype=torch.float64).log_softmax(2)
     with pytest.raises(InputError, match="holds all classes"):
-        combine_sparse(*arrays, [torch.arange(60)], n_classes=N_CLASSES)
+        solve(*arrays, [torch.arange(60)], n_classes=N_CLASSES)
 
 
 def test_subsets_need_their_number_of_classes():
     *arrays, subsets = problem("disjoint")
     with pytest.raises(InputError, match=r"subsets\[0\]"):
-        combine_sparse(*arrays, subsets)
+        solve(*arrays, subsets)

@@ -17,99 +17,29 @@ import argparse
 import contextlib
 import platform
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pipelines.benchmarks.predictions import (
+    CASES,
+    QUICK_CASES,
+    Case,
+    Inputs,
+    adversarial,
+    draw,
+)
 from specialists.combination import Subsets, combine, combine_sparse, gradient_descent
 
 N_ROUNDS = 7
 GRADIENT_BATCHES = (32, 256)
 N_CVXPY_ROWS = 2
-
-
-@dataclass(frozen=True)
-class Case:
-    """Random predictions: log-softmax of normal logits with deviation 3.
-
-    ``top`` of the generalist's classes select the specialists; with ``top`` 0 it is ``n_active``
-    random ones in every row.
-    """
-
-    name: str
-    n_rows: int
-    n_classes: int
-    n_subsets: int
-    size: int
-    overlapping: bool
-    n_active: int = 0
-    top: int = 0
-
-
-CASES = (
-    Case("C = 1,000, 20 disjoint of 40, 3 active", 32768, 1000, 20, 40, False, n_active=3),
-    Case("C = 10,000, 60 disjoint of 100, 3 active", 8192, 10_000, 60, 100, False, n_active=3),
-    Case("C = 15,000, 61 overlapping of 300, n = 1", 6144, 15_000, 61, 300, True, top=1),
-    Case("C = 15,000, 61 overlapping of 300, n = 5", 6144, 15_000, 61, 300, True, top=5),
-)
-QUICK_CASES = (
-    Case("disjoint", 64, 50, 3, 8, False, n_active=2),
-    Case("overlapping", 64, 50, 4, 20, True, top=2),
-)
 ADVERSARIAL_ROWS = 100_000
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Arguments of ``combine``."""
-
-    generalist: Tensor
-    specialists: list[Tensor]
-    subsets: list[Tensor]
-    active: Tensor
-
-    def head(self, n: int) -> Inputs:
-        votes = [log_p[:n] for log_p in self.specialists]
-        return Inputs(self.generalist[:n], votes, self.subsets, self.active[:n])
-
-    def to(self, device: str) -> Inputs:
-        votes = [log_p.to(device) for log_p in self.specialists]
-        subsets = [subset.to(device) for subset in self.subsets]
-        return Inputs(self.generalist.to(device), votes, subsets, self.active.to(device))
-
-    def combined_by(self, method: Callable) -> Callable:
-        return lambda: method(self.generalist, self.specialists, self.subsets, self.active)
-
-
-def draw(case: Case, seed: int = 0) -> Inputs:
-    """Predictions in float32."""
-    random = torch.Generator().manual_seed(seed)
-
-    def log_probs(width: int) -> Tensor:
-        return (3 * torch.randn(case.n_rows, width, generator=random)).log_softmax(1)
-
-    generalist = log_probs(case.n_classes)
-    if case.overlapping:
-        order = [torch.randperm(case.n_classes, generator=random) for _ in range(case.n_subsets)]
-        subsets = [classes[: case.size] for classes in order]
-    else:
-        order = torch.randperm(case.n_classes, generator=random)
-        subsets = list(order[: case.n_subsets * case.size].split(case.size))
-    if case.top:
-        member = torch.zeros(case.n_classes, case.n_subsets, dtype=torch.bool)
-        for m, subset in enumerate(subsets):
-            member[subset, m] = True
-        active = member[generalist.topk(case.top, dim=1).indices].any(1)
-    else:
-        chosen = torch.rand(case.n_rows, case.n_subsets, generator=random).topk(case.n_active, 1)
-        active = torch.zeros(case.n_rows, case.n_subsets, dtype=torch.bool)
-        active.scatter_(1, chosen.indices, True)
-    return Inputs(generalist, [log_probs(case.size + 1) for _ in subsets], subsets, active)
 
 
 def speed_table(cases: tuple[Case, ...], device: str) -> str:
@@ -206,7 +136,7 @@ def accuracy_table(n_rows: int, device: str) -> str:
     for dtype in (torch.float64, torch.float32):
         parts = [
             combine(*(arguments), direction="forward")
-            for arguments in _adversarial(n_rows, dtype, device)
+            for arguments in adversarial(n_rows, dtype, device)
         ]
         residual = torch.cat([part.kkt_residual for part in parts])
         steps = torch.cat([part.n_iterations for part in parts])
@@ -215,35 +145,6 @@ def accuracy_table(n_rows: int, device: str) -> str:
         cells += [f"{float(residual.max()):.0e}", f"{int(steps.median())} ({int(steps.max())})"]
         rows.append(cells)
     return _markdown(rows)
-
-
-def _adversarial(n_rows: int, dtype: torch.dtype, device: str) -> Iterator[tuple]:
-    random = np.random.default_rng(0)
-    n_classes, batches = 40, [(d, kind) for d in (1, 3, 10, 60) for kind in range(4)]
-    for decades, kind in batches:
-        n = n_rows // len(batches)
-        order = random.permutation(n_classes)
-        nested = [order[:size] for size in (5, 12, 30)]
-        disjoint = np.split(order, [8, 20, 28])
-        overlapping = [random.permutation(n_classes)[:size] for size in (3, 15, 20, 25, 38)]
-        subsets = (disjoint[:3], disjoint, nested, overlapping)[kind]
-        values = [_masses(random, n, len(subset) + 1, decades) for subset in subsets]
-        active = torch.from_numpy(random.random((n, len(subsets))) < 0.7).to(device)
-        weights = torch.from_numpy(random.uniform(0.1, 5, len(subsets))).to(device)
-        yield (
-            _masses(random, n, n_classes, decades).to(device, dtype),
-            [value.to(device, dtype) for value in values],
-            [torch.from_numpy(subset).to(device) for subset in subsets],
-            active,
-            weights,
-        )
-
-
-def _masses(random: np.random.Generator, n: int, width: int, decades: float) -> Tensor:
-    values = -np.log(10) * decades * random.random((n, width))
-    values[random.random((n, width)) < 0.1] = -np.inf
-    values[np.isinf(values).all(1), 0] = 0.0
-    return torch.from_numpy(values).log_softmax(1)
 
 
 def _best_times(jobs: dict[str, Callable], n_rounds: int) -> dict[str, float]:
@@ -279,7 +180,8 @@ def _cvxpy_seconds(inputs: Inputs) -> float:
             beyond = np.setdiff1d(np.arange(len(g)), subset)
             merged = cvxpy.hstack([q[subset], cvxpy.sum(q[beyond])])
             cost += cvxpy.sum(cvxpy.rel_entr(p, merged))
-        task = cvxpy.Problem(cvxpy.Minimize(cost), [cvxpy.sum(q) == 1])
+        limits: list[Any] = [cvxpy.sum(q) == 1]
+        task = cvxpy.Problem(cvxpy.Minimize(cost), limits)
         with contextlib.suppress(cvxpy.SolverError):
             task.solve(solver=cvxpy.CLARABEL)
     return (time.perf_counter() - began) / len(inputs.generalist)

@@ -1,11 +1,7 @@
 """The benchmark of the combination runs, and its tables say what they should."""
 
-from pipelines.benchmarks.combination import (
-    QUICK_CASES,
-    accuracy_table,
-    sparse_table,
-    speed_table,
-)
+from pipelines.benchmarks.combination import accuracy_table, sparse_table, speed_table
+from pipelines.benchmarks.predictions import QUICK_CASES
 
 
 def cells(table):
