@@ -439,6 +439,90 @@ def test_a_large_result_is_that_of_its_parts():
     torch.testing.assert_close(whole[1000:1100], part)
 
 
+@pytest.mark.parametrize("scale", [3.0, 10.0])
+def test_single_precision_gradients_are_those_of_double(scale):
+    torch.manual_seed(0)
+    values = [scale * torch.randn(60, width, dtype=torch.float64) for width in (50, 21, 16, 31)]
+    subsets = [torch.randperm(50)[: len(row) - 1] for row in (x[0] for x in values[1:])]
+    towards = torch.randn(60, 50, dtype=torch.float64)
+    gradients = []
+    for dtype in (torch.float64, torch.float32):
+        logits = [x.to(dtype, copy=True).requires_grad_() for x in values]
+        generalist, *specialists = (x.log_softmax(1) for x in logits)
+        log_q = combine(generalist, specialists, subsets).log_probs
+        (log_q.clamp(min=-60) * towards.to(dtype)).sum().backward()
+        gradients.append([x.grad for x in logits])
+    for exact, found in zip(*gradients, strict=True):
+        assert exact is not None
+        assert found is not None
+        torch.testing.assert_close(found.double(), exact, atol=1e-4, rtol=1e-3)
+
+
+def test_a_confident_generalist_has_the_gradient_of_the_closed_form():
+    tiny = 1e-8
+    generalist = logs([1 - 3 * tiny, 2 * tiny, tiny]).float().requires_grad_()
+    specialist = logs([0.5, 0.5]).float().requires_grad_()
+    log_q = combine(generalist, [specialist], [indices(0)]).log_probs
+    log_q[0, 1].backward()
+    other = generalist.detach().double().requires_grad_()
+    outside = other[0, 1:].logsumexp(0)
+    total = torch.logaddexp(outside, specialist.detach().double()[0, 1])
+    (other[0, 1] - outside + total - math.log(2)).backward()
+    assert generalist.grad is not None and other.grad is not None
+    torch.testing.assert_close(
+        generalist.grad.double()[0, 1:], other.grad[0, 1:], atol=1e-5, rtol=0
+    )
+
+
+def test_denormal_masses_lose_nothing():
+    generalist = torch.tensor([[0.0, -740.0]], dtype=torch.float64)
+    result = combine(generalist, [logs([0.5, 0.5])], [indices(0)])
+    torch.testing.assert_close(result.log_probs.exp(), logs([0.75, 0.25]).exp())
+
+
+def test_gradients_pass_where_nobody_votes():
+    for direction in ("forward", "reverse"):
+        generalist = logs([0.5, 0.5], [0.1, 0.9]).requires_grad_()
+        nobody = torch.zeros(2, 1, dtype=torch.bool)
+        specialist = logs([0.5, 0.5], [0.5, 0.5]).requires_grad_()
+        for result in (
+            combine(generalist, [specialist], [indices(0)], nobody, direction=direction),
+            combine(generalist, [], [], direction=direction),
+        ):
+            generalist.grad = None
+            result.log_probs[0, 0].backward()
+            torch.testing.assert_close(generalist.grad, torch.tensor([[1.0, 0], [0, 0]]).double())
+
+
+def test_memory_of_an_input_is_no_place_for_the_result():
+    generalist, specialist = logs([0.5, 0.5]), logs([0.5, 0.5])
+    with pytest.raises(InputError, match="shares memory"):
+        combine(generalist, [specialist], [indices(0)], out=generalist)
+
+
+def test_weights_in_a_list_keep_their_digits():
+    generalist, specialist = logs([0.2, 0.3, 0.5]), logs([0.7, 0.2, 0.1])
+    arguments = (generalist, [specialist], [indices(0, 1)])
+    listed = combine(*arguments, weights=[0.1]).log_probs  # pyright: ignore[reportArgumentType]
+    given = combine(*arguments, weights=torch.tensor([0.1], dtype=torch.float64)).log_probs
+    assert torch.equal(listed, given)
+
+
+@pytest.mark.parametrize("n_specialists", [24, 70])
+def test_many_specialists_active_at_once_agree_with_expectation_maximisation(n_specialists):
+    torch.manual_seed(0)
+    subsets = [torch.randperm(30)[: 3 + m % 12] for m in range(n_specialists)]
+    generalist = torch.randn(20, 30, dtype=torch.float64).log_softmax(1)
+    specialists = [torch.randn(20, len(x) + 1, dtype=torch.float64).log_softmax(1) for x in subsets]
+    result = combine(generalist, specialists, subsets, torch.rand(20, n_specialists) < 0.9)
+    assert result.converged.all()
+    arguments = (generalist, specialists, subsets)
+    everyone = combine(*arguments)
+    oracle, converged = expectation_maximisation(dense(*arguments))
+    assert converged.sum() > 15
+    assert (everyone.log_probs.exp() - oracle)[converged].abs().max() < 1e-9
+
+
 def test_many_overlapping_specialists_need_few_steps():
     torch.manual_seed(0)
     subsets = [torch.randperm(120)[:40] for _ in range(9)]

@@ -212,5 +212,48 @@ def test_a_subset_of_all_classes_is_refused():
 
 def test_subsets_need_their_number_of_classes():
     *arrays, subsets = problem("disjoint")
-    with pytest.raises(InputError, match=r"subsets\[0\]"):
+    with pytest.raises(InputError, match="n_classes is missing"):
         solve(*arrays, subsets)
+
+
+def test_subsets_that_cover_everything_leave_no_rest():
+    arguments = {
+        "classes": torch.tensor([[1]]),
+        "log_probs": torch.tensor([[0.76]]).log(),
+        "log_rest": torch.tensor([0.24]).log(),
+        "specialists": torch.tensor([[[0.01, 0.99], [0.01, 0.99]]]).log(),
+        "active": torch.tensor([[0, 1]]),
+        "subsets": [torch.tensor([1]), torch.tensor([0])],
+        "n_classes": 2,
+    }
+    found = solve(**arguments)
+    assert float(found.log_rest) == -torch.inf
+    torch.testing.assert_close(found.log_probs.exp().sum(), torch.tensor(1.0))
+
+
+def test_mass_that_has_no_class_is_refused():
+    classes, log_probs, log_rest, votes, active, _ = problem("one")
+    everything = torch.arange(N_CLASSES).expand(len(classes), -1)
+    half = torch.full(everything.shape, 0.5 / N_CLASSES, dtype=torch.float64).log()
+    rest = torch.full_like(log_rest, 0.5).log()
+    with pytest.raises(InputError, match="all classes named"):
+        solve(everything, half, rest, votes, active, [torch.arange(5, 12)], n_classes=N_CLASSES)
+    sizes = [torch.arange(7), torch.arange(10, 11)]
+    everyone = torch.ones_like(active)
+    with pytest.raises(InputError, match="specialists"):
+        solve(classes, log_probs, log_rest, votes, everyone, sizes, n_classes=N_CLASSES)
+
+
+@pytest.mark.parametrize(("i", "given"), [(0, [[1]]), (4, [[0]]), (0, torch.tensor([1]))])
+def test_what_is_no_matrix_is_named(i, given):
+    inputs = list(problem("one"))
+    inputs[i] = given
+    with pytest.raises(InputError, match="is not a"):
+        solve(*inputs, n_classes=N_CLASSES)
+
+
+def test_smaller_integers_serve_as_classes():
+    inputs = list(problem("disjoint"))
+    expected = solve(*inputs, n_classes=N_CLASSES)
+    inputs[0], inputs[4] = inputs[0].to(torch.uint8), inputs[4].to(torch.int8)
+    assert torch.equal(solve(*inputs, n_classes=N_CLASSES).log_probs, expected.log_probs)

@@ -24,13 +24,19 @@ def result_memory(problem: Problem, out: Tensor | None = None) -> Tensor:
     Raises
     ------
     InputError
-        Another shape, dtype or device than the result's, not contiguous, or with a gradient.
+        Another shape, dtype or device than the result's, not contiguous, in the memory of an input,
+        or with a gradient.
     """
     log_g = problem.generalist
     if out is None:
         return _empty_like(log_g)
+    if not isinstance(out, Tensor):
+        raise InputError("out is not a tensor", got=type(out).__name__)
     fits = (out.shape, out.dtype, out.device) == (log_g.shape, log_g.dtype, log_g.device)
-    if not fits or not out.is_contiguous() or problem.requires_grad:
+    inputs = {x.untyped_storage().data_ptr() for x in (log_g, *problem.specialists)}
+    if out.numel() and out.untyped_storage().data_ptr() in inputs:
+        raise InputError("out shares memory with an input", expected="memory of its own")
+    if not fits or not out.is_contiguous() or problem.requires_grad or out.requires_grad:
         raise InputError(
             "out cannot take the result",
             got=f"{out.dtype} {tuple(out.shape)} on {out.device}, inputs with a gradient"

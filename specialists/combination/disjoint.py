@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from specialists.combination.scalar import disjoint_shares
-from specialists.combination.solution import PatternProblem, PatternSolution
+from specialists.combination.solution import PatternProblem, PatternSolution, lost_patterns
 
 
 def solve_disjoint(problem: PatternProblem) -> PatternSolution:
@@ -28,7 +28,7 @@ def solve_disjoint(problem: PatternProblem) -> PatternSolution:
     return PatternSolution(
         q,
         torch.cat([log_rest, log_inside], 1),
-        (problem.masses == 0) & (q > 0),
+        lost_patterns(problem.masses, q),
         shares.kkt_residual,
         shares.n_iterations,
     )

@@ -5,7 +5,11 @@ Differentiated::
 
     (diag(R / w) + N diag(q / s) N') dw = db / w - N (dc / s - (q / s) dL),   ds = dL - N' dw
 
-so a gradient costs one small solve a row over membership patterns, whatever number of iterations
+which is solved with the masses of patterns as unknowns too, so that nothing is divided by s: it is
+close to zero for a pattern that gets most of its mass from dustbins. Where s is c / q it is taken
+so, since ``L - N' w`` cancels;
+
+a gradient costs one small solve a row over membership patterns, whatever number of iterations
 found the solution. The other direction is in :mod:`specialists.combination.implicit_reverse`.
 """
 
@@ -81,12 +85,15 @@ def _pull_back(
     w = torch.where(voting, by_slot / complement, 1.0)
     s = total - (outside * (w * voting)[:, :, None]).sum(1)
     s = torch.maximum(s, _LEAST_FACTOR * total)
-    slope, push = q / s, push / s
-    gram = (outside * slope[:, None, :]) @ outside.mT
-    gram = gram + torch.diag_embed(torch.where(voting, complement / w, 1.0))
-    y = torch.linalg.solve_ex(gram, (outside * push[:, None, :]).sum(2))[0]
+    mass = patterns.sums(c)
+    s = torch.where((mass > 0) & (q > 0), mass / q, s)
+    n_slots = outside.shape[1]
+    top = torch.cat([torch.diag_embed(torch.where(voting, complement / w, 1.0)), outside], 2)
+    low = torch.cat([q[:, :, None] * outside.mT, torch.diag_embed(-s)], 2)
+    right = torch.cat([torch.zeros_like(w), push], 1)
+    y, t = torch.linalg.solve_ex(torch.cat([top, low], 1), right)[0].split((n_slots, q.shape[1]), 1)
     pulled = (outside * y[:, :, None]).sum(1)
-    total_gradient = (pulled * slope - push).sum(1, keepdim=True)
+    total_gradient = t.sum(1, keepdim=True)
     for_c = gradient + c * patterns.at_classes(total_gradient - pulled / s)
     for_b = torch.where(voting, y / w + total_gradient, 0.0)
     return for_c.masked_fill(log_c == -torch.inf, 0.0), patterns.from_slots(for_b, b.shape[1])

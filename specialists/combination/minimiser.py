@@ -103,6 +103,8 @@ def combine(
     log_probs = solution.log_probs
     if problem.requires_grad and problem.specialists:
         log_probs = attach_gradient(problem, solution, direction)
+    elif problem.requires_grad:
+        log_probs = problem.generalist.clone()
     return Combination(log_probs, solution.kkt_residual, solution.n_iterations, converged)
 
 
@@ -146,6 +148,7 @@ def _solve_again(problem: Problem, result: Solution) -> None:
         finer = problem.select(coarse).double()
         result.put(coarse, _solve(finer, "forward", result_memory(finer)))
     poor = ~(result.kkt_residual <= GOOD) & (result.kkt_residual != torch.inf)
+    poor[coarse] = False
     rows = poor.nonzero().squeeze(1)
     if len(rows):
         solve_by_patterns(problem, rows, solve_overlapping, result)

@@ -14,7 +14,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from specialists.combination.solution import PatternProblem, PatternSolution, kkt_residual
+from specialists.combination.solution import (
+    PatternProblem,
+    PatternSolution,
+    kkt_residual,
+    lost_patterns,
+)
 from specialists.probability import safe_log
 
 
@@ -29,7 +34,7 @@ def solve_nested(problem: PatternProblem) -> PatternSolution:
     rings = ring_masses(masses, b, counts)
     q = rings.gather(1, ids).masked_fill(problem.counts == 0, 0.0)
     log_factor = safe_log(q) - safe_log(problem.masses).clamp(min=-1e300)
-    lost = (problem.masses == 0) & (q > 0)
+    lost = lost_patterns(problem.masses, q)
     residual = _residual(rings, masses, b, counts)
     return PatternSolution(q, log_factor, lost, residual, torch.zeros_like(ids[:, 0]))
 

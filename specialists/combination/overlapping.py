@@ -18,7 +18,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from specialists.combination.solution import PatternProblem, PatternSolution, kkt_residual
+from specialists.combination.solution import (
+    PatternProblem,
+    PatternSolution,
+    kkt_residual,
+    lost_patterns,
+)
 from specialists.probability import safe_log
 
 _BLOCK_ELEMENTS = 2**22
@@ -58,13 +63,14 @@ def solve_overlapping(problem: PatternProblem) -> PatternSolution:
 def _solve_block(problem: PatternProblem) -> tuple[Tensor, ...]:
     b, masses = problem.b, problem.masses
     total = masses.sum(1, keepdim=True) + b.sum(1, keepdim=True)
+    b = b.masked_fill(b < _TINY * total, 0.0)
     outside = ~problem.inside & (b > 0)[:, :, None] & (problem.counts > 0)[:, None, :]
     state = _start(masses / total, problem.counts, outside.double(), b / total)
     state, n_iterations = _descend_floors(state)
     q, exact = _refined(state)
     log_norm = q.sum(1, keepdim=True).log()
     factor = torch.where(exact, 1 / (state.s * total), q / masses)
-    lost = (masses == 0) & (q > 0)
+    lost = lost_patterns(masses, q)
     q = q / q.sum(1, keepdim=True)
     residual = kkt_residual(q, state.c, state.outside, state.b, state.even > 0)
     return q, safe_log(factor) - log_norm, lost, residual, n_iterations

@@ -69,7 +69,7 @@ def find_patterns(active: Tensor, member: Tensor) -> Patterns:
     member : bool Tensor of shape (M, n_classes)
     """
     sets, which = _distinct_sets(active)
-    width = int(sets.sum(1).max()) if sets.numel() else 0
+    width = max(1, int(sets.sum(1).max()) if sets.numel() else 0)
     slots = sets.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :width]
     used = sets.gather(1, slots)
     inside = member[slots] & used[:, :, None]

@@ -17,6 +17,7 @@ from specialists.combination.subsets import Subsets, ragged
 from specialists.combination.votes import Votes
 
 _BITS = 28
+_MANY_SLOTS = 16
 
 
 @dataclass(frozen=True)
@@ -178,6 +179,8 @@ def _shared_places(slots: Tensor, subsets: Subsets) -> tuple[Tensor, Tensor, Ten
     held : bool Tensor of shape (K, N)
     """
     assert subsets.overlaps is not None
+    if slots.shape[1] > _MANY_SLOTS:
+        return _shared_by_sorting(slots, subsets)
     row, own, other, position = subsets.overlaps.shared_positions(slots)
     by_slot = slots.index_select(0, row).T.contiguous()
     classes = subsets.classes[by_slot.gather(0, own[None]).squeeze(0), position]
@@ -185,6 +188,21 @@ def _shared_places(slots: Tensor, subsets: Subsets) -> tuple[Tensor, Tensor, Ten
     once = (_lowest(held.scatter(0, own[None], False)) == other).nonzero().squeeze(1)
     row, own, position = (x.index_select(0, once) for x in (row, own, position))
     return row, own, position, held.index_select(1, once)
+
+
+def _shared_by_sorting(slots: Tensor, subsets: Subsets) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same where pairs of slots would be too many: equal classes of a row stand together."""
+    n, width = slots.shape
+    s = subsets.classes.shape[1]
+    classes, place = subsets.classes[slots].view(n, -1).sort(dim=1, stable=True)
+    starts = torch.ones_like(classes, dtype=torch.bool)
+    starts[:, 1:] = classes[:, 1:] != classes[:, :-1]
+    group = starts.flatten().cumsum(0) - 1
+    held = torch.zeros(width, int(group[-1]) + 1, dtype=torch.bool, device=slots.device)
+    held[place.flatten() // s, group] = True
+    shared = (held.sum(0) > 1)[group].nonzero().squeeze(1)
+    place = place.flatten()[shared]
+    return shared // (width * s), place // s, place % s, held[:, group[shared]]
 
 
 def _lowest(held: Tensor) -> Tensor:

@@ -252,7 +252,7 @@ def as_weights(weights: Tensor | None, n_specialists: int, device: torch.device)
     """
     if weights is None:
         return torch.ones(n_specialists, dtype=torch.float64, device=device)
-    given = torch.as_tensor(weights, device=device).double()
+    given = torch.as_tensor(weights, device=device, dtype=torch.float64)
     positive = bool(((given > 0) & given.isfinite()).all())
     if tuple(given.shape) != (n_specialists,) or not positive:
         raise InputError(

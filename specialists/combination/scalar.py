@@ -74,7 +74,7 @@ def disjoint_shares(a: Tensor, b: Tensor, rest: Tensor, has_rest: Tensor) -> Sha
 
 
 def _finite(factor: Tensor) -> Tensor:
-    return torch.where(factor.isfinite(), factor, 1.0)
+    return torch.where(factor.isfinite() & (factor > 0), factor, 1.0)
 
 
 @dataclass(frozen=True)

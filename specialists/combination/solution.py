@@ -18,6 +18,8 @@ from torch import Tensor
 from specialists.errors import ConvergenceError, ConvergenceWarning
 
 GOOD = 1e-12
+_LEAST_MASS = 1e-290
+_LEAST_SHARE = 1e-280
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,11 @@ class PatternSolution:
         fields = (field.name for field in dataclasses.fields(self))
         pairs = ((getattr(self, name), getattr(other, name)) for name in fields)
         return PatternSolution(*(mine.index_copy(0, rows, theirs) for mine, theirs in pairs))
+
+
+def lost_patterns(masses: Tensor, q: Tensor) -> Tensor:
+    """Patterns with mass whose own ``c`` is zero, or too small for ``q / c`` to be a number."""
+    return (masses < _LEAST_MASS) & (q > _LEAST_SHARE)
 
 
 def kkt_residual(q: Tensor, c: Tensor, outside: Tensor, b: Tensor, present: Tensor) -> Tensor:

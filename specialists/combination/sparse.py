@@ -28,6 +28,7 @@ from specialists.combination.solution import (
 from specialists.combination.sparse_inputs import SparseProblem, as_sparse_problem
 from specialists.combination.subsets import Subsets
 from specialists.combination.votes import Votes
+from specialists.errors import InputError
 from specialists.probability import safe_log
 
 _CHUNK_ELEMENTS = 2**20
@@ -114,7 +115,7 @@ def combine_sparse(
     ConvergenceError
         With ``strict=True`` only.
     """
-    tables = subsets if isinstance(subsets, Subsets) else Subsets.of(subsets, n_classes or 0)
+    tables = _as_tables(subsets, n_classes)
     with torch.no_grad():
         problem = as_sparse_problem(
             classes, log_probs, log_rest, specialists, active, tables, weights, prior
@@ -138,6 +139,17 @@ def combine_sparse(
         result.n_iterations,
         converged,
     )
+
+
+def _as_tables(subsets: Subsets | Sequence[Tensor], n_classes: int | None) -> Subsets:
+    if n_classes is None and not isinstance(subsets, Subsets):
+        raise InputError("n_classes is missing", expected="the number of classes of the subsets")
+    tables = subsets if isinstance(subsets, Subsets) else Subsets.of(subsets, n_classes or 0)
+    if n_classes not in (None, tables.n_classes):
+        raise InputError(
+            "n_classes is not that of the subsets", got=n_classes, expected=tables.n_classes
+        )
+    return tables
 
 
 def _empty_result(problem: SparseProblem) -> SparseCombination:

@@ -99,10 +99,18 @@ class SparseProblem:
             informed = unlisted > _LEAST_PRIOR
             named = (places * patterns.named(votes)).sum(1)
             outside = (1 - named - top.masked_fill(matched, 0.0).sum(1)).clamp(min=0)
+            outside = outside.masked_fill(self._n_prior_outside(votes, patterns, matched) == 0, 0.0)
             scale = torch.where(informed, scale / unlisted, scale)
             by_place = torch.where(informed[:, None], places, by_place)
             beyond = torch.where(informed, outside, beyond)
         return by_place * scale[:, None], beyond * scale
+
+    def _n_prior_outside(self, votes: Votes, patterns: PlacePatterns, matched: Tensor) -> Tensor:
+        """How many classes with a prior are neither places nor among the top classes, (n,)."""
+        assert self.prior is not None
+        known = self.prior > 0
+        named = (known[votes.classes] & patterns.named(votes)).sum(1)
+        return known.sum() - named - (known[self.classes] & ~matched).sum(1)
 
 
 def as_sparse_problem(
@@ -122,8 +130,17 @@ def as_sparse_problem(
     InputError
         Naming the argument, what was found and what was expected.
     """
-    n, k = classes.shape if classes.dim() == 2 else (-1, -1)
-    width = active.shape[1] if active.dim() == 2 else -1
+    arrays = {
+        "classes": classes,
+        "log_probs": log_probs,
+        "log_rest": log_rest,
+        "specialists": specialists,
+        "active": active,
+    }
+    for name, given in arrays.items():
+        _check_tensor(given, name, n_dimensions=2 if name in ("classes", "active") else None)
+    n, k = classes.shape
+    width = active.shape[1]
     s, n_subsets = subsets.classes.shape[1], len(subsets.sizes)
     _check_shape(classes, (n, k), "classes", integers=True)
     _check_shape(log_probs, (n, k), "log_probs")
@@ -139,6 +156,7 @@ def as_sparse_problem(
             "a subset holds all classes, so that no class is left to give its dustbin to",
             fix="use specialists.combination.combine",
         )
+    classes, active = classes.long(), active.long()
     active, order = active.masked_fill(active < 0, n_subsets).sort(dim=1)
     problem = SparseProblem(
         classes,
@@ -151,14 +169,20 @@ def as_sparse_problem(
         None if prior is None else _as_prior(prior, subsets.n_classes),
         torch.float32 if log_probs.dtype in _HALF else log_probs.dtype,
     )
-    _check_sums(problem, 0.05 if log_probs.dtype in _HALF else 1e-3)
+    coarse = log_probs.dtype in _HALF or specialists.dtype in _HALF
+    _check_sums(problem, 0.05 if coarse else 1e-3)
     return problem
 
 
 def _check_sums(problem: SparseProblem, tolerance: float) -> None:
     totals = problem.log_probs.exp().sum(1) + problem.log_rest.exp()
     _refuse(totals[:, None], tolerance, "log_probs and log_rest")
-    totals = problem.specialists.exp().sum(2)
+    if problem.classes.shape[1] == problem.subsets.n_classes:
+        _refuse(1 + problem.log_rest.exp()[:, None], tolerance, "log_rest, with all classes named")
+    p = problem.specialists.exp()
+    if problem.subsets.valid is not None:
+        p[:, :, :-1].mul_(problem.subsets.valid[problem.active])
+    totals = p.sum(2)
     _refuse(totals.masked_fill(problem.active < 0, 1.0), tolerance, "specialists")
 
 
@@ -176,8 +200,16 @@ def _refuse(totals: Tensor, tolerance: float, where: str) -> None:
     )
 
 
+def _check_tensor(given: object, name: str, n_dimensions: int | None = None) -> None:
+    if not isinstance(given, Tensor):
+        raise InputError(f"{name} is not a tensor", got=type(given).__name__)
+    if n_dimensions is not None and given.dim() != n_dimensions:
+        raise InputError(f"{name} is not a matrix", got=tuple(given.shape), expected="(n, width)")
+
+
 def _check_shape(tensor: Tensor, shape: tuple[int, ...], name: str, integers: bool = False) -> None:
-    if tuple(tensor.shape) != shape or tensor.is_floating_point() == integers:
+    is_integer = not tensor.is_floating_point() and tensor.dtype != torch.bool
+    if tuple(tensor.shape) != shape or is_integer != integers:
         kind = "an integer" if integers else "a floating"
         raise InputError(
             f"{name} has the wrong shape or type",
@@ -204,6 +236,7 @@ def _check_distinct(numbers: Tensor, name: str) -> None:
 
 
 def _as_prior(prior: Tensor, n_classes: int) -> Tensor:
+    _check_tensor(prior, "prior")
     values = prior.double()
     if tuple(values.shape) != (n_classes,) or not bool(
         ((values >= 0) & values.isfinite()).all() & (values.sum() > 0)
