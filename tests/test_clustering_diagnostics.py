@@ -13,9 +13,9 @@ from specialists.clustering import (
     diagnose,
     diagnostics_text,
 )
-from specialists.clustering.rows import unit_rows
 from specialists.clustering.silhouette import silhouettes
 from specialists.covariance import PredictionSketch, confusion_mass
+from specialists.covariance.rows import unit_rows
 from specialists.errors import InputError
 
 
@@ -112,7 +112,7 @@ def test_one_cluster_has_no_silhouette(probs):
 @pytest.mark.parametrize("shape", [np.asarray, sparse.csr_matrix])
 @pytest.mark.parametrize("seed", range(3))
 def test_silhouettes_are_those_of_all_pairs_of_classes(shape, seed, monkeypatch):
-    monkeypatch.setattr("specialists.clustering.rows.BLOCK_ENTRIES", 20)
+    monkeypatch.setattr("specialists.covariance.rows.BLOCK_ENTRIES", 20)
     random = np.random.default_rng(seed)
     columns = random.exponential(size=(40, 25)) * (random.random((40, 25)) < 0.2)
     columns[5] = 0

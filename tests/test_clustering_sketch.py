@@ -114,6 +114,37 @@ def test_co_prediction_is_the_confusion_with_its_diagonal(probs):
     np.testing.assert_array_equal(sketch.confusion().toarray(), whole)
 
 
+def test_the_weakest_pairs_are_forgotten_where_there_are_too_many(probs):
+    sketch = PredictionSketch(80, top_k=80, max_pairs=20)
+    for batch in np.array_split(probs, 3):
+        sketch.update(batch)
+    confusion = confusion_mass(probs)
+    found = sketch.confusion()
+    assert found.nnz < 0.5 * np.count_nonzero(confusion)
+    diagonal = sketch.co_prediction().diagonal()
+    np.testing.assert_allclose(diagonal, (probs**2).mean(axis=0), rtol=1e-9)
+    assert abs(found - found.T).max() == 0
+    strongest_pairs = np.argsort(-confusion, axis=1)[:, :5]
+    for i, near in enumerate(strongest_pairs):
+        np.testing.assert_allclose(found[i, near].toarray().ravel(), confusion[i, near], rtol=1e-9)
+    assert sketch.confusion_mass == pytest.approx(confusion.sum())
+
+
+@pytest.mark.parametrize("top_k", [4, 80])
+def test_shares_are_of_all_confusions_also_those_that_are_not_kept(top_k, probs):
+    sketch = PredictionSketch(80, top_k=top_k).update(probs)
+    found = cluster_classes(sketch, 8)
+    exact = confusion_mass(probs)
+    inside = exact[found.labels[:, None] == found.labels].sum() / exact.sum()
+    assert found.total_share <= inside + 1e-9
+    assert found.total_share > 0.6 * inside
+    if top_k == 80:
+        assert found.total_share == pytest.approx(inside)
+    classes, values = top_of(probs, top_k)
+    given = PredictionSketch(80).update_sparse(classes, values)
+    assert given.confusion_mass == pytest.approx(1 - (values**2).sum(axis=1).mean())
+
+
 def test_a_class_of_probability_zero_may_fill_a_row_up():
     padded = np.array([[3, 1, 1], [2, 0, 0]]), np.array([[0.5, 0.5, 0.0], [0.9, 0.0, 0.0]])
     confusion = PredictionSketch(4).update_sparse(*padded).confusion()
@@ -190,7 +221,9 @@ def test_shares_of_sparse_and_dense_confusion_agree(overlap):
     grown = [with_nearest(part, graph, overlap) for part in members]
     for part, dense in zip(grown, members, strict=True):
         np.testing.assert_array_equal(part, with_nearest(dense, graph.toarray(), overlap))
-    sparse_shares, dense_shares = (shares_inside(grown, m) for m in (graph, graph.toarray()))
+    sparse_shares, dense_shares = (
+        shares_inside(grown, m, float(graph.sum())) for m in (graph, graph.toarray())
+    )
     np.testing.assert_allclose(sparse_shares[0], dense_shares[0])
     assert sparse_shares[1] == pytest.approx(dense_shares[1])
 

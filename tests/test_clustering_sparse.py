@@ -5,7 +5,6 @@ import pytest
 import scipy.sparse as sparse
 from sklearn.cluster import KMeans
 
-from specialists.clustering.rows import row_blocks, squares, strongest, unit_rows
 from specialists.clustering.shares import shares_inside, with_coverage
 from specialists.clustering.sparse_kmeans import (
     nearest,
@@ -13,6 +12,7 @@ from specialists.clustering.sparse_kmeans import (
     sparse_minibatch,
     spread_centres,
 )
+from specialists.covariance.rows import row_blocks, squares, strongest, unit_rows
 
 
 def sparse_matrix(n_rows: int, n_columns: int, seed: int, density: float = 0.2) -> np.ndarray:
@@ -33,8 +33,8 @@ def inertia(columns: np.ndarray, labels: np.ndarray) -> float:
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr("specialists.clustering.rows.BLOCK_ENTRIES", 7)
-    monkeypatch.setattr("specialists.clustering.rows.BLOCK_ROWS", 5)
+    monkeypatch.setattr("specialists.covariance.rows.BLOCK_ENTRIES", 7)
+    monkeypatch.setattr("specialists.covariance.rows.BLOCK_ROWS", 5)
 
 
 @pytest.fixture
@@ -140,7 +140,10 @@ def test_pairs_that_several_clusters_hold_count_once(coverage, dense, small_bloc
     covered = np.zeros((30, 30), dtype=bool)
     for members in grown:
         covered[np.ix_(members, members)] = True
-    shares, total = shares_inside(grown, confusion if dense else sparse.csr_matrix(confusion))
+    matrix = confusion if dense else sparse.csr_matrix(confusion)
+    shares, total = shares_inside(grown, matrix, confusion.sum())
+    halves, half = shares_inside(grown, matrix, 2 * confusion.sum())
+    np.testing.assert_allclose([*halves, half], np.array([*shares, total]) / 2)
     expected = [confusion[np.ix_(m, m)].sum() / confusion.sum() for m in grown]
     np.testing.assert_allclose(shares, expected)
     assert total == pytest.approx(confusion[covered].sum() / confusion.sum())

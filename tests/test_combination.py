@@ -468,7 +468,8 @@ def test_a_confident_generalist_has_the_gradient_of_the_closed_form():
     outside = other[0, 1:].logsumexp(0)
     total = torch.logaddexp(outside, specialist.detach().double()[0, 1])
     (other[0, 1] - outside + total - math.log(2)).backward()
-    assert generalist.grad is not None and other.grad is not None
+    assert generalist.grad is not None
+    assert other.grad is not None
     torch.testing.assert_close(
         generalist.grad.double()[0, 1:], other.grad[0, 1:], atol=1e-5, rtol=0
     )

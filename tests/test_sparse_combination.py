@@ -253,7 +253,7 @@ def test_what_is_no_matrix_is_named(i, given):
 
 
 def test_smaller_integers_serve_as_classes():
-    inputs = list(problem("disjoint"))
-    expected = solve(*inputs, n_classes=N_CLASSES)
-    inputs[0], inputs[4] = inputs[0].to(torch.uint8), inputs[4].to(torch.int8)
-    assert torch.equal(solve(*inputs, n_classes=N_CLASSES).log_probs, expected.log_probs)
+    classes, *values, active, subsets = problem("disjoint")
+    expected = solve(classes, *values, active, subsets, n_classes=N_CLASSES)
+    small = (classes.to(torch.uint8), *values, active.to(torch.int8))
+    assert torch.equal(solve(*small, subsets, n_classes=N_CLASSES).log_probs, expected.log_probs)

@@ -261,7 +261,7 @@ def cluster_classes(
     labels = find(problem)
     if shuffled:
         labels = np.random.default_rng(seed).permutation(labels)
-    clusters = described(labels, evidence.confusion, names, method, matrix, overlap, coverage)
+    clusters = described(labels, evidence, names, method, matrix, overlap, coverage)
     if method != "correlation":
         return clusters
     return replace(clusters, agreement=agreement(problem.columns, labels))
@@ -269,7 +269,7 @@ def cluster_classes(
 
 def described(
     labels: np.ndarray,
-    confusion: Any,
+    evidence: Evidence,
     class_names: tuple[str, ...],
     method: str,
     matrix: str,
@@ -279,9 +279,9 @@ def described(
     """Clusters of given labels (-1: none), with overlap and shares, the largest share first."""
     labels = np.unique(labels, return_inverse=True)[1] - int(labels.min() < 0)
     core = split_by_label(np.arange(len(labels)), labels, int(labels.max()) + 1)
-    grown = core if coverage == 1 else with_coverage(core, confusion, coverage)
-    grown = [with_nearest(members, confusion, overlap) for members in grown]
-    shares, total_share = shares_inside(grown, confusion)
+    grown = core if coverage == 1 else with_coverage(core, evidence.confusion, coverage)
+    grown = [with_nearest(members, evidence.confusion, overlap) for members in grown]
+    shares, total_share = shares_inside(grown, evidence.confusion, evidence.confusion_mass)
     order = sorted(range(len(core)), key=lambda index: (-shares[index], int(core[index][0])))
     return ClassClusters(
         classes=tuple(tuple(grown[index].tolist()) for index in order),

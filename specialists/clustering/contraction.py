@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sparse
 
 from specialists.clustering.balanced import SizeBounds
-from specialists.clustering.rows import n_rows, strongest
+from specialists.covariance.rows import n_rows, strongest
 
 N_NEIGHBOURS = 32
 

@@ -147,7 +147,7 @@ def diagnose(
     subsets = [np.array(members, dtype=int) for members in clusters.classes]
     columns = evidence.columns(evidence.matrix_name(None, "correlation", "spherical"), "spherical")
     return ClusterDiagnostics(
-        share_of_confusions=shares_inside(subsets, evidence.confusion)[1],
+        share_of_confusions=_share(subsets, evidence),
         random_share=share_of_pairs(subsets, clusters.n_classes),
         silhouettes=tuple(silhouettes(columns, clusters.labels).tolist()),
         stability=tuple(
@@ -156,6 +156,10 @@ def diagnose(
         sizes=clusters.sizes,
         coverage=tuple(np.bincount(np.concatenate(subsets), minlength=clusters.n_classes).tolist()),
     )
+
+
+def _share(subsets: list[np.ndarray], evidence: Evidence) -> float:
+    return shares_inside(subsets, evidence.confusion, evidence.confusion_mass)[1]
 
 
 def _streamed(

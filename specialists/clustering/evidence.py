@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sparse
 
 from specialists.clustering.checks import confusion_matrix, one_of, square_matrix
-from specialists.clustering.rows import n_rows, strongest
+from specialists.covariance.rows import n_rows, strongest
 from specialists.covariance.sketched import PredictionSketch
 from specialists.covariance.streaming import PredictionCovariance, normalised
 from specialists.errors import InputError
@@ -68,6 +68,13 @@ class Evidence:
     def n_classes(self) -> int:
         """Number of classes C."""
         return n_rows(self.confusion)
+
+    @property
+    def confusion_mass(self) -> float:
+        """Mass of all confusions, also of those that a sketch does not keep."""
+        if self.sketch is not None:
+            return self.sketch.confusion_mass
+        return float(self.confusion.sum())
 
     def matrix_name(self, asked: str | None, usual: str, method: str) -> str:
         """The matrix that a method is to compare: the one asked for, or its usual one.

@@ -30,9 +30,9 @@ from specialists.clustering.balanced import (
 from specialists.clustering.checks import whole_number
 from specialists.clustering.contraction import contracted
 from specialists.clustering.evidence import Evidence
-from specialists.clustering.rows import unit_rows
 from specialists.clustering.sparse_kmeans import sparse_kmeans, sparse_minibatch
 from specialists.clustering.sparse_search import SparsePartition
+from specialists.covariance.rows import unit_rows
 
 BATCH_SIZE = 1024
 CLASSES_PER_CLUSTER = 30

@@ -15,6 +15,7 @@ import numpy as np
 
 from specialists.clustering.checks import named, whole_number
 from specialists.clustering.classes import ClassClusters, described
+from specialists.clustering.evidence import Evidence
 from specialists.clustering.methods import Problem, kmeans
 from specialists.covariance.streaming import PredictionCovariance
 from specialists.errors import InputError
@@ -62,8 +63,9 @@ class OnlineClusters:
     def clusters(self, class_names: Sequence[str] | None = None) -> ClassClusters:
         """The clusters as they stand."""
         names = named(class_names, self.covariance.n_classes)
-        confusion = self.covariance.confusion()
-        return described(self.labels, confusion, names, "online", "covariance")
+        return described(
+            self.labels, Evidence.of(self.covariance, None), names, "online", "covariance"
+        )
 
     def _step(self, columns: np.ndarray) -> None:
         if self._labels is None:

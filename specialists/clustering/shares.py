@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sparse
 
-from specialists.clustering.rows import n_rows, row_blocks
+from specialists.covariance.rows import n_rows, row_blocks
 
 
 def with_nearest(members: np.ndarray, confusion: Any, n_more: int) -> np.ndarray:
@@ -84,14 +84,21 @@ def split_by_label(values: np.ndarray, labels: np.ndarray, n_labels: int) -> lis
 
 
 def shares_inside(
-    subsets: Sequence[np.ndarray], confusion: np.ndarray | sparse.csr_matrix
+    subsets: Sequence[np.ndarray], confusion: np.ndarray | sparse.csr_matrix, total: float
 ) -> tuple[list[float], float]:
     """Share of confusions inside each subset, and inside any of them.
 
     Pairs of classes that several subsets hold count once in the second. Without any confusion all
     shares are 0.
+
+    Parameters
+    ----------
+    subsets : sequence of int ndarrays
+    confusion : ndarray or sparse matrix of shape (C, C)
+    total : float
+        Mass that shares are of: all of ``confusion``, or more where it leaves pairs out.
     """
-    total = float(confusion.sum()) or 1.0
+    total = total or 1.0
     held = sparse.csr_matrix(_membership(subsets, n_rows(confusion)).T)
     inside, covered = np.zeros(len(subsets)), 0.0
     starts = np.arange(n_rows(confusion) + 1) * n_rows(confusion)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sparse
 
-from specialists.clustering.rows import n_rows, row_blocks, squares, unit_rows
+from specialists.covariance.rows import n_rows, row_blocks, squares, unit_rows
 
 
 def silhouettes(columns: Any, labels: np.ndarray) -> np.ndarray:

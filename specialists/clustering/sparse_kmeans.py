@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sparse
 
-from specialists.clustering.rows import n_rows, row_blocks, squares, strongest
+from specialists.covariance.rows import n_rows, row_blocks, squares, strongest
 
 MAX_STEPS = 100
 SETTLED = 1e-4

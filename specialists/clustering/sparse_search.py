@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sparse
 
 from specialists.clustering.balanced import SizeBounds
-from specialists.clustering.rows import entries, row_blocks
+from specialists.covariance.rows import entries, row_blocks
 
 N_TARGETS = 3
 

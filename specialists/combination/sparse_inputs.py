@@ -130,6 +130,34 @@ def as_sparse_problem(
     InputError
         Naming the argument, what was found and what was expected.
     """
+    _check_arguments(classes, log_probs, log_rest, specialists, active, subsets)
+    n_subsets = len(subsets.sizes)
+    classes, active = classes.long(), active.long()
+    active, order = active.masked_fill(active < 0, n_subsets).sort(dim=1)
+    problem = SparseProblem(
+        classes,
+        log_probs.double(),
+        log_rest.double(),
+        specialists.double().gather(1, order[:, :, None].expand_as(specialists)),
+        active.masked_fill(active == n_subsets, -1),
+        subsets,
+        as_weights(weights, n_subsets, classes.device),
+        None if prior is None else _as_prior(prior, subsets.n_classes),
+        torch.float32 if log_probs.dtype in _HALF else log_probs.dtype,
+    )
+    coarse = log_probs.dtype in _HALF or specialists.dtype in _HALF
+    _check_sums(problem, 0.05 if coarse else 1e-3)
+    return problem
+
+
+def _check_arguments(
+    classes: Tensor,
+    log_probs: Tensor,
+    log_rest: Tensor,
+    specialists: Tensor,
+    active: Tensor,
+    subsets: Subsets,
+) -> None:
     arrays = {
         "classes": classes,
         "log_probs": log_probs,
@@ -156,22 +184,6 @@ def as_sparse_problem(
             "a subset holds all classes, so that no class is left to give its dustbin to",
             fix="use specialists.combination.combine",
         )
-    classes, active = classes.long(), active.long()
-    active, order = active.masked_fill(active < 0, n_subsets).sort(dim=1)
-    problem = SparseProblem(
-        classes,
-        log_probs.double(),
-        log_rest.double(),
-        specialists.double().gather(1, order[:, :, None].expand_as(specialists)),
-        active.masked_fill(active == n_subsets, -1),
-        subsets,
-        as_weights(weights, n_subsets, classes.device),
-        None if prior is None else _as_prior(prior, subsets.n_classes),
-        torch.float32 if log_probs.dtype in _HALF else log_probs.dtype,
-    )
-    coarse = log_probs.dtype in _HALF or specialists.dtype in _HALF
-    _check_sums(problem, 0.05 if coarse else 1e-3)
-    return problem
 
 
 def _check_sums(problem: SparseProblem, tolerance: float) -> None:

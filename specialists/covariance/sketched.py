@@ -1,11 +1,13 @@
 """What of the covariance can be kept when there are too many classes for a C x C matrix?
 
 Two things, each linear in C. **Co-prediction**: ``sum p_i p_j`` over the pairs among each row's k
-most probable classes, a sparse matrix, exact for those pairs. **Columns**, where asked for: the
-covariance times a random C x d matrix of signs, four in a row (Kane and Nelson, 2014), which keeps
-inner products of columns up to about 1/sqrt(d) of their lengths. Both are sums over rows in float64
-and can be merged. Clusters found from co-prediction agree with exact ones, those from random
-columns do not: ``python -m pipelines.benchmarks.clustering``.
+most probable classes, a sparse matrix. It is exact for those pairs until there are too many of
+them; then pairs that are among the strongest of neither class are forgotten. The mass of all pairs,
+kept or not, stays known. **Columns**, where asked for: the covariance times a random C x d matrix
+of signs, four in a row (Kane and Nelson, 2014), which keeps inner products of columns up to about
+1/sqrt(d) of their lengths. All are sums over rows in float64 and can be merged. Clusters found from
+co-prediction agree with exact ones, those from random columns less so:
+``python -m pipelines.benchmarks.clustering``.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sparse
 
+from specialists.covariance.rows import strongest
 from specialists.covariance.streaming import host_array, probability_chunks
 from specialists.errors import InputError
 
@@ -39,23 +42,33 @@ class PredictionSketch:
         Most probable classes of a dense row whose pairs are kept.
     seed : int
         Of the projection. Only sketches of one seed and width can be merged.
+    max_pairs : int
+        Pairs kept for each class, on average: beyond that, the strongest half as many of each.
     """
 
     def __init__(
-        self, n_classes: int, n_dimensions: int = 0, top_k: int = 16, seed: int = 0
+        self,
+        n_classes: int,
+        n_dimensions: int = 0,
+        top_k: int = 16,
+        seed: int = 0,
+        max_pairs: int = 512,
     ) -> None:
-        if n_classes < 2 or n_dimensions < 0 or top_k < 2:
+        if n_classes < 2 or n_dimensions < 0 or top_k < 2 or max_pairs < 2:
             raise InputError(
                 "a sketch of these sizes is not possible",
-                got=f"n_classes {n_classes}, n_dimensions {n_dimensions}, top_k {top_k}",
-                expected="n_classes >= 2, n_dimensions >= 0, top_k >= 2",
+                got=f"n_classes {n_classes}, n_dimensions {n_dimensions}, top_k {top_k}, "
+                f"max_pairs {max_pairs}",
+                expected="n_classes, top_k and max_pairs of 2 or more, n_dimensions >= 0",
             )
         self.n_classes = int(n_classes)
         self.n_dimensions = int(n_dimensions)
         self.top_k = min(int(top_k), self.n_classes)
+        self.max_pairs = int(max_pairs)
         self.seed = seed
         self.n_samples = 0
         self._projection = _signs(self.n_classes, self.n_dimensions, seed)
+        self._mass = 0.0
         self._sum = np.zeros(self.n_classes)
         self._columns = np.zeros((self.n_classes, self.n_dimensions))
         self._waiting: list[sparse.csr_matrix] = []
@@ -73,6 +86,7 @@ class PredictionSketch:
             if self.n_dimensions:
                 self._columns += rows.T @ (self._projection.T @ rows.T).T
             self._sum += rows.sum(axis=0)
+            self._mass += float((1 - (rows**2).sum(axis=1)).sum())
             top = np.argpartition(-rows, self.top_k - 1, axis=1)[:, : self.top_k]
             self._add_rows(_sparse_rows(top, np.take_along_axis(rows, top, axis=1), self.n_classes))
             self.n_samples += len(rows)
@@ -104,6 +118,7 @@ class PredictionSketch:
         if self.n_dimensions:
             rows = _sparse_rows(local.reshape(top.shape), values, len(touched))
             self._columns[touched] += rows.T @ (rows @ self._projection[touched]).toarray()
+        self._mass += float((1 - (values**2).sum(axis=1)).sum())
         self._add_rows(_sparse_rows(top, values, self.n_classes))
         self.n_samples += len(values)
         return self
@@ -123,6 +138,7 @@ class PredictionSketch:
                 got=f"(n_classes, n_dimensions, seed) = {theirs}",
                 expected=mine,
             )
+        self._mass += other._mass
         self._sum += other._sum
         self._columns += other._columns
         for rows in other._waiting:
@@ -150,6 +166,11 @@ class PredictionSketch:
             raise InputError("this sketch keeps no columns", got=0, expected="n_dimensions > 0")
         projected_mean = self._projection.T @ self._sum
         return (self._columns - np.outer(self._sum, projected_mean / count)) / (count - 1)
+
+    @property
+    def confusion_mass(self) -> float:
+        """Mean over rows of ``1 - sum_j p_j^2``: the confusions of all pairs, kept or not."""
+        return self._mass / self._rows(1)
 
     def co_prediction(self) -> sparse.csr_matrix:
         """Mean over rows of ``p p^T`` of the most probable classes, diagonal included, (C, C)."""
@@ -189,6 +210,10 @@ class PredictionSketch:
     def _add_pairs(self, pairs: sparse.csr_matrix) -> None:
         while self._pairs and self._pairs[-1].nnz < 2 * pairs.nnz:
             pairs = self._pairs.pop() + pairs
+        if pairs.nnz > self.max_pairs * self.n_classes:
+            kept = strongest(pairs, self.max_pairs // 2)
+            kept = kept.maximum(kept.T).maximum(sparse.diags(pairs.diagonal()))
+            pairs = sparse.csr_matrix(kept)
         self._pairs.append(pairs)
 
     def _gathered(self) -> sparse.csr_matrix:
