@@ -19,6 +19,7 @@ STAGE = Stage(
     inputs=(
         "prepare-data/dataset.json",
         "prepare-data/validation.*",
+        "prepare-data/gate.*",
         "prepare-data/test.inputs*",
         "train-generalist/*",
         "cluster-classes/clusters.json",

@@ -12,7 +12,7 @@ import torch
 from torch import Generator
 
 from specialists.config import Config
-from specialists.datasets.augmentation import drop_ngrams, random_affine
+from specialists.datasets.augmentation import drop_features, drop_ngrams, random_affine
 from specialists.datasets.base import Dataset, Inputs, Ragged, Split
 from specialists.datasets.factory import source_file
 from specialists.datasets.storage import load_dataset_folder
@@ -21,6 +21,7 @@ from specialists.runs import Run, sha256
 from specialists.runtime import derive_seed, pick_device
 
 NGRAM_DROPOUT = 0.1
+FEATURE_DROPOUT = 0.2
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,11 @@ class Workspace:
         """The random change of training batches that the configuration asks for."""
         if not self.config.data.augment:
             return None
-        return {"text": _drop, "images": random_affine, "features": None}[self.dataset.kind]
+        return {
+            "text": partial(drop_ngrams, rate=NGRAM_DROPOUT),
+            "images": random_affine,
+            "features": partial(drop_features, rate=FEATURE_DROPOUT),
+        }[self.dataset.kind]
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -72,11 +77,8 @@ class Workspace:
         return conditions if source is None else {**conditions, "factory": sha256(source)}
 
     def split(self, name: str) -> Split:
-        return {
-            "train": self.dataset.train,
-            "validation": self.dataset.validation,
-            "test": self.dataset.test,
-        }[name]
+        """The split of this name: train, validation, test, and gate if there is one."""
+        return self.dataset.splits[name]
 
     def network_spec(self, **changes: Any) -> NetworkSpec:
         """The generalist's description; ``changes`` replace parts of it."""
@@ -93,12 +95,10 @@ class Workspace:
             "n_buckets": settings.n_buckets or 1,
             "dropout": settings.dropout or 0.0,
             "options": settings.options,
+            "head_rank": settings.head_rank,
         }
         return NetworkSpec(**{**values, **changes})
 
     def fingerprints(self, *files: str) -> dict[str, str]:
         """sha256 of files below the run folder, by path."""
         return {file: sha256(self.folder / file) for file in files}
-
-
-_drop = partial(drop_ngrams, rate=NGRAM_DROPOUT)

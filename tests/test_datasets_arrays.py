@@ -6,6 +6,7 @@ import torch
 
 from specialists.config import DataConfig
 from specialists.datasets import Inputs, encode, load_dataset, read_unlabelled
+from specialists.datasets.augmentation import drop_features
 from specialists.errors import DataError
 
 
@@ -22,6 +23,7 @@ def features(n=120, d=5, classes=3, seed=0):
 
 def load(path, arrays, **settings):
     np.savez(path, **arrays)
+    settings = {"gate_fraction": 0, **settings}
     return load_dataset(DataConfig(arrays=str(path), **settings), seed=0)
 
 
@@ -181,3 +183,13 @@ def test_new_features_of_another_form_are_refused(path, raw):
     preprocessing = load(path, {"x": x, "y": y}).preprocessing
     with pytest.raises(DataError, match="features"):
         encode(preprocessing, raw)
+
+
+def test_dropped_features_are_zero_and_the_others_keep_the_expectation():
+    features = torch.full((400, 50), 3.0)
+    dropped = drop_features(features, torch.Generator().manual_seed(0), rate=0.25)
+    assert set(dropped.unique().tolist()) == {0.0, 4.0}
+    assert float(dropped.mean()) == pytest.approx(3.0, abs=0.05)
+    again = drop_features(features, torch.Generator().manual_seed(0), rate=0.25)
+    assert torch.equal(dropped, again)
+    assert torch.equal(drop_features(features, torch.Generator(), rate=0.0), features)

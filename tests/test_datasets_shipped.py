@@ -41,7 +41,7 @@ def splits(dataset):
 
 def test_languages_have_239_classes_and_about_226_thousand_strings(languages):
     assert languages.n_classes == 239
-    assert 220_000 < sum(map(len, splits(languages))) < 230_000
+    assert 220_000 < sum(map(len, languages.splits.values())) < 230_000
     assert "de (German)" in languages.class_names
 
 
@@ -54,6 +54,14 @@ def test_held_out_strings_were_never_seen(languages):
 def test_every_language_is_trained_validated_and_tested(languages):
     for split in splits(languages):
         assert len(torch.unique(split.labels)) == 239
+
+
+def test_a_string_is_validated_or_kept_for_the_gate_in_all_its_languages(languages):
+    assert languages.gate is not None
+    validation, gate = languages.validation, languages.gate
+    others = set(languages.train.texts) | set(validation.texts) | set(languages.test.texts)
+    assert not others & set(gate.texts)
+    assert 0.45 < len(gate) / (len(gate) + len(validation)) < 0.55
 
 
 def test_a_string_of_several_languages_is_valid_in_each(languages):
@@ -230,6 +238,7 @@ def test_shared_data_sets_have_their_known_sizes(settings, classes, rows):
     path = SHARED / settings[source]
     if not path.exists():
         pytest.skip(f"{path} is not at hand")
-    dataset = load_dataset(DataConfig(**{**settings, source: str(path)}), seed=0)
+    settings = {**settings, source: str(path), "gate_fraction": 0}
+    dataset = load_dataset(DataConfig(**settings), seed=0)
     assert dataset.n_classes == classes
     assert tuple(map(len, splits(dataset))) == rows

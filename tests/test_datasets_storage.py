@@ -16,6 +16,7 @@ from specialists.datasets import (
 from specialists.datasets.cache import cached
 from specialists.datasets.text import hash_ngrams
 from specialists.errors import DataError, DataWarning
+from specialists.runs import read_json
 
 
 def split(n, seed):
@@ -66,6 +67,18 @@ def test_what_was_saved_is_read_back(tmp_path):
         ("one note",),
         "text",
     )
+
+
+def test_a_gate_is_read_back_and_goes_with_the_next_data_set(tmp_path):
+    save_dataset(replace(dataset(), gate=split(3, 7)), tmp_path)
+    read = load_dataset_folder(tmp_path)
+    assert list(read.splits) == ["train", "validation", "gate", "test"]
+    assert read.gate is not None
+    assert same(read.gate, split(3, 7))
+    assert read_json(tmp_path / "dataset.json")["rows"]["gate"] == 3
+    save_dataset(dataset(), tmp_path)
+    assert load_dataset_folder(tmp_path).gate is None
+    assert not list(tmp_path.glob("gate.*"))
 
 
 def test_test_labels_stay_hidden_and_their_files_closed(tmp_path):

@@ -49,8 +49,10 @@ RULES = [
     Rule("side_by_side", 2),
     Rule("within_subsets", 2, 4.0),
     Rule("learned", 3, 1.0, NUMBERS),
+    Rule("kl", None, members=(2, 0)),
+    Rule("learned", 2, 1.0, NUMBERS, members=(1,)),
 ]
-RULE_NAMES = [f"{rule.rule}-{rule.n}" for rule in RULES]
+RULE_NAMES = [f"{rule.rule}-{rule.n}-{rule.members}" for rule in RULES]
 
 
 class Spy(nn.Module):
@@ -110,7 +112,7 @@ def test_specialists_run_on_the_rows_where_they_are_active_and_on_no_others(rule
     ensemble = made()
     ensemble.log_probs(inputs(), rule)
     generalist = ensemble.generalist_log_probs(inputs())
-    active = active_specialists(generalist, SUBSETS, rule.n)
+    active = active_specialists(generalist, SUBSETS, rule.n, rule.members)
     assert rows_seen(ensemble) == active.sum(0).tolist()
 
 
@@ -130,7 +132,7 @@ def test_what_an_ensemble_says_is_its_parts_joined(rule, at_a_time, monkeypatch)
         features = lower(x)
         generalist = F.log_softmax(ensemble.upper(features) / 1.7, dim=-1)
         each = [s.calibration.log_probs(s.network(features)) for s in ensemble.specialists]
-    active = active_specialists(generalist, SUBSETS, rule.n)
+    active = active_specialists(generalist, SUBSETS, rule.n, rule.members)
     if rule.rule == "kl":
         weights = torch.full((3,), rule.weight)
         expected = combine(generalist, each, SUBSETS, active, weights).log_probs
@@ -157,6 +159,31 @@ def test_specialists_influence_what_the_ensemble_says():
     assert float((before.exp() - after.exp()).abs().max()) > 0.05
 
 
+@pytest.mark.parametrize("members", [(), (1,), (0, 2), (0, 1, 2)])
+@pytest.mark.parametrize("n", [1, 3, None])
+def test_only_members_vote(members, n):
+    log_probs = F.log_softmax(inputs() @ torch.randn(DIM, C), dim=-1)
+    active = active_specialists(log_probs, SUBSETS, n, members)
+    everyone = active_specialists(log_probs, SUBSETS, n)
+    allowed = torch.tensor([m in members for m in range(3)])
+    assert torch.equal(active, everyone & allowed)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=RULE_NAMES)
+def test_without_members_the_ensemble_is_exactly_its_generalist(rule):
+    nobody = dataclasses.replace(rule, members=())
+    ensemble, found = made(), votes()[0]
+    expected = ensemble.generalist_log_probs(inputs())
+    assert torch.equal(ensemble.log_probs(inputs(), nobody), expected)
+    assert rows_seen(ensemble) == [0, 0, 0]
+    assert torch.equal(found.joined(nobody), found.generalist)
+    assert found.flops(nobody.n, nobody.members) == found.generalist_flops
+    assert ensemble.of(nobody.members).parameters == DIM * C + C
+    assert ensemble.of(None) is ensemble
+    assert nobody.in_words() == "the generalist alone"
+    assert Rule.from_dict(json.loads(json.dumps(nobody.to_dict()))).members == ()
+
+
 def test_the_papers_rule_is_one_class_and_weight_one():
     assert Rule("kl", 1, 1.0) == PAPER
     assert PAPER.to_dict() == {"rule": "kl", "n": 1, "weight": 1.0}
@@ -180,6 +207,10 @@ def test_a_rule_is_read_back_as_it_was_written(rule):
         (Rule("within_subsets", None, 2.0), "averaged within subsets, by every specialist, weig"),
         (Rule("learned", None, 2.0, NUMBERS), "with learned weights and temperatures, by every"),
         (Rule("side_by_side", 2), "subset parts side by side, by the specialists of the most"),
+        (Rule("kl", None, members=(4,)), "by every specialist, weight 1, specialist 4 only"),
+        (Rule("kl", None, members=(0, 2, 5)), "weight 1, specialists 0, 2 and 5 only"),
+        (Rule("kl", 1, members=tuple(range(15))), "specialists 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, "),
+        (Rule("kl", 1, members=tuple(range(15))), "11 and 3 more only"),
     ],
 )
 def test_a_rule_is_told_in_words(rule, words):

@@ -137,6 +137,50 @@ def test_learned_numbers_have_a_table(tmp_path):
     assert _outline(page).stack == []
 
 
+def gated(folder, outcome: str, reason: str, **changes) -> str:
+    """The page of a run whose gate let nobody, or one of three, in."""
+    run = synthetic_run(folder)
+    chosen = {"rule": "kl", "n": 3, "weight": 2.0}
+    tests = {"validation_rows": 40, "validation_gain": 0.0125, "n_rows": 1234, "p": 0.0001}
+    own = {"mean_gain": 0.02, "corrected_p": 0.0003, "admitted": True, "why_not": None}
+    left_out = {"mean_gain": None, "corrected_p": None, "admitted": False, "why_not": "<no gain>"}
+    rows = [{"specialist": m, **tests, **(own if m == 1 else left_out)} for m in range(3)]
+    gate = {"method": "whole", "alpha": 0.05, "n_rows": 1234, "rule": chosen, "whole": None}
+    gate |= {"specialists": rows, "outcome": outcome, "reason": reason, **changes}
+    members = [] if outcome == "refused" else [1]
+    choice = {"chosen": {**chosen, "members": members}, "gate": gate}
+    write_json(run.path("combine-predictions", "choice.json"), choice)
+    page = write_report(run).read_text(encoding="utf-8")
+    assert _outline(page).stack == []
+    assert "Validation chose <strong>the KL combination, by the specialists of the most" in page
+    return page
+
+
+def test_who_passed_the_gate_has_a_table(tmp_path):
+    page = gated(tmp_path, "admitted", "on 1,234 rows kept for this test all is well")
+    assert "1 of 3 specialists may answer: on 1,234 rows kept for this test all is well." in page
+    assert "stay out" not in page
+    table = page[page.index("Which specialists may answer") :]
+    cells = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in table.split("<tr>")[2:5]]
+    assert cells[1] == ["1", "40", "+0.0125", "1,234", "+0.0200", "&lt; 0.001", "&lt; 0.001", "yes"]
+    assert cells[2][4:] == ["\N{EN DASH}", "&lt; 0.001", "\N{EN DASH}", "no: &lt;no gain&gt;"]
+    assert "what has to pass is the group" in table
+
+
+def test_an_ensemble_that_is_its_generalist_is_told_first(tmp_path):
+    page = gated(tmp_path, "refused", "nobody <helps>", method="each")
+    assert "The specialists stay out: the ensemble answers like its generalist." in page
+    assert "The ensemble answers exactly like its generalist: nobody &lt;helps&gt;." in page
+    assert "what has to pass is the group" not in page
+    assert summary_lines(tmp_path)[0].startswith("The specialists stay out")
+
+
+def test_a_run_that_was_not_tested_says_so(tmp_path):
+    page = gated(tmp_path, "not tested", "no rows", specialists=[])
+    assert "not tested before they entered: no rows." in page
+    assert "Which specialists may answer" not in page
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(InputError, match="no run folder"):
         write_report(Run(tmp_path))

@@ -11,6 +11,7 @@ from specialists.errors import InputError
 from specialists.uncertainty import (
     bootstrap_means,
     difference_interval,
+    holm,
     mcnemar,
     mean_interval,
     paired_mean_test,
@@ -116,6 +117,56 @@ def test_sign_flips_of_many_examples_agree_with_scipy():
         (a, b), lambda x, y: np.mean(x - y), permutation_type="samples", rng=1
     ).pvalue
     assert sign_flip(a, b) == pytest.approx(reference, abs=0.02)
+
+
+@pytest.mark.parametrize("seed", [2, 3, 5])
+def test_a_one_sided_t_test_agrees_with_scipy(seed):
+    a, b = _skewed(50, 1), _skewed(50, seed)
+    expected = stats.ttest_rel(a, b, alternative="greater").pvalue
+    assert paired_t(a, b, alternative="greater") == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("shift", "p"), [(0.0, 1.0), (0.5, 0.0), (-0.5, 1.0)])
+def test_one_sided_differences_without_spread_need_no_division(shift, p):
+    assert paired_t(np.ones(9) + shift, np.ones(9), alternative="greater") == p
+
+
+def test_one_sided_sign_flips_of_few_examples_are_enumerated():
+    d = np.array([0.4, -0.1, 0.9, 0.3, 0.25])
+    flips = [np.dot(s, d) for s in itertools.product([1, -1], repeat=5)]
+    for sign in (1, -1):
+        found = sign_flip(sign * d, np.zeros(5), alternative="greater")
+        assert found == np.mean([f >= sign * d.sum() - 1e-9 for f in flips])
+
+
+@pytest.mark.parametrize("seed", [2, 5])
+def test_one_sided_sign_flips_of_many_examples_agree_with_scipy(seed):
+    a, b = _skewed(60, 1), _skewed(60, seed)
+    reference = stats.permutation_test(
+        (a, b),
+        lambda x, y: np.mean(x - y),
+        permutation_type="samples",
+        alternative="greater",
+        rng=1,
+    ).pvalue
+    assert sign_flip(a, b, alternative="greater") == pytest.approx(reference, abs=0.02)
+
+
+@pytest.mark.parametrize("n", [7, 100, 800])
+def test_what_never_differs_is_not_above(n):
+    assert paired_mean_test(np.zeros(n), np.zeros(n), alternative="greater") == 1.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_holm_rejects_step_by_step(seed):
+    p = np.random.default_rng(seed).random(9) ** 4
+    rejected = set()
+    for i, m in enumerate(np.argsort(p)):
+        if p[m] > 0.05 / (9 - i):
+            break
+        rejected.add(int(m))
+    assert {m for m, corrected in enumerate(holm(p.tolist())) if corrected <= 0.05} == rejected
+    assert holm([]) == []
 
 
 @pytest.mark.parametrize("n", [100, 2000])

@@ -53,7 +53,7 @@ class Config(Section):
     seed: NonNegative = Field(default=0, description="every random choice follows from it")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="auto: bfloat16 on CUDA"
+        default="auto", description="auto: bfloat16 on CUDA and on CPUs that multiply it"
     )
     threads: NonNegative = Field(default=0, description="of one process; 0: all cores")
     jobs: NonNegative = Field(default=0, description="specialists trained at a time; 0: all cores")

@@ -81,6 +81,9 @@ class DataConfig(Section):
         default=0.1, description="share cut for validation, if missing"
     )
     test_fraction: Fraction = Field(default=0.15, description="share cut for the test, if missing")
+    gate_fraction: Fraction = Field(
+        default=0.5, description="share of the validation rows kept for the do-no-harm test alone"
+    )
     max_examples: Positive | None = Field(
         default=None, description="rows drawn at most, for trying out"
     )
@@ -89,7 +92,9 @@ class DataConfig(Section):
     lowercase: bool | None = Field(default=None, description="fold case before hashing")
     image_size: Positive | None = Field(default=None, description="pixels a side")
     standardize: bool | None = Field(default=None, description="features: zero mean, unit variance")
-    augment: bool | None = Field(default=None, description="random affine maps, or n-gram dropout")
+    augment: bool | None = Field(
+        default=None, description="random affine maps, n-gram or feature dropout"
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the factory")
 
     @model_validator(mode="after")
@@ -141,6 +146,9 @@ class GeneralistConfig(Recipe):
     n_buckets: PowerOfTwo | None = Field(
         default=None, description="rows of the table, a power of two"
     )
+    head_rank: Positive | None = Field(
+        default=None, description="of a cheap head in two factors; None: a full one"
+    )
     weights: str | None = Field(
         default=None, description="your own: safetensors or a plain state dict"
     )
@@ -179,9 +187,14 @@ class SpecialistsConfig(Recipe):
     """One small model per cluster, with a dustbin for every other class."""
 
     widen: float | None = Field(
-        default=None, ge=1, description="width over the generalist's, if frozen parts allow it"
+        default=None,
+        gt=0,
+        description="width over the generalist's, if frozen parts allow it; below 1: start fresh",
     )
     width: Positive | None = Field(default=None, description="fixes the width instead of `widen`")
+    start: Literal["generalist", "fresh"] | None = Field(
+        default=None, description="weights to start from; fresh: new ones, all but frozen parts"
+    )
     subset_share: float = Field(default=0.5, gt=0, lt=1, description="s, examples from the subset")
     soft_targets: float = Field(default=0.3, ge=0, le=1, description="weight of soft targets")
     temperature: Rate = Field(default=1.0, description="of the soft targets")
@@ -213,7 +226,10 @@ class CombinationConfig(Section):
     max_cost: float = Field(
         default=3.0, gt=0, description="inference FLOPs of `ensemble` over the generalist's"
     )
-    select_by: Literal["top1", "nll"] = Field(default="top1", description="validation score")
+    select_by: Literal["top1", "nll"] = Field(default="nll", description="validation score")
+    gate: Literal["whole", "each", "off"] = Field(
+        default="whole", description="what must pass the test on rows kept for it, else generalist"
+    )
 
 
 class StudentConfig(Recipe):

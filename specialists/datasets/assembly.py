@@ -99,12 +99,12 @@ def assemble(
     )
 
 
-def same_input(raw: Sequence[str] | np.ndarray) -> np.ndarray:
+def same_input(raw: Sequence[str] | Sequence[bytes] | np.ndarray) -> np.ndarray:
     """Group of every row: the rows of equal inputs, and only those, share one.
 
     Parameters
     ----------
-    raw : sequence of str, or array whose first axis is the rows
+    raw : sequence of str or bytes, or array whose first axis is the rows
     """
     if isinstance(raw, np.ndarray):
         raw = np.ascontiguousarray(raw)
@@ -127,7 +127,7 @@ def limit(dataset: Dataset, max_examples: int, seed: int) -> Dataset:
     Every class keeps a training and a validation row. The test split is drawn without a look at
     its labels.
     """
-    splits = {name: getattr(dataset, name) for name in ("train", "validation", "test")}
+    splits = dataset.splits
     total = sum(map(len, splits.values()))
     if total <= max_examples:
         return dataset

@@ -1,8 +1,8 @@
 """How are training batches varied at random, without a loop over examples?
 
 Images: a random affine map each (rotation, shear, scale, shift), applied to the whole batch by
-``affine_grid`` and ``grid_sample``. Text: n-grams dropped at random. Both draw from a generator
-that the caller owns, so that a run can be repeated.
+``affine_grid`` and ``grid_sample``. Text: n-grams dropped at random. Features: numbers dropped at
+random. All draw from a generator that the caller owns, so that a run can be repeated.
 """
 
 from __future__ import annotations
@@ -82,6 +82,23 @@ def drop_ngrams(ragged: Ragged, generator: torch.Generator, rate: float = 0.1) -
     before = torch.zeros(kept.numel() + 1, dtype=torch.int64, device=kept.device)
     torch.cumsum(kept, 0, out=before[1:])
     return Ragged(ragged.values[kept], before[ragged.offsets])
+
+
+def drop_features(features: Tensor, generator: torch.Generator, rate: float = 0.2) -> Tensor:
+    """Set each number to 0 with probability ``rate`` and divide the others by 1 - ``rate``.
+
+    Dropout of the inputs (Srivastava et al. 2014): their expectation stays.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n, d)
+    generator : torch.Generator
+        Of the device of ``features``, or of the CPU.
+    rate : float in [0, 1)
+    """
+    draws = torch.rand(features.shape, generator=generator, device=generator.device)
+    kept = draws.to(features.device) >= rate
+    return features * kept / (1 - rate)
 
 
 def _maps(draws: Tensor, radians: float, translate: float, scale: float, shear: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a data set is: three splits of inputs and labels, class names, and how inputs were made.
+"""What a data set is: splits of inputs and labels, class names, and how inputs were made.
 
 Inputs are one of three kinds. ``text``: a :class:`Ragged` of n-gram hashes, one row a string.
 ``features``: a float32 tensor [n, d]. ``images``: a uint8 tensor [n, channels, height, width].
@@ -94,7 +94,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Train, validation and test split with what is needed to encode new inputs alike.
+    """Train, validation, gate and test split with what is needed to encode new inputs alike.
 
     Parameters
     ----------
@@ -108,6 +108,8 @@ class Dataset:
         One line each on what was left out, merged or cut, with counts.
     source : mapping
         JSON-able; where the data came from and under which licence.
+    gate : Split, optional
+        Held-out rows that serve nothing but the test whether specialists help.
     """
 
     name: str
@@ -119,7 +121,14 @@ class Dataset:
     preprocessing: Mapping[str, Any]
     notes: tuple[str, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
+    gate: Split | None = None
 
     @property
     def n_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits that there are, by name: train, validation, gate, test."""
+        named = {"train": self.train, "validation": self.validation, "gate": self.gate}
+        return {name: s for name, s in (named | {"test": self.test}).items() if s is not None}

@@ -93,8 +93,8 @@ def check_dataset(dataset: Dataset) -> None:
     names = dataset.class_names
     if len(names) < 2 or len(set(names)) < len(names):
         raise DataError("class names must be two or more, each once", got=names[:8])
-    for name in ("train", "validation", "test"):
-        _check_split(getattr(dataset, name), dataset, name)
+    for name, split in dataset.splits.items():
+        _check_split(split, dataset, name)
     check_every_class(names, dataset.train.labels.numpy(), dataset.validation.labels.numpy())
 
 

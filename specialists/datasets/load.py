@@ -7,6 +7,7 @@ from typing import Any
 from specialists.datasets.assembly import limit
 from specialists.datasets.base import Dataset
 from specialists.datasets.files import nearest
+from specialists.datasets.gate import hold_out_gate
 from specialists.errors import DataError
 
 SOURCES = ("name", "table", "arrays", "images", "factory")
@@ -28,7 +29,7 @@ def load_dataset(config: Any, seed: int) -> Dataset:
     config : specialists.config.DataConfig
         Exactly one of ``name``, ``table``, ``arrays``, ``images`` and ``factory`` is set.
     seed : int
-        Of the splits that are cut here; data sets that ship bring their own.
+        Of the splits that are cut here; data sets that ship bring their own, but for the gate.
 
     Raises
     ------
@@ -43,7 +44,9 @@ def load_dataset(config: Any, seed: int) -> Dataset:
             expected="one of " + ", ".join(f"data.{source}" for source in SOURCES),
         )
     dataset = _load(chosen[0], config, seed)
-    return limit(dataset, config.max_examples, seed) if config.max_examples else dataset
+    if config.max_examples:
+        dataset = limit(dataset, config.max_examples, seed)
+    return hold_out_gate(dataset, config.gate_fraction, seed)
 
 
 def _load(source: str, config: Any, seed: int) -> Dataset:

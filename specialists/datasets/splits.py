@@ -9,7 +9,7 @@ share. Every class has at least one training and one validation row, or the data
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -172,12 +172,44 @@ def _cut(
     """Move about ``fraction`` of every class's training rows to ``part``, in place."""
     needed, left = (1, 1) if part == VALIDATION else (0, 2)  # groups of each class, here and there
     pool = np.flatnonzero(parts == TRAIN)
-    rows = labels[pool]
-    _, which, sizes = np.unique(groups[pool], return_inverse=True, return_counts=True)
+
+    def targets(share: np.ndarray) -> np.ndarray:
+        return np.round(fraction * share)
+
+    held = drawn_rows(labels[pool], groups[pool], targets, needed, left, generator)
+    parts[pool[held]] = part
+
+
+def drawn_rows(
+    rows: np.ndarray,
+    groups: np.ndarray,
+    targets: Callable[[np.ndarray], np.ndarray],
+    needed: int,
+    left: int,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """Draw whole groups of rows, stratified by label.
+
+    Parameters
+    ----------
+    rows : int array of shape (n,)
+        Labels.
+    groups : int array of shape (n,)
+        Rows with the same input share a group.
+    targets : callable
+        Maps the rows that each label has to give, shape (n_labels,), to those that it gives.
+    needed, left : int
+        Groups of each class that are drawn, and that are not, at least (if it has as many).
+
+    Returns
+    -------
+    bool array of shape (n,)
+    """
+    _, which, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     counts = np.bincount(rows)
     primary = _rarest_label(rows, which, counts)
     share = np.bincount(primary, weights=sizes, minlength=len(counts))
-    target = np.clip(np.round(fraction * share), needed, np.maximum(share - left, 0))
+    target = np.clip(targets(share), needed, np.maximum(share - left, 0))
     order = np.lexsort((generator.random(len(sizes)), primary))
     before = np.cumsum(sizes[order]) - sizes[order]
     first = np.searchsorted(primary[order], np.arange(len(counts)))
@@ -186,7 +218,7 @@ def _cut(
     held[order] = end <= target[primary[order]]
     _cover(held, rows, which, sizes, True, needed, left)
     _cover(held, rows, which, sizes, False, left, needed)
-    parts[pool[held[which]]] = part
+    return held[which]
 
 
 def _rarest_label(labels: np.ndarray, which: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """How a data set lies on disk: plain .npy files that are memory-mapped when they are read back.
 
     dataset.json                          names, kind, classes, preprocessing, notes
-    SPLIT.inputs.npy [.inputs.offsets]    offsets where the inputs are ragged
+    SPLIT.inputs.npy [.inputs.offsets]    offsets where the inputs are ragged; gate.* may be missing
     SPLIT.labels.npy [.valid .valid.offsets]
     SPLIT.texts.npy .texts.offsets.npy    UTF-8 bytes, for people to read
 
@@ -25,7 +25,7 @@ from specialists.runs import read_json, write_array, write_json
 
 FORMAT = 1
 HIDDEN = -1
-_SPLITS = ("train", "validation", "test")
+_SPLITS = ("train", "validation", "gate", "test")
 
 
 def save_dataset(dataset: Dataset, folder: str | Path) -> None:
@@ -37,13 +37,14 @@ def save_dataset(dataset: Dataset, folder: str | Path) -> None:
     for split in _SPLITS:
         for leftover in folder.glob(f"{split}.*.npy"):
             leftover.unlink()
-        _save_split(getattr(dataset, split), folder, split)
+    for name, split in dataset.splits.items():
+        _save_split(split, folder, name)
     about = {
         "format": FORMAT,
         "name": dataset.name,
         "kind": dataset.kind,
         "class_names": list(dataset.class_names),
-        "rows": {split: len(getattr(dataset, split)) for split in _SPLITS},
+        "rows": {name: len(split) for name, split in dataset.splits.items()},
         "preprocessing": dict(dataset.preprocessing),
         "notes": list(dataset.notes),
         "source": dict(dataset.source),
@@ -88,6 +89,7 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
         preprocessing=about["preprocessing"],
         notes=tuple(about["notes"]),
         source=about["source"],
+        gate=_load_split(folder, "gate", True) if "gate" in about["rows"] else None,
     )
 
 

@@ -1,6 +1,7 @@
 """Active specialists per example, the rule that joins them, and what they predict."""
 
 from specialists.ensemble.candidates import Votes, affordable, choose, judge_candidates, score
+from specialists.ensemble.gate import Decision, pass_gate
 from specialists.ensemble.members import Ensemble
 from specialists.ensemble.rules import PAPER, Rule, active_specialists, join, mean_flops
 from specialists.ensemble.selection import (
@@ -12,6 +13,7 @@ from specialists.ensemble.selection import (
 
 __all__ = [
     "PAPER",
+    "Decision",
     "Ensemble",
     "Rule",
     "Votes",
@@ -25,5 +27,6 @@ __all__ = [
     "join",
     "judge_candidates",
     "mean_flops",
+    "pass_gate",
     "score",
 ]

@@ -8,7 +8,7 @@ kept. It starts from the best weight of ``kl`` for its n.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,17 +41,18 @@ class Votes:
     generalist_flops: float
     specialist_flops: Tensor
 
-    def active(self, n: int | None) -> Tensor:
-        """Which specialists vote in which row, bool (rows, M)."""
-        return active_specialists(self.generalist, self.subsets, n)
+    def active(self, n: int | None, members: Sequence[int] | None = None) -> Tensor:
+        """Which specialists vote in which row, bool (rows, M); None: all may."""
+        return active_specialists(self.generalist, self.subsets, n, members)
 
     def joined(self, rule: Rule) -> Tensor:
         """Log-probabilities [rows, C]."""
-        return join(self.generalist, self.specialists, self.subsets, self.active(rule.n), rule)
+        active = self.active(rule.n, rule.members)
+        return join(self.generalist, self.specialists, self.subsets, active, rule)
 
-    def flops(self, n: int | None) -> float:
+    def flops(self, n: int | None, members: Sequence[int] | None = None) -> float:
         """Mean over the split of one prediction."""
-        return mean_flops(self.generalist_flops, self.specialist_flops, self.active(n))
+        return mean_flops(self.generalist_flops, self.specialist_flops, self.active(n, members))
 
     def learn(self, n: int | None, labels: Tensor, weight: float = 1.0) -> tuple[Rule, Tensor]:
         """The learned rule, and cross-fitted log-probabilities to judge it by."""
@@ -81,7 +82,7 @@ def judge_candidates(votes: Votes, labels: Tensor, settings: CombinationConfig) 
         for weight in (settings.weights if rule in WEIGHTED else (1.0,))
     ]
     learned = _worth_learning(votes, settings, everyone) if "learned" in settings.rules else []
-    judge = _Judge(votes, labels, settings.max_cost, score(votes.generalist, labels)["nll"])
+    judge = Judge(votes, labels, settings.max_cost, score(votes.generalist, labels)["nll"])
     candidates = []
     with progress("combination rules", len(rules) + len(learned)) as bar:
         for rule in rules:
@@ -111,12 +112,17 @@ def choose(candidates: list[Candidate], settings: CombinationConfig) -> Candidat
 def score(log_probs: Tensor, labels: Tensor) -> dict[str, float]:
     """Top-1 (fraction) and NLL (nats) of log-probabilities [n, C]."""
     right = log_probs.argmax(1) == labels
-    nll = -log_probs.gather(1, labels[:, None]).clamp_min(-100.0)
-    return {"top1": float(right.double().mean()), "nll": float(nll.double().mean())}
+    nll = -log_likelihood(log_probs, labels)
+    return {"top1": float(right.double().mean()), "nll": float(nll.mean())}
+
+
+def log_likelihood(log_probs: Tensor, labels: Tensor) -> Tensor:
+    """Of each row's label in nats, at least -100; float64 of shape (n,)."""
+    return log_probs.gather(1, labels[:, None]).squeeze(1).clamp_min(-100.0).double()
 
 
 @dataclass(frozen=True)
-class _Judge:
+class Judge:
     """Compares with the cost limit, in generalists, and with the generalist's NLL."""
 
     votes: Votes
@@ -126,7 +132,8 @@ class _Judge:
 
     def __call__(self, rule: Rule, log_probs: Tensor) -> Candidate:
         """A rule by what it says of the validation set."""
-        scores, flops = score(log_probs, self.labels), self.votes.flops(rule.n)
+        scores = score(log_probs, self.labels)
+        flops = self.votes.flops(rule.n, rule.members)
         relative = flops / self.votes.generalist_flops
         return {
             **rule.to_dict(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +63,12 @@ class Ensemble:
     def subsets(self) -> list[Tensor]:
         return [specialist.subset for specialist in self.specialists]
 
+    def of(self, members: Sequence[int] | None) -> Ensemble:
+        """The same with these specialists only; None: with all."""
+        if members is None:
+            return self
+        return replace(self, specialists=[self.specialists[m] for m in members])
+
     @property
     def parameters(self) -> int:
         """Of the generalist and all specialists; a shared trunk counts once."""
@@ -102,7 +108,10 @@ class Ensemble:
         for rows in torch.arange(len(inputs)).split(ROWS_AT_A_TIME):
             features = self.features(inputs[rows])
             generalist = self.generalist_log_probs(features)
-            active = active_specialists(generalist, self.subsets, rule.n)
+            if rule.members == ():
+                parts.append(generalist)
+                continue
+            active = active_specialists(generalist, self.subsets, rule.n, rule.members)
             specialists = self.specialist_log_probs(features, active)
             parts.append(join(generalist, specialists, self.subsets, active, rule))
         return torch.cat(parts)

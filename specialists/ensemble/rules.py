@@ -9,7 +9,7 @@ subset; or by standing the specialists' subset parts side by side.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from specialists.combination import LearnedCombination, combine, side_by_side, within_subsets
 
 WEIGHTED = ("kl", "within_subsets")
+MAX_NAMED = 12
 NAMES_IN_WORDS = {
     "kl": "the KL combination",
     "learned": "the KL combination with learned weights and temperatures",
@@ -40,39 +41,75 @@ class Rule:
         started; without effect side by side.
     learned : LearnedCombination, optional
         The fitted numbers of "learned".
+    members : tuple of int, optional
+        Specialists that may vote; None: all. With none at all the prediction is the generalist's.
     """
 
     rule: str
     n: int | None
     weight: float = 1.0
     learned: LearnedCombination | None = None
+    members: tuple[int, ...] | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Rule:
         """The rule of a candidate or of ``choice.json``; what else stands there is not read."""
         learned = values.get("learned")
         fitted = None if learned is None else LearnedCombination.from_dict(learned)
-        return cls(values["rule"], values["n"], values["weight"], fitted)
+        members = values.get("members")
+        members = None if members is None else tuple(members)
+        return cls(values["rule"], values["n"], values["weight"], fitted, members)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; ``learned`` only where there are fitted numbers."""
-        values = {"rule": self.rule, "n": self.n, "weight": self.weight}
-        return values if self.learned is None else {**values, "learned": self.learned.to_dict()}
+        """For JSON; ``learned`` and ``members`` only where there are any."""
+        values: dict[str, Any] = {"rule": self.rule, "n": self.n, "weight": self.weight}
+        if self.learned is not None:
+            values["learned"] = self.learned.to_dict()
+        return values if self.members is None else {**values, "members": list(self.members)}
+
+    def only(self, m: int) -> Rule:
+        """The same for a problem in which specialist ``m`` is the only one there is."""
+        if self.learned is None:
+            return replace(self, members=None)
+        learned = replace(
+            self.learned,
+            weights=self.learned.weights[m : m + 1],
+            temperatures=self.learned.temperatures[m : m + 1],
+        )
+        return replace(self, learned=learned, members=None)
 
     def in_words(self) -> str:
         """For instance "the KL combination, by every specialist, weight 2"."""
+        if self.members == ():
+            return "the generalist alone"
         voters = "every specialist"
         if self.n is not None:
             classes = "class" if self.n == 1 else f"{self.n} classes"
             voters = f"the specialists of the most probable {classes}"
         weight = f", weight {self.weight:g}" if self.rule in WEIGHTED else ""
-        return f"{NAMES_IN_WORDS[self.rule]}, by {voters}{weight}"
+        few = "" if self.members is None else f", {numbered(self.members)} only"
+        return f"{NAMES_IN_WORDS[self.rule]}, by {voters}{weight}{few}"
 
 
 PAPER = Rule("kl", 1, 1.0)
 
 
-def active_specialists(log_probs: Tensor, subsets: Sequence[Tensor], n: int | None) -> Tensor:
+def numbered(specialists: Sequence[int]) -> str:
+    """For instance "specialists 0, 2 and 5"; long lists end with how many more there are."""
+    if len(specialists) == 1:
+        return f"specialist {specialists[0]}"
+    named, more = specialists[:MAX_NAMED], len(specialists) - MAX_NAMED
+    last = f"{more} more" if more > 0 else str(named[-1])
+    first = named if more > 0 else named[:-1]
+    return f"specialists {', '.join(map(str, first))} and {last}"
+
+
+def active_specialists(
+    log_probs: Tensor,
+    subsets: Sequence[Tensor],
+    n: int | None,
+    members: Sequence[int] | None = None,
+) -> Tensor:
     """Which specialists' subsets meet the n most probable classes of each row.
 
     Parameters
@@ -82,16 +119,22 @@ def active_specialists(log_probs: Tensor, subsets: Sequence[Tensor], n: int | No
     subsets : sequence of M int64 Tensors
     n : int or None
         None: all specialists, everywhere.
+    members : sequence of int, optional
+        Specialists that may vote; None: all.
 
     Returns
     -------
     bool Tensor of shape (rows, M)
     """
+    may_vote = torch.ones(len(subsets), dtype=torch.bool)
+    if members is not None:
+        may_vote = torch.zeros_like(may_vote)
+        may_vote[list(members)] = True
     if n is None:
-        return torch.ones(len(log_probs), len(subsets), dtype=torch.bool)
+        return may_vote.repeat(len(log_probs), 1)
     member = torch.zeros(log_probs.shape[1], len(subsets), dtype=torch.bool)
-    for m, subset in enumerate(subsets):
-        member[subset, m] = True
+    for m in may_vote.nonzero().flatten().tolist():
+        member[subsets[m], m] = True
     top = log_probs.topk(min(n, log_probs.shape[1]), dim=1).indices
     return member[top].any(1)
 
@@ -103,7 +146,12 @@ def join(
     active: Tensor,
     rule: Rule,
 ) -> Tensor:
-    """One distribution over all classes, log-probabilities [n, C], by a rule."""
+    """One distribution over all classes, log-probabilities [n, C], by a rule.
+
+    ``active`` leaves out who is no member of the rule; without any the generalist is returned.
+    """
+    if rule.members == ():
+        return generalist
     votes = (generalist, specialists, subsets, active)
     if rule.rule == "side_by_side":
         return side_by_side(*votes)

@@ -4,7 +4,8 @@
 (the best of the cheapest, told in a line of its own, if none does); `ensemble_paper` the paper's
 own (KL, n = 1, weights 1); `ensemble_all` the best with every specialist. A candidate that is less
 sure of the truth than the calibrated generalist (a higher validation NLL) is chosen only if there
-is no other.
+is no other. Only `ensemble` has to pass the gate (:mod:`specialists.ensemble.gate`): where rows
+kept for that test do not say that it helps, it is its generalist.
 """
 
 from __future__ import annotations
@@ -12,9 +13,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from specialists.datasets.base import Inputs
-from specialists.ensemble.candidates import Votes, affordable, choose, judge_candidates, score
+from specialists.ensemble.candidates import (
+    Candidate,
+    Votes,
+    affordable,
+    choose,
+    judge_candidates,
+    score,
+)
+from specialists.ensemble.gate import NO_ROWS, Decision, pass_gate, untested
 from specialists.ensemble.members import Ensemble
 from specialists.ensemble.rules import PAPER, Rule
 from specialists.predictions import ModelOutputs
@@ -36,16 +46,19 @@ def combine_predictions(run: Run) -> None:
     candidates = judge_candidates(votes, labels, settings)
     chosen = choose(affordable(candidates), settings)
     everywhere = choose([c for c in candidates if c["n"] is None], settings)
+    decision = _decide(workspace, ensemble, votes, Rule.from_dict(chosen))
     rules = {
-        "ensemble": Rule.from_dict(chosen),
+        "ensemble": decision.rule,
         "ensemble_paper": PAPER,
         "ensemble_all": Rule.from_dict(everywhere),
     }
+    cost = votes.flops(decision.rule.n, decision.rule.members) / votes.generalist_flops
     choice = {
-        "chosen": Rule.from_dict(chosen).to_dict(),
+        "chosen": decision.rule.to_dict(),
         "rules": {name: rule.to_dict() for name, rule in rules.items()},
-        "within_max_cost": chosen["eligible"],
+        "within_max_cost": cost <= settings.max_cost,
         "candidates": candidates,
+        "gate": decision.record,
         "generalist": {
             **score(votes.generalist, labels),
             "inference_flops": votes.generalist_flops,
@@ -56,15 +69,38 @@ def combine_predictions(run: Run) -> None:
     test_votes = gather_votes(workspace, ensemble, "test")
     _write_predictions(workspace, test_votes, rules, "test")
     write_json(workspace.path(STAGE, "costs.json"), _costs(workspace, ensemble, test_votes, rules))
-    if not chosen["eligible"]:
+    if cost > settings.max_cost:
         say(
-            f"combine-predictions: no rule costs at most {settings.max_cost:g} generalists; the "
-            f"cheapest, which costs {chosen['relative_cost']:.1f}, stands in (narrower specialists "
+            f"{STAGE}: no rule costs at most {settings.max_cost:g} generalists; the "
+            f"cheapest, which costs {cost:.1f}, stands in (narrower specialists "
             "or fewer classes a cluster cost less)"
         )
-    before, after = choice["generalist"]["top1"], chosen["top1"]
-    words = rules["ensemble"].in_words()
-    say(f"combine-predictions: {words}; validation top-1 {before:.3f} -> {after:.3f}")
+    _tell(decision, votes, labels, chosen)
+
+
+def _decide(workspace: Workspace, ensemble: Ensemble, votes: Votes, rule: Rule) -> Decision:
+    """Whether, and with which specialists, the chosen rule may answer."""
+    settings, dataset = workspace.config.combination, workspace.dataset
+    if settings.gate == "off":
+        return untested(rule, settings.gate, "combination.gate is off")
+    if dataset.gate is None:
+        return untested(rule, settings.gate, NO_ROWS)
+    gate = gather_votes(workspace, ensemble, "gate")
+    labels = (dataset.validation.labels, dataset.gate.labels)
+    return pass_gate(rule, votes, labels[0], gate, labels[1], settings)
+
+
+def _tell(decision: Decision, votes: Votes, labels: Tensor, chosen: Candidate) -> None:
+    """Who may answer, and what it brings on validation rows."""
+    if decision.record["method"] != "off":
+        say(f"{STAGE}: {decision.in_words()}")
+    if decision.outcome == "refused":
+        return
+    before, after = score(votes.generalist, labels)["top1"], chosen["top1"]
+    if decision.rule.members is not None:
+        after = score(votes.joined(decision.rule), labels)["top1"]
+    words = decision.rule.in_words()
+    say(f"{STAGE}: {words}; validation top-1 {before:.3f} -> {after:.3f}")
 
 
 def ensemble_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
@@ -102,7 +138,8 @@ def _write_predictions(
     write_array(folder / f"{split}.generalist.npy", votes.generalist.numpy())
     for name, rule in rules.items():
         write_array(folder / f"{split}.{name}.npy", votes.joined(rule).float().numpy())
-    write_array(folder / f"{split}.active.npy", votes.active(rules["ensemble"].n).numpy())
+    active = votes.active(rules["ensemble"].n, rules["ensemble"].members)
+    write_array(folder / f"{split}.active.npy", active.numpy())
 
 
 def _costs(
@@ -119,8 +156,8 @@ def _costs(
     }
     for name, rule in rules.items():
         costs[name] = {
-            "parameters": ensemble.parameters,
-            "inference_flops": votes.flops(rule.n),
+            "parameters": ensemble.of(rule.members).parameters,
+            "inference_flops": votes.flops(rule.n, rule.members),
             "training_examples": generalist["n_examples"] + n_examples,
         }
     return costs

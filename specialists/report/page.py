@@ -97,7 +97,7 @@ def page_content(record: Record) -> dict[str, Any]:
         "title": record.title or f"Specialists on {record.evaluation['dataset']}",
         "evaluation": record.evaluation,
         "about": record.about,
-        "verdict": verdict(record.evaluation, details),
+        "verdict": verdict(record.evaluation, details, record.choice),
         "models": model_rows(record.evaluation),
         "differences": difference_rows(record.evaluation),
         "choice": None if record.choice is None else choice_rows(record.choice),
@@ -153,7 +153,8 @@ def summary_lines(folder: str | Path) -> list[str]:
     folder = Path(folder)
     evaluation = read_json(folder / "evaluation.json")
     details = read_json(folder / "evaluate-models" / "details.json")
-    answer = verdict(evaluation, details)
+    choice = folder / "combine-predictions" / "choice.json"
+    answer = verdict(evaluation, details, read_json(choice) if choice.is_file() else None)
     models = evaluation["models"]
     top1 = find_difference(evaluation, "ensemble", "generalist")
     gain = "" if top1 is None else f" ({_gain(top1)})"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from specialists.ensemble import Rule
-from specialists.report.words import DESCRIPTIONS, direction, find_difference
+from specialists.report.words import DESCRIPTIONS, direction, find_difference, gate_sentence
 
 MAX_CLASSES = 15
 MAX_CLUSTER_NAMES = 40
@@ -62,16 +62,24 @@ def difference_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def choice_rows(choice: Mapping[str, Any]) -> dict[str, Any]:
-    """The chosen rule in words; of a learned one a row for the generalist and each specialist."""
-    rule = Rule.from_dict(choice["chosen"])
+    """The rule that validation chose in words, its learned numbers, and what the gate said of it.
+
+    Of a learned rule there is a row for the generalist and each specialist.
+    """
+    gate = choice.get("gate")
+    rule = Rule.from_dict(choice["chosen"] if gate is None else gate["rule"])
+    told = None if gate is None else {**gate, "words": gate_sentence(gate)}
+    return {"words": rule.in_words(), "learned": _learned_rows(rule), "gate": told}
+
+
+def _learned_rows(rule: Rule) -> list[dict[str, Any]]:
     if rule.learned is None:
-        return {"words": rule.in_words(), "learned": []}
+        return []
     weights, temperatures = rule.learned.weights.tolist(), rule.learned.temperatures.tolist()
     each = zip(weights, temperatures, strict=True)
     rows = [("generalist", 1.0, rule.learned.generalist_temperature)]
     rows += [(f"specialist {m}", weight, t) for m, (weight, t) in enumerate(each)]
-    learned = [dict(zip(("name", "weight", "temperature"), row, strict=True)) for row in rows]
-    return {"words": rule.in_words(), "learned": learned}
+    return [dict(zip(("name", "weight", "temperature"), row, strict=True)) for row in rows]
 
 
 def cluster_rows(

@@ -76,9 +76,9 @@ def points_interval(interval: tuple[float, float] | list[float]) -> str:
     return f"{points(interval[0])} to {points(interval[1])}"
 
 
-def signed(value: float) -> str:
+def signed(value: float, digits: int = 3) -> str:
     """A difference in nats: "+0.031"."""
-    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def p_value(p: float) -> str:
@@ -104,8 +104,42 @@ def find_difference(
     return None
 
 
-def verdict(evaluation: Mapping[str, Any], details: Mapping[str, Any]) -> Verdict:
-    """The answer to "did the specialists help?", whichever way it falls."""
+def gate_sentence(gate: Mapping[str, Any]) -> str:
+    """What the test on rows that were kept for it decided, and why."""
+    reason = gate["reason"]
+    if gate["outcome"] == "not tested":
+        return f"Whether the specialists help was not tested before they entered: {reason}."
+    n = sum(entry["admitted"] for entry in gate["specialists"])
+    return {
+        "refused": f"The ensemble answers exactly like its generalist: {reason}.",
+        "admitted": f"{n} of {len(gate['specialists'])} specialists may answer: {reason}.",
+    }[gate["outcome"]]
+
+
+def is_refused(choice: Mapping[str, Any] | None) -> bool:
+    """Whether the specialists were kept out, so that the ensemble is its generalist."""
+    return choice is not None and choice.get("gate", {}).get("outcome") == "refused"
+
+
+def verdict(
+    evaluation: Mapping[str, Any],
+    details: Mapping[str, Any],
+    choice: Mapping[str, Any] | None = None,
+) -> Verdict:
+    """The answer to "did the specialists help?", whichever way it falls.
+
+    ``choice`` is the content of ``choice.json``, which tells whether they were asked at all.
+    """
+    if is_refused(choice):
+        headline = "The specialists stay out: the ensemble answers like its generalist"
+        sentences = [
+            gate_sentence(choice["gate"]) if choice else "",
+            *_control_sentences(evaluation),
+        ]
+        sentences += _student_sentences(evaluation, details)
+        return Verdict(
+            headline + ".", "unclear", tuple(filter(None, sentences)), _warnings(details)
+        )
     top1 = find_difference(evaluation, "ensemble", "generalist")
     sign = 0 if top1 is None else direction(top1)
     beaten, unclear, ahead = _rivals(evaluation)

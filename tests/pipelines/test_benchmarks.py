@@ -51,7 +51,7 @@ def test_every_rule_and_n_has_a_row_with_validation_and_test_scores(tmp_path):
     run = small_run.make_run(tmp_path / "run")
     stages.run_stages(run, "combine-predictions")
     title, _, *lines = learned_combination.table(run.folder).splitlines()
-    assert "12 classes, 3 specialists, 120 validation and 120 test rows" in title
+    assert "12 classes, 3 specialists, 60 validation and 120 test rows" in title
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert {len(row) for row in rows} == {len(learned_combination.HEADER)}
     assert [row[0] for row in rows[3:]] == [n for n in ("1", "2", "all") for _ in range(5)]

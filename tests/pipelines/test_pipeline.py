@@ -24,6 +24,7 @@ from specialists.generalist import _training_rows as training_rows
 from specialists.generalist import cross_fitted_log_probs
 from specialists.networks import load_network
 from specialists.predictions import ShardedRows
+from specialists.report import summary_lines
 from specialists.runs import Run, artifacts, read_array, read_json, read_tensors
 from specialists.workspace import Workspace
 
@@ -38,7 +39,7 @@ ARTIFACTS = [
     "report.html",
     *(f"{stage.name}/manifest.json" for stage in stages.STAGES),
     "prepare-data/dataset.json",
-    *(f"prepare-data/{split}.inputs.npy" for split in ("train", "validation", "test")),
+    *(f"prepare-data/{split}.inputs.npy" for split in ("train", "validation", "gate", "test")),
     "prepare-data/test.labels.npy",
     *(f"train-generalist/{name}" for name in ("model.json", "metrics.jsonl", "widths.json")),
     *(f"train-generalist/{name}" for name in ("weights.safetensors", "calibration.json")),
@@ -175,6 +176,85 @@ def test_a_learned_combination_predicts_the_same_everywhere(again):
     said = specialists.load(run.folder, "ensemble").predict_encoded(train)
     np.testing.assert_allclose(targets[torch.arange(len(train))].float().exp(), said, atol=2e-3)
     assert "learned weights and temperatures" in run.folder.joinpath("report.html").read_text()
+
+
+def test_the_gate_s_rows_are_no_other_split_s_and_are_counted(done):
+    splits = ("train", "validation", "gate", "test")
+    inputs = [read_array(done.path("prepare-data", f"{split}.inputs.npy")) for split in splits]
+    rows = [{row.tobytes() for row in split} for split in inputs]
+    assert [len(split) for split in rows] == [480, 60, 60, 120]
+    assert len(set.union(*rows)) == 720
+    about = read_json(done.path("prepare-data", "dataset.json"))
+    assert about["rows"] == {"train": 480, "validation": 60, "gate": 60, "test": 120}
+    gate = read_json(done.path("combine-predictions", "choice.json"))["gate"]
+    assert (gate["method"], gate["alpha"], gate["n_rows"]) == ("whole", 0.05, 60)
+    assert gate["outcome"] in ("admitted", "refused")
+    assert len(gate["specialists"]) == 3
+    assert "rows kept for this test" in (done.folder / "report.html").read_text()
+
+
+def test_specialists_that_do_not_pass_leave_the_generalist_as_it_is(again, monkeypatch, capsys):
+    monkeypatch.setattr("specialists.ensemble.gate.ALPHA", -1.0)
+    run = again("write-report", "combination.select_by=nll")
+    said = capsys.readouterr().out
+    assert "combine-predictions: the ensemble answers like its generalist: " in said
+    choice = read_json(run.path("combine-predictions", "choice.json"))
+    assert choice["chosen"]["members"] == []
+    assert choice["gate"]["outcome"] == "refused"
+    for split in ("validation", "test"):
+        files = [f"{split}.{name}.npy" for name in ("generalist", "ensemble")]
+        base, found = (read_array(run.path("combine-predictions", name)) for name in files)
+        assert np.array_equal(base, found)
+        assert not read_array(run.path("combine-predictions", f"{split}.active.npy")).any()
+    predicted = [specialists.load(run.folder, m) for m in ("generalist", "ensemble")]
+    base, found = (predictor.predict_proba(new_inputs()) for predictor in predicted)
+    assert np.array_equal(base, found)
+    _check_that_the_ensemble_is_evaluated_as_its_generalist(run)
+
+
+def _check_that_the_ensemble_is_evaluated_as_its_generalist(run: Run) -> None:
+    evaluation = read_json(run.folder / "evaluation.json")
+    models = evaluation["models"]
+    generalist, ensemble = models["generalist"], models["ensemble"]
+    training = ensemble.pop("training_examples")
+    assert training > generalist.pop("training_examples")
+    assert ensemble == generalist
+    assert ensemble["agreement"] == 1.0
+    assert models["generalist_wide"]["inference_flops"] == ensemble["inference_flops"]
+    assert models["generalist_wide"]["training_examples"] <= training
+    assert models["ensemble_paper"]["inference_flops"] > ensemble["inference_flops"]
+    pairs = [d for d in evaluation["differences"] if (d["a"], d["b"]) == ENSEMBLES[1::-1]]
+    assert [(d["value"], d["interval"], d["p"]) for d in pairs] == [(0.0, [0.0, 0.0], 1.0)] * 2
+    assert (evaluation["retention"] is None) == ("retention_reason" in evaluation)
+    details = read_json(run.path("evaluate-models", "details.json"))
+    assert details["mended"]["n"] == details["broken"]["n"] == 0
+    page = (run.folder / "report.html").read_text()
+    assert "The specialists stay out: the ensemble answers like its generalist." in page
+    assert "The ensemble answers exactly like its generalist: on 60 rows kept" in page
+    assert summary_lines(run.folder)[0].startswith("The specialists stay out")
+
+
+def test_each_specialist_can_be_tested_alone(again):
+    run = again("combine-predictions", "combination.gate=each")
+    gate = read_json(run.path("combine-predictions", "choice.json"))["gate"]
+    assert gate["method"] == "each"
+    for entry in gate["specialists"]:
+        passes = entry["corrected_p"] is not None and entry["corrected_p"] <= 0.05
+        assert passes or not entry["admitted"]
+        assert entry["admitted"] == (entry["why_not"] is None)
+
+
+@pytest.mark.parametrize("override", ["combination.gate=off", "data.gate_fraction=0"])
+def test_without_a_gate_whoever_validation_chose_answers(again, override, capsys):
+    run = again("write-report", override)
+    choice = read_json(run.path("combine-predictions", "choice.json"))
+    assert choice["gate"]["outcome"] == "not tested"
+    assert "members" not in choice["chosen"]
+    assert choice["chosen"] == choice["gate"]["rule"] == choice["rules"]["ensemble"]
+    assert run.path("prepare-data", "gate.labels.npy").exists() == ("off" in override)
+    told = "no rows are kept for the test" in capsys.readouterr().out
+    assert told == (override == "data.gate_fraction=0")
+    assert "was not tested before they entered" in (run.folder / "report.html").read_text()
 
 
 def test_the_students_folder_works_alone_when_copied_elsewhere(done, tmp_path):

@@ -222,6 +222,15 @@ def test_test_labels_are_an_input_of_the_evaluation_and_the_report_alone():
     assert readers == ["evaluate-models", "write-report"]
 
 
+def test_nothing_before_the_combination_depends_on_the_rows_kept_for_the_gate():
+    readers = [
+        stage.name
+        for stage in REAL_STAGES
+        if any(Path("prepare-data/gate.labels.npy").match(glob) for glob in stage.inputs)
+    ]
+    assert readers == ["combine-predictions", "evaluate-models", "write-report"]
+
+
 def test_every_stage_depends_on_existing_settings_and_on_earlier_stages_alone():
     known, earlier = Config.model_fields, ["evaluation.json"]
     for stage in REAL_STAGES:

@@ -1,0 +1,153 @@
+"""The gate's rows: taken from validation alone, stratified, groups whole, no class left bare."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from specialists.config import DataConfig
+from specialists.datasets import Dataset, Ragged, Split, load_dataset
+from specialists.datasets.gate import hold_out_gate
+from specialists.datasets.text import hash_ngrams
+from specialists.errors import DataError
+
+
+def made(counts, duplicates: int = 1, **changes) -> Dataset:
+    """Classes of these many validation rows; each input stands there ``duplicates`` times."""
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    inputs = torch.arange(len(labels)).div(duplicates, rounding_mode="floor")[:, None].float()
+    validation = Split(inputs, torch.from_numpy(labels))
+    classes = Split(torch.full((len(counts), 1), -1.0), torch.arange(len(counts)))
+    names = tuple(map(str, range(len(counts))))
+    return Dataset("made", "features", names, classes, validation, classes, {}, **changes)
+
+
+def counted(split: Split | None, n_classes: int) -> np.ndarray:
+    assert split is not None
+    return np.bincount(split.labels.numpy(), minlength=n_classes)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.3, 0.5, 0.9])
+@pytest.mark.parametrize("seed", range(3))
+def test_every_class_gives_its_share_and_keeps_a_row(fraction, seed):
+    counts = np.random.default_rng(seed).integers(1, 30, 80)
+    dataset = hold_out_gate(made(counts), fraction, seed)
+    gate, kept = counted(dataset.gate, 80), counted(dataset.validation, 80)
+    assert np.array_equal(gate + kept, counts)
+    assert kept.min() >= 1
+    least = np.floor(fraction * counts + 1e-9)
+    assert ((gate == least) | (gate == least + 1)).all()
+    assert (gate[counts == 1] == 0).all()
+    spared = (counts - 1 < fraction * counts) * (fraction * counts - least)
+    assert fraction * counts.sum() - spared.sum() - 1 <= gate.sum() <= fraction * counts.sum() + 1
+
+
+def test_rows_of_validation_go_to_one_side_and_no_other_split_changes():
+    before = made([9] * 12)
+    dataset = hold_out_gate(before, 0.5, 3)
+    assert dataset.gate is not None
+    rows = [split.inputs.flatten().tolist() for split in (dataset.validation, dataset.gate)]  # type: ignore[union-attr]
+    assert sorted(rows[0] + rows[1]) == list(range(108))
+    assert (dataset.train, dataset.test) == (before.train, before.test)
+    for split in (dataset.validation, dataset.gate):
+        index = split.inputs.flatten().long()  # type: ignore[union-attr]
+        assert torch.equal(split.labels, before.validation.labels[index])
+    assert dataset.notes == (
+        "54 of 108 validation rows put aside for the gate (data.gate_fraction)",
+    )
+
+
+def test_the_seed_decides_which_rows():
+    def rows(seed):
+        return hold_out_gate(made([9] * 12), 0.5, seed).gate.inputs.flatten().tolist()  # type: ignore
+
+    assert rows(1) == rows(1)
+    assert rows(1) != rows(2)
+
+
+@pytest.mark.parametrize("duplicates", [2, 5])
+def test_rows_with_the_same_input_stay_together(duplicates):
+    dataset = hold_out_gate(made([20] * 15, duplicates), 0.5, 0)
+    assert dataset.gate is not None
+    sides = [set(s.inputs.flatten().tolist()) for s in (dataset.validation, dataset.gate)]  # type: ignore[union-attr]
+    assert not sides[0] & sides[1]
+    assert counted(dataset.validation, 15).min() >= 1
+    assert 0.3 < len(dataset.gate) / 300 < 0.6
+
+
+def test_equal_strings_stay_together_and_keep_their_texts_and_valid_labels():
+    texts = tuple(f"word {i // 2}" for i in range(40))
+    labels = torch.arange(40) % 2
+    valid = Ragged(torch.tensor([0, 1] * 40), 2 * torch.arange(41))
+    split = Split(hash_ngrams(texts, (1, 3)), labels, valid, texts)
+    dataset = hold_out_gate(Dataset("t", "text", ("a", "b"), split, split, split, {}), 0.5, 0)
+    assert dataset.gate is not None
+    assert dataset.gate.texts is not None
+    assert dataset.validation.texts is not None
+    assert not set(dataset.gate.texts) & set(dataset.validation.texts)
+    assert all(len(list(rows)) == 2 for _, rows in itertools.groupby(dataset.gate.texts))
+    assert dataset.gate.valid is not None
+    assert len(dataset.gate.valid) == len(dataset.gate) == len(dataset.gate.inputs)
+
+
+def test_without_a_share_nothing_is_put_aside():
+    before = made([5, 5])
+    assert hold_out_gate(before, 0.0, 0) is before
+
+
+def test_where_no_class_can_spare_a_row_there_is_no_gate():
+    dataset = hold_out_gate(made([1, 1, 1]), 0.5, 0)
+    assert dataset.gate is None
+    assert len(dataset.validation) == 3
+    assert "no class can spare one" in dataset.notes[-1]
+
+
+def test_a_gate_that_the_data_bring_is_kept():
+    gate = Split(torch.zeros(2, 1), torch.tensor([0, 1]))
+    before = made([5, 5], gate=gate)
+    assert hold_out_gate(before, 0.5, 0) is before
+
+
+@pytest.fixture
+def arrays(tmp_path):
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(600, 3)).astype(np.float32), np.repeat(np.arange(6), 100)
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+
+    def load(**settings):
+        config = DataConfig(arrays=str(tmp_path / "data.npz"), standardize=False, **settings)
+        return load_dataset(config, seed=0)
+
+    return load
+
+
+def test_half_of_the_validation_rows_of_any_source_are_put_aside(arrays):
+    without, dataset = arrays(gate_fraction=0), arrays()
+    assert without.gate is None
+    assert [len(split) for split in dataset.splits.values()] == [450, 30, 30, 90]
+    rows = [{row.numpy().tobytes() for row in s.inputs} for s in dataset.splits.values()]
+    assert sum(map(len, rows)) == len(set.union(*rows)) == 600
+    for name in ("train", "test"):
+        assert torch.equal(dataset.splits[name].inputs, without.splits[name].inputs)
+
+
+def test_rows_drawn_for_trying_out_count_those_of_the_gate(arrays):
+    dataset = arrays(max_examples=120)
+    assert 100 <= sum(map(len, dataset.splits.values())) <= 130
+    assert dataset.gate is not None
+    assert counted(dataset.validation, 6).min() >= 1
+    assert [note.split(" ", 1)[1] for note in dataset.notes[-2:]] == [
+        "of 600 rows drawn (data.max_examples)",
+        "of 12 validation rows put aside for the gate (data.gate_fraction)",
+    ]
+
+
+def with_bad_gate() -> Dataset:
+    """For ``data.factory``."""
+    return made([5, 5], gate=Split(torch.zeros(2, 1), torch.tensor([0, 7])))
+
+
+def test_a_gate_that_a_factory_brings_is_checked():
+    with pytest.raises(DataError, match=r"labels are not class indices(?s:.*)gate"):
+        load_dataset(DataConfig(factory="test_datasets_gate:with_bad_gate"), seed=0)

@@ -1,0 +1,251 @@
+"""Specialists answer only where rows that chose nothing say that they help."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from specialists.combination import LearnedCombination
+from specialists.config import CombinationConfig
+from specialists.ensemble import Rule, Votes, pass_gate
+from specialists.ensemble.gate import (
+    ALPHA,
+    NO_GAIN,
+    NOT_ALONE,
+    NOT_TOGETHER,
+    own_gains,
+    restricted,
+    screen,
+    untested,
+    whole_test,
+)
+
+C = 8
+SUBSETS = [torch.tensor([2 * m, 2 * m + 1]) for m in range(4)]
+NUMBERS = LearnedCombination(
+    torch.tensor([0.5, 2.0, 3.0, 1.0]).double(), 0.8, torch.tensor([1.2, 1.0, 0.7, 0.9]).double()
+)
+RULES = [
+    Rule("kl", 1),
+    Rule("kl", 3, 2.0),
+    Rule("within_subsets", None, 4.0),
+    Rule("side_by_side", 2),
+    Rule("learned", 2, 1.0, NUMBERS),
+]
+CHOSEN = Rule("kl", 2, 1.0)
+
+
+def labels_of(n: int, seed: int) -> torch.Tensor:
+    return torch.randint(C, (n,), generator=torch.Generator().manual_seed(seed))
+
+
+def votes(n: int = 800, seed: int = 0, harmful=(), silent=()) -> tuple[Votes, torch.Tensor]:
+    """A generalist that cannot tell two classes of a pair apart; specialists that mostly can.
+
+    Harmful ones tell them apart the wrong way round; silent ones say what the generalist says.
+    """
+    labels = labels_of(n, seed)
+    generator = torch.Generator().manual_seed(seed + 100)
+    logits = torch.randn(n, C, generator=generator) * 0.3
+    logits[torch.arange(n), labels] += 2.0
+    logits[torch.arange(n), labels ^ 1] += 2.0
+    generalist = logits.log_softmax(1)
+    specialists = []
+    for m, subset in enumerate(SUBSETS):
+        outside = ~torch.isin(labels, subset)
+        own = generalist.exp()[:, subset]
+        if m not in silent:
+            right = torch.rand(n, generator=generator) < (0.05 if m in harmful else 0.9)
+            first = (labels == subset[0]) == right
+            own = torch.where(
+                first[:, None], torch.tensor([0.85, 0.15]), torch.tensor([0.15, 0.85])
+            )
+            own = own * torch.where(outside, 0.1, 0.9)[:, None]
+        specialists.append(torch.cat([own, 1 - own.sum(1, keepdim=True)], 1).log())
+    return Votes(generalist, specialists, SUBSETS, 100.0, torch.tensor([10.0] * 4).double()), labels
+
+
+def decided(method: Any = "whole", rule: Rule = CHOSEN, known=None, kept=None, **settings):
+    config = CombinationConfig(gate=method, **settings)
+    (before, seen), (after, new) = known or votes(seed=1), kept or votes(seed=2)
+    return pass_gate(rule, before, seen, after, new, config)
+
+
+def log_likelihood(log_probs: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
+    return log_probs.gather(1, labels[:, None]).squeeze(1).double().numpy()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.rule}-{rule.n}")
+def test_a_specialist_alone_gains_what_the_rule_with_it_says_over_the_rule_without(rule):
+    found, labels = votes(300)
+    for m, gain in enumerate(own_gains(found, labels, rule)):
+        rows = found.active(rule.n)[:, m]
+        joined = found.joined(replace(rule, members=(m,)))
+        none = found.generalist
+        if rule.learned is not None:
+            none = (none / rule.learned.generalist_temperature).log_softmax(1)
+        expected = log_likelihood(joined, labels) - log_likelihood(none, labels)
+        np.testing.assert_allclose(gain, expected[rows.numpy()], atol=2e-5)
+        assert 0 < len(gain) == int(rows.sum())
+
+
+@pytest.mark.parametrize("method", ["whole", "each"])
+def test_the_tests_are_scipys(method):
+    kept = votes(6000, seed=2, silent=(3,))
+    record = decided(method, known=votes(seed=1, silent=(3,)), kept=kept).record
+    found, labels = kept
+    base = log_likelihood(found.generalist, labels)
+    p = []
+    for m, entry in enumerate(record["specialists"]):
+        rows = found.active(2)[:, m].numpy()
+        joined = log_likelihood(found.joined(replace(CHOSEN, members=(m,))), labels)
+        gain = (joined - base)[rows]
+        assert entry["n_rows"] == rows.sum() > 500
+        assert entry["mean_gain"] == pytest.approx(gain.mean(), abs=1e-5)
+        if m != 3:
+            t = gain.mean() / (gain.std(ddof=1) / len(gain) ** 0.5)
+            p.append(stats.t.sf(t, len(gain) - 1))
+            assert entry["p"] == pytest.approx(p[-1], rel=1e-3)
+    corrected = [entry["corrected_p"] for entry in record["specialists"] if entry["admitted"]]
+    assert corrected == pytest.approx(_holm(p), rel=1e-3)
+    joined = log_likelihood(found.joined(replace(CHOSEN, members=(0, 1, 2))), labels)
+    whole = stats.ttest_rel(joined, base, alternative="greater").pvalue
+    assert record["whole"]["p"] == pytest.approx(whole, rel=1e-3)
+    assert record["whole"]["mean_gain"] == pytest.approx((joined - base).mean(), abs=1e-5)
+
+
+def _holm(p):
+    order = np.argsort(p)
+    corrected = np.empty(len(p))
+    corrected[order] = np.maximum.accumulate(np.sort(p) * np.arange(len(p), 0, -1))
+    return np.minimum(corrected, 1)
+
+
+@pytest.mark.parametrize("method", ["whole", "each"])
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.rule}-{rule.n}")
+def test_specialists_that_help_enter(method, rule):
+    decision = decided(method, rule)
+    assert decision.rule is rule or decision.rule == rule
+    assert decision.outcome == "admitted"
+    assert [entry["admitted"] for entry in decision.record["specialists"]] == [True] * 4
+    assert decision.record["rule"] == rule.to_dict()
+    assert decision.in_words().startswith("4 of 4 specialists pass the gate: on 800 rows kept")
+    json.dumps(decision.record, allow_nan=False)
+
+
+@pytest.mark.parametrize("method", ["whole", "each"])
+def test_one_that_harms_validation_rows_is_left_out_before_the_test(method):
+    known, kept = votes(seed=1, harmful=(1,)), votes(seed=2, harmful=(1,))
+    decision = decided(method, known=known, kept=kept)
+    assert decision.rule == replace(CHOSEN, members=(0, 2, 3))
+    entry = decision.record["specialists"][1]
+    assert (entry["admitted"], entry["why_not"], entry["corrected_p"]) == (False, NO_GAIN, None)
+    assert entry["validation_gain"] < 0
+    assert decision.rule.in_words().endswith("specialists 0, 2 and 3 only")
+
+
+def test_one_that_harms_the_gates_rows_alone_does_not_pass_its_own_test():
+    kept = votes(seed=2, harmful=(1,))
+    decision = decided("each", kept=kept)
+    assert decision.rule.members == (0, 2, 3)
+    entry = decision.record["specialists"][1]
+    assert (entry["admitted"], entry["why_not"]) == (False, NOT_ALONE)
+    assert entry["corrected_p"] == 1.0
+    assert decided("whole", kept=kept).rule.members is None
+
+
+@pytest.mark.parametrize("method", ["whole", "each"])
+@pytest.mark.parametrize("everyone", [{"harmful": range(4)}, {"silent": range(4)}])
+def test_where_nothing_helps_the_generalist_answers(method, everyone):
+    for known in (votes(seed=1, **everyone), votes(seed=1)):
+        kept, labels = votes(seed=2, **everyone)
+        decision = decided(method, known=known, kept=(kept, labels))
+        assert decision.outcome == "refused"
+        assert decision.rule == replace(CHOSEN, members=())
+        assert torch.equal(kept.joined(decision.rule), kept.generalist)
+        assert kept.flops(decision.rule.n, decision.rule.members) / kept.generalist_flops == 1.0
+        assert not any(entry["admitted"] for entry in decision.record["specialists"])
+        assert decision.in_words().startswith("the ensemble answers like its generalist: ")
+
+
+def test_a_group_that_does_not_pass_is_told_with_its_numbers():
+    decision = decided("whole", kept=votes(seed=2, harmful=range(4)))
+    whole = decision.record["whole"]
+    assert whole["mean_gain"] < 0
+    assert whole["p"] > 0.9
+    assert not whole["passed"]
+    assert {entry["why_not"] for entry in decision.record["specialists"]} == {NOT_TOGETHER}
+    assert "800 rows kept for this test" in decision.in_words()
+    assert f"{whole['mean_gain']:+.4f} nats (p = " in decision.in_words()
+
+
+def pair(generalist, specialist) -> Votes:
+    """Two classes that one specialist knows, and a third with hardly any mass."""
+    g, s = (torch.as_tensor(x, dtype=torch.float32) for x in (generalist, specialist))
+    three, dustbin = (torch.cat([x * 0.999, torch.full((len(x), 1), 0.001)], 1) for x in (g, s))
+    return Votes(three.log(), [dustbin.log()], [torch.tensor([0, 1])], 1.0, torch.ones(1).double())
+
+
+def test_a_better_likelihood_with_fewer_right_answers_is_refused():
+    weak, wrong = [0.51, 0.49], [0.001, 0.999]
+    found = pair([weak] * 540 + [wrong] * 60, [[0.49, 0.51]] * 540 + [[0.4, 0.6]] * 60)
+    whole = whole_test(Rule("side_by_side", None), found, torch.zeros(600, dtype=torch.int64))
+    assert whole["mean_gain"] > 0.3
+    assert whole["p"] < 1e-6
+    assert (whole["generalist_top1"], whole["top1"]) == (0.9, 0.0)
+    assert not whole["passed"]
+
+
+@pytest.mark.parametrize("n", [80, 600])
+def test_useless_specialists_pass_about_as_often_as_the_level_says(n):
+    """The coin is fair: whoever is sure of it gains as much as it loses."""
+    rng = np.random.default_rng(0)
+    n_tries, passed = (150 if n < 500 else 600), 0
+    for _ in range(n_tries):
+        sure = rng.uniform(0.55, 0.9, (n, 1))
+        found = pair(np.hstack([sure, 1 - sure]), np.hstack([1 - sure, sure]))
+        labels = torch.from_numpy(rng.integers(0, 2, n))
+        passed += whole_test(Rule("side_by_side", None), found, labels)["passed"]
+    assert stats.binomtest(passed, n_tries, ALPHA, alternative="greater").pvalue > 0.01
+    assert passed > 0
+
+
+@pytest.mark.parametrize("method", ["whole", "each"])
+def test_one_that_never_votes_is_left_out(method):
+    def without_its_rows(seed):
+        found, labels = votes(seed=seed)
+        rows = ~found.active(1)[:, 3]
+        own = [log_probs[rows] for log_probs in found.specialists]
+        return replace(found, generalist=found.generalist[rows], specialists=own), labels[rows]
+
+    decision = decided(method, Rule("kl", 1), without_its_rows(1), without_its_rows(2))
+    assert decision.rule.members == (0, 1, 2)
+    entry = decision.record["specialists"][3]
+    assert (entry["validation_rows"], entry["validation_gain"]) == (0, None)
+    assert (entry["n_rows"], entry["mean_gain"], entry["p"]) == (0, None, 1.0)
+    assert entry["why_not"] == NO_GAIN
+
+
+def test_those_that_gain_only_together_stay_if_validation_prefers_them():
+    found, labels = votes()
+    known = [{"mean_gain": gain} for gain in (0.1, -0.1, None, 0.2)]
+    settings = CombinationConfig()
+    assert screen(CHOSEN, known, found, labels, settings) == CHOSEN
+    harmed, labels = votes(harmful=(1, 2))
+    assert screen(CHOSEN, known, harmed, labels, settings).members == (0, 3)
+
+
+def test_a_rule_with_every_member_is_the_rule_itself():
+    assert restricted(CHOSEN, [0, 1, 2, 3], 4) == CHOSEN
+    assert restricted(CHOSEN, [1], 4).members == (1,)
+
+
+def test_a_rule_that_is_not_tested_stays_as_it_is():
+    decision = untested(CHOSEN, "off", "combination.gate is off")
+    assert decision.rule is CHOSEN
+    assert (decision.outcome, decision.record["n_rows"]) == ("not tested", 0)
+    assert decision.in_words() == "not tested: combination.gate is off"
