@@ -29,15 +29,29 @@ SETTINGS: dict[str, Any] = {
     "precision": "float32",
     "threads": 1,
     "jobs": 1,
-    "generalist": {"width": 12, "depth": 1, "epochs": 3, "batch_size": 64, "learning_rate": 0.03},
+    "generalist": {
+        "width": 12,
+        "depth": 1,
+        "epochs": 3,
+        "batch_size": 64,
+        "learning_rate": 0.03,
+        "dropout": 0.1,
+    },
     "clusters": {"n_clusters": 3},
-    "specialists": {"epochs": 2, "batch_size": 64, "learning_rate": 0.03},
+    "specialists": {
+        "start": "generalist",
+        "epochs": 2,
+        "batch_size": 64,
+        "learning_rate": 0.03,
+        "dropout": 0.3,
+    },
     "combination": {"n": [1, 2], "weights": [1.0]},
     "student": {
         "width": 4,
         "epochs": 2,
         "batch_size": 64,
         "learning_rate": 0.05,
+        "dropout": 0.0,
         "temperatures": [2.0],
         "alphas": [0.7],
     },
@@ -69,7 +83,8 @@ def write_arrays(folder: Path, shuffled_test_labels: bool = False) -> Path:
 
 def make_run(folder: Path) -> Run:
     """A run folder with its settings and its data, and nothing made yet."""
-    values = {**SETTINGS, "data": {"arrays": str(write_arrays(folder.parent / "data"))}}
+    data = {"arrays": str(write_arrays(folder.parent / "data")), "augment": False}
+    values = {**SETTINGS, "data": data}
     write_text(folder / "config.toml", Config.from_dict(values).to_toml())
     return Run(folder)
 

@@ -1,5 +1,6 @@
 """Heads found and swapped, networks cut, frozen and widened, counted by hand, read as data only."""
 
+import dataclasses
 import os
 import pickle
 
@@ -20,6 +21,7 @@ from specialists.networks import (
     largest_width,
     load_foreign_weights,
     load_network,
+    merge_bottleneck,
     n_parameters,
     outline,
     save_network,
@@ -27,6 +29,7 @@ from specialists.networks import (
     split_frozen,
     swap_head,
     widen,
+    with_allowed_rank,
 )
 
 TEXT = NetworkSpec("hashed_text", 5, (), width=6, depth=2, embedding_dim=4, n_buckets=16)
@@ -34,11 +37,12 @@ MLP = NetworkSpec("mlp", 5, (3,), width=6, depth=2)
 RESNET = NetworkSpec("resnet", 5, (1, 28, 28), width=16, depth=2)
 FACTORY = NetworkSpec("small_run:branched", 5, (small_run.DIM,), options={"width": 7})
 SHIPPED = [TEXT, MLP, RESNET]
-EVERY = [*SHIPPED, FACTORY]
+CHEAP = [dataclasses.replace(spec, head_rank=2) for spec in SHIPPED]
+EVERY = [*SHIPPED, *CHEAP, FACTORY]
 
 
 def name_of(spec: NetworkSpec) -> str:
-    return spec.model
+    return spec.model if spec.head_rank is None else f"{spec.model}, cheap head"
 
 
 def inputs_of(spec: NetworkSpec, n: int = 4):
@@ -64,7 +68,9 @@ def made(spec: NetworkSpec) -> nn.Module:
     return network.eval()
 
 
-@pytest.mark.parametrize(("spec", "head"), [(s, "head") for s in SHIPPED] + [(FACTORY, "out")])
+@pytest.mark.parametrize(
+    ("spec", "head"), [(s, "head") for s in [*SHIPPED, *CHEAP]] + [(FACTORY, "out")]
+)
 def test_the_head_is_the_last_linear_layer_with_an_output_a_class(spec, head):
     network = made(spec)
     assert find_head(network, 5) == head
@@ -107,13 +113,13 @@ def test_a_specialists_head_starts_from_the_generalists_rows(spec):
     torch.testing.assert_close(new.bias[-1], old.bias[[0, 2, 3]].logsumexp(0))
 
 
-@pytest.mark.parametrize("spec", SHIPPED, ids=name_of)
+@pytest.mark.parametrize("spec", [*SHIPPED, *CHEAP], ids=name_of)
 @pytest.mark.parametrize("n_outputs", [None, 3])
 def test_a_widened_network_computes_the_same(spec, n_outputs):
     network = made(spec)
     if n_outputs:
         swap_head(network, 5, n_outputs)
-    narrow = NetworkSpec.from_dict({**spec.to_dict(), "n_outputs": n_outputs})
+    narrow = dataclasses.replace(spec, n_outputs=n_outputs)
     wide, wider = widen(network, narrow, 3 * spec.width)
     assert wider.width == 3 * spec.width
     assert n_parameters(wide, tables=False) > n_parameters(network, tables=False)
@@ -142,6 +148,8 @@ def test_what_cannot_be_widened_is_refused(spec, width):
         (MLP, ["hidden1"], ["hidden1", "relu1"]),
         (MLP, ["hidden1", "hidden2"], ["hidden1", "relu1", "hidden2", "relu2"]),
         (RESNET, ["stem", "stage1"], ["pixels", "stem", "stage1"]),
+        (CHEAP[0], ["embedding", "hidden", "bottleneck"], ["embedding", "hidden", "bottleneck"]),
+        (CHEAP[1], ["hidden1"], ["hidden1", "relu1"]),
     ],
 )
 def test_a_chain_is_cut_above_its_frozen_parts_and_computes_the_same(spec, freeze, below):
@@ -207,6 +215,60 @@ def test_flops_of_a_residual_network_are_those_of_its_convolutions():
     stem, head = 9 * 1 * 4 * 14 * 14, 16 * 4 * 4 * 5
     expected = 2 * (stem + stage1 + stage2 + stage3 + head)
     assert inference_flops(made(spec), inputs_of(spec)) == expected
+
+
+@pytest.mark.parametrize("spec", CHEAP, ids=name_of)
+def test_a_cheap_head_costs_rank_times_features_and_classes(spec):
+    full = dataclasses.replace(spec, head_rank=None)
+    n_in = linear(made(full), 5).in_features
+    saved = n_in * 5 - (n_in + 5) * 2
+    assert saved > 0
+    inputs = inputs_of(spec)
+    flops = [inference_flops(made(s), inputs) for s in (full, spec)]
+    assert flops[0] - flops[1] == 2 * saved
+    assert n_parameters(made(full)) - n_parameters(made(spec)) == saved
+
+
+@pytest.mark.parametrize("spec", CHEAP, ids=name_of)
+def test_a_merged_head_computes_the_same_in_one_layer(spec):
+    network, inputs = made(spec), inputs_of(spec)
+    before = network(inputs).detach()
+    specialise_head(network, 5, torch.tensor([4, 1]))
+    specialised = network(inputs).detach()
+    n_in = network.get_submodule("bottleneck").in_features
+    merged = merge_bottleneck(network)
+    torch.testing.assert_close(network(inputs), specialised, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(network(inputs)[:, :2], before[:, [4, 1]], rtol=1e-5, atol=1e-5)
+    assert (merged.in_features, merged.out_features) == (n_in, 3)
+    plain = build(dataclasses.replace(spec, head_rank=None, n_outputs=3))
+    plain.load_state_dict(network.state_dict())
+
+
+@pytest.mark.parametrize(("rank", "largest"), [(0, 2), (3, 2), (5, 2), (40, 2)])
+def test_a_rank_that_saves_nothing_is_refused_with_the_largest_that_does(rank, largest):
+    # 6 features, 5 classes: 2 (6 + 5) < 6 * 5 <= 3 (6 + 5)
+    with pytest.raises(ConfigError, match=f"at most {largest}"):
+        build(dataclasses.replace(MLP, head_rank=rank))
+    build(dataclasses.replace(MLP, head_rank=largest))
+
+
+def test_a_rank_is_dropped_where_the_width_does_not_allow_it():
+    cheap = dataclasses.replace(MLP, head_rank=2)
+    assert with_allowed_rank(cheap) is cheap
+    assert with_allowed_rank(MLP) is MLP
+    narrow = dataclasses.replace(cheap, width=2, n_outputs=3)
+    assert with_allowed_rank(narrow) == dataclasses.replace(MLP, width=2, n_outputs=3)
+
+
+def test_a_cheap_head_of_a_network_of_ones_own_is_refused():
+    with pytest.raises(ConfigError, match="its own head"):
+        build(dataclasses.replace(FACTORY, head_rank=2))
+
+
+def test_a_description_without_a_rank_is_as_it_always_was():
+    assert "head_rank" not in MLP.to_dict()
+    assert NetworkSpec.from_dict(MLP.to_dict()) == MLP
+    assert NetworkSpec.from_dict(CHEAP[1].to_dict()) == CHEAP[1]
 
 
 def test_a_hashed_table_has_sparse_gradients_in_the_rows_that_were_read():

@@ -215,3 +215,73 @@ def test_what_specialists_learn_from_are_the_generalists_calibrated_log_probs(tm
     found = load_trunk(workspace).log_probs[torch.arange(480)].float()
     torch.testing.assert_close(found, expected, atol=1e-2, rtol=1e-3)
     assert about["temperature"] != 1.0
+
+
+def test_specialists_of_a_cheap_head_start_as_their_generalist_with_full_heads(tmp_path):
+    from pipelines import stages
+    from specialists.networks import load_network
+    from specialists.runs import read_json
+
+    run = small_run.make_run(tmp_path / "run")
+    barely_trained = ("specialists.learning_rate=1e-15", "specialists.epochs=1")
+    changes = ("generalist.head_rank=3", "specialists.widen=1.5", *barely_trained)
+    run = small_run.changed_copy(run, tmp_path / "cheap", *changes)
+    stages.run_stages(run, "train-specialists")
+    network, spec, _ = load_network(run.path("train-generalist"))
+    assert spec.head_rank == 3
+    inputs = Workspace.open(run.folder).dataset.validation.inputs
+    folder = run.path("train-specialists", "specialist-000")
+    specialist = load_specialist(folder)
+    about = NetworkSpec.from_dict(read_json(folder / "model.json")["network"])
+    assert (about.head_rank, about.width) == (None, 18)
+    with torch.no_grad():
+        found, expected = specialist.network(inputs), network(inputs)
+    torch.testing.assert_close(found[:, :-1], expected[:, specialist.subset], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("freeze", "widen"), [((), 1), (("hidden1",), 1), ((), 0.5), ((), 2)])
+def test_a_fresh_start_keeps_what_is_frozen_and_nothing_else(tmp_path, freeze, widen):
+    from pipelines import stages
+    from specialists.networks import load_network
+
+    run = small_run.make_run(tmp_path / "run")
+    changes = ["specialists.start=fresh", f"specialists.freeze={list(freeze)}"]
+    changes += [
+        "specialists.learning_rate=1e-15",
+        "specialists.epochs=1",
+        f"specialists.widen={widen}",
+    ]
+    run = small_run.changed_copy(run, tmp_path / "fresh", *changes)
+    stages.run_stages(run, "train-specialists")
+    generalist = load_network(run.path("train-generalist"))[0].state_dict()
+    loaded = [load_specialist(run.path("train-specialists", f"specialist-00{i}")) for i in (0, 1)]
+    trunk = load_trunk(Workspace.open(run.folder))
+    for specialist in loaded:
+        own = specialist.network.state_dict()
+        assert own["head.weight"].shape[1] == round(12 * widen)
+        if widen != 1:
+            continue
+        rows = generalist["head.weight"][specialist.subset]
+        assert not torch.allclose(own["head.weight"][:-1], rows, atol=1e-3)
+        if freeze:
+            assert trunk.lower is not None
+            assert torch.equal(
+                trunk.lower.state_dict()["hidden1.weight"], generalist["hidden1.weight"]
+            )
+            assert "hidden1.weight" not in own
+        else:
+            assert not torch.allclose(
+                own["hidden1.weight"], generalist["hidden1.weight"], atol=1e-3
+            )
+    heads = [specialist.network.state_dict()["head.weight"][0] for specialist in loaded]
+    assert not torch.allclose(*heads, atol=1e-3)
+
+
+def test_a_narrower_specialist_cannot_start_from_its_generalist(tmp_path):
+    from pipelines import stages
+
+    run = small_run.changed_copy(
+        small_run.make_run(tmp_path / "run"), tmp_path / "narrow", "specialists.widen=0.5"
+    )
+    with pytest.raises(ConfigError, match=r"specialists\.width"):
+        stages.run_stages(run, "train-specialists")

@@ -1,9 +1,15 @@
 """Architectures by name; heads, freezing, widening, cost, weights on disk."""
 
 from specialists.networks.blocks import HashedEmbedding, Pixels, ResidualBlock
-from specialists.networks.build import ARCHITECTURES, NetworkSpec, build, outline
+from specialists.networks.build import (
+    ARCHITECTURES,
+    NetworkSpec,
+    build,
+    outline,
+    with_allowed_rank,
+)
 from specialists.networks.cost import inference_flops, n_parameters
-from specialists.networks.heads import find_head, specialise_head, swap_head
+from specialists.networks.heads import find_head, merge_bottleneck, specialise_head, swap_head
 from specialists.networks.surgery import largest_width, split_frozen, widen
 from specialists.networks.weights import load_foreign_weights, load_network, save_network
 
@@ -19,6 +25,7 @@ __all__ = [
     "largest_width",
     "load_foreign_weights",
     "load_network",
+    "merge_bottleneck",
     "n_parameters",
     "outline",
     "save_network",
@@ -26,4 +33,5 @@ __all__ = [
     "split_frozen",
     "swap_head",
     "widen",
+    "with_allowed_rank",
 ]

@@ -40,6 +40,9 @@ class NetworkSpec:
         () for text, (d,) for features, (channels, height, width) for images.
     n_outputs : int, optional
         Outputs after its head was swapped (a specialist's classes and its dustbin).
+    head_rank : int, optional
+        Of a cheap head: a linear ``bottleneck`` without bias to so many numbers lies below
+        ``dropout`` and ``head``, which then cost (n_in + C) rank instead of n_in C.
     """
 
     model: str
@@ -52,9 +55,14 @@ class NetworkSpec:
     dropout: float = 0.0
     n_outputs: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    head_rank: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """For JSON; ``head_rank`` only where there is one, as older descriptions have none."""
+        values = dataclasses.asdict(self)
+        if self.head_rank is None:
+            del values["head_rank"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkSpec:
@@ -67,7 +75,8 @@ def build(spec: NetworkSpec) -> nn.Module:
     Raises
     ------
     ConfigError
-        If the name is unknown, the factory cannot be imported, or a size makes no sense.
+        If the name is unknown, the factory cannot be imported, or a size makes no sense; if a
+        cheap head is wanted of a factory, or would not be cheaper.
     """
     if ":" in spec.model:
         network = _from_factory(spec)
@@ -106,8 +115,7 @@ def hashed_text(spec: NetworkSpec) -> nn.Sequential:
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     parts["embedding"] = HashedEmbedding(spec.n_buckets, spec.embedding_dim)
     parts["hidden"] = Beside(spec.embedding_dim, spec.width, spec.depth)
-    parts["dropout"] = nn.Dropout(spec.dropout)
-    parts["head"] = nn.Linear(spec.embedding_dim + spec.width, spec.n_classes)
+    parts.update(_head(spec, spec.embedding_dim + spec.width))
     return nn.Sequential(parts)
 
 
@@ -119,8 +127,7 @@ def mlp(spec: NetworkSpec) -> nn.Sequential:
         parts[f"hidden{layer}"] = nn.Linear(n_in, spec.width)
         parts[f"relu{layer}"] = nn.ReLU()
         n_in = spec.width
-    parts["dropout"] = nn.Dropout(spec.dropout)
-    parts["head"] = nn.Linear(n_in, spec.n_classes)
+    parts.update(_head(spec, n_in))
     return nn.Sequential(parts)
 
 
@@ -143,8 +150,7 @@ def resnet(spec: NetworkSpec) -> nn.Sequential:
         parts[f"stage{stage}"] = nn.Sequential(first, *rest)
         n_in = n_out
     parts["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(GRID), nn.Flatten())
-    parts["dropout"] = nn.Dropout(spec.dropout)
-    parts["head"] = nn.Linear(spec.width * GRID**2, spec.n_classes)
+    parts.update(_head(spec, spec.width * GRID**2))
     return nn.Sequential(parts)
 
 
@@ -155,7 +161,50 @@ ARCHITECTURES: dict[str, Callable[[NetworkSpec], nn.Sequential]] = {
 }
 
 
+def with_allowed_rank(spec: NetworkSpec) -> NetworkSpec:
+    """``spec``, without its ``head_rank`` where that makes its head no cheaper."""
+    if spec.head_rank is None:
+        return spec
+    full = dataclasses.replace(spec, head_rank=None)
+    head = outline(full).get_submodule("head")
+    assert isinstance(head, nn.Linear)
+    fits = spec.head_rank <= _largest_rank(head.in_features, spec.n_classes)
+    return spec if fits else full
+
+
+def _head(spec: NetworkSpec, n_in: int) -> OrderedDict[str, nn.Module]:
+    """Dropout and head over ``n_in`` features, above a bottleneck where a rank is given."""
+    parts: OrderedDict[str, nn.Module] = OrderedDict()
+    if spec.head_rank is not None:
+        largest = _largest_rank(n_in, spec.n_classes)
+        if not 1 <= spec.head_rank <= largest:
+            raise ConfigError(
+                "a head of this rank is not cheaper than a full one",
+                where="generalist.head_rank",
+                got=f"{spec.head_rank} for {n_in} features and {spec.n_classes} classes",
+                expected=f"at least 1 and at most {largest}: (features + classes) rank is to be "
+                "less than features times classes",
+                fix="leave generalist.head_rank unset, or take a smaller one",
+            )
+        parts["bottleneck"] = nn.Linear(n_in, spec.head_rank, bias=False)
+    parts["dropout"] = nn.Dropout(spec.dropout)
+    parts["head"] = nn.Linear(spec.head_rank or n_in, spec.n_classes)
+    return parts
+
+
+def _largest_rank(n_in: int, n_classes: int) -> int:
+    """The largest r with (n_in + C) r < n_in C, which is less than both; 0 if there is none."""
+    return (n_in * n_classes - 1) // (n_in + n_classes)
+
+
 def _from_factory(spec: NetworkSpec) -> nn.Module:
+    if spec.head_rank is not None:
+        raise ConfigError(
+            "a network of your own has its own head, whose rank cannot be set",
+            where="generalist.head_rank",
+            got=f"{spec.head_rank} with generalist.factory {spec.model}",
+            fix="leave generalist.head_rank unset",
+        )
     try:
         function = find_function(spec.model)
         arguments = inspect.signature(function).bind(n_classes=spec.n_classes, **spec.options)

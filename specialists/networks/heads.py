@@ -3,6 +3,9 @@
 The head is the last ``nn.Linear`` with as many outputs as there are classes. A specialist's head
 starts from the generalist's rows of its classes; its dustbin, which stands for all the others,
 from their mean weight and from the log of the summed exponentials of their biases.
+
+A cheap head is two factors, ``head`` over a linear ``bottleneck``. Over the few classes of a
+specialist it is not cheaper than their product, into which :func:`merge_bottleneck` turns it.
 """
 
 from __future__ import annotations
@@ -71,3 +74,27 @@ def specialise_head(network: nn.Module, n_classes: int, subset: Tensor) -> None:
         if old.bias is not None:
             new.bias[:-1] = old.bias[subset]
             new.bias[-1] = old.bias[rest].logsumexp(0)
+
+
+def merge_bottleneck(network: nn.Module) -> nn.Linear:
+    """Replace ``bottleneck`` and ``head``, in place, by one layer that computes the same.
+
+    Both factors are linear with nothing but dropout between them, so the product of their weights
+    is the layer that stands for both. Returns it.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Of a shipped architecture whose description has a ``head_rank``.
+    """
+    bottleneck, head = network.get_submodule("bottleneck"), network.get_submodule("head")
+    assert isinstance(bottleneck, nn.Linear)
+    assert isinstance(head, nn.Linear)
+    weight = head.weight.detach()
+    merged = nn.Linear(bottleneck.in_features, head.out_features).to(weight.device, weight.dtype)
+    with torch.no_grad():
+        merged.weight.copy_((weight.double() @ bottleneck.weight.double()).to(weight.dtype))
+        merged.bias.copy_(head.bias)
+    network.set_submodule("head", merged)
+    del network.bottleneck
+    return merged

@@ -21,26 +21,23 @@ from torch import Tensor, nn
 from specialists.calibration import Calibration, dustbin_correction, fit_calibration
 from specialists.clustering import ClassClusters
 from specialists.datasets.base import Inputs
-from specialists.errors import ConfigError, DataError, InputError
+from specialists.errors import DataError, InputError
 from specialists.generalist import DATA, hardware_of
 from specialists.losses import SpecialistLoss
 from specialists.networks import (
-    ARCHITECTURES,
     NetworkSpec,
-    load_network,
     n_parameters,
     outline,
     save_network,
-    specialise_head,
     split_frozen,
-    widen,
 )
 from specialists.predictions import predict_outputs
 from specialists.runs import Run, build_unit, read_json, read_tensors, write_json
 from specialists.runtime import map_processes, seed_everything
 from specialists.specialist.sampling import subset_examples, subset_validation
+from specialists.specialist.start import starting_network
 from specialists.training import Trainer
-from specialists.trunk import Trunk, load_trunk, prepare_trunk
+from specialists.trunk import load_trunk, prepare_trunk
 from specialists.workspace import Workspace
 
 STAGE = "train-specialists"
@@ -166,7 +163,7 @@ def _train(workspace: Workspace, task: SpecialistTask, folder: Path) -> None:
     seed_everything(seed)
     trunk = load_trunk(workspace)
     subset = torch.tensor(task.subset, dtype=torch.int64)
-    network, spec = _warm_start(workspace, trunk, subset)
+    network, spec = starting_network(workspace, trunk, subset)
     examples, natural_share = subset_examples(workspace, trunk, subset)
     validation = subset_validation(workspace, trunk, subset)
     trainer = Trainer(
@@ -200,35 +197,6 @@ def _train(workspace: Workspace, task: SpecialistTask, folder: Path) -> None:
         parameters=n_parameters(network),
         **dataclasses.asdict(result),
     )
-
-
-def _warm_start(
-    workspace: Workspace, trunk: Trunk, subset: Tensor
-) -> tuple[nn.Module, NetworkSpec]:
-    """The part above the trunk of a specialist that computes what the generalist does."""
-    settings = workspace.config.specialists
-    network, spec, _ = load_network(workspace.path("train-generalist"))
-    specialise_head(network, spec.n_classes, subset)
-    spec = dataclasses.replace(spec, n_outputs=len(subset) + 1, dropout=settings.dropout or 0.0)
-    widths = [spec.width] if settings.width is None else [settings.width]
-    if settings.width is None and spec.model in ARCHITECTURES:
-        widths.insert(0, round((settings.widen or 1.0) * spec.width))
-    for width in widths:
-        wider = (network, spec) if width == spec.width else widen(network, spec, width)
-        lower, upper = split_frozen(wider[0], settings.freeze or ())
-        if lower is None or trunk.fits(lower):
-            break
-    else:
-        raise ConfigError(
-            "a wider specialist cannot share frozen parts whose own width would change",
-            where="specialists.width, specialists.freeze",
-            got=f"width {settings.width}, frozen: {', '.join(settings.freeze or ())}",
-            fix="freeze nothing, or leave specialists.width unset",
-        )
-    for module in upper.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = spec.dropout
-    return upper, wider[1]
 
 
 def _check_subsets(workspace: Workspace, tasks: list[SpecialistTask]) -> None:

@@ -1,0 +1,133 @@
+"""Soft targets in, one compact student out.
+
+Students learn from the ensemble's soft targets with the true labels, at each temperature T and
+weight alpha of a small grid; validation picks one. `student_hard_labels` is the same network
+trained as long, with as many tuning trials, without the ensemble.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from specialists.distillation.targets import student_examples, write_soft_targets
+from specialists.distillation.tasks import STAGE, STUDENTS, StudentTask, student_tasks
+from specialists.ensemble import cost_sample
+from specialists.generalist import fit_and_save, hardware_of, validation_of
+from specialists.losses import DistillationLoss
+from specialists.networks import build, inference_flops, load_network, n_parameters
+from specialists.predictions import ModelOutputs, predict_log_probs
+from specialists.runs import Run, build_unit, read_json, write_json, write_text
+from specialists.runtime import map_processes, say, seed_everything
+from specialists.training import Trainer
+from specialists.workspace import Workspace
+
+
+def distill_student(run: Run) -> None:
+    """Cache soft targets, train all trials, keep the best of each kind by validation top-1."""
+    workspace = Workspace.open(run.folder)
+    write_soft_targets(workspace)
+    tasks = student_tasks(workspace)
+    results = train_students(tasks, run.jobs)
+    trials = []
+    for model in STUDENTS:
+        own = [i for i, task in enumerate(tasks) if task.model == model]
+        best = best_trial(results, own)
+        _publish(tasks[best].folder, workspace.path(STAGE, model))
+        trials += [
+            {
+                **tasks[i].settings(),
+                "validation_loss": results[i]["loss"],
+                "validation_top1": results[i]["top1"],
+                "chosen": i == best,
+            }
+            for i in own
+        ]
+        say(f"distill-student: {model}, validation top-1 {results[best]['top1']:.3f}")
+    write_json(workspace.path(STAGE, "trials.json"), trials)
+
+
+def train_students(tasks: Sequence[StudentTask], jobs: int) -> list[dict[str, Any]]:
+    """Train what does not yet stand, several at a time; each trial's ``result.json``."""
+    map_processes(train_student, tasks, jobs, description="students")
+    return [read_json(task.folder / "result.json") for task in tasks]
+
+
+def best_trial(results: Sequence[dict[str, Any]], among: Sequence[int]) -> int:
+    """The index with the highest validation top-1; of several, the one with the least loss."""
+    return max(among, key=lambda i: (results[i]["top1"], -results[i]["loss"]))
+
+
+def train_student(task: StudentTask) -> None:
+    """Train one trial, calibrate it and write it as a unit."""
+    workspace = Workspace.open(task.run)
+    build_unit(task.folder, task.key(workspace), lambda folder: _train(workspace, task, folder))
+
+
+def student_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
+    """What both students say of a split, by name."""
+    workspace = Workspace.open(run.folder)
+    return {
+        name: model_outputs(workspace, name, workspace.path(STAGE, name), split)
+        for name in STUDENTS
+    }
+
+
+def model_outputs(workspace: Workspace, name: str, folder: Path, split: str) -> ModelOutputs:
+    """What the model of one folder says of a split, calibrated."""
+    inputs = workspace.split(split).inputs
+    network, _, about = load_network(folder)
+    network.to(workspace.device)
+    return ModelOutputs(
+        name,
+        predict_log_probs(network, inputs, about["temperature"]).numpy(),
+        n_parameters(network),
+        inference_flops(network, cost_sample(inputs).to(workspace.device)),
+        read_json(folder / "result.json")["n_examples"],
+    )
+
+
+def _train(workspace: Workspace, task: StudentTask, folder: Path) -> None:
+    seed = workspace.seed("student")
+    seed_everything(seed)
+    examples = student_examples(workspace, task)
+    n_epoch = min(len(examples), len(workspace.dataset.train))  # more inputs, no more steps
+    trainer = Trainer(
+        build(task.spec),
+        examples,
+        _loss(task),
+        validation_of(workspace),
+        task.recipe,
+        seed=seed,
+        folder=folder,
+        hardware=hardware_of(workspace),
+        n_examples=(task.recipe.epochs or 1) * n_epoch,
+        description=folder.name,
+    )
+    fit_and_save(workspace, trainer, task.spec)
+
+
+def _loss(task: StudentTask):
+    smoothing = task.recipe.label_smoothing or 0.0
+    if task.targets is not None:
+        return DistillationLoss(task.temperature or 1.0, task.alpha or 0.0, smoothing)
+
+    def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+
+    return cross_entropy
+
+
+def _publish(trial: Path, folder: Path) -> None:
+    """Copy the chosen trial's model to a folder that works alone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name in ("weights.safetensors", "model.json", "result.json"):
+        shutil.copyfile(trial / name, folder / name)
+    metrics = (trial / "metrics.jsonl").read_text(encoding="utf-8")
+    write_text(folder / "metrics.jsonl", metrics)

@@ -1,0 +1,171 @@
+"""What students learn from, of what size they are, and by which recipe."""
+
+import dataclasses
+
+import pytest
+import small_run
+import torch
+
+from pipelines import stages
+from specialists.config import StudentConfig
+from specialists.controls import wide_spec
+from specialists.distillation import (
+    StudentTask,
+    changed_recipe,
+    generalist_targets,
+    labelled_rows,
+    student_examples,
+    student_spec,
+    student_tasks,
+    write_soft_targets,
+)
+from specialists.losses import UNLABELLED
+from specialists.networks import (
+    NetworkSpec,
+    build,
+    n_parameters,
+    outline,
+    save_network,
+    with_allowed_rank,
+)
+from specialists.predictions import ShardedRows, predict_log_probs
+from specialists.workspace import Workspace
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """Of a run whose predictions are combined."""
+    folder = tmp_path_factory.mktemp("distillation")
+    run = small_run.make_run(folder / "settings")
+    run = small_run.changed_copy(run, folder / "run", "combination.rules=['kl']")
+    stages.run_stages(run, "combine-predictions")
+    return Workspace.open(run.folder)
+
+
+def task(workspace: Workspace, **changes) -> StudentTask:
+    recipe, spec = workspace.config.student, student_spec(workspace)
+    folder = workspace.path("trial")
+    values = {"targets": write_soft_targets(workspace), "temperature": 1.0, "alpha": 0.7}
+    return StudentTask(workspace.folder, folder, "student", spec, recipe, **(values | changes))
+
+
+def test_a_share_of_every_class_is_labelled_and_at_least_one_row():
+    labels = torch.tensor([2] * 40 + [0] * 20 + [3] * 2).roll(7)
+    rows = labelled_rows(labels, 0.1, seed=3)
+    assert torch.bincount(labels[rows]).tolist() == [2, 0, 4, 1]
+    assert rows.tolist() == sorted(set(rows.tolist()))
+    assert torch.equal(rows, labelled_rows(labels, 0.1, seed=3))
+    assert not torch.equal(rows, labelled_rows(labels, 0.1, seed=4))
+
+
+def test_the_generalists_targets_are_its_calibrated_log_probs(workspace):
+    from specialists.networks import load_network
+
+    network, _, about = load_network(workspace.path("train-generalist"))
+    inputs = workspace.dataset.train.inputs
+    expected = predict_log_probs(network, inputs, about["temperature"])
+    found = ShardedRows(generalist_targets(workspace))[torch.arange(len(inputs))].float()
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("soft", [True, False])
+def test_few_labels_come_with_their_own_inputs_and_targets(workspace, soft):
+    wanted = task(workspace, labelled_share=0.1, **({} if soft else {"targets": None}))
+    examples, train = student_examples(workspace, wanted), workspace.dataset.train
+    assert len(examples) == 12 * 4
+    assert isinstance(train.inputs, torch.Tensor)
+    batch = examples.batch(torch.tensor([5, 40]), torch.Generator())
+    assert isinstance(batch.inputs, torch.Tensor)
+    rows = [int((train.inputs == one).all(1).nonzero()) for one in batch.inputs]
+    assert batch.targets[-1].tolist() == train.labels[rows].tolist()
+    assert len(batch.targets) == 1 + soft
+    if wanted.targets is not None:
+        expected = ShardedRows(wanted.targets)[torch.tensor(rows)].float()
+        torch.testing.assert_close(batch.targets[0], expected)
+
+
+def test_the_other_rows_may_be_learned_from_without_their_labels(workspace):
+    wanted = task(workspace, labelled_share=0.1, transfer=True)
+    few = student_examples(workspace, dataclasses.replace(wanted, transfer=False))
+    examples, labels = student_examples(workspace, wanted), workspace.dataset.train.labels
+    found = examples.batch(torch.arange(len(labels)), torch.Generator()).targets[1]
+    known = found != UNLABELLED
+    assert int(known.sum()) == len(few)
+    assert torch.equal(found[known], labels[known])
+    assert len(examples) == len(labels)
+
+
+def test_a_trial_without_few_labels_has_the_key_that_it_always_had(workspace):
+    usual = task(workspace)
+    assert "labelled_share" not in usual.key(workspace)["config"]
+    few = dataclasses.replace(usual, labelled_share=0.1)
+    transfer = dataclasses.replace(few, transfer=True)
+    keys = [str(t.key(workspace)) for t in (usual, few, transfer)]
+    assert len(set(keys)) == 3
+
+
+def test_a_recipe_is_scaled_in_rate_and_length():
+    recipe = StudentConfig(epochs=4, learning_rate=0.5, patience=3, label_smoothing=0.2)
+    changed = changed_recipe(recipe, rate=2.0, passes=2.5)
+    assert (changed.epochs, changed.learning_rate, changed.patience) == (10, 1.0, 8)
+    assert (changed.embedding_learning_rate, changed.label_smoothing) == (None, 0.2)
+    assert changed_recipe(recipe, smoothing=0.0).label_smoothing == 0.0
+    assert changed_recipe(recipe) == recipe
+
+
+def test_students_with_and_without_teacher_have_as_many_trials(workspace):
+    tasks = student_tasks(workspace)
+    assert [t.model for t in tasks] == ["student", "student_hard_labels"]
+    assert [t.targets is None for t in tasks] == [False, True]
+
+
+def text_generalist(tmp_path, head_rank: int | None = None) -> NetworkSpec:
+    shape = {"width": 64, "embedding_dim": 16, "n_buckets": 32, "head_rank": head_rank}
+    spec = NetworkSpec("hashed_text", 100, (), **shape)
+    save_network(build(spec), spec, tmp_path / "train-generalist")
+    return spec
+
+
+class TextWorkspace:
+    """What `student_spec` reads of a workspace."""
+
+    def __init__(self, folder, **settings):
+        self.config = type("Config", (), {"student": StudentConfig(**settings)})
+        self.dataset = type("Dataset", (), {"kind": "text"})
+        self.path = folder.joinpath
+
+
+@pytest.mark.parametrize(
+    ("head_rank", "size", "rows", "columns"),
+    [
+        (None, 1, 32, 16),
+        (8, 1, 32, 16),
+        (None, 1 / 4, 16, 8),
+        (8, 1 / 4, 16, 8),
+        (None, 1 / 16, 16, 2),
+    ],
+)
+def test_a_student_shrinks_its_table_and_all_else_alike(tmp_path, head_rank, size, rows, columns):
+    generalist = text_generalist(tmp_path, head_rank)
+    spec = student_spec(TextWorkspace(tmp_path), size)  # type: ignore[arg-type]
+    assert (spec.n_buckets, spec.embedding_dim) == (rows, columns)
+    upper = [n_parameters(outline(s), tables=False) for s in (generalist, spec)]
+    assert size * upper[0] * 0.85 < upper[1] <= size * upper[0]
+    if size == 1:
+        assert spec == generalist
+
+
+def test_a_student_keeps_a_cheap_head_only_where_it_is_cheaper(tmp_path):
+    text_generalist(tmp_path, head_rank=30)
+    table = {"embedding_dim": 16, "n_buckets": 32}
+    wide = student_spec(TextWorkspace(tmp_path, width=60, **table))  # type: ignore[arg-type]
+    narrow = student_spec(TextWorkspace(tmp_path, width=8, **table))  # type: ignore[arg-type]
+    assert (wide.head_rank, narrow.head_rank) == (30, None)
+    assert with_allowed_rank(narrow) == narrow
+
+
+def test_a_wide_generalist_has_a_cheap_head_of_the_same_rank(workspace):
+    spec = NetworkSpec("mlp", 12, (small_run.DIM,), width=12, head_rank=3)
+    cost = 2 * (small_run.DIM * 30 + (30 + 12) * 3)
+    wide = wide_spec(workspace, spec, cost)
+    assert wide == dataclasses.replace(spec, width=30)
