@@ -117,10 +117,18 @@ def test_a_device_that_is_not_there_is_the_user_s_error(name):
 
 
 @pytest.mark.parametrize(
-    ("precision", "dtype"),
-    [("auto", torch.float32), ("float32", torch.float32), ("bfloat16", torch.bfloat16)],
+    ("precision", "able", "dtype"),
+    [
+        ("auto", {}, torch.float32),
+        ("auto", {"avx512_bf16": False, "amx_bf16": False}, torch.float32),
+        ("auto", {"avx512_bf16": True}, torch.bfloat16),
+        ("auto", {"amx_bf16": True}, torch.bfloat16),
+        ("float32", {"avx512_bf16": True}, torch.float32),
+        ("bfloat16", {}, torch.bfloat16),
+    ],
 )
-def test_precision_on_the_cpu(precision, dtype):
+def test_precision_on_the_cpu(monkeypatch, precision, able, dtype):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
     with autocast(torch.device("cpu"), precision):
         assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
 

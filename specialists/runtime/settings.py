@@ -71,13 +71,22 @@ def pick_device(name: str = "auto") -> torch.device:
 def autocast(device: torch.device, precision: str = "auto") -> AbstractContextManager[object]:
     """A context in which dense layers compute with ``precision``.
 
-    "auto" is bfloat16 on CUDA and float32 elsewhere; parameters stay float32 in any case.
+    "auto" is bfloat16 on CUDA and on CPUs that multiply it natively (AVX-512 BF16, AMX), float32
+    elsewhere; parameters stay float32 in any case.
     """
     import torch
 
-    if precision == "float32" or (precision == "auto" and device.type != "cuda"):
+    native = device.type == "cuda" or (device.type == "cpu" and _cpu_multiplies_bfloat16())
+    if precision == "float32" or (precision == "auto" and not native):
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    import torch
+
+    able = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def threads(n: int = 0) -> int:
