@@ -7,6 +7,12 @@ from specialists.figures.clusters import (
     gain_by_coverage,
     gain_per_cluster,
 )
+from specialists.figures.compute import (
+    ComputePoint,
+    Gain,
+    accuracy_against_compute,
+    gain_along_axis,
+)
 from specialists.figures.models import (
     CostPoint,
     accuracy_against_cost,
@@ -17,12 +23,16 @@ from specialists.figures.style import to_svg
 from specialists.figures.training import training_curves
 
 __all__ = [
+    "ComputePoint",
     "CostPoint",
+    "Gain",
+    "accuracy_against_compute",
     "accuracy_against_cost",
     "class_changes",
     "cluster_overview",
     "correlation_from_covariance",
     "correlation_matrix",
+    "gain_along_axis",
     "gain_by_coverage",
     "gain_per_cluster",
     "reliability_diagrams",

@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, NullFormatter
-from matplotlib.transforms import Bbox
-from numpy.typing import NDArray
 
+from specialists.figures.labels import Label, place_labels
 from specialists.figures.style import (
     BLUE,
     FAINT,
@@ -67,76 +64,14 @@ def accuracy_against_cost(points: Sequence[CostPoint]) -> Figure:
     axes.set_xlabel("inference cost, FLOPs per example (log scale)")
     axes.set_ylabel("top-1 accuracy, %")
     quieten(axes)
-    _place_labels(figure, axes, points)
+    place_labels(figure, {axes: [_label(point) for point in points]})
     return figure
 
 
-def _place_labels(figure: Figure, axes: Axes, points: Sequence[CostPoint]) -> None:
-    """Write each name at the nearest free place around its point, the dearest model's first."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    figure.set_layout_engine("none")
-    frame = axes.get_window_extent()
-    taken = [_point_box(axes, point) for point in points]
-    for point in sorted(points, key=lambda p: -p.inference_flops):
-        anchor = axes.transData.transform((point.inference_flops, 100 * point.top1))
-        probe = figure.text(0, 0, model_label(point.name), fontsize=FONT_SIZE)
-        size = np.array(probe.get_window_extent(canvas.get_renderer()).size)
-        probe.remove()
-        box = _nearest_free_place(anchor, size, taken, frame)
-        taken.append(box)
-        centre = (box.get_points().mean(axis=0) - anchor) * 72 / figure.dpi
-        far = _gap(box, _point_box(axes, point)) > size[1]
-        axes.annotate(
-            model_label(point.name),
-            (point.inference_flops, 100 * point.top1),
-            centre,
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=FONT_SIZE,
-            color=model_colour(point.name),
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.5} if far else None,
-        )
-
-
-def _point_box(axes: Axes, point: CostPoint) -> Bbox:
-    values = [100 * x for x in (*point.interval, point.top1)]
-    ends = [(point.inference_flops, min(values)), (point.inference_flops, max(values))]
-    corners = axes.transData.transform(ends)
-    return Bbox([corners[0] - 5, corners[1] + 5])
-
-
-def _nearest_free_place(
-    anchor: NDArray[np.float64], size: NDArray[np.float64], taken: Sequence[Bbox], frame: Bbox
-) -> Bbox:
-    def cost(box: Bbox) -> float:
-        hidden = sum(_shared_area(box, other) for other in taken)
-        outside = box.width * box.height - _shared_area(box, frame)
-        distance = float(np.hypot(*(box.get_points().mean(axis=0) - anchor)))
-        return hidden + outside + distance / 100
-
-    return min((_box(anchor, size, x, y) for x in (1, -1, 0) for y in _STEPS), key=cost)
-
-
-_STEPS = (0.0, 0.8, -0.8, 1.2, -1.2, 1.8, -1.8, 2.4, -2.4, 3.2, -3.2, 4.2, -4.2, 5.5, -5.5)
-
-
-def _box(anchor: NDArray[np.float64], size: NDArray[np.float64], x: int, y: float) -> Bbox:
-    middle = anchor + np.array([x * (size[0] / 2 + 10), y * size[1]])
-    return Bbox([middle - size / 2 - 1.5, middle + size / 2 + 1.5])
-
-
-def _gap(a: Bbox, b: Bbox) -> float:
-    width = max(a.x0 - b.x1, b.x0 - a.x1, 0.0)
-    height = max(a.y0 - b.y1, b.y0 - a.y1, 0.0)
-    return float(np.hypot(width, height))
-
-
-def _shared_area(a: Bbox, b: Bbox) -> float:
-    width = min(a.x1, b.x1) - max(a.x0, b.x0)
-    height = min(a.y1, b.y1) - max(a.y0, b.y0)
-    return max(width, 0.0) * max(height, 0.0)
+def _label(point: CostPoint) -> Label:
+    low, high = (100 * x for x in point.interval)
+    name, x, y = model_label(point.name), point.inference_flops, 100 * point.top1
+    return Label(name, x, y, (low, high), model_colour(point.name))
 
 
 def reliability_diagrams(bins: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:

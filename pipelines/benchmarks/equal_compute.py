@@ -1,0 +1,266 @@
+"""At equal computing, are specialists better than a wider, longer trained or averaged generalist?
+
+    python -m pipelines.benchmarks.equal_compute FOLDER CONFIG [--seeds 3] [key=value ...]
+    python -m pipelines.benchmarks.equal_compute runs/onet onet data.arrays=PATH/onet_minilm.npz
+
+Test accuracy and NLL against FLOPs of training and of one prediction, of generalists of several
+widths (quarters to four times the run's own, each by the run's recipe until validation stops
+improving), the generalist trained on, a wide one, the mean of up to four independent ones, the
+specialists joined by the KL rule (n = 1, 3, all; the weight chosen on validation data) and
+`ensemble`. FLOPs are counted as :mod:`pipelines.benchmarks.measured` says; specialists include
+their generalist and, whatever their n, all of them.
+
+FOLDER/seed-S are runs as ``specialists compare --out FOLDER`` makes them: what stands is used, and
+an interrupted benchmark goes on. The result is FOLDER/equal_compute.{json,md,svg}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.benchmarks.measured import (
+    CONTROLS,
+    Measured,
+    Seed,
+    difference,
+    finished,
+    markdown,
+    mean_and_spread,
+    specialists_training_flops,
+    with_interval,
+)
+from specialists.config import CombinationConfig, Config
+from specialists.ensemble import Ensemble, Rule, Votes, gather_votes, score
+from specialists.figures import ComputePoint, accuracy_against_compute, to_svg
+from specialists.generalist import ClassifierTask, train_classifiers, width_task
+from specialists.networks import ARCHITECTURES, load_network
+from specialists.report.tables import compact
+from specialists.runs import read_json, write_json, write_text
+from specialists.runtime import say
+
+BASE = "generalist"
+FACTORS = {"1/4": 0.25, "1/2": 0.5, "2x": 2.0, "4x": 4.0}
+MAX_AVERAGED = 4
+SPECIALISTS: dict[str, int | None] = {"n = 1": 1, "n = 3": 3, "all": None}
+HEADER = (
+    "model",
+    "",
+    "top-1",
+    "it - `generalist`",
+    "NLL",
+    "NLL, it - `generalist`",
+    "training FLOPs",
+    "x",
+    "inference FLOPs",
+    "x",
+)
+LEGEND = {"generalist_ensemble": "generalists averaged", "ensemble_paper": "specialists, KL"}
+
+Rows = dict[str, Measured]
+
+
+def equal_compute(folder: Path, source: str, overrides: Sequence[str], n_seeds: int) -> str:
+    """Run and measure every seed; writes and returns the table."""
+    first = Config.from_toml(source, overrides).seed
+    seeds: list[Rows] = []
+    for seed in range(first, first + n_seeds):
+        config = Config.from_toml(source, [*overrides, f"seed={seed}"])
+        with finished(folder / f"seed-{seed}", config) as run:
+            say(f"equal compute: seed {seed} in {run.folder}")
+            seeds.append(measure(Seed(run)))
+    about = read_json(folder / f"seed-{first}" / "prepare-data" / "dataset.json")
+    head = (
+        f"# {about['name']}: {len(about['class_names']):,} classes, "
+        f"{n_seeds} seed{'s' * (n_seeds > 1)}\n\n"
+        "Top-1 in per cent, differences in points, NLL in nats; mean, spread (standard deviation "
+        "over seeds), 95% bootstrap interval over test examples. x: over the generalist's.\n\n"
+    )
+    text = head + table(seeds) + "\n"
+    write_json(folder / "equal_compute.json", summary(seeds))
+    figure = accuracy_against_compute(points(seeds), LEGEND)
+    what = "Top-1 accuracy against FLOPs of training and of inference, mean and range over seeds"
+    svg = to_svg(figure, what).replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    write_text(folder / "equal_compute.svg", svg)
+    write_text(folder / "equal_compute.md", text)
+    return text
+
+
+def measure(seed: Seed) -> Rows:
+    """Train what is missing of one seed's models; each on the test set, by name."""
+    rows = {BASE: seed.stored(BASE, seed.generalist_training_flops(), f"width {seed.width}")}
+    for mark, task in width_tasks(seed).items():
+        train_classifiers([task], seed.run.jobs, f"generalist, {mark}")
+        (found,) = seed.averaged([task.folder], f"width {task.spec.width}")
+        rows[f"{BASE}, {mark}"] = found
+    rows |= _controls(seed, rows[BASE])
+    return rows | _specialists(seed, rows[BASE])
+
+
+def width_tasks(seed: Seed) -> dict[str, ClassifierTask]:
+    """A training for each width that is not the generalist's; none for a model without widths.
+
+    Widths among which the run itself chose are trained already.
+    """
+    _, spec, _ = load_network(seed.workspace.path("train-generalist"))
+    if spec.model not in ARCHITECTURES:
+        say(f"equal compute: {spec.model} does not come in widths")
+        return {}
+    tasks = {}
+    for mark, factor in FACTORS.items():
+        width = max(1, round(factor * spec.width))
+        task = width_task(seed.workspace, width)
+        if width not in (seed.workspace.config.generalist.widths or ()):
+            own = seed.workspace.path("equal-compute", f"width-{width}")
+            task = dataclasses.replace(task, folder=own)
+        tasks[mark] = task
+    return tasks
+
+
+def _controls(seed: Seed, generalist: Measured) -> Rows:
+    """The generalist trained on, the wide one, and two to four independent ones averaged."""
+    budget = seed.budget()
+    more = dataclasses.replace(
+        budget, specialist_examples=(MAX_AVERAGED - 1) * budget.generalist_examples
+    )
+    tasks = {
+        **seed.controls(budget, CONTROLS[:2]),
+        **seed.controls(more, CONTROLS[2:]),
+    }
+    for name, group in tasks.items():
+        train_classifiers(group, seed.run.jobs, name)
+    (continued,) = seed.averaged([task.folder for task in tasks["generalist_continued"]])
+    total = continued.training_flops + generalist.training_flops
+    rows = {"generalist_continued": dataclasses.replace(continued, training_flops=total)}
+    for task in tasks.get("generalist_wide", ()):
+        (rows["generalist_wide"],) = seed.averaged([task.folder], f"width {task.spec.width}")
+    start = seed.workspace.path("train-generalist")
+    members = seed.averaged([start, *(task.folder for task in tasks["generalist_ensemble"])])
+    for k, found in enumerate(members[1:], start=2):
+        rows[f"generalist_ensemble, {k}"] = found
+    return rows
+
+
+def _specialists(seed: Seed, generalist: Measured) -> Rows:
+    """The specialists by the KL rule for several n, and the rule that the run chose."""
+    ensemble = Ensemble.open(seed.workspace)
+    training = generalist.training_flops + specialists_training_flops(seed.workspace, ensemble)
+    validation, test = (
+        gather_votes(seed.workspace, ensemble, split) for split in ("validation", "test")
+    )
+    rows = {}
+    for mark, n in SPECIALISTS.items():
+        rule = best_weight(validation, seed, n)
+        rows[f"specialists, {mark}"] = seed.measured(
+            test.joined(rule).numpy(), training, test.flops(n), f"weight {rule.weight:g}"
+        )
+    chosen = read_json(seed.workspace.path("combine-predictions", "choice.json"))["chosen"]
+    return {**rows, "ensemble": seed.stored("ensemble", training, _in_short(chosen))}
+
+
+def _in_short(chosen: Mapping[str, Any]) -> str:
+    """The rule of ``choice.json``, and how many specialists are in it where not all are."""
+    words = f"{chosen['rule']}, n = {'all' if chosen['n'] is None else chosen['n']}"
+    members = chosen.get("members")
+    return words if members is None else f"{words}, {len(members)} specialists"
+
+
+def best_weight(votes: Votes, seed: Seed, n: int | None) -> Rule:
+    """The KL rule for this n with the weight that validation data prefer."""
+    labels, settings = seed.workspace.dataset.validation.labels, seed.workspace.config.combination
+    rules = [Rule("kl", n, weight) for weight in settings.weights]
+    return min(rules, key=lambda rule: _loss(votes, rule, labels, settings))
+
+
+def _loss(votes: Votes, rule: Rule, labels: Any, settings: CombinationConfig) -> tuple[float, ...]:
+    found = score(votes.joined(rule), labels)
+    return (found["nll"],) if settings.select_by == "nll" else (-found["top1"], found["nll"])
+
+
+def table(seeds: Sequence[Rows]) -> str:
+    """A row a model, in Markdown."""
+    base = [rows[BASE] for rows in seeds]
+    cells: list[Sequence[str]] = [HEADER]
+    for name in seeds[0]:
+        own = [rows[name] for rows in seeds]
+        gain, loss = difference(own, base, "right"), difference(own, base, "nll")
+        row = [_named(name), ", ".join(dict.fromkeys(one.about for one in own))]
+        row.append(mean_and_spread([one.right.mean() for one in own], 100))
+        row.append("" if name == BASE else with_interval(gain, 100, 2))
+        row.append(mean_and_spread([one.nll.mean() for one in own], 1, 4))
+        row.append("" if name == BASE else with_interval(loss, 1, 4))
+        for cost in ("training_flops", "inference_flops"):
+            value, unit = _mean(own, cost), _mean(base, cost)
+            row += [compact(value), f"{value / unit:.2f}" if unit else ""]
+        cells.append(row)
+    return markdown(cells)
+
+
+def summary(seeds: Sequence[Rows]) -> dict[str, Any]:
+    """Every seed's figures of every model, JSON-able."""
+    base = [rows[BASE] for rows in seeds]
+    found = {}
+    for name in seeds[0]:
+        own = [rows[name] for rows in seeds]
+        found[name] = {
+            "about": [one.about for one in own],
+            "top1": [float(one.right.mean()) for one in own],
+            "nll": [float(one.nll.mean()) for one in own],
+            "training_flops": [one.training_flops for one in own],
+            "inference_flops": [one.inference_flops for one in own],
+            "top1_gain": dataclasses.asdict(difference(own, base, "right")),
+            "nll_gain": dataclasses.asdict(difference(own, base, "nll")),
+        }
+    return found
+
+
+def points(seeds: Sequence[Rows]) -> list[ComputePoint]:
+    """The figure's points: means over seeds, with the range of top-1."""
+    found = []
+    for name in seeds[0]:
+        own = [rows[name] for rows in seeds]
+        tops = [float(one.right.mean()) for one in own]
+        family, _, mark = name.partition(", ")
+        found.append(
+            ComputePoint(
+                {"specialists": "ensemble_paper"}.get(family, family),
+                "1x" if name == BASE else mark,
+                _mean(own, "training_flops"),
+                _mean(own, "inference_flops"),
+                float(np.mean(tops)),
+                (min(tops), max(tops)),
+            )
+        )
+    return found
+
+
+def _mean(own: Sequence[Measured], cost: str) -> float:
+    return math.fsum(getattr(one, cost) for one in own) / len(own)
+
+
+def _named(name: str) -> str:
+    """A row's name: `ensemble` and its like are names of evaluation.json."""
+    family, comma, mark = name.partition(", ")
+    names: Mapping[str, str] = {"specialists": "specialists, KL", **LEGEND}
+    return f"{names.get(family, f'`{family}`')}{comma}{mark}"
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.benchmarks.equal_compute")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("config")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    parser.add_argument("--seeds", type=int, default=3)
+    return parser.parse_intermixed_args(arguments)
+
+
+if __name__ == "__main__":
+    given = parse()
+    print(equal_compute(given.folder, given.config, given.overrides, given.seeds))

@@ -1,0 +1,232 @@
+"""What did a model do on the test set over several seeds, and what did it cost to train and to run?
+
+Training is counted as 3 x the forward FLOPs of one example x the examples that were seen,
+repetitions included: a forward pass, and a backward pass of twice its cost. A frozen trunk that
+specialists share has no backward pass; its forward pass counts once a training row where its
+outputs are kept, and once an example seen where augmentation changes them. The mean forward FLOPs
+are those of training inputs without augmentation. Passes without training (validation, soft
+targets, the choice of a width or a rule) are not counted for any model.
+
+Inference is counted on test inputs. Differences are paired: where all seeds have the same test
+examples, an example's score is its mean over seeds and examples are resampled; otherwise each
+seed's examples are resampled by themselves and the resampled means averaged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipelines.settings import write_config
+from pipelines.stages import run_stages
+from specialists.combination import arithmetic_mean
+from specialists.config import Config
+from specialists.controls import Budget, control_tasks
+from specialists.ensemble import Ensemble, cost_sample
+from specialists.generalist import ClassifierTask
+from specialists.networks import inference_flops, load_network
+from specialists.predictions import predict_log_probs
+from specialists.runs import Run, read_array, read_json, sha256
+from specialists.uncertainty import bootstrap_means, percentile_interval
+from specialists.workspace import Workspace
+
+LAST_STAGE = "combine-predictions"
+GENERALIST = "train-generalist"
+CONTROLS = ("generalist_continued", "generalist_wide", "generalist_ensemble")
+PASSES = 3  # forward, and backward to the inputs and to the weights of each layer
+LEAST_NLL = -100.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One seed's model on its test set.
+
+    Parameters
+    ----------
+    right, nll : float64 arrays of shape (n,)
+        Whether the label is the most probable class; -log p(label) in nats.
+    examples : str
+        The same for two seeds if and only if their test sets are.
+    training_flops, inference_flops : float
+        Of the whole training, and the mean of one prediction.
+    about : str
+        A word on what it is: its width, its weight, its rule.
+    """
+
+    right: NDArray[np.float64]
+    nll: NDArray[np.float64]
+    examples: str
+    training_flops: float
+    inference_flops: float
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean over seeds of a paired difference, with each seed's and a 95% interval."""
+
+    value: float
+    values: tuple[float, ...]
+    interval: tuple[float, float]
+
+
+class Seed:
+    """A finished run, whose models are measured on its test set.
+
+    Parameters
+    ----------
+    run : Run
+        Up to the combined predictions.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.workspace = Workspace.open(run.folder)
+        self.labels = np.array(read_array(run.path("prepare-data", "test.labels.npy")))
+        files = sorted(run.path("prepare-data").glob("test.*.npy"))
+        self.examples = " ".join(map(sha256, files))
+        self.costs: dict[str, Any] = read_json(run.path(LAST_STAGE, "costs.json"))
+
+    @property
+    def width(self) -> int:
+        """Of the generalist."""
+        return load_network(self.workspace.path(GENERALIST))[1].width
+
+    def budget(self) -> Budget:
+        """What the ensemble cost, which the controls may cost too."""
+        seen = self.costs["generalist"]["training_examples"]
+        total, flops = (self.costs["ensemble"][k] for k in ("training_examples", "inference_flops"))
+        return Budget(seen, total - seen, flops)
+
+    def controls(self, budget: Budget, names: Sequence[str]) -> dict[str, list[ClassifierTask]]:
+        """The trainings of some controls; a model without widths has no wide one."""
+        config = self.workspace.config
+        settings = config.evaluation.model_copy(update={"controls": tuple(names)})
+        config = config.model_copy(update={"evaluation": settings})
+        return control_tasks(dataclasses.replace(self.workspace, config=config), budget)
+
+    def measured(
+        self, log_probs: Tensor | NDArray, training: float, inference: float, about: str = ""
+    ) -> Measured:
+        """The scores of log-probabilities of the test rows, shape (n, C)."""
+        rows = np.asarray(log_probs)
+        own = rows[np.arange(len(rows)), self.labels].astype(np.float64)
+        return Measured(
+            (rows.argmax(1) == self.labels).astype(np.float64),
+            -np.maximum(own, LEAST_NLL),
+            self.examples,
+            training,
+            inference,
+            about,
+        )
+
+    def stored(self, name: str, training: float, about: str = "") -> Measured:
+        """A model whose test predictions the run holds."""
+        log_probs = read_array(self.run.path(LAST_STAGE, f"test.{name}.npy"))
+        return self.measured(log_probs, training, self.costs[name]["inference_flops"], about)
+
+    def averaged(self, folders: Sequence[Path], about: str = "") -> list[Measured]:
+        """The mean of the first, the first two ... of some trained classifiers."""
+        inputs, device = self.workspace.dataset.test.inputs, self.workspace.device
+        mean, training, inference = torch.empty(0), 0.0, 0.0
+        found = []
+        for i, folder in enumerate(folders):
+            network, _, described = load_network(folder)
+            network.to(device)
+            log_probs = predict_log_probs(network, inputs, described["temperature"])
+            mean = log_probs if i == 0 else arithmetic_mean([mean, log_probs], [i, 1])
+            training += self.training_flops(network, _examples_seen(folder))
+            inference += inference_flops(network, cost_sample(inputs).to(device))
+            found.append(self.measured(mean.numpy(), training, inference, about))
+        return found
+
+    def training_flops(self, network: nn.Module, n_examples: int) -> float:
+        """Of a classifier of which every part is trained."""
+        inputs = cost_sample(self.workspace.dataset.train.inputs).to(self.workspace.device)
+        return PASSES * inference_flops(network, inputs) * n_examples
+
+    def generalist_training_flops(self) -> float:
+        """Of the one generalist that was chosen."""
+        folder = self.workspace.path(GENERALIST)
+        network = load_network(folder)[0].to(self.workspace.device)
+        return self.training_flops(network, _examples_seen(folder))
+
+
+def specialists_training_flops(workspace: Workspace, ensemble: Ensemble) -> float:
+    """Of all specialists, with the shared trunk, without the generalist."""
+    train = workspace.dataset.train
+    inputs = cost_sample(train.inputs).to(workspace.device)
+    _, each = ensemble.flops(inputs)
+    seen = [specialist.n_examples for specialist in ensemble.specialists]
+    upper = PASSES * float(each @ torch.tensor(seen, dtype=torch.float64))
+    if ensemble.lower is None:
+        return upper
+    kept = workspace.augment is None
+    return upper + inference_flops(ensemble.lower, inputs) * (len(train) if kept else sum(seen))
+
+
+def _examples_seen(folder: Path) -> int:
+    return read_json(folder / "result.json")["n_examples"]
+
+
+@contextmanager
+def finished(folder: Path, config: Config) -> Iterator[Run]:
+    """The locked run of a configuration, made as far as its combined predictions do not hold."""
+    run = Run(folder)
+    with run.lock():
+        write_config(run, config)
+        run_stages(run, until=LAST_STAGE)
+        yield run
+
+
+def share_stage(source: Path, folder: Path, stage: str) -> None:
+    """Hard links to a finished stage of another run, unless the run has one of its own."""
+    if (folder / stage).exists():
+        return
+    half = folder / f".{stage}.half"
+    shutil.rmtree(half, ignore_errors=True)
+    shutil.copytree(source / stage, half, copy_function=os.link)
+    half.rename(folder / stage)
+
+
+def difference(a: Sequence[Measured], b: Sequence[Measured], metric: str) -> Difference:
+    """Mean over seeds of a - b in "right" or "nll"."""
+    gaps = [getattr(x, metric) - getattr(y, metric) for x, y in zip(a, b, strict=True)]
+    if len({x.examples for x in a}) == 1:
+        means = bootstrap_means(np.mean(gaps, axis=0))
+    else:
+        means = np.mean([bootstrap_means(gap, seed=i) for i, gap in enumerate(gaps)], axis=0)
+    values = tuple(float(gap.mean()) for gap in gaps)
+    return Difference(float(np.mean(values)), values, percentile_interval(means))
+
+
+def mean_and_spread(values: Sequence[float], scale: float = 1.0, digits: int = 2) -> str:
+    """For instance "41.20 ± 0.31", the spread the standard deviation over seeds."""
+    text = f"{scale * np.mean(values):.{digits}f}"
+    if len(values) < 2:
+        return text
+    return f"{text} ± {scale * np.std(values, ddof=1):.{digits}f}"
+
+
+def with_interval(found: Difference, scale: float, digits: int) -> str:
+    """For instance "+0.41 [+0.07, +0.76]"."""
+    low, high = (scale * end for end in found.interval)
+    return f"{scale * found.value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table, its first row the header."""
+    header, *cells = rows
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *cells]
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines)

@@ -1,0 +1,149 @@
+"""Which runs lie along an axis of the regime map?
+
+Each axis gives its points for what the configuration as it is works with. The point at which
+nothing changes is that configuration itself, so that all axes share its runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from pipelines.benchmarks.subsampled import drawn_from
+from specialists.config import Config
+from specialists.errors import InputError
+
+SHARES = ("1/8", "1/4", "1/2", "1")
+CLASSES = ("128", "512", "all")
+WIDTHS = ("1/8", "1/4", "1/2", "1", "2")
+SWITCH = ("off", "on")
+
+
+@dataclass(frozen=True)
+class Base:
+    """What the configuration as it is works with.
+
+    Parameters
+    ----------
+    config : Config
+        Of the first seed.
+    kind : str
+    n_classes : int
+    """
+
+    config: Config
+    kind: str
+    n_classes: int
+
+
+@dataclass(frozen=True)
+class Point:
+    """One place of an axis.
+
+    Parameters
+    ----------
+    label : str
+    change : callable, optional
+        Maps a configuration to the one of this place; None: the configuration as it is.
+    same_data : bool
+        Whether the prepared data are those of the base.
+    """
+
+    label: str
+    change: Callable[[Config], Config] | None = None
+    same_data: bool = False
+
+
+def examples_points(base: Base, wanted: Sequence[str] | None = None) -> list[Point]:
+    """Shares of the training rows of each class."""
+
+    def point(label: str) -> Point:
+        share = float(_fraction(label))
+        if share == 1:
+            return Point("1")
+        return Point(label, lambda config: _with_data(config, share=share))
+
+    return [point(label) for label in wanted or SHARES]
+
+
+def classes_points(base: Base, wanted: Sequence[str] | None = None) -> list[Point]:
+    """Numbers of classes; those that the data set does not have are left out."""
+
+    def fewer(config: Config, n: int) -> Config:
+        clusters = config.clusters
+        if isinstance(clusters.n_clusters, int):
+            n_clusters = max(2, round(clusters.n_clusters * n / base.n_classes))
+            clusters = clusters.model_copy(update={"n_clusters": n_clusters})
+        return _with_data(config.model_copy(update={"clusters": clusters}), n_classes=n)
+
+    found = []
+    for label in wanted or CLASSES:
+        n = base.n_classes if label == "all" else int(_fraction(label))
+        if n < base.n_classes:
+            found.append(Point(str(n), lambda config, n=n: fewer(config, n), False))
+        elif label == "all":
+            found.append(Point("all"))
+    return found
+
+
+def width_points(base: Base, wanted: Sequence[str] | None = None) -> list[Point]:
+    """Widths of the generalist, as numbers or as shares of the widest."""
+    widest = max(base.config.resolve(base.kind).generalist.widths or (1,))
+
+    def width(label: str) -> int:
+        if wanted:
+            return int(_fraction(label))
+        return max(1, round(_fraction(label) * widest))
+
+    def point(n: int) -> Point:
+        def change(config: Config) -> Config:
+            generalist = config.generalist.model_copy(update={"width": n})
+            return config.model_copy(update={"generalist": generalist})
+
+        return Point(str(n), change, same_data=True)
+
+    return [point(n) for n in dict.fromkeys(width(label) for label in wanted or WIDTHS)]
+
+
+def augmentation_points(base: Base, wanted: Sequence[str] | None = None) -> list[Point]:
+    """With and without random changes of the training batches."""
+    usual = base.config.resolve(base.kind).data.augment
+
+    def point(label: str) -> Point:
+        if label not in SWITCH:
+            raise InputError("augmentation is on or off", where="--points", got=label)
+        augment = label == "on"
+        if augment == usual:
+            return Point(label)
+
+        def change(config: Config) -> Config:
+            data = config.data.model_copy(update={"augment": augment})
+            return config.model_copy(update={"data": data})
+
+        return Point(label, change)
+
+    return [point(label) for label in wanted or SWITCH]
+
+
+AXES: Mapping[str, Callable[[Base, Sequence[str] | None], list[Point]]] = {
+    "examples": examples_points,
+    "classes": classes_points,
+    "width": width_points,
+    "augmentation": augmentation_points,
+}
+
+
+def _with_data(config: Config, **options: Any) -> Config:
+    return config.model_copy(update={"data": drawn_from(config.data, **options)})
+
+
+def _fraction(label: str) -> Fraction:
+    try:
+        found = Fraction(label)
+    except (ValueError, ZeroDivisionError):
+        found = Fraction(0)
+    if found <= 0:
+        raise InputError("not a positive number", where="--points", got=label, expected="1/4, 128")
+    return found

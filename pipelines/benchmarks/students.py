@@ -1,0 +1,224 @@
+"""What does the student keep of its ensemble, and what teaches it?
+
+    python -m pipelines.benchmarks.students runs/languages [--out students.md] [--sizes 1 0.25]
+    python -m pipelines.benchmarks.students runs/seeds/seed-0 runs/seeds/seed-1 ...
+
+For runs whose combine-predictions is done. Students of the generalist's size, a quarter and a
+sixteenth of it learn from hard labels, from smoothed ones, from the generalist and from the
+ensemble; with all labels, and with a tenth of them: for as many epochs at one and at five times
+the learning rate; for as many steps as on all rows; and with the other inputs, without labels.
+Every row has equally many tuning trials, and validation chooses. Finished trials lie in
+RUN/students and are kept. The test set is read once, at the end, for the chosen trials.
+
+Intervals are paired 95% bootstrap intervals over test examples; with several runs an example that
+all are tested with is drawn for all of them at once, and otherwise each run's by themselves, and
+the spread (standard deviation over runs) stands beside the mean. Retention is
+(student - hard) / (ensemble - hard), where `hard` is the student of the same size that learns from
+the same labels as long.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.benchmarks.student_trials import (
+    ENSEMBLE,
+    GENERALIST,
+    PARTS,
+    Plan,
+    Row,
+    needed,
+    student_trials,
+)
+from specialists.distillation import best_trial, model_outputs, train_students
+from specialists.errors import InputError
+from specialists.runs import Run, read_array, read_json, write_text
+from specialists.uncertainty import bootstrap_means, percentile_interval
+from specialists.workspace import Workspace
+
+HEADER = (
+    "size",
+    "taught by",
+    "parameters",
+    "top-1, %",
+    "- generalist, points",
+    "retention",
+    "chosen",
+)
+RIGHT_OF = (GENERALIST, ENSEMBLE)
+Name = Row | str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one run's students did on its test examples.
+
+    Parameters
+    ----------
+    dataset : str
+    labels : int64 array of shape (n,)
+    right : mapping of a row, or "generalist" or "ensemble", to a float array of shape (n,)
+    parameters : mapping of the same
+    chosen : mapping of a row to the settings of its chosen trial
+    """
+
+    dataset: str
+    labels: NDArray[np.int64]
+    right: dict[Name, NDArray[np.float64]]
+    parameters: dict[Name, int]
+    chosen: dict[Row, dict[str, Any]]
+
+
+def measure(run: Run, plan: Plan) -> Found:
+    """Train what does not yet stand, choose by validation, and ask the test set once."""
+    with run.lock():
+        workspace = Workspace.open(needed(run.folder))
+        trials = student_trials(workspace, plan)
+        tasks = [task for row in trials.values() for task in row]
+        results = train_students(tasks, run.jobs)
+        best, start = {}, 0
+        for row, own in trials.items():
+            best[row] = tasks[best_trial(results, range(start, start + len(own)))]
+            start += len(own)
+        return _on_test_set(run, best)
+
+
+def _on_test_set(run: Run, best: dict[Row, Any]) -> Found:
+    workspace = Workspace.open(run.folder, test_labels=True)
+    labels = workspace.dataset.test.labels.numpy()
+    costs = read_json(run.path("combine-predictions", "costs.json"))
+    right: dict[Name, NDArray[np.float64]] = {}
+    parameters: dict[Name, int] = {}
+    for name in RIGHT_OF:
+        log_probs = read_array(run.path("combine-predictions", f"test.{name}.npy"))
+        right[name] = (log_probs.argmax(1) == labels).astype(np.float64)
+        parameters[name] = costs[name]["parameters"]
+    for row, task in best.items():
+        outputs = model_outputs(workspace, row.slug, task.folder, "test")
+        right[row] = (outputs.log_probs.argmax(1) == labels).astype(np.float64)
+        parameters[row] = outputs.parameters
+    chosen = {row: task.settings() for row, task in best.items()}
+    return Found(workspace.dataset.name, labels, right, parameters, chosen)
+
+
+def table(found: Sequence[Found], plan: Plan) -> str:
+    """Markdown: a line for the generalist, the ensemble and every student."""
+    if len({(run.dataset, *map(str, run.right)) for run in found}) != 1:
+        raise InputError("these runs cannot be compared", got="different data sets or students")
+    scores = _Scores(found)
+    rows = [list(HEADER), ["---"] * len(HEADER)]
+    for name in (*RIGHT_OF, *plan.rows()):
+        size, teacher = ("", f"`{name}`") if isinstance(name, str) else _described(name)
+        mean = np.mean([run.parameters[name] for run in found])
+        rows.append(
+            [
+                size,
+                teacher,
+                f"{mean:,.0f}",
+                scores.top1(name),
+                "" if name == GENERALIST else scores.difference(name, GENERALIST),
+                scores.retention(name) if isinstance(name, Row) else "",
+                _chosen(found, name) if isinstance(name, Row) else "",
+            ]
+        )
+    title = f"## {found[0].dataset}: {len(found)} run{'s' * (len(found) > 1)}, " + (
+        f"{', '.join(f'{len(run.labels):,}' for run in found)} test rows"
+    )
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([title, "", *lines])
+
+
+class _Scores:
+    """Means of all models over runs, and in resamples that all models share."""
+
+    def __init__(self, found: Sequence[Found]) -> None:
+        names = list(found[0].right)
+        self.column = {name: i for i, name in enumerate(names)}
+        right = [np.stack([run.right[name] for name in names], axis=1) for run in found]
+        self.by_run = np.stack([values.mean(axis=0) for values in right])
+        self.mean = self.by_run.mean(axis=0)
+        same = all(np.array_equal(run.labels, found[0].labels) for run in found)
+        if same:
+            self.drawn = bootstrap_means(np.mean(right, axis=0))
+        else:
+            drawn = [bootstrap_means(values, seed=i) for i, values in enumerate(right)]
+            self.drawn = np.mean(drawn, axis=0)
+
+    def top1(self, name: Name) -> str:
+        """Mean, spread over several runs, interval; per cent."""
+        i = self.column[name]
+        spread = ""
+        if len(self.by_run) > 1:
+            spread = f" ± {100 * self.by_run[:, i].std(ddof=1):.2f}"
+        low, high = percentile_interval(100 * self.drawn[:, i])
+        return f"{100 * self.mean[i]:.2f}{spread} [{low:.2f}, {high:.2f}]"
+
+    def difference(self, a: Name, b: Name) -> str:
+        """Mean of a - b, spread over several runs, interval; points."""
+        i, j = self.column[a], self.column[b]
+        gaps = 100 * (self.by_run[:, i] - self.by_run[:, j])
+        low, high = percentile_interval(100 * (self.drawn[:, i] - self.drawn[:, j]))
+        spread = f" ± {gaps.std(ddof=1):.2f}" if len(gaps) > 1 else ""
+        return f"{gaps.mean():+.2f}{spread} [{low:+.2f}, {high:+.2f}]"
+
+    def retention(self, row: Row) -> str:
+        """Share of what the ensemble gains over hard labels, or why there is none."""
+        if row == row.rival or row.rival not in self.column:
+            return ""
+        i, hard, ensemble = (self.column[name] for name in (row, row.rival, ENSEMBLE))
+        gap = self.drawn[:, ensemble] - self.drawn[:, hard]
+        low, high = percentile_interval(gap)
+        if low <= 0 <= high:
+            return f"undefined: ensemble - hard is {self.difference(ENSEMBLE, row.rival)}"
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = (self.drawn[:, i] - self.drawn[:, hard]) / gap
+        low, high = percentile_interval(np.where(np.isfinite(ratio), ratio, np.nan))
+        value = (self.mean[i] - self.mean[hard]) / (self.mean[ensemble] - self.mean[hard])
+        return f"{value:.0%} [{low:.0%}, {high:.0%}]"
+
+
+def _described(row: Row) -> tuple[str, str]:
+    return row.size_in_words(), row.in_words()
+
+
+def _chosen(found: Sequence[Found], row: Row) -> str:
+    counts = Counter(_in_words(run.chosen[row]) for run in found)
+    if len(found) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{words} ({n} of {len(found)})" for words, n in counts.most_common())
+
+
+def _in_words(settings: dict[str, Any]) -> str:
+    rate = f"rate {settings['learning_rate']:.3g}"
+    if settings["temperature"] is not None:
+        return f"T {settings['temperature']:g}, alpha {settings['alpha']:g}, {rate}"
+    smoothing = settings["label_smoothing"]
+    return f"{rate}, smoothing {smoothing:g}" if smoothing else rate
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table; write it to a file too, if one is named."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    parser.add_argument("--out", type=Path, help="Markdown file")
+    parser.add_argument("--jobs", type=int, help="trials at a time")
+    parser.add_argument("--sizes", nargs="+", type=float, default=Plan.sizes)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    given = parser.parse_args(arguments)
+    plan = Plan(sizes=given.sizes, parts=given.parts)
+    text = table([measure(Run(folder, given.jobs), plan) for folder in given.runs], plan)
+    print(text, flush=True)
+    if given.out is not None:
+        write_text(given.out, text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""What is left of a data set with fewer classes, or with fewer training examples of each?
+
+A data source for ``data.factory``: the data set of another configuration, loaded as it always is,
+of which some classes and a share of each class's training rows are drawn. Validation and test keep
+all rows of the classes that are kept. With the same seed a smaller draw is part of a larger one.
+What the loader learned from all training rows (the mean and the spread of features) stays.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from specialists.config import DataConfig
+from specialists.datasets import load_dataset
+from specialists.datasets.assembly import take
+from specialists.datasets.base import Dataset, Ragged, Split
+from specialists.errors import DataError
+from specialists.runtime import derive_seed
+
+FACTORY = "pipelines.benchmarks.subsampled:subsampled"
+SOURCES = ("name", "table", "arrays", "images", "factory")
+SPLITS = ("train", "validation", "gate", "test")
+
+
+def subsampled(
+    source: Mapping[str, Any], seed: int, share: float = 1.0, n_classes: int | None = None
+) -> Dataset:
+    """The data set of a ``[data]`` section, drawn from.
+
+    Parameters
+    ----------
+    source : mapping
+        The section.
+    seed : int
+        Of the data set's own splits and of the draws.
+    share : float in (0, 1]
+        Of each class's training rows, rounded; at least one row.
+    n_classes : int, optional
+        Classes to keep; None: all.
+
+    Raises
+    ------
+    DataError
+        If the share or the number of classes cannot be.
+    """
+    dataset = load_dataset(DataConfig.model_validate(dict(source)), seed)
+    if not 0 < share <= 1:
+        raise DataError("this share of training rows cannot be drawn", got=share, expected="(0, 1]")
+    if n_classes is not None:
+        kept = draw_classes(dataset.n_classes, n_classes, derive_seed(seed, "classes"))
+        dataset = with_classes(dataset, kept)
+    rows = draw_rows(dataset.train.labels.numpy(), share, derive_seed(seed, "rows"))
+    note = f"{len(rows):,} of {len(dataset.train):,} training rows drawn"
+    train = take(dataset.train, rows)
+    return dataclasses.replace(dataset, train=train, notes=(*dataset.notes, note))
+
+
+def drawn_from(data: DataConfig, **options: Any) -> DataConfig:
+    """The ``[data]`` section with which a run takes a part of what ``data`` names."""
+    source = data.model_dump(exclude_none=True, mode="json")
+    nothing: dict[str, Any] = dict.fromkeys((*SOURCES, "max_examples"))
+    given = {"source": source, **options}
+    return data.model_copy(update={**nothing, "factory": FACTORY, "options": given})
+
+
+def draw_classes(n_classes: int, n_kept: int, seed: int) -> np.ndarray:
+    """``n_kept`` class indices in increasing order."""
+    if not 2 <= n_kept <= n_classes:
+        raise DataError(
+            "so many classes cannot be drawn", got=n_kept, expected=f"from 2 to {n_classes}"
+        )
+    return np.sort(np.random.default_rng(seed).permutation(n_classes)[:n_kept])
+
+
+def draw_rows(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Increasing indices of a share of the rows of each class, at least one of each."""
+    order = np.lexsort((np.random.default_rng(seed).random(len(labels)), labels))
+    counts = np.bincount(labels)
+    rank = np.arange(len(labels)) - (np.cumsum(counts) - counts)[labels[order]]
+    wanted = np.maximum(np.round(share * counts), 1)
+    return np.sort(order[rank < wanted[labels[order]]])
+
+
+def with_classes(dataset: Dataset, classes: np.ndarray) -> Dataset:
+    """The data set with these classes alone, in the given order; valid labels too."""
+    number = torch.full((dataset.n_classes,), -1, dtype=torch.int64)
+    number[torch.from_numpy(classes)] = torch.arange(len(classes))
+    splits = {
+        name: getattr(dataset, name, None) for name in ("train", "validation", "gate", "test")
+    }
+    kept = {name: _kept(split, number) for name, split in splits.items() if split is not None}
+    names = tuple(dataset.class_names[i] for i in classes.tolist())
+    note = f"{len(classes):,} of {dataset.n_classes:,} classes drawn"
+    return dataclasses.replace(dataset, class_names=names, notes=(*dataset.notes, note), **kept)
+
+
+def _kept(split: Split, number: Tensor) -> Split:
+    rows = np.flatnonzero((number[split.labels] >= 0).numpy())
+    part = take(split, rows)
+    valid = None if part.valid is None else _renumbered(part.valid, number)
+    return dataclasses.replace(part, labels=number[part.labels], valid=valid)
+
+
+def _renumbered(sets: Ragged, number: Tensor) -> Ragged:
+    """Sets of classes without those that are left out (their number is -1)."""
+    values = number[sets.values]
+    kept = values >= 0
+    before = torch.zeros(len(values) + 1, dtype=torch.int64)
+    torch.cumsum(kept, 0, out=before[1:])
+    return Ragged(values[kept], before[sets.offsets])

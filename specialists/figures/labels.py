@@ -1,0 +1,132 @@
+"""Where can a point's name be written, so that it hides neither a point nor another name?
+
+Every name goes to the free place nearest to its point: places at both sides, above and below are
+tried in steps, and each costs the area that it would hide, the part of it that would lie outside of
+the frame and, much less, its distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
+
+from specialists.figures.style import FONT_SIZE, GREY
+
+
+@dataclass(frozen=True)
+class Label:
+    """A name to be written beside a point.
+
+    Parameters
+    ----------
+    text : str
+        Empty: the point is only kept clear of other names.
+    x, y : float
+        The point, in the units of its axes.
+    ends : (float, float)
+        Lowest and highest y that is drawn there.
+    colour : str
+    room : float
+        Pixels around the point that are kept clear.
+    """
+
+    text: str
+    x: float
+    y: float
+    ends: tuple[float, float]
+    colour: str
+    room: float = 5.0
+
+
+def place_labels(
+    figure: Figure, panels: Mapping[Axes, Sequence[Label]], size: float = FONT_SIZE
+) -> None:
+    """Write the names of all panels, those of the rightmost points first.
+
+    The layout is fixed from here on, so everything else must have been drawn.
+    """
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    figure.set_layout_engine("none")
+    for axes, labels in panels.items():
+        frame = axes.get_window_extent()
+        taken = [_point_box(axes, label) for label in labels]
+        for label in sorted(labels, key=lambda one: -one.x):
+            if label.text:
+                taken.append(_write(figure, canvas, axes, label, taken, frame, size))
+
+
+def _write(
+    figure: Figure,
+    canvas: FigureCanvasAgg,
+    axes: Axes,
+    label: Label,
+    taken: Sequence[Bbox],
+    frame: Bbox,
+    size: float,
+) -> Bbox:
+    anchor = axes.transData.transform((label.x, label.y))
+    probe = figure.text(0, 0, label.text, fontsize=size)
+    extent = np.array(probe.get_window_extent(canvas.get_renderer()).size)
+    probe.remove()
+    box = _nearest_free_place(anchor, extent, taken, frame)
+    centre = (box.get_points().mean(axis=0) - anchor) * 72 / figure.dpi
+    far = _gap(box, _point_box(axes, label)) > extent[1]
+    axes.annotate(
+        label.text,
+        (label.x, label.y),
+        centre,
+        textcoords="offset points",
+        ha="center",
+        va="center",
+        fontsize=size,
+        color=label.colour,
+        arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.5} if far else None,
+    )
+    return box
+
+
+def _point_box(axes: Axes, label: Label) -> Bbox:
+    values = [*label.ends, label.y]
+    ends = [(label.x, min(values)), (label.x, max(values))]
+    corners = axes.transData.transform(ends)
+    return Bbox([corners[0] - label.room, corners[1] + label.room])
+
+
+def _nearest_free_place(
+    anchor: NDArray[np.float64], size: NDArray[np.float64], taken: Sequence[Bbox], frame: Bbox
+) -> Bbox:
+    def cost(box: Bbox) -> float:
+        hidden = sum(_shared_area(box, other) for other in taken)
+        outside = box.width * box.height - _shared_area(box, frame)
+        distance = float(np.hypot(*(box.get_points().mean(axis=0) - anchor)))
+        return hidden + outside + distance / 100
+
+    return min((_box(anchor, size, x, y) for x in (1, -1, 0) for y in _STEPS), key=cost)
+
+
+_STEPS = (0.0, 0.8, -0.8, 1.2, -1.2, 1.8, -1.8, 2.4, -2.4, 3.2, -3.2, 4.2, -4.2, 5.5, -5.5)
+
+
+def _box(anchor: NDArray[np.float64], size: NDArray[np.float64], x: int, y: float) -> Bbox:
+    middle = anchor + np.array([x * (size[0] / 2 + 10), y * size[1]])
+    return Bbox([middle - size / 2 - 1.5, middle + size / 2 + 1.5])
+
+
+def _gap(a: Bbox, b: Bbox) -> float:
+    width = max(a.x0 - b.x1, b.x0 - a.x1, 0.0)
+    height = max(a.y0 - b.y1, b.y0 - a.y1, 0.0)
+    return float(np.hypot(width, height))
+
+
+def _shared_area(a: Bbox, b: Bbox) -> float:
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    return max(width, 0.0) * max(height, 0.0)

@@ -1,0 +1,134 @@
+"""Every student has a row, equally many trials, and figures that its own files give."""
+
+import shutil
+
+import numpy as np
+import pytest
+import small_run
+
+from pipelines import stages
+from pipelines.benchmarks.student_trials import ENSEMBLE, Plan, Row, student_trials
+from pipelines.benchmarks.students import HEADER, Found, measure, table
+from specialists.errors import InputError
+from specialists.networks import load_network
+from specialists.runs import Run, read_json
+from specialists.workspace import Workspace
+
+TINY = Plan(sizes=(0.5,), temperatures=(2.0,), alphas=(0.7, 1.0), long_size=0.5, rates=(5.0,))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("students")
+    run = small_run.make_run(folder / "settings")
+    run = small_run.changed_copy(run, folder / "run", "combination.rules=['kl']")
+    stages.run_stages(run, "combine-predictions")
+    return run
+
+
+@pytest.fixture(scope="module")
+def found(run):
+    return measure(run, TINY)
+
+
+def cells(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_every_row_has_as_many_trials_and_none_is_tried_twice(run, found):
+    trials = student_trials(Workspace.open(run.folder), TINY)
+    assert {len(tasks) for tasks in trials.values()} == {2}
+    keys = [str((task.settings(), task.recipe.epochs)) for own in trials.values() for task in own]
+    assert len(set(keys)) == len(keys)
+    assert len({row.slug for row in trials}) == len(trials) == 11
+
+
+def test_the_table_holds_what_the_chosen_trials_said(run, found):
+    rows = cells(table([found], TINY))
+    assert {len(row) for row in rows} == {len(HEADER)}
+    assert [row[1] for row in rows[:2]] == ["`generalist`", "`ensemble`"]
+    words = {row[1]: row for row in rows}
+    assert len(words) == len(rows) == 2 + 11
+    own = words["the ensemble"]
+    folder = run.path("students", Row(0.5, ENSEMBLE).slug)
+    results = [read_json(folder / f"trial-{i}" / "result.json") for i in range(2)]
+    best = max((0, 1), key=lambda i: (results[i]["top1"], -results[i]["loss"]))
+    network, _, _ = load_network(folder / f"trial-{best}")
+    workspace = Workspace.open(run.folder, test_labels=True)
+    test = workspace.dataset.test
+    top1 = (network(test.inputs).argmax(1) == test.labels).double().mean()
+    assert own[3].startswith(f"{100 * top1:.2f} [")
+    assert own[6].startswith(f"T 2, alpha {(0.7, 1.0)[best]:g}, rate 0.05")
+    assert int(own[2].replace(",", "")) == results[best]["parameters"]
+    assert "rate 0.25" in words["the ensemble, 10% of the labels, 5x rate"][6]
+
+
+def test_finished_trials_are_kept(run, found):
+    files = list(run.path("students").rglob("result.json"))
+    before = [file.stat().st_mtime_ns for file in files]
+    again = measure(run, TINY)
+    assert [file.stat().st_mtime_ns for file in files] == before
+    assert len(files) == 22
+    assert table([again], TINY) == table([found], TINY)
+
+
+TWO = Plan(sizes=(1.0,), parts=("all-labels",))
+NAMES = ("generalist", "ensemble", *TWO.rows())
+
+
+def made_up(seed: int, *shares: float, labels: int = 0) -> Found:
+    """A run in which each of ``NAMES`` is right on its share of 2,000 test rows."""
+    rng = np.random.default_rng(seed)
+    right = {n: (rng.random(2000) < s).astype(float) for n, s in zip(NAMES, shares, strict=True)}
+    setting = {"temperature": None, "learning_rate": 0.1, "label_smoothing": 0.1 * labels}
+    return Found(
+        "made up",
+        np.full(2000, labels),
+        right,
+        dict.fromkeys(NAMES, 7),
+        dict.fromkeys(TWO.rows(), setting),
+    )
+
+
+@pytest.mark.parametrize("new_split", [False, True])
+def test_several_runs_give_means_spread_and_what_is_kept_of_the_gain(new_split):
+    shares = (0.5, 0.8, 0.4, 0.4, 0.5, 0.7)
+    runs = [made_up(seed, *shares, labels=seed * new_split) for seed in range(2)]
+    rows = cells(table(runs, TWO))
+    means = [np.mean([run.right[name].mean() for run in runs]) for name in NAMES]
+    spread = np.std([run.right[NAMES[5]].mean() for run in runs], ddof=1)
+    assert rows[5][3].startswith(f"{100 * means[5]:.2f} ± {100 * spread:.2f} [")
+    assert rows[5][4].startswith(f"{100 * (means[5] - means[0]):+.2f} ± ")
+    low, high = (float(end) for end in rows[5][4].split("[")[1].strip("]").split(","))
+    assert low < 100 * (means[5] - means[0]) < high
+    assert 2 < high - low < 8  # 1.96 sqrt((0.25 + 0.21) / 4000) is 2.1 points
+    kept = (means[5] - means[2]) / (means[1] - means[2])
+    assert rows[5][5].startswith(f"{kept:.0%} [")
+    assert rows[2][5] == ""
+    assert ("(1 of 2)" in rows[2][6], "(2 of 2)" in rows[2][6]) == (new_split, not new_split)
+
+
+def test_nothing_is_kept_where_there_is_no_clear_gain():
+    rows = cells(table([made_up(0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5)], TWO))
+    assert rows[5][5].startswith("undefined: ensemble - hard is ")
+
+
+def test_runs_with_different_students_are_refused():
+    first, other = made_up(0, *[0.5] * 6), made_up(0, *[0.5] * 6)
+    del other.right[NAMES[5]]
+    with pytest.raises(InputError, match="cannot be compared"):
+        table([first, other], TWO)
+
+
+def test_a_run_without_ensemble_is_refused(run, tmp_path):
+    shutil.copytree(run.folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "combine-predictions")
+    with pytest.raises(InputError, match="no ensemble to learn from"):
+        measure(Run(tmp_path / "run"), TINY)
+
+
+def test_more_soft_trials_than_rates_are_refused(run):
+    plan = Plan(sizes=(0.5,), temperatures=tuple(range(1, 7)))
+    with pytest.raises(InputError, match="at most 9"):
+        student_trials(Workspace.open(run.folder), plan)

@@ -1,0 +1,164 @@
+"""Accuracy against computing: every model has a row, and its FLOPs are those of its layers."""
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_run import DIM, N_CLASSES, make_run
+from torch import nn
+
+from pipelines.benchmarks import equal_compute
+from pipelines.benchmarks.measured import Measured, difference, specialists_training_flops
+from specialists.calibration import Calibration
+from specialists.datasets.base import Split
+from specialists.ensemble import Ensemble
+from specialists.runs import Run, read_json
+from specialists.specialist import Specialist
+
+WIDTH = 12
+NAMES = [
+    "generalist",
+    *(f"generalist, {mark}" for mark in ("1/4", "1/2", "2x", "4x")),
+    "generalist_continued",
+    "generalist_wide",
+    *(f"generalist_ensemble, {k}" for k in (2, 3, 4)),
+    *(f"specialists, {mark}" for mark in ("n = 1", "n = 3", "all")),
+    "ensemble",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("compute")
+    make_run(folder / "source")
+    benchmark(folder)
+    return folder
+
+
+def benchmark(folder):
+    source = str(folder / "source" / "config.toml")
+    return equal_compute.equal_compute(folder / "all", source, [], 1)
+
+
+def mlp_flops(width, n_outputs):
+    """Of one example through a hidden layer and the head: two operations a multiply-add."""
+    return 2 * DIM * width + 2 * width * n_outputs
+
+
+def found(folder):
+    return json.loads((folder / "all/equal_compute.json").read_text())
+
+
+def seen(path):
+    return read_json(path / "result.json")["n_examples"]
+
+
+def test_every_model_has_a_row_and_its_mark_in_the_figure(folder):
+    assert list(found(folder)) == NAMES
+    lines = (folder / "all/equal_compute.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith("|")][2:]
+    assert len(rows) == len(NAMES)
+    for name, row in zip(NAMES, rows, strict=True):
+        model = found(folder)[name]
+        assert len(model["top1"]) == len(model["training_flops"]) == 1
+        assert f"| {100 * model['top1'][0]:.2f} |" in row
+        if name != "generalist":
+            low, high = model["top1_gain"]["interval"]
+            assert low <= model["top1_gain"]["value"] <= high
+    svg = (folder / "all/equal_compute.svg").read_text(encoding="utf-8")
+    for mark in ("1/4", "4x", "n = 3", "specialists, KL", "generalists averaged"):
+        assert mark in svg
+
+
+def test_training_is_three_forward_passes_of_every_example_seen(folder):
+    models, run = found(folder), Run(folder / "all/seed-5")
+    forward = mlp_flops(WIDTH, N_CLASSES)
+    own = 3 * forward * seen(run.path("train-generalist"))
+    assert models["generalist"]["training_flops"][0] == own
+    assert models["generalist"]["inference_flops"][0] == forward
+    quarter = 3 * mlp_flops(3, N_CLASSES) * seen(run.path("equal-compute", "width-3"))
+    assert models["generalist, 1/4"]["training_flops"][0] == quarter
+    controls = run.path("evaluate-models", "controls")
+    continued = own + 3 * forward * seen(controls / "generalist_continued")
+    assert models["generalist_continued"]["training_flops"][0] == continued
+    two = own + 3 * forward * seen(controls / "generalist_ensemble-1")
+    assert models["generalist_ensemble, 2"]["training_flops"][0] == two
+    assert models["generalist_ensemble, 4"]["inference_flops"][0] == 4 * forward
+
+
+def test_specialists_cost_what_all_of_them_were_trained_with_and_what_votes(folder):
+    models, run = found(folder), Run(folder / "all/seed-5")
+    training, inference = models["generalist"]["training_flops"][0], mlp_flops(WIDTH, N_CLASSES)
+    for about in run.path("train-specialists").glob("specialist-*/model.json"):
+        specialist = read_json(about)
+        forward = mlp_flops(2 * WIDTH, len(specialist["subset"]) + 1)
+        training += 3 * forward * specialist["n_examples"]
+        inference += forward
+    for name in ("specialists, n = 1", "specialists, all", "ensemble"):
+        assert models[name]["training_flops"][0] == pytest.approx(training, rel=1e-12)
+    assert models["specialists, all"]["inference_flops"][0] == pytest.approx(inference, rel=1e-12)
+    few, all_of_them = (models[f"specialists, {mark}"] for mark in ("n = 1", "all"))
+    assert few["inference_flops"][0] < all_of_them["inference_flops"][0]
+
+
+@pytest.mark.parametrize(("augment", "trunk_passes"), [(None, 50), (lambda x, _: x, 7 + 11)])
+def test_a_shared_trunk_is_passed_forward_only_and_once_a_row_if_it_is_kept(augment, trunk_passes):
+    specialists = [
+        Specialist(nn.Linear(4, 3), torch.arange(2), Calibration(0.0), n_examples)
+        for n_examples in (7, 11)
+    ]
+    ensemble = Ensemble(nn.Linear(DIM, 4), nn.Linear(4, N_CLASSES), 1.0, specialists, N_CLASSES)
+    train = Split(torch.zeros(50, DIM), torch.zeros(50, dtype=torch.int64))
+    workspace: Any = SimpleNamespace(
+        dataset=SimpleNamespace(train=train), device=torch.device("cpu"), augment=augment
+    )
+    trunk, head = 2 * DIM * 4, 2 * 4 * 3
+    found = specialists_training_flops(workspace, ensemble)
+    assert found == trunk * trunk_passes + 3 * head * (7 + 11)
+
+
+def test_what_stands_is_not_made_again(folder):
+    files = list((folder / "all").rglob("weights.safetensors"))
+    stamps = {file: file.stat().st_mtime_ns for file in files}
+    text = benchmark(folder)
+    assert {file: file.stat().st_mtime_ns for file in files} == stamps
+    assert text == (folder / "all/equal_compute.md").read_text(encoding="utf-8")
+
+
+def measured(seed, examples, right=0.5):
+    rng = np.random.default_rng(seed)
+    answers = (rng.random(200) < right).astype(float)
+    return Measured(answers, 1 - answers, examples, 30.0, 2.0)
+
+
+def test_seeds_are_joined_by_their_mean_and_shown_with_their_spread():
+    base = [measured(i, "same") for i in range(2)]
+    better = [measured(i, "same", 0.9) for i in range(2)]
+    found = difference(better, base, "right")
+    gaps = [a.right.mean() - b.right.mean() for a, b in zip(better, base, strict=True)]
+    assert found.values == pytest.approx(gaps)
+    assert found.value == pytest.approx(np.mean(gaps))
+    assert found.interval[0] < found.value < found.interval[1]
+    rows = [{"generalist": a, "ensemble": b} for a, b in zip(base, better, strict=True)]
+    line = equal_compute.table(rows).splitlines()[3]
+    tops = [100 * one.right.mean() for one in better]
+    assert f"| {np.mean(tops):.2f} ± {np.std(tops, ddof=1):.2f} |" in line
+    assert line.endswith("| 30 | 1.00 | 2 | 1.00 |")
+
+
+def test_seeds_with_test_sets_of_their_own_are_resampled_by_themselves():
+    up, down = np.ones(200), np.zeros(200)
+    up[:100], down[:100] = 0, 1  # opposite gains cancel on shared examples alone
+    zero = np.zeros(200)
+
+    def width(names):
+        a = [Measured(x, x, n, 1, 1) for x, n in zip((up, down), names, strict=True)]
+        b = [Measured(zero, zero, n, 1, 1) for n in names]
+        low, high = difference(a, b, "right").interval
+        return high - low
+
+    assert width(("same", "same")) == 0
+    assert width(("one", "other")) > 0.05
