@@ -2,7 +2,9 @@
 
 `generalist_continued` is trained on for as many examples as all specialists saw;
 `generalist_wide` has at most the ensemble's mean inference FLOPs and is trained on as many examples
-as generalist and specialists together; `generalist_ensemble` averages k generalists that differ in
+as generalist and specialists together, to the end of its schedule (best epoch by validation, but
+no early end, which noise would cause while the learning rate is still high);
+`generalist_ensemble` averages k generalists that differ in
 their seeds, k the number of generalists that those examples would train.
 """
 
@@ -96,6 +98,7 @@ def control_tasks(workspace: Workspace, budget: Budget) -> dict[str, list[Classi
             task(
                 "generalist_wide",
                 wide_spec(workspace, spec, budget.inference_flops),
+                recipe=patient,
                 n_examples=budget.generalist_examples + budget.specialist_examples,
             )
         ],
