@@ -3,9 +3,9 @@
 `generalist_continued` is trained on for as many examples as all specialists saw;
 `generalist_wide` has at most the ensemble's mean inference FLOPs and is trained on as many examples
 as generalist and specialists together, to the end of its schedule (best epoch by validation, but
-no early end, which noise would cause while the learning rate is still high);
-`generalist_ensemble` averages k generalists that differ in
-their seeds, k the number of generalists that those examples would train.
+no early end, which noise would cause while the learning rate is still high); `generalist_ensemble`
+averages k generalists that differ in their seeds, k the number of generalists that those examples
+would train.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""What finished runs measured, as the table of README.md.
+"""What finished comparisons and runs measured, as the table of README.md.
 
-    python -m pipelines.benchmarks.results runs/languages runs/glyphs ...
+    python -m pipelines.benchmarks.results COMPARISON_OR_RUN ...
 
-One row a run: top-1 of the models in per cent, the ensemble's difference to each rival in points
-with its 95% interval, and what a prediction costs over the generalist's.
+One row for each folder, of ``specialists compare`` (means over seeds with their spread, which is the
+standard deviation) or of one run: top-1 of the models in per cent, the ensemble's difference to
+each rival in points with its 95% interval, and what a prediction costs over the generalist's.
 """
 
 from __future__ import annotations
@@ -17,46 +18,56 @@ from specialists.runs import read_json
 RIVALS = ("generalist", "generalist_continued", "generalist_wide", "generalist_ensemble")
 HEADER = (
     "data",
+    "seeds",
     "classes",
     "generalist",
     "`ensemble` (cost)",
-    *(f"- `{rival}`" for rival in RIVALS),
+    *(f"- `{rival}` (cost)" for rival in RIVALS),
     "NLL, nats",
     "`student` (cost)",
     "`student_hard_labels`",
 )
 
 
-def row(run: Path) -> list[str]:
-    """The cells of one run.
+def row(folder: Path) -> list[str]:
+    """The cells of one comparison or run, under the folder's name.
 
     Raises
     ------
     FileNotFoundError
-        If the run was not evaluated.
+        If it holds neither ``comparison.json`` nor ``evaluation.json``.
     """
-    evaluation = read_json(run / "evaluation.json")
-    models = evaluation["models"]
+    compared = (folder / "comparison.json").is_file()
+    found = read_json(folder / ("comparison.json" if compared else "evaluation.json"))
+    models = found["models"]
+    before, after = (_value(models[name]["nll"])[0] for name in ("generalist", "ensemble"))
     return [
-        evaluation["dataset"],
-        f"{evaluation['n_classes']:,}",
+        folder.resolve().name,
+        str(len(found["seeds"]) if compared else 1),
+        f"{found['n_classes']:,}",
         _percent(models["generalist"]),
         f"{_percent(models['ensemble'])} ({_cost(models, 'ensemble')})",
-        *(_difference(evaluation["differences"], rival) for rival in RIVALS),
-        f"{models['generalist']['nll']:.3f} -> {models['ensemble']['nll']:.3f}",
+        *(_difference(found, rival) for rival in RIVALS),
+        f"{before:.3f} -> {after:.3f}",
         f"{_percent(models['student'])} ({_cost(models, 'student')})",
         _percent(models["student_hard_labels"]),
     ]
 
 
-def table(runs: list[Path]) -> str:
-    """A Markdown table of several runs."""
-    rows = [list(HEADER), ["---"] * len(HEADER), *map(row, runs)]
+def table(folders: list[Path]) -> str:
+    """A Markdown table of several comparisons and runs."""
+    rows = [list(HEADER), ["---"] * len(HEADER), *map(row, folders)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
 
 
+def _value(score: Any) -> tuple[float, float | None]:
+    """Mean and spread of a comparison's score; of a run's, the score alone."""
+    return (score["mean"], score["spread"]) if isinstance(score, dict) else (score, None)
+
+
 def _percent(model: dict[str, Any]) -> str:
-    return f"{100 * model['top1']:.1f}"
+    mean, spread = _value(model["top1"])
+    return f"{100 * mean:.1f}" if spread is None else f"{100 * mean:.2f} ± {100 * spread:.2f}"
 
 
 def _cost(models: dict[str, Any], name: str) -> str:
@@ -64,11 +75,12 @@ def _cost(models: dict[str, Any], name: str) -> str:
     return f"{ratio:.2f}x"
 
 
-def _difference(differences: list[dict[str, Any]], rival: str) -> str:
-    for entry in differences:
+def _difference(found: dict[str, Any], rival: str) -> str:
+    for entry in found["differences"]:
         if (entry["a"], entry["b"], entry["metric"]) == ("ensemble", rival, "top1"):
             low, high = (100 * end for end in entry["interval"])
-            return f"{100 * entry['value']:+.2f} [{low:+.2f}, {high:+.2f}]"
+            cost = _cost(found["models"], rival)
+            return f"{100 * entry['value']:+.2f} [{low:+.2f}, {high:+.2f}] ({cost})"
     return "not trained"
 
 

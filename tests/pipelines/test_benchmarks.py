@@ -42,9 +42,24 @@ def test_a_row_holds_scores_differences_with_intervals_and_costs(run):
     lines = table([run]).splitlines()
     assert [len(line.split(" | ")) for line in lines] == [len(HEADER)] * 3
     assert lines[2] == (
-        "| titles | 1,016 | 40.0 | 45.0 (2.50x) | +5.00 [-1.00, +11.00] | not trained "
-        "| not trained | not trained | 2.000 -> 1.500 | 35.0 (0.25x) | 30.0 |"
+        f"| {run.name} | 1 | 1,016 | 40.0 | 45.0 (2.50x) | +5.00 [-1.00, +11.00] (1.00x) "
+        "| not trained | not trained | not trained | 2.000 -> 1.500 | 35.0 (0.25x) | 30.0 |"
     )
+
+
+def test_a_row_of_several_seeds_holds_means_and_spreads(run):
+    evaluation = read_json(run / "evaluation.json")
+    for model in evaluation["models"].values():
+        model["top1"] = {"mean": model["top1"], "spread": 0.0123, "values": [0.1, 0.9]}
+        model["nll"] = {"mean": model["nll"], "spread": 0.2, "values": [0.1, 0.9]}
+    write_json(run / "comparison.json", {**evaluation, "seeds": [3, 4]})
+    assert table([run]).splitlines()[2].split(" | ")[1:6] == [
+        "2",
+        "1,016",
+        "40.00 ± 1.23",
+        "45.00 ± 1.23 (2.50x)",
+        "+5.00 [-1.00, +11.00] (1.00x)",
+    ]
 
 
 def test_every_rule_and_n_has_a_row_with_validation_and_test_scores(tmp_path):
