@@ -2,7 +2,7 @@
 
     python -m pipelines.benchmarks.results COMPARISON_OR_RUN ...
 
-One row for each folder, of ``specialists compare`` (means over seeds with their spread, which is the
+One row a folder, of ``specialists compare`` (means over seeds with their spread, which is the
 standard deviation) or of one run: top-1 of the models in per cent, the ensemble's difference to
 each rival in points with its 95% interval, and what a prediction costs over the generalist's.
 """
