@@ -1,0 +1,67 @@
+"""Recipes are compared on validation rows that did not choose their rule."""
+
+import numpy as np
+import pytest
+import small_run
+import torch
+
+from pipelines.benchmarks import recipes
+from specialists.ensemble import Ensemble, Rule, gather_votes
+from specialists.runs import Run, read_json
+from specialists.workspace import Workspace
+
+OVERRIDES = ("data.gate_fraction=0", 'combination.rules=["kl"]', "combination.n=[1]")
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recipes")
+    config = small_run.make_run(folder / "source").folder / "config.toml"
+    tried = {"wider": ["specialists.widen=4"]}
+    return folder, recipes.compare(folder / "tried", str(config), OVERRIDES, tried, 2)
+
+
+def test_each_recipe_has_a_row_and_its_own_specialists_of_the_same_generalist(measured):
+    folder, table = measured
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert rows[0] == list(recipes.HEADER)
+    assert [row[0] for row in rows[2:]] == [recipes.BASE, "wider"]
+    assert float(rows[3][3].rstrip("x")) > float(rows[2][3].rstrip("x"))
+    for seed in (0, 1):
+        generalists = [
+            (folder / "tried" / f"seed-{seed}" / name / "train-generalist/weights.safetensors")
+            for name in ("as-configured", "wider")
+        ]
+        assert generalists[0].samefile(generalists[1])
+
+
+def test_gains_are_those_of_the_rule_that_the_other_half_chose(measured):
+    run = Run(measured[0] / "tried" / "seed-0" / "as-configured")
+    found = recipes.outcome(run)
+    workspace = Workspace.open(run.folder)
+    votes = gather_votes(workspace, Ensemble.open(workspace), "validation")
+    labels = workspace.dataset.validation.labels
+    joined = votes.joined(Rule("kl", 1, 1.0))
+    gain = (joined.argmax(1) == labels).double() - (votes.generalist.argmax(1) == labels).double()
+    assert found.rules == ("kl, n = 1, weight 1",) * 2
+    assert len(found.top1) == len(labels)
+    assert float(found.top1.mean()) == pytest.approx(float(gain.mean()))
+    assert sorted(found.labels) == sorted(labels.numpy())
+    costs = read_json(run.path("combine-predictions", "costs.json"))
+    examples = [costs[name]["training_examples"] for name in ("ensemble", "generalist")]
+    assert found.training == examples[0] / examples[1]
+
+
+def test_votes_of_some_rows_are_theirs(measured):
+    workspace = Workspace.open(measured[0] / "tried" / "seed-0" / "wider")
+    votes = gather_votes(workspace, Ensemble.open(workspace), "validation")
+    index = torch.tensor([5, 2, 90])
+    rule = Rule("kl", 2, 0.5)
+    found = recipes.rows_of(votes, index).joined(rule)
+    np.testing.assert_allclose(found, votes.joined(rule)[index], rtol=1e-6)
+
+
+def test_the_command_line_reads_names_and_settings():
+    given = recipes.parse(["out", "onet", "seed=3", "--try", "a b: x.y=1 z.w=2", "--seeds", "2"])
+    assert (given.config, given.overrides, given.seeds) == ("onet", ["seed=3"], 2)
+    assert given.recipes == ["a b: x.y=1 z.w=2"]
