@@ -1,6 +1,7 @@
 """Several seeds together: means, paired intervals, and the verdict that follows."""
 
 import dataclasses
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -106,4 +107,6 @@ def test_the_table_has_a_row_a_model_and_the_figure_is_svg():
     assert [row.split("`")[1] for row in rows] == list(comparison["models"])
     assert len({row.count("|") for row in rows}) == 1
     assert "The student keeps" in text
-    assert comparison_figure(comparison).startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+    figure = ElementTree.fromstring(comparison_figure(comparison))
+    assert figure.tag == "{http://www.w3.org/2000/svg}svg"
+    assert figure.findall(".//{http://www.w3.org/2000/svg}use")

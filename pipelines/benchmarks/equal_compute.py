@@ -38,7 +38,7 @@ from pipelines.benchmarks.measured import (
 )
 from specialists.config import CombinationConfig, Config
 from specialists.ensemble import Ensemble, Rule, Votes, gather_votes, score
-from specialists.figures import ComputePoint, accuracy_against_compute, to_svg
+from specialists.figures import ComputePoint, accuracy_against_compute, to_svg_file
 from specialists.generalist import ClassifierTask, train_classifiers, width_task
 from specialists.networks import ARCHITECTURES, load_network
 from specialists.report.tables import compact
@@ -86,8 +86,7 @@ def equal_compute(folder: Path, source: str, overrides: Sequence[str], n_seeds: 
     write_json(folder / "equal_compute.json", summary(seeds))
     figure = accuracy_against_compute(points(seeds), LEGEND)
     what = "Top-1 accuracy against FLOPs of training and of inference, mean and range over seeds"
-    svg = to_svg(figure, what).replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
-    write_text(folder / "equal_compute.svg", svg)
+    write_text(folder / "equal_compute.svg", to_svg_file(figure, what))
     write_text(folder / "equal_compute.md", text)
     return text
 

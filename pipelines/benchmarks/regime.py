@@ -45,7 +45,7 @@ from pipelines.benchmarks.regime_axes import AXES, Base, Point
 from pipelines.settings import write_config
 from pipelines.stages import run_stages
 from specialists.config import Config
-from specialists.figures import Gain, gain_along_axis, to_svg
+from specialists.figures import Gain, gain_along_axis, to_svg_file
 from specialists.generalist import train_classifiers
 from specialists.runs import Run, read_json, write_json, write_text
 from specialists.runtime import say
@@ -220,8 +220,7 @@ def figure(axis: str, places: Sequence[Place]) -> str:
     numbers = {"examples": "{:.3g}", "classes": "{:,.0f}", "width": "{:,.0f}"}
     ticks = [numbers[axis].format(p.x) if axis in numbers else p.label for p in places]
     drawn = gain_along_axis([p.x for p in places], ticks, gains, UNITS[axis], axis in numbers)
-    svg = to_svg(drawn, f"Gain of the ensemble in top-1 by {axis}, 95% intervals")
-    return svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    return to_svg_file(drawn, f"Gain of the ensemble in top-1 by {axis}, 95% intervals")
 
 
 def _gain(place: Place, rival: str) -> Gain | None:

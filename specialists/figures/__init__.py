@@ -19,7 +19,7 @@ from specialists.figures.models import (
     class_changes,
     reliability_diagrams,
 )
-from specialists.figures.style import to_svg
+from specialists.figures.style import to_svg, to_svg_file
 from specialists.figures.training import training_curves
 
 __all__ = [
@@ -37,5 +37,6 @@ __all__ = [
     "gain_per_cluster",
     "reliability_diagrams",
     "to_svg",
+    "to_svg_file",
     "training_curves",
 ]

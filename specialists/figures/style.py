@@ -105,3 +105,9 @@ def to_svg(figure: Figure, description: str) -> str:
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)
     label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+def to_svg_file(figure: Figure, description: str) -> str:
+    """The same as :func:`to_svg` with the name spaces that a file of its own needs."""
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return to_svg(figure, description).replace("<svg", f"<svg {names}", 1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from specialists.figures import CostPoint, accuracy_against_cost, to_svg
+from specialists.figures import CostPoint, accuracy_against_cost, to_svg_file
 from specialists.report.tables import compact, duration
 from specialists.report.words import percent, points, points_interval
 
@@ -77,8 +77,7 @@ def comparison_figure(comparison: Mapping[str, Any]) -> str:
         for name, model in comparison["models"].items()
     ]
     what = "Top-1 accuracy against inference cost, mean and range over seeds"
-    svg = to_svg(accuracy_against_cost(spots), what)
-    return svg.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1)
+    return to_svg_file(accuracy_against_cost(spots), what)
 
 
 def find(comparison: Mapping[str, Any], a: str, b: str, metric: str = "top1") -> Any:
