@@ -110,3 +110,18 @@ def test_the_table_has_a_row_a_model_and_the_figure_is_svg():
     figure = ElementTree.fromstring(comparison_figure(comparison))
     assert figure.tag == "{http://www.w3.org/2000/svg}svg"
     assert figure.findall(".//{http://www.w3.org/2000/svg}use")
+
+
+@pytest.mark.parametrize(
+    ("gates", "told"),
+    [
+        (("admitted", "admitted"), None),
+        (("not tested", "admitted"), None),
+        (("refused", "admitted"), "In 1 of 2 seeds"),
+        (("refused", "refused"), "In all seeds"),
+    ],
+)
+def test_seeds_that_keep_their_specialists_out_are_told(gates, told):
+    text = comparison_markdown({**compared(ensemble=0.6), "gate": list(gates)})
+    assert ("answers like its generalist" in text) == (told is not None)
+    assert told is None or told in text

@@ -50,12 +50,15 @@ class SeedScores:
     labels : int array of shape (n,)
     scores : mapping of metric to mapping of model name to float array of shape (n,)
     seconds : mapping of model name to seconds of training
+    gate : {"admitted", "refused", "not tested"}
+        Whether the specialists may answer.
     """
 
     evaluation: Mapping[str, Any]
     labels: NDArray[np.int64]
     scores: Mapping[str, Mapping[str, NDArray[np.float64]]]
     seconds: Mapping[str, float]
+    gate: str = "not tested"
 
     @classmethod
     def read(cls, run: Run) -> SeedScores:
@@ -71,6 +74,7 @@ class SeedScores:
                 for metric, values in arrays.items()
             },
             {name: _seconds(run.folder, TRAINED_IN.get(name, ())) for name in names},
+            read_json(run.path("combine-predictions", "choice.json"))["gate"]["outcome"],
         )
 
 
@@ -80,8 +84,8 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 1000) -> dict[
     Returns
     -------
     dict
-        JSON-able: ``dataset``, ``seeds``, ``models``: {NAME: {METRIC: {"mean", "spread" (standard
-        deviation over seeds), "values"}, ``inference_flops``, ``training_examples``,
+        JSON-able: ``dataset``, ``seeds``, ``gate`` (its outcome for each), ``models``: {NAME:
+        {METRIC: {"mean", "spread" (standard deviation over seeds), "values"}, ``inference_flops``, ``training_examples``,
         ``training_seconds`` (means)}}, and ``differences``: [{"a", "b", "metric", "value",
         "spread", "values", "interval"}].
 
@@ -106,6 +110,7 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 1000) -> dict[
         "n_classes": first["n_classes"],
         "n_test": [seed.evaluation["n_test"] for seed in seeds],
         "seeds": [seed.evaluation["seed"] for seed in seeds],
+        "gate": [seed.gate for seed in seeds],
         "models": {name: _model(seeds, name) for name in names},
         "differences": [
             _difference(seeds, a, b, metric, n_bootstrap) for a, b in pairs for metric in METRICS

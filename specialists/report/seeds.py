@@ -34,7 +34,8 @@ def comparison_markdown(comparison: Mapping[str, Any]) -> str:
         "test examples. Inference: FLOPs over the generalist's; training: examples and wall time.\n"
     )
     table = "\n".join("| " + " | ".join(row) + " |" for row in _rows(comparison))
-    return f"{head}\n{table}\n\n{_kept(comparison)}**Verdict.** {verdict(comparison)}\n"
+    notes = f"{_admitted(comparison)}{_kept(comparison)}"
+    return f"{head}\n{table}\n\n{notes}**Verdict.** {verdict(comparison)}\n"
 
 
 def verdict(comparison: Mapping[str, Any]) -> str:
@@ -137,6 +138,18 @@ def _difference(entry: Mapping[str, Any] | None) -> str:
     if entry is None:
         return ""
     return f"{points(entry['value'])} [{points_interval(entry['interval'])}]"
+
+
+def _admitted(comparison: Mapping[str, Any]) -> str:
+    outcomes = comparison["gate"]
+    n = outcomes.count("refused")
+    if not n:
+        return ""
+    where = "all" if n == len(outcomes) else f"{n} of {len(outcomes)}"
+    return (
+        f"In {where} seeds held-out rows do not show that specialists help: there `ensemble` "
+        "answers like its generalist.\n\n"
+    )
 
 
 def _kept(comparison: Mapping[str, Any]) -> str:
