@@ -18,7 +18,7 @@ from specialists.datasets.factory import source_file
 from specialists.datasets.storage import load_dataset_folder
 from specialists.networks.build import NetworkSpec
 from specialists.runs import Run, sha256
-from specialists.runtime import derive_seed, pick_device
+from specialists.runtime import derive_seed, pick_device, resolve_precision
 
 NGRAM_DROPOUT = 0.1
 FEATURE_DROPOUT = 0.2
@@ -70,7 +70,7 @@ class Workspace:
         conditions = {
             "augment": settings.data.augment,
             "device": settings.device,
-            "precision": settings.precision,
+            "precision": resolve_precision(self.device, settings.precision),
         }
         factory = settings.generalist.factory
         source = source_file(factory) if factory else None

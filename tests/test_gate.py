@@ -193,7 +193,9 @@ def pair(generalist, specialist) -> Votes:
 def test_a_better_likelihood_with_fewer_right_answers_is_refused():
     weak, wrong = [0.51, 0.49], [0.001, 0.999]
     found = pair([weak] * 540 + [wrong] * 60, [[0.49, 0.51]] * 540 + [[0.4, 0.6]] * 60)
-    whole = whole_test(Rule("side_by_side", None), found, torch.zeros(600, dtype=torch.int64))
+    whole = whole_test(
+        Rule("side_by_side", None), found, torch.zeros(600, dtype=torch.int64), torch.arange(600)
+    )
     assert whole["mean_gain"] > 0.3
     assert whole["p"] < 1e-6
     assert (whole["generalist_top1"], whole["top1"]) == (0.9, 0.0)
@@ -209,7 +211,8 @@ def test_useless_specialists_pass_about_as_often_as_the_level_says(n):
         sure = rng.uniform(0.55, 0.9, (n, 1))
         found = pair(np.hstack([sure, 1 - sure]), np.hstack([1 - sure, sure]))
         labels = torch.from_numpy(rng.integers(0, 2, n))
-        passed += whole_test(Rule("side_by_side", None), found, labels)["passed"]
+        passed += whole_test(Rule("side_by_side", None), found, labels, torch.arange(n))["passed"]
+    assert ALPHA == 0.05
     assert stats.binomtest(passed, n_tries, ALPHA, alternative="greater").pvalue > 0.01
     assert passed > 0
 
@@ -249,3 +252,37 @@ def test_a_rule_that_is_not_tested_stays_as_it_is():
     assert decision.rule is CHOSEN
     assert (decision.outcome, decision.record["n_rows"]) == ("not tested", 0)
     assert decision.in_words() == "not tested: combination.gate is off"
+
+
+def test_without_a_row_for_the_test_the_generalist_answers():
+    decision = untested(CHOSEN, "whole", "no row could be kept", refused=True)
+    assert decision.rule == replace(CHOSEN, members=())
+    assert decision.in_words() == "the ensemble answers like its generalist: no row could be kept"
+
+
+def test_few_rows_make_the_correction_for_the_number_tried_matter():
+    record = decided("each", kept=votes(60, seed=4)).record
+    own, corrected = (
+        [entry[key] for entry in record["specialists"]] for key in ("p", "corrected_p")
+    )
+    assert max(own) > 1e-6
+    np.testing.assert_allclose(corrected, _holm(own), rtol=1e-12)
+    assert min(corrected) == pytest.approx(4 * min(own), abs=0)
+
+
+@pytest.mark.parametrize("method", ["whole", "each"])
+def test_rows_with_the_same_input_are_one_observation(method):
+    found, labels = votes(120, seed=3)
+    times = torch.arange(120).repeat(5)
+    repeated = replace(
+        found, generalist=found.generalist[times], specialists=[x[times] for x in found.specialists]
+    )
+    config, known = CombinationConfig(gate=method), votes(seed=1)
+    once = pass_gate(CHOSEN, *known, found, labels, config).record
+    five = pass_gate(CHOSEN, *known, repeated, labels[times], config, times).record
+    blind = pass_gate(CHOSEN, *known, repeated, labels[times], config).record
+    assert five["n_rows"] == 600
+    assert five["whole"]["p"] == pytest.approx(once["whole"]["p"], abs=0)
+    assert blind["whole"]["p"] < five["whole"]["p"] / 10
+    for a, b in zip(once["specialists"], five["specialists"], strict=True):
+        assert (5 * a["n_rows"], a["p"]) == (b["n_rows"], pytest.approx(b["p"], abs=0))

@@ -42,7 +42,7 @@ def hold_out_gate(dataset: Dataset, fraction: float, seed: int) -> Dataset:
     def targets(share: np.ndarray) -> np.ndarray:
         return _targets(share, fraction, generator)
 
-    groups = _groups(validation.inputs)
+    groups = input_groups(validation.inputs)
     held = drawn_rows(validation.labels.numpy(), groups, targets, 0, 1, generator)
     rows, kept = np.flatnonzero(held), np.flatnonzero(~held)
     note = f"{len(rows)} of {len(held)} validation rows put aside for the gate (data.gate_fraction)"
@@ -56,6 +56,14 @@ def hold_out_gate(dataset: Dataset, fraction: float, seed: int) -> Dataset:
     )
 
 
+def input_groups(inputs: Inputs) -> np.ndarray:
+    """A number for each row; rows with the same encoded input have the same, int64 (n,)."""
+    if not isinstance(inputs, Ragged):
+        return same_input(inputs.numpy())
+    values, offsets = inputs.values.numpy(), inputs.offsets.tolist()
+    return same_input([values[start:end].tobytes() for start, end in pairwise(offsets)])
+
+
 def _targets(share: np.ndarray, fraction: float, generator: np.random.Generator) -> np.ndarray:
     """Rows that each class gives; together about ``fraction`` of all."""
     wanted = fraction * share
@@ -67,11 +75,3 @@ def _targets(share: np.ndarray, fraction: float, generator: np.random.Generator)
         odds = over[spare] / over[spare].sum()
         target[generator.choice(spare, n, replace=False, p=odds)] += 1
     return target
-
-
-def _groups(inputs: Inputs) -> np.ndarray:
-    """Rows with the same encoded input share a group."""
-    if not isinstance(inputs, Ragged):
-        return same_input(inputs.numpy())
-    values, offsets = inputs.values.numpy(), inputs.offsets.tolist()
-    return same_input([values[start:end].tobytes() for start, end in pairwise(offsets)])

@@ -11,9 +11,13 @@ Then a test, on the gate's rows, one-sided and paired:
     "each"    before that, every specialist alone, on the rows where the rule selects it, is above
               0 after Holm's correction for those tried; the others are left out of the group
 
-What does not pass answers exactly like its generalist. Where no specialist helps, the chance that
-one enters is at most alpha. A specialist alone is compared with the rule without any: of a learned
-rule that is the generalist with the temperature that was learned for it.
+Rows with the same input are one observation of these tests: their gains are summed first.
+
+What does not pass answers exactly like its generalist, and so does an ensemble for whose test no
+row could be kept. Where no specialist helps, the chance that one enters is about alpha; larger
+where rare large losses outweigh many small gains, since few rows may not show one. A specialist
+alone is compared with the rule without any: of a learned rule that is the generalist with the
+temperature that was learned for it.
 """
 
 from __future__ import annotations
@@ -33,7 +37,8 @@ from specialists.uncertainty import holm, paired_mean_test
 
 ALPHA = 0.05
 ROUNDING = 1e-5
-NO_ROWS = "no rows are kept for the test whether specialists help (data.gate_fraction)"
+NOT_WANTED = "no rows are to be kept for the test whether specialists help (data.gate_fraction)"
+NO_ROWS = "no row could be kept for the test whether specialists help: no class can spare one"
 NO_GAIN = "does not raise the log-likelihood of the truth on validation rows"
 NOT_ALONE = "does not pass its own test"
 NOT_TOGETHER = "the specialists together do not pass"
@@ -73,11 +78,12 @@ class Decision:
         return f"{n} of {len(specialists)} specialists pass the gate: {reason}"
 
 
-def untested(rule: Rule, method: str, reason: str) -> Decision:
-    """The rule as it was chosen."""
+def untested(rule: Rule, method: str, reason: str, refused: bool = False) -> Decision:
+    """Without a test: the rule as it was chosen or, if ``refused``, the generalist."""
     record = {"method": method, "alpha": ALPHA, "n_rows": 0, "rule": rule.to_dict()}
-    outcome = {"outcome": "not tested", "reason": reason}
-    return Decision(rule, {**record, "whole": None, "specialists": [], **outcome})
+    outcome = {"outcome": "refused" if refused else "not tested", "reason": reason}
+    record = {**record, "whole": None, "specialists": [], **outcome}
+    return Decision(replace(rule, members=()) if refused else rule, record)
 
 
 def pass_gate(
@@ -87,6 +93,7 @@ def pass_gate(
     gate: Votes,
     gate_labels: Tensor,
     settings: CombinationConfig,
+    groups: Tensor | None = None,
 ) -> Decision:
     """Screen on validation rows, test on the gate's rows (module docstring).
 
@@ -99,16 +106,23 @@ def pass_gate(
     validation_labels, gate_labels : int64 Tensors
     settings : CombinationConfig
         Its ``gate`` ("whole" or "each") and how it chooses.
+    groups : int64 Tensor, optional
+        The same number for rows of the gate with the same input; None: all differ.
     """
+    groups = torch.arange(len(gate_labels)) if groups is None else groups
     known = [_summary(gain) for gain in own_gains(validation, validation_labels, rule)]
     screened = screen(rule, known, validation, validation_labels, settings)
-    alone = [_tested(gain) for gain in own_gains(gate, gate_labels, rule)]
+    active = gate.active(rule.n, rule.members)
+    alone = [
+        _tested(gain, groups[active[:, m]])
+        for m, gain in enumerate(own_gains(gate, gate_labels, rule))
+    ]
     tried = _members(screened, len(alone))
     corrected = dict(zip(tried, holm([alone[m]["p"] for m in tried]), strict=True))
     group = screened
     if settings.gate == "each":
         group = restricted(rule, [m for m in tried if corrected[m] <= ALPHA], len(alone))
-    whole = whole_test(group, gate, gate_labels) if group.members != () else None
+    whole = whole_test(group, gate, gate_labels, groups) if group.members != () else None
     passed = whole is not None and whole["passed"]
     entries = [
         {
@@ -166,11 +180,11 @@ def screen(
     return rules[candidates.index(choose(candidates, settings))]
 
 
-def whole_test(rule: Rule, votes: Votes, labels: Tensor) -> dict[str, Any]:
+def whole_test(rule: Rule, votes: Votes, labels: Tensor, groups: Tensor) -> dict[str, Any]:
     """Does what the rule says gain on the generalist, without fewer right answers?"""
     joined = votes.joined(rule)
     right, before = ((q.argmax(1) == labels).sum() for q in (joined, votes.generalist))
-    found = _tested(_gain(joined, votes.generalist, labels))
+    found = _tested(_gain(joined, votes.generalist, labels), groups)
     return {
         **found,
         "top1": int(right) / len(labels),
@@ -209,10 +223,11 @@ def _summary(gain: Tensor) -> dict[str, Any]:
     return {"n_rows": len(gain), "mean_gain": float(gain.mean()) if len(gain) else None}
 
 
-def _tested(gain: Tensor) -> dict[str, Any]:
+def _tested(gain: Tensor, groups: Tensor) -> dict[str, Any]:
     """Rows, mean in nats, and p that the mean is not above 0; 1 without rows."""
-    values = gain.numpy()
-    p = paired_mean_test(values, np.zeros(len(values)), alternative="greater") if len(gain) else 1.0
+    numbers, place = groups.unique(return_inverse=True)
+    sums = torch.zeros(len(numbers), dtype=gain.dtype).index_add_(0, place, gain).numpy()
+    p = paired_mean_test(sums, np.zeros(len(sums)), alternative="greater") if len(gain) else 1.0
     return {**_summary(gain), "p": p}
 
 

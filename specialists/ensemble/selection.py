@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from specialists.datasets.base import Inputs
+from specialists.datasets.gate import input_groups
 from specialists.ensemble.candidates import (
     Candidate,
     Votes,
@@ -24,7 +25,7 @@ from specialists.ensemble.candidates import (
     judge_candidates,
     score,
 )
-from specialists.ensemble.gate import NO_ROWS, Decision, pass_gate, untested
+from specialists.ensemble.gate import NO_ROWS, NOT_WANTED, Decision, pass_gate, untested
 from specialists.ensemble.members import Ensemble
 from specialists.ensemble.rules import PAPER, Rule
 from specialists.predictions import ModelOutputs
@@ -84,10 +85,12 @@ def _decide(workspace: Workspace, ensemble: Ensemble, votes: Votes, rule: Rule) 
     if settings.gate == "off":
         return untested(rule, settings.gate, "combination.gate is off")
     if dataset.gate is None:
-        return untested(rule, settings.gate, NO_ROWS)
-    gate = gather_votes(workspace, ensemble, "gate")
-    labels = (dataset.validation.labels, dataset.gate.labels)
-    return pass_gate(rule, votes, labels[0], gate, labels[1], settings)
+        wanted = workspace.config.data.gate_fraction > 0
+        return untested(rule, settings.gate, NO_ROWS if wanted else NOT_WANTED, refused=wanted)
+    known = (votes, dataset.validation.labels)
+    kept = (gather_votes(workspace, ensemble, "gate"), dataset.gate.labels)
+    groups = torch.from_numpy(input_groups(dataset.gate.inputs))
+    return pass_gate(rule, *known, *kept, settings, groups)
 
 
 def _tell(decision: Decision, votes: Votes, labels: Tensor, chosen: Candidate) -> None:

@@ -6,6 +6,7 @@ from specialists.runtime.settings import (
     autocast,
     derive_seed,
     pick_device,
+    resolve_precision,
     seed_everything,
     threads,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "map_processes",
     "pick_device",
     "progress",
+    "resolve_precision",
     "say",
     "seed_everything",
     "threads",

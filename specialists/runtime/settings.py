@@ -76,10 +76,17 @@ def autocast(device: torch.device, precision: str = "auto") -> AbstractContextMa
     """
     import torch
 
-    native = device.type == "cuda" or (device.type == "cpu" and _cpu_multiplies_bfloat16())
-    if precision == "float32" or (precision == "auto" and not native):
+    if resolve_precision(device, precision) == "float32":
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def resolve_precision(device: torch.device, precision: str = "auto") -> str:
+    """ "float32" or "bfloat16": what :func:`autocast` makes of ``precision`` on this machine."""
+    if precision != "auto":
+        return precision
+    native = device.type == "cuda" or (device.type == "cpu" and _cpu_multiplies_bfloat16())
+    return "bfloat16" if native else "float32"
 
 
 def _cpu_multiplies_bfloat16() -> bool:
