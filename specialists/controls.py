@@ -64,7 +64,7 @@ class Budget:
 def control_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     """Train the controls that do not yet stand; what each says of a split, by name."""
     workspace = Workspace.open(run.folder)
-    budget = _budget(workspace)
+    budget = budget_of(workspace)
     tasks = control_tasks(workspace, budget)
     every = [task for group in tasks.values() for task in group]
     train_classifiers(every, run.jobs, "controls")
@@ -130,7 +130,8 @@ def _flops(spec: NetworkSpec, inputs) -> float:
     return inference_flops(build(dataclasses.replace(spec, n_buckets=1)), inputs)
 
 
-def _budget(workspace: Workspace) -> Budget:
+def budget_of(workspace: Workspace) -> Budget:
+    """What the ensemble of a run cost; a generalist that was given counts as if trained here."""
     costs = read_json(workspace.path("combine-predictions", "costs.json"))
     seen = costs["generalist"]["training_examples"]
     settings, n_train = workspace.config.generalist, len(workspace.dataset.train)

@@ -32,7 +32,7 @@ from pipelines.settings import write_config
 from pipelines.stages import run_stages
 from specialists.combination import arithmetic_mean
 from specialists.config import Config
-from specialists.controls import Budget, control_tasks
+from specialists.controls import Budget, budget_of, control_tasks
 from specialists.ensemble import Ensemble, cost_sample
 from specialists.generalist import ClassifierTask
 from specialists.networks import inference_flops, load_network
@@ -105,9 +105,7 @@ class Seed:
 
     def budget(self) -> Budget:
         """What the ensemble cost, which the controls may cost too."""
-        seen = self.costs["generalist"]["training_examples"]
-        total, flops = (self.costs["ensemble"][k] for k in ("training_examples", "inference_flops"))
-        return Budget(seen, total - seen, flops)
+        return budget_of(self.workspace)
 
     def controls(self, budget: Budget, names: Sequence[str]) -> dict[str, list[ClassifierTask]]:
         """The trainings of some controls; a model without widths has no wide one."""

@@ -88,9 +88,10 @@ def widen(network: nn.Module, spec: NetworkSpec, width: int) -> tuple[nn.Module,
     """
     if spec.model not in ARCHITECTURES or width < spec.width:
         raise ConfigError(
-            "a specialist can only be as wide as its generalist or wider, and of a shipped model",
-            where="specialists.width",
+            "a specialist that starts from its generalist is of a shipped model and not narrower",
+            where="specialists.width, specialists.widen",
             got=f"{width} for a {spec.model} of width {spec.width}",
+            fix="specialists.start=fresh allows narrower ones",
         )
     wider = dataclasses.replace(spec, width=width)
     result = build(wider).to(next(network.parameters()).device)

@@ -82,7 +82,7 @@ def autocast(device: torch.device, precision: str = "auto") -> AbstractContextMa
 
 
 def resolve_precision(device: torch.device, precision: str = "auto") -> str:
-    """ "float32" or "bfloat16": what :func:`autocast` makes of ``precision`` on this machine."""
+    """What :func:`autocast` computes with on this machine: "float32" or "bfloat16"."""
     if precision != "auto":
         return precision
     native = device.type == "cuda" or (device.type == "cpu" and _cpu_multiplies_bfloat16())

@@ -71,6 +71,13 @@ def starting_network(
 def _widths(workspace: Workspace, spec: NetworkSpec) -> list[int]:
     """What is tried: the width that is set or, before the generalist's own, a multiple of it."""
     settings = workspace.config.specialists
+    if spec.model not in ARCHITECTURES and settings.width is not None:
+        raise ConfigError(
+            "this network does not come in widths",
+            where="specialists.width",
+            got=f"{settings.width} for {spec.model}",
+            fix="leave specialists.width unset",
+        )
     if settings.width is not None:
         return [settings.width]
     if spec.model not in ARCHITECTURES:
