@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from pipelines import evaluate_models, stages
-from pipelines.compare import compare
+from pipelines.compare import compare, source_and_comparison
 from pipelines.messages import Commands, format_warning
 from pipelines.predict import check_target, predict
 from pipelines.settings import check_device, source_and_folder, write_config
@@ -122,12 +122,11 @@ def compare_command(
     jobs: JobsOption = None,
 ) -> None:
     """Run what is missing, then say whether specialists are worth it."""
-    source, folder = source_and_folder(config, None, overrides or [])
+    source, folder = source_and_comparison(config, out, overrides or [])
     settings = Config.from_toml(source, overrides or [])
     check_device(settings)
     if settings.threads:
         threads(settings.threads)
-    folder = out or folder.with_name(f"compare-{folder.name}")
     typer.echo(compare(source, overrides or [], folder, seeds, jobs))
     say(f"the table, the figure and all values: {folder}/comparison.md, .svg and .json")
 

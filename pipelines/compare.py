@@ -9,10 +9,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines import stages
-from pipelines.settings import write_config
+from pipelines.settings import source_and_folder, write_config
 from specialists.config import Config
 from specialists.runs import Run, write_json, write_text
 from specialists.runtime import say
+
+
+def source_and_comparison(
+    config: str | None, out: Path | None, overrides: list[str]
+) -> tuple[str | Path, Path]:
+    """Settings and folder; with --out and no CONFIG a comparison keeps its first seed's settings.
+
+    The folder is runs/compare-NAME unless ``out`` names another.
+    """
+    kept = _kept_configs(out) if config is None and out is not None else []
+    source, folder = source_and_folder(config, None, overrides)
+    if out is None:
+        return source, folder.with_name(f"compare-{folder.name}")
+    return (kept[0] if kept else source), out
 
 
 def compare(
@@ -37,3 +51,13 @@ def compare(
     write_text(folder / "comparison.svg", comparison_figure(comparison))
     write_text(folder / "comparison.md", text)
     return text
+
+
+def _kept_configs(folder: Path) -> list[Path]:
+    """The seeds' own settings in the order of seeds, so that the first counts on as it did."""
+    files = {
+        int(number): file
+        for file in folder.glob("seed-*/config.toml")
+        if (number := file.parent.name.removeprefix("seed-")).isdecimal()
+    }
+    return [files[seed] for seed in sorted(files)]

@@ -1,14 +1,18 @@
 """Several seeds together: means, paired intervals, and the verdict that follows."""
 
 import dataclasses
+import json
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from specialists.errors import InputError
 from specialists.evaluation import SeedScores, compare_seeds
-from specialists.report import comparison_figure, comparison_markdown, verdict
+from specialists.evaluation.seeds import training_seconds
+from specialists.report import comparison_figure, comparison_markdown, seeds, verdict
+from specialists.runs import Run, write_json, write_text
 
 COSTS = {
     "generalist": (1.0, 100),
@@ -51,25 +55,124 @@ def compared(n_seeds=3, same_examples=True, **skills):
     return compare_seeds(seeds, n_bootstrap=300)
 
 
+def found(comparison, a, b, metric="top1"):
+    (entry,) = [
+        entry
+        for entry in comparison["differences"]
+        if (entry["a"], entry["b"], entry["metric"]) == (a, b, metric)
+    ]
+    return entry
+
+
+def with_scores(gaps, labels, seed=0):
+    """A seed whose ensemble gains ``gaps`` over a generalist that scores 0."""
+    gaps = np.asarray(gaps, dtype=float)
+    values = {"generalist": np.zeros_like(gaps), "ensemble": gaps}
+    model = {"top1": 0.0, "top5": 0.0, "nll": 0.0, "top1_any_valid": None, "parameters": 1}
+    models = {name: {**model, "inference_flops": 1, "training_examples": 1} for name in values}
+    evaluation = {"dataset": "made", "n_classes": 9, "n_test": len(gaps), "seed": seed}
+    evaluation["models"] = models
+    return SeedScores(
+        evaluation, labels, {"top1": values, "nll": values}, dict.fromkeys(values, 0.0)
+    )
+
+
 @pytest.mark.parametrize("same_examples", [True, False])
 def test_a_difference_is_the_mean_over_seeds_inside_its_interval(same_examples):
     comparison = compared(same_examples=same_examples, ensemble=0.56)
-    entry = next(
-        d for d in comparison["differences"] if (d["a"], d["metric"]) == ("ensemble", "top1")
-    )
+    entry = found(comparison, "ensemble", "generalist")
     assert entry["value"] == pytest.approx(np.mean(entry["values"]))
     assert entry["spread"] == pytest.approx(np.std(entry["values"], ddof=1))
-    low, high = entry["interval"]
-    assert low < entry["value"] < high
-    assert low == pytest.approx(0.06, abs=0.02)
+    (low, high), (lowest, highest) = entry["interval"], entry["corrected_interval"]
+    assert lowest < low < entry["value"] < high < highest
+    assert low == pytest.approx(0.06, abs=0.03)
     summary = comparison["models"]["ensemble"]["top1"]
     assert summary["mean"] == pytest.approx(np.mean(summary["values"]))
+
+
+@pytest.mark.parametrize("same_examples", [True, False])
+@pytest.mark.parametrize("spread", [0.0, 0.1])
+def test_an_interval_is_as_wide_as_the_noise_of_seeds_and_examples_says(same_examples, spread):
+    k, n = 20, 400
+    rng = np.random.default_rng(3)
+    examples, shifts = rng.normal(size=n), spread * rng.normal(size=k)
+    labels = [np.full(n, 0 if same_examples else i) for i in range(k)]
+    comparison = compare_seeds(
+        [with_scores(examples + shift, own) for shift, own in zip(shifts, labels, strict=True)]
+    )
+    entry = found(comparison, "ensemble", "generalist")
+    of_examples = examples.var() / (n if same_examples else n * k)
+    for key, level in (("interval", 0.95), ("corrected_interval", 0.9875)):
+        t, z = stats.t.ppf((1 + level) / 2, k - 1), stats.norm.ppf((1 + level) / 2)
+        half = np.sqrt(z**2 * of_examples + t**2 * shifts.var(ddof=1) / k)
+        low, high = entry[key]
+        assert (high - low) / 2 == pytest.approx(half, rel=0.1)
+        assert (high + low) / 2 == pytest.approx(entry["value"], abs=0.25 * half)
+
+
+def test_two_seeds_without_noise_of_examples_have_the_interval_of_the_formula():
+    gaps = [with_scores(np.full(50, gap), np.zeros(50)) for gap in (0.0, 1.0)]
+    entry = found(compare_seeds(gaps), "ensemble", "generalist")
+    half = 0.5 * np.sqrt(2) * stats.t.ppf(0.975, 1) / stats.norm.ppf(0.975)
+    assert entry["interval"] == pytest.approx([0.5 - half, 0.5 + half])
+
+
+def test_seeds_may_have_different_numbers_of_examples():
+    rng = np.random.default_rng(0)
+    seeds_ = [with_scores(rng.normal(1, 1, n), np.zeros(n)) for n in (100, 900)]
+    entry = found(compare_seeds(seeds_), "ensemble", "generalist")
+    assert entry["value"] == pytest.approx(np.mean(entry["values"]))
+
+
+def test_one_seed_has_the_interval_of_its_examples():
+    gaps = np.random.default_rng(0).normal(size=900)
+    entry = found(compare_seeds([with_scores(gaps, np.zeros(900))]), "ensemble", "generalist")
+    low, high = entry["interval"]
+    assert (high - low) / 2 == pytest.approx(1.96 * gaps.std() / 30, rel=0.1)
+
+
+def test_all_rivals_and_hard_labels_are_compared():
+    entries = compared(n_seeds=2)["differences"]
+    pairs = {frozenset((entry["a"], entry["b"])) for entry in entries}
+    rivals = ["ensemble", "generalist_continued", "generalist_wide", "generalist_ensemble"]
+    assert {frozenset((a, b)) for a in rivals for b in rivals if a != b} <= pairs
+    assert frozenset(("ensemble", "student_hard_labels")) in pairs
+    assert len(entries) == 2 * len(pairs)
+
+
+@pytest.mark.parametrize(
+    ("gain", "repeats", "low", "high"), [(0.0, 50, 0.0, 0.1), (0.15, 10, 0.8, 1.0)]
+)
+def test_luck_of_training_is_seldom_a_verdict_and_a_gain_is_one(gain, repeats, low, high):
+    rng = np.random.default_rng(1)
+    names = ["generalist", "ensemble", *(n for n in COSTS if n.startswith("generalist_"))]
+    n, k = 400, 5
+    told = 0
+    for _ in range(repeats):
+        luck = rng.random(n)
+        several = []
+        for seed in range(k):
+            skills = 0.5 + 0.02 * rng.normal(size=len(names))
+            skills[1] += gain
+            base = seed_scores(seed, dict.fromkeys(names, 0.5), n)
+            right = {
+                name: (luck < skill).astype(float)
+                for name, skill in zip(names, skills, strict=True)
+            }
+            scores = {"top1": right, "nll": right}
+            several.append(dataclasses.replace(base, labels=np.zeros(n), scores=scores))
+        told += not verdict(compare_seeds(several, 400)).startswith("Keep the generalist")
+    assert low <= told / repeats <= high
 
 
 def test_one_seed_has_no_spread():
     comparison = compared(n_seeds=1)
     assert comparison["models"]["generalist"]["top1"]["spread"] is None
-    assert "±" not in comparison_markdown(comparison)
+    text = comparison_markdown(comparison)
+    assert "±" not in text.partition("| model")[2]
+    assert text.startswith("# made: 1 seed (0)\n")
+    assert verdict(comparison).startswith("One seed cannot tell the luck of a training from a gain")
+    assert "One seed" not in verdict(compared(n_seeds=2))
 
 
 def test_seeds_of_other_data_are_refused():
@@ -98,6 +201,203 @@ def test_the_verdict_names_the_cheapest_of_what_clearly_helps_most(skills, start
     said = verdict(compared(**skills))
     assert said.startswith(start)
     assert "pecialists" in said
+
+
+def made(gaps, gate="admitted", **flops):
+    """A comparison of which all is known: ``gaps`` {(a, b): (value, corrected interval)}."""
+    costs = {"generalist": 10, "ensemble": 25, "generalist_continued": 10}
+    costs |= {"generalist_wide": 24, "generalist_ensemble": 30} | flops
+    tops = {name: 0.4 + 0.01 * i for i, name in enumerate(costs)}
+    models = {
+        name: {
+            "top1": {"mean": tops[name], "spread": 0.002, "values": [tops[name]] * 2},
+            "nll": {"mean": 2.5, "spread": 0.01, "values": [2.5] * 2},
+            "inference_flops": cost,
+            "training_examples": 100 if name == "generalist" else 250,
+            "training_seconds": 65.0,
+        }
+        for name, cost in costs.items()
+        if cost
+    }
+    names = list(models)
+    differences = [
+        {"a": a, "b": b, "metric": metric, "value": value, "spread": 0.003, "values": [value] * 2}
+        | {"interval": [value - 0.01, value + 0.01], "corrected_interval": list(ends)}
+        for i, a in enumerate(names)
+        for b in (names if a == "ensemble" else names[:i])
+        if b != a and (a == "ensemble" or b != "ensemble")
+        for metric, (value, ends) in {
+            "nll": (9.0, (8.0, 10.0)),
+            "top1": gaps.get((a, b), (0.0, (-0.02, 0.02))),
+        }.items()
+    ]
+    common = {"dataset": "made", "n_classes": 9, "n_test": [9, 9], "seeds": [0, 1]}
+    return {**common, "gate": [gate] * 2, "models": models, "differences": differences}
+
+
+WIDE_IS_BEST = {
+    ("ensemble", "generalist"): (0.05, (0.01, 0.09)),
+    ("generalist_wide", "generalist"): (0.06, (0.02, 0.1)),
+}
+
+
+def test_a_verdict_gives_gain_interval_cost_and_the_difference_to_the_other():
+    gaps = WIDE_IS_BEST | {("ensemble", "generalist_wide"): (-0.01, (-0.05, 0.03))}
+    assert verdict(made(gaps)) == (
+        "Go wider: +6.00 points (+2.00 to +10.00) for 2.40 times the inference and 2.5 times the "
+        "training. Specialists: +5.00 points (+1.00 to +9.00) for 2.50 times the inference and "
+        "2.5 times the training. Against a wider generalist specialists are "
+        "\N{MINUS SIGN}1.00 points (\N{MINUS SIGN}5.00 to +3.00)."
+    )
+
+
+def test_what_is_clear_is_said_by_the_corrected_interval():
+    comparison = made({("ensemble", "generalist"): (0.05, (-0.001, 0.1))})
+    assert found(comparison, "ensemble", "generalist")["interval"][0] > 0
+    assert verdict(comparison) == (
+        "Keep the generalist: nothing that was tried is clearly better. Specialists: +5.00 points "
+        "(\N{MINUS SIGN}0.10 to +10.00) for 2.50 times the inference and 2.5 times the training."
+    )
+
+
+def test_specialists_are_set_against_every_rival():
+    gaps = {
+        ("ensemble", "generalist"): (0.05, (0.01, 0.09)),
+        ("ensemble", "generalist_continued"): (0.04, (0.02, 0.06)),
+        ("ensemble", "generalist_ensemble"): (0.03, (0.01, 0.05)),
+    }
+    assert verdict(made(gaps)) == (
+        "Use specialists: +5.00 points (+1.00 to +9.00) for 2.50 times the inference and 2.5 "
+        "times the training. Against the generalist trained longer specialists are +4.00 points "
+        "(+2.00 to +6.00). Against a wider generalist specialists are +0.00 points "
+        "(\N{MINUS SIGN}2.00 to +2.00). Against averaged generalists specialists are +3.00 "
+        "points (+1.00 to +5.00)."
+    )
+
+
+BOTH = {
+    ("generalist_continued", "generalist"): (0.02, (0.01, 0.03)),
+    ("generalist_wide", "generalist"): (0.06, (0.02, 0.1)),
+}
+WIDE_IS_CLEARLY_BEST = WIDE_IS_BEST | {("ensemble", "generalist_wide"): (-0.01, (-0.02, -0.001))}
+WIDE_ALONE = {("generalist_wide", "generalist"): (0.06, (0.02, 0.1))}
+
+
+@pytest.mark.parametrize(
+    ("gaps", "flops", "start"),
+    [
+        (BOTH, {}, "Train longer: "),
+        (BOTH | {("generalist_wide", "generalist_continued"): (0.04, (0.01, 0.07))}, {}, "Go wide"),
+        (WIDE_IS_BEST, {"ensemble": 23.8}, "Go wider"),
+        (WIDE_IS_BEST, {"ensemble": 23}, "Use specialists"),
+        (WIDE_IS_CLEARLY_BEST, {"ensemble": 23}, "Go wider"),
+        (WIDE_ALONE, {"generalist_wide": 10.1}, "Train longer from the start: "),
+    ],
+)
+def test_the_cheapest_is_taken_of_those_not_clearly_worse_than_the_best(gaps, flops, start):
+    assert verdict(made(gaps, **flops)).startswith(start)
+
+
+def test_specialists_that_every_gate_refused_stay_out():
+    out = "Specialists stay out: held-out rows do not show that they help."
+    nothing = {("ensemble", "generalist"): (0.0, (0.0, 0.0))}
+    gain = {("generalist_wide", "generalist"): (0.03, (0.01, 0.05))}
+    kept = verdict(made(nothing, "refused", generalist_wide=10))
+    assert kept.startswith("Keep the generalist")
+    assert kept.endswith(out)
+    wider = verdict(made(nothing | gain, "refused", generalist_wide=10))
+    assert wider == (
+        "Train longer from the start: +3.00 points (+1.00 to +5.00) for 1.00 times the inference "
+        f"and 2.5 times the training. {out}"
+    )
+    assert out not in verdict({**made(nothing), "gate": ["refused", "admitted"]})
+
+
+def test_without_rivals_this_is_said():
+    none = dict.fromkeys(("generalist_continued", "generalist_wide", "generalist_ensemble"), 0)
+    for gaps in ({}, {("ensemble", "generalist"): (0.05, (0.01, 0.09))}):
+        assert "No rival was trained" in verdict(made(gaps, **none))
+        assert "No rival was trained" not in verdict(made(gaps))
+
+
+def test_a_row_of_the_table():
+    gaps = WIDE_IS_BEST | {("ensemble", "generalist_wide"): (-0.01, (-0.05, 0.03))}
+    assert (
+        "| `generalist_wide` | 43.00 ± 0.20 | +6.00 ± 0.30 [+5.00 to +7.00] | "
+        "\N{MINUS SIGN}1.00 ± 0.30 [\N{MINUS SIGN}2.00 to +0.00] | "
+        "2.500 ± 0.010 | 2.40x | 250 | 1 min 05 s |"
+    ) in comparison_markdown(made(gaps))
+
+
+@pytest.mark.parametrize("ensemble", [0.6, 0.4])
+def test_the_student_s_share_is_told_only_where_there_is_something_to_keep(ensemble):
+    comparison = compared(ensemble=ensemble)
+    text = comparison_markdown(comparison)
+    if ensemble == 0.4:
+        assert "What the student keeps cannot be said" in text
+        return
+    student, hard, best = (
+        comparison["models"][name]["top1"]["mean"]
+        for name in ("student", "student_hard_labels", "ensemble")
+    )
+    share = (student - hard) / (best - hard)
+    assert share == pytest.approx(0.25, abs=0.05)
+    assert f"The student keeps {100 * share:.0f}% of what" in text
+
+
+def test_the_figure_shows_accuracy_against_cost(monkeypatch):
+    drawn = []
+    draw = seeds.accuracy_against_cost
+    monkeypatch.setattr(
+        seeds, "accuracy_against_cost", lambda spots: drawn.extend(spots) or draw(spots)
+    )
+    comparison = compared(n_seeds=2, ensemble=0.6)
+    comparison_figure(comparison)
+    assert [spot.name for spot in drawn] == list(COSTS)
+    for spot in drawn:
+        top1 = comparison["models"][spot.name]["top1"]
+        assert spot.top1 == top1["mean"]
+        assert spot.interval == (min(top1["values"]), max(top1["values"]))
+        assert spot.inference_flops == COSTS[spot.name][0]
+
+
+def test_training_time_is_that_of_what_the_models_were_made_from(tmp_path):
+    seconds = {
+        "train-generalist/units/width-8": 1000,
+        "train-generalist/units/width-16": 1,
+        "cluster-classes/units/fold-0": 1000,
+        "train-specialists/specialist-000": 2,
+        "train-specialists/specialist-001": 4,
+        "evaluate-models/controls/generalist_continued": 8,
+        "evaluate-models/controls/generalist_wide": 16,
+        "evaluate-models/controls/generalist_ensemble-1": 32,
+        "evaluate-models/controls/generalist_ensemble-2": 64,
+        "evaluate-models/controls/generalist_ensemble-3": 1000,
+        "distill-student/trials/soft-0": 1000,
+        "distill-student/trials/soft-1": 128,
+        "distill-student/trials/hard-0": 256,
+        "distill-student/trials/hard-1": 1000,
+    }
+    for folder, value in seconds.items():
+        lines = [json.dumps({"epoch": i, "seconds": value / 2}) for i in range(2)]
+        write_text(tmp_path / folder / "timing.jsonl", "\n".join(lines) + "\n")
+    widths = [{"width": 8, "chosen": False}, {"width": 16, "chosen": True}]
+    write_json(tmp_path / "train-generalist/widths.json", widths)
+    chosen = {"student": (False, True), "student_hard_labels": (True, False)}
+    trials = [{"model": model, "chosen": c} for model, both in chosen.items() for c in both]
+    write_json(tmp_path / "distill-student/trials.json", trials)
+    models = {name: {"parameters": 30 if name == "generalist_ensemble" else 10} for name in COSTS}
+    assert training_seconds(Run(tmp_path), models) == {
+        "generalist": 1,
+        "ensemble": 1 + 2 + 4,
+        "generalist_continued": 1 + 8,
+        "generalist_wide": 16,
+        "generalist_ensemble": 1 + 32 + 64,
+        "student": 128,
+        "student_hard_labels": 256,
+    }
+    (tmp_path / "train-generalist/widths.json").unlink()  # as where the generalist was given
+    assert training_seconds(Run(tmp_path), models)["ensemble"] == 2 + 4
 
 
 def test_the_table_has_a_row_a_model_and_the_figure_is_svg():

@@ -1,11 +1,19 @@
 """Did it help, over several seeds? One table of models and their paired differences.
 
-A seed's run is a folder whose evaluation stands. What is compared is the mean over seeds: where all
-seeds have the same test examples, an example's score is its mean over seeds and examples are
-resampled; where each seed splits the data anew, each seed's examples are resampled by themselves
-and the resampled means averaged. Intervals are 95% percentile bootstrap intervals (see
-:mod:`specialists.uncertainty`): they cover the choice of test examples, the spread over seeds
-stands beside them.
+A seed's run is a folder whose evaluation stands. What is compared is the mean over seeds. Its
+bootstrap has two levels: seeds are drawn with replacement, and test examples are: the same draw for
+all seeds where these have the same examples, each seed's own where each splits the data anew. With
+g_k the difference in seed k, g* the mean over seeds in a draw of examples and K* the drawn seeds,
+
+    g* + c (mean of g_k over K* - mean of g_k over all K),    c = sqrt(K / (K - 1)) t / z.
+
+K seeds drawn from K vary (K - 1) / K times too little, which the root mends; t / z, quantiles of
+Student's t with K - 1 degrees of freedom and of the normal distribution at the interval's ends, is
+for a variance that is known from K seeds only. The levels are drawn apart and not one inside the
+other, since g_k holds noise of its examples already, which would else count again (Davison and
+Hinkley 1997, "Bootstrap Methods and their Application", section 3.8 on hierarchical resampling).
+Where each seed has its own examples their noise still counts twice, so that intervals are rather
+too wide. Of one seed only examples are drawn.
 """
 
 from __future__ import annotations
@@ -18,25 +26,23 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from specialists.errors import InputError
 from specialists.evaluation.artifacts import STAGE
-from specialists.evaluation.comparison import COMPARISONS
+from specialists.evaluation.comparison import COMPARISONS, CONTROLS
 from specialists.runs import Run, read_array, read_json
-from specialists.uncertainty import bootstrap_means, percentile_interval
+from specialists.uncertainty import Interval, bootstrap_means, percentile_interval
 
 METRICS = ("top1", "nll")
-TRAINED_IN = {
-    "generalist": ("train-generalist",),
-    "ensemble": ("train-generalist", "train-specialists"),
-    "ensemble_paper": ("train-generalist", "train-specialists"),
-    "ensemble_all": ("train-generalist", "train-specialists"),
-    "generalist_continued": ("train-generalist", f"{STAGE}/controls/generalist_continued"),
-    "generalist_wide": (f"{STAGE}/controls/generalist_wide",),
-    "generalist_ensemble": ("train-generalist", f"{STAGE}/controls/generalist_ensemble-*"),
-    "student": ("distill-student/trials/soft-*",),
-    "student_hard_labels": ("distill-student/trials/hard-*",),
-}
+LEVEL = 0.95
+CORRECTED_LEVEL = 1 - (1 - LEVEL) / 4  # for the best of four (Bonferroni)
+PAIRS = (
+    *COMPARISONS,
+    ("ensemble", "student_hard_labels"),
+    *((a, b) for i, a in enumerate(CONTROLS) for b in CONTROLS[i + 1 :]),
+)
+TRIALS = {"student": "soft", "student_hard_labels": "hard"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,7 @@ class SeedScores:
     labels : int array of shape (n,)
     scores : mapping of metric to mapping of model name to float array of shape (n,)
     seconds : mapping of model name to seconds of training
+        See :func:`training_seconds`.
     gate : {"admitted", "refused", "not tested"}
         Whether the specialists may answer.
     """
@@ -73,21 +80,22 @@ class SeedScores:
                 metric: dict(zip(names, values.astype(np.float64), strict=True))
                 for metric, values in arrays.items()
             },
-            {name: _seconds(run.folder, TRAINED_IN.get(name, ())) for name in names},
+            training_seconds(run, evaluation["models"]),
             read_json(run.path("combine-predictions", "choice.json"))["gate"]["outcome"],
         )
 
 
-def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 1000) -> dict[str, Any]:
+def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> dict[str, Any]:
     """Means over seeds of every model, and paired differences.
 
     Returns
     -------
     dict
-        JSON-able: ``dataset``, ``seeds``, ``gate`` (its outcome for each), ``models``: {NAME:
-        {METRIC: {"mean", "spread" (standard deviation over seeds), "values"}, ``inference_flops``, ``training_examples``,
-        ``training_seconds`` (means)}}, and ``differences``: [{"a", "b", "metric", "value",
-        "spread", "values", "interval"}].
+        JSON-able: ``dataset``, ``n_classes``, ``n_test``, ``seeds``, ``gate`` (its outcome for
+        each), ``models``: {NAME: {METRIC: {"mean", "spread" (standard deviation over seeds),
+        "values"}, ``inference_flops``, ``training_examples``, ``training_seconds`` (means)}}, and
+        ``differences``: [{"a", "b", "metric", "value", "spread", "values", "interval" (95%),
+        "corrected_interval" (98.75%, for the best of four)}].
 
     Raises
     ------
@@ -104,7 +112,8 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 1000) -> dict[
                 raise InputError(f"the seeds differ in their {key}", got=b, expected=a)
     names = list(first["models"])
     pairs = [(name, "generalist") for name in names if name != "generalist"]
-    pairs += [pair for pair in COMPARISONS if pair not in pairs and set(pair) <= set(names)]
+    pairs += [pair for pair in PAIRS if pair not in pairs and set(pair) <= set(names)]
+    drawn = {metric: _draw_examples(seeds, names, metric, n_bootstrap) for metric in METRICS}
     return {
         "dataset": first["dataset"],
         "n_classes": first["n_classes"],
@@ -113,9 +122,65 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 1000) -> dict[
         "gate": [seed.gate for seed in seeds],
         "models": {name: _model(seeds, name) for name in names},
         "differences": [
-            _difference(seeds, a, b, metric, n_bootstrap) for a, b in pairs for metric in METRICS
+            _difference(seeds, a, b, metric, drawn[metric][a] - drawn[metric][b])
+            for a, b in pairs
+            for metric in METRICS
         ],
     }
+
+
+def training_seconds(run: Run, models: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Wall time of the trainings that made each model of ``evaluation.json``, summed.
+
+    Of candidates only the chosen one counts: one width of the generalist, one trial of a student
+    (without its teacher). Of `generalist_ensemble` there are as many members as its parameters
+    tell: the folder may hold more, of an earlier and larger budget. A generalist that was given
+    took none.
+    """
+    base = _chosen_width(run)
+    controls = run.path(STAGE, "controls")
+    folders = {
+        "generalist": base,
+        "generalist_continued": [*base, controls / "generalist_continued"],
+        "generalist_wide": [controls / "generalist_wide"],
+    }
+    specialists = sorted(run.path("train-specialists").glob("specialist-*"))
+    for name in ("ensemble", "ensemble_paper", "ensemble_all"):
+        folders[name] = [*base, *specialists]
+    if "generalist_ensemble" in models:
+        sizes = [models[name]["parameters"] for name in ("generalist_ensemble", "generalist")]
+        members = range(1, round(sizes[0] / sizes[1]))
+        folders["generalist_ensemble"] = base + [
+            controls / f"generalist_ensemble-{i}" for i in members
+        ]
+    folders |= {name: _chosen_trial(run, name) for name in TRIALS if name in models}
+    return {name: sum(map(_logged_seconds, folders.get(name, ()))) for name in models}
+
+
+def _chosen_width(run: Run) -> list[Path]:
+    file = run.path("train-generalist", "widths.json")
+    widths = read_json(file) if file.is_file() else []
+    return [
+        run.path("train-generalist", "units", f"width-{entry['width']}")
+        for entry in widths
+        if entry["chosen"]
+    ]
+
+
+def _chosen_trial(run: Run, model: str) -> list[Path]:
+    trials = read_json(run.path("distill-student", "trials.json"))
+    own = [trial for trial in trials if trial["model"] == model]
+    return [
+        run.path("distill-student", "trials", f"{TRIALS[model]}-{i}")
+        for i, trial in enumerate(own)
+        if trial["chosen"]
+    ]
+
+
+def _logged_seconds(folder: Path) -> float:
+    file = folder / "timing.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return float(sum(json.loads(line)["seconds"] for line in lines))
 
 
 def _model(seeds: Sequence[SeedScores], name: str) -> dict[str, Any]:
@@ -136,16 +201,24 @@ def _summary(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": float(np.mean(values)), "spread": spread, "values": [float(v) for v in values]}
 
 
-def _difference(
-    seeds: Sequence[SeedScores], a: str, b: str, metric: str, n_bootstrap: int
-) -> dict[str, Any]:
-    gaps = [seed.scores[metric][a] - seed.scores[metric][b] for seed in seeds]
+def _draw_examples(
+    seeds: Sequence[SeedScores], names: Sequence[str], metric: str, n_bootstrap: int
+) -> dict[str, NDArray[np.float64]]:
+    """Each model's mean over seeds in every resample of test examples, shape (n_bootstrap,)."""
+    tables = [np.stack([seed.scores[metric][name] for name in names], axis=1) for seed in seeds]
     if all(np.array_equal(seed.labels, seeds[0].labels) for seed in seeds):
-        means = bootstrap_means(np.mean(gaps, axis=0), n_bootstrap)
+        means = bootstrap_means(np.mean(tables, axis=0), n_bootstrap)
     else:
-        resampled = [bootstrap_means(gap, n_bootstrap, seed=i) for i, gap in enumerate(gaps)]
-        means = np.mean(resampled, axis=0)
-    summary = _summary([float(gap.mean()) for gap in gaps])
+        own = [bootstrap_means(table, n_bootstrap, seed=i) for i, table in enumerate(tables)]
+        means = np.mean(own, axis=0)
+    return dict(zip(names, means.T, strict=True))
+
+
+def _difference(
+    seeds: Sequence[SeedScores], a: str, b: str, metric: str, examples: NDArray[np.float64]
+) -> dict[str, Any]:
+    gaps = [float((seed.scores[metric][a] - seed.scores[metric][b]).mean()) for seed in seeds]
+    summary = _summary(gaps)
     return {
         "a": a,
         "b": b,
@@ -153,17 +226,19 @@ def _difference(
         "value": summary["mean"],
         "spread": summary["spread"],
         "values": summary["values"],
-        "interval": list(percentile_interval(means)),
+        "interval": list(_interval(gaps, examples, LEVEL)),
+        "corrected_interval": list(_interval(gaps, examples, CORRECTED_LEVEL)),
     }
 
 
-def _seconds(folder: Path, patterns: Sequence[str]) -> float:
-    """Training time that was logged below some folders; a model that was given took none."""
-    files = [
-        file
-        for pattern in patterns
-        for path in folder.glob(pattern)
-        for file in path.rglob("timing.jsonl")
-    ]
-    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
-    return float(sum(json.loads(line)["seconds"] for line in lines))
+def _interval(gaps: Sequence[float], examples: NDArray[np.float64], level: float) -> Interval:
+    """Of the mean over seeds; ``examples``: it in every resample of examples (module docstring)."""
+    k = len(gaps)
+    if k == 1:
+        return percentile_interval(examples, level)
+    rng = np.random.default_rng([len(examples), k])
+    counts = rng.multinomial(k, np.full(k, 1 / k), size=len(examples))
+    deviations = counts @ np.array(gaps) / k - np.mean(gaps)
+    end = (1 + level) / 2
+    widening = np.sqrt(k / (k - 1)) * stats.t.ppf(end, k - 1) / stats.norm.ppf(end)
+    return percentile_interval(examples + widening * deviations, level)

@@ -1,12 +1,15 @@
 """`specialists compare`: several seeds of the whole pipeline, and what they say together."""
 
 import json
+from pathlib import Path
 
 import pytest
 from small_run import make_run
 from typer.testing import CliRunner
 
 from pipelines.__main__ import app
+from pipelines.compare import source_and_comparison
+from specialists.runs import write_text
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,27 @@ def test_every_seed_is_run_once_and_all_are_joined(folder):
     assert text in both.output
     assert "**Verdict.**" in text
     assert "<svg" in (folder / "all/comparison.svg").read_text(encoding="utf-8")
+
+
+def test_without_a_config_a_comparison_keeps_its_own(folder):
+    assert compare(folder, 1).exit_code == 0
+    kept = (folder / "all/seed-5/config.toml").read_text()
+    again = CliRunner().invoke(app, ["compare", "--seeds", "1", "--out", str(folder / "all")])
+    assert again.exit_code == 0, again.output
+    assert "is replaced" not in again.output
+    assert (folder / "all/seed-5/config.toml").read_text() == kept
+    assert not (folder / "all/seed-0").exists()
+
+
+def test_settings_come_from_the_config_or_from_the_first_seed(tmp_path):
+    for seed in (10, 9):
+        write_text(tmp_path / f"seed-{seed}/config.toml", f"seed = {seed}\n")
+    write_text(tmp_path / "seed-x/config.toml", "")
+    default = ("languages", Path("runs/compare-languages"))
+    assert source_and_comparison(None, tmp_path, []) == (tmp_path / "seed-9/config.toml", tmp_path)
+    assert source_and_comparison("glyphs", tmp_path, []) == ("glyphs", tmp_path)
+    assert source_and_comparison(None, None, []) == default
+    assert source_and_comparison(None, tmp_path / "new", []) == ("languages", tmp_path / "new")
 
 
 def test_a_mistake_costs_one_message(folder):

@@ -195,7 +195,7 @@ def test_the_gate_s_rows_are_no_other_split_s_and_are_counted(done):
 
 def test_specialists_that_do_not_pass_leave_the_generalist_as_it_is(again, monkeypatch, capsys):
     monkeypatch.setattr("specialists.ensemble.gate.ALPHA", -1.0)
-    run = again("write-report", "combination.select_by=nll")
+    run = again("write-report", "combination.select_by=top1")
     said = capsys.readouterr().out
     assert "combine-predictions: the ensemble answers like its generalist: " in said
     choice = read_json(run.path("combine-predictions", "choice.json"))
@@ -252,7 +252,7 @@ def test_without_a_gate_whoever_validation_chose_answers(again, override, capsys
     assert "members" not in choice["chosen"]
     assert choice["chosen"] == choice["gate"]["rule"] == choice["rules"]["ensemble"]
     assert run.path("prepare-data", "gate.labels.npy").exists() == ("off" in override)
-    told = "no rows are kept for the test" in capsys.readouterr().out
+    told = "no rows are to be kept for the test" in capsys.readouterr().out
     assert told == (override == "data.gate_fraction=0")
     assert "was not tested before they entered" in (run.folder / "report.html").read_text()
 
@@ -420,6 +420,7 @@ def test_a_frozen_trunk_is_computed_once_and_shared(again):
         "generalist.depth=2",
         "specialists.freeze=['hidden1']",
         "specialists.width=12",
+        "combination.gate=off",
     )
     features = read_array(run.path("train-specialists", "trunk", "train.npy"))
     assert features.shape == (480, 12)
