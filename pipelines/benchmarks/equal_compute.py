@@ -29,6 +29,7 @@ from pipelines.benchmarks.measured import (
     CONTROLS,
     Measured,
     Seed,
+    command_line,
     difference,
     finished,
     markdown,
@@ -252,12 +253,7 @@ def _named(name: str) -> str:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.benchmarks.equal_compute")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("config")
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
-    parser.add_argument("--seeds", type=int, default=3)
-    return parser.parse_intermixed_args(arguments)
+    return command_line("equal_compute").parse_intermixed_args(arguments)
 
 
 if __name__ == "__main__":

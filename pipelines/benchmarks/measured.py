@@ -14,6 +14,7 @@ seed's examples are resampled by themselves and the resampled means averaged.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import os
 import shutil
@@ -228,3 +229,20 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     header, *cells = rows
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *cells]
     return "\n".join("| " + " | ".join(row) + " |" for row in lines)
+
+
+def command_line(name: str) -> argparse.ArgumentParser:
+    """What benchmarks of a configuration over several seeds are called with."""
+    parser = argparse.ArgumentParser(prog=f"python -m pipelines.benchmarks.{name}")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("config")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    parser.add_argument("--seeds", type=positive, default=3)
+    return parser
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number of at least 1")
+    return int(text)

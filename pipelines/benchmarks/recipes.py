@@ -23,7 +23,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipelines.benchmarks.measured import LAST_STAGE, finished, markdown, share_stage
+from pipelines.benchmarks.measured import (
+    LAST_STAGE,
+    command_line,
+    finished,
+    markdown,
+    share_stage,
+)
 from specialists.config import Config
 from specialists.ensemble import (
     Ensemble,
@@ -155,13 +161,9 @@ def _mean(
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line (module docstring)."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("config")
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    parser = command_line("recipes")
     parser.add_argument("--try", dest="recipes", action="append", default=[], metavar="NAME: SETS")
-    parser.add_argument("--seeds", type=int, default=3)
-    return parser.parse_args(arguments)
+    return parser.parse_intermixed_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

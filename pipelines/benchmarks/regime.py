@@ -34,6 +34,7 @@ from pipelines.benchmarks.measured import (
     CONTROLS,
     Measured,
     Seed,
+    command_line,
     difference,
     finished,
     markdown,
@@ -246,13 +247,9 @@ def _cost(own: Mapping[str, Sequence[Measured]], name: str) -> str:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m pipelines.benchmarks.regime")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("config")
-    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    parser = command_line("regime")
     parser.add_argument("--axis", choices=list(AXES), required=True)
     parser.add_argument("--points", type=lambda text: text.split(","))
-    parser.add_argument("--seeds", type=int, default=3)
     return parser.parse_intermixed_args(arguments)
 
 
