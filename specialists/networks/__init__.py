@@ -10,7 +10,7 @@ from specialists.networks.build import (
 )
 from specialists.networks.cost import inference_flops, n_parameters
 from specialists.networks.heads import find_head, merge_bottleneck, specialise_head, swap_head
-from specialists.networks.surgery import largest_width, split_frozen, widen
+from specialists.networks.surgery import belongs, largest_width, split_frozen, widen
 from specialists.networks.weights import load_foreign_weights, load_network, save_network
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "NetworkSpec",
     "Pixels",
     "ResidualBlock",
+    "belongs",
     "build",
     "find_head",
     "inference_flops",

@@ -52,10 +52,15 @@ def split_frozen(
     return nn.Sequential(lower).eval(), nn.Sequential(upper)
 
 
+def belongs(name: str, parts: Sequence[str]) -> bool:
+    """Whether a parameter's dotted name is one of ``parts`` or lies below one."""
+    return any(name == part or name.startswith(part + ".") for part in parts)
+
+
 def _freeze(network: nn.Module, freeze: Sequence[str]) -> None:
     names = [name for name, _ in network.named_parameters()]
     for part in freeze:
-        if not any(name == part or name.startswith(part + ".") for name in names):
+        if not any(belongs(name, [part]) for name in names):
             parts = ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
             raise ConfigError(
                 "this part of the network cannot be frozen, because it does not exist",
@@ -64,7 +69,7 @@ def _freeze(network: nn.Module, freeze: Sequence[str]) -> None:
                 expected=f"some of {parts}, or longer prefixes of parameter names",
             )
     for name, parameter in network.named_parameters():
-        if any(name == part or name.startswith(part + ".") for part in freeze):
+        if belongs(name, freeze):
             parameter.requires_grad_(False)
     if not any(p.requires_grad for p in network.parameters()):
         raise ConfigError(

@@ -17,6 +17,7 @@ from specialists.errors import ConfigError
 from specialists.networks import (
     ARCHITECTURES,
     NetworkSpec,
+    belongs,
     build,
     load_network,
     merge_bottleneck,
@@ -99,8 +100,7 @@ def _afresh(
     fresh = build(spec).to(next(network.parameters()).device)
     old, state = network.state_dict(), fresh.state_dict()
     for name, value in state.items():
-        frozen = any(name == part or name.startswith(part + ".") for part in freeze)
-        if frozen and old[name].shape == value.shape:
+        if belongs(name, freeze) and old[name].shape == value.shape:
             state[name] = old[name]
     fresh.load_state_dict(state)
     return fresh, spec
