@@ -23,7 +23,7 @@ def execute(run: Run) -> None:
     from specialists.covariance import PredictionCovariance, PredictionSketch
 
     settings = run.config.resolve(run.kind).clusters
-    log_probs = _calibrated_log_probs(run, settings.predictions)
+    log_probs, n_examples = _calibrated_log_probs(run, settings.predictions)
     n_classes = log_probs.shape[1]
     streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch
     covariance = streaming(n_classes).update(log_probs.exp())
@@ -44,24 +44,28 @@ def execute(run: Run) -> None:
         write_array(folder / "covariance.npy", covariance.covariance().astype("float32"))
     write_text(folder / "clusters.txt", clusters.to_text())
     write_json(folder / "clusters.json", clusters.to_dict())
+    write_json(folder / "costs.json", {"training_examples": n_examples})
     say(
         f"cluster-classes: {clusters.n_clusters} clusters of {min(clusters.sizes)} to "
         f"{max(clusters.sizes)} classes hold {clusters.total_share:.0%} of the confusions"
     )
 
 
-def _calibrated_log_probs(run: Run, predictions: str) -> Tensor:
+def _calibrated_log_probs(run: Run, predictions: str) -> tuple[Tensor, int]:
+    """Predictions to cluster by, and on how many examples models were trained for them alone."""
     if predictions == "cross-fitted":
-        from specialists.generalist import cross_fitted_log_probs
+        from specialists.generalist import cross_fitted_predictions
 
-        return cross_fitted_log_probs(run)[0]
+        fitted = cross_fitted_predictions(run)
+        return fitted.log_probs, fitted.n_examples
     import torch
 
     from specialists.probability import tempered_log_softmax
 
     folder = run.path("train-generalist")
     log_probs = torch.from_numpy(read_array(folder / "validation.log_probs.npy", mmap=False))
-    return tempered_log_softmax(log_probs, read_json(folder / "calibration.json")["temperature"])
+    temperature = read_json(folder / "calibration.json")["temperature"]
+    return tempered_log_softmax(log_probs, temperature), 0
 
 
 STAGE = Stage(

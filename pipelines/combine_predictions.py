@@ -23,6 +23,7 @@ STAGE = Stage(
         "prepare-data/test.inputs*",
         "train-generalist/*",
         "cluster-classes/clusters.json",
+        "cluster-classes/costs.json",
         "train-specialists/specialist-*/*",
     ),
     execute=execute,

@@ -1,8 +1,9 @@
 """What else the same computing could have bought: the fair rivals of an ensemble of specialists.
 
-`generalist_continued` is trained on for as many examples as all specialists saw;
-`generalist_wide` has at most the ensemble's mean inference FLOPs and is trained on as many examples
-as generalist and specialists together, to the end of its schedule (best epoch by validation, but
+Counted are the examples of the generalist, of the specialists, and of models that were trained only
+to find the clusters. `generalist_continued` is trained on for as many examples as all but the
+generalist saw; `generalist_wide` has at most the ensemble's mean inference FLOPs and is trained on
+as many examples as all of them, to the end of its schedule (best epoch by validation, but
 no early end, which noise would cause while the learning rate is still high); `generalist_ensemble`
 averages k generalists that differ in their seeds, k the number of generalists that those examples
 would train.
@@ -44,20 +45,21 @@ class Budget:
 
     Parameters
     ----------
-    generalist_examples, specialist_examples : int
-        Seen in training, repetitions included.
+    generalist_examples, further_examples : int
+        Seen in training by the generalist, and by everything else that the ensemble needed
+        (specialists; generalists that found the clusters); repetitions included.
     inference_flops : float
         Mean of one prediction of `ensemble`.
     """
 
     generalist_examples: int
-    specialist_examples: int
+    further_examples: int
     inference_flops: float
 
     @property
     def n_generalists(self) -> int:
-        """K = ceil(examples of generalist and specialists / examples of one generalist)."""
-        total = self.generalist_examples + self.specialist_examples
+        """K = ceil(examples of the whole ensemble / examples of one generalist)."""
+        total = self.generalist_examples + self.further_examples
         return math.ceil(total / self.generalist_examples)
 
 
@@ -91,7 +93,7 @@ def control_tasks(workspace: Workspace, budget: Budget) -> dict[str, list[Classi
                 "generalist_continued",
                 recipe=patient,
                 start=workspace.path(GENERALIST),
-                n_examples=budget.specialist_examples,
+                n_examples=budget.further_examples,
             )
         ],
         "generalist_wide": lambda: [
@@ -99,7 +101,7 @@ def control_tasks(workspace: Workspace, budget: Budget) -> dict[str, list[Classi
                 "generalist_wide",
                 wide_spec(workspace, spec, budget.inference_flops),
                 recipe=patient,
-                n_examples=budget.generalist_examples + budget.specialist_examples,
+                n_examples=budget.generalist_examples + budget.further_examples,
             )
         ],
         "generalist_ensemble": lambda: [

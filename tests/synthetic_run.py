@@ -132,6 +132,7 @@ def _write_clusters(run, log_probs, groups, names):
         "uncovered": list(range(4 * len(groups), len(names))),
     }
     write_json(run.path("cluster-classes", "clusters.json"), about)
+    write_json(run.path("cluster-classes", "costs.json"), {"training_examples": 0})
     chosen = {"rule": "kl", "n": 3, "weight": 2.0}
     write_json(run.path("combine-predictions", "choice.json"), {"chosen": chosen})
 

@@ -365,7 +365,8 @@ def test_training_time_is_that_of_what_the_models_were_made_from(tmp_path):
     seconds = {
         "train-generalist/units/width-8": 1000,
         "train-generalist/units/width-16": 1,
-        "cluster-classes/units/fold-0": 1000,
+        "cluster-classes/units/fold-0": 512,
+        "cluster-classes/units/fold-1": 1024,
         "train-specialists/specialist-000": 2,
         "train-specialists/specialist-001": 4,
         "evaluate-models/controls/generalist_continued": 8,
@@ -387,6 +388,7 @@ def test_training_time_is_that_of_what_the_models_were_made_from(tmp_path):
     trials = [{"model": model, "chosen": c} for model, both in chosen.items() for c in both]
     write_json(tmp_path / "distill-student/trials.json", trials)
     models = {name: {"parameters": 30 if name == "generalist_ensemble" else 10} for name in COSTS}
+    write_json(tmp_path / "cluster-classes/costs.json", {"training_examples": 0})
     assert training_seconds(Run(tmp_path), models) == {
         "generalist": 1,
         "ensemble": 1 + 2 + 4,
@@ -396,6 +398,9 @@ def test_training_time_is_that_of_what_the_models_were_made_from(tmp_path):
         "student": 128,
         "student_hard_labels": 256,
     }
+    write_json(tmp_path / "cluster-classes/costs.json", {"training_examples": 100})
+    assert training_seconds(Run(tmp_path), models)["ensemble"] == 1 + 2 + 4 + 512 + 1024
+    write_json(tmp_path / "cluster-classes/costs.json", {"training_examples": 0})
     (tmp_path / "train-generalist/widths.json").unlink()  # as where the generalist was given
     assert training_seconds(Run(tmp_path), models)["ensemble"] == 2 + 4
 

@@ -127,7 +127,7 @@ def _controls(seed: Seed, generalist: Measured) -> Rows:
     """The generalist trained on, the wide one, and two to four independent ones averaged."""
     budget = seed.budget()
     more = dataclasses.replace(
-        budget, specialist_examples=(MAX_AVERAGED - 1) * budget.generalist_examples
+        budget, further_examples=(MAX_AVERAGED - 1) * budget.generalist_examples
     )
     tasks = {
         **seed.controls(budget, CONTROLS[:2]),

@@ -150,6 +150,7 @@ def _costs(
 ) -> dict[str, Any]:
     generalist = read_json(workspace.path("train-generalist", "result.json"))
     n_examples = sum(specialist.n_examples for specialist in ensemble.specialists)
+    n_examples += read_json(workspace.path("cluster-classes", "costs.json"))["training_examples"]
     costs = {
         "generalist": {
             "parameters": generalist["parameters"],

@@ -133,9 +133,9 @@ def training_seconds(run: Run, models: Mapping[str, Mapping[str, Any]]) -> dict[
     """Wall time of the trainings that made each model of ``evaluation.json``, summed.
 
     Of candidates only the chosen one counts: one width of the generalist, one trial of a student
-    (without its teacher). Of `generalist_ensemble` there are as many members as its parameters
-    tell: the folder may hold more, of an earlier and larger budget. A generalist that was given
-    took none.
+    (without its teacher). Generalists that found the clusters count with the ensembles. Of
+    `generalist_ensemble` there are as many members as its parameters tell: the folder may hold
+    more, of an earlier and larger budget. A generalist that was given took none.
     """
     base = _chosen_width(run)
     controls = run.path(STAGE, "controls")
@@ -144,7 +144,10 @@ def training_seconds(run: Run, models: Mapping[str, Mapping[str, Any]]) -> dict[
         "generalist_continued": [*base, controls / "generalist_continued"],
         "generalist_wide": [controls / "generalist_wide"],
     }
-    specialists = sorted(run.path("train-specialists").glob("specialist-*"))
+    specialists = [
+        *_cross_fitted(run),
+        *sorted(run.path("train-specialists").glob("specialist-*")),
+    ]
     for name in ("ensemble", "ensemble_paper", "ensemble_all"):
         folders[name] = [*base, *specialists]
     if "generalist_ensemble" in models:
@@ -165,6 +168,11 @@ def _chosen_width(run: Run) -> list[Path]:
         for entry in widths
         if entry["chosen"]
     ]
+
+
+def _cross_fitted(run: Run) -> list[Path]:
+    used = read_json(run.path("cluster-classes", "costs.json"))["training_examples"] > 0
+    return sorted(run.path("cluster-classes", "units").glob("fold-*")) if used else []
 
 
 def _chosen_trial(run: Run, model: str) -> list[Path]:

@@ -18,10 +18,11 @@ from pipelines import stages
 from pipelines.__main__ import app
 from specialists.clustering import ClassClusters
 from specialists.config import Config
+from specialists.controls import budget_of
 from specialists.ensemble import Ensemble
 from specialists.errors import InputError
 from specialists.generalist import _training_rows as training_rows
-from specialists.generalist import cross_fitted_log_probs
+from specialists.generalist import cross_fitted_predictions
 from specialists.networks import load_network
 from specialists.predictions import ShardedRows
 from specialists.report import summary_lines
@@ -45,6 +46,7 @@ ARTIFACTS = [
     *(f"train-generalist/{name}" for name in ("weights.safetensors", "calibration.json")),
     "train-generalist/validation.log_probs.npy",
     *(f"cluster-classes/{name}" for name in ("clusters.json", "clusters.txt", "covariance.npy")),
+    "cluster-classes/costs.json",
     *(
         f"train-specialists/specialist-{i:03d}/{name}"
         for i in range(3)
@@ -340,7 +342,7 @@ def test_what_a_specialist_depends_on_trains_it_again(again, done, override):
 
 def test_cross_fitted_predictions_come_from_generalists_that_never_saw_the_rows(again):
     run = again("cluster-classes", "clusters.predictions=cross-fitted")
-    log_probs, rows = cross_fitted_log_probs(run)
+    log_probs, rows, n_examples = cross_fitted_predictions(run)
     assert torch.equal(rows.sort().values, torch.arange(480))
     workspace = Workspace.open(run.folder)
     train = workspace.dataset.train
@@ -352,12 +354,16 @@ def test_cross_fitted_predictions_come_from_generalists_that_never_saw_the_rows(
             own = torch.arange(fold, 480, 2)
             expected = torch.log_softmax(network(train.inputs[own]) / about["temperature"], -1)
         torch.testing.assert_close(log_probs[rows % 2 == fold], expected)
-        assert (
-            read_json(run.path("cluster-classes", "units", f"fold-{fold}", "result.json"))[
-                "n_examples"
-            ]
-            == 3 * len(train) // 2
-        )
+    assert n_examples == 2 * 3 * len(train) // 2
+    assert read_json(run.path("cluster-classes", "costs.json")) == {"training_examples": n_examples}
+
+
+def test_what_found_the_clusters_counts_in_what_rivals_may_train_on(again, done):
+    run = again("combine-predictions", "clusters.predictions=cross-fitted")
+    for found, extra in ((done, 0), (run, 3 * 480)):
+        workspace = Workspace.open(found.folder)
+        seen = sum(specialist.n_examples for specialist in Ensemble.open(workspace).specialists)
+        assert budget_of(workspace).further_examples == seen + extra
 
 
 def test_a_users_own_generalist_is_taken_as_it_is(again, done, tmp_path):
