@@ -5,6 +5,8 @@ What the user can mend is one message without a traceback, see `specialists.erro
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -19,18 +21,30 @@ class Commands(TyperGroup):
     """The commands, with what goes wrong told as DESIGN.md section 5 asks."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; errors of the user are one message and an exit code, no traceback."""
-        try:
+        """Run a command, see :func:`told_in_one_message`."""
+        with told_in_one_message():
             return super().invoke(ctx)
-        except SpecialistsError as error:
-            raise _told(error) from None
-        except BrokenPipeError:  # the reader of our output had enough
-            raise
-        except OSError as error:
-            raise _told(_refusal(error)) from None
-        except KeyboardInterrupt:
-            typer.echo("\nInterrupted. The same command goes on where this one stopped.", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def told_in_one_message() -> Iterator[None]:
+    """Errors of the user inside are one message and an exit code, no traceback.
+
+    Raises
+    ------
+    SystemExit
+    """
+    try:
+        yield
+    except SpecialistsError as error:
+        raise _told(error) from None
+    except BrokenPipeError:  # the reader of our output had enough
+        raise
+    except OSError as error:
+        raise _told(_refusal(error)) from None
+    except KeyboardInterrupt:
+        typer.echo("\nInterrupted. The same command goes on where this one stopped.", err=True)
+        raise SystemExit(INTERRUPTED) from None
 
 
 def format_warning(
@@ -46,9 +60,9 @@ def format_warning(
     return f"{filename}:{lineno}: {category.__name__}: {message}\n"
 
 
-def _told(error: SpecialistsError) -> typer.Exit:
+def _told(error: SpecialistsError) -> SystemExit:
     typer.echo(f"error: {error}", err=True)
-    return typer.Exit(error.exit_code)
+    return SystemExit(error.exit_code)
 
 
 def _refusal(error: OSError) -> InputError:

@@ -8,7 +8,7 @@ widths (quarters to four times the run's own, each by the run's recipe until val
 improving), the generalist trained on, a wide one, the mean of up to four independent ones, the
 specialists joined by the KL rule (n = 1, 3, all; the weight chosen on validation data) and
 `ensemble`. FLOPs are counted as :mod:`pipelines.benchmarks.measured` says; specialists include
-their generalist and, whatever their n, all of them.
+their generalist, the generalists that found their clusters and, whatever their n, all of them.
 
 FOLDER/seed-S are runs as ``specialists compare --out FOLDER`` makes them: what stands is used, and
 an interrupted benchmark goes on. The result is FOLDER/equal_compute.{json,md,svg}.
@@ -37,6 +37,7 @@ from pipelines.benchmarks.measured import (
     specialists_training_flops,
     with_interval,
 )
+from pipelines.messages import told_in_one_message
 from specialists.config import CombinationConfig, Config
 from specialists.ensemble import Ensemble, Rule, Votes, gather_votes, score
 from specialists.figures import ComputePoint, accuracy_against_compute, to_svg_file
@@ -150,7 +151,8 @@ def _controls(seed: Seed, generalist: Measured) -> Rows:
 def _specialists(seed: Seed, generalist: Measured) -> Rows:
     """The specialists by the KL rule for several n, and the rule that the run chose."""
     ensemble = Ensemble.open(seed.workspace)
-    training = generalist.training_flops + specialists_training_flops(seed.workspace, ensemble)
+    training = generalist.training_flops + seed.clusters_training_flops()
+    training += specialists_training_flops(seed.workspace, ensemble)
     validation, test = (
         gather_votes(seed.workspace, ensemble, split) for split in ("validation", "test")
     )
@@ -258,4 +260,5 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     given = parse()
-    print(equal_compute(given.folder, given.config, given.overrides, given.seeds))
+    with told_in_one_message():
+        print(equal_compute(given.folder, given.config, given.overrides, given.seeds))

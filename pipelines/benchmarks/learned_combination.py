@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipelines.messages import told_in_one_message
 from specialists.ensemble import Ensemble, Rule, Votes, gather_votes, score
 from specialists.runs import read_array
 from specialists.uncertainty import difference_interval
@@ -139,5 +140,6 @@ def _percent(scores: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    for argument in sys.argv[1:]:
-        print(table(Path(argument)), end="\n\n", flush=True)
+    with told_in_one_message():
+        for argument in sys.argv[1:]:
+            print(table(Path(argument)), end="\n\n", flush=True)

@@ -155,6 +155,12 @@ class Seed:
         inputs = cost_sample(self.workspace.dataset.train.inputs).to(self.workspace.device)
         return PASSES * inference_flops(network, inputs) * n_examples
 
+    def clusters_training_flops(self) -> float:
+        """Of generalists that were trained only to find the clusters."""
+        n_examples = read_json(self.run.path("cluster-classes", "costs.json"))["training_examples"]
+        network = load_network(self.workspace.path(GENERALIST))[0].to(self.workspace.device)
+        return self.training_flops(network, n_examples)
+
     def generalist_training_flops(self) -> float:
         """Of the one generalist that was chosen."""
         folder = self.workspace.path(GENERALIST)

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.messages import told_in_one_message
 from pipelines.settings import write_config
 from pipelines.stages import run_stages
 from specialists.config import Config
@@ -125,4 +126,5 @@ def _difference(seeds: list[dict[str, Scores]], key: str, scale: float) -> str:
 
 
 if __name__ == "__main__":
-    print(compare(Path(sys.argv[1]), sys.argv[2], sys.argv[3:]))
+    with told_in_one_message():
+        print(compare(Path(sys.argv[1]), sys.argv[2], sys.argv[3:]))

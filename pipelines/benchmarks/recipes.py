@@ -30,6 +30,7 @@ from pipelines.benchmarks.measured import (
     markdown,
     share_stage,
 )
+from pipelines.messages import told_in_one_message
 from specialists.config import Config
 from specialists.ensemble import (
     Ensemble,
@@ -175,4 +176,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_message():
+        main()

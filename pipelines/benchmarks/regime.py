@@ -13,10 +13,11 @@ generalists that the same training examples would pay for, along one axis:
     width         1/8, 1/4, 1/2, 1, 2 of the widest generalist that the configuration may choose
     augmentation  off, on
 
-``--points`` names others, with commas. Validation and test keep all rows of the classes that are
-kept. The configuration as it is stands in FOLDER/base/seed-S (a folder of ``specialists compare
---out FOLDER/base``), all axes share it; other points stand in FOLDER/AXIS-POINT/seed-S. Finished
-stages are kept. The result is FOLDER/regime-AXIS.{json,md,svg}.
+``--points`` names others, with commas; of classes and widths, numbers or, with a slash, shares.
+Validation and test keep all rows of the classes that are kept. The configuration as it is stands in
+FOLDER/base/seed-S (a folder of ``specialists compare --out FOLDER/base``), all axes share it; other
+points stand in FOLDER/AXIS-POINT/seed-S. Finished stages are kept. The result is
+FOLDER/regime-AXIS.{json,md,svg}.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from pipelines.benchmarks.measured import (
     with_interval,
 )
 from pipelines.benchmarks.regime_axes import AXES, Base, Point
+from pipelines.messages import told_in_one_message
 from pipelines.settings import write_config
 from pipelines.stages import run_stages
 from specialists.config import Config
@@ -255,6 +257,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     given = parse()
-    print(
-        regime(given.folder, given.config, given.overrides, given.axis, given.seeds, given.points)
-    )
+    named = (given.folder, given.config, given.overrides, given.axis, given.seeds, given.points)
+    with told_in_one_message():
+        print(regime(*named))

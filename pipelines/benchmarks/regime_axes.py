@@ -17,7 +17,7 @@ from specialists.errors import InputError
 
 SHARES = ("1/8", "1/4", "1/2", "1")
 CLASSES = ("128", "512", "all")
-WIDTHS = ("1/8", "1/4", "1/2", "1", "2")
+WIDTHS = ("1/8", "1/4", "1/2", "1/1", "2/1")
 SWITCH = ("off", "on")
 
 
@@ -80,7 +80,7 @@ def classes_points(base: Base, wanted: Sequence[str] | None = None) -> list[Poin
 
     found = []
     for label in wanted or CLASSES:
-        n = base.n_classes if label == "all" else int(_fraction(label))
+        n = base.n_classes if label == "all" else _number(label, base.n_classes)
         if n < base.n_classes:
             found.append(Point(str(n), lambda config, n=n: fewer(config, n), False))
         elif label == "all":
@@ -89,13 +89,8 @@ def classes_points(base: Base, wanted: Sequence[str] | None = None) -> list[Poin
 
 
 def width_points(base: Base, wanted: Sequence[str] | None = None) -> list[Point]:
-    """Widths of the generalist, as numbers or as shares of the widest."""
+    """Widths of the generalist."""
     widest = max(base.config.resolve(base.kind).generalist.widths or (1,))
-
-    def width(label: str) -> int:
-        if wanted:
-            return int(_fraction(label))
-        return max(1, round(_fraction(label) * widest))
 
     def point(n: int) -> Point:
         def change(config: Config) -> Config:
@@ -104,7 +99,7 @@ def width_points(base: Base, wanted: Sequence[str] | None = None) -> list[Point]
 
         return Point(str(n), change, same_data=True)
 
-    return [point(n) for n in dict.fromkeys(width(label) for label in wanted or WIDTHS)]
+    return [point(n) for n in dict.fromkeys(_number(label, widest) for label in wanted or WIDTHS)]
 
 
 def augmentation_points(base: Base, wanted: Sequence[str] | None = None) -> list[Point]:
@@ -137,6 +132,14 @@ AXES: Mapping[str, Callable[[Base, Sequence[str] | None], list[Point]]] = {
 
 def _with_data(config: Config, **options: Any) -> Config:
     return config.model_copy(update={"data": drawn_from(config.data, **options)})
+
+
+def _number(label: str, whole: int) -> int:
+    """A whole number or, with a slash, a share of ``whole``."""
+    found = _fraction(label) * (whole if "/" in label else 1)
+    if "/" not in label and found.denominator != 1:
+        raise InputError("not a whole number", where="--points", got=label, expected="128, 1/4")
+    return max(1, round(found))
 
 
 def _fraction(label: str) -> Fraction:

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from pipelines.messages import told_in_one_message
 from specialists.runs import read_json
 
 RIVALS = ("generalist", "generalist_continued", "generalist_wide", "generalist_ensemble")
@@ -85,4 +86,5 @@ def _difference(found: dict[str, Any], rival: str) -> str:
 
 
 if __name__ == "__main__":
-    print(table([Path(argument) for argument in sys.argv[1:]]))
+    with told_in_one_message():
+        print(table([Path(argument) for argument in sys.argv[1:]]))

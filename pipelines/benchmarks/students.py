@@ -38,6 +38,7 @@ from pipelines.benchmarks.student_trials import (
     needed,
     student_trials,
 )
+from pipelines.messages import told_in_one_message
 from specialists.distillation import best_trial, model_outputs, train_students
 from specialists.errors import InputError
 from specialists.runs import Run, read_array, read_json, write_text
@@ -68,6 +69,8 @@ class Found:
     right : mapping of a row, or "generalist" or "ensemble", to a float array of shape (n,)
     parameters : mapping of the same
     chosen : mapping of a row to the settings of its chosen trial
+    refused : bool
+        Whether the gate kept the specialists out, so that the ensemble is its generalist.
     """
 
     dataset: str
@@ -75,6 +78,7 @@ class Found:
     right: dict[Name, NDArray[np.float64]]
     parameters: dict[Name, int]
     chosen: dict[Row, dict[str, Any]]
+    refused: bool
 
 
 def measure(run: Run, plan: Plan) -> Found:
@@ -106,7 +110,9 @@ def _on_test_set(run: Run, best: dict[Row, Any]) -> Found:
         right[row] = (outputs.log_probs.argmax(1) == labels).astype(np.float64)
         parameters[row] = outputs.parameters
     chosen = {row: task.settings() for row, task in best.items()}
-    return Found(workspace.dataset.name, labels, right, parameters, chosen)
+    choice = read_json(run.path("combine-predictions", "choice.json"))
+    refused = choice["gate"]["outcome"] == "refused"
+    return Found(workspace.dataset.name, labels, right, parameters, chosen, refused)
 
 
 def table(found: Sequence[Found], plan: Plan) -> str:
@@ -133,6 +139,10 @@ def table(found: Sequence[Found], plan: Plan) -> str:
         f"{', '.join(f'{len(run.labels):,}' for run in found)} test rows"
     )
     lines = ["| " + " | ".join(row) + " |" for row in rows]
+    refused = sum(run.refused for run in found)
+    if refused:
+        lines += ["", f"In {refused} of {len(found)} runs held-out rows kept the specialists out: "]
+        lines[-1] += "there `ensemble` is its generalist."
     return "\n".join([title, "", *lines])
 
 
@@ -221,4 +231,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with told_in_one_message():
+        main()

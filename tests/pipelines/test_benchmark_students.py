@@ -88,6 +88,7 @@ def made_up(seed: int, *shares: float, labels: int = 0) -> Found:
         right,
         dict.fromkeys(NAMES, 7),
         dict.fromkeys(TWO.rows(), setting),
+        refused=seed > 0,
     )
 
 
@@ -106,12 +107,14 @@ def test_several_runs_give_means_spread_and_what_is_kept_of_the_gain(new_split):
     kept = (means[5] - means[2]) / (means[1] - means[2])
     assert rows[5][5].startswith(f"{kept:.0%} [")
     assert rows[2][5] == ""
+    assert "In 1 of 2 runs held-out rows kept the specialists out" in table(runs, TWO)
     assert ("(1 of 2)" in rows[2][6], "(2 of 2)" in rows[2][6]) == (new_split, not new_split)
 
 
 def test_nothing_is_kept_where_there_is_no_clear_gain():
     rows = cells(table([made_up(0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5)], TWO))
     assert rows[5][5].startswith("undefined: ensemble - hard is ")
+    assert "kept the specialists out" not in table([made_up(0, *[0.5] * 6)], TWO)
 
 
 def test_runs_with_different_students_are_refused():

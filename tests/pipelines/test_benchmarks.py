@@ -1,5 +1,8 @@
 """The tables say what the files of the runs say."""
 
+import runpy
+import sys
+
 import pytest
 import small_run
 
@@ -79,3 +82,27 @@ def test_every_rule_and_n_has_a_row_with_validation_and_test_scores(tmp_path):
     low, high = (float(end) for end in learned[7].split("[")[1].strip("]").split(","))
     assert low <= float(learned[7].split()[0]) <= high
     assert float(learned[5]) - float(kl[5]) == pytest.approx(float(learned[7].split()[0]), abs=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("equal_compute", ("{folder}", "nowhere")),
+        ("learned_combination", ("{folder}",)),
+        ("random_clusters", ("{folder}", "nowhere")),
+        ("recipes", ("{folder}", "nowhere", "--try", "a: seed=1")),
+        ("regime", ("{folder}", "nowhere", "--axis", "width")),
+        ("results", ("{folder}",)),
+        ("students", ("{folder}",)),
+    ],
+)
+def test_a_mistake_is_one_message(module, arguments, tmp_path, monkeypatch, capsys):
+    folder = str(tmp_path / "nothing")
+    monkeypatch.setattr("sys.argv", [module, *(a.format(folder=folder) for a in arguments)])
+    monkeypatch.delitem(sys.modules, f"pipelines.benchmarks.{module}", raising=False)
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module(f"pipelines.benchmarks.{module}", run_name="__main__")
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "nothing" in error or "nowhere" in error

@@ -104,6 +104,8 @@ def test_each_point_changes_one_thing_and_survives_its_file(data, tmp_path):
     assert small.change is not None
     assert small.change(config).clusters.n_clusters == 2
     assert [point.label for point in width_points(base)] == ["6", "12", "24", "48", "96"]
+    assert [point.label for point in width_points(base, ["1/2", "10"])] == ["24", "10"]
+    assert [point.label for point in classes_points(base, ["1/2", "3"])] == ["1160", "3"]
     off, on = augmentation_points(base)
     assert on.change is None  # images are augmented as it is
     assert off.change is not None
@@ -118,6 +120,8 @@ def test_each_point_changes_one_thing_and_survives_its_file(data, tmp_path):
 def test_a_point_that_makes_no_sense_is_told(data):
     with pytest.raises(InputError, match="not a positive number"):
         examples_points(Base(Config(data=data), "features", 12), ["half"])
+    with pytest.raises(InputError, match="not a whole number"):
+        width_points(Base(Config(data=data), "features", 12), ["2.5"])
     with pytest.raises(InputError, match="on or off"):
         augmentation_points(Base(Config(data=data), "features", 12), ["maybe"])
 
