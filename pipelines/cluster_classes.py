@@ -54,7 +54,7 @@ def execute(run: Run) -> None:
 def _calibrated_log_probs(run: Run, predictions: str) -> tuple[Tensor, int]:
     """Predictions to cluster by, and on how many examples models were trained for them alone."""
     if predictions == "cross-fitted":
-        from specialists.generalist import cross_fitted_predictions
+        from specialists.cross_fitting import cross_fitted_predictions
 
         fitted = cross_fitted_predictions(run)
         return fitted.log_probs, fitted.n_examples

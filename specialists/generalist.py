@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -218,50 +218,6 @@ def validation_of(workspace: Workspace) -> ValidationLoss:
 def hardware_of(workspace: Workspace) -> Hardware:
     """Device and precision of the configuration."""
     return Hardware(workspace.config.device, workspace.config.precision)
-
-
-class CrossFitted(NamedTuple):
-    """What generalists say of training rows that they never saw.
-
-    Attributes
-    ----------
-    log_probs : Tensor of shape (n_train, C), calibrated
-    rows : int64 Tensor of shape (n_train,)
-        Which row each prediction is of.
-    n_examples : int
-        Examples that these generalists were trained on together.
-    """
-
-    log_probs: Tensor
-    rows: Tensor
-    n_examples: int
-
-
-def cross_fitted_predictions(run: Run, n_folds: int = 2) -> CrossFitted:
-    """Train ``n_folds`` generalists of the chosen width, each without the fold that it predicts."""
-    workspace = Workspace.open(run.folder)
-    spec = load_network(workspace.path(STAGE))[1]
-    tasks = [
-        ClassifierTask(
-            workspace.folder,
-            workspace.path("cluster-classes", "units", f"fold-{fold}"),
-            spec,
-            workspace.config.generalist,
-            workspace.seed("fold", fold),
-            rows=(fold, n_folds),
-        )
-        for fold in range(n_folds)
-    ]
-    train_classifiers(tasks, run.jobs, "cross-fitted generalists")
-    parts, rows, n_examples = [], [], 0
-    for fold, task in enumerate(tasks):
-        network, _, about = load_network(task.folder)
-        held_out = torch.arange(fold, len(workspace.dataset.train), n_folds)
-        outputs = predict_outputs(network, workspace.dataset.train.inputs[held_out])
-        parts.append(F.log_softmax(outputs / about["temperature"], dim=-1))
-        rows.append(held_out)
-        n_examples += read_json(task.folder / "result.json")["n_examples"]
-    return CrossFitted(torch.cat(parts), torch.cat(rows), n_examples)
 
 
 def _training_rows(workspace: Workspace, rows: tuple[int, int] | None):

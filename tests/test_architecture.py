@@ -27,6 +27,7 @@ ORDER = [
     "predictions",
     "trunk",
     "generalist",
+    "cross_fitting",
     "specialist",
     "uncertainty",
     "ensemble",

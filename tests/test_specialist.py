@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import reference
 import small_run
@@ -10,10 +11,12 @@ import torch
 from torch.nn import functional as F
 
 from specialists.calibration import Calibration, dustbin_correction
+from specialists.config import Config
 from specialists.datasets.storage import save_dataset
 from specialists.errors import ConfigError, DataError
 from specialists.networks import NetworkSpec, build, save_network, split_frozen
 from specialists.probability import aggregate
+from specialists.runs import Run
 from specialists.specialist import (
     load_specialist,
     soft_targets,
@@ -285,3 +288,36 @@ def test_a_narrower_specialist_cannot_start_from_its_generalist(tmp_path):
     )
     with pytest.raises(ConfigError, match=r"specialists\.width"):
         stages.run_stages(run, "train-specialists")
+
+
+def text_run(folder, *overrides):
+    rng = np.random.default_rng(0)
+    words = [f"{'abcdef'[i % 6]}{'xyz'[i % 3]}{rng.integers(100)}\t{i % 6}" for i in range(360)]
+    folder.mkdir()
+    (folder / "words.tsv").write_text("word\tkind\n" + "\n".join(words) + "\n", encoding="utf-8")
+    values = {key: small_run.SETTINGS[key] for key in ("seed", "device", "precision")}
+    values["data"] = {"table": str(folder / "words.tsv"), "text": "word", "label": "kind"}
+    values["generalist"] = {"width": 8, "n_buckets": 64, "embedding_dim": 4, "epochs": 1}
+    values["specialists"] = {"epochs": 1}
+    values["clusters"] = {"n_clusters": 2}
+    (folder / "config.toml").write_text(Config.from_dict(values).to_toml(), encoding="utf-8")
+    config = Config.from_toml(folder / "config.toml", overrides)
+    (folder / "config.toml").write_text(config.to_toml(), encoding="utf-8")
+    return Run(folder)
+
+
+def test_specialists_may_have_n_gram_tables_of_their_own_size(tmp_path):
+    from pipelines import stages
+
+    own = ("specialists.start=fresh", "specialists.freeze=[]", "specialists.n_buckets=16")
+    run = text_run(tmp_path / "run", *own)
+    stages.run_stages(run, "combine-predictions")
+    specialist = load_specialist(run.path("train-specialists", "specialist-000"))
+    assert specialist.network.state_dict()["embedding.weight"].shape == (16, 4)
+    for i, override in enumerate(
+        ("specialists.start=generalist", "specialists.freeze=['embedding']")
+    ):
+        run = text_run(tmp_path / f"shared-{i}", *own, override)
+        with pytest.raises(ConfigError, match=r"specialists\.n_buckets") as caught:
+            stages.run_stages(run, "train-specialists")
+        assert "16 rows instead of 64" in str(caught.value)

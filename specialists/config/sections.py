@@ -195,6 +195,9 @@ class SpecialistsConfig(Recipe):
     start: Literal["generalist", "fresh"] | None = Field(
         default=None, description="weights to start from; fresh: new ones, all but frozen parts"
     )
+    n_buckets: PowerOfTwo | None = Field(
+        default=None, description="rows of its own n-gram table; start fresh, freeze nothing"
+    )
     subset_share: float = Field(default=0.5, gt=0, lt=1, description="s, examples from the subset")
     soft_targets: float = Field(default=0.3, ge=0, le=1, description="weight of soft targets")
     temperature: Rate = Field(default=1.0, description="of the soft targets")

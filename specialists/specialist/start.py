@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from specialists.config import SpecialistsConfig
 from specialists.errors import ConfigError
 from specialists.networks import (
     ARCHITECTURES,
@@ -40,7 +41,7 @@ def starting_network(
     ------
     ConfigError
         If frozen parts cannot be shared with the generalist, or a specialist that starts from its
-        generalist would be narrower.
+        generalist would be narrower or have another n-gram table.
     """
     settings = workspace.config.specialists
     freeze = settings.freeze or ()
@@ -48,7 +49,12 @@ def starting_network(
     specialise_head(network, spec.n_classes, subset)
     if spec.head_rank is not None:
         merge_bottleneck(network)
-    changes = {"n_outputs": len(subset) + 1, "dropout": settings.dropout or 0.0, "head_rank": None}
+    changes = {
+        "n_outputs": len(subset) + 1,
+        "dropout": settings.dropout or 0.0,
+        "head_rank": None,
+        "n_buckets": _n_buckets(settings, spec),
+    }
     spec = dataclasses.replace(spec, **changes)
     make = _afresh if settings.start == "fresh" else _as_generalist
     for width in _widths(workspace, spec):
@@ -67,6 +73,19 @@ def starting_network(
         if isinstance(module, nn.Dropout):
             module.p = spec.dropout
     return upper, described
+
+
+def _n_buckets(settings: SpecialistsConfig, spec: NetworkSpec) -> int:
+    wanted = settings.n_buckets or spec.n_buckets
+    own_table = settings.start == "fresh" and not belongs("embedding.weight", settings.freeze or ())
+    if wanted != spec.n_buckets and not own_table:
+        raise ConfigError(
+            "a specialist that takes the generalist's n-gram table cannot have another size of it",
+            where="specialists.n_buckets",
+            got=f"{wanted} rows instead of {spec.n_buckets}",
+            fix="specialists.start=fresh and specialists.freeze=[], or leave n_buckets unset",
+        )
+    return wanted
 
 
 def _widths(workspace: Workspace, spec: NetworkSpec) -> list[int]:

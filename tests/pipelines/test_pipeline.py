@@ -19,10 +19,10 @@ from pipelines.__main__ import app
 from specialists.clustering import ClassClusters
 from specialists.config import Config
 from specialists.controls import budget_of
+from specialists.cross_fitting import cross_fitted_predictions
 from specialists.ensemble import Ensemble
 from specialists.errors import InputError
 from specialists.generalist import _training_rows as training_rows
-from specialists.generalist import cross_fitted_predictions
 from specialists.networks import load_network
 from specialists.predictions import ShardedRows
 from specialists.report import summary_lines
