@@ -25,6 +25,9 @@ COSTS = {
 }
 
 
+STUDENTS = {"student": 0.45, "student_hard_labels": 0.4}
+
+
 def seed_scores(seed, skills, n=4000, same_examples=True):
     """Models that answer right with given probabilities, on shared luck."""
     rng = np.random.default_rng(0 if same_examples else seed)
@@ -50,7 +53,7 @@ def seed_scores(seed, skills, n=4000, same_examples=True):
 
 
 def compared(n_seeds=3, same_examples=True, **skills):
-    base = dict.fromkeys(COSTS, 0.5) | {"student": 0.45, "student_hard_labels": 0.4}
+    base = dict.fromkeys(COSTS, 0.5) | STUDENTS
     seeds = [seed_scores(s, base | skills, same_examples=same_examples) for s in range(n_seeds)]
     return compare_seeds(seeds, n_bootstrap=300)
 
@@ -232,6 +235,7 @@ def made(gaps, gate="admitted", **flops):
         }.items()
     ]
     common = {"dataset": "made", "n_classes": 9, "n_test": [9, 9], "seeds": [0, 1]}
+    common["retention"] = None
     return {**common, "gate": [gate] * 2, "models": models, "differences": differences}
 
 
@@ -342,7 +346,29 @@ def test_the_student_s_share_is_told_only_where_there_is_something_to_keep(ensem
     )
     share = (student - hard) / (best - hard)
     assert share == pytest.approx(0.25, abs=0.05)
-    assert f"The student keeps {100 * share:.0f}% of what" in text
+    assert comparison["retention"]["value"] == pytest.approx(share)
+    low, high = comparison["retention"]["interval"]
+    assert 0.15 < low < share < high < 0.35
+    ends = f"[{100 * low:.0f}% to {100 * high:.0f}%]"
+    assert f"The student keeps {100 * share:.0f}% {ends} of what" in text
+
+
+def test_the_student_s_share_is_resampled_as_a_whole():
+    seed = seed_scores(0, {"generalist": 0.5, "ensemble": 0.6} | STUDENTS)
+    right = seed.scores["top1"]
+    hard = right["student_hard_labels"]
+    drawn = np.random.default_rng(7).integers(0, len(hard), (2000, len(hard)))
+    kept, gain = ((right[name] - hard)[drawn].mean(axis=1) for name in ("student", "ensemble"))
+    expected = np.quantile(kept / gain, [0.025, 0.975])
+    assert compare_seeds([seed])["retention"]["interval"] == pytest.approx(expected, abs=0.01)
+    nothing = compare_seeds([seed_scores(0, {"generalist": 0.5, "ensemble": 0.4} | STUDENTS)])
+    assert nothing["retention"] is None
+
+
+def test_some_missing_rivals_are_named():
+    told = verdict(made({}, generalist_wide=0))
+    assert told.endswith("Not trained, so not known: a wider generalist.")
+    assert "Not trained" not in verdict(made({}))
 
 
 def test_the_figure_shows_accuracy_against_cost(monkeypatch):

@@ -4,7 +4,8 @@
 
 One row a folder, of ``specialists compare`` (means over seeds with their spread, which is the
 standard deviation) or of one run: top-1 of the models in per cent, the ensemble's difference to
-each rival in points with its 95% interval, and what a prediction costs over the generalist's.
+each rival in points with its 95% interval, what a prediction costs over the generalist's, and what
+the student keeps of the ensemble's gain over hard labels.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ HEADER = (
     "NLL, nats",
     "`student` (cost)",
     "`student_hard_labels`",
+    "student keeps",
 )
 
 
@@ -52,6 +54,7 @@ def row(folder: Path) -> list[str]:
         f"{before:.3f} -> {after:.3f}",
         f"{_percent(models['student'])} ({_cost(models, 'student')})",
         _percent(models["student_hard_labels"]),
+        _kept(found["retention"]),
     ]
 
 
@@ -69,6 +72,16 @@ def _value(score: Any) -> tuple[float, float | None]:
 def _percent(model: dict[str, Any]) -> str:
     mean, spread = _value(model["top1"])
     return f"{100 * mean:.1f}" if spread is None else f"{100 * mean:.2f} ± {100 * spread:.2f}"
+
+
+def _kept(retention: Any) -> str:
+    """Of the ensemble's gain over hard labels; a run's evaluation has no interval of it."""
+    if retention is None:
+        return "no clear gain"
+    if not isinstance(retention, dict):
+        return f"{retention:.0%}"
+    low, high = retention["interval"]
+    return f"{retention['value']:.0%} [{low:.0%}, {high:.0%}]"
 
 
 def _cost(models: dict[str, Any], name: str) -> str:

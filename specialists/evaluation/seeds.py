@@ -32,7 +32,7 @@ from specialists.errors import InputError
 from specialists.evaluation.artifacts import STAGE
 from specialists.evaluation.comparison import COMPARISONS, CONTROLS
 from specialists.runs import Run, read_array, read_json
-from specialists.uncertainty import Interval, bootstrap_means, percentile_interval
+from specialists.uncertainty import bootstrap_means, percentile_interval
 
 METRICS = ("top1", "nll")
 LEVEL = 0.95
@@ -93,9 +93,10 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> dict[
     dict
         JSON-able: ``dataset``, ``n_classes``, ``n_test``, ``seeds``, ``gate`` (its outcome for
         each), ``models``: {NAME: {METRIC: {"mean", "spread" (standard deviation over seeds),
-        "values"}, ``inference_flops``, ``training_examples``, ``training_seconds`` (means)}}, and
-        ``differences``: [{"a", "b", "metric", "value", "spread", "values", "interval" (95%),
-        "corrected_interval" (98.75%, for the best of four)}].
+        "values"}, ``inference_flops``, ``training_examples``, ``training_seconds`` (means)}},
+        ``retention`` ({"value", "interval"}, what the student keeps of the ensemble's gain over
+        hard labels; None without a clear gain), and ``differences``: [{"a", "b", "metric", "value",
+        "spread", "values", "interval" (95%), "corrected_interval" (98.75%, for the best of four)}].
 
     Raises
     ------
@@ -121,6 +122,7 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> dict[
         "seeds": [seed.evaluation["seed"] for seed in seeds],
         "gate": [seed.gate for seed in seeds],
         "models": {name: _model(seeds, name) for name in names},
+        "retention": _retention(seeds, drawn["top1"]),
         "differences": [
             _difference(seeds, a, b, metric, drawn[metric][a] - drawn[metric][b])
             for a, b in pairs
@@ -225,7 +227,7 @@ def _draw_examples(
 def _difference(
     seeds: Sequence[SeedScores], a: str, b: str, metric: str, examples: NDArray[np.float64]
 ) -> dict[str, Any]:
-    gaps = [float((seed.scores[metric][a] - seed.scores[metric][b]).mean()) for seed in seeds]
+    gaps = _gaps(seeds, a, b, metric)
     summary = _summary(gaps)
     return {
         "a": a,
@@ -234,19 +236,47 @@ def _difference(
         "value": summary["mean"],
         "spread": summary["spread"],
         "values": summary["values"],
-        "interval": list(_interval(gaps, examples, LEVEL)),
-        "corrected_interval": list(_interval(gaps, examples, CORRECTED_LEVEL)),
+        "interval": list(percentile_interval(_resampled(gaps, examples, LEVEL), LEVEL)),
+        "corrected_interval": list(
+            percentile_interval(_resampled(gaps, examples, CORRECTED_LEVEL), CORRECTED_LEVEL)
+        ),
     }
 
 
-def _interval(gaps: Sequence[float], examples: NDArray[np.float64], level: float) -> Interval:
-    """Of the mean over seeds; ``examples``: it in every resample of examples (module docstring)."""
+def _retention(
+    seeds: Sequence[SeedScores], drawn: Mapping[str, NDArray[np.float64]]
+) -> dict[str, Any] | None:
+    """Share of the gain over hard labels, both drawn with the same seeds and examples."""
+    hard = "student_hard_labels"
+    if not {"student", "ensemble", hard} <= set(drawn):
+        return None
+    gaps = {name: _gaps(seeds, name, hard, "top1") for name in ("student", "ensemble")}
+    kept, gain = (_resampled(gaps[name], drawn[name] - drawn[hard], LEVEL) for name in gaps)
+    if percentile_interval(gain, LEVEL)[0] <= 0:
+        return None
+    ratio = np.divide(kept, gain, out=np.full_like(gain, np.nan), where=gain > 0)
+    value = float(np.mean(gaps["student"]) / np.mean(gaps["ensemble"]))
+    return {"value": value, "interval": list(percentile_interval(ratio, LEVEL))}
+
+
+def _gaps(seeds: Sequence[SeedScores], a: str, b: str, metric: str) -> list[float]:
+    """Of each seed, a - b."""
+    return [float((seed.scores[metric][a] - seed.scores[metric][b]).mean()) for seed in seeds]
+
+
+def _resampled(
+    gaps: Sequence[float], examples: NDArray[np.float64], level: float
+) -> NDArray[np.float64]:
+    """The mean over seeds, drawn anew (module docstring); equal draws for equally many seeds.
+
+    ``examples``: it in every resample of examples alone.
+    """
     k = len(gaps)
     if k == 1:
-        return percentile_interval(examples, level)
+        return examples
     rng = np.random.default_rng([len(examples), k])
     counts = rng.multinomial(k, np.full(k, 1 / k), size=len(examples))
     deviations = counts @ np.array(gaps) / k - np.mean(gaps)
     end = (1 + level) / 2
     widening = np.sqrt(k / (k - 1)) * stats.t.ppf(end, k - 1) / stats.norm.ppf(end)
-    return percentile_interval(examples + widening * deviations, level)
+    return examples + widening * deviations

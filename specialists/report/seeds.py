@@ -70,8 +70,11 @@ def verdict(comparison: Mapping[str, Any]) -> str:
             who = _named(comparison, best)
             said.append(f"The largest difference is that of {who}, {_gain(comparison, best)}.")
         said.append(_specialists(comparison))
+    missing = [NAMED[name] for name in ADVICE if name not in tried]
     if tried == ["ensemble"]:
         said.append(NO_RIVAL)
+    elif missing:
+        said.append(f"Not trained, so not known: {' and '.join(missing)}.")
     return f"{ONE_SEED if len(comparison['seeds']) == 1 else ''}{' '.join(said)}"
 
 
@@ -186,18 +189,19 @@ def _admitted(comparison: Mapping[str, Any]) -> str:
 
 
 def _kept(comparison: Mapping[str, Any]) -> str:
-    models = comparison["models"]
-    names = ("student", "student_hard_labels", "ensemble")
-    if not set(names) <= set(models):
+    if not {"student", "student_hard_labels", "ensemble"} <= set(comparison["models"]):
         return ""
-    if find(comparison, "ensemble", "student_hard_labels")["interval"][0] <= 0:
+    kept = comparison["retention"]
+    if kept is None:
         return (
             "What the student keeps cannot be said: the ensemble is not clearly better than the "
             "same small network with hard labels.\n\n"
         )
-    student, hard, ensemble = (models[name]["top1"]["mean"] for name in names)
-    share = (student - hard) / (ensemble - hard)
-    return f"The student keeps {percent(share, 0)} of what the ensemble gains over hard labels.\n\n"
+    low, high = (percent(end, 0) for end in kept["interval"])
+    return (
+        f"The student keeps {percent(kept['value'], 0)} [{low} to {high}] of what the ensemble "
+        "gains over hard labels.\n\n"
+    )
 
 
 def _value(comparison: Mapping[str, Any], name: str) -> float:

@@ -26,6 +26,7 @@ def run(tmp_path):
                 "student": {**model, "top1": 0.35, "inference_flops": 25.0},
                 "student_hard_labels": {**model, "top1": 0.3},
             },
+            "retention": 0.5,
             "differences": [
                 {
                     "a": "ensemble",
@@ -46,7 +47,7 @@ def test_a_row_holds_scores_differences_with_intervals_and_costs(run):
     assert [len(line.split(" | ")) for line in lines] == [len(HEADER)] * 3
     assert lines[2] == (
         f"| {run.name} | 1 | 1,016 | 40.0 | 45.0 (2.50x) | +5.00 [-1.00, +11.00] (1.00x) "
-        "| not trained | not trained | not trained | 2.000 -> 1.500 | 35.0 (0.25x) | 30.0 |"
+        "| not trained | not trained | not trained | 2.000 -> 1.500 | 35.0 (0.25x) | 30.0 | 50% |"
     )
 
 
@@ -55,7 +56,9 @@ def test_a_row_of_several_seeds_holds_means_and_spreads(run):
     for model in evaluation["models"].values():
         model["top1"] = {"mean": model["top1"], "spread": 0.0123, "values": [0.1, 0.9]}
         model["nll"] = {"mean": model["nll"], "spread": 0.2, "values": [0.1, 0.9]}
-    write_json(run / "comparison.json", {**evaluation, "seeds": [3, 4]})
+    kept = {"value": 0.25, "interval": [-0.1, 0.6]}
+    write_json(run / "comparison.json", {**evaluation, "seeds": [3, 4], "retention": kept})
+    assert table([run]).splitlines()[2].endswith(" | 25% [-10%, 60%] |")
     assert table([run]).splitlines()[2].split(" | ")[1:6] == [
         "2",
         "1,016",
