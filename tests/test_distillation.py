@@ -7,7 +7,7 @@ import small_run
 import torch
 
 from pipelines import stages
-from specialists.config import StudentConfig
+from specialists.config import Config, StudentConfig
 from specialists.controls import wide_spec
 from specialists.distillation import (
     StudentTask,
@@ -19,6 +19,9 @@ from specialists.distillation import (
     student_tasks,
     write_soft_targets,
 )
+from specialists.distillation.live import TaughtExamples, ensemble_teacher, mix
+from specialists.ensemble import Ensemble, Rule
+from specialists.errors import ConfigError
 from specialists.losses import UNLABELLED
 from specialists.networks import (
     NetworkSpec,
@@ -29,6 +32,7 @@ from specialists.networks import (
     with_allowed_rank,
 )
 from specialists.predictions import ShardedRows, predict_log_probs
+from specialists.runs import read_json
 from specialists.workspace import Workspace
 
 
@@ -169,3 +173,65 @@ def test_a_wide_generalist_has_a_cheap_head_of_the_same_rank(workspace):
     cost = 2 * (small_run.DIM * 30 + (30 + 12) * 3)
     wide = wide_spec(workspace, spec, cost)
     assert wide == dataclasses.replace(spec, width=30)
+
+
+def test_a_live_teacher_answers_what_the_student_sees(workspace):
+    data = workspace.config.data.model_copy(update={"augment": True})
+    config = workspace.config.model_copy(update={"data": data})
+    augmented = dataclasses.replace(workspace, config=config)
+    examples = student_examples(augmented, task(workspace, live=True))
+    assert isinstance(examples, TaughtExamples)
+    index = torch.arange(20, 50)
+    batch = examples.batch(index, torch.Generator().manual_seed(1)).to(torch.device("cpu"))
+    assert isinstance(batch.inputs, torch.Tensor)
+    plain = workspace.dataset.train.inputs[index]
+    assert isinstance(plain, torch.Tensor)
+    assert (batch.inputs != plain).any()  # features are dropped
+    rule = Rule.from_dict(read_json(workspace.path("combine-predictions/choice.json"))["chosen"])
+    expected = Ensemble.open(workspace).log_probs(batch.inputs, rule)
+    torch.testing.assert_close(batch.targets[0], expected)
+    assert not torch.allclose(expected, Ensemble.open(workspace).log_probs(plain, rule), atol=0.1)
+    assert torch.equal(batch.targets[1], workspace.dataset.train.labels[index])
+
+
+def test_mixtures_are_answered_live_and_have_no_label(workspace):
+    examples = student_examples(workspace, task(workspace, live=True, mixup=0.5))
+    batch = examples.batch(torch.arange(200), torch.Generator().manual_seed(1))
+    batch = batch.to(torch.device("cpu"))
+    soft, labels = batch.targets
+    hidden = labels == UNLABELLED
+    assert 70 < hidden.sum() < 130
+    assert torch.equal(labels[~hidden], workspace.dataset.train.labels[:200][~hidden])
+    torch.testing.assert_close(soft, ensemble_teacher(workspace)(batch.inputs))
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.uint8])
+def test_a_mixture_lies_between_two_inputs(kind):
+    inputs = (255 * torch.rand(400, 3, 2, generator=torch.Generator().manual_seed(0))).to(kind)
+    both, mixed = mix(inputs, 0.75, torch.Generator().manual_seed(1))
+    assert (both.dtype, both.shape) == (inputs.dtype, inputs.shape)
+    assert torch.equal(both[~mixed], inputs[~mixed])
+    assert 0.6 < mixed.float().mean() < 0.9
+    flat, others = both[mixed].flatten(1).double(), inputs.flatten(1).double()
+    for row, own in zip(flat[:20], inputs[mixed].flatten(1).double()[:20], strict=True):
+        towards, moved = others - own, row - own  # moved = (1 - l) towards one of them
+        share = (towards @ moved) / towards.square().sum(1).clamp_min(1e-9)
+        rest = (moved - share[:, None] * towards).abs().amax(1)
+        assert ((rest < 1) & (share > -1e-9) & (share < 1 + 1e-9)).any()
+
+
+def test_a_pinned_batch_is_still_taught(workspace, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    batch = student_examples(workspace, task(workspace, live=True)).batch(
+        torch.arange(4), torch.Generator()
+    )
+    assert batch.pin_memory().to(torch.device("cpu")).targets[0].shape == (4, 12)
+
+
+def test_text_cannot_be_mixed_and_mixtures_need_a_live_teacher():
+    values = {"student": {"teacher": "live", "mixup": 0.5}}
+    assert Config.from_dict(values).resolve("images").student.mixup == 0.5
+    with pytest.raises(ConfigError, match="text cannot be mixed"):
+        Config.from_dict(values).resolve("text")
+    with pytest.raises(ConfigError, match="teacher = 'live'"):
+        Config.from_dict({"student": {"mixup": 0.5}})

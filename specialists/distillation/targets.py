@@ -1,8 +1,9 @@
 """What does a student learn from: inputs, a teacher's soft targets, and the labels there are.
 
 The ensemble's log-probabilities of the training inputs (and of unlabelled ones, if there are any)
-are computed once and cached; the generalist's were already, for the specialists. Labels may be
-known for a share of the rows only; the others then serve without them, or not at all.
+are computed once and cached; the generalist's were already, for the specialists. Or the ensemble is
+asked about every batch (:mod:`specialists.distillation.live`). Labels may be known for a share of
+the rows only; the others then serve without them, or not at all.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from specialists.datasets import read_unlabelled
 from specialists.datasets.base import Inputs, Ragged
+from specialists.distillation.live import TaughtExamples, ensemble_teacher
 from specialists.distillation.tasks import STAGE, StudentTask
 from specialists.ensemble import Ensemble, Rule
 from specialists.losses import UNLABELLED
@@ -47,11 +49,11 @@ class SelectedRows:
         return self.rows[self.index[index]]
 
 
-def student_examples(workspace: Workspace, task: StudentTask) -> TensorExamples:
+def student_examples(workspace: Workspace, task: StudentTask) -> TensorExamples | TaughtExamples:
     """Training batches of (soft target, label), or of labels alone."""
     train = workspace.dataset.train
     inputs, labels = train.inputs, train.labels
-    rows = None if task.targets is None else ShardedRows(task.targets)
+    rows = None if task.targets is None or task.live else ShardedRows(task.targets)
     if task.unlabelled is not None:
         extra = _unlabelled(workspace, task.unlabelled)
         inputs = _concatenated(inputs, extra)
@@ -67,7 +69,10 @@ def student_examples(workspace: Workspace, task: StudentTask) -> TensorExamples:
             inputs, labels = inputs[known], labels[known]
             rows = None if rows is None else SelectedRows(rows, known)
     targets = (labels,) if rows is None else (rows, labels)
-    return TensorExamples(inputs, targets, workspace.augment)
+    examples = TensorExamples(inputs, targets, workspace.augment)
+    if not task.live:
+        return examples
+    return TaughtExamples(examples, ensemble_teacher(workspace), task.mixup)
 
 
 def labelled_rows(labels: Tensor, share: float, seed: int) -> Tensor:

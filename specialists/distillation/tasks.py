@@ -55,6 +55,10 @@ class StudentTask:
         Share of the training rows whose labels are known, in (0, 1].
     transfer : bool
         Whether the other rows are learned from as well, by their soft targets alone.
+    live : bool
+        Whether the ensemble, which ``targets`` are of, is asked about every batch instead.
+    mixup : float
+        Share of a live batch's inputs that are mixed with another.
     """
 
     run: Path
@@ -68,6 +72,8 @@ class StudentTask:
     unlabelled: str | None = None
     labelled_share: float = 1.0
     transfer: bool = False
+    live: bool = False
+    mixup: float = 0.0
 
     def settings(self) -> dict[str, Any]:
         """What tells trials apart."""
@@ -78,6 +84,8 @@ class StudentTask:
             "learning_rate": self.recipe.learning_rate,
             "label_smoothing": self.recipe.label_smoothing,
         }
+        if self.live:
+            settings |= {"teacher": "live", "mixup": self.mixup}
         if self.labelled_share == 1:
             return settings
         return {**settings, "labelled_share": self.labelled_share, "transfer": self.transfer}
@@ -115,6 +123,8 @@ def student_tasks(workspace: Workspace) -> list[StudentTask]:
             alpha,
             targets,
             settings.unlabelled,
+            live=settings.teacher == "live",
+            mixup=settings.mixup,
         )
         for i, (temperature, alpha) in enumerate(grid)
     ]

@@ -443,6 +443,13 @@ def test_a_frozen_trunk_is_computed_once_and_shared(again):
     assert costs["ensemble"]["parameters"] == costs["generalist"]["parameters"] + upper
 
 
+def test_a_student_may_ask_its_teacher_about_every_batch(again):
+    run = again("distill-student", "student.teacher=live", "student.mixup=1.0", "student.epochs=4")
+    soft = [t for t in read_json(run.path("distill-student", "trials.json")) if t["temperature"]]
+    assert [(trial["teacher"], trial["mixup"]) for trial in soft] == [("live", 1.0)]
+    assert soft[0]["validation_top1"] > 2 / 12
+
+
 def test_a_student_learns_from_unlabelled_inputs_too(again, tmp_path):
     np.savez(tmp_path / "more.npz", x_train=small_run.features(5, 77)[0])
     run = again("distill-student", f"student.unlabelled={tmp_path / 'more.npz'}")
