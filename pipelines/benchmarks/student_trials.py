@@ -23,6 +23,7 @@ from specialists.distillation import (
     write_soft_targets,
 )
 from specialists.errors import InputError
+from specialists.runtime import say
 from specialists.workspace import Workspace
 
 FOLDER = "students"
@@ -35,7 +36,8 @@ TEACHERS = {
 }
 SMOOTHINGS = (0.1, 0.2)
 NEAR_RATES = (1.0, 0.7, 1.4, 0.5, 2.0)
-PARTS = ("all-labels", "longer", "few-labels")
+MIXUP = 0.5
+PARTS = ("all-labels", "live", "longer", "few-labels")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class Row:
         Times the recipe's epochs.
     transfer : bool
         Whether the rows without labels are learned from as well.
+    live : bool
+        Whether the ensemble is asked about every batch, half of it mixtures of two inputs; of text,
+        with n-grams dropped.
     """
 
     size: float
@@ -63,22 +68,23 @@ class Row:
     rate: float = 1.0
     passes: float = 1.0
     transfer: bool = False
+    live: bool = False
 
     @property
     def rival(self) -> Row:
         """The student that learns from the same labels, as long, without a teacher."""
         passes = 1 / self.labelled if self.transfer else self.passes
-        return replace(self, teacher=HARD, passes=passes, transfer=False)
+        return replace(self, teacher=HARD, passes=passes, transfer=False, live=False)
 
     @property
     def slug(self) -> str:
         """A folder's name."""
         numbers = f"{self.size:g}-{self.teacher}-{self.labelled:g}-{self.rate:g}-{self.passes:g}"
-        return numbers + "-transfer" * self.transfer
+        return numbers + "-transfer" * self.transfer + "-live" * self.live
 
     def in_words(self) -> str:
         """For instance "the ensemble, 10% of the labels, 5x rate"."""
-        words = [TEACHERS[self.teacher]]
+        words = [TEACHERS[self.teacher] + " about every batch" * self.live]
         if self.labelled < 1:
             words.append(f"{self.labelled:.0%} of the labels")
         if self.transfer:
@@ -107,9 +113,9 @@ class Plan:
         Share of labels where they are few.
     rates : sequence of float
         Times the recipe's, where labels are few.
-    long_size, long_passes : float
-        Which student is trained longer too, and how many times as long.
-    parts : subset of {"all-labels", "longer", "few-labels"}
+    long_sizes, long_passes : sequence of float, float
+        Which students are trained longer too, and how many times as long.
+    parts : subset of {"all-labels", "live", "longer", "few-labels"}
     """
 
     sizes: Sequence[float] = (1.0, 1 / 4, 1 / 16)
@@ -117,8 +123,8 @@ class Plan:
     alphas: Sequence[float] = (0.7, 1.0)
     labelled: float = 0.1
     rates: Sequence[float] = (1.0, 5.0)
-    long_size: float = 1 / 4
-    long_passes: float = 2.0
+    long_sizes: Sequence[float] = (1.0, 1 / 4)
+    long_passes: float = 3.0
     parts: Sequence[str] = PARTS
 
     def rows(self) -> list[Row]:
@@ -129,8 +135,11 @@ class Plan:
         rows = []
         if "all-labels" in self.parts:
             rows += [Row(size, teacher) for teacher in TEACHERS]
-        if "longer" in self.parts and size == self.long_size:
-            rows += [Row(size, t, passes=self.long_passes) for t in (HARD, ENSEMBLE)]
+        live = [Row(size, ENSEMBLE, live=True)] if "live" in self.parts else []
+        rows += live
+        if "longer" in self.parts and size in self.long_sizes:
+            longer = [Row(size, HARD), Row(size, ENSEMBLE), *live]
+            rows += [replace(row, passes=self.long_passes) for row in longer]
         if "few-labels" in self.parts:
             few, both = Row(size, HARD, self.labelled), (HARD, ENSEMBLE)
             rows += [replace(few, teacher=t, rate=rate) for rate in self.rates for t in both]
@@ -153,6 +162,9 @@ def student_trials(workspace: Workspace, plan: Plan) -> dict[Row, list[StudentTa
         GENERALIST: generalist_targets(workspace),
         ENSEMBLE: write_soft_targets(workspace),
     }
+    if workspace.dataset.kind == "text" and workspace.augment is None:
+        say("students: no live teacher, since data.augment is off and text cannot be mixed")
+        plan = replace(plan, parts=[part for part in plan.parts if part != "live"])
     specs = {size: student_spec(workspace, size) for size in plan.sizes}
     recipe = workspace.config.student
     found = {}
@@ -172,6 +184,8 @@ def student_trials(workspace: Workspace, plan: Plan) -> dict[Row, list[StudentTa
                 targets[row.teacher],
                 labelled_share=row.labelled,
                 transfer=row.transfer,
+                live=row.live,
+                mixup=MIXUP if row.live and workspace.dataset.kind != "text" else 0.0,
             )
             for i, trial in enumerate(_tuning(row, plan))
         ]

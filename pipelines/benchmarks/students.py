@@ -5,10 +5,11 @@
 
 For runs whose combine-predictions is done. Students of the generalist's size, a quarter and a
 sixteenth of it learn from hard labels, from smoothed ones, from the generalist and from the
-ensemble; with all labels, and with a tenth of them: for as many epochs at one and at five times
-the learning rate; for as many steps as on all rows; and with the other inputs, without labels.
-Every row has equally many tuning trials, and validation chooses. Finished trials lie in
-RUN/students and are kept. The test set is read once, at the end, for the chosen trials.
+ensemble, which is also asked live about every batch; with all labels, and with a tenth of them: for
+as many epochs at one and at five times the learning rate; for as many steps as on all rows; and
+with the other inputs, without labels. Every row has equally many tuning trials, and validation
+chooses. Finished trials lie in RUN/students and are kept. The test set is read once, at the end,
+for the chosen trials.
 
 Intervals are paired 95% bootstrap intervals over test examples; with several runs an example that
 all are tested with is drawn for all of them at once, and otherwise each run's by themselves, and
@@ -115,13 +116,13 @@ def _on_test_set(run: Run, best: dict[Row, Any]) -> Found:
     return Found(workspace.dataset.name, labels, right, parameters, chosen, refused)
 
 
-def table(found: Sequence[Found], plan: Plan) -> str:
+def table(found: Sequence[Found]) -> str:
     """Markdown: a line for the generalist, the ensemble and every student."""
     if len({(run.dataset, *map(str, run.right)) for run in found}) != 1:
         raise InputError("these runs cannot be compared", got="different data sets or students")
     scores = _Scores(found)
     rows = [list(HEADER), ["---"] * len(HEADER)]
-    for name in (*RIGHT_OF, *plan.rows()):
+    for name in found[0].right:
         size, teacher = ("", f"`{name}`") if isinstance(name, str) else _described(name)
         mean = np.mean([run.parameters[name] for run in found])
         rows.append(
@@ -224,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     given = parser.parse_args(arguments)
     plan = Plan(sizes=given.sizes, parts=given.parts)
-    text = table([measure(Run(folder, given.jobs), plan) for folder in given.runs], plan)
+    text = table([measure(Run(folder, given.jobs), plan) for folder in given.runs])
     print(text, flush=True)
     if given.out is not None:
         write_text(given.out, text + "\n")

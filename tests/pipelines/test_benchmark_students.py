@@ -14,7 +14,7 @@ from specialists.networks import load_network
 from specialists.runs import Run, read_json
 from specialists.workspace import Workspace
 
-TINY = Plan(sizes=(0.5,), temperatures=(2.0,), alphas=(0.7, 1.0), long_size=0.5, rates=(5.0,))
+TINY = Plan(sizes=(0.5,), temperatures=(2.0,), alphas=(0.7, 1.0), long_sizes=(0.5,), rates=(5.0,))
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +41,15 @@ def test_every_row_has_as_many_trials_and_none_is_tried_twice(run, found):
     assert {len(tasks) for tasks in trials.values()} == {2}
     keys = [str((task.settings(), task.recipe.epochs)) for own in trials.values() for task in own]
     assert len(set(keys)) == len(keys)
-    assert len({row.slug for row in trials}) == len(trials) == 11
+    assert len({row.slug for row in trials}) == len(trials) == 13
 
 
 def test_the_table_holds_what_the_chosen_trials_said(run, found):
-    rows = cells(table([found], TINY))
+    rows = cells(table([found]))
     assert {len(row) for row in rows} == {len(HEADER)}
     assert [row[1] for row in rows[:2]] == ["`generalist`", "`ensemble`"]
     words = {row[1]: row for row in rows}
-    assert len(words) == len(rows) == 2 + 11
+    assert len(words) == len(rows) == 2 + 13
     own = words["the ensemble"]
     folder = run.path("students", Row(0.5, ENSEMBLE).slug)
     results = [read_json(folder / f"trial-{i}" / "result.json") for i in range(2)]
@@ -69,8 +69,8 @@ def test_finished_trials_are_kept(run, found):
     before = [file.stat().st_mtime_ns for file in files]
     again = measure(run, TINY)
     assert [file.stat().st_mtime_ns for file in files] == before
-    assert len(files) == 22
-    assert table([again], TINY) == table([found], TINY)
+    assert len(files) == 26
+    assert table([again]) == table([found])
 
 
 TWO = Plan(sizes=(1.0,), parts=("all-labels",))
@@ -96,7 +96,7 @@ def made_up(seed: int, *shares: float, labels: int = 0) -> Found:
 def test_several_runs_give_means_spread_and_what_is_kept_of_the_gain(new_split):
     shares = (0.5, 0.8, 0.4, 0.4, 0.5, 0.7)
     runs = [made_up(seed, *shares, labels=seed * new_split) for seed in range(2)]
-    rows = cells(table(runs, TWO))
+    rows = cells(table(runs))
     means = [np.mean([run.right[name].mean() for run in runs]) for name in NAMES]
     spread = np.std([run.right[NAMES[5]].mean() for run in runs], ddof=1)
     assert rows[5][3].startswith(f"{100 * means[5]:.2f} ± {100 * spread:.2f} [")
@@ -107,21 +107,21 @@ def test_several_runs_give_means_spread_and_what_is_kept_of_the_gain(new_split):
     kept = (means[5] - means[2]) / (means[1] - means[2])
     assert rows[5][5].startswith(f"{kept:.0%} [")
     assert rows[2][5] == ""
-    assert "In 1 of 2 runs held-out rows kept the specialists out" in table(runs, TWO)
+    assert "In 1 of 2 runs held-out rows kept the specialists out" in table(runs)
     assert ("(1 of 2)" in rows[2][6], "(2 of 2)" in rows[2][6]) == (new_split, not new_split)
 
 
 def test_nothing_is_kept_where_there_is_no_clear_gain():
-    rows = cells(table([made_up(0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5)], TWO))
+    rows = cells(table([made_up(0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5)]))
     assert rows[5][5].startswith("undefined: ensemble - hard is ")
-    assert "kept the specialists out" not in table([made_up(0, *[0.5] * 6)], TWO)
+    assert "kept the specialists out" not in table([made_up(0, *[0.5] * 6)])
 
 
 def test_runs_with_different_students_are_refused():
     first, other = made_up(0, *[0.5] * 6), made_up(0, *[0.5] * 6)
     del other.right[NAMES[5]]
     with pytest.raises(InputError, match="cannot be compared"):
-        table([first, other], TWO)
+        table([first, other])
 
 
 def test_a_run_without_ensemble_is_refused(run, tmp_path):
