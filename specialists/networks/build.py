@@ -136,7 +136,8 @@ def resnet(spec: NetworkSpec) -> nn.Sequential:
 
     A strided stem of width/4 channels, then three stages of ``depth`` blocks with width/4, width/2
     and width channels, each after the first at half the resolution. Means over a 4 x 4 grid, not
-    over the whole image, feed the head: where a stroke lies tells characters apart.
+    over the whole image, feed the head: where a stroke lies tells characters apart. Weights lie in
+    memory as images do here, channels last: on a CPU a step in bfloat16 is a fifth quicker so.
     """
     channels = [max(4, round(spec.width / 4)), max(4, round(spec.width / 2)), spec.width]
     parts: OrderedDict[str, nn.Module] = OrderedDict()
@@ -151,7 +152,7 @@ def resnet(spec: NetworkSpec) -> nn.Sequential:
         n_in = n_out
     parts["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(GRID), nn.Flatten())
     parts.update(_head(spec, spec.width * GRID**2))
-    return nn.Sequential(parts)
+    return nn.Sequential(parts).to(memory_format=torch.channels_last)
 
 
 ARCHITECTURES: dict[str, Callable[[NetworkSpec], nn.Sequential]] = {
