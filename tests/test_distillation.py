@@ -17,6 +17,7 @@ from specialists.distillation import (
     student_examples,
     student_spec,
     student_tasks,
+    students,
     write_soft_targets,
 )
 from specialists.distillation.live import TaughtExamples, ensemble_teacher, mix
@@ -33,6 +34,7 @@ from specialists.networks import (
 )
 from specialists.predictions import ShardedRows, predict_log_probs
 from specialists.runs import read_json
+from specialists.training import TensorExamples
 from specialists.workspace import Workspace
 
 
@@ -209,6 +211,8 @@ def test_mixtures_are_answered_live_and_have_no_label(workspace):
 def test_a_mixture_lies_between_two_inputs(kind):
     inputs = (255 * torch.rand(400, 3, 2, generator=torch.Generator().manual_seed(0))).to(kind)
     both, mixed = mix(inputs, 0.75, torch.Generator().manual_seed(1))
+    moved = (both.float() - inputs.float()).flatten(1).abs().mean(1)
+    assert moved[mixed].mean() > 25  # a third of the way to another is 28 of 255, on average
     assert (both.dtype, both.shape) == (inputs.dtype, inputs.shape)
     assert torch.equal(both[~mixed], inputs[~mixed])
     assert 0.6 < mixed.float().mean() < 0.9
@@ -218,6 +222,40 @@ def test_a_mixture_lies_between_two_inputs(kind):
         share = (towards @ moved) / towards.square().sum(1).clamp_min(1e-9)
         rest = (moved - share[:, None] * towards).abs().amax(1)
         assert ((rest < 1) & (share > -1e-9) & (share < 1 + 1e-9)).any()
+
+
+def test_a_teacher_is_asked_before_its_batch_leaves_for_the_device(workspace):
+    asked = []
+
+    def teacher(inputs):
+        asked.append(inputs.device.type)
+        return torch.zeros(len(inputs), 12)
+
+    examples = student_examples(workspace, task(workspace, targets=None))
+    assert isinstance(examples, TensorExamples)
+    taught = TaughtExamples(examples, teacher).batch(torch.arange(4), torch.Generator())
+    batch = taught.to(torch.device("meta"))
+    assert isinstance(batch.inputs, torch.Tensor)
+    assert asked == ["cpu"]
+    assert {batch.inputs.device.type, *(t.device.type for t in batch.targets)} == {"meta"}
+
+
+def test_students_begin_with_the_same_weights_whoever_teaches_them(workspace, monkeypatch):
+    begun = []
+
+    class BegunError(Exception):
+        pass
+
+    def begin(network, *_, **__):
+        begun.append(network.state_dict()["head.weight"].clone())
+        raise BegunError
+
+    monkeypatch.setattr(students, "Trainer", begin)
+    for changes in ({"targets": None}, {}, {"live": True}):
+        with pytest.raises(BegunError):
+            students._train(workspace, task(workspace, **changes), workspace.path("trial"))
+    assert torch.equal(begun[0], begun[1])
+    assert torch.equal(begun[0], begun[2])
 
 
 def test_a_pinned_batch_is_still_taught(workspace, monkeypatch):

@@ -67,10 +67,10 @@ def found(comparison, a, b, metric="top1"):
     return entry
 
 
-def with_scores(gaps, labels, seed=0):
-    """A seed whose ensemble gains ``gaps`` over a generalist that scores 0."""
+def with_scores(gaps, labels, seed=0, others=None):
+    """A seed whose ensemble gains ``gaps`` over a generalist that scores 0, and other models."""
     gaps = np.asarray(gaps, dtype=float)
-    values = {"generalist": np.zeros_like(gaps), "ensemble": gaps}
+    values = {"generalist": np.zeros_like(gaps), "ensemble": gaps} | (others or {})
     model = {"top1": 0.0, "top5": 0.0, "nll": 0.0, "top1_any_valid": None, "parameters": 1}
     models = {name: {**model, "inference_flops": 1, "training_examples": 1} for name in values}
     evaluation = {"dataset": "made", "n_classes": 9, "n_test": len(gaps), "seed": seed}
@@ -353,6 +353,18 @@ def test_the_student_s_share_is_told_only_where_there_is_something_to_keep(ensem
     assert f"The student keeps {100 * share:.0f}% {ends} of what" in text
 
 
+def test_the_student_s_share_moves_with_its_seeds_and_examples():
+    """A student that keeps exactly half on every seed and example keeps half in every draw."""
+    rng = np.random.default_rng(0)
+    seeds = []
+    for i in range(4):
+        gain = 0.5 + 0.3 * rng.normal(size=500) + 0.1 * rng.normal()
+        others = {"student": gain / 2, "student_hard_labels": np.zeros(500)}
+        seeds.append(with_scores(gain, np.full(500, i), i, others))
+    kept = compare_seeds(seeds)["retention"]
+    assert (kept["value"], *kept["interval"]) == pytest.approx((0.5, 0.5, 0.5))
+
+
 def test_the_student_s_share_is_resampled_as_a_whole():
     seed = seed_scores(0, {"generalist": 0.5, "ensemble": 0.6} | STUDENTS)
     right = seed.scores["top1"]
@@ -361,8 +373,9 @@ def test_the_student_s_share_is_resampled_as_a_whole():
     kept, gain = ((right[name] - hard)[drawn].mean(axis=1) for name in ("student", "ensemble"))
     expected = np.quantile(kept / gain, [0.025, 0.975])
     assert compare_seeds([seed])["retention"]["interval"] == pytest.approx(expected, abs=0.01)
-    nothing = compare_seeds([seed_scores(0, {"generalist": 0.5, "ensemble": 0.4} | STUDENTS)])
-    assert nothing["retention"] is None
+    for ensemble in (0.3, 0.4):  # clearly less than hard labels; as good
+        nothing = seed_scores(0, {"generalist": 0.5, "ensemble": ensemble} | STUDENTS)
+        assert compare_seeds([nothing])["retention"] is None
 
 
 def test_some_missing_rivals_are_named():

@@ -314,10 +314,15 @@ def test_specialists_may_have_n_gram_tables_of_their_own_size(tmp_path):
     stages.run_stages(run, "combine-predictions")
     specialist = load_specialist(run.path("train-specialists", "specialist-000"))
     assert specialist.network.state_dict()["embedding.weight"].shape == (16, 4)
-    for i, override in enumerate(
-        ("specialists.start=generalist", "specialists.freeze=['embedding']")
-    ):
-        run = text_run(tmp_path / f"shared-{i}", *own, override)
-        with pytest.raises(ConfigError, match=r"specialists\.n_buckets") as caught:
-            stages.run_stages(run, "train-specialists")
-        assert "16 rows instead of 64" in str(caught.value)
+    for other in ("specialists.start=generalist", "specialists.freeze=['embedding']"):
+        with pytest.raises(ConfigError, match="n_buckets needs start = 'fresh' and freeze"):
+            text_run(tmp_path / other, *own, other)
+
+
+def test_a_network_without_a_table_cannot_have_a_size_of_it(tmp_path):
+    from pipelines import stages
+
+    own = ("specialists.start=fresh", "specialists.freeze=[]", "specialists.n_buckets=16")
+    run = small_run.changed_copy(small_run.make_run(tmp_path / "run"), tmp_path / "table", *own)
+    with pytest.raises(ConfigError, match=r"no n-gram table"):
+        stages.run_stages(run, "train-specialists")

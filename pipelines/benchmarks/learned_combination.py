@@ -10,7 +10,7 @@ weight 1, on the test set, with paired 95% bootstrap intervals.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from pathlib import Path
 
@@ -141,5 +141,7 @@ def _percent(scores: dict[str, float]) -> str:
 
 if __name__ == "__main__":
     with told_in_one_message():
-        for argument in sys.argv[1:]:
-            print(table(Path(argument)), end="\n\n", flush=True)
+        parser = argparse.ArgumentParser(prog="python -m pipelines.benchmarks.learned_combination")
+        parser.add_argument("runs", nargs="+", type=Path)
+        for run in parser.parse_args().runs:
+            print(table(run), end="\n\n", flush=True)

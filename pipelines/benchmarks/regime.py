@@ -10,7 +10,7 @@ generalists that the same training examples would pay for, along one axis:
     examples      1/8, 1/4, 1/2, 1 of each class's training rows
     classes       128, 512, all, drawn anew for each seed; a fixed number of clusters shrinks with
                   them, so that a cluster keeps its size
-    width         1/8, 1/4, 1/2, 1, 2 of the widest generalist that the configuration may choose
+    width         1/8, 1/4, 1/2, 1/1, 2/1 of the widest generalist that the configuration may choose
     augmentation  off, on
 
 ``--points`` names others, with commas; of classes and widths, numbers or, with a slash, shares.

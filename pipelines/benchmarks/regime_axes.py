@@ -78,14 +78,22 @@ def classes_points(base: Base, wanted: Sequence[str] | None = None) -> list[Poin
             clusters = clusters.model_copy(update={"n_clusters": n_clusters})
         return _with_data(config.model_copy(update={"clusters": clusters}), n_classes=n)
 
-    found = []
-    for label in wanted or CLASSES:
-        n = base.n_classes if label == "all" else _number(label, base.n_classes)
-        if n < base.n_classes:
-            found.append(Point(str(n), lambda config, n=n: fewer(config, n), False))
-        elif label == "all":
-            found.append(Point("all"))
-    return found
+    def point(n: int) -> Point:
+        if n == base.n_classes:
+            return Point("all")
+        return Point(str(n), lambda config: fewer(config, n))
+
+    total = base.n_classes
+    numbers = [total if label == "all" else _number(label, total) for label in wanted or CLASSES]
+    few_enough = [n for n in dict.fromkeys(numbers) if n <= total]
+    if not few_enough:
+        raise InputError(
+            "the data set has not that many classes",
+            where="--points",
+            got=", ".join(map(str, numbers)),
+            expected=f"at most {total}",
+        )
+    return [point(n) for n in few_enough]
 
 
 def width_points(base: Base, wanted: Sequence[str] | None = None) -> list[Point]:

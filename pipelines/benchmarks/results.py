@@ -10,7 +10,7 @@ the student keeps of the ensemble's gain over hard labels.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def row(folder: Path) -> list[str]:
         f"{before:.3f} -> {after:.3f}",
         f"{_percent(models['student'])} ({_cost(models, 'student')})",
         _percent(models["student_hard_labels"]),
-        _kept(found["retention"]),
+        _kept(found.get("retention")),
     ]
 
 
@@ -100,4 +100,6 @@ def _difference(found: dict[str, Any], rival: str) -> str:
 
 if __name__ == "__main__":
     with told_in_one_message():
-        print(table([Path(argument) for argument in sys.argv[1:]]))
+        parser = argparse.ArgumentParser(prog="python -m pipelines.benchmarks.results")
+        parser.add_argument("folders", nargs="+", type=Path)
+        print(table(parser.parse_args().folders))

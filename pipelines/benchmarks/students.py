@@ -187,7 +187,7 @@ class _Scores:
         i, hard, ensemble = (self.column[name] for name in (row, row.rival, ENSEMBLE))
         gap = self.drawn[:, ensemble] - self.drawn[:, hard]
         low, high = percentile_interval(gap)
-        if low <= 0 <= high:
+        if low <= 0:
             return f"undefined: ensemble - hard is {self.difference(ENSEMBLE, row.rival)}"
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = (self.drawn[:, i] - self.drawn[:, hard]) / gap

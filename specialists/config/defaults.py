@@ -71,9 +71,9 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "student": {
             "epochs": 30,
             "batch_size": 512,
-            "learning_rate": 2e-3,
+            "learning_rate": 4e-3,
             "label_smoothing": 0.0,
-            "dropout": 0.2,
+            "dropout": 0.1,
         },
     },
     "images": {

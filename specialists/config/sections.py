@@ -211,6 +211,13 @@ class SpecialistsConfig(Recipe):
         default=True, description="temperature and dustbin bias, on validation data"
     )
 
+    @model_validator(mode="after")
+    def own_table_afresh(self) -> SpecialistsConfig:
+        """A table of another size can be neither shared with the generalist nor copied from it."""
+        if self.n_buckets is not None and (self.start != "fresh" or self.freeze != ()):
+            raise ValueError("n_buckets needs start = 'fresh' and freeze = []")
+        return self
+
 
 class CombinationConfig(Section):
     """How specialists and generalist are joined; validation chooses among the candidates."""

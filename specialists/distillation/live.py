@@ -40,15 +40,14 @@ class TaughtBatch(Batch):
     Parameters
     ----------
     teacher : callable
-        Maps inputs to log-probabilities of shape (n, C).
+        Maps inputs on the CPU to log-probabilities of shape (n, C).
     """
 
     teacher: Teacher = field(kw_only=True)
 
     def to(self, device: torch.device) -> Batch:
-        batch = super().to(device)
-        soft = self.teacher(batch.inputs).to(device, non_blocking=True)
-        return Batch(batch.inputs, (soft, *batch.targets))
+        soft = self.teacher(self.inputs)
+        return Batch(self.inputs, (soft, *self.targets)).to(device)
 
     def pin_memory(self) -> Batch:
         pinned = super().pin_memory()

@@ -95,10 +95,11 @@ def model_outputs(workspace: Workspace, name: str, folder: Path, split: str) -> 
 def _train(workspace: Workspace, task: StudentTask, folder: Path) -> None:
     seed = workspace.seed("student")
     seed_everything(seed)
+    network = build(task.spec)  # before a teacher is opened, which draws random numbers too
     examples = student_examples(workspace, task)
     n_epoch = min(len(examples), len(workspace.dataset.train))  # more inputs, no more steps
     trainer = Trainer(
-        build(task.spec),
+        network,
         examples,
         _loss(task),
         validation_of(workspace),

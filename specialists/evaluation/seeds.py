@@ -246,7 +246,10 @@ def _difference(
 def _retention(
     seeds: Sequence[SeedScores], drawn: Mapping[str, NDArray[np.float64]]
 ) -> dict[str, Any] | None:
-    """Share of the gain over hard labels, both drawn with the same seeds and examples."""
+    """Share of the gain over hard labels, both drawn with the same seeds and examples.
+
+    Its interval leaves out draws without a gain, at most a fortieth of them.
+    """
     hard = "student_hard_labels"
     if not {"student", "ensemble", hard} <= set(drawn):
         return None

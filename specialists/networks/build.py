@@ -152,7 +152,9 @@ def resnet(spec: NetworkSpec) -> nn.Sequential:
         n_in = n_out
     parts["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(GRID), nn.Flatten())
     parts.update(_head(spec, spec.width * GRID**2))
-    return nn.Sequential(parts).to(memory_format=torch.channels_last)
+    network = nn.Sequential(parts)
+    # PyTorch's overloads of `to` leave memory_format out.
+    return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 ARCHITECTURES: dict[str, Callable[[NetworkSpec], nn.Sequential]] = {

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 RIVALS = {
-    "generalist_continued": "the generalist trained on for as many examples as all specialists saw",
+    "generalist_continued": "the generalist trained on, on as many examples as the ensemble's rest",
     "generalist_wide": "a wider generalist of the same inference cost and as much training",
     "generalist_ensemble": "independent generalists for the same training, averaged",
 }
@@ -25,7 +25,7 @@ DESCRIPTIONS = {
     "ensemble": "with specialists, combined as validation chose",
     "ensemble_paper": "KL, n = 1, weights 1, as in the paper",
     "ensemble_all": "every specialist for every example",
-    "generalist_continued": "trained on, as long as all specialists",
+    "generalist_continued": "trained on, as long as the rest of the ensemble",
     "generalist_wide": "the ensemble's cost and training",
     "generalist_ensemble": "several, for the ensemble's training",
     "student": "small, taught by the ensemble",

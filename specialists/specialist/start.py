@@ -40,8 +40,8 @@ def starting_network(
     Raises
     ------
     ConfigError
-        If frozen parts cannot be shared with the generalist, or a specialist that starts from its
-        generalist would be narrower or have another n-gram table.
+        If frozen parts cannot be shared with the generalist, a specialist that starts from its
+        generalist would be narrower, or there is no n-gram table to have a size.
     """
     settings = workspace.config.specialists
     freeze = settings.freeze or ()
@@ -76,16 +76,16 @@ def starting_network(
 
 
 def _n_buckets(settings: SpecialistsConfig, spec: NetworkSpec) -> int:
-    wanted = settings.n_buckets or spec.n_buckets
-    own_table = settings.start == "fresh" and not belongs("embedding.weight", settings.freeze or ())
-    if wanted != spec.n_buckets and not own_table:
+    if settings.n_buckets is None:
+        return spec.n_buckets
+    if spec.model != "hashed_text":
         raise ConfigError(
-            "a specialist that takes the generalist's n-gram table cannot have another size of it",
+            "this network has no n-gram table",
             where="specialists.n_buckets",
-            got=f"{wanted} rows instead of {spec.n_buckets}",
-            fix="specialists.start=fresh and specialists.freeze=[], or leave n_buckets unset",
+            got=f"{settings.n_buckets} for {spec.model}",
+            fix="leave specialists.n_buckets unset",
         )
-    return wanted
+    return settings.n_buckets
 
 
 def _widths(workspace: Workspace, spec: NetworkSpec) -> list[int]:

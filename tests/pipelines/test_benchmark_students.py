@@ -8,10 +8,10 @@ import small_run
 
 from pipelines import stages
 from pipelines.benchmarks.student_trials import ENSEMBLE, Plan, Row, student_trials
-from pipelines.benchmarks.students import HEADER, Found, measure, table
+from pipelines.benchmarks.students import HEADER, Found, _on_test_set, measure, table
 from specialists.errors import InputError
 from specialists.networks import load_network
-from specialists.runs import Run, read_json
+from specialists.runs import Run, read_json, write_json
 from specialists.workspace import Workspace
 
 TINY = Plan(sizes=(0.5,), temperatures=(2.0,), alphas=(0.7, 1.0), long_sizes=(0.5,), rates=(5.0,))
@@ -62,6 +62,15 @@ def test_the_table_holds_what_the_chosen_trials_said(run, found):
     assert own[6].startswith(f"T 2, alpha {(0.7, 1.0)[best]:g}, rate 0.05")
     assert int(own[2].replace(",", "")) == results[best]["parameters"]
     assert "rate 0.25" in words["the ensemble, 10% of the labels, 5x rate"][6]
+
+
+def test_a_refused_ensemble_is_told(run, found, tmp_path):
+    assert found.refused is False
+    copy = shutil.copytree(run.folder, tmp_path / "run")
+    choice = read_json(copy / "combine-predictions" / "choice.json")
+    gate = {**choice["gate"], "outcome": "refused"}
+    write_json(copy / "combine-predictions" / "choice.json", {**choice, "gate": gate})
+    assert _on_test_set(Run(copy), {}).refused is True
 
 
 def test_finished_trials_are_kept(run, found):

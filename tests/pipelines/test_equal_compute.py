@@ -40,7 +40,8 @@ def folder(tmp_path_factory):
 
 def benchmark(folder):
     source = str(folder / "source" / "config.toml")
-    return equal_compute.equal_compute(folder / "all", source, [], 1)
+    found = ["clusters.predictions=cross-fitted"]
+    return equal_compute.equal_compute(folder / "all", source, found, 1)
 
 
 def mlp_flops(width, n_outputs):
@@ -92,6 +93,8 @@ def test_training_is_three_forward_passes_of_every_example_seen(folder):
 def test_specialists_cost_what_all_of_them_were_trained_with_and_what_votes(folder):
     models, run = found(folder), Run(folder / "all/seed-5")
     training, inference = models["generalist"]["training_flops"][0], mlp_flops(WIDTH, N_CLASSES)
+    for fold in range(2):
+        training += 3 * inference * seen(run.path("cluster-classes", "units", f"fold-{fold}"))
     for about in run.path("train-specialists").glob("specialist-*/model.json"):
         specialist = read_json(about)
         forward = mlp_flops(2 * WIDTH, len(specialist["subset"]) + 1)

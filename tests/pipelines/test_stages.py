@@ -231,6 +231,11 @@ def test_nothing_before_the_combination_depends_on_the_rows_kept_for_the_gate():
     assert readers == ["combine-predictions", "evaluate-models", "write-report"]
 
 
+def test_what_found_the_clusters_is_an_input_of_the_combination_which_counts_it():
+    (stage,) = (stage for stage in REAL_STAGES if stage.name == "combine-predictions")
+    assert any(Path("cluster-classes/costs.json").match(glob) for glob in stage.inputs)
+
+
 def test_every_stage_depends_on_existing_settings_and_on_earlier_stages_alone():
     known, earlier = Config.model_fields, ["evaluation.json"]
     for stage in REAL_STAGES:
