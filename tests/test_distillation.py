@@ -7,7 +7,7 @@ import small_run
 import torch
 
 from pipelines import stages
-from specialists.config import Config, StudentConfig
+from specialists.config import StudentConfig
 from specialists.controls import wide_spec
 from specialists.distillation import (
     StudentTask,
@@ -20,9 +20,8 @@ from specialists.distillation import (
     students,
     write_soft_targets,
 )
-from specialists.distillation.live import TaughtExamples, ensemble_teacher, mix
+from specialists.distillation.live import TaughtExamples
 from specialists.ensemble import Ensemble, Rule
-from specialists.errors import ConfigError
 from specialists.losses import UNLABELLED
 from specialists.networks import (
     NetworkSpec,
@@ -196,34 +195,6 @@ def test_a_live_teacher_answers_what_the_student_sees(workspace):
     assert torch.equal(batch.targets[1], workspace.dataset.train.labels[index])
 
 
-def test_mixtures_are_answered_live_and_have_no_label(workspace):
-    examples = student_examples(workspace, task(workspace, live=True, mixup=0.5))
-    batch = examples.batch(torch.arange(200), torch.Generator().manual_seed(1))
-    batch = batch.to(torch.device("cpu"))
-    soft, labels = batch.targets
-    hidden = labels == UNLABELLED
-    assert 70 < hidden.sum() < 130
-    assert torch.equal(labels[~hidden], workspace.dataset.train.labels[:200][~hidden])
-    torch.testing.assert_close(soft, ensemble_teacher(workspace)(batch.inputs))
-
-
-@pytest.mark.parametrize("kind", [torch.float32, torch.uint8])
-def test_a_mixture_lies_between_two_inputs(kind):
-    inputs = (255 * torch.rand(400, 3, 2, generator=torch.Generator().manual_seed(0))).to(kind)
-    both, mixed = mix(inputs, 0.75, torch.Generator().manual_seed(1))
-    moved = (both.float() - inputs.float()).flatten(1).abs().mean(1)
-    assert moved[mixed].mean() > 25  # a third of the way to another is 28 of 255, on average
-    assert (both.dtype, both.shape) == (inputs.dtype, inputs.shape)
-    assert torch.equal(both[~mixed], inputs[~mixed])
-    assert 0.6 < mixed.float().mean() < 0.9
-    flat, others = both[mixed].flatten(1).double(), inputs.flatten(1).double()
-    for row, own in zip(flat[:20], inputs[mixed].flatten(1).double()[:20], strict=True):
-        towards, moved = others - own, row - own  # moved = (1 - l) towards one of them
-        share = (towards @ moved) / towards.square().sum(1).clamp_min(1e-9)
-        rest = (moved - share[:, None] * towards).abs().amax(1)
-        assert ((rest < 1) & (share > -1e-9) & (share < 1 + 1e-9)).any()
-
-
 def test_a_teacher_is_asked_before_its_batch_leaves_for_the_device(workspace):
     asked = []
 
@@ -264,12 +235,3 @@ def test_a_pinned_batch_is_still_taught(workspace, monkeypatch):
         torch.arange(4), torch.Generator()
     )
     assert batch.pin_memory().to(torch.device("cpu")).targets[0].shape == (4, 12)
-
-
-def test_text_cannot_be_mixed_and_mixtures_need_a_live_teacher():
-    values = {"student": {"teacher": "live", "mixup": 0.5}}
-    assert Config.from_dict(values).resolve("images").student.mixup == 0.5
-    with pytest.raises(ConfigError, match="text cannot be mixed"):
-        Config.from_dict(values).resolve("text")
-    with pytest.raises(ConfigError, match="teacher = 'live'"):
-        Config.from_dict({"student": {"mixup": 0.5}})

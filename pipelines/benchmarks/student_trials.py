@@ -36,7 +36,6 @@ TEACHERS = {
 }
 SMOOTHINGS = (0.1, 0.2)
 NEAR_RATES = (1.0, 0.7, 1.4, 0.5, 2.0)
-MIXUP = 0.5
 PARTS = ("all-labels", "live", "longer", "few-labels")
 
 
@@ -58,8 +57,7 @@ class Row:
     transfer : bool
         Whether the rows without labels are learned from as well.
     live : bool
-        Whether the ensemble is asked about every batch, half of it mixtures of two inputs; of text,
-        with n-grams dropped.
+        Whether the ensemble is asked about every batch, augmented as the student sees it.
     """
 
     size: float
@@ -162,8 +160,8 @@ def student_trials(workspace: Workspace, plan: Plan) -> dict[Row, list[StudentTa
         GENERALIST: generalist_targets(workspace),
         ENSEMBLE: write_soft_targets(workspace),
     }
-    if workspace.dataset.kind == "text" and workspace.augment is None:
-        say("students: no live teacher, since data.augment is off and text cannot be mixed")
+    if "live" in plan.parts and workspace.augment is None:
+        say("students: a live teacher would say what is stored, since data.augment is off")
         plan = replace(plan, parts=[part for part in plan.parts if part != "live"])
     specs = {size: student_spec(workspace, size) for size in plan.sizes}
     recipe = workspace.config.student
@@ -185,7 +183,6 @@ def student_trials(workspace: Workspace, plan: Plan) -> dict[Row, list[StudentTa
                 labelled_share=row.labelled,
                 transfer=row.transfer,
                 live=row.live,
-                mixup=MIXUP if row.live and workspace.dataset.kind != "text" else 0.0,
             )
             for i, trial in enumerate(_tuning(row, plan))
         ]

@@ -123,20 +123,7 @@ class Config(Section):
         return value if isinstance(value, dict) else {name: value}
 
     def resolve(self, kind: str) -> Config:
-        """The same with the defaults of ``kind`` in every field that is ``None``.
-
-        Raises
-        ------
-        ConfigError
-            If a setting cannot be had for this kind.
-        """
-        if kind == "text" and self.student.mixup:
-            raise ConfigError(
-                "text cannot be mixed",
-                where="student.mixup",
-                got=self.student.mixup,
-                fix="leave it at 0; data.augment = true drops n-grams instead",
-            )
+        """The same with the defaults of ``kind`` in every field that is ``None``."""
         values = self.model_dump()
         for name, defaults in DEFAULTS[kind].items():
             for key, default in defaults.items():

@@ -262,17 +262,7 @@ class StudentConfig(Recipe):
     teacher: Literal["stored", "live"] = Field(
         default="stored", description="live: asked about every augmented batch; slower"
     )
-    mixup: Share = Field(
-        default=0.0, description="of a live teacher's inputs, mixed with another; not for text"
-    )
     unlabelled: str | None = Field(default=None, description="file of more inputs to learn from")
-
-    @model_validator(mode="after")
-    def mix_what_is_asked(self) -> StudentConfig:
-        """Only a live teacher can answer mixtures."""
-        if self.mixup and self.teacher != "live":
-            raise ValueError("mixup needs teacher = 'live', who is asked about the mixtures")
-        return self
 
 
 class EvaluationConfig(Section):

@@ -1,10 +1,9 @@
 """A teacher that is asked about every batch as the student sees it.
 
 Stored targets are what the teacher says of the training inputs as they are, most of which its parts
-know by heart. Asked about augmented inputs, and about mixtures of two, it says more of what it
-would say elsewhere; the student learns to be the same function (Beyer et al. 2022, "Knowledge
-distillation: A good teacher is patient and consistent", section 2; mixtures: Zhang et al. 2018,
-"mixup: Beyond empirical risk minimization", equation 1).
+know by heart. Asked about augmented inputs it says more of what it would say elsewhere; the student
+learns to be the same function (Beyer et al. 2022, "Knowledge distillation: A good teacher is
+patient and consistent", section 2).
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from torch import Generator, Tensor
 
 from specialists.datasets.base import Inputs
 from specialists.ensemble import Ensemble, Rule
-from specialists.losses import UNLABELLED
 from specialists.runs import read_json
 from specialists.training import Batch, TensorExamples
 from specialists.workspace import Workspace
@@ -63,14 +61,10 @@ class TaughtExamples:
     examples : TensorExamples
         Their targets are the labels alone.
     teacher : callable
-    mixup : float
-        Share of a batch's inputs that are mixed with another one of it, in equal measure of every
-        proportion; their labels are hidden.
     """
 
     examples: TensorExamples
     teacher: Teacher
-    mixup: float = 0.0
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -80,37 +74,4 @@ class TaughtExamples:
 
     def batch(self, index: Tensor, generator: Generator) -> Batch:
         batch = self.examples.batch(index, generator)
-        inputs, (labels,) = batch.inputs, batch.targets
-        if self.mixup:
-            assert isinstance(inputs, Tensor)
-            inputs, mixed = mix(inputs, self.mixup, generator)
-            labels = labels.masked_fill(mixed, UNLABELLED)
-        return TaughtBatch(inputs, (labels,), teacher=self.teacher)
-
-
-def mix(inputs: Tensor, share: float, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Replace a random ``share`` of the rows by l x + (1 - l) x', l uniform, x' another row.
-
-    Parameters
-    ----------
-    inputs : Tensor of shape (n, ...)
-        Bytes are rounded again.
-    share : float
-    generator : Generator
-        Of the CPU.
-
-    Returns
-    -------
-    inputs : Tensor of the shape and type of ``inputs``
-    mixed : bool Tensor of shape (n,)
-    """
-    n = len(inputs)
-    partner = torch.randperm(n, generator=generator)
-    mixed = torch.rand(n, generator=generator) < share
-    weight = torch.where(mixed, torch.rand(n, generator=generator), torch.ones(n))
-    weight = weight.reshape(n, *[1] * (inputs.dim() - 1))
-    values = inputs if inputs.is_floating_point() else inputs.float()
-    both = weight * values + (1 - weight) * values[partner]
-    if not inputs.is_floating_point():
-        both = both.round_()
-    return both.to(inputs.dtype), mixed
+        return TaughtBatch(batch.inputs, batch.targets, teacher=self.teacher)

@@ -72,7 +72,7 @@ def student_examples(workspace: Workspace, task: StudentTask) -> TensorExamples 
     examples = TensorExamples(inputs, targets, workspace.augment)
     if not task.live:
         return examples
-    return TaughtExamples(examples, ensemble_teacher(workspace), task.mixup)
+    return TaughtExamples(examples, ensemble_teacher(workspace))
 
 
 def labelled_rows(labels: Tensor, share: float, seed: int) -> Tensor:

@@ -57,8 +57,6 @@ class StudentTask:
         Whether the other rows are learned from as well, by their soft targets alone.
     live : bool
         Whether the ensemble, which ``targets`` are of, is asked about every batch instead.
-    mixup : float
-        Share of a live batch's inputs that are mixed with another.
     """
 
     run: Path
@@ -73,7 +71,6 @@ class StudentTask:
     labelled_share: float = 1.0
     transfer: bool = False
     live: bool = False
-    mixup: float = 0.0
 
     def settings(self) -> dict[str, Any]:
         """What tells trials apart."""
@@ -85,7 +82,7 @@ class StudentTask:
             "label_smoothing": self.recipe.label_smoothing,
         }
         if self.live:
-            settings |= {"teacher": "live", "mixup": self.mixup}
+            settings["teacher"] = "live"
         if self.labelled_share == 1:
             return settings
         return {**settings, "labelled_share": self.labelled_share, "transfer": self.transfer}
@@ -124,7 +121,6 @@ def student_tasks(workspace: Workspace) -> list[StudentTask]:
             targets,
             settings.unlabelled,
             live=settings.teacher == "live",
-            mixup=settings.mixup,
         )
         for i, (temperature, alpha) in enumerate(grid)
     ]

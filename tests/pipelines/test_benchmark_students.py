@@ -1,5 +1,6 @@
 """Every student has a row, equally many trials, and figures that its own files give."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -21,7 +22,8 @@ TINY = Plan(sizes=(0.5,), temperatures=(2.0,), alphas=(0.7, 1.0), long_sizes=(0.
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("students")
     run = small_run.make_run(folder / "settings")
-    run = small_run.changed_copy(run, folder / "run", "combination.rules=['kl']")
+    changes = ("combination.rules=['kl']", "data.augment=true")
+    run = small_run.changed_copy(run, folder / "run", *changes)
     stages.run_stages(run, "combine-predictions")
     return run
 
@@ -42,6 +44,16 @@ def test_every_row_has_as_many_trials_and_none_is_tried_twice(run, found):
     keys = [str((task.settings(), task.recipe.epochs)) for own in trials.values() for task in own]
     assert len(set(keys)) == len(keys)
     assert len({row.slug for row in trials}) == len(trials) == 13
+    assert sum(task.live for own in trials.values() for task in own) == 2 * 2
+
+
+def test_no_teacher_is_asked_live_what_is_stored(run):
+    workspace = Workspace.open(run.folder)
+    data = workspace.config.data.model_copy(update={"augment": False})
+    config = workspace.config.model_copy(update={"data": data})
+    plain = student_trials(dataclasses.replace(workspace, config=config), TINY)
+    assert len(plain) == 11
+    assert not any(row.live for row in plain)
 
 
 def test_the_table_holds_what_the_chosen_trials_said(run, found):
