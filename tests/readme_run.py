@@ -15,6 +15,7 @@ SETTINGS = {
     "generalist.n_buckets": 4096,
     "clusters.n_clusters": 3,
     "specialists.epochs": 1,
+    "specialists.n_buckets": 4096,
     "student.epochs": 1,
     "student.temperatures": "[1.0]",
     "student.alphas": "[0.7]",
