@@ -14,6 +14,7 @@ SETTINGS = {
     "generalist.width": 16,
     "generalist.n_buckets": 4096,
     "clusters.n_clusters": 3,
+    "clusters.coverage": 1,
     "specialists.epochs": 1,
     "specialists.n_buckets": 4096,
     "student.epochs": 1,

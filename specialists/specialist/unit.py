@@ -209,7 +209,7 @@ def _check_subsets(workspace: Workspace, tasks: list[SpecialistTask]) -> None:
                 "a specialist needs training examples inside and outside of its subset",
                 where=f"cluster {task.index}",
                 got=f"{n_inside} of {len(workspace.dataset.train)} inside: {names}",
-                fix="set clusters.n_clusters, or give these classes examples",
+                fix="set clusters.n_clusters or coverage, or give these classes examples",
             )
 
 
