@@ -206,7 +206,10 @@ def _explain(mistake: Any) -> str:
     location = [str(part) for part in mistake["loc"]]
     if mistake["type"] != "extra_forbidden":
         named = [part for part in location if part.isidentifier() or part.isdecimal()]
-        return f"{'.'.join(named)} = {mistake['input']!r}: {mistake['msg']}"
+        told = mistake["msg"].removeprefix("Value error, ")
+        if isinstance(mistake["input"], dict):
+            return f"in {'.'.join(named)}: {told}"
+        return f"{'.'.join(named)} = {mistake['input']!r}: {told}"
     fields = Config.model_fields
     if len(location) > 1:
         section: Any = fields[location[0]].annotation
