@@ -2,7 +2,7 @@
 
 import pytest
 
-from specialists.runs import artifacts, build_unit, is_done, write_text
+from specialists.runs import CODE_VERSION, artifacts, build_unit, is_done, write_text
 
 KEY = {"config": {"seed": 1}, "inputs": {}}
 
@@ -72,4 +72,4 @@ def test_the_key_may_hold_tuples(tmp_path):
     build.fails = False
     build_unit(tmp_path, {"subset": (1, 2)}, build)
     assert build.found[1] == [".started.json", "checkpoint.pt"]
-    assert is_done(tmp_path, {"code": "0.1.0", "subset": (1, 2)}) is None
+    assert is_done(tmp_path, {"code": CODE_VERSION, "subset": (1, 2)}) is None
