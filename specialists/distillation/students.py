@@ -33,6 +33,8 @@ def distill_student(run: Run) -> None:
     workspace = Workspace.open(run.folder)
     write_soft_targets(workspace)
     tasks = student_tasks(workspace)
+    if workspace.config.student.teacher == "live" and workspace.augment is None:
+        say(f"{STAGE}: a live teacher says what is stored, since data.augment is off")
     results = train_students(tasks, run.jobs)
     trials = []
     for model in STUDENTS:

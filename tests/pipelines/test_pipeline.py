@@ -443,8 +443,9 @@ def test_a_frozen_trunk_is_computed_once_and_shared(again):
     assert costs["ensemble"]["parameters"] == costs["generalist"]["parameters"] + upper
 
 
-def test_a_student_may_ask_its_teacher_about_every_batch(again):
+def test_a_student_may_ask_its_teacher_about_every_batch(again, capsys):
     run = again("distill-student", "student.teacher=live", "student.epochs=4")
+    assert "says what is stored" in capsys.readouterr().out
     soft = [t for t in read_json(run.path("distill-student", "trials.json")) if t["temperature"]]
     assert [trial["teacher"] for trial in soft] == ["live"]
     assert soft[0]["validation_top1"] > 2 / 12
