@@ -6,11 +6,10 @@
 For each of ``SEEDS`` one generalist is trained, and specialists twice: on the clusters of the
 configuration, and on clusters with the same sizes whose classes are drawn at random. Each side's
 rule is chosen on validation data by itself, without the gate, behind which both sides may be their
-generalist. The table holds test figures in per cent, differences
-in points and nats, with paired 95% bootstrap intervals over examples. In the last row an example
-that is tested with every seed is drawn for all of them at once; where each seed splits the data
-anew, examples are drawn for each seed by itself. Finished stages are kept, so that an interrupted
-comparison goes on.
+generalist. The table holds test figures in per cent, differences in points and nats, with paired
+95% bootstrap intervals over examples. In the last row an example that is tested with every seed is
+drawn for all of them at once; where each seed splits the data anew, examples are drawn for each
+seed by itself. Finished stages are kept, so that an interrupted comparison goes on.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from pipelines.messages import told_in_one_message
 from specialists.runs import read_json
 
 RIVALS = ("generalist", "generalist_continued", "generalist_wide", "generalist_ensemble")
+NOT_KNOWN = "not known"  # in comparisons of an earlier version
 HEADER = (
     "data",
     "seeds",
@@ -54,7 +55,7 @@ def row(folder: Path) -> list[str]:
         f"{before:.3f} -> {after:.3f}",
         f"{_percent(models['student'])} ({_cost(models, 'student')})",
         _percent(models["student_hard_labels"]),
-        _kept(found.get("retention")),
+        _kept(found.get("retention", NOT_KNOWN)),
     ]
 
 
@@ -76,6 +77,8 @@ def _percent(model: dict[str, Any]) -> str:
 
 def _kept(retention: Any) -> str:
     """Of the ensemble's gain over hard labels; a run's evaluation has no interval of it."""
+    if retention == NOT_KNOWN:
+        return retention
     if retention is None:
         return "no clear gain"
     if not isinstance(retention, dict):

@@ -59,6 +59,12 @@ def test_a_row_of_several_seeds_holds_means_and_spreads(run):
     kept = {"value": 0.25, "interval": [-0.1, 0.6]}
     write_json(run / "comparison.json", {**evaluation, "seeds": [3, 4], "retention": kept})
     assert table([run]).splitlines()[2].endswith(" | 25% [-10%, 60%] |")
+    for told, retention in (("no clear gain", {"retention": None}), ("not known", {})):
+        del evaluation["retention"]
+        write_json(run / "comparison.json", {**evaluation, "seeds": [3, 4], **retention})
+        assert table([run]).splitlines()[2].endswith(f" | {told} |")
+        evaluation["retention"] = kept
+    write_json(run / "comparison.json", {**evaluation, "seeds": [3, 4]})
     assert table([run]).splitlines()[2].split(" | ")[1:6] == [
         "2",
         "1,016",
