@@ -1,6 +1,7 @@
 """What does the student keep of its ensemble, and what teaches it?
 
     python -m pipelines.benchmarks.students runs/languages [--out students.md] [--sizes 1 0.25]
+        [--temperatures 1 2 4] [--alphas 0.7 1]
     python -m pipelines.benchmarks.students runs/seeds/seed-0 runs/seeds/seed-1 ...
 
 For runs whose combine-predictions is done. Students of the generalist's size, a quarter and a
@@ -223,8 +224,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, help="trials at a time")
     parser.add_argument("--sizes", nargs="+", type=float, default=Plan.sizes)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--temperatures", nargs="+", type=float, default=Plan.temperatures)
+    parser.add_argument("--alphas", nargs="+", type=float, default=Plan.alphas)
     given = parser.parse_args(arguments)
-    plan = Plan(sizes=given.sizes, parts=given.parts)
+    plan = Plan(given.sizes, given.temperatures, given.alphas, parts=given.parts)
     text = table([measure(Run(folder, given.jobs), plan) for folder in given.runs])
     print(text, flush=True)
     if given.out is not None:

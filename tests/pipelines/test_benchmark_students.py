@@ -9,7 +9,7 @@ import small_run
 
 from pipelines import stages
 from pipelines.benchmarks.student_trials import ENSEMBLE, Plan, Row, student_trials
-from pipelines.benchmarks.students import HEADER, Found, _on_test_set, measure, table
+from pipelines.benchmarks.students import HEADER, Found, _on_test_set, main, measure, table
 from specialists.errors import InputError
 from specialists.networks import load_network
 from specialists.runs import Run, read_json, write_json
@@ -92,6 +92,15 @@ def test_finished_trials_are_kept(run, found):
     assert [file.stat().st_mtime_ns for file in files] == before
     assert len(files) == 26
     assert table([again]) == table([found])
+
+
+def test_the_command_line_makes_the_plan(run, found, capsys):
+    grid = ("--temperatures", "2", "--alphas", "0.7", "1")
+    main([str(run.folder), "--sizes", "0.5", "--parts", "all-labels", *grid])
+    words = {row[1]: row for row in cells(table([found]))}
+    printed = {row[1]: row for row in cells(capsys.readouterr().out)}
+    assert len(printed) == 2 + 4
+    assert all(printed[name] == words[name] for name in printed)
 
 
 TWO = Plan(sizes=(1.0,), parts=("all-labels",))
