@@ -121,8 +121,8 @@ class Recipe(Section):
     select_by: Literal["loss", "top1"] = Field(
         default="loss", description="validation score of the best epoch"
     )
-    patience: Positive = Field(
-        default=3, description="epochs without a better validation loss, at most"
+    patience: Positive | None = Field(
+        default=None, description="epochs without a better validation score, at most"
     )
     clip: float = Field(gt=0, default=1.0, description="largest gradient norm of dense parameters")
     label_smoothing: Fraction | None = Field(default=None, description="mass spread over all")

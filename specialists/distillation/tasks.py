@@ -155,7 +155,8 @@ def changed_recipe(
         changes["label_smoothing"] = smoothing
     if passes != 1:
         changes["epochs"] = max(1, round(passes * (recipe.epochs or 1)))
-        changes["patience"] = math.ceil(passes * recipe.patience)
+        if recipe.patience is not None:
+            changes["patience"] = math.ceil(passes * recipe.patience)
     return recipe.model_copy(update=changes)
 
 

@@ -2,8 +2,9 @@
 
 After every epoch the validation loss is measured. The weights of the best epoch are kept (best by
 that loss or, if the recipe says so, by top-1), and the loop stops after ``patience`` epochs without
-a better one. A run that was interrupted goes on from its last checkpoint with the same result: an
-epoch's order, augmentation and dropout follow from the seed and the epoch's number alone.
+a better one (None: at the end of its schedule). A run that was interrupted goes on from its last
+checkpoint with the same result: an epoch's order, augmentation and dropout follow from the seed and
+the epoch's number alone.
 """
 
 from __future__ import annotations
@@ -125,11 +126,12 @@ class Trainer:
         self.precision = hardware.precision
         self.network = network.to(self.device)
         self.examples, self.loss, self.validate = examples, loss, validate
-        self.batch_size, self.patience = recipe.batch_size, recipe.patience
+        self.batch_size = recipe.batch_size
         self.seed, self.folder, self.description = seed, folder, description
         self.keep_start, self.select_by = keep_start, recipe.select_by
         self.n_examples = n_examples or recipe.epochs * len(examples)
         self.n_epochs = math.ceil(self.n_examples / len(examples))
+        self.patience = recipe.patience or self.n_epochs
         self.optimisers = Optimisers(network, recipe, self._n_steps())
         self.state = _Progress()
         self.best: dict[str, Tensor] = {}
