@@ -180,7 +180,7 @@ def test_a_live_teacher_answers_what_the_student_sees(workspace):
     data = workspace.config.data.model_copy(update={"augment": True})
     config = workspace.config.model_copy(update={"data": data})
     augmented = dataclasses.replace(workspace, config=config)
-    examples = student_examples(augmented, task(workspace, live=True))
+    examples = student_examples(augmented, task(workspace, live="ensemble"))
     assert isinstance(examples, TaughtExamples)
     index = torch.arange(20, 50)
     batch = examples.batch(index, torch.Generator().manual_seed(1)).to(torch.device("cpu"))
@@ -193,6 +193,17 @@ def test_a_live_teacher_answers_what_the_student_sees(workspace):
     torch.testing.assert_close(batch.targets[0], expected)
     assert not torch.allclose(expected, Ensemble.open(workspace).log_probs(plain, rule), atol=0.1)
     assert torch.equal(batch.targets[1], workspace.dataset.train.labels[index])
+
+
+def test_the_generalist_alone_is_asked_too(workspace):
+    examples = student_examples(workspace, task(workspace, live="generalist"))
+    index = torch.arange(20, 50)
+    batch = examples.batch(index, torch.Generator()).to(torch.device("cpu"))
+    alone = Ensemble.open(workspace).generalist_log_probs(workspace.dataset.train.inputs[index])
+    torch.testing.assert_close(batch.targets[0], alone)
+    both = student_examples(workspace, task(workspace, live="ensemble"))
+    ensemble = both.batch(index, torch.Generator()).to(torch.device("cpu")).targets[0]
+    assert not torch.allclose(ensemble, alone, atol=0.1)
 
 
 def test_a_teacher_is_asked_before_its_batch_leaves_for_the_device(workspace):
@@ -222,7 +233,7 @@ def test_students_begin_with_the_same_weights_whoever_teaches_them(workspace, mo
         raise BegunError
 
     monkeypatch.setattr(students, "Trainer", begin)
-    for changes in ({"targets": None}, {}, {"live": True}):
+    for changes in ({"targets": None}, {}, {"live": "ensemble"}):
         with pytest.raises(BegunError):
             students._train(workspace, task(workspace, **changes), workspace.path("trial"))
     assert torch.equal(begun[0], begun[1])
@@ -231,7 +242,7 @@ def test_students_begin_with_the_same_weights_whoever_teaches_them(workspace, mo
 
 def test_a_pinned_batch_is_still_taught(workspace, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
-    batch = student_examples(workspace, task(workspace, live=True)).batch(
+    batch = student_examples(workspace, task(workspace, live="ensemble")).batch(
         torch.arange(4), torch.Generator()
     )
     assert batch.pin_memory().to(torch.device("cpu")).targets[0].shape == (4, 12)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from specialists.distillation import (
     HARD_RATES,
+    LiveTeacher,
     StudentTask,
     changed_recipe,
     generalist_targets,
@@ -57,7 +58,7 @@ class Row:
     transfer : bool
         Whether the rows without labels are learned from as well.
     live : bool
-        Whether the ensemble is asked about every batch, augmented as the student sees it.
+        Whether the teacher is asked about every batch, augmented as the student sees it.
     """
 
     size: float
@@ -134,7 +135,7 @@ class Plan:
         if "all-labels" in self.parts:
             rows += [Row(size, teacher) for teacher in TEACHERS]
         live = [Row(size, ENSEMBLE, live=True)] if "live" in self.parts else []
-        rows += live
+        rows += [replace(row, teacher=t) for row in live for t in (GENERALIST, ENSEMBLE)]
         if "longer" in self.parts and size in self.long_sizes:
             longer = [Row(size, HARD), Row(size, ENSEMBLE), *live]
             rows += [replace(row, passes=self.long_passes) for row in longer]
@@ -182,11 +183,17 @@ def student_trials(workspace: Workspace, plan: Plan) -> dict[Row, list[StudentTa
                 targets[row.teacher],
                 labelled_share=row.labelled,
                 transfer=row.transfer,
-                live=row.live,
+                live=_live_teacher(row),
             )
             for i, trial in enumerate(_tuning(row, plan))
         ]
     return found
+
+
+def _live_teacher(row: Row) -> LiveTeacher | None:
+    if not row.live:
+        return None
+    return "generalist" if row.teacher == GENERALIST else "ensemble"
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@
 
 For runs whose combine-predictions is done. Students of the generalist's size, a quarter and a
 sixteenth of it learn from hard labels, from smoothed ones, from the generalist and from the
-ensemble, which is also asked live about every batch; with all labels, and with a tenth of them: for
-as many epochs at one and at five times the learning rate; for as many steps as on all rows; and
+ensemble, which are also asked live about every batch; with all labels, and with a tenth of them:
+for as many epochs at one and at five times the learning rate; for as many steps as on all rows; and
 with the other inputs, without labels. Every row has equally many tuning trials, and validation
 chooses. Finished trials lie in RUN/students and are kept. The test set is read once, at the end,
 for the chosen trials.

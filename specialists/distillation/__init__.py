@@ -1,5 +1,6 @@
 """Soft targets in, one compact student out."""
 
+from specialists.distillation.live import LiveTeacher
 from specialists.distillation.students import (
     best_trial,
     distill_student,
@@ -31,6 +32,7 @@ __all__ = [
     "HARD_TRIALS",
     "STAGE",
     "STUDENTS",
+    "LiveTeacher",
     "SelectedRows",
     "StudentTask",
     "best_trial",

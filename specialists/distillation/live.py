@@ -9,7 +9,8 @@ patient and consistent", section 2).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Generator, Tensor
@@ -21,13 +22,16 @@ from specialists.training import Batch, TensorExamples
 from specialists.workspace import Workspace
 
 Teacher = Callable[[Inputs], Tensor]
+LiveTeacher = Literal["ensemble", "generalist"]
 
 
-def ensemble_teacher(workspace: Workspace) -> Teacher:
-    """Maps n inputs to the ensemble's log-probabilities, shape (n, C), on the CPU."""
+def teacher_of(workspace: Workspace, name: LiveTeacher) -> Teacher:
+    """Maps n inputs to log-probabilities of `ensemble` or its generalist, [n, C], on the CPU."""
     ensemble = Ensemble.open(workspace)
     choice = read_json(workspace.path("combine-predictions", "choice.json"))
     rule = Rule.from_dict(choice["chosen"])
+    if name == "generalist":
+        rule = replace(rule, members=())
     return lambda inputs: ensemble.log_probs(inputs, rule)
 
 

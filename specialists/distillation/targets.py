@@ -19,7 +19,7 @@ from torch import Tensor
 
 from specialists.datasets import read_unlabelled
 from specialists.datasets.base import Inputs, Ragged
-from specialists.distillation.live import TaughtExamples, ensemble_teacher
+from specialists.distillation.live import TaughtExamples, teacher_of
 from specialists.distillation.tasks import STAGE, StudentTask
 from specialists.ensemble import Ensemble, Rule
 from specialists.losses import UNLABELLED
@@ -53,7 +53,7 @@ def student_examples(workspace: Workspace, task: StudentTask) -> TensorExamples 
     """Training batches of (soft target, label), or of labels alone."""
     train = workspace.dataset.train
     inputs, labels = train.inputs, train.labels
-    rows = None if task.targets is None or task.live else ShardedRows(task.targets)
+    rows = None if task.targets is None or task.live is not None else ShardedRows(task.targets)
     if task.unlabelled is not None:
         extra = _unlabelled(workspace, task.unlabelled)
         inputs = _concatenated(inputs, extra)
@@ -70,9 +70,9 @@ def student_examples(workspace: Workspace, task: StudentTask) -> TensorExamples 
             rows = None if rows is None else SelectedRows(rows, known)
     targets = (labels,) if rows is None else (rows, labels)
     examples = TensorExamples(inputs, targets, workspace.augment)
-    if not task.live:
+    if task.live is None:
         return examples
-    return TaughtExamples(examples, ensemble_teacher(workspace))
+    return TaughtExamples(examples, teacher_of(workspace, task.live))
 
 
 def labelled_rows(labels: Tensor, share: float, seed: int) -> Tensor:

@@ -15,6 +15,7 @@ from typing import Any
 
 from specialists.config import Recipe
 from specialists.config.defaults import DEFAULTS
+from specialists.distillation.live import LiveTeacher
 from specialists.generalist import DATA
 from specialists.networks import (
     NetworkSpec,
@@ -55,8 +56,8 @@ class StudentTask:
         Share of the training rows whose labels are known, in (0, 1].
     transfer : bool
         Whether the other rows are learned from as well, by their soft targets alone.
-    live : bool
-        Whether the ensemble, which ``targets`` are of, is asked about every batch instead.
+    live : {"ensemble", "generalist"}, optional
+        Who is asked about every batch instead; ``targets`` are what that model says as well.
     """
 
     run: Path
@@ -70,7 +71,7 @@ class StudentTask:
     unlabelled: str | None = None
     labelled_share: float = 1.0
     transfer: bool = False
-    live: bool = False
+    live: LiveTeacher | None = None
 
     def settings(self) -> dict[str, Any]:
         """What tells trials apart."""
@@ -81,7 +82,7 @@ class StudentTask:
             "learning_rate": self.recipe.learning_rate,
             "label_smoothing": self.recipe.label_smoothing,
         }
-        if self.live:
+        if self.live is not None:
             settings["teacher"] = "live"
         if self.labelled_share == 1:
             return settings
@@ -120,7 +121,7 @@ def student_tasks(workspace: Workspace) -> list[StudentTask]:
             alpha,
             targets,
             settings.unlabelled,
-            live=settings.teacher == "live",
+            live="ensemble" if settings.teacher == "live" else None,
         )
         for i, (temperature, alpha) in enumerate(grid)
     ]

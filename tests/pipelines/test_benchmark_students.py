@@ -43,8 +43,8 @@ def test_every_row_has_as_many_trials_and_none_is_tried_twice(run, found):
     assert {len(tasks) for tasks in trials.values()} == {2}
     keys = [str((task.settings(), task.recipe.epochs)) for own in trials.values() for task in own]
     assert len(set(keys)) == len(keys)
-    assert len({row.slug for row in trials}) == len(trials) == 13
-    assert sum(task.live for own in trials.values() for task in own) == 2 * 2
+    assert len({row.slug for row in trials}) == len(trials) == 14
+    assert sum(task.live is not None for own in trials.values() for task in own) == 3 * 2
 
 
 def test_no_teacher_is_asked_live_what_is_stored(run):
@@ -61,7 +61,7 @@ def test_the_table_holds_what_the_chosen_trials_said(run, found):
     assert {len(row) for row in rows} == {len(HEADER)}
     assert [row[1] for row in rows[:2]] == ["`generalist`", "`ensemble`"]
     words = {row[1]: row for row in rows}
-    assert len(words) == len(rows) == 2 + 13
+    assert len(words) == len(rows) == 2 + 14
     own = words["the ensemble"]
     folder = run.path("students", Row(0.5, ENSEMBLE).slug)
     results = [read_json(folder / f"trial-{i}" / "result.json") for i in range(2)]
@@ -90,7 +90,7 @@ def test_finished_trials_are_kept(run, found):
     before = [file.stat().st_mtime_ns for file in files]
     again = measure(run, TINY)
     assert [file.stat().st_mtime_ns for file in files] == before
-    assert len(files) == 26
+    assert len(files) == 28
     assert table([again]) == table([found])
 
 
