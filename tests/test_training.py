@@ -158,6 +158,13 @@ def test_training_stops_after_so_many_epochs_without_a_better_one(tmp_path):
     assert (result.best_epoch, result.n_examples) == (2, 240)
 
 
+def test_training_without_patience_goes_on_to_the_end_of_its_schedule(tmp_path):
+    validate = Scripted([1.0, 2.0, 3.0, 4.0, 5.0])
+    result = trainer(tmp_path, validate=validate, patience=None).fit()
+    assert len(validate.seen) == 5
+    assert (result.best_epoch, result.n_examples) == (1, 300)
+
+
 @pytest.mark.parametrize(("keep_start", "best"), [(True, 0), (False, 1)])
 def test_the_start_wins_only_where_it_may(tmp_path, keep_start, best):
     losses = [0.5, 1.0, 2.0] if keep_start else [1.0, 2.0]
