@@ -148,6 +148,12 @@ def test_defaults_name_only_fields_that_none_leaves_open(kind):
         assert set(defaults) <= open_fields
 
 
+@pytest.mark.parametrize("section", ["generalist", "specialists", "student"])
+def test_images_train_to_the_end_of_their_schedule_and_the_rest_may_end_early(section):
+    patience = {kind: getattr(Config().resolve(kind), section).patience for kind in KINDS}
+    assert patience == {"text": 3, "features": 3, "images": None}
+
+
 def test_what_is_set_is_not_replaced_by_a_default():
     values = {"data": {"name": "glyphs", "augment": False}, "generalist": {"epochs": 1, "width": 7}}
     config = Config.from_dict({**values, "specialists": {"freeze": []}}).resolve("images")

@@ -113,6 +113,8 @@ def test_a_recipe_is_scaled_in_rate_and_length():
     recipe = StudentConfig(epochs=4, learning_rate=0.5, patience=3, label_smoothing=0.2)
     changed = changed_recipe(recipe, rate=2.0, passes=2.5)
     assert (changed.epochs, changed.learning_rate, changed.patience) == (10, 1.0, 8)
+    to_the_end = recipe.model_copy(update={"patience": None})
+    assert changed_recipe(to_the_end, passes=2.5).patience is None
     assert (changed.embedding_learning_rate, changed.label_smoothing) == (None, 0.2)
     assert changed_recipe(recipe, smoothing=0.0).label_smoothing == 0.0
     assert changed_recipe(recipe) == recipe

@@ -9,6 +9,7 @@ few, rates are given by the row; hard labels are tuned close to it, and by smoot
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -126,6 +127,16 @@ class Plan:
     long_passes: float = 3.0
     parts: Sequence[str] = PARTS
 
+    def __post_init__(self) -> None:
+        for temperature in self.temperatures:
+            if not 0 < temperature < math.inf:
+                what = "a temperature is a finite number above 0"
+                raise InputError(what, where="--temperatures", got=temperature)
+        for alpha in self.alphas:
+            if not 0 <= alpha <= 1:
+                what = "a weight of soft targets is a share, from 0 to 1"
+                raise InputError(what, where="--alphas", got=alpha)
+
     def rows(self) -> list[Row]:
         """Every student, the largest first."""
         return [row for size in self.sizes for row in self._of_size(size)]
@@ -134,8 +145,8 @@ class Plan:
         rows = []
         if "all-labels" in self.parts:
             rows += [Row(size, teacher) for teacher in TEACHERS]
-        live = [Row(size, ENSEMBLE, live=True)] if "live" in self.parts else []
-        rows += [replace(row, teacher=t) for row in live for t in (GENERALIST, ENSEMBLE)]
+        live = [Row(size, t, live=True) for t in (GENERALIST, ENSEMBLE) if "live" in self.parts]
+        rows += live
         if "longer" in self.parts and size in self.long_sizes:
             longer = [Row(size, HARD), Row(size, ENSEMBLE), *live]
             rows += [replace(row, passes=self.long_passes) for row in longer]
@@ -172,7 +183,7 @@ def student_trials(workspace: Workspace, plan: Plan) -> dict[Row, list[StudentTa
         found[row] = [
             StudentTask(
                 workspace.folder,
-                folder / f"trial-{i}",
+                folder / trial.slug,
                 row.teacher,
                 specs[row.size],
                 changed_recipe(
@@ -185,7 +196,7 @@ def student_trials(workspace: Workspace, plan: Plan) -> dict[Row, list[StudentTa
                 transfer=row.transfer,
                 live=_live_teacher(row),
             )
-            for i, trial in enumerate(_tuning(row, plan))
+            for trial in _tuning(row, plan)
         ]
     return found
 
@@ -202,6 +213,13 @@ class _Trial:
     smoothing: float | None = None
     temperature: float | None = None
     alpha: float | None = None
+
+    @property
+    def slug(self) -> str:
+        """A folder's name."""
+        settings = ("T", self.temperature), ("alpha", self.alpha), ("smoothing", self.smoothing)
+        words = [f"{name}-{value:g}" for name, value in settings if value is not None]
+        return "-".join([*words, f"rate-{self.rate:g}"])
 
 
 def _tuning(row: Row, plan: Plan) -> list[_Trial]:

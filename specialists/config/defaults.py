@@ -89,7 +89,6 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
             "widths": (48,),
             "depth": 1,
             "epochs": 40,
-            "patience": 40,
             "batch_size": 128,
             "learning_rate": 3e-3,
             "label_smoothing": 0.0,
@@ -100,7 +99,6 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
             "freeze": (),
             "widen": 1.0,
             "epochs": 40,
-            "patience": 40,
             "batch_size": 128,
             "learning_rate": 3e-3,
             "label_smoothing": 0.0,
@@ -108,7 +106,6 @@ DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "student": {
             "epochs": 40,
-            "patience": 40,
             "batch_size": 128,
             "learning_rate": 3e-3,
             "label_smoothing": 0.0,

@@ -122,7 +122,8 @@ class Recipe(Section):
         default="loss", description="validation score of the best epoch"
     )
     patience: Positive | None = Field(
-        default=None, description="epochs without a better validation score, at most"
+        default=None,
+        description="epochs without a better validation score, at most; images: no limit",
     )
     clip: float = Field(gt=0, default=1.0, description="largest gradient norm of dense parameters")
     label_smoothing: Fraction | None = Field(default=None, description="mass spread over all")

@@ -118,7 +118,9 @@ def _train(workspace: Workspace, task: StudentTask, folder: Path) -> None:
 def _loss(task: StudentTask):
     smoothing = task.recipe.label_smoothing or 0.0
     if task.targets is not None:
-        return DistillationLoss(task.temperature or 1.0, task.alpha or 0.0, smoothing)
+        assert task.temperature is not None
+        assert task.alpha is not None
+        return DistillationLoss(task.temperature, task.alpha, smoothing)
 
     def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, label_smoothing=smoothing)

@@ -43,8 +43,11 @@ def test_every_row_has_as_many_trials_and_none_is_tried_twice(run, found):
     assert {len(tasks) for tasks in trials.values()} == {2}
     keys = [str((task.settings(), task.recipe.epochs)) for own in trials.values() for task in own]
     assert len(set(keys)) == len(keys)
-    assert len({row.slug for row in trials}) == len(trials) == 14
-    assert sum(task.live is not None for own in trials.values() for task in own) == 3 * 2
+    assert len({row.slug for row in trials}) == len(trials) == 15
+    live = [(row.teacher, task.live) for row, own in trials.items() if row.live for task in own]
+    assert len(live) == 4 * 2
+    assert all(teacher == asked for teacher, asked in live)
+    assert all(task.live is None for row, own in trials.items() if not row.live for task in own)
 
 
 def test_no_teacher_is_asked_live_what_is_stored(run):
@@ -61,12 +64,13 @@ def test_the_table_holds_what_the_chosen_trials_said(run, found):
     assert {len(row) for row in rows} == {len(HEADER)}
     assert [row[1] for row in rows[:2]] == ["`generalist`", "`ensemble`"]
     words = {row[1]: row for row in rows}
-    assert len(words) == len(rows) == 2 + 14
+    assert len(words) == len(rows) == 2 + 15
     own = words["the ensemble"]
     folder = run.path("students", Row(0.5, ENSEMBLE).slug)
-    results = [read_json(folder / f"trial-{i}" / "result.json") for i in range(2)]
+    names = [f"T-2-alpha-{alpha}-rate-1" for alpha in ("0.7", "1")]
+    results = [read_json(folder / name / "result.json") for name in names]
     best = max((0, 1), key=lambda i: (results[i]["top1"], -results[i]["loss"]))
-    network, _, _ = load_network(folder / f"trial-{best}")
+    network, _, _ = load_network(folder / names[best])
     workspace = Workspace.open(run.folder, test_labels=True)
     test = workspace.dataset.test
     top1 = (network(test.inputs).argmax(1) == test.labels).double().mean()
@@ -90,17 +94,40 @@ def test_finished_trials_are_kept(run, found):
     before = [file.stat().st_mtime_ns for file in files]
     again = measure(run, TINY)
     assert [file.stat().st_mtime_ns for file in files] == before
-    assert len(files) == 28
+    assert len(files) == 30
     assert table([again]) == table([found])
 
 
-def test_the_command_line_makes_the_plan(run, found, capsys):
-    grid = ("--temperatures", "2", "--alphas", "0.7", "1")
-    main([str(run.folder), "--sizes", "0.5", "--parts", "all-labels", *grid])
-    words = {row[1]: row for row in cells(table([found]))}
+def test_the_command_line_makes_the_plan_and_keeps_what_another_grid_found(run, found, capsys):
+    files = list(run.path("students").rglob("result.json"))
+    before = {file: file.stat().st_mtime_ns for file in files}
+    main(
+        [
+            str(run.folder),
+            "--sizes",
+            "0.5",
+            "--parts",
+            "all-labels",
+            "--temperatures",
+            "2",
+            "--alphas",
+            "1",
+        ]
+    )
     printed = {row[1]: row for row in cells(capsys.readouterr().out)}
     assert len(printed) == 2 + 4
-    assert all(printed[name] == words[name] for name in printed)
+    assert printed["the ensemble"][6].startswith("T 2, alpha 1, ")
+    assert printed["`ensemble`"] == cells(table([found]))[1]
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    assert set(run.path("students").rglob("result.json")) == set(before)
+
+
+@pytest.mark.parametrize(
+    "grid", [{"temperatures": (0.0,)}, {"temperatures": (float("inf"),)}, {"alphas": (-0.5,)}]
+)
+def test_a_wrong_grid_is_refused_before_anything_is_trained(grid):
+    with pytest.raises(InputError, match="--"):
+        Plan(**grid)
 
 
 TWO = Plan(sizes=(1.0,), parts=("all-labels",))
