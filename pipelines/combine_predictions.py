@@ -25,6 +25,7 @@ STAGE = Stage(
         "cluster-classes/clusters.json",
         "cluster-classes/costs.json",
         "train-specialists/specialist-*/*",
+        "train-specialists/independent-*/*",
     ),
     execute=execute,
 )

@@ -39,6 +39,7 @@ STAGE = Stage(
         "train-generalist/*",
         "cluster-classes/*",
         "train-specialists/specialist-*/*",
+        "train-specialists/independent-*/*",
         "combine-predictions/*",
         "distill-student/*",
         "distill-student/student/*",

@@ -6,7 +6,7 @@ generalist saw; `generalist_wide` has at most the ensemble's mean inference FLOP
 as many examples as all of them; both to the end of their schedule (best epoch by validation, but no
 early end, which noise would cause while the learning rate is still high). `generalist_ensemble`
 averages k generalists that differ in their seeds, k the number of generalists that those examples
-would train.
+would train; those that specialists started from are among them.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from specialists.networks import (
 from specialists.predictions import ModelOutputs, predict_log_probs
 from specialists.runs import Run, read_json
 from specialists.runtime import say
+from specialists.specialist import independent_generalists
 from specialists.workspace import Workspace
 
 STAGE = "evaluate-models"
@@ -105,8 +106,9 @@ def control_tasks(workspace: Workspace, budget: Budget) -> dict[str, list[Classi
             )
         ],
         "generalist_ensemble": lambda: [
-            task(f"generalist_ensemble-{i}") for i in range(1, budget.n_generalists)
-        ],
+            *independent_generalists(workspace),
+            *(task(f"generalist_ensemble-{i}") for i in range(1, budget.n_generalists)),
+        ][: budget.n_generalists - 1],
     }
     wanted = list(workspace.config.evaluation.controls)
     if "generalist_wide" in wanted and spec.model not in ARCHITECTURES:

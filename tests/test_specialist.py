@@ -16,9 +16,12 @@ from specialists.datasets.storage import save_dataset
 from specialists.errors import ConfigError, DataError
 from specialists.networks import NetworkSpec, build, save_network, split_frozen
 from specialists.probability import aggregate
-from specialists.runs import Run
+from specialists.runs import Run, read_json
 from specialists.specialist import (
+    deal,
+    independent_generalists,
     load_specialist,
+    load_specialists,
     soft_targets,
     subset_examples,
     subset_labels,
@@ -278,6 +281,69 @@ def test_a_fresh_start_keeps_what_is_frozen_and_nothing_else(tmp_path, freeze, w
             )
     heads = [specialist.network.state_dict()["head.weight"][0] for specialist in loaded]
     assert not torch.allclose(*heads, atol=1e-3)
+
+
+def test_specialists_may_start_from_other_generalists(tmp_path):
+    from pipelines import stages
+    from specialists.controls import budget_of, control_tasks
+    from specialists.networks import load_network
+
+    run = small_run.make_run(tmp_path / "run")
+    changes = ["specialists.start=independent", "clusters.coverage=2", "specialists.widen=1"]
+    changes += ["specialists.learning_rate=1e-15", "specialists.epochs=1"]
+    run = small_run.changed_copy(run, tmp_path / "independent", *changes)
+    stages.run_stages(run, "combine-predictions")
+    workspace = Workspace.open(run.folder)
+    trainings = independent_generalists(workspace)
+    assert len(trainings) == 2
+    heads = [load_network(t.folder)[0].state_dict()["head.weight"] for t in trainings]
+    own = load_network(run.path("train-generalist"))[0].state_dict()["head.weight"]
+    assert not any(torch.allclose(head, own, atol=1e-3) for head in heads)
+    specialists = load_specialists(workspace)
+    for specialist, parent in zip(
+        specialists, deal([s.subset.tolist() for s in specialists], 2), strict=True
+    ):
+        rows = specialist.network.state_dict()["head.weight"][:-1]
+        torch.testing.assert_close(rows, heads[parent][specialist.subset])
+    seen = [read_json(t.folder / "result.json")["n_examples"] for t in trainings]
+    budget = budget_of(workspace)
+    assert budget.further_examples == sum(seen) + sum(s.n_examples for s in specialists)
+    members = control_tasks(workspace, budget)["generalist_ensemble"]
+    assert len(members) == budget.n_generalists - 1 > 2
+    assert members[:2] == trainings
+
+    back = small_run.changed_copy(run, tmp_path / "back", "specialists.start=generalist")
+    assert list(back.path("train-specialists").glob("independent-*"))
+    stages.run_stages(back, "train-specialists")
+    assert not list(back.path("train-specialists").glob("independent-*"))
+
+
+def test_nothing_is_frozen_where_specialists_start_from_other_generalists(tmp_path):
+    run = text_run(tmp_path / "text", "specialists.start=independent")
+    assert run.config.resolve("text").specialists.freeze == ()
+    with pytest.raises(ConfigError, match=r"'independent' needs freeze = \[\]"):
+        text_run(tmp_path / "frozen", "specialists.start=independent", "specialists.freeze=['x']")
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_specialists_of_common_classes_start_from_different_generalists(n):
+    rng = np.random.default_rng(n)
+    layers = [np.array_split(rng.permutation(60), 4) for _ in range(n)]
+    subsets = [part.tolist() for layer in layers for part in layer]
+    dealt = deal(subsets, n)
+    assert sorted(set(dealt)) == list(range(n))
+
+    def clashes(given):
+        return sum(
+            len(set(subsets[i]) & set(subsets[j]))
+            for i in range(len(subsets))
+            for j in range(i)
+            if given[i] == given[j]
+        )
+
+    anyhow = [clashes(rng.integers(n, size=len(subsets))) for _ in range(200)]
+    assert clashes(dealt) <= np.mean(anyhow)
+    assert deal([[0, 1], [0, 1], [2], [2]], 2) in ([0, 1, 0, 1], [0, 1, 1, 0])
 
 
 def test_a_narrower_specialist_cannot_start_from_its_generalist(tmp_path):

@@ -8,7 +8,8 @@ widths (quarters to four times the run's own, each by the run's recipe until val
 improving), the generalist trained on, a wide one, the mean of up to four independent ones, the
 specialists joined by the KL rule (n = 1, 3, all; the weight chosen on validation data) and
 `ensemble`. FLOPs are counted as :mod:`pipelines.benchmarks.measured` says; specialists include
-their generalist, the generalists that found their clusters and, whatever their n, all of them.
+their generalist, the generalists that found their clusters or that they started from and, whatever
+their n, all of them.
 
 FOLDER/seed-S are runs as ``specialists compare --out FOLDER`` makes them: what stands is used, and
 an interrupted benchmark goes on. The result is FOLDER/equal_compute.{json,md,svg}.
@@ -151,7 +152,7 @@ def _controls(seed: Seed, generalist: Measured) -> Rows:
 def _specialists(seed: Seed, generalist: Measured) -> Rows:
     """The specialists by the KL rule for several n, and the rule that the run chose."""
     ensemble = Ensemble.open(seed.workspace)
-    training = generalist.training_flops + seed.clusters_training_flops()
+    training = generalist.training_flops + seed.further_generalists_training_flops()
     training += specialists_training_flops(seed.workspace, ensemble)
     validation, test = (
         gather_votes(seed.workspace, ensemble, split) for split in ("validation", "test")

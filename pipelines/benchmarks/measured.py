@@ -39,6 +39,7 @@ from specialists.generalist import ClassifierTask
 from specialists.networks import inference_flops, load_network
 from specialists.predictions import predict_log_probs
 from specialists.runs import Run, read_array, read_json, sha256
+from specialists.specialist import independent_generalists
 from specialists.uncertainty import bootstrap_means, percentile_interval
 from specialists.workspace import Workspace
 
@@ -155,9 +156,11 @@ class Seed:
         inputs = cost_sample(self.workspace.dataset.train.inputs).to(self.workspace.device)
         return PASSES * inference_flops(network, inputs) * n_examples
 
-    def clusters_training_flops(self) -> float:
-        """Of generalists that were trained only to find the clusters."""
+    def further_generalists_training_flops(self) -> float:
+        """Of those that only found the clusters, and of those that specialists started from."""
         n_examples = read_json(self.run.path("cluster-classes", "costs.json"))["training_examples"]
+        for training in independent_generalists(self.workspace):
+            n_examples += _examples_seen(training.folder)
         network = load_network(self.workspace.path(GENERALIST))[0].to(self.workspace.device)
         return self.training_flops(network, n_examples)
 

@@ -193,8 +193,10 @@ class SpecialistsConfig(Recipe):
         description="width over the generalist's, if frozen parts allow it; below 1: start fresh",
     )
     width: Positive | None = Field(default=None, description="fixes the width instead of `widen`")
-    start: Literal["generalist", "fresh"] | None = Field(
-        default=None, description="weights to start from; fresh: new ones, all but frozen parts"
+    start: Literal["generalist", "independent", "fresh"] | None = Field(
+        default=None,
+        description="weights to start from; independent: of another generalist, trained for this; "
+        "fresh: new ones, all but frozen parts",
     )
     n_buckets: PowerOfTwo | None = Field(
         default=None, description="rows of its own n-gram table; start fresh, freeze nothing"
@@ -211,6 +213,16 @@ class SpecialistsConfig(Recipe):
     calibrate: bool = Field(
         default=True, description="temperature and dustbin bias, on validation data"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def independent_throughout(cls, values: Any) -> Any:
+        """Nothing frozen is shared with the generalist where specialists start from another."""
+        if isinstance(values, dict) and values.get("start") == "independent":
+            if values.get("freeze"):
+                raise ValueError("start = 'independent' needs freeze = []")
+            return {**values, "freeze": ()}
+        return values
 
     @model_validator(mode="after")
     def own_table_afresh(self) -> SpecialistsConfig:

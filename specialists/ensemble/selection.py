@@ -31,6 +31,7 @@ from specialists.ensemble.rules import PAPER, Rule
 from specialists.predictions import ModelOutputs
 from specialists.runs import Run, read_array, read_json, write_array, write_json
 from specialists.runtime import say
+from specialists.specialist import independent_generalists
 from specialists.workspace import Workspace
 
 STAGE = "combine-predictions"
@@ -151,6 +152,8 @@ def _costs(
     generalist = read_json(workspace.path("train-generalist", "result.json"))
     n_examples = sum(specialist.n_examples for specialist in ensemble.specialists)
     n_examples += read_json(workspace.path("cluster-classes", "costs.json"))["training_examples"]
+    for training in independent_generalists(workspace):
+        n_examples += read_json(training.folder / "result.json")["n_examples"]
     costs = {
         "generalist": {
             "parameters": generalist["parameters"],

@@ -29,6 +29,7 @@ STAGES = (
 CONTROLS = "evaluate-models/controls/"
 HISTORIES = (
     ("generalist", "train-generalist"),
+    ("independent generalists", "train-specialists/independent-*"),
     ("specialists", "train-specialists/specialist-*"),
     ("student", "distill-student/student"),
     ("student, hard labels", "distill-student/student_hard_labels"),

@@ -1,5 +1,6 @@
 """Specialists: what they see, how they are trained and calibrated, and how they are read back."""
 
+from specialists.specialist.parents import deal, independent_generalists
 from specialists.specialist.sampling import (
     soft_targets,
     subset_examples,
@@ -18,6 +19,8 @@ from specialists.specialist.unit import (
 __all__ = [
     "Specialist",
     "SpecialistTask",
+    "deal",
+    "independent_generalists",
     "load_specialist",
     "load_specialists",
     "soft_targets",

@@ -2,14 +2,17 @@
 
 From the generalist's: it keeps the outputs of its subset and merges every other class into one
 dustbin (Hinton et al. 2015, section 5.3), and where it is wider it still computes the same (see
-:func:`specialists.networks.widen`). Or afresh, all but its frozen parts: it then errs elsewhere
-than its generalist, which their combination gains more from, and may be narrower.
+:func:`specialists.networks.widen`). Or from those of another generalist, which differs by its seed
+and has seen as much: the specialist then errs elsewhere than the generalist that it is combined
+with, which their combination gains more from. Or afresh, all but its frozen parts: it errs
+elsewhere as well, has learned only from its own examples, and may be narrower.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -31,11 +34,12 @@ from specialists.workspace import Workspace
 
 
 def starting_network(
-    workspace: Workspace, trunk: Trunk, subset: Tensor
+    workspace: Workspace, trunk: Trunk, subset: Tensor, parent: Path
 ) -> tuple[nn.Module, NetworkSpec]:
     """The part above the trunk of a specialist of ``subset``, and what describes all of it.
 
-    Draws from PyTorch's global generator; seed it before.
+    ``parent`` is the folder of the generalist that it starts from. Draws from PyTorch's global
+    generator; seed it before.
 
     Raises
     ------
@@ -45,7 +49,7 @@ def starting_network(
     """
     settings = workspace.config.specialists
     freeze = settings.freeze or ()
-    network, spec, _ = load_network(workspace.path("train-generalist"))
+    network, spec, _ = load_network(parent)
     specialise_head(network, spec.n_classes, subset)
     if spec.head_rank is not None:
         merge_bottleneck(network)

@@ -1,9 +1,10 @@
 """One small model per cluster of confusable classes, with a dustbin for all the others.
 
-A specialist starts from the generalist: it keeps the outputs of its subset and merges every other
-class into one dustbin. Half of its examples come from its subset, half at random from the rest
-(Hinton et al. 2015, section 5). What it trains under is a prior of its own, so the generalist's
-soft targets are shifted to it, and its dustbin logit is corrected and calibrated afterwards.
+A specialist starts from a generalist, whose outputs of its subset it keeps and whose other classes
+it merges into one dustbin, or afresh. Half of its examples come from its subset, half at random
+from the rest (Hinton et al. 2015, section 5). What it trains under is a prior of its own, so the
+generalist's soft targets are shifted to it, and its dustbin logit is corrected and calibrated
+afterwards.
 
 Frozen lower parts are the same in every specialist: their outputs are computed once for all.
 """
@@ -19,10 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from specialists.calibration import Calibration, dustbin_correction, fit_calibration
-from specialists.clustering import ClassClusters
 from specialists.datasets.base import Inputs
 from specialists.errors import DataError, InputError
-from specialists.generalist import DATA, hardware_of
+from specialists.generalist import DATA, hardware_of, train_classifiers
 from specialists.losses import SpecialistLoss
 from specialists.networks import (
     NetworkSpec,
@@ -34,6 +34,7 @@ from specialists.networks import (
 from specialists.predictions import predict_outputs
 from specialists.runs import Run, build_unit, read_json, read_tensors, write_json
 from specialists.runtime import map_processes, seed_everything
+from specialists.specialist.parents import independent_generalists, parents, read_subsets
 from specialists.specialist.sampling import subset_examples, subset_validation
 from specialists.specialist.start import starting_network
 from specialists.training import Trainer
@@ -74,6 +75,7 @@ class SpecialistTask:
     run: Path
     index: int
     subset: tuple[int, ...]
+    parent: Path
 
     @property
     def folder(self) -> Path:
@@ -89,13 +91,12 @@ def train_specialists(run: Run) -> None:
         If a subset has no training example; it names the classes.
     """
     workspace = Workspace.open(run.folder)
-    clusters = ClassClusters.from_dict(
-        read_json(workspace.path("cluster-classes", "clusters.json"))
-    )
-    tasks = _tasks(workspace, clusters)
+    tasks, trainings = _tasks(workspace), independent_generalists(workspace)
     _check_subsets(workspace, tasks)
-    _remove_others(workspace, tasks)
+    _remove_others(workspace, [task.folder for task in (*tasks, *trainings)])
     prepare_trunk(workspace)
+    if trainings:
+        train_classifiers(trainings, run.jobs, "independent generalists")
     map_processes(train_specialist, tasks, run.jobs, description="specialists")
 
 
@@ -108,7 +109,10 @@ def train_specialist(task: SpecialistTask) -> None:
         "conditions": workspace.conditions,
         "subset": task.subset,
         "inputs": workspace.fingerprints(
-            *DATA, "train-generalist/weights.safetensors", "train-generalist/calibration.json"
+            *DATA,
+            "train-generalist/weights.safetensors",
+            "train-generalist/calibration.json",
+            task.parent.relative_to(task.run).joinpath("weights.safetensors").as_posix(),
         ),
     }
     build_unit(task.folder, key, lambda folder: _train(workspace, task, folder))
@@ -122,8 +126,7 @@ def load_specialists(workspace: Workspace) -> list[Specialist]:
     InputError
         If one of them is not there; it is named.
     """
-    content = read_json(workspace.path("cluster-classes", "clusters.json"))
-    tasks = _tasks(workspace, ClassClusters.from_dict(content))
+    tasks = _tasks(workspace)
     missing = [task.folder.name for task in tasks if not (task.folder / "model.json").is_file()]
     if missing:
         raise InputError(
@@ -150,10 +153,11 @@ def load_specialist(folder: Path) -> Specialist:
     return Specialist(upper.eval(), subset, calibration, about["n_examples"])
 
 
-def _tasks(workspace: Workspace, clusters: ClassClusters) -> list[SpecialistTask]:
+def _tasks(workspace: Workspace) -> list[SpecialistTask]:
+    pairs = zip(read_subsets(workspace), parents(workspace), strict=True)
     return [
-        SpecialistTask(workspace.folder, index, tuple(subset.tolist()))
-        for index, subset in enumerate(clusters.subsets)
+        SpecialistTask(workspace.folder, index, subset, parent)
+        for index, (subset, parent) in enumerate(pairs)
     ]
 
 
@@ -163,7 +167,7 @@ def _train(workspace: Workspace, task: SpecialistTask, folder: Path) -> None:
     seed_everything(seed)
     trunk = load_trunk(workspace)
     subset = torch.tensor(task.subset, dtype=torch.int64)
-    network, spec = starting_network(workspace, trunk, subset)
+    network, spec = starting_network(workspace, trunk, subset, task.parent)
     examples, natural_share = subset_examples(workspace, trunk, subset)
     validation = subset_validation(workspace, trunk, subset)
     trainer = Trainer(
@@ -213,8 +217,8 @@ def _check_subsets(workspace: Workspace, tasks: list[SpecialistTask]) -> None:
             )
 
 
-def _remove_others(workspace: Workspace, tasks: list[SpecialistTask]) -> None:
-    wanted = {task.folder for task in tasks}
-    for folder in workspace.path(STAGE).glob("specialist-*"):
-        if folder not in wanted:
-            shutil.rmtree(folder)
+def _remove_others(workspace: Workspace, wanted: list[Path]) -> None:
+    for pattern in ("specialist-*", "independent-*"):
+        for folder in workspace.path(STAGE).glob(pattern):
+            if folder not in wanted:
+                shutil.rmtree(folder)
