@@ -222,3 +222,11 @@ def test_cuts_that_leave_no_training_data_are_refused():
     cuts = {"name": "languages", "validation_fraction": 0.6, "test_fraction": 0.5}
     with pytest.raises(ConfigError, match="leave no training data"):
         Config.from_dict({"data": cuts})
+
+
+def test_a_default_that_does_not_go_together_with_what_is_set_is_told_in_one_message():
+    config = Config.from_dict({"data": {"name": "glyphs"}, "specialists": {"freeze": ["stem"]}})
+    assert config.resolve("features").specialists.freeze == ("stem",)
+    with pytest.raises(ConfigError, match="freeze needs start = 'generalist' or 'fresh'") as error:
+        config.resolve("images")
+    assert "defaults of images" in str(error.value)

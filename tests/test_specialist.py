@@ -321,7 +321,7 @@ def test_specialists_may_start_from_other_generalists(tmp_path):
 def test_nothing_is_frozen_where_specialists_start_from_other_generalists(tmp_path):
     run = text_run(tmp_path / "text", "specialists.start=independent")
     assert run.config.resolve("text").specialists.freeze == ()
-    with pytest.raises(ConfigError, match=r"'independent' needs freeze = \[\]"):
+    with pytest.raises(ConfigError, match="freeze needs start = 'generalist' or"):
         text_run(tmp_path / "frozen", "specialists.start=independent", "specialists.freeze=['x']")
 
 

@@ -123,7 +123,13 @@ class Config(Section):
         return value if isinstance(value, dict) else {name: value}
 
     def resolve(self, kind: str) -> Config:
-        """The same with the defaults of ``kind`` in every field that is ``None``."""
+        """The same with the defaults of ``kind`` in every field that is ``None``.
+
+        Raises
+        ------
+        ConfigError
+            If what is set does not go together with one of these defaults.
+        """
         values = self.model_dump()
         for name, defaults in DEFAULTS[kind].items():
             for key, default in defaults.items():
@@ -131,7 +137,7 @@ class Config(Section):
                     values[name][key] = default
         if self.generalist.width is not None:
             values["generalist"]["widths"] = (self.generalist.width,)
-        return type(self).model_validate(values)
+        return type(self).from_dict(values, where=f"the configuration with the defaults of {kind}")
 
 
 def shipped_configs() -> dict[str, Path]:

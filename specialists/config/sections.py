@@ -220,7 +220,7 @@ class SpecialistsConfig(Recipe):
         """Nothing frozen is shared with the generalist where specialists start from another."""
         if isinstance(values, dict) and values.get("start") == "independent":
             if values.get("freeze"):
-                raise ValueError("start = 'independent' needs freeze = []")
+                raise ValueError("freeze needs start = 'generalist' or 'fresh', not 'independent'")
             return {**values, "freeze": ()}
         return values
 
