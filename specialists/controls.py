@@ -1,12 +1,12 @@
 """What else the same computing could have bought: the fair rivals of an ensemble of specialists.
 
-Counted are the examples of the generalist, of the specialists, and of models that were trained only
-to find the clusters. `generalist_continued` is trained on for as many examples as all but the
-generalist saw; `generalist_wide` has at most the ensemble's mean inference FLOPs and is trained on
-as many examples as all of them; both to the end of their schedule (best epoch by validation, but no
-early end, which noise would cause while the learning rate is still high). `generalist_ensemble`
-averages k generalists that differ in their seeds, k the number of generalists that those examples
-would train; those that specialists started from are among them.
+Counted are the examples of the generalist, of the specialists, and of generalists that were trained
+only to find the clusters or for specialists to start from. `generalist_continued` is trained on for
+as many examples as all but the generalist saw; `generalist_wide` has at most the ensemble's mean
+inference FLOPs and is trained on as many examples as all of them; both to the end of their schedule
+(best epoch by validation, but no early end, which noise would cause while the learning rate is still
+high). `generalist_ensemble` averages k generalists that differ in their seeds, k the number of
+generalists that those examples would train.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from specialists.networks import (
 from specialists.predictions import ModelOutputs, predict_log_probs
 from specialists.runs import Run, read_json
 from specialists.runtime import say
-from specialists.specialist import independent_generalists
 from specialists.workspace import Workspace
 
 STAGE = "evaluate-models"
@@ -48,7 +47,8 @@ class Budget:
     ----------
     generalist_examples, further_examples : int
         Seen in training by the generalist, and by everything else that the ensemble needed
-        (specialists; generalists that found the clusters); repetitions included.
+        (specialists; generalists that found the clusters or that specialists started from);
+        repetitions included.
     inference_flops : float
         Mean of one prediction of `ensemble`.
     """
@@ -106,9 +106,8 @@ def control_tasks(workspace: Workspace, budget: Budget) -> dict[str, list[Classi
             )
         ],
         "generalist_ensemble": lambda: [
-            *independent_generalists(workspace),
-            *(task(f"generalist_ensemble-{i}") for i in range(1, budget.n_generalists)),
-        ][: budget.n_generalists - 1],
+            task(f"generalist_ensemble-{i}") for i in range(1, budget.n_generalists)
+        ],
     }
     wanted = list(workspace.config.evaluation.controls)
     if "generalist_wide" in wanted and spec.model not in ARCHITECTURES:

@@ -22,6 +22,11 @@ COMMANDS = [
     for part in line.split("&&")
     if part.split()[0] == "specialists"
 ]
+INLINE = [
+    shlex.split(command)
+    for command in re.findall(r"`(specialists (?:run|compare) [^`]+)`", README)
+    if "CONFIG" not in command
+]
 SETUPS = [line for line in LINES if line.startswith("python3 -m venv")]
 
 
@@ -39,7 +44,7 @@ def test_ci_installs_and_tests_by_the_readme_s_command():
     assert [line for line in README.splitlines() if re.search(pattern[1], line)] == SETUPS[1:]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("command", [*COMMANDS, *INLINE], ids=" ".join)
 def test_every_command_and_option_exists(command):
     group = typer.main.get_command(app)
     context = group.make_context("specialists", command[1:2])
@@ -48,8 +53,9 @@ def test_every_command_and_option_exists(command):
 
 
 def test_every_setting_exists_and_every_run_is_of_a_shipped_config():
-    for command in COMMANDS:
-        if command[1] == "run":
+    assert INLINE
+    for command in [*COMMANDS, *INLINE]:
+        if command[1] in ("run", "compare"):
             named = [part for part in command[2:3] if not part.startswith("-")]
             settings = [command[i + 1] for i, part in enumerate(command) if part == "--set"]
             Config.from_toml(named[0] if named else "languages", settings)

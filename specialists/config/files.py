@@ -131,6 +131,8 @@ class Config(Section):
             If what is set does not go together with one of these defaults.
         """
         values = self.model_dump()
+        if self.specialists.start == "independent" and self.specialists.freeze is None:
+            values["specialists"]["freeze"] = ()
         for name, defaults in DEFAULTS[kind].items():
             for key, default in defaults.items():
                 if values[name][key] is None:

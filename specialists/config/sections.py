@@ -214,15 +214,12 @@ class SpecialistsConfig(Recipe):
         default=True, description="temperature and dustbin bias, on validation data"
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def independent_throughout(cls, values: Any) -> Any:
-        """Nothing frozen is shared with the generalist where specialists start from another."""
-        if isinstance(values, dict) and values.get("start") == "independent":
-            if values.get("freeze"):
-                raise ValueError("freeze needs start = 'generalist' or 'fresh', not 'independent'")
-            return {**values, "freeze": ()}
-        return values
+    @model_validator(mode="after")
+    def independent_throughout(self) -> SpecialistsConfig:
+        """Nothing is shared with the generalist where specialists start from another."""
+        if self.start == "independent" and self.freeze:
+            raise ValueError("freeze needs start = 'generalist' or 'fresh', not 'independent'")
+        return self
 
     @model_validator(mode="after")
     def own_table_afresh(self) -> SpecialistsConfig:

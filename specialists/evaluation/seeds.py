@@ -135,10 +135,10 @@ def training_seconds(run: Run, models: Mapping[str, Mapping[str, Any]]) -> dict[
     """Wall time of the trainings that made each model of ``evaluation.json``, summed.
 
     Of candidates only the chosen one counts: one width of the generalist, one trial of a student
-    (without its teacher). Generalists that found the clusters count with the ensembles. Of
-    `generalist_ensemble` there are as many members as its parameters tell (those that specialists
-    started from come first): the folder may hold more, of an earlier and larger budget. A
-    generalist that was given took none.
+    (without its teacher). Generalists that found the clusters, or that specialists started from,
+    count with the ensembles. Of `generalist_ensemble` there are as many members as its parameters
+    tell: the folder may hold more, of an earlier and larger budget. A generalist that was given
+    took none.
     """
     base = _chosen_width(run)
     controls = run.path(STAGE, "controls")
@@ -147,19 +147,19 @@ def training_seconds(run: Run, models: Mapping[str, Mapping[str, Any]]) -> dict[
         "generalist_continued": [*base, controls / "generalist_continued"],
         "generalist_wide": [controls / "generalist_wide"],
     }
-    parents = sorted(run.path("train-specialists").glob("independent-*"))
     specialists = [
         *_cross_fitted(run),
-        *parents,
+        *sorted(run.path("train-specialists").glob("independent-*")),
         *sorted(run.path("train-specialists").glob("specialist-*")),
     ]
     for name in ("ensemble", "ensemble_paper", "ensemble_all"):
         folders[name] = [*base, *specialists]
     if "generalist_ensemble" in models:
         sizes = [models[name]["parameters"] for name in ("generalist_ensemble", "generalist")]
-        further = round(sizes[0] / sizes[1]) - 1
-        trained = [controls / f"generalist_ensemble-{i}" for i in range(1, 1 + further)]
-        folders["generalist_ensemble"] = [*base, *[*parents, *trained][:further]]
+        members = range(1, round(sizes[0] / sizes[1]))
+        folders["generalist_ensemble"] = base + [
+            controls / f"generalist_ensemble-{i}" for i in members
+        ]
     folders |= {name: _chosen_trial(run, name) for name in TRIALS if name in models}
     return {name: sum(map(_logged_seconds, folders.get(name, ()))) for name in models}
 

@@ -93,7 +93,7 @@ def widen(network: nn.Module, spec: NetworkSpec, width: int) -> tuple[nn.Module,
     """
     if spec.model not in ARCHITECTURES or width < spec.width:
         raise ConfigError(
-            "a specialist that starts from its generalist is of a shipped model and not narrower",
+            "a specialist that starts from a generalist is of a shipped model and not narrower",
             where="specialists.width, specialists.widen",
             got=f"{width} for a {spec.model} of width {spec.width}",
             fix="specialists.start=fresh allows narrower ones",

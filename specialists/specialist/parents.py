@@ -2,8 +2,8 @@
 
 The run's own, or with ``specialists.start = "independent"`` one that was trained for this, by the
 same recipe with a seed of its own. There are as many of these as a class has specialists (on
-average, rounded), and specialists of common classes start from different ones where they can, so
-that what they say of a class errs independently.
+average, rounded), and specialists of many common classes start from different ones, so that what
+they say of a class errs independently.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ def parents(workspace: Workspace) -> list[Path]:
 
 
 def deal(subsets: Sequence[Sequence[int]], n: int) -> list[int]:
-    """Which of ``n`` generalists each specialist starts from.
+    """Which of ``n`` generalists each specialist starts from, so that few classes clash.
 
-    One after the other, the largest first, takes the one whose specialists share the fewest
-    classes with it; of several such, the one with the fewest specialists.
+    A greedy choice: one after the other, the largest first, takes the one whose specialists share
+    the fewest classes with it; of several such, the one with the fewest specialists.
     """
     shared = np.zeros((n, 1 + max(max(subset) for subset in subsets)), dtype=np.int64)
     taken = np.zeros(n, dtype=np.int64)
