@@ -4,9 +4,9 @@ Counted are the examples of the generalist, of the specialists, and of generalis
 only to find the clusters or for specialists to start from. `generalist_continued` is trained on for
 as many examples as all but the generalist saw; `generalist_wide` has at most the ensemble's mean
 inference FLOPs and is trained on as many examples as all of them; both to the end of their schedule
-(best epoch by validation, but no early end, which noise would cause while the learning rate is still
-high). `generalist_ensemble` averages k generalists that differ in their seeds, k the number of
-generalists that those examples would train.
+(best epoch by validation, but no early end, which noise would cause while the learning rate is
+still high). `generalist_ensemble` averages k generalists that differ in their seeds, k the number
+of generalists that those examples would train.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ COMMANDS = [
 ]
 INLINE = [
     shlex.split(command)
-    for command in re.findall(r"`(specialists (?:run|compare) [^`]+)`", README)
+    for command in re.findall(r"`(specialists\s+(?:run|compare)\s[^`]+)`", README)
     if "CONFIG" not in command
 ]
 SETUPS = [line for line in LINES if line.startswith("python3 -m venv")]
