@@ -60,6 +60,17 @@ def deal(subsets: Sequence[Sequence[int]], n: int) -> list[int]:
 
     A greedy choice: one after the other, the largest first, takes the one whose specialists share
     the fewest classes with it; of several such, the one with the fewest specialists.
+
+    Parameters
+    ----------
+    subsets : sequence of sequences of int
+        The classes of each specialist.
+    n : int
+
+    Returns
+    -------
+    list of int
+        A number from 0 to n - 1 for each specialist.
     """
     shared = np.zeros((n, 1 + max(max(subset) for subset in subsets)), dtype=np.int64)
     taken = np.zeros(n, dtype=np.int64)

@@ -34,14 +34,17 @@ from specialists.networks import (
 from specialists.predictions import predict_outputs
 from specialists.runs import Run, build_unit, read_json, read_tensors, write_json
 from specialists.runtime import map_processes, seed_everything
-from specialists.specialist.parents import independent_generalists, parents, read_subsets
+from specialists.specialist.parents import (
+    STAGE,
+    independent_generalists,
+    parents,
+    read_subsets,
+)
 from specialists.specialist.sampling import subset_examples, subset_validation
 from specialists.specialist.start import starting_network
 from specialists.training import Trainer
 from specialists.trunk import load_trunk, prepare_trunk
 from specialists.workspace import Workspace
-
-STAGE = "train-specialists"
 
 
 @dataclass(frozen=True)
