@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import math
 
 import pytest
 import torch
@@ -34,6 +35,7 @@ from specialists.ensemble import (
     judge_candidates,
     mean_flops,
     score,
+    threshold,
 )
 from specialists.specialist import Specialist
 
@@ -51,8 +53,10 @@ RULES = [
     Rule("learned", 3, 1.0, NUMBERS),
     Rule("kl", None, members=(2, 0)),
     Rule("learned", 2, 1.0, NUMBERS, members=(1,)),
+    Rule("kl", 2, 2.0, confidence=0.5),
+    Rule("side_by_side", None, members=(0, 2), confidence=0.4),
 ]
-RULE_NAMES = [f"{rule.rule}-{rule.n}-{rule.members}" for rule in RULES]
+RULE_NAMES = [f"{rule.rule}-{rule.n}-{rule.members}-{rule.confidence}" for rule in RULES]
 
 
 class Spy(nn.Module):
@@ -90,7 +94,7 @@ def rows_seen(ensemble: Ensemble) -> list[int]:
 @pytest.mark.parametrize("n", [1, 2, 5, 8, 100, None])
 def test_the_most_probable_classes_select_the_specialists_that_hold_them(n):
     log_probs = F.log_softmax(inputs() @ torch.randn(DIM, C), dim=-1)
-    active = active_specialists(log_probs, SUBSETS, n)
+    active = active_specialists(log_probs, SUBSETS, Rule("kl", n))
     for row, votes in zip(log_probs, active, strict=True):
         best = set(row.argsort(descending=True)[: C if n is None else n].tolist())
         expected = [n is None or bool(best & set(subset.tolist())) for subset in SUBSETS]
@@ -99,7 +103,7 @@ def test_the_most_probable_classes_select_the_specialists_that_hold_them(n):
 
 def test_a_row_whose_best_class_nobody_covers_has_no_active_specialist():
     log_probs = torch.full((1, C), -5.0).index_fill(1, torch.tensor([3]), -0.01)
-    assert not active_specialists(log_probs, SUBSETS, 1).any()
+    assert not active_specialists(log_probs, SUBSETS, PAPER).any()
     specialists = [torch.full((1, len(s) + 1), -1.0).log_softmax(1) for s in SUBSETS]
     q = join(
         log_probs.log_softmax(1), specialists, SUBSETS, torch.zeros(1, 3, dtype=torch.bool), PAPER
@@ -112,7 +116,7 @@ def test_specialists_run_on_the_rows_where_they_are_active_and_on_no_others(rule
     ensemble = made()
     ensemble.log_probs(inputs(), rule)
     generalist = ensemble.generalist_log_probs(inputs())
-    active = active_specialists(generalist, SUBSETS, rule.n, rule.members)
+    active = active_specialists(generalist, SUBSETS, rule)
     assert rows_seen(ensemble) == active.sum(0).tolist()
 
 
@@ -132,7 +136,7 @@ def test_what_an_ensemble_says_is_its_parts_joined(rule, at_a_time, monkeypatch)
         features = lower(x)
         generalist = F.log_softmax(ensemble.upper(features) / 1.7, dim=-1)
         each = [s.calibration.log_probs(s.network(features)) for s in ensemble.specialists]
-    active = active_specialists(generalist, SUBSETS, rule.n, rule.members)
+    active = active_specialists(generalist, SUBSETS, rule)
     if rule.rule == "kl":
         weights = torch.full((3,), rule.weight)
         expected = combine(generalist, each, SUBSETS, active, weights).log_probs
@@ -163,10 +167,41 @@ def test_specialists_influence_what_the_ensemble_says():
 @pytest.mark.parametrize("n", [1, 3, None])
 def test_only_members_vote(members, n):
     log_probs = F.log_softmax(inputs() @ torch.randn(DIM, C), dim=-1)
-    active = active_specialists(log_probs, SUBSETS, n, members)
-    everyone = active_specialists(log_probs, SUBSETS, n)
+    active = active_specialists(log_probs, SUBSETS, Rule("kl", n, members=members))
+    everyone = active_specialists(log_probs, SUBSETS, Rule("kl", n))
     allowed = torch.tensor([m in members for m in range(3)])
     assert torch.equal(active, everyone & allowed)
+
+
+@pytest.mark.parametrize("rule", [Rule("kl", 2), Rule("side_by_side", None, members=(0, 2))])
+def test_a_generalist_that_is_sure_enough_answers_alone(rule):
+    found, _ = votes()
+    cascade = dataclasses.replace(rule, confidence=0.5)
+    sure = found.generalist.exp().amax(1) > 0.5
+    assert 0 < sure.sum() < len(sure)
+    everywhere = found.active(rule)
+    assert torch.equal(found.active(cascade), everywhere & ~sure[:, None])
+    joined, asked = found.joined(cascade), found.joined(rule)
+    torch.testing.assert_close(joined[sure], found.generalist[sure])
+    torch.testing.assert_close(joined[~sure], asked[~sure])
+    assert found.flops(cascade) < found.flops(rule)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.25, 0.5, 0.995])
+def test_a_threshold_defers_the_least_sure_rows_and_that_share_of_them(share):
+    found, _ = votes()
+    limit = threshold(found.generalist, share)
+    sureness = found.generalist.double().exp().amax(1)
+    n = math.ceil(share * len(sureness))
+    assert limit == pytest.approx(float(sureness.sort().values[n - 1]))
+    assert found.active(Rule("kl", None, confidence=limit)).any(1).sum() == n
+    assert threshold(found.generalist, 1.0) is None
+
+
+def test_rows_that_are_equally_sure_are_deferred_together():
+    generalist = torch.full((10, C), 1 / C).log()
+    limit = threshold(generalist, 0.2)
+    assert active_specialists(generalist, SUBSETS, Rule("kl", None, confidence=limit)).all()
 
 
 @pytest.mark.parametrize("rule", RULES, ids=RULE_NAMES)
@@ -177,7 +212,7 @@ def test_without_members_the_ensemble_is_exactly_its_generalist(rule):
     assert torch.equal(ensemble.log_probs(inputs(), nobody), expected)
     assert rows_seen(ensemble) == [0, 0, 0]
     assert torch.equal(found.joined(nobody), found.generalist)
-    assert found.flops(nobody.n, nobody.members) == found.generalist_flops
+    assert found.flops(nobody) == found.generalist_flops
     assert ensemble.of(nobody.members).parameters == DIM * C + C
     assert ensemble.of(None) is ensemble
     assert nobody.in_words() == "the generalist alone"
@@ -211,6 +246,10 @@ def test_a_rule_is_read_back_as_it_was_written(rule):
         (Rule("kl", None, members=(0, 2, 5)), "weight 1, specialists 0, 2 and 5 only"),
         (Rule("kl", 1, members=tuple(range(15))), "specialists 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, "),
         (Rule("kl", 1, members=tuple(range(15))), "11 and 3 more only"),
+        (
+            Rule("kl", 1, confidence=0.4567),
+            ", where the generalist gives no class more than 45.7%",
+        ),
     ],
 )
 def test_a_rule_is_told_in_words(rule, words):
@@ -244,17 +283,19 @@ def votes(n: int = 200) -> tuple[Votes, torch.Tensor]:
     return found, labels.squeeze(1)
 
 
-SETTINGS = CombinationConfig(n=(1, 2), weights=(0.5, 1.0), max_cost=1.9)
+SETTINGS = CombinationConfig(n=(1, 2), weights=(0.5, 1.0), deferral=(1.0, 0.4), max_cost=1.9)
 
 
 def test_every_rule_is_judged_once_with_its_cost():
     found, labels = votes()
     candidates = judge_candidates(found, labels, SETTINGS)
     fixed = [candidate for candidate in candidates if candidate["rule"] != "learned"]
-    assert [(c["rule"], c["n"], c["weight"]) for c in fixed] == [
-        *(("kl", n, v) for n in (1, 2, None) for v in (0.5, 1.0)),
-        *(("within_subsets", n, v) for n in (1, 2, None) for v in (0.5, 1.0)),
-        *(("side_by_side", n, 1.0) for n in (1, 2, None)),
+    limit = threshold(found.generalist, 0.4)
+    shares = {1: (None, limit), 2: (None, limit), None: (None,)}
+    assert [(c["rule"], c["n"], c["weight"], c.get("confidence")) for c in fixed] == [
+        *(("kl", n, v, s) for n in (1, 2, None) for v in (0.5, 1.0) for s in shares[n]),
+        *(("within_subsets", n, v, s) for n in (1, 2, None) for v in (0.5, 1.0) for s in shares[n]),
+        *(("side_by_side", n, 1.0, s) for n in (1, 2, None) for s in shares[n]),
     ]
     reference = score(found.generalist, labels)["nll"]
     for candidate in fixed:
@@ -262,7 +303,7 @@ def test_every_rule_is_judged_once_with_its_cost():
         q = found.joined(rule)
         assert candidate["top1"] == float((q.argmax(1) == labels).double().mean())
         assert candidate["nll"] == pytest.approx(float(F.nll_loss(q, labels)), rel=1e-5)
-        assert candidate["relative_cost"] == found.flops(rule.n) / found.generalist_flops
+        assert candidate["relative_cost"] == found.flops(rule) / found.generalist_flops
         assert candidate["eligible"] == (candidate["relative_cost"] <= 1.9)
         assert candidate["lowers_nll"] == (candidate["nll"] <= reference)
     assert {c["eligible"] for c in candidates} == {True, False}
@@ -275,8 +316,8 @@ def test_a_learned_rule_starts_from_the_best_weight_and_is_judged_by_rows_that_i
     learned = [candidate for candidate in candidates if candidate["rule"] == "learned"]
     assert [candidate["n"] for candidate in learned] == [1, 2, None]
     for candidate in learned:
-        n, active = candidate["n"], found.active(candidate["n"])
-        kl = [c for c in candidates if c["rule"] == "kl" and c["n"] == n]
+        n, active = candidate["n"], found.active(Rule.from_dict(candidate))
+        kl = [c for c in candidates if (c["rule"], c["n"]) == ("kl", n) and "confidence" not in c]
         best = min(kl, key=lambda c: c["nll"])
         assert candidate["weight"] == best["weight"]
         data = (found.generalist, found.specialists, SUBSETS, labels, active, best["weight"])
@@ -292,7 +333,8 @@ def test_a_learned_rule_starts_from_the_best_weight_and_is_judged_by_rows_that_i
     ("settings", "learned"),
     [
         ({"max_cost": 1.7}, [1]),
-        ({"max_cost": 1.0}, [1]),
+        ({"max_cost": 1.0}, []),
+        ({"max_cost": 1.0, "deferral": (1.0,)}, [1]),
         ({"max_cost": 100.0}, [1, 2, None]),
         ({"max_cost": 1.0, "rules": ("learned",)}, [1, 2, None]),
         ({"rules": ("kl", "side_by_side")}, []),
@@ -300,7 +342,7 @@ def test_a_learned_rule_starts_from_the_best_weight_and_is_judged_by_rows_that_i
 )
 def test_only_what_can_be_chosen_is_learned(settings, learned):
     found, labels = votes(60)
-    assert found.flops(1) < 1.7 * found.generalist_flops < found.flops(2)
+    assert found.flops(PAPER) < 1.7 * found.generalist_flops < found.flops(Rule("kl", 2))
     config = CombinationConfig(n=(1, 2), weights=(1.0,), **settings)
     candidates = judge_candidates(found, labels, config)
     assert [c["n"] for c in candidates if c["rule"] == "learned"] == learned

@@ -35,6 +35,7 @@ RULES = [
     Rule("within_subsets", None, 4.0),
     Rule("side_by_side", 2),
     Rule("learned", 2, 1.0, NUMBERS),
+    Rule("kl", 2, 2.0, confidence=0.6),
 ]
 CHOSEN = Rule("kl", 2, 1.0)
 
@@ -83,7 +84,7 @@ def log_likelihood(log_probs: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
 def test_a_specialist_alone_gains_what_the_rule_with_it_says_over_the_rule_without(rule):
     found, labels = votes(300)
     for m, gain in enumerate(own_gains(found, labels, rule)):
-        rows = found.active(rule.n)[:, m]
+        rows = found.active(rule)[:, m]
         joined = found.joined(replace(rule, members=(m,)))
         none = found.generalist
         if rule.learned is not None:
@@ -101,7 +102,7 @@ def test_the_tests_are_scipys(method):
     base = log_likelihood(found.generalist, labels)
     p = []
     for m, entry in enumerate(record["specialists"]):
-        rows = found.active(2)[:, m].numpy()
+        rows = found.active(CHOSEN)[:, m].numpy()
         joined = log_likelihood(found.joined(replace(CHOSEN, members=(m,))), labels)
         gain = (joined - base)[rows]
         assert entry["n_rows"] == rows.sum() > 500
@@ -167,7 +168,7 @@ def test_where_nothing_helps_the_generalist_answers(method, everyone):
         assert decision.outcome == "refused"
         assert decision.rule == replace(CHOSEN, members=())
         assert torch.equal(kept.joined(decision.rule), kept.generalist)
-        assert kept.flops(decision.rule.n, decision.rule.members) / kept.generalist_flops == 1.0
+        assert kept.flops(decision.rule) / kept.generalist_flops == 1.0
         assert not any(entry["admitted"] for entry in decision.record["specialists"])
         assert decision.in_words().startswith("the ensemble answers like its generalist: ")
 
@@ -221,7 +222,7 @@ def test_useless_specialists_pass_about_as_often_as_the_level_says(n):
 def test_one_that_never_votes_is_left_out(method):
     def without_its_rows(seed):
         found, labels = votes(seed=seed)
-        rows = ~found.active(1)[:, 3]
+        rows = ~found.active(Rule("kl", 1))[:, 3]
         own = [log_probs[rows] for log_probs in found.specialists]
         return replace(found, generalist=found.generalist[rows], specialists=own), labels[rows]
 

@@ -161,7 +161,7 @@ def _specialists(seed: Seed, generalist: Measured) -> Rows:
     for mark, n in SPECIALISTS.items():
         rule = best_weight(validation, seed, n)
         rows[f"specialists, {mark}"] = seed.measured(
-            test.joined(rule).numpy(), training, test.flops(n), f"weight {rule.weight:g}"
+            test.joined(rule).numpy(), training, test.flops(rule), f"weight {rule.weight:g}"
         )
     chosen = read_json(seed.workspace.path("combine-predictions", "choice.json"))["chosen"]
     return {**rows, "ensemble": seed.stored("ensemble", training, _in_short(chosen))}

@@ -98,7 +98,7 @@ def _rows(
         "side by side": Rule("side_by_side", n),
     }
     base = _by_row(test.joined(unfitted), labels[1])
-    cost = f"{test.flops(n) / test.generalist_flops:.2f}"
+    cost = f"{test.flops(unfitted) / test.generalist_flops:.2f}"
     rows = []
     for name, rule in rules.items():
         known, said = score(validation.joined(rule), labels[0]), test.joined(rule)

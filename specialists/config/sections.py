@@ -32,6 +32,7 @@ NonNegative = Annotated[int, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
+PositiveShare = Annotated[float, Field(gt=0, le=1)]
 PowerOfTwo = Annotated[int, Field(ge=1), AfterValidator(power_of_two)]
 NGrams = Annotated[tuple[NonNegative, NonNegative], AfterValidator(shortest_first)]
 
@@ -237,6 +238,11 @@ class CombinationConfig(Section):
     )
     weights: tuple[Rate, ...] = Field(
         default=(0.5, 1.0, 2.0, 4.0), min_length=1, description="v, common to all"
+    )
+    deferral: tuple[PositiveShare, ...] = Field(
+        default=(1.0, 0.75, 0.5, 0.35, 0.25, 0.15),
+        min_length=1,
+        description="shares of the rows, the least sure, that the generalist defers to specialists",
     )
     rules: tuple[Literal["kl", "learned", "within_subsets", "side_by_side"], ...] = Field(
         default=("kl", "learned", "within_subsets", "side_by_side"),

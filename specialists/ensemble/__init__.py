@@ -1,6 +1,13 @@
 """Active specialists per example, the rule that joins them, and what they predict."""
 
-from specialists.ensemble.candidates import Votes, affordable, choose, judge_candidates, score
+from specialists.ensemble.candidates import (
+    Votes,
+    affordable,
+    choose,
+    judge_candidates,
+    score,
+    threshold,
+)
 from specialists.ensemble.gate import Decision, pass_gate
 from specialists.ensemble.members import Ensemble
 from specialists.ensemble.rules import PAPER, Rule, active_specialists, join, mean_flops
@@ -29,4 +36,5 @@ __all__ = [
     "mean_flops",
     "pass_gate",
     "score",
+    "threshold",
 ]

@@ -4,19 +4,34 @@ Rules without fitted numbers are judged by what they say of the validation set. 
 combination chose its numbers there, so it is judged by cross-fitted predictions (each half of the
 rows predicted by the numbers of the other half) and only then fitted on all rows; both scores are
 kept. It starts from the best weight of ``kl`` for its n.
+
+Every other rule with an n is a candidate once for each share of the rows that the generalist may
+defer to specialists: those it is least sure of, by a threshold that is a quantile of its largest
+probabilities on the validation set. A sure generalist is seldom mended, so a small share keeps most
+of the gain for little inference.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from specialists.combination import cross_fitted, fit_combination
 from specialists.config import CombinationConfig
-from specialists.ensemble.rules import WEIGHTED, Rule, active_specialists, join, mean_flops
+from specialists.ensemble.rules import (
+    WEIGHTED,
+    Rule,
+    active_specialists,
+    confidence,
+    join,
+    mean_flops,
+)
 from specialists.runtime import progress
 
 Candidate = dict[str, Any]
@@ -41,22 +56,23 @@ class Votes:
     generalist_flops: float
     specialist_flops: Tensor
 
-    def active(self, n: int | None, members: Sequence[int] | None = None) -> Tensor:
-        """Which specialists vote in which row, bool (rows, M); None: all may."""
-        return active_specialists(self.generalist, self.subsets, n, members)
+    def active(self, rule: Rule) -> Tensor:
+        """Which specialists vote in which row, bool (rows, M)."""
+        return active_specialists(self.generalist, self.subsets, rule)
 
     def joined(self, rule: Rule) -> Tensor:
         """Log-probabilities [rows, C]."""
-        active = self.active(rule.n, rule.members)
+        active = self.active(rule)
         return join(self.generalist, self.specialists, self.subsets, active, rule)
 
-    def flops(self, n: int | None, members: Sequence[int] | None = None) -> float:
+    def flops(self, rule: Rule) -> float:
         """Mean over the split of one prediction."""
-        return mean_flops(self.generalist_flops, self.specialist_flops, self.active(n, members))
+        return mean_flops(self.generalist_flops, self.specialist_flops, self.active(rule))
 
     def learn(self, n: int | None, labels: Tensor, weight: float = 1.0) -> tuple[Rule, Tensor]:
         """The learned rule, and cross-fitted log-probabilities to judge it by."""
-        votes = (self.generalist, self.specialists, self.subsets, labels, self.active(n), weight)
+        active = self.active(Rule("learned", n))
+        votes = (self.generalist, self.specialists, self.subsets, labels, active, weight)
         return Rule("learned", n, weight, fit_combination(*votes)), cross_fitted(*votes)
 
 
@@ -64,14 +80,15 @@ def judge_candidates(votes: Votes, labels: Tensor, settings: CombinationConfig) 
     """Validation top-1, NLL and cost of every rule that the settings name.
 
     Learned combinations, which take long, are fitted only for those n that ``ensemble`` can be
-    (for every n if no other rule is named).
+    (for every n if no other rule is named), and asked about every row.
 
     Returns
     -------
     list of dict
         rule, n (None: all), weight, top1, nll, inference_flops, relative_cost, eligible,
-        lowers_nll. For "learned" also learned, its numbers, and in_sample, its top1 and nll on the
-        rows that it was fitted on; its top1 and nll are cross-fitted.
+        lowers_nll; confidence where the generalist defers only part of the rows. For "learned" also
+        learned, its numbers, and in_sample, its top1 and nll on the rows that it was fitted on; its
+        top1 and nll are cross-fitted.
     """
     everyone = (*settings.n, None)
     rules = [
@@ -81,14 +98,18 @@ def judge_candidates(votes: Votes, labels: Tensor, settings: CombinationConfig) 
         for n in everyone
         for weight in (settings.weights if rule in WEIGHTED else (1.0,))
     ]
-    learned = _worth_learning(votes, settings, everyone) if "learned" in settings.rules else []
-    judge = Judge(votes, labels, settings.max_cost, score(votes.generalist, labels)["nll"])
+    judge = Judge(votes, labels, settings.max_cost)
+    thresholds = [threshold(votes.generalist, share) for share in settings.deferral]
     candidates = []
-    with progress("combination rules", len(rules) + len(learned)) as bar:
+    with progress("combination rules", len(rules)) as bar:
         for rule in rules:
-            candidates.append(judge(rule, votes.joined(rule)))
+            candidates += judge.deferring(rule, thresholds if rule.n is not None else [None])
             bar.advance()
-        for n in learned:
+    if "learned" not in settings.rules:
+        return candidates
+    worth_it = _worth_learning(votes, candidates, settings, everyone)
+    with progress("learned combinations", len(worth_it)) as bar:
+        for n in worth_it:
             candidates.append(judge.learned(n, _best_weight(candidates, n)))
             bar.advance()
     return candidates
@@ -109,11 +130,24 @@ def choose(candidates: list[Candidate], settings: CombinationConfig) -> Candidat
     return max(pool, key=lambda candidate: (candidate["top1"], -candidate["nll"]))
 
 
+def threshold(generalist: Tensor, share: float) -> float | None:
+    """The confidence up to which the generalist defers this share of the rows; None: all of them.
+
+    Parameters
+    ----------
+    generalist : Tensor of shape (n, C)
+        Log-probabilities.
+    share : float
+        In (0, 1].
+    """
+    if share == 1.0:
+        return None
+    return float(np.quantile(confidence(generalist), share, method="inverted_cdf"))
+
+
 def score(log_probs: Tensor, labels: Tensor) -> dict[str, float]:
     """Top-1 (fraction) and NLL (nats) of log-probabilities [n, C]."""
-    right = log_probs.argmax(1) == labels
-    nll = -log_likelihood(log_probs, labels)
-    return {"top1": float(right.double().mean()), "nll": float(nll.mean())}
+    return _mean_score(*_outcomes(log_probs, labels))
 
 
 def log_likelihood(log_probs: Tensor, labels: Tensor) -> Tensor:
@@ -121,28 +155,31 @@ def log_likelihood(log_probs: Tensor, labels: Tensor) -> Tensor:
     return log_probs.gather(1, labels[:, None]).squeeze(1).clamp_min(-100.0).double()
 
 
-@dataclass(frozen=True)
 class Judge:
     """Compares with the cost limit, in generalists, and with the generalist's NLL."""
 
-    votes: Votes
-    labels: Tensor
-    max_cost: float
-    reference: float
+    def __init__(self, votes: Votes, labels: Tensor, max_cost: float) -> None:
+        self.votes = votes
+        self.labels = labels
+        self.max_cost = max_cost
+        self.alone = _outcomes(votes.generalist, labels)
+        self.reference = _mean_score(*self.alone)["nll"]
+        self.confidence = confidence(votes.generalist)
+        self._flops: dict[Any, float] = {}
 
     def __call__(self, rule: Rule, log_probs: Tensor) -> Candidate:
         """A rule by what it says of the validation set."""
-        scores = score(log_probs, self.labels)
-        flops = self.votes.flops(rule.n, rule.members)
-        relative = flops / self.votes.generalist_flops
-        return {
-            **rule.to_dict(),
-            **scores,
-            "inference_flops": flops,
-            "relative_cost": relative,
-            "eligible": relative <= self.max_cost,
-            "lowers_nll": scores["nll"] <= self.reference,
-        }
+        return self._candidate(rule, score(log_probs, self.labels))
+
+    def deferring(self, rule: Rule, thresholds: Sequence[float | None]) -> list[Candidate]:
+        """The rule at each confidence, from one joining of all rows."""
+        joined = _outcomes(self.votes.joined(rule), self.labels)
+        candidates = []
+        for limit in thresholds:
+            deferred = self.confidence <= (math.inf if limit is None else limit)
+            found = (torch.where(deferred, *both) for both in zip(joined, self.alone, strict=True))
+            candidates.append(self._candidate(replace(rule, confidence=limit), _mean_score(*found)))
+        return candidates
 
     def learned(self, n: int | None, weight: float) -> Candidate:
         """A learned rule by what it says of rows that it did not see."""
@@ -150,19 +187,45 @@ class Judge:
         in_sample = score(self.votes.joined(rule), self.labels)
         return {**self(rule, unseen), "in_sample": in_sample}
 
+    def _candidate(self, rule: Rule, scores: dict[str, float]) -> Candidate:
+        asked = (rule.n, rule.members, rule.confidence)
+        if asked not in self._flops:
+            self._flops[asked] = self.votes.flops(rule)
+        relative = self._flops[asked] / self.votes.generalist_flops
+        return {
+            **rule.to_dict(),
+            **scores,
+            "inference_flops": self._flops[asked],
+            "relative_cost": relative,
+            "eligible": relative <= self.max_cost,
+            "lowers_nll": scores["nll"] <= self.reference,
+        }
+
+
+def _outcomes(log_probs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether each row is right, and the log-likelihood of its label."""
+    return log_probs.argmax(1) == labels, log_likelihood(log_probs, labels)
+
+
+def _mean_score(right: Tensor, gained: Tensor) -> dict[str, float]:
+    return {"top1": float(right.double().mean()), "nll": -float(gained.mean())}
+
 
 def _worth_learning(
-    votes: Votes, settings: CombinationConfig, everyone: Iterable[int | None]
+    votes: Votes,
+    candidates: list[Candidate],
+    settings: CombinationConfig,
+    everyone: Iterable[int | None],
 ) -> list[int | None]:
-    """The n within the cost limit or, if there is none, the cheapest."""
-    if set(settings.rules) == {"learned"}:
+    """The n within the cost limit or, if no candidate is, those as cheap as the cheapest."""
+    if not candidates:
         return list(everyone)
-    costs = {n: votes.flops(n) for n in everyone}
-    limit = max(settings.max_cost * votes.generalist_flops, min(costs.values()))
-    return [n for n, cost in costs.items() if cost <= limit]
+    least = min(candidate["inference_flops"] for candidate in candidates)
+    limit = max(settings.max_cost * votes.generalist_flops, least)
+    return [n for n in everyone if votes.flops(Rule("learned", n)) <= limit]
 
 
 def _best_weight(candidates: list[Candidate], n: int | None) -> float:
-    """That of the ``kl`` candidate of this n with the lowest NLL; 1 if there is none."""
-    own = [c for c in candidates if c["rule"] == "kl" and c["n"] == n]
+    """That of the ``kl`` candidate of this n for every row with the lowest NLL; 1 without any."""
+    own = [c for c in candidates if (c["rule"], c["n"]) == ("kl", n) and "confidence" not in c]
     return min(own, key=lambda candidate: candidate["nll"])["weight"] if own else 1.0

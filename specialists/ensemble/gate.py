@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from specialists.config import CombinationConfig
-from specialists.ensemble.candidates import Judge, Votes, choose, log_likelihood, score
+from specialists.ensemble.candidates import Judge, Votes, choose, log_likelihood
 from specialists.ensemble.rules import Rule, join
 from specialists.uncertainty import holm, paired_mean_test
 
@@ -112,7 +112,7 @@ def pass_gate(
     groups = torch.arange(len(gate_labels)) if groups is None else groups
     known = [_summary(gain) for gain in own_gains(validation, validation_labels, rule)]
     screened = screen(rule, known, validation, validation_labels, settings)
-    active = gate.active(rule.n, rule.members)
+    active = gate.active(rule)
     alone = [
         _tested(gain, groups[active[:, m]])
         for m, gain in enumerate(own_gains(gate, gate_labels, rule))
@@ -156,7 +156,7 @@ def own_gains(votes: Votes, labels: Tensor, rule: Rule) -> list[Tensor]:
     list of M float64 Tensors of shape (rows where it votes,)
         In nats.
     """
-    active = votes.active(rule.n, rule.members)
+    active = votes.active(rule)
     return [_own_gain(votes, labels, rule, m, active[:, m]) for m in range(len(votes.subsets))]
 
 
@@ -174,7 +174,7 @@ def screen(
     helpful = [m for m, entry in enumerate(known) if (entry["mean_gain"] or 0.0) > 0.0]
     if len(helpful) == len(known):
         return rule
-    judge = Judge(votes, labels, settings.max_cost, score(votes.generalist, labels)["nll"])
+    judge = Judge(votes, labels, settings.max_cost)
     rules = [restricted(rule, helpful, len(known)), rule]
     candidates = [judge(candidate, votes.joined(candidate)) for candidate in rules]
     return rules[candidates.index(choose(candidates, settings))]

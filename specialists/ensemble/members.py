@@ -111,7 +111,7 @@ class Ensemble:
             if rule.members == ():
                 parts.append(generalist)
                 continue
-            active = active_specialists(generalist, self.subsets, rule.n, rule.members)
+            active = active_specialists(generalist, self.subsets, rule)
             specialists = self.specialist_log_probs(features, active)
             parts.append(join(generalist, specialists, self.subsets, active, rule))
         return torch.cat(parts)

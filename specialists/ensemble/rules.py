@@ -1,9 +1,10 @@
 """Which specialists vote on an example, and by which rule their votes are joined.
 
 The n most probable classes of the generalist select the specialists whose subset meets them
-(Hinton et al. 2015, section 5.4). The votes are joined by the exact KL minimiser, with one weight
-for all specialists or with weights and temperatures that were learned; by averaging within each
-subset; or by standing the specialists' subset parts side by side.
+(Hinton et al. 2015, section 5.4); a generalist that is surer than a threshold may answer alone, as
+in a cascade. The votes are joined by the exact KL minimiser, with one weight for all specialists or
+with weights and temperatures that were learned; by averaging within each subset; or by standing the
+specialists' subset parts side by side.
 """
 
 from __future__ import annotations
@@ -43,6 +44,9 @@ class Rule:
         The fitted numbers of "learned".
     members : tuple of int, optional
         Specialists that may vote; None: all. With none at all the prediction is the generalist's.
+    confidence : float, optional
+        The generalist's largest probability, in [0, 1], above which no specialist is asked; None:
+        they are asked about every row.
     """
 
     rule: str
@@ -50,6 +54,7 @@ class Rule:
     weight: float = 1.0
     learned: LearnedCombination | None = None
     members: tuple[int, ...] | None = None
+    confidence: float | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Rule:
@@ -58,14 +63,17 @@ class Rule:
         fitted = None if learned is None else LearnedCombination.from_dict(learned)
         members = values.get("members")
         members = None if members is None else tuple(members)
-        return cls(values["rule"], values["n"], values["weight"], fitted, members)
+        confidence = values.get("confidence")
+        return cls(values["rule"], values["n"], values["weight"], fitted, members, confidence)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; ``learned`` and ``members`` only where there are any."""
+        """For JSON; ``learned``, ``members`` and ``confidence`` only where there are any."""
         values: dict[str, Any] = {"rule": self.rule, "n": self.n, "weight": self.weight}
         if self.learned is not None:
             values["learned"] = self.learned.to_dict()
-        return values if self.members is None else {**values, "members": list(self.members)}
+        if self.members is not None:
+            values["members"] = list(self.members)
+        return values if self.confidence is None else {**values, "confidence": self.confidence}
 
     def only(self, m: int) -> Rule:
         """The same for a problem in which specialist ``m`` is the only one there is."""
@@ -88,7 +96,10 @@ class Rule:
             voters = f"the specialists of the most probable {classes}"
         weight = f", weight {self.weight:g}" if self.rule in WEIGHTED else ""
         few = "" if self.members is None else f", {numbered(self.members)} only"
-        return f"{NAMES_IN_WORDS[self.rule]}, by {voters}{weight}{few}"
+        unsure = ""
+        if self.confidence is not None:
+            unsure = f", where the generalist gives no class more than {self.confidence:.1%}"
+        return f"{NAMES_IN_WORDS[self.rule]}, by {voters}{weight}{few}{unsure}"
 
 
 PAPER = Rule("kl", 1, 1.0)
@@ -104,39 +115,43 @@ def numbered(specialists: Sequence[int]) -> str:
     return f"specialists {', '.join(map(str, first))} and {last}"
 
 
-def active_specialists(
-    log_probs: Tensor,
-    subsets: Sequence[Tensor],
-    n: int | None,
-    members: Sequence[int] | None = None,
-) -> Tensor:
-    """Which specialists' subsets meet the n most probable classes of each row.
+def active_specialists(log_probs: Tensor, subsets: Sequence[Tensor], rule: Rule) -> Tensor:
+    """Which specialists a rule asks about each row.
+
+    Those whose subset meets the rule's n most probable classes (all, where n is None), if they are
+    members, in rows where the generalist is not surer than the rule's confidence.
 
     Parameters
     ----------
     log_probs : Tensor of shape (rows, C)
         The generalist's.
     subsets : sequence of M int64 Tensors
-    n : int or None
-        None: all specialists, everywhere.
-    members : sequence of int, optional
-        Specialists that may vote; None: all.
+    rule : Rule
 
     Returns
     -------
     bool Tensor of shape (rows, M)
     """
     may_vote = torch.ones(len(subsets), dtype=torch.bool)
-    if members is not None:
+    if rule.members is not None:
         may_vote = torch.zeros_like(may_vote)
-        may_vote[list(members)] = True
-    if n is None:
-        return may_vote.repeat(len(log_probs), 1)
-    member = torch.zeros(log_probs.shape[1], len(subsets), dtype=torch.bool)
-    for m in may_vote.nonzero().flatten().tolist():
-        member[subsets[m], m] = True
-    top = log_probs.topk(min(n, log_probs.shape[1]), dim=1).indices
-    return member[top].any(1)
+        may_vote[list(rule.members)] = True
+    if rule.n is None:
+        active = may_vote.repeat(len(log_probs), 1)
+    else:
+        member = torch.zeros(log_probs.shape[1], len(subsets), dtype=torch.bool)
+        for m in may_vote.nonzero().flatten().tolist():
+            member[subsets[m], m] = True
+        top = log_probs.topk(min(rule.n, log_probs.shape[1]), dim=1).indices
+        active = member[top].any(1)
+    if rule.confidence is not None:
+        active &= (confidence(log_probs) <= rule.confidence)[:, None]
+    return active
+
+
+def confidence(log_probs: Tensor) -> Tensor:
+    """The largest probability of each row, float64 of shape (n,), of log-probabilities [n, C]."""
+    return log_probs.amax(1).double().exp()
 
 
 def join(

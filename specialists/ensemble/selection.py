@@ -54,7 +54,7 @@ def combine_predictions(run: Run) -> None:
         "ensemble_paper": PAPER,
         "ensemble_all": Rule.from_dict(everywhere),
     }
-    cost = votes.flops(decision.rule.n, decision.rule.members) / votes.generalist_flops
+    cost = votes.flops(decision.rule) / votes.generalist_flops
     choice = {
         "chosen": decision.rule.to_dict(),
         "rules": {name: rule.to_dict() for name, rule in rules.items()},
@@ -142,7 +142,7 @@ def _write_predictions(
     write_array(folder / f"{split}.generalist.npy", votes.generalist.numpy())
     for name, rule in rules.items():
         write_array(folder / f"{split}.{name}.npy", votes.joined(rule).float().numpy())
-    active = votes.active(rules["ensemble"].n, rules["ensemble"].members)
+    active = votes.active(rules["ensemble"])
     write_array(folder / f"{split}.active.npy", active.numpy())
 
 
@@ -164,7 +164,7 @@ def _costs(
     for name, rule in rules.items():
         costs[name] = {
             "parameters": ensemble.of(rule.members).parameters,
-            "inference_flops": votes.flops(rule.n, rule.members),
+            "inference_flops": votes.flops(rule),
             "training_examples": generalist["n_examples"] + n_examples,
         }
     return costs
