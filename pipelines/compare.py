@@ -17,7 +17,7 @@ from specialists.runtime import say
 
 def source_and_comparison(
     config: str | None, out: Path | None, overrides: list[str]
-) -> tuple[str | Path, Path]:
+) -> tuple[str | Path | None, Path]:
     """Settings and folder; with --out and no CONFIG a comparison keeps its first seed's settings.
 
     The folder is runs/compare-NAME unless ``out`` names another.
@@ -30,7 +30,7 @@ def source_and_comparison(
 
 
 def compare(
-    source: str | Path, overrides: list[str], folder: Path, n_seeds: int, jobs: int | None
+    source: str | Path | None, overrides: list[str], folder: Path, n_seeds: int, jobs: int | None
 ) -> str:
     """Run every seed, write FOLDER/comparison.{json,md,svg}; returns the table and the verdict."""
     from specialists.evaluation import SeedScores, compare_seeds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from specialists.config import Config, find_config
+from specialists.config import Config, find_config, shipped_configs
 from specialists.errors import InputError
 from specialists.runs import Run, describe_changes, write_text
 from specialists.runtime import pick_device, say
@@ -15,13 +15,19 @@ SOURCES = ("data.name", "data.table", "data.arrays", "data.images", "data.factor
 
 def source_and_folder(
     config: str | None, out: Path | None, overrides: list[str]
-) -> tuple[str | Path, Path]:
-    """Settings and run folder; with --out and no CONFIG a run keeps its own settings."""
+) -> tuple[str | Path | None, Path]:
+    """Settings and run folder; with --out and no CONFIG a run keeps its own settings.
+
+    Without either, data that ``--set`` names start from nothing but defaults (None), or from the
+    config that ships with them.
+    """
     if config is None and out is not None and Run(out).config_file.is_file():
         return Run(out).config_file, out
-    source = config or DEFAULT_CONFIG
-    name = find_config(source).stem if config else _name_of_data(overrides) or DEFAULT_CONFIG
-    return source, out or Path("runs", name)
+    if config is not None:
+        return config, out or Path("runs", find_config(config).stem)
+    key, name = _data_of(overrides)
+    source = name if key == "data.name" and name in shipped_configs() else None
+    return (source if key else DEFAULT_CONFIG), out or Path("runs", name or DEFAULT_CONFIG)
 
 
 def check_device(settings: Config) -> None:
@@ -46,11 +52,11 @@ def write_config(run: Run, settings: Config) -> None:
     run.reread_config()
 
 
-def _name_of_data(overrides: list[str]) -> str | None:
-    """Of the data that ``--set`` names: the file's or folder's name, or the function's."""
+def _data_of(overrides: list[str]) -> tuple[str, str]:
+    """What ``--set`` names: its key, and the data set's, file's, folder's or function's name."""
     for override in reversed(overrides):
         key, _, value = override.partition("=")
         value = value.strip().strip("\"'")
         if key.strip() in SOURCES and value:
-            return Path(value.rpartition(":")[2]).name.partition(".")[0] or None
-    return None
+            return key.strip(), Path(value.rpartition(":")[2]).name.partition(".")[0]
+    return "", ""

@@ -70,6 +70,7 @@ def test_all_mistakes_are_told_at_once():
         ("specialists.calibrate=false", "specialists", "calibrate", False),
         ("specialists.freeze=['stem', 'stage1']", "specialists", "freeze", ("stem", "stage1")),
         ("combination.max_cost=inf", "combination", "max_cost", math.inf),
+        ("combination.deferral=[1, 0.2]", "combination", "deferral", (1.0, 0.2)),
         ('data.splits={train = ["a"], test = ["b"]}', "data", "splits", None),
         (" data.text = my text ", "data", "text", "my text"),
     ],
@@ -80,6 +81,12 @@ def test_an_override_is_read_as_toml_or_else_as_text(file, override, section, ke
     assert getattr(getattr(config, section), key) == value
     assert config.seed == 3
     assert config.generalist.epochs == (7 if "epochs" in override else 4)
+
+
+@pytest.mark.parametrize("shares", ["[]", "[0]", "[0.5, 1.5]", "0.5", "[nan]", "['half']"])
+def test_a_share_of_the_rows_to_defer_is_above_0_and_at_most_1(file, shares):
+    with pytest.raises(ConfigError, match=r"combination\.deferral"):
+        Config.from_toml(file, [f"combination.deferral={shares}"])
 
 
 @pytest.mark.parametrize("override", ["seed", "=3", "a.b.c.d=1", ".seed=1", "seed.x=1"])
@@ -93,6 +100,14 @@ def test_setting_one_source_removes_the_others(file, source):
     config = Config.from_toml(file, ["data.table=other.tsv", f"data.{source}=mine"])
     given = [name for name in SOURCES if getattr(config.data, name) is not None]
     assert given == [source]
+
+
+def test_without_a_file_everything_that_is_not_said_is_a_default():
+    config = Config.from_toml(None, ["data.table=/x.tsv", "generalist.epochs=7"])
+    expected = {"data": {"table": "/x.tsv"}, "generalist": {"epochs": 7}}
+    assert config == Config.from_dict(expected)
+    with pytest.raises(ConfigError, match="where: --set"):
+        Config.from_toml(None, ["data.table=/x.tsv", "generalist.epoch=7"])
 
 
 def test_an_option_of_a_factory_may_be_called_like_a_source(file):

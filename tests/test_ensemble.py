@@ -35,8 +35,8 @@ from specialists.ensemble import (
     judge_candidates,
     mean_flops,
     score,
-    threshold,
 )
+from specialists.ensemble.candidates import Judge, deferral_limit
 from specialists.specialist import Specialist
 
 C, DIM = 8, 5
@@ -187,21 +187,28 @@ def test_a_generalist_that_is_sure_enough_answers_alone(rule):
     assert found.flops(cascade) < found.flops(rule)
 
 
-@pytest.mark.parametrize("share", [0.001, 0.25, 0.5, 0.995])
-def test_a_threshold_defers_the_least_sure_rows_and_that_share_of_them(share):
+@pytest.mark.parametrize("share", [0.001, 0.25, 0.5, 0.99])
+def test_a_limit_defers_the_least_sure_rows_and_that_share_of_them(share):
     found, _ = votes()
-    limit = threshold(found.generalist, share)
-    sureness = found.generalist.double().exp().amax(1)
-    n = math.ceil(share * len(sureness))
-    assert limit == pytest.approx(float(sureness.sort().values[n - 1]))
+    limit = deferral_limit(found.generalist, share)
+    n = math.ceil(share * 200)
+    last, surer = found.generalist.double().exp().amax(1).sort().values[n - 1 : n + 1]
+    assert limit == pytest.approx(float(last + surer) / 2)
     assert found.active(Rule("kl", None, confidence=limit)).any(1).sum() == n
-    assert threshold(found.generalist, 1.0) is None
+    assert deferral_limit(found.generalist, 1.0) is None
 
 
-def test_rows_that_are_equally_sure_are_deferred_together():
-    generalist = torch.full((10, C), 1 / C).log()
-    limit = threshold(generalist, 0.2)
-    assert active_specialists(generalist, SUBSETS, Rule("kl", None, confidence=limit)).all()
+def test_rows_that_are_equally_sure_are_deferred_together_whatever_rounding_does():
+    sure, unsure = torch.full((1, C), 0.05 / (C - 1)), torch.full((1, C), 0.5 / (C - 1))
+    sure[0, 0], unsure[0, 0] = 0.95, 0.5
+    generalist = torch.cat([unsure] * 8 + [sure] * 2).log()
+    generalist[:4] += 1e-7
+    limit = deferral_limit(generalist, 0.2)
+    assert limit == pytest.approx(0.725)
+    active = active_specialists(generalist, SUBSETS, Rule("kl", None, confidence=limit))
+    assert active.all(1).tolist() == [True] * 8 + [False] * 2
+    assert deferral_limit(generalist, 0.9) is None
+    assert deferral_limit(generalist[:1], 0.01) is None
 
 
 @pytest.mark.parametrize("rule", RULES, ids=RULE_NAMES)
@@ -247,6 +254,10 @@ def test_a_rule_is_read_back_as_it_was_written(rule):
         (Rule("kl", 1, members=tuple(range(15))), "specialists 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, "),
         (Rule("kl", 1, members=tuple(range(15))), "11 and 3 more only"),
         (
+            Rule("kl", 1, confidence=0.99987),
+            ", where the generalist gives no class more than 99.99%",
+        ),
+        (
             Rule("kl", 1, confidence=0.4567),
             ", where the generalist gives no class more than 45.7%",
         ),
@@ -255,6 +266,22 @@ def test_a_rule_is_read_back_as_it_was_written(rule):
 def test_a_rule_is_told_in_words(rule, words):
     assert words in rule.in_words()
     assert ("weight " in rule.in_words()) == (rule.rule in ("kl", "within_subsets"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (PAPER, "kl, n = 1, weight 1"),
+        (Rule("side_by_side", None), "side_by_side, n = all"),
+        (
+            Rule("within_subsets", 3, 0.5, members=(2, 4), confidence=0.975),
+            "within_subsets, n = 3, weight 0.5, 2 specialists, alone above 97.5%",
+        ),
+        (Rule("kl", 2, confidence=0.9999), "kl, n = 2, weight 1, alone above 99.99%"),
+    ],
+)
+def test_a_rule_is_told_in_short(rule, words):
+    assert rule.in_short() == words
 
 
 def test_parameters_count_the_shared_trunk_once():
@@ -290,7 +317,7 @@ def test_every_rule_is_judged_once_with_its_cost():
     found, labels = votes()
     candidates = judge_candidates(found, labels, SETTINGS)
     fixed = [candidate for candidate in candidates if candidate["rule"] != "learned"]
-    limit = threshold(found.generalist, 0.4)
+    limit = deferral_limit(found.generalist, 0.4)
     shares = {1: (None, limit), 2: (None, limit), None: (None,)}
     assert [(c["rule"], c["n"], c["weight"], c.get("confidence")) for c in fixed] == [
         *(("kl", n, v, s) for n in (1, 2, None) for v in (0.5, 1.0) for s in shares[n]),
@@ -327,6 +354,34 @@ def test_a_learned_rule_starts_from_the_best_weight_and_is_judged_by_rows_that_i
         assert candidate["in_sample"]["nll"] <= best["nll"]
         assert candidate["in_sample"] == score(found.joined(Rule.from_dict(candidate)), labels)
         assert candidate["lowers_nll"] == (unseen["nll"] <= score(found.generalist, labels)["nll"])
+
+
+def test_the_best_weight_is_that_for_every_row_wherever_there_is_one():
+    found, labels = votes()
+    some = {"rules": ("kl", "learned"), "n": (1,), "weights": (2.0, 4.0)}
+    for deferral in ((1.0, 0.15), (0.15,)):
+        config = CombinationConfig(deferral=deferral, max_cost=100.0, **some)
+        candidates = judge_candidates(found, labels, config)
+        kl = [c for c in candidates if (c["rule"], c["n"]) == ("kl", 1)]
+        every = [c for c in kl if "confidence" not in c]
+        assert len(every) == (2 if 1.0 in deferral else 0)
+        learned = next(c for c in candidates if c["rule"] == "learned")
+        assert learned["weight"] == min(every or kl, key=lambda c: c["nll"])["weight"]
+
+
+def test_equal_limits_are_one_candidate():
+    found, labels = votes()
+    config = CombinationConfig(rules=("kl",), n=(1,), weights=(1.0,), deferral=(0.5, 0.5, 1.0))
+    assert len(judge_candidates(found, labels, config)) == 3
+
+
+def test_the_cost_of_a_rule_is_that_of_its_members():
+    found, labels = votes()
+    judge = Judge(found, labels, 1.9)
+    rules = [Rule("kl", 2), Rule("kl", 2, members=(1,)), Rule("kl", 2, confidence=0.5)]
+    costs = [judge(rule, found.joined(rule))["inference_flops"] for rule in rules]
+    assert costs == [found.flops(rule) for rule in rules]
+    assert len(set(costs)) == 3
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,15 @@ def test_learned_numbers_have_a_table(tmp_path):
     assert _outline(page).stack == []
 
 
+def test_how_many_rows_are_deferred_is_told(tmp_path):
+    run = synthetic_run(tmp_path)
+    chosen = {"rule": "side_by_side", "n": 2, "weight": 1.0, "confidence": 0.9996}
+    write_json(run.path("combine-predictions", "choice.json"), {"chosen": chosen, "asked": 0.2512})
+    page = write_report(run).read_text(encoding="utf-8")
+    words = "where the generalist gives no class more than 99.96%: 25% of the validation rows"
+    assert f"{words}</strong>." in page
+
+
 def gated(folder, outcome: str, reason: str, **changes) -> str:
     """The page of a run whose gate let nobody, or one of three, in."""
     run = synthetic_run(folder)

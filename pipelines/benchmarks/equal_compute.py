@@ -164,14 +164,8 @@ def _specialists(seed: Seed, generalist: Measured) -> Rows:
             test.joined(rule).numpy(), training, test.flops(rule), f"weight {rule.weight:g}"
         )
     chosen = read_json(seed.workspace.path("combine-predictions", "choice.json"))["chosen"]
-    return {**rows, "ensemble": seed.stored("ensemble", training, _in_short(chosen))}
-
-
-def _in_short(chosen: Mapping[str, Any]) -> str:
-    """The rule of ``choice.json``, and how many specialists are in it where not all are."""
-    words = f"{chosen['rule']}, n = {'all' if chosen['n'] is None else chosen['n']}"
-    members = chosen.get("members")
-    return words if members is None else f"{words}, {len(members)} specialists"
+    mark = Rule.from_dict(chosen).in_short()
+    return {**rows, "ensemble": seed.stored("ensemble", training, mark)}
 
 
 def best_weight(votes: Votes, seed: Seed, n: int | None) -> Rule:

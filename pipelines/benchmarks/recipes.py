@@ -113,8 +113,7 @@ def outcome(run: Run) -> Outcome:
         there = rows_of(votes, measured_on)
         gains.append(_gain(there, labels[measured_on], rule))
         costs.append(there.flops(rule) / there.generalist_flops)
-        sure = "" if rule.confidence is None else f", alone above {rule.confidence:.2f}"
-        rules.append(f"{rule.rule}, n = {rule.n or 'all'}, weight {rule.weight:g}{sure}")
+        rules.append(rule.in_short())
     examples = read_json(run.path(LAST_STAGE, "costs.json"))
     training = [examples[name]["training_examples"] for name in ("ensemble", "generalist")]
     top1, likelihood = (torch.cat(parts).numpy() for parts in zip(*gains, strict=True))

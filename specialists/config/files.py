@@ -89,22 +89,18 @@ class Config(Section):
         return config
 
     @classmethod
-    def from_toml(cls, path: str | Path, overrides: Iterable[str] = ()) -> Config:
-        """Read a file or a shipped configuration, then apply ``key=value`` overrides.
+    def from_toml(cls, path: str | Path | None, overrides: Iterable[str] = ()) -> Config:
+        """Read a file or a shipped configuration (None: nothing), then apply ``key=value``.
 
         Raises
         ------
         ConfigError
             If the file is missing, is no TOML, or holds a mistake.
         """
-        file = find_config(path)
-        try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError("this file is not TOML", where=file, got=str(error)) from None
+        values = {} if path is None else _read_toml(find_config(path))
         for override in overrides:
             _override(values, override)
-        return cls.from_dict(_absolute_paths(values), where=path)
+        return cls.from_dict(_absolute_paths(values), where=path or "--set")
 
     def to_toml(self) -> str:
         """Everything that is set, as TOML; reading it gives an equal configuration."""
@@ -166,6 +162,13 @@ def find_config(path: str | Path) -> Path:
         expected="a TOML file, or one of " + ", ".join(shipped),
         fix=f"did you mean `{near[0]}`?" if near else None,
     )
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("this file is not TOML", where=file, got=str(error)) from None
 
 
 def _override(values: dict[str, Any], override: str) -> None:

@@ -242,7 +242,8 @@ class CombinationConfig(Section):
     deferral: tuple[PositiveShare, ...] = Field(
         default=(1.0, 0.75, 0.5, 0.35, 0.25, 0.15),
         min_length=1,
-        description="shares of the rows, the least sure, that the generalist defers to specialists",
+        description="shares of the rows, the least sure, about which specialists are asked; where "
+        "all are asked (no n) and of learned rules, every row",
     )
     rules: tuple[Literal["kl", "learned", "within_subsets", "side_by_side"], ...] = Field(
         default=("kl", "learned", "within_subsets", "side_by_side"),

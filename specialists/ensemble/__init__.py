@@ -6,7 +6,6 @@ from specialists.ensemble.candidates import (
     choose,
     judge_candidates,
     score,
-    threshold,
 )
 from specialists.ensemble.gate import Decision, pass_gate
 from specialists.ensemble.members import Ensemble
@@ -36,5 +35,4 @@ __all__ = [
     "mean_flops",
     "pass_gate",
     "score",
-    "threshold",
 ]

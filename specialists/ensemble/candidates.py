@@ -14,7 +14,7 @@ of the gain for little inference.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +33,8 @@ from specialists.ensemble.rules import (
     mean_flops,
 )
 from specialists.runtime import progress
+
+ROUNDING = 1e-6
 
 Candidate = dict[str, Any]
 
@@ -99,11 +101,11 @@ def judge_candidates(votes: Votes, labels: Tensor, settings: CombinationConfig) 
         for weight in (settings.weights if rule in WEIGHTED else (1.0,))
     ]
     judge = Judge(votes, labels, settings.max_cost)
-    thresholds = [threshold(votes.generalist, share) for share in settings.deferral]
+    limits = dict.fromkeys(deferral_limit(votes.generalist, share) for share in settings.deferral)
     candidates = []
     with progress("combination rules", len(rules)) as bar:
         for rule in rules:
-            candidates += judge.deferring(rule, thresholds if rule.n is not None else [None])
+            candidates += judge.deferring(rule, limits if rule.n is not None else [None])
             bar.advance()
     if "learned" not in settings.rules:
         return candidates
@@ -130,19 +132,23 @@ def choose(candidates: list[Candidate], settings: CombinationConfig) -> Candidat
     return max(pool, key=lambda candidate: (candidate["top1"], -candidate["nll"]))
 
 
-def threshold(generalist: Tensor, share: float) -> float | None:
+def deferral_limit(generalist: Tensor, share: float) -> float | None:
     """The confidence up to which the generalist defers this share of the rows; None: all of them.
+
+    It lies midway between the rows on either side, so that rounding decides for none of them; rows
+    that are equally sure are deferred together.
 
     Parameters
     ----------
     generalist : Tensor of shape (n, C)
-        Log-probabilities.
+        Log-probabilities, n > 0.
     share : float
         In (0, 1].
     """
-    if share == 1.0:
-        return None
-    return float(np.quantile(confidence(generalist), share, method="inverted_cdf"))
+    sureness = confidence(generalist)
+    last = float(np.quantile(sureness, share, method="inverted_cdf"))
+    surer = sureness[sureness > last + ROUNDING]
+    return (last + float(surer.min())) / 2 if len(surer) else None
 
 
 def score(log_probs: Tensor, labels: Tensor) -> dict[str, float]:
@@ -165,17 +171,17 @@ class Judge:
         self.alone = _outcomes(votes.generalist, labels)
         self.reference = _mean_score(*self.alone)["nll"]
         self.confidence = confidence(votes.generalist)
-        self._flops: dict[Any, float] = {}
+        self._flops: dict[tuple[Any, ...], float] = {}
 
     def __call__(self, rule: Rule, log_probs: Tensor) -> Candidate:
         """A rule by what it says of the validation set."""
         return self._candidate(rule, score(log_probs, self.labels))
 
-    def deferring(self, rule: Rule, thresholds: Sequence[float | None]) -> list[Candidate]:
+    def deferring(self, rule: Rule, limits: Iterable[float | None]) -> list[Candidate]:
         """The rule at each confidence, from one joining of all rows."""
         joined = _outcomes(self.votes.joined(rule), self.labels)
         candidates = []
-        for limit in thresholds:
+        for limit in limits:
             deferred = self.confidence <= (math.inf if limit is None else limit)
             found = (torch.where(deferred, *both) for both in zip(joined, self.alone, strict=True))
             candidates.append(self._candidate(replace(rule, confidence=limit), _mean_score(*found)))
@@ -226,6 +232,9 @@ def _worth_learning(
 
 
 def _best_weight(candidates: list[Candidate], n: int | None) -> float:
-    """That of the ``kl`` candidate of this n for every row with the lowest NLL; 1 without any."""
-    own = [c for c in candidates if (c["rule"], c["n"]) == ("kl", n) and "confidence" not in c]
-    return min(own, key=lambda candidate: candidate["nll"])["weight"] if own else 1.0
+    """That of the ``kl`` candidate of this n with the lowest NLL; 1 if there is none.
+
+    Candidates for a part of the rows count only where there are no others.
+    """
+    own = [c for c in candidates if (c["rule"], c["n"]) == ("kl", n)]
+    return min(own, key=lambda c: ("confidence" in c, c["nll"]))["weight"] if own else 1.0

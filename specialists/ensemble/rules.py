@@ -96,13 +96,31 @@ class Rule:
             voters = f"the specialists of the most probable {classes}"
         weight = f", weight {self.weight:g}" if self.rule in WEIGHTED else ""
         few = "" if self.members is None else f", {numbered(self.members)} only"
-        unsure = ""
-        if self.confidence is not None:
-            unsure = f", where the generalist gives no class more than {self.confidence:.1%}"
+        limit = "" if self.confidence is None else _in_per_cent(self.confidence)
+        unsure = limit and f", where the generalist gives no class more than {limit}"
         return f"{NAMES_IN_WORDS[self.rule]}, by {voters}{weight}{few}{unsure}"
+
+    def in_short(self) -> str:
+        """For tables, for instance "kl, n = 3, weight 2, 5 specialists, alone above 97.5%"."""
+        words = [self.rule, f"n = {'all' if self.n is None else self.n}"]
+        if self.rule in WEIGHTED:
+            words.append(f"weight {self.weight:g}")
+        if self.members is not None:
+            words.append(f"{len(self.members)} specialists")
+        if self.confidence is not None:
+            words.append(f"alone above {_in_per_cent(self.confidence)}")
+        return ", ".join(words)
 
 
 PAPER = Rule("kl", 1, 1.0)
+
+
+def _in_per_cent(probability: float) -> str:
+    """With as many decimals as keep what is not certain from reading as 100%."""
+    decimals = 1
+    while probability < 1 and float(f"{100 * probability:.{decimals}f}") == 100:
+        decimals += 1
+    return f"{100 * probability:.{decimals}f}%"
 
 
 def numbered(specialists: Sequence[int]) -> str:

@@ -59,6 +59,7 @@ def combine_predictions(run: Run) -> None:
         "chosen": decision.rule.to_dict(),
         "rules": {name: rule.to_dict() for name, rule in rules.items()},
         "within_max_cost": cost <= settings.max_cost,
+        "asked": float(votes.active(decision.rule).any(1).double().mean()),
         "candidates": candidates,
         "gate": decision.record,
         "generalist": {
@@ -74,8 +75,8 @@ def combine_predictions(run: Run) -> None:
     if cost > settings.max_cost:
         say(
             f"{STAGE}: no rule costs at most {settings.max_cost:g} generalists; the "
-            f"cheapest, which costs {cost:.1f}, stands in (narrower specialists "
-            "or fewer classes a cluster cost less)"
+            f"cheapest, which costs {cost:.1f}, stands in (smaller shares in "
+            "combination.deferral, narrower specialists or fewer classes a cluster cost less)"
         )
     _tell(decision, votes, labels, chosen)
 

@@ -69,7 +69,10 @@ def choice_rows(choice: Mapping[str, Any]) -> dict[str, Any]:
     gate = choice.get("gate")
     rule = Rule.from_dict(choice["chosen"] if gate is None else gate["rule"])
     told = None if gate is None else {**gate, "words": gate_sentence(gate)}
-    return {"words": rule.in_words(), "learned": _learned_rows(rule), "gate": told}
+    words, asked = rule.in_words(), choice.get("asked")
+    if rule.confidence is not None and asked:
+        words += f": {asked:.0%} of the validation rows"
+    return {"words": words, "learned": _learned_rows(rule), "gate": told}
 
 
 def _learned_rows(rule: Rule) -> list[dict[str, Any]]:

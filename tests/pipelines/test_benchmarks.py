@@ -83,7 +83,8 @@ def test_every_rule_and_n_has_a_row_with_validation_and_test_scores(tmp_path):
     assert {len(row) for row in rows} == {len(learned_combination.HEADER)}
     assert [row[0] for row in rows[3:]] == [n for n in ("1", "2", "all") for _ in range(5)]
     candidates = read_json(run.path("combine-predictions", "choice.json"))["candidates"]
-    scores = {(c["rule"], c["n"]): f"{c['nll']:.4f}" for c in candidates if c["weight"] == 1}
+    everywhere = [c for c in candidates if c["weight"] == 1 and "confidence" not in c]
+    scores = {(c["rule"], c["n"]): f"{c['nll']:.4f}" for c in everywhere}
     kl, learned = rows[3], rows[5]
     assert (kl[2], kl[3], kl[7:]) == ("KL, weight 1", scores["kl", 1], ["", ""])
     assert learned[2] == "learned"

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from pipelines.__main__ import app
 from pipelines.compare import source_and_comparison
+from pipelines.settings import source_and_folder
 from specialists.runs import write_text
 
 
@@ -73,6 +74,24 @@ def test_settings_come_from_the_config_or_from_the_first_seed(tmp_path):
     assert source_and_comparison("glyphs", tmp_path, []) == ("glyphs", tmp_path)
     assert source_and_comparison(None, None, []) == default
     assert source_and_comparison(None, tmp_path / "new", []) == ("languages", tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "source", "name"),
+    [
+        ([], "languages", "languages"),
+        (["seed=1"], "languages", "languages"),
+        (["data.name=glyphs"], "glyphs", "glyphs"),
+        (["data.table=a/titles.tsv.gz"], None, "titles"),
+        (["data.images=a/animals/", "seed=1"], None, "animals"),
+        (["data.arrays=omniglot.npz"], None, "omniglot"),
+        (["data.factory=package.module:birds"], None, "birds"),
+        (["data.name=nothing"], None, "nothing"),
+    ],
+)
+def test_data_of_ones_own_start_from_the_defaults_of_their_kind(overrides, source, name):
+    assert source_and_folder(None, None, overrides) == (source, Path("runs", name))
+    assert source_and_folder("onet", None, overrides) == ("onet", Path("runs/onet"))
 
 
 def test_a_mistake_costs_one_message(folder):

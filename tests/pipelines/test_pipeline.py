@@ -195,6 +195,33 @@ def test_the_gate_s_rows_are_no_other_split_s_and_are_counted(done):
     assert "rows kept for this test" in (done.folder / "report.html").read_text()
 
 
+def test_a_sure_generalist_answers_alone_everywhere(again):
+    settings = ("deferral=[0.3]", "max_cost=1.6", "gate=off")
+    run = again("evaluate-models", *(f"combination.{setting}" for setting in settings))
+    choice = read_json(run.path("combine-predictions", "choice.json"))
+    limit = choice["chosen"]["confidence"]
+    shares = []
+    for split in ("validation", "test"):
+        files = [f"{split}.{name}.npy" for name in ("generalist", "ensemble", "active")]
+        base, found, active = (read_array(run.path("combine-predictions", f)) for f in files)
+        sure = np.exp(base.max(1)) > limit
+        assert 0 < sure.sum() < len(sure)
+        assert not active[sure].any()
+        assert active[~sure].any()
+        np.testing.assert_allclose(found[sure], base[sure], atol=1e-5)
+        assert not np.allclose(found[~sure], base[~sure], atol=1e-3)
+        shares.append(active.any(1).mean())
+    assert choice["asked"] == pytest.approx(shares[0])
+    costs = read_json(run.path("combine-predictions", "costs.json"))
+    models = read_json(run.folder / "evaluation.json")["models"]
+    flops = {name: costs[name]["inference_flops"] for name in ("generalist", "ensemble")}
+    assert models["ensemble"]["inference_flops"] == flops["ensemble"]
+    assert flops["generalist"] < flops["ensemble"] < costs["ensemble_paper"]["inference_flops"]
+    stored = read_array(run.path("combine-predictions", "test.ensemble.npy"))
+    predicted = specialists.load(run.folder, "ensemble").predict_proba(new_inputs())
+    np.testing.assert_allclose(predicted, np.exp(stored), atol=1e-5)
+
+
 def test_specialists_that_do_not_pass_leave_the_generalist_as_it_is(again, monkeypatch, capsys):
     monkeypatch.setattr("specialists.ensemble.gate.ALPHA", -1.0)
     run = again("write-report", "combination.select_by=top1")
