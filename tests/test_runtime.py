@@ -23,7 +23,6 @@ from specialists.runtime import (
     threads,
 )
 from specialists.runtime.console import Progress
-from specialists.runtime.processes import _portable
 
 PARENT = """
 import sys
@@ -171,13 +170,24 @@ def test_a_killed_worker_loses_its_own_task_alone(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["1", "2", "3"]
 
 
-def test_an_error_that_cannot_be_pickled_still_tells_its_message():
+class TwoWordsError(Exception):
+    """Sent without its second argument, so that it cannot be made again."""
+
+    def __init__(self, first: str, second: int) -> None:
+        super().__init__(f"{first} {second}")
+
+
+def fail_in_its_own_way(task: int) -> int:
     class LocalError(Exception):
         pass
 
-    _, error = _portable((None, LocalError("task 0")))
-    assert isinstance(error, TrainingError)
-    assert "LocalError: task 0" in str(error)
+    raise LocalError("task 0") if task == 0 else TwoWordsError("task", task)
+
+
+@pytest.mark.parametrize(("tasks", "told"), [([0, 1], "LocalError: task 0"), ([1, 0], "task 1")])
+def test_an_error_that_cannot_be_sent_still_tells_its_message(tasks, told):
+    with pytest.raises(TrainingError, match=told):
+        map_processes(fail_in_its_own_way, tasks, jobs=2)
 
 
 def test_no_tasks_give_no_results():

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import traceback
@@ -166,7 +165,9 @@ class _Pool:
             connection.send(tasks[index])
 
     def _collect(self, connection: Connection) -> Outcome:
+        told = ""
         try:
+            told = connection.recv()
             return connection.recv()
         except (EOFError, ConnectionResetError):
             worker = self._workers[connection]
@@ -176,6 +177,8 @@ class _Pool:
                 f"{worker.exitcode} (-9: killed, often for memory); the others went on, and the "
                 "same command makes what is missing (fewer --jobs need less memory)"
             )
+        except Exception:  # an error that cannot be made again from what was sent of it
+            return None, TrainingError(told)
 
     def _dismiss(self, connection: Connection) -> None:
         worker = self._workers.pop(connection)
@@ -201,20 +204,20 @@ def _work(
             except EOFError:  # the parent needs no more of this worker
                 return
             result = start if start[1] is not None else _outcome(function, task)
-            connection.send(_portable(result))
+            _send(connection, result)
 
 
-def _portable(outcome: Outcome) -> Outcome:
-    """The outcome, with an error that survives pickling and shows the worker's traceback."""
-    result, error = outcome
-    if error is None:
-        return outcome
-    error.add_note("In a worker:\n" + "".join(traceback.format_exception(error)))
+def _send(connection: Connection, outcome: Outcome) -> None:
+    """First the traceback in words, in case the error itself does not survive the way."""
+    error = outcome[1]
+    told = "" if error is None else "".join(traceback.format_exception(error))
+    if error is not None:
+        error.add_note("In a worker:\n" + told)
+    connection.send(told)
     try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return result, TrainingError("".join(traceback.format_exception(error)))
-    return outcome
+        connection.send(outcome)
+    except Exception as unsent:
+        connection.send((None, TrainingError(told or "".join(traceback.format_exception(unsent)))))
 
 
 @contextmanager
