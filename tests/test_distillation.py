@@ -1,6 +1,8 @@
 """What students learn from, of what size they are, and by which recipe."""
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import pytest
 import small_run
@@ -20,19 +22,20 @@ from specialists.distillation import (
     students,
     write_soft_targets,
 )
-from specialists.distillation.live import TaughtExamples
+from specialists.distillation.live import TaughtExamples, teaching_rule
 from specialists.ensemble import Ensemble, Rule
 from specialists.losses import UNLABELLED
 from specialists.networks import (
     NetworkSpec,
     build,
+    load_network,
     n_parameters,
     outline,
     save_network,
     with_allowed_rank,
 )
 from specialists.predictions import ShardedRows, predict_log_probs
-from specialists.runs import read_json
+from specialists.runs import read_json, sha256, write_json
 from specialists.training import TensorExamples
 from specialists.workspace import Workspace
 
@@ -64,8 +67,6 @@ def test_a_share_of_every_class_is_labelled_and_at_least_one_row():
 
 
 def test_the_generalists_targets_are_its_calibrated_log_probs(workspace):
-    from specialists.networks import load_network
-
     network, _, about = load_network(workspace.path("train-generalist"))
     inputs = workspace.dataset.train.inputs
     expected = predict_log_probs(network, inputs, about["temperature"])
@@ -190,7 +191,7 @@ def test_a_live_teacher_answers_what_the_student_sees(workspace):
     plain = workspace.dataset.train.inputs[index]
     assert isinstance(plain, torch.Tensor)
     assert (batch.inputs != plain).any()  # features are dropped
-    rule = Rule.from_dict(read_json(workspace.path("combine-predictions/choice.json"))["chosen"])
+    rule = teaching_rule(workspace)
     expected = Ensemble.open(workspace).log_probs(batch.inputs, rule)
     torch.testing.assert_close(batch.targets[0], expected)
     assert not torch.allclose(expected, Ensemble.open(workspace).log_probs(plain, rule), atol=0.1)
@@ -240,6 +241,65 @@ def test_students_begin_with_the_same_weights_whoever_teaches_them(workspace, mo
             students._train(workspace, task(workspace, **changes), workspace.path("trial"))
     assert torch.equal(begun[0], begun[1])
     assert torch.equal(begun[0], begun[2])
+
+
+def goes_on(workspace: Workspace) -> Workspace:
+    """The same with students that start from the generalist."""
+    values = workspace.config.student.model_dump() | {"start": "generalist", "size": 1}
+    student = StudentConfig(**values | {"width": None, "dropout": 0.2})
+    config = workspace.config.model_copy(update={"student": student})
+    return dataclasses.replace(workspace, config=config)
+
+
+def test_a_student_that_goes_on_is_the_generalist_when_it_begins(workspace, monkeypatch):
+    begun = []
+
+    class BegunError(Exception):
+        pass
+
+    def begin(network, *_, keep_start, **__):
+        begun.append((network.state_dict(), network.dropout.p, keep_start))
+        raise BegunError
+
+    monkeypatch.setattr(students, "Trainer", begin)
+    tasks = student_tasks(goes_on(workspace))
+    assert [task.settings()["start"] for task in tasks] == ["train-generalist"] * 2
+    write_soft_targets(workspace)
+    for each in tasks:
+        with pytest.raises(BegunError):
+            students._train(workspace, each, workspace.path("trial"))
+    generalist = load_network(workspace.path("train-generalist"))[0].state_dict()
+    for state, dropout, keep_start in begun:
+        assert state.keys() == generalist.keys()
+        assert all(torch.equal(state[key], generalist[key]) for key in generalist)
+        assert (dropout, keep_start) == (0.2, True)
+
+
+def test_a_student_that_goes_on_depends_on_the_weights_that_it_starts_from(workspace):
+    keys = [task.key(workspace)["inputs"] for task in student_tasks(goes_on(workspace))]
+    weights = workspace.path("train-generalist", "weights.safetensors")
+    assert [key["start"] for key in keys] == [sha256(weights)] * 2
+    assert "start" not in task(workspace).key(workspace)["inputs"]
+
+
+@pytest.mark.parametrize("live", ["ensemble", None])
+def test_a_teacher_is_asked_about_rows_that_the_generalist_is_sure_of(workspace, tmp_path, live):
+    run = Path(shutil.copytree(workspace.folder, tmp_path / "run"))
+    file = run / "combine-predictions" / "choice.json"
+    choice = read_json(file)
+    choice["chosen"] = {"rule": "kl", "n": 2, "weight": 1.0, "confidence": 0.0}
+    write_json(file, choice)
+    deferring = Workspace.open(run)
+    index = torch.arange(20, 50)
+    examples = student_examples(deferring, task(deferring, live=live))
+    batch = examples.batch(index, torch.Generator()).to(torch.device("cpu"))
+    ensemble, plain = Ensemble.open(deferring), deferring.dataset.train.inputs[index]
+    close = {"rtol": 1e-3, "atol": 1e-2}
+    always = ensemble.log_probs(plain, Rule("kl", 2))
+    torch.testing.assert_close(batch.targets[0].float(), always, **close)
+    alone = ensemble.log_probs(plain, Rule.from_dict(choice["chosen"]))
+    assert torch.equal(alone, ensemble.generalist_log_probs(plain))
+    assert not torch.allclose(always, alone, atol=0.1)
 
 
 def test_a_pinned_batch_is_still_taught(workspace, monkeypatch):

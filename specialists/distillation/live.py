@@ -28,11 +28,20 @@ LiveTeacher = Literal["ensemble", "generalist"]
 def teacher_of(workspace: Workspace, name: LiveTeacher) -> Teacher:
     """Maps n inputs to log-probabilities of `ensemble` or its generalist, [n, C], on the CPU."""
     ensemble = Ensemble.open(workspace)
-    choice = read_json(workspace.path("combine-predictions", "choice.json"))
-    rule = Rule.from_dict(choice["chosen"])
+    rule = teaching_rule(workspace)
     if name == "generalist":
         rule = replace(rule, members=())
     return lambda inputs: ensemble.log_probs(inputs, rule)
+
+
+def teaching_rule(workspace: Workspace) -> Rule:
+    """The rule of `ensemble`, asked about every row.
+
+    A generalist is sure of most of what it was trained on, so that a teacher who leaves sure rows
+    to it would hand on little of what the specialists know.
+    """
+    choice = read_json(workspace.path("combine-predictions", "choice.json"))
+    return replace(Rule.from_dict(choice["chosen"]), confidence=None)
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from specialists.datasets import read_unlabelled
 from specialists.datasets.base import Inputs, Ragged
-from specialists.distillation.live import TaughtExamples, teacher_of
+from specialists.distillation.live import TaughtExamples, teacher_of, teaching_rule
 from specialists.distillation.tasks import STAGE, StudentTask
 from specialists.ensemble import Ensemble, Rule
 from specialists.losses import UNLABELLED
 from specialists.predictions import ShardedRows, write_shards
-from specialists.runs import is_done, read_json, sha256
+from specialists.runs import is_done, sha256
 from specialists.runs.manifests import CODE_VERSION
 from specialists.runtime import progress
 from specialists.training import TensorExamples
@@ -120,8 +120,7 @@ def write_soft_targets(workspace: Workspace) -> Path:
     key: dict[str, Any] = {"inputs": inputs, "config": {}, "code": CODE_VERSION}
     if is_done(folder, key) is not None:
         shutil.rmtree(folder, ignore_errors=True)
-        choice = read_json(workspace.path("combine-predictions", "choice.json"))
-        blocks = _target_blocks(workspace, Rule.from_dict(choice["chosen"]), extra)
+        blocks = _target_blocks(workspace, teaching_rule(workspace), extra)
         write_shards(folder, blocks, workspace.dataset.n_classes, key)
     return folder
 
