@@ -6,7 +6,8 @@ as many examples as all but the generalist saw; `generalist_wide` has at most th
 inference FLOPs and is trained on as many examples as all of them; both to the end of their schedule
 (best epoch by validation, but no early end, which noise would cause while the learning rate is
 still high). `generalist_ensemble` averages k generalists that differ in their seeds, k the number
-of generalists that those examples would train.
+of generalists that those examples would train; `generalist_ensemble_same_inference` the first few
+of them, as many as a prediction of the ensemble would pay for, rounded up.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from specialists.workspace import Workspace
 
 STAGE = "evaluate-models"
 GENERALIST = "train-generalist"
+SAME_INFERENCE = "generalist_ensemble_same_inference"
 
 
 @dataclass(frozen=True)
@@ -49,19 +51,25 @@ class Budget:
         Seen in training by the generalist, and by everything else that the ensemble needed
         (specialists; generalists that found the clusters or that specialists started from);
         repetitions included.
-    inference_flops : float
-        Mean of one prediction of `ensemble`.
+    inference_flops, generalist_flops : float
+        Mean of one prediction of `ensemble`, and of its generalist.
     """
 
     generalist_examples: int
     further_examples: int
     inference_flops: float
+    generalist_flops: float
 
     @property
     def n_generalists(self) -> int:
         """K = ceil(examples of the whole ensemble / examples of one generalist)."""
         total = self.generalist_examples + self.further_examples
         return math.ceil(total / self.generalist_examples)
+
+    @property
+    def n_asked(self) -> int:
+        """Generalists that a prediction of `ensemble` would pay for, rounded up; at most K."""
+        return min(self.n_generalists, math.ceil(self.inference_flops / self.generalist_flops))
 
 
 def control_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
@@ -73,7 +81,9 @@ def control_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     train_classifiers(every, run.jobs, "controls")
     members = {name: [task.folder for task in group] for name, group in tasks.items()}
     if "generalist_ensemble" in members:
-        members["generalist_ensemble"].insert(0, workspace.path(GENERALIST))
+        averaged = [workspace.path(GENERALIST), *members["generalist_ensemble"]]
+        members["generalist_ensemble"] = averaged
+        members[SAME_INFERENCE] = averaged[: budget.n_asked]
     return {name: _averaged(workspace, name, folders, split) for name, folders in members.items()}
 
 
@@ -142,6 +152,7 @@ def budget_of(workspace: Workspace) -> Budget:
         seen or (settings.epochs or 1) * n_train,
         costs["ensemble"]["training_examples"] - seen,
         costs["ensemble"]["inference_flops"],
+        costs["generalist"]["inference_flops"],
     )
 
 

@@ -19,6 +19,7 @@ SKILLS = {
     "generalist_continued": (0.05, 1.0, 400_000, 180_000),
     "generalist_wide": (0.45, 2.2, 1_000_000, 180_000),
     "generalist_ensemble": (0.4, 5.0, 2_000_000, 200_000),
+    "generalist_ensemble_same_inference": (0.35, 3.0, 1_200_000, 120_000),
     "student": (0.1, 0.25, 90_000, 60_000),
     "student_hard_labels": (-0.5, 0.25, 90_000, 60_000),
 }

@@ -431,7 +431,14 @@ def test_costs_are_sampled_evenly_from_first_to_last():
 
 @pytest.mark.parametrize(("specialists", "n"), [(1, 2), (100, 2), (101, 3), (0, 1)])
 def test_as_many_generalists_are_averaged_as_the_same_examples_would_train(specialists, n):
-    assert Budget(100, specialists, 1.0).n_generalists == n
+    assert Budget(100, specialists, 1.0, 1.0).n_generalists == n
+
+
+@pytest.mark.parametrize(
+    ("flops", "n"), [(10.0, 1), (10.1, 2), (19.3, 2), (20.0, 2), (28.0, 3), (31.0, 4), (200.0, 5)]
+)
+def test_as_many_of_them_are_asked_as_the_ensembles_inference_pays_for(flops, n):
+    assert Budget(100, 400, flops, 10.0).n_asked == n
 
 
 def test_hard_trials_differ_and_begin_with_the_recipe_itself():

@@ -36,6 +36,7 @@ NAMES = (
     "generalist_continued",
     "generalist_wide",
     "generalist_ensemble",
+    "generalist_ensemble_same_inference",
     "student",
     "student_hard_labels",
 )
@@ -268,6 +269,7 @@ def test_every_comparison_is_made_in_both_metrics(result):
         ("ensemble", "generalist_continued"),
         ("ensemble", "generalist_wide"),
         ("ensemble", "generalist_ensemble"),
+        ("ensemble", "generalist_ensemble_same_inference"),
         ("ensemble_paper", "generalist"),
         ("ensemble_all", "generalist"),
         ("student", "student_hard_labels"),

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from specialists.controls import SAME_INFERENCE
 from specialists.datasets.base import Ragged
 from specialists.errors import SpecialistsError
 from specialists.evaluation.scores import (
@@ -40,7 +41,7 @@ from specialists.uncertainty import (
 CONTROLS = ("generalist_continued", "generalist_wide", "generalist_ensemble")
 COMPARISONS = (
     ("ensemble", "generalist"),
-    *(("ensemble", control) for control in CONTROLS),
+    *(("ensemble", control) for control in (*CONTROLS, SAME_INFERENCE)),
     ("ensemble_paper", "generalist"),
     ("ensemble_all", "generalist"),
     ("student", "student_hard_labels"),

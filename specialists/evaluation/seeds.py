@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from specialists.controls import SAME_INFERENCE
 from specialists.errors import InputError
 from specialists.evaluation.artifacts import STAGE
 from specialists.evaluation.comparison import COMPARISONS, CONTROLS
@@ -135,10 +136,10 @@ def training_seconds(run: Run, models: Mapping[str, Mapping[str, Any]]) -> dict[
     """Wall time of the trainings that made each model of ``evaluation.json``, summed.
 
     Of candidates only the chosen one counts: one width of the generalist, one trial of a student
-    (without its teacher). Generalists that found the clusters, or that specialists started from,
-    count with the ensembles. Of `generalist_ensemble` there are as many members as its parameters
-    tell: the folder may hold more, of an earlier and larger budget. A generalist that was given
-    took none.
+    (without its teacher), with the generalist where it starts from that. Generalists that found the
+    clusters, or that specialists started from, count with the ensembles. Of averaged generalists
+    there are as many as their parameters tell: the folder may hold more, of an earlier and larger
+    budget. A generalist that was given took none.
     """
     base = _chosen_width(run)
     controls = run.path(STAGE, "controls")
@@ -154,13 +155,16 @@ def training_seconds(run: Run, models: Mapping[str, Mapping[str, Any]]) -> dict[
     ]
     for name in ("ensemble", "ensemble_paper", "ensemble_all"):
         folders[name] = [*base, *specialists]
-    if "generalist_ensemble" in models:
-        sizes = [models[name]["parameters"] for name in ("generalist_ensemble", "generalist")]
+    for name in ("generalist_ensemble", SAME_INFERENCE):
+        if name not in models:
+            continue
+        sizes = [models[key]["parameters"] for key in (name, "generalist")]
         members = range(1, round(sizes[0] / sizes[1]))
-        folders["generalist_ensemble"] = base + [
-            controls / f"generalist_ensemble-{i}" for i in members
-        ]
-    folders |= {name: _chosen_trial(run, name) for name in TRIALS if name in models}
+        folders[name] = base + [controls / f"generalist_ensemble-{i}" for i in members]
+    for name in TRIALS:
+        if name in models:
+            trial, started = _chosen_trial(run, name)
+            folders[name] = [*base, trial] if started else [trial]
     return {name: sum(map(_logged_seconds, folders.get(name, ()))) for name in models}
 
 
@@ -179,14 +183,12 @@ def _cross_fitted(run: Run) -> list[Path]:
     return sorted(run.path("cluster-classes", "units").glob("fold-*")) if used else []
 
 
-def _chosen_trial(run: Run, model: str) -> list[Path]:
+def _chosen_trial(run: Run, model: str) -> tuple[Path, bool]:
+    """Its folder, and whether it started from the generalist."""
     trials = read_json(run.path("distill-student", "trials.json"))
     own = [trial for trial in trials if trial["model"] == model]
-    return [
-        run.path("distill-student", "trials", f"{TRIALS[model]}-{i}")
-        for i, trial in enumerate(own)
-        if trial["chosen"]
-    ]
+    i = next(i for i, trial in enumerate(own) if trial["chosen"])
+    return run.path("distill-student", "trials", f"{TRIALS[model]}-{i}"), "start" in own[i]
 
 
 def _logged_seconds(folder: Path) -> float:

@@ -30,6 +30,7 @@ FAMILY_COLOURS = {
     "generalist_continued": SKY,
     "generalist_wide": BLUE,
     "generalist_ensemble": PURPLE,
+    "generalist_ensemble_same_inference": PURPLE,
     "ensemble": VERMILION,
     "ensemble_paper": ORANGE,
     "ensemble_all": ORANGE,

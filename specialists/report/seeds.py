@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from specialists.controls import SAME_INFERENCE
 from specialists.evaluation.seeds import CORRECTED_LEVEL
 from specialists.figures import CostPoint, accuracy_against_cost, to_svg_file
 from specialists.report.tables import compact, duration
@@ -31,6 +32,7 @@ NAMED = {
     "generalist_ensemble": "averaged generalists",
 }
 BASE = "generalist"
+COMPARED = (*ADVICE, BASE, SAME_INFERENCE)
 SAME_COST = 1.02
 ONE_SEED = "One seed cannot tell the luck of a training from a gain. "
 STAY_OUT = "Specialists stay out: held-out rows do not show that they help."
@@ -145,7 +147,7 @@ def _rows(comparison: Mapping[str, Any]) -> list[list[str]]:
     header += ["inference", "training examples", "training time, summed"]
     rows = [header, ["---", *["---:"] * (len(header) - 1)]]
     for name, model in models.items():
-        against = find(comparison, "ensemble", name) if name in (*ADVICE, BASE) else None
+        against = find(comparison, "ensemble", name) if name in COMPARED else None
         base = models[BASE]["inference_flops"]
         rows.append(
             [

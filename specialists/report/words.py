@@ -28,6 +28,7 @@ DESCRIPTIONS = {
     "generalist_continued": "trained on, as long as the rest of the ensemble",
     "generalist_wide": "the ensemble's cost and training",
     "generalist_ensemble": "several, for the ensemble's training",
+    "generalist_ensemble_same_inference": "as many of them as the ensemble's inference pays for",
     "student": "small, taught by the ensemble",
     "student_hard_labels": "as small, taught by labels alone",
 }

@@ -33,6 +33,8 @@ pytestmark = pytest.mark.xdist_group("small_run")
 
 ENSEMBLES = ("generalist", "ensemble", "ensemble_paper", "ensemble_all")
 CONTROLS = ("generalist_continued", "generalist_wide", "generalist_ensemble")
+SAME_INFERENCE = "generalist_ensemble_same_inference"
+RIVALS = (*CONTROLS, SAME_INFERENCE)
 STUDENTS = ("student", "student_hard_labels")
 ARTIFACTS = [
     "config.toml",
@@ -107,7 +109,7 @@ def test_the_evaluation_has_the_keys_and_names_of_the_design(done):
         *("dataset", "seed", "n_classes", "n_test", "models", "differences"),
         *("retention", "conditional", "coverage"),
     }
-    assert set(evaluation["models"]) == {*ENSEMBLES, *CONTROLS, *STUDENTS}
+    assert set(evaluation["models"]) == {*ENSEMBLES, *RIVALS, *STUDENTS}
     for model in evaluation["models"].values():
         assert set(model) == {
             *("top1", "top1_interval", "top1_any_valid", "top1_macro", "top5", "nll", "ece"),
@@ -130,6 +132,9 @@ def test_the_generalist_learns_and_the_controls_keep_to_their_budget(done):
     assert models["generalist_continued"]["training_examples"] == ensemble["training_examples"]
     n_generalists = -(-ensemble["training_examples"] // generalist["training_examples"])
     assert models["generalist_ensemble"]["parameters"] == n_generalists * generalist["parameters"]
+    same, base = (models[name]["inference_flops"] for name in (SAME_INFERENCE, "generalist"))
+    assert same % base == 0
+    assert same - base < ensemble["inference_flops"] <= same
 
 
 def test_everything_is_done_and_stays_as_it_is(done, capsys):
@@ -405,7 +410,7 @@ def test_a_users_own_generalist_is_taken_as_it_is(again, done, tmp_path):
     assert not run.path("train-generalist", "widths.json").exists()
     models = read_json(run.folder / "evaluation.json")["models"]
     assert models["generalist"]["training_examples"] == 0
-    assert set(models) == {*ENSEMBLES, *CONTROLS, *STUDENTS}
+    assert set(models) == {*ENSEMBLES, *RIVALS, *STUDENTS}
 
 
 def test_specialists_may_be_wider_than_their_generalist(again):
@@ -444,7 +449,7 @@ def test_any_module_can_be_the_generalist_with_parts_of_it_frozen_in_specialists
     predicted = specialists.load(run.folder, "ensemble").predict_proba(new_inputs())
     np.testing.assert_allclose(predicted, np.exp(stored), atol=1e-6)
     models = read_json(run.folder / "evaluation.json")["models"]
-    assert {*ENSEMBLES, *CONTROLS, *STUDENTS} - set(models) == {"generalist_wide"}
+    assert {*ENSEMBLES, *RIVALS, *STUDENTS} - set(models) == {"generalist_wide"}
 
 
 def test_a_frozen_trunk_is_computed_once_and_shared(again):
