@@ -197,7 +197,7 @@ def _kept(comparison: Mapping[str, Any]) -> str:
     if kept is None:
         return (
             "What the student keeps cannot be said: the ensemble is not clearly better than the "
-            "same small network with hard labels.\n\n"
+            "same network with hard labels.\n\n"
         )
     low, high = (percent(end, 0) for end in kept["interval"])
     return (

@@ -29,8 +29,8 @@ DESCRIPTIONS = {
     "generalist_wide": "the ensemble's cost and training",
     "generalist_ensemble": "several, for the ensemble's training",
     "generalist_ensemble_same_inference": "as many of them as the ensemble's inference pays for",
-    "student": "small, taught by the ensemble",
-    "student_hard_labels": "as small, taught by labels alone",
+    "student": "one network, taught by the ensemble",
+    "student_hard_labels": "the same network, taught by labels alone",
 }
 
 
