@@ -58,6 +58,14 @@ app = typer.Typer(
     context_settings={"max_content_width": 100},
 )
 
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Replace one setting (KEY= takes it back); may be repeated.",
+    ),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Make it again from nothing.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
 JobsOption = Annotated[
@@ -79,10 +87,7 @@ def run_command(
             help="The run folder; default runs/CONFIG, or runs/ and the name of the data of --set.",
         ),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Replace one setting; may be repeated."),
-    ] = None,
+    overrides: SetOption = None,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="The last stage.")] = None,
     force: Annotated[
         list[str] | None,
@@ -115,10 +120,7 @@ def compare_command(
         Path | None,
         typer.Option(metavar="FOLDER", help="A folder a seed; default runs/compare-CONFIG."),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Replace one setting; may be repeated."),
-    ] = None,
+    overrides: SetOption = None,
     jobs: JobsOption = None,
 ) -> None:
     """Run what is missing, then say whether specialists are worth it."""

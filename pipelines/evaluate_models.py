@@ -16,8 +16,10 @@ def execute(run: Run, split: Literal["test", "validation"] = "test") -> None:
     """Train the controls, then measure all models."""
     from specialists.evaluation import evaluate_models
 
-    for name, model in evaluate_models(run, split=split)["models"].items():
-        say(f"{split}: {name:<20} top-1 {model['top1']:.4f}  NLL {model['nll']:.4f} nats")
+    models = evaluate_models(run, split=split)["models"]
+    width = max(map(len, models))
+    for name, model in models.items():
+        say(f"{split}: {name:<{width}} top-1 {model['top1']:.4f}  NLL {model['nll']:.4f} nats")
 
 
 STAGE = Stage(

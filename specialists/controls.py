@@ -7,17 +7,19 @@ inference FLOPs and is trained on as many examples as all of them; both to the e
 (best epoch by validation, but no early end, which noise would cause while the learning rate is
 still high). `generalist_ensemble` averages k generalists that differ in their seeds, k the number
 of generalists that those examples would train; `generalist_ensemble_same_inference` the first few
-of them, as many as a prediction of the ensemble would pay for, rounded up.
+of them, as many as a prediction of the ensemble would pay for, rounded up (so that it may cost
+more), but no more than there are.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from torch import Tensor
+import torch
 
 from specialists.combination import arithmetic_mean
 from specialists.ensemble import cost_sample
@@ -79,12 +81,14 @@ def control_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     tasks = control_tasks(workspace, budget)
     every = [task for group in tasks.values() for task in group]
     train_classifiers(every, run.jobs, "controls")
-    members = {name: [task.folder for task in group] for name, group in tasks.items()}
-    if "generalist_ensemble" in members:
-        averaged = [workspace.path(GENERALIST), *members["generalist_ensemble"]]
-        members["generalist_ensemble"] = averaged
-        members[SAME_INFERENCE] = averaged[: budget.n_asked]
-    return {name: _averaged(workspace, name, folders, split) for name, folders in members.items()}
+    outputs = {}
+    for name, group in tasks.items():
+        folders, sizes = [task.folder for task in group], {name: len(group)}
+        if name == "generalist_ensemble":
+            folders.insert(0, workspace.path(GENERALIST))
+            sizes = {name: len(folders), SAME_INFERENCE: budget.n_asked}
+        outputs |= _averaged(workspace, folders, sizes, split)
+    return outputs
 
 
 def control_tasks(workspace: Workspace, budget: Budget) -> dict[str, list[ClassifierTask]]:
@@ -156,20 +160,28 @@ def budget_of(workspace: Workspace) -> Budget:
     )
 
 
-def _averaged(workspace: Workspace, name: str, folders: Sequence, split: str) -> ModelOutputs:
-    """Mean of the members' calibrated probabilities, and what they cost together."""
+def _averaged(
+    workspace: Workspace, folders: Sequence[Path], sizes: Mapping[str, int], split: str
+) -> dict[str, ModelOutputs]:
+    """Mean of the first few members' calibrated probabilities, and what they cost together.
+
+    ``sizes`` names each such mean and says of how many it is.
+    """
     inputs = workspace.split(split).inputs
-    mean: Tensor | None = None
+    mean = torch.empty(0)
     parameters, flops, n_examples = 0, 0.0, 0
+    found = {}
     for i, folder in enumerate(folders):
         network, _, about = load_network(folder)
         network.to(workspace.device)
         log_probs = predict_log_probs(network, inputs, about["temperature"])
-        mean = log_probs if mean is None else arithmetic_mean([mean, log_probs], [i, 1])
+        mean = log_probs if i == 0 else arithmetic_mean([mean, log_probs], [i, 1])
         parameters += n_parameters(network)
         flops += inference_flops(network, cost_sample(inputs).to(workspace.device))
         n_examples += read_json(folder / "result.json")["n_examples"]
-    assert mean is not None
-    if name == "generalist_continued":
-        n_examples += read_json(workspace.path(GENERALIST, "result.json"))["n_examples"]
-    return ModelOutputs(name, mean.numpy(), parameters, flops, n_examples)
+        for name in (name for name, size in sizes.items() if size == i + 1):
+            seen = n_examples
+            if name == "generalist_continued":
+                seen += read_json(workspace.path(GENERALIST, "result.json"))["n_examples"]
+            found[name] = ModelOutputs(name, mean.numpy(), parameters, flops, seen)
+    return {name: found[name] for name in sizes}

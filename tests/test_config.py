@@ -262,3 +262,11 @@ def test_defaults_give_such_a_student_no_shape_of_its_own(kind):
     )
     assert (student.width, student.embedding_dim, student.n_buckets) == (None, None, None)
     assert student.epochs
+
+
+def test_an_empty_value_takes_back_what_the_file_sets(tmp_path):
+    file = tmp_path / "x.toml"
+    file.write_text("seed = 3\n[student]\nwidth = 8\n")
+    config = Config.from_toml(file, ["student.width=", "seed = ", "student.size=1"])
+    assert (config.student.width, config.student.size, config.seed) == (None, 1, Config().seed)
+    assert Config.from_toml(file, ["generalist.width="]).generalist.width is None

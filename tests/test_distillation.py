@@ -264,6 +264,8 @@ def test_a_student_that_goes_on_is_the_generalist_when_it_begins(workspace, monk
     monkeypatch.setattr(students, "Trainer", begin)
     tasks = student_tasks(goes_on(workspace))
     assert [task.settings()["start"] for task in tasks] == ["train-generalist"] * 2
+    assert workspace.config.student.patience == 3
+    assert [task.recipe.patience for task in tasks] == [None, None]
     write_soft_targets(workspace)
     for each in tasks:
         with pytest.raises(BegunError):
@@ -276,6 +278,7 @@ def test_a_student_that_goes_on_is_the_generalist_when_it_begins(workspace, monk
 
 
 def test_a_student_that_goes_on_depends_on_the_weights_that_it_starts_from(workspace):
+    write_soft_targets(workspace)
     keys = [task.key(workspace)["inputs"] for task in student_tasks(goes_on(workspace))]
     weights = workspace.path("train-generalist", "weights.safetensors")
     assert [key["start"] for key in keys] == [sha256(weights)] * 2
@@ -299,6 +302,16 @@ def test_a_teacher_is_asked_about_rows_that_the_generalist_is_sure_of(workspace,
     alone = ensemble.log_probs(plain, Rule.from_dict(choice["chosen"]))
     assert torch.equal(alone, ensemble.generalist_log_probs(plain))
     assert not torch.allclose(always, alone, atol=0.1)
+
+
+def test_targets_of_another_rule_are_made_anew(workspace, tmp_path):
+    run = Path(shutil.copytree(workspace.folder, tmp_path / "run"))
+    folder = write_soft_targets(Workspace.open(run))
+    manifest = read_json(folder / "manifest.json")
+    write_json(folder / "manifest.json", manifest | {"config": {}})  # as earlier versions wrote it
+    (folder / "rows-0000.npy").write_bytes(b"old")
+    assert read_json(write_soft_targets(Workspace.open(run)) / "manifest.json") == manifest
+    assert (folder / "rows-0000.npy").read_bytes() != b"old"
 
 
 def test_a_pinned_batch_is_still_taught(workspace, monkeypatch):

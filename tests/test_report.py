@@ -13,7 +13,7 @@ from specialists.report import summary_lines, write_report
 from specialists.report.page import thumbnails
 from specialists.report.record import read_record
 from specialists.report.tables import answer_rows, class_rows, compact, duration
-from specialists.report.words import direction, probability, retention_sentence, verdict
+from specialists.report.words import RIVALS, direction, probability, retention_sentence, verdict
 from specialists.runs import Run, read_json, write_json, write_text
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -293,8 +293,7 @@ def test_the_headline_follows_the_intervals(generalist, wide, headline, tone):
 
 
 def test_a_specialist_that_loses_to_all_controls_is_told_shortly():
-    rivals = ("generalist_continued", "generalist_wide", "generalist_ensemble")
-    evaluation = _evaluation({"generalist": CLEAR} | dict.fromkeys(rivals, WORSE))
+    evaluation = _evaluation({"generalist": CLEAR} | dict.fromkeys(RIVALS, WORSE))
     headline = verdict(evaluation, {"under_trained": None}).headline
     assert headline == "The specialists helped, but every control did better."
 
@@ -311,6 +310,13 @@ def test_each_control_is_told_whichever_way_it_falls(interval, phrase):
     evaluation = _evaluation({"generalist": CLEAR, "generalist_wide": interval})
     sentences = verdict(evaluation, {"under_trained": None}).sentences
     assert any("generalist_wide" in s and phrase in s for s in sentences)
+
+
+def test_averaging_for_the_same_inference_is_a_rival_too():
+    rival = "generalist_ensemble_same_inference"
+    answer = verdict(_evaluation({"generalist": CLEAR, rival: WORSE}), {"under_trained": None})
+    assert answer.headline.endswith("but several generalists of the same inference did better.")
+    assert any(rival in sentence for sentence in answer.sentences)
 
 
 def test_an_under_trained_generalist_is_a_warning():

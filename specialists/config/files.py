@@ -92,6 +92,8 @@ class Config(Section):
     def from_toml(cls, path: str | Path | None, overrides: Iterable[str] = ()) -> Config:
         """Read a file or a shipped configuration (None: nothing), then apply ``key=value``.
 
+        ``key=`` takes back what the file sets.
+
         Raises
         ------
         ConfigError
@@ -182,7 +184,7 @@ def _override(values: dict[str, Any], override: str) -> None:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text.strip()
+        value = text.strip() or None
     target = values
     for part in parts[:-1]:
         target = target.setdefault(part, {})
@@ -191,7 +193,10 @@ def _override(values: dict[str, Any], override: str) -> None:
     if parts[0] == "data" and len(parts) == 2 and parts[1] in SOURCES:
         for source in SOURCES:
             target.pop(source, None)
-    target[parts[-1]] = value
+    if value is None:
+        target.pop(parts[-1], None)
+    else:
+        target[parts[-1]] = value
 
 
 def _absolute_paths(values: dict[str, Any]) -> dict[str, Any]:

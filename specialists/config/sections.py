@@ -225,7 +225,7 @@ class CombinationConfig(Section):
         default=(1.0, 0.75, 0.5, 0.35, 0.25, 0.15),
         min_length=1,
         description="shares of the rows, the least sure, about which specialists are asked; where "
-        "all are asked (no n) and of learned rules, every row",
+        "all are asked (no n), of learned rules and by students, every row",
     )
     rules: tuple[Literal["kl", "learned", "within_subsets", "side_by_side"], ...] = Field(
         default=("kl", "learned", "within_subsets", "side_by_side"),
@@ -250,7 +250,8 @@ class StudentConfig(Recipe):
     width: Positive | None = Field(default=None, description="fixes the width instead of `size`")
     start: Literal["fresh", "generalist"] = Field(
         default="fresh",
-        description="weights to start from; generalist: that network itself, of size 1, goes on",
+        description="weights to start from; generalist: that network itself, of size 1, goes on, "
+        "to the end of its schedule",
     )
     embedding_dim: Positive | None = Field(default=None, description="of its n-gram table")
     n_buckets: PowerOfTwo | None = Field(
@@ -285,7 +286,11 @@ class EvaluationConfig(Section):
     n_bootstrap: Positive = Field(default=1000, description="resamples of each interval")
     controls: tuple[
         Literal["generalist_continued", "generalist_wide", "generalist_ensemble"], ...
-    ] = Field(default=("generalist_continued", "generalist_wide", "generalist_ensemble"))
+    ] = Field(
+        default=("generalist_continued", "generalist_wide", "generalist_ensemble"),
+        description="rivals to train; generalist_ensemble is averaged whole and, as "
+        "generalist_ensemble_same_inference, as few as the ensemble's inference pays for",
+    )
 
 
 class ReportConfig(Section):

@@ -26,7 +26,10 @@ LiveTeacher = Literal["ensemble", "generalist"]
 
 
 def teacher_of(workspace: Workspace, name: LiveTeacher) -> Teacher:
-    """Maps n inputs to log-probabilities of `ensemble` or its generalist, [n, C], on the CPU."""
+    """Maps n inputs to log-probabilities of a teacher, [n, C], on the CPU.
+
+    Either `ensemble`, its specialists asked about every row, or its generalist.
+    """
     ensemble = Ensemble.open(workspace)
     rule = teaching_rule(workspace)
     if name == "generalist":
@@ -35,10 +38,11 @@ def teacher_of(workspace: Workspace, name: LiveTeacher) -> Teacher:
 
 
 def teaching_rule(workspace: Workspace) -> Rule:
-    """The rule of `ensemble`, asked about every row.
+    """The rule of `ensemble`, its specialists asked about every row, whatever that costs.
 
     A generalist is sure of most of what it was trained on, so that a teacher who leaves sure rows
-    to it would hand on little of what the specialists know.
+    to it would hand on little of what the specialists know; and a teacher's inference is paid for
+    in training only.
     """
     choice = read_json(workspace.path("combine-predictions", "choice.json"))
     return replace(Rule.from_dict(choice["chosen"]), confidence=None)

@@ -106,7 +106,8 @@ def generalist_targets(workspace: Workspace) -> Path:
 def write_soft_targets(workspace: Workspace) -> Path:
     """Write the ensemble's log-probabilities of every transfer input as half-precision shards.
 
-    Returns their folder.
+    Specialists are asked about every row (:func:`specialists.distillation.live.teaching_rule`).
+    Returns the shards' folder.
     """
     folder = workspace.path(STAGE, "targets")
     files = ["combine-predictions/choice.json", "prepare-data/train.inputs.npy"]
@@ -117,10 +118,15 @@ def write_soft_targets(workspace: Workspace) -> Path:
     extra = workspace.config.student.unlabelled
     if extra:
         inputs[extra] = sha256(extra)
-    key: dict[str, Any] = {"inputs": inputs, "config": {}, "code": CODE_VERSION}
+    rule = teaching_rule(workspace)
+    key: dict[str, Any] = {
+        "inputs": inputs,
+        "config": {"rule": rule.to_dict()},
+        "code": CODE_VERSION,
+    }
     if is_done(folder, key) is not None:
         shutil.rmtree(folder, ignore_errors=True)
-        blocks = _target_blocks(workspace, teaching_rule(workspace), extra)
+        blocks = _target_blocks(workspace, rule, extra)
         write_shards(folder, blocks, workspace.dataset.n_classes, key)
     return folder
 

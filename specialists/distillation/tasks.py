@@ -113,8 +113,13 @@ class StudentTask:
 
 
 def student_tasks(workspace: Workspace) -> list[StudentTask]:
-    """Every trial: T times alpha with soft targets, and as many without."""
+    """Every trial: T times alpha with soft targets, and as many without.
+
+    Students that start from the generalist train to the end of their schedule.
+    """
     settings, spec = workspace.config.student, student_spec(workspace)
+    if settings.start == "generalist":  # at first the rate that rises makes a trained network worse
+        settings = settings.model_copy(update={"patience": None})
     trials = workspace.path(STAGE, "trials")
     targets = workspace.path(STAGE, "targets")
     start = workspace.path(GENERALIST) if settings.start == "generalist" else None

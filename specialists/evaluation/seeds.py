@@ -18,6 +18,7 @@ too wide. Of one seed only examples are drawn.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,11 +38,11 @@ from specialists.uncertainty import bootstrap_means, percentile_interval
 
 METRICS = ("top1", "nll")
 LEVEL = 0.95
-CORRECTED_LEVEL = 1 - (1 - LEVEL) / 4  # for the best of four (Bonferroni)
+CORRECTED_LEVEL = 1 - (1 - LEVEL) / 5  # for the best of five (Bonferroni)
 PAIRS = (
     *COMPARISONS,
     ("ensemble", "student_hard_labels"),
-    *((a, b) for i, a in enumerate(CONTROLS) for b in CONTROLS[i + 1 :]),
+    *itertools.combinations((*CONTROLS, SAME_INFERENCE), 2),
 )
 TRIALS = {"student": "soft", "student_hard_labels": "hard"}
 
@@ -97,7 +98,7 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> dict[
         "values"}, ``inference_flops``, ``training_examples``, ``training_seconds`` (means)}},
         ``retention`` ({"value", "interval"}, what the student keeps of the ensemble's gain over
         hard labels; None without a clear gain), and ``differences``: [{"a", "b", "metric", "value",
-        "spread", "values", "interval" (95%), "corrected_interval" (98.75%, for the best of four)}].
+        "spread", "values", "interval" (95%), "corrected_interval" (99%, for the best of five)}].
 
     Raises
     ------
@@ -111,7 +112,13 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> dict[
         for key in ("dataset", "models"):
             a, b = (sorted(e[key]) for e in (first, other.evaluation))
             if a != b:
-                raise InputError(f"the seeds differ in their {key}", got=b, expected=a)
+                raise InputError(
+                    f"the seeds differ in their {key}",
+                    got=b,
+                    expected=a,
+                    fix="if one was evaluated by another version: `specialists run --out RUN "
+                    "--force evaluate-models` makes it again from what is trained",
+                )
     names = list(first["models"])
     pairs = [(name, "generalist") for name in names if name != "generalist"]
     pairs += [pair for pair in PAIRS if pair not in pairs and set(pair) <= set(names)]

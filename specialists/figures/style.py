@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, INK, GREY, FAINT = "#56B4E9", "#CC79A7", "#222222", "#767676", "#DDDDDD"
+MAUVE = "#8C6BB1"
 
 WIDTH = 7.4
 FONT_SIZE = 9.0
@@ -30,7 +31,7 @@ FAMILY_COLOURS = {
     "generalist_continued": SKY,
     "generalist_wide": BLUE,
     "generalist_ensemble": PURPLE,
-    "generalist_ensemble_same_inference": PURPLE,
+    "generalist_ensemble_same_inference": MAUVE,
     "ensemble": VERMILION,
     "ensemble_paper": ORANGE,
     "ensemble_all": ORANGE,

@@ -14,11 +14,14 @@ RIVALS = {
     "generalist_continued": "the generalist trained on, on as many examples as the ensemble's rest",
     "generalist_wide": "a wider generalist of the same inference cost and as much training",
     "generalist_ensemble": "independent generalists for the same training, averaged",
+    "generalist_ensemble_same_inference": "as few of them as the same inference pays for, rounded "
+    "up",
 }
 RIVALS_IN_SHORT = {
     "generalist_continued": "the same generalist trained longer",
     "generalist_wide": "a wider generalist",
     "generalist_ensemble": "several generalists",
+    "generalist_ensemble_same_inference": "several generalists of the same inference",
 }
 DESCRIPTIONS = {
     "generalist": "one network for all classes",
@@ -28,7 +31,7 @@ DESCRIPTIONS = {
     "generalist_continued": "trained on, as long as the rest of the ensemble",
     "generalist_wide": "the ensemble's cost and training",
     "generalist_ensemble": "several, for the ensemble's training",
-    "generalist_ensemble_same_inference": "as many of them as the ensemble's inference pays for",
+    "generalist_ensemble_same_inference": "those that its inference pays for, rounded up",
     "student": "one network, taught by the ensemble",
     "student_hard_labels": "the same network, taught by labels alone",
 }

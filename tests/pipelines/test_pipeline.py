@@ -18,15 +18,15 @@ from pipelines import stages
 from pipelines.__main__ import app
 from specialists.clustering import ClassClusters
 from specialists.config import Config
-from specialists.controls import budget_of
+from specialists.controls import budget_of, control_outputs
 from specialists.cross_fitting import cross_fitted_predictions
 from specialists.ensemble import Ensemble
 from specialists.errors import InputError
 from specialists.generalist import _training_rows as training_rows
 from specialists.networks import load_network
-from specialists.predictions import ShardedRows
+from specialists.predictions import ShardedRows, predict_log_probs
 from specialists.report import summary_lines
-from specialists.runs import Run, artifacts, read_array, read_json, read_tensors
+from specialists.runs import Run, artifacts, read_array, read_json, read_tensors, write_json
 from specialists.workspace import Workspace
 
 pytestmark = pytest.mark.xdist_group("small_run")
@@ -135,6 +135,31 @@ def test_the_generalist_learns_and_the_controls_keep_to_their_budget(done):
     same, base = (models[name]["inference_flops"] for name in (SAME_INFERENCE, "generalist"))
     assert same % base == 0
     assert same - base < ensemble["inference_flops"] <= same
+
+
+def test_fewer_generalists_are_averaged_where_inference_pays_for_fewer(done, tmp_path):
+    run = small_run.changed_copy(done, tmp_path / "run")
+    costs = read_json(run.path("combine-predictions", "costs.json"))
+    costs["ensemble"]["inference_flops"] = 1.2 * costs["generalist"]["inference_flops"]
+    write_json(run.path("combine-predictions", "costs.json"), costs)
+    found = control_outputs(run, "test")
+    two, whole = found[SAME_INFERENCE], found["generalist_ensemble"]
+    assert (2 * whole.inference_flops, 2 * whole.parameters) == (
+        3 * two.inference_flops,
+        3 * two.parameters,
+    )
+    assert 2 * whole.training_examples == 3 * two.training_examples
+    folders = [
+        run.path("train-generalist"),
+        run.path("evaluate-models", "controls", "generalist_ensemble-1"),
+    ]
+    each = []
+    for folder in folders:
+        network, _, about = load_network(folder)
+        inputs = Workspace.open(run.folder).dataset.test.inputs
+        each.append(predict_log_probs(network, inputs, about["temperature"]).exp().numpy())
+    np.testing.assert_allclose(np.exp(two.log_probs), np.mean(each, axis=0), atol=1e-6)
+    assert not np.allclose(whole.log_probs, two.log_probs, atol=1e-3)
 
 
 def test_everything_is_done_and_stays_as_it_is(done, capsys):
