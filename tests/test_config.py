@@ -247,23 +247,6 @@ def test_a_default_that_does_not_go_together_with_what_is_set_is_told_in_one_mes
     assert "defaults of images" in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, {"size": 0.5}, {"size": 1, "width": 8}, {"size": 1, "n_buckets": 64}]
-)
-def test_a_student_that_starts_from_the_generalist_has_its_shape(changes):
-    with pytest.raises(ConfigError, match="needs size = 1, and no width, embedding_dim"):
-        Config.from_dict({"student": {"start": "generalist", **changes}})
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_defaults_give_such_a_student_no_shape_of_its_own(kind):
-    student = (
-        Config.from_dict({"student": {"start": "generalist", "size": 1}}).resolve(kind).student
-    )
-    assert (student.width, student.embedding_dim, student.n_buckets) == (None, None, None)
-    assert student.epochs
-
-
 def test_an_empty_value_takes_back_what_the_file_sets(tmp_path):
     file = tmp_path / "x.toml"
     file.write_text("seed = 3\n[student]\nwidth = 8\n")

@@ -35,7 +35,7 @@ from specialists.networks import (
     with_allowed_rank,
 )
 from specialists.predictions import ShardedRows, predict_log_probs
-from specialists.runs import read_json, sha256, write_json
+from specialists.runs import read_json, write_json
 from specialists.training import TensorExamples
 from specialists.workspace import Workspace
 
@@ -241,48 +241,6 @@ def test_students_begin_with_the_same_weights_whoever_teaches_them(workspace, mo
             students._train(workspace, task(workspace, **changes), workspace.path("trial"))
     assert torch.equal(begun[0], begun[1])
     assert torch.equal(begun[0], begun[2])
-
-
-def goes_on(workspace: Workspace) -> Workspace:
-    """The same with students that start from the generalist."""
-    values = workspace.config.student.model_dump() | {"start": "generalist", "size": 1}
-    student = StudentConfig(**values | {"width": None, "dropout": 0.2})
-    config = workspace.config.model_copy(update={"student": student})
-    return dataclasses.replace(workspace, config=config)
-
-
-def test_a_student_that_goes_on_is_the_generalist_when_it_begins(workspace, monkeypatch):
-    begun = []
-
-    class BegunError(Exception):
-        pass
-
-    def begin(network, *_, keep_start, **__):
-        begun.append((network.state_dict(), network.dropout.p, keep_start))
-        raise BegunError
-
-    monkeypatch.setattr(students, "Trainer", begin)
-    tasks = student_tasks(goes_on(workspace))
-    assert [task.settings()["start"] for task in tasks] == ["train-generalist"] * 2
-    assert workspace.config.student.patience == 3
-    assert [task.recipe.patience for task in tasks] == [None, None]
-    write_soft_targets(workspace)
-    for each in tasks:
-        with pytest.raises(BegunError):
-            students._train(workspace, each, workspace.path("trial"))
-    generalist = load_network(workspace.path("train-generalist"))[0].state_dict()
-    for state, dropout, keep_start in begun:
-        assert state.keys() == generalist.keys()
-        assert all(torch.equal(state[key], generalist[key]) for key in generalist)
-        assert (dropout, keep_start) == (0.2, True)
-
-
-def test_a_student_that_goes_on_depends_on_the_weights_that_it_starts_from(workspace):
-    write_soft_targets(workspace)
-    keys = [task.key(workspace)["inputs"] for task in student_tasks(goes_on(workspace))]
-    weights = workspace.path("train-generalist", "weights.safetensors")
-    assert [key["start"] for key in keys] == [sha256(weights)] * 2
-    assert "start" not in task(workspace).key(workspace)["inputs"]
 
 
 @pytest.mark.parametrize("live", ["ensemble", None])

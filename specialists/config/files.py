@@ -131,10 +131,9 @@ class Config(Section):
         values = self.model_dump()
         if self.specialists.start == "independent" and self.specialists.freeze is None:
             values["specialists"]["freeze"] = ()
-        whole = ("embedding_dim", "n_buckets") if self.student.start == "generalist" else ()
         for name, defaults in DEFAULTS[kind].items():
             for key, default in defaults.items():
-                if values[name][key] is None and not (name == "student" and key in whole):
+                if values[name][key] is None:
                     values[name][key] = default
         if self.generalist.width is not None:
             values["generalist"]["widths"] = (self.generalist.width,)

@@ -248,11 +248,6 @@ class StudentConfig(Recipe):
         default=0.25, gt=0, description="parameters over the generalist's, without tables"
     )
     width: Positive | None = Field(default=None, description="fixes the width instead of `size`")
-    start: Literal["fresh", "generalist"] = Field(
-        default="fresh",
-        description="weights to start from; generalist: that network itself, of size 1, goes on, "
-        "to the end of its schedule",
-    )
     embedding_dim: Positive | None = Field(default=None, description="of its n-gram table")
     n_buckets: PowerOfTwo | None = Field(
         default=None, description="rows of its table, a power of two"
@@ -267,17 +262,6 @@ class StudentConfig(Recipe):
         default="stored", description="live: asked about every augmented batch; slower"
     )
     unlabelled: str | None = Field(default=None, description="file of more inputs to learn from")
-
-    @model_validator(mode="after")
-    def start_as_it_is(self) -> StudentConfig:
-        """Weights of the generalist fit no network of another shape."""
-        if self.start == "generalist":
-            shape = (self.width, self.embedding_dim, self.n_buckets)
-            if self.size != 1 or shape != (None, None, None):
-                raise ValueError(
-                    "start = 'generalist' needs size = 1, and no width, embedding_dim or n_buckets"
-                )
-        return self
 
 
 class EvaluationConfig(Section):

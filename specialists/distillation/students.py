@@ -7,7 +7,6 @@ trained as long, with as many tuning trials, without the ensemble.
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,6 @@ from torch.nn import functional as F
 from specialists.distillation.targets import student_examples, write_soft_targets
 from specialists.distillation.tasks import STAGE, STUDENTS, StudentTask, student_tasks
 from specialists.ensemble import cost_sample
-from specialists.generalist import STAGE as GENERALIST
 from specialists.generalist import fit_and_save, hardware_of, validation_of
 from specialists.losses import DistillationLoss
 from specialists.networks import build, inference_flops, load_network, n_parameters
@@ -74,21 +72,11 @@ def train_student(task: StudentTask) -> None:
 
 
 def student_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
-    """What both students say of a split, by name.
-
-    Examples that the generalist was trained on count for students that start from it.
-    """
+    """What both students say of a split, by name."""
     workspace = Workspace.open(run.folder)
-    before = 0
-    if workspace.config.student.start == "generalist":
-        before = read_json(workspace.path(GENERALIST, "result.json"))["n_examples"]
-    found = {
+    return {
         name: model_outputs(workspace, name, workspace.path(STAGE, name), split)
         for name in STUDENTS
-    }
-    return {
-        name: dataclasses.replace(outputs, training_examples=outputs.training_examples + before)
-        for name, outputs in found.items()
     }
 
 
@@ -110,8 +98,6 @@ def _train(workspace: Workspace, task: StudentTask, folder: Path) -> None:
     seed = workspace.seed("student")
     seed_everything(seed)
     network = build(task.spec)  # before a teacher is opened, which draws random numbers too
-    if task.start is not None:
-        network.load_state_dict(load_network(task.start)[0].state_dict())
     examples = student_examples(workspace, task)
     n_epoch = min(len(examples), len(workspace.dataset.train))  # more inputs, no more steps
     trainer = Trainer(
@@ -124,7 +110,6 @@ def _train(workspace: Workspace, task: StudentTask, folder: Path) -> None:
         folder=folder,
         hardware=hardware_of(workspace),
         n_examples=(task.recipe.epochs or 1) * n_epoch,
-        keep_start=task.start is not None,
         description=folder.name,
     )
     fit_and_save(workspace, trainer, task.spec)

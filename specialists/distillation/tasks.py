@@ -17,7 +17,6 @@ from specialists.config import Recipe
 from specialists.config.defaults import DEFAULTS
 from specialists.distillation.live import LiveTeacher
 from specialists.generalist import DATA
-from specialists.generalist import STAGE as GENERALIST
 from specialists.networks import (
     NetworkSpec,
     largest_width,
@@ -59,8 +58,6 @@ class StudentTask:
         Whether the other rows are learned from as well, by their soft targets alone.
     live : {"ensemble", "generalist"}, optional
         Who is asked about every batch instead; ``targets`` are what that model says as well.
-    start : Path, optional
-        Folder of a network whose weights it starts from; its start may then stay the best.
     """
 
     run: Path
@@ -75,7 +72,6 @@ class StudentTask:
     labelled_share: float = 1.0
     transfer: bool = False
     live: LiveTeacher | None = None
-    start: Path | None = None
 
     def settings(self) -> dict[str, Any]:
         """What tells trials apart."""
@@ -88,8 +84,6 @@ class StudentTask:
         }
         if self.live is not None:
             settings["teacher"] = "live"
-        if self.start is not None:
-            settings["start"] = self.start.name
         if self.labelled_share == 1:
             return settings
         return {**settings, "labelled_share": self.labelled_share, "transfer": self.transfer}
@@ -97,8 +91,6 @@ class StudentTask:
     def key(self, workspace: Workspace) -> dict[str, Any]:
         """What the result depends on."""
         inputs = workspace.fingerprints(*DATA)
-        if self.start is not None:
-            inputs["start"] = sha256(self.start / "weights.safetensors")
         if self.targets is not None:
             inputs["targets"] = sha256(self.targets / "manifest.json")
         if self.unlabelled is not None:
@@ -113,16 +105,10 @@ class StudentTask:
 
 
 def student_tasks(workspace: Workspace) -> list[StudentTask]:
-    """Every trial: T times alpha with soft targets, and as many without.
-
-    Students that start from the generalist train to the end of their schedule.
-    """
+    """Every trial: T times alpha with soft targets, and as many without."""
     settings, spec = workspace.config.student, student_spec(workspace)
-    if settings.start == "generalist":  # at first the rate that rises makes a trained network worse
-        settings = settings.model_copy(update={"patience": None})
     trials = workspace.path(STAGE, "trials")
     targets = workspace.path(STAGE, "targets")
-    start = workspace.path(GENERALIST) if settings.start == "generalist" else None
     grid = list(itertools.product(settings.temperatures, settings.alphas))
     soft = [
         StudentTask(
@@ -136,15 +122,13 @@ def student_tasks(workspace: Workspace) -> list[StudentTask]:
             targets,
             settings.unlabelled,
             live="ensemble" if settings.teacher == "live" else None,
-            start=start,
         )
         for i, (temperature, alpha) in enumerate(grid)
     ]
     hard = []
     for i, (rate, smoothing) in enumerate(itertools.islice(HARD_TRIALS, len(grid))):
         recipe = changed_recipe(settings, rate=rate, smoothing=smoothing)
-        folder = trials / f"hard-{i}"
-        hard.append(StudentTask(workspace.folder, folder, STUDENTS[1], spec, recipe, start=start))
+        hard.append(StudentTask(workspace.folder, trials / f"hard-{i}", STUDENTS[1], spec, recipe))
     return [*soft, *hard]
 
 
@@ -186,7 +170,7 @@ def student_spec(workspace: Workspace, size: float | None = None) -> NetworkSpec
     size : float, optional
         Parameters over the generalist's, the n-gram table and all others alike. None: the
         configuration's ``student.width``, or its ``student.size``, which leaves the table out, and
-        its table; or the generalist's own network, of any kind, for a student that starts from it.
+        its table.
 
     Returns
     -------
@@ -196,9 +180,7 @@ def student_spec(workspace: Workspace, size: float | None = None) -> NetworkSpec
         than the whole. It goes where it makes no head cheaper.
     """
     settings = workspace.config.student
-    _, generalist, _ = load_network(workspace.path(GENERALIST))
-    if size is None and settings.start == "generalist":
-        return dataclasses.replace(generalist, dropout=settings.dropout or 0.0)
+    _, generalist, _ = load_network(workspace.path("train-generalist"))
     table = {
         "embedding_dim": settings.embedding_dim or generalist.embedding_dim,
         "n_buckets": settings.n_buckets or generalist.n_buckets,

@@ -112,13 +112,7 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> dict[
         for key in ("dataset", "models"):
             a, b = (sorted(e[key]) for e in (first, other.evaluation))
             if a != b:
-                raise InputError(
-                    f"the seeds differ in their {key}",
-                    got=b,
-                    expected=a,
-                    fix="if one was evaluated by another version: `specialists run --out RUN "
-                    "--force evaluate-models` makes it again from what is trained",
-                )
+                raise InputError(f"the seeds differ in their {key}", got=b, expected=a)
     names = list(first["models"])
     pairs = [(name, "generalist") for name in names if name != "generalist"]
     pairs += [pair for pair in PAIRS if pair not in pairs and set(pair) <= set(names)]
@@ -143,10 +137,10 @@ def training_seconds(run: Run, models: Mapping[str, Mapping[str, Any]]) -> dict[
     """Wall time of the trainings that made each model of ``evaluation.json``, summed.
 
     Of candidates only the chosen one counts: one width of the generalist, one trial of a student
-    (without its teacher), with the generalist where it starts from that. Generalists that found the
-    clusters, or that specialists started from, count with the ensembles. Of averaged generalists
-    there are as many as their parameters tell: the folder may hold more, of an earlier and larger
-    budget. A generalist that was given took none.
+    (without its teacher). Generalists that found the clusters, or that specialists started from,
+    count with the ensembles. Of averaged generalists there are as many as their parameters tell:
+    the folder may hold more, of an earlier and larger budget. A generalist that was given took
+    none.
     """
     base = _chosen_width(run)
     controls = run.path(STAGE, "controls")
@@ -168,10 +162,7 @@ def training_seconds(run: Run, models: Mapping[str, Mapping[str, Any]]) -> dict[
         sizes = [models[key]["parameters"] for key in (name, "generalist")]
         members = range(1, round(sizes[0] / sizes[1]))
         folders[name] = base + [controls / f"generalist_ensemble-{i}" for i in members]
-    for name in TRIALS:
-        if name in models:
-            trial, started = _chosen_trial(run, name)
-            folders[name] = [*base, trial] if started else [trial]
+    folders |= {name: _chosen_trial(run, name) for name in TRIALS if name in models}
     return {name: sum(map(_logged_seconds, folders.get(name, ()))) for name in models}
 
 
@@ -190,12 +181,14 @@ def _cross_fitted(run: Run) -> list[Path]:
     return sorted(run.path("cluster-classes", "units").glob("fold-*")) if used else []
 
 
-def _chosen_trial(run: Run, model: str) -> tuple[Path, bool]:
-    """Its folder, and whether it started from the generalist."""
+def _chosen_trial(run: Run, model: str) -> list[Path]:
     trials = read_json(run.path("distill-student", "trials.json"))
     own = [trial for trial in trials if trial["model"] == model]
-    i = next(i for i, trial in enumerate(own) if trial["chosen"])
-    return run.path("distill-student", "trials", f"{TRIALS[model]}-{i}"), "start" in own[i]
+    return [
+        run.path("distill-student", "trials", f"{TRIALS[model]}-{i}")
+        for i, trial in enumerate(own)
+        if trial["chosen"]
+    ]
 
 
 def _logged_seconds(folder: Path) -> float:

@@ -508,21 +508,6 @@ def test_a_student_may_ask_its_teacher_about_every_batch(again, capsys):
     assert soft[0]["validation_top1"] > 2 / 12
 
 
-def test_a_student_may_go_on_from_the_generalist(done, tmp_path):
-    run = small_run.changed_copy(done, tmp_path / "run")
-    values = run.config.model_dump()
-    values["student"] |= {"start": "generalist", "size": 1, "width": None}
-    run.config_file.write_text(Config.from_dict(values).to_toml())
-    stages.run_stages(Run(run.folder), "evaluate-models")
-    models = read_json(run.folder / "evaluation.json")["models"]
-    generalist = models["generalist"]
-    for name in STUDENTS:
-        assert models[name]["parameters"] == generalist["parameters"]
-        assert models[name]["training_examples"] == generalist["training_examples"] + 2 * 480
-    trials = read_json(run.path("distill-student", "trials.json"))
-    assert [trial["start"] for trial in trials] == ["train-generalist"] * 2
-
-
 def test_a_student_learns_from_unlabelled_inputs_too(again, tmp_path):
     np.savez(tmp_path / "more.npz", x_train=small_run.features(5, 77)[0])
     more = f"student.unlabelled={tmp_path / 'more.npz'}"
