@@ -17,7 +17,7 @@ from typing import Any
 from specialists.errors import DamagedError
 from specialists.runs.artifacts import read_json, sha256, write_json
 
-CODE_VERSION = "0.2.0"
+CODE_VERSION = "0.3.0"
 MANIFEST = "manifest.json"
 NAMED_CHANGES = 3
 
