@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from specialists.predictor import Predictor
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 __all__ = ["load"]
 
 
