@@ -170,6 +170,8 @@ def _averaged(
     inputs = workspace.split(split).inputs
     mean = torch.empty(0)
     parameters, flops, n_examples = 0, 0.0, 0
+    if "generalist_continued" in sizes:
+        n_examples += read_json(workspace.path(GENERALIST, "result.json"))["n_examples"]
     found = {}
     for i, folder in enumerate(folders):
         network, _, about = load_network(folder)
@@ -179,9 +181,7 @@ def _averaged(
         parameters += n_parameters(network)
         flops += inference_flops(network, cost_sample(inputs).to(workspace.device))
         n_examples += read_json(folder / "result.json")["n_examples"]
-        for name in (name for name, size in sizes.items() if size == i + 1):
-            seen = n_examples
-            if name == "generalist_continued":
-                seen += read_json(workspace.path(GENERALIST, "result.json"))["n_examples"]
-            found[name] = ModelOutputs(name, mean.numpy(), parameters, flops, seen)
+        for name, size in sizes.items():
+            if size == i + 1:
+                found[name] = ModelOutputs(name, mean.numpy(), parameters, flops, n_examples)
     return {name: found[name] for name in sizes}
