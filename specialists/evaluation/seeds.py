@@ -37,14 +37,11 @@ from specialists.runs import Run, read_array, read_json
 from specialists.uncertainty import bootstrap_means, percentile_interval
 
 METRICS = ("top1", "nll")
-LEVEL = 0.95
-CORRECTED_LEVEL = 1 - (1 - LEVEL) / 5  # for the best of five (Bonferroni)
-PAIRS = (
-    *COMPARISONS,
-    ("ensemble", "student_hard_labels"),
-    *itertools.combinations((*CONTROLS, SAME_INFERENCE), 2),
-)
 TRIALS = {"student": "soft", "student_hard_labels": "hard"}
+CANDIDATES = ("ensemble", *CONTROLS, SAME_INFERENCE, *TRIALS)
+LEVEL = 0.95
+CORRECTED_LEVEL = 1 - (1 - LEVEL) / len(CANDIDATES)  # for the best of them (Bonferroni)
+PAIRS = tuple(dict.fromkeys((*COMPARISONS, *itertools.combinations(CANDIDATES, 2))))
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,8 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> dict[
         "values"}, ``inference_flops``, ``training_examples``, ``training_seconds`` (means)}},
         ``retention`` ({"value", "interval"}, what the student keeps of the ensemble's gain over
         hard labels; None without a clear gain), and ``differences``: [{"a", "b", "metric", "value",
-        "spread", "values", "interval" (95%), "corrected_interval" (99%, for the best of five)}].
+        "spread", "values", "interval" (95%), "corrected_interval" (99.3%, for the best of the
+        seven CANDIDATES)}].
 
     Raises
     ------

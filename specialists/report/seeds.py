@@ -1,9 +1,10 @@
 """What do several seeds say together? A table, a figure and one sentence to act on.
 
 The rivals of specialists are what the same computing could have bought: training longer, going
-wider, averaging generalists. One of them counts as clearly better if its interval of the difference
-to the generalist lies above 0, at the level that is corrected for five of them. Recommended is the
-cheapest in inference of those that are not clearly worse than the best.
+wider, averaging generalists. Beside them stand the student and its network with hard labels. One of
+them counts as clearly better if its interval of the difference to the generalist lies above 0, at
+the level that is corrected for their number. Recommended is the cheapest in inference of those that
+are not clearly worse than the best.
 """
 
 from __future__ import annotations
@@ -12,16 +13,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from specialists.controls import SAME_INFERENCE
+from specialists.evaluation.comparison import CONTROLS
 from specialists.evaluation.seeds import CORRECTED_LEVEL
 from specialists.figures import CostPoint, accuracy_against_cost, to_svg_file
 from specialists.report.tables import compact, duration
 from specialists.report.words import percent, points, points_interval
 
-# The order is that of simplicity, which decides between equal costs: one network before several
-# that are asked in turn, and those before several that are asked always.
+# The order is that of simplicity, which decides between equal costs: one network before one that
+# others taught, before several that are asked in turn, before several that are asked always.
 ADVICE = {
     "generalist_continued": "train longer",
     "generalist_wide": "go wider",
+    "student_hard_labels": "train the student's network with hard labels",
+    "student": "run the student",
     "ensemble": "use specialists",
     SAME_INFERENCE: "average a few generalists",
     "generalist_ensemble": "average generalists",
@@ -29,6 +33,8 @@ ADVICE = {
 NAMED = {
     "generalist_continued": "the generalist trained longer",
     "generalist_wide": "a wider generalist",
+    "student_hard_labels": "the student's network with hard labels",
+    "student": "the student",
     "ensemble": "specialists",
     SAME_INFERENCE: "averaged generalists of the same inference",
     "generalist_ensemble": "averaged generalists",
@@ -50,9 +56,10 @@ def comparison_markdown(comparison: Mapping[str, Any]) -> str:
         f"{comparison['n_classes']:,} classes; top-1 in per cent, differences in points, "
         "NLL in nats; mean ± spread (standard deviation over seeds) [95% bootstrap interval over "
         f"{over}]; the verdict's intervals are at {percent(CORRECTED_LEVEL, 0)}, since the best of "
-        "up to five is looked for. Inference: FLOPs over the generalist's. Training time: wall "
-        "time of epochs, summed over trainings even where they ran side by side; without trials "
-        "that were not chosen and, of students, without their teacher.\n"
+        f"up to {len(ADVICE)} is looked for. Inference: FLOPs over the generalist's. Training "
+        "time: wall time of epochs, summed over trainings even where they ran side by side; "
+        "without trials that were not chosen. A student's row leaves its teacher out, the verdict "
+        "does not.\n"
     )
     table = "\n".join("| " + " | ".join(row) + " |" for row in _rows(comparison))
     notes = f"{_admitted(comparison)}{_kept(comparison)}"
@@ -64,7 +71,8 @@ def verdict(comparison: Mapping[str, Any]) -> str:
     tried = [name for name in ADVICE if name in comparison["models"]]
     clear = [name for name in tried if _is_clear(comparison, name, BASE)]
     if clear:
-        said = _recommendation(comparison, _cheapest_of_the_best(comparison, clear))
+        best = _cheapest_of_the_best(comparison, clear)
+        said = _recommendation(comparison, best)
     else:
         said = ["Keep the generalist: nothing that was tried is clearly better."]
         candidates = [name for name in tried if name != "ensemble" or not _is_out(comparison)]
@@ -73,8 +81,10 @@ def verdict(comparison: Mapping[str, Any]) -> str:
             who = _named(comparison, best)
             said.append(f"The largest difference is that of {who}, {_gain(comparison, best)}.")
         said.append(_specialists(comparison))
-    missing = [NAMED[name] for name in ADVICE if name not in (*tried, SAME_INFERENCE)]
-    if tried == ["ensemble"]:
+    if "student" in tried and best != "student":
+        said.append(f"The student: {_bought(comparison, 'student')}.")
+    missing = [NAMED[name] for name in CONTROLS if name not in tried]
+    if len(missing) == len(CONTROLS):
         said.append(NO_RIVAL)
     elif missing:
         said.append(f"Not trained, so not known: {' and '.join(missing)}.")
@@ -123,9 +133,9 @@ def _cheapest_of_the_best(comparison: Mapping[str, Any], clear: list[str]) -> st
 
 def _recommendation(comparison: Mapping[str, Any], chosen: str) -> list[str]:
     advice = _advice(comparison, chosen).capitalize()
-    said = [f"{advice}: {_gain(comparison, chosen)} for {_cost(comparison, chosen)}."]
+    said = [f"{advice}: {_bought(comparison, chosen)}."]
     if chosen == "ensemble":
-        rivals = [name for name in ADVICE if name != "ensemble" and name in comparison["models"]]
+        rivals = [name for name in (*CONTROLS, SAME_INFERENCE) if name in comparison["models"]]
         return said + [_against(comparison, name) for name in rivals]
     said.append(_specialists(comparison))
     return said if _is_out(comparison) else [*said, _against(comparison, chosen)]
@@ -134,7 +144,7 @@ def _recommendation(comparison: Mapping[str, Any], chosen: str) -> list[str]:
 def _specialists(comparison: Mapping[str, Any]) -> str:
     if _is_out(comparison):
         return STAY_OUT
-    return f"Specialists: {_gain(comparison, 'ensemble')} for {_cost(comparison, 'ensemble')}."
+    return f"Specialists: {_bought(comparison, 'ensemble')}."
 
 
 def _is_out(comparison: Mapping[str, Any]) -> bool:
@@ -219,14 +229,15 @@ def _gain(comparison: Mapping[str, Any], name: str) -> str:
     return _in_points(find(comparison, name, BASE))
 
 
-def _cost(comparison: Mapping[str, Any], name: str) -> str:
-    model, base = comparison["models"][name], comparison["models"][BASE]
-    inference = model["inference_flops"] / base["inference_flops"]
-    seen = base["training_examples"]
-    training = (
-        f"{model['training_examples'] / seen:.1f} times the training" if seen else "its training"
-    )
-    return f"{inference:.2f} times the inference and {training}"
+def _bought(comparison: Mapping[str, Any], name: str) -> str:
+    """The gain and what it costs; a student costs its teacher's training too."""
+    models = comparison["models"]
+    inference = models[name]["inference_flops"] / models[BASE]["inference_flops"]
+    trained = [name, "ensemble"] if name == "student" else [name]
+    examples = sum(models[each]["training_examples"] for each in trained)
+    seen = models[BASE]["training_examples"]
+    training = f"{examples / seen:.1f} times the training" if seen else "its training"
+    return f"{_gain(comparison, name)} for {inference:.2f} times the inference and {training}"
 
 
 def _against(comparison: Mapping[str, Any], name: str) -> str:
