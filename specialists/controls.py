@@ -8,7 +8,7 @@ inference FLOPs and is trained on as many examples as all of them; both to the e
 still high). `generalist_ensemble` averages k generalists that differ in their seeds, k the number
 of generalists that those examples would train; `generalist_ensemble_same_inference` the first few
 of them, as many as a prediction of the ensemble would pay for, rounded up (so that it may cost
-more), but no more than there are.
+more) unless the rest is within two per cent, but no more than there are.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from specialists.workspace import Workspace
 STAGE = "evaluate-models"
 GENERALIST = "train-generalist"
 SAME_INFERENCE = "generalist_ensemble_same_inference"
+SAME_COST = 1.02  # a ratio of costs up to which they count as equal
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class Budget:
     @property
     def n_asked(self) -> int:
         """Generalists that a prediction of `ensemble` would pay for, rounded up; at most K."""
-        return min(self.n_generalists, math.ceil(self.inference_flops / self.generalist_flops))
+        paid = self.inference_flops / self.generalist_flops
+        return min(self.n_generalists, math.ceil(paid / SAME_COST))
 
 
 def control_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from specialists.controls import SAME_INFERENCE
+from specialists.controls import SAME_COST, SAME_INFERENCE
 from specialists.evaluation.comparison import CONTROLS
 from specialists.evaluation.seeds import CORRECTED_LEVEL
 from specialists.figures import CostPoint, accuracy_against_cost, to_svg_file
@@ -40,7 +40,6 @@ NAMED = {
     "generalist_ensemble": "averaged generalists",
 }
 BASE = "generalist"
-SAME_COST = 1.02
 ONE_SEED = "One seed cannot tell the luck of a training from a gain. "
 STAY_OUT = "Specialists stay out: held-out rows do not show that they help."
 NO_RIVAL = "No rival was trained: what else the same computing would bring is not known."
