@@ -8,7 +8,7 @@ inference FLOPs and is trained on as many examples as all of them; both to the e
 still high). `generalist_ensemble` averages k generalists that differ in their seeds, k the number
 of generalists that those examples would train; `generalist_ensemble_same_inference` the first few
 of them, as many as a prediction of the ensemble would pay for, rounded up (so that it may cost
-more) unless the rest is within two per cent, but no more than there are.
+more; two per cent above a whole number do not count), but no more than there are.
 """
 
 from __future__ import annotations

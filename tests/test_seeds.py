@@ -120,6 +120,9 @@ def test_two_seeds_without_noise_of_examples_have_the_interval_of_the_formula():
     entry = found(compare_seeds(gaps), "ensemble", "generalist")
     half = 0.5 * np.sqrt(2) * stats.t.ppf(0.975, 1) / stats.norm.ppf(0.975)
     assert entry["interval"] == pytest.approx([0.5 - half, 0.5 + half])
+    end = 1 - 0.05 / 7 / 2
+    half = 0.5 * np.sqrt(2) * stats.t.ppf(end, 1) / stats.norm.ppf(end)
+    assert entry["corrected_interval"] == pytest.approx([0.5 - half, 0.5 + half])
 
 
 def test_seeds_may_have_different_numbers_of_examples():
@@ -172,6 +175,7 @@ def test_one_seed_has_no_spread():
     comparison = compared(n_seeds=1)
     assert comparison["models"]["generalist"]["top1"]["spread"] is None
     text = comparison_markdown(comparison)
+    assert "verdict's intervals are at 99.3%, since the best of up to 7 is looked for" in text
     assert "±" not in text.partition("| model")[2]
     assert text.startswith("# made: 1 seed (0)\n")
     assert verdict(comparison).startswith("One seed cannot tell the luck of a training from a gain")
@@ -250,8 +254,8 @@ def test_a_verdict_gives_gain_interval_cost_and_the_difference_to_the_other():
     assert verdict(made(gaps)) == (
         "Go wider: +6.00 points (+2.00 to +10.00) for 2.40 times the inference and 2.5 times the "
         "training. Specialists: +5.00 points (+1.00 to +9.00) for 2.50 times the inference and "
-        "2.5 times the training. Against a wider generalist specialists are "
-        "\N{MINUS SIGN}1.00 points (\N{MINUS SIGN}5.00 to +3.00)."
+        "2.5 times the training. Against a wider generalist (2.40 times the inference) specialists "
+        "are \N{MINUS SIGN}1.00 points (\N{MINUS SIGN}5.00 to +3.00)."
     )
 
 
@@ -269,13 +273,16 @@ def test_specialists_are_set_against_every_rival():
         ("ensemble", "generalist"): (0.05, (0.01, 0.09)),
         ("ensemble", "generalist_continued"): (0.04, (0.02, 0.06)),
         ("ensemble", "generalist_ensemble"): (0.03, (0.01, 0.05)),
+        ("ensemble", "generalist_ensemble_same_inference"): (0.02, (0.01, 0.03)),
     }
-    assert verdict(made(gaps)) == (
+    assert verdict(made(gaps, generalist_ensemble_same_inference=30)) == (
         "Use specialists: +5.00 points (+1.00 to +9.00) for 2.50 times the inference and 2.5 "
-        "times the training. Against the generalist trained longer specialists are +4.00 points "
-        "(+2.00 to +6.00). Against a wider generalist specialists are +0.00 points "
-        "(\N{MINUS SIGN}2.00 to +2.00). Against averaged generalists specialists are +3.00 "
-        "points (+1.00 to +5.00)."
+        "times the training. Against the generalist trained longer (1.00 times the inference) "
+        "specialists are +4.00 points (+2.00 to +6.00). Against a wider generalist (2.40 times the "
+        "inference) specialists are +0.00 points (\N{MINUS SIGN}2.00 to +2.00). Against averaged "
+        "generalists (3.00 times the inference) specialists are +3.00 points (+1.00 to +5.00). "
+        "Against averaged generalists of the same inference (3.00 times the inference) specialists "
+        "are +2.00 points (+1.00 to +3.00)."
     )
 
 
@@ -304,16 +311,30 @@ LIKE_THE_ENSEMBLE = {
 
 
 def test_a_student_as_good_as_what_taught_it_is_what_to_run():
-    gaps = LIKE_THE_ENSEMBLE | {("ensemble", "student"): (0.01, (-0.01, 0.03))}
-    assert verdict(made(gaps, student=10, student_hard_labels=10)) == (
+    gaps = LIKE_THE_ENSEMBLE | {
+        ("ensemble", "student"): (0.01, (-0.01, 0.03)),
+        ("student_hard_labels", "generalist"): (0.045, (-0.01, 0.1)),
+        ("student", "student_hard_labels"): (-0.005, (-0.03, 0.02)),
+    }
+    assert verdict(made(gaps, student_hard_labels=10, student=10)) == (
         "Run the student: +4.00 points (+1.00 to +7.00) for 1.00 times the inference and 5.0 times "
-        "the training. Specialists: +5.00 points (+1.00 to +9.00) for 2.50 times the inference and "
-        "2.5 times the training. Against the student specialists are +1.00 points "
-        "(\N{MINUS SIGN}1.00 to +3.00)."
+        "the training. Over the same network with hard labels it is \N{MINUS SIGN}0.50 points "
+        "(\N{MINUS SIGN}3.00 to +2.00). Specialists: +5.00 points (+1.00 to +9.00) for 2.50 times "
+        "the inference and 2.5 times the training. Against the student (1.00 times the inference) "
+        "specialists are +1.00 points (\N{MINUS SIGN}1.00 to +3.00). Larger, but not clearly, is "
+        "the gain of the student's network with hard labels: +4.50 points (\N{MINUS SIGN}1.00 to "
+        "+10.00) for 1.00 times the inference and 2.5 times the training."
     )
     distilled = verdict(made(gaps, "refused", student=10))
-    assert distilled.startswith("Run the student: +4.00 points")
-    assert distilled.endswith("Specialists stay out: held-out rows do not show that they help.")
+    assert distilled.startswith("Run the student: +4.00 points (+1.00 to +7.00) for 1.00 times the")
+    assert "inference and 3.5 times the training. Specialists stay out: held-out" in distilled
+
+
+def test_of_a_generalist_that_was_given_the_cost_is_told_in_examples():
+    comparison = made(LIKE_THE_ENSEMBLE, student=10)
+    comparison["models"]["generalist"]["training_examples"] = 0
+    told = verdict(comparison)
+    assert "for 1.00 times the inference and 500 training examples" in told
 
 
 def test_a_student_that_hard_labels_match_needs_no_teacher():
@@ -373,6 +394,7 @@ def test_specialists_that_every_gate_refused_stay_out():
 
 def test_without_rivals_this_is_said():
     none = dict.fromkeys(("generalist_continued", "generalist_wide", "generalist_ensemble"), 0)
+    none |= {"student": 2, "student_hard_labels": 2}
     for gaps in ({}, {("ensemble", "generalist"): (0.05, (0.01, 0.09))}):
         assert "No rival was trained" in verdict(made(gaps, **none))
         assert "No rival was trained" not in verdict(made(gaps))

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.messages import told_in_one_message
+from specialists.controls import SAME_INFERENCE
+from specialists.evaluation.comparison import CONTROLS
 from specialists.runs import read_json
 
-RIVALS = ("generalist", "generalist_continued", "generalist_wide", "generalist_ensemble")
+RIVALS = ("generalist", *CONTROLS, SAME_INFERENCE)
 NOT_KNOWN = "not known"  # in comparisons of an earlier version
 HEADER = (
     "data",

@@ -4,7 +4,8 @@ The rivals of specialists are what the same computing could have bought: trainin
 wider, averaging generalists. Beside them stand the student and its network with hard labels. One of
 them counts as clearly better if its interval of the difference to the generalist lies above 0, at
 the level that is corrected for their number. Recommended is the cheapest in inference of those that
-are not clearly worse than the best.
+are not clearly worse than the best; what gains more at no more inference, though not clearly, is
+named beside it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def comparison_markdown(comparison: Mapping[str, Any]) -> str:
         f"# {comparison['dataset']}: {n} {'seed' if n == 1 else 'seeds'} ({seeds})\n\n"
         f"{comparison['n_classes']:,} classes; top-1 in per cent, differences in points, "
         "NLL in nats; mean ± spread (standard deviation over seeds) [95% bootstrap interval over "
-        f"{over}]; the verdict's intervals are at {percent(CORRECTED_LEVEL, 0)}, since the best of "
+        f"{over}]; the verdict's intervals are at {percent(CORRECTED_LEVEL, 1)}, since the best of "
         f"up to {len(ADVICE)} is looked for. Inference: FLOPs over the generalist's. Training "
         "time: wall time of epochs, summed over trainings even where they ran side by side; "
         "without trials that were not chosen. A student's row leaves its teacher out, the verdict "
@@ -69,18 +70,19 @@ def verdict(comparison: Mapping[str, Any]) -> str:
     """What a user should do, with the gain, its interval, and what it costs."""
     tried = [name for name in ADVICE if name in comparison["models"]]
     clear = [name for name in tried if _is_clear(comparison, name, BASE)]
+    worth = [name for name in tried if name != "ensemble" or not _is_out(comparison)]
     if clear:
-        best = _cheapest_of_the_best(comparison, clear)
-        said = _recommendation(comparison, best)
+        chosen = _cheapest_of_the_best(comparison, clear)
+        said = _recommendation(comparison, chosen, worth)
     else:
+        gain = {name: _value(comparison, name) for name in worth if _value(comparison, name) > 0}
+        chosen = max(gain, key=gain.__getitem__, default="ensemble")
         said = ["Keep the generalist: nothing that was tried is clearly better."]
-        candidates = [name for name in tried if name != "ensemble" or not _is_out(comparison)]
-        best = max(candidates, key=lambda name: _value(comparison, name), default="ensemble")
-        if best != "ensemble":
-            who = _named(comparison, best)
-            said.append(f"The largest difference is that of {who}, {_gain(comparison, best)}.")
+        if chosen != "ensemble":
+            who = _named(comparison, chosen)
+            said.append(f"The largest difference is that of {who}: {_bought(comparison, chosen)}.")
         said.append(_specialists(comparison))
-    if "student" in tried and best != "student":
+    if "student" in tried and chosen != "student":
         said.append(f"The student: {_bought(comparison, 'student')}.")
     missing = [NAMED[name] for name in CONTROLS if name not in tried]
     if len(missing) == len(CONTROLS):
@@ -130,14 +132,37 @@ def _cheapest_of_the_best(comparison: Mapping[str, Any], clear: list[str]) -> st
     return min((name for name in good if costs[name] <= cheapest), key=list(ADVICE).index)
 
 
-def _recommendation(comparison: Mapping[str, Any], chosen: str) -> list[str]:
+def _recommendation(comparison: Mapping[str, Any], chosen: str, worth: list[str]) -> list[str]:
     advice = _advice(comparison, chosen).capitalize()
     said = [f"{advice}: {_bought(comparison, chosen)}."]
+    taught = find(comparison, chosen, "student_hard_labels")
+    if chosen == "student" and taught is not None:
+        said.append(f"Over the same network with hard labels it is {_in_points(taught)}.")
     if chosen == "ensemble":
         rivals = [name for name in (*CONTROLS, SAME_INFERENCE) if name in comparison["models"]]
-        return said + [_against(comparison, name) for name in rivals]
-    said.append(_specialists(comparison))
-    return said if _is_out(comparison) else [*said, _against(comparison, chosen)]
+        said += [_against(comparison, name) for name in rivals]
+    else:
+        said.append(_specialists(comparison))
+        if not _is_out(comparison):
+            said.append(_against(comparison, chosen))
+    return said + _larger(comparison, chosen, worth)
+
+
+def _larger(comparison: Mapping[str, Any], chosen: str, worth: list[str]) -> list[str]:
+    """The largest gain at no more inference than the chosen, which is not clearly above its own."""
+    limit = SAME_COST * comparison["models"][chosen]["inference_flops"]
+    names = [
+        name
+        for name in worth
+        if name not in ("ensemble", "student")  # these are always told
+        and comparison["models"][name]["inference_flops"] <= limit
+        and _value(comparison, name) > _value(comparison, chosen)
+    ]
+    if not names:
+        return []
+    best = max(names, key=lambda name: _value(comparison, name))
+    who = _named(comparison, best)
+    return [f"Larger, but not clearly, is the gain of {who}: {_bought(comparison, best)}."]
 
 
 def _specialists(comparison: Mapping[str, Any]) -> str:
@@ -231,17 +256,28 @@ def _gain(comparison: Mapping[str, Any], name: str) -> str:
 def _bought(comparison: Mapping[str, Any], name: str) -> str:
     """The gain and what it costs; a student costs its teacher's training too."""
     models = comparison["models"]
-    inference = models[name]["inference_flops"] / models[BASE]["inference_flops"]
-    trained = [name, "ensemble"] if name == "student" else [name]
+    teacher = BASE if _is_out(comparison) else "ensemble"
+    trained = [name, teacher] if name == "student" else [name]
     examples = sum(models[each]["training_examples"] for each in trained)
     seen = models[BASE]["training_examples"]
-    training = f"{examples / seen:.1f} times the training" if seen else "its training"
-    return f"{_gain(comparison, name)} for {inference:.2f} times the inference and {training}"
+    training = (
+        f"{examples / seen:.1f} times the training"
+        if seen
+        else f"{compact(examples)} training examples"
+    )
+    return f"{_gain(comparison, name)} for {_inference(comparison, name)} and {training}"
+
+
+def _inference(comparison: Mapping[str, Any], name: str) -> str:
+    models = comparison["models"]
+    ratio = models[name]["inference_flops"] / models[BASE]["inference_flops"]
+    return f"{ratio:.2f} times the inference"
 
 
 def _against(comparison: Mapping[str, Any], name: str) -> str:
     gap = _in_points(find(comparison, "ensemble", name))
-    return f"Against {_named(comparison, name)} specialists are {gap}."
+    who = f"{_named(comparison, name)} ({_inference(comparison, name)})"
+    return f"Against {who} specialists are {gap}."
 
 
 def _is_as_wide(comparison: Mapping[str, Any], name: str) -> bool:
