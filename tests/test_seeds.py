@@ -393,10 +393,16 @@ def test_specialists_that_every_gate_refused_stay_out():
 
 
 def test_without_rivals_this_is_said():
-    none = dict.fromkeys(("generalist_continued", "generalist_wide", "generalist_ensemble"), 0)
-    none |= {"student": 2, "student_hard_labels": 2}
     for gaps in ({}, {("ensemble", "generalist"): (0.05, (0.01, 0.09))}):
-        assert "No rival was trained" in verdict(made(gaps, **none))
+        alone = made(
+            gaps,
+            generalist_continued=0,
+            generalist_wide=0,
+            generalist_ensemble=0,
+            student=2,
+            student_hard_labels=2,
+        )
+        assert "No rival was trained" in verdict(alone)
         assert "No rival was trained" not in verdict(made(gaps))
 
 
