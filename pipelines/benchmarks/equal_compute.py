@@ -2,14 +2,15 @@
 
     python -m pipelines.benchmarks.equal_compute FOLDER CONFIG [--seeds 3] [key=value ...]
     python -m pipelines.benchmarks.equal_compute runs/onet onet data.arrays=PATH/onet_minilm.npz
+    python -m pipelines.benchmarks.equal_compute runs/glyphs glyphs --seeds 1 --widths 1/4,1/2,2x
 
 Test accuracy and NLL against FLOPs of training and of one prediction, of generalists of several
-widths (quarters to four times the run's own, each by the run's recipe until validation stops
-improving), the generalist trained on, a wide one, the mean of up to four independent ones, the
-specialists joined by the KL rule (n = 1, 3, all; the weight chosen on validation data) and
-`ensemble`. FLOPs are counted as :mod:`pipelines.benchmarks.measured` says; specialists include
-their generalist, the generalists that found their clusters or that they started from and, whatever
-their n, all of them.
+widths (a quarter to four times the run's own, or those that ``--widths`` names, each by the run's
+recipe until validation stops improving), the generalist trained on, a wide one, the mean of up to
+four independent ones, the specialists joined by the KL rule (n = 1, 3, all; the weight chosen on
+validation data) and `ensemble`. FLOPs are counted as :mod:`pipelines.benchmarks.measured` says;
+specialists include their generalist, the generalists that found their clusters or that they started
+from and, whatever their n, all of them.
 
 FOLDER/seed-S are runs as ``specialists compare --out FOLDER`` makes them: what stands is used, and
 an interrupted benchmark goes on. The result is FOLDER/equal_compute.{json,md,svg}.
@@ -69,7 +70,13 @@ LEGEND = {"generalist_ensemble": "generalists averaged", "ensemble_paper": "spec
 Rows = dict[str, Measured]
 
 
-def equal_compute(folder: Path, source: str, overrides: Sequence[str], n_seeds: int) -> str:
+def equal_compute(
+    folder: Path,
+    source: str,
+    overrides: Sequence[str],
+    n_seeds: int,
+    widths: Sequence[str] = tuple(FACTORS),
+) -> str:
     """Run and measure every seed; writes and returns the table."""
     first = Config.from_toml(source, overrides).seed
     seeds: list[Rows] = []
@@ -77,7 +84,7 @@ def equal_compute(folder: Path, source: str, overrides: Sequence[str], n_seeds: 
         config = Config.from_toml(source, [*overrides, f"seed={seed}"])
         with finished(folder / f"seed-{seed}", config) as run:
             say(f"equal compute: seed {seed} in {run.folder}")
-            seeds.append(measure(Seed(run)))
+            seeds.append(measure(Seed(run), widths))
     about = read_json(folder / f"seed-{first}" / "prepare-data" / "dataset.json")
     head = (
         f"# {about['name']}: {len(about['class_names']):,} classes, "
@@ -94,10 +101,10 @@ def equal_compute(folder: Path, source: str, overrides: Sequence[str], n_seeds: 
     return text
 
 
-def measure(seed: Seed) -> Rows:
+def measure(seed: Seed, widths: Sequence[str]) -> Rows:
     """Train what is missing of one seed's models; each on the test set, by name."""
     rows = {BASE: seed.stored(BASE, seed.generalist_training_flops(), f"width {seed.width}")}
-    for mark, task in width_tasks(seed).items():
+    for mark, task in width_tasks(seed, widths).items():
         train_classifiers([task], seed.run.jobs, f"generalist, {mark}")
         (found,) = seed.averaged([task.folder], f"width {task.spec.width}")
         rows[f"{BASE}, {mark}"] = found
@@ -105,7 +112,7 @@ def measure(seed: Seed) -> Rows:
     return rows | _specialists(seed, rows[BASE])
 
 
-def width_tasks(seed: Seed) -> dict[str, ClassifierTask]:
+def width_tasks(seed: Seed, marks: Sequence[str]) -> dict[str, ClassifierTask]:
     """A training for each width that is not the generalist's; none for a model without widths.
 
     Widths among which the run itself chose are trained already.
@@ -115,8 +122,8 @@ def width_tasks(seed: Seed) -> dict[str, ClassifierTask]:
         say(f"equal compute: {spec.model} does not come in widths")
         return {}
     tasks = {}
-    for mark, factor in FACTORS.items():
-        width = max(1, round(factor * spec.width))
+    for mark in marks:
+        width = max(1, round(FACTORS[mark] * spec.width))
         task = width_task(seed.workspace, width)
         if width not in (seed.workspace.config.generalist.widths or ()):
             own = seed.workspace.path("equal-compute", f"width-{width}")
@@ -250,10 +257,20 @@ def _named(name: str) -> str:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    return command_line("equal_compute").parse_intermixed_args(arguments)
+    parser = command_line("equal_compute")
+    parser.add_argument("--widths", type=_marks, default=tuple(FACTORS))
+    return parser.parse_intermixed_args(arguments)
+
+
+def _marks(text: str) -> tuple[str, ...]:
+    marks = text.split(",")
+    if not set(marks) <= set(FACTORS):
+        raise argparse.ArgumentTypeError(f"{text} is not of {','.join(FACTORS)}")
+    return tuple(mark for mark in FACTORS if mark in marks)
 
 
 if __name__ == "__main__":
     given = parse()
     with told_in_one_message():
-        print(equal_compute(given.folder, given.config, given.overrides, given.seeds))
+        named = (given.folder, given.config, given.overrides, given.seeds, given.widths)
+        print(equal_compute(*named))

@@ -1,6 +1,7 @@
 """Accuracy against computing: every model has a row, and its FLOPs are those of its layers."""
 
 import json
+import shutil
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,10 +39,10 @@ def folder(tmp_path_factory):
     return folder
 
 
-def benchmark(folder):
+def benchmark(folder, widths=tuple(equal_compute.FACTORS)):
     source = str(folder / "source" / "config.toml")
     found = ["clusters.predictions=cross-fitted"]
-    return equal_compute.equal_compute(folder / "all", source, found, 1)
+    return equal_compute.equal_compute(folder / "all", source, found, 1, widths)
 
 
 def mlp_flops(width, n_outputs):
@@ -129,6 +130,18 @@ def test_what_stands_is_not_made_again(folder):
     text = benchmark(folder)
     assert {file: file.stat().st_mtime_ns for file in files} == stamps
     assert text == (folder / "all/equal_compute.md").read_text(encoding="utf-8")
+
+
+def test_widths_can_be_named(folder, tmp_path, capsys):
+    given = equal_compute.parse(["folder", "glyphs", "--widths", "2x,1/4"])
+    assert given.widths == ("1/4", "2x")
+    shutil.copytree(folder, tmp_path / "copy")
+    benchmark(tmp_path / "copy", given.widths)
+    widths = [name for name in found(tmp_path / "copy") if name.startswith("generalist, ")]
+    assert widths == ["generalist, 1/4", "generalist, 2x"]
+    with pytest.raises(SystemExit):
+        equal_compute.parse(["folder", "glyphs", "--widths", "3x"])
+    assert "3x is not of 1/4,1/2,2x,4x" in capsys.readouterr().err
 
 
 def measured(seed, examples, right=0.5):
