@@ -11,12 +11,15 @@ from specialists.errors import InputError
 from specialists.uncertainty import (
     bootstrap_means,
     difference_interval,
+    drawn_over_seeds,
     holm,
     mcnemar,
     mean_interval,
+    means_over_seeds,
     paired_mean_test,
     paired_t,
     percentile_interval,
+    share_kept,
     sign_flip,
 )
 
@@ -191,3 +194,32 @@ def test_nothing_and_nonsense_are_refused(values):
 def test_scores_of_different_examples_are_refused(test):
     with pytest.raises(InputError, match="same examples"):
         test(np.ones(3), np.ones(4))
+
+
+def test_shared_examples_are_drawn_for_all_seeds_at_once_and_others_for_each():
+    gaps = np.random.default_rng(0).normal(size=400)
+    opposite = [gaps, -gaps]
+    assert np.ptp(means_over_seeds(opposite, shared=True)) == pytest.approx(0, abs=1e-12)
+    apart = means_over_seeds(opposite, shared=False)[:, 0]
+    assert apart.std() == pytest.approx(gaps.std() / np.sqrt(800), rel=0.15)
+    tables = [np.ones((10, 3)), np.zeros((30, 3))]
+    np.testing.assert_array_equal(means_over_seeds(tables, shared=False, n_resamples=5), 0.5)
+
+
+@pytest.mark.parametrize("k", [2, 3, 8])
+def test_an_interval_over_seeds_is_student_s(k):
+    values = np.random.default_rng(k).normal(size=k)
+    drawn = drawn_over_seeds(values.tolist(), np.zeros(200_000))
+    assert drawn.mean() == pytest.approx(0, abs=0.1)
+    expected = values.std(ddof=1) / np.sqrt(k) * stats.t.ppf(0.975, k - 1) / stats.norm.ppf(0.975)
+    assert drawn.std() == pytest.approx(expected, rel=0.02)
+
+
+def test_of_one_seed_only_examples_are_drawn():
+    examples = np.arange(5.0)
+    assert drawn_over_seeds([0.3], examples) is examples
+
+
+def test_a_draw_without_a_gain_has_no_share():
+    found = share_kept(np.array([1.0, 1.0, -1.0, 1.0]), np.array([2.0, 0.0, 4.0, -2.0]))
+    np.testing.assert_array_equal(found, [0.5, np.nan, -0.25, np.nan])

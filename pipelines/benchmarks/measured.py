@@ -7,9 +7,8 @@ outputs are kept, and once an example seen where augmentation changes them. The 
 are those of training inputs without augmentation. Passes without training (validation, soft
 targets, the choice of a width or a rule) are not counted for any model.
 
-Inference is counted on test inputs. Differences are paired: where all seeds have the same test
-examples, an example's score is its mean over seeds and examples are resampled; otherwise each
-seed's examples are resampled by themselves and the resampled means averaged.
+Inference is counted on test inputs. Differences are paired, and their intervals draw seeds and
+examples anew, as those of ``specialists compare`` do (:mod:`specialists.uncertainty`).
 """
 
 from __future__ import annotations
@@ -35,12 +34,13 @@ from specialists.combination import arithmetic_mean
 from specialists.config import Config
 from specialists.controls import Budget, budget_of, control_tasks
 from specialists.ensemble import Ensemble, cost_sample
+from specialists.evaluation.seeds import test_examples
 from specialists.generalist import ClassifierTask
 from specialists.networks import inference_flops, load_network
 from specialists.predictions import predict_log_probs
-from specialists.runs import Run, read_array, read_json, sha256
+from specialists.runs import Run, read_array, read_json
 from specialists.specialist import independent_generalists
-from specialists.uncertainty import bootstrap_means, percentile_interval
+from specialists.uncertainty import drawn_over_seeds, means_over_seeds, percentile_interval
 from specialists.workspace import Workspace
 
 LAST_STAGE = "combine-predictions"
@@ -96,8 +96,7 @@ class Seed:
         self.run = run
         self.workspace = Workspace.open(run.folder)
         self.labels = np.array(read_array(run.path("prepare-data", "test.labels.npy")))
-        files = sorted(run.path("prepare-data").glob("test.*.npy"))
-        self.examples = " ".join(map(sha256, files))
+        self.examples = test_examples(run)
         self.costs: dict[str, Any] = read_json(run.path(LAST_STAGE, "costs.json"))
 
     @property
@@ -211,12 +210,14 @@ def share_stage(source: Path, folder: Path, stage: str) -> None:
 def difference(a: Sequence[Measured], b: Sequence[Measured], metric: str) -> Difference:
     """Mean over seeds of a - b in "right" or "nll"."""
     gaps = [getattr(x, metric) - getattr(y, metric) for x, y in zip(a, b, strict=True)]
-    if len({x.examples for x in a}) == 1:
-        means = bootstrap_means(np.mean(gaps, axis=0))
-    else:
-        means = np.mean([bootstrap_means(gap, seed=i) for i, gap in enumerate(gaps)], axis=0)
+    return mean_over_seeds(gaps, len({x.examples for x in a}) == 1)
+
+
+def mean_over_seeds(gaps: Sequence[NDArray[np.float64]], shared: bool) -> Difference:
+    """Of each seed's differences, shape (n,); ``shared``: whether all are of the same examples."""
     values = tuple(float(gap.mean()) for gap in gaps)
-    return Difference(float(np.mean(values)), values, percentile_interval(means))
+    drawn = drawn_over_seeds(values, means_over_seeds(gaps, shared)[:, 0])
+    return Difference(float(np.mean(values)), values, percentile_interval(drawn))
 
 
 def mean_and_spread(values: Sequence[float], scale: float = 1.0, digits: int = 2) -> str:

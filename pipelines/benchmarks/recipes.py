@@ -7,8 +7,8 @@ For each seed one generalist is trained and its clusters are found; each recipe 
 trains specialists of its own from there. No test row is looked at. Validation rows are cut into two
 halves: on each half the rule of the combination is chosen as the configuration says, and what it
 gains on the generalist is measured on the other. Differences in points and nats, with paired 95%
-bootstrap intervals over validation rows; where seeds split the data anew, rows of each seed are
-drawn by themselves. Finished stages are kept, so that recipes and seeds can be added.
+bootstrap intervals over seeds and validation rows. Finished stages are kept, so that recipes and
+seeds can be added.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from pipelines.benchmarks.measured import (
     command_line,
     finished,
     markdown,
+    mean_over_seeds,
     share_stage,
+    with_interval,
 )
 from pipelines.messages import told_in_one_message
 from specialists.config import Config
@@ -42,9 +44,9 @@ from specialists.ensemble import (
     judge_candidates,
 )
 from specialists.ensemble.candidates import log_likelihood
-from specialists.runs import Run, read_json
+from specialists.errors import InputError
+from specialists.runs import Run, read_json, sha256
 from specialists.runtime import derive_seed
-from specialists.uncertainty import bootstrap_means, percentile_interval
 from specialists.workspace import Workspace
 
 SHARED_STAGES = ("prepare-data", "train-generalist", "cluster-classes")
@@ -58,8 +60,8 @@ class Outcome:
 
     Parameters
     ----------
-    labels : int64 array of shape (n,)
-        In the order of the gains.
+    examples : str
+        The same for two seeds if and only if their validation rows are.
     top1, log_likelihood : float64 arrays of shape (n,)
         Of each row, the ensemble's minus the generalist's; log-likelihood in nats.
     inference, training : float
@@ -68,7 +70,7 @@ class Outcome:
         What each half chose.
     """
 
-    labels: NDArray[np.int64]
+    examples: str
     top1: NDArray[np.float64]
     log_likelihood: NDArray[np.float64]
     inference: float
@@ -85,14 +87,15 @@ def compare(
 ) -> str:
     """A Markdown table with one row a recipe; the first is the configuration as it stands."""
     found: dict[str, list[Outcome]] = {BASE: [], **{name: [] for name in recipes}}
-    for seed in range(seeds):
-        base = folder / f"seed-{seed}" / BASE.replace(" ", "-")
+    first = Config.from_toml(config, overrides).seed
+    for seed in range(first, first + seeds):
+        base = folder / f"seed-{seed}" / _slug(BASE)
         for number, (name, changes) in enumerate({BASE: [], **recipes}.items()):
-            place = base if number == 0 else base.with_name(name.replace(" ", "-"))
+            place = base if number == 0 else base.with_name(_slug(name))
             if number:
                 for stage in SHARED_STAGES:
                     share_stage(base, place, stage)
-            settings = Config.from_toml(config, [f"seed={seed}", *overrides, *changes])
+            settings = Config.from_toml(config, [*overrides, *changes, f"seed={seed}"])
             with finished(place, settings) as run:
                 found[name].append(outcome(run))
     return markdown([HEADER, *(_row(name, outcomes) for name, outcomes in found.items())])
@@ -114,11 +117,13 @@ def outcome(run: Run) -> Outcome:
         gains.append(_gain(there, labels[measured_on], rule))
         costs.append(there.flops(rule) / there.generalist_flops)
         rules.append(rule.in_short())
-    examples = read_json(run.path(LAST_STAGE, "costs.json"))
-    training = [examples[name]["training_examples"] for name in ("ensemble", "generalist")]
+    seen = read_json(run.path(LAST_STAGE, "costs.json"))
+    training = [seen[name]["training_examples"] for name in ("ensemble", "generalist")]
     top1, likelihood = (torch.cat(parts).numpy() for parts in zip(*gains, strict=True))
     costs = float(np.mean(costs)), training[0] / training[1]
-    return Outcome(labels[torch.cat(halves[::-1])].numpy(), top1, likelihood, *costs, tuple(rules))
+    files = sorted(run.path("prepare-data").glob("validation.*.npy"))
+    examples = " ".join(map(sha256, files))
+    return Outcome(examples, top1, likelihood, *costs, tuple(rules))
 
 
 def rows_of(votes: Votes, index: Tensor) -> Votes:
@@ -136,28 +141,17 @@ def _gain(votes: Votes, labels: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
 
 def _row(name: str, outcomes: Sequence[Outcome]) -> list[str]:
     rules = dict.fromkeys(rule for own in outcomes for rule in own.rules)
+    shared = len({own.examples for own in outcomes}) == 1
+    top1 = mean_over_seeds([own.top1 for own in outcomes], shared)
+    nll = mean_over_seeds([-own.log_likelihood for own in outcomes], shared)
     return [
         name,
-        _mean(outcomes, [own.top1 for own in outcomes], 100, 2),
-        _mean(outcomes, [-own.log_likelihood for own in outcomes], 1, 4),
+        with_interval(top1, 100, 2),
+        with_interval(nll, 1, 4),
         f"{np.mean([own.inference for own in outcomes]):.2f}x",
         f"{np.mean([own.training for own in outcomes]):.1f}x",
         "; ".join(rules),
     ]
-
-
-def _mean(
-    outcomes: Sequence[Outcome], gains: Sequence[NDArray[np.float64]], scale: float, digits: int
-) -> str:
-    """Mean over seeds of some gains, with its interval."""
-    if all(np.array_equal(own.labels, outcomes[0].labels) for own in outcomes):
-        drawn = bootstrap_means(np.mean(gains, axis=0))
-    else:
-        drawn = np.mean([bootstrap_means(gain, seed=i) for i, gain in enumerate(gains)], axis=0)
-    low, high = percentile_interval(drawn)
-    value = np.mean([gain.mean() for gain in gains])
-    numbers = (f"{scale * number:+.{digits}f}" for number in (value, low, high))
-    return "{} [{}, {}]".format(*numbers)
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -167,11 +161,45 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_intermixed_args(arguments)
 
 
+def read_recipes(given: Sequence[str]) -> dict[str, list[str]]:
+    """Names and settings of ``--try``.
+
+    Raises
+    ------
+    InputError
+        For a recipe without a name or settings, or whose folder is that of another.
+    """
+    recipes: dict[str, list[str]] = {}
+    slugs = {_slug(BASE)}
+    for recipe in given:
+        name, _, changes = (part.strip() for part in recipe.partition(":"))
+        if not name or not changes or "/" in name or name.startswith("."):
+            raise InputError(
+                "a recipe is a name, a colon and settings, and its name that of a folder",
+                where="--try",
+                got=recipe,
+                expected='"wide: specialists.widen=3"',
+            )
+        if _slug(name) in slugs:
+            raise InputError(
+                "two recipes have the same name",
+                where="--try",
+                got=name,
+                expected=f'names that differ, also from "{BASE}"',
+            )
+        slugs.add(_slug(name))
+        recipes[name] = changes.split()
+    return recipes
+
+
+def _slug(name: str) -> str:
+    return name.replace(" ", "-")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     given = parse(arguments)
-    pairs = (recipe.partition(":") for recipe in given.recipes)
-    recipes = {name.strip(): changes.split() for name, _, changes in pairs}
+    recipes = read_recipes(given.recipes)
     print(compare(given.folder, given.config, given.overrides, recipes, given.seeds))
 
 

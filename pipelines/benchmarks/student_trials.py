@@ -38,6 +38,7 @@ TEACHERS = {
 }
 SMOOTHINGS = (0.1, 0.2)
 NEAR_RATES = (1.0, 0.7, 1.4, 0.5, 2.0)
+SMALLEST = 0.001
 PARTS = ("all-labels", "live", "longer", "few-labels")
 
 
@@ -128,6 +129,10 @@ class Plan:
     parts: Sequence[str] = PARTS
 
     def __post_init__(self) -> None:
+        for size in self.sizes:
+            if not SMALLEST <= size < math.inf:
+                what = f"a size is a share of the generalist's parameters, at least {SMALLEST:g}"
+                raise InputError(what, where="--sizes", got=size, expected="1 0.25")
         for temperature in self.temperatures:
             if not 0 < temperature < math.inf:
                 what = "a temperature is a finite number above 0"

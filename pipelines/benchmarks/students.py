@@ -12,11 +12,10 @@ with the other inputs, without labels. Every row has equally many tuning trials,
 chooses. Finished trials lie in RUN/students and are kept. The test set is read once, at the end,
 for the chosen trials.
 
-Intervals are paired 95% bootstrap intervals over test examples; with several runs an example that
-all are tested with is drawn for all of them at once, and otherwise each run's by themselves, and
-the spread (standard deviation over runs) stands beside the mean. Retention is
-(student - hard) / (ensemble - hard), where `hard` is the student of the same size that learns from
-the same labels as long.
+Intervals are paired 95% bootstrap intervals over test examples, with several runs over runs and
+examples (:mod:`specialists.uncertainty`), and there the spread (standard deviation over runs)
+stands beside the mean. Retention is (student - hard) / (ensemble - hard), where `hard` is the
+student of the same size that learns from the same labels as long.
 """
 
 from __future__ import annotations
@@ -43,8 +42,14 @@ from pipelines.benchmarks.student_trials import (
 from pipelines.messages import told_in_one_message
 from specialists.distillation import best_trial, model_outputs, train_students
 from specialists.errors import InputError
+from specialists.evaluation.seeds import test_examples
 from specialists.runs import Run, read_array, read_json, write_text
-from specialists.uncertainty import bootstrap_means, percentile_interval
+from specialists.uncertainty import (
+    drawn_over_seeds,
+    means_over_seeds,
+    percentile_interval,
+    share_kept,
+)
 from specialists.workspace import Workspace
 
 HEADER = (
@@ -67,7 +72,9 @@ class Found:
     Parameters
     ----------
     dataset : str
-    labels : int64 array of shape (n,)
+    examples : str
+        The same for two runs if and only if their test sets are.
+    n_test : int
     right : mapping of a row, or "generalist" or "ensemble", to a float array of shape (n,)
     parameters : mapping of the same
     chosen : mapping of a row to the settings of its chosen trial
@@ -76,7 +83,8 @@ class Found:
     """
 
     dataset: str
-    labels: NDArray[np.int64]
+    examples: str
+    n_test: int
     right: dict[Name, NDArray[np.float64]]
     parameters: dict[Name, int]
     chosen: dict[Row, dict[str, Any]]
@@ -114,7 +122,15 @@ def _on_test_set(run: Run, best: dict[Row, Any]) -> Found:
     chosen = {row: task.settings() for row, task in best.items()}
     choice = read_json(run.path("combine-predictions", "choice.json"))
     refused = choice["gate"]["outcome"] == "refused"
-    return Found(workspace.dataset.name, labels, right, parameters, chosen, refused)
+    return Found(
+        workspace.dataset.name,
+        test_examples(run),
+        len(labels),
+        right,
+        parameters,
+        chosen,
+        refused,
+    )
 
 
 def table(found: Sequence[Found]) -> str:
@@ -138,7 +154,7 @@ def table(found: Sequence[Found]) -> str:
             ]
         )
     title = f"## {found[0].dataset}: {len(found)} run{'s' * (len(found) > 1)}, " + (
-        f"{', '.join(f'{len(run.labels):,}' for run in found)} test rows"
+        f"{', '.join(f'{run.n_test:,}' for run in found)} test rows"
     )
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     refused = sum(run.refused for run in found)
@@ -157,12 +173,7 @@ class _Scores:
         right = [np.stack([run.right[name] for name in names], axis=1) for run in found]
         self.by_run = np.stack([values.mean(axis=0) for values in right])
         self.mean = self.by_run.mean(axis=0)
-        same = all(np.array_equal(run.labels, found[0].labels) for run in found)
-        if same:
-            self.drawn = bootstrap_means(np.mean(right, axis=0))
-        else:
-            drawn = [bootstrap_means(values, seed=i) for i, values in enumerate(right)]
-            self.drawn = np.mean(drawn, axis=0)
+        self.examples = means_over_seeds(right, len({run.examples for run in found}) == 1)
 
     def top1(self, name: Name) -> str:
         """Mean, spread over several runs, interval; per cent."""
@@ -170,14 +181,14 @@ class _Scores:
         spread = ""
         if len(self.by_run) > 1:
             spread = f" ± {100 * self.by_run[:, i].std(ddof=1):.2f}"
-        low, high = percentile_interval(100 * self.drawn[:, i])
+        drawn = drawn_over_seeds(self.by_run[:, i].tolist(), self.examples[:, i])
+        low, high = percentile_interval(100 * drawn)
         return f"{100 * self.mean[i]:.2f}{spread} [{low:.2f}, {high:.2f}]"
 
     def difference(self, a: Name, b: Name) -> str:
         """Mean of a - b, spread over several runs, interval; points."""
-        i, j = self.column[a], self.column[b]
-        gaps = 100 * (self.by_run[:, i] - self.by_run[:, j])
-        low, high = percentile_interval(100 * (self.drawn[:, i] - self.drawn[:, j]))
+        gaps, drawn = (100 * values for values in self._gaps(a, b))
+        low, high = percentile_interval(drawn)
         spread = f" ± {gaps.std(ddof=1):.2f}" if len(gaps) > 1 else ""
         return f"{gaps.mean():+.2f}{spread} [{low:+.2f}, {high:+.2f}]"
 
@@ -185,16 +196,18 @@ class _Scores:
         """Share of what the ensemble gains over hard labels, or why there is none."""
         if row == row.rival or row.rival not in self.column:
             return ""
-        i, hard, ensemble = (self.column[name] for name in (row, row.rival, ENSEMBLE))
-        gap = self.drawn[:, ensemble] - self.drawn[:, hard]
-        low, high = percentile_interval(gap)
-        if low <= 0:
+        gains, gain = self._gaps(ENSEMBLE, row.rival)
+        if percentile_interval(gain)[0] <= 0:
             return f"undefined: ensemble - hard is {self.difference(ENSEMBLE, row.rival)}"
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = (self.drawn[:, i] - self.drawn[:, hard]) / gap
-        low, high = percentile_interval(np.where(np.isfinite(ratio), ratio, np.nan))
-        value = (self.mean[i] - self.mean[hard]) / (self.mean[ensemble] - self.mean[hard])
-        return f"{value:.0%} [{low:.0%}, {high:.0%}]"
+        kept_gains, kept = self._gaps(row, row.rival)
+        low, high = percentile_interval(share_kept(kept, gain))
+        return f"{kept_gains.mean() / gains.mean():.0%} [{low:.0%}, {high:.0%}]"
+
+    def _gaps(self, a: Name, b: Name) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of each run a - b, and the mean of that where runs and examples are drawn anew."""
+        i, j = self.column[a], self.column[b]
+        gaps = self.by_run[:, i] - self.by_run[:, j]
+        return gaps, drawn_over_seeds(gaps.tolist(), self.examples[:, i] - self.examples[:, j])
 
 
 def _described(row: Row) -> tuple[str, str]:

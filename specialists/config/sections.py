@@ -233,7 +233,7 @@ class CombinationConfig(Section):
         description="how votes are joined; learned: kl, a weight and a temperature each",
     )
     max_cost: float = Field(
-        default=3.0, gt=0, description="inference FLOPs of `ensemble` over the generalist's"
+        default=3.0, ge=1, description="inference FLOPs of `ensemble` over the generalist's"
     )
     select_by: Literal["top1", "nll"] = Field(default="nll", description="validation score")
     gate: Literal["whole", "each", "off"] = Field(

@@ -194,7 +194,7 @@ def student_spec(workspace: Workspace, size: float | None = None) -> NetworkSpec
     )
     if size is None and settings.width is not None:
         return with_allowed_rank(dataclasses.replace(spec, width=settings.width))
-    share = size or settings.size
+    share = settings.size if size is None else size
     if spec.head_rank is not None:
         rank = max(1, round(min(1.0, share) * spec.head_rank))
         spec = dataclasses.replace(spec, head_rank=rank)

@@ -36,6 +36,7 @@ from specialists.uncertainty import (
     mcnemar,
     paired_mean_test,
     percentile_interval,
+    share_kept,
 )
 
 CONTROLS = ("generalist_continued", "generalist_wide", "generalist_ensemble")
@@ -227,5 +228,5 @@ def retention(scores: Mapping[str, Scores], samples: Resamples) -> Retention:
             "there is no clear gain to keep",
         )
     kept = samples.top1["student"] - samples.top1["student_hard_labels"]
-    ratio = np.divide(kept, gap, out=np.full_like(gap, np.nan), where=gap != 0)
-    return Retention((student - hard) / (ensemble - hard), percentile_interval(ratio), None)
+    interval = percentile_interval(share_kept(kept, gap))
+    return Retention((student - hard) / (ensemble - hard), interval, None)

@@ -1,19 +1,7 @@
 """Did it help, over several seeds? One table of models and their paired differences.
 
-A seed's run is a folder whose evaluation stands. What is compared is the mean over seeds. Its
-bootstrap has two levels: seeds are drawn with replacement, and test examples are: the same draw for
-all seeds where these have the same examples, each seed's own where each splits the data anew. With
-g_k the difference in seed k, g* the mean over seeds in a draw of examples and K* the drawn seeds,
-
-    g* + c (mean of g_k over K* - mean of g_k over all K),    c = sqrt(K / (K - 1)) t / z.
-
-K seeds drawn from K vary (K - 1) / K times too little, which the root mends; t / z, quantiles of
-Student's t with K - 1 degrees of freedom and of the normal distribution at the interval's ends, is
-for a variance that is known from K seeds only. The levels are drawn apart and not one inside the
-other, since g_k holds noise of its examples already, which would else count again (Davison and
-Hinkley 1997, "Bootstrap Methods and their Application", section 3.8 on hierarchical resampling).
-Where each seed has its own examples their noise still counts twice, so that intervals are rather
-too wide. Of one seed only examples are drawn.
+A seed's run is a folder whose evaluation stands. What is compared is the mean over seeds, and its
+intervals draw seeds and test examples anew (:mod:`specialists.uncertainty`).
 """
 
 from __future__ import annotations
@@ -27,16 +15,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from specialists.controls import SAME_INFERENCE
 from specialists.errors import InputError
 from specialists.evaluation.artifacts import STAGE
 from specialists.evaluation.comparison import COMPARISONS, CONTROLS
-from specialists.runs import Run, read_array, read_json
-from specialists.uncertainty import bootstrap_means, percentile_interval
+from specialists.runs import Run, read_array, read_json, sha256
+from specialists.uncertainty import (
+    drawn_over_seeds,
+    means_over_seeds,
+    percentile_interval,
+    share_kept,
+)
 
 METRICS = ("top1", "nll")
+LIMITS = {"top1": (-1.0, 1.0), "nll": (-np.inf, np.inf)}  # of a difference
 TRIALS = {"student": "soft", "student_hard_labels": "hard"}
 CANDIDATES = ("ensemble", *CONTROLS, SAME_INFERENCE, *TRIALS)
 LEVEL = 0.95
@@ -52,7 +45,8 @@ class SeedScores:
     ----------
     evaluation : dict
         ``evaluation.json``.
-    labels : int array of shape (n,)
+    examples : str
+        The same for two seeds if and only if their test sets are.
     scores : mapping of metric to mapping of model name to float array of shape (n,)
     seconds : mapping of model name to seconds of training
         See :func:`training_seconds`.
@@ -61,7 +55,7 @@ class SeedScores:
     """
 
     evaluation: Mapping[str, Any]
-    labels: NDArray[np.int64]
+    examples: str
     scores: Mapping[str, Mapping[str, NDArray[np.float64]]]
     seconds: Mapping[str, float]
     gate: str = "not tested"
@@ -74,7 +68,7 @@ class SeedScores:
         names = list(evaluation["models"])
         return cls(
             evaluation,
-            np.asarray(read_array(run.path("prepare-data", "test.labels.npy"))),
+            test_examples(run),
             {
                 metric: dict(zip(names, values.astype(np.float64), strict=True))
                 for metric, values in arrays.items()
@@ -107,8 +101,8 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> dict[
         raise InputError("there is nothing to compare", expected="at least one finished seed")
     first = seeds[0].evaluation
     for other in seeds[1:]:
-        for key in ("dataset", "models"):
-            a, b = (sorted(e[key]) for e in (first, other.evaluation))
+        for key, order in (("dataset", str), ("models", sorted)):
+            a, b = (order(evaluation[key]) for evaluation in (first, other.evaluation))
             if a != b:
                 raise InputError(f"the seeds differ in their {key}", got=b, expected=a)
     names = list(first["models"])
@@ -129,6 +123,11 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> dict[
             for metric in METRICS
         ],
     }
+
+
+def test_examples(run: Run) -> str:
+    """The same for two runs if and only if their test sets are."""
+    return " ".join(map(sha256, sorted(run.path("prepare-data").glob("test.*.npy"))))
 
 
 def training_seconds(run: Run, models: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
@@ -218,11 +217,8 @@ def _draw_examples(
 ) -> dict[str, NDArray[np.float64]]:
     """Each model's mean over seeds in every resample of test examples, shape (n_bootstrap,)."""
     tables = [np.stack([seed.scores[metric][name] for name in names], axis=1) for seed in seeds]
-    if all(np.array_equal(seed.labels, seeds[0].labels) for seed in seeds):
-        means = bootstrap_means(np.mean(tables, axis=0), n_bootstrap)
-    else:
-        own = [bootstrap_means(table, n_bootstrap, seed=i) for i, table in enumerate(tables)]
-        means = np.mean(own, axis=0)
+    shared = len({seed.examples for seed in seeds}) == 1
+    means = means_over_seeds(tables, shared, n_bootstrap)
     return dict(zip(names, means.T, strict=True))
 
 
@@ -231,6 +227,11 @@ def _difference(
 ) -> dict[str, Any]:
     gaps = _gaps(seeds, a, b, metric)
     summary = _summary(gaps)
+
+    def interval(level: float) -> list[float]:
+        ends = percentile_interval(drawn_over_seeds(gaps, examples, level), level)
+        return np.clip(ends, *LIMITS[metric]).tolist()
+
     return {
         "a": a,
         "b": b,
@@ -238,10 +239,8 @@ def _difference(
         "value": summary["mean"],
         "spread": summary["spread"],
         "values": summary["values"],
-        "interval": list(percentile_interval(_resampled(gaps, examples, LEVEL), LEVEL)),
-        "corrected_interval": list(
-            percentile_interval(_resampled(gaps, examples, CORRECTED_LEVEL), CORRECTED_LEVEL)
-        ),
+        "interval": interval(LEVEL),
+        "corrected_interval": interval(CORRECTED_LEVEL),
     }
 
 
@@ -256,10 +255,10 @@ def _retention(
     if not {"student", "ensemble", hard} <= set(drawn):
         return None
     gaps = {name: _gaps(seeds, name, hard, "top1") for name in ("student", "ensemble")}
-    kept, gain = (_resampled(gaps[name], drawn[name] - drawn[hard], LEVEL) for name in gaps)
+    kept, gain = (drawn_over_seeds(gaps[name], drawn[name] - drawn[hard], LEVEL) for name in gaps)
     if percentile_interval(gain, LEVEL)[0] <= 0:
         return None
-    ratio = np.divide(kept, gain, out=np.full_like(gain, np.nan), where=gain > 0)
+    ratio = share_kept(kept, gain)
     value = float(np.mean(gaps["student"]) / np.mean(gaps["ensemble"]))
     return {"value": value, "interval": list(percentile_interval(ratio, LEVEL))}
 
@@ -267,21 +266,3 @@ def _retention(
 def _gaps(seeds: Sequence[SeedScores], a: str, b: str, metric: str) -> list[float]:
     """Of each seed, a - b."""
     return [float((seed.scores[metric][a] - seed.scores[metric][b]).mean()) for seed in seeds]
-
-
-def _resampled(
-    gaps: Sequence[float], examples: NDArray[np.float64], level: float
-) -> NDArray[np.float64]:
-    """The mean over seeds, drawn anew (module docstring); equal draws for equally many seeds.
-
-    ``examples``: it in every resample of examples alone.
-    """
-    k = len(gaps)
-    if k == 1:
-        return examples
-    rng = np.random.default_rng([len(examples), k])
-    counts = rng.multinomial(k, np.full(k, 1 / k), size=len(examples))
-    deviations = counts @ np.array(gaps) / k - np.mean(gaps)
-    end = (1 + level) / 2
-    widening = np.sqrt(k / (k - 1)) * stats.t.ppf(end, k - 1) / stats.norm.ppf(end)
-    return examples + widening * deviations

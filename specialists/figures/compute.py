@@ -10,13 +10,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import EngFormatter, NullLocator
 
 from specialists.figures.labels import Label, place_labels
 from specialists.figures.style import (
     FONT_SIZE,
     GREY,
     INK,
+    log_axis,
     model_colour,
     model_label,
     new_figure,
@@ -71,7 +72,7 @@ def accuracy_against_compute(
     }
     for axes, placed in panels.items():
         _families(axes, placed)
-        _log_axis(axes)
+        log_axis(axes)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         quieten(axes)
         axes.margins(x=0.14, y=0.1)
@@ -142,15 +143,6 @@ def _legend(figure: Figure, names: Mapping[str, str]) -> None:
         frameon=False,
         fontsize=FONT_SIZE,
     )
-
-
-def _log_axis(axes: Axes) -> None:
-    """Ticks at powers of ten or, where those are too few, at 1, 2 and 5 of each."""
-    axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    steps = (1.0, 2.0, 5.0) if high < 30 * low else (1.0,)
-    axes.xaxis.set_major_locator(LogLocator(subs=steps))
-    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, NullFormatter
+from matplotlib.ticker import EngFormatter
 
 from specialists.figures.labels import Label, place_labels
 from specialists.figures.style import (
@@ -18,6 +18,7 @@ from specialists.figures.style import (
     GREY,
     INK,
     VERMILION,
+    log_axis,
     model_colour,
     model_label,
     new_figure,
@@ -47,8 +48,15 @@ class CostPoint:
     interval: tuple[float, float]
 
 
-def accuracy_against_cost(points: Sequence[CostPoint]) -> Figure:
-    """Top-1, with its 95% interval, against FLOPs per example on a logarithmic axis."""
+def accuracy_against_cost(points: Sequence[CostPoint], lines: str = "95% interval") -> Figure:
+    """Top-1 against FLOPs per example on a logarithmic axis.
+
+    Parameters
+    ----------
+    points : sequence of CostPoint
+    lines : str
+        What their intervals are; empty where they have none.
+    """
     figure = new_figure(4.6)
     axes = figure.add_subplot()
     for point in points:
@@ -57,12 +65,12 @@ def accuracy_against_cost(points: Sequence[CostPoint]) -> Figure:
         axes.plot([point.inference_flops] * 2, [low, high], color=colour, linewidth=1.4, alpha=0.6)
         axes.plot(point.inference_flops, 100 * point.top1, "o", color=colour, markersize=6)
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.18, y=0.12)
+    log_axis(axes)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_ylim(bottom=max(0.0, axes.get_ylim()[0]))
     axes.set_xlabel("inference cost, FLOPs per example (log scale)")
-    axes.set_ylabel("top-1 accuracy, %")
+    axes.set_ylabel("top-1 accuracy, %" + f" (line: {lines})" * bool(lines))
     quieten(axes)
     place_labels(figure, {axes: [_label(point) for point in points]})
     return figure

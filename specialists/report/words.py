@@ -6,7 +6,7 @@ whichever way it points.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,8 +76,13 @@ def points(value: float) -> str:
 
 
 def points_interval(interval: tuple[float, float] | list[float]) -> str:
-    """A 95% interval of a difference in percentage points: "+1.20 to +1.84"."""
+    """An interval of a difference in percentage points: "+1.20 to +1.84"."""
     return f"{points(interval[0])} to {points(interval[1])}"
+
+
+def enumerated(words: Sequence[str]) -> str:
+    """For instance "a, b and c"."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def signed(value: float, digits: int = 3) -> str:
@@ -176,8 +181,7 @@ def _rivals(evaluation: Mapping[str, Any]) -> tuple[list[str], list[str], list[s
 def _listed(names: list[str]) -> str:
     if len(names) == len(RIVALS):
         return "every control"
-    words = [RIVALS_IN_SHORT[name] for name in names]
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return enumerated([RIVALS_IN_SHORT[name] for name in names])
 
 
 def _main_sentence(evaluation: Mapping[str, Any]) -> str:

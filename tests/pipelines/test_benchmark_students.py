@@ -123,7 +123,16 @@ def test_the_command_line_makes_the_plan_and_keeps_what_another_grid_found(run, 
 
 
 @pytest.mark.parametrize(
-    "grid", [{"temperatures": (0.0,)}, {"temperatures": (float("inf"),)}, {"alphas": (-0.5,)}]
+    "grid",
+    [
+        {"temperatures": (0.0,)},
+        {"temperatures": (float("inf"),)},
+        {"alphas": (-0.5,)},
+        {"sizes": (0.0,)},
+        {"sizes": (1.0, -1.0)},
+        {"sizes": (1e-5,)},
+        {"sizes": (float("nan"),)},
+    ],
 )
 def test_a_wrong_grid_is_refused_before_anything_is_trained(grid):
     with pytest.raises(InputError, match="--"):
@@ -134,14 +143,15 @@ TWO = Plan(sizes=(1.0,), parts=("all-labels",))
 NAMES = ("generalist", "ensemble", *TWO.rows())
 
 
-def made_up(seed: int, *shares: float, labels: int = 0) -> Found:
+def made_up(seed: int, *shares: float, test_set: int = 0) -> Found:
     """A run in which each of ``NAMES`` is right on its share of 2,000 test rows."""
     rng = np.random.default_rng(seed)
     right = {n: (rng.random(2000) < s).astype(float) for n, s in zip(NAMES, shares, strict=True)}
-    setting = {"temperature": None, "learning_rate": 0.1, "label_smoothing": 0.1 * labels}
+    setting = {"temperature": None, "learning_rate": 0.1, "label_smoothing": 0.1 * test_set}
     return Found(
         "made up",
-        np.full(2000, labels),
+        str(test_set),
+        2000,
         right,
         dict.fromkeys(NAMES, 7),
         dict.fromkeys(TWO.rows(), setting),
@@ -152,7 +162,7 @@ def made_up(seed: int, *shares: float, labels: int = 0) -> Found:
 @pytest.mark.parametrize("new_split", [False, True])
 def test_several_runs_give_means_spread_and_what_is_kept_of_the_gain(new_split):
     shares = (0.5, 0.8, 0.4, 0.4, 0.5, 0.7)
-    runs = [made_up(seed, *shares, labels=seed * new_split) for seed in range(2)]
+    runs = [made_up(seed, *shares, test_set=seed * new_split) for seed in range(2)]
     rows = cells(table(runs))
     means = [np.mean([run.right[name].mean() for run in runs]) for name in NAMES]
     spread = np.std([run.right[NAMES[5]].mean() for run in runs], ddof=1)
@@ -160,7 +170,8 @@ def test_several_runs_give_means_spread_and_what_is_kept_of_the_gain(new_split):
     assert rows[5][4].startswith(f"{100 * (means[5] - means[0]):+.2f} ± ")
     low, high = (float(end) for end in rows[5][4].split("[")[1].strip("]").split(","))
     assert low < 100 * (means[5] - means[0]) < high
-    assert 2 < high - low < 8  # 1.96 sqrt((0.25 + 0.21) / 4000) is 2.1 points
+    # 1.96 sqrt((0.25 + 0.21) / 4000) is 2.1 points to either side; a spread over two seeds adds.
+    assert 3 < high - low < 40
     kept = (means[5] - means[2]) / (means[1] - means[2])
     assert rows[5][5].startswith(f"{kept:.0%} [")
     assert rows[2][5] == ""

@@ -7,7 +7,7 @@ import pytest
 import small_run
 
 from pipelines import stages
-from pipelines.benchmarks import learned_combination
+from pipelines.benchmarks import learned_combination, random_clusters
 from pipelines.benchmarks.results import HEADER, table
 from specialists.runs import read_json, write_json
 
@@ -93,6 +93,30 @@ def test_every_rule_and_n_has_a_row_with_validation_and_test_scores(tmp_path):
     low, high = (float(end) for end in learned[7].split("[")[1].strip("]").split(","))
     assert low <= float(learned[7].split()[0]) <= high
     assert float(learned[5]) - float(kl[5]) == pytest.approx(float(learned[7].split()[0]), abs=2e-4)
+
+
+def test_random_clusters_have_the_same_generalist_and_sizes(tmp_path, monkeypatch):
+    monkeypatch.setattr(random_clusters, "SEEDS", (0, 1))
+    config = str(small_run.make_run(tmp_path / "source").folder / "config.toml")
+    text = random_clusters.compare(tmp_path / "out", config, [])
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
+    assert rows[0] == list(random_clusters.HEADER)
+    assert [row[0] for row in rows[2:]] == ["0", "1", "mean"]
+    for seed in (0, 1):
+        runs = [tmp_path / "out" / f"seed-{seed}" / kind for kind in ("confusable", "random")]
+        weights = [run / "train-generalist" / "weights.safetensors" for run in runs]
+        assert weights[0].samefile(weights[1])
+        clusters = [read_json(run / "cluster-classes" / "clusters.json") for run in runs]
+        sizes = [sorted(len(c["classes"]) for c in found["clusters"]) for found in clusters]
+        assert sizes[0] == sizes[1]
+    for column in (2, 3, 4):
+        tops = [float(row[column].split()[0]) for row in rows[2:]]
+        assert tops[2] == pytest.approx((tops[0] + tops[1]) / 2, abs=0.01)
+    gaps = [float(row[5].split()[0]) for row in rows[2:]]
+    tops = [float(cell.split()[0]) for cell in rows[2][3:5]]
+    assert gaps[0] == pytest.approx(tops[0] - tops[1], abs=0.02)
+    low, high = (float(end) for end in rows[4][5].split("[")[1].strip("]").split(","))
+    assert low <= gaps[2] <= high
 
 
 @pytest.mark.parametrize(

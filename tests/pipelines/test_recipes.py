@@ -7,6 +7,7 @@ import torch
 
 from pipelines.benchmarks import recipes
 from specialists.ensemble import Ensemble, Rule, gather_votes
+from specialists.errors import InputError
 from specialists.runs import Run, read_json
 from specialists.workspace import Workspace
 
@@ -46,7 +47,6 @@ def test_gains_are_those_of_the_rule_that_the_other_half_chose(measured):
     assert found.rules == ("kl, n = 1, weight 1",) * 2
     assert len(found.top1) == len(labels)
     assert float(found.top1.mean()) == pytest.approx(float(gain.mean()))
-    assert sorted(found.labels) == sorted(labels.numpy())
     costs = read_json(run.path("combine-predictions", "costs.json"))
     examples = [costs[name]["training_examples"] for name in ("ensemble", "generalist")]
     assert found.training == examples[0] / examples[1]
@@ -61,7 +61,32 @@ def test_votes_of_some_rows_are_theirs(measured):
     np.testing.assert_allclose(found, votes.joined(rule)[index], rtol=1e-6)
 
 
+def test_seeds_count_up_from_the_given_one(measured, tmp_path):
+    config = str(measured[0] / "source" / "config.toml")
+    recipes.compare(tmp_path, config, (*OVERRIDES, "seed=3"), {}, 2)
+    found = [Run(tmp_path / f"seed-{s}" / "as-configured").config.seed for s in (3, 4)]
+    assert found == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["specialists.widen=1.5"], "a name, a colon and settings"),
+        ([":specialists.widen=1.5"], "a name, a colon and settings"),
+        (["wide:"], "a name, a colon and settings"),
+        (["/etc/x: seed=1"], "a name, a colon and settings"),
+        (["..: seed=1"], "a name, a colon and settings"),
+        (["w: seed=1", "w : seed=2"], "the same name"),
+        (["a b: seed=1", "a-b: seed=2"], "the same name"),
+        (["as configured: seed=1"], "the same name"),
+    ],
+)
+def test_a_recipe_that_cannot_be_told_from_others_is_refused(given, told):
+    with pytest.raises(InputError, match=told):
+        recipes.read_recipes(given)
+
+
 def test_the_command_line_reads_names_and_settings():
     given = recipes.parse(["out", "onet", "seed=3", "--try", "a b: x.y=1 z.w=2", "--seeds", "2"])
     assert (given.config, given.overrides, given.seeds) == ("onet", ["seed=3"], 2)
-    assert given.recipes == ["a b: x.y=1 z.w=2"]
+    assert recipes.read_recipes(given.recipes) == {"a b": ["x.y=1", "z.w=2"]}

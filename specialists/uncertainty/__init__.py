@@ -1,0 +1,37 @@
+"""Is this gap real? Bootstrap intervals over test examples and seeds, and paired tests."""
+
+from specialists.uncertainty.bootstrap import (
+    Interval,
+    bootstrap_means,
+    difference_interval,
+    drawn_over_seeds,
+    mean_interval,
+    means_over_seeds,
+    percentile_interval,
+    share_kept,
+)
+from specialists.uncertainty.paired_tests import (
+    Alternative,
+    holm,
+    mcnemar,
+    paired_mean_test,
+    paired_t,
+    sign_flip,
+)
+
+__all__ = [
+    "Alternative",
+    "Interval",
+    "bootstrap_means",
+    "difference_interval",
+    "drawn_over_seeds",
+    "holm",
+    "mcnemar",
+    "mean_interval",
+    "means_over_seeds",
+    "paired_mean_test",
+    "paired_t",
+    "percentile_interval",
+    "share_kept",
+    "sign_flip",
+]
