@@ -6,7 +6,7 @@ nothing changes is that configuration itself, so that all axes share its runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -59,13 +59,14 @@ class Point:
 def examples_points(base: Base, wanted: Sequence[str] | None = None) -> list[Point]:
     """Shares of the training rows of each class."""
 
-    def point(label: str) -> Point:
-        share = float(_fraction(label))
+    def point(share: Fraction) -> Point:
         if share == 1:
             return Point("1")
-        return Point(label, lambda config: _with_data(config, share=share))
+        return Point(str(share), lambda config: _with_data(config, share=float(share)))
 
-    return [point(label) for label in wanted or SHARES]
+    shares = dict.fromkeys(_fraction(label) for label in wanted or SHARES)
+    _check("a share of the training rows", shares, 0, 1)
+    return [point(share) for share in shares]
 
 
 def classes_points(base: Base, wanted: Sequence[str] | None = None) -> list[Point]:
@@ -86,13 +87,7 @@ def classes_points(base: Base, wanted: Sequence[str] | None = None) -> list[Poin
     total = base.n_classes
     numbers = [total if label == "all" else _number(label, total) for label in wanted or CLASSES]
     few_enough = [n for n in dict.fromkeys(numbers) if n <= total]
-    if not few_enough:
-        raise InputError(
-            "the data set has not that many classes",
-            where="--points",
-            got=", ".join(map(str, numbers)),
-            expected=f"at most {total}",
-        )
+    _check("a number of classes", few_enough or numbers, 2, total)
     return [point(n) for n in few_enough]
 
 
@@ -127,7 +122,7 @@ def augmentation_points(base: Base, wanted: Sequence[str] | None = None) -> list
 
         return Point(label, change)
 
-    return [point(label) for label in wanted or SWITCH]
+    return [point(label) for label in dict.fromkeys(wanted or SWITCH)]
 
 
 AXES: Mapping[str, Callable[[Base, Sequence[str] | None], list[Point]]] = {
@@ -140,6 +135,15 @@ AXES: Mapping[str, Callable[[Base, Sequence[str] | None], list[Point]]] = {
 
 def _with_data(config: Config, **options: Any) -> Config:
     return config.model_copy(update={"data": drawn_from(config.data, **options)})
+
+
+def _check(what: str, numbers: Iterable[Fraction | int], low: int, high: int) -> None:
+    """Before anything is trained."""
+    for number in numbers:
+        if not low <= number <= high:
+            raise InputError(
+                f"this is not {what}", where="--points", got=number, expected=f"{low} to {high}"
+            )
 
 
 def _number(label: str, whole: int) -> int:

@@ -124,6 +124,22 @@ def test_a_point_that_makes_no_sense_is_told(data):
         width_points(Base(Config(data=data), "features", 12), ["2.5"])
     with pytest.raises(InputError, match="on or off"):
         augmentation_points(Base(Config(data=data), "features", 12), ["maybe"])
+    with pytest.raises(InputError, match="not a share of the training rows"):
+        examples_points(Base(Config(data=data), "features", 12), ["1/4", "2"])
+    for few in (["1"], ["13"]):
+        with pytest.raises(InputError, match="not a number of classes"):
+            classes_points(Base(Config(data=data), "features", 12), few)
+
+
+def test_a_point_that_is_named_twice_is_one(data):
+    base = Base(Config(data=data), "features", 12)
+    for points, wanted in (
+        (examples_points, ["1/2", "0.5", "2/4"]),
+        (classes_points, ["6", "1/2"]),
+        (width_points, ["8", "8"]),
+        (augmentation_points, ["on", "on"]),
+    ):
+        assert len(points(base, wanted)) == 1
 
 
 def run(folder, axis, *points):
