@@ -34,6 +34,7 @@ from specialists.combination import arithmetic_mean
 from specialists.config import Config
 from specialists.controls import Budget, budget_of, control_tasks
 from specialists.ensemble import Ensemble, cost_sample
+from specialists.evaluation.scores import MAX_NLL
 from specialists.evaluation.seeds import test_examples
 from specialists.generalist import ClassifierTask
 from specialists.networks import inference_flops, load_network
@@ -47,7 +48,6 @@ LAST_STAGE = "combine-predictions"
 GENERALIST = "train-generalist"
 CONTROLS = ("generalist_continued", "generalist_wide", "generalist_ensemble")
 PASSES = 3  # forward, and backward to the inputs and to the weights of each layer
-LEAST_NLL = -100.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Seed:
         own = rows[np.arange(len(rows)), self.labels].astype(np.float64)
         return Measured(
             (rows.argmax(1) == self.labels).astype(np.float64),
-            -np.maximum(own, LEAST_NLL),
+            np.minimum(-own, MAX_NLL),
             self.examples,
             training,
             inference,

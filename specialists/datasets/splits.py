@@ -106,8 +106,10 @@ def check_every_class(names: Sequence[str], train: np.ndarray, validation: np.nd
         missing = np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0)
         if len(missing):
             raise DataError(
-                f"{len(missing)} classes have too few examples for the split",
-                where=listed([names[int(i)] for i in missing]),
+                f"{len(missing)} class{'es have' if len(missing) > 1 else ' has'} too few examples "
+                "for the split",
+                where=f"class{'es' * (len(missing) > 1)} "
+                f"{listed([names[int(i)] for i in missing])}",
                 got=f"no {split} row",
                 expected="at least one training and one validation row of each class",
                 fix="raise data.min_examples, name these classes in data.exclude_labels, "
