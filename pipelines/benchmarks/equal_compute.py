@@ -37,6 +37,7 @@ from pipelines.benchmarks.measured import (
     markdown,
     mean_and_spread,
     specialists_training_flops,
+    units,
     with_interval,
 )
 from pipelines.messages import told_in_one_message
@@ -89,8 +90,7 @@ def equal_compute(
     head = (
         f"# {about['name']}: {len(about['class_names']):,} classes, "
         f"{n_seeds} seed{'s' * (n_seeds > 1)}\n\n"
-        "Top-1 in per cent, differences in points, NLL in nats; mean, spread (standard deviation "
-        "over seeds), 95% bootstrap interval over test examples. x: over the generalist's.\n\n"
+        f"{units(n_seeds)} x: over the generalist's.\n\n"
     )
     text = head + table(seeds) + "\n"
     write_json(folder / "equal_compute.json", summary(seeds))

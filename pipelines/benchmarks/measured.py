@@ -234,6 +234,16 @@ def with_interval(found: Difference, scale: float, digits: int) -> str:
     return f"{scale * found.value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
+def units(n_seeds: int) -> str:
+    """What the figures of a table over so many seeds are."""
+    spread = "mean, spread (standard deviation over seeds), " if n_seeds > 1 else ""
+    drawn = "seeds and test examples" if n_seeds > 1 else "test examples"
+    return (
+        "Top-1 in per cent, differences in points, NLL in nats; "
+        f"{spread}95% bootstrap interval over {drawn}."
+    )
+
+
 def markdown(rows: Sequence[Sequence[str]]) -> str:
     """A table, its first row the header."""
     header, *cells = rows

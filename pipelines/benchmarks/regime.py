@@ -41,6 +41,7 @@ from pipelines.benchmarks.measured import (
     markdown,
     mean_and_spread,
     share_stage,
+    units,
     with_interval,
 )
 from pipelines.benchmarks.regime_axes import AXES, Base, Point
@@ -164,9 +165,7 @@ def heading(folder: Path, seed: int, axis: str, n_seeds: int) -> str:
     about = read_json(folder / "base" / f"seed-{seed}" / "prepare-data" / "dataset.json")
     return (
         f"# {about['name']}: the gain by {axis}, {n_seeds} seed{'s' * (n_seeds > 1)}\n\n"
-        "Top-1 in per cent, differences in points, NLL in nats; mean, spread (standard deviation "
-        "over seeds), 95% bootstrap interval over test examples. Inference in brackets, over the "
-        "generalist's.\n"
+        f"{units(n_seeds)} Inference in brackets, over the generalist's.\n"
     )
 
 

@@ -12,7 +12,7 @@ from small_run import DIM, N_CLASSES, make_run
 from torch import nn
 
 from pipelines.benchmarks import equal_compute
-from pipelines.benchmarks.measured import Measured, difference, specialists_training_flops
+from pipelines.benchmarks.measured import Measured, difference, specialists_training_flops, units
 from specialists.calibration import Calibration
 from specialists.datasets.base import Split
 from specialists.ensemble import Ensemble
@@ -56,6 +56,14 @@ def found(folder):
 
 def seen(path):
     return read_json(path / "result.json")["n_examples"]
+
+
+def test_the_heading_tells_what_its_intervals_draw(folder):
+    text = (folder / "all/equal_compute.md").read_text(encoding="utf-8")
+    assert "interval over test examples. x:" in text
+    assert "spread" not in text
+    assert "interval over seeds and test examples." in units(2)
+    assert "spread" in units(2)
 
 
 def test_every_model_has_a_row_and_its_mark_in_the_figure(folder):
