@@ -121,6 +121,27 @@ def test_scripts_that_the_fonts_lack_are_left_to_the_browser():
     assert "ᏣᎳᎩ" in svg
 
 
+@pytest.mark.parametrize(
+    ("high", "shown"),
+    [
+        (1.35e5, {"105k", "120k", "135k"}),
+        (1e6, {"100k", "200k", "500k", "1M"}),
+        (1e8, {"1M", "10M"}),
+    ],
+)
+def test_an_axis_of_costs_has_ticks_enough_to_read(high, shown):
+    points = [CostPoint(name, x, 0.5, (0.4, 0.6)) for name, x in (("a", 1e5), ("b", high))]
+    figure = accuracy_against_cost(points)
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    low, high = axes.get_xlim()
+    ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    told = {label.get_text() for x, label in ticks if low <= x <= high}
+    assert shown <= told
+    assert len(told) <= 6
+    assert not any(label.get_text() for label in axes.get_xticklabels(minor=True))
+
+
 def test_every_model_is_labelled_and_no_label_hides_another():
     figure = accuracy_against_cost(COSTS)
     canvas = FigureCanvasAgg(figure)

@@ -382,6 +382,10 @@ BOTH = {
     ("generalist_wide", "generalist"): (0.06, (0.02, 0.1)),
 }
 WIDE_IS_CLEARLY_BEST = WIDE_IS_BEST | {("ensemble", "generalist_wide"): (-0.01, (-0.02, -0.001))}
+AS_CHEAP = BOTH | {
+    ("student_hard_labels", "generalist"): (0.03, (0.02, 0.04)),
+    ("student_hard_labels", "generalist_continued"): (0.01, (0.005, 0.015)),
+}
 WIDE_ALONE = {("generalist_wide", "generalist"): (0.06, (0.02, 0.1))}
 
 
@@ -394,10 +398,23 @@ WIDE_ALONE = {("generalist_wide", "generalist"): (0.06, (0.02, 0.1))}
         (WIDE_IS_BEST, {"ensemble": 23}, "Use specialists"),
         (WIDE_IS_CLEARLY_BEST, {"ensemble": 23}, "Go wider"),
         (WIDE_ALONE, {"generalist_wide": 10.1}, "Train longer from the start: "),
+        (AS_CHEAP, {"student_hard_labels": 10}, "Train the student's network with hard labels: "),
     ],
 )
 def test_the_cheapest_is_taken_of_those_not_clearly_worse_than_the_best(gaps, flops, start):
     assert verdict(made(gaps, **flops)).startswith(start)
+
+
+def test_what_gains_more_at_no_more_inference_is_named_and_nothing_dearer():
+    gaps = {
+        ("generalist_continued", "generalist"): (0.02, (0.01, 0.03)),
+        ("generalist_wide", "generalist"): (0.06, (-0.02, 0.1)),
+        ("student_hard_labels", "generalist"): (0.03, (-0.02, 0.08)),
+    }
+    larger = "is the gain of the student's network with hard labels: +3.00"
+    assert f"Larger, but not clearly, {larger}" in verdict(made(gaps, student_hard_labels=10))
+    clearly = gaps | {("student_hard_labels", "generalist_continued"): (0.01, (0.005, 0.015))}
+    assert f"Larger {larger}" in verdict(made(clearly, student_hard_labels=10))
 
 
 def test_specialists_that_every_gate_refused_stay_out():
@@ -495,7 +512,7 @@ def test_the_figure_shows_accuracy_against_cost(monkeypatch):
         lambda spots, lines: drawn.extend(spots) or draw(spots, lines),
     )
     comparison = compared(n_seeds=2, ensemble=0.6)
-    comparison_figure(comparison)
+    assert "(line: range over seeds)" in comparison_figure(comparison)
     assert [spot.name for spot in drawn] == list(COSTS)
     for spot in drawn:
         top1 = comparison["models"][spot.name]["top1"]

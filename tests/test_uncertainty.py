@@ -207,12 +207,17 @@ def test_shared_examples_are_drawn_for_all_seeds_at_once_and_others_for_each():
 
 
 @pytest.mark.parametrize("k", [2, 3, 8])
-def test_an_interval_over_seeds_is_student_s(k):
+def test_drawn_seeds_vary_as_much_as_student_s_t_asks_for(k):
     values = np.random.default_rng(k).normal(size=k)
     drawn = drawn_over_seeds(values.tolist(), np.zeros(200_000))
     assert drawn.mean() == pytest.approx(0, abs=0.1)
     expected = values.std(ddof=1) / np.sqrt(k) * stats.t.ppf(0.975, k - 1) / stats.norm.ppf(0.975)
     assert drawn.std() == pytest.approx(expected, rel=0.02)
+
+
+def test_an_interval_ends_at_its_limits():
+    assert percentile_interval([-3.0, 0.5, 3.0], limits=(-1, 1)) == (-1, 1)
+    assert percentile_interval([-3.0, 3.0], level=1.0) == (-3, 3)
 
 
 def test_of_one_seed_only_examples_are_drawn():

@@ -28,7 +28,6 @@ from typing import Any
 import numpy as np
 
 from pipelines.benchmarks.measured import (
-    CONTROLS,
     Measured,
     Seed,
     command_line,
@@ -43,6 +42,7 @@ from pipelines.benchmarks.measured import (
 from pipelines.messages import told_in_one_message
 from specialists.config import CombinationConfig, Config
 from specialists.ensemble import Ensemble, Rule, Votes, gather_votes, score
+from specialists.evaluation.comparison import CONTROLS
 from specialists.figures import ComputePoint, accuracy_against_compute, to_svg_file
 from specialists.generalist import ClassifierTask, train_classifiers, width_task
 from specialists.networks import ARCHITECTURES, load_network

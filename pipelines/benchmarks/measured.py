@@ -35,18 +35,25 @@ from specialists.config import Config
 from specialists.controls import Budget, budget_of, control_tasks
 from specialists.ensemble import Ensemble, cost_sample
 from specialists.evaluation.scores import MAX_NLL
-from specialists.evaluation.seeds import test_examples
+from specialists.evaluation.seeds import examples_of
 from specialists.generalist import ClassifierTask
 from specialists.networks import inference_flops, load_network
 from specialists.predictions import predict_log_probs
 from specialists.runs import Run, read_array, read_json
 from specialists.specialist import independent_generalists
-from specialists.uncertainty import drawn_over_seeds, means_over_seeds, percentile_interval
+from specialists.uncertainty import (
+    ANY_REAL,
+    DIFFERENCE_OF_SHARES,
+    Interval,
+    drawn_over_seeds,
+    means_over_seeds,
+    percentile_interval,
+)
 from specialists.workspace import Workspace
 
 LAST_STAGE = "combine-predictions"
 GENERALIST = "train-generalist"
-CONTROLS = ("generalist_continued", "generalist_wide", "generalist_ensemble")
+LIMITS = {"right": DIFFERENCE_OF_SHARES, "nll": ANY_REAL}  # of a difference
 PASSES = 3  # forward, and backward to the inputs and to the weights of each layer
 
 
@@ -96,7 +103,7 @@ class Seed:
         self.run = run
         self.workspace = Workspace.open(run.folder)
         self.labels = np.array(read_array(run.path("prepare-data", "test.labels.npy")))
-        self.examples = test_examples(run)
+        self.examples = examples_of(run, "test")
         self.costs: dict[str, Any] = read_json(run.path(LAST_STAGE, "costs.json"))
 
     @property
@@ -210,14 +217,25 @@ def share_stage(source: Path, folder: Path, stage: str) -> None:
 def difference(a: Sequence[Measured], b: Sequence[Measured], metric: str) -> Difference:
     """Mean over seeds of a - b in "right" or "nll"."""
     gaps = [getattr(x, metric) - getattr(y, metric) for x, y in zip(a, b, strict=True)]
-    return mean_over_seeds(gaps, len({x.examples for x in a}) == 1)
+    return mean_over_seeds(gaps, len({x.examples for x in a}) == 1, LIMITS[metric])
 
 
-def mean_over_seeds(gaps: Sequence[NDArray[np.float64]], shared: bool) -> Difference:
-    """Of each seed's differences, shape (n,); ``shared``: whether all are of the same examples."""
+def mean_over_seeds(
+    gaps: Sequence[NDArray[np.float64]], shared: bool, limits: Interval
+) -> Difference:
+    """Of each seed's differences.
+
+    Parameters
+    ----------
+    gaps : sequence of float arrays of shape (n,)
+    shared : bool
+        Whether all are of the same examples.
+    limits : pair of floats
+        Between which a difference lies.
+    """
     values = tuple(float(gap.mean()) for gap in gaps)
     drawn = drawn_over_seeds(values, means_over_seeds(gaps, shared)[:, 0])
-    return Difference(float(np.mean(values)), values, percentile_interval(drawn))
+    return Difference(float(np.mean(values)), values, percentile_interval(drawn, limits=limits))
 
 
 def mean_and_spread(values: Sequence[float], scale: float = 1.0, digits: int = 2) -> str:

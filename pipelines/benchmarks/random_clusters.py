@@ -1,9 +1,9 @@
 """Are confusable clusters better than random ones of the same sizes, for the final ensemble?
 
-    python -m pipelines.benchmarks.random_clusters runs/random-clusters languages
+    python -m pipelines.benchmarks.random_clusters runs/random-clusters languages [--seeds 3]
     python -m pipelines.benchmarks.random_clusters FOLDER onet data.arrays=PATH/onet_minilm.npz
 
-For each of ``SEEDS`` one generalist is trained, and specialists twice: on the clusters of the
+For each seed one generalist is trained, and specialists twice: on the clusters of the
 configuration, and on clusters with the same sizes whose classes are drawn at random. Each side's
 rule is chosen on validation data by itself, without the gate, behind which both sides may be their
 generalist. The table holds test figures in per cent, differences in points and nats, with paired
@@ -13,7 +13,6 @@ kept, so that an interrupted comparison goes on.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import numpy as np
 from pipelines.benchmarks.measured import (
     Measured,
     Seed,
+    command_line,
     difference,
     finished,
     markdown,
@@ -32,7 +32,6 @@ from pipelines.messages import told_in_one_message
 from specialists.config import Config
 from specialists.runs import Run, read_json
 
-SEEDS = (0, 1, 2)
 SHARED_STAGES = ("prepare-data", "train-generalist")
 HEADER = (
     "seed",
@@ -47,10 +46,11 @@ HEADER = (
 Rows = dict[str, Measured]
 
 
-def compare(folder: Path, config: str, overrides: Sequence[str]) -> str:
+def compare(folder: Path, config: str, overrides: Sequence[str], n_seeds: int) -> str:
     """Run both kinds for every seed; a Markdown table."""
     cells, found = [], []
-    for seed in SEEDS:
+    first = Config.from_toml(config, overrides).seed
+    for seed in range(first, first + n_seeds):
         confusable, random = (
             _run(folder / f"seed-{seed}" / kind, config, [*overrides, f"seed={seed}"], kind)
             for kind in ("confusable", "random")
@@ -97,9 +97,5 @@ def _cells(seeds: Sequence[Rows]) -> list[str]:
 
 if __name__ == "__main__":
     with told_in_one_message():
-        parser = argparse.ArgumentParser(prog="python -m pipelines.benchmarks.random_clusters")
-        parser.add_argument("folder", type=Path)
-        parser.add_argument("config")
-        parser.add_argument("overrides", nargs="*", metavar="key=value")
-        given = parser.parse_args()
-        print(compare(given.folder, given.config, given.overrides))
+        given = command_line("random_clusters").parse_intermixed_args()
+        print(compare(given.folder, given.config, given.overrides, given.seeds))

@@ -3,12 +3,12 @@
     python -m pipelines.benchmarks.recipes FOLDER CONFIG [key=value ...]
         --try "fresh: specialists.start=fresh" --try "wide: specialists.widen=3" [--seeds 3]
 
-For each seed one generalist is trained and its clusters are found; each recipe changes settings and
-trains specialists of its own from there. No test row is looked at. Validation rows are cut into two
-halves: on each half the rule of the combination is chosen as the configuration says, and what it
-gains on the generalist is measured on the other. Differences in points and nats, with paired 95%
-bootstrap intervals over seeds and validation rows. Finished stages are kept, so that recipes and
-seeds can be added.
+For each seed one generalist is trained and its clusters are found; each recipe changes settings of
+what comes after the generalist and trains specialists of its own from there. No test row is looked
+at. Validation rows are cut into two halves: on each half the rule of the combination is chosen as
+the configuration says, and what it gains on the generalist is measured on the other. Differences in
+points and nats, with paired 95% bootstrap intervals over seeds and validation rows. Finished stages
+are kept, so that recipes and seeds can be added.
 """
 
 from __future__ import annotations
@@ -45,11 +45,14 @@ from specialists.ensemble import (
 )
 from specialists.ensemble.candidates import log_likelihood
 from specialists.errors import InputError
-from specialists.runs import Run, read_json, sha256
+from specialists.evaluation.seeds import examples_of
+from specialists.runs import Run, read_json
 from specialists.runtime import derive_seed
+from specialists.uncertainty import ANY_REAL, DIFFERENCE_OF_SHARES
 from specialists.workspace import Workspace
 
 SHARED_STAGES = ("prepare-data", "train-generalist", "cluster-classes")
+SHARED_SETTINGS = ("seed", "data", "generalist")
 BASE = "as configured"
 HEADER = ("recipe", "top-1", "NLL", "cost", "training", "rules")
 
@@ -86,19 +89,50 @@ def compare(
     seeds: int,
 ) -> str:
     """A Markdown table with one row a recipe; the first is the configuration as it stands."""
-    found: dict[str, list[Outcome]] = {BASE: [], **{name: [] for name in recipes}}
     first = Config.from_toml(config, overrides).seed
-    for seed in range(first, first + seeds):
-        base = folder / f"seed-{seed}" / _slug(BASE)
-        for number, (name, changes) in enumerate({BASE: [], **recipes}.items()):
-            place = base if number == 0 else base.with_name(_slug(name))
-            if number:
+    planned = [
+        settings_of(config, [*overrides, f"seed={seed}"], recipes)
+        for seed in range(first, first + seeds)
+    ]
+    found: dict[str, list[Outcome]] = {name: [] for name in planned[0]}
+    for own in planned:
+        base = folder / f"seed-{own[BASE].seed}" / _slug(BASE)
+        for name, settings in own.items():
+            place = base.with_name(_slug(name))
+            if name != BASE:
                 for stage in SHARED_STAGES:
                     share_stage(base, place, stage)
-            settings = Config.from_toml(config, [*overrides, *changes, f"seed={seed}"])
             with finished(place, settings) as run:
                 found[name].append(outcome(run))
     return markdown([HEADER, *(_row(name, outcomes) for name, outcomes in found.items())])
+
+
+def settings_of(
+    config: str, overrides: Sequence[str], recipes: Mapping[str, list[str]]
+) -> dict[str, Config]:
+    """One seed's configurations by name, the one without a recipe first.
+
+    Raises
+    ------
+    InputError
+        For settings that there are not, or on which the shared generalist depends.
+    """
+    base = Config.from_toml(config, overrides)
+    found = {BASE: base}
+    for name, changes in recipes.items():
+        try:
+            found[name] = Config.from_toml(config, [*overrides, *changes])
+        except InputError as error:
+            raise InputError(f"a recipe cannot be used: {error}", where=f"--try {name}") from error
+        for part in SHARED_SETTINGS:
+            if getattr(found[name], part) != getattr(base, part):
+                raise InputError(
+                    "recipes share their data and generalist, and this one changes them",
+                    where=f"--try {name}",
+                    got=" ".join(changes),
+                    expected=f"settings other than those of {', '.join(SHARED_SETTINGS)}",
+                )
+    return found
 
 
 def outcome(run: Run) -> Outcome:
@@ -121,8 +155,7 @@ def outcome(run: Run) -> Outcome:
     training = [seen[name]["training_examples"] for name in ("ensemble", "generalist")]
     top1, likelihood = (torch.cat(parts).numpy() for parts in zip(*gains, strict=True))
     costs = float(np.mean(costs)), training[0] / training[1]
-    files = sorted(run.path("prepare-data").glob("validation.*.npy"))
-    examples = " ".join(map(sha256, files))
+    examples = examples_of(run, "validation")
     return Outcome(examples, top1, likelihood, *costs, tuple(rules))
 
 
@@ -142,8 +175,8 @@ def _gain(votes: Votes, labels: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
 def _row(name: str, outcomes: Sequence[Outcome]) -> list[str]:
     rules = dict.fromkeys(rule for own in outcomes for rule in own.rules)
     shared = len({own.examples for own in outcomes}) == 1
-    top1 = mean_over_seeds([own.top1 for own in outcomes], shared)
-    nll = mean_over_seeds([-own.log_likelihood for own in outcomes], shared)
+    top1 = mean_over_seeds([own.top1 for own in outcomes], shared, DIFFERENCE_OF_SHARES)
+    nll = mean_over_seeds([-own.log_likelihood for own in outcomes], shared, ANY_REAL)
     return [
         name,
         with_interval(top1, 100, 2),

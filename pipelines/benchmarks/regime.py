@@ -32,7 +32,6 @@ from typing import Any
 import numpy as np
 
 from pipelines.benchmarks.measured import (
-    CONTROLS,
     Measured,
     Seed,
     command_line,
@@ -49,6 +48,7 @@ from pipelines.messages import told_in_one_message
 from pipelines.settings import write_config
 from pipelines.stages import run_stages
 from specialists.config import Config
+from specialists.evaluation.comparison import CONTROLS
 from specialists.figures import Gain, gain_along_axis, to_svg_file
 from specialists.generalist import train_classifiers
 from specialists.runs import Run, read_json, write_json, write_text

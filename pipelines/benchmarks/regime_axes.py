@@ -138,7 +138,7 @@ def _with_data(config: Config, **options: Any) -> Config:
 
 
 def _check(what: str, numbers: Iterable[Fraction | int], low: int, high: int) -> None:
-    """Before anything is trained."""
+    """Refuse the first that does not lie from ``low`` to ``high``."""
     for number in numbers:
         if not low <= number <= high:
             raise InputError(

@@ -16,6 +16,7 @@ from typing import Any
 
 from pipelines.messages import told_in_one_message
 from specialists.controls import SAME_INFERENCE
+from specialists.errors import InputError
 from specialists.evaluation.comparison import CONTROLS
 from specialists.runs import read_json
 
@@ -42,13 +43,24 @@ def row(folder: Path) -> list[str]:
     ------
     FileNotFoundError
         If it holds neither ``comparison.json`` nor ``evaluation.json``.
+    InputError
+        If what it holds is something else.
     """
     compared = (folder / "comparison.json").is_file()
-    found = read_json(folder / ("comparison.json" if compared else "evaluation.json"))
+    file = folder / ("comparison.json" if compared else "evaluation.json")
+    try:
+        return _cells(folder.resolve().name, read_json(file), compared)
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            "this is not the result of a finished comparison or run", where=file, got=error
+        ) from error
+
+
+def _cells(name: str, found: dict[str, Any], compared: bool) -> list[str]:
     models = found["models"]
     before, after = (_value(models[name]["nll"])[0] for name in ("generalist", "ensemble"))
     return [
-        folder.resolve().name,
+        name,
         str(len(found["seeds"]) if compared else 1),
         f"{found['n_classes']:,}",
         _percent(models["generalist"]),
@@ -100,6 +112,8 @@ def _difference(found: dict[str, Any], rival: str) -> str:
             low, high = (100 * end for end in entry["interval"])
             cost = _cost(found["models"], rival)
             return f"{100 * entry['value']:+.2f} [{low:+.2f}, {high:+.2f}] ({cost})"
+    if rival == SAME_INFERENCE and set(found.get("gate", ())) == {"refused"}:
+        return "the generalist itself"
     return "not trained"
 
 

@@ -42,9 +42,11 @@ from pipelines.benchmarks.student_trials import (
 from pipelines.messages import told_in_one_message
 from specialists.distillation import best_trial, model_outputs, train_students
 from specialists.errors import InputError
-from specialists.evaluation.seeds import test_examples
+from specialists.evaluation.seeds import examples_of
 from specialists.runs import Run, read_array, read_json, write_text
 from specialists.uncertainty import (
+    DIFFERENCE_OF_SHARES,
+    SHARE,
     drawn_over_seeds,
     means_over_seeds,
     percentile_interval,
@@ -124,7 +126,7 @@ def _on_test_set(run: Run, best: dict[Row, Any]) -> Found:
     refused = choice["gate"]["outcome"] == "refused"
     return Found(
         workspace.dataset.name,
-        test_examples(run),
+        examples_of(run, "test"),
         len(labels),
         right,
         parameters,
@@ -182,15 +184,15 @@ class _Scores:
         if len(self.by_run) > 1:
             spread = f" ± {100 * self.by_run[:, i].std(ddof=1):.2f}"
         drawn = drawn_over_seeds(self.by_run[:, i].tolist(), self.examples[:, i])
-        low, high = percentile_interval(100 * drawn)
+        low, high = (100 * end for end in percentile_interval(drawn, limits=SHARE))
         return f"{100 * self.mean[i]:.2f}{spread} [{low:.2f}, {high:.2f}]"
 
     def difference(self, a: Name, b: Name) -> str:
         """Mean of a - b, spread over several runs, interval; points."""
-        gaps, drawn = (100 * values for values in self._gaps(a, b))
-        low, high = percentile_interval(drawn)
-        spread = f" ± {gaps.std(ddof=1):.2f}" if len(gaps) > 1 else ""
-        return f"{gaps.mean():+.2f}{spread} [{low:+.2f}, {high:+.2f}]"
+        gaps, drawn = self._gaps(a, b)
+        low, high = (100 * end for end in percentile_interval(drawn, limits=DIFFERENCE_OF_SHARES))
+        spread = f" ± {100 * gaps.std(ddof=1):.2f}" if len(gaps) > 1 else ""
+        return f"{100 * gaps.mean():+.2f}{spread} [{low:+.2f}, {high:+.2f}]"
 
     def retention(self, row: Row) -> str:
         """Share of what the ensemble gains over hard labels, or why there is none."""
@@ -229,6 +231,17 @@ def _in_words(settings: dict[str, Any]) -> str:
     return f"{rate}, smoothing {smoothing:g}" if smoothing else rate
 
 
+def _check_once(folders: Sequence[Path]) -> None:
+    seen = Counter(folder.resolve() for folder in folders)
+    for folder, times in seen.items():
+        if times > 1:
+            raise InputError(
+                "a run is given more than once, which would make it several seeds",
+                got=folder,
+                expected="runs with different seeds",
+            )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table; write it to a file too, if one is named."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -240,6 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--temperatures", nargs="+", type=float, default=Plan.temperatures)
     parser.add_argument("--alphas", nargs="+", type=float, default=Plan.alphas)
     given = parser.parse_args(arguments)
+    _check_once(given.runs)
     plan = Plan(given.sizes, given.temperatures, given.alphas, parts=given.parts)
     text = table([measure(Run(folder, given.jobs), plan) for folder in given.runs])
     print(text, flush=True)

@@ -22,6 +22,8 @@ from specialists.evaluation.artifacts import STAGE
 from specialists.evaluation.comparison import COMPARISONS, CONTROLS
 from specialists.runs import Run, read_array, read_json, sha256
 from specialists.uncertainty import (
+    ANY_REAL,
+    DIFFERENCE_OF_SHARES,
     drawn_over_seeds,
     means_over_seeds,
     percentile_interval,
@@ -29,7 +31,7 @@ from specialists.uncertainty import (
 )
 
 METRICS = ("top1", "nll")
-LIMITS = {"top1": (-1.0, 1.0), "nll": (-np.inf, np.inf)}  # of a difference
+LIMITS = {"top1": DIFFERENCE_OF_SHARES, "nll": ANY_REAL}  # of a difference
 TRIALS = {"student": "soft", "student_hard_labels": "hard"}
 CANDIDATES = ("ensemble", *CONTROLS, SAME_INFERENCE, *TRIALS)
 LEVEL = 0.95
@@ -68,7 +70,7 @@ class SeedScores:
         names = list(evaluation["models"])
         return cls(
             evaluation,
-            test_examples(run),
+            examples_of(run, "test"),
             {
                 metric: dict(zip(names, values.astype(np.float64), strict=True))
                 for metric, values in arrays.items()
@@ -125,9 +127,9 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> dict[
     }
 
 
-def test_examples(run: Run) -> str:
-    """The same for two runs if and only if their test sets are."""
-    return " ".join(map(sha256, sorted(run.path("prepare-data").glob("test.*.npy"))))
+def examples_of(run: Run, split: str) -> str:
+    """The same for two runs if and only if their examples of this split are."""
+    return " ".join(map(sha256, sorted(run.path("prepare-data").glob(f"{split}.*.npy"))))
 
 
 def training_seconds(run: Run, models: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
@@ -229,8 +231,8 @@ def _difference(
     summary = _summary(gaps)
 
     def interval(level: float) -> list[float]:
-        ends = percentile_interval(drawn_over_seeds(gaps, examples, level), level)
-        return np.clip(ends, *LIMITS[metric]).tolist()
+        drawn = drawn_over_seeds(gaps, examples, level)
+        return list(percentile_interval(drawn, level, LIMITS[metric]))
 
     return {
         "a": a,

@@ -64,7 +64,6 @@ def accuracy_against_cost(points: Sequence[CostPoint], lines: str = "95% interva
         colour = model_colour(point.name)
         axes.plot([point.inference_flops] * 2, [low, high], color=colour, linewidth=1.4, alpha=0.6)
         axes.plot(point.inference_flops, 100 * point.top1, "o", color=colour, markersize=6)
-    axes.set_xscale("log")
     axes.margins(x=0.18, y=0.12)
     log_axis(axes)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, INK, GREY, FAINT = "#56B4E9", "#CC79A7", "#222222", "#767676", "#DDDDDD"
@@ -86,11 +86,12 @@ def quieten(axes: Axes, grid: str | None = "y") -> None:
 
 
 def log_axis(axes: Axes) -> None:
-    """Ticks at powers of ten or, where those are too few, at 1, 2 and 5 of each."""
+    """Ticks at powers of ten; or, where too few, at 1, 2 and 5 of each, or at round numbers."""
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     steps = (1.0, 2.0, 5.0) if high < 30 * low else (1.0,)
-    axes.xaxis.set_major_locator(LogLocator(subs=steps))
+    locator = MaxNLocator(4) if high < 4 * low else LogLocator(subs=steps)
+    axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 

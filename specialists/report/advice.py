@@ -4,8 +4,7 @@ The rivals of specialists are what the same computing could have bought: trainin
 wider, averaging generalists. Beside them stand the student and its network with hard labels. One of
 them counts as clearly better if its interval of the difference to the generalist lies above 0, at
 the level that is corrected for their number. Recommended is the cheapest in inference of those that
-are not clearly worse than the best; what gains more at no more inference, though not clearly, is
-named beside it.
+are not clearly worse than the best; what gains more at no more inference is named beside it.
 """
 
 from __future__ import annotations
@@ -90,12 +89,21 @@ def _is_clear(comparison: Mapping[str, Any], a: str, b: str) -> bool:
 
 
 def _cheapest_of_the_best(comparison: Mapping[str, Any], clear: list[str]) -> str:
-    """The cheapest of those not clearly worse than the best; of equal costs the simplest."""
-    best = max(clear, key=lambda name: _value(comparison, name))
-    good = [name for name in clear if name == best or not _is_clear(comparison, best, name)]
+    """The cheapest of those not clearly worse than the best; of equal costs the simplest.
+
+    Of equal costs, too, only those that are not clearly worse than the best of these.
+    """
+    good = _not_clearly_worse(comparison, clear)
     costs = {name: comparison["models"][name]["inference_flops"] for name in good}
-    cheapest = SAME_COST * min(costs.values())
-    return min((name for name in good if costs[name] <= cheapest), key=list(ADVICE).index)
+    limit = SAME_COST * min(costs.values())
+    cheapest = [name for name in good if costs[name] <= limit]
+    return min(_not_clearly_worse(comparison, cheapest), key=list(ADVICE).index)
+
+
+def _not_clearly_worse(comparison: Mapping[str, Any], names: list[str]) -> list[str]:
+    """The best by its gain, and those that it does not clearly beat."""
+    best = max(names, key=lambda name: _value(comparison, name))
+    return [name for name in names if name == best or not _is_clear(comparison, best, name)]
 
 
 def _recommendation(comparison: Mapping[str, Any], chosen: str, worth: list[str]) -> list[str]:
@@ -115,7 +123,7 @@ def _recommendation(comparison: Mapping[str, Any], chosen: str, worth: list[str]
 
 
 def _larger(comparison: Mapping[str, Any], chosen: str, worth: list[str]) -> list[str]:
-    """The largest gain at no more inference than the chosen, which is not clearly above its own."""
+    """The largest gain at no more inference than the chosen, if it is above its own."""
     limit = SAME_COST * comparison["models"][chosen]["inference_flops"]
     names = [
         name
@@ -128,7 +136,8 @@ def _larger(comparison: Mapping[str, Any], chosen: str, worth: list[str]) -> lis
         return []
     best = max(names, key=lambda name: _value(comparison, name))
     who = _named(comparison, best)
-    return [f"Larger, but not clearly, is the gain of {who}: {_bought(comparison, best)}."]
+    how = "" if _is_clear(comparison, best, chosen) else ", but not clearly,"
+    return [f"Larger{how} is the gain of {who}: {_bought(comparison, best)}."]
 
 
 def _specialists(comparison: Mapping[str, Any]) -> str:

@@ -1,6 +1,9 @@
 """Is this gap real? Bootstrap intervals over test examples and seeds, and paired tests."""
 
 from specialists.uncertainty.bootstrap import (
+    ANY_REAL,
+    DIFFERENCE_OF_SHARES,
+    SHARE,
     Interval,
     bootstrap_means,
     difference_interval,
@@ -20,6 +23,9 @@ from specialists.uncertainty.paired_tests import (
 )
 
 __all__ = [
+    "ANY_REAL",
+    "DIFFERENCE_OF_SHARES",
+    "SHARE",
     "Alternative",
     "Interval",
     "bootstrap_means",

@@ -10,8 +10,8 @@ are: the same draw for all seeds where these have the same examples, each seed's
 splits the data anew (:func:`means_over_seeds`, :func:`drawn_over_seeds`). The levels are drawn
 apart and not one inside the other, since a seed's mean holds noise of its examples already, which
 would else count again (Davison and Hinkley 1997, "Bootstrap Methods and their Application", section
-3.8 on hierarchical resampling). Where each seed has its own examples their noise still counts
-twice, so that intervals are rather too wide.
+3.8 on hierarchical resampling). What noise of examples differs from seed to seed still counts
+twice, so that intervals are rather too wide; what is common to all seeds counts once.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ Interval = tuple[float, float]
 
 INDICES_PER_BLOCK = 2**22
 MAX_PATTERN_COLUMNS = 62
+ANY_REAL: Interval = (-np.inf, np.inf)
+SHARE: Interval = (0.0, 1.0)
+DIFFERENCE_OF_SHARES: Interval = (-1.0, 1.0)
 
 
 def bootstrap_means(
@@ -150,10 +153,16 @@ def drawn_over_seeds(
     return examples + widening * deviations
 
 
-def percentile_interval(samples: ArrayLike, level: float = 0.95) -> Interval:
-    """The central ``level`` of bootstrap ``samples``; undefined (NaN) samples are left out."""
+def percentile_interval(
+    samples: ArrayLike, level: float = 0.95, limits: Interval = ANY_REAL
+) -> Interval:
+    """The central ``level`` of bootstrap ``samples``; undefined (NaN) samples are left out.
+
+    Drawn seeds may lead out of what is possible, ``limits``; there the interval ends.
+    """
     tail = 50 * (1 - level)
-    low, high = np.nanpercentile(np.asarray(samples, dtype=np.float64), [tail, 100 - tail])
+    ends = np.nanpercentile(np.asarray(samples, dtype=np.float64), [tail, 100 - tail])
+    low, high = np.clip(ends, *limits)
     return float(low), float(high)
 
 

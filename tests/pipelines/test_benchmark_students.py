@@ -185,6 +185,17 @@ def test_nothing_is_kept_where_there_is_no_clear_gain():
     assert "kept the specialists out" not in table([made_up(0, *[0.5] * 6)])
 
 
+def test_drawn_seeds_do_not_lead_out_of_what_is_possible():
+    apart = [made_up(seed, *shares) for seed, shares in enumerate([[0.1] * 6, [0.9] * 6])]
+    line = cells(table(apart))[1]
+    assert line[3].endswith("[0.00, 100.00]")
+
+
+def test_a_run_given_twice_is_refused(run):
+    with pytest.raises(InputError, match="more than once"):
+        main([str(run.folder), str(run.folder / "." / "")])
+
+
 def test_runs_with_different_students_are_refused():
     first, other = made_up(0, *[0.5] * 6), made_up(0, *[0.5] * 6)
     del other.right[NAMES[5]]

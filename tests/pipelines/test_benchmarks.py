@@ -9,6 +9,7 @@ import small_run
 from pipelines import stages
 from pipelines.benchmarks import learned_combination, random_clusters
 from pipelines.benchmarks.results import HEADER, table
+from specialists.errors import InputError
 from specialists.runs import read_json, write_json
 
 
@@ -75,6 +76,20 @@ def test_a_row_of_several_seeds_holds_means_and_spreads(run):
     ]
 
 
+def test_where_every_gate_refused_one_generalist_has_the_same_inference(run):
+    evaluation = read_json(run / "evaluation.json")
+    write_json(run / "comparison.json", {**evaluation, "seeds": [3], "gate": ["refused"]})
+    assert "| not trained | not trained | not trained | the generalist itself |" in table([run])
+
+
+@pytest.mark.parametrize("found", [{}, [1], {"models": {}}])
+def test_what_is_no_comparison_is_refused(run, found):
+    write_json(run / "comparison.json", found)
+    with pytest.raises(InputError, match="not the result") as told:
+        table([run])
+    assert "comparison.json" in str(told.value)
+
+
 def test_every_rule_and_n_has_a_row_with_validation_and_test_scores(tmp_path):
     run = small_run.make_run(tmp_path / "run")
     stages.run_stages(run, "combine-predictions")
@@ -95,20 +110,21 @@ def test_every_rule_and_n_has_a_row_with_validation_and_test_scores(tmp_path):
     assert float(learned[5]) - float(kl[5]) == pytest.approx(float(learned[7].split()[0]), abs=2e-4)
 
 
-def test_random_clusters_have_the_same_generalist_and_sizes(tmp_path, monkeypatch):
-    monkeypatch.setattr(random_clusters, "SEEDS", (0, 1))
+def test_random_clusters_have_the_same_generalist_and_sizes(tmp_path):
     config = str(small_run.make_run(tmp_path / "source").folder / "config.toml")
-    text = random_clusters.compare(tmp_path / "out", config, [])
+    text = random_clusters.compare(tmp_path / "out", config, ["seed=3"], 2)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
     assert rows[0] == list(random_clusters.HEADER)
-    assert [row[0] for row in rows[2:]] == ["0", "1", "mean"]
-    for seed in (0, 1):
+    assert [row[0] for row in rows[2:]] == ["3", "4", "mean"]
+    for seed in (3, 4):
         runs = [tmp_path / "out" / f"seed-{seed}" / kind for kind in ("confusable", "random")]
         weights = [run / "train-generalist" / "weights.safetensors" for run in runs]
         assert weights[0].samefile(weights[1])
         clusters = [read_json(run / "cluster-classes" / "clusters.json") for run in runs]
         sizes = [sorted(len(c["classes"]) for c in found["clusters"]) for found in clusters]
         assert sizes[0] == sizes[1]
+        members = [{frozenset(c["classes"]) for c in found["clusters"]} for found in clusters]
+        assert members[0] != members[1]
     for column in (2, 3, 4):
         tops = [float(row[column].split()[0]) for row in rows[2:]]
         assert tops[2] == pytest.approx((tops[0] + tops[1]) / 2, abs=0.01)

@@ -11,7 +11,7 @@ from specialists.errors import InputError
 from specialists.runs import Run, read_json
 from specialists.workspace import Workspace
 
-OVERRIDES = ("data.gate_fraction=0", 'combination.rules=["kl"]', "combination.n=[1]")
+OVERRIDES = ("seed=0", "data.gate_fraction=0", 'combination.rules=["kl"]', "combination.n=[1]")
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +84,25 @@ def test_seeds_count_up_from_the_given_one(measured, tmp_path):
 def test_a_recipe_that_cannot_be_told_from_others_is_refused(given, told):
     with pytest.raises(InputError, match=told):
         recipes.read_recipes(given)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (["specialists.widenn=3"], "specialists.widenn"),
+        (["seed=9"], "data and generalist"),
+        (["data.gate_fraction=0.25"], "data and generalist"),
+        (["clusters.n_clusters=2", "generalist.width=20"], "data and generalist"),
+    ],
+)
+def test_a_recipe_with_a_mistake_is_refused_before_anything_is_trained(
+    measured, tmp_path, changes, told
+):
+    config = str(measured[0] / "source" / "config.toml")
+    with pytest.raises(InputError, match=told) as error:
+        recipes.compare(tmp_path / "new", config, OVERRIDES, {"odd": changes}, 1)
+    assert "--try odd" in str(error.value)
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_command_line_reads_names_and_settings():
