@@ -123,7 +123,7 @@ def settings_of(
         try:
             found[name] = Config.from_toml(config, [*overrides, *changes])
         except InputError as error:
-            raise InputError(f"a recipe cannot be used: {error}", where=f"--try {name}") from error
+            raise InputError(f"recipe {name} of --try: {error}") from error
         for part in SHARED_SETTINGS:
             if getattr(found[name], part) != getattr(base, part):
                 raise InputError(

@@ -101,7 +101,8 @@ def test_a_recipe_with_a_mistake_is_refused_before_anything_is_trained(
     config = str(measured[0] / "source" / "config.toml")
     with pytest.raises(InputError, match=told) as error:
         recipes.compare(tmp_path / "new", config, OVERRIDES, {"odd": changes}, 1)
-    assert "--try odd" in str(error.value)
+    assert "--try" in str(error.value)
+    assert "odd" in str(error.value)
     assert not (tmp_path / "new").exists()
 
 
