@@ -92,10 +92,14 @@ def classes_points(base: Base, wanted: Sequence[str] | None = None) -> list[Poin
 
 
 def width_points(base: Base, wanted: Sequence[str] | None = None) -> list[Point]:
-    """Widths of the generalist."""
+    """Widths of the generalist; that of the configuration, if it names one, changes nothing."""
+    usual = base.config.generalist.width
     widest = max(base.config.resolve(base.kind).generalist.widths or (1,))
 
     def point(n: int) -> Point:
+        if n == usual:
+            return Point(str(n))
+
         def change(config: Config) -> Config:
             generalist = config.generalist.model_copy(update={"width": n})
             return config.model_copy(update={"generalist": generalist})

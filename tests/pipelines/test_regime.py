@@ -105,6 +105,8 @@ def test_each_point_changes_one_thing_and_survives_its_file(data, tmp_path):
     assert small.change(config).clusters.n_clusters == 2
     assert [point.label for point in width_points(base)] == ["6", "12", "24", "48", "96"]
     assert [point.label for point in width_points(base, ["1/2", "10"])] == ["24", "10"]
+    named = Base(Config.from_dict({**values, "generalist": {"width": 10}}), "images", 2320)
+    assert [point.change is None for point in width_points(named, ["10", "20"])] == [True, False]
     assert [point.label for point in classes_points(base, ["1/2", "3"])] == ["1160", "3"]
     off, on = augmentation_points(base)
     assert on.change is None  # images are augmented as it is
