@@ -257,8 +257,9 @@ class Trainer:
             "examples_per_second": round(n_examples / seconds, 1),
             "loading_share": round(loading / seconds, 4),
         }
-        with open(self.folder / "timing.jsonl", "a", encoding="utf-8") as file:
-            file.write(_json_line(timing))
+        times = self.folder / "timing.jsonl"
+        before = times.read_text(encoding="utf-8") if times.is_file() else ""
+        write_text(times, before + _json_line(timing))
 
     def _save(self) -> None:
         if time.monotonic() - self.saved_at < CHECKPOINT_SECONDS or self._finished():
