@@ -258,7 +258,7 @@ class Trainer:
             "loading_share": round(loading / seconds, 4),
         }
         times = self.folder / "timing.jsonl"
-        before = times.read_text(encoding="utf-8") if times.is_file() else ""
+        before = times.read_text("utf-8", "replace") if times.is_file() else ""
         write_text(times, before + _json_line(timing))
 
     def _save(self) -> None:
