@@ -52,11 +52,15 @@ def check_target(file: Path) -> None:
     Raises
     ------
     InputError
-        If it is a folder, or its folder is a file.
+        If it is a folder or a device, or its folder is a file.
     """
     if file.is_dir():
         raise InputError(
             "this is a folder, not a file", where=file, expected="a file, for instance x.tsv"
+        )
+    if file.exists() and not file.is_file():  # it would be replaced, not written to
+        raise InputError(
+            "this is no ordinary file", where=file, fix="leave --out out, and redirect the output"
         )
     if file.parent.is_file():
         raise InputError("this is a file, not a folder", where=file.parent)

@@ -8,6 +8,7 @@ or may not be used, is the user's to mend and stays what it is.
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,9 +23,12 @@ FAULTS = {
     errno.EFBIG: ("this file is larger than files may be", "raise that limit (`ulimit -f`)"),
     errno.EIO: ("the disk fails", "see in the system's log (`dmesg`) what is wrong with {disk}"),
     errno.EROFS: ("the disk is read-only", "make {disk} writable"),
-    CUT_SHORT: ("the disk did not take the whole file", "free space on {disk}, if it is full"),
+    CUT_SHORT: (
+        "the disk did not take the whole file",
+        "free space on {disk}, or raise your limits there (quota, `ulimit -f`)",
+    ),
 }
-# What NumPy and PyTorch say then, who lose the system's number for it.
+# What NumPy and PyTorch say then, which lose the system's number for it.
 _CUT_SHORT = re.compile(
     r"\d+ requested and \d+ written|unexpected pos \d+ vs \d+|PytorchStreamWriter failed"
     r"|iostream error"
@@ -84,9 +88,12 @@ def storage_error(error: OSError | RuntimeError, target: Path | str | None) -> S
 def _number(error: BaseException) -> int | None:
     """The system's number, also where a writer raised an error of its own because of it."""
     number = getattr(error, "errno", None)
-    if number is not None or not _CUT_SHORT.search(str(error)):
-        return number
-    return getattr(error.__context__, "errno", None) or CUT_SHORT
+    if number is None and _CUT_SHORT.search(str(error)):
+        number = getattr(error.__context__, "errno", None) or CUT_SHORT
+    if number is None:
+        quoted = (known for known in FAULTS if os.strerror(known) in str(error))
+        number = next(quoted, None)
+    return number
 
 
 def _disk_of(target: Path | str | None) -> str:
