@@ -12,7 +12,6 @@ import torch
 
 from specialists.errors import SpecialistsError, StorageError
 from specialists.runs import (
-    append_text,
     artifacts,
     atomic_write,
     read_json,
@@ -40,7 +39,6 @@ WRITERS = {
     "array": lambda path: write_array(path, np.zeros(9000)),
     "tensors": lambda path: write_tensors(path, {"a": torch.zeros(9000)}),
     "checkpoint": lambda path: write_checkpoint(path, torch.zeros(9000)),
-    "log": lambda path: append_text(path, "x" * 9000),
 }
 
 
@@ -145,12 +143,6 @@ def test_output_that_nobody_takes_is_the_machine_s_fault(monkeypatch):
             say("x")
         monkeypatch.undo()
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
-
-
-def test_a_log_grows_line_by_line(tmp_path):
-    for line in ("a\n", "ж\n"):
-        append_text(tmp_path / "log", line)
-    assert (tmp_path / "log").read_text(encoding="utf-8") == "a\nж\n"
 
 
 def test_json_keeps_names_that_utf_8_has_no_form_for(tmp_path):
