@@ -7,7 +7,6 @@ full or fails is one message too, with the exit code of a fault.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from specialists.errors import InputError, SpecialistsError, StorageError
+from specialists.errors import InputError, SpecialistsError
 from specialists.escaping import printable
 from specialists.runs import storage_error
 
@@ -33,7 +32,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command, see :func:`told_in_one_message`."""
-        with told_in_one_message(), _printable_usage():
+        with told_in_one_message():
             return super().invoke(ctx)
 
 
@@ -71,22 +70,8 @@ def format_warning(
     return printable(f"{filename}:{lineno}: {category.__name__}: {message}\n")
 
 
-@contextmanager
-def _printable_usage() -> Iterator[None]:
-    """Errors that quote arguments, among them names of files that a pattern of the shell found."""
-    try:
-        yield
-    except Exception as error:
-        message = getattr(error, "message", None)
-        if isinstance(message, str):
-            error.message = printable(message)  # pyright: ignore[reportAttributeAccessIssue]
-        raise
-
-
 def _told(error: SpecialistsError) -> SystemExit:
     typer.echo(printable(f"error: {error}"), err=True)
-    if isinstance(error, StorageError):
-        _let_go_of_output()
     return SystemExit(error.exit_code)
 
 
@@ -96,11 +81,3 @@ def _fault_or_refusal(error: OSError) -> SpecialistsError:
     return fault or InputError(
         "a file or folder cannot be used", where=name, got=error.strerror or error
     )
-
-
-def _let_go_of_output() -> None:
-    """Drop output that a full disk does not take, or Python would complain again at its end."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

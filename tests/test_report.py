@@ -87,6 +87,7 @@ def test_a_page_shows_names_whatever_they_are(tmp_path):
     outline = _outline(page)
     assert outline.stack == []
     assert "script" not in outline.tags
+    assert "L" * 200 not in page
     assert {r"\x1b[31mred", r"\ud800", "$x_1$", "]]>", "L" * 199 + "…"} <= set(outline.text)
 
 

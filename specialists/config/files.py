@@ -245,11 +245,10 @@ def _explain(mistake: Any) -> str:
 
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, float):
         return repr(value)  # TOML writes inf, JSON Infinity
-    return json.dumps(value, ensure_ascii=False).replace(
-        "\x7f", "\\u007f"
-    )  # which TOML refuses raw
+    text = json.dumps(value, ensure_ascii=False)
+    return text.replace("\x7f", r"\u007f")  # TOML refuses it as it is
