@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from specialists.errors import DamagedError
+from specialists.runs.walk import walk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -168,8 +169,10 @@ def sha256(path: str | Path) -> str:
 
 def _folder_hash(folder: Path) -> str:
     whole = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        whole.update(f"{file.relative_to(folder).as_posix()}\0{sha256(file)}\n".encode())
+    for file in walk(folder):
+        if file.is_file():
+            line = f"{file.relative_to(folder).as_posix()}\0{sha256(file)}\n"
+            whole.update(line.encode("utf-8", "surrogateescape"))  # as the file system names it
     return whole.hexdigest()
 
 
