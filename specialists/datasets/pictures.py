@@ -16,8 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from specialists.errors import DataError
+from specialists.datasets.files import readable
+from specialists.errors import DataError, DataWarning
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -80,15 +83,23 @@ def read_pictures(
         try:
             picture, has_more, told = _decoded(path, size, channels)
         except Exception as error:  # on damaged bytes a decoder may raise anything
-            unreadable.append(f"{path} ({_reason(path, error)})")
+            unreadable.append(f"{readable(path)} ({_reason(path, error)})")
             continue
-        several += [path] * has_more
-        warned += [f"{path} ({told[0]})"] if told else []
+        several += [readable(path)] * has_more
+        warned += [f"{readable(path)} ({told[0]})"] if told else []
         if len(picture) > pixels.shape[1]:
             pixels = _with_colour(pixels, i)
         pixels[i] = picture
     _refuse(unreadable)
     return Pictures(pixels, tuple(_notes(several, warned)))
+
+
+def read_images(paths: Sequence[Path], channels: int, size: tuple[int, int]) -> Tensor:
+    """The same as a tensor, with what is to be told as a DataWarning."""
+    pictures = read_pictures(paths, size, channels)
+    for note in pictures.notes:
+        warnings.warn(note, DataWarning, stacklevel=2)
+    return torch.from_numpy(pictures.pixels)
 
 
 def _decoded(
@@ -164,7 +175,7 @@ def _reason(path: Path, error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _notes(several: Sequence[Path], warned: Sequence[str]) -> list[str]:
+def _notes(several: Sequence[str], warned: Sequence[str]) -> list[str]:
     notes = []
     if several:
         notes.append(

@@ -2,26 +2,31 @@
 
 text      .txt (one string a line), .tsv, .csv or .parquet with the text column; plain or .gz
 features  .npy, or .npz with the array that training used (or the only one)
-images    a PNG or JPEG, a folder of them, or .npy/.npz of uint8 images
+images    an image file, a folder of them, or .npy/.npz of uint8 images
+
+Suffixes may be in capitals.
 """
 
 from __future__ import annotations
 
 import gzip
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from specialists.datasets.arrays import read_npz
+from specialists.datasets.array_files import SUFFIXES as ARRAY_SUFFIXES
+from specialists.datasets.array_files import open_arrays
 from specialists.datasets.base import Inputs
+from specialists.datasets.class_folders import list_images
 from specialists.datasets.encoding import encode
-from specialists.datasets.files import existing, nearest
-from specialists.datasets.images import image_files
-from specialists.datasets.pixels import SUFFIXES as IMAGE_SUFFIXES
+from specialists.datasets.files import existing, readable
+from specialists.datasets.pictures import READ
+from specialists.datasets.pictures import SUFFIXES as IMAGE_SUFFIXES
 from specialists.datasets.tables import read_table, text_column
-from specialists.errors import DataError
+from specialists.errors import DataError, DataWarning
 
 
 def read_unlabelled(
@@ -83,37 +88,26 @@ def _table_texts(path: Path, preprocessing: Mapping[str, Any]) -> list[str]:
 
 
 def _array(path: Path, preprocessing: Mapping[str, Any]) -> tuple[np.ndarray, list[str]]:
-    if path.suffix not in (".npy", ".npz"):
+    if path.suffix.lower() not in ARRAY_SUFFIXES:
         raise DataError("not a file of arrays", where=path, expected=".npz or .npy")
-    arrays = read_npz(path)
-    wanted = preprocessing.get("key")
-    for name in (wanted, "x", "x_test"):
-        if name in arrays:
-            return arrays[name], _numbers(arrays[name])
-    if len(arrays) == 1:
-        (array,) = arrays.values()
-        return array, _numbers(array)
-    near = nearest(wanted or "x", arrays)
-    raise DataError(
-        f"no array {wanted or 'x'!r}",
-        where=path,
-        got=f"the arrays {', '.join(arrays)}",
-        fix=f"did you mean {near!r}? Rename it, or save it alone" if near else None,
-    )
-
-
-def _numbers(array: np.ndarray) -> list[str]:
-    return [str(i) for i in range(len(array) if array.ndim else 0)]
+    arrays = open_arrays(path)
+    wanted = preprocessing.get("key") or "x"
+    named = (name for name in (wanted, "x", "x_test") if name in arrays)
+    name = next(named, next(iter(arrays)) if len(arrays) == 1 else wanted)
+    array = arrays[name]
+    if not array.ndim:
+        raise DataError("a single value", where=arrays.where(name), expected="one input a row")
+    return array, [str(i) for i in range(len(array))]
 
 
 def _images(path: Path, preprocessing: Mapping[str, Any]) -> tuple[Any, list[str]]:
-    if path.suffix in (".npy", ".npz"):
+    if path.suffix.lower() in ARRAY_SUFFIXES:
         return _array(path, preprocessing)
     if path.is_dir():
-        files = image_files(path)
-        return files, [file.relative_to(path).as_posix() for file in files]
+        files, notes = list_images(path)
+        for note in notes:
+            warnings.warn(note, DataWarning, stacklevel=3)
+        return files, [readable(file.relative_to(path)) for file in files]
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return [path], [path.name]
-    raise DataError(
-        "not an image", where=path, expected="PNG or JPEG, a folder of them, .npz or .npy"
-    )
+        return [path], [readable(Path(path.name))]
+    raise DataError("not an image", where=path, expected=f"{READ}, a folder of them, .npz or .npy")

@@ -19,7 +19,7 @@ def walk(
     enter : callable
         Whether to look into a folder.
     above : frozenset of Path
-        Resolved folders into which no link leads back.
+        Resolved folders that are not entered again, beside ``folder`` and those above it.
 
     Yields
     ------
@@ -27,7 +27,8 @@ def walk(
         Files, and the folders that were not entered: those that ``enter`` refuses, and links that
         lead back to a folder above.
     """
-    above = above | {folder.resolve()}
+    real = folder.resolve()
+    above = above | {real, *real.parents}
     for path in sorted(folder.iterdir()):
         if path.is_dir() and enter(path) and path.resolve() not in above:
             yield from walk(path, enter, above)
