@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -202,7 +203,7 @@ def _absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
     for section, key in PATHS:
         table = values.get(section)
         if isinstance(table, dict) and isinstance(table.get(key), str):
-            table[key] = str(Path(table[key]).expanduser().absolute())
+            table[key] = str(Path(os.path.expanduser(table[key])).absolute())
     return values
 
 

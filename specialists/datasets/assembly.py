@@ -39,6 +39,8 @@ class Rows:
     texts : sequence of str, optional
         For people to read.
     notes : tuple of str
+    rows : int64 array of shape (n,), optional
+        Line or row of each example in the user's file.
     """
 
     raw: Any
@@ -48,6 +50,7 @@ class Rows:
     given: np.ndarray
     texts: Sequence[str] | None = None
     notes: tuple[str, ...] = field(default=())
+    rows: np.ndarray | None = None
 
 
 def assemble(
@@ -152,6 +155,7 @@ def take(split: Split, index: np.ndarray) -> Split:
         labels=split.labels[rows],
         valid=None if split.valid is None else split.valid[rows],
         texts=None if texts is None else tuple(texts[i] for i in rows.tolist()),
+        rows=None if split.rows is None else split.rows[rows],
     )
 
 
@@ -162,6 +166,7 @@ def _split(rows: Rows, plan: Plan, part: int, preprocessing: Mapping[str, Any]) 
         labels=torch.from_numpy(plan.labels[index]),
         valid=_valid(rows, plan, part, index),
         texts=None if texts is None else tuple(texts[int(i)] for i in index),
+        rows=None if rows.rows is None else torch.from_numpy(rows.rows[index].astype(np.int64)),
     )
 
 

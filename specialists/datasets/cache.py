@@ -2,7 +2,7 @@
 
 A built data set is a folder named by a hash of all that went into it (versions of the sources,
 preprocessing, recipe), written whole under a temporary name and renamed. A folder that cannot be
-read is built again; a cache that cannot be written costs time and no more.
+read is built again; a cache that cannot be written, or has no home, costs time and no more.
 """
 
 from __future__ import annotations
@@ -22,18 +22,27 @@ from specialists.datasets.storage import load_dataset_folder, save_dataset
 from specialists.errors import DataError, DataWarning
 
 
-def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/specialists``, or ``~/.cache/specialists``."""
+def cache_folder() -> Path | None:
+    """``$XDG_CACHE_HOME/specialists`` or ``~/.cache/specialists``; None for users without a home."""
     home = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(home) if os.path.isabs(home) else Path.home() / ".cache"
-    return base / "specialists"
+    if os.path.isabs(home):
+        return Path(home) / "specialists"
+    try:
+        return Path.home() / ".cache" / "specialists"
+    except RuntimeError:
+        return None
 
 
 def cached(name: str, key: Mapping[str, Any], build: Callable[[], Dataset]) -> Dataset:
     """The data set of this name and key, from the cache or from ``build()``."""
     told = json.dumps(key, sort_keys=True, default=str)
-    folder = cache_folder() / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
-    if folder.exists():
+    base = cache_folder()
+    if base is None:
+        message = f"the data set {name!r} is not cached: no home folder; set XDG_CACHE_HOME"
+        warnings.warn(message, DataWarning, stacklevel=2)
+        return build()
+    folder = base / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    if os.path.exists(folder):  # False where it may not be looked at
         try:
             return load_dataset_folder(folder, test_labels=True)
         except (DataError, ValueError, KeyError, TypeError, OSError):
@@ -53,7 +62,7 @@ def _store(dataset: Dataset, folder: Path) -> None:
         save_dataset(dataset, temporary)
         os.rename(temporary, folder)
     except OSError:
-        if not folder.exists():  # otherwise another process was first, with the same bytes
+        if not os.path.exists(folder):  # otherwise another process was first, with the same bytes
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
