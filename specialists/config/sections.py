@@ -34,8 +34,9 @@ class DataConfig(Section):
     table: str | None = Field(
         default=None, description="a .tsv, .csv or .parquet file, plain or .gz"
     )
-    arrays: str | None = Field(
-        default=None, description="an .npz file of features or images, and labels"
+    arrays: str | dict[str, str] | None = Field(
+        default=None,
+        description="an .npz of features or images and labels, or {x = an .npy, y = another}",
     )
     images: str | None = Field(default=None, description="a folder that holds one folder a class")
     factory: str | None = Field(

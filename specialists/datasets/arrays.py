@@ -40,7 +40,7 @@ def load_arrays(config: Any, seed: int) -> Dataset:
     apart = isinstance(config.arrays, Mapping)
     arrays = open_apart(config.arrays) if apart else open_arrays(existing(config.arrays))
     roles = array_roles(arrays, config.keys or {})
-    x, y, given, notes = _stacked(arrays, roles)
+    x, y, given, rows, notes = _stacked(arrays, roles)
     if config.split_by is not None:
         given, left = split_by(arrays, config.split_by, given)
         notes += left
@@ -59,20 +59,24 @@ def load_arrays(config: Any, seed: int) -> Dataset:
             groups=same_input(x),
             given=np.where(excluded, LEFT_OUT, given),
             notes=notes,
+            rows=rows,
         ),
         config,
         seed,
         name=arrays.path.stem,
         kind=kind,
         preprocessing=preprocessing,
-        source={"arrays": ", ".join(dict.fromkeys(p.name for p, _ in arrays.places.values()))},
+        source={
+            "arrays": ", ".join(dict.fromkeys(p.name for p, _ in arrays.places.values())),
+            "rows": "row",
+        },
     )
 
 
 def _stacked(
     arrays: ArrayFile, roles: Mapping[str, str]
-) -> tuple[np.ndarray, Any, np.ndarray, tuple[str, ...]]:
-    """Inputs, labels and given parts of all rows, and notes."""
+) -> tuple[np.ndarray, Any, np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Inputs, labels, given parts and numbers of all rows, and notes."""
     xs, ys, given, notes = [], [], [], []
     for x_name, y_name, part in pieces(roles):
         x, y = arrays[x_name], arrays[y_name]
@@ -100,7 +104,8 @@ def _stacked(
             got=", ".join(str(x.shape) for x in xs),
         )
     x = xs[0] if len(xs) == 1 else np.concatenate(xs)
-    return x, joined(ys, arrays.path), np.concatenate(given), tuple(notes)
+    rows = np.concatenate([np.arange(len(part)) for part in given])
+    return x, joined(ys, arrays.path), np.concatenate(given), rows, tuple(notes)
 
 
 def _inputs(x: np.ndarray, where: str) -> np.ndarray:
