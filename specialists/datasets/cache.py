@@ -23,7 +23,7 @@ from specialists.errors import DataError, DataWarning
 
 
 def cache_folder() -> Path | None:
-    """``$XDG_CACHE_HOME/specialists`` or ``~/.cache/specialists``; None for users without a home."""
+    """``$XDG_CACHE_HOME/specialists`` or ``~/.cache/specialists``; None if there is no home."""
     home = os.environ.get("XDG_CACHE_HOME", "")
     if os.path.isabs(home):
         return Path(home) / "specialists"

@@ -176,18 +176,11 @@ def _reason(path: Path, error: Exception) -> str:
 
 
 def _notes(several: Sequence[str], warned: Sequence[str]) -> list[str]:
-    notes = []
-    if several:
-        notes.append(
-            f"{len(several)} image files hold several pictures, of which the first is used: "
-            f"{several[0]}{' ...' * (len(several) > 1)}"
-        )
-    if warned:
-        notes.append(
-            f"{len(warned)} image files read in spite of a warning: "
-            f"{warned[0]}{' ...' * (len(warned) > 1)}"
-        )
-    return notes
+    told = (
+        (several, "files hold several pictures, of which the first is used"),
+        (warned, "image files read in spite of a warning"),
+    )
+    return [f"{len(files)} {what}, for instance {files[0]}" for files, what in told if files]
 
 
 def _refuse(unreadable: Sequence[str]) -> None:
