@@ -121,6 +121,12 @@ def test_capital_letters_in_names_of_arrays_do_not_matter(path):
     assert len(load(saved(path, arrays)).test) == 30
 
 
+def test_the_exact_name_of_an_array_comes_first(path):
+    dataset = load(saved(path, {"X": X[:7], "x": X, "y": Y, "Y": Y[:7]}))
+    assert sum(map(len, dataset.splits.values())) == N
+    assert "arrays not used: X, Y" in dataset.notes
+
+
 def test_two_labels_of_one_name_are_kept_apart_and_told(path):
     names = np.array(["crane", "dog", "crane"])
     dataset = load(saved(path, classes=names))

@@ -217,7 +217,7 @@ def read(path, channels=None):
 
 
 def stored(path, picture=PICTURE, **options):
-    picture.save(path, **options)
+    picture.copy().save(path, **options)  # a picture keeps options of its last save
     return path
 
 
@@ -284,6 +284,15 @@ def test_a_warning_of_pillow_is_told_with_its_file(tmp_path):
         read_images([path], 3, (20, 16))
 
 
+def test_a_large_picture_is_read_without_a_word_and_a_larger_one_refused(tmp_path, monkeypatch):
+    path = stored(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", PIXELS[..., 0].size - 1)
+    assert read(path).notes == ()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", PIXELS[..., 0].size // 2 - 1)
+    with pytest.raises(DataError, match="too large: more than 318 pixels"):
+        read(path)
+
+
 def test_colour_after_grey_gives_all_pictures_three_channels(tmp_path):
     paths = [stored(tmp_path / f"{i}.png", GREY) for i in range(3)]
     assert read_pictures(paths, (20, 16)).pixels.shape[1] == 1
@@ -307,7 +316,7 @@ def test_every_file_is_opened_once(tmp_path, monkeypatch):
 
 
 def test_a_large_photograph_is_read_at_a_smaller_scale(tmp_path):
-    path = stored(tmp_path / "a.jpg", PICTURE.resize((1600, 2000), Image.Resampling.BILINEAR))
+    path = stored(tmp_path / "a.jpg", PICTURE.resize((128, 160), Image.Resampling.BILINEAR))
     small = read(path).pixels[0].transpose(1, 2, 0)
     whole = np.asarray(Image.open(path).resize((16, 20), Image.Resampling.BILINEAR))
     assert np.abs(small.astype(int) - whole).mean() < 1.5

@@ -211,10 +211,9 @@ def _check_type(dtype: np.dtype[Any], where: str) -> None:
 
 def _read_data(stream: IO[bytes], where: str) -> np.ndarray:
     try:
-        array = np.lib.format.read_array(stream, allow_pickle=False)
+        return np.lib.format.read_array(stream, allow_pickle=False)
     except Exception as error:
         raise _damaged(where, error) from error
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _damaged(where: str, error: Exception) -> DataError:
