@@ -64,9 +64,7 @@ def swallowed_rows(table: Table, label: int | None = None) -> list[int]:
     several = _several_lines(table)
     if not several or len(table.names) < 2:
         return []
-    known = None
-    if label is not None:
-        known = {cell for i, cell in enumerate(table.cells[label]) if i not in several} - {""}
+    known = None if label is None else set(table.cells[label]) - {""}
     return [
         i
         for i, inner in several.items()
