@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import json
 import warnings
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,7 @@ def json_lines(rows=ROWS):
     return "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows)
 
 
-def load(path, content, **settings):
+def load(path, content, **settings) -> Any:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     settings = {"gate_fraction": 0, "min_examples": 2, **settings}
     return load_dataset(DataConfig(table=str(path), **settings), seed=0)
@@ -287,7 +288,7 @@ def test_new_rows_of_numbers_are_encoded_as_training_rows_were(tmp_path):
     dataset = load(tmp_path / "t.csv", numbers())
     swapped = [(label, b, a) for a, b, label in NUMBERS]
     (tmp_path / "new.csv").write_text(numbers(swapped, ("label", "B", "a")))
-    inputs, _ = read_unlabelled(tmp_path / "new.csv", dataset.preprocessing)
+    inputs: Any = read_unlabelled(tmp_path / "new.csv", dataset.preprocessing)[0]
     assert torch.equal(inputs[dataset.train.rows - 2], dataset.train.inputs)
 
 
