@@ -19,10 +19,10 @@ from pipelines import evaluate_models, stages
 from pipelines.compare import compare, source_and_comparison
 from pipelines.messages import Commands, format_warning
 from pipelines.predict import check_target, predict
-from pipelines.settings import check_device, source_and_folder, write_config
+from pipelines.settings import check_device, check_functions, source_and_folder, write_config
 from pipelines.stage import Stage, run_stage
 from specialists.config import Config, shipped_configs
-from specialists.runs import Run, write_text
+from specialists.runs import EVERYTHING, NOTHING, Run, write_text
 from specialists.runtime import say, threads
 
 OWN_DATA = """
@@ -67,6 +67,13 @@ SetOption = Annotated[
     ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Make it again from nothing.")]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-code",
+        help="Run the functions that the folder names (factories), wherever it comes from.",
+    ),
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
 JobsOption = Annotated[
     int | None,
@@ -94,11 +101,13 @@ def run_command(
         typer.Option(metavar="STAGE", help="Make this stage again; may be repeated."),
     ] = None,
     jobs: JobsOption = None,
+    trust_code: TrustOption = False,
 ) -> None:
     """Make every stage that is missing or stale, then say what was found."""
     stages.chosen(until, force or [])
     source, folder = source_and_folder(config, out, overrides or [])
     settings = Config.from_toml(source, overrides or [])
+    check_functions(source, overrides or [], settings, trust_code)
     check_device(settings)
     run = Run(folder, jobs)
     with run.lock():
@@ -122,10 +131,12 @@ def compare_command(
     ] = None,
     overrides: SetOption = None,
     jobs: JobsOption = None,
+    trust_code: TrustOption = False,
 ) -> None:
     """Run what is missing, then say whether specialists are worth it."""
     source, folder = source_and_comparison(config, out, overrides or [])
     settings = Config.from_toml(source, overrides or [])
+    check_functions(source, overrides or [], settings, trust_code)
     check_device(settings)
     if settings.threads:
         threads(settings.threads)
@@ -141,8 +152,13 @@ def _stage_command(stage: Stage) -> None:
     """Add the command that makes one stage of a run."""
 
     @app.command(stage.name, help=_summary(stage))
-    def command(run: RunArgument, force: ForceOption = False, jobs: JobsOption = None) -> None:
-        with _opened(run, stage.name, jobs) as opened:
+    def command(
+        run: RunArgument,
+        force: ForceOption = False,
+        jobs: JobsOption = None,
+        trust_code: TrustOption = False,
+    ) -> None:
+        with _opened(run, stage.name, jobs, trust_code) as opened:
             run_stage(opened, stages.find_stage(stage.name), force)
 
 
@@ -157,8 +173,9 @@ def _evaluate_command(stage: Stage) -> None:
         ] = Split.test,
         force: ForceOption = False,
         jobs: JobsOption = None,
+        trust_code: TrustOption = False,
     ) -> None:
-        with _opened(run, stage.name, jobs) as opened:
+        with _opened(run, stage.name, jobs, trust_code) as opened:
             if split is Split.test:
                 run_stage(opened, stages.find_stage(stage.name), force)
             else:
@@ -216,11 +233,12 @@ def predict_command(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A .tsv file; default: standard output.")
     ] = None,
+    trust_code: TrustOption = False,
 ) -> None:
     """Write a table with a line for each input and class, the most probable first."""
     if out is not None:
         check_target(out)
-    table = predict(run, input_, model.value, top)
+    table = predict(run, input_, model.value, top, trust_code)
     if out is None:
         typer.echo(table, nl=False)
     else:
@@ -240,11 +258,11 @@ def main() -> None:
 
 
 @contextmanager
-def _opened(folder: Path, stage: str, jobs: int | None) -> Iterator[Run]:
+def _opened(folder: Path, stage: str, jobs: int | None, trust_code: bool) -> Iterator[Run]:
     """A run that this process alone works on, with all stages before ``stage`` done."""
-    run = Run(folder, jobs)
+    run = Run(folder, jobs, EVERYTHING if trust_code else NOTHING)
     _ = run.config  # before the lock makes a folder of a mistyped name
-    with run.lock():
+    with run.lock(), run.trusting():
         stages.check_earlier(run, stages.find_stage(stage))
         _set_threads(run)
         yield run

@@ -9,7 +9,7 @@ from specialists.errors import InputError
 HEADER = ("row", "input", "rank", "class", "probability")
 
 
-def predict(run: Path, file: Path, model: str, top: int) -> str:
+def predict(run: Path, file: Path, model: str, top: int, trust_code: bool = False) -> str:
     """Tab-separated: one line for each input and each of its ``top`` classes.
 
     Parameters
@@ -21,6 +21,8 @@ def predict(run: Path, file: Path, model: str, top: int) -> str:
     model : {"student", "ensemble", "generalist"}
     top : int
         Classes named for each input, at most.
+    trust_code : bool
+        See :func:`specialists.load`.
 
     Raises
     ------
@@ -30,7 +32,7 @@ def predict(run: Path, file: Path, model: str, top: int) -> str:
     from specialists import load
     from specialists.datasets import read_unlabelled
 
-    predictor = load(run, model)
+    predictor = load(run, model, trust_code)
     inputs, shown = read_unlabelled(file, predictor.preprocessing)
     ranked = predictor.top(predictor.predict_encoded(inputs), top)
     lines = [

@@ -8,11 +8,11 @@ it has a parameter of that name. What it returns is checked before anything is t
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,8 @@ def load_factory(config: Any, seed: int) -> Dataset:
             got=error,
             expected=f"{config.factory}{inspect.signature(function)}",
         ) from error
-    dataset = function(**options)
+    with importable_here():
+        dataset = function(**options)
     if not isinstance(dataset, Dataset):
         raise DataError(
             "the factory returned something else",
@@ -63,7 +64,7 @@ def find_function(path: str) -> Callable[..., Any]:
     module, colon, name = path.partition(":")
     if not (module and colon and name):
         raise DataError("not an import path", got=path, expected="package.module:function")
-    with _current_folder_importable():
+    with importable_here():
         try:
             found = importlib.import_module(module)
         except ModuleNotFoundError as error:
@@ -77,15 +78,32 @@ def find_function(path: str) -> Callable[..., Any]:
 
 
 def source_file(path: str) -> Path | None:
-    """The file of the module that an import path names; None if it has none or is not there."""
-    with _current_folder_importable():
+    """The file of the module that an import path names; None if it has none or is not there.
+
+    Nothing is imported, no parent package either, so that a name that a stranger's folder holds
+    may be looked up.
+    """
+    found: ModuleSpec | None = None
+    parts = path.partition(":")[0].split(".")
+    with importable_here():
         importlib.invalidate_caches()
-        try:
-            found = importlib.util.find_spec(path.partition(":")[0])
-        except (ImportError, ValueError):
-            return None
+        for depth in range(1, len(parts) + 1):
+            places = None if found is None else found.submodule_search_locations
+            if depth > 1 and places is None:
+                return None
+            found = _find_module(".".join(parts[:depth]), places)
     file = Path(found.origin) if found is not None and found.origin else None
     return file if file is not None and file.is_file() else None
+
+
+def _find_module(name: str, places: Sequence[str] | None) -> ModuleSpec | None:
+    """A module below the folders of its parent, by the finders that Python would ask."""
+    for finder in sys.meta_path:
+        with suppress(ImportError, ValueError, AttributeError):
+            found = finder.find_spec(name, places)
+            if found is not None:
+                return found
+    return None
 
 
 def check_dataset(dataset: Dataset) -> None:
@@ -142,7 +160,8 @@ def _check_valid(split: Split, n_classes: int, name: str) -> None:
 
 
 @contextmanager
-def _current_folder_importable():
+def importable_here() -> Iterator[None]:
+    """While the block runs, modules of the current folder can be imported, before all others."""
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:

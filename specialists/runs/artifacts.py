@@ -88,7 +88,7 @@ def read_json(path: str | Path) -> Any:
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:  # of the characters, or of the JSON
+    except (ValueError, RecursionError) as error:  # of the characters, or of the JSON
         raise _damaged(path, str(error)) from None
 
 
@@ -100,8 +100,16 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
         np.save(file, array, allow_pickle=False)
 
 
-def read_array(path: str | Path, mmap: bool = True) -> np.ndarray:
-    """The array of an .npy file; memory-mapped and read-only, or in memory with ``mmap=False``.
+def read_array(path: str | Path, mmap: bool = True, writable: bool = False) -> np.ndarray:
+    """The array of an .npy file.
+
+    Parameters
+    ----------
+    path : path
+    mmap : bool
+        Memory-mapped and read-only; False: in memory.
+    writable : bool
+        Of a memory-mapped one: what is written stays in memory and never reaches the file.
 
     Raises
     ------
@@ -110,9 +118,10 @@ def read_array(path: str | Path, mmap: bool = True) -> np.ndarray:
     """
     import numpy as np
 
+    mode = ("c" if writable else "r") if mmap else None
     try:
-        return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-    except (ValueError, EOFError):
+        return np.load(path, mmap_mode=mode, allow_pickle=False)
+    except (ValueError, EOFError, OverflowError, SyntaxError, TypeError, MemoryError):
         raise _damaged(path, "no whole array of numbers") from None
 
 
