@@ -26,7 +26,7 @@ from specialists.runs import EVERYTHING, NOTHING, Run, write_text
 from specialists.runtime import say, threads
 
 OWN_DATA = """
-your own     --set data.table=x.tsv     TSV, CSV or Parquet, plain or .gz
+your own     --set data.table=x.tsv     TSV, CSV, JSON lines or Parquet, plain or .gz
              --set data.arrays=x.npz    features or images, and labels
              --set data.images=folder/  one folder of PNG or JPEG files a class
              --set data.factory=package.module:function"""
