@@ -356,7 +356,8 @@ def test_a_header_that_data_columns_repeats_is_no_row(tmp_path):
 
 def test_rows_are_the_lines_that_an_editor_shows(tmp_path):
     content = 'text,label\n"red\nhat",A\n\n' + delimited()[len("text,label\n") :]
-    dataset = load(tmp_path / "t.csv", content)
+    dataset = load(tmp_path / "t.csv", content, gate_fraction=0.5, validation_fraction=0.3)
+    assert set(dataset.splits) == {"train", "validation", "gate", "test"}
     lines = content.split("\n")
     for split in dataset.splits.values():
         for text, line in zip(split.texts, split.rows.tolist(), strict=True):
