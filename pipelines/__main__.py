@@ -5,7 +5,9 @@ What takes long to import is imported where it is used, so that ``--help`` answe
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +24,8 @@ from pipelines.predict import check_target, predict
 from pipelines.settings import check_device, check_functions, source_and_folder, write_config
 from pipelines.stage import Stage, run_stage
 from specialists.config import Config, shipped_configs
-from specialists.runs import EVERYTHING, NOTHING, Run, write_text
+from specialists.escaping import printable
+from specialists.runs import EVERYTHING, NOTHING, Run, storage_faults, write_text
 from specialists.runtime import say, threads
 
 OWN_DATA = """
@@ -140,7 +143,7 @@ def compare_command(
     check_device(settings)
     if settings.threads:
         threads(settings.threads)
-    typer.echo(compare(source, overrides or [], folder, seeds, jobs))
+    say(compare(source, overrides or [], folder, seeds, jobs))
     say(f"the table, the figure and all values: {folder}/comparison.md, .svg and .json")
 
 
@@ -198,10 +201,10 @@ def status_command(run: RunArgument) -> None:
     opened = Run(run)
     _ = opened.config  # an error where this is no run folder
     for row in stages.status(opened):
-        table.add_row(
-            row.name, Text(row.state, STATE_STYLES[row.state]), Text(row.reason, overflow="fold")
-        )
-    Console(soft_wrap=True).print(table)
+        reason = Text(printable(row.reason), overflow="fold")
+        table.add_row(row.name, Text(row.state, STATE_STYLES[row.state]), reason)
+    with storage_faults("standard output"):
+        Console(soft_wrap=True).print(table)
 
 
 @app.command("configs", help="The configurations that ship.")
@@ -209,7 +212,7 @@ def configs_command() -> None:
     """Print name, first line and file of each."""
     for name, file in shipped_configs().items():
         first = file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
-        typer.echo(f"{name:<12} {first}\n{'':<12} {file}")
+        say(f"{name:<12} {first}\n{'':<12} {file}")
 
 
 @app.command("datasets", help="The data sets that ship.")
@@ -218,8 +221,8 @@ def datasets_command() -> None:
     from specialists.datasets import available
 
     for name, description in available().items():
-        typer.echo(f"{name:<12} {description}")
-    typer.echo(OWN_DATA)
+        say(f"{name:<12} {description}")
+    say(OWN_DATA)
 
 
 @app.command("predict", help="Classes and probabilities of new, unlabelled input.")
@@ -240,7 +243,7 @@ def predict_command(
         check_target(out)
     table = predict(run, input_, model.value, top, trust_code)
     if out is None:
-        typer.echo(table, nl=False)
+        say(table, end="")
     else:
         write_text(out, table)
         say(f"{len(table.splitlines()) - 1} lines in {out}")
@@ -254,6 +257,8 @@ def main() -> None:
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     warnings.formatwarning = format_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):  # an encoding may lack what a name has
+        sys.stdout.reconfigure(errors="backslashreplace")
     app(prog_name="specialists")
 
 
@@ -276,9 +281,9 @@ def _set_threads(run: Run) -> None:
 def _conclude(run: Run) -> None:
     from specialists.report import summary_lines
 
-    typer.echo(f"\nThe report: {run.folder / 'report.html'}")
+    say(f"\nThe report: {run.folder / 'report.html'}")
     for line in summary_lines(run.folder):
-        typer.echo(line)
+        say(line)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[], Dataset]) -> D
     try:
         _store(dataset, folder, manifest)
     except OSError as error:
-        message = f"the data set {name!r} could not be cached in {folder}: {error}"
+        reason = str(error).partition("\n")[0]
+        message = f"the data set {name!r} could not be cached in {folder}: {reason}"
         warnings.warn(message, DataWarning, stacklevel=2)
     return dataset
 

@@ -12,6 +12,7 @@ from specialists.runs.artifacts import (
     write_tensors,
     write_text,
 )
+from specialists.runs.disk import storage_error, storage_faults
 from specialists.runs.folder import Run
 from specialists.runs.manifests import (
     CODE_VERSION,
@@ -49,6 +50,8 @@ __all__ = [
     "read_tensors",
     "remove_leftovers",
     "sha256",
+    "storage_error",
+    "storage_faults",
     "trusting",
     "vouched",
     "write_array",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from specialists.errors import DamagedError
+from specialists.runs.disk import storage_faults
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 TEMPORARY = ".tmp-"
 SETTLED_SECONDS = 1.0
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")  # UTF-8 has no form for one, JSON does
 
 _hashes: dict[tuple[str, int, int, int, int], str] = {}
 
@@ -35,6 +38,11 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     The temporary name keeps the suffix, since some writers add a missing one. On an error it is
     removed and ``path`` stays as it was. Missing folders are made.
+
+    Raises
+    ------
+    StorageError
+        If the machine cannot keep the file, whatever the writer inside raises then.
 
     Examples
     --------
@@ -48,15 +56,16 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     >>> folder.cleanup()
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
-    try:
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with storage_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: str | Path) -> None:
@@ -73,9 +82,8 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write strict JSON: no NaN, no infinity; NumPy scalars and arrays become numbers and lists."""
-    write_text(
-        path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
-    )
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
+    write_text(path, _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def read_json(path: str | Path) -> Any:
@@ -178,7 +186,8 @@ def sha256(path: str | Path) -> str:
 def _folder_hash(folder: Path) -> str:
     whole = hashlib.sha256()
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        whole.update(f"{file.relative_to(folder).as_posix()}\0{sha256(file)}\n".encode())
+        name = os.fsencode(file.relative_to(folder).as_posix())
+        whole.update(name + f"\0{sha256(file)}\n".encode())
     return whole.hexdigest()
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from specialists.config import Config
 from specialists.errors import InputError, RunLockedError
 from specialists.runs.artifacts import read_json, remove_leftovers
+from specialists.runs.disk import storage_faults
 from specialists.runs.trust import NOTHING, Trust, trusting
 
 
@@ -113,7 +114,7 @@ class Run:
                     fix="wait until it ends, or give this run another folder with --out",
                 ) from None
             file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            with storage_faults(self.folder / ".lock"):
+                os.write(file.fileno(), str(os.getpid()).encode())
             remove_leftovers(self.folder)
             yield
