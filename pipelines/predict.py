@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from specialists.errors import InputError
+from specialists.escaping import cell
 
 HEADER = ("row", "input", "rank", "class", "probability")
 
 
-def predict(run: Path, file: Path, model: str, top: int) -> str:
+def predict(run: Path, file: Path, model: str, top: int, trust_code: bool = False) -> str:
     """Tab-separated: one line for each input and each of its ``top`` classes.
+
+    Names and inputs are shown by :func:`specialists.escaping.cell`.
 
     Parameters
     ----------
@@ -21,6 +24,8 @@ def predict(run: Path, file: Path, model: str, top: int) -> str:
     model : {"student", "ensemble", "generalist"}
     top : int
         Classes named for each input, at most.
+    trust_code : bool
+        See :func:`specialists.load`.
 
     Raises
     ------
@@ -30,7 +35,7 @@ def predict(run: Path, file: Path, model: str, top: int) -> str:
     from specialists import load
     from specialists.datasets import read_unlabelled
 
-    predictor = load(run, model)
+    predictor = load(run, model, trust_code)
     inputs, shown = read_unlabelled(file, predictor.preprocessing)
     ranked = predictor.top(predictor.predict_encoded(inputs), top)
     lines = [
@@ -38,7 +43,7 @@ def predict(run: Path, file: Path, model: str, top: int) -> str:
         for row, (name, classes) in enumerate(zip(shown, ranked, strict=True))
         for rank, (class_name, probability) in enumerate(classes, start=1)
     ]
-    return "".join("\t".join(map(_cell, line)) + "\n" for line in (HEADER, *lines))
+    return "".join("\t".join(map(cell, line)) + "\n" for line in (HEADER, *lines))
 
 
 def check_target(file: Path) -> None:
@@ -47,15 +52,15 @@ def check_target(file: Path) -> None:
     Raises
     ------
     InputError
-        If it is a folder, or its folder is a file.
+        If it is a folder or a device, or its folder is a file.
     """
     if file.is_dir():
         raise InputError(
             "this is a folder, not a file", where=file, expected="a file, for instance x.tsv"
         )
+    if file.exists() and not file.is_file():  # it would be replaced, not written to
+        raise InputError(
+            "this is no ordinary file", where=file, fix="leave --out out, and redirect the output"
+        )
     if file.parent.is_file():
         raise InputError("this is a file, not a folder", where=file.parent)
-
-
-def _cell(value: object) -> str:
-    return " ".join(str(value).split())

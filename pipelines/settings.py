@@ -6,7 +6,8 @@ from pathlib import Path
 
 from specialists.config import Config, find_config, shipped_configs
 from specialists.errors import InputError
-from specialists.runs import Run, describe_changes, write_text
+from specialists.runs import Run, Trust, check_trusted, describe_changes, write_text
+from specialists.runs.trust import functions, record
 from specialists.runtime import pick_device, say
 
 DEFAULT_CONFIG = "languages"
@@ -30,6 +31,27 @@ def source_and_folder(
     return (source if key else DEFAULT_CONFIG), out or Path("runs", name or DEFAULT_CONFIG)
 
 
+def check_functions(
+    source: str | Path | None, overrides: list[str], settings: Config, trust_code: bool
+) -> None:
+    """Check that the user vouches for every function that the settings name.
+
+    A CONFIG (a str) and ``--set`` come from the user. The config.toml of a run (a Path, see
+    :func:`source_and_folder`) came with its folder, which may be a stranger's.
+
+    Raises
+    ------
+    InputError
+        If nobody vouches for a function; it is named.
+    """
+    if trust_code or not isinstance(source, Path):
+        return
+    given = {override.partition("=")[2].strip().strip("\"'") for override in overrides}
+    for function, options in functions(settings).values():
+        if options or function not in given:
+            check_trusted(function, options, source)
+
+
 def check_device(settings: Config) -> None:
     """Raise a ConfigError before any work if the device cannot be used."""
     if settings.device not in ("auto", "cpu"):
@@ -37,7 +59,17 @@ def check_device(settings: Config) -> None:
 
 
 def write_config(run: Run, settings: Config) -> None:
-    """Write config.toml, and say what differs from the one that was there."""
+    """Write config.toml, and say what differs from the one that was there.
+
+    The caller vouches for the functions that ``settings`` names, see :func:`check_functions`.
+    """
+    _replace_config(run, settings)
+    run.trust |= Trust.from_config(settings)
+    if functions(settings):
+        record(run.folder)
+
+
+def _replace_config(run: Run, settings: Config) -> None:
     if run.config_file.is_file():
         try:
             changes = describe_changes(

@@ -247,6 +247,14 @@ def test_a_default_that_does_not_go_together_with_what_is_set_is_told_in_one_mes
     assert "defaults of images" in str(error.value)
 
 
+def test_every_name_of_a_file_comes_back_from_toml_or_is_refused(tmp_path):
+    named = Config.from_toml(None, ["data.table=/a/\x7f\x1b\u202eж.tsv"])
+    (tmp_path / "c.toml").write_text(named.to_toml(), encoding="utf-8")
+    assert Config.from_toml(tmp_path / "c.toml") == named
+    with pytest.raises(ConfigError, match=r"must be UTF-8.*\n.*/a/\\udcff\.tsv\n.*another name"):
+        Config.from_toml(None, ["data.table=/a/\udcff.tsv"])
+
+
 def test_an_empty_value_takes_back_what_the_file_sets(tmp_path):
     file = tmp_path / "x.toml"
     file.write_text("seed = 3\n[student]\nwidth = 8\n")

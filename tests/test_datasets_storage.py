@@ -1,6 +1,8 @@
 """Storage: what is written is read back, test labels apart, the same bytes every time."""
 
+import errno
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from specialists.datasets import (
 from specialists.datasets.cache import cached
 from specialists.datasets.text import hash_ngrams
 from specialists.errors import DataError, DataWarning
-from specialists.runs import read_json
+from specialists.runs import artifacts, read_json
 
 
 def split(n, seed):
@@ -159,6 +161,17 @@ def test_a_broken_cache_is_built_again(tmp_path, monkeypatch):
     (file,) = (tmp_path / "specialists").glob("toy-*/train.labels.npy")
     file.write_bytes(b"cut")
     assert same(cached("toy", {}, dataset).train, dataset().train)
+
+
+def test_a_full_disk_costs_the_cache_alone_and_leaves_nothing_there(tmp_path, monkeypatch):
+    def full(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(artifacts, "_sync", full)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.warns(DataWarning, match=r"could not be cached in .*: the disk is full$"):
+        assert same(cached("toy", {}, dataset).train, dataset().train)
+    assert list((tmp_path / "specialists").iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_written_only_warns(tmp_path, monkeypatch):

@@ -175,6 +175,14 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 
 def _override(values: dict[str, Any], override: str) -> None:
+    try:
+        override.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            "an override must be UTF-8, since config.toml is",
+            got=override,
+            fix="give that file or folder another name",
+        ) from None
     key, separator, text = override.partition("=")
     parts = key.strip().split(".")
     if not separator or not all(parts) or len(parts) > 3:
@@ -250,4 +258,6 @@ def _toml(value: Any) -> str:
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, float):
         return repr(value)  # TOML writes inf, JSON Infinity
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace(
+        "\x7f", "\\u007f"
+    )  # which TOML refuses raw

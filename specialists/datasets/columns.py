@@ -52,11 +52,12 @@ def find_roles(table: Table, config: Any) -> Roles:
     label = table.column(config.label or "label", "label")
     split, notes = _split_column(table, config)
     text, features = _inputs(table, config, {label, split})
-    if text in (label, split) or label == split:
+    chosen = [i for i in (text, *features, label, split) if i is not None]
+    if len(set(chosen)) < len(chosen):
         raise DataError(
-            "one column cannot be two of text, label and split",
+            "one column cannot be two of text, features, label and split",
             where=table.path,
-            got=", ".join(repr(table.names[i]) for i in (text, label, split) if i is not None),
+            got=listed(repr(table.names[i]) for i in chosen),
         )
     wanted = {"text": (config.text, text), "label": (config.label, label)}
     notes += [
@@ -66,7 +67,7 @@ def find_roles(table: Table, config: Any) -> Roles:
     ]
     if features and not config.features:
         notes.append(f"no column 'text': {len(features)} columns of numbers are the features")
-    notes += _unused(table, {label, split, text, *features}, split)
+    notes += _unused(table, set(chosen), split)
     return Roles(label, text, features, split, tuple(notes))
 
 
@@ -94,7 +95,7 @@ def given_splits(table: Table, roles: Roles, config: Any) -> tuple[np.ndarray, l
         )
     given = np.array([part_of.get(value, LEFT_OUT) for value in values], dtype=np.int64)
     left_out = int((given == LEFT_OUT).sum())
-    told = f"{left_out} rows in the splits {listed(unknown)} left out (data.splits)"
+    told = f"{left_out} rows in the splits {listed(map(repr, unknown))} left out (data.splits)"
     notes = [told] if left_out else []
     if config.split is None and config.splits is None:
         counts = ", ".join(f"{int((given == part).sum())} {name}" for name, part in _PARTS.items())
@@ -157,7 +158,7 @@ def _counts_rows(table: Table, column: int) -> bool:
     return any(cells == [str(i) for i in range(k, k + len(cells))] for k in (0, 1))
 
 
-def _unused(table: Table, used: set[int | None], split: int | None) -> list[str]:
+def _unused(table: Table, used: set[int], split: int | None) -> list[str]:
     others = [i for i in range(len(table.names)) if i not in used]
     notes = [f"columns not used: {listed(repr(table.names[i]) for i in others)}"] if others else []
     for i in others if split is None else ():

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +23,15 @@ from specialists.datasets.text_files import lines, read_text
 from specialists.errors import DataError
 
 _QUOTED = 0.5  # share of the cells of a TSV that look quoted, from which on it is told
-Records = list[list[str]]
+Records = Iterator[tuple[int, list[str]]]
 
 
 def read_tsv(path: Path, columns: Sequence[str] | None) -> Table:
     """A table of strings; ``columns`` names those of a file without a header."""
-    records = [line.split("\t") for line in lines(read_text(path))]
-    table = _table(path, records, np.arange(1, len(records) + 1), columns)
+    read = enumerate(lines(read_text(path)), start=1)
+    table = _table(path, ((i, line.split("\t")) for i, line in read), columns)
     notes = [note for i in range(len(table.names)) if (note := _quoted(table, i))]
-    return Table(path, table.names, table.cells, table.rows, notes=(*table.notes, *notes))
+    return replace(table, notes=(*table.notes, *notes))
 
 
 def read_csv(path: Path, columns: Sequence[str] | None) -> Table:
@@ -40,18 +42,17 @@ def read_csv(path: Path, columns: Sequence[str] | None) -> Table:
     DataError
         A quotation mark that is not closed, or closed in the middle of a cell.
     """
-    records, starts = _parsed(read_text(path), path)
-    table = _table(path, records, np.array(starts[:-1], dtype=np.int64), columns)
-    spans = np.diff(starts[len(records) - len(table) :])
-    several = int((spans > 1).sum())
+    limit = csv.field_size_limit(sys.maxsize)  # a cell may have more than 131,072 characters
+    try:
+        table = _table(path, _parsed(read_text(path), path), columns)
+    finally:
+        csv.field_size_limit(limit)
+    several = _several_lines(table)
     if not several:
         return table
-    longest = int(spans.argmax())
-    note = (
-        f"{several} rows lie on several lines, the longest on {spans[longest]} "
-        f"({table.place([longest])})"
-    )
-    return Table(path, table.names, table.cells, table.rows, notes=(*table.notes, note))
+    longest = max(several, key=lambda i: len(several[i]))
+    told = f"{len(several)} rows lie on several lines, the longest on {len(several[longest])}"
+    return replace(table, notes=(*table.notes, f"{told} ({table.place([longest])})"))
 
 
 def swallowed_rows(table: Table, label: int | None = None) -> list[int]:
@@ -60,18 +61,10 @@ def swallowed_rows(table: Table, label: int | None = None) -> list[int]:
     Lines in a cell count as rows if they have as many cells as the header and, where ``label``
     names that column, a label that other rows have.
     """
-    after = np.diff(table.rows, append=table.rows[-1:] + 2)
-    several = {
-        i: [line for cell in record for line in _several(cell)]
-        for i, record in (
-            (i, [column[i] for column in table.cells]) for i in np.flatnonzero(after > 1).tolist()
-        )
-    }
-    if len(table.names) < 2 or not any(several.values()):
+    several = _several_lines(table)
+    if not several or len(table.names) < 2:
         return []
-    known = None
-    if label is not None:
-        known = {cell for i, cell in enumerate(table.cells[label]) if i not in several} - {""}
+    known = None if label is None else set(table.cells[label]) - {""}
     return [
         i
         for i, inner in several.items()
@@ -79,10 +72,14 @@ def swallowed_rows(table: Table, label: int | None = None) -> list[int]:
     ]
 
 
-def _several(cell: str) -> list[str]:
-    """The lines of a cell that has several."""
-    inner = lines(cell)
-    return inner if len(inner) > 1 else []
+def _several_lines(table: Table) -> dict[int, list[str]]:
+    """The lines inside the cells of each row that lies on several lines."""
+    after = np.diff(table.rows, append=table.rows[-1:] + 2)
+    found = {
+        i: [line for column in table.cells if len(inner := lines(column[i])) > 1 for line in inner]
+        for i in np.flatnonzero(after > 1).tolist()
+    }
+    return {i: inner for i, inner in found.items() if inner}
 
 
 def _is_row(line: str, n: int, label: int | None, known: set[str] | None) -> bool:
@@ -90,72 +87,76 @@ def _is_row(line: str, n: int, label: int | None, known: set[str] | None) -> boo
     return len(cells) == n and (known is None or label is None or cells[label] in known)
 
 
-def _parsed(text: str, path: Path) -> tuple[Records, list[int]]:
-    """The records of a CSV, the line at which each starts, and the line after the last."""
-    limit = csv.field_size_limit(sys.maxsize)  # a cell may have more than 131,072 characters
+def _parsed(text: str, path: Path) -> Records:
+    """The records of a CSV, each with the line at which it starts."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    records: Records = []
-    starts = [1]
+    start = 1
     try:
         for record in reader:
-            records.append(record)
-            starts.append(reader.line_num + 1)
+            yield start, record
+            start = reader.line_num + 1
     except csv.Error as error:
         raise DataError(
             "a quotation mark is unbalanced",
-            where=f"{path}, the row that starts in line {starts[-1]}",
+            where=f"{path}, the row that starts in line {start}",
             got=f"{error}, up to line {reader.line_num}",
             fix='double the quotation marks inside a quoted cell (""), or save the table as TSV',
         ) from error
-    finally:
-        csv.field_size_limit(limit)
-    return records, starts
 
 
-def _table(
-    path: Path, records: Records, starts: np.ndarray, columns: Sequence[str] | None
-) -> Table:
-    notes: tuple[str, ...] = ()
-    blank = next((i for i, record in enumerate(records) if any(map(str.strip, record))), None)
-    if blank is None:
-        raise DataError("the file is empty", where=path)
-    if columns is None:
-        names, first = tuple(records[blank]), blank + 1
-    else:
-        names, first = renamed(path, columns, len(records[blank])), 0
-        if tuple(cell.strip().casefold() for cell in records[blank]) == tuple(
-            name.strip().casefold() for name in names
-        ):
-            first = blank + 1
-            notes = ("the first line repeats data.columns: a header, not a row",)
-    records, starts = records[first:], starts[first:]
-    _fill_blank(records, len(names))
-    _refuse_ragged(path, records, starts, len(names))
-    cells = tuple(zip(*records, strict=True)) or tuple(() for _ in names)
-    return Table(path, names, cells, starts, notes=notes)
+def _table(path: Path, records: Records, columns: Sequence[str] | None) -> Table:
+    """The table of some records. Their cells lie in one list, which is fast to take apart."""
+    names, first, notes = _header(path, records, columns)
+    n = len(names)
+    flat: list[str] = []
+    starts: list[int] = []
+    ragged: list[tuple[int, list[str]]] = []
+    for start, record in itertools.chain(first, records):
+        if len(record) == n:
+            flat += record
+        elif len(record) < n and _is_blank(record):
+            flat += [""] * n
+        else:
+            ragged.append((start, record))
+        starts.append(start)
+    if ragged:
+        raise _ragged(path, ragged, n)
+    cells = [flat[i::n] for i in range(n)]
+    return Table(path, names, cells, np.array(starts, dtype=np.int64), notes=notes)
 
 
-def _fill_blank(records: Records, n: int) -> None:
-    """Give blank lines, in place, as many empty cells as the other rows have."""
-    for i, record in enumerate(records):
-        if not record or (len(record) < n and not any(map(str.strip, record))):
-            records[i] = [""] * n
+def _header(
+    path: Path, records: Records, columns: Sequence[str] | None
+) -> tuple[tuple[str, ...], list[tuple[int, list[str]]], tuple[str, ...]]:
+    """Names of the columns, the records before the next of ``records``, and notes."""
+    blank = []
+    for start, record in records:
+        if _is_blank(record):
+            blank.append((start, record))
+            continue
+        if columns is None:
+            return tuple(record), [], ()
+        names = renamed(path, columns, len(record))
+        if [cell.strip().casefold() for cell in record] == [name.casefold() for name in names]:
+            return names, [], ("the first line repeats data.columns: a header, not a row",)
+        return names, [*blank, (start, record)], ()
+    raise DataError("the file is empty", where=path)
 
 
-def _refuse_ragged(path: Path, records: Records, starts: np.ndarray, n: int) -> None:
-    lengths = np.fromiter(map(len, records), np.int64, len(records))
-    bad = np.flatnonzero(lengths != n)
-    if len(bad):
-        first = records[int(bad[0])]
-        raise DataError(
-            f"{len(bad)} row{'s have' if len(bad) > 1 else ' has'} more or fewer cells than "
-            f"there are columns",
-            where=f"{path}, line{'s' * (len(bad) > 1)} {listed(starts[bad].tolist())}",
-            got=f"{len(first)} cells in line {starts[bad[0]]}: {str(first)[:80]}",
-            expected=f"{n}",
-            fix="put a cell that holds the separator into quotation marks (CSV), "
-            "or mend these lines",
-        )
+def _is_blank(record: Sequence[str]) -> bool:
+    return not any(map(str.strip, record))
+
+
+def _ragged(path: Path, ragged: Sequence[tuple[int, list[str]]], n: int) -> DataError:
+    start, record = ragged[0]
+    many = len(ragged) > 1
+    return DataError(
+        f"{len(ragged)} row{'s have' if many else ' has'} more or fewer cells than the header",
+        where=f"{path}, line{'s' * many} {listed(start for start, _ in ragged)}",
+        got=f"{len(record)} cells in line {start}: {str(record)[:80]}",
+        expected=f"{n}",
+        fix="put a cell that holds the separator into quotation marks (CSV), or mend these lines",
+    )
 
 
 def _quoted(table: Table, column: int) -> str | None:

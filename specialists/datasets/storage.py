@@ -22,10 +22,12 @@ from torch import Tensor
 
 from specialists.datasets.base import Dataset, Inputs, Ragged, Split
 from specialists.errors import DataError
-from specialists.runs import read_json, write_array, write_json
+from specialists.runs import check_file, read_array, read_json, write_array, write_json
+from specialists.runs.manifests import MANIFEST, read_manifest
 
 FORMAT = 1
 HIDDEN = -1
+TEST_LABELS = ("test.labels.", "test.valid.")
 _SPLITS = ("train", "validation", "gate", "test")
 
 
@@ -72,6 +74,7 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
     if not (folder / "dataset.json").exists():
         raise DataError("no data set here", where=folder, fix="run prepare-data first")
     about: dict[str, Any] = read_json(folder / "dataset.json")
+    _check_files(folder, test_labels)
     if about.get("format") != FORMAT:
         raise DataError(
             "this data set was written by another version",
@@ -92,6 +95,15 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
         source=about["source"],
         gate=_load_split(folder, "gate", True) if "gate" in about["rows"] else None,
     )
+
+
+def _check_files(folder: Path, test_labels: bool) -> None:
+    """Compare what is read with what the folder's manifest, if it has one, recorded."""
+    if not (folder / MANIFEST).is_file():
+        return
+    for name, digest in read_manifest(folder)["outputs"].items():
+        if test_labels or not name.startswith(TEST_LABELS):
+            check_file(folder / name, digest)
 
 
 def _save_split(split: Split, folder: Path, name: str) -> None:
@@ -134,12 +146,12 @@ def _load_rows(folder: Path, name: str) -> Inputs:
 
 
 def _mapped(path: Path) -> Tensor:
-    """Copy-on-write, since PyTorch has no read-only tensors; the file itself never changes."""
+    """Writable, since PyTorch has no read-only tensors; the file itself never changes."""
     if not path.exists():
         raise DataError(
             "a file of the data set is missing", where=path, fix="prepare the data again"
         )
-    return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+    return torch.from_numpy(read_array(path, writable=True))
 
 
 def _bytes(texts: tuple[str, ...]) -> Ragged:

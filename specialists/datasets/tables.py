@@ -157,9 +157,8 @@ def _complete(table: Table, roles: Roles) -> tuple[Table, list[str]]:
     if kept.all():
         return table, notes
     out = np.flatnonzero(~kept)
-    told = f"{int((~labelled).sum())} rows without a label"
-    if not filled.all():
-        told += f" and {int((labelled & ~filled).sum())} without a text"
+    counts = {"label": int((~labelled).sum()), "text": int((labelled & ~filled).sum())}
+    told = " and ".join(f"{n} rows without a {what}" for what, n in counts.items() if n)
     note = f"{told} left out ({table.place(out)})"
     return table.take(np.flatnonzero(kept)), [*notes, note]
 

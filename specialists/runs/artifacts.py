@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from specialists.errors import DamagedError
+from specialists.runs.disk import storage_faults
 from specialists.runs.walk import walk
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 TEMPORARY = ".tmp-"
 SETTLED_SECONDS = 1.0
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")  # UTF-8 has no form for one, JSON does
 
 _hashes: dict[tuple[str, int, int, int, int], str] = {}
 
@@ -36,6 +39,11 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     The temporary name keeps the suffix, since some writers add a missing one. On an error it is
     removed and ``path`` stays as it was. Missing folders are made.
+
+    Raises
+    ------
+    StorageError
+        If the machine cannot keep the file, whatever the writer inside raises then.
 
     Examples
     --------
@@ -49,15 +57,16 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     >>> folder.cleanup()
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
-    try:
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with storage_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: str | Path) -> None:
@@ -74,9 +83,8 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write strict JSON: no NaN, no infinity; NumPy scalars and arrays become numbers and lists."""
-    write_text(
-        path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
-    )
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
+    write_text(path, _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def read_json(path: str | Path) -> Any:
@@ -89,7 +97,7 @@ def read_json(path: str | Path) -> Any:
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:  # of the characters, or of the JSON
+    except (ValueError, RecursionError) as error:  # of the characters, or of the JSON
         raise _damaged(path, str(error)) from None
 
 
@@ -101,8 +109,16 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
         np.save(file, array, allow_pickle=False)
 
 
-def read_array(path: str | Path, mmap: bool = True) -> np.ndarray:
-    """The array of an .npy file; memory-mapped and read-only, or in memory with ``mmap=False``.
+def read_array(path: str | Path, mmap: bool = True, writable: bool = False) -> np.ndarray:
+    """The array of an .npy file.
+
+    Parameters
+    ----------
+    path : path
+    mmap : bool
+        Memory-mapped and read-only; False: in memory.
+    writable : bool
+        Of a memory-mapped one: what is written stays in memory and never reaches the file.
 
     Raises
     ------
@@ -111,9 +127,10 @@ def read_array(path: str | Path, mmap: bool = True) -> np.ndarray:
     """
     import numpy as np
 
+    mode = ("c" if writable else "r") if mmap else None
     try:
-        return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-    except (ValueError, EOFError):
+        return np.load(path, mmap_mode=mode, allow_pickle=False)
+    except (ValueError, EOFError, OverflowError, SyntaxError, TypeError, MemoryError):
         raise _damaged(path, "no whole array of numbers") from None
 
 
@@ -171,8 +188,8 @@ def _folder_hash(folder: Path) -> str:
     whole = hashlib.sha256()
     for file in walk(folder):
         if file.is_file():
-            line = f"{file.relative_to(folder).as_posix()}\0{sha256(file)}\n"
-            whole.update(line.encode("utf-8", "surrogateescape"))  # as the file system names it
+            name = os.fsencode(file.relative_to(folder).as_posix())
+            whole.update(name + f"\0{sha256(file)}\n".encode())
     return whole.hexdigest()
 
 

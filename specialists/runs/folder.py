@@ -9,13 +9,15 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 
 from specialists.config import Config
 from specialists.errors import InputError, RunLockedError
 from specialists.runs.artifacts import read_json, remove_leftovers
+from specialists.runs.disk import storage_faults
+from specialists.runs.trust import NOTHING, Trust, trusting
 
 
 class Run:
@@ -26,11 +28,14 @@ class Run:
     folder : path
     jobs : int, optional
         Processes at a time, instead of the configuration's; 0: one a core. No result depends on it.
+    trust : Trust
+        Functions that the run may call although its folder names them.
     """
 
-    def __init__(self, folder: str | Path, jobs: int | None = None) -> None:
+    def __init__(self, folder: str | Path, jobs: int | None = None, trust: Trust = NOTHING) -> None:
         self.folder = Path(folder)
         self._jobs = jobs
+        self.trust = trust
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
@@ -75,6 +80,10 @@ class Run:
         """``RUN/stage/parts``; nothing is made."""
         return self.folder.joinpath(stage, *parts)
 
+    def trusting(self) -> AbstractContextManager[None]:
+        """A context in which the functions that were vouched for may be called."""
+        return trusting(self.trust)
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the only process that works on this run; clear what killed ones left half written.
@@ -105,7 +114,7 @@ class Run:
                     fix="wait until it ends, or give this run another folder with --out",
                 ) from None
             file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            with storage_faults(self.folder / ".lock"):
+                os.write(file.fileno(), str(os.getpid()).encode())
             remove_leftovers(self.folder)
             yield
