@@ -5,11 +5,15 @@ import re
 import struct
 import zipfile
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from pipelines.__main__ import app
+from pipelines.settings import source_and_folder
 from specialists.config import DataConfig
 from specialists.datasets import Inputs, encode, load_dataset, read_unlabelled
 from specialists.datasets.array_files import open_arrays
@@ -138,7 +142,7 @@ def test_rows_that_split_by_names_no_split_for_are_counted(path):
     split_by = {"array": "drawer", "train": [0, 1, 2], "test": 3}
     dataset = load(saved(path, drawer=np.arange(N) // 3 % 5), split_by=split_by)
     assert len(dataset.test) == 24
-    assert any("24 rows left out: data.split_by" in note for note in dataset.notes)
+    assert any("rows left out (24), since data.split_by" in note for note in dataset.notes)
 
 
 def test_examples_carry_their_row_in_their_array(path):
@@ -271,8 +275,8 @@ RECORDS = np.zeros(N, dtype=[("a", "f4"), ("b", "f4")])
         ({"x": np.zeros((N, 0, 8), np.uint8)}, "without pixels"),
         ({"y": Y.astype("datetime64[D]")}, "neither whole numbers nor strings(?s:.*)datetime"),
         ({"y": Y + 1j}, "neither whole numbers nor strings(?s:.*)complex"),
-        ({"y": FRACTION}, "1 labels are neither(?s:.*)'y', row 7(?s:.*)1.5"),
-        ({"y": np.where(Y == 1, np.nan, Y)}, "40 labels are neither(?s:.*)row 1\n"),
+        ({"y": FRACTION}, r"neither(?s:.*)\(1\)(?s:.*)'y', row 7(?s:.*)1.5"),
+        ({"y": np.where(Y == 1, np.nan, Y)}, r"neither(?s:.*)\(40\)(?s:.*)row 1\n"),
         ({"y": one_hot(Y) * 0.9}, r"one value a row(?s:.*)\(120, 3\); row 0"),
         ({"y": NAMES[Y][:, None, None]}, "one value a row"),
         ({"y": NAMES[np.stack([Y, Y], 1)]}, r"one value a row(?s:.*)\(120, 2\)"),
@@ -327,3 +331,20 @@ def test_flipped_bits_are_read_or_refused(tmp_path, name):
         path.write_bytes(content)
         with suppress(DataError):
             assert open_arrays(path)["x"].dtype.kind in "biufcUSmM"
+
+
+def test_a_run_of_a_file_for_each_array_is_named_after_the_first():
+    pair = 'data.arrays={x = "far/embeddings.npy", y = "codes.npy"}'
+    assert source_and_folder(None, None, [pair]) == (None, Path("runs/embeddings"))
+
+
+def test_a_run_names_the_array_that_is_gone(tmp_path):
+    for name, array in (("x", X), ("y", Y)):
+        np.save(tmp_path / f"{name}.npy", array)
+    files = ", ".join(f'{name} = "{tmp_path / name}.npy"' for name in "xy")
+    out = str(tmp_path / "run")
+    made = ["run", "--set", f"data.arrays={{{files}}}", "--out", out, "--until", "prepare-data"]
+    assert CliRunner().invoke(app, made).exit_code == 0
+    (tmp_path / "y.npy").unlink()
+    status = CliRunner().invoke(app, ["status", out]).output
+    assert f"data.arrays.y: {tmp_path / 'y.npy'} is gone" in status

@@ -49,7 +49,7 @@ def plain_labels(y: np.ndarray, where: object) -> tuple[np.ndarray | list[Any], 
     if not whole.all():
         row = int(np.flatnonzero(~whole)[0])
         raise DataError(
-            f"{int((~whole).sum())} labels are neither whole numbers nor strings",
+            f"labels that are neither whole numbers nor strings ({int((~whole).sum())})",
             where=f"{where}, row {row}",
             got=y[row],
             fix="labels name classes; numbers to be predicted as such are another task",

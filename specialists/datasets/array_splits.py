@@ -91,7 +91,7 @@ def split_by(
     for part in set(PARTS) & set(wanted):
         given[_rows_with(values, wanted[part], part, arrays.where(name))] = PARTS[part]
     n = int((given == LEFT_OUT).sum())
-    told = f"{n} rows left out: data.split_by names no split for their value of {name!r}"
+    told = f"rows left out ({n}), since data.split_by names no split for their value of {name!r}"
     return given, (told,) if n else ()
 
 

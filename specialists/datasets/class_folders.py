@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from specialists.datasets.files import readable
 from specialists.datasets.labels import normalised
 from specialists.datasets.pictures import READ, SUFFIXES
 from specialists.datasets.splits import TEST, TRAIN, VALIDATION, listed
@@ -70,17 +69,19 @@ class _Found:
     def notes(self) -> tuple[str, ...]:
         notes = []
         if self.named_as_splits:
-            told = listed(map(_name, self.named_as_splits))
+            told = _names(self.named_as_splits)
             notes.append(f"taken as classes, since they hold no folders: {told}")
         if self.nested:
             notes.append(
-                f"{len(self.nested)} images in folders inside class folders have the outer one's "
-                f"class, for instance {readable(self.nested[0])}"
+                f"images in folders inside class folders have the outer one's class "
+                f"({len(self.nested)}), for instance {self.nested[0]}"
             )
         if self.empty:
-            notes.append(f"{len(self.empty)} folders without images left out: {listed(self.empty)}")
+            notes.append(
+                f"folders without images left out ({len(self.empty)}): {listed(self.empty)}"
+            )
         if self.unused:
-            counted = (f"{n} {kind}" for kind, n in self.unused.most_common())
+            counted = (f"{kind} ({n})" for kind, n in self.unused.most_common())
             notes.append(f"files and folders not used: {listed(counted)}")
         return tuple(notes)
 
@@ -101,7 +102,7 @@ def list_class_folders(folder: Path) -> Listing:
         for kind in _folders(base, found):
             images = _images_below(kind, found)
             if not images:
-                found.empty.append(readable(kind.relative_to(folder)))
+                found.empty.append(kind.relative_to(folder).as_posix())
             found.nested += [image for image in images if image.parent != kind]
             paths += images
             labels += [kind.name] * len(images)
@@ -117,8 +118,8 @@ def list_class_folders(folder: Path) -> Listing:
         raise DataError(
             "one class folder, whose images lie in folders of its own",
             where=folder,
-            got=readable(paths[0]),
-            fix=f"is data.images = {readable(folder / labels[0])!r} meant?",
+            got=paths[0],
+            fix=f"is data.images = {str(folder / labels[0])!r} meant?",
         )
     return Listing(paths, labels, np.array(given), found.notes())
 
@@ -144,7 +145,7 @@ def _parts(folder: Path, found: _Found) -> list[tuple[Path, int]]:
         raise DataError(
             "folders of splits and other folders with images lie side by side",
             where=folder,
-            got=f"{listed(map(_name, named))} beside {listed(map(_name, other_classes))}",
+            got=f"{_names(named)} beside {_names(other_classes)}",
             expected="folders of splits (train, validation, test), or folders of classes",
             fix="move the others away, or name the folder of the classes in data.images",
         )
@@ -152,7 +153,7 @@ def _parts(folder: Path, found: _Found) -> list[tuple[Path, int]]:
     if TRAIN not in {part for _, part in parts}:
         _refuse_parts("no folder of training images", folder, named)
     _folders(folder, found)
-    found.empty += [_name(top) for top in others]
+    found.empty += [top.name for top in others]
     return parts
 
 
@@ -160,7 +161,7 @@ def _refuse_parts(what: str, folder: Path, got: Sequence[Path]) -> None:
     raise DataError(
         what,
         where=folder,
-        got=f"the folders {listed(map(_name, got))}",
+        got=f"the folders {_names(got)}",
         expected="FOLDER/train/<class>/<image>, or FOLDER/<class>/<image>",
     )
 
@@ -200,7 +201,7 @@ def _leads_back(folder: Path) -> bool:
 
 
 def _kind(path: Path) -> str:
-    """What sort of thing an entry that is not used is, in words that follow a number."""
+    """What sort of thing an entry that is not used is, in words that a number follows."""
     if path.name in _OF_SYSTEMS:
         return path.name
     if path.name.startswith("."):
@@ -209,8 +210,8 @@ def _kind(path: Path) -> str:
         return "links back to a folder above"
     if path.is_symlink() and not path.exists():
         return "links to nothing"
-    return readable(Path(path.suffix)).lower() if path.suffix else "without suffix"
+    return path.suffix.lower() or "without suffix"
 
 
-def _name(path: Path) -> str:
-    return readable(Path(path.name))
+def _names(folders: Sequence[Path]) -> str:
+    return listed(folder.name for folder in folders)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,11 +26,6 @@ def existing(path: str | Path, what: str = "file") -> Path:
     raise DataError(
         f"no such {what}", where=path, fix=f"did you mean {beside / found}?" if found else None
     )
-
-
-def readable(path: Path) -> str:
-    """A path as people read it: bytes that are no UTF-8 are escaped."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

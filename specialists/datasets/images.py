@@ -16,7 +16,7 @@ import numpy as np
 from specialists.datasets.assembly import Rows, assemble, same_input
 from specialists.datasets.base import Dataset
 from specialists.datasets.class_folders import list_class_folders
-from specialists.datasets.files import existing, readable
+from specialists.datasets.files import existing
 from specialists.datasets.labels import classes_of, labels_left_out
 from specialists.datasets.pictures import read_pictures
 from specialists.errors import DataError
@@ -50,7 +50,7 @@ def load_images(config: Any, seed: int) -> Dataset:
         names=classes.names,
         groups=same_input(pictures.pixels),
         given=listing.given[used],
-        texts=[readable(path.relative_to(folder)) for path in paths],
+        texts=[path.relative_to(folder).as_posix() for path in paths],
         notes=(*listing.notes, *classes.notes, *left_out, *pictures.notes),
     )
     return assemble(

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specialists.datasets.files import readable
 from specialists.errors import DataError, DataWarning
 
 if TYPE_CHECKING:
@@ -83,10 +82,10 @@ def read_pictures(
         try:
             picture, has_more, told = _decoded(path, size, channels)
         except Exception as error:  # on damaged bytes a decoder may raise anything
-            unreadable.append(f"{readable(path)} ({_reason(path, error)})")
+            unreadable.append(f"{path} ({_reason(path, error)})")
             continue
-        several += [readable(path)] * has_more
-        warned += [f"{readable(path)} ({told[0]})"] if told else []
+        several += [str(path)] * has_more
+        warned += [f"{path} ({told[0]})"] if told else []
         if len(picture) > pixels.shape[1]:
             pixels = _with_colour(pixels, i)
         pixels[i] = picture
@@ -177,10 +176,10 @@ def _reason(path: Path, error: Exception) -> str:
 
 def _notes(several: Sequence[str], warned: Sequence[str]) -> list[str]:
     told = (
-        (several, "files hold several pictures, of which the first is used"),
+        (several, "files of several pictures, of which the first is used"),
         (warned, "image files read in spite of a warning"),
     )
-    return [f"{len(files)} {what}, for instance {files[0]}" for files, what in told if files]
+    return [f"{what} ({len(files)}), for instance {files[0]}" for files, what in told if files]
 
 
 def _refuse(unreadable: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ from specialists.datasets.cells import Table
 from specialists.datasets.class_folders import list_images
 from specialists.datasets.delimited import swallowed_rows
 from specialists.datasets.encoding import encode
-from specialists.datasets.files import existing, readable
+from specialists.datasets.files import existing
 from specialists.datasets.pictures import READ
 from specialists.datasets.pictures import SUFFIXES as IMAGE_SUFFIXES
 from specialists.datasets.tables import FORMATS, READERS, feature_matrix, read_table
@@ -122,7 +122,7 @@ def _images(path: Path, preprocessing: Mapping[str, Any]) -> tuple[Any, list[str
         files, notes = list_images(path)
         for note in notes:
             warnings.warn(note, DataWarning, stacklevel=3)
-        return files, [readable(file.relative_to(path)) for file in files]
+        return files, [file.relative_to(path).as_posix() for file in files]
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return [path], [readable(Path(path.name))]
+        return [path], [path.name]
     raise DataError("not an image", where=path, expected=f"{READ}, a folder of them, .npz or .npy")
