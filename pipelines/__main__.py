@@ -29,9 +29,9 @@ from specialists.runs import EVERYTHING, NOTHING, Run, storage_faults, write_tex
 from specialists.runtime import say, threads
 
 OWN_DATA = """
-your own     --set data.table=x.tsv     TSV, CSV or Parquet, plain or .gz
+your own     --set data.table=x.tsv     TSV, CSV, JSON lines or Parquet, plain or .gz
              --set data.arrays=x.npz    features or images, and labels
-             --set data.images=folder/  one folder of PNG or JPEG files a class
+             --set data.images=folder/  one folder of image files a class
              --set data.factory=package.module:function"""
 STATE_STYLES = {"done": "green", "stale": "yellow", "missing": "red"}
 

@@ -90,5 +90,7 @@ def _data_of(overrides: list[str]) -> tuple[str, str]:
         key, _, value = override.partition("=")
         value = value.strip().strip("\"'")
         if key.strip() in SOURCES and value:
+            if value.startswith("{"):  # a file for each array: named after the first
+                value = value.partition("=")[2].partition(",")[0].strip(" \"'}")
             return key.strip(), Path(value.rpartition(":")[2]).name.partition(".")[0]
     return "", ""

@@ -182,8 +182,12 @@ def _users_files(run: Run, stage: Stage) -> Iterator[tuple[str, Path]]:
         section, key = setting.split(".")
         value = run.config.section(section)[key]
         path = _source_file(value) if value and key == "factory" else value
-        if path is not None:
-            yield setting, Path(path)
+        paths = path if isinstance(path, dict) else {"": path}
+        yield from (
+            (f"{setting}.{part}".rstrip("."), Path(path))
+            for part, path in paths.items()
+            if path is not None
+        )
 
 
 def _source_file(function: str) -> Path:

@@ -261,3 +261,12 @@ def test_an_empty_value_takes_back_what_the_file_sets(tmp_path):
     config = Config.from_toml(file, ["student.width=", "seed = ", "student.size=1"])
     assert (config.student.width, config.student.size, config.seed) == (None, 1, Config().seed)
     assert Config.from_toml(file, ["generalist.width="]).generalist.width is None
+
+
+def test_a_file_for_each_array_is_a_source_with_absolute_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = Config.from_toml(None, ['data.arrays={x = "x.npy", y = "sub/y.npy"}'])
+    files = {"x": str(tmp_path / "x.npy"), "y": str(tmp_path / "sub" / "y.npy")}
+    assert config.data.arrays == files
+    (tmp_path / "again.toml").write_text(config.to_toml(), encoding="utf-8")
+    assert Config.from_toml(tmp_path / "again.toml") == config

@@ -220,6 +220,14 @@ def test_images_are_shown_as_small_pictures(tmp_path):
     assert _outline(page).stack == []
 
 
+def test_every_example_names_its_line_in_the_users_file(run, page):
+    details = read_record(run).details
+    shown = [e for kind in ("mended", "broken") for e in details[kind]["examples"][:12]]
+    for example in [*shown, *details["label_errors"]["examples"]]:
+        assert example["source_row"] == example["row"] + 2
+        assert f"<small>line {example['source_row']}</small>" in page
+
+
 def test_features_without_texts_are_named_by_row(tmp_path):
     page = write_report(synthetic_run(tmp_path, kind="features")).read_text(encoding="utf-8")
     assert re.search(r"test row \d+", page)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -209,9 +210,16 @@ def _override(values: dict[str, Any], override: str) -> None:
 def _absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
     for section, key in PATHS:
         table = values.get(section)
-        if isinstance(table, dict) and isinstance(table.get(key), str):
-            table[key] = str(Path(table[key]).expanduser().absolute())
+        if isinstance(table, dict) and key in table:
+            table[key] = _absolute(table[key])
     return values
+
+
+def _absolute(path: Any) -> Any:
+    """A path, or the paths of a table, from the root; anything else as it is."""
+    if isinstance(path, dict):
+        return {name: _absolute(part) for name, part in path.items()}
+    return str(Path(os.path.expanduser(path)).absolute()) if isinstance(path, str) else path
 
 
 def _check_sources(data: DataConfig, where: object) -> None:

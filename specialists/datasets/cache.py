@@ -2,8 +2,8 @@
 
 A built data set is a folder named by a hash of all that went into it (versions of the sources,
 preprocessing, recipe), written whole under a temporary name and renamed. Its manifest holds
-checksums: a folder that is damaged is told and built again. A cache that cannot be written costs
-time and no more.
+checksums: a folder that is damaged is told and built again. A cache that cannot be written, or has
+no home, costs time and no more.
 """
 
 from __future__ import annotations
@@ -25,19 +25,28 @@ from specialists.runs import CODE_VERSION, finish, is_done, manifest_key
 from specialists.runtime import say
 
 
-def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/specialists``, or ``~/.cache/specialists``."""
+def cache_folder() -> Path | None:
+    """``$XDG_CACHE_HOME/specialists`` or ``~/.cache/specialists``; None if there is no home."""
     home = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(home) if os.path.isabs(home) else Path.home() / ".cache"
-    return base / "specialists"
+    if os.path.isabs(home):
+        return Path(home) / "specialists"
+    try:
+        return Path.home() / ".cache" / "specialists"
+    except RuntimeError:
+        return None
 
 
 def cached(name: str, key: Mapping[str, Any], build: Callable[[], Dataset]) -> Dataset:
     """The data set of this name and key, from the cache or from ``build()``."""
+    base = cache_folder()
+    if base is None:
+        message = f"the data set {name!r} is not cached: no home folder; set XDG_CACHE_HOME"
+        warnings.warn(message, DataWarning, stacklevel=2)
+        return build()
     told = json.dumps({**key, "code": CODE_VERSION}, sort_keys=True, default=str)
-    folder = cache_folder() / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    folder = base / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
     manifest = manifest_key({}, {"key": told})
-    if folder.exists():
+    if os.path.exists(folder):  # False where it may not be looked at
         reason = is_done(folder, manifest)
         if reason is None:
             return load_dataset_folder(folder, test_labels=True)
@@ -60,7 +69,7 @@ def _store(dataset: Dataset, folder: Path, manifest: Mapping[str, Any]) -> None:
         finish(temporary, manifest)
         os.rename(temporary, folder)
     except OSError:
-        if not folder.exists():  # otherwise another process was first, with the same bytes
+        if not os.path.exists(folder):  # otherwise another process was first, with the same bytes
             raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

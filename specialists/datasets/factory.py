@@ -10,8 +10,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ import torch
 
 from specialists.datasets.base import Dataset, Ragged, Split
 from specialists.datasets.encoding import check_finite
+from specialists.datasets.labels import class_name
 from specialists.datasets.splits import check_every_class
 from specialists.errors import DataError
 
@@ -55,6 +58,8 @@ def load_factory(config: Any, seed: int) -> Dataset:
             got=type(dataset).__name__,
             expected="specialists.datasets.Dataset",
         )
+    names = tuple(class_name(name, config.factory) for name in dataset.class_names)
+    dataset = replace(dataset, class_names=names)
     check_dataset(dataset)
     return dataset
 
@@ -110,7 +115,8 @@ def check_dataset(dataset: Dataset) -> None:
     """Raise a DataError where the parts of a data set do not fit together."""
     names = dataset.class_names
     if len(names) < 2 or len(set(names)) < len(names):
-        raise DataError("class names must be two or more, each once", got=names[:8])
+        twice = [name for name, n in Counter(names).items() if n > 1]
+        raise DataError("class names must be two or more, each once", got=(twice or names)[:8])
     for name, split in dataset.splits.items():
         _check_split(split, dataset, name)
     check_every_class(names, dataset.train.labels.numpy(), dataset.validation.labels.numpy())
@@ -118,11 +124,14 @@ def check_dataset(dataset: Dataset) -> None:
 
 def _check_split(split: Split, dataset: Dataset, name: str) -> None:
     n, labels = len(split), split.labels
-    if not n or len(split.inputs) != n:
+    others = {"texts": split.texts, "rows": split.rows}
+    lengths = {"inputs": len(split.inputs)}
+    lengths |= {what: len(values) for what, values in others.items() if values is not None}
+    if not n or set(lengths.values()) != {n}:
         raise DataError(
-            "a split needs as many inputs as labels, and at least one",
+            "a split needs as many inputs (and texts and rows) as labels, and at least one",
             where=name,
-            got=f"{len(split.inputs)} inputs, {n} labels",
+            got=f"{n} labels, {', '.join(f'{k} {what}' for what, k in lengths.items())}",
         )
     if labels.dtype != torch.int64 or labels.min() < 0 or labels.max() >= dataset.n_classes:
         raise DataError(

@@ -102,6 +102,7 @@ def page_content(record: Record) -> dict[str, Any]:
         "title": record.title or f"Specialists on {record.evaluation['dataset']}",
         "evaluation": record.evaluation,
         "about": record.about,
+        "unit": record.about.get("source", {}).get("rows", "row"),
         "verdict": verdict(record.evaluation, details, record.choice),
         "models": model_rows(record.evaluation),
         "differences": difference_rows(record.evaluation),

@@ -149,7 +149,12 @@ def label_error_rows(
 ) -> list[dict[str, Any]]:
     """Suspected label errors with class names."""
     return [
-        {**entry, "label": names[entry["label"]], "suggested": names[entry["suggested"]]}
+        {
+            **entry,
+            "source_row": entry.get("source_row"),
+            "label": names[entry["label"]],
+            "suggested": names[entry["suggested"]],
+        }
         for entry in entries
     ]
 
@@ -160,6 +165,7 @@ def answer_rows(entries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> l
         {
             "row": entry["row"],
             "text": entry["text"],
+            "source_row": entry.get("source_row"),
             "label": names[entry["label"]],
             "also": [names[j] for j in entry["valid"] if j != entry["label"]],
             "voices": [

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from specialists.errors import DamagedError
 from specialists.runs.disk import storage_faults
+from specialists.runs.walk import walk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -185,9 +186,10 @@ def sha256(path: str | Path) -> str:
 
 def _folder_hash(folder: Path) -> str:
     whole = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = os.fsencode(file.relative_to(folder).as_posix())
-        whole.update(name + f"\0{sha256(file)}\n".encode())
+    for file in walk(folder):
+        if file.is_file():
+            name = os.fsencode(file.relative_to(folder).as_posix())
+            whole.update(name + f"\0{sha256(file)}\n".encode())
     return whole.hexdigest()
 
 
