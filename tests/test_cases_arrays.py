@@ -346,5 +346,6 @@ def test_a_run_names_the_array_that_is_gone(tmp_path):
     made = ["run", "--set", f"data.arrays={{{files}}}", "--out", out, "--until", "prepare-data"]
     assert CliRunner().invoke(app, made).exit_code == 0
     (tmp_path / "y.npy").unlink()
-    status = CliRunner().invoke(app, ["status", out]).output
-    assert f"data.arrays.y: {tmp_path / 'y.npy'} is gone" in status
+    again = CliRunner().invoke(app, ["run", "--out", out, "--until", "prepare-data"])
+    assert again.exit_code == 2
+    assert "where: data.arrays.y in the configuration" in again.output
