@@ -23,7 +23,8 @@ from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
-from specialists.errors import CalibrationWarning
+from specialists.errors import CalibrationWarning, InputError
+from specialists.probability import check_labels, check_rows
 
 BOUNDS_LOG_TEMPERATURE = (math.log(0.05), math.log(20.0))
 LOG_TEMPERATURE_TOLERANCE = 1e-3
@@ -47,9 +48,23 @@ class Calibration:
     temperature: float = 1.0
     dustbin_bias: float = 0.0
 
+    def __post_init__(self) -> None:
+        offsets = (self.correction, self.dustbin_bias)
+        if not 0 < self.temperature < math.inf or not all(map(math.isfinite, offsets)):
+            raise InputError(
+                "a calibration is of finite numbers, and its temperature is positive",
+                got=", ".join(f"{name}={value}" for name, value in self.to_dict().items()),
+            )
+
     def log_probs(self, logits: Tensor) -> Tensor:
-        """Log-probabilities [n, k + 1], dustbin last, of logits of the same shape."""
-        shifted = logits.clone()
+        """Log-probabilities [n, k + 1], dustbin last, of logits of the same shape.
+
+        Raises
+        ------
+        InputError
+            If the logits are no matrix, or hold no class beside the dustbin.
+        """
+        shifted = _with_dustbin(logits).clone()
         shifted[:, -1] += self.correction + self.dustbin_bias
         return F.log_softmax(shifted / self.temperature, dim=-1)
 
@@ -75,12 +90,25 @@ def dustbin_correction(
     formula : {"exact", "paper"}
         log(((1 - f) / f) (s / (1 - s))), or the paper's log(s / f).
 
+    Raises
+    ------
+    InputError
+        If there is no such formula, or a share is not between 0 and 1.
+
     Examples
     --------
     >>> round(dustbin_correction(0.5, 0.1), 3)  # log 9
     2.197
     """
     s, f = training_share, natural_share
+    if formula not in ("exact", "paper"):
+        raise InputError("no such formula", got=formula, expected="exact or paper")
+    if not (0 < s < 1 and 0 < f < 1):
+        raise InputError(
+            "a dustbin is corrected between shares of examples that are neither none nor all",
+            got=f"training_share={s}, natural_share={f}",
+            expected="both greater than 0 and less than 1",
+        )
     if formula == "paper":
         return math.log(s / f)
     return math.log((1 - f) / f) + math.log(s / (1 - s))
@@ -98,7 +126,16 @@ def fit_temperature(logits: Tensor, labels: Tensor, weights: Tensor | None = Non
     labels : int64 Tensor of shape (n,)
     weights : Tensor of shape (n,), optional
         Importance of each example.
+
+    Raises
+    ------
+    InputError
+        If there are no rows, the shapes do not fit one another, a label is none of the classes, or
+        a row gives its label no probability at any temperature (NaN, or -inf at the label).
     """
+    logits, labels = _calibrated_on(logits, labels)
+    if weights is not None:
+        _check_weights(weights, len(labels))
 
     def objective(log_temperature: float) -> float:
         return tempered_loss(logits, labels, math.exp(log_temperature), weights)
@@ -136,7 +173,13 @@ def fit_calibration(logits: Tensor, labels: Tensor, correction: float) -> Calibr
     -----
     CalibrationWarning
         If there are no examples of the subset, or none of the dustbin: the formula stands.
+
+    Raises
+    ------
+    InputError
+        As :func:`fit_temperature`.
     """
+    logits, labels = _calibrated_on(_with_dustbin(logits), labels)
     in_dustbin = labels == logits.shape[1] - 1
     if not in_dustbin.any() or in_dustbin.all():
         warnings.warn(
@@ -157,6 +200,47 @@ def fit_calibration(logits: Tensor, labels: Tensor, correction: float) -> Calibr
     bounds = [BOUNDS_LOG_TEMPERATURE, BOUNDS_BIAS]
     log_temperature, bias = _fit(log_probs, labels, [0.0, 0.0], bounds)
     return Calibration(correction, math.exp(log_temperature), bias)
+
+
+def _with_dustbin(logits: Tensor) -> Tensor:
+    """The logits of a specialist in float32 or better."""
+    check_rows(logits, "logits of a specialist")
+    if logits.shape[1] < 2:
+        raise InputError(
+            "a specialist has at least one class beside its dustbin",
+            got=f"logits of shape {tuple(logits.shape)}",
+            expected="(n, k + 1), the dustbin last",
+        )
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _calibrated_on(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits in float32 or better and int64 labels, both checked."""
+    check_rows(logits, "logits")
+    labels = check_labels(labels, *logits.shape)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    losses = logits.logsumexp(-1) - logits.gather(1, labels[:, None]).squeeze(1)
+    hopeless = (~losses.isfinite()).nonzero().flatten()
+    if len(hopeless):
+        row = int(hopeless[0])
+        raise InputError(
+            "no temperature gives a label a probability here",
+            where=f"row {row}, and {len(hopeless) - 1} more",
+            got=f"{float(logits[row, labels[row]])} at the label, "
+            f"{int((~logits[row].isfinite()).sum())} of {logits.shape[1]} logits not finite",
+            expected="finite logits at the labels, and no NaN",
+        )
+    return logits, labels
+
+
+def _check_weights(weights: Tensor, n_rows: int) -> None:
+    fits = tuple(weights.shape) == (n_rows,)
+    if not fits or not bool(((weights >= 0) & weights.isfinite()).all() & (weights.sum() > 0)):
+        raise InputError(
+            "the weights of examples are not one for each row, or none of them counts",
+            got=f"shape {tuple(weights.shape)}" + (f", sum {float(weights.sum())}" * fits),
+            expected=f"shape ({n_rows},), finite, not negative, not all zero",
+        )
 
 
 def _fit(

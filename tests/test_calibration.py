@@ -12,7 +12,7 @@ from specialists.calibration import (
     fit_calibration,
     fit_temperature,
 )
-from specialists.errors import CalibrationWarning
+from specialists.errors import CalibrationWarning, InputError
 from specialists.probability import aggregate
 
 
@@ -100,3 +100,74 @@ def test_the_formula_stands_with_a_warning_where_validation_data_cannot_tell(lab
     with pytest.warns(CalibrationWarning, match="formula"):
         fitted = fit_calibration(logits, torch.full((50,), label), 0.5)
     assert fitted == Calibration(0.5)
+
+
+LOGITS = torch.randn(30, 4, generator=torch.Generator().manual_seed(4))
+Y = torch.arange(30) % 4
+WITHOUT_A_CHANCE = LOGITS.masked_fill(F.one_hot(Y, 4).bool(), -torch.inf)
+
+
+@pytest.mark.parametrize("fit", [fit_temperature, lambda x, y: fit_calibration(x, y, 0.5)])
+@pytest.mark.parametrize(
+    ("logits", "labels", "message"),
+    [
+        (LOGITS[:0], Y[:0], "no matrix"),
+        (LOGITS[0], Y[:1], "no matrix"),
+        (LOGITS[None], Y[None], "no matrix"),
+        (LOGITS.T, Y, "one label for each row"),
+        (LOGITS, Y[:, None], "one label for each row"),
+        (LOGITS, Y - 1, "none of the classes"),
+        (LOGITS, Y + 1, "none of the classes"),
+        (LOGITS, Y.float(), "no integers"),
+        (WITHOUT_A_CHANCE, Y, "no temperature"),
+        (LOGITS * torch.nan, Y, "no temperature"),
+        (LOGITS + torch.inf, Y, "no temperature"),
+    ],
+)
+def test_what_no_temperature_can_be_fitted_to_is_refused(fit, logits, labels, message):
+    with pytest.raises(InputError, match=message):
+        fit(logits, labels)
+
+
+def test_a_class_that_is_ruled_out_and_is_no_label_changes_no_temperature():
+    more = torch.cat([LOGITS, torch.full((30, 1), -torch.inf)], dim=1)
+    assert fit_temperature(more, Y) == pytest.approx(fit_temperature(LOGITS, Y), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [torch.ones(30, 1), torch.ones(1), -torch.ones(30), torch.zeros(30), torch.ones(30) / 0],
+)
+def test_weights_that_are_not_one_for_each_row_or_count_nothing_are_refused(weights):
+    with pytest.raises(InputError, match="weights"):
+        fit_temperature(LOGITS, Y, weights)
+
+
+def test_half_precision_logits_are_calibrated_in_float32():
+    half = (LOGITS * 3).half()
+    assert fit_temperature(half, Y) == fit_temperature(half.float(), Y)
+    assert Calibration(0.5).log_probs(half).dtype == torch.float32
+
+
+@pytest.mark.parametrize("logits", [LOGITS[0], LOGITS[None], LOGITS[:, :1], LOGITS[:0], Y[:, None]])
+def test_logits_along_other_axes_are_refused(logits):
+    with pytest.raises(InputError):
+        Calibration(0.5).log_probs(logits)
+
+
+@pytest.mark.parametrize("values", [(0.5, 0.0), (0.5, -1.0), (math.nan,), (0.5, 1.0, math.inf)])
+def test_a_calibration_is_of_finite_numbers(values):
+    with pytest.raises(InputError, match="finite"):
+        Calibration(*values)
+
+
+@pytest.mark.parametrize(("s", "f"), [(0.0, 0.1), (1.0, 0.1), (0.5, 0.0), (0.5, 1.0), (0.5, 7.0)])
+@pytest.mark.parametrize("formula", ["exact", "paper"])
+def test_a_share_of_none_or_all_has_no_correction(s, f, formula):
+    with pytest.raises(InputError, match="neither none nor all"):
+        dustbin_correction(s, f, formula)
+
+
+def test_an_unknown_formula_is_refused():
+    with pytest.raises(InputError, match="no such formula"):
+        dustbin_correction(0.5, 0.1, "Exact")
