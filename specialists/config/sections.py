@@ -140,7 +140,12 @@ class GeneralistConfig(Recipe):
         default=None, description="of a cheap head in two factors; None: a full one"
     )
     weights: str | None = Field(
-        default=None, description="your own: safetensors or a plain state dict"
+        default=None,
+        description="your own: safetensors, a state dict, a checkpoint, a save_pretrained folder",
+    )
+    classes: str | tuple[str | int, ...] | None = Field(
+        default=None,
+        description="names of its outputs, in order: a list, or a file; None: looked for beside it",
     )
 
 
