@@ -40,6 +40,18 @@ def grid(n_classes: int) -> nn.Module:
     return Grid(n_classes)
 
 
+class Flipped(Grid):
+    """Its outputs are not in the order of its head's."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).flip(-1)
+
+
+def flipped(n_classes: int) -> nn.Module:
+    """For ``generalist.factory``."""
+    return Flipped(n_classes)
+
+
 def linear(n_classes: int, n_features: int = 6) -> nn.Module:
     """For ``generalist.factory``."""
     return nn.Sequential(nn.Linear(n_features, n_classes))
@@ -114,6 +126,13 @@ def test_a_network_in_another_order_is_near_chance_which_is_told(tmp_path, capsy
     assert top1 < 0.2
     assert "sorted) order of classes: 'ant', 'bee'" in said
     assert "validation and test rows that it was trained on make it look better" in said
+
+
+def test_outputs_that_are_not_the_heads_are_not_put_in_order_by_their_names(tmp_path, capsys):
+    write_pictures(tmp_path, ANIMALS)
+    write_grid_network(tmp_path / "own.pt", classes=ANIMALS[::-1])
+    with pytest.raises(InputError, match="cannot be put in the order of the classes"):
+        picture_run(tmp_path, capsys, factory="test_cases_models:flipped")
 
 
 def test_names_that_come_later_make_the_generalist_stale(tmp_path, capsys):

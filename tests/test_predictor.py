@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from specialists import predictor as predictors
 from specialists.datasets import encode
+from specialists.datasets.encoding import encode_images
 from specialists.errors import InputError
 from specialists.predictor import Predictor
 
@@ -124,7 +125,7 @@ AS_PICTURES = {
 
 @pytest.mark.parametrize("form", AS_PICTURES)
 def test_pictures_are_taken_in_any_form(form):
-    found = encode(COLOUR, AS_PICTURES[form])
+    found = encode_images(COLOUR, AS_PICTURES[form])
     assert torch.equal(found, torch.tensor(PIXELS).permute(0, 3, 1, 2))
 
 
@@ -141,20 +142,20 @@ def test_paths_are_taken_in_any_form(form, tmp_path):
         "a Series": pd.Series(names),
         "mixed": [files[0], names[1], PIXELS[2]],
     }
-    assert torch.equal(encode(COLOUR, forms[form]), torch.tensor(PIXELS).permute(0, 3, 1, 2))
+    assert torch.equal(encode_images(COLOUR, forms[form]), torch.tensor(PIXELS).permute(0, 3, 1, 2))
 
 
 def test_pictures_of_different_sizes_are_resampled_one_by_one():
     given = [pictures((4, 5)), pictures((9, 7)), pictures((12, 6))]
-    found = encode(GREY, given)
+    found = encode_images(GREY, given)
     assert found.shape == (3, 1, 4, 5)
     for i, picture in enumerate(given):
-        assert torch.equal(found[i], encode(GREY, picture[None])[0])
+        assert torch.equal(found[i], encode_images(GREY, picture[None])[0])
 
 
 def test_grey_pictures_as_wide_as_a_picture_has_channels_are_many():
     given = pictures((6, 4, 3))
-    assert encode({**GREY, "width": 3}, given).shape == (6, 1, 4, 3)
+    assert encode_images({**GREY, "width": 3}, given).shape == (6, 1, 4, 3)
 
 
 @pytest.mark.parametrize("preprocessing", [TEXT, FEATURES, GREY, COLOUR])
@@ -242,7 +243,7 @@ def test_a_picture_that_cannot_be_decoded_is_named(tmp_path):
     whole = (tmp_path / "a.png").read_bytes()
     (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2])
     with Image.open(tmp_path / "a.png") as image, pytest.raises(InputError, match="input 1"):
-        encode(COLOUR, [PIXELS[0], image])
+        encode_images(COLOUR, [PIXELS[0], image])
 
 
 @pytest.mark.parametrize("per_block", [1, 5, 10, 11, 1000])

@@ -80,7 +80,10 @@ class DataConfig(Section):
     word_ngrams: NGrams | None = Field(default=None, description="as above, of words; (0, 0) off")
     lowercase: bool | None = Field(default=None, description="fold case before hashing")
     image_size: Positive | None = Field(default=None, description="pixels a side")
-    standardize: bool | None = Field(default=None, description="features: zero mean, unit variance")
+    standardize: bool | None = Field(
+        default=None,
+        description="features: zero mean, unit variance; None: unless generalist.weights are given",
+    )
     augment: bool | None = Field(
         default=None, description="random affine maps, n-gram or feature dropout"
     )
