@@ -169,17 +169,17 @@ def _matched(named: Sequence[str], source: str, class_names: Sequence[str]) -> O
     unused = sorted(set(named) - set(class_names))
     if without:
         raise InputError(
-            f"{len(without)} of the data's {len(class_names)} classes are no output of the network",
+            f"the network has no output for {len(without)} of the data's {len(class_names)} classes",
             where=source,
-            got=f"no output for {_first(without)}"
-            + (f"; {len(unused)} outputs that are no class: {_first(unused)}" if unused else ""),
+            got=f"none for {_first(without)}"
+            + (f"; outputs that are no class ({len(unused)}): {_first(unused)}" if unused else ""),
             fix=f"set {SETTING} to the data's names in the order of the outputs, or leave these "
             "classes out (data.exclude_labels)",
         )
     places = tuple(place[name] for name in class_names)
     note = f"its outputs are matched with the classes by name ({source})"
     if unused:
-        note += f"; {len(unused)} that the data do not have are left out: {_first(unused)}"
+        note += f"; left out are those that the data lack ({len(unused)}): {_first(unused)}"
     return OutputOrder(places, len(named), note)
 
 
