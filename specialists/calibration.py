@@ -1,12 +1,20 @@
 """How sure a model should be: its temperature, and a specialist's dustbin bias.
 
-Both are fitted on validation data by maximum likelihood. A specialist's dustbin logit is first
-corrected for the prior that it was trained under,
+Both are fitted on validation data. A specialist's dustbin logit is first corrected for the prior
+that it was trained under,
 
     z_d  <-  z_d + log(((1 - f) / f) (s / (1 - s))) + bias,      log p = log softmax(z / T),
 
 with s the share of subset examples in training and f their natural share. The paper's wording,
 read literally, gives log(s / f), which differs by log((1 - f) / (1 - s)).
+
+The fit is the maximum a posteriori: it minimises the summed loss of the n examples plus
+
+    (log T)^2 / (2 0.5^2)  +  bias^2 / 2,
+
+since the likelihood alone drives T into its bounds where the examples are few or can be separated.
+With some thousands of examples the two agree. Weighted examples count as
+n = (sum of w)^2 / (sum of w^2) (Kish 1965, "Survey Sampling", the effective sample size).
 """
 
 from __future__ import annotations
@@ -29,6 +37,7 @@ from specialists.probability import check_labels, check_rows
 BOUNDS_LOG_TEMPERATURE = (math.log(0.05), math.log(20.0))
 LOG_TEMPERATURE_TOLERANCE = 1e-3
 BOUNDS_BIAS = (-20.0, 20.0)
+PRIOR_LOG_TEMPERATURE, PRIOR_BIAS = 0.5, 1.0  # standard deviations around 0
 
 
 @dataclass(frozen=True)
@@ -115,9 +124,10 @@ def dustbin_correction(
 
 
 def fit_temperature(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> float:
-    """Argmin over T of the mean of -log softmax(logits / T)_label (Guo et al. 2017, section 4.2).
+    """Argmin over T of the sum of -log softmax(logits / T)_label + (log T)^2 / (2 0.5^2).
 
-    The objective is convex in 1 / T; its minimum is found to one part in a thousand.
+    Temperature scaling (Guo et al. 2017, section 4.2) with a prior; the minimum is found to one
+    part in a thousand.
 
     Parameters
     ----------
@@ -134,11 +144,14 @@ def fit_temperature(logits: Tensor, labels: Tensor, weights: Tensor | None = Non
         a row gives its label no probability at any temperature (NaN, or -inf at the label).
     """
     logits, labels = _calibrated_on(logits, labels)
+    n_examples = float(len(labels))
     if weights is not None:
         _check_weights(weights, len(labels))
+        n_examples = (weights.double().sum() ** 2 / weights.double().square().sum()).item()
 
     def objective(log_temperature: float) -> float:
-        return tempered_loss(logits, labels, math.exp(log_temperature), weights)
+        loss = tempered_loss(logits, labels, math.exp(log_temperature), weights)
+        return loss + (log_temperature / PRIOR_LOG_TEMPERATURE) ** 2 / (2 * n_examples)
 
     options = {"xatol": LOG_TEMPERATURE_TOLERANCE}
     result = minimize_scalar(
@@ -159,7 +172,7 @@ def tempered_loss(
 
 
 def fit_calibration(logits: Tensor, labels: Tensor, correction: float) -> Calibration:
-    """Temperature and dustbin bias of a specialist, by maximum likelihood from the correction.
+    """Temperature and dustbin bias of a specialist, the maximum a posteriori from the correction.
 
     Parameters
     ----------
@@ -249,9 +262,12 @@ def _fit(
     start: list[float],
     bounds: list[tuple[float, float]],
 ) -> list[float]:
+    scale = torch.tensor([PRIOR_LOG_TEMPERATURE, PRIOR_BIAS], dtype=torch.float64)
+
     def objective(values: np.ndarray) -> tuple[float, np.ndarray]:
         parameters = torch.tensor(values, dtype=torch.float64, requires_grad=True)
-        loss = F.nll_loss(log_probs(parameters), labels)
+        prior = (parameters / scale).square().sum() / (2 * len(labels))
+        loss = F.nll_loss(log_probs(parameters), labels) + prior
         (gradient,) = torch.autograd.grad(loss, parameters)
         return loss.item(), gradient.double().numpy()
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from reference import calibration_objective
 from torch.nn import functional as F
 
 from specialists.calibration import (
@@ -84,14 +85,61 @@ def test_the_fit_recovers_temperature_and_dustbin_bias(temperature, bias):
     assert fitted.dustbin_bias == pytest.approx(bias, abs=0.1)
 
 
-def test_no_other_temperature_or_bias_is_likelier():
-    logits = torch.randn(500, 4, generator=torch.Generator().manual_seed(2)) * 4
+@pytest.mark.parametrize("n", [4, 30, 500])
+def test_no_other_temperature_or_bias_has_a_higher_posterior(n):
+    logits = torch.randn(n, 4, generator=torch.Generator().manual_seed(2)) * 4
     labels = sampled(F.log_softmax(logits / 2, dim=-1))
+    labels[0], labels[1] = 3, 0
+    corrected = logits + 0.5 * torch.eye(4)[3]
     fitted = fit_calibration(logits, labels, 0.5)
-    best = F.nll_loss(fitted.log_probs(logits), labels)
-    for factor, step in [(1.05, 0.0), (0.95, 0.0), (1.0, 0.1), (1.0, -0.1)]:
-        other = Calibration(0.5, fitted.temperature * factor, fitted.dustbin_bias + step)
-        assert F.nll_loss(other.log_probs(logits), labels) > best
+
+    def posterior(log_temperature: float, bias: float) -> float:
+        return calibration_objective(corrected, labels, log_temperature, bias, torch.ones(n))
+
+    at, bias = math.log(fitted.temperature), fitted.dustbin_bias
+    best = posterior(at, bias)
+    for step in [(0.02, 0.0), (-0.02, 0.0), (0.0, 0.03), (0.0, -0.03)]:
+        assert posterior(at + step[0], bias + step[1]) > best
+
+
+@pytest.mark.parametrize("n", [1, 20, 300])
+def test_a_temperature_is_the_maximum_a_posteriori_of_weighted_rows(n):
+    generator = torch.Generator().manual_seed(n)
+    logits = torch.randn(n, 5, generator=generator) * 3
+    labels = torch.randint(5, (n,), generator=generator)
+    weights = torch.rand(n, generator=generator) ** 2 + 0.01
+    at = math.log(fit_temperature(logits, labels, weights))
+    best = calibration_objective(logits, labels, at, 0.0, weights)
+    for step in (0.01, -0.01):
+        assert calibration_objective(logits, labels, at + step, 0.0, weights) > best
+
+
+def test_a_row_without_weight_is_no_row():
+    logits = torch.randn(40, 5, generator=torch.Generator().manual_seed(0)) * 3
+    labels = torch.arange(40) % 5
+    weights = (torch.arange(40) < 10).float()
+    alone = fit_temperature(logits[:10], labels[:10])
+    assert fit_temperature(logits, labels, weights) == pytest.approx(alone, rel=2e-3)
+    assert fit_temperature(logits, labels, 7 * weights) == pytest.approx(alone, rel=2e-3)
+    assert fit_temperature(logits, labels) != pytest.approx(alone, rel=0.05)
+
+
+def test_rows_that_can_be_separated_drive_no_temperature_into_its_bound():
+    logits = 4 * torch.eye(3).repeat(4, 1)
+    labels = torch.arange(3).repeat(4)
+    assert 0.3 < fit_temperature(logits, labels) < 1
+    assert 0.3 < fit_calibration(logits, labels, 0.0).temperature < 1
+
+
+def test_few_rows_lose_little_to_their_prior_and_much_without():
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(20_000, 6, generator=generator) * 6
+    labels = sampled(F.log_softmax(logits / 1.5, dim=-1))
+    right = (logits.argmax(1) == labels).nonzero().squeeze(1)[:15]  # a lucky draw
+    fitted = fit_temperature(logits[right], labels[right])
+    truth = F.cross_entropy(logits / 1.5, labels)
+    assert F.cross_entropy(logits / fitted, labels) < truth + 0.3
+    assert F.cross_entropy(logits / 0.05, labels) > truth + 5
 
 
 @pytest.mark.parametrize("label", [0, 3])
