@@ -122,7 +122,7 @@ def test_a_network_that_is_wrapped_here_takes_weights_that_are_not(tmp_path):
 def test_what_is_no_part_of_the_network_is_counted(tmp_path):
     torch.save({"state_dict": Lightning().state_dict()}, tmp_path / "own.ckpt")
     _, notes = adopted(tmp_path / "own.ckpt")
-    assert "1 tensors that are no part of it left out: criterion.weight" in notes
+    assert "tensors that are no part of it left out (1): criterion.weight" in notes
 
 
 def test_which_of_several_sets_was_taken_is_told_and_the_weights_come_before_their_mean(tmp_path):
@@ -258,13 +258,13 @@ def test_outputs_of_classes_that_the_data_lack_are_left_out_and_told(tmp_path):
     fewer = build(NetworkSpec("mlp", 3, (DIM,), width=6, depth=2)).eval()
     network, notes = adopted(tmp_path / "own.pt", ("ant", "cat", "dog"), network=fewer)
     torch.testing.assert_close(network(X), made()(X)[:, [2, 3, 0]])
-    assert "2 that the data do not have are left out: 'bee', 'élan'" in notes[0]
+    assert "left out are those that the data lack (2): 'bee', 'élan'" in notes[0]
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["dog", "cat", "emu", "bee", "fox"], "2 of the data's 5 classes are no output"),
+        (["dog", "cat", "emu", "bee", "fox"], "no output for 2 of the data's 5 classes"),
         (["ant", "bee", "cat", "dog", "dog"], "'dog' more than once"),
         ([*NAMES, "emu"], "6 names, 5 outputs"),
         (["ant", "", "cat", "dog", "élan"], "name 2"),

@@ -101,7 +101,7 @@ def _chosen(
         notes.append(f"its entry {place!r} was taken; {others} would fit as well")
     if match.outside:
         listed = ", ".join(match.outside[:5])
-        notes.append(f"{len(match.outside)} tensors that are no part of it left out: {listed}")
+        notes.append(f"tensors that are no part of it left out ({len(match.outside)}): {listed}")
     return place, match, tuple(notes)
 
 

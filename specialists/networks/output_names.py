@@ -166,20 +166,20 @@ def _checked(names: list[Any] | None, where: object) -> list[str]:
 def _matched(named: Sequence[str], source: str, class_names: Sequence[str]) -> OutputOrder:
     place = {name: i for i, name in enumerate(named)}
     without = [name for name in class_names if name not in place]
-    unused = sorted(set(named) - set(class_names))
+    unused, n_classes = sorted(set(named) - set(class_names)), len(class_names)
     if without:
         raise InputError(
-            f"{len(without)} of the data's {len(class_names)} classes are no output of the network",
+            f"the network has no output for {len(without)} of the data's {n_classes} classes",
             where=source,
-            got=f"no output for {_first(without)}"
-            + (f"; {len(unused)} outputs that are no class: {_first(unused)}" if unused else ""),
+            got=f"none for {_first(without)}"
+            + (f"; outputs that are no class ({len(unused)}): {_first(unused)}" if unused else ""),
             fix=f"set {SETTING} to the data's names in the order of the outputs, or leave these "
             "classes out (data.exclude_labels)",
         )
     places = tuple(place[name] for name in class_names)
     note = f"its outputs are matched with the classes by name ({source})"
     if unused:
-        note += f"; {len(unused)} that the data do not have are left out: {_first(unused)}"
+        note += f"; left out are those that the data lack ({len(unused)}): {_first(unused)}"
     return OutputOrder(places, len(named), note)
 
 
