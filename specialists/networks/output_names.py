@@ -166,10 +166,10 @@ def _checked(names: list[Any] | None, where: object) -> list[str]:
 def _matched(named: Sequence[str], source: str, class_names: Sequence[str]) -> OutputOrder:
     place = {name: i for i, name in enumerate(named)}
     without = [name for name in class_names if name not in place]
-    unused = sorted(set(named) - set(class_names))
+    unused, n_classes = sorted(set(named) - set(class_names)), len(class_names)
     if without:
         raise InputError(
-            f"the network has no output for {len(without)} of the data's {len(class_names)} classes",
+            f"the network has no output for {len(without)} of the data's {n_classes} classes",
             where=source,
             got=f"none for {_first(without)}"
             + (f"; outputs that are no class ({len(unused)}): {_first(unused)}" if unused else ""),
