@@ -5,9 +5,11 @@ The only stage that reads the test labels.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from pipelines.stage import Stage
+from specialists.feasibility import check_run
 from specialists.runs import Run
 from specialists.runtime import say
 
@@ -48,5 +50,6 @@ STAGE = Stage(
         "distill-student/student_hard_labels/*",
     ),
     execute=execute,
+    check=partial(check_run, unlabelled=False),
     outputs=("evaluation.json",),
 )

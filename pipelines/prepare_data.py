@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipelines.stage import Stage
+from specialists.feasibility import check_settings
 from specialists.runs import Run, check_trusted
 from specialists.runtime import say
 
@@ -32,5 +33,6 @@ STAGE = Stage(
     sections=("seed", "data"),
     inputs=(),
     execute=execute,
+    check=lambda run: check_settings(run.config),
     files=("data.table", "data.arrays", "data.images", "data.factory"),
 )

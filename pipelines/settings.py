@@ -8,7 +8,7 @@ from specialists.config import Config, find_config, shipped_configs
 from specialists.errors import InputError
 from specialists.runs import Run, Trust, check_trusted, describe_changes, write_text
 from specialists.runs.trust import functions, record
-from specialists.runtime import pick_device, say
+from specialists.runtime import say
 
 DEFAULT_CONFIG = "languages"
 SOURCES = ("data.name", "data.table", "data.arrays", "data.images", "data.factory")
@@ -50,12 +50,6 @@ def check_functions(
     for function, options in functions(settings).values():
         if options or function not in given:
             check_trusted(function, options, source)
-
-
-def check_device(settings: Config) -> None:
-    """Raise a ConfigError before any work if the device cannot be used."""
-    if settings.device not in ("auto", "cpu"):
-        pick_device(settings.device)
 
 
 def write_config(run: Run, settings: Config) -> None:

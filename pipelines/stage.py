@@ -53,6 +53,8 @@ class Stage:
         Settings that name files, folders or functions of the user, for instance "data.table".
     outputs : tuple of str
         Artifacts that lie outside the stage's folder, relative to the run folder.
+    check : callable, optional
+        Raises what is wrong with the settings before anything of an old result is removed.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Stage:
     execute: Callable[[Run], None]
     files: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    check: Callable[[Run], None] | None = None
 
 
 def stage_key(run: Run, stage: Stage) -> dict[str, Any]:
@@ -121,6 +124,9 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
         (folder / STARTED).unlink(missing_ok=True)
         say(f"{stage.name}: done already, skipped")
         return
+    if stage.check is not None:
+        with run.trusting():
+            stage.check(run)
     key = stage_key(run, stage)
     goes_on = not force and is_same_attempt(folder, key)
     say(f"{stage.name}: {_announcement(reason, force, goes_on)}")

@@ -41,10 +41,10 @@ def test_residual_networks_of_any_width_train_on_a_cpu_without_avx_512():
 @pytest.mark.parametrize("n_in", [1, 3, 4, 7, 8, 31])
 def test_the_shortcut_is_a_1x1_convolution_with_the_stride_of_the_block(n_in, size, stride):
     torch.manual_seed(0)
-    block = ResidualBlock(n_in, n_in + 1, stride).to(memory_format=torch.channels_last).eval()
+    block = ResidualBlock(n_in, n_in + 1, stride).eval()
     x = torch.randn(2, n_in, size, size).contiguous(memory_format=torch.channels_last)
-    convolution, normalisation = block.shortcut
-    strided = normalisation(F.conv2d(x, convolution.weight, stride=stride))
+    weight = block.get_parameter("shortcut.0.weight")
+    strided = block.get_submodule("shortcut.1")(F.conv2d(x, weight, stride=stride))
     main = block.second(F.relu(block.first(x)))
     torch.testing.assert_close(block(x), F.relu(main + strided))
 

@@ -23,12 +23,14 @@ import numpy as np
 from specialists.datasets.assembly import Rows, assemble, same_input
 from specialists.datasets.base import Dataset
 from specialists.datasets.cache import cached
+from specialists.datasets.pixels import check_memory
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION
 from specialists.errors import DataWarning
 
 RECIPE = 2
 IMAGE_SIZE = 32
 MIN_FACES = 12
+N_IMAGES = 26_000  # fewer than are drawn: 2,184 characters and more, each in at least 12 faces
 TWIN_SHARE = 0.5
 FACES: Mapping[str, int] = {
     "DejaVuSans": TEST,
@@ -94,6 +96,7 @@ def draw_faces(size: int = IMAGE_SIZE) -> Drawings:
         Height and width in pixels. The few widest glyphs are cut at the edge, and the tallest
         are moved down until they fit at the top.
     """
+    check_memory(N_IMAGES, 1, (size, size))
     drawn = [
         (face, point, image)
         for face, name in enumerate(FACES)

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from specialists.datasets.pixels import check_memory
 from specialists.errors import DataError, DataWarning
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def read_pictures(
     DataError
         Some files cannot be read; it names them all.
     """
+    check_memory(len(paths), channels or 1, size)
     pixels = np.zeros((len(paths), channels or 1, *size), dtype=np.uint8)
     unreadable, several, warned = [], [], []
     for i, path in enumerate(paths):

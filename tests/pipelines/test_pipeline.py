@@ -195,7 +195,8 @@ def test_a_loaded_model_says_what_was_evaluated(done, model):
 
 
 def test_a_learned_combination_predicts_the_same_everywhere(again):
-    run = again("write-report", "combination.rules=['learned']", "combination.n=[2]")
+    learned = ("combination.rules=['learned']", "combination.weights=", "combination.n=[2]")
+    run = again("write-report", *learned)
     choice = read_json(run.path("combine-predictions", "choice.json"))
     assert {candidate["rule"] for candidate in choice["candidates"]} == {"learned"}
     assert len(choice["chosen"]["learned"]["weights"]) == 3
@@ -462,6 +463,8 @@ def test_any_module_can_be_the_generalist_with_parts_of_it_frozen_in_specialists
         "write-report",
         "generalist.factory=small_run:branched",
         "generalist.options={width = 9}",
+        "generalist.width=",
+        "generalist.dropout=",
         "specialists.freeze=['stem', 'norm']",
     )
     generalist = read_tensors(run.path("train-generalist", "weights.safetensors"))
