@@ -210,7 +210,6 @@ def test_a_factorys_mistakes_are_told(options, told):
     [
         ("no_such_module:f", "no such module"),
         ("json:nothing", "no function 'nothing'"),
-        ("json", "not an import path"),
     ],
 )
 def test_a_wrong_import_path_is_told(path, told):

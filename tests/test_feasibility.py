@@ -14,7 +14,7 @@ from pipelines.__main__ import app
 from specialists.clustering import ClassClusters
 from specialists.config import Config, shipped_configs
 from specialists.config.sections import MOST_TRIALS
-from specialists.datasets import pixels
+from specialists.datasets import pictures, pixels
 from specialists.distillation import HARD_TRIALS
 from specialists.errors import ConfigError, ConfigWarning, DataError
 from specialists.feasibility import DataShape, check_run, check_settings, networks
@@ -116,6 +116,8 @@ ALONE = [
     ("factory", ["data.text=title"], "data.text"),
     ("text", ["data.char_ngrams=[0, 0]", "data.word_ngrams=[0, 0]"], "both off"),
     ("text", ["data.splits={train = ['a'], test = ['a']}"], "splits names 'a' twice"),
+    ("numbers", ["data.char_ngrams=[1, 2]"], "it is for text only, and these data are features"),
+    ("numbers", ["generalist.n_buckets=8"], "only networks for text have a table"),
     ("text", ["generalist.model=mlp"], "it is for features, and these data are text: hashed_text"),
     ("text", ["generalist.model=resnet"], "it is for images, and these data are text"),
     ("images", ["generalist.model=mlp"], "it is for features, and these data are images: resnet"),
@@ -251,7 +253,8 @@ def folder(tmp_path_factory):
         Image.fromarray(rng.integers(255, size=(8, 8), dtype=np.uint8)).save(file)
     sources = {
         "features": {"arrays": "data.npz"},
-        "text": {"table": "words.tsv"},
+        "text": {"table": "words.tsv", "text": "text"},
+        "numbers": {"table": "words.tsv", "features": "numeric"},
         "images": {"images": "pictures", "min_examples": 2},
         "factory": {"factory": "nowhere:nothing"},
     }
@@ -382,7 +385,7 @@ def test_images_larger_than_the_memory_are_refused_with_figures(monkeypatch):
     with pytest.raises(DataError, match="larger than this machine's memory"):
         pixels.fit_images(blank, 1, (40_000, 40_000))
     with pytest.raises(DataError, match="larger than this machine's memory"):
-        pixels.read_images([Path("x.png")] * 9, 1, (40_000, 40_000))
+        pictures.read_pictures([Path("x.png")] * 9, (40_000, 40_000), 1)
 
 
 def test_a_setting_that_cannot_work_leaves_older_results_alone(tmp_path):
