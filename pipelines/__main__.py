@@ -22,7 +22,8 @@ from pipelines.predict import check_target, predict
 from pipelines.settings import check_device, source_and_folder, write_config
 from pipelines.stage import Stage, run_stage
 from specialists.config import Config, shipped_configs
-from specialists.runs import Run, write_text
+from specialists.runs import Run, recording, write_text
+from specialists.runs.records import refuse_link
 from specialists.runtime import say, threads
 
 OWN_DATA = """
@@ -67,6 +68,15 @@ SetOption = Annotated[
     ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Make it again from nothing.")]
+
+
+def _folder(text: str) -> Path:
+    """A folder that is named: an empty name would be that of the folder one is in."""
+    if not text.strip():
+        raise typer.BadParameter("the name of a folder is empty")
+    return Path(text)
+
+
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
 JobsOption = Annotated[
     int | None,
@@ -84,7 +94,9 @@ def run_command(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="The run folder; default runs/CONFIG, or runs/ and the name of the data of --set.",
+            parser=_folder,
+            help="The run folder, new, empty or of a run; default runs/CONFIG, or runs/ and the "
+            "name of the data of --set.",
         ),
     ] = None,
     overrides: SetOption = None,
@@ -118,7 +130,12 @@ def compare_command(
     seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds that count up.")] = 3,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="A folder a seed; default runs/compare-CONFIG."),
+        typer.Option(
+            metavar="FOLDER",
+            parser=_folder,
+            help="A folder a seed, in a new or empty folder, or one of a comparison; default "
+            "runs/compare-CONFIG.",
+        ),
     ] = None,
     overrides: SetOption = None,
     jobs: JobsOption = None,
@@ -162,7 +179,9 @@ def _evaluate_command(stage: Stage) -> None:
             if split is Split.test:
                 run_stage(opened, stages.find_stage(stage.name), force)
             else:
-                evaluate_models.execute(opened, "validation")
+                refuse_link(opened.path(stage.name))
+                with recording(opened.path(stage.name)):
+                    evaluate_models.execute(opened, "validation")
 
 
 for _stage in stages.STAGES:
@@ -219,7 +238,7 @@ def predict_command(
 ) -> None:
     """Write a table with a line for each input and class, the most probable first."""
     if out is not None:
-        check_target(out)
+        check_target(out, input_, run)
     table = predict(run, input_, model.value, top)
     if out is None:
         typer.echo(table, nl=False)

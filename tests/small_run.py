@@ -85,8 +85,7 @@ def make_run(folder: Path) -> Run:
     """A run folder with its settings and its data, and nothing made yet."""
     data = {"arrays": str(write_arrays(folder.parent / "data")), "augment": False}
     values = {**SETTINGS, "data": data}
-    write_text(folder / "config.toml", Config.from_dict(values).to_toml())
-    return Run(folder)
+    return Run.create(folder, Config.from_dict(values))
 
 
 def changed_copy(run: Run, folder: Path, *overrides: str, jobs: int | None = None) -> Run:

@@ -3,6 +3,7 @@
 import pytest
 
 from specialists.runs import CODE_VERSION, artifacts, build_unit, is_done, write_text
+from specialists.runs.records import WRITTEN
 
 KEY = {"config": {"seed": 1}, "inputs": {}}
 
@@ -13,6 +14,11 @@ def no_sync(monkeypatch):
     monkeypatch.setattr(artifacts, "_sync", lambda path: None)
 
 
+def visible(folder) -> list[str]:
+    """What lies there beside the list of names."""
+    return sorted(path.name for path in folder.iterdir() if path.name != WRITTEN)
+
+
 class Build:
     """Writes a result; remembers what it found, and can be made to fail."""
 
@@ -21,7 +27,7 @@ class Build:
         self.fails = False
 
     def __call__(self, folder) -> None:
-        self.found.append(sorted(path.name for path in folder.iterdir()))
+        self.found.append(visible(folder))
         write_text(folder / "checkpoint.pt", "half")
         if self.fails:
             raise RuntimeError("killed")
@@ -34,7 +40,7 @@ def test_a_unit_that_holds_is_not_built_again(tmp_path):
     assert build_unit(tmp_path / "unit", KEY, build)
     assert not build_unit(tmp_path / "unit", KEY, build)
     assert build.found == [[".started.json"]]
-    assert sorted(p.name for p in (tmp_path / "unit").iterdir()) == ["manifest.json", "weights"]
+    assert visible(tmp_path / "unit") == ["manifest.json", "weights"]
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -11,14 +11,13 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from specialists.datasets.base import Dataset
-from specialists.datasets.storage import load_dataset_folder, save_dataset
+from specialists.datasets.storage import load_dataset_folder, remove_dataset, save_dataset
 from specialists.errors import DataError, DataWarning
 
 
@@ -37,7 +36,7 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[], Dataset]) -> D
         try:
             return load_dataset_folder(folder, test_labels=True)
         except (DataError, ValueError, KeyError, TypeError, OSError):
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_dataset(folder)
     dataset = build()
     try:
         _store(dataset, folder)
@@ -56,4 +55,4 @@ def _store(dataset: Dataset, folder: Path) -> None:
         if not folder.exists():  # otherwise another process was first, with the same bytes
             raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove_dataset(temporary)

@@ -21,6 +21,7 @@ from specialists.datasets.files import existing, nearest
 from specialists.datasets.pixels import SUFFIXES, all_grey, read_images
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION
 from specialists.errors import DataError
+from specialists.runs import is_run_folder
 
 IMAGE_SIZE = 32
 _PARTS = {
@@ -51,6 +52,10 @@ def load_images(config: Any, seed: int) -> Dataset:
     pixels = read_images(paths, channels, (side, side)).numpy()
     preprocessing = {"kind": "images", "channels": channels, "height": side, "width": side}
     told = ", ".join(config.exclude_labels)
+    notes = [f"{int(excluded.sum())} images of {told} left out"] if told else []
+    runs = [entry.name for entry in folder.iterdir() if entry.is_dir() and is_run_folder(entry)]
+    if runs:
+        notes.append(f"folders of runs are no classes, passed over: {', '.join(sorted(runs))}")
     rows = Rows(
         raw=pixels,
         labels=codes,
@@ -58,7 +63,7 @@ def load_images(config: Any, seed: int) -> Dataset:
         groups=same_input(pixels),
         given=np.where(excluded, LEFT_OUT, given),
         texts=[path.relative_to(folder).as_posix() for path in paths],
-        notes=(f"{int(excluded.sum())} images of {told} left out",) if told else (),
+        notes=tuple(notes),
     )
     return assemble(
         rows,
@@ -111,7 +116,9 @@ def _listed_images(folder: Path) -> tuple[list[Path], list[str], np.ndarray]:
 
 def _folders(folder: Path) -> list[Path]:
     return sorted(
-        entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+        entry
+        for entry in folder.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".") and not is_run_folder(entry)
     )
 
 

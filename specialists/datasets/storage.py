@@ -11,6 +11,7 @@ can be kept from reading them. The same data set gives the same bytes.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,22 +22,29 @@ from torch import Tensor
 
 from specialists.datasets.base import Dataset, Inputs, Ragged, Split
 from specialists.errors import DataError
-from specialists.runs import read_json, write_array, write_json
+from specialists.runs import claim, read_json, write_array, write_json
+from specialists.runs.records import MANIFEST
 
 FORMAT = 1
 HIDDEN = -1
 _SPLITS = ("train", "validation", "gate", "test")
+_PARTS = ("inputs", "labels", "valid", "texts")
+_FILES = [f"{s}.{p}{o}.npy" for s in _SPLITS for p in _PARTS for o in ("", ".offsets")]
 
 
 def save_dataset(dataset: Dataset, folder: str | Path) -> None:
     """Write ``dataset`` to ``folder``, ``dataset.json`` last.
 
     Files of another data set that lay there before are removed.
+
+    Raises
+    ------
+    InputError
+        If a file that would be read as a part of the data set is somebody else's.
     """
     folder = Path(folder)
-    for split in _SPLITS:
-        for leftover in folder.glob(f"{split}.*.npy"):
-            leftover.unlink()
+    claim(*(folder / name for name in _FILES))  # also of those that this one lacks
+    _remove_arrays(folder)
     for name, split in dataset.splits.items():
         _save_split(split, folder, name)
     about = {
@@ -50,6 +58,16 @@ def save_dataset(dataset: Dataset, folder: str | Path) -> None:
         "source": dict(dataset.source),
     }
     write_json(folder / "dataset.json", about)
+
+
+def remove_dataset(folder: str | Path) -> None:
+    """Remove what :func:`save_dataset` may have written, and the folder if it is then empty."""
+    folder = Path(folder)
+    _remove_arrays(folder)
+    for name in ("dataset.json", MANIFEST):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Dataset:
@@ -91,6 +109,11 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
         source=about["source"],
         gate=_load_split(folder, "gate", True) if "gate" in about["rows"] else None,
     )
+
+
+def _remove_arrays(folder: Path) -> None:
+    for name in _FILES:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _save_split(split: Split, folder: Path, name: str) -> None:

@@ -14,7 +14,7 @@ from pipelines.stage import run_stage, why_not_done
 from specialists.config import Config
 from specialists.config.defaults import DEFAULTS
 from specialists.errors import InputError
-from specialists.runs import Run, read_json, write_text
+from specialists.runs import Run, read_json, recording, write_text
 
 REAL_STAGES = stages.STAGES
 
@@ -129,12 +129,15 @@ def test_a_lost_output_is_made_again_even_outside_the_stage_s_folder(run, capsys
 
 
 def test_what_is_left_of_an_older_result_goes_but_units_stay(run, capsys):
+    with recording(run.path("train-generalist")):
+        write_text(run.path("train-generalist", "old.json"), "1")
     stages.run_stages(run)
-    write_text(run.path("train-generalist", "old.json"), "1")
+    write_text(run.path("train-generalist", "new.json"), "1")
     run.path("train-generalist", "manifest.json").unlink()
     capsys.readouterr()
     stages.run_stages(run)
     assert not run.path("train-generalist", "old.json").exists()
+    assert run.path("train-generalist", "new.json").exists()
     assert "trains" not in capsys.readouterr().out
 
 
