@@ -1,8 +1,10 @@
 """A unit is built once, again when what it depends on changed, and goes on where it was stopped."""
 
+import os
+
 import pytest
 
-from specialists.runs import CODE_VERSION, artifacts, build_unit, is_done, write_text
+from specialists.runs import CODE_VERSION, build_unit, is_done, write_text
 from specialists.runs.records import WRITTEN
 
 KEY = {"config": {"seed": 1}, "inputs": {}}
@@ -11,7 +13,7 @@ KEY = {"config": {"seed": 1}, "inputs": {}}
 @pytest.fixture(autouse=True)
 def no_sync(monkeypatch):
     """Syncing guards against power cuts, and takes long."""
-    monkeypatch.setattr(artifacts, "_sync", lambda path: None)
+    monkeypatch.setattr(os, "fsync", lambda file: None)
 
 
 def visible(folder) -> list[str]:

@@ -18,7 +18,7 @@ from specialists.runs.records import WRITTEN, recorded_outputs
 MARKER = ".specialists.json"
 LOCK = ".lock"
 RUN, COMPARISON = "run", "comparison"
-KINDS = {RUN: "a run", COMPARISON: "a comparison of several runs"}
+KINDS = {RUN: "a run folder", COMPARISON: "the folder of a comparison"}
 NAMED = 3
 CLAIM_BEGUN = re.compile(rf"\.tmp-[0-9a-f]{{8}}-{re.escape(MARKER)}")
 
@@ -64,7 +64,7 @@ def check_claimable(folder: Path, kind: str) -> None:
     """
     if folder.is_file():
         raise InputError(
-            f"this is a file, not the folder of {KINDS[kind]}",
+            f"this is a file, not {KINDS[kind]}",
             where=folder,
             fix="name a folder of its own with --out",
         )
@@ -74,10 +74,10 @@ def check_claimable(folder: Path, kind: str) -> None:
     entries = sorted(path.name for path in folder.iterdir())
     more = f" and {len(entries) - NAMED} more" if len(entries) > NAMED else ""
     raise InputError(
-        f"this folder is not that of {KINDS[kind]}, so nothing is written there",
+        f"this is not {KINDS[kind]}, so nothing is written there",
         where=folder,
-        got=f"the folder of {KINDS[found]}" if found else ", ".join(entries[:NAMED]) + more,
-        expected=f"a new or empty folder, or one of {KINDS[kind]}",
+        got=KINDS[found] if found else ", ".join(entries[:NAMED]) + more,
+        expected=f"a new or empty folder, or {KINDS[kind]} made by specialists",
         fix=f"name another folder, for instance --out {folder / kind}",
     )
 

@@ -92,7 +92,7 @@ def remove_leftovers(folder: Path) -> None:
             match = TEMPORARY.fullmatch(path.name)
             if match is None or path.is_symlink() or not path.is_file():
                 continue
-            if names & {(place / match[1]).relative_to(folder).as_posix(), ANYTHING}:
+            if (place / match[1]).relative_to(folder).as_posix() in names:
                 path.unlink()
 
 

@@ -212,7 +212,8 @@ def test_a_file_in_place_of_a_folder_is_told_before_any_work(config, tmp_path):
 
 
 def test_what_the_operating_system_refuses_is_one_message(config, tmp_path):
-    (tmp_path / "run").mkdir()
+    specialists("run", config, "--out", tmp_path / "run", "--until", "prepare-data")
+    (tmp_path / "run" / ".lock").unlink()
     (tmp_path / "run" / ".lock").mkdir()
     told = refused("run", config, "--out", tmp_path / "run")
     assert f"where: {tmp_path / 'run' / '.lock'}" in told
