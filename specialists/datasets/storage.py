@@ -27,6 +27,7 @@ from specialists.runs.records import MANIFEST
 
 FORMAT = 1
 HIDDEN = -1
+ABOUT = "dataset.json"
 _SPLITS = ("train", "validation", "gate", "test")
 _PARTS = ("inputs", "labels", "valid", "texts")
 _FILES = [f"{s}.{p}{o}.npy" for s in _SPLITS for p in _PARTS for o in ("", ".offsets")]
@@ -43,7 +44,7 @@ def save_dataset(dataset: Dataset, folder: str | Path) -> None:
         If a file that would be read as a part of the data set is somebody else's.
     """
     folder = Path(folder)
-    claim(*(folder / name for name in _FILES))  # also of those that this one lacks
+    claim(*(folder / name for name in (*_FILES, ABOUT)))  # also those that this one lacks
     _remove_arrays(folder)
     for name, split in dataset.splits.items():
         _save_split(split, folder, name)
@@ -57,14 +58,14 @@ def save_dataset(dataset: Dataset, folder: str | Path) -> None:
         "notes": list(dataset.notes),
         "source": dict(dataset.source),
     }
-    write_json(folder / "dataset.json", about)
+    write_json(folder / ABOUT, about)
 
 
 def remove_dataset(folder: str | Path) -> None:
     """Remove what :func:`save_dataset` may have written, and the folder if it is then empty."""
     folder = Path(folder)
     _remove_arrays(folder)
-    for name in ("dataset.json", MANIFEST):
+    for name in (ABOUT, MANIFEST):
         (folder / name).unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()
@@ -86,13 +87,13 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
         No data set lies there, or one written by another version.
     """
     folder = Path(folder)
-    if not (folder / "dataset.json").exists():
+    if not (folder / ABOUT).exists():
         raise DataError("no data set here", where=folder, fix="run prepare-data first")
-    about: dict[str, Any] = read_json(folder / "dataset.json")
+    about: dict[str, Any] = read_json(folder / ABOUT)
     if about.get("format") != FORMAT:
         raise DataError(
             "this data set was written by another version",
-            where=folder / "dataset.json",
+            where=folder / ABOUT,
             got=f"format {about.get('format')}",
             expected=f"format {FORMAT}",
             fix="remove the folder and prepare the data again",

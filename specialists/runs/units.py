@@ -7,7 +7,7 @@ goes on from its checkpoint, unless what it depends on has changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,14 @@ from typing import Any
 from specialists.errors import DamagedError
 from specialists.runs.artifacts import read_json, write_json
 from specialists.runs.manifests import CODE_VERSION, describe_changes, finish, is_done
-from specialists.runs.records import MANIFEST, RESERVED, STARTED, recording, refuse_link
+from specialists.runs.records import (
+    MANIFEST,
+    RESERVED,
+    STARTED,
+    claim,
+    recording,
+    refuse_link,
+)
 from specialists.runs.removal import clear, remove_leftovers
 
 
@@ -47,7 +54,7 @@ def build_unit(folder: Path, key: Mapping[str, Any], build: Callable[[Path], Non
 
 
 @contextmanager
-def attempt(folder: Path, key: Mapping[str, Any], outside: Iterable[Path] = ()) -> Iterator[None]:
+def attempt(folder: Path, key: Mapping[str, Any], outside: Sequence[Path] = ()) -> Iterator[None]:
     """Make a result inside: its marker first, its manifest last.
 
     Parameters
@@ -56,7 +63,7 @@ def attempt(folder: Path, key: Mapping[str, Any], outside: Iterable[Path] = ()) 
         Holds nothing of ours, or what an interrupted attempt with the same key left.
     key : mapping
         See `finish`.
-    outside : iterable of Path
+    outside : sequence of Path
         Outputs that lie elsewhere.
 
     Raises
@@ -67,6 +74,7 @@ def attempt(folder: Path, key: Mapping[str, Any], outside: Iterable[Path] = ()) 
     refuse_link(folder)
     with recording(folder) as record:
         record.claim(*(folder / name for name in RESERVED))
+        claim(*outside)
         remove_leftovers(folder)
         if not is_same_attempt(folder, key):
             write_json(folder / STARTED, key)

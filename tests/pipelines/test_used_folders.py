@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from pipelines import stages
 from pipelines.__main__ import app
+from pipelines.benchmarks.measured import share_stage
 from pipelines.settings import source_and_folder
-from specialists.runs import Run, is_run_folder, read_json
+from specialists.runs import Run, is_run_folder, kind_of, read_json
 from specialists.runs.markers import MARKER
 from specialists.runs.records import WRITTEN
 
@@ -423,3 +424,40 @@ def test_a_kill_at_any_moment_of_a_remake_loses_nothing(tmp_path, change):
     done = subprocess.run(script, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 100
+
+
+@pytest.mark.parametrize(
+    ("files", "kind"),
+    [
+        ({}, "comparison"),
+        ({"comparison.json": '{"models": {}}', "comparison.md": "ours"}, "comparison"),
+        ({"comparison.json": "[]"}, None),
+        ({"comparison.md": "the user's"}, None),
+    ],
+)
+@pytest.mark.parametrize("inner", ["seed-3", "seed-3/random", "base/seed-3"])
+def test_a_comparison_of_an_older_version_is_one_but_for_files_of_others(
+    tmp_path, inner, files, kind
+):
+    made(tmp_path / "all" / inner, "--until", "prepare-data")
+    as_older_versions_left_it(tmp_path / "all")
+    for name, content in files.items():
+        (tmp_path / "all" / name).write_text(content)
+    assert kind_of(tmp_path / "all") == kind
+
+
+def test_a_stage_is_shared_by_links_that_a_kill_leaves_half_done(tmp_path):
+    source, copy = made(tmp_path / "source"), made(tmp_path / "copy", "--until", "prepare-data")
+    put(source, f"{TRAIN}/notes.txt")
+    share_stage(source, copy, TRAIN)
+    for name in ("manifest.json", "unit-2/manifest.json", "best.json"):
+        (copy / TRAIN / name).unlink()
+    mine = put(copy, f"{TRAIN}/mine.txt")
+    share_stage(source, copy, TRAIN)
+    assert (copy / TRAIN / "unit-2/weights.json").samefile(source / TRAIN / "unit-2/weights.json")
+    assert not (copy / TRAIN / "notes.txt").exists()
+    told = command("run", "--out", copy, "--until", TRAIN)
+    assert f"{TRAIN}: done already, skipped" in told
+    command("run", "mine.toml", "--out", copy, "--set", "seed=9")
+    assert command("run", "--out", source).count("skipped") == 3
+    assert {file: file.read_bytes() for file in mine} == mine
