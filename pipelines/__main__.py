@@ -5,7 +5,9 @@ What takes long to import is imported where it is used, so that ``--help`` answe
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,17 +21,17 @@ from pipelines import evaluate_models, stages
 from pipelines.compare import compare, source_and_comparison
 from pipelines.messages import Commands, format_warning
 from pipelines.predict import check_target, predict
-from pipelines.settings import check_device, source_and_folder, write_config
+from pipelines.settings import check_settings, named_folder, source_and_folder, write_config
 from pipelines.stage import Stage, run_stage
 from specialists.config import Config, shipped_configs
-from specialists.runs import Run, recording, write_text
-from specialists.runs.records import refuse_link
+from specialists.escaping import printable
+from specialists.runs import EVERYTHING, NOTHING, Run, storage_faults, write_text
 from specialists.runtime import say, threads
 
 OWN_DATA = """
-your own     --set data.table=x.tsv     TSV, CSV or Parquet, plain or .gz
+your own     --set data.table=x.tsv     TSV, CSV, JSON lines or Parquet, plain or .gz
              --set data.arrays=x.npz    features or images, and labels
-             --set data.images=folder/  one folder of PNG or JPEG files a class
+             --set data.images=folder/  one folder of image files a class
              --set data.factory=package.module:function"""
 STATE_STYLES = {"done": "green", "stale": "yellow", "missing": "red"}
 
@@ -68,15 +70,13 @@ SetOption = Annotated[
     ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Make it again from nothing.")]
-
-
-def _folder(text: str) -> Path:
-    """A folder that is named: an empty name would be that of the folder one is in."""
-    if not text.strip():
-        raise typer.BadParameter("the name of a folder is empty")
-    return Path(text)
-
-
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-code",
+        help="Run the functions that the folder names (factories), wherever it comes from.",
+    ),
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
 JobsOption = Annotated[
     int | None,
@@ -94,9 +94,8 @@ def run_command(
         Path | None,
         typer.Option(
             metavar="RUN",
-            parser=_folder,
-            help="The run folder, new, empty or of a run; default runs/CONFIG, or runs/ and the "
-            "name of the data of --set.",
+            parser=named_folder,
+            help="The run folder: new, empty, or a run's; default runs/CONFIG or runs/DATA.",
         ),
     ] = None,
     overrides: SetOption = None,
@@ -106,12 +105,13 @@ def run_command(
         typer.Option(metavar="STAGE", help="Make this stage again; may be repeated."),
     ] = None,
     jobs: JobsOption = None,
+    trust_code: TrustOption = False,
 ) -> None:
     """Make every stage that is missing or stale, then say what was found."""
     stages.chosen(until, force or [])
     source, folder = source_and_folder(config, out, overrides or [])
     settings = Config.from_toml(source, overrides or [])
-    check_device(settings)
+    check_settings(source, overrides or [], settings, trust_code)
     run = Run(folder, jobs)
     with run.lock():
         write_config(run, settings)
@@ -132,21 +132,21 @@ def compare_command(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            parser=_folder,
-            help="A folder a seed, in a new or empty folder, or one of a comparison; default "
-            "runs/compare-CONFIG.",
+            parser=named_folder,
+            help="A folder a seed: new, empty, or a comparison's; default runs/compare-CONFIG.",
         ),
     ] = None,
     overrides: SetOption = None,
     jobs: JobsOption = None,
+    trust_code: TrustOption = False,
 ) -> None:
     """Run what is missing, then say whether specialists are worth it."""
     source, folder = source_and_comparison(config, out, overrides or [])
     settings = Config.from_toml(source, overrides or [])
-    check_device(settings)
+    check_settings(source, overrides or [], settings, trust_code)
     if settings.threads:
         threads(settings.threads)
-    typer.echo(compare(source, overrides or [], folder, seeds, jobs))
+    say(compare(source, overrides or [], folder, seeds, jobs))
     say(f"the table, the figure and all values: {folder}/comparison.md, .svg and .json")
 
 
@@ -158,8 +158,13 @@ def _stage_command(stage: Stage) -> None:
     """Add the command that makes one stage of a run."""
 
     @app.command(stage.name, help=_summary(stage))
-    def command(run: RunArgument, force: ForceOption = False, jobs: JobsOption = None) -> None:
-        with _opened(run, stage.name, jobs) as opened:
+    def command(
+        run: RunArgument,
+        force: ForceOption = False,
+        jobs: JobsOption = None,
+        trust_code: TrustOption = False,
+    ) -> None:
+        with _opened(run, stage.name, jobs, trust_code) as opened:
             run_stage(opened, stages.find_stage(stage.name), force)
 
 
@@ -174,14 +179,13 @@ def _evaluate_command(stage: Stage) -> None:
         ] = Split.test,
         force: ForceOption = False,
         jobs: JobsOption = None,
+        trust_code: TrustOption = False,
     ) -> None:
-        with _opened(run, stage.name, jobs) as opened:
+        with _opened(run, stage.name, jobs, trust_code) as opened:
             if split is Split.test:
                 run_stage(opened, stages.find_stage(stage.name), force)
             else:
-                refuse_link(opened.path(stage.name))
-                with recording(opened.path(stage.name)):
-                    evaluate_models.execute(opened, "validation")
+                evaluate_models.execute(opened, "validation")
 
 
 for _stage in stages.STAGES:
@@ -200,10 +204,10 @@ def status_command(run: RunArgument) -> None:
     opened = Run(run)
     _ = opened.config  # an error where this is no run folder
     for row in stages.status(opened):
-        table.add_row(
-            row.name, Text(row.state, STATE_STYLES[row.state]), Text(row.reason, overflow="fold")
-        )
-    Console(soft_wrap=True).print(table)
+        reason = Text(printable(row.reason), overflow="fold")
+        table.add_row(row.name, Text(row.state, STATE_STYLES[row.state]), reason)
+    with storage_faults("standard output"):
+        Console(soft_wrap=True).print(table)
 
 
 @app.command("configs", help="The configurations that ship.")
@@ -211,7 +215,7 @@ def configs_command() -> None:
     """Print name, first line and file of each."""
     for name, file in shipped_configs().items():
         first = file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
-        typer.echo(f"{name:<12} {first}\n{'':<12} {file}")
+        say(f"{name:<12} {first}\n{'':<12} {file}")
 
 
 @app.command("datasets", help="The data sets that ship.")
@@ -220,8 +224,8 @@ def datasets_command() -> None:
     from specialists.datasets import available
 
     for name, description in available().items():
-        typer.echo(f"{name:<12} {description}")
-    typer.echo(OWN_DATA)
+        say(f"{name:<12} {description}")
+    say(OWN_DATA)
 
 
 @app.command("predict", help="Classes and probabilities of new, unlabelled input.")
@@ -235,13 +239,14 @@ def predict_command(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A .tsv file; default: standard output.")
     ] = None,
+    trust_code: TrustOption = False,
 ) -> None:
     """Write a table with a line for each input and class, the most probable first."""
     if out is not None:
         check_target(out, input_, run)
-    table = predict(run, input_, model.value, top)
+    table = predict(run, input_, model.value, top, trust_code)
     if out is None:
-        typer.echo(table, nl=False)
+        say(table, end="")
     else:
         write_text(out, table)
         say(f"{len(table.splitlines()) - 1} lines in {out}")
@@ -255,15 +260,17 @@ def main() -> None:
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     warnings.formatwarning = format_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):  # an encoding may lack what a name has
+        sys.stdout.reconfigure(errors="backslashreplace")
     app(prog_name="specialists")
 
 
 @contextmanager
-def _opened(folder: Path, stage: str, jobs: int | None) -> Iterator[Run]:
+def _opened(folder: Path, stage: str, jobs: int | None, trust_code: bool) -> Iterator[Run]:
     """A run that this process alone works on, with all stages before ``stage`` done."""
-    run = Run(folder, jobs)
+    run = Run(folder, jobs, EVERYTHING if trust_code else NOTHING)
     _ = run.config  # before the lock makes a folder of a mistyped name
-    with run.lock():
+    with run.lock(), run.trusting():
         stages.check_earlier(run, stages.find_stage(stage))
         _set_threads(run)
         yield run
@@ -277,9 +284,9 @@ def _set_threads(run: Run) -> None:
 def _conclude(run: Run) -> None:
     from specialists.report import summary_lines
 
-    typer.echo(f"\nThe report: {run.folder / 'report.html'}")
+    say(f"\nThe report: {run.folder / 'report.html'}")
     for line in summary_lines(run.folder):
-        typer.echo(line)
+        say(line)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,34 @@
 """How is it told that something went wrong, and with which exit code does the command end?
 
-What the user can mend is one message without a traceback, see `specialists.errors`.
+What the user can mend is one message without a traceback, see `specialists.errors`. A disk that is
+full or fails is one message too, with the exit code of a fault.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from specialists.errors import InputError, SpecialistsError
+from specialists.escaping import printable
+from specialists.runs import storage_error
 
 INTERRUPTED = 130
 
 
 class Commands(TyperGroup):
     """The commands, with what goes wrong told as DESIGN.md section 5 asks."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the arguments and run a command; help, too, may meet a full disk."""
+        with told_in_one_message():
+            return super().main(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command, see :func:`told_in_one_message`."""
@@ -41,7 +51,7 @@ def told_in_one_message() -> Iterator[None]:
     except BrokenPipeError:  # the reader of our output had enough
         raise
     except OSError as error:
-        raise _told(_refusal(error)) from None
+        raise _told(_fault_or_refusal(error)) from None
     except KeyboardInterrupt:
         typer.echo("\nInterrupted. The same command goes on where this one stopped.", err=True)
         raise SystemExit(INTERRUPTED) from None
@@ -56,16 +66,18 @@ def format_warning(
 ) -> str:
     """A warning as one line; of one of ours its place in the code says nothing."""
     if category.__module__ == "specialists.errors":
-        return f"warning: {message}\n"
-    return f"{filename}:{lineno}: {category.__name__}: {message}\n"
+        return printable(f"warning: {message}\n")
+    return printable(f"{filename}:{lineno}: {category.__name__}: {message}\n")
 
 
 def _told(error: SpecialistsError) -> SystemExit:
-    typer.echo(f"error: {error}", err=True)
+    typer.echo(printable(f"error: {error}"), err=True)
     return SystemExit(error.exit_code)
 
 
-def _refusal(error: OSError) -> InputError:
-    return InputError(
-        "a file or folder cannot be used", where=error.filename, got=error.strerror or error
+def _fault_or_refusal(error: OSError) -> SpecialistsError:
+    name = error.filename
+    fault = storage_error(error, Path(os.fsdecode(name)) if isinstance(name, str | bytes) else None)
+    return fault or InputError(
+        "a file or folder cannot be used", where=name, got=error.strerror or error
     )

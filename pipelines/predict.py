@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from specialists.errors import InputError
+from specialists.escaping import cell
 from specialists.runs.records import belongs_to_result
 
 RUN_FILES = ("config.toml", "model.json", "weights.safetensors", "result.json", "metrics.jsonl")
 HEADER = ("row", "input", "rank", "class", "probability")
 
 
-def predict(run: Path, file: Path, model: str, top: int) -> str:
+def predict(run: Path, file: Path, model: str, top: int, trust_code: bool = False) -> str:
     """Tab-separated: one line for each input and each of its ``top`` classes.
+
+    Names and inputs are shown by :func:`specialists.escaping.cell`.
 
     Parameters
     ----------
@@ -23,6 +26,8 @@ def predict(run: Path, file: Path, model: str, top: int) -> str:
     model : {"student", "ensemble", "generalist"}
     top : int
         Classes named for each input, at most.
+    trust_code : bool
+        See :func:`specialists.load`.
 
     Raises
     ------
@@ -32,7 +37,7 @@ def predict(run: Path, file: Path, model: str, top: int) -> str:
     from specialists import load
     from specialists.datasets import read_unlabelled
 
-    predictor = load(run, model)
+    predictor = load(run, model, trust_code)
     inputs, shown = read_unlabelled(file, predictor.preprocessing)
     ranked = predictor.top(predictor.predict_encoded(inputs), top)
     lines = [
@@ -40,7 +45,7 @@ def predict(run: Path, file: Path, model: str, top: int) -> str:
         for row, (name, classes) in enumerate(zip(shown, ranked, strict=True))
         for rank, (class_name, probability) in enumerate(classes, start=1)
     ]
-    return "".join("\t".join(map(_cell, line)) + "\n" for line in (HEADER, *lines))
+    return "".join("\t".join(map(cell, line)) + "\n" for line in (HEADER, *lines))
 
 
 def check_target(file: Path, source: Path, run: Path) -> None:
@@ -57,11 +62,16 @@ def check_target(file: Path, source: Path, run: Path) -> None:
     Raises
     ------
     InputError
-        If it is a folder, its folder is a file, or it would replace the input or a part of a run.
+        If it is a folder or a device, its folder is a file, or it would replace the input or a
+        part of a run.
     """
     if file.is_dir():
         raise InputError(
             "this is a folder, not a file", where=file, expected="a file, for instance x.tsv"
+        )
+    if file.exists() and not file.is_file():  # it would be replaced, not written to
+        raise InputError(
+            "this is no ordinary file", where=file, fix="leave --out out, and redirect the output"
         )
     if file.parent.is_file():
         raise InputError("this is a file, not a folder", where=file.parent)
@@ -75,7 +85,3 @@ def check_target(file: Path, source: Path, run: Path) -> None:
 
 def _refuse_target(what: str, file: Path) -> None:
     raise InputError(what, where=f"--out {file}", fix="name another file, for instance x.tsv")
-
-
-def _cell(value: object) -> str:
-    return " ".join(str(value).split())

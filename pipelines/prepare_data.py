@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.stage import Stage
-from specialists.runs import Run
+from specialists.runs import Run, check_trusted
 from specialists.runtime import say
 
 
@@ -11,7 +11,10 @@ def execute(run: Run) -> None:
     """Load, split and encode the data set."""
     from specialists.datasets import load_dataset, save_dataset
 
-    dataset = load_dataset(run.config.data, run.config.seed)
+    data = run.config.data
+    if data.factory:
+        check_trusted(data.factory, data.options, run.config_file)
+    dataset = load_dataset(data, run.config.seed)
     for note in dataset.notes:
         say(f"prepare-data: {note}")
     save_dataset(dataset, run.path("prepare-data"))

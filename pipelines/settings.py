@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import typer
+
 from specialists.config import Config, find_config, shipped_configs
 from specialists.errors import InputError
-from specialists.runs import RUN, Run, describe_changes, kind_of, write_text
+from specialists.runs import (
+    RUN,
+    Run,
+    Trust,
+    check_trusted,
+    describe_changes,
+    kind_of,
+    write_text,
+)
+from specialists.runs.trust import functions, record
 from specialists.runtime import pick_device, say
 
 DEFAULT_CONFIG = "languages"
 SOURCES = ("data.name", "data.table", "data.arrays", "data.images", "data.factory")
+
+
+def named_folder(text: str) -> Path:
+    """The folder of --out; an empty name would be that of the folder one is in."""
+    if not text.strip():
+        raise typer.BadParameter("the name of a folder is empty")
+    return Path(text)
 
 
 def source_and_folder(
@@ -33,6 +51,40 @@ def source_and_folder(
     return None, out or _default_folder(name, key)
 
 
+def check_settings(
+    source: str | Path | None, overrides: list[str], settings: Config, trust_code: bool
+) -> None:
+    """Check, before any work, the functions (`check_functions`) and the device of the settings.
+
+    Raises
+    ------
+    InputError
+    """
+    check_functions(source, overrides, settings, trust_code)
+    check_device(settings)
+
+
+def check_functions(
+    source: str | Path | None, overrides: list[str], settings: Config, trust_code: bool
+) -> None:
+    """Check that the user vouches for every function that the settings name.
+
+    A CONFIG (a str) and ``--set`` come from the user. The config.toml of a run (a Path, see
+    :func:`source_and_folder`) came with its folder, which may be a stranger's.
+
+    Raises
+    ------
+    InputError
+        If nobody vouches for a function; it is named.
+    """
+    if trust_code or not isinstance(source, Path):
+        return
+    given = {override.partition("=")[2].strip().strip("\"'") for override in overrides}
+    for function, options in functions(settings).values():
+        if options or function not in given:
+            check_trusted(function, options, source)
+
+
 def check_device(settings: Config) -> None:
     """Raise a ConfigError before any work if the device cannot be used."""
     if settings.device not in ("auto", "cpu"):
@@ -40,7 +92,17 @@ def check_device(settings: Config) -> None:
 
 
 def write_config(run: Run, settings: Config) -> None:
-    """Write config.toml, and say what differs from the one that was there."""
+    """Write config.toml, and say what differs from the one that was there.
+
+    The caller vouches for the functions that ``settings`` names, see :func:`check_functions`.
+    """
+    _replace_config(run, settings)
+    run.trust |= Trust.from_config(settings)
+    if functions(settings):
+        record(run.folder)
+
+
+def _replace_config(run: Run, settings: Config) -> None:
     if run.config_file.is_file():
         try:
             changes = describe_changes(
@@ -61,6 +123,8 @@ def _data_of(overrides: list[str]) -> tuple[str, str]:
         key, _, value = override.partition("=")
         value = value.strip().strip("\"'")
         if key.strip() in SOURCES and value:
+            if value.startswith("{"):  # a file for each array: named after the first
+                value = value.partition("=")[2].partition(",")[0].strip(" \"'}")
             path = Path(value.rpartition(":")[2])
             if path.name in ("", ".."):
                 path = path.resolve()

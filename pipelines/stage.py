@@ -132,7 +132,8 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
     if not goes_on:
         _tell_others(stage, clear(folder, units=force), folder)
     began = time.monotonic()
-    with attempt(folder, key, [run.folder / name for name in stage.outputs]):
+    outside = [run.folder / name for name in stage.outputs]
+    with run.trusting(), attempt(folder, key, outside):
         stage.execute(run)
         seconds = time.monotonic() - began
         write_json(folder / "timing-stage.json", {"seconds": round(seconds, 3)})
@@ -166,8 +167,12 @@ def _users_files(run: Run, stage: Stage) -> Iterator[tuple[str, Path]]:
         section, key = setting.split(".")
         value = run.config.section(section)[key]
         path = _source_file(value) if value and key == "factory" else value
-        if path is not None:
-            yield setting, Path(path)
+        paths = path if isinstance(path, dict) else {"": path}
+        yield from (
+            (f"{setting}.{part}".rstrip("."), Path(path))
+            for part, path in paths.items()
+            if path is not None
+        )
 
 
 def _source_file(function: str) -> Path:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from specialists.predictor import Predictor
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 __all__ = ["load"]
 
 
-def load(path: str | Path, model: str = "student") -> Predictor:
+def load(path: str | Path, model: str = "student", trust_code: bool = False) -> Predictor:
     """A trained model of a run; see :func:`specialists.predictor.load`."""
     from specialists import predictor
 
-    return predictor.load(path, model)
+    return predictor.load(path, model, trust_code)

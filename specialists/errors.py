@@ -7,6 +7,8 @@ traceback and exits with ``exit_code``. A bare :class:`SpecialistsError` is a fa
 
 from __future__ import annotations
 
+from specialists.escaping import printable
+
 
 class SpecialistsError(Exception):
     """Base of every exception that this package raises on purpose."""
@@ -40,9 +42,7 @@ class InputError(SpecialistsError, ValueError):
         expected: object = None,
         fix: str | None = None,
     ) -> None:
-        labelled = (("where", where), ("got", got), ("expected", expected), ("to mend it", fix))
-        lines = [what, *(f"  {label}: {value}" for label, value in labelled if value is not None)]
-        super().__init__("\n".join(lines))
+        super().__init__(_message(what, where, got, expected, fix))
         self.what = what
 
 
@@ -60,6 +60,23 @@ class DamagedError(InputError):
 
 class RunLockedError(InputError):
     """Another live process works on this run folder."""
+
+
+class StorageError(SpecialistsError, OSError):
+    """The machine cannot keep a file: its disk is full, failing or read-only.
+
+    Parameters
+    ----------
+    what : str
+    where, got : object, optional
+    fix : str, optional
+        As of an :class:`InputError`.
+    """
+
+    def __init__(
+        self, what: str, *, where: object = None, got: object = None, fix: str | None = None
+    ) -> None:
+        super().__init__(_message(what, where, got, None, fix))
 
 
 class TrainingError(SpecialistsError):
@@ -80,3 +97,9 @@ class CalibrationWarning(UserWarning):
 
 class DataWarning(UserWarning):
     """A data set is usable but has something its owner should know."""
+
+
+def _message(what: str, where: object, got: object, expected: object, fix: str | None) -> str:
+    labelled = (("where", where), ("got", got), ("expected", expected), ("to mend it", fix))
+    lines = [what, *(f"  {label}: {value}" for label, value in labelled if value is not None)]
+    return printable("\n".join(lines))

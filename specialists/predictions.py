@@ -144,7 +144,7 @@ def write_shards(
 
 def read_rows(path: Path) -> Tensor:
     """An array on disk as a memory-mapped tensor; writing to it never reaches the file."""
-    return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+    return torch.from_numpy(read_array(path, writable=True))
 
 
 def _device_of(network: nn.Module) -> torch.device:

@@ -15,9 +15,9 @@ from specialists.datasets import encode
 from specialists.datasets.base import Inputs
 from specialists.ensemble import Ensemble, Rule
 from specialists.errors import InputError
-from specialists.networks import load_network
+from specialists.networks import fitting, load_network
 from specialists.predictions import predict_log_probs
-from specialists.runs import read_json
+from specialists.runs import EVERYTHING, NOTHING, check_result, read_json, trusting
 from specialists.workspace import Workspace
 
 FOLDERS = {
@@ -75,7 +75,7 @@ class Predictor:
         ]
 
 
-def load(path: str | Path, model: str = "student") -> Predictor:
+def load(path: str | Path, model: str = "student", trust_code: bool = False) -> Predictor:
     """A trained model of a run, or of a model's folder that was copied elsewhere.
 
     Parameters
@@ -84,11 +84,15 @@ def load(path: str | Path, model: str = "student") -> Predictor:
         A run folder, or the folder of a student or generalist.
     model : {"student", "ensemble", "generalist", "student_hard_labels"}
         Of a run folder.
+    trust_code : bool
+        Call the function that a network of a factory names, wherever the folder comes from. Else
+        it is called only in a run that this user made here.
 
     Raises
     ------
     InputError
-        If there is no such model.
+        If there is no such model, its files are damaged or do not belong together, or it names a
+        function that nobody vouches for.
 
     Examples
     --------
@@ -96,7 +100,11 @@ def load(path: str | Path, model: str = "student") -> Predictor:
     >>> predictor.predict_proba(["Donnerstag", "jeudi"]).shape  # doctest: +SKIP
     (2, 239)
     """
-    path = Path(path)
+    with trusting(EVERYTHING if trust_code else NOTHING):
+        return _load(Path(path), model)
+
+
+def _load(path: Path, model: str) -> Predictor:
     if (path / "model.json").is_file():
         if model == "ensemble":
             raise InputError(
@@ -110,38 +118,43 @@ def load(path: str | Path, model: str = "student") -> Predictor:
     if model == "ensemble":
         return _ensemble(path)
     folder = path / FOLDERS[model]
-    if not (folder / "model.json").is_file():
-        raise InputError(
-            f"there is no trained {model} here",
-            where=path,
-            expected=folder / "model.json",
-            fix=f"`specialists run --out {path}` makes it",
-        )
+    _check_made(path, model, folder / "model.json")
+    check_result(path, FOLDERS[model].partition("/")[0])
     return _from_folder(folder)
 
 
+def _check_made(run: Path, model: str, file: Path) -> None:
+    if not file.is_file():
+        raise InputError(
+            f"there is no trained {model} here",
+            where=run,
+            expected=file,
+            fix=f"`specialists run --out {run}` makes it",
+        )
+
+
 def _from_folder(folder: Path) -> Predictor:
-    network, _, about = load_network(folder)
+    network, spec, about = load_network(folder)
     if "subset" in about:
         raise InputError(
             "a specialist alone predicts no full distribution", where=folder, fix="load the run"
         )
+    with fitting(folder):
+        names, preprocessing = tuple(map(str, about["class_names"])), dict(about["preprocessing"])
+        temperature = float(about["temperature"])
+        if len(names) != spec.n_classes:
+            raise ValueError(f"{len(names)} names for {spec.n_classes} classes")
 
     def log_probs(inputs: Inputs) -> Tensor:
-        return predict_log_probs(network, inputs, about["temperature"])
+        return predict_log_probs(network, inputs, temperature)
 
-    return Predictor(tuple(about["class_names"]), about["preprocessing"], log_probs)
+    return Predictor(names, preprocessing, log_probs)
 
 
 def _ensemble(run: Path) -> Predictor:
     choice = run / "combine-predictions" / "choice.json"
-    if not choice.is_file():
-        raise InputError(
-            "there is no ensemble here",
-            where=run,
-            expected=choice,
-            fix=f"`specialists run --out {run}` makes it",
-        )
+    _check_made(run, "ensemble", choice)
+    check_result(run, "combine-predictions")
     workspace = Workspace.open(run)
     ensemble, rule = Ensemble.open(workspace), Rule.from_dict(read_json(choice)["chosen"])
 

@@ -17,7 +17,7 @@ from specialists.datasets.base import Dataset, Inputs, Ragged, Split
 from specialists.datasets.factory import source_file
 from specialists.datasets.storage import load_dataset_folder
 from specialists.networks.build import NetworkSpec
-from specialists.runs import Run, sha256
+from specialists.runs import Run, check_trusted, sha256
 from specialists.runtime import derive_seed, pick_device, resolve_precision
 
 NGRAM_DROPOUT = 0.1
@@ -83,6 +83,8 @@ class Workspace:
     def network_spec(self, **changes: Any) -> NetworkSpec:
         """The generalist's description; ``changes`` replace parts of it."""
         settings = self.config.generalist
+        if settings.factory:
+            check_trusted(settings.factory, settings.options, self.folder / "config.toml")
         inputs = self.dataset.train.inputs
         shape = () if isinstance(inputs, Ragged) else tuple(inputs.shape[1:])
         values = {

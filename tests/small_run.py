@@ -17,7 +17,7 @@ from torch import nn
 
 from pipelines import stages
 from specialists.config import Config
-from specialists.runs import Run, artifacts, sha256, write_text
+from specialists.runs import Run, Trust, artifacts, sha256, write_text
 from specialists.training import loop
 
 N_CLASSES = 12
@@ -93,7 +93,7 @@ def changed_copy(run: Run, folder: Path, *overrides: str, jobs: int | None = Non
     shutil.copytree(run.folder, folder)
     config = Config.from_toml(folder / "config.toml", overrides)
     write_text(folder / "config.toml", config.to_toml())
-    return Run(folder, jobs)
+    return Run(folder, jobs, Trust.from_config(config))
 
 
 def all_but_times(folder: Path) -> dict[str, str]:

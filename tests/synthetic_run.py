@@ -51,6 +51,7 @@ def synthetic_run(
         groups,
         temperature=1.4,
         texts=dataset.test.texts,
+        source_rows=dataset.test.rows,
         ask_specialists=lambda rows: _answers(rng, rows, labels, groups),
         **common,
     )
@@ -94,9 +95,11 @@ def _dataset(rng, labels, names, kind, texts):
     offsets = torch.tensor(np.cumsum([0, *map(len, pairs)]))
     valid = Ragged(torch.tensor([j for row in pairs for j in row]), offsets)
     valid = valid if kind == "text" else None
-    split = Split(inputs, torch.from_numpy(labels), valid, texts if kind == "text" else None)
+    is_text = kind == "text"
+    lines = torch.arange(n) + 2 if is_text else None
+    split = Split(inputs, torch.from_numpy(labels), valid, texts if is_text else None, lines)
     notes = ("3 classes with fewer than 20 rows were left out (41 rows)",)
-    return Dataset("made", kind, tuple(names), split, split, split, {}, notes, {})
+    return Dataset("made", kind, tuple(names), split, split, split, {}, notes, {"rows": "line"})
 
 
 def _answers(rng, rows, labels, groups):

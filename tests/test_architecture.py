@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 # A room may import from rooms before it. A room is a module or a package of that name.
 ORDER = [
+    "escaping",
     "errors",
     "probability",
     "covariance",

@@ -247,9 +247,26 @@ def test_a_default_that_does_not_go_together_with_what_is_set_is_told_in_one_mes
     assert "defaults of images" in str(error.value)
 
 
+def test_every_name_of_a_file_comes_back_from_toml_or_is_refused(tmp_path):
+    named = Config.from_toml(None, ["data.table=/a/\x7f\x1b\u202eж.tsv"])
+    (tmp_path / "c.toml").write_text(named.to_toml(), encoding="utf-8")
+    assert Config.from_toml(tmp_path / "c.toml") == named
+    with pytest.raises(ConfigError, match=r"must be UTF-8.*\n.*/a/\\udcff\.tsv\n.*another name"):
+        Config.from_toml(None, ["data.table=/a/\udcff.tsv"])
+
+
 def test_an_empty_value_takes_back_what_the_file_sets(tmp_path):
     file = tmp_path / "x.toml"
     file.write_text("seed = 3\n[student]\nwidth = 8\n")
     config = Config.from_toml(file, ["student.width=", "seed = ", "student.size=1"])
     assert (config.student.width, config.student.size, config.seed) == (None, 1, Config().seed)
     assert Config.from_toml(file, ["generalist.width="]).generalist.width is None
+
+
+def test_a_file_for_each_array_is_a_source_with_absolute_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = Config.from_toml(None, ['data.arrays={x = "x.npy", y = "sub/y.npy"}'])
+    files = {"x": str(tmp_path / "x.npy"), "y": str(tmp_path / "sub" / "y.npy")}
+    assert config.data.arrays == files
+    (tmp_path / "again.toml").write_text(config.to_toml(), encoding="utf-8")
+    assert Config.from_toml(tmp_path / "again.toml") == config

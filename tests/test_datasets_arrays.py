@@ -145,7 +145,7 @@ def test_features_that_are_not_finite_are_refused_with_their_place(path, bad):
 
 def test_objects_are_refused_without_being_read(path):
     ragged = np.array([[1.0], [1.0, 2.0]], dtype=object)
-    with pytest.raises(DataError, match=r"'x' is ragged or holds Python objects"):
+    with pytest.raises(DataError, match=r"ragged or holds Python objects(?s:.*)'x'"):
         load(path, {"x": ragged, "y": np.arange(2)})
 
 
@@ -153,7 +153,7 @@ def test_objects_are_refused_without_being_read(path):
     ("change", "settings", "told"),
     [
         ({"y": np.zeros(5, int)}, {}, "do not fit together"),
-        ({"y": np.linspace(0, 1, 120)}, {}, "neither integers nor strings"),
+        ({"y": np.linspace(0, 1, 120)}, {}, "neither whole numbers nor strings(?s:.*)row 1"),
         ({"x": np.zeros((120, 4, 4))}, {}, "images are not bytes"),
         ({"x": np.array([["a"] * 3] * 120)}, {}, "not numbers"),
         ({}, {"keys": {"x": "xx"}}, "no array 'xx'(?s:.*)'x'"),

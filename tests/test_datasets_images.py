@@ -72,17 +72,7 @@ def test_unreadable_images_are_named(tmp_path):
     (tmp_path / "red" / "broken.png").write_bytes(b"no image")
     whole = (tmp_path / "blue" / "1.png").read_bytes()
     (tmp_path / "blue" / "cut.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"unreadable image(?s:.*)broken.png"):
-        load(tmp_path)
-    (tmp_path / "red" / "broken.png").unlink()
-    with pytest.raises(DataError, match=r"unreadable image(?s:.*)cut.png"):
-        load(tmp_path)
-
-
-def test_an_empty_class_folder_is_refused(tmp_path):
-    paint(tmp_path, COLOURS)
-    (tmp_path / "green").mkdir()
-    with pytest.raises(DataError, match=r"no images(?s:.*)green"):
+    with pytest.raises(DataError, match=r"2 unreadable images(?s:.*)cut.png(?s:.*)broken.png"):
         load(tmp_path)
 
 

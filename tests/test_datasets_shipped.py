@@ -160,7 +160,7 @@ def split_of(labels, kind=torch.float32):
     return Split(torch.ones(len(labels), 3, dtype=kind), torch.tensor(labels))
 
 
-def made(seed, scale=1.0, broken=None):
+def made(seed, scale=1.0, broken=None, names=("a", "b")):
     """A factory as a user would write it."""
     labels = [0, 1, 5] if broken == "label" else [0, 1, 1]
     train = split_of(labels)
@@ -172,7 +172,7 @@ def made(seed, scale=1.0, broken=None):
     if broken == "other":
         return train
     name = f"made {seed} {scale}"
-    return Dataset(name, "features", ("a", "b"), train, split_of([0, 1]), test, preprocessing)
+    return Dataset(name, "features", names, train, split_of([0, 1]), test, preprocessing)
 
 
 def factory(**options):
@@ -182,6 +182,12 @@ def factory(**options):
 
 def test_a_factory_gets_its_options_and_the_seed():
     assert factory(scale=2.0).name == "made 7 2.0"
+
+
+def test_a_factorys_class_names_are_made_like_all_others():
+    assert factory(names=("two  words ", "b")).class_names == ("two words", "b")
+    with pytest.raises(DataError, match=r"each once(?s:.*)'b'"):
+        factory(names=("b", " b"))
 
 
 @pytest.mark.parametrize(

@@ -84,13 +84,41 @@ def test_shuffled_test_labels_do_not_move_any_other_row():
     assert first.class_names == second.class_names
 
 
-def test_a_class_with_one_row_is_refused_by_name():
-    with pytest.raises(DataError, match=r"too few examples(?s:.*)class 1"):
-        plan([0] * 20 + [1])
+@pytest.mark.parametrize("copies", [1, 30])
+def test_a_class_of_one_input_is_left_out_and_counted(copies):
+    made = plan([0] * 20 + [1] * 20 + [2] * copies, groups=[*range(40), *[40] * copies])
+    assert made.class_names == ("class 0", "class 1")
+    assert (made.parts[40:] == LEFT_OUT).all()
+    told = "1 class with too few different inputs for a training and a validation row left out"
+    assert made.notes == (f"{told} ({copies} rows)",)
+
+
+def test_classes_of_equal_rows_alone_are_refused():
+    with pytest.raises(DataError, match=r"fewer than two classes(?s:.*)different inputs"):
+        plan([0] * 20 + [1] * 20, groups=[*range(20), *[20] * 20])
+
+
+def test_rare_classes_that_only_the_test_split_has_are_left_out():
+    labels = np.concatenate([np.repeat([0, 1], 40), np.arange(2, 302)])
+    given = np.where(np.arange(380) % 4 == 0, TEST, TRAIN)
+    made = plan(labels, given=given, min_examples=20)
+    assert made.class_names == ("class 0", "class 1")
+    assert "300 classes with fewer than 20 rows left out (300 rows)" in made.notes[0]
+
+
+def test_the_cure_for_hundreds_of_unseen_classes_cures():
+    labels = np.concatenate([np.repeat([0, 1], 40), np.repeat(np.arange(2, 302), 5)])
+    given = np.full(len(labels), TRAIN)
+    given[80:] = np.where(labels[80:] % 2, TEST, VALIDATION)
+    given[[0, 1, 40, 41]] = [TEST, VALIDATION] * 2
+    with pytest.raises(DataError, match=r"data.min_examples = 6, which keeps 2 classes"):
+        plan(labels, given=given)
+    assert plan(labels, given=given, min_examples=6).class_names == ("class 0", "class 1")
 
 
 def test_test_labels_that_training_never_saw_are_refused_by_name():
-    with pytest.raises(DataError, match=r"training never saw(?s:.*)class 2"):
+    told = r"training never saw(?s:.*)data.exclude_labels = \[\"class 2\"\]"
+    with pytest.raises(DataError, match=told):
         plan([0] * 9 + [1] * 9 + [2] * 9, given=[TRAIN] * 18 + [TEST] * 9)
 
 

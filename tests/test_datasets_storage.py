@@ -1,7 +1,10 @@
 """Storage: what is written is read back, test labels apart, the same bytes every time."""
 
+import errno
 import hashlib
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,14 +19,14 @@ from specialists.datasets import (
 from specialists.datasets.cache import cached
 from specialists.datasets.text import hash_ngrams
 from specialists.errors import DataError, DataWarning, InputError
-from specialists.runs import read_json, recording
+from specialists.runs import artifacts, read_json, recording
 
 
 def split(n, seed):
     texts = tuple(f"größe {seed} {i} 😀" for i in range(n)) if n else ()
     labels = torch.arange(n) % 3
     valid = Ragged(torch.stack([labels, labels + 1], 1).flatten(), 2 * torch.arange(n + 1))
-    return Split(hash_ngrams(texts, (1, 3)), labels, valid, texts)
+    return Split(hash_ngrams(texts, (1, 3)), labels, valid, texts, torch.arange(n) + 2)
 
 
 def dataset():
@@ -48,6 +51,7 @@ def same(first, second):
             (first.inputs.offsets, second.inputs.offsets),
             (first.labels, second.labels),
             (first.valid.values, second.valid.values),
+            (first.rows, second.rows),
         )
     )
 
@@ -133,7 +137,7 @@ def test_files_of_an_earlier_data_set_do_not_stay(tmp_path):
     read = load_dataset_folder(tmp_path, test_labels=True)
     assert isinstance(read.train.inputs, torch.Tensor)
     assert torch.equal(read.train.inputs, torch.ones(4, 2))
-    assert (read.test.valid, read.test.texts) == (None, None)
+    assert (read.test.valid, read.test.texts, read.test.rows) == (None, None, None)
 
 
 def test_reading_never_changes_the_files(tmp_path):
@@ -177,8 +181,30 @@ def test_a_broken_cache_is_built_again(tmp_path, monkeypatch):
     assert same(cached("toy", {}, dataset).train, dataset().train)
 
 
+def test_a_full_disk_costs_the_cache_alone_and_leaves_nothing_there(tmp_path, monkeypatch):
+    def full(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(artifacts, "_sync", full)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.warns(DataWarning, match=r"could not be cached in .*: the disk is full$"):
+        assert same(cached("toy", {}, dataset).train, dataset().train)
+    assert list((tmp_path / "specialists").iterdir()) == []
+
+
 def test_a_cache_that_cannot_be_written_only_warns(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.warns(DataWarning, match="could not be cached"):
+        assert same(cached("toy", {}, dataset).train, dataset().train)
+
+
+def no_home():
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_without_a_home_a_data_set_is_built_and_not_cached(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    with pytest.warns(DataWarning, match="no home folder; set XDG_CACHE_HOME"):
         assert same(cached("toy", {}, dataset).train, dataset().train)

@@ -4,6 +4,7 @@ import itertools
 import re
 import xml.dom.minidom
 
+import hostile_names
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -114,6 +115,23 @@ def test_the_same_data_draw_the_same_figure(pictures):
 
 def test_names_are_shown_literally(pictures):
     assert any("<class> & 0 $x_1$" in text for text in _texts(pictures["clusters"]))
+
+
+def test_a_figure_is_xml_that_shows_names_whatever_they_are():
+    names = list(hostile_names.NAMES)
+    n = len(names)
+    drawn = [
+        correlation_matrix(np.eye(n), [[0, 1], [4, 5, 6]], names),
+        cluster_overview([[name] for name in names], [0.1] * n),
+        gain_per_cluster(names, [0.1] * n, [(0.05, 0.15)] * n),
+        class_changes(names, {"ensemble": [0.1] * n}, "generalist"),
+    ]
+    for figure in drawn:
+        svg = to_svg(figure, names[0] + names[4])
+        assert hostile_names.acting(svg) == set()
+        words = "\n".join(_texts(svg))
+        for shown in (r"\x1b[31mred", "<script>", "$x_1$", "]]>", r"\ud800", 'in="line" id="'):
+            assert shown in words
 
 
 def test_scripts_that_the_fonts_lack_are_left_to_the_browser():

@@ -4,13 +4,14 @@ import copy
 import html.parser
 import re
 
+import hostile_names
 import numpy as np
 import pytest
 from synthetic_run import SKILLS, synthetic_run
 
 from specialists.errors import InputError
 from specialists.report import summary_lines, write_report
-from specialists.report.page import thumbnails
+from specialists.report.page import render, thumbnails
 from specialists.report.record import read_record
 from specialists.report.tables import answer_rows, class_rows, compact, duration
 from specialists.report.words import RIVALS, direction, probability, retention_sentence, verdict
@@ -76,6 +77,18 @@ def test_what_users_wrote_is_escaped(page):
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &amp; co" in page
     assert "example &lt;" in page
     assert "&lt;b&gt;made&lt;/b&gt;" in page
+
+
+def test_a_page_shows_names_whatever_they_are(tmp_path):
+    names = [*hostile_names.NAMES, *(f"class {j}" for j in range(12, 24))]
+    page = render(read_record(synthetic_run(tmp_path, names=names)))
+    page.encode()
+    assert hostile_names.acting(page) == set()
+    outline = _outline(page)
+    assert outline.stack == []
+    assert "script" not in outline.tags
+    assert "L" * 200 not in page
+    assert {r"\x1b[31mred", r"\ud800", "$x_1$", "]]>", "L" * 199 + "…"} <= set(outline.text)
 
 
 def test_every_model_has_a_row_and_links_have_their_target(page):
@@ -205,6 +218,14 @@ def test_images_are_shown_as_small_pictures(tmp_path):
     page = write_report(synthetic_run(tmp_path, kind="images")).read_text(encoding="utf-8")
     assert page.count("data:image/png;base64,") > 24
     assert _outline(page).stack == []
+
+
+def test_every_example_names_its_line_in_the_users_file(run, page):
+    details = read_record(run).details
+    shown = [e for kind in ("mended", "broken") for e in details[kind]["examples"][:12]]
+    for example in [*shown, *details["label_errors"]["examples"]]:
+        assert example["source_row"] == example["row"] + 2
+        assert f"<small>line {example['source_row']}</small>" in page
 
 
 def test_features_without_texts_are_named_by_row(tmp_path):

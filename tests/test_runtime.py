@@ -230,18 +230,18 @@ def test_progress_shows_nested_bars_on_a_terminal(monkeypatch, capfd):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with progress("outer", 2) as outer, progress("inner", 5) as inner:
+    with progress("outer [/b]\x07", 2) as outer, progress("inner", 5) as inner:
         assert type(inner) is not Progress
         inner.advance(5)
         outer.advance()
         time.sleep(0.15)
         say("a line between")
     shown = capfd.readouterr()
-    assert "outer" in shown.err
+    assert r"outer [/b]\x07" in shown.err
     assert "inner" in shown.err
     assert "a line between" in shown.out + shown.err
 
 
 def test_say_prints_one_plain_line(capsys):
-    say("[done] 3 classes")
-    assert capsys.readouterr().out == "[done] 3 classes\n"
+    say("[done] 3 classes, \x1b[31mred, \ud800")
+    assert capsys.readouterr().out == "[done] 3 classes, \\x1b[31mred, \\ud800\n"

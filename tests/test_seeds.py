@@ -189,6 +189,12 @@ def test_one_seed_has_no_spread():
     assert verdict(comparison).startswith("One seed cannot tell the luck of a training from a gain")
 
 
+def test_the_name_of_the_data_is_plain_text_in_the_table_s_heading():
+    comparison = compared() | {"dataset": "a|b\n<script>\x1b"}
+    head = comparison_markdown(comparison).partition("\n")[0]
+    assert head == r"# a\|b \<script\>\\x1b: 3 seeds (0, 1, 2)"
+
+
 def test_with_two_seeds_a_third_is_asked_for():
     assert verdict(compared(n_seeds=2)).startswith("Two seeds can hardly tell the luck of")
     assert "seeds can hardly" not in verdict(compared(n_seeds=3))

@@ -15,6 +15,7 @@ import numpy as np
 
 from specialists.clustering.classes import ClassClusters
 from specialists.errors import InputError
+from specialists.escaping import one_line
 
 N_GROUPS_SHOWN = 4
 
@@ -55,7 +56,7 @@ class Comparison:
         for index, row in enumerate(self.table):
             order = sorted(range(len(row)), key=lambda group: -row[group])
             shown = [g for g in order[:N_GROUPS_SHOWN] if row[g]]
-            parts = ", ".join(f"{self.groups[g]} {row[g]}" for g in shown)
+            parts = ", ".join(f"{one_line(self.groups[g])} {row[g]}" for g in shown)
             rest = sum(row) - sum(row[g] for g in shown)
             lines.append(f"cluster {index}: {parts}" + (f", others {rest}" if rest else ""))
         return "\n".join(lines) + "\n"

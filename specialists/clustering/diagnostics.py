@@ -22,6 +22,7 @@ from specialists.clustering.silhouette import silhouettes
 from specialists.covariance.sketched import PredictionSketch
 from specialists.covariance.streaming import PredictionCovariance
 from specialists.errors import InputError
+from specialists.escaping import one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,7 +99,7 @@ def diagnostics_text(diagnostics: Mapping[str, ClusterDiagnostics]) -> str:
     for name, found in diagnostics.items():
         stable = f"{np.mean(found.stability):.2f}" if found.stability else "-"
         line = (
-            name,
+            one_line(name),
             f"{found.share_of_confusions:.1%}",
             f"{found.random_share:.1%}",
             f"{found.silhouette:.3f}",

@@ -10,6 +10,8 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from specialists.escaping import one_line
+
 INDENT = "    "
 
 
@@ -23,7 +25,7 @@ def clusters_text(content: Mapping[str, Any], width: int = 100) -> str:
     width : int
         Longest line, in characters.
     """
-    names = content["class_names"]
+    names = [one_line(name) for name in content["class_names"]]
     paragraphs = [_summary(content, width)]
     paragraphs += [_cluster(cluster, names, width) for cluster in content["clusters"]]
     if content["uncovered"]:

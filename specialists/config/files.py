@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -174,6 +175,14 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 
 def _override(values: dict[str, Any], override: str) -> None:
+    try:
+        override.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(
+            "an override must be UTF-8, since config.toml is",
+            got=override,
+            fix="give that file or folder another name",
+        ) from None
     key, separator, text = override.partition("=")
     parts = key.strip().split(".")
     if not separator or not all(parts) or len(parts) > 3:
@@ -201,9 +210,16 @@ def _override(values: dict[str, Any], override: str) -> None:
 def _absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
     for section, key in PATHS:
         table = values.get(section)
-        if isinstance(table, dict) and isinstance(table.get(key), str):
-            table[key] = str(Path(table[key]).expanduser().absolute())
+        if isinstance(table, dict) and key in table:
+            table[key] = _absolute(table[key])
     return values
+
+
+def _absolute(path: Any) -> Any:
+    """A path, or the paths of a table, from the root; anything else as it is."""
+    if isinstance(path, dict):
+        return {name: _absolute(part) for name, part in path.items()}
+    return str(Path(os.path.expanduser(path)).absolute()) if isinstance(path, str) else path
 
 
 def _check_sources(data: DataConfig, where: object) -> None:
@@ -237,9 +253,10 @@ def _explain(mistake: Any) -> str:
 
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     if isinstance(value, float):
         return repr(value)  # TOML writes inf, JSON Infinity
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    return text.replace("\x7f", r"\u007f")  # TOML refuses it as it is

@@ -32,10 +32,11 @@ class DataConfig(Section):
 
     name: str | None = Field(default=None, description="a data set that ships: languages, glyphs")
     table: str | None = Field(
-        default=None, description="a .tsv, .csv or .parquet file, plain or .gz"
+        default=None, description="a .tsv, .csv, .jsonl or .parquet file, plain or .gz"
     )
-    arrays: str | None = Field(
-        default=None, description="an .npz file of features or images, and labels"
+    arrays: str | dict[str, str] | None = Field(
+        default=None,
+        description="an .npz of features or images and labels, or {x = an .npy, y = another}",
     )
     images: str | None = Field(default=None, description="a folder that holds one folder a class")
     factory: str | None = Field(
@@ -46,7 +47,12 @@ class DataConfig(Section):
     )
     text: str | None = Field(default=None, description="name of the text column")
     label: str | None = Field(default=None, description="name of the label column")
-    split: str | None = Field(default=None, description="name of the split column")
+    features: tuple[str, ...] | Literal["numeric"] | None = Field(
+        default=None, description="columns of numbers in place of a text; numeric: all there are"
+    )
+    split: str | None = Field(
+        default=None, description='split column; None: one of this name, if there is; "": none'
+    )
     splits: dict[Literal["train", "validation", "test"], tuple[str, ...]] | None = Field(
         default=None, description="train, validation, test: the values of the split column in each"
     )

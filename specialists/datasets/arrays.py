@@ -1,32 +1,31 @@
-"""How does an .npz file become a data set?
+"""How do arrays become a data set?
 
-It holds features (numbers [n, d]) or images (uint8 [n, h, w] or [n, channels, h, w]) and labels
-(integers or strings [n]): ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test``, ``y_test`` and
-perhaps ``x_validation``, ``y_validation``; ``keys`` gives other names. An array of strings called
-``classes`` names integer labels. ``split_by`` sends rows to the test by the value of an array.
-Arrays of Python objects are refused: reading them would mean executing them.
+An .npz file holds features (numbers [n, d]) or images (uint8 [n, h, w] or [n, channels, h, w]) and
+labels (whole numbers or strings [n]): ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test``,
+``y_test`` and perhaps ``x_validation``, ``y_validation``; ``keys`` gives other names. Or
+``data.arrays`` names an .npy file for each: ``{x = "x.npy", y = "y.npy"}``. An array of strings
+called ``classes`` names whole-number labels. ``split_by`` sends rows to the test by the value of an
+array.
 """
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from specialists.datasets.assembly import Rows, assemble, numbered, same_input
-from specialists.datasets.base import Dataset
+from specialists.datasets.array_files import ArrayFile, open_apart, open_arrays
+from specialists.datasets.array_labels import joined, plain_labels
+from specialists.datasets.array_splits import array_roles, pieces, split_by
+from specialists.datasets.assembly import Rows, assemble, same_input
+from specialists.datasets.base import Dataset, Kind
 from specialists.datasets.encoding import check_finite, numeric
-from specialists.datasets.files import existing, nearest
-from specialists.datasets.pixels import with_channels
-from specialists.datasets.splits import TEST, TRAIN, VALIDATION, listed
+from specialists.datasets.files import existing
+from specialists.datasets.labels import Classes, classes_of, classes_of_codes, labels_left_out
+from specialists.datasets.pixels import layout_note, with_channels
+from specialists.datasets.splits import LEFT_OUT, listed
 from specialists.errors import DataError
-
-_PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
-_ALIASES = {"x_validation": ("x_val", "x_valid"), "y_validation": ("y_val", "y_valid")}
-ROLES = ("x", "y", "classes", *(f"{role}_{part}" for part in _PARTS for role in "xy"))
 
 
 def load_arrays(config: Any, seed: int) -> Dataset:
@@ -38,233 +37,131 @@ def load_arrays(config: Any, seed: int) -> Dataset:
         No such file or array, wrong shapes or types, NaN or infinite features, or splits that
         cannot be made.
     """
-    path = existing(config.arrays)
-    arrays = read_npz(path)
-    keys = _keys(arrays, config.keys or {}, path)
-    x, y, given = _stacked(arrays, keys, path)
+    apart = isinstance(config.arrays, Mapping)
+    arrays = open_apart(config.arrays) if apart else open_arrays(existing(config.arrays))
+    roles = array_roles(arrays, config.keys or {})
+    x, y, given, rows, notes = _stacked(arrays, roles)
     if config.split_by is not None:
-        given = _split_by(arrays, config.split_by, given, path)
-    y, names, excluded = _named(arrays, keys, y, config.exclude_labels, path)
-    given = np.where(excluded, -1, given)
-    preprocessing, x = array_preprocessing(x, config, path)
-    preprocessing["key"] = keys.get("x", keys.get("x_train"))
-    kind = preprocessing["kind"]
-    told = ", ".join(config.exclude_labels)
-    notes = (f"{int(excluded.sum())} rows with the labels {told} left out",) if told else ()
-    rows = Rows(x, y, names, same_input(x), given, None, notes)
+        given, left = split_by(arrays, config.split_by, given)
+        notes += left
+    if isinstance(y, list):
+        roles.pop("classes", None)
+    classes = _classes(arrays, roles, y)
+    excluded, left = labels_left_out(classes, config.exclude_labels, arrays.path)
+    notes += (*classes.notes, *left, *_not_used(arrays, roles, config.split_by or {}))
+    kind, preprocessing = _preprocessing(x, config)
+    preprocessing["key"] = None if apart else roles.get("x", roles.get("x_train"))
     return assemble(
-        rows,
+        Rows(
+            raw=x,
+            labels=classes.labels,
+            names=classes.names,
+            groups=same_input(x),
+            given=np.where(excluded, LEFT_OUT, given),
+            notes=notes,
+            rows=rows,
+        ),
         config,
         seed,
-        name=path.stem,
+        name=arrays.path.stem,
         kind=kind,
         preprocessing=preprocessing,
-        source={"arrays": path.name},
+        source={
+            "arrays": ", ".join(dict.fromkeys(p.name for p, _ in arrays.places.values())),
+            "rows": "row",
+        },
     )
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Every array of an .npz file; an .npy file is one array called ``x``.
-
-    Raises
-    ------
-    DataError
-        No such format, or an array of Python objects.
-    """
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"x": loaded}
-        with loaded:
-            return {name: _plain_array(loaded, name, path) for name in loaded.files}
-    except DataError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(
-            "the file holds no plain NumPy arrays",
-            where=path,
-            got=f"a file that gives {type(error).__name__}",
-            expected=".npz or .npy",
-        ) from error
-
-
-def _plain_array(loaded: Any, name: str, path: Path) -> np.ndarray:
-    try:
-        return loaded[name]
-    except ValueError as error:
-        raise DataError(
-            f"array {name!r} is ragged or holds Python objects",
-            where=path,
-            got="dtype object, which cannot be read without executing it",
-            expected="numbers or strings of one shape",
-            fix="store rows of equal length, and strings as dtype U",
-        ) from error
-
-
-def array_preprocessing(
-    x: np.ndarray, config: Any, where: object = None
-) -> tuple[dict[str, Any], np.ndarray]:
-    """Kind of input that an array holds, and the array in the form that ``encode`` takes."""
-    if x.ndim == 2:
-        features = numeric(x, where)
-        check_finite(features, where)
-        return {
-            "kind": "features",
-            "n_features": features.shape[1],
-            "mean": None,
-            "std": None,
-        }, features.astype(np.float32)
-    images = with_channels(x, where)
-    height, width = images.shape[2:]
-    size = config.image_size
-    return {
-        "kind": "images",
-        "channels": images.shape[1],
-        "height": size or height,
-        "width": size or width,
-    }, images
-
-
-def _keys(arrays: Mapping[str, np.ndarray], named: Mapping[str, str], path: Path) -> dict[str, str]:
-    for role, name in named.items():
-        if role not in ROLES:
-            raise DataError(f"data.keys knows no {role!r}", got=role, expected=", ".join(ROLES))
-        _array(arrays, name, path)
-    keys = dict(named)
-    for role in ROLES:
-        names = (role, *_ALIASES.get(role, ()))
-        found = next((name for name in names if name in arrays), None)
-        if role not in keys and found is not None and _fits(role, named):
-            keys[role] = found
-    whole, parted = {"x", "y"} & set(keys), {"x_train", "y_train"} & set(keys)
-    if len(whole) < 2 and len(parted) < 2:
-        raise DataError(
-            "no inputs and labels found",
-            where=path,
-            got=f"the arrays {', '.join(arrays)}",
-            expected="x and y, or x_train, y_train, x_test, y_test",
-            fix='name them: data.keys = {x = "...", y = "..."}',
-        )
-    return {r: n for r, n in keys.items() if r == "classes" or ("_" in r) == (len(whole) < 2)}
-
-
-def _fits(role: str, named: Mapping[str, str]) -> bool:
-    """Where some arrays are named, others are only guessed in the same form (x, or x_train ..)."""
-    forms = {"_" in other for other in named if other != "classes"}
-    return role == "classes" or not forms or ("_" in role) in forms
-
-
-def _array(arrays: Mapping[str, np.ndarray], name: str, path: Path) -> np.ndarray:
-    if name not in arrays:
-        near = nearest(name, arrays)
-        raise DataError(
-            f"no array {name!r}",
-            where=path,
-            got=f"the arrays {', '.join(arrays)}",
-            fix=f"did you mean {near!r}?" if near else None,
-        )
-    return arrays[name]
-
-
 def _stacked(
-    arrays: Mapping[str, np.ndarray], keys: Mapping[str, str], path: Path
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inputs, labels and given parts of all rows."""
-    if "x" in keys:
-        pieces = [("x", "y", TRAIN)]
-    else:
-        pieces = [(f"x_{part}", f"y_{part}", i) for part, i in _PARTS.items()]
-        pieces = [piece for piece in pieces if piece[0] in keys or piece[1] in keys]
-    xs, ys, given = [], [], []
-    for x_role, y_role, part in pieces:
-        x, y = (_array(arrays, keys.get(role, role), path) for role in (x_role, y_role))
-        if y.ndim != 1 or len(x) != len(y):
+    arrays: ArrayFile, roles: Mapping[str, str]
+) -> tuple[np.ndarray, Any, np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Inputs, labels, given parts and numbers of all rows, and notes."""
+    xs, ys, given, notes = [], [], [], []
+    for x_name, y_name, part in pieces(roles):
+        x, y = arrays[x_name], arrays[y_name]
+        if not x.ndim or not y.ndim or len(x) != len(y):
             raise DataError(
                 "inputs and labels do not fit together",
-                where=path,
-                got=f"{keys[x_role]} of shape {x.shape}, {keys[y_role]} of shape {y.shape}",
+                where=arrays.path,
+                got=f"{x_name} of shape {x.shape}, {y_name} of shape {y.shape}",
                 expected="[n, ...] and [n]",
             )
-        xs.append(x)
-        ys.append(y)
-        given.append(np.full(len(y), part))
-    if len({x.shape[1:] for x in xs}) > 1 or len({y.dtype.kind for y in ys}) > 1:
-        raise DataError(
-            "the splits differ in shape or type",
-            where=path,
-            got=", ".join(f"{x.shape} with labels {y.dtype}" for x, y in zip(xs, ys, strict=True)),
-        )
-    return np.concatenate(xs), np.concatenate(ys), np.concatenate(given)
-
-
-def _named(
-    arrays: Mapping[str, np.ndarray],
-    keys: Mapping[str, str],
-    y: np.ndarray,
-    exclude: tuple[str, ...],
-    path: Path,
-) -> tuple[np.ndarray, tuple[str, ...], np.ndarray]:
-    """Labels as indices, their names, and which rows have an excluded label."""
-    if y.dtype.kind == "S":
-        y = np.char.decode(y, "utf-8")
-    if y.dtype.kind not in "iuUb":
-        raise DataError(
-            "labels are neither integers nor strings", where=path, got=f"dtype {y.dtype}"
-        )
-    labels, names = numbered(y)
-    classes = arrays.get(keys.get("classes", ""))
-    if classes is not None and y.dtype.kind in "iu" and classes.dtype.kind in "US":
-        if y.min(initial=0) < 0 or y.max(initial=0) >= len(classes):
-            raise DataError(
-                "a label has no name",
-                where=f"{path}, array {keys['classes']!r}",
-                got=f"labels {y.min()} to {y.max()}, {len(classes)} names",
-            )
-        names = tuple(str(classes[int(value)]) for value in names)
-    for label in exclude:
-        if label not in names:
-            near = nearest(label, names)
-            raise DataError(
-                f"data.exclude_labels names {label!r}, which is no label",
-                where=path,
-                fix=f"did you mean {near!r}?" if near else None,
-            )
-    return labels, names, np.isin(np.array(names), list(exclude))[labels]
-
-
-def _split_by(
-    arrays: Mapping[str, np.ndarray], split_by: Mapping[str, Any], given: np.ndarray, path: Path
-) -> np.ndarray:
-    unknown = set(split_by) - {"array", "train", "validation", "test"}
-    if "array" not in split_by or unknown:
-        raise DataError(
-            "data.split_by is not understood",
-            got=dict(split_by),
-            expected='{array = "name", test = [values], validation = [values] (optional)}',
-        )
-    if (given != TRAIN).any():
-        raise DataError(
-            "data.split_by on arrays that are split already", where=path, fix="remove split_by"
-        )
-    values = _array(arrays, split_by["array"], path)
-    if values.shape != given.shape:
-        raise DataError(
-            "data.split_by needs one value a row",
-            where=f"{path}, array {split_by['array']!r}",
-            got=values.shape,
-            expected=given.shape,
-        )
-    given = np.full(len(given), -1 if "train" in split_by else TRAIN)
-    for part, wanted in split_by.items():
-        if part == "array":
+        if not len(x):
+            notes.append(f"{arrays.where(x_name)}: no rows")
             continue
-        missing = [value for value in wanted if not (values == value).any()]
-        if missing:
-            raise DataError(
-                f"data.split_by: no row has the values for {part}",
-                where=f"{path}, array {split_by['array']!r}",
-                got=listed([str(value) for value in missing]),
-                expected=listed([str(value) for value in np.unique(values)]),
-            )
-        given[np.isin(values, wanted)] = _PARTS[part]
-    return given
+        labels, told = plain_labels(y, arrays.where(y_name))
+        notes += [*layout_note(x, arrays.where(x_name)), *told]
+        xs.append(_inputs(x, arrays.where(x_name)))
+        ys.append(labels)
+        given.append(np.full(len(x), part))
+    if not xs:
+        raise DataError("no rows", where=arrays.path, got="; ".join(notes))
+    if len({x.shape[1:] for x in xs}) > 1:
+        raise DataError(
+            "the splits differ in shape",
+            where=arrays.path,
+            got=", ".join(str(x.shape) for x in xs),
+        )
+    x = xs[0] if len(xs) == 1 else np.concatenate(xs)
+    rows = np.concatenate([np.arange(len(part)) for part in given])
+    return x, joined(ys, arrays.path), np.concatenate(given), rows, tuple(notes)
+
+
+def _inputs(x: np.ndarray, where: str) -> np.ndarray:
+    """Finite float32 features [n, d], or uint8 images [n, channels, h, w]."""
+    if x.ndim == 1:
+        raise DataError(
+            "inputs of one dimension",
+            where=where,
+            got=f"shape {x.shape}",
+            expected="features [n, d] or images",
+            fix="store a single feature as [n, 1]",
+        )
+    if x.ndim > 2:
+        return np.ascontiguousarray(with_channels(x, where))
+    features = numeric(x, where)
+    if not features.shape[1]:
+        raise DataError("inputs without features", where=where, got=f"shape {x.shape}")
+    check_finite(features, where)
+    return np.ascontiguousarray(features, dtype=np.float32)
+
+
+def _preprocessing(x: np.ndarray, config: Any) -> tuple[Kind, dict[str, Any]]:
+    """Kind of input that an array holds, and how such inputs are encoded."""
+    if x.ndim == 2:
+        features = {"kind": "features", "n_features": x.shape[1], "mean": None, "std": None}
+        return "features", features
+    height, width = x.shape[2:]
+    size = config.image_size
+    return "images", {
+        "kind": "images",
+        "channels": x.shape[1],
+        "height": size or height,
+        "width": size or width,
+    }
+
+
+def _classes(arrays: ArrayFile, roles: Mapping[str, str], y: Any) -> Classes:
+    """The classes of the labels, which ``classes`` names where they are numbers."""
+    labels_in = arrays.where(roles.get("y", roles.get("y_train", "")))
+    if "classes" not in roles:
+        return classes_of(y, labels_in)
+    where = arrays.where(roles["classes"])
+    names = arrays[roles["classes"]]
+    if names.ndim != 1 or names.dtype.kind not in "USiu":
+        raise DataError(
+            "names of classes are neither strings nor whole numbers",
+            where=where,
+            got=f"{names.dtype} of shape {names.shape}",
+            expected="[n_classes], a name for each label from 0",
+        )
+    return classes_of_codes(y, names.tolist(), where)
+
+
+def _not_used(
+    arrays: ArrayFile, roles: Mapping[str, str], split: Mapping[str, Any]
+) -> tuple[str, ...]:
+    used = {*roles.values(), split.get("array")}
+    left = [*(name for name in arrays if name not in used), *arrays.others]
+    return (f"arrays not used: {listed(left)}",) if left else ()

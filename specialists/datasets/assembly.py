@@ -27,6 +27,7 @@ class Rows:
     Parameters
     ----------
     raw : array or list of n raw inputs, as ``encode`` takes them
+        :func:`assemble` puts the rows of images in another order.
     labels : int array of shape (n,)
         Index into ``names``.
     names : sequence of str
@@ -38,6 +39,8 @@ class Rows:
     texts : sequence of str, optional
         For people to read.
     notes : tuple of str
+    rows : int64 array of shape (n,), optional
+        Line or row of each example in the user's file.
     """
 
     raw: Any
@@ -47,6 +50,7 @@ class Rows:
     given: np.ndarray
     texts: Sequence[str] | None = None
     notes: tuple[str, ...] = field(default=())
+    rows: np.ndarray | None = None
 
 
 def assemble(
@@ -83,6 +87,8 @@ def assemble(
     )
     if kind == "features" and config.standardize is not False:
         preprocessing = {**preprocessing, **standardisation(rows.raw[plan.rows(TRAIN)])}
+    if kind == "images":
+        _sort_by_part(rows.raw, plan.parts)
     train, validation, test = (
         _split(rows, plan, part, preprocessing) for part in (TRAIN, VALIDATION, TEST)
     )
@@ -149,19 +155,45 @@ def take(split: Split, index: np.ndarray) -> Split:
         labels=split.labels[rows],
         valid=None if split.valid is None else split.valid[rows],
         texts=None if texts is None else tuple(texts[i] for i in rows.tolist()),
+        rows=None if split.rows is None else split.rows[rows],
     )
 
 
 def _split(rows: Rows, plan: Plan, part: int, preprocessing: Mapping[str, Any]) -> Split:
-    index = plan.rows(part)
-    raw, texts = rows.raw, rows.texts
-    picked = raw[index] if isinstance(raw, np.ndarray) else [raw[i] for i in index.tolist()]
+    index, texts = plan.rows(part), rows.texts
     return Split(
-        inputs=encode(preprocessing, picked),
+        inputs=encode(preprocessing, _picked(rows.raw, plan, part, preprocessing["kind"])),
         labels=torch.from_numpy(plan.labels[index]),
         valid=_valid(rows, plan, part, index),
         texts=None if texts is None else tuple(texts[int(i)] for i in index),
+        rows=None if rows.rows is None else torch.from_numpy(rows.rows[index].astype(np.int64)),
     )
+
+
+def _picked(raw: Any, plan: Plan, part: int, kind: Kind) -> Any:
+    index = plan.rows(part)
+    if kind == "images":
+        start = int((plan.parts < part).sum())
+        return raw[start : start + len(index)]
+    return raw[index] if isinstance(raw, np.ndarray) else [raw[i] for i in index.tolist()]
+
+
+def _sort_by_part(raw: np.ndarray, parts: np.ndarray) -> None:
+    """Put the rows of each part side by side, in their order; there is no room for a second copy.
+
+    Every cycle of the permutation is followed once.
+    """
+    order = np.argsort(parts, kind="stable").tolist()
+    placed = np.zeros(len(order), dtype=bool)
+    for start in range(len(order)):
+        if not placed[start]:
+            first, i = raw[start].copy(), start
+            while order[i] != start:
+                raw[i] = raw[order[i]]
+                placed[i] = True
+                i = order[i]
+            raw[i] = first
+            placed[i] = True
 
 
 def _valid(rows: Rows, plan: Plan, part: int, index: np.ndarray) -> Ragged | None:

@@ -81,12 +81,16 @@ class Split:
         Every class that would be right for each example; each row holds the label.
     texts : sequence of str, optional
         The original strings, for people to read.
+    rows : int64 Tensor of shape (n,), optional
+        Where each example lies in the user's own file: its line (from 1) or its row (from 0);
+        ``Dataset.source["rows"]`` says which.
     """
 
     inputs: Inputs
     labels: Tensor
     valid: Ragged | None = None
     texts: tuple[str, ...] | None = None
+    rows: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -1,8 +1,9 @@
 """Where do data sets lie that were built once? Under ``$XDG_CACHE_HOME/specialists``.
 
 A built data set is a folder named by a hash of all that went into it (versions of the sources,
-preprocessing, recipe), written whole under a temporary name and renamed. A folder that cannot be
-read is built again; a cache that cannot be written costs time and no more.
+preprocessing, recipe), written whole under a temporary name and renamed. Its manifest holds
+checksums: a folder that is damaged is told and built again. A cache that cannot be written, or has
+no home, costs time and no more.
 """
 
 from __future__ import annotations
@@ -18,41 +19,56 @@ from typing import Any
 
 from specialists.datasets.base import Dataset
 from specialists.datasets.storage import load_dataset_folder, remove_dataset, save_dataset
-from specialists.errors import DataError, DataWarning
+from specialists.errors import DataWarning
+from specialists.runs import CODE_VERSION, finish, is_done, manifest_key
+from specialists.runtime import say
 
 
-def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/specialists``, or ``~/.cache/specialists``."""
+def cache_folder() -> Path | None:
+    """``$XDG_CACHE_HOME/specialists`` or ``~/.cache/specialists``; None if there is no home."""
     home = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(home) if os.path.isabs(home) else Path.home() / ".cache"
-    return base / "specialists"
+    if os.path.isabs(home):
+        return Path(home) / "specialists"
+    try:
+        return Path.home() / ".cache" / "specialists"
+    except RuntimeError:
+        return None
 
 
 def cached(name: str, key: Mapping[str, Any], build: Callable[[], Dataset]) -> Dataset:
     """The data set of this name and key, from the cache or from ``build()``."""
-    told = json.dumps(key, sort_keys=True, default=str)
-    folder = cache_folder() / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
-    if folder.exists():
-        try:
+    base = cache_folder()
+    if base is None:
+        message = f"the data set {name!r} is not cached: no home folder; set XDG_CACHE_HOME"
+        warnings.warn(message, DataWarning, stacklevel=2)
+        return build()
+    told = json.dumps({**key, "code": CODE_VERSION}, sort_keys=True, default=str)
+    folder = base / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    manifest = manifest_key({}, {"key": told})
+    if os.path.exists(folder):  # False where it may not be looked at
+        reason = is_done(folder, manifest)
+        if reason is None:
             return load_dataset_folder(folder, test_labels=True)
-        except (DataError, ValueError, KeyError, TypeError, OSError):
-            remove_dataset(folder)
+        say(f"the cached data set {folder} is damaged ({reason}): it is built again")
+        remove_dataset(folder)
     dataset = build()
     try:
-        _store(dataset, folder)
+        _store(dataset, folder, manifest)
     except OSError as error:
-        message = f"the data set {name!r} could not be cached in {folder}: {error}"
+        reason = str(error).partition("\n")[0]
+        message = f"the data set {name!r} could not be cached in {folder}: {reason}"
         warnings.warn(message, DataWarning, stacklevel=2)
     return dataset
 
 
-def _store(dataset: Dataset, folder: Path) -> None:
+def _store(dataset: Dataset, folder: Path, manifest: Mapping[str, Any]) -> None:
     temporary = folder.with_name(f".tmp-{secrets.token_hex(4)}-{folder.name}")
     try:
         save_dataset(dataset, temporary)
+        finish(temporary, manifest)
         os.rename(temporary, folder)
     except OSError:
-        if not folder.exists():  # otherwise another process was first, with the same bytes
+        if not os.path.exists(folder):  # otherwise another process was first, with the same bytes
             raise
     finally:
         remove_dataset(temporary)

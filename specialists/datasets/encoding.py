@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from specialists.datasets.base import Inputs, Ragged
-from specialists.datasets.pixels import fit_images, read_images
+from specialists.datasets.pictures import read_images
+from specialists.datasets.pixels import fit_images
 from specialists.datasets.text import hash_ngrams
 from specialists.errors import DataError
 

@@ -8,11 +8,13 @@ it has a parameter of that name. What it returns is checked before anything is t
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import torch
 
 from specialists.datasets.base import Dataset, Ragged, Split
 from specialists.datasets.encoding import check_finite
+from specialists.datasets.labels import class_name
 from specialists.datasets.splits import check_every_class
 from specialists.errors import DataError
 
@@ -46,7 +49,8 @@ def load_factory(config: Any, seed: int) -> Dataset:
             got=error,
             expected=f"{config.factory}{inspect.signature(function)}",
         ) from error
-    dataset = function(**options)
+    with importable_here():
+        dataset = function(**options)
     if not isinstance(dataset, Dataset):
         raise DataError(
             "the factory returned something else",
@@ -54,6 +58,8 @@ def load_factory(config: Any, seed: int) -> Dataset:
             got=type(dataset).__name__,
             expected="specialists.datasets.Dataset",
         )
+    names = tuple(class_name(name, config.factory) for name in dataset.class_names)
+    dataset = replace(dataset, class_names=names)
     check_dataset(dataset)
     return dataset
 
@@ -63,7 +69,7 @@ def find_function(path: str) -> Callable[..., Any]:
     module, colon, name = path.partition(":")
     if not (module and colon and name):
         raise DataError("not an import path", got=path, expected="package.module:function")
-    with _current_folder_importable():
+    with importable_here():
         try:
             found = importlib.import_module(module)
         except ModuleNotFoundError as error:
@@ -77,22 +83,40 @@ def find_function(path: str) -> Callable[..., Any]:
 
 
 def source_file(path: str) -> Path | None:
-    """The file of the module that an import path names; None if it has none or is not there."""
-    with _current_folder_importable():
+    """The file of the module that an import path names; None if it has none or is not there.
+
+    Nothing is imported, no parent package either, so that a name that a stranger's folder holds
+    may be looked up.
+    """
+    found: ModuleSpec | None = None
+    parts = path.partition(":")[0].split(".")
+    with importable_here():
         importlib.invalidate_caches()
-        try:
-            found = importlib.util.find_spec(path.partition(":")[0])
-        except (ImportError, ValueError):
-            return None
+        for depth in range(1, len(parts) + 1):
+            places = None if found is None else found.submodule_search_locations
+            if depth > 1 and places is None:
+                return None
+            found = _find_module(".".join(parts[:depth]), places)
     file = Path(found.origin) if found is not None and found.origin else None
     return file if file is not None and file.is_file() else None
+
+
+def _find_module(name: str, places: Sequence[str] | None) -> ModuleSpec | None:
+    """A module below the folders of its parent, by the finders that Python would ask."""
+    for finder in sys.meta_path:
+        with suppress(ImportError, ValueError, AttributeError):
+            found = finder.find_spec(name, places)
+            if found is not None:
+                return found
+    return None
 
 
 def check_dataset(dataset: Dataset) -> None:
     """Raise a DataError where the parts of a data set do not fit together."""
     names = dataset.class_names
     if len(names) < 2 or len(set(names)) < len(names):
-        raise DataError("class names must be two or more, each once", got=names[:8])
+        twice = [name for name, n in Counter(names).items() if n > 1]
+        raise DataError("class names must be two or more, each once", got=(twice or names)[:8])
     for name, split in dataset.splits.items():
         _check_split(split, dataset, name)
     check_every_class(names, dataset.train.labels.numpy(), dataset.validation.labels.numpy())
@@ -100,11 +124,14 @@ def check_dataset(dataset: Dataset) -> None:
 
 def _check_split(split: Split, dataset: Dataset, name: str) -> None:
     n, labels = len(split), split.labels
-    if not n or len(split.inputs) != n:
+    others = {"texts": split.texts, "rows": split.rows}
+    lengths = {"inputs": len(split.inputs)}
+    lengths |= {what: len(values) for what, values in others.items() if values is not None}
+    if not n or set(lengths.values()) != {n}:
         raise DataError(
-            "a split needs as many inputs as labels, and at least one",
+            "a split needs as many inputs (and texts and rows) as labels, and at least one",
             where=name,
-            got=f"{len(split.inputs)} inputs, {n} labels",
+            got=f"{n} labels, {', '.join(f'{k} {what}' for what, k in lengths.items())}",
         )
     if labels.dtype != torch.int64 or labels.min() < 0 or labels.max() >= dataset.n_classes:
         raise DataError(
@@ -142,7 +169,8 @@ def _check_valid(split: Split, n_classes: int, name: str) -> None:
 
 
 @contextmanager
-def _current_folder_importable():
+def importable_here() -> Iterator[None]:
+    """While the block runs, modules of the current folder can be imported, before all others."""
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:

@@ -11,9 +11,12 @@ from specialists.errors import DataError
 
 def existing(path: str | Path, what: str = "file") -> Path:
     """``path``, if it exists; otherwise a DataError that names the nearest one beside it."""
-    path = Path(path).expanduser()
-    if path.exists():
-        return path
+    try:
+        path = Path(path).expanduser()
+        if path.exists():
+            return path
+    except (OSError, RuntimeError, ValueError) as error:  # no right to look, no home, a NUL
+        raise DataError(f"no such {what}", where=ascii(str(path)), got=error) from None
     beside = path.parent
     while not beside.is_dir():
         beside = beside.parent

@@ -16,7 +16,7 @@ import numpy as np
 
 from specialists.datasets.assembly import same_input, take
 from specialists.datasets.base import Dataset, Inputs, Ragged
-from specialists.datasets.splits import drawn_rows
+from specialists.datasets.stratified import drawn_rows
 from specialists.runtime import derive_seed
 
 _ROUNDING = 1e-9

@@ -1,15 +1,168 @@
-"""Which labels are there, and which are right for the same input?
+"""What are the classes, and which of them are right for the same input?
 
-Labels are the sorted distinct values, so that class indices do not depend on the order of rows.
+Every source brings labels as its user wrote them. Here they become classes, alike for all sources:
+a name is Unicode in normal form C, without outer white space, and inner white space is one space.
+Names are sorted, as numbers if all are whole numbers, so that class indices do not depend on the
+order of rows. Labels are never put into an array of strings: its width would be the longest one's.
 Where one input has several labels, each of its rows carries all of them.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 
 from specialists.datasets.base import Ragged
+from specialists.datasets.files import nearest
+from specialists.datasets.splits import listed
+from specialists.errors import DataError
+
+_WHOLE = re.compile(r"-?[1-9][0-9]{0,17}|0")
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of n rows.
+
+    Parameters
+    ----------
+    labels : int64 array of shape (n,)
+        Index into ``names``.
+    names : tuple of str
+        Each once, and each of some row.
+    notes : tuple of str
+        Labels that were made one, and names that look alike.
+    """
+
+    labels: np.ndarray
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def classes_of(values: Sequence[Any] | np.ndarray, where: object = None) -> Classes:
+    """The classes of labels: strings, bytes, booleans or whole numbers.
+
+    Raises
+    ------
+    DataError
+        A label is empty, missing, a fraction, a list, or no Unicode.
+
+    Examples
+    --------
+    >>> classes_of(["10", "9", " 10"]).names
+    ('9', '10')
+    >>> classes_of(["10", "9", " 10"]).labels.tolist()
+    [1, 0, 1]
+    """
+    written, which, counts = _distinct(values, where)
+    named = [class_name(value, where) for value in written]
+    names = _sorted(set(named))
+    index = {name: i for i, name in enumerate(names)}
+    labels = np.array([index[name] for name in named], dtype=np.int64)[which]
+    strings = [
+        value if isinstance(value, str) else name
+        for value, name in zip(written, named, strict=True)
+    ]
+    return Classes(labels, names, (*_made_alike(strings, named, counts), *_look_alikes(names)))
+
+
+def classes_of_codes(codes: np.ndarray, names: Sequence[Any], where: object = None) -> Classes:
+    """The classes of indices into a list of names, in the list's order.
+
+    Two codes of one name stay two classes, each with its code behind the name.
+
+    Parameters
+    ----------
+    codes : int array of shape (n,)
+    names : sequence of str or bytes
+        Those that are no label of any row may be anything.
+
+    Raises
+    ------
+    DataError
+        A code has no name.
+    """
+    distinct, labels = np.unique(codes, return_inverse=True)
+    if len(distinct) and (distinct[0] < 0 or distinct[-1] >= len(names)):
+        raise DataError(
+            "a label has no name",
+            where=where,
+            got=f"labels {distinct[0]} to {distinct[-1]}, {len(names)} names",
+        )
+    named = [class_name(names[code], where) for code in distinct.tolist()]
+    owners: dict[str, list[int]] = {}
+    for name, code in zip(named, distinct.tolist(), strict=True):
+        owners.setdefault(name, []).append(code)
+    shared = {name: own for name, own in owners.items() if len(own) > 1}
+    pairs = zip(named, distinct.tolist(), strict=True)
+    unique = tuple(f"{name} [{code}]" if name in shared else name for name, code in pairs)
+    told = (f"{name!r} of the labels {', '.join(map(str, own))}" for name, own in shared.items())
+    notes = [f"labels with the same name are kept apart by their number: {_first(told)}"]
+    return Classes(
+        labels.astype(np.int64), unique, (*(notes if shared else []), *_look_alikes(unique))
+    )
+
+
+def class_name(value: Any, where: object = None) -> str:
+    """The name of the class that a label stands for.
+
+    Examples
+    --------
+    >>> class_name(b" two  words"), class_name(7), class_name(7.0), class_name("007")
+    ('two words', '7', '7', '007')
+    """
+    if isinstance(value, bytes):
+        value = _decoded(value, where)
+    elif isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)
+    if not isinstance(value, str | int | np.integer | np.bool_):
+        raise DataError(
+            "a label is neither a string nor a whole number",
+            where=where,
+            got=f"{type(value).__name__} {str(value)[:40]!r}",
+        )
+    name = normalised(str(value))
+    if not name:
+        raise DataError("a label is empty", where=where, fix="fill it in or leave the row out")
+    if not name.isprintable() and any(unicodedata.category(c) == "Cs" for c in name):
+        raise DataError("a label is not valid Unicode", where=where, got=ascii(name))
+    return name
+
+
+def normalised(text: str) -> str:
+    """Unicode normal form C, and every run of white space one space."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def labels_left_out(
+    classes: Classes, exclude: Sequence[str], where: object = None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Which rows ``data.exclude_labels`` leaves out, bool (n,), and a note that counts them.
+
+    Raises
+    ------
+    DataError
+        It names a class that there is not.
+    """
+    wanted = {normalised(name): name for name in exclude}
+    for name, written in wanted.items():
+        if name not in classes.names:
+            near = nearest(name, classes.names)
+            raise DataError(
+                f"data.exclude_labels names {written!r}, which is no label",
+                where=where,
+                fix=f"did you mean {near!r}?" if near else None,
+            )
+    out = np.array([name in wanted for name in classes.names], dtype=bool)[classes.labels]
+    told = f"{int(out.sum())} rows with the labels {listed(wanted)} left out (data.exclude_labels)"
+    return out, (told,) if wanted else ()
 
 
 def label_sets(groups: np.ndarray, labels: np.ndarray, n_groups: int) -> Ragged:
@@ -40,3 +193,84 @@ def valid_of_rows(groups: np.ndarray, labels: np.ndarray) -> Ragged | None:
     if not len(groups) or int(sets.lengths.max()) < 2:
         return None
     return sets[torch.from_numpy(groups.astype(np.int64))]
+
+
+def _distinct(
+    values: Sequence[Any] | np.ndarray, where: object
+) -> tuple[list[Any], np.ndarray, np.ndarray]:
+    """Distinct labels as written, which of them each row has, and how many rows each has."""
+    if isinstance(values, np.ndarray):
+        if values.ndim != 1:
+            raise DataError("labels need one value a row", where=where, got=values.shape)
+        if values.dtype.kind in "iufb":
+            distinct, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+            return distinct.tolist(), which, counts
+        values = values.tolist()
+    seen: dict[Any, int] = {}
+    which = np.empty(len(values), dtype=np.int64)
+    for i, value in enumerate(values):
+        try:  # a string is its own key, and a number is told from the boolean that equals it
+            key = value if type(value) is str else (type(value), value)
+            which[i] = seen.setdefault(key, len(seen))
+        except TypeError:
+            raise DataError(
+                "a label is neither a string nor a whole number",
+                where=f"{where}, row {i}" if where else f"row {i}",
+                got=f"{type(value).__name__} {str(value)[:40]!r}",
+            ) from None
+    written = [key if type(key) is str else key[1] for key in seen]
+    return written, which, np.bincount(which, minlength=len(seen))
+
+
+def _decoded(value: bytes, where: object) -> str:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        raise DataError("a label is not UTF-8", where=where, got=value[:40]) from None
+
+
+def _sorted(names: Iterable[str]) -> tuple[str, ...]:
+    names = list(names)
+    whole = all(_WHOLE.fullmatch(name) for name in names)
+    return tuple(sorted(names, key=int) if whole else sorted(names))
+
+
+def _made_alike(written: Sequence[str], named: Sequence[str], counts: np.ndarray) -> list[str]:
+    """A note of labels that are not written as their class's name."""
+    changed = [i for i, name in enumerate(named) if written[i] != name]
+    if not changed:
+        return []
+    rows = int(counts[changed].sum())
+    merged = len(named) - len(set(named))
+    shown = (
+        f"{ascii(written[i]) if normalised(written[i]) != written[i].strip() else repr(written[i])}"
+        f" is {named[i]!r}"
+        for i in changed
+    )
+    told = f"white space and Unicode form of the labels of {rows} rows made alike: {_first(shown)}"
+    return [f"{told}; {merged} ways to write a label merged with another" if merged else told]
+
+
+def _look_alikes(names: Sequence[str]) -> list[str]:
+    """A note of names that differ in case, compatibility form or invisible characters alone."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        folded = unicodedata.normalize("NFKC", name).casefold()
+        visible = "".join(c for c in folded if unicodedata.category(c) != "Cf")
+        alike.setdefault(" ".join(visible.split()), []).append(name)
+    pairs = [group for group in alike.values() if len(group) > 1]
+    if not pairs:
+        return []
+    n = sum(map(len, pairs))
+    told = _first(" and ".join(map(_shown, group)) for group in pairs)
+    return [f"{n} classes look alike (case, width or invisible characters), kept apart: {told}"]
+
+
+def _shown(name: str) -> str:
+    return repr(name) if all(unicodedata.category(c) != "Cf" for c in name) else ascii(name)
+
+
+def _first(entries: Iterable[str]) -> str:
+    entries = list(entries)
+    more = f" and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
+    return ", ".join(entries[:_SHOWN]) + more

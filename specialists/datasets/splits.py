@@ -1,23 +1,46 @@
 """Which rows train, which validate and which test?
 
 Splits that the data give are kept. What is missing is cut from the training part: stratified by
-label, seeded, and rows with the same input always on the same side. A group of equal inputs is
-dealt out with its rarest label; groups are drawn in random order while they fit into a class's
-share. Every class has at least one training and one validation row, or the data are refused.
+label, seeded, and rows with the same input always on the same side. Rare classes, and classes with
+too few different inputs for a cut, are left out and counted. Every other class has at least one
+training and one validation row, or the data are refused.
 """
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from specialists.datasets.stratified import drawn_rows
 from specialists.errors import DataError, DataWarning
 
 TRAIN, VALIDATION, TEST, LEFT_OUT = 0, 1, 2, -1
+SPLIT_NAMES = {
+    "train": TRAIN,
+    "training": TRAIN,
+    "validation": VALIDATION,
+    "val": VALIDATION,
+    "valid": VALIDATION,
+    "dev": VALIDATION,
+    "test": TEST,
+    "testing": TEST,
+}
 _SHOWN = 8
+
+
+def part_named(name: str) -> int | None:
+    """The part that a folder or a cell names, case and outer white space ignored.
+
+    Examples
+    --------
+    >>> part_named(" Valid "), part_named("fold 3")
+    (1, None)
+    """
+    return SPLIT_NAMES.get(name.strip().casefold())
 
 
 @dataclass(frozen=True)
@@ -78,17 +101,11 @@ def plan_splits(
         Fewer than two classes, classes with too few rows, or labels that training never saw.
     """
     parts = given.copy()
-    notes = []
-    _check_seen(labels, parts, names)
-    counts = np.bincount(labels[parts != LEFT_OUT], minlength=len(names))
+    counts = _counts(labels[parts != LEFT_OUT], names)
     rare = (counts > 0) & (counts < min_examples)
-    if rare.any():
-        parts[rare[labels]] = LEFT_OUT
-        notes.append(
-            f"{int(rare.sum())} classes with fewer than {min_examples} rows left out "
-            f"({int(counts[rare].sum())} rows)"
-        )
-    _check_two_classes(int((counts >= max(min_examples, 1)).sum()), notes)
+    notes = _leave_out(rare, labels, parts, f"with fewer than {min_examples} rows")
+    _check_two_classes(labels, parts, notes)
+    _check_seen(labels, parts, names)
     notes += _straddling(parts, groups)
     generator = np.random.default_rng(seed)
     has_test, has_validation = (parts == TEST).any(), (parts == VALIDATION).any()
@@ -97,11 +114,17 @@ def plan_splits(
     if not has_validation:
         left = validation_fraction if has_test else validation_fraction / (1 - test_fraction)
         _cut(parts, VALIDATION, labels, groups, left, generator)
+        uncut = _counts(labels[parts == VALIDATION], names) == 0
+        uncut &= _counts(labels[parts == TRAIN], names) > 0
+        told = "with too few different inputs for a training and a validation row"
+        notes += _leave_out(uncut, labels, parts, told)
+        _check_two_classes(labels, parts, notes)
     return _numbered(labels, parts, names, tuple(notes))
 
 
 def check_every_class(names: Sequence[str], train: np.ndarray, validation: np.ndarray) -> None:
     """Raise a DataError that names the classes without a training or a validation row."""
+    counts = np.bincount(np.concatenate([train, validation]), minlength=len(names))
     for split, labels in (("training", train), ("validation", validation)):
         missing = np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0)
         if len(missing):
@@ -112,9 +135,20 @@ def check_every_class(names: Sequence[str], train: np.ndarray, validation: np.nd
                 f"{listed([names[int(i)] for i in missing])}",
                 got=f"no {split} row",
                 expected="at least one training and one validation row of each class",
-                fix="raise data.min_examples, name these classes in data.exclude_labels, "
-                "or change the split",
+                fix=_cure(missing, names, counts),
             )
+
+
+def _cure(missing: np.ndarray, names: Sequence[str], counts: np.ndarray) -> str:
+    """How to do without the classes ``missing``: by name if they are few, else by size."""
+    if len(missing) <= _SHOWN:
+        named = ", ".join(json.dumps(names[int(i)], ensure_ascii=False) for i in missing)
+        return f"data.exclude_labels = [{named}], or change the split"
+    enough = int(counts[missing].max()) + 1
+    kept = int((counts >= enough).sum())
+    if kept < 2:
+        return "change the split: every class is needed in training and in validation"
+    return f"data.min_examples = {enough}, which keeps {kept} classes, or change the split"
 
 
 def listed(names: Iterable[object]) -> str:
@@ -124,24 +158,43 @@ def listed(names: Iterable[object]) -> str:
     return ", ".join(map(str, names[:_SHOWN])) + more
 
 
+def _leave_out(classes: np.ndarray, labels: np.ndarray, parts: np.ndarray, told: str) -> list[str]:
+    """Leave the rows of ``classes``, bool of shape (n_classes,), out in place; a note of it."""
+    rows = classes[labels] & (parts != LEFT_OUT)
+    parts[rows] = LEFT_OUT
+    n = int(classes.sum())
+    what = f"{n} class{'es' * (n != 1)}"
+    return [f"{what} {told} left out ({int(rows.sum())} rows)"] if n else []
+
+
 def _check_seen(labels: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> None:
-    seen = np.bincount(labels[parts == TRAIN], minlength=len(names)) > 0
-    for part, told in ((TEST, "test"), (VALIDATION, "validation")):
-        unseen = np.unique(labels[(parts == part) & ~seen[labels]])
-        if len(unseen):
-            raise DataError(
-                f"{len(unseen)} labels in the {told} split that training never saw",
-                where=listed([names[int(i)] for i in unseen]),
-                fix="name them in data.exclude_labels, or add training rows of these classes",
-            )
+    """Refuse given splits that test or validate a label which they never train."""
+    train, validation = (_counts(labels[parts == part], names) for part in (TRAIN, VALIDATION))
+    counts = _counts(labels[parts != LEFT_OUT], names)
+    unseen = (counts > 0) & (train == 0)
+    if not unseen.any():
+        return
+    # The cure also covers what would be refused next: classes that a given validation split lacks.
+    bad = unseen | ((counts > 0) & (validation == 0) & bool(validation.any()))
+    told = "validation" if validation[unseen].all() else "test"
+    raise DataError(
+        f"{int(unseen.sum())} labels in the {told} split that training never saw",
+        where=listed([names[int(i)] for i in np.flatnonzero(unseen)]),
+        fix=_cure(np.flatnonzero(bad), names, counts),
+    )
 
 
-def _check_two_classes(n_classes: int, notes: Sequence[str]) -> None:
+def _counts(labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    return np.bincount(labels, minlength=len(names))
+
+
+def _check_two_classes(labels: np.ndarray, parts: np.ndarray, notes: Sequence[str]) -> None:
+    n_classes = len(np.unique(labels[parts != LEFT_OUT]))
     if n_classes < 2:
         raise DataError(
             "fewer than two classes",
             got="; ".join([f"{n_classes} with enough rows", *notes]),
-            expected="at least two, each with data.min_examples rows",
+            expected="at least two, each with data.min_examples rows and different inputs",
             fix="lower data.min_examples, or check the label column",
         )
 
@@ -182,83 +235,6 @@ def _cut(
     parts[pool[held]] = part
 
 
-def drawn_rows(
-    rows: np.ndarray,
-    groups: np.ndarray,
-    targets: Callable[[np.ndarray], np.ndarray],
-    needed: int,
-    left: int,
-    generator: np.random.Generator,
-) -> np.ndarray:
-    """Draw whole groups of rows, stratified by label.
-
-    Parameters
-    ----------
-    rows : int array of shape (n,)
-        Labels.
-    groups : int array of shape (n,)
-        Rows with the same input share a group.
-    targets : callable
-        Maps the rows that each label has to give, shape (n_labels,), to those that it gives.
-    needed, left : int
-        Groups of each class that are drawn, and that are not, at least (if it has as many).
-
-    Returns
-    -------
-    bool array of shape (n,)
-    """
-    _, which, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    counts = np.bincount(rows)
-    primary = _rarest_label(rows, which, counts)
-    share = np.bincount(primary, weights=sizes, minlength=len(counts))
-    target = np.clip(targets(share), needed, np.maximum(share - left, 0))
-    order = np.lexsort((generator.random(len(sizes)), primary))
-    before = np.cumsum(sizes[order]) - sizes[order]
-    first = np.searchsorted(primary[order], np.arange(len(counts)))
-    end = before - before[np.minimum(first, len(order) - 1)][primary[order]] + sizes[order]
-    held = np.zeros(len(sizes), dtype=bool)
-    held[order] = end <= target[primary[order]]
-    _cover(held, rows, which, sizes, True, needed, left)
-    _cover(held, rows, which, sizes, False, left, needed)
-    return held[which]
-
-
-def _rarest_label(labels: np.ndarray, which: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The label of each group that has fewest rows."""
-    order = np.lexsort((labels, counts[labels], which))
-    firsts = np.searchsorted(which[order], np.arange(which.max(initial=-1) + 1))
-    return labels[order][firsts]
-
-
-def _cover(
-    held: np.ndarray,
-    labels: np.ndarray,
-    which: np.ndarray,
-    sizes: np.ndarray,
-    side: bool,
-    wanted: int,
-    kept: int,
-) -> None:
-    """Move groups to ``side`` for classes with fewer than ``wanted`` there, smallest first.
-
-    Every class keeps ``kept`` groups (or as many as it has) on the other side. Only inputs with
-    several labels or many copies need this.
-    """
-    pairs = np.unique(np.stack([which, labels], axis=1), axis=0)
-    group_of, label_of = pairs[:, 0], pairs[:, 1]
-    n_labels = int(labels.max(initial=-1)) + 1
-    here = np.bincount(label_of[held[group_of] == side], minlength=n_labels)
-    there = np.bincount(label_of, minlength=n_labels) - here
-    for label in np.unique(label_of[here[label_of] < wanted]):
-        candidates = group_of[(label_of == label) & (held[group_of] != side)]
-        for group in candidates[np.argsort(sizes[candidates], kind="stable")]:
-            touched = label_of[group_of == group]
-            if here[label] < wanted and (there[touched] > kept).all():
-                held[group] = side
-                here[touched] += 1
-                there[touched] -= 1
-
-
 def _numbered(
     labels: np.ndarray, parts: np.ndarray, names: Sequence[str], notes: tuple[str, ...]
 ) -> Plan:
@@ -267,7 +243,6 @@ def _numbered(
     number[classes] = np.arange(len(classes))
     kept = np.where(parts == LEFT_OUT, -1, number[labels])
     class_names = tuple(str(names[i]) for i in classes)
-    _check_seen(labels, parts, names)
     check_every_class(class_names, kept[parts == TRAIN], kept[parts == VALIDATION])
     if not (parts == TEST).any():
         raise DataError("the test split is empty", fix="raise data.test_fraction")

@@ -4,6 +4,7 @@
     SPLIT.inputs.npy [.inputs.offsets]    offsets where the inputs are ragged; gate.* may be missing
     SPLIT.labels.npy [.valid .valid.offsets]
     SPLIT.texts.npy .texts.offsets.npy    UTF-8 bytes, for people to read
+    SPLIT.rows.npy                        lines or rows of the user's file; may be missing
 
 The labels of the test split lie in files of their own, so that every stage before the evaluation
 can be kept from reading them. The same data set gives the same bytes.
@@ -22,14 +23,15 @@ from torch import Tensor
 
 from specialists.datasets.base import Dataset, Inputs, Ragged, Split
 from specialists.errors import DataError
-from specialists.runs import claim, read_json, write_array, write_json
-from specialists.runs.records import MANIFEST
+from specialists.runs import check_file, claim, read_array, read_json, write_array, write_json
+from specialists.runs.manifests import MANIFEST, read_manifest
 
 FORMAT = 1
 HIDDEN = -1
 ABOUT = "dataset.json"
+TEST_LABELS = ("test.labels.", "test.valid.")
 _SPLITS = ("train", "validation", "gate", "test")
-_PARTS = ("inputs", "labels", "valid", "texts")
+_PARTS = ("inputs", "labels", "valid", "texts", "rows")
 _FILES = [f"{s}.{p}{o}.npy" for s in _SPLITS for p in _PARTS for o in ("", ".offsets")]
 
 
@@ -90,6 +92,7 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
     if not (folder / ABOUT).exists():
         raise DataError("no data set here", where=folder, fix="run prepare-data first")
     about: dict[str, Any] = read_json(folder / ABOUT)
+    _check_files(folder, test_labels)
     if about.get("format") != FORMAT:
         raise DataError(
             "this data set was written by another version",
@@ -117,6 +120,15 @@ def _remove_arrays(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
+def _check_files(folder: Path, test_labels: bool) -> None:
+    """Compare what is read with what the folder's manifest, if it has one, recorded."""
+    if not (folder / MANIFEST).is_file():
+        return
+    for name, digest in read_manifest(folder)["outputs"].items():
+        if test_labels or not name.startswith(TEST_LABELS):
+            check_file(folder / name, digest)
+
+
 def _save_split(split: Split, folder: Path, name: str) -> None:
     _save_rows(split.inputs, folder, f"{name}.inputs")
     write_array(folder / f"{name}.labels.npy", split.labels.numpy())
@@ -124,20 +136,23 @@ def _save_split(split: Split, folder: Path, name: str) -> None:
         _save_rows(split.valid, folder, f"{name}.valid")
     if split.texts is not None:
         _save_rows(_bytes(split.texts), folder, f"{name}.texts")
+    if split.rows is not None:
+        write_array(folder / f"{name}.rows.npy", split.rows.numpy())
 
 
 def _load_split(folder: Path, name: str, labelled: bool) -> Split:
     inputs = _load_rows(folder, f"{name}.inputs")
     has_texts = (folder / f"{name}.texts.npy").exists()
     texts = _strings(_load_rows(folder, f"{name}.texts")) if has_texts else None
+    rows = _mapped(folder / f"{name}.rows.npy") if (folder / f"{name}.rows.npy").exists() else None
     if not labelled:
-        return Split(inputs, torch.full((len(inputs),), HIDDEN), None, texts)
+        return Split(inputs, torch.full((len(inputs),), HIDDEN), None, texts, rows)
     valid = None
     if (folder / f"{name}.valid.npy").exists():
         valid = _load_rows(folder, f"{name}.valid")
         if not isinstance(valid, Ragged):
             raise DataError("a file of the data set is missing", where=f"{name}.valid.offsets.npy")
-    return Split(inputs, _mapped(folder / f"{name}.labels.npy"), valid, texts)
+    return Split(inputs, _mapped(folder / f"{name}.labels.npy"), valid, texts, rows)
 
 
 def _save_rows(rows: Inputs, folder: Path, name: str) -> None:
@@ -154,12 +169,12 @@ def _load_rows(folder: Path, name: str) -> Inputs:
 
 
 def _mapped(path: Path) -> Tensor:
-    """Copy-on-write, since PyTorch has no read-only tensors; the file itself never changes."""
+    """Writable, since PyTorch has no read-only tensors; the file itself never changes."""
     if not path.exists():
         raise DataError(
             "a file of the data set is missing", where=path, fix="prepare the data again"
         )
-    return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+    return torch.from_numpy(read_array(path, writable=True))
 
 
 def _bytes(texts: tuple[str, ...]) -> Ragged:

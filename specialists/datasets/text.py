@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from specialists.datasets.base import Ragged
+from specialists.datasets.labels import normalised
 
 _START, _END = 0x110000, 0x110001
 _MULTIPLIER = np.uint64(0x9E6C63D0676A9A99)
@@ -33,9 +34,9 @@ def hash_ngrams(
 ) -> Ragged:
     """Hash every n-gram of every string.
 
-    Runs of white space count as one space. N-grams of two and more characters also see a marker
-    at either end of the string, so that a prefix differs from an infix. Words are maximal runs of
-    letters, marks and digits.
+    Strings are brought to Unicode normal form C, and runs of white space count as one space.
+    N-grams of two and more characters also see a marker at either end of the string, so that a
+    prefix differs from an infix. Words are maximal runs of letters, marks and digits.
 
     Parameters
     ----------
@@ -70,8 +71,8 @@ def hash_ngrams(
 
 
 def clean(texts: Sequence[str], lowercase: bool) -> list[str]:
-    """What the n-grams see of each string: white space made one space, the case perhaps lowered."""
-    cleaned = [" ".join(text.split()) for text in texts]
+    """What the n-grams see: Unicode normal form C, white space one space, perhaps lower case."""
+    cleaned = [normalised(text) for text in texts]
     return [text.lower() for text in cleaned] if lowercase else cleaned
 
 

@@ -1,27 +1,36 @@
 """How is a file of new inputs without labels read, in the form of the training data?
 
-text      .txt (one string a line), .tsv, .csv or .parquet with the text column; plain or .gz
-features  .npy, or .npz with the array that training used (or the only one)
-images    a PNG or JPEG, a folder of them, or .npy/.npz of uint8 images
+text      .txt (one string a line), or a table with the text column; plain or .gz
+features  .npy, or .npz with the array that training used (or the only one), or a table with the
+          columns that training used
+images    an image file, a folder of them, or .npy/.npz of uint8 images
+
+One row in, one row out, in order: a blank line or cell is an empty text. Suffixes may be in
+capitals.
 """
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from specialists.datasets.arrays import read_npz
+from specialists.datasets.array_files import SUFFIXES as ARRAY_SUFFIXES
+from specialists.datasets.array_files import open_arrays
 from specialists.datasets.base import Inputs
+from specialists.datasets.cells import Table
+from specialists.datasets.class_folders import list_images
+from specialists.datasets.delimited import swallowed_rows
 from specialists.datasets.encoding import encode
-from specialists.datasets.files import existing, nearest
-from specialists.datasets.images import image_files
-from specialists.datasets.pixels import SUFFIXES as IMAGE_SUFFIXES
-from specialists.datasets.tables import read_table, text_column
-from specialists.errors import DataError
+from specialists.datasets.files import existing
+from specialists.datasets.pictures import READ
+from specialists.datasets.pictures import SUFFIXES as IMAGE_SUFFIXES
+from specialists.datasets.tables import FORMATS, READERS, feature_matrix, read_table
+from specialists.datasets.text_files import lines, read_text, suffix
+from specialists.errors import DataError, DataWarning
 
 
 def read_unlabelled(
@@ -41,79 +50,79 @@ def read_unlabelled(
         No such file, another kind of input than training's, or nothing in it.
     """
     path = existing(path)
-    readers = {"text": _texts, "features": _array, "images": _images}
+    readers = {"text": _texts, "features": _features, "images": _images}
     raw, names = readers[preprocessing["kind"]](path, preprocessing)
     if not len(names):
         raise DataError("no inputs", where=path, expected="at least one")
-    return encode(preprocessing, raw), tuple(names)
+    try:
+        return encode(preprocessing, raw), tuple(names)
+    except DataError as error:
+        if str(path) in str(error):
+            raise
+        raise DataError(f"{error}\n  in: {path}") from None
 
 
 def _texts(path: Path, preprocessing: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    plain = path.name.removesuffix(".gz")
-    if plain.endswith(".txt"):
-        texts = _lines(path)
-    elif plain.endswith((".tsv", ".csv", ".parquet")):
-        texts = _table_texts(path, preprocessing)
+    if suffix(path) == "txt":
+        texts = lines(read_text(path))
+    elif suffix(path) in READERS:
+        column = preprocessing.get("column", "text")
+        table = _new_table(path, preprocessing, [column])
+        texts = table.strings(table.column(column))
     else:
-        raise DataError(
-            "not a file of texts", where=path, expected=".txt, .tsv, .csv or .parquet, plain or .gz"
-        )
+        raise DataError("not a file of texts", where=path, expected=f".txt, {FORMATS}")
     return texts, texts
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        lines = content.decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n").split("\n")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise DataError(
-            "the text cannot be read", where=path, got=error, expected="UTF-8"
-        ) from error
-    return lines if lines != [""] else []
-
-
-def _table_texts(path: Path, preprocessing: Mapping[str, Any]) -> list[str]:
-    """The text column; a file without header is known by having training's columns."""
-    column = preprocessing.get("column", "text")
-    columns = preprocessing.get("columns")
-    table = read_table(path)
-    if columns and column not in map(str, table.columns) and table.shape[1] == len(columns):
+def _new_table(path: Path, preprocessing: Mapping[str, Any], wanted: Sequence[str]) -> Table:
+    """A table; one without a header is known by having as many columns as training's."""
+    table, columns = read_table(path), preprocessing.get("columns")
+    if columns and len(table.names) == len(columns) and any(table.find(n) is None for n in wanted):
         table = read_table(path, columns)
-    return text_column(table, column, path).tolist()
+    swallowed = swallowed_rows(table) if suffix(path) == "csv" else []
+    if swallowed:
+        message = (
+            f"{len(swallowed)} quoted cells hold lines that look like rows: is a quotation mark "
+            f"unbalanced? {table.place(swallowed)}"
+        )
+        warnings.warn(message, DataWarning, stacklevel=5)
+    return table
+
+
+def _features(path: Path, preprocessing: Mapping[str, Any]) -> tuple[np.ndarray, list[str]]:
+    names = preprocessing.get("features")
+    if names is None or suffix(path) not in READERS:
+        return _array(path, preprocessing)
+    table = _new_table(path, preprocessing, names)
+    features = feature_matrix(table, [table.column(name, "features") for name in names])
+    return features, _numbers(features)
 
 
 def _array(path: Path, preprocessing: Mapping[str, Any]) -> tuple[np.ndarray, list[str]]:
-    if path.suffix not in (".npy", ".npz"):
+    if path.suffix.lower() not in ARRAY_SUFFIXES:
         raise DataError("not a file of arrays", where=path, expected=".npz or .npy")
-    arrays = read_npz(path)
-    wanted = preprocessing.get("key")
-    for name in (wanted, "x", "x_test"):
-        if name in arrays:
-            return arrays[name], _numbers(arrays[name])
-    if len(arrays) == 1:
-        (array,) = arrays.values()
-        return array, _numbers(array)
-    near = nearest(wanted or "x", arrays)
-    raise DataError(
-        f"no array {wanted or 'x'!r}",
-        where=path,
-        got=f"the arrays {', '.join(arrays)}",
-        fix=f"did you mean {near!r}? Rename it, or save it alone" if near else None,
-    )
+    arrays = open_arrays(path)
+    wanted = preprocessing.get("key") or "x"
+    named = (name for name in (wanted, "x", "x_test") if name in arrays)
+    name = next(named, next(iter(arrays)) if len(arrays) == 1 else wanted)
+    array = arrays[name]
+    if not array.ndim:
+        raise DataError("a single value", where=arrays.where(name), expected="one input a row")
+    return array, _numbers(array)
 
 
 def _numbers(array: np.ndarray) -> list[str]:
-    return [str(i) for i in range(len(array) if array.ndim else 0)]
+    return [str(i) for i in range(len(array))]
 
 
 def _images(path: Path, preprocessing: Mapping[str, Any]) -> tuple[Any, list[str]]:
-    if path.suffix in (".npy", ".npz"):
+    if path.suffix.lower() in ARRAY_SUFFIXES:
         return _array(path, preprocessing)
     if path.is_dir():
-        files = image_files(path)
+        files, notes = list_images(path)
+        for note in notes:
+            warnings.warn(note, DataWarning, stacklevel=3)
         return files, [file.relative_to(path).as_posix() for file in files]
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return [path], [path.name]
-    raise DataError(
-        "not an image", where=path, expected="PNG or JPEG, a folder of them, .npz or .npy"
-    )
+    raise DataError("not an image", where=path, expected=f"{READ}, a folder of them, .npz or .npy")

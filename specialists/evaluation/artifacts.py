@@ -62,6 +62,7 @@ def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> 
         subsets,
         temperature=read_json(run.path("train-generalist", "calibration.json"))["temperature"],
         texts=examples.texts,
+        source_rows=examples.rows,
         ask_specialists=lambda rows: specialist_answers(run, split, rows),
         **common,
     )

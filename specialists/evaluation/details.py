@@ -44,6 +44,7 @@ def details(
     n_examples: int = 48,
     temperature: float | None = None,
     texts: Sequence[str] | None = None,
+    source_rows: ArrayLike | None = None,
     ask_specialists: AskSpecialists | None = None,
     scores: Mapping[str, Scores] | None = None,
 ) -> dict[str, Any]:
@@ -58,6 +59,8 @@ def details(
     temperature : float, optional
         The generalist's; its calibrated predictions are uncalibrated with it for comparison.
     texts : sequence of n str, optional
+    source_rows : int array of shape (n,), optional
+        Line or row of each example in the user's file.
     ask_specialists : callable, optional
         rows -> {row: {specialist: log-probabilities (|subset| + 1,), dustbin last}} of the active
         specialists of those rows.
@@ -80,6 +83,11 @@ def details(
     shown = np.concatenate([rows[:n_examples] for rows in changed.values()])
     answers = {} if ask_specialists is None or not len(shown) else ask_specialists(shown)
     log_probs = {name: outputs[name].log_probs for name in ("generalist", "ensemble")}
+
+    def answers_to(rows: NDArray[np.int64]) -> list[dict[str, Any]]:
+        table = answer_table(rows, log_probs, truth, valid, groups, texts, answers)
+        return _located(table, source_rows)
+
     return {
         "reliability": _reliability(outputs["generalist"], scores, truth, temperature),
         "per_class": accuracy_by_class(named, truth, n_classes),
@@ -88,15 +96,12 @@ def details(
         ),
         "label_errors": {
             "n": len(suspects),
-            "examples": label_error_table(suspects[:N_LABEL_ERRORS], ensemble, truth, texts),
+            "examples": _located(
+                label_error_table(suspects[:N_LABEL_ERRORS], ensemble, truth, texts), source_rows
+            ),
         },
         **{
-            name: {
-                "n": len(rows),
-                "examples": answer_table(
-                    rows[:n_examples], log_probs, truth, valid, groups, texts, answers
-                ),
-            }
+            name: {"n": len(rows), "examples": answers_to(rows[:n_examples])}
             for name, rows in changed.items()
         },
         "under_trained": under_trained(scores),
@@ -106,6 +111,17 @@ def details(
             "reason": kept.reason,
         },
     }
+
+
+def _located(
+    examples: Sequence[Mapping[str, Any]], source_rows: ArrayLike | None
+) -> list[dict[str, Any]]:
+    """The examples with their ``source_row`` in the user's file, None where it is not known."""
+    places = None if source_rows is None else np.asarray(source_rows)
+    return [
+        {**example, "source_row": None if places is None else int(places[example["row"]])}
+        for example in examples
+    ]
 
 
 def under_trained(scores: Mapping[str, Scores]) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from specialists.controls import SAME_INFERENCE
 from specialists.errors import InputError
 from specialists.evaluation.artifacts import STAGE
 from specialists.evaluation.comparison import COMPARISONS, CONTROLS
-from specialists.runs import Run, hash_files, read_array, read_json
+from specialists.runs import Run, check_result, hash_files, read_array, read_json
+from specialists.runs.manifests import MANIFEST
 from specialists.uncertainty import (
     ANY_REAL,
     DIFFERENCE_OF_SHARES,
@@ -64,7 +66,15 @@ class SeedScores:
 
     @classmethod
     def read(cls, run: Run) -> SeedScores:
-        """Of a finished run."""
+        """Of a finished run.
+
+        Raises
+        ------
+        InputError
+            If a file of its evaluation is damaged.
+        """
+        if run.path(STAGE, MANIFEST).is_file():
+            check_result(run.folder, STAGE, (".json", ".npy"))
         evaluation = read_json(run.folder / "evaluation.json")
         arrays = {metric: read_array(run.path(STAGE, f"{metric}.npy")) for metric in METRICS}
         names = list(evaluation["models"])
@@ -191,9 +201,12 @@ def _chosen_trial(run: Run, model: str) -> list[Path]:
 
 
 def _logged_seconds(folder: Path) -> float:
-    file = folder / "timing.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return float(sum(json.loads(line)["seconds"] for line in lines))
+    """Seconds of all epochs; a line that a killed process left half written does not count."""
+    file, total = folder / "timing.jsonl", 0.0
+    for line in file.read_bytes().splitlines() if file.is_file() else []:
+        with suppress(ValueError, TypeError, KeyError):
+            total += float(json.loads(line)["seconds"])
+    return total
 
 
 def _model(seeds: Sequence[SeedScores], name: str) -> dict[str, Any]:

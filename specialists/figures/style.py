@@ -13,15 +13,21 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from xml.sax.saxutils import quoteattr
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from specialists.escaping import one_line, printable
+
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, INK, GREY, FAINT = "#56B4E9", "#CC79A7", "#222222", "#767676", "#DDDDDD"
 MAUVE = "#8C6BB1"
+
+_TAG = re.compile("<[^>]*>")
+_UNNEEDED = re.compile(r' (?:id="[A-Za-z0-9.]+_\d+"|xmlns(?::xlink)?="[^"]*")')
 
 WIDTH = 7.4
 FONT_SIZE = 9.0
@@ -53,7 +59,7 @@ def model_label(name: str) -> str:
 
 def shorten(text: str, length: int) -> str:
     """At most ``length`` characters of ``text`` on one line, literal for matplotlib."""
-    line = " ".join(text.split())
+    line = one_line(text)
     line = line if len(line) <= length else line[: length - 1].rstrip() + "…"
     return line.replace("$", r"\$")
 
@@ -112,12 +118,10 @@ def to_svg(figure: Figure, description: str) -> str:
     settings = matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": description})
     with settings, no_glyph_warnings():
         figure.savefig(buffer, format="svg", metadata=nothing)
-    svg = buffer.getvalue()
+    svg = printable(buffer.getvalue())
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r' id="[A-Za-z0-9.]+_\d+"', "", svg)
-    svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)
-    label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    svg = _TAG.sub(lambda tag: _UNNEEDED.sub("", tag[0]), svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label={quoteattr(one_line(description))}', 1)
 
 
 def to_svg_file(figure: Figure, description: str) -> str:

@@ -11,7 +11,13 @@ from specialists.networks.build import (
 from specialists.networks.cost import inference_flops, n_parameters
 from specialists.networks.heads import find_head, merge_bottleneck, specialise_head, swap_head
 from specialists.networks.surgery import belongs, largest_width, split_frozen, widen
-from specialists.networks.weights import load_foreign_weights, load_network, save_network
+from specialists.networks.weights import (
+    fitting,
+    load_foreign_weights,
+    load_network,
+    read_model,
+    save_network,
+)
 
 __all__ = [
     "ARCHITECTURES",
@@ -22,6 +28,7 @@ __all__ = [
     "belongs",
     "build",
     "find_head",
+    "fitting",
     "inference_flops",
     "largest_width",
     "load_foreign_weights",
@@ -29,6 +36,7 @@ __all__ = [
     "merge_bottleneck",
     "n_parameters",
     "outline",
+    "read_model",
     "save_network",
     "specialise_head",
     "split_frozen",

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from specialists.datasets.factory import find_function
+from specialists.datasets.factory import find_function, importable_here
 from specialists.errors import ConfigError, InputError
 from specialists.networks.blocks import Beside, HashedEmbedding, Pixels, ResidualBlock, convolution
 from specialists.networks.heads import find_head, swap_head
@@ -225,7 +225,8 @@ def _from_factory(spec: NetworkSpec) -> nn.Module:
             got=f"n_classes, {', '.join(spec.options) or 'no options'}: {error}",
             expected=f"{spec.model}{inspect.signature(function)}",
         ) from None
-    network = function(*arguments.args, **arguments.kwargs)
+    with importable_here():
+        network = function(*arguments.args, **arguments.kwargs)
     if not isinstance(network, nn.Module):
         raise InputError(
             "a model's factory must return a torch.nn.Module",

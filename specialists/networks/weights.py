@@ -1,16 +1,33 @@
-"""Networks on disk: a description in JSON and weights as safetensors, data and never code."""
+"""Networks on disk: a description in JSON and weights as safetensors, data and never code.
+
+``model.json`` holds the SHA-256 of its weights and of itself, so that a model's folder that was
+copied elsewhere tells damage and mixed parts. A network of a factory is built only where somebody
+vouches for that function (:mod:`specialists.runs.trust`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from specialists.errors import InputError
-from specialists.networks.build import NetworkSpec, build
-from specialists.runs import read_json, read_tensors, write_json, write_tensors
+from specialists.errors import DamagedError, InputError
+from specialists.networks.build import ARCHITECTURES, NetworkSpec, build, outline
+from specialists.runs import (
+    check_file,
+    check_trusted,
+    read_sealed,
+    read_tensors,
+    sha256,
+    write_sealed,
+    write_tensors,
+)
+
+WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 
 
 def save_network(network: nn.Module, spec: NetworkSpec, folder: Path, **extra: Any) -> None:
@@ -18,17 +35,83 @@ def save_network(network: nn.Module, spec: NetworkSpec, folder: Path, **extra: A
     state = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
     }
-    write_tensors(folder / "weights.safetensors", state)
-    write_json(folder / "model.json", {"network": spec.to_dict(), **extra})
+    write_tensors(folder / WEIGHTS, state)
+    description = {"network": spec.to_dict(), **extra, "weights": sha256(folder / WEIGHTS)}
+    write_sealed(folder / DESCRIPTION, description)
 
 
 def load_network(folder: Path) -> tuple[nn.Module, NetworkSpec, dict[str, Any]]:
-    """The network of a folder in evaluation mode, its description and what else was written."""
-    description = read_json(folder / "model.json")
-    spec = NetworkSpec.from_dict(description.pop("network"))
+    """The network of a folder in evaluation mode, its description and what else was written.
+
+    Raises
+    ------
+    DamagedError
+        If a file is missing, is not as it was written, or does not fit the others.
+    InputError
+        If the description names a function that nobody vouches for.
+    """
+    spec, description, tensors = read_model(folder)
+    if spec.model in ARCHITECTURES:
+        with fitting(folder):
+            _check_shapes(outline(spec), tensors, folder)
     network = build(spec)
-    network.load_state_dict(read_tensors(folder / "weights.safetensors"))
+    with fitting(folder):
+        network.load_state_dict(tensors)
     return network.eval(), spec, description
+
+
+def read_model(folder: Path) -> tuple[NetworkSpec, dict[str, Any], dict[str, Tensor]]:
+    """What describes the network of a folder, what else was written, and the weights.
+
+    Raises as :func:`load_network` does; nothing is built.
+    """
+    file = folder / DESCRIPTION
+    if not file.is_file():
+        raise DamagedError(
+            "there is no model here",
+            where=file,
+            fix="name a model's folder, or the run folder that holds it",
+        )
+    description = read_sealed(file)
+    check_file(folder / WEIGHTS, description.pop("weights", None))
+    tensors = read_tensors(folder / WEIGHTS)
+    with fitting(folder):
+        spec = NetworkSpec.from_dict(description.pop("network"))
+        if spec.model not in ARCHITECTURES:
+            check_trusted(spec.model, spec.options, file)
+        elif spec.depth > len(tensors):
+            raise _unfitting(folder, f"{spec.depth} layers and {len(tensors)} tensors")
+    return spec, description, tensors
+
+
+@contextmanager
+def fitting(folder: Path) -> Iterator[None]:
+    """Errors of parts that do not fit together, inside, are a DamagedError."""
+    try:
+        yield
+    except (InputError, OSError):
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+        told = str(error).strip().splitlines() or [""]
+        raise _unfitting(folder, f"{type(error).__name__}: {told[0]}") from None
+
+
+def _check_shapes(network: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Compare a network's shapes with those of its weights, before it takes any memory."""
+    own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in tensors.items()}
+    if own != found:
+        differing = sorted(name for name, _ in own.items() ^ found.items())
+        raise _unfitting(folder, f"other shapes in {differing[0]}")
+
+
+def _unfitting(folder: Path, got: str) -> DamagedError:
+    return DamagedError(
+        "the description of this model does not fit its weights, or is none",
+        where=folder,
+        got=got,
+        fix="copy the folder again from where it came, or make it again",
+    )
 
 
 def load_foreign_weights(network: nn.Module, file: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from specialists.escaping import printable
 from specialists.report.drawings import draw
 from specialists.report.record import Record, read_record
 from specialists.report.tables import (
@@ -25,6 +26,7 @@ from specialists.report.tables import (
     class_rows,
     cluster_rows,
     compact,
+    cut,
     difference_rows,
     duration,
     label_error_rows,
@@ -60,7 +62,10 @@ def write_report(run: Run) -> Path:
 
 
 def render(record: Record) -> str:
-    """The report as one HTML document without links to anything outside."""
+    """The report as one HTML document without links to anything outside.
+
+    No name, text or setting in it holds a control character, which HTML has no form for.
+    """
     environment = Environment(
         loader=PackageLoader("specialists"),
         autoescape=True,
@@ -77,12 +82,12 @@ def render(record: Record) -> str:
         compact=compact,
         duration=duration,
     )
-    return environment.get_template("report.html.j2").render(page_content(record))
+    return printable(environment.get_template("report.html.j2").render(page_content(record)))
 
 
 def page_content(record: Record) -> dict[str, Any]:
     """What the template sees."""
-    names, details = record.class_names, record.details
+    names, details = cut(record.class_names), record.details
     per_class = details["per_class"]
     changed = {
         kind: {
@@ -97,6 +102,7 @@ def page_content(record: Record) -> dict[str, Any]:
         "title": record.title or f"Specialists on {record.evaluation['dataset']}",
         "evaluation": record.evaluation,
         "about": record.about,
+        "unit": record.about.get("source", {}).get("rows", "row"),
         "verdict": verdict(record.evaluation, details, record.choice),
         "models": model_rows(record.evaluation),
         "differences": difference_rows(record.evaluation),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from specialists.errors import InputError
+from specialists.errors import DamagedError, InputError
 from specialists.runs import Run, read_array, read_json
 
 STAGES = (
@@ -136,9 +137,8 @@ def _histories(folder: Path) -> dict[str, list[History]]:
 def _stage_seconds(folder: Path) -> dict[str, float]:
     found = {}
     for stage in STAGES:
-        file = folder / stage / "timing-stage.json"
-        if file.is_file():
-            found[stage] = float(read_json(file)["seconds"])
+        with suppress(FileNotFoundError, DamagedError, TypeError, KeyError, ValueError):
+            found[stage] = float(read_json(folder / stage / "timing-stage.json")["seconds"])
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from specialists.escaping import markdown
 from specialists.evaluation.seeds import CORRECTED_LEVEL
 from specialists.figures import CostPoint, accuracy_against_cost, to_svg_file
 from specialists.report.advice import ADVICE, BASE, find, verdict
@@ -18,7 +19,7 @@ def comparison_markdown(comparison: Mapping[str, Any]) -> str:
     seeds = ", ".join(map(str, comparison["seeds"]))
     over = "test examples" if n == 1 else "seeds and test examples"
     head = (
-        f"# {comparison['dataset']}: {n} {'seed' if n == 1 else 'seeds'} ({seeds})\n\n"
+        f"# {markdown(comparison['dataset'])}: {n} {'seed' if n == 1 else 'seeds'} ({seeds})\n\n"
         f"{comparison['n_classes']:,} classes; top-1 in per cent, differences in points, "
         "NLL in nats; mean ± spread (standard deviation over seeds) [95% bootstrap interval over "
         f"{over}]; the verdict's intervals are at {percent(CORRECTED_LEVEL, 1)}, since the best of "

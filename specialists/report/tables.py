@@ -10,6 +10,7 @@ from specialists.report.words import DESCRIPTIONS, direction, find_difference, g
 
 MAX_CLASSES = 15
 MAX_CLUSTER_NAMES = 40
+MAX_NAME = 200
 DUSTBIN = "any other class"
 
 
@@ -29,6 +30,11 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def cut(names: Sequence[str]) -> list[str]:
+    """Names of at most 200 characters, so that no cell is wider than the page."""
+    return [name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…" for name in names]
 
 
 def model_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -95,8 +101,8 @@ def cluster_rows(
             "index": cluster["index"],
             "size": cluster["size"],
             "share": cluster["share_of_confusions"],
-            "first": cluster["names"][:MAX_CLUSTER_NAMES],
-            "more": cluster["names"][MAX_CLUSTER_NAMES:],
+            "first": cut(cluster["names"][:MAX_CLUSTER_NAMES]),
+            "more": cut(cluster["names"][MAX_CLUSTER_NAMES:]),
             "gain": gains.get(cluster["index"], {}),
         }
         for cluster in clusters["clusters"]
@@ -143,7 +149,12 @@ def label_error_rows(
 ) -> list[dict[str, Any]]:
     """Suspected label errors with class names."""
     return [
-        {**entry, "label": names[entry["label"]], "suggested": names[entry["suggested"]]}
+        {
+            **entry,
+            "source_row": entry.get("source_row"),
+            "label": names[entry["label"]],
+            "suggested": names[entry["suggested"]],
+        }
         for entry in entries
     ]
 
@@ -154,6 +165,7 @@ def answer_rows(entries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> l
         {
             "row": entry["row"],
             "text": entry["text"],
+            "source_row": entry.get("source_row"),
             "label": names[entry["label"]],
             "also": [names[j] for j in entry["valid"] if j != entry["label"]],
             "voices": [

@@ -12,6 +12,7 @@ from specialists.runs.artifacts import (
     write_tensors,
     write_text,
 )
+from specialists.runs.disk import storage_error, storage_faults
 from specialists.runs.folder import Run, claimed
 from specialists.runs.manifests import (
     CODE_VERSION,
@@ -24,21 +25,31 @@ from specialists.runs.manifests import (
 from specialists.runs.markers import COMPARISON, RUN, check_claimable, is_run_folder, kind_of
 from specialists.runs.records import claim, recording
 from specialists.runs.removal import clear, remove_leftovers
+from specialists.runs.sealed import check_file, read_sealed, write_sealed
+from specialists.runs.trust import EVERYTHING, NOTHING, Trust, check_trusted, trusting, vouched
 from specialists.runs.units import build_unit
+from specialists.runs.verification import check_result, does_not_stand
 
 __all__ = [
     "CODE_VERSION",
     "COMPARISON",
+    "EVERYTHING",
+    "NOTHING",
     "RUN",
     "Run",
+    "Trust",
     "atomic_write",
     "build_unit",
     "check_claimable",
+    "check_file",
+    "check_result",
+    "check_trusted",
     "claim",
     "claimed",
     "clear",
     "copy_file",
     "describe_changes",
+    "does_not_stand",
     "finish",
     "hash_files",
     "is_done",
@@ -47,12 +58,18 @@ __all__ = [
     "manifest_key",
     "read_array",
     "read_json",
+    "read_sealed",
     "read_tensors",
     "recording",
     "remove_leftovers",
     "sha256",
+    "storage_error",
+    "storage_faults",
+    "trusting",
+    "vouched",
     "write_array",
     "write_json",
+    "write_sealed",
     "write_tensors",
     "write_text",
 ]

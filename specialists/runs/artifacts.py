@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -19,8 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from specialists.errors import DamagedError
+from specialists.runs.disk import storage_faults
 from specialists.runs.markers import is_run_folder
 from specialists.runs.records import claim
+from specialists.runs.walk import walk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 TEMPORARY = ".tmp-"
 SETTLED_SECONDS = 1.0
+_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")  # UTF-8 has no form for one, JSON does
 
 _hashes: dict[tuple[str, int, int, int, int], str] = {}
 
@@ -44,6 +48,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     ------
     InputError
         If such a file is in the way.
+    StorageError
+        If the machine cannot keep the file, whatever the writer inside raises then.
 
     Examples
     --------
@@ -57,16 +63,17 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     >>> folder.cleanup()
     """
     path = Path(path)
-    claim(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
-    try:
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with storage_faults(path):
+        claim(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def copy_file(source: str | Path, target: str | Path) -> None:
@@ -83,9 +90,8 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write strict JSON: no NaN, no infinity; NumPy scalars and arrays become numbers and lists."""
-    write_text(
-        path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
-    )
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
+    write_text(path, _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def read_json(path: str | Path) -> Any:
@@ -98,7 +104,7 @@ def read_json(path: str | Path) -> Any:
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:  # of the characters, or of the JSON
+    except (ValueError, RecursionError) as error:  # of the characters, or of the JSON
         raise _damaged(path, str(error)) from None
 
 
@@ -110,8 +116,16 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
         np.save(file, array, allow_pickle=False)
 
 
-def read_array(path: str | Path, mmap: bool = True) -> np.ndarray:
-    """The array of an .npy file; memory-mapped and read-only, or in memory with ``mmap=False``.
+def read_array(path: str | Path, mmap: bool = True, writable: bool = False) -> np.ndarray:
+    """The array of an .npy file.
+
+    Parameters
+    ----------
+    path : path
+    mmap : bool
+        Memory-mapped and read-only; False: in memory.
+    writable : bool
+        Of a memory-mapped one: what is written stays in memory and never reaches the file.
 
     Raises
     ------
@@ -120,9 +134,10 @@ def read_array(path: str | Path, mmap: bool = True) -> np.ndarray:
     """
     import numpy as np
 
+    mode = ("c" if writable else "r") if mmap else None
     try:
-        return np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-    except (ValueError, EOFError):
+        return np.load(path, mmap_mode=mode, allow_pickle=False)
+    except (ValueError, EOFError, OverflowError, SyntaxError, TypeError, MemoryError):
         raise _damaged(path, "no whole array of numbers") from None
 
 
@@ -178,12 +193,11 @@ def sha256(path: str | Path) -> str:
 
 
 def _folder_hash(folder: Path) -> str:
-    whole, files = hashlib.sha256(), []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not is_run_folder(Path(place, name))]
-        files += [Path(place, name) for name in names]
-    for file in sorted(path for path in files if path.is_file()):
-        whole.update(f"{file.relative_to(folder).as_posix()}\0{sha256(file)}\n".encode())
+    whole = hashlib.sha256()
+    for file in walk(folder, lambda inner: not is_run_folder(inner)):
+        if file.is_file():
+            name = os.fsencode(file.relative_to(folder).as_posix())
+            whole.update(name + f"\0{sha256(file)}\n".encode())
     return whole.hexdigest()
 
 

@@ -9,17 +9,19 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 
 from specialists.config import Config
 from specialists.errors import InputError, RunLockedError
 from specialists.runs.artifacts import read_json, write_json, write_text
+from specialists.runs.disk import storage_faults
 from specialists.runs.manifests import CODE_VERSION
 from specialists.runs.markers import LOCK, MARKER, RUN, check_claimable, kind_of, marked_kind
 from specialists.runs.records import ANYTHING, is_own, recording
 from specialists.runs.removal import own_folders, remove_leftovers
+from specialists.runs.trust import NOTHING, Trust, trusting
 
 
 class Run:
@@ -30,11 +32,14 @@ class Run:
     folder : path
     jobs : int, optional
         Processes at a time, instead of the configuration's; 0: one a core. No result depends on it.
+    trust : Trust
+        Functions that the run may call although its folder names them.
     """
 
-    def __init__(self, folder: str | Path, jobs: int | None = None) -> None:
+    def __init__(self, folder: str | Path, jobs: int | None = None, trust: Trust = NOTHING) -> None:
         self.folder = Path(folder)
         self._jobs = jobs
+        self.trust = trust
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
@@ -93,6 +98,10 @@ class Run:
         """``RUN/stage/parts``; nothing is made."""
         return self.folder.joinpath(stage, *parts)
 
+    def trusting(self) -> AbstractContextManager[None]:
+        """A context in which the functions that were vouched for may be called."""
+        return trusting(self.trust)
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Be the only process that works on this run; clear what killed ones left half written.
@@ -120,8 +129,8 @@ class Run:
                     fix="wait until it ends, or give this run another folder with --out",
                 ) from None
             file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+            with storage_faults(self.folder / LOCK):
+                os.write(file.fileno(), str(os.getpid()).encode())
             with claimed(self.folder, RUN):
                 self._remove_leftovers()
                 yield
@@ -146,7 +155,7 @@ def claimed(folder: Path, kind: str) -> Iterator[None]:
         If the folder is somebody else's; then nothing is written.
     """
     check_claimable(folder, kind)
-    with recording(folder) as record:
+    with recording(folder, follow=True) as record:
         if marked_kind(folder) is None:
             if kind_of(folder) is not None:  # made by an older version, which kept no list
                 record.names.add(ANYTHING)

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from specialists.errors import DamagedError
-from specialists.runs.artifacts import read_json, sha256, write_json
+from specialists.runs.artifacts import read_json, sha256
 from specialists.runs.records import MANIFEST, listed, recorded_outputs
+from specialists.runs.sealed import read_sealed, write_sealed
 
-CODE_VERSION = "0.3.0"
+CODE_VERSION = "0.4.0"
 NAMED_CHANGES = 3
 
 _UNRECORDED_PREFIXES = ("timing", "checkpoint", ".")
@@ -62,7 +63,7 @@ def finish(folder: str | Path, key: Mapping[str, Any], outside: Iterable[str | P
     outputs = {file.relative_to(folder).as_posix(): sha256(file) for file in _outputs(folder)}
     for file in outside:
         outputs[Path(os.path.relpath(file, folder)).as_posix()] = sha256(file)
-    write_json(folder / MANIFEST, {**_plain(key), "outputs": dict(sorted(outputs.items()))})
+    write_sealed(folder / MANIFEST, {**_plain(key), "outputs": dict(sorted(outputs.items()))})
 
 
 def is_done(folder: str | Path, key: Mapping[str, Any]) -> str | None:
@@ -76,15 +77,32 @@ def is_done(folder: str | Path, key: Mapping[str, Any]) -> str | None:
     """
     folder = Path(folder)
     try:
-        manifest = read_json(folder / MANIFEST)
+        manifest = read_manifest(folder)
     except FileNotFoundError:
         return "missing"
     except DamagedError:
         return f"{MANIFEST} cannot be read"
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("outputs"), dict):
-        return f"{MANIFEST} cannot be read"
     recorded = {name: value for name, value in manifest.items() if name != "outputs"}
     return _key_change(recorded, _plain(key)) or _output_change(folder, manifest["outputs"])
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """What `finish` wrote, or a version before this one.
+
+    Raises
+    ------
+    DamagedError
+        If it is not as it was written.
+    FileNotFoundError
+    """
+    file = Path(folder) / MANIFEST
+    manifest = read_json(file)
+    older = isinstance(manifest, dict) and manifest.get("code", CODE_VERSION) != CODE_VERSION
+    if not older:
+        manifest = read_sealed(file)
+    if not isinstance(manifest.get("outputs"), dict):
+        raise DamagedError("this manifest records no outputs", where=file)
+    return manifest
 
 
 def describe_changes(old: Any, new: Any) -> str:

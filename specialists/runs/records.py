@@ -99,8 +99,16 @@ class Record:
 
 
 @contextmanager
-def recording(folder: Path) -> Iterator[Record]:
-    """What is written in this folder while the block runs is ours; the innermost block counts."""
+def recording(folder: Path, follow: bool = False) -> Iterator[Record]:
+    """What is written in this folder while the block runs is ours; the innermost block counts.
+
+    Raises
+    ------
+    InputError
+        If a file is there, or a link and not ``follow``.
+    """
+    if not follow:
+        refuse_link(folder)
     record = Record(folder)
     _open.append(record)
     try:
@@ -149,8 +157,10 @@ def owned_names(folder: Path) -> set[str]:
     """
     names = listed(folder)
     outputs = recorded_outputs(folder)
-    recorded = {*outputs, *RESERVED} if outputs is not None else set()
-    if outputs is None and names is None and _was_started(folder):
+    recorded: set[str] = set()
+    if outputs is not None:  # inner manifests stand in the lists of their own folders
+        recorded = {*RESERVED, *(name for name in outputs if not name.endswith(f"/{MANIFEST}"))}
+    elif names is None and _was_started(folder):
         recorded = {*RESERVED, ANYTHING}
     return {name for name in (names or set()) | recorded if _lies_below(name)}
 
@@ -216,8 +226,7 @@ def _is_digest(value: Any) -> bool:
 def _lies_below(name: str) -> bool:
     """Whether a name leads to a file in the folder itself: a stranger's list may say anything."""
     path = PurePosixPath(name)
-    inner = len(path.parts) > 1 and path.name == MANIFEST  # which its own folder's list names
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts and not inner
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
 
 
 def _sync_folder(folder: Path) -> None:

@@ -21,7 +21,6 @@ from specialists.runs.records import (
     STARTED,
     claim,
     recording,
-    refuse_link,
 )
 from specialists.runs.removal import clear, remove_leftovers
 
@@ -71,7 +70,6 @@ def attempt(folder: Path, key: Mapping[str, Any], outside: Sequence[Path] = ()) 
     InputError
         If a link, or somebody else's file, is in the way.
     """
-    refuse_link(folder)
     with recording(folder) as record:
         record.claim(*(folder / name for name in RESERVED))
         claim(*outside)

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from specialists.escaping import printable
+from specialists.runs import storage_faults
+
 if TYPE_CHECKING:
     import rich.progress
 
@@ -65,9 +68,10 @@ def progress(description: str, total: int | None = None) -> Iterator[Progress]:
             yield row
 
 
-def say(text: str) -> None:
-    """Print one plain line, above the bars if there are any."""
-    print(text, flush=True)
+def say(text: str, end: str = "\n") -> None:
+    """Print plain text, above the bars if there are any."""
+    with storage_faults("standard output"):
+        print(printable(text), end=end, flush=True)
 
 
 @contextmanager
@@ -77,7 +81,7 @@ def _display() -> Iterator[rich.progress.Progress]:
     from rich.progress import Progress as RichProgress
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
@@ -96,7 +100,7 @@ def _display() -> Iterator[rich.progress.Progress]:
 def _row(
     display: rich.progress.Progress, description: str, total: int | None
 ) -> Iterator[Progress]:
-    task = display.add_task(description, total=total, rate="")
+    task = display.add_task(printable(description), total=total, rate="")
     try:
         yield _Timed(display, task)
     finally:

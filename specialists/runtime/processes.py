@@ -20,6 +20,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from specialists.errors import TrainingError
+from specialists.runs import Trust, trusting, vouched
 from specialists.runtime.console import QUIET, Progress, progress
 
 Task = TypeVar("Task")
@@ -125,7 +126,7 @@ class _Pool:
         initializer: Callable[..., None] | None,
         initargs: Sequence[Any],
     ) -> None:
-        self._arguments = (os.getpid(), function, initializer, tuple(initargs))
+        self._arguments = (os.getpid(), vouched(), function, initializer, tuple(initargs))
         self._workers: dict[Connection, BaseProcess] = {}
         self._tasks: dict[Connection, int] = {}
 
@@ -190,13 +191,14 @@ class _Pool:
 def _work(
     connection: Connection,
     parent: int,
+    trust: Trust,
     function: Callable[[Any], Any],
     initializer: Callable[..., None] | None,
     initargs: Sequence[Any],
 ) -> None:
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
-    with _one_torch_thread():
+    with _one_torch_thread(), trusting(trust):
         start = _outcome(lambda _: initializer(*initargs) if initializer else None, None)
         while True:
             try:

@@ -24,14 +24,15 @@ from specialists.errors import DataError, InputError
 from specialists.generalist import DATA, hardware_of, train_classifiers
 from specialists.losses import SpecialistLoss
 from specialists.networks import (
-    NetworkSpec,
+    fitting,
     n_parameters,
     outline,
+    read_model,
     save_network,
     split_frozen,
 )
 from specialists.predictions import predict_outputs
-from specialists.runs import Run, build_unit, clear, read_json, read_tensors, write_json
+from specialists.runs import Run, build_unit, check_result, clear, does_not_stand, write_json
 from specialists.runtime import map_processes, seed_everything
 from specialists.specialist.parents import (
     STAGE,
@@ -127,8 +128,14 @@ def load_specialists(workspace: Workspace) -> list[Specialist]:
     Raises
     ------
     InputError
-        If one of them is not there; it is named.
+        If the stage is not done, one of them is not there, or they were made with other frozen
+        parts than the configuration names.
     """
+    manifest = check_result(workspace.folder, STAGE)
+    freeze = workspace.config.specialists.freeze or ()
+    if tuple(manifest["config"]["specialists"]["freeze"] or ()) != tuple(freeze):
+        reason = "specialists.freeze in config.toml changed"
+        raise does_not_stand(workspace.folder, STAGE, reason)
     tasks = _tasks(workspace)
     missing = [task.folder.name for task in tasks if not (task.folder / "model.json").is_file()]
     if missing:
@@ -143,17 +150,17 @@ def load_specialists(workspace: Workspace) -> list[Specialist]:
 
 def load_specialist(folder: Path) -> Specialist:
     """One trained specialist."""
-    about = read_json(folder / "model.json")
-    network = outline(NetworkSpec.from_dict(about["network"]))
-    _, upper = split_frozen(network, about["freeze"])
-    upper.load_state_dict(read_tensors(folder / "weights.safetensors"), assign=True)
-    calibration = Calibration(
-        about["calibration"]["correction"],
-        about["calibration"]["temperature"],
-        about["calibration"]["dustbin_bias"],
-    )
-    subset = torch.tensor(about["subset"], dtype=torch.int64)
-    return Specialist(upper.eval(), subset, calibration, about["n_examples"])
+    spec, about, tensors = read_model(folder)
+    with fitting(folder):
+        _, upper = split_frozen(outline(spec), about["freeze"])
+        upper.load_state_dict(tensors, assign=True)
+        calibration = Calibration(
+            about["calibration"]["correction"],
+            about["calibration"]["temperature"],
+            about["calibration"]["dustbin_bias"],
+        )
+        subset = torch.tensor(about["subset"], dtype=torch.int64)
+        return Specialist(upper.eval(), subset, calibration, about["n_examples"])
 
 
 def _tasks(workspace: Workspace) -> list[SpecialistTask]:

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from specialists.config import Recipe
 from specialists.errors import InputError, TrainingError
-from specialists.runs import atomic_write, write_tensors, write_text
+from specialists.runs import write_tensors, write_text
 from specialists.runtime import autocast, derive_seed, pick_device, progress
+from specialists.training.checkpoints import discard_checkpoint, load_checkpoint, save_checkpoint
 from specialists.training.examples import Examples
 from specialists.training.loading import Loader, batch_sizes
 from specialists.training.optimisers import Optimisers
@@ -132,10 +133,14 @@ class Trainer:
         self.n_examples = n_examples or recipe.epochs * len(examples)
         self.n_epochs = math.ceil(self.n_examples / len(examples))
         self.patience = recipe.patience or self.n_epochs
-        self.optimisers = Optimisers(network, recipe, self._n_steps())
+        self.recipe = recipe
+        self._begin()
+        self.saved_at = time.monotonic()
+
+    def _begin(self) -> None:
+        self.optimisers = Optimisers(self.network, self.recipe, self._n_steps())
         self.state = _Progress()
         self.best: dict[str, Tensor] = {}
-        self.saved_at = time.monotonic()
 
     def fit(self) -> FitResult:
         """Train to the end or until validation stops improving.
@@ -156,7 +161,7 @@ class Trainer:
                 self._save()
         self.network.load_state_dict(self.best)
         self.network.eval()
-        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+        discard_checkpoint(self.folder)
         state = self.state
         return FitResult(state.best_epoch, state.best_loss, state.best_top1, state.examples)
 
@@ -252,8 +257,9 @@ class Trainer:
             "examples_per_second": round(n_examples / seconds, 1),
             "loading_share": round(loading / seconds, 4),
         }
-        with open(self.folder / "timing.jsonl", "a", encoding="utf-8") as file:
-            file.write(_json_line(timing))
+        times = self.folder / "timing.jsonl"
+        before = times.read_text("utf-8", "replace") if times.is_file() else ""
+        write_text(times, before + _json_line(timing))
 
     def _save(self) -> None:
         if time.monotonic() - self.saved_at < CHECKPOINT_SECONDS or self._finished():
@@ -264,19 +270,21 @@ class Trainer:
             "best": self.best,
             "progress": asdict(self.state),
         }
-        with atomic_write(self.folder / "checkpoint.pt") as temporary:
-            torch.save(state, temporary)
+        save_checkpoint(self.folder, state)
         self.saved_at = time.monotonic()
 
     def _restore(self) -> None:
-        file = self.folder / "checkpoint.pt"
-        if not file.is_file():
+        saved = load_checkpoint(self.folder, self.device, like=self.network.state_dict())
+        if saved is None:
             return
-        saved = torch.load(file, map_location=self.device, weights_only=True)
-        self.network.load_state_dict(saved["network"])
-        self.optimisers.load_state_dict(saved["optimisers"])
-        self.best = saved["best"]
-        self.state = _Progress(**saved["progress"])
+        try:
+            self.optimisers.load_state_dict(saved["optimisers"])
+            self.state, self.best = _Progress(**saved["progress"]), saved["best"]
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            discard_checkpoint(self.folder, f"it is of another training: {error}")
+            self._begin()
+        else:
+            self.network.load_state_dict(saved["network"])
 
 
 def _train_mode(network: nn.Module) -> None:

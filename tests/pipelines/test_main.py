@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import hostile_names
 import pytest
 import toy_stages
 
@@ -21,13 +23,26 @@ TOYS = [sys.executable, toy_stages.__file__]
 REAL = [sys.executable, "-m", "pipelines"]
 
 
-def specialists(*arguments: object, command: list[str] = TOYS, cwd: Path | None = None):
+def specialists(
+    *arguments: object,
+    command: list[str] = TOYS,
+    cwd: Path | None = None,
+    stdout: Any = subprocess.PIPE,
+    encoding: str = "utf-8",
+    files_of_at_most: int | None = None,
+):
+    def limit() -> None:
+        if files_of_at_most is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (files_of_at_most, files_of_at_most))
+
     return subprocess.run(
         [*command, *map(str, arguments)],
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, "PYTHONIOENCODING": encoding},
         cwd=cwd,
-        capture_output=True,
-        text=True,
+        preexec_fn=limit,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
         timeout=60,
     )
 
@@ -218,6 +233,58 @@ def test_what_the_operating_system_refuses_is_one_message(config, tmp_path):
     told = refused("run", config, "--out", tmp_path / "run")
     assert f"where: {tmp_path / 'run' / '.lock'}" in told
     assert "got: Is a directory" in told
+
+
+def test_a_full_disk_exits_1_and_the_same_command_goes_on(config, tmp_path, expected):
+    command = ("run", config, "--out", tmp_path / "run")
+    full = specialists(*command, files_of_at_most=100)
+    assert full.returncode == 1
+    assert f"  where: {tmp_path / 'run' / 'config.toml'}\n" in full.stderr
+    assert "to mend it: raise that limit" in full.stderr
+    assert "Traceback" not in full.stderr
+    left = {file.name for file in (tmp_path / "run").iterdir()}
+    assert left == {".lock", ".specialists.json", ".specialists-written"}
+    assert specialists(*command).returncode == 0
+    assert toy_stages.results(tmp_path / "run") == expected
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run", "--out", "run"], ["status", "run"], ["configs"], ["--help"]]
+)
+def test_output_that_the_disk_does_not_take_exits_1(config, tmp_path, arguments):
+    specialists("run", config, "--out", tmp_path / "run")
+    with open("/dev/full", "w") as full:
+        done = specialists(*arguments, cwd=tmp_path, stdout=full)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the disk is full\n")
+    assert "Traceback" not in done.stderr
+    assert "ignored" not in done.stderr
+
+
+def test_a_reader_that_had_enough_ends_the_command_in_silence():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as closed:
+        done = specialists("configs", command=REAL, stdout=closed)
+    assert done.stderr == ""
+
+
+def test_a_terminal_gets_no_control_characters_of_names(config, tmp_path):
+    run = tmp_path / "\x1b[31mж"
+    done = specialists("run", config, "--out", run)
+    assert done.returncode == 0, done.stderr
+    assert r"\x1b[31mж/report.html" in done.stdout
+    status = specialists("status", run)
+    told = refused("status", tmp_path / "\x1b[2J\udcff")
+    assert r"where: " + str(tmp_path) + r"/\x1b[2J\udcff" in told
+    for text in (done.stdout, status.stdout, told):
+        assert hostile_names.acting(text) == set()
+
+
+def test_output_without_utf_8_shows_what_it_lacks_as_escapes(config, tmp_path):
+    done = specialists("run", config, "--out", "ж", cwd=tmp_path, encoding="ascii")
+    assert done.returncode == 0, done.stderr
+    assert r"The report: \u0436/report.html" in done.stdout
 
 
 def test_status_prints_its_table_when_an_artifact_is_damaged(config, tmp_path):

@@ -1,5 +1,7 @@
 """A stage is skipped while its manifest holds, says why it does not, and survives any kill."""
 
+import errno
+import itertools
 import os
 import subprocess
 import sys
@@ -13,8 +15,8 @@ from pipelines import stages
 from pipelines.stage import run_stage, why_not_done
 from specialists.config import Config
 from specialists.config.defaults import DEFAULTS
-from specialists.errors import InputError
-from specialists.runs import Run, read_json, recording, write_text
+from specialists.errors import InputError, StorageError
+from specialists.runs import Run, artifacts, read_json, recording, write_text
 
 REAL_STAGES = stages.STAGES
 
@@ -22,8 +24,10 @@ REAL_STAGES = stages.STAGES
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.setattr(stages, "STAGES", toy_stages.TOY_STAGES)
-    write_text(tmp_path / "run" / "config.toml", toy_stages.CONFIG)
-    return Run(tmp_path / "run")
+    run = Run(tmp_path / "run")
+    with run.lock():
+        write_text(run.config_file, toy_stages.CONFIG)
+    return run
 
 
 def configure(run: Run, **changes: str) -> None:
@@ -248,3 +252,25 @@ def test_every_stage_depends_on_existing_settings_and_on_earlier_stages_alone():
             section, key = setting.split(".")
             assert key in Config.from_dict({}).section(section)
         earlier.append(stage.name)
+
+
+def test_a_disk_that_is_full_at_any_write_costs_nothing_that_was_done(run, monkeypatch):
+    left = 0
+
+    def sync(path):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(artifacts, "_sync", sync)
+    for room in itertools.count(1):
+        left = room
+        try:
+            with run.lock():
+                stages.run_stages(run)
+            break
+        except StorageError:
+            assert not list(run.folder.rglob(".tmp-*"))
+    assert room > 4
+    assert (run.folder / "report.html").read_text() == "<p>108"

@@ -1,0 +1,126 @@
+"""Which arrays of a file hold inputs and labels of which split, and which row goes where?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from specialists.datasets.array_files import ArrayFile
+from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, listed
+from specialists.errors import DataError
+
+PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+ROLES = ("x", "y", "classes", *(f"{role}_{part}" for part in PARTS for role in "xy"))
+_ALIASES = {"x_validation": ("x_val", "x_valid"), "y_validation": ("y_val", "y_valid")}
+
+
+def array_roles(arrays: ArrayFile, named: Mapping[str, str]) -> dict[str, str]:
+    """The array in each role: as ``data.keys`` names it, or called like the role, case ignored.
+
+    Raises
+    ------
+    DataError
+        ``named`` holds an unknown role or array, or there are no inputs or no labels.
+    """
+    for role, name in named.items():
+        if role not in ROLES:
+            raise DataError(f"data.keys knows no {role!r}", got=role, expected=", ".join(ROLES))
+        arrays.check(name)
+    roles = dict(named)
+    for role in ROLES:
+        name = _called((role, *_ALIASES.get(role, ())), arrays)
+        if role not in roles and name is not None and _fits(role, named):
+            roles[role] = name
+    whole, parted = {"x", "y"} & set(roles), {"x_train", "y_train"} & set(roles)
+    if len(whole) < 2 and len(parted) < 2:
+        raise DataError(
+            "no inputs and labels found",
+            where=arrays.path,
+            got=f"the arrays {', '.join(arrays)}",
+            expected="x and y, or x_train, y_train, x_test, y_test",
+            fix='name them: data.keys = {x = "...", y = "..."}',
+        )
+    return {r: n for r, n in roles.items() if r == "classes" or ("_" in r) == (len(whole) < 2)}
+
+
+def pieces(roles: Mapping[str, str]) -> list[tuple[str, str, int]]:
+    """Names of inputs and labels that belong together, and their part."""
+    if "x" in roles:
+        return [(roles["x"], roles["y"], TRAIN)]
+    both = [(f"x_{part}", f"y_{part}", i) for part, i in PARTS.items()]
+    return [(roles.get(x, x), roles.get(y, y), i) for x, y, i in both if {x, y} & set(roles)]
+
+
+def split_by(
+    arrays: ArrayFile, wanted: Mapping[str, Any], given: np.ndarray
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The part of every row by the values of an array, and a note on rows that are in none.
+
+    Raises
+    ------
+    DataError
+        ``wanted`` (``data.split_by``) is not understood, or no row has one of its values.
+    """
+    name = wanted.get("array")
+    if not isinstance(name, str) or set(wanted) - {"array", *PARTS}:
+        raise DataError(
+            "data.split_by is not understood",
+            got=dict(wanted),
+            expected='{array = "name", test = [values], validation = [values] (optional)}',
+        )
+    if (given != TRAIN).any():
+        raise DataError(
+            "data.split_by on arrays that are split already",
+            where=arrays.path,
+            fix="remove split_by",
+        )
+    values = arrays[name]
+    if values.shape != given.shape:
+        raise DataError(
+            "data.split_by needs one value a row",
+            where=arrays.where(name),
+            got=values.shape,
+            expected=given.shape,
+        )
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8", "backslashreplace")
+    given = np.full(len(given), LEFT_OUT if "train" in wanted else TRAIN)
+    for part in set(PARTS) & set(wanted):
+        given[_rows_with(values, wanted[part], part, arrays.where(name))] = PARTS[part]
+    n = int((given == LEFT_OUT).sum())
+    told = f"rows left out ({n}), since data.split_by names no split for their value of {name!r}"
+    return given, (told,) if n else ()
+
+
+def _rows_with(values: np.ndarray, wanted: Any, part: str, where: str) -> np.ndarray:
+    wanted = wanted if isinstance(wanted, (list, tuple)) else [wanted]
+    has = np.zeros(len(values), dtype=bool)
+    missing = []
+    for value in wanted:
+        same = values == value
+        has |= same
+        missing += [] if np.any(same) else [value]
+    if missing:
+        raise DataError(
+            f"data.split_by: no row has the values for {part}",
+            where=where,
+            got=listed(missing),
+            expected=listed(np.unique(values).tolist()),
+        )
+    return has
+
+
+def _called(names: Sequence[str], arrays: ArrayFile) -> str | None:
+    """The array with one of these names, exactly or but for the case of letters."""
+    folded = {name.casefold(): name for name in arrays}
+    exact = (name for name in names if name in arrays)
+    return next(chain(exact, (folded[name] for name in names if name in folded)), None)
+
+
+def _fits(role: str, named: Mapping[str, str]) -> bool:
+    """Where some arrays are named, others are only guessed in the same form (x, or x_train ..)."""
+    forms = {"_" in other for other in named if other != "classes"}
+    return role == "classes" or not forms or ("_" in role) in forms

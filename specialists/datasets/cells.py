@@ -1,0 +1,211 @@
+"""What is a table once it is read? Columns of cells, each row with its place in the file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from specialists.datasets.files import nearest
+from specialists.datasets.labels import normalised
+from specialists.datasets.splits import listed
+from specialists.errors import DataError
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+class Number(str):
+    """A number of a JSON file as it is written there."""
+
+    __slots__ = ()
+
+
+ABSENT = object()  # the cell of a JSON object without that key
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with every row of its file, in order.
+
+    Parameters
+    ----------
+    path : Path
+    names : tuple of str
+        Of the columns.
+    cells : sequence of columns, each a sequence of n cells
+        Strings; from JSON and Parquet whatever they hold, and None where a value is missing.
+    rows : int64 array of shape (n,)
+        The place of each row in the file.
+    unit : {"line", "row"}
+        What ``rows`` counts: lines from 1 (a header is line 1), or rows from 0.
+    notes : tuple of str
+        What is odd about the file.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    cells: Sequence[Sequence[Any]]
+    rows: np.ndarray
+    unit: Literal["line", "row"] = "line"
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def find(self, name: str) -> int | None:
+        """The column of that name: exactly, or else with case and outer white space ignored.
+
+        Raises
+        ------
+        DataError
+            Several columns have it.
+        """
+        for folded in (str, _folded):
+            found = [i for i, own in enumerate(self.names) if folded(own) == folded(name)]
+            if len(found) > 1:
+                raise DataError(
+                    f"{len(found)} columns are called {name!r}",
+                    where=self.path,
+                    got=f"the header {', '.join(map(repr, self.names))}",
+                    fix="give each its own name",
+                )
+            if found:
+                return found[0]
+        return None
+
+    def column(self, name: str, option: str = "text") -> int:
+        """As :meth:`find`, for a column that must be there.
+
+        Raises
+        ------
+        DataError
+            No such column; it names the nearest one, and ``data.<option>`` to set.
+        """
+        found = self.find(name)
+        if found is not None:
+            return found
+        near = nearest(name, self.names)
+        raise DataError(
+            f"no column {name!r}",
+            where=self.path,
+            got=f"the header {listed(map(repr, self.names))}{self._other_separator()}",
+            fix=f"set data.{option}{f' = {near!r}' if near else ''}, "
+            "or data.columns = [...] if the file has no header",
+        )
+
+    def strings(self, column: int) -> list[str]:
+        """A column as strings, "" where a value is missing.
+
+        Raises
+        ------
+        DataError
+            A cell that is neither text nor a number, or a JSON object without this key.
+        """
+        cells = self.cells[column]
+        if all(type(cell) is str for cell in cells):
+            return list(cells)
+        absent = [i for i, cell in enumerate(cells) if cell is ABSENT]
+        if absent:
+            raise DataError(
+                f"{len(absent)} rows have no {self.names[column]!r}",
+                where=self.place(absent),
+                fix="add it, as null where it is not known, or remove these rows",
+            )
+        return [self._string(cell, column, i) for i, cell in enumerate(cells)]
+
+    def numbers(self, column: int) -> np.ndarray:
+        """A column as finite numbers, float64 (n,).
+
+        Raises
+        ------
+        DataError
+            A cell that is none, with its place.
+        """
+        values = np.fromiter(map(_number, self.cells[column]), np.float64, len(self))
+        bad = np.flatnonzero(np.isnan(values))
+        if len(bad):
+            raise DataError(
+                f"{len(bad)} cells are no numbers",
+                where=f"{self.place(bad)}, column {self.names[column]!r}",
+                got=repr(self.cells[column][int(bad[0])])[:60],
+                expected="finite numbers with a decimal point",
+                fix="fill them in, leave these rows out, or name other columns in data.features",
+            )
+        return values
+
+    def take(self, index: np.ndarray) -> Table:
+        """The rows named by ``index``, in its order."""
+        cells = [[column[i] for i in index.tolist()] for column in self.cells]
+        return replace(self, cells=cells, rows=self.rows[index])
+
+    def is_numeric(self, column: int) -> bool:
+        """Whether every cell that is filled in holds a number."""
+        cells = self.cells[column]
+        filled = (cell for cell in cells if cell is not None and cell == cell and str(cell).strip())
+        return bool(cells) and not any(math.isnan(_number(cell)) for cell in filled)
+
+    def place(self, index: Iterable[int]) -> str:
+        """Where rows lie, for people: the file and the first few lines."""
+        rows = [str(int(self.rows[i])) for i in index]
+        return f"{self.path}, {self.unit}{'s' * (len(rows) > 1)} {listed(rows)}"
+
+    def _string(self, cell: Any, column: int, i: int) -> str:
+        if cell is None or cell != cell:
+            return ""
+        if isinstance(cell, float) and cell.is_integer():
+            return str(int(cell))
+        if isinstance(cell, bytes):
+            try:
+                return cell.decode("utf-8")
+            except UnicodeDecodeError:
+                cell = list(cell)
+        if isinstance(cell, list | tuple | dict | set):
+            raise DataError(
+                "a cell holds more than one value, or bytes that are not UTF-8",
+                where=f"{self.place([i])}, column {self.names[column]!r}",
+                got=repr(cell)[:60],
+                expected="text, or a whole number for a label; a row for each of several labels",
+            )
+        return str(cell)
+
+    def _other_separator(self) -> str:
+        others = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+        found = [told for sign, told in others.items() if sign in self.names[0]]
+        return f", one column that holds {found[0]}" if len(self.names) == 1 and found else ""
+
+
+def renamed(path: Path, columns: Sequence[str], n: int) -> tuple[str, ...]:
+    """``columns`` as the names of ``n`` columns.
+
+    Raises
+    ------
+    DataError
+        They are not as many.
+    """
+    if len(columns) != n:
+        raise DataError(
+            "data.columns does not fit the file",
+            where=path,
+            got=f"{len(columns)} names ({', '.join(columns)})",
+            expected=f"{n}, one for each column",
+        )
+    return tuple(columns)
+
+
+def _folded(name: str) -> str:
+    return normalised(name).casefold()
+
+
+def _number(cell: Any) -> float:
+    """The finite number in a cell, or NaN."""
+    if isinstance(cell, str) and "_" in cell:
+        return math.nan  # Python reads 1_000
+    try:
+        value = float(cell)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+    return value if abs(value) <= _LARGEST else math.nan

@@ -1,0 +1,182 @@
+"""Which column of a table is what, and which split does each row name?
+
+``text``, ``label`` and ``split`` are found by name, case ignored, unless ``[data]`` says
+otherwise. A table of numbers has features in place of a text. What is not used is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from specialists.datasets.cells import Table
+from specialists.datasets.splits import LEFT_OUT, SPLIT_NAMES, TEST, TRAIN, VALIDATION, listed
+from specialists.errors import DataError
+
+_PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What the columns of a table are.
+
+    Parameters
+    ----------
+    label : int
+    text : int, optional
+        None: the table has ``features``.
+    features : tuple of int
+    split : int, optional
+    notes : tuple of str
+        Which columns were taken, and which are not used.
+    """
+
+    label: int
+    text: int | None
+    features: tuple[int, ...]
+    split: int | None
+    notes: tuple[str, ...]
+
+
+def find_roles(table: Table, config: Any) -> Roles:
+    """The columns that ``config`` (DataConfig) names, or those with the usual names.
+
+    Raises
+    ------
+    DataError
+        No such column, or columns that exclude one another.
+    """
+    label = table.column(config.label or "label", "label")
+    split, notes = _split_column(table, config)
+    text, features = _inputs(table, config, {label, split})
+    chosen = [i for i in (text, *features, label, split) if i is not None]
+    if len(set(chosen)) < len(chosen):
+        raise DataError(
+            "one column cannot be two of text, features, label and split",
+            where=table.path,
+            got=listed(repr(table.names[i]) for i in chosen),
+        )
+    wanted = {"text": (config.text, text), "label": (config.label, label)}
+    notes += [
+        f"the column {table.names[i]!r} is taken for {name or role!r}"
+        for role, (name, i) in wanted.items()
+        if i is not None and table.names[i] != (name or role)
+    ]
+    if features and not config.features:
+        notes.append(f"no column 'text': {len(features)} columns of numbers are the features")
+    notes += _unused(table, set(chosen), split)
+    return Roles(label, text, features, split, tuple(notes))
+
+
+def given_splits(table: Table, roles: Roles, config: Any) -> tuple[np.ndarray, list[str]]:
+    """The part of every row, int (n,), TRAIN where there is no split column; notes.
+
+    Raises
+    ------
+    DataError
+        A value that is no split.
+    """
+    if roles.split is None:
+        return np.full(len(table), TRAIN), []
+    values = [value.strip().casefold() for value in table.strings(roles.split)]
+    part_of = _part_of(config)
+    unknown = sorted(set(values) - part_of.keys())
+    if (unknown and config.splits is None) or part_of.keys().isdisjoint(values):
+        raise DataError(
+            "the split column has values of unknown meaning",
+            where=f"{table.path}, column {table.names[roles.split]!r}",
+            got=listed(map(repr, unknown)),
+            expected=listed(part_of),
+            fix='set data.splits = {train = ["..."], validation = ["..."], test = ["..."]}, '
+            'or data.split = "" to use no split column',
+        )
+    given = np.array([part_of.get(value, LEFT_OUT) for value in values], dtype=np.int64)
+    left_out = int((given == LEFT_OUT).sum())
+    told = f"{left_out} rows in the splits {listed(map(repr, unknown))} left out (data.splits)"
+    notes = [told] if left_out else []
+    if config.split is None and config.splits is None:
+        counts = ", ".join(f"{int((given == part).sum())} {name}" for name, part in _PARTS.items())
+        notes.append(f"splits as the column {table.names[roles.split]!r} says: {counts}")
+    return given, notes
+
+
+def _split_column(table: Table, config: Any) -> tuple[int | None, list[str]]:
+    """The split column, and a note where one of that name holds no splits."""
+    if config.split == "":
+        return None, []
+    if config.split is not None or config.splits is not None:
+        return table.column(config.split or "split", "split"), []
+    found = table.find("split")
+    if found is None:
+        return None, []
+    values = {value.strip().casefold() for value in table.strings(found)}
+    if not values.isdisjoint(SPLIT_NAMES):
+        return found, []
+    shown = listed(map(repr, sorted(values)))
+    return None, [f"the column {table.names[found]!r} holds no splits and is not used: {shown}"]
+
+
+def _part_of(config: Any) -> dict[str, int]:
+    if config.splits is None:
+        return SPLIT_NAMES
+    return {
+        value.strip().casefold(): _PARTS[part]
+        for part, values in config.splits.items()
+        for value in values
+    }
+
+
+def _inputs(
+    table: Table, config: Any, taken: set[int | None]
+) -> tuple[int | None, tuple[int, ...]]:
+    """The text column, or the columns of the features."""
+    if config.features and config.text:
+        raise DataError("data.text and data.features exclude one another", where=table.path)
+    if config.features and config.features != "numeric":
+        return None, tuple(table.column(name, "features") for name in config.features)
+    text = None if config.features else table.find(config.text or "text")
+    if text is not None:
+        return text, ()
+    others = [i for i in range(len(table.names)) if i not in taken and not _counts_rows(table, i)]
+    numeric = [i for i in others if table.is_numeric(i)]
+    if numeric and (config.features or (numeric == others and not config.text)):
+        return None, tuple(numeric)
+    if config.features:
+        raise DataError("no column holds numbers alone", where=table.path)
+    return table.column(config.text or "text"), ()
+
+
+def _counts_rows(table: Table, column: int) -> bool:
+    """Whether a column is an index: without a name, or the numbers of the rows."""
+    name = table.names[column].strip()
+    if not name or name.startswith(("Unnamed:", "__index_level_")):
+        return True
+    cells = list(map(str, table.cells[column]))
+    return any(cells == [str(i) for i in range(k, k + len(cells))] for k in (0, 1))
+
+
+def _unused(table: Table, used: set[int], split: int | None) -> list[str]:
+    others = [i for i in range(len(table.names)) if i not in used]
+    notes = [f"columns not used: {listed(repr(table.names[i]) for i in others)}"] if others else []
+    for i in others if split is None else ():
+        values = {str(value).strip().casefold() for value in _few(table.cells[i])}
+        if len(values) > 1 and values <= SPLIT_NAMES.keys():
+            name = table.names[i]
+            notes.append(
+                f"the column {name!r} looks like a split ({listed(sorted(values))}): "
+                f"data.split = {name!r} uses it"
+            )
+    return notes
+
+
+def _few(cells: Iterable[Any], limit: int = 20) -> set[str]:
+    """The distinct cells, or more than ``limit`` of them."""
+    seen: set[str] = set()
+    for cell in cells:
+        seen.add(str(cell))
+        if len(seen) > limit:
+            break
+    return seen

@@ -1,0 +1,170 @@
+"""How are TSV and CSV read without losing a row?
+
+Every row of the file is a row of the table, in order: a blank line too, whose cells are all empty.
+CSV quotes cells with quotation marks, doubled inside a cell. TSV has no quoting: a quotation mark
+is a character like any other.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from specialists.datasets.cells import Table, renamed
+from specialists.datasets.splits import listed
+from specialists.datasets.text_files import lines, read_text
+from specialists.errors import DataError
+
+_QUOTED = 0.5  # share of the cells of a TSV that look quoted, from which on it is told
+Records = Iterator[tuple[int, list[str]]]
+
+
+def read_tsv(path: Path, columns: Sequence[str] | None) -> Table:
+    """A table of strings; ``columns`` names those of a file without a header."""
+    read = enumerate(lines(read_text(path)), start=1)
+    table = _table(path, ((i, line.split("\t")) for i, line in read), columns)
+    notes = [note for i in range(len(table.names)) if (note := _quoted(table, i))]
+    return replace(table, notes=(*table.notes, *notes))
+
+
+def read_csv(path: Path, columns: Sequence[str] | None) -> Table:
+    """A table of strings; ``columns`` names those of a file without a header.
+
+    Raises
+    ------
+    DataError
+        A quotation mark that is not closed, or closed in the middle of a cell.
+    """
+    limit = csv.field_size_limit(sys.maxsize)  # a cell may have more than 131,072 characters
+    try:
+        table = _table(path, _parsed(read_text(path), path), columns)
+    finally:
+        csv.field_size_limit(limit)
+    several = _several_lines(table)
+    if not several:
+        return table
+    longest = max(several, key=lambda i: len(several[i]))
+    told = f"{len(several)} rows lie on several lines, the longest on {len(several[longest])}"
+    return replace(table, notes=(*table.notes, f"{told} ({table.place([longest])})"))
+
+
+def swallowed_rows(table: Table, label: int | None = None) -> list[int]:
+    """Rows with a quoted cell that holds other rows, because a quotation mark is unbalanced.
+
+    Lines in a cell count as rows if they have as many cells as the header and, where ``label``
+    names that column, a label that other rows have.
+    """
+    several = _several_lines(table)
+    if not several or len(table.names) < 2:
+        return []
+    known = None if label is None else set(table.cells[label]) - {""}
+    return [
+        i
+        for i, inner in several.items()
+        if any(_is_row(line, len(table.names), label, known) for line in inner)
+    ]
+
+
+def _several_lines(table: Table) -> dict[int, list[str]]:
+    """The lines inside the cells of each row that lies on several lines."""
+    after = np.diff(table.rows, append=table.rows[-1:] + 2)
+    found = {
+        i: [line for column in table.cells if len(inner := lines(column[i])) > 1 for line in inner]
+        for i in np.flatnonzero(after > 1).tolist()
+    }
+    return {i: inner for i, inner in found.items() if inner}
+
+
+def _is_row(line: str, n: int, label: int | None, known: set[str] | None) -> bool:
+    cells = next(csv.reader([line]), [])
+    return len(cells) == n and (known is None or label is None or cells[label] in known)
+
+
+def _parsed(text: str, path: Path) -> Records:
+    """The records of a CSV, each with the line at which it starts."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    start = 1
+    try:
+        for record in reader:
+            yield start, record
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            "a quotation mark is unbalanced",
+            where=f"{path}, the row that starts in line {start}",
+            got=f"{error}, up to line {reader.line_num}",
+            fix='double the quotation marks inside a quoted cell (""), or save the table as TSV',
+        ) from error
+
+
+def _table(path: Path, records: Records, columns: Sequence[str] | None) -> Table:
+    """The table of some records. Their cells lie in one list, which is fast to take apart."""
+    names, first, notes = _header(path, records, columns)
+    n = len(names)
+    flat: list[str] = []
+    starts: list[int] = []
+    ragged: list[tuple[int, list[str]]] = []
+    for start, record in itertools.chain(first, records):
+        if len(record) == n:
+            flat += record
+        elif len(record) < n and _is_blank(record):
+            flat += [""] * n
+        else:
+            ragged.append((start, record))
+        starts.append(start)
+    if ragged:
+        raise _ragged(path, ragged, n)
+    cells = [flat[i::n] for i in range(n)]
+    return Table(path, names, cells, np.array(starts, dtype=np.int64), notes=notes)
+
+
+def _header(
+    path: Path, records: Records, columns: Sequence[str] | None
+) -> tuple[tuple[str, ...], list[tuple[int, list[str]]], tuple[str, ...]]:
+    """Names of the columns, the records before the next of ``records``, and notes."""
+    blank = []
+    for start, record in records:
+        if _is_blank(record):
+            blank.append((start, record))
+            continue
+        if columns is None:
+            return tuple(record), [], ()
+        names = renamed(path, columns, len(record))
+        if [cell.strip().casefold() for cell in record] == [name.casefold() for name in names]:
+            return names, [], ("the first line repeats data.columns: a header, not a row",)
+        return names, [*blank, (start, record)], ()
+    raise DataError("the file is empty", where=path)
+
+
+def _is_blank(record: Sequence[str]) -> bool:
+    return not any(map(str.strip, record))
+
+
+def _ragged(path: Path, ragged: Sequence[tuple[int, list[str]]], n: int) -> DataError:
+    start, record = ragged[0]
+    many = len(ragged) > 1
+    return DataError(
+        f"{len(ragged)} row{'s have' if many else ' has'} more or fewer cells than the header",
+        where=f"{path}, line{'s' * many} {listed(start for start, _ in ragged)}",
+        got=f"{len(record)} cells in line {start}: {str(record)[:80]}",
+        expected=f"{n}",
+        fix="put a cell that holds the separator into quotation marks (CSV), or mend these lines",
+    )
+
+
+def _quoted(table: Table, column: int) -> str | None:
+    cells = [cell for cell in table.cells[column] if cell]
+    quoted = sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
+    if quoted <= _QUOTED * len(cells):
+        return None
+    return (
+        f"{quoted} cells of the column {table.names[column]!r} stand in quotation marks, which are "
+        "read as characters: TSV has no quoting here, CSV has"
+    )

@@ -1,0 +1,70 @@
+r"""How do names and texts of users leave the program, so that they do nothing but be read?
+
+A class name may hold whatever a file held: an escape sequence that recolours a terminal, a
+direction override that reverses a line, half of a surrogate pair that no encoding takes, a formula
+that a spreadsheet computes. Data stay as they are; what is shown goes through one of these.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Line feed and tab lay text out. Also refused, as XML refuses them: U+FFFE and U+FFFF.
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+_FORMULA = re.compile(r"[=+\-@].")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_MARKDOWN = re.compile(r"[\\`*\[\]<>|]")
+
+
+def printable(text: str) -> str:
+    r"""``text`` with control characters as visible escapes; line feeds and tabs stay.
+
+    Every script and every emoji stays as it is. Escaped are the controls of ASCII and Latin-1,
+    direction overrides and isolates, lone surrogates, U+FFFE and U+FFFF.
+
+    Examples
+    --------
+    >>> printable("a\x1b[31mb")
+    'a\\x1b[31mb'
+    >>> print(printable("\ud800 and \u202e, but ع and ж"))
+    \ud800 and \u202e, but ع and ж
+    """
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def one_line(text: str) -> str:
+    r"""The same on one line: every run of white space is one space.
+
+    Examples
+    --------
+    >>> one_line(" a\r\n  b\x1b")
+    'a b\\x1b'
+    """
+    return printable(" ".join(text.split()))
+
+
+def cell(value: object) -> str:
+    """One line for a table that a spreadsheet may open: an apostrophe before what it would compute.
+
+    That is what begins with ``=``, ``+``, ``-`` or ``@`` and is no plain number.
+
+    Examples
+    --------
+    >>> [cell(value) for value in ("=1+1", "-x", "@a", "-", "-1", "+3.5e2", 7)]
+    ["'=1+1", "'-x", "'@a", '-', '-1', '+3.5e2', '7']
+    """
+    text = one_line(str(value))
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def markdown(text: str) -> str:
+    r"""One line of plain text in Markdown: it opens no tag, link, code or table cell.
+
+    Examples
+    --------
+    >>> print(markdown("a|b <script>\nmy_data"))
+    a\|b \<script\> my_data
+    """
+    return _MARKDOWN.sub(r"\\\g<0>", one_line(text))

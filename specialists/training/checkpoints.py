@@ -1,0 +1,64 @@
+"""How does an unfinished training go on, and what if its checkpoint is damaged?
+
+``checkpoint.json`` beside ``checkpoint.pt`` holds the SHA-256 of the checkpoint that is there and
+of the one that takes its place, so that a kill at any moment leaves one that it knows. One that it
+does not know is told and removed: the training starts again, as if there had been none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from specialists.errors import DamagedError
+from specialists.runs import atomic_write, read_sealed, sha256, write_sealed
+from specialists.runtime import say
+
+CHECKPOINT, CHECKSUMS = "checkpoint.pt", "checkpoint.json"
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Put ``state`` (tensors, numbers, strings, lists, dicts) in the place of the last one."""
+    file = folder / CHECKPOINT
+    with atomic_write(file) as temporary:
+        torch.save(state, temporary)
+        known = [sha256(path) for path in (file, temporary) if path.is_file()]
+        write_sealed(folder / CHECKSUMS, {"checkpoints": known})
+
+
+def load_checkpoint(
+    folder: Path, device: torch.device, like: Mapping[str, Tensor]
+) -> dict[str, Any] | None:
+    """What was saved last, or None where there is none that can be used.
+
+    Its ``network`` and ``best`` weights have the names and shapes of ``like``.
+    """
+    file = folder / CHECKPOINT
+    if not file.is_file():
+        return None
+    try:
+        if sha256(file) not in read_sealed(folder / CHECKSUMS)["checkpoints"]:
+            raise ValueError("another checksum than the recorded one")
+        saved = torch.load(file, map_location=device, weights_only=True)
+        for weights in (saved["network"], saved["best"]):
+            if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in like.items()}:
+                raise ValueError("weights of another network")
+        return saved
+    except (DamagedError, FileNotFoundError) as error:
+        reason = f"{CHECKSUMS}: {getattr(error, 'what', 'missing')}"
+    except Exception as error:  # whatever torch makes of bytes that are no checkpoint
+        reason = str(error).partition("\n")[0] or type(error).__name__
+    discard_checkpoint(folder, reason)
+    return None
+
+
+def discard_checkpoint(folder: Path, reason: str = "") -> None:
+    """Remove the checkpoint of a finished training, or one that cannot be used, saying why."""
+    if reason:
+        say(f"{folder / CHECKPOINT} is damaged ({reason}): this training starts again")
+    for name in (CHECKPOINT, CHECKSUMS):
+        (folder / name).unlink(missing_ok=True)
