@@ -20,12 +20,12 @@ import typer
 from pipelines import evaluate_models, stages
 from pipelines.compare import compare, source_and_comparison
 from pipelines.messages import Commands, format_warning
-from pipelines.predict import check_target, predict
+from pipelines.predict import check_target, predict, write_table
 from pipelines.settings import check_settings, named_folder, source_and_folder, write_config
 from pipelines.stage import Stage, run_stage
 from specialists.config import Config, shipped_configs
 from specialists.escaping import printable
-from specialists.runs import EVERYTHING, NOTHING, Run, storage_faults, write_text
+from specialists.runs import EVERYTHING, NOTHING, Run, storage_faults
 from specialists.runtime import say, threads
 
 OWN_DATA = """
@@ -245,11 +245,11 @@ def predict_command(
     if out is not None:
         check_target(out, input_, run)
     table = predict(run, input_, model.value, top, trust_code)
-    if out is None:
-        say(table, end="")
-    else:
-        write_text(out, table)
-        say(f"{len(table.splitlines()) - 1} lines in {out}")
+    if out is not None:
+        say(f"{write_table(out, table) - 1} lines in {out}")
+        return
+    for lines in table:
+        say(lines, end="")
 
 
 def main() -> None:

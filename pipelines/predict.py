@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from specialists.errors import InputError
 from specialists.escaping import cell
+from specialists.runs import atomic_write
 from specialists.runs.records import belongs_to_result
 
 RUN_FILES = ("config.toml", "model.json", "weights.safetensors", "result.json", "metrics.jsonl")
 HEADER = ("row", "input", "rank", "class", "probability")
 
 
-def predict(run: Path, file: Path, model: str, top: int, trust_code: bool = False) -> str:
-    """Tab-separated: one line for each input and each of its ``top`` classes.
+def predict(run: Path, file: Path, model: str, top: int, trust_code: bool = False) -> Iterator[str]:
+    """Tab-separated: a header, then one line for each input and each of its ``top`` classes.
+
+    The lines come in blocks, as they are predicted, so that memory does not grow with the rows
+    times the classes.
 
     Names and inputs are shown by :func:`specialists.escaping.cell`.
 
@@ -39,13 +45,25 @@ def predict(run: Path, file: Path, model: str, top: int, trust_code: bool = Fals
 
     predictor = load(run, model, trust_code)
     inputs, shown = read_unlabelled(file, predictor.preprocessing)
-    ranked = predictor.top(predictor.predict_encoded(inputs), top)
-    lines = [
-        (row, name, rank, class_name, f"{probability:.6f}")
-        for row, (name, classes) in enumerate(zip(shown, ranked, strict=True))
-        for rank, (class_name, probability) in enumerate(classes, start=1)
-    ]
-    return "".join("\t".join(map(cell, line)) + "\n" for line in (HEADER, *lines))
+    yield _lines([HEADER])
+    for rows, probs in predictor.blocks(inputs):
+        ranked = zip(shown[rows], predictor.top(probs, top), strict=True)
+        yield _lines(
+            (row, name, rank, class_name, f"{probability:.6f}")
+            for row, (name, classes) in enumerate(ranked, start=rows.start)
+            for rank, (class_name, probability) in enumerate(classes, start=1)
+        )
+
+
+def write_table(file: Path, blocks: Iterable[str]) -> int:
+    """Write the blocks of lines to ``file``, whole or not at all; the number of lines."""
+    blocks, n_lines = iter(blocks), 0
+    first = next(blocks)  # model and input are read before the file is opened
+    with atomic_write(file) as temporary, temporary.open("w", encoding="utf-8") as out:
+        for block in itertools.chain([first], blocks):
+            out.write(block)
+            n_lines += block.count("\n")
+    return n_lines
 
 
 def check_target(file: Path, source: Path, run: Path) -> None:
@@ -85,3 +103,7 @@ def check_target(file: Path, source: Path, run: Path) -> None:
 
 def _refuse_target(what: str, file: Path) -> None:
     raise InputError(what, where=f"--out {file}", fix="name another file, for instance x.tsv")
+
+
+def _lines(rows: Iterable[tuple[object, ...]]) -> str:
+    return "".join("\t".join(map(cell, row)) + "\n" for row in rows)

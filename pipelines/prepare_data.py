@@ -6,17 +6,24 @@ from pipelines.stage import Stage
 from specialists.runs import Run, check_trusted
 from specialists.runtime import say
 
+AS_THEY_ARE = (
+    "features are not standardised, since generalist.weights was trained elsewhere on them "
+    "(data.standardize = true asks for it)"
+)
+
 
 def execute(run: Run) -> None:
     """Load, split and encode the data set."""
     from specialists.datasets import load_dataset, save_dataset
 
-    data = run.config.data
+    data = run.config.as_trained().data
     if data.factory:
         check_trusted(data.factory, data.options, run.config_file)
     dataset = load_dataset(data, run.config.seed)
     for note in dataset.notes:
         say(f"prepare-data: {note}")
+    if dataset.kind == "features" and data != run.config.data:
+        say(f"prepare-data: {AS_THEY_ARE}")
     save_dataset(dataset, run.path("prepare-data"))
 
 

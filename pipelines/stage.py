@@ -171,8 +171,12 @@ def _users_files(run: Run, stage: Stage) -> Iterator[tuple[str, Path]]:
         yield from (
             (f"{setting}.{part}".rstrip("."), Path(path))
             for part, path in paths.items()
-            if path is not None
+            if isinstance(path, str | Path)  # generalist.classes may be the names themselves
         )
+        if value and setting == "generalist.weights":
+            from specialists.networks import files_beside
+
+            yield from ((f"{setting}, {file.name}", file) for file in files_beside(Path(value)))
 
 
 def _source_file(function: str) -> Path:

@@ -18,5 +18,5 @@ STAGE = Stage(
     sections=("seed", "device", "precision", "data", "generalist"),
     inputs=("prepare-data/dataset.json", "prepare-data/train.*", "prepare-data/validation.*"),
     execute=execute,
-    files=("generalist.weights", "generalist.factory"),
+    files=("generalist.weights", "generalist.classes", "generalist.factory"),
 )

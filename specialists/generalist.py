@@ -20,12 +20,17 @@ from specialists.calibration import fit_temperature
 from specialists.config import Recipe
 from specialists.networks import (
     NetworkSpec,
+    adopt_weights,
     build,
+    check_outputs_are_the_heads,
     inference_flops,
-    load_foreign_weights,
     load_network,
     n_parameters,
+    output_order,
+    read_foreign,
     save_network,
+    warn_if_near_chance,
+    warn_of_other_inputs,
 )
 from specialists.predictions import predict_outputs
 from specialists.runs import Run, build_unit, copy_file, read_json, write_array, write_json
@@ -35,6 +40,10 @@ from specialists.workspace import Workspace
 
 COST_SAMPLE = 512
 STAGE = "train-generalist"
+FLATTERED = (
+    "validation and test rows that it was trained on make it look better than it is; its own split "
+    "is given by data.split (tables), x_train, x_validation, x_test (arrays) or folders (images)"
+)
 DATA = (
     "prepare-data/dataset.json",
     "prepare-data/train.labels.npy",
@@ -230,17 +239,32 @@ def _training_rows(workspace: Workspace, rows: tuple[int, int] | None):
 
 
 def _adopt(workspace: Workspace) -> None:
-    settings = workspace.config.generalist
-    assert settings.weights is not None
+    """Take the user's trained network, its outputs in the order of the data's classes."""
+    settings, dataset = workspace.config.generalist, workspace.dataset
+    weights = read_foreign(Path(str(settings.weights)))
+    warn_of_other_inputs(weights.path, dataset.preprocessing)
+    order = output_order(weights, settings.classes, dataset.class_names)
     spec = workspace.network_spec()
-    network = build(spec)
-    load_foreign_weights(network, Path(settings.weights))
+    network = build(spec).eval()
+    notes = adopt_weights(network, weights, order, dataset.n_classes)
+    if order.places is not None:
+        rows = torch.arange(min(COST_SAMPLE, len(dataset.validation)))
+        check_outputs_are_the_heads(network, dataset.n_classes, dataset.validation.inputs[rows])
     say(f"train-generalist: took {settings.weights} as it is")
-    _publish(workspace, network.eval(), spec, 0)
+    for note in (order.note, *notes, FLATTERED):
+        say(f"train-generalist: {note}")
+    top1 = _publish(workspace, network, spec, 0)
+    warn_if_near_chance(top1, dataset.validation.labels, dataset.n_classes, settings.weights)
 
 
-def _publish(workspace: Workspace, network: nn.Module, spec: NetworkSpec, n_examples: int) -> None:
-    """Write the chosen generalist with its validation predictions and its temperature."""
+def _publish(workspace: Workspace, network: nn.Module, spec: NetworkSpec, n_examples: int) -> float:
+    """Write the chosen generalist with its validation predictions and its temperature.
+
+    Returns
+    -------
+    float
+        Its top-1 on validation rows.
+    """
     network.to(workspace.device)
     validation = workspace.dataset.validation
     outputs = predict_outputs(network, validation.inputs)
@@ -259,6 +283,7 @@ def _publish(workspace: Workspace, network: nn.Module, spec: NetworkSpec, n_exam
     write_json(folder / "result.json", result)
     save_network(network, spec, folder, **describe(workspace, temperature))
     say(f"train-generalist: width {spec.width}, validation top-1 {top1:.3f}")
+    return top1
 
 
 def _below(run: Path, folder: Path) -> str:

@@ -6,29 +6,52 @@ divides by the number of classes as well, which makes the soft term vanish for l
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from specialists.errors import InputError
+from specialists.probability import check_labels, check_rows
 
 UNLABELLED = -1
+SUM_TOLERANCE = 1e-2
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """-sum_j target_j log softmax(logits)_j, averaged over the batch; gradients as of the KL."""
+    """-sum_j target_j log softmax(logits)_j, averaged over the batch; gradients as of the KL.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ.
+    """
+    logits, target = _in_full_precision(logits, target, "the target")
     return -(target * F.log_softmax(logits, dim=-1)).sum(-1).mean()
 
 
 def kl_to(logits: Tensor, target: Tensor) -> Tensor:
     """KL(target || softmax(logits)) in nats, averaged over the batch; 0 log 0 = 0.
 
+    Computed in float32 or better, whatever comes in.
+
     Parameters
     ----------
     logits, target : Tensors of shape (n, C)
         ``target`` holds probabilities, so that a class of probability zero gives no NaN.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ, or a row of the target is NaN.
     """
-    entropy_term = (target * target.clamp_min(1e-45).log()).sum(-1).mean()
-    return soft_cross_entropy(logits, target) + entropy_term
+    logits, target = _in_full_precision(logits, target, "the target")
+    # The smallest normal number, which no mode flushes to zero; special.entr is five times slower.
+    entropy = -(target * target.clamp_min(torch.finfo(target.dtype).tiny).log()).sum(-1)
+    _refuse(entropy.isnan(), "a row of the target is no distribution", "NaN")
+    return soft_cross_entropy(logits, target) - entropy.mean()
 
 
 class DistillationLoss(nn.Module):
@@ -41,21 +64,21 @@ class DistillationLoss(nn.Module):
     alpha : float
         Weight of the soft targets, in [0, 1].
     label_smoothing : float
-        Of the cross-entropy.
+        Of the cross-entropy, in [0, 1).
 
     Notes
     -----
     The teacher is given as logits or, equally, as log-probabilities; -inf is a probability of
-    zero. The value of the soft term is a true KL: zero where student and teacher agree.
+    zero. The value of the soft term is a true KL: zero where student and teacher agree. Half
+    precision is taken, and computed with in float32.
+
+    Shapes are always checked. Values are checked on the CPU alone, since a look at a GPU's
+    tensors waits for it.
     """
 
     def __init__(self, temperature: float, alpha: float, label_smoothing: float = 0.0) -> None:
         super().__init__()
-        if not temperature > 0 or not 0 <= alpha <= 1:
-            raise InputError(
-                "a distillation loss needs temperature > 0 and alpha in [0, 1]",
-                got=f"temperature={temperature}, alpha={alpha}",
-            )
+        _check_settings(temperature, alpha, label_smoothing, "a distillation loss", "alpha")
         self.temperature = temperature
         self.alpha = alpha
         self.label_smoothing = label_smoothing
@@ -68,24 +91,24 @@ class DistillationLoss(nn.Module):
         Parameters
         ----------
         student_logits, teacher_logits : Tensors of shape (n, C)
-        labels : int64 Tensor of shape (n,), optional
-            ``UNLABELLED`` (-1) where there is none; needed unless alpha is 1.
+        labels : int64 Tensor of shape (n,) or probabilities of shape (n, C), optional
+            Needed unless alpha is 1. ``UNLABELLED`` (-1) where an example has no label.
+
+        Raises
+        ------
+        InputError
+            If the shapes do not fit one another, or labels or teacher make no sense.
         """
-        target = F.softmax(teacher_logits.to(student_logits.dtype) / self.temperature, dim=-1)
-        soft = self.temperature**2 * kl_to(student_logits / self.temperature, target)
+        z, t = _in_full_precision(student_logits, teacher_logits, "the teacher's logits")
+        soft = self.temperature**2 * kl_to(
+            z / self.temperature, F.softmax(t / self.temperature, dim=-1)
+        )
         if self.alpha == 1:
             return soft
         if labels is None:
             raise InputError("a distillation loss with alpha < 1 needs labels", got=None)
-        hard = F.cross_entropy(
-            student_logits,
-            labels,
-            ignore_index=UNLABELLED,
-            label_smoothing=self.label_smoothing,
-            reduction="sum",
-        )
-        n_labelled = (labels != UNLABELLED).sum().clamp_min(1)
-        return self.alpha * soft + (1 - self.alpha) * hard / n_labelled
+        hard = _cross_entropy(z, labels, self.label_smoothing, lowest=UNLABELLED)
+        return self.alpha * soft + (1 - self.alpha) * hard
 
 
 class SpecialistLoss(nn.Module):
@@ -93,25 +116,92 @@ class SpecialistLoss(nn.Module):
 
     ``target`` is the generalist's posterior, aggregated to the dustbin, shifted to the prior that
     the specialist trains under, and tempered, in this order
-    (:func:`specialists.specialist.soft_targets`).
+    (:func:`specialists.specialist.soft_targets`). Precision and checks are those of
+    :class:`DistillationLoss`.
 
     Parameters
     ----------
     temperature : float
+        T > 0.
     soft_share : float
         a, in [0, 1].
+    label_smoothing : float
+        Of the cross-entropy, in [0, 1).
     """
 
     def __init__(self, temperature: float, soft_share: float, label_smoothing: float = 0.0) -> None:
         super().__init__()
+        _check_settings(temperature, soft_share, label_smoothing, "a specialist's loss", "a")
         self.temperature = temperature
         self.soft_share = soft_share
         self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, target: Tensor, labels: Tensor) -> Tensor:
-        """Loss in nats; ``target`` [n, k + 1] are probabilities at the temperature."""
-        hard = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        """Loss in nats; ``target`` [n, k + 1] are probabilities at the temperature.
+
+        Raises
+        ------
+        InputError
+            If the shapes do not fit one another, or labels or target make no sense.
+        """
+        check_rows(logits, "logits")
+        z = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        hard = _cross_entropy(z, labels, self.label_smoothing, lowest=0)
         if self.soft_share == 0:
             return hard
-        soft = self.temperature**2 * kl_to(logits / self.temperature, target)
+        z, target = _in_full_precision(z, target, "the target")
+        _check_distributions(target, "a row of the target is no distribution")
+        soft = self.temperature**2 * kl_to(z / self.temperature, target)
         return (1 - self.soft_share) * hard + self.soft_share * soft
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float, lowest: int) -> Tensor:
+    """Mean over the labelled rows; zero where none is."""
+    if labels.is_floating_point():
+        logits, labels = _in_full_precision(logits, labels, "the soft labels")
+        _check_distributions(labels, "a row of the soft labels is no distribution")
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    labels = check_labels(labels, len(logits), logits.shape[1], lowest)
+    total = F.cross_entropy(
+        logits, labels, ignore_index=UNLABELLED, label_smoothing=smoothing, reduction="sum"
+    )
+    return total / (labels != UNLABELLED).sum().clamp_min(1)
+
+
+def _in_full_precision(logits: Tensor, other: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """Both in float32 or better. Shapes that differ are refused, since they would broadcast."""
+    check_rows(logits, "logits")
+    if other.shape != logits.shape or not other.is_floating_point():
+        raise InputError(
+            f"{name} and the logits do not fit one another",
+            got=f"{other.dtype} of shape {tuple(other.shape)}",
+            expected=f"real numbers of shape {tuple(logits.shape)}, as the logits",
+        )
+    dtype = torch.promote_types(torch.promote_types(logits.dtype, other.dtype), torch.float32)
+    return logits.to(dtype), other.to(dtype)
+
+
+def _check_distributions(probs: Tensor, what: str) -> None:
+    wrong = (probs < 0).any(-1) | ~((probs.sum(-1) - 1).abs() < SUM_TOLERANCE)
+    _refuse(wrong, what, "a negative number, or a sum that is not 1")
+
+
+def _refuse(wrong: Tensor, what: str, got: str) -> None:
+    if wrong.device.type == "cpu" and wrong.any():
+        first = int(wrong.nonzero()[0])
+        where = f"row {first}, and {int(wrong.sum()) - 1} more"
+        raise InputError(what, where=where, got=got, expected="probabilities that sum to 1")
+
+
+def _check_settings(temperature: Any, share: Any, smoothing: Any, what: str, name: str) -> None:
+    settings = {"temperature": temperature, name: share, "label_smoothing": smoothing}
+    try:
+        t, a, smooth = map(float, settings.values())
+        fits = 0 < t < math.inf and 0 <= a <= 1 and 0 <= smooth < 1
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise InputError(
+            f"{what} needs a temperature > 0, {name} in [0, 1] and label smoothing in [0, 1)",
+            got=", ".join(f"{key}={value}" for key, value in settings.items()),
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from specialists.datasets.base import Inputs
 from specialists.ensemble import Ensemble, Rule
 from specialists.errors import InputError
 from specialists.networks import fitting, load_network
-from specialists.predictions import predict_log_probs
+from specialists.predictions import BATCH_SIZE, predict_log_probs
 from specialists.runs import EVERYTHING, NOTHING, check_result, read_json, trusting
 from specialists.workspace import Workspace
 
@@ -25,6 +25,7 @@ FOLDERS = {
     "student_hard_labels": "distill-student/student_hard_labels",
     "generalist": "train-generalist",
 }
+BLOCK_VALUES = 1 << 23
 MODELS = ("student", "ensemble", "generalist", "student_hard_labels")
 
 
@@ -49,26 +50,56 @@ class Predictor:
 
         Parameters
         ----------
-        x : sequence of str, or arrays of features or images
-            In the form of the training data.
+        x : array-like, DataFrame or iterable, a row or item an input
+            As :func:`specialists.datasets.encode` takes it. Text: strings, or a DataFrame with the
+            training's text column. Features: numbers [n, d], or a DataFrame with the training's
+            columns. Images: uint8 [n, h, w], [n, channels, h, w] or [n, h, w, channels], or a list
+            of pictures, paths or images of Pillow.
 
         Returns
         -------
         float32 array of shape (n, n_classes)
             Columns as in ``class_names``.
+
+        Raises
+        ------
+        InputError
+            If ``x`` is not as the training data were; it names the row and the cure.
         """
         return self.predict_encoded(encode(self.preprocessing, x))
 
     def predict_encoded(self, inputs: Inputs) -> np.ndarray:
         """The same of inputs that ``specialists.datasets.encode`` made."""
-        if len(inputs) == 0:
-            return np.zeros((0, len(self.class_names)), dtype=np.float32)
-        return self.log_probs(inputs).exp().numpy()
+        probs = np.empty((len(inputs), len(self.class_names)), dtype=np.float32)
+        for rows, block in self.blocks(inputs):
+            probs[rows] = block
+        return probs
+
+    def blocks(self, inputs: Inputs) -> Iterator[tuple[slice, np.ndarray]]:
+        """The same, a few rows at a time, so that memory stays bounded: (rows, probabilities)."""
+        size = max(1, min(BATCH_SIZE, BLOCK_VALUES // len(self.class_names)))
+        for index in torch.arange(len(inputs)).split(size):
+            if len(index):
+                rows = slice(int(index[0]), int(index[-1]) + 1)
+                yield rows, self.log_probs(inputs[index]).exp().numpy()
 
     def top(self, probs: np.ndarray, k: int = 5) -> list[list[tuple[str, float]]]:
-        """The k most probable classes of each row, with their probabilities."""
+        """The k most probable classes of each row, with their probabilities.
+
+        Raises
+        ------
+        InputError
+            If ``probs`` has not one column a class, or k is less than 1.
+        """
+        probs = np.asarray(probs, dtype=np.float32)
+        if probs.ndim != 2 or probs.shape[1] != len(self.class_names) or k < 1:
+            raise InputError(
+                "these are no probabilities of the classes",
+                got=f"shape {probs.shape}, k = {k}",
+                expected=f"[n, {len(self.class_names)}], k at least 1",
+            )
         k = min(k, len(self.class_names))
-        values, index = torch.from_numpy(probs).topk(k, dim=1)
+        values, index = torch.from_numpy(np.require(probs, requirements="W")).topk(k, dim=1)
         return [
             [(self.class_names[c], p) for c, p in zip(classes, ps, strict=True)]
             for classes, ps in zip(index.tolist(), values.tolist(), strict=True)

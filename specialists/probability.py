@@ -102,6 +102,50 @@ def complement(subset: Tensor, n_classes: int) -> Tensor:
     return outside.nonzero().squeeze(-1)
 
 
+def check_rows(values: Tensor, what: str, n_columns: int | None = None) -> None:
+    """Raise :class:`InputError` unless ``values`` is a real matrix with rows, [n, n_columns]."""
+    fits = values.dim() == 2 and values.numel() and values.is_floating_point()
+    if not fits or n_columns not in (None, values.shape[1]):
+        raise InputError(
+            f"the {what} are no matrix with a row for each example",
+            got=f"{values.dtype} tensor of shape {tuple(values.shape)}",
+            expected=f"real numbers of shape [n, {n_columns or 'n_classes'}], n > 0",
+        )
+
+
+def check_labels(labels: Tensor, n_rows: int, n_classes: int, lowest: int = 0) -> Tensor:
+    """The labels as int64 of shape (n_rows,).
+
+    Their values are looked at where they lie on the CPU: a look at a GPU waits for it, and there
+    PyTorch itself stops at an index out of range.
+
+    Raises
+    ------
+    InputError
+        If they are no integers, not one for each row, or outside [lowest, n_classes).
+    """
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise InputError("the labels are no integers", got=labels.dtype, expected="torch.int64")
+    if tuple(labels.shape) != (n_rows,):
+        raise InputError(
+            "there is not one label for each row",
+            got=f"labels of shape {tuple(labels.shape)}",
+            expected=f"({n_rows},)",
+        )
+    labels = labels.long()
+    if labels.device.type != "cpu":
+        return labels
+    wrong = ((labels < lowest) | (labels >= n_classes)).nonzero().flatten()
+    if len(wrong):
+        raise InputError(
+            "a label is none of the classes",
+            where=f"row {int(wrong[0])}, and {len(wrong) - 1} more",
+            got=int(labels[wrong[0]]),
+            expected=f"{lowest} to {n_classes - 1}",
+        )
+    return labels
+
+
 def check_subset(subset: Tensor, n_classes: int, where: object = None) -> None:
     """Raise :class:`InputError` unless ``subset`` lists distinct classes of [0, n_classes)."""
     if subset.dim() != 1 or subset.is_floating_point() or subset.dtype == torch.bool:

@@ -224,3 +224,17 @@ def shared_within(problem: Dense, weight: float) -> Tensor:
             terms.append((1 - a) * g[i, j] + a * new)
         q[i, j] = np.mean(terms) if terms else g[i, j]
     return torch.from_numpy(q / q.sum(1, keepdims=True))
+
+
+def calibration_objective(logits, labels, log_temperature: float, bias: float, weights) -> float:
+    """Minus the log posterior of a temperature and a dustbin bias, summed over examples."""
+    weights = np.asarray(weights, dtype=np.float64)
+    effective = weights.sum() ** 2 / (weights**2).sum()
+    total = 0.0
+    for z, label, weight in zip(np.asarray(logits, np.float64), labels, weights, strict=True):
+        z = z.copy()
+        z[-1] += bias
+        z = z / np.exp(log_temperature)
+        total += weight * (np.logaddexp.reduce(z) - z[label])
+    prior = log_temperature**2 / (2 * 0.5**2) + bias**2 / 2
+    return effective * total / weights.sum() + prior

@@ -1,5 +1,6 @@
 """What can be set, what is refused and how it is told, and what a run's config.toml gives back."""
 
+import json
 import math
 
 import pytest
@@ -270,3 +271,30 @@ def test_a_file_for_each_array_is_a_source_with_absolute_paths(tmp_path, monkeyp
     assert config.data.arrays == files
     (tmp_path / "again.toml").write_text(config.to_toml(), encoding="utf-8")
     assert Config.from_toml(tmp_path / "again.toml") == config
+
+
+@pytest.mark.parametrize(
+    ("weights", "standardize", "resolved"),
+    [(None, None, True), ("own.pt", None, False), ("own.pt", True, True), (None, False, False)],
+)
+def test_features_stay_as_they_are_for_a_trained_network_unless_asked_for(
+    weights, standardize, resolved
+):
+    values = {"arrays": "x.npz", "standardize": standardize}
+    config = Config.from_dict({"data": values, "generalist": {"weights": weights}})
+    assert config.resolve("features").data.standardize is resolved
+    assert config.section("data")["standardize"] is (
+        False if weights and not resolved else standardize
+    )
+    assert Config.from_dict(config.model_dump()) == config
+
+
+@pytest.mark.parametrize("classes", ["order.txt", ["b", "a"], [1, 0]])
+def test_the_names_of_outputs_are_a_file_or_a_list(classes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.toml").write_text(f"[generalist]\nclasses = {json.dumps(classes)}\n")
+    config = Config.from_toml("c.toml")
+    expected = str(tmp_path / classes) if isinstance(classes, str) else tuple(classes)
+    assert config.generalist.classes == expected
+    (tmp_path / "d.toml").write_text(config.to_toml())
+    assert Config.from_toml("d.toml") == config

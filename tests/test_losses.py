@@ -104,10 +104,123 @@ def test_label_smoothing_acts_on_the_labels_only():
     torch.testing.assert_close(loss, 0.25 * soft + 0.75 * hard)
 
 
-@pytest.mark.parametrize(("temperature", "alpha"), [(0.0, 0.5), (-1.0, 0.5), (1.0, 1.1)])
-def test_impossible_settings_are_refused(temperature, alpha):
-    with pytest.raises(InputError, match="temperature"):
-        DistillationLoss(temperature, alpha)
+@pytest.mark.parametrize("loss", [DistillationLoss, SpecialistLoss])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (0.0, 0.5),
+        (-1.0, 0.5),
+        (float("nan"), 0.5),
+        (float("inf"), 0.5),
+        ("2", None),
+        (1.0, 1.1),
+        (1.0, float("nan")),
+        (1.0, 0.5, 1.0),
+    ],
+)
+def test_impossible_settings_are_refused(loss, settings):
+    with pytest.raises(InputError, match="temperature > 0"):
+        loss(*settings)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1, 7, 70])
+def test_half_precision_gives_a_finite_loss_near_that_of_its_float32_values(dtype, scale):
+    student, teacher, labels = problem()
+    student, teacher = student.to(dtype), (teacher * scale).to(dtype)
+    loss = DistillationLoss(1.0, 0.5)(student, teacher, labels)
+    expected = reference.distillation_loss(student.float(), teacher.float(), labels, 1.0, 0.5)
+    assert loss.dtype == torch.float32
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_autocast_and_flushed_denormals_leave_the_loss_finite():
+    student, teacher, labels = problem()
+    expected = reference.distillation_loss(student, teacher * 70, labels, 1.0, 0.5)
+    try:
+        torch.set_flush_denormal(True)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = DistillationLoss(1.0, 0.5)(student, teacher * 70, labels)
+    finally:
+        torch.set_flush_denormal(False)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_double_precision_teacher_is_not_rounded():
+    student, teacher, labels = problem()
+    assert DistillationLoss(2.0, 0.5)(student, teacher.double(), labels).dtype == torch.float64
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_soft_labels_cost_their_mean_cross_entropy_and_one_hot_ones_that_of_their_labels(smoothing):
+    student, teacher, labels = problem()
+    loss = DistillationLoss(2.0, 0.4, smoothing)
+    one_hot = F.one_hot(labels, student.shape[1]).float()
+    torch.testing.assert_close(
+        loss(student, teacher, one_hot), loss(student, teacher, labels), rtol=1e-6, atol=0
+    )
+    soft = F.softmax(teacher / 2, -1)
+    log_probs = F.log_softmax(student, -1)
+    hard = -((1 - smoothing) * soft * log_probs).sum(1) - smoothing * log_probs.mean(1)
+    expected = 0.4 * DistillationLoss(2.0, 1.0)(student, teacher) + 0.6 * hard.mean()
+    torch.testing.assert_close(loss(student, teacher, soft), expected)
+
+
+STUDENT, TEACHER, LABELS = problem(8, 5)
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "labels", "message"),
+    [
+        (STUDENT, TEACHER[:, :1], LABELS, "teacher's logits"),
+        (STUDENT, TEACHER[:1], LABELS, "teacher's logits"),
+        (STUDENT, TEACHER[0], LABELS, "teacher's logits"),
+        (STUDENT, TEACHER.T, LABELS, "teacher's logits"),
+        (STUDENT, LABELS, LABELS, "teacher's logits"),
+        (STUDENT, TEACHER * torch.nan, LABELS, "no distribution"),
+        (STUDENT, TEACHER - torch.inf, LABELS, "no distribution"),
+        (STUDENT[0], TEACHER[0], LABELS, "no matrix"),
+        (STUDENT[:0], TEACHER[:0], LABELS[:0], "no matrix"),
+        (LABELS, TEACHER, LABELS, "no matrix"),
+        (STUDENT, TEACHER, LABELS[:, None], "one label for each row"),
+        (STUDENT, TEACHER, LABELS[:1], "one label for each row"),
+        (STUDENT, TEACHER, LABELS + 1, "none of the classes"),
+        (STUDENT, TEACHER, LABELS - 2, "none of the classes"),
+        (STUDENT, TEACHER, LABELS > 1, "no integers"),
+        (STUDENT, TEACHER, LABELS.float(), "soft labels"),
+        (STUDENT, TEACHER, F.softmax(TEACHER, -1)[:1], "soft labels"),
+        (STUDENT, TEACHER, TEACHER, "no distribution"),
+        (STUDENT, TEACHER, F.one_hot(LABELS, 5), "one label for each row"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused_instead_of_broadcast(
+    student, teacher, labels, message
+):
+    with pytest.raises(InputError, match=message):
+        DistillationLoss(2.0, 0.5)(student, teacher, labels)
+
+
+@pytest.mark.parametrize(
+    ("target", "labels", "message"),
+    [
+        (F.softmax(TEACHER, -1)[:, :1], LABELS, "the target"),
+        (F.softmax(TEACHER, -1)[:1], LABELS, "the target"),
+        (F.log_softmax(TEACHER, -1), LABELS, "no distribution"),
+        (F.softmax(TEACHER, -1) * 100, LABELS, "no distribution"),
+        (F.softmax(TEACHER, -1), LABELS * 0 - 1, "none of the classes"),
+    ],
+)
+def test_a_specialist_takes_probabilities_and_labels_of_its_classes_alone(target, labels, message):
+    with pytest.raises(InputError, match=message):
+        SpecialistLoss(2.0, 0.5)(STUDENT, target, labels)
+
+
+def test_a_specialist_in_half_precision_loses_what_it_loses_in_float32():
+    target = F.softmax(TEACHER * 70, -1).half()
+    loss = SpecialistLoss(1.0, 0.5)(STUDENT.half(), target, LABELS)
+    expected = SpecialistLoss(1.0, 0.5)(STUDENT.half().float(), target.float(), LABELS)
+    torch.testing.assert_close(loss, expected)
+    assert bool(loss.isfinite())
 
 
 def test_labels_are_asked_for_where_they_count():

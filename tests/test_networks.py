@@ -1,13 +1,10 @@
 """Heads found and swapped, networks cut, frozen and widened, counted by hand, read as data only."""
 
 import dataclasses
-import os
-import pickle
 
 import pytest
 import small_run
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from specialists.datasets.base import Ragged
@@ -19,7 +16,6 @@ from specialists.networks import (
     find_head,
     inference_flops,
     largest_width,
-    load_foreign_weights,
     load_network,
     merge_bottleneck,
     n_parameters,
@@ -303,67 +299,6 @@ def test_an_outline_of_a_factory_keeps_what_no_state_dict_holds():
     torch.testing.assert_close(
         network.eval()(inputs_of(FACTORY)), made(FACTORY)(inputs_of(FACTORY))
     )
-
-
-@pytest.mark.parametrize("suffix", [".safetensors", ".pt", "wrapped.pt"])
-def test_a_users_weights_are_taken_as_they_are(suffix, tmp_path):
-    theirs, file = made(MLP), tmp_path / f"weights{suffix}"
-    state = theirs.state_dict()
-    if suffix == ".safetensors":
-        save_file(state, file)
-    else:
-        torch.save({"state_dict": state} if "wrapped" in suffix else state, file)
-    mine = build(MLP).eval()
-    load_foreign_weights(mine, file)
-    torch.testing.assert_close(mine(inputs_of(MLP)), theirs(inputs_of(MLP)))
-
-
-def test_every_wrong_shape_and_missing_or_unknown_key_is_named(tmp_path):
-    state = made(MLP).state_dict()
-    state["head.weight"] = torch.zeros(5, 7)
-    state["extra"] = torch.zeros(2)
-    del state["hidden1.bias"]
-    torch.save(state, tmp_path / "weights.pt")
-    with pytest.raises(InputError) as caught:
-        load_foreign_weights(build(MLP), tmp_path / "weights.pt")
-    message = str(caught.value)
-    assert "missing hidden1.bias (6,)" in message
-    assert "unknown extra (2,)" in message
-    assert "head.weight is (5, 7), not (5, 6)" in message
-
-
-class Bomb:
-    def __init__(self, file):
-        self.file = str(file)
-
-    def __reduce__(self):
-        return os.mkdir, (self.file,)
-
-
-@pytest.mark.parametrize(
-    "write", [torch.save, lambda value, file: file.write_bytes(pickle.dumps(value))]
-)
-def test_a_pickle_with_code_is_refused_and_not_executed(write, tmp_path):
-    write({"head.weight": Bomb(tmp_path / "exploded")}, tmp_path / "weights.pt")
-    with pytest.raises(InputError, match="plain tensors"):
-        load_foreign_weights(build(MLP), tmp_path / "weights.pt")
-    assert not (tmp_path / "exploded").exists()
-
-
-@pytest.mark.parametrize("content", [b"", b"not weights"])
-@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
-def test_a_file_that_holds_no_weights_is_refused(content, name, tmp_path):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match="plain tensors"):
-        load_foreign_weights(build(MLP), tmp_path / name)
-
-
-def test_tensors_that_are_no_state_dict_and_missing_files_are_refused(tmp_path):
-    torch.save([torch.zeros(2)], tmp_path / "list.pt")
-    with pytest.raises(InputError, match="no state dict"):
-        load_foreign_weights(build(MLP), tmp_path / "list.pt")
-    with pytest.raises(InputError, match="no such file"):
-        load_foreign_weights(build(MLP), tmp_path / "none.pt")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from specialists.calibration import Calibration, dustbin_correction
 from specialists.config import Config
 from specialists.datasets.storage import save_dataset
-from specialists.errors import ConfigError, DataError
+from specialists.errors import ConfigError, DataError, InputError
 from specialists.networks import NetworkSpec, build, save_network, split_frozen
 from specialists.probability import aggregate
 from specialists.runs import Run, read_json
@@ -75,6 +75,7 @@ def test_the_dustbin_sums_probabilities_and_never_logits():
 def test_classes_without_mass_give_targets_without_nan():
     log_probs = generalist()
     log_probs[:, 1] = -torch.inf
+    log_probs = F.log_softmax(log_probs, dim=-1)
     targets = F.softmax(soft_targets(log_probs, SUBSET, 0.5, 0.1) / 2.0, dim=-1)
     assert bool((targets[:, 1] == 0).all())
     torch.testing.assert_close(targets.sum(1), torch.ones(30, dtype=torch.float64))
@@ -83,6 +84,46 @@ def test_classes_without_mass_give_targets_without_nan():
 def test_labels_are_places_in_the_subset_or_the_dustbin():
     labels = torch.tensor([1, 4, 7, 0, 8, 1])
     assert subset_labels(labels, SUBSET, 9).tolist() == [1, 0, 2, 3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "subset"),
+    [
+        (torch.tensor([1, -1]), SUBSET),
+        (torch.tensor([1, 9]), SUBSET),
+        (torch.tensor([True, False]), SUBSET),
+        (torch.tensor([1.0, 2.0]), SUBSET),
+        (torch.tensor([[1], [2]]), SUBSET),
+        (torch.tensor([1, 2]), torch.tensor([4, 9])),
+        (torch.tensor([1, 2]), torch.tensor([4, 4])),
+    ],
+)
+def test_labels_and_subsets_that_name_no_class_are_refused(labels, subset):
+    with pytest.raises(InputError):
+        subset_labels(labels, subset, 9)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        generalist() * 0.5,
+        generalist().T,
+        generalist()[0],
+        generalist()[None],
+        generalist()[:0],
+        generalist() * torch.nan,
+        generalist() - torch.inf,
+    ],
+)
+def test_soft_targets_are_made_of_log_probabilities_alone(wrong):
+    with pytest.raises(InputError):
+        soft_targets(wrong, SUBSET, 0.5, 0.1)
+
+
+def test_soft_targets_of_half_precision_are_those_of_its_values():
+    half = generalist().half()
+    found = soft_targets(half, SUBSET, 0.5, 0.1)
+    torch.testing.assert_close(found, soft_targets(half.float(), SUBSET, 0.5, 0.1))
 
 
 def as_workspace(**settings) -> SimpleNamespace:

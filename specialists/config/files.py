@@ -37,6 +37,7 @@ PATHS = (
     ("data", "arrays"),
     ("data", "images"),
     ("generalist", "weights"),
+    ("generalist", "classes"),
     ("student", "unlabelled"),
 )
 
@@ -118,8 +119,19 @@ class Config(Section):
 
     def section(self, name: str) -> dict[str, Any]:
         """A section, or a top-level setting under its own name, JSON-able."""
-        value = self.model_dump(mode="json")[name]
+        value = self.as_trained().model_dump(mode="json")[name]
         return value if isinstance(value, dict) else {name: value}
+
+    def as_trained(self) -> Config:
+        """The same with features as they are, unless asked for, where a trained network is brought.
+
+        Its features were what its own program made of them, which the data's mean and standard
+        deviation would change.
+        """
+        if self.generalist.weights is None or self.data.standardize is not None:
+            return self
+        data = self.data.model_copy(update={"standardize": False})
+        return self.model_copy(update={"data": data})
 
     def resolve(self, kind: str) -> Config:
         """The same with the defaults of ``kind`` in every field that is ``None``.
@@ -129,7 +141,7 @@ class Config(Section):
         ConfigError
             If what is set does not go together with one of these defaults.
         """
-        values = self.model_dump()
+        values = self.as_trained().model_dump()
         if self.specialists.start == "independent" and self.specialists.freeze is None:
             values["specialists"]["freeze"] = ()
         for name, defaults in DEFAULTS[kind].items():

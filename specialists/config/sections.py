@@ -80,7 +80,10 @@ class DataConfig(Section):
     word_ngrams: NGrams | None = Field(default=None, description="as above, of words; (0, 0) off")
     lowercase: bool | None = Field(default=None, description="fold case before hashing")
     image_size: Positive | None = Field(default=None, description="pixels a side")
-    standardize: bool | None = Field(default=None, description="features: zero mean, unit variance")
+    standardize: bool | None = Field(
+        default=None,
+        description="features: zero mean, unit variance; None: unless generalist.weights are given",
+    )
     augment: bool | None = Field(
         default=None, description="random affine maps, n-gram or feature dropout"
     )
@@ -140,7 +143,12 @@ class GeneralistConfig(Recipe):
         default=None, description="of a cheap head in two factors; None: a full one"
     )
     weights: str | None = Field(
-        default=None, description="your own: safetensors or a plain state dict"
+        default=None,
+        description="your own: safetensors, a state dict, a checkpoint, a save_pretrained folder",
+    )
+    classes: str | tuple[str | int, ...] | None = Field(
+        default=None,
+        description="names of its outputs, in order: a list, or a file; None: looked for beside it",
     )
 
 

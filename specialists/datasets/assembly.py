@@ -121,12 +121,6 @@ def same_input(raw: Sequence[str] | Sequence[bytes] | np.ndarray) -> np.ndarray:
     return np.array([seen.setdefault(key, len(seen)) for key in keys], dtype=np.int64)
 
 
-def numbered(values: Sequence[Any] | np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels as indices into their sorted distinct values, and those values as strings."""
-    distinct, labels = np.unique(np.asarray(values), return_inverse=True)
-    return labels.astype(np.int64), tuple(str(value) for value in distinct.tolist())
-
-
 def limit(dataset: Dataset, max_examples: int, seed: int) -> Dataset:
     """At most about ``max_examples`` rows, drawn from every split alike, for trying things out.
 

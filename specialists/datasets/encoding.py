@@ -11,7 +11,8 @@ Keys beside these tell where the training data lay (for instance the name of a t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ import torch
 from torch import Tensor
 
 from specialists.datasets.base import Inputs, Ragged
-from specialists.datasets.pictures import read_images
-from specialists.datasets.pixels import fit_images
+from specialists.datasets.handed_over import features_of, pictures_of, texts_of
+from specialists.datasets.pictures import image_pixels, read_images
+from specialists.datasets.pixels import fit_images, with_channels
 from specialists.datasets.text import hash_ngrams
 from specialists.errors import DataError
 
@@ -33,14 +35,15 @@ def encode(preprocessing: Mapping[str, Any], raw: Any) -> Inputs:
     ----------
     preprocessing : mapping
         Of a data set or a model.
-    raw : sequence of str, array-like or sequence of paths
-        Text: strings. Features: numbers of shape [n, d]. Images: uint8 array [n, h, w] or
-        [n, channels, h, w], or paths of image files.
+    raw : array-like, DataFrame or iterable
+        Text: strings, or a DataFrame with the column of texts. Features: numbers of shape [n, d],
+        or a DataFrame. Images: uint8 array [n, h, w], [n, channels, h, w] or [n, h, w, channels],
+        or a list of such pictures of any size, of images of Pillow, or of paths.
 
     Raises
     ------
     DataError
-        The inputs are of another kind or shape, or not finite.
+        The inputs are of another kind or shape, not finite, or one where several are wanted.
     """
     encoders = {"text": encode_text, "features": encode_features, "images": encode_images}
     kind = preprocessing.get("kind")
@@ -49,30 +52,22 @@ def encode(preprocessing: Mapping[str, Any], raw: Any) -> Inputs:
     return encoders[kind](preprocessing, raw)
 
 
-def encode_text(preprocessing: Mapping[str, Any], texts: Sequence[str]) -> Ragged:
+def encode_text(preprocessing: Mapping[str, Any], texts: Any) -> Ragged:
     """Hashed n-grams of strings, one row each."""
-    if isinstance(texts, str):
-        raise DataError("one string where several are wanted", fix="pass a list of strings")
-    texts = list(texts)
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise DataError(
-                "a text is not a string",
-                where=f"input {i}",
-                got=type(text).__name__,
-                expected="str",
-            )
     shortest, longest = preprocessing["char_ngrams"]
     words = preprocessing["word_ngrams"]
     return hash_ngrams(
-        texts, (shortest, longest), (words[0], words[1]), bool(preprocessing["lowercase"])
+        texts_of(texts, preprocessing.get("column", "text")),
+        (shortest, longest),
+        (words[0], words[1]),
+        bool(preprocessing["lowercase"]),
     )
 
 
 def encode_features(preprocessing: Mapping[str, Any], features: Any) -> Tensor:
     """Finite float32 features, standardised where the training data were: (x - mean) / std."""
-    array = numeric(features)
     n_features = preprocessing["n_features"]
+    array = numeric(features_of(features, n_features, preprocessing.get("features")))
     if array.ndim != 2 or array.shape[1] != n_features:
         raise DataError(
             "features have the wrong shape", got=array.shape, expected=f"[n, {n_features}]"
@@ -80,17 +75,46 @@ def encode_features(preprocessing: Mapping[str, Any], features: Any) -> Tensor:
     check_finite(array)
     encoded = array.astype(np.float32)
     if preprocessing.get("mean") is not None:
-        mean = np.asarray(preprocessing["mean"], dtype=np.float32)
-        encoded = (encoded - mean) / np.asarray(preprocessing["std"], dtype=np.float32)
-    return torch.from_numpy(np.ascontiguousarray(encoded, dtype=np.float32))
+        encoded -= np.asarray(preprocessing["mean"], dtype=np.float32)
+        encoded /= np.asarray(preprocessing["std"], dtype=np.float32)
+    return torch.from_numpy(np.ascontiguousarray(encoded))
 
 
 def encode_images(preprocessing: Mapping[str, Any], images: Any) -> Tensor:
     """Pixels of shape [n, channels, height, width], uint8; other sizes are resampled."""
     channels, size = preprocessing["channels"], (preprocessing["height"], preprocessing["width"])
-    if _are_paths(images):
-        return read_images([Path(image) for image in images], channels, size)
-    return fit_images(np.asarray(images), channels, size)
+    pictures = pictures_of(images, size)
+    if isinstance(pictures, np.ndarray):
+        return _fitted(pictures, channels, size)
+    paths = [Path(p) for p in pictures if isinstance(p, str | PathLike)]
+    if len(paths) == len(pictures):
+        return read_images(paths, channels, size)
+    singles = [_picture(p, channels, size, f"input {i}") for i, p in enumerate(pictures)]
+    return torch.cat(singles)
+
+
+def _picture(picture: Any, channels: int, size: tuple[int, int], where: str) -> Tensor:
+    """One picture of a list, of shape [1, channels, height, width]."""
+    if isinstance(picture, np.ndarray):
+        return _fitted(picture[None], channels, size, where)
+    if isinstance(picture, str | PathLike):
+        return read_images([Path(picture)], channels, size)
+    return torch.from_numpy(image_pixels(picture, channels, size, where)[None])
+
+
+def _fitted(
+    pictures: np.ndarray, channels: int, size: tuple[int, int], where: str | None = None
+) -> Tensor:
+    pixels = with_channels(pictures, where)
+    if pixels.shape[1] != channels:
+        raise DataError(
+            "images have the wrong number of channels",
+            where=where,
+            got=f"{pixels.shape[1]}, of shape {pictures.shape}",
+            expected=f"{channels}, as in training",
+            fix="make them grey, or coloured, as image files are: pass images of Pillow",
+        )
+    return fit_images(pixels, channels, size)
 
 
 def standardisation(features: np.ndarray) -> dict[str, list[float]]:
@@ -127,10 +151,18 @@ def numeric(features: Any, where: object = None) -> np.ndarray:
         raise DataError(
             "features are not numbers",
             where=where,
-            got=f"dtype {array.dtype}",
+            got=f"dtype {array.dtype}{_first_other(array)}",
             expected="real numbers of shape [n, d]",
         )
     return array
+
+
+def _first_other(array: np.ndarray) -> str:
+    """Where the first thing is that is no number."""
+    for place, value in np.ndenumerate(array):
+        if not isinstance(value, int | float | np.number):
+            return f"; {type(value).__name__} {str(value)[:40]!r} in row {(*place, 0)[0]}"
+    return ""
 
 
 def check_finite(features: np.ndarray, where: object = None) -> None:
@@ -147,11 +179,3 @@ def check_finite(features: np.ndarray, where: object = None) -> None:
             expected="finite numbers",
             fix="leave these rows out or fill them in",
         )
-
-
-def _are_paths(images: Any) -> bool:
-    return (
-        isinstance(images, Sequence)
-        and len(images) > 0
-        and all(isinstance(image, (str, Path)) for image in images)
-    )

@@ -101,6 +101,26 @@ def read_images(paths: Sequence[Path], channels: int, size: tuple[int, int]) -> 
     return torch.from_numpy(pictures.pixels)
 
 
+def image_pixels(
+    image: Image, channels: int, size: tuple[int, int], where: object = None
+) -> np.ndarray:
+    """Pixels of an image of Pillow, uint8 of shape (channels, height, width).
+
+    Raises
+    ------
+    DataError
+        It cannot be decoded, which Pillow does when it is asked for pixels.
+    """
+    from PIL import ImageOps
+
+    try:
+        upright = ImageOps.exif_transpose(image)
+        pixels = np.asarray(_resized(upright, "L" if channels == 1 else "RGB", size), np.uint8)
+    except Exception as error:  # on damaged bytes a decoder may raise anything
+        raise DataError("this picture cannot be decoded", where=where, got=error) from None
+    return np.ascontiguousarray(pixels.reshape(*size, -1).transpose(2, 0, 1))
+
+
 def _decoded(
     path: Path, size: tuple[int, int], channels: int | None
 ) -> tuple[np.ndarray, bool, list[str]]:

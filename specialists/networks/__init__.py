@@ -1,5 +1,6 @@
 """Architectures by name; heads, freezing, widening, cost, weights on disk."""
 
+from specialists.networks.adoption import adopt_weights
 from specialists.networks.blocks import HashedEmbedding, Pixels, ResidualBlock
 from specialists.networks.build import (
     ARCHITECTURES,
@@ -9,11 +10,17 @@ from specialists.networks.build import (
     with_allowed_rank,
 )
 from specialists.networks.cost import inference_flops, n_parameters
+from specialists.networks.foreign import ForeignWeights, read_foreign
 from specialists.networks.heads import find_head, merge_bottleneck, specialise_head, swap_head
+from specialists.networks.output_names import OutputOrder, files_beside, output_order
+from specialists.networks.plausibility import (
+    check_outputs_are_the_heads,
+    warn_if_near_chance,
+    warn_of_other_inputs,
+)
 from specialists.networks.surgery import belongs, largest_width, split_frozen, widen
 from specialists.networks.weights import (
     fitting,
-    load_foreign_weights,
     load_network,
     read_model,
     save_network,
@@ -21,26 +28,34 @@ from specialists.networks.weights import (
 
 __all__ = [
     "ARCHITECTURES",
+    "ForeignWeights",
     "HashedEmbedding",
     "NetworkSpec",
+    "OutputOrder",
     "Pixels",
     "ResidualBlock",
+    "adopt_weights",
     "belongs",
     "build",
+    "check_outputs_are_the_heads",
+    "files_beside",
     "find_head",
     "fitting",
     "inference_flops",
     "largest_width",
-    "load_foreign_weights",
     "load_network",
     "merge_bottleneck",
     "n_parameters",
     "outline",
+    "output_order",
+    "read_foreign",
     "read_model",
     "save_network",
     "specialise_head",
     "split_frozen",
     "swap_head",
+    "warn_if_near_chance",
+    "warn_of_other_inputs",
     "widen",
     "with_allowed_rank",
 ]

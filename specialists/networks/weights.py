@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from specialists.errors import DamagedError, InputError
@@ -112,50 +111,3 @@ def _unfitting(folder: Path, got: str) -> DamagedError:
         got=got,
         fix="copy the folder again from where it came, or make it again",
     )
-
-
-def load_foreign_weights(network: nn.Module, file: Path) -> None:
-    """Load a user's weights, safetensors or a plain state dict, without executing anything.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or is no state dict, or if keys or shapes differ: all are named.
-    """
-    state = _read_state(file)
-    own = network.state_dict()
-    wrong = [f"missing {key} {tuple(own[key].shape)}" for key in own.keys() - state.keys()]
-    wrong += [f"unknown {key} {tuple(state[key].shape)}" for key in state.keys() - own.keys()]
-    wrong += [
-        f"{key} is {tuple(state[key].shape)}, not {tuple(own[key].shape)}"
-        for key in own.keys() & state.keys()
-        if own[key].shape != state[key].shape
-    ]
-    if wrong:
-        raise InputError(
-            "these weights do not fit the generalist",
-            where=file,
-            got="\n       ".join(sorted(wrong)[:20]),
-            fix="set generalist.model or .factory, .width, .depth ... to what they were made with",
-        )
-    network.load_state_dict(state)
-
-
-def _read_state(file: Path) -> dict[str, Tensor]:
-    if not file.is_file():
-        raise InputError("no such file of weights", where="generalist.weights", got=file)
-    try:
-        if file.suffix == ".safetensors":
-            return read_tensors(file)
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise InputError(
-            "this file of weights cannot be read as plain tensors",
-            where=file,
-            got=f"a file that gives {type(error).__name__}",
-            expected="safetensors, or a state dict saved by torch.save",
-        ) from None
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise InputError("this file holds no state dict", where=file, got=type(state).__name__)
-    return state

@@ -10,16 +10,27 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from specialists.calibration import dustbin_correction
-from specialists.probability import aggregate
+from specialists.errors import InputError
+from specialists.probability import aggregate, check_labels, check_rows, check_subset
 from specialists.training import BalancedExamples, TensorExamples, ValidationLoss
 from specialists.trunk import Trunk
 from specialists.workspace import Workspace
 
+LOG_SUM_TOLERANCE = 0.05
+
 
 def subset_labels(labels: Tensor, subset: Tensor, n_classes: int) -> Tensor:
-    """Place of each label in ``subset``, or ``len(subset)``, the dustbin; int64 of shape (n,)."""
+    """Place of each label in ``subset``, or ``len(subset)``, the dustbin; int64 of shape (n,).
+
+    Raises
+    ------
+    InputError
+        If a label is none of the ``n_classes``, or the subset no list of distinct classes.
+    """
+    check_subset(subset, n_classes)
+    labels = check_labels(labels, labels.numel(), n_classes)
     place = torch.full((n_classes,), len(subset), dtype=torch.int64)
-    place[subset] = torch.arange(len(subset))
+    place[subset.long()] = torch.arange(len(subset))
     return place[labels]
 
 
@@ -43,10 +54,30 @@ def soft_targets(
     -------
     Tensor of shape (n, k + 1)
         Log-probabilities, dustbin last.
+
+    Raises
+    ------
+    InputError
+        If the rows are no log-probabilities (logits, NaN, other axes), or a share is 0 or 1.
     """
-    shifted = aggregate(log_probs, subset)
+    check_rows(log_probs, "log-probabilities")
+    shifted = aggregate(log_probs.to(torch.promote_types(log_probs.dtype, torch.float32)), subset)
+    _check_sums(shifted.logsumexp(-1))
     shifted[:, :-1] += dustbin_correction(training_share, natural_share)
     return F.log_softmax(shifted, dim=-1)
+
+
+def _check_sums(log_sums: Tensor) -> None:
+    """Half-precision log-probabilities sum to one within a hundredth."""
+    wrong = (~(log_sums.abs() < LOG_SUM_TOLERANCE)).nonzero().flatten()
+    if len(wrong):
+        raise InputError(
+            "a row holds no log-probabilities",
+            where=f"row {int(wrong[0])}, and {len(wrong) - 1} more",
+            got=f"probabilities that sum to {float(log_sums[wrong[0]].exp()):.3g}",
+            expected="1, over the classes, which are the last axis",
+            fix="for logits: torch.log_softmax(logits, -1)",
+        )
 
 
 def subset_examples(

@@ -7,7 +7,7 @@ import hostile_names
 import pytest
 
 import specialists
-from pipelines.predict import check_target, predict
+from pipelines.predict import check_target, predict, write_table
 from specialists import datasets
 from specialists.errors import InputError
 from specialists.escaping import cell
@@ -17,11 +17,13 @@ def test_a_table_has_a_line_for_each_answer_whatever_the_names_are(tmp_path, mon
     names = hostile_names.NAMES
     answers = [[(name, 0.25)] for name in names]
     predictor = SimpleNamespace(
-        preprocessing={}, predict_encoded=lambda inputs: inputs, top=lambda probs, k: answers
+        preprocessing={},
+        blocks=lambda inputs: [(slice(0, 3), inputs[:3]), (slice(3, len(inputs)), inputs[3:])],
+        top=lambda names, k: [answer for answer in answers if answer[0][0] in names],
     )
     monkeypatch.setattr(specialists, "load", lambda *arguments: predictor)
     monkeypatch.setattr(datasets, "read_unlabelled", lambda file, preprocessing: (names, names))
-    table = predict(tmp_path, tmp_path, "student", 1)
+    table = "".join(predict(tmp_path, tmp_path, "student", 1))
     assert hostile_names.acting(table) == set()
     rows = [line.split("\t") for line in table.removesuffix("\n").split("\n")]
     shown = [cell(name) for name in names]
@@ -35,3 +37,16 @@ def test_a_target_that_is_no_ordinary_file_is_refused(tmp_path, make):
     make(tmp_path / "out")
     with pytest.raises(InputError, match="file"):
         check_target(tmp_path / "out")
+
+
+def test_a_table_that_breaks_off_leaves_the_old_one(tmp_path):
+    def lines():
+        yield "a header\n"
+        raise InputError("a row is wrong")
+
+    target = tmp_path / "x.tsv"
+    assert write_table(target, ["a header\n", "a row\nanother\n"]) == 3
+    with pytest.raises(InputError, match="a row is wrong"):
+        write_table(target, lines())
+    assert target.read_text() == "a header\na row\nanother\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["x.tsv"]

@@ -1,0 +1,234 @@
+"""What did a caller hand over as new inputs: texts, features or pictures?
+
+Everything that programs pass around as a list of inputs is taken: lists, Series, arrays, tensors,
+iterators, the columns of a DataFrame that training used. What a loop would silently turn into other
+inputs is refused by name: a string into its letters, a DataFrame or a dict into its keys, one
+picture into its rows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from specialists.errors import DataError
+
+SHOWN = 8
+
+
+def texts_of(given: Any, column: str = "text") -> list[str]:
+    """Strings, one an input.
+
+    Parameters
+    ----------
+    given : iterable of str, or DataFrame
+    column : str
+        Of a DataFrame, unless it has only one.
+
+    Raises
+    ------
+    DataError
+        Another kind of thing, or a row that is no string; the first such row is named.
+    """
+    if _is_table(given):
+        _check_pandas(given)
+        names = list(given.columns)
+        if column not in names and len(names) != 1:
+            raise DataError(
+                f"no column {column!r}",
+                where="a DataFrame of texts",
+                got=f"the columns {_first(names)}",
+                fix="pass the column itself: table['...']",
+            )
+        given = given[column if column in names else names[0]]
+        if _is_table(given):
+            raise DataError(f"several columns {column!r}", where="a DataFrame of texts")
+    texts = _listed(given, "texts", "strings")
+    wrong = [i for i, text in enumerate(texts) if not isinstance(text, str)]
+    if wrong:
+        raise DataError(
+            "a text is not a string",
+            where=_rows(wrong),
+            got=_described(texts[wrong[0]]),
+            expected="str, one an input",
+            fix="fill missing texts with '', decode bytes, or leave these rows out",
+        )
+    return texts
+
+
+def features_of(given: Any, n_features: int, names: Sequence[str] | None = None) -> Any:
+    """Something that NumPy makes a matrix of, a row an input.
+
+    Parameters
+    ----------
+    given : array-like of shape (n, n_features), or DataFrame
+    n_features : int
+    names : sequence of str, optional
+        Columns of a DataFrame, as training had them; None: all columns, in their order.
+
+    Raises
+    ------
+    DataError
+        Another kind of thing, or a column that is missing or holds no numbers.
+    """
+    if _is_table(given):
+        return _numeric_columns(given, names)
+    if hasattr(given, "toarray") or (isinstance(given, Tensor) and given.layout != torch.strided):
+        cure = "pass x.to_dense()" if isinstance(given, Tensor) else "pass x.toarray()"
+        raise DataError("a sparse matrix of features", got=_described(given), fix=cure)
+    if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+        raise DataError("masked features", fix="fill them in: x.filled(...)")
+    if not isinstance(given, np.ndarray | Tensor):
+        given = [_in_numpy(row) for row in _listed(given, "features", "rows of numbers")]
+        if not given:
+            return np.zeros((0, n_features))
+    numbers = isinstance(given, list) and isinstance(given[0], int | float | np.number)
+    if numbers or (isinstance(given, np.ndarray | Tensor) and given.ndim == 1):
+        raise DataError(
+            "features in one dimension",
+            got=f"{len(given)} values",
+            expected=f"a row of {n_features} features for each input, [n, {n_features}]",
+            fix="pass [x] if these are the features of one input",
+        )
+    return given
+
+
+def pictures_of(given: Any, shape: tuple[int, int]) -> np.ndarray | list[Any]:
+    """An array of pictures, or a list of single ones: paths, arrays, or images of Pillow.
+
+    Parameters
+    ----------
+    given : uint8 array of shape (n, h, w), (n, channels, h, w) or (n, h, w, channels), or a list
+    shape : (int, int)
+        Height and width of the training's pictures.
+
+    Raises
+    ------
+    DataError
+        A single picture, or another kind of thing.
+    """
+    if isinstance(given, (str, os.PathLike)) or _is_image(given):
+        raise DataError(
+            "one picture where several are wanted",
+            got=_described(given),
+            fix="pass a list: [picture]; of a folder: sorted(Path(folder).glob('*.png'))",
+        )
+    given = _in_numpy(given)
+    if isinstance(given, np.ndarray) and given.dtype.kind not in "UO":
+        if given.ndim == 2 or (given.ndim == 3 and _is_one(given, shape)):
+            raise DataError(
+                "one picture where several are wanted",
+                got=f"an array of shape {given.shape}",
+                expected="[n, h, w], [n, channels, h, w] or [n, h, w, channels]",
+                fix="pass x[None]",
+            )
+        return given
+    listed = _listed(given, "pictures", "arrays, paths, or images of Pillow")
+    pictures = [_in_numpy(picture) for picture in listed]
+    wrong = [i for i, picture in enumerate(pictures) if not _is_picture(picture)]
+    if wrong:
+        raise DataError(
+            "this is no picture",
+            where=_rows(wrong),
+            got=_described(pictures[wrong[0]]),
+            expected="a uint8 array [h, w], [channels, h, w] or [h, w, channels], a path, or an "
+            "image of Pillow",
+        )
+    alike = {p.shape if isinstance(p, np.ndarray) else None for p in pictures}
+    return np.stack(pictures) if len(alike) == 1 and None not in alike else pictures
+
+
+def _in_numpy(value: Any) -> Any:
+    """A tensor as an array; anything else as it is."""
+    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+
+
+def _is_one(array: np.ndarray, shape: tuple[int, int]) -> bool:
+    """Whether three axes are those of one picture, [h, w, channels], rather than of n grey ones."""
+    return array.shape[2] in (1, 3, 4) and array.shape[1:] != shape
+
+
+def _is_picture(picture: Any) -> bool:
+    if isinstance(picture, np.ndarray):
+        return picture.ndim in (2, 3) and picture.dtype.kind in "uifb"
+    return isinstance(picture, (str, os.PathLike)) or _is_image(picture)
+
+
+def _is_image(value: Any) -> bool:
+    return hasattr(value, "getbands") and hasattr(value, "convert")  # Pillow is not yet imported
+
+
+def _is_table(value: Any) -> bool:
+    return hasattr(value, "columns") and hasattr(value, "dtypes")
+
+
+def _check_pandas(table: Any) -> None:
+    if not hasattr(table, "iloc"):
+        raise DataError(
+            "a table that is none of pandas", got=type(table).__name__, fix="pass x.to_pandas()"
+        )
+
+
+def _listed(given: Any, what: str, wanted: str) -> list[Any]:
+    """The inputs of anything that goes through them one by one, in an order."""
+    single = isinstance(given, (str, bytes, bytearray, os.PathLike))
+    keyed = isinstance(given, (Mapping, Set)) or _is_table(given)
+    flat = not isinstance(given, (np.ndarray, Tensor)) or given.ndim == 1
+    if single or keyed or not flat or not isinstance(given, Iterable):
+        raise DataError(
+            f"these are no {what} in a list",
+            got=_described(given),
+            expected=f"a list of {wanted}",
+            fix=f"pass [{'text' if what == 'texts' else 'x'}]" if single else None,
+        )
+    return list(given)
+
+
+def _numeric_columns(table: Any, names: Sequence[str] | None) -> np.ndarray:
+    _check_pandas(table)
+    found = list(map(str, table.columns))
+    missing = [name for name in names or () if name not in found]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of the columns that training used are missing",
+            where="a DataFrame of features",
+            got=f"no {_first(missing)}; there are {_first(found)}",
+        )
+    if names is not None:
+        table = table.iloc[:, [found.index(name) for name in names]]
+    wrong = [
+        str(name)
+        for name, dtype in zip(table.columns, table.dtypes, strict=True)
+        if getattr(dtype, "kind", "O") not in "fiub"
+    ]
+    if wrong:
+        raise DataError(
+            "columns without numbers",
+            where="a DataFrame of features",
+            got=_first(wrong),
+            fix="leave them out or turn them into numbers",
+        )
+    return table.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _described(value: Any) -> str:
+    """Type and value, in a line."""
+    if isinstance(value, (np.ndarray, Tensor)):
+        return f"{type(value).__name__}, {value.dtype} of shape {tuple(value.shape)}"
+    shown = " ".join(repr(value).split())
+    return f"{type(value).__name__} {shown[:60]}{'...' * (len(shown) > 60)}"
+
+
+def _rows(wrong: Sequence[int]) -> str:
+    more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+    return f"input {wrong[0]}{more}"
+
+
+def _first(names: Sequence[Any]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(map(repr, names[:SHOWN])) + more

@@ -1,0 +1,197 @@
+"""How are trained weights read that another program wrote, without executing anything?
+
+A file is safetensors, or what ``torch.save`` made of a state dict or of a checkpoint that holds one
+(``state_dict``, ``model_state_dict``, ``model`` ..., beside optimiser states and whatever else). A
+folder is one that ``save_pretrained`` of Hugging Face wrote, in one file or in shards, or that of a
+model of this package. Tensors stay mapped to their files, so that they cost no memory twice.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from specialists.errors import InputError
+from specialists.runs import read_tensors
+
+SETTING = "generalist.weights"
+EXPECTED = (
+    "safetensors, what torch.save made of a state dict or a checkpoint, or a save_pretrained folder"
+)
+CONTAINERS = ("state_dict", "model_state_dict", "model", "module", "network", "net", "weights")
+WHOLE_FILES = ("model.safetensors", "weights.safetensors", "pytorch_model.bin")
+INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+CHUNK = 1 << 20
+_MAGIC = {
+    b"<": "a web page or XML: the download gave a page instead of the file",
+    b"version https://git-lfs": "a pointer of Git LFS: `git lfs pull` fetches the file itself",
+    b"\x89HDF": "HDF5, as Keras writes it",
+    b"GGUF": "GGUF, whose numbers are quantised",
+    b"\x93NUMPY": "a NumPy array",
+}
+
+
+@dataclass(frozen=True)
+class ForeignWeights:
+    """What files of weights hold.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder.
+    states : mapping from str to a mapping from str to Tensor
+        Everything in it that may be a state dict, by where it stands there ("" for the whole), the
+        likeliest first.
+    entries : mapping
+        The other entries of a checkpoint.
+    """
+
+    path: Path
+    states: Mapping[str, Mapping[str, Tensor]]
+    entries: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_foreign(path: Path) -> ForeignWeights:
+    """Read a file or folder of weights.
+
+    Raises
+    ------
+    InputError
+        If it is missing, damaged, holds no tensors, or could only be read by executing it.
+    """
+    if path.is_dir():
+        return ForeignWeights(path, {"": _read_folder(path)})
+    if not path.is_file():
+        raise InputError("no such file of weights", where=SETTING, got=path, expected=EXPECTED)
+    content = _read_file(path)
+    if not isinstance(content, Mapping):
+        raise InputError(
+            "this file holds no state dict",
+            where=path,
+            got=type(content).__name__,
+            expected=EXPECTED,
+        )
+    states = dict(sorted(_states(content), key=lambda found: _rank(found[0])))
+    if not states:
+        raise InputError(
+            "this file holds no state dict",
+            where=path,
+            got=f"no tensors under the entries {', '.join(map(str, list(content)[:10])) or 'none'}",
+            expected=EXPECTED,
+        )
+    rest = {k: v for k, v in content.items() if isinstance(k, str) and not isinstance(v, Tensor)}
+    return ForeignWeights(path, states, rest)
+
+
+def _rank(place: str) -> int:
+    first = place.partition(".")[0]
+    return CONTAINERS.index(first) if first in CONTAINERS else len(CONTAINERS)
+
+
+def _states(content: Mapping[Any, Any], place: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Every entry that holds tensors by name, with where it stands."""
+    tensors = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    if tensors:
+        yield place, tensors
+    for key, value in content.items():
+        if isinstance(key, str) and isinstance(value, Mapping) and place.count(".") < 2:
+            yield from _states(value, f"{place}.{key}" if place else key)
+
+
+def _read_file(path: Path) -> Any:
+    with path.open("rb") as file:
+        head = file.read(64)
+    try:
+        if path.suffix == ".safetensors" or head[8:9] == b"{":
+            return read_tensors(path)
+        return _load(path)
+    except Exception as error:  # readers of damaged files raise whatever they stumble over
+        told = [what for magic, what in _MAGIC.items() if head.lstrip().startswith(magic)]
+        told += ["an empty file"] * (not head) + [f"a file that gives {_reason(error)}"]
+        raise InputError(
+            "this file of weights cannot be read as plain tensors",
+            where=path,
+            got=told[0],
+            expected=EXPECTED,
+            fix="torch.save(network.state_dict(), file) writes nothing but tensors; a file that "
+            "is damaged has to be fetched again",
+        ) from None
+
+
+def _load(path: Path) -> Any:
+    in_zip = zipfile.is_zipfile(path)
+    if in_zip:
+        _check_sums(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=in_zip)
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the check sums that torch.save writes and torch.load does not look at."""
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise zipfile.BadZipFile("a compressed archive, which torch.save does not write")
+            with archive.open(member) as file:
+                while member.CRC and file.read(CHUNK):  # 0: torch.save was told to write none
+                    pass
+
+
+def _reason(error: Exception) -> str:
+    first = next(iter(str(error).splitlines()), "")
+    known = "weights_only" in first or not first
+    return type(error).__name__ if known else f"{type(error).__name__}: {first[:200]}"
+
+
+def _read_folder(folder: Path) -> dict[str, Tensor]:
+    for name in WHOLE_FILES:
+        if (folder / name).is_file():
+            return _plain(_read_file(folder / name), folder / name)
+    for name in INDICES:
+        if (folder / name).is_file():
+            state: dict[str, Tensor] = {}
+            for shard in _shards(folder / name):
+                state.update(_plain(_read_file(shard), shard))
+            return state
+    found = sorted(path.name for path in folder.iterdir())
+    raise InputError(
+        "this folder holds no weights",
+        where=folder,
+        got=", ".join(found[:10]) or "an empty folder",
+        expected=", ".join((*WHOLE_FILES, *INDICES)),
+        fix=f"name the file of weights itself in {SETTING}",
+    )
+
+
+def _shards(index: Path) -> list[Path]:
+    try:
+        content = json.loads(index.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        content = None
+    listed = content.get("weight_map") if isinstance(content, dict) else None
+    names = sorted(set(map(str, listed.values()))) if isinstance(listed, dict) else []
+    if not names or any(Path(name).name != name for name in names):
+        raise InputError("this index of shards names no files of its folder", where=index)
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(names)} shards of these weights are missing",
+            where=index,
+            got=f"no {', '.join(missing[:5])}",
+        )
+    return [index.parent / name for name in names]
+
+
+def _plain(content: Any, path: Path) -> dict[str, Tensor]:
+    if isinstance(content, Mapping) and all(isinstance(v, Tensor) for v in content.values()):
+        return dict(content)
+    raise InputError("this file holds no state dict", where=path, got=type(content).__name__)
