@@ -21,11 +21,10 @@ from pipelines import evaluate_models, stages
 from pipelines.compare import compare, source_and_comparison
 from pipelines.messages import Commands, format_warning
 from pipelines.predict import check_target, predict, write_table
-from pipelines.settings import check_functions, source_and_folder, write_config
+from pipelines.settings import check_given, named_folder, source_and_folder, write_config
 from pipelines.stage import Stage, run_stage
 from specialists.config import Config, shipped_configs
 from specialists.escaping import printable
-from specialists.feasibility import check_settings
 from specialists.runs import EVERYTHING, NOTHING, Run, storage_faults
 from specialists.runtime import most_at_once, say, threads
 
@@ -99,7 +98,8 @@ def run_command(
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="The run folder; default runs/CONFIG, or runs/ and the name of the data of --set.",
+            parser=named_folder,
+            help="The run folder: new, empty, or a run's; default runs/CONFIG or runs/DATA.",
         ),
     ] = None,
     overrides: SetOption = None,
@@ -115,8 +115,7 @@ def run_command(
     stages.chosen(until, force or [])
     source, folder = source_and_folder(config, out, overrides or [])
     settings = Config.from_toml(source, overrides or [])
-    check_functions(source, overrides or [], settings, trust_code)
-    check_settings(settings)
+    check_given(source, overrides or [], settings, trust_code)
     run = Run(folder, jobs)
     with run.lock():
         write_config(run, settings)
@@ -135,7 +134,11 @@ def compare_command(
     seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds that count up.")] = 3,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="A folder a seed; default runs/compare-CONFIG."),
+        typer.Option(
+            metavar="FOLDER",
+            parser=named_folder,
+            help="A folder a seed: new, empty, or a comparison's; default runs/compare-CONFIG.",
+        ),
     ] = None,
     overrides: SetOption = None,
     jobs: JobsOption = None,
@@ -144,8 +147,7 @@ def compare_command(
     """Run what is missing, then say whether specialists are worth it."""
     source, folder = source_and_comparison(config, out, overrides or [])
     settings = Config.from_toml(source, overrides or [])
-    check_functions(source, overrides or [], settings, trust_code)
-    check_settings(settings)
+    check_given(source, overrides or [], settings, trust_code)
     Config.from_toml(source, [*(overrides or []), f"seed={settings.seed + seeds - 1}"])
     if settings.threads:
         threads(settings.threads)
@@ -246,7 +248,7 @@ def predict_command(
 ) -> None:
     """Write a table with a line for each input and class, the most probable first."""
     if out is not None:
-        check_target(out)
+        check_target(out, input_, run)
     table = predict(run, input_, model.value, top, trust_code)
     if out is not None:
         say(f"{write_table(out, table) - 1} lines in {out}")

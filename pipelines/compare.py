@@ -6,12 +6,22 @@ was interrupted goes on and more seeds can be added.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines import stages
 from pipelines.settings import source_and_folder, write_config
 from specialists.config import Config
-from specialists.runs import Run, write_json, write_text
+from specialists.runs import (
+    COMPARISON,
+    RUN,
+    Run,
+    check_claimable,
+    claimed,
+    write_json,
+    write_text,
+)
 from specialists.runtime import say
 
 
@@ -37,20 +47,42 @@ def compare(
     from specialists.report import comparison_figure, comparison_markdown
 
     first = Config.from_toml(source, overrides).seed
+    runs = {seed: Run(seed_folder(folder, seed), jobs) for seed in range(first, first + n_seeds)}
     found = []
-    for seed in range(first, first + n_seeds):
-        run = Run(folder / f"seed-{seed}", jobs)
-        say(f"compare: seed {seed} in {run.folder}")
-        with run.lock():
-            write_config(run, Config.from_toml(source, [*overrides, f"seed={seed}"]))
-            stages.run_stages(run)
-            found.append(SeedScores.read(run))
-    comparison = compare_seeds(found)
-    text = comparison_markdown(comparison)
-    write_json(folder / "comparison.json", comparison)
-    write_text(folder / "comparison.svg", comparison_figure(comparison))
-    write_text(folder / "comparison.md", text)
+    with claimed_comparison(folder, runs):
+        for seed, run in runs.items():
+            say(f"compare: seed {seed} in {run.folder}")
+            with run.lock():
+                write_config(run, Config.from_toml(source, [*overrides, f"seed={seed}"]))
+                stages.run_stages(run)
+                found.append(SeedScores.read(run))
+        comparison = compare_seeds(found)
+        text = comparison_markdown(comparison)
+        write_json(folder / "comparison.json", comparison)
+        write_text(folder / "comparison.svg", comparison_figure(comparison))
+        write_text(folder / "comparison.md", text)
     return text
+
+
+def seed_folder(folder: Path, seed: int) -> Path:
+    """The run of one seed in the folder of a comparison."""
+    return folder / f"seed-{seed}"
+
+
+@contextmanager
+def claimed_comparison(folder: Path, seeds: Iterable[int]) -> Iterator[None]:
+    """Write in the folder of a comparison.
+
+    Raises
+    ------
+    InputError
+        Before any work, if that folder, or one that a seed's run would have, is somebody else's.
+    """
+    check_claimable(folder, COMPARISON)
+    for seed in seeds:
+        check_claimable(seed_folder(folder, seed), RUN)
+    with claimed(folder, COMPARISON):
+        yield
 
 
 def _kept_configs(folder: Path) -> list[Path]:

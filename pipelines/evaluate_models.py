@@ -10,7 +10,7 @@ from typing import Literal
 
 from pipelines.stage import Stage
 from specialists.feasibility import check_run
-from specialists.runs import Run
+from specialists.runs import Run, recording
 from specialists.runtime import say
 
 
@@ -18,7 +18,8 @@ def execute(run: Run, split: Literal["test", "validation"] = "test") -> None:
     """Train the controls, then measure all models."""
     from specialists.evaluation import evaluate_models
 
-    models = evaluate_models(run, split=split)["models"]
+    with recording(run.path("evaluate-models")):
+        models = evaluate_models(run, split=split)["models"]
     width = max(map(len, models))
     for name, model in models.items():
         say(f"{split}: {name:<{width}} top-1 {model['top1']:.4f}  NLL {model['nll']:.4f} nats")

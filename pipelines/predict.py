@@ -9,7 +9,9 @@ from pathlib import Path
 from specialists.errors import InputError
 from specialists.escaping import cell
 from specialists.runs import atomic_write
+from specialists.runs.records import belongs_to_result
 
+RUN_FILES = ("config.toml", "model.json", "weights.safetensors", "result.json", "metrics.jsonl")
 HEADER = ("row", "input", "rank", "class", "probability")
 
 
@@ -64,13 +66,22 @@ def write_table(file: Path, blocks: Iterable[str]) -> int:
     return n_lines
 
 
-def check_target(file: Path) -> None:
+def check_target(file: Path, source: Path, run: Path) -> None:
     """Check, before long work, that a table can be written to ``file``.
+
+    Parameters
+    ----------
+    file : Path
+    source : Path
+        The input, or the folder of the images.
+    run : Path
+        A run folder, or that of a model.
 
     Raises
     ------
     InputError
-        If it is a folder or a device, or its folder is a file.
+        If it is a folder or a device, its folder is a file, or it would replace the input or a
+        part of a run.
     """
     if file.is_dir():
         raise InputError(
@@ -82,6 +93,16 @@ def check_target(file: Path) -> None:
         )
     if file.parent.is_file():
         raise InputError("this is a file, not a folder", where=file.parent)
+    place, model = file.resolve(), run.resolve()
+    image = source.resolve() in place.parents and file.suffix != ".tsv"
+    if file.exists() and source.exists() and (image or file.samefile(source)):
+        _refuse_target("the table would replace the input", file)
+    if belongs_to_result(place) or (place.parent == model and place.name in RUN_FILES):
+        _refuse_target("the table would replace a file of a run", file)
+
+
+def _refuse_target(what: str, file: Path) -> None:
+    raise InputError(what, where=f"--out {file}", fix="name another file, for instance x.tsv")
 
 
 def _lines(rows: Iterable[tuple[object, ...]]) -> str:

@@ -4,14 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import typer
+
 from specialists.config import Config, find_config, shipped_configs
 from specialists.errors import InputError
-from specialists.runs import Run, Trust, check_trusted, describe_changes, write_text
+from specialists.feasibility import check_settings
+from specialists.runs import (
+    RUN,
+    Run,
+    Trust,
+    check_trusted,
+    describe_changes,
+    kind_of,
+    write_text,
+)
 from specialists.runs.trust import functions, record
 from specialists.runtime import say
 
 DEFAULT_CONFIG = "languages"
 SOURCES = ("data.name", "data.table", "data.arrays", "data.images", "data.factory")
+
+
+def named_folder(text: str) -> Path:
+    """The folder of --out; an empty name would be that of the folder one is in."""
+    if not text.strip():
+        raise typer.BadParameter("the name of a folder is empty")
+    return Path(text)
 
 
 def source_and_folder(
@@ -22,13 +40,30 @@ def source_and_folder(
     Without either, data that ``--set`` names start from nothing but defaults (None), or from the
     config that ships with them.
     """
-    if config is None and out is not None and Run(out).config_file.is_file():
+    if config is None and out is not None and kind_of(out) == RUN:
         return Run(out).config_file, out
     if config is not None:
-        return config, out or Path("runs", find_config(config).stem)
+        return config, out or _default_folder(*_config_of(config))
     key, name = _data_of(overrides)
-    source = name if key == "data.name" and name in shipped_configs() else None
-    return (source if key else DEFAULT_CONFIG), out or Path("runs", name or DEFAULT_CONFIG)
+    if key == "name" and name in shipped_configs():
+        return name, out or Path("runs", name)
+    if not key:
+        return DEFAULT_CONFIG, out or Path("runs", DEFAULT_CONFIG)
+    return None, out or _default_folder(name, key)
+
+
+def check_given(
+    source: str | Path | None, overrides: list[str], settings: Config, trust_code: bool
+) -> None:
+    """Check, before any work, whose functions the settings name and whether they can work.
+
+    Raises
+    ------
+    InputError
+        As :func:`check_functions` and :func:`specialists.feasibility.check_settings`.
+    """
+    check_functions(source, overrides, settings, trust_code)
+    check_settings(settings)
 
 
 def check_functions(
@@ -79,12 +114,32 @@ def _replace_config(run: Run, settings: Config) -> None:
 
 
 def _data_of(overrides: list[str]) -> tuple[str, str]:
-    """What ``--set`` names: its key, and the data set's, file's, folder's or function's name."""
+    """What ``--set`` names: name, table ..., and the data set's, file's ... or function's name."""
     for override in reversed(overrides):
         key, _, value = override.partition("=")
         value = value.strip().strip("\"'")
         if key.strip() in SOURCES and value:
             if value.startswith("{"):  # a file for each array: named after the first
                 value = value.partition("=")[2].partition(",")[0].strip(" \"'}")
-            return key.strip(), Path(value.rpartition(":")[2]).name.partition(".")[0]
+            path = Path(value.rpartition(":")[2])
+            if path.name in ("", ".."):
+                path = path.resolve()
+            return key.strip().removeprefix("data."), path.name.strip(".").partition(".")[0]
     return "", ""
+
+
+def _config_of(config: str) -> tuple[str, str]:
+    """The name of a configuration, and "config" if it is a file of the user's."""
+    file = find_config(config)
+    own = shipped_configs().get(file.stem, file).resolve() != file.resolve()
+    return file.stem.strip("."), "config" if own else ""
+
+
+def _default_folder(name: str, kind: str) -> Path:
+    """``runs/NAME``; what is not a shipped configuration does not take the folder of one."""
+    name = name or kind or "run"
+    if kind and name in shipped_configs():
+        folder = Path("runs", f"{name}-{kind}")
+        say(f"run folder: {folder}, since runs/{name} is that of the shipped configuration {name}")
+        return folder
+    return Path("runs", name)

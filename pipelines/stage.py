@@ -7,7 +7,6 @@ user, and sections of the configuration (resolved for the kind of input).
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,8 +17,7 @@ from specialists.config import Config
 from specialists.errors import DamagedError, InputError
 from specialists.runs import (
     Run,
-    describe_changes,
-    finish,
+    clear,
     hash_files,
     is_done,
     manifest_key,
@@ -27,11 +25,11 @@ from specialists.runs import (
     sha256,
     write_json,
 )
-from specialists.runs.manifests import MANIFEST
+from specialists.runs.records import MANIFEST, refuse_link
+from specialists.runs.units import attempt, end_attempt, is_same_attempt
 from specialists.runtime import say
 
 MISSING = "missing"
-STARTED = ".started.json"
 DATASET = "prepare-data/dataset.json"
 
 
@@ -116,44 +114,42 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
 
     An interrupted attempt with the same key goes on where it stopped. Otherwise what is left of
     the old result is removed, except for units that have a manifest of their own and may still
-    hold; with ``force`` they go too.
+    hold; with ``force`` they go too. Files of others in its folder are not touched.
+
+    Raises
+    ------
+    InputError
+        If the stage's folder, or one inside it, is a link that would be followed, or if somebody
+        else's file is in the way.
     """
     folder = run.path(stage.name)
     reason = why_not_done(run, stage)
     if reason is None and not force:
-        (folder / STARTED).unlink(missing_ok=True)
+        end_attempt(folder)
         say(f"{stage.name}: done already, skipped")
         return
     if stage.check is not None:
         with run.trusting():
             stage.check(run)
     key = stage_key(run, stage)
+    refuse_link(folder)
     goes_on = not force and is_same_attempt(folder, key)
     say(f"{stage.name}: {_announcement(reason, force, goes_on)}")
-    if force:
-        shutil.rmtree(folder, ignore_errors=True)
-    elif not goes_on:
-        _remove_all_but_units(folder)
-    write_json(folder / STARTED, key)
+    if not goes_on:
+        _tell_others(stage, clear(folder, units=force), folder)
     began = time.monotonic()
-    with run.trusting():
+    outside = [run.folder / name for name in stage.outputs]
+    with run.trusting(), attempt(folder, key, outside):
         stage.execute(run)
-    seconds = time.monotonic() - began
-    write_json(folder / "timing-stage.json", {"seconds": round(seconds, 3)})
-    finish(folder, key, outside=[run.folder / name for name in stage.outputs])
-    (folder / STARTED).unlink()
+        seconds = time.monotonic() - began
+        write_json(folder / "timing-stage.json", {"seconds": round(seconds, 3)})
     say(f"{stage.name}: done in {seconds:.1f} s")
 
 
-def is_same_attempt(folder: Path, key: dict[str, Any]) -> bool:
-    """Whether an unfinished attempt with the same key was interrupted here."""
-    marker = folder / STARTED
-    if (folder / MANIFEST).is_file() or not marker.is_file():
-        return False
-    try:
-        return not describe_changes(read_json(marker), key)
-    except DamagedError:
-        return False
+def _tell_others(stage: Stage, n_files: int, folder: Path) -> None:
+    if n_files:
+        plural = "s" * (n_files > 1)
+        say(f"{stage.name}: {n_files} file{plural} in {folder} not written by specialists, kept")
 
 
 def _announcement(reason: str | None, force: bool, goes_on: bool) -> str:
@@ -162,17 +158,6 @@ def _announcement(reason: str | None, force: bool, goes_on: bool) -> str:
     if goes_on:
         return "goes on where it was interrupted"
     return "starts" if reason == MISSING else f"stale ({reason}), made again"
-
-
-def _remove_all_but_units(folder: Path) -> None:
-    if not folder.is_dir():
-        return
-    (folder / MANIFEST).unlink(missing_ok=True)  # first, so that half a result never looks whole
-    for path in folder.iterdir():
-        if path.is_file():
-            path.unlink()
-        elif not (path / MANIFEST).is_file():
-            _remove_all_but_units(path)
 
 
 def _resolved(run: Run, stage: Stage) -> Config:

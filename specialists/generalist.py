@@ -33,7 +33,7 @@ from specialists.networks import (
     warn_of_other_inputs,
 )
 from specialists.predictions import predict_outputs
-from specialists.runs import Run, build_unit, read_json, write_array, write_json, write_text
+from specialists.runs import Run, build_unit, copy_file, read_json, write_array, write_json
 from specialists.runtime import map_processes, say, seed_everything, threads
 from specialists.training import Hardware, TensorExamples, Trainer, ValidationLoss
 from specialists.workspace import Workspace
@@ -121,8 +121,7 @@ def train_generalist(run: Run) -> None:
     ]
     write_json(workspace.path(STAGE, "widths.json"), candidates)
     network, spec, _ = load_network(tasks[best].folder)
-    metrics = (tasks[best].folder / "metrics.jsonl").read_text(encoding="utf-8")
-    write_text(workspace.path(STAGE, "metrics.jsonl"), metrics)
+    copy_file(tasks[best].folder / "metrics.jsonl", workspace.path(STAGE, "metrics.jsonl"))
     _publish(workspace, network, spec, results[best]["n_examples"])
 
 

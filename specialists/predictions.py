@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from specialists.datasets.base import Inputs
-from specialists.runs import finish, read_array, read_json, write_array, write_json
+from specialists.runs import finish, read_array, read_json, recording, write_array, write_json
 from specialists.runtime import Progress, progress
 
 BATCH_SIZE = 2048
@@ -131,14 +131,15 @@ def write_shards(
         write_array(folder / files[-1], np.concatenate(pending))
         pending.clear()
 
-    for block in blocks:
-        pending.append(block.to(torch.float16).numpy())
-        if sum(map(len, pending)) >= limit:
+    with recording(folder):
+        for block in blocks:
+            pending.append(block.to(torch.float16).numpy())
+            if sum(map(len, pending)) >= limit:
+                flush()
+        if pending:
             flush()
-    if pending:
-        flush()
-    write_json(folder / "shards.json", {"files": files, "n_columns": n_columns})
-    finish(folder, key)
+        write_json(folder / "shards.json", {"files": files, "n_columns": n_columns})
+        finish(folder, key)
 
 
 def read_rows(path: Path) -> Tensor:

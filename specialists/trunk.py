@@ -24,7 +24,7 @@ from specialists.predictions import (
     read_rows,
     write_shards,
 )
-from specialists.runs import build_unit, write_array
+from specialists.runs import build_unit, claim, write_array
 from specialists.runtime import progress
 from specialists.workspace import Workspace
 
@@ -136,6 +136,7 @@ def prepare_trunk(workspace: Workspace) -> None:
     }
 
     def build(folder: Path) -> None:
+        claim(folder / "validation.npy", folder / "train.npy")  # their absence means something
         lower, _ = split_generalist(workspace)
         dataset = workspace.dataset
         if lower is not None:

@@ -85,8 +85,7 @@ def make_run(folder: Path) -> Run:
     """A run folder with its settings and its data, and nothing made yet."""
     data = {"arrays": str(write_arrays(folder.parent / "data")), "augment": False}
     values = {**SETTINGS, "data": data}
-    write_text(folder / "config.toml", Config.from_dict(values).to_toml())
-    return Run(folder)
+    return Run.create(folder, Config.from_dict(values))
 
 
 def changed_copy(run: Run, folder: Path, *overrides: str, jobs: int | None = None) -> Run:
@@ -165,7 +164,7 @@ def in_a_fork(work: Callable[[], None]) -> bool:
 
 def kill_and_go_on(folder: Path, n_moments: int) -> None:
     """Kill a run at moments spread over it, repeat it, compare every artifact."""
-    artifacts._sync = lambda path: None  # syncing guards against power cuts, and takes long
+    os.fsync = lambda file: None  # guards against power cuts, and takes long
     loop.CHECKPOINT_SECONDS = 0.0
     whole = make_run(folder / "whole")
     attempt(whole.folder)()  # here, so that what forks has imported everything

@@ -5,10 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from specialists.config import DataConfig
+from specialists.config import Config, DataConfig
 from specialists.datasets import Inputs, encode, load_dataset, read_unlabelled
 from specialists.datasets.augmentation import random_affine
 from specialists.errors import DataError
+from specialists.runs import Run, sha256
 
 
 def tensor(inputs: Inputs) -> torch.Tensor:
@@ -138,3 +139,16 @@ def test_a_shift_is_a_share_of_the_side():
     columns = torch.arange(24.0)
     centre = (moved.sum((1, 2)) * columns).sum(-1) / moved.sum((1, 2, 3)) - 11.5
     assert 5.5 < centre.abs().max() <= 6.01
+
+
+def test_runs_in_the_folder_of_images_are_no_classes_and_change_no_hash(tmp_path):
+    paint(tmp_path, COLOURS)
+    before = sha256(tmp_path)
+    for place in ("runs/x", "runs/deeper/y", "red/mine"):
+        Run.create(tmp_path / place, Config())
+    paint(tmp_path / "runs" / "x" / "prepare-data", {"thumbnails": (0, 0, 0)})
+    dataset = load(tmp_path)
+    assert dataset.class_names == ("blue", "red")
+    assert sum(map(len, dataset.splits.values())) == 24
+    assert any("folders of runs (2)" in note for note in dataset.notes)
+    assert sha256(tmp_path) == before

@@ -18,8 +18,8 @@ from specialists.datasets import (
 )
 from specialists.datasets.cache import cached
 from specialists.datasets.text import hash_ngrams
-from specialists.errors import DataError, DataWarning
-from specialists.runs import artifacts, read_json
+from specialists.errors import DataError, DataWarning, InputError
+from specialists.runs import artifacts, read_json, recording
 
 
 def split(n, seed):
@@ -83,6 +83,24 @@ def test_a_gate_is_read_back_and_goes_with_the_next_data_set(tmp_path):
     save_dataset(dataset(), tmp_path)
     assert load_dataset_folder(tmp_path).gate is None
     assert not list(tmp_path.glob("gate.*"))
+
+
+@pytest.mark.parametrize("name", ["train.texts.npy", "gate.inputs.npy", "dataset.json"])
+def test_a_file_that_would_be_read_as_a_part_is_refused_in_a_stage(tmp_path, name):
+    (tmp_path / name).write_text("the user's")
+    with recording(tmp_path), pytest.raises(InputError, match="in the way"):
+        save_dataset(dataset(), tmp_path)
+    assert (tmp_path / name).read_text() == "the user's"
+
+
+def test_a_broken_cache_keeps_what_is_not_of_the_data_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cached("toy", {}, dataset)
+    (folder,) = (tmp_path / "specialists").glob("toy-*")
+    (folder / "train.labels.npy").write_bytes(b"cut")
+    (folder / "notes.txt").write_text("the user's")
+    assert same(cached("toy", {}, dataset).train, dataset().train)
+    assert (folder / "notes.txt").read_text() == "the user's"
 
 
 def test_test_labels_stay_hidden_and_their_files_closed(tmp_path):

@@ -1,8 +1,11 @@
 """A unit is built once, again when what it depends on changed, and goes on where it was stopped."""
 
+import os
+
 import pytest
 
-from specialists.runs import CODE_VERSION, artifacts, build_unit, is_done, write_text
+from specialists.runs import CODE_VERSION, build_unit, is_done, write_text
+from specialists.runs.records import WRITTEN
 
 KEY = {"config": {"seed": 1}, "inputs": {}}
 
@@ -10,7 +13,12 @@ KEY = {"config": {"seed": 1}, "inputs": {}}
 @pytest.fixture(autouse=True)
 def no_sync(monkeypatch):
     """Syncing guards against power cuts, and takes long."""
-    monkeypatch.setattr(artifacts, "_sync", lambda path: None)
+    monkeypatch.setattr(os, "fsync", lambda file: None)
+
+
+def visible(folder) -> list[str]:
+    """What lies there beside the list of names."""
+    return sorted(path.name for path in folder.iterdir() if path.name != WRITTEN)
 
 
 class Build:
@@ -21,7 +29,7 @@ class Build:
         self.fails = False
 
     def __call__(self, folder) -> None:
-        self.found.append(sorted(path.name for path in folder.iterdir()))
+        self.found.append(visible(folder))
         write_text(folder / "checkpoint.pt", "half")
         if self.fails:
             raise RuntimeError("killed")
@@ -34,7 +42,7 @@ def test_a_unit_that_holds_is_not_built_again(tmp_path):
     assert build_unit(tmp_path / "unit", KEY, build)
     assert not build_unit(tmp_path / "unit", KEY, build)
     assert build.found == [[".started.json"]]
-    assert sorted(p.name for p in (tmp_path / "unit").iterdir()) == ["manifest.json", "weights"]
+    assert visible(tmp_path / "unit") == ["manifest.json", "weights"]
 
 
 @pytest.mark.parametrize("seed", [1, 2])

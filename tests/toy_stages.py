@@ -4,7 +4,9 @@
 the one named by TOY_HANGS without end; the third adds them up into report.html.
 """
 
+import itertools
 import os
+import shutil
 import signal
 import sys
 import time
@@ -84,9 +86,9 @@ def results(folder: Path) -> dict[str, bytes]:
 
 
 def kill_at(moment: int) -> None:
-    """Let this process be killed at its ``moment``-th chance; every write has two."""
+    """Let this process be killed at its ``moment``-th chance: two a write, one a removal."""
     chances = iter(range(moment + 1))
-    replace = os.replace
+    replace, unlink = os.replace, Path.unlink
 
     def chance() -> None:
         if next(chances) == moment:
@@ -97,7 +99,12 @@ def kill_at(moment: int) -> None:
         replace(*arguments)
         chance()
 
+    def risky_unlink(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok)
+        chance()
+
     artifacts.os.replace = risky
+    Path.unlink = risky_unlink  # type: ignore[method-assign]
 
 
 def in_a_fork(work: Callable[[], None]) -> bool:
@@ -110,22 +117,24 @@ def in_a_fork(work: Callable[[], None]) -> bool:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def attempt(folder: Path, moment: int | None = None) -> Callable[[], None]:
+def attempt(
+    folder: Path, moment: int | None = None, config: str = CONFIG, force: tuple[str, ...] = ()
+) -> Callable[[], None]:
     def work() -> None:
         if moment is not None:
             kill_at(moment)
         run = Run(folder)
         with run.lock():
-            if not run.config_file.is_file():
-                write_text(run.config_file, CONFIG)
-            stages.run_stages(run)
+            if not run.config_file.is_file() or run.config_file.read_text() != config:
+                write_text(run.config_file, config)
+            stages.run_stages(run, force=force)
 
     return work
 
 
 def kill_everywhere(root: Path) -> int:
     """Kill a run at every moment, go on with it, compare; the number of moments."""
-    artifacts._sync = lambda path: None  # syncing guards against power cuts, and takes long
+    os.fsync = lambda file: None  # guards against power cuts, and takes long
     assert in_a_fork(attempt(root / "whole"))
     expected = results(root / "whole")
     moment = 0
@@ -134,6 +143,27 @@ def kill_everywhere(root: Path) -> int:
         assert results(root / f"run-{moment}") == expected, moment
         moment += 1
     return moment
+
+
+def kill_remakes(root: Path, change: str) -> int:
+    """Kill the remake of a run that holds files of the user; go on; the number of moments."""
+    os.fsync = lambda file: None
+    config = CONFIG.replace("seed = 3", "seed = 4") if change == "seed" else CONFIG
+    force = tuple(stage.name for stage in TOY_STAGES) if change == "force" else ()
+    assert in_a_fork(attempt(root / "old"))
+    for name in ("prepare-data", "train-generalist", "train-generalist/unit-1", "write-report"):
+        (root / "old" / name / "notes.txt").write_text("the user's")
+    shutil.copytree(root / "old", root / "whole")
+    assert in_a_fork(attempt(root / "whole", None, config, force))
+    expected = results(root / "whole")
+    for moment in itertools.count(change == "force", 2):  # every second, to save time
+        run = shutil.copytree(root / "old", root / f"run-{moment}")
+        if in_a_fork(attempt(run, moment, config, force)):
+            return moment
+        assert in_a_fork(attempt(run, None, config)), moment
+        assert results(run) == expected, moment
+        shutil.rmtree(run)
+    raise AssertionError
 
 
 def use_toys() -> None:
@@ -148,5 +178,7 @@ if __name__ == "__main__":
     use_toys()
     if sys.argv[1] == "kill-everywhere":
         print(kill_everywhere(Path(sys.argv[2])))
+    elif sys.argv[1] == "kill-remakes":
+        print(kill_remakes(Path(sys.argv[2]), sys.argv[3]))
     else:
         command.main()

@@ -39,6 +39,7 @@ from pipelines.benchmarks.measured import (
     units,
     with_interval,
 )
+from pipelines.compare import claimed_comparison, seed_folder
 from pipelines.messages import told_in_one_message
 from specialists.config import CombinationConfig, Config
 from specialists.ensemble import Ensemble, Rule, Votes, gather_votes, score
@@ -68,6 +69,8 @@ HEADER = (
 )
 LEGEND = {"generalist_ensemble": "generalists averaged", "ensemble_paper": "specialists, KL"}
 
+FIGURE = "Top-1 accuracy against FLOPs of training and of inference, mean and range over seeds"
+
 Rows = dict[str, Measured]
 
 
@@ -80,25 +83,30 @@ def equal_compute(
 ) -> str:
     """Run and measure every seed; writes and returns the table."""
     first = Config.from_toml(source, overrides).seed
-    seeds: list[Rows] = []
-    for seed in range(first, first + n_seeds):
-        config = Config.from_toml(source, [*overrides, f"seed={seed}"])
-        with finished(folder / f"seed-{seed}", config) as run:
-            say(f"equal compute: seed {seed} in {run.folder}")
-            seeds.append(measure(Seed(run), widths))
-    about = read_json(folder / f"seed-{first}" / "prepare-data" / "dataset.json")
-    head = (
+    numbers = range(first, first + n_seeds)
+    with claimed_comparison(folder, numbers):
+        seeds: list[Rows] = []
+        for seed in numbers:
+            config = Config.from_toml(source, [*overrides, f"seed={seed}"])
+            with finished(seed_folder(folder, seed), config) as run:
+                say(f"equal compute: seed {seed} in {run.folder}")
+                seeds.append(measure(Seed(run), widths))
+        text = f"{heading(seed_folder(folder, first), n_seeds)}\n\n{table(seeds)}\n"
+        write_json(folder / "equal_compute.json", summary(seeds))
+        figure = accuracy_against_compute(points(seeds), LEGEND)
+        write_text(folder / "equal_compute.svg", to_svg_file(figure, FIGURE))
+        write_text(folder / "equal_compute.md", text)
+    return text
+
+
+def heading(run: Path, n_seeds: int) -> str:
+    """What the table is about, in Markdown."""
+    about = read_json(run / "prepare-data" / "dataset.json")
+    return (
         f"# {about['name']}: {len(about['class_names']):,} classes, "
         f"{n_seeds} seed{'s' * (n_seeds > 1)}\n\n"
-        f"{units(n_seeds)} x: over the generalist's.\n\n"
+        f"{units(n_seeds)} x: over the generalist's."
     )
-    text = head + table(seeds) + "\n"
-    write_json(folder / "equal_compute.json", summary(seeds))
-    figure = accuracy_against_compute(points(seeds), LEGEND)
-    what = "Top-1 accuracy against FLOPs of training and of inference, mean and range over seeds"
-    write_text(folder / "equal_compute.svg", to_svg_file(figure, what))
-    write_text(folder / "equal_compute.md", text)
-    return text
 
 
 def measure(seed: Seed, widths: Sequence[str]) -> Rows:

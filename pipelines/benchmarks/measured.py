@@ -16,9 +16,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,9 @@ from specialists.evaluation.seeds import examples_of
 from specialists.generalist import ClassifierTask
 from specialists.networks import inference_flops, load_network
 from specialists.predictions import predict_log_probs
-from specialists.runs import Run, read_array, read_json
+from specialists.runs import Run, claim, read_array, read_json, recording
+from specialists.runs.records import MANIFEST, STARTED
+from specialists.runs.removal import result_files
 from specialists.specialist import independent_generalists
 from specialists.uncertainty import (
     ANY_REAL,
@@ -206,12 +207,15 @@ def finished(folder: Path, config: Config) -> Iterator[Run]:
 
 def share_stage(source: Path, folder: Path, stage: str) -> None:
     """Hard links to a finished stage of another run, unless the run has one of its own."""
-    if (folder / stage).exists():
+    own = folder / stage
+    if any((own / name).is_file() for name in (MANIFEST, STARTED)):
         return
-    half = folder / f".{stage}.half"
-    shutil.rmtree(half, ignore_errors=True)
-    shutil.copytree(source / stage, half, copy_function=os.link)
-    half.rename(folder / stage)
+    with Run(folder).lock(), recording(own):
+        for name in result_files(source / stage):
+            claim(own / name)
+            (own / name).parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError):  # of a process that was killed here
+                os.link(source / stage / name, own / name)
 
 
 def difference(a: Sequence[Measured], b: Sequence[Measured], metric: str) -> Difference:

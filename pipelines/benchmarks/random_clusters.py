@@ -30,7 +30,7 @@ from pipelines.benchmarks.measured import (
 )
 from pipelines.messages import told_in_one_message
 from specialists.config import Config
-from specialists.runs import Run, read_json
+from specialists.runs import COMPARISON, Run, claimed, read_json
 
 SHARED_STAGES = ("prepare-data", "train-generalist")
 HEADER = (
@@ -98,4 +98,5 @@ def _cells(seeds: Sequence[Rows]) -> list[str]:
 if __name__ == "__main__":
     with told_in_one_message():
         given = command_line("random_clusters").parse_intermixed_args()
-        print(compare(given.folder, given.config, given.overrides, given.seeds))
+        with claimed(given.folder, COMPARISON):
+            print(compare(given.folder, given.config, given.overrides, given.seeds))

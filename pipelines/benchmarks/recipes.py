@@ -46,7 +46,7 @@ from specialists.ensemble import (
 from specialists.ensemble.candidates import log_likelihood
 from specialists.errors import InputError
 from specialists.evaluation.seeds import examples_of
-from specialists.runs import Run, read_json
+from specialists.runs import COMPARISON, Run, claimed, read_json
 from specialists.runtime import derive_seed
 from specialists.uncertainty import ANY_REAL, DIFFERENCE_OF_SHARES
 from specialists.workspace import Workspace
@@ -95,15 +95,16 @@ def compare(
         for seed in range(first, first + seeds)
     ]
     found: dict[str, list[Outcome]] = {name: [] for name in planned[0]}
-    for own in planned:
-        base = folder / f"seed-{own[BASE].seed}" / _slug(BASE)
-        for name, settings in own.items():
-            place = base.with_name(_slug(name))
-            if name != BASE:
-                for stage in SHARED_STAGES:
-                    share_stage(base, place, stage)
-            with finished(place, settings) as run:
-                found[name].append(outcome(run))
+    with claimed(folder, COMPARISON):
+        for own in planned:
+            base = folder / f"seed-{own[BASE].seed}" / _slug(BASE)
+            for name, settings in own.items():
+                place = base.with_name(_slug(name))
+                if name != BASE:
+                    for stage in SHARED_STAGES:
+                        share_stage(base, place, stage)
+                with finished(place, settings) as run:
+                    found[name].append(outcome(run))
     return markdown([HEADER, *(_row(name, outcomes) for name, outcomes in found.items())])
 
 

@@ -51,7 +51,7 @@ from specialists.config import Config
 from specialists.evaluation.comparison import CONTROLS
 from specialists.figures import Gain, gain_along_axis, to_svg_file
 from specialists.generalist import train_classifiers
-from specialists.runs import Run, read_json, write_json, write_text
+from specialists.runs import COMPARISON, Run, claimed, read_json, write_json, write_text
 from specialists.runtime import say
 
 RIVALS = ("generalist", *CONTROLS[1:])
@@ -100,15 +100,16 @@ def regime(
         Config.from_toml(source, [*overrides, f"seed={seed}"])
         for seed in range(first, first + n_seeds)
     ]
-    base = prepare_base(folder, configs[0])
-    found = []
-    for number, point in enumerate(AXES[axis](base, wanted)):
-        seeds = [_measured(folder, axis, point, config) for config in configs]
-        found.append(_place(axis, number, point.label, seeds))
-    text = f"{heading(folder, first, axis, n_seeds)}\n{table(axis, found)}\n"
-    write_json(folder / f"regime-{axis}.json", summary(found))
-    write_text(folder / f"regime-{axis}.svg", figure(axis, found))
-    write_text(folder / f"regime-{axis}.md", text)
+    with claimed(folder, COMPARISON):
+        base = prepare_base(folder, configs[0])
+        found = []
+        for number, point in enumerate(AXES[axis](base, wanted)):
+            seeds = [_measured(folder, axis, point, config) for config in configs]
+            found.append(_place(axis, number, point.label, seeds))
+        text = f"{heading(folder, first, axis, n_seeds)}\n{table(axis, found)}\n"
+        write_json(folder / f"regime-{axis}.json", summary(found))
+        write_text(folder / f"regime-{axis}.svg", figure(axis, found))
+        write_text(folder / f"regime-{axis}.md", text)
     return text
 
 

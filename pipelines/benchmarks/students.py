@@ -40,6 +40,7 @@ from pipelines.benchmarks.student_trials import (
     student_trials,
 )
 from pipelines.messages import told_in_one_message
+from pipelines.predict import check_target
 from specialists.distillation import best_trial, model_outputs, train_students
 from specialists.errors import InputError
 from specialists.evaluation.seeds import examples_of
@@ -95,8 +96,9 @@ class Found:
 
 def measure(run: Run, plan: Plan) -> Found:
     """Train what does not yet stand, choose by validation, and ask the test set once."""
+    needed(run.folder)  # before the lock makes a folder of a mistyped name
     with run.lock():
-        workspace = Workspace.open(needed(run.folder))
+        workspace = Workspace.open(run.folder)
         trials = student_trials(workspace, plan)
         tasks = [task for row in trials.values() for task in row]
         results = train_students(tasks, run.jobs)
@@ -254,6 +256,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--alphas", nargs="+", type=float, default=Plan.alphas)
     given = parser.parse_args(arguments)
     _check_once(given.runs)
+    if given.out is not None:
+        check_target(given.out, given.runs[0], given.runs[0])
     plan = Plan(given.sizes, given.temperatures, given.alphas, parts=given.parts)
     text = table([measure(Run(folder, given.jobs), plan) for folder in given.runs])
     print(text, flush=True)

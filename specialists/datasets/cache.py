@@ -12,14 +12,13 @@ import hashlib
 import json
 import os
 import secrets
-import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from specialists.datasets.base import Dataset
-from specialists.datasets.storage import load_dataset_folder, save_dataset
+from specialists.datasets.storage import load_dataset_folder, remove_dataset, save_dataset
 from specialists.errors import DataWarning
 from specialists.runs import CODE_VERSION, finish, is_done, manifest_key
 from specialists.runtime import say
@@ -51,7 +50,7 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[], Dataset]) -> D
         if reason is None:
             return load_dataset_folder(folder, test_labels=True)
         say(f"the cached data set {folder} is damaged ({reason}): it is built again")
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_dataset(folder)
     dataset = build()
     try:
         _store(dataset, folder, manifest)
@@ -72,4 +71,4 @@ def _store(dataset: Dataset, folder: Path, manifest: Mapping[str, Any]) -> None:
         if not os.path.exists(folder):  # otherwise another process was first, with the same bytes
             raise
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove_dataset(temporary)

@@ -20,6 +20,7 @@ from specialists.datasets.labels import normalised
 from specialists.datasets.pictures import READ, SUFFIXES
 from specialists.datasets.splits import TEST, TRAIN, VALIDATION, listed
 from specialists.errors import DataError
+from specialists.runs import is_run_folder
 from specialists.runs.walk import walk
 
 SPLIT_FOLDERS: Mapping[str, int] = {
@@ -170,7 +171,7 @@ def _folders(folder: Path, found: _Found) -> list[Path]:
     """The folders in a folder that may hold classes; everything else there is not used."""
     folders = []
     for entry in sorted(folder.iterdir()):
-        if entry.is_dir() and not _is_of_systems(entry) and not _leads_back(entry):
+        if entry.is_dir() and not _is_passed_over(entry) and not _leads_back(entry):
             folders.append(entry)
         else:
             found.unused[_OUTSIDE if _is_image(entry) else _kind(entry)] += 1
@@ -179,7 +180,7 @@ def _folders(folder: Path, found: _Found) -> list[Path]:
 
 def _images_below(folder: Path, found: _Found) -> list[Path]:
     images = []
-    for path in walk(folder, lambda inner: not _is_of_systems(inner)):
+    for path in walk(folder, lambda inner: not _is_passed_over(inner)):
         if _is_image(path):
             images.append(path)
         else:
@@ -195,6 +196,10 @@ def _is_of_systems(path: Path) -> bool:
     return path.name.startswith(".") or path.name in _OF_SYSTEMS
 
 
+def _is_passed_over(folder: Path) -> bool:
+    return _is_of_systems(folder) or is_run_folder(folder)
+
+
 def _leads_back(folder: Path) -> bool:
     real = folder.parent.resolve()
     return folder.resolve() in (real, *real.parents)
@@ -207,7 +212,7 @@ def _kind(path: Path) -> str:
     if path.name.startswith("."):
         return "hidden"
     if path.is_dir():
-        return "links back to a folder above"
+        return "folders of runs" if is_run_folder(path) else "links back to a folder above"
     if path.is_symlink() and not path.exists():
         return "links to nothing"
     return path.suffix.lower() or "without suffix"

@@ -12,6 +12,7 @@ can be kept from reading them. The same data set gives the same bytes.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,24 +23,31 @@ from torch import Tensor
 
 from specialists.datasets.base import Dataset, Inputs, Ragged, Split
 from specialists.errors import DataError
-from specialists.runs import check_file, read_array, read_json, write_array, write_json
+from specialists.runs import check_file, claim, read_array, read_json, write_array, write_json
 from specialists.runs.manifests import MANIFEST, read_manifest
 
 FORMAT = 1
 HIDDEN = -1
+ABOUT = "dataset.json"
 TEST_LABELS = ("test.labels.", "test.valid.")
 _SPLITS = ("train", "validation", "gate", "test")
+_PARTS = ("inputs", "labels", "valid", "texts", "rows")
+_FILES = [f"{s}.{p}{o}.npy" for s in _SPLITS for p in _PARTS for o in ("", ".offsets")]
 
 
 def save_dataset(dataset: Dataset, folder: str | Path) -> None:
     """Write ``dataset`` to ``folder``, ``dataset.json`` last.
 
     Files of another data set that lay there before are removed.
+
+    Raises
+    ------
+    InputError
+        If a file that would be read as a part of the data set is somebody else's.
     """
     folder = Path(folder)
-    for split in _SPLITS:
-        for leftover in folder.glob(f"{split}.*.npy"):
-            leftover.unlink()
+    claim(*(folder / name for name in (*_FILES, ABOUT)))  # also those that this one lacks
+    _remove_arrays(folder)
     for name, split in dataset.splits.items():
         _save_split(split, folder, name)
     about = {
@@ -52,7 +60,17 @@ def save_dataset(dataset: Dataset, folder: str | Path) -> None:
         "notes": list(dataset.notes),
         "source": dict(dataset.source),
     }
-    write_json(folder / "dataset.json", about)
+    write_json(folder / ABOUT, about)
+
+
+def remove_dataset(folder: str | Path) -> None:
+    """Remove what :func:`save_dataset` may have written, and the folder if it is then empty."""
+    folder = Path(folder)
+    _remove_arrays(folder)
+    for name in (ABOUT, MANIFEST):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Dataset:
@@ -71,14 +89,14 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
         No data set lies there, or one written by another version.
     """
     folder = Path(folder)
-    if not (folder / "dataset.json").exists():
+    if not (folder / ABOUT).exists():
         raise DataError("no data set here", where=folder, fix="run prepare-data first")
-    about: dict[str, Any] = read_json(folder / "dataset.json")
+    about: dict[str, Any] = read_json(folder / ABOUT)
     _check_files(folder, test_labels)
     if about.get("format") != FORMAT:
         raise DataError(
             "this data set was written by another version",
-            where=folder / "dataset.json",
+            where=folder / ABOUT,
             got=f"format {about.get('format')}",
             expected=f"format {FORMAT}",
             fix="remove the folder and prepare the data again",
@@ -95,6 +113,11 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
         source=about["source"],
         gate=_load_split(folder, "gate", True) if "gate" in about["rows"] else None,
     )
+
+
+def _remove_arrays(folder: Path) -> None:
+    for name in _FILES:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _check_files(folder: Path, test_labels: bool) -> None:

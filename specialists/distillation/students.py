@@ -7,7 +7,6 @@ trained as long, with as many tuning trials, without the ensemble.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from specialists.generalist import fit_and_save, hardware_of, validation_of
 from specialists.losses import DistillationLoss
 from specialists.networks import build, inference_flops, load_network, n_parameters
 from specialists.predictions import ModelOutputs, predict_log_probs
-from specialists.runs import Run, build_unit, read_json, write_json, write_text
+from specialists.runs import Run, build_unit, copy_file, read_json, write_json
 from specialists.runtime import map_processes, say, seed_everything
 from specialists.training import Trainer
 from specialists.workspace import Workspace
@@ -130,9 +129,5 @@ def _loss(task: StudentTask):
 
 def _publish(trial: Path, folder: Path) -> None:
     """Copy the chosen trial's model to a folder that works alone."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for name in ("weights.safetensors", "model.json", "result.json"):
-        shutil.copyfile(trial / name, folder / name)
-    metrics = (trial / "metrics.jsonl").read_text(encoding="utf-8")
-    write_text(folder / "metrics.jsonl", metrics)
+    for name in ("weights.safetensors", "model.json", "result.json", "metrics.jsonl"):
+        copy_file(trial / name, folder / name)

@@ -8,7 +8,6 @@ the rows only; the others then serve without them, or not at all.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from specialists.distillation.tasks import STAGE, StudentTask
 from specialists.ensemble import Ensemble, Rule
 from specialists.losses import UNLABELLED
 from specialists.predictions import ShardedRows, write_shards
-from specialists.runs import is_done, sha256
+from specialists.runs import build_unit, sha256
 from specialists.runs.manifests import CODE_VERSION
 from specialists.runtime import progress
 from specialists.training import TensorExamples
@@ -124,10 +123,12 @@ def write_soft_targets(workspace: Workspace) -> Path:
         "config": {"rule": rule.to_dict()},
         "code": CODE_VERSION,
     }
-    if is_done(folder, key) is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+
+    def build(folder: Path) -> None:
         blocks = _target_blocks(workspace, rule, extra)
         write_shards(folder, blocks, workspace.dataset.n_classes, key)
+
+    build_unit(folder, key, build)
     return folder
 
 

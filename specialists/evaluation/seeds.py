@@ -21,7 +21,7 @@ from specialists.controls import SAME_INFERENCE
 from specialists.errors import InputError
 from specialists.evaluation.artifacts import STAGE
 from specialists.evaluation.comparison import COMPARISONS, CONTROLS
-from specialists.runs import Run, check_result, read_array, read_json, sha256
+from specialists.runs import Run, check_result, hash_files, read_array, read_json
 from specialists.runs.manifests import MANIFEST
 from specialists.uncertainty import (
     ANY_REAL,
@@ -139,7 +139,7 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> dict[
 
 def examples_of(run: Run, split: str) -> str:
     """The same for two runs if and only if their examples of this split are."""
-    return " ".join(map(sha256, sorted(run.path("prepare-data").glob(f"{split}.*.npy"))))
+    return " ".join(hash_files(run.folder, [f"prepare-data/{split}.*.npy"]).values())
 
 
 def training_seconds(run: Run, models: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

@@ -2,10 +2,10 @@
 
 from specialists.runs.artifacts import (
     atomic_write,
+    copy_file,
     read_array,
     read_json,
     read_tensors,
-    remove_leftovers,
     sha256,
     write_array,
     write_json,
@@ -13,7 +13,7 @@ from specialists.runs.artifacts import (
     write_text,
 )
 from specialists.runs.disk import storage_error, storage_faults
-from specialists.runs.folder import Run
+from specialists.runs.folder import Run, claimed
 from specialists.runs.manifests import (
     CODE_VERSION,
     describe_changes,
@@ -22,6 +22,9 @@ from specialists.runs.manifests import (
     is_done,
     manifest_key,
 )
+from specialists.runs.markers import COMPARISON, RUN, check_claimable, is_run_folder, kind_of
+from specialists.runs.records import claim, recording
+from specialists.runs.removal import clear, remove_leftovers
 from specialists.runs.sealed import check_file, read_sealed, write_sealed
 from specialists.runs.trust import EVERYTHING, NOTHING, Trust, check_trusted, trusting, vouched
 from specialists.runs.units import build_unit
@@ -29,25 +32,35 @@ from specialists.runs.verification import check_result, does_not_stand
 
 __all__ = [
     "CODE_VERSION",
+    "COMPARISON",
     "EVERYTHING",
     "NOTHING",
+    "RUN",
     "Run",
     "Trust",
     "atomic_write",
     "build_unit",
+    "check_claimable",
     "check_file",
     "check_result",
     "check_trusted",
+    "claim",
+    "claimed",
+    "clear",
+    "copy_file",
     "describe_changes",
     "does_not_stand",
     "finish",
     "hash_files",
     "is_done",
+    "is_run_folder",
+    "kind_of",
     "manifest_key",
     "read_array",
     "read_json",
     "read_sealed",
     "read_tensors",
+    "recording",
     "remove_leftovers",
     "sha256",
     "storage_error",

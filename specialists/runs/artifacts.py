@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 from specialists.errors import DamagedError
 from specialists.runs.disk import storage_faults
+from specialists.runs.markers import is_run_folder
+from specialists.runs.records import claim
 from specialists.runs.walk import walk
 
 if TYPE_CHECKING:
@@ -38,10 +41,13 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that takes its place on success.
 
     The temporary name keeps the suffix, since some writers add a missing one. On an error it is
-    removed and ``path`` stays as it was. Missing folders are made.
+    removed and ``path`` stays as it was. Missing folders are made. In the folder of a stage or a
+    unit the name is written down first; there a file of somebody else is never replaced.
 
     Raises
     ------
+    InputError
+        If such a file is in the way.
     StorageError
         If the machine cannot keep the file, whatever the writer inside raises then.
 
@@ -59,6 +65,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
     with storage_faults(path):
+        claim(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -69,10 +76,10 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: str | Path) -> None:
-    """Remove what killed writers left in ``folder`` and below. No writer may be at work there."""
-    for leftover in Path(folder).rglob(f"{TEMPORARY}*"):
-        leftover.unlink(missing_ok=True)
+def copy_file(source: str | Path, target: str | Path) -> None:
+    """Write the bytes of one file to another."""
+    with atomic_write(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -166,7 +173,8 @@ def read_tensors(path: str | Path, device: str = "cpu") -> dict[str, Tensor]:
 def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file, or of the names and contents of all files in a folder.
 
-    Remembered as long as the file keeps its inode, size and times.
+    Runs that lie in the folder do not count. A file's hash is remembered as long as it keeps its
+    inode, size and times.
     """
     path = Path(path)
     if path.is_dir():
@@ -186,7 +194,7 @@ def sha256(path: str | Path) -> str:
 
 def _folder_hash(folder: Path) -> str:
     whole = hashlib.sha256()
-    for file in walk(folder):
+    for file in walk(folder, lambda inner: not is_run_folder(inner)):
         if file.is_file():
             name = os.fsencode(file.relative_to(folder).as_posix())
             whole.update(name + f"\0{sha256(file)}\n".encode())

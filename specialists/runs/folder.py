@@ -15,8 +15,12 @@ from pathlib import Path
 
 from specialists.config import Config
 from specialists.errors import InputError, RunLockedError
-from specialists.runs.artifacts import read_json, remove_leftovers
+from specialists.runs.artifacts import read_json, write_json, write_text
 from specialists.runs.disk import storage_faults
+from specialists.runs.manifests import CODE_VERSION
+from specialists.runs.markers import LOCK, MARKER, RUN, check_claimable, kind_of, marked_kind
+from specialists.runs.records import ANYTHING, is_own, recording
+from specialists.runs.removal import own_folders, remove_leftovers
 from specialists.runs.trust import NOTHING, Trust, trusting
 
 
@@ -39,6 +43,20 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
+
+    @classmethod
+    def create(cls, folder: str | Path, config: Config, jobs: int | None = None) -> Run:
+        """A run with these settings in a new or empty folder, or in that of a run.
+
+        Raises
+        ------
+        InputError
+            If the folder is somebody else's.
+        """
+        run = cls(folder, jobs)
+        with run.lock():
+            write_text(run.config_file, config.to_toml())
+        return run
 
     @property
     def config_file(self) -> Path:
@@ -88,25 +106,22 @@ class Run:
     def lock(self) -> Iterator[None]:
         """Be the only process that works on this run; clear what killed ones left half written.
 
+        The folder becomes a run's, if it is new or empty.
+
         Raises
         ------
         RunLockedError
             At once, if another live process holds the lock; it names that process.
         InputError
-            If the path is that of a file.
+            If the folder is somebody else's; then nothing is written.
         """
-        if self.folder.is_file():
-            raise InputError(
-                "this is a file, not a run folder",
-                where=self.folder,
-                fix="give a run a folder of its own with --out",
-            )
+        check_claimable(self.folder, RUN)
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / ".lock", "a+", encoding="ascii") as file:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        with open(os.open(self.folder / LOCK, flags, 0o666), "r+", encoding="ascii") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                file.seek(0)
                 raise RunLockedError(
                     "another process works on this run",
                     where=self.folder,
@@ -114,7 +129,41 @@ class Run:
                     fix="wait until it ends, or give this run another folder with --out",
                 ) from None
             file.truncate(0)
-            with storage_faults(self.folder / ".lock"):
+            with storage_faults(self.folder / LOCK):
                 os.write(file.fileno(), str(os.getpid()).encode())
-            remove_leftovers(self.folder)
-            yield
+            with claimed(self.folder, RUN):
+                self._remove_leftovers()
+                yield
+
+    def _remove_leftovers(self) -> None:
+        """Clear what killed writers left in the run's own folders."""
+        folders = [self.folder]
+        for folder in self.folder.iterdir():
+            if folder.is_dir() and not folder.is_symlink() and is_own(folder):
+                folders += _with_inner(folder)
+        for folder in folders:
+            remove_leftovers(folder)
+
+
+@contextmanager
+def claimed(folder: Path, kind: str) -> Iterator[None]:
+    """Write in the folder of a run or a comparison, with its marker, which a new folder gets.
+
+    Raises
+    ------
+    InputError
+        If the folder is somebody else's; then nothing is written.
+    """
+    check_claimable(folder, kind)
+    with recording(folder, follow=True) as record:
+        if marked_kind(folder) is None:
+            if kind_of(folder) is not None:  # made by an older version, which kept no list
+                record.names.add(ANYTHING)
+            write_json(folder / MARKER, {"kind": kind, "code": CODE_VERSION})
+        yield
+
+
+def _with_inner(folder: Path) -> Iterator[Path]:
+    yield folder
+    for inner in own_folders(folder):
+        yield from _with_inner(inner)

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from specialists.errors import DamagedError
 from specialists.runs.artifacts import read_json, sha256
+from specialists.runs.records import MANIFEST, listed, recorded_outputs
 from specialists.runs.sealed import read_sealed, write_sealed
 
 CODE_VERSION = "0.4.0"
-MANIFEST = "manifest.json"
 NAMED_CHANGES = 3
 
 _UNRECORDED_PREFIXES = ("timing", "checkpoint", ".")
@@ -32,9 +32,14 @@ def manifest_key(inputs: Mapping[str, str], config: Mapping[str, Any]) -> dict[s
 
 
 def hash_files(folder: str | Path, patterns: Iterable[str]) -> dict[str, str]:
-    """The sha256 of every recorded file below ``folder`` that a glob pattern names, by path."""
+    """The sha256 of every recorded file below ``folder`` that a glob pattern names, by path.
+
+    Where there is a manifest, a file that it does not record is somebody else's.
+    """
     folder = Path(folder)
-    files = {file for pattern in patterns for file in folder.glob(pattern) if _is_recorded(file)}
+    found = {file for pattern in patterns for file in folder.glob(pattern) if _is_recorded(file)}
+    manifests: dict[Path, Collection[str] | None] = {}
+    files = [file for file in found if _is_result(file, folder, manifests)]
     return {file.relative_to(folder).as_posix(): sha256(file) for file in sorted(files)}
 
 
@@ -44,9 +49,10 @@ def finish(folder: str | Path, key: Mapping[str, Any], outside: Iterable[str | P
     Parameters
     ----------
     folder : path
-        Everything in it is an output, except the manifest itself, hidden files and files named
-        ``timing*``, ``checkpoint*`` or ``*.tmp``. Of a folder inside it that has a manifest of its
-        own, only that manifest is recorded.
+        Everything that its list says we wrote is an output (without a list, everything in it),
+        except the manifest itself, hidden files and files named ``timing*``, ``checkpoint*`` or
+        ``*.tmp``. Of a folder inside it that has a manifest of its own, only that manifest is
+        recorded.
     key : mapping
         JSON-able, see `manifest_key`.
     outside : paths, optional
@@ -115,13 +121,32 @@ def _is_recorded(file: Path) -> bool:
     return file.is_file() and not hidden_or_timed and file.suffix != ".tmp"
 
 
-def _outputs(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and (path / MANIFEST).is_file():
-            yield path / MANIFEST
-        elif path.is_dir():
-            yield from _outputs(path)
-        elif _is_recorded(path) and path.name != MANIFEST:
+def _is_result(file: Path, top: Path, manifests: dict[Path, Collection[str] | None]) -> bool:
+    """Whether every manifest above records what lies below it: the file, or the one before."""
+    for folder in file.parents:
+        if not folder.is_relative_to(top):
+            break
+        if folder not in manifests:
+            manifests[folder] = recorded_outputs(folder)
+        names = manifests[folder]
+        if names is not None and file != folder / MANIFEST:
+            if file.relative_to(folder).as_posix() not in names:
+                return False
+            file = folder / MANIFEST
+    return True
+
+
+def _outputs(folder: Path, inner: Path | None = None) -> Iterator[Path]:
+    names = listed(folder)
+    for path in sorted((inner or folder).iterdir()):
+        if path.is_dir():
+            if recorded_outputs(path) is not None:
+                yield path / MANIFEST
+            elif not path.is_symlink():
+                yield from _outputs(folder, path)
+        elif names is not None and path.relative_to(folder).as_posix() not in names:
+            continue  # somebody else's
+        elif _is_recorded(path) and path != folder / MANIFEST:
             yield path
 
 

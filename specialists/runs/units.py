@@ -1,21 +1,28 @@
-"""Results inside a stage that stand alone: each specialist, each tuning trial, each control.
+"""How is a result made whole, also where its making was interrupted?
 
-A unit is a folder with a manifest of its own. One that holds is kept; one that was interrupted
+A unit is a result inside a stage that stands alone: each specialist, each tuning trial, each
+control. It is a folder with a manifest of its own. One that holds is kept; one that was interrupted
 goes on from its checkpoint, unless what it depends on has changed.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from specialists.errors import DamagedError
 from specialists.runs.artifacts import read_json, write_json
-from specialists.runs.manifests import CODE_VERSION, finish, is_done
-
-STARTED = ".started.json"
+from specialists.runs.manifests import CODE_VERSION, describe_changes, finish, is_done
+from specialists.runs.records import (
+    MANIFEST,
+    RESERVED,
+    STARTED,
+    claim,
+    recording,
+)
+from specialists.runs.removal import clear, remove_leftovers
 
 
 def build_unit(folder: Path, key: Mapping[str, Any], build: Callable[[Path], None]) -> bool:
@@ -35,22 +42,58 @@ def build_unit(folder: Path, key: Mapping[str, Any], build: Callable[[Path], Non
         Whether anything had to be done.
     """
     key = {"code": CODE_VERSION, **key}
-    marker = folder / STARTED
     if is_done(folder, key) is None:
-        marker.unlink(missing_ok=True)  # of a process killed between manifest and here
+        end_attempt(folder)
         return False
-    if not _is_same_attempt(marker, key):
-        shutil.rmtree(folder, ignore_errors=True)
-        write_json(marker, key)
-    build(folder)
-    finish(folder, key)
-    marker.unlink()
+    if not is_same_attempt(folder, key):
+        clear(folder)
+    with attempt(folder, key):
+        build(folder)
     return True
 
 
-def _is_same_attempt(marker: Path, key: Mapping[str, Any]) -> bool:
+@contextmanager
+def attempt(folder: Path, key: Mapping[str, Any], outside: Sequence[Path] = ()) -> Iterator[None]:
+    """Make a result inside: its marker first, its manifest last.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds nothing of ours, or what an interrupted attempt with the same key left.
+    key : mapping
+        See `finish`.
+    outside : sequence of Path
+        Outputs that lie elsewhere.
+
+    Raises
+    ------
+    InputError
+        If a link, or somebody else's file, is in the way.
+    """
+    with recording(folder) as record:
+        record.claim(*(folder / name for name in RESERVED))
+        claim(*outside)
+        remove_leftovers(folder)
+        if not is_same_attempt(folder, key):
+            write_json(folder / STARTED, key)
+        yield
+        finish(folder, key, outside)
+    end_attempt(folder)
+
+
+def end_attempt(folder: Path) -> None:
+    """Remove the marker of an attempt whose manifest stands."""
+    if not folder.is_symlink():
+        (folder / STARTED).unlink(missing_ok=True)
+
+
+def is_same_attempt(folder: Path, key: Mapping[str, Any]) -> bool:
+    """Whether an attempt with the same key was interrupted here."""
+    marker = folder / STARTED
+    if (folder / MANIFEST).is_file() or not marker.is_file():
+        return False
     try:
-        return marker.is_file() and read_json(marker) == _plain(key)
+        return not describe_changes(read_json(marker), _plain(key))
     except DamagedError:
         return False
 

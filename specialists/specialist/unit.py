@@ -12,7 +12,6 @@ Frozen lower parts are the same in every specialist: their outputs are computed 
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +32,7 @@ from specialists.networks import (
     split_frozen,
 )
 from specialists.predictions import predict_outputs
-from specialists.runs import Run, build_unit, check_result, does_not_stand, write_json
+from specialists.runs import Run, build_unit, check_result, clear, does_not_stand, write_json
 from specialists.runtime import map_processes, seed_everything
 from specialists.specialist.parents import (
     STAGE,
@@ -231,4 +230,4 @@ def _remove_others(workspace: Workspace, wanted: list[Path]) -> None:
     for pattern in ("specialist-*", "independent-*"):
         for folder in workspace.path(STAGE).glob(pattern):
             if folder not in wanted:
-                shutil.rmtree(folder)
+                clear(folder)

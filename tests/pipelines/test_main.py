@@ -227,7 +227,8 @@ def test_a_file_in_place_of_a_folder_is_told_before_any_work(config, tmp_path):
 
 
 def test_what_the_operating_system_refuses_is_one_message(config, tmp_path):
-    (tmp_path / "run").mkdir()
+    specialists("run", config, "--out", tmp_path / "run", "--until", "prepare-data")
+    (tmp_path / "run" / ".lock").unlink()
     (tmp_path / "run" / ".lock").mkdir()
     told = refused("run", config, "--out", tmp_path / "run")
     assert f"where: {tmp_path / 'run' / '.lock'}" in told
@@ -241,7 +242,8 @@ def test_a_full_disk_exits_1_and_the_same_command_goes_on(config, tmp_path, expe
     assert f"  where: {tmp_path / 'run' / 'config.toml'}\n" in full.stderr
     assert "to mend it: raise that limit" in full.stderr
     assert "Traceback" not in full.stderr
-    assert [file.name for file in (tmp_path / "run").iterdir()] == [".lock"]
+    left = {file.name for file in (tmp_path / "run").iterdir()}
+    assert left == {".lock", ".specialists.json", ".specialists-written"}
     assert specialists(*command).returncode == 0
     assert toy_stages.results(tmp_path / "run") == expected
 

@@ -16,7 +16,7 @@ from pipelines.stage import run_stage, why_not_done
 from specialists.config import Config
 from specialists.config.defaults import DEFAULTS
 from specialists.errors import InputError, StorageError
-from specialists.runs import Run, artifacts, read_json, write_text
+from specialists.runs import Run, artifacts, read_json, recording, write_text
 
 REAL_STAGES = stages.STAGES
 
@@ -24,8 +24,10 @@ REAL_STAGES = stages.STAGES
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.setattr(stages, "STAGES", toy_stages.TOY_STAGES)
-    write_text(tmp_path / "run" / "config.toml", toy_stages.CONFIG)
-    return Run(tmp_path / "run")
+    run = Run(tmp_path / "run")
+    with run.lock():
+        write_text(run.config_file, toy_stages.CONFIG)
+    return run
 
 
 def configure(run: Run, **changes: str) -> None:
@@ -131,12 +133,15 @@ def test_a_lost_output_is_made_again_even_outside_the_stage_s_folder(run, capsys
 
 
 def test_what_is_left_of_an_older_result_goes_but_units_stay(run, capsys):
+    with recording(run.path("train-generalist")):
+        write_text(run.path("train-generalist", "old.json"), "1")
     stages.run_stages(run)
-    write_text(run.path("train-generalist", "old.json"), "1")
+    write_text(run.path("train-generalist", "new.json"), "1")
     run.path("train-generalist", "manifest.json").unlink()
     capsys.readouterr()
     stages.run_stages(run)
     assert not run.path("train-generalist", "old.json").exists()
+    assert run.path("train-generalist", "new.json").exists()
     assert "trains" not in capsys.readouterr().out
 
 

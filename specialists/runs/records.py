@@ -1,0 +1,237 @@
+"""Which files in a folder did this program write? Only those may it overwrite or delete.
+
+A run, each of its stages and each unit keep a list of the names that they write (`WRITTEN`). A name
+is on the disk before its file is, so that no kill and no power cut leaves a file of ours that is in
+no list. A manifest is such a list too. Everything else in the folder is somebody else's and stays
+as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from specialists.errors import InputError
+
+WRITTEN = ".specialists-written"
+MANIFEST = "manifest.json"
+STARTED = ".started.json"
+RESERVED = (
+    STARTED,
+    MANIFEST,
+    "checkpoint.pt",
+    "checkpoint.json",
+    "timing.jsonl",
+    "timing-stage.json",
+)
+ANYTHING = "*"  # an older version kept no list of what it wrote here: overwrite, do not delete
+
+_open: list[Record] = []
+
+
+class Record:
+    """What this program wrote in one folder, by name.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(os.path.abspath(folder))
+        self._listed = listed(self.folder) or set()
+        self.names = owned_names(self.folder)
+
+    def holds(self, path: Path) -> bool:
+        return self.folder in Path(os.path.abspath(path)).parents
+
+    def claim(self, *paths: Path) -> None:
+        """Write down that these files of the folder are ours, before they are.
+
+        Raises
+        ------
+        InputError
+            If somebody else's file or link is in the way.
+        """
+        names = [Path(os.path.abspath(path)).relative_to(self.folder).as_posix() for path in paths]
+        for name in names:
+            self._refuse_links_to(name)
+        new = [name for name in names if name not in self.names]
+        if new:
+            self.names |= owned_names(self.folder)  # another process may have written some
+        for name in new:
+            if not self.names & {name, ANYTHING} and os.path.lexists(self.folder / name):
+                raise InputError(
+                    "a file is in the way that specialists did not write, and that stays as it is",
+                    where=self.folder / name,
+                    fix="move it to another folder, then repeat the command",
+                )
+        if new:
+            self.names |= set(new)
+            self.save()
+
+    def save(self) -> None:
+        """Put on the disk what the list lacks; what a power cut tore off ends with its line."""
+        missing = sorted(self.names - self._listed)
+        if not missing:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        descriptor = os.open(self.folder / WRITTEN, flags, 0o666)
+        with open(descriptor, "a", encoding="utf-8") as file:
+            file.write("".join(f"\n{name}" for name in missing))
+            file.flush()
+            os.fsync(descriptor)
+        if not self._listed:
+            _sync_folder(self.folder)
+        self._listed |= set(missing)
+
+    def _refuse_links_to(self, name: str) -> None:
+        for parent in (self.folder / name).parents:
+            if parent == self.folder:
+                return
+            refuse_link(parent)
+
+
+@contextmanager
+def recording(folder: Path, follow: bool = False) -> Iterator[Record]:
+    """What is written in this folder while the block runs is ours; the innermost block counts.
+
+    Raises
+    ------
+    InputError
+        If a file is there, or a link and not ``follow``.
+    """
+    if not follow:
+        refuse_link(folder)
+    record = Record(folder)
+    _open.append(record)
+    try:
+        yield record
+    finally:
+        _open.remove(record)
+
+
+def claim(*paths: Path) -> None:
+    """Say that files are ours before they are written, or before their absence means something.
+
+    Raises
+    ------
+    InputError
+        If somebody else's file or link is in the way.
+    """
+    for record in reversed(_open):
+        own = [path for path in paths if record.holds(path)]
+        if own:
+            record.claim(*own)
+            paths = tuple(path for path in paths if path not in own)
+
+
+def refuse_link(folder: Path) -> None:
+    """Refuse to work in the folder of a stage or a unit if it is a link or a file.
+
+    Raises
+    ------
+    InputError
+    """
+    if folder.is_symlink():
+        raise InputError(
+            "this folder is a symbolic link, which is neither followed nor emptied",
+            where=folder,
+            got=f"a link to {os.readlink(folder)}",
+            fix="put a folder in its place, or give the run another folder with --out",
+        )
+    if folder.exists() and not folder.is_dir():
+        raise InputError("this is a file, not a folder", where=folder, fix="move it away")
+
+
+def owned_names(folder: Path) -> set[str]:
+    """Names of the files in a folder that are ours; those of inner folders' own lists not.
+
+    `ANYTHING` is among them where an older version was interrupted.
+    """
+    names = listed(folder)
+    outputs = recorded_outputs(folder)
+    recorded: set[str] = set()
+    if outputs is not None:  # inner manifests stand in the lists of their own folders
+        recorded = {*RESERVED, *(name for name in outputs if not name.endswith(f"/{MANIFEST}"))}
+    elif names is None and _was_started(folder):
+        recorded = {*RESERVED, ANYTHING}
+    return {name for name in (names or set()) | recorded if _lies_below(name)}
+
+
+def listed(folder: Path) -> set[str] | None:
+    """What the folder's list says; None if it has none."""
+    try:
+        text = (folder / WRITTEN).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return set(filter(None, text.split("\n")))
+
+
+def is_own(folder: Path) -> bool:
+    """Whether a folder holds a result of ours, or what is left of an attempt to make one."""
+    return listed(folder) is not None or bool(owned_names(folder))
+
+
+def recorded_outputs(folder: Path) -> dict[str, str] | None:
+    """SHA-256 by name of what the folder's manifest recorded.
+
+    None if it has no manifest, or one of another program. Whether ours is undamaged is not asked.
+    """
+    manifest = _json_object(folder / MANIFEST)
+    outputs = manifest.get("outputs")
+    if not isinstance(outputs, dict) or not (outputs or "code" in manifest):
+        return None
+    return outputs if all(_is_digest(value) for value in outputs.values()) else None
+
+
+def belongs_to_result(file: Path) -> bool:
+    """Whether a list or a manifest in one of the folders above names a file as ours."""
+    for folder in file.parents:
+        name = file.relative_to(folder).as_posix()
+        if name in owned_names(folder) or name == WRITTEN:
+            return True
+        beside = f"../{name}"  # an output of a stage that lies outside its folder
+        if "/" not in name and any(
+            beside in (recorded_outputs(manifest.parent) or ())
+            for manifest in folder.glob(f"*/{MANIFEST}")
+        ):
+            return True
+    return False
+
+
+def _was_started(folder: Path) -> bool:
+    return isinstance(_json_object(folder / STARTED).get("code"), str)
+
+
+def _json_object(file: Path) -> dict[str, Any]:
+    """The object in a file that may be anybody's; empty if there is none."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def _lies_below(name: str) -> bool:
+    """Whether a name leads to a file in the folder itself: a stranger's list may say anything."""
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,151 @@
+"""How is an old result removed, and nothing else?
+
+Only what a list or a manifest of ours names is deleted, see :mod:`specialists.runs.records`, and
+links are never followed. The order is such that a process killed at any moment leaves no half of a
+result that looks whole, and no file of ours that is in no list.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from specialists.runs.markers import is_run_folder
+from specialists.runs.records import (
+    ANYTHING,
+    MANIFEST,
+    WRITTEN,
+    Record,
+    is_own,
+    owned_names,
+    recorded_outputs,
+    refuse_link,
+)
+
+TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{8}-(.+)")
+
+
+def clear(folder: Path, units: bool = True) -> int:
+    """Remove what this program wrote in the folder of a stage or a unit, and emptied folders.
+
+    Parameters
+    ----------
+    folder : Path
+    units : bool
+        False: inner folders that have a manifest of their own stay, since they may still hold.
+
+    Returns
+    -------
+    int
+        How many files of others are left there.
+
+    Raises
+    ------
+    InputError
+        If a link is in the way; then nothing is removed.
+    """
+    _refuse_links(folder, units)
+    if not folder.is_dir():
+        return 0
+    record = Record(folder)
+    record.save()  # the manifest, which names what is ours, goes first
+    inner = list(own_folders(folder))
+    kept = [path for path in inner if not _goes(path, units)]
+    if MANIFEST in record.names:
+        (folder / MANIFEST).unlink(missing_ok=True)
+    left = sum(clear(path) for path in inner if path not in kept)
+    remove_leftovers(folder)
+    for name in sorted(record.names - {ANYTHING}, reverse=True):
+        if not any(path in (folder / name).parents for path in kept):
+            _remove(folder, name)
+    left += _count_others(folder, kept)
+    if ANYTHING not in record.names:
+        (folder / WRITTEN).unlink(missing_ok=True)
+    _remove_if_empty(folder)
+    return left
+
+
+def result_files(folder: Path) -> Iterator[str]:
+    """Names of the files of a finished result and its inner ones, each manifest after the rest."""
+    outputs = recorded_outputs(folder) or {}
+    for name in sorted({*outputs, "timing.jsonl", "timing-stage.json"}):
+        if name.endswith(f"/{MANIFEST}"):
+            inner = name.removesuffix(MANIFEST)
+            yield from (inner + deeper for deeper in result_files(folder / inner))
+        elif (folder / name).is_file() and ".." not in Path(name).parts:
+            yield name
+    yield MANIFEST
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed writers left of the files that this folder's list names.
+
+    No writer may be at work there.
+    """
+    names = Record(folder).names
+    for place in {(folder / name).parent for name in names}:
+        if place.is_symlink() or not place.is_dir():
+            continue
+        for path in place.iterdir():
+            match = TEMPORARY.fullmatch(path.name)
+            if match is None or path.is_symlink() or not path.is_file():
+                continue
+            if (place / match[1]).relative_to(folder).as_posix() in names:
+                path.unlink()
+
+
+def own_folders(folder: Path) -> Iterator[Path]:
+    """The outermost folders below that have a list or manifest of their own; no run folders."""
+    for path in sorted(folder.iterdir()):
+        if path.is_symlink() or not path.is_dir():
+            continue
+        if is_own(path) and not is_run_folder(path):
+            yield path
+        elif not is_run_folder(path):
+            yield from own_folders(path)
+
+
+def _remove(folder: Path, name: str) -> None:
+    """Remove a file, and the folders below ``folder`` that held nothing else."""
+    file = folder / name
+    if file.is_symlink() or file.is_file():
+        file.unlink()
+    for parent in file.parents:
+        if parent == folder or not _remove_if_empty(parent):
+            return
+
+
+def _remove_if_empty(folder: Path) -> bool:
+    try:
+        folder.rmdir()
+    except OSError:  # something is left in it, or it is not there
+        return not folder.exists()
+    return True
+
+
+def _goes(unit: Path, units: bool) -> bool:
+    return units or recorded_outputs(unit) is None
+
+
+def _refuse_links(folder: Path, units: bool) -> None:
+    """Refuse links on the way to what would be removed."""
+    refuse_link(folder)
+    names = owned_names(folder) | set((units and recorded_outputs(folder)) or ())
+    for name in names:
+        if ".." not in Path(name).parts:
+            for parent in Path(name).parents[:-1]:
+                refuse_link(folder / parent)
+    for unit in own_folders(folder) if folder.is_dir() else ():
+        if _goes(unit, units):
+            _refuse_links(unit, True)
+
+
+def _count_others(folder: Path, kept: list[Path]) -> int:
+    found = 0
+    for place, folders, files in os.walk(folder):
+        inside = [Path(place, name) for name in folders]
+        folders[:] = [path.name for path in inside if path not in kept and not path.is_symlink()]
+        found += len(files) + sum(path.is_symlink() for path in inside)
+    return found - (folder / WRITTEN).exists()
