@@ -22,6 +22,7 @@ from specialists.runs import (
     is_done,
     manifest_key,
     read_json,
+    recording,
     sha256,
     write_json,
 )
@@ -139,7 +140,7 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
         _tell_others(stage, clear(folder, units=force), folder)
     began = time.monotonic()
     outside = [run.folder / name for name in stage.outputs]
-    with run.trusting(), attempt(folder, key, outside):
+    with run.trusting(), recording(run.folder, follow=True), attempt(folder, key, outside):
         stage.execute(run)
         seconds = time.monotonic() - began
         write_json(folder / "timing-stage.json", {"seconds": round(seconds, 3)})

@@ -433,8 +433,10 @@ def test_a_users_own_generalist_is_taken_as_it_is(again, done, tmp_path):
         read_tensors(r.path("train-generalist", "weights.safetensors")) for r in (done, run)
     )
     assert all(torch.equal(before[key], after[key]) for key in before)
-    said = [read_array(r.path("train-generalist", "validation.log_probs.npy")) for r in (done, run)]
-    np.testing.assert_array_equal(*said)
+    said, said_again = (
+        read_array(r.path("train-generalist", "validation.log_probs.npy")) for r in (done, run)
+    )
+    np.testing.assert_array_equal(said, said_again)
     assert not run.path("train-generalist", "widths.json").exists()
     models = read_json(run.folder / "evaluation.json")["models"]
     assert models["generalist"]["training_examples"] == 0
