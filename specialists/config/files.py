@@ -49,14 +49,14 @@ class Config(Section):
     )
     threads: NonNegative = Field(default=0, description="of one process; 0: all cores")
     jobs: NonNegative = Field(default=0, description="specialists trained at a time; 0: all cores")
-    data: DataConfig = DataConfig(name="languages")
-    generalist: GeneralistConfig = GeneralistConfig()
-    clusters: ClustersConfig = ClustersConfig()
-    specialists: SpecialistsConfig = SpecialistsConfig()
-    combination: CombinationConfig = CombinationConfig()
-    student: StudentConfig = StudentConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    report: ReportConfig = ReportConfig()
+    data: DataConfig = Field(default_factory=lambda: DataConfig(name="languages"))
+    generalist: GeneralistConfig = Field(default_factory=GeneralistConfig)
+    clusters: ClustersConfig = Field(default_factory=ClustersConfig)
+    specialists: SpecialistsConfig = Field(default_factory=SpecialistsConfig)
+    combination: CombinationConfig = Field(default_factory=CombinationConfig)
+    student: StudentConfig = Field(default_factory=StudentConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    report: ReportConfig = Field(default_factory=ReportConfig)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: object = "the configuration") -> Config:
