@@ -78,10 +78,11 @@ TOY_STAGES = (
 )
 
 
-def results(folder: Path) -> dict[str, bytes]:
-    """Every artifact that must not depend on interruptions."""
+def results(folder: Path, of_lists: bool = True) -> dict[str, bytes]:
+    """Every artifact that must not depend on interruptions, with the lists of what we wrote."""
     files = [path for path in folder.rglob("*") if path.is_file()]
-    kept = [file for file in files if not file.name.startswith(("timing", ".lock"))]
+    hidden = ("timing", ".lock") if of_lists else ("timing", ".lock", ".specialists-written")
+    kept = [file for file in files if not file.name.startswith(hidden)]
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in kept}
 
 
@@ -148,20 +149,23 @@ def kill_everywhere(root: Path) -> int:
 def kill_remakes(root: Path, change: str) -> int:
     """Kill the remake of a run that holds files of the user; go on; the number of moments."""
     os.fsync = lambda file: None
-    config = CONFIG.replace("seed = 3", "seed = 4") if change == "seed" else CONFIG
+    config = CONFIG if change == "force" else CONFIG.replace("seed = 3", "seed = 4")
     force = tuple(stage.name for stage in TOY_STAGES) if change == "force" else ()
     assert in_a_fork(attempt(root / "old"))
     for name in ("prepare-data", "train-generalist", "train-generalist/unit-1", "write-report"):
         (root / "old" / name / "notes.txt").write_text("the user's")
+    if change == "older":
+        for file in [*(root / "old").rglob(".specialists*")]:
+            file.unlink()
     shutil.copytree(root / "old", root / "whole")
     assert in_a_fork(attempt(root / "whole", None, config, force))
-    expected = results(root / "whole")
-    for moment in itertools.count(change == "force", 2):  # every second, to save time
+    expected = results(root / "whole", of_lists=False)
+    for moment in itertools.count(("seed", "force", "older").index(change), 3):  # to save time
         run = shutil.copytree(root / "old", root / f"run-{moment}")
         if in_a_fork(attempt(run, moment, config, force)):
             return moment
         assert in_a_fork(attempt(run, None, config)), moment
-        assert results(run) == expected, moment
+        assert results(run, of_lists=False) == expected, moment
         shutil.rmtree(run)
     raise AssertionError
 

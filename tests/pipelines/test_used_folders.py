@@ -16,7 +16,8 @@ from pipelines import stages
 from pipelines.__main__ import app
 from pipelines.benchmarks.measured import share_stage
 from pipelines.settings import source_and_folder
-from specialists.runs import Run, is_run_folder, kind_of, read_json
+from specialists.errors import InputError
+from specialists.runs import Run, is_run_folder, kind_of, read_json, recording, write_text
 from specialists.runs.markers import MARKER
 from specialists.runs.records import WRITTEN
 
@@ -206,12 +207,8 @@ def test_files_among_our_own_survive_and_change_no_result(tmp_path, again, older
 
 def results(run: Path, mine: dict[Path, bytes]) -> dict[str, bytes]:
     """Our artifacts without the lists, whose order tells how a run came about."""
-    found = toy_stages.results(run)
-    return {
-        name: content
-        for name, content in found.items()
-        if run / name not in mine and not name.endswith(WRITTEN)
-    }
+    found = toy_stages.results(run, of_lists=False)
+    return {name: content for name, content in found.items() if run / name not in mine}
 
 
 def test_what_comes_while_a_stage_is_interrupted_survives(tmp_path, monkeypatch):
@@ -418,7 +415,7 @@ def test_predictions_replace_no_input_and_no_part_of_a_run(tmp_path):
     assert held(tmp_path) == before
 
 
-@pytest.mark.parametrize("change", ["seed", "force"])
+@pytest.mark.parametrize("change", ["seed", "force", "older"])
 def test_a_kill_at_any_moment_of_a_remake_loses_nothing(tmp_path, change):
     script = [sys.executable, toy_stages.__file__, "kill-remakes", str(tmp_path), change]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -462,3 +459,13 @@ def test_a_stage_is_shared_by_links_that_a_kill_leaves_half_done(tmp_path):
     command("run", "mine.toml", "--out", copy, "--set", "seed=9")
     assert command("run", "--out", source).count("skipped") == 3
     assert {file: file.read_bytes() for file in mine} == mine
+
+
+@pytest.mark.parametrize("name", ["", "student"])
+def test_nothing_is_written_through_a_link(tmp_path, name):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "run").mkdir()
+    link(tmp_path / "run" / "stage" / name, tmp_path / "outside")
+    with pytest.raises(InputError, match="a symbolic link"), recording(tmp_path / "run" / "stage"):
+        write_text(tmp_path / "run" / "stage" / name / "model.json", "{}")
+    assert os.listdir(tmp_path / "outside") == []
