@@ -18,10 +18,11 @@ import numpy as np
 from specialists.datasets.array_files import ArrayFile, open_apart, open_arrays
 from specialists.datasets.array_labels import joined, plain_labels
 from specialists.datasets.array_splits import array_roles, pieces, split_by
-from specialists.datasets.assembly import Rows, assemble, same_input
+from specialists.datasets.assembly import Rows, assemble
 from specialists.datasets.base import Dataset, Kind
 from specialists.datasets.encoding import check_finite, numeric
 from specialists.datasets.files import existing
+from specialists.datasets.groups import same_input
 from specialists.datasets.labels import Classes, classes_of, classes_of_codes, labels_left_out
 from specialists.datasets.pixels import layout_note, with_channels
 from specialists.datasets.splits import LEFT_OUT, listed

@@ -10,12 +10,12 @@ one row more. Every class keeps at least one validation row.
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 
-from specialists.datasets.assembly import same_input, take
-from specialists.datasets.base import Dataset, Inputs, Ragged
+from specialists.datasets.assembly import take
+from specialists.datasets.base import Dataset
+from specialists.datasets.groups import input_groups
 from specialists.datasets.stratified import drawn_rows
 from specialists.runtime import derive_seed
 
@@ -54,14 +54,6 @@ def hold_out_gate(dataset: Dataset, fraction: float, seed: int) -> Dataset:
         gate=take(validation, rows),
         notes=(*dataset.notes, note),
     )
-
-
-def input_groups(inputs: Inputs) -> np.ndarray:
-    """A number for each row; rows with the same encoded input have the same, int64 (n,)."""
-    if not isinstance(inputs, Ragged):
-        return same_input(inputs.numpy())
-    values, offsets = inputs.values.numpy(), inputs.offsets.tolist()
-    return same_input([values[start:end].tobytes() for start, end in pairwise(offsets)])
 
 
 def _targets(share: np.ndarray, fraction: float, generator: np.random.Generator) -> np.ndarray:

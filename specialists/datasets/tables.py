@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from specialists.datasets.assembly import Rows, assemble, same_input
+from specialists.datasets.assembly import Rows, assemble
 from specialists.datasets.base import Dataset
 from specialists.datasets.cells import Table
 from specialists.datasets.columns import Roles, find_roles, given_splits
 from specialists.datasets.delimited import read_csv, read_tsv, swallowed_rows
 from specialists.datasets.files import existing
+from specialists.datasets.groups import same_input
 from specialists.datasets.labels import classes_of, labels_left_out
 from specialists.datasets.records import read_json_lines, read_parquet
 from specialists.datasets.text import clean

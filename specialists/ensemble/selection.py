@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from specialists.datasets.base import Inputs
-from specialists.datasets.gate import input_groups
+from specialists.datasets.groups import input_groups
 from specialists.ensemble.candidates import (
     Candidate,
     Votes,
