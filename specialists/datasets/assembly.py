@@ -15,7 +15,7 @@ import torch
 
 from specialists.datasets.base import Dataset, Kind, Ragged, Split
 from specialists.datasets.encoding import encode, standardisation
-from specialists.datasets.groups import units_of_chance
+from specialists.datasets.groups import straddling, units_of_chance
 from specialists.datasets.labels import valid_of_rows
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, Plan, plan_splits
 
@@ -85,13 +85,14 @@ def assemble(
     plan = plan_splits(
         rows.labels,
         rows.names,
-        rows.groups,
+        units,
         rows.given,
         min_examples=config.min_examples,
         validation_fraction=config.validation_fraction,
         test_fraction=config.test_fraction,
         seed=seed,
     )
+    notes = (*rows.notes, *told, *plan.notes, *_straddling(rows, plan))
     if kind == "features" and config.standardize is not False:
         preprocessing = {**preprocessing, **standardisation(rows.raw[plan.rows(TRAIN)])}
     if kind == "images":
@@ -107,7 +108,7 @@ def assemble(
         validation=validation,
         test=test,
         preprocessing=preprocessing,
-        notes=(*rows.notes, *told, *plan.notes),
+        notes=notes,
         source=source,
     )
 
@@ -152,6 +153,14 @@ def _units(rows: Rows) -> tuple[np.ndarray, tuple[str, ...]]:
     declared = None if rows.declared is None else rows.declared[used]
     units[used], notes = units_of_chance(rows.groups[used], declared, rows.declared_as)
     return units, notes
+
+
+def _straddling(rows: Rows, plan: Plan) -> list[str]:
+    """What the splits share, which is kept as the source gives it."""
+    notes = straddling(plan.parts, rows.groups, "an input")
+    if rows.declared is not None:
+        notes += straddling(plan.parts, rows.declared, rows.declared_as)
+    return notes
 
 
 def _split(

@@ -8,6 +8,7 @@ component), unless that would chain a large share of the data to one group.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import chain, pairwise
@@ -16,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from specialists.datasets.base import Inputs, Ragged
+from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION
+from specialists.errors import DataWarning
 
 LARGEST_SHARE = 0.05  # of the rows, in one joined group
 
@@ -86,6 +89,29 @@ def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     edges = coo_matrix((np.ones(len(a), dtype=np.int8), (a, n_first + b)), shape=(n, n))
     component = connected_components(edges, directed=False)[1]
     return component[_numbered(first)].astype(np.int64)
+
+
+def straddling(parts: np.ndarray, groups: np.ndarray, told: str) -> list[str]:
+    """Warn of groups that lie in several splits, and count their validation and test rows.
+
+    Parameters
+    ----------
+    parts : int array of shape (n,)
+        TRAIN, VALIDATION, TEST or LEFT_OUT.
+    groups : int array of shape (n,)
+    told : str
+        What the rows of a group share, for people.
+    """
+    numbered = _numbered(groups)
+    shared = np.zeros(_n_groups(numbered), dtype=np.int64)
+    for part in (TRAIN, VALIDATION, TEST):
+        shared[np.unique(numbered[parts == part])] += 1
+    n = int(((parts != LEFT_OUT) & (parts != TRAIN) & (shared[numbered] > 1)).sum())
+    if not n:
+        return []
+    message = f"{n} rows of the validation and test splits have {told} that another split has too"
+    warnings.warn(message, DataWarning, stacklevel=2)
+    return [message]
 
 
 def _encoded_keys(inputs: Inputs) -> Sequence[Any]:
