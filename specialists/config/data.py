@@ -61,6 +61,12 @@ class DataConfig(Section):
     split_by: Options | None = Field(
         default=None, description="array, and its values for test (and validation)"
     )
+    groups: str | None = Field(
+        default=None,
+        min_length=1,
+        description="column or array of what repeats (concept, writer): rows of one value are one "
+        "observation, on one side of every split",
+    )
     min_examples: Positive = Field(default=20, description="classes with fewer rows are left out")
     validation_fraction: Fraction = Field(
         default=0.1, description="share cut for validation, if missing"

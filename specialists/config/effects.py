@@ -35,8 +35,8 @@ NGRAMS = {"char_ngrams", "word_ngrams", "lowercase"}
 COLUMNS = {"columns", "text", "label", "split", "splits"}
 OWN = {*CUT, "min_examples", "exclude_labels"}
 READ_BY = {
-    "table": OWN | COLUMNS | NGRAMS | {"features", "standardize"},
-    "arrays": OWN | {"keys", "split_by", "image_size", "standardize"},
+    "table": OWN | COLUMNS | NGRAMS | {"features", "groups", "standardize"},
+    "arrays": OWN | {"keys", "groups", "split_by", "image_size", "standardize"},
     "images": OWN | {"image_size"},
     "factory": {"options"},
     "languages": CUT | NGRAMS,

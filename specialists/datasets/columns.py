@@ -1,7 +1,8 @@
 """Which column of a table is what, and which split does each row name?
 
-``text``, ``label`` and ``split`` are found by name, case ignored, unless ``[data]`` says
-otherwise. A table of numbers has features in place of a text. What is not used is told.
+``text``, ``label`` and ``split`` are found by name, case ignored, unless ``[data]`` says otherwise;
+``groups`` is used only where it is named. A table of numbers has features in place of a text. What
+is not used is told.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class Roles:
         None: the table has ``features``.
     features : tuple of int
     split : int, optional
+    groups : int, optional
+        Names the unit of chance of each row.
     notes : tuple of str
         Which columns were taken, and which are not used.
     """
@@ -38,6 +41,7 @@ class Roles:
     text: int | None
     features: tuple[int, ...]
     split: int | None
+    groups: int | None
     notes: tuple[str, ...]
 
 
@@ -51,11 +55,12 @@ def find_roles(table: Table, config: Any) -> Roles:
     """
     label = table.column(config.label or "label", "label")
     split, notes = _split_column(table, config)
-    text, features = _inputs(table, config, {label, split})
-    chosen = [i for i in (text, *features, label, split) if i is not None]
+    groups = None if config.groups is None else table.column(config.groups, "groups")
+    text, features = _inputs(table, config, {label, split, groups})
+    chosen = [i for i in (text, *features, label, split, groups) if i is not None]
     if len(set(chosen)) < len(chosen):
         raise DataError(
-            "one column cannot be two of text, features, label and split",
+            "one column cannot be two of text, features, label, split and groups",
             where=table.path,
             got=listed(repr(table.names[i]) for i in chosen),
         )
@@ -68,7 +73,7 @@ def find_roles(table: Table, config: Any) -> Roles:
     if features and not config.features:
         notes.append(f"no column 'text': {len(features)} columns of numbers are the features")
     notes += _unused(table, set(chosen), split)
-    return Roles(label, text, features, split, tuple(notes))
+    return Roles(label, text, features, split, groups, tuple(notes))
 
 
 def given_splits(table: Table, roles: Roles, config: Any) -> tuple[np.ndarray, list[str]]:

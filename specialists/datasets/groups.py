@@ -91,6 +91,23 @@ def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return component[_numbered(first)].astype(np.int64)
 
 
+def declared_groups(values: Sequence[Any], name: str) -> tuple[np.ndarray, list[str]]:
+    """The rows of one value share a number, int64 (n,); a note of rows without a value.
+
+    Parameters
+    ----------
+    values : sequence of n strings or numbers
+        Blank strings and NaN are no values: such a row stands alone.
+    name : str
+        Of the column or array, for people.
+    """
+    groups = same_input(values)
+    blank = np.array([value != value or not str(value).strip() for value in values], dtype=bool)
+    n = int(blank.sum())
+    groups[blank] = len(groups) + np.arange(n)
+    return groups, [f"{n} rows without a value of {name!r}: each stands alone"] if n else []
+
+
 def straddling(parts: np.ndarray, groups: np.ndarray, told: str) -> list[str]:
     """Warn of groups that lie in several splits, and count their validation and test rows.
 
