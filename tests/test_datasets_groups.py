@@ -162,6 +162,21 @@ def test_an_array_that_cannot_name_the_groups_is_refused(tmp_path, groups, array
         load_arrays(tmp_path / "a.npz", {"groups": groups}, x=x, y=y, writer=array)
 
 
+def test_rows_that_are_left_out_join_no_groups(tmp_path):
+    x, y, writer = rows()
+    first, second = (int(np.flatnonzero(writer == w)[0]) for w in (0, 1))
+    x, y, writer = np.append(x, x[[second]], 0), np.append(y, 3), np.append(writer, 0)
+    for exclude, joined in (((), True), (("3",), False)):
+        settings = {"groups": "writer", "exclude_labels": exclude, "min_examples": 1}
+        dataset = load_arrays(tmp_path / "a.npz", settings, x=x, y=y, writer=writer)
+        unit_of = {
+            row: unit
+            for split in dataset.splits.values()
+            for row, unit in zip(split.rows.tolist(), split.units.tolist(), strict=True)  # type: ignore[union-attr]
+        }
+        assert (unit_of[first] == unit_of[second]) == joined
+
+
 def test_groups_are_kept_when_rows_are_drawn_for_trying_out(tmp_path):
     x, y, writer = rows()
     settings = {"groups": "writer", "max_examples": 150}

@@ -25,10 +25,11 @@ def grouped(groups_of_size, n_classes, seed=0):
     return labels, groups, sizes
 
 
-def twins(n_classes=200):
-    """Classes of equal make-up: an input with one row and an input with two."""
-    groups = np.repeat(np.arange(2 * n_classes), np.tile([1, 2], n_classes))
-    return groups // 2, groups, np.tile([1, 2], n_classes)
+def alike(*of_a_class, n_classes=100):
+    """Classes of equal make-up: inputs with these many rows."""
+    sizes = np.tile(of_a_class, n_classes)
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    return groups // len(of_a_class), groups, sizes
 
 
 def heavy():
@@ -42,7 +43,8 @@ DATA = {
     "random": grouped((80, 40, 40, 24, 16, 8), 30),
     "one class": grouped((40, 40, 40, 40, 40, 40), 1),
     "as many classes as groups": grouped((60, 60, 30, 20, 10, 10), 190),
-    "equal make-up": twins(),
+    "pairs": alike(1, 2),
+    "fours": alike(1, 1, 1, 3),
     "heavy": heavy(),
 }
 
@@ -131,6 +133,13 @@ def test_a_repair_takes_any_group_not_the_smallest():
     ]
     large = np.stack(added)[:, np.flatnonzero(np.diff(groups, prepend=-1))][:, 1::2]
     assert off(large, 0.5) < 4
+
+
+def test_a_repair_takes_no_other_class_its_last_group():
+    labels, groups = np.array([0, 0, 1]), np.array([7, 8, 8])
+    for seed in range(40):
+        made = draw_groups(labels, groups, 0.5, 1, 1, np.random.default_rng(seed))
+        assert made.held.tolist() == [True, False, False]
 
 
 def ambiguous():

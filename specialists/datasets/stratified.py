@@ -67,8 +67,8 @@ def draw_groups(
     held = np.zeros(len(sizes), dtype=bool)
     held[order] = np.diff(marks) > 0
     drawn = held.copy()
+    members.cover(held, False, left, 0, generator)
     members.cover(held, True, needed, left, generator)
-    members.cover(held, False, left, needed, generator)
     added, returned = (int(sizes[moved].sum()) for moved in (held & ~drawn, drawn & ~held))
     return Draw(held[which], added, returned)
 
