@@ -46,7 +46,7 @@ def test_every_class_gives_its_share_and_keeps_a_row(fraction, seed):
     least = np.floor(fraction * counts + 1e-9)
     assert (gate >= np.minimum(least, counts - 1)).all()
     assert (gate <= least + 1).all()
-    put_back = [int(note.split()[0]) for note in dataset.notes if "put back" in note]
+    put_back = [int(note.split()[-1]) for note in dataset.notes if "put back" in note]
     assert abs(gate.sum() + sum(put_back) - fraction * counts.sum()) <= 1
 
 

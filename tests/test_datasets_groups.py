@@ -47,8 +47,8 @@ def test_where_joining_makes_one_large_unit_the_declared_groups_stand_alone_and_
     inputs[4::4] = 0  # an input of every group: all hang together
     units, notes = units_of_chance(inputs, declared, "a writer")
     assert np.array_equal(units, declared)
-    assert notes[0].startswith("25 units of chance: rows that share a writer, though 25 rows have")
-    assert notes[0].endswith("(joined by these, one unit would hold 100% of the rows)")
+    assert notes[0].startswith("25 units of chance: rows that share a writer; joined")
+    assert notes[0].endswith("hold 100% of the rows (rows with an input that another unit has: 25)")
 
 
 def test_large_declared_groups_that_no_input_joins_are_kept():
@@ -67,13 +67,13 @@ def test_rows_without_a_value_stand_alone_and_are_counted(blank):
     groups, notes = declared_groups(["a", blank, "a", blank], "writer")
     assert groups[0] == groups[2]
     assert len({groups[0], groups[1], groups[3]}) == 3
-    assert notes == ["2 rows without a value of 'writer': each stands alone"]
+    assert notes == ["rows without a value of 'writer', each a unit of its own: 2"]
 
 
 def test_groups_of_given_splits_that_lie_in_several_are_counted():
     parts = np.array([TRAIN, TEST, TEST, VALIDATION, LEFT_OUT, TEST])
     groups = np.array([9, 9, 2, 2, 4, 4])
-    with pytest.warns(DataWarning, match="3 rows of the validation and test splits have a writer"):
+    with pytest.warns(DataWarning, match="test rows with a writer that another split has too: 3"):
         assert len(straddling(parts, groups, "a writer")) == 1
 
 
@@ -137,12 +137,14 @@ def test_groups_that_lie_in_two_given_splits_are_told_and_kept(tmp_path):
         for part, rows in parts.items()
         for role, array in (("x", x), ("y", y), ("writer", writer))
     }
-    with pytest.warns(DataWarning, match="rows of the validation and test splits have a value of"):
+    with pytest.warns(DataWarning, match="validation and test rows with a value of"):
         dataset = load_arrays(tmp_path / "a.npz", {"groups": "writer", "gate_fraction": 0}, **named)
     assert list(map(len, dataset.splits.values())) == [200, 60, 100]
     told = sum(w in writer[:200] or w in writer[300:] for w in writer[200:300])
     told += sum(w in writer[:300] for w in writer[300:])
-    assert any(note.startswith(f"{told} rows of the validation") for note in dataset.notes)
+    assert any(
+        note.endswith(f"'writer' that another split has too: {told}") for note in dataset.notes
+    )
     unit_of = dict(zip(writer[:200], dataset.train.units.tolist(), strict=True))
     for value, unit in zip(writer[200:300], dataset.test.units.tolist(), strict=True):
         assert unit == unit_of.get(value, unit)

@@ -118,10 +118,9 @@ def test_repairs_are_counted():
     assert (rare.held.sum(), rare.added, rare.returned) == (30, 21, 0)
     alone = draw_groups(np.arange(30), np.arange(30), 0.5, 0, 1, np.random.default_rng(0))
     assert (alone.held.sum(), alone.added, alone.returned) == (0, 0, 15)
-    assert rare.notes("x") == ["21 rows added to x, so that no class is left without rows"]
-    assert alone.notes("x") == [
-        "15 rows drawn for x put back, so that no class is left without rows"
-    ]
+    assert rare.notes("x") == ["rows added to x, so that no class is left without rows: 21"]
+    told = "rows drawn for x but put back, so that no class is left without rows: 15"
+    assert alone.notes("x") == [told]
 
 
 def test_a_repair_takes_any_group_not_the_smallest():

@@ -67,9 +67,9 @@ def units_of_chance(
         return units, (f"{n_units} units of chance: rows that share {name} or an input",)
     several = np.bincount(_distinct_pairs(inputs, declared)[0])[_numbered(inputs)] > 1
     return declared, (
-        f"{_n_groups(declared)} units of chance: rows that share {name}, though {several.sum()} "
-        "rows have an input that another unit has too (joined by these, one unit would hold "
-        f"{largest / len(units):.0%} of the rows)",
+        f"{_n_groups(declared)} units of chance: rows that share {name}; joined by equal inputs too, "
+        f"one would hold {largest / len(units):.0%} of the rows (rows with an input that another "
+        f"unit has: {several.sum()})",
     )
 
 
@@ -105,7 +105,7 @@ def declared_groups(values: Sequence[Any], name: str) -> tuple[np.ndarray, list[
     blank = np.array([value != value or not str(value).strip() for value in values], dtype=bool)
     n = int(blank.sum())
     groups[blank] = len(groups) + np.arange(n)
-    return groups, [f"{n} rows without a value of {name!r}: each stands alone"] if n else []
+    return groups, [f"rows without a value of {name!r}, each a unit of its own: {n}"] if n else []
 
 
 def straddling(parts: np.ndarray, groups: np.ndarray, told: str) -> list[str]:
@@ -126,7 +126,7 @@ def straddling(parts: np.ndarray, groups: np.ndarray, told: str) -> list[str]:
     n = int(((parts != LEFT_OUT) & (parts != TRAIN) & (shared[numbered] > 1)).sum())
     if not n:
         return []
-    message = f"{n} rows of the validation and test splits have {told} that another split has too"
+    message = f"validation and test rows with {told} that another split has too: {n}"
     warnings.warn(message, DataWarning, stacklevel=2)
     return [message]
 

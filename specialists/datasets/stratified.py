@@ -34,9 +34,9 @@ class Draw:
 
     def notes(self, name: str) -> list[str]:
         """What the repairs moved to and from the drawn side, which is called ``name``."""
-        moved = [f"{self.added} rows added to {name}"] if self.added else []
-        moved += [f"{self.returned} rows drawn for {name} put back"] if self.returned else []
-        return [f"{' and '.join(moved)}, so that no class is left without rows"] if moved else []
+        moved = {f"added to {name}": self.added, f"drawn for {name} but put back": self.returned}
+        why = "so that no class is left without rows"
+        return [f"rows {what}, {why}: {n}" for what, n in moved.items() if n]
 
 
 def draw_groups(
