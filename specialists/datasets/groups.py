@@ -67,9 +67,9 @@ def units_of_chance(
         return units, (f"{n_units} units of chance: rows that share {name} or an input",)
     several = np.bincount(_distinct_pairs(inputs, declared)[0])[_numbered(inputs)] > 1
     return declared, (
-        f"{_n_groups(declared)} units of chance: rows that share {name}; joined by equal inputs too, "
-        f"one would hold {largest / len(units):.0%} of the rows (rows with an input that another "
-        f"unit has: {several.sum()})",
+        f"{_n_groups(declared)} units of chance: rows that share {name}; joined by equal inputs "
+        f"too, one would hold {largest / len(units):.0%} of the rows (rows with an input that "
+        f"another unit has: {several.sum()})",
     )
 
 

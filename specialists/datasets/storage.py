@@ -32,7 +32,7 @@ HIDDEN = -1
 ABOUT = "dataset.json"
 TEST_LABELS = ("test.labels.", "test.valid.")
 _SPLITS = ("train", "validation", "gate", "test")
-_PARTS = ("inputs", "labels", "valid", "texts", "rows")
+_PARTS = ("inputs", "labels", "valid", "texts", "rows", "groups")
 _FILES = [f"{s}.{p}{o}.npy" for s in _SPLITS for p in _PARTS for o in ("", ".offsets")]
 
 
