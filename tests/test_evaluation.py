@@ -58,6 +58,7 @@ KEYS = {
     "seed",
     "n_classes",
     "n_test",
+    "n_groups",
     "models",
     "differences",
     "retention",

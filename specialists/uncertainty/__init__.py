@@ -20,6 +20,7 @@ from specialists.uncertainty.groups import (
     count_groups,
     group_sums,
     groups_in_words,
+    no_test,
     rows_in_groups,
 )
 from specialists.uncertainty.paired_tests import (
@@ -50,6 +51,7 @@ __all__ = [
     "mcnemar",
     "mean_interval",
     "means_over_seeds",
+    "no_test",
     "paired_mean_test",
     "paired_t",
     "percentile_interval",

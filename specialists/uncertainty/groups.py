@@ -75,6 +75,11 @@ def groups_in_words(n_groups: int) -> str:
     return f"{n_groups:,} group{'s' * (n_groups != 1)}"
 
 
+def no_test(n_groups: int) -> str:
+    """What stands where a p-value would be: for instance "12 groups: no test"."""
+    return f"{groups_in_words(n_groups)}: no test"
+
+
 def _one_a_row(groups: ArrayLike, n_rows: int) -> NDArray[np.int64]:
     number = np.asarray(groups)
     if number.shape != (n_rows,) or not np.issubdtype(number.dtype, np.integer):
