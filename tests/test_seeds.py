@@ -256,14 +256,8 @@ def made(gaps, gate="admitted", **flops):
             "top1": gaps.get((a, b), (0.0, (-0.02, 0.02))),
         }.items()
     ]
-    common = {
-        "dataset": "made",
-        "n_classes": 9,
-        "n_test": [90] * 3,
-        "n_groups": [90] * 3,
-        "seeds": [0, 1, 2],
-    }
-    common["retention"] = None
+    common = {"dataset": "made", "n_classes": 9, "n_test": [90] * 3, "n_groups": [90] * 3}
+    common |= {"seeds": [0, 1, 2], "retention": None}
     return {**common, "gate": [gate] * 3, "models": models, "differences": differences}
 
 

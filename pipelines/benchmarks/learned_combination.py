@@ -5,8 +5,7 @@
 For runs whose combine-predictions is done: one Markdown table a run, a row for every n and rule.
 Weights are chosen, and numbers fitted, on validation data. The score of a learned combination on
 the rows that it was fitted on stands before the cross-fitted one. Differences are those to KL with
-weight 1, on the test set, with paired 95% bootstrap intervals over
-groups of rows.
+weight 1, on the test set, with paired 95% bootstrap intervals over groups of rows.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ For each seed one generalist is trained and its clusters are found; each recipe 
 what comes after the generalist and trains specialists of its own from there. No test row is looked
 at. Validation rows are cut into two halves: on each half the rule of the combination is chosen as
 the configuration says, and what it gains on the generalist is measured on the other. Differences in
-points and nats, with paired 95% bootstrap intervals over seeds and groups of validation rows. Finished stages
-are kept, so that recipes and seeds can be added.
+points and nats, with paired 95% bootstrap intervals over seeds and groups of validation rows.
+Finished stages are kept, so that recipes and seeds can be added.
 """
 
 from __future__ import annotations
