@@ -13,8 +13,8 @@ chooses. Finished trials lie in RUN/students and are kept. The test set is read 
 for the chosen trials.
 
 Intervals are paired 95% bootstrap intervals over groups of test examples, with several runs over
-runs and groups (:mod:`specialists.uncertainty`), and there the spread (standard deviation over runs)
-stands beside the mean. Retention is (student - hard) / (ensemble - hard), where `hard` is the
+runs and groups (:mod:`specialists.uncertainty`), and there the spread (standard deviation over
+runs) stands beside the mean. Retention is (student - hard) / (ensemble - hard), where `hard` is the
 student of the same size that learns from the same labels as long.
 """
 
