@@ -92,7 +92,7 @@ class Found:
     parameters: dict[Name, int]
     chosen: dict[Row, dict[str, Any]]
     refused: bool
-    groups: NDArray[np.int64] | None
+    groups: NDArray[np.int64] | None = None
 
 
 def measure(run: Run, plan: Plan) -> Found:
