@@ -104,6 +104,11 @@ class Split:
         """The unit of chance of each row, int64 (n,): its group, or the row itself."""
         return torch.arange(len(self)) if self.groups is None else self.groups
 
+    @property
+    def n_groups(self) -> int:
+        """How many units of chance the rows are."""
+        return len(self.units.unique())
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -57,6 +57,7 @@ def save_dataset(dataset: Dataset, folder: str | Path) -> None:
         "kind": dataset.kind,
         "class_names": list(dataset.class_names),
         "rows": {name: len(split) for name, split in dataset.splits.items()},
+        "groups": {name: split.n_groups for name, split in dataset.splits.items()},
         "preprocessing": dict(dataset.preprocessing),
         "notes": list(dataset.notes),
         "source": dict(dataset.source),
