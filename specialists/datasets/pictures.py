@@ -120,7 +120,9 @@ def image_pixels(
         pixels = np.asarray(_resized(upright, "L" if channels == 1 else "RGB", size), np.uint8)
     except Exception as error:  # on damaged bytes a decoder may raise anything
         raise DataError("this picture cannot be decoded", where=where, got=error) from None
-    return np.ascontiguousarray(pixels.reshape(*size, -1).transpose(2, 0, 1))
+    return np.array(
+        pixels.reshape(*size, -1).transpose(2, 0, 1), order="C"
+    )  # Pillow's are read-only
 
 
 def _decoded(
