@@ -88,6 +88,13 @@ def test_names_of_labels_are_read_from_strings_and_bytes(path, labels):
     assert load(saved(path, classes=labels)).class_names[:2] == ("ant", "bee")
 
 
+def test_an_array_that_may_hold_splits_is_told(path):
+    split = np.where(np.arange(N) < 90, "train", "test")
+    assert any("array 'Split' may say" in n for n in load(saved(path, Split=split)).notes)
+    by = {"array": "Split", "test": ["test"]}
+    assert not any("may say" in note for note in load(saved(path, Split=split), split_by=by).notes)
+
+
 def test_an_array_of_objects_that_nobody_asked_for_does_not_block_the_file(path):
     saved(path, meta=np.array([{"a": 1}, None], dtype=object))
     dataset = load(str(path))

@@ -4,8 +4,8 @@ An .npz file holds features (numbers [n, d]) or images (uint8 [n, h, w] or [n, c
 labels (whole numbers or strings [n]): ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test``,
 ``y_test`` and perhaps ``x_validation``, ``y_validation``; ``keys`` gives other names. Or
 ``data.arrays`` names an .npy file for each: ``{x = "x.npy", y = "y.npy"}``. An array of strings
-called ``classes`` names whole-number labels. ``split_by`` sends rows to the test by the value of an
-array.
+called ``classes``, ``class_names`` or ``target_names`` names whole-number labels. ``split_by``
+sends rows to the test by the value of an array.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from specialists.datasets.labels import Classes, classes_of, classes_of_codes, l
 from specialists.datasets.pixels import layout_note, with_channels
 from specialists.datasets.splits import LEFT_OUT, listed
 from specialists.errors import DataError
+
+_SPLITS = ("split", "splits", "subset", "partition")
 
 
 def load_arrays(config: Any, seed: int) -> Dataset:
@@ -164,4 +166,11 @@ def _not_used(
 ) -> tuple[str, ...]:
     used = {*roles.values(), split.get("array")}
     left = [*(name for name in arrays if name not in used), *arrays.others]
-    return (f"arrays not used: {listed(left)}",) if left else ()
+    notes = [f"arrays not used: {listed(left)}"] if left else []
+    notes += [
+        f"the array {name!r} may say which row is of which split: "
+        f'data.split_by = {{array = "{name}", test = [...]}} uses it'
+        for name in left
+        if name.casefold() in _SPLITS and not split
+    ]
+    return tuple(notes)
