@@ -119,6 +119,18 @@ def test_a_network_that_is_wrapped_here_takes_weights_that_are_not(tmp_path):
     assert is_theirs(network)
 
 
+def test_safetensors_are_known_by_their_content(tmp_path):
+    save_file(STATE, tmp_path / "own.bin")
+    assert is_theirs(adopted(tmp_path / "own.bin")[0])
+
+
+def test_a_checkpoint_that_holds_itself_is_read_to_an_end(tmp_path):
+    checkpoint: dict = {"state_dict": STATE}
+    checkpoint["self"] = checkpoint
+    torch.save(checkpoint, tmp_path / "own.pt")
+    assert is_theirs(adopted(tmp_path / "own.pt")[0])
+
+
 def test_what_is_no_part_of_the_network_is_counted(tmp_path):
     torch.save({"state_dict": Lightning().state_dict()}, tmp_path / "own.ckpt")
     _, notes = adopted(tmp_path / "own.ckpt")
