@@ -71,10 +71,19 @@ def stage_key(run: Run, stage: Stage) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If a file of the user is gone.
+        If a file of the user is gone, or is a pipe or device, which cannot be read twice.
     """
-    for setting, path in _gone(run, stage):
-        raise InputError("no such file", where=f"{setting} in the configuration", got=path)
+    for setting, path in _users_files(run, stage):
+        where = f"{setting} in the configuration"
+        if not path.exists():
+            from specialists.datasets.files import nearest_file
+
+            near = nearest_file(path)
+            fix = f"did you mean {near}?" if near else None
+            raise InputError("no such file", where=where, got=path, fix=fix)
+        if not path.is_file() and not path.is_dir():
+            fix = "save its content to a file first"
+            raise InputError("this is no ordinary file", where=where, got=path, fix=fix)
     return _key(run, stage)
 
 

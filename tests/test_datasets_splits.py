@@ -11,7 +11,7 @@ def plan(labels, groups=None, given=None, seed=0, min_examples=1, **changes):
     labels = np.asarray(labels)
     groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
     given = np.full(len(labels), TRAIN) if given is None else np.asarray(given)
-    names = [f"class {i}" for i in range(int(labels.max()) + 1)]
+    names = changes.pop("names", [f"class {i}" for i in range(int(labels.max()) + 1)])
     settings = {"validation_fraction": 0.1, "test_fraction": 0.15, **changes}
     return plan_splits(
         labels, names, groups, given, min_examples=min_examples, seed=seed, **settings
@@ -114,6 +114,13 @@ def test_the_cure_for_hundreds_of_unseen_classes_cures():
     with pytest.raises(DataError, match=r"data.min_examples = 6, which keeps 2 classes"):
         plan(labels, given=given)
     assert plan(labels, given=given, min_examples=6).class_names == ("class 0", "class 1")
+
+
+def test_a_label_that_training_writes_in_another_case_is_told():
+    labels, given = np.repeat([0, 1, 2], 30), np.full(90, TRAIN)
+    given[60:] = TEST
+    with pytest.raises(DataError, match="in training there are 'dog' for 'Dog'"):
+        plan(labels, names=["cat", "dog", "Dog"], given=given)
 
 
 def test_test_labels_that_training_never_saw_are_refused_by_name():

@@ -112,6 +112,7 @@ def test_a_text_with_several_labels_has_them_all_as_valid_and_lies_on_one_side(t
             assert split.valid.row(i).tolist() == wanted
         found += len(rows)
     assert found == 4
+    assert any("4 rows have an input with several labels" in note for note in dataset.notes)
 
 
 def test_a_drawn_sample_keeps_every_class(tmp_path):

@@ -14,7 +14,11 @@ from specialists.errors import DataError
 
 PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 ROLES = ("x", "y", "classes", *(f"{role}_{part}" for part in PARTS for role in "xy"))
-_ALIASES = {"x_validation": ("x_val", "x_valid"), "y_validation": ("y_val", "y_valid")}
+_ALIASES = {
+    "x_validation": ("x_val", "x_valid"),
+    "y_validation": ("y_val", "y_valid"),
+    "classes": ("class_names", "target_names"),
+}
 _SUFFIXES = {TRAIN: ("_train",), VALIDATION: ("_validation", "_val", "_valid"), TEST: ("_test",)}
 
 

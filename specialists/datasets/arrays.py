@@ -4,8 +4,9 @@ An .npz file holds features (numbers [n, d]) or images (uint8 [n, h, w] or [n, c
 labels (whole numbers or strings [n]): ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test``,
 ``y_test`` and perhaps ``x_validation``, ``y_validation``; ``keys`` gives other names. Or
 ``data.arrays`` names an .npy file for each: ``{x = "x.npy", y = "y.npy"}``. An array of strings
-called ``classes`` names whole-number labels. ``split_by`` sends rows to the test by the value of an
-array; ``groups`` names the array whose equal values are one observation.
+called ``classes``, ``class_names`` or ``target_names`` names whole-number labels. ``split_by``
+sends rows to the test by the value of an array; ``groups`` names the array whose equal values are
+one observation.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from specialists.datasets.labels import Classes, classes_of, classes_of_codes, l
 from specialists.datasets.pixels import layout_note, with_channels
 from specialists.datasets.splits import LEFT_OUT, listed
 from specialists.errors import DataError
+
+_SPLITS = ("split", "splits", "subset", "partition")
 
 
 def load_arrays(config: Any, seed: int) -> Dataset:
@@ -52,7 +55,7 @@ def load_arrays(config: Any, seed: int) -> Dataset:
     classes = _classes(arrays, roles, y)
     excluded, left = labels_left_out(classes, config.exclude_labels, arrays.path)
     used = {*roles.values(), *grouping, (config.split_by or {}).get("array")}
-    notes += (*classes.notes, *left, *alone, *_not_used(arrays, used))
+    notes += (*classes.notes, *left, *alone, *_not_used(arrays, used, config.split_by is None))
     kind, preprocessing = _preprocessing(x, config)
     preprocessing["key"] = None if apart else roles.get("x", roles.get("x_train"))
     return assemble(
@@ -165,6 +168,13 @@ def _classes(arrays: ArrayFile, roles: Mapping[str, str], y: Any) -> Classes:
     return classes_of_codes(y, names.tolist(), where)
 
 
-def _not_used(arrays: ArrayFile, used: Set[str | None]) -> tuple[str, ...]:
+def _not_used(arrays: ArrayFile, used: Set[str | None], unsplit: bool) -> tuple[str, ...]:
     left = [*(name for name in arrays if name not in used), *arrays.others]
-    return (f"arrays not used: {listed(left)}",) if left else ()
+    notes = [f"arrays not used: {listed(left)}"] if left else []
+    notes += [
+        f"the array {name!r} may say which row is of which split: "
+        f'data.split_by = {{array = "{name}", test = [...]}} uses it'
+        for name in left
+        if name.casefold() in _SPLITS and unsplit
+    ]
+    return tuple(notes)

@@ -108,7 +108,7 @@ def assemble(
         validation=validation,
         test=test,
         preprocessing=preprocessing,
-        notes=notes,
+        notes=(*notes, *_several_labels(train, validation, test)),
         source=source,
     )
 
@@ -174,6 +174,15 @@ def _split(
         texts=None if texts is None else tuple(texts[int(i)] for i in index),
         rows=None if rows.rows is None else torch.from_numpy(rows.rows[index].astype(np.int64)),
         groups=torch.from_numpy(units[index]),
+    )
+
+
+def _several_labels(*splits: Split) -> list[str]:
+    """A note of the rows for which more than one answer counts as right."""
+    valid = [split.valid.lengths for split in splits if split.valid is not None]
+    n = sum(int((lengths > 1).sum()) for lengths in valid)
+    return (
+        [f"{n} rows have an input with several labels, of which any counts as right"] if n else []
     )
 
 

@@ -71,7 +71,8 @@ def find_roles(table: Table, config: Any) -> Roles:
         if i is not None and table.names[i] != (name or role)
     ]
     if features and not config.features:
-        notes.append(f"no column 'text': {len(features)} columns of numbers are the features")
+        named = listed(repr(table.names[i]) for i in features)
+        notes.append(f"no column 'text': {len(features)} columns of numbers are features: {named}")
     notes += _unused(table, set(chosen), split)
     return Roles(label, text, features, split, groups, tuple(notes))
 
@@ -148,10 +149,29 @@ def _inputs(
     others = [i for i in range(len(table.names)) if i not in taken and not _counts_rows(table, i)]
     numeric = [i for i in others if table.is_numeric(i)]
     if numeric and (config.features or (numeric == others and not config.text)):
+        for i in numeric:
+            table.find(table.names[i])  # new inputs are found by these names
         return None, tuple(numeric)
     if config.features:
         raise DataError("no column holds numbers alone", where=table.path)
-    return table.column(config.text or "text"), ()
+    if not config.text:
+        _check_numbers(table, others)
+    return table.column(config.text or "text", "text"), ()
+
+
+def _check_numbers(table: Table, columns: Iterable[int]) -> None:
+    """Refuse a table without a text by the first cell that keeps a column from being a feature."""
+    for i in columns:
+        row = table.odd_cell(i)
+        if row is not None:
+            raise DataError(
+                "no column 'text', and a column of numbers holds something else",
+                where=f"{table.place([row])}, column {table.names[i]!r}",
+                got=repr(table.cells[i][row])[:60],
+                expected="finite numbers with a decimal point",
+                fix="mend such cells or leave these rows out; or set data.text, "
+                'or data.features = [...] ("numeric": every column of nothing but numbers)',
+            )
 
 
 def _counts_rows(table: Table, column: int) -> bool:

@@ -175,9 +175,13 @@ def _check_seen(labels: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> 
     # The cure also covers what would be refused next: classes that a given validation split lacks.
     bad = unseen | ((counts > 0) & (validation == 0) & bool(validation.any()))
     told = "validation" if validation[unseen].all() else "test"
+    known = {names[int(i)].casefold(): names[int(i)] for i in np.flatnonzero(train)}
+    missing = [names[int(i)] for i in np.flatnonzero(unseen)]
+    twins = [f"{known[n.casefold()]!r} for {n!r}" for n in missing if n.casefold() in known]
     raise DataError(
-        f"{int(unseen.sum())} labels in the {told} split that training never saw",
-        where=listed([names[int(i)] for i in np.flatnonzero(unseen)]),
+        f"{len(missing)} labels in the {told} split that training never saw",
+        where=listed(missing),
+        got=f"in training there are {listed(twins)}" if twins else None,
         fix=_cure(np.flatnonzero(bad), names, counts),
     )
 
