@@ -646,4 +646,6 @@ def test_a_seed_brings_the_groups_of_its_test_examples(tmp_path):
     run = Run(tmp_path)
     assert groups_of(run, "test") is None
     write_array(run.path("prepare-data", "test.groups.npy"), np.array([4, 4, 7]))
-    assert groups_of(run, "test").tolist() == [4, 4, 7]
+    found = groups_of(run, "test")
+    assert found is not None
+    assert found.tolist() == [4, 4, 7]
