@@ -136,6 +136,13 @@ def test_capital_letters_in_names_of_arrays_do_not_matter(path):
     assert len(load(saved(path, arrays)).test) == 30
 
 
+def test_keys_for_splits_leave_whole_arrays_aside(path):
+    keys = {"x_train": "a", "y_train": "b"}
+    dataset = load(saved(path, {"x": X[:9], "y": Y[:9], "a": X, "b": Y}), keys=keys)
+    assert sum(map(len, dataset.splits.values())) == N
+    assert "arrays not used: x, y" in dataset.notes
+
+
 def test_the_exact_name_of_an_array_comes_first(path):
     dataset = load(saved(path, {"X": X[:7], "x": X, "y": Y, "Y": Y[:7]}))
     assert sum(map(len, dataset.splits.values())) == N

@@ -116,6 +116,14 @@ def test_the_cure_for_hundreds_of_unseen_classes_cures():
     assert plan(labels, given=given, min_examples=6).class_names == ("class 0", "class 1")
 
 
+def test_the_cure_for_an_unseen_label_covers_classes_without_validation_rows():
+    labels, given = np.repeat([0, 1, 2, 3], 20), np.full(80, TRAIN)
+    given[[0, 20]] = VALIDATION
+    given[60:] = TEST
+    with pytest.raises(DataError, match=r'exclude_labels = \["class 2", "class 3"\]'):
+        plan(labels, given=given)
+
+
 def test_a_label_that_training_writes_in_another_case_is_told():
     labels, given = np.repeat([0, 1, 2], 30), np.full(90, TRAIN)
     given[60:] = TEST

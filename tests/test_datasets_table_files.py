@@ -179,6 +179,11 @@ def test_a_compressed_file_that_grows_without_end_is_refused(tmp_path, monkeypat
         read_table(tmp_path / "t.csv.gz")
 
 
+def test_a_large_compressed_file_may_grow_in_proportion(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_files, "LARGEST", 10)
+    assert n_rows(load(tmp_path / "t.csv.gz", gz(delimited()))) == 20
+
+
 def test_half_a_character_is_replaced_and_counted(tmp_path):
     content = json_lines() + r'{"text": "cut \ud83d", "label": "A"}'
     dataset = load(tmp_path / "t.jsonl", content)
@@ -316,6 +321,12 @@ def test_one_odd_cell_in_a_table_of_numbers_is_told_with_its_place(tmp_path, cel
     rows = [*NUMBERS[:3], ("1", cell, "x"), *NUMBERS]
     with pytest.raises(DataError, match=rf"no column 'text'(?s:.*)line 5, column 'b'(?s:.*){cell}"):
         load(tmp_path / "t.csv", numbers(rows))
+
+
+def test_a_column_of_texts_in_which_some_are_numbers_is_asked_for_by_name(tmp_path):
+    rows = [("7", "A"), *ROWS]
+    with pytest.raises(DataError, match=r"no column 'text'\n(?s:.*)'sentence'(?s:.*)set data.text"):
+        load(tmp_path / "t.csv", delimited(rows, header=("sentence", "label")))
 
 
 def test_decimal_commas_are_told_with_their_place(tmp_path):

@@ -55,7 +55,7 @@ def load_arrays(config: Any, seed: int) -> Dataset:
     classes = _classes(arrays, roles, y)
     excluded, left = labels_left_out(classes, config.exclude_labels, arrays.path)
     used = {*roles.values(), *grouping, (config.split_by or {}).get("array")}
-    notes += (*classes.notes, *left, *alone, *_not_used(arrays, used, config.split_by is None))
+    notes += (*classes.notes, *left, *alone, *_not_used(arrays, used))
     kind, preprocessing = _preprocessing(x, config)
     preprocessing["key"] = None if apart else roles.get("x", roles.get("x_train"))
     return assemble(
@@ -168,13 +168,13 @@ def _classes(arrays: ArrayFile, roles: Mapping[str, str], y: Any) -> Classes:
     return classes_of_codes(y, names.tolist(), where)
 
 
-def _not_used(arrays: ArrayFile, used: Set[str | None], unsplit: bool) -> tuple[str, ...]:
+def _not_used(arrays: ArrayFile, used: Set[str | None]) -> tuple[str, ...]:
     left = [*(name for name in arrays if name not in used), *arrays.others]
     notes = [f"arrays not used: {listed(left)}"] if left else []
     notes += [
         f"the array {name!r} may say which row is of which split: "
         f'data.split_by = {{array = "{name}", test = [...]}} uses it'
         for name in left
-        if name.casefold() in _SPLITS and unsplit
+        if name.casefold() in _SPLITS
     ]
     return tuple(notes)

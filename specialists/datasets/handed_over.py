@@ -227,7 +227,9 @@ def _numeric_columns(table: Any, names: Sequence[str] | None) -> np.ndarray:
 
 def _check_order(rows: Sequence[Any], names: Sequence[str] | None) -> None:
     """Refuse a Series, a row of a DataFrame, whose columns are not those of training."""
-    for i, row in enumerate(rows) if names is not None else ():
+    if names is None:
+        return
+    for i, row in enumerate(rows):
         own = list(row.index) if hasattr(row, "iloc") else list(names)
         if list(map(str, own)) != list(names) and own != list(range(len(own))):
             raise DataError(
