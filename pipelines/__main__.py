@@ -21,12 +21,12 @@ from pipelines import evaluate_models, stages
 from pipelines.compare import compare, source_and_comparison
 from pipelines.messages import Commands, format_warning
 from pipelines.predict import check_target, predict, write_table
-from pipelines.settings import check_settings, named_folder, source_and_folder, write_config
+from pipelines.settings import check_given, named_folder, source_and_folder, write_config
 from pipelines.stage import Stage, run_stage
 from specialists.config import Config, shipped_configs
 from specialists.escaping import printable
 from specialists.runs import EVERYTHING, NOTHING, Run, storage_faults
-from specialists.runtime import say, threads
+from specialists.runtime import most_at_once, say, threads
 
 OWN_DATA = """
 your own     --set data.table=x.tsv     TSV, CSV, JSON lines or Parquet, plain or .gz
@@ -80,7 +80,11 @@ TrustOption = Annotated[
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
 JobsOption = Annotated[
     int | None,
-    typer.Option(min=0, help="Models trained at a time; 0: one a core. No result depends on it."),
+    typer.Option(
+        min=0,
+        max=most_at_once(),
+        help="Models trained at a time; 0: one a core. No result depends on it.",
+    ),
 ]
 
 
@@ -111,7 +115,7 @@ def run_command(
     stages.chosen(until, force or [])
     source, folder = source_and_folder(config, out, overrides or [])
     settings = Config.from_toml(source, overrides or [])
-    check_settings(source, overrides or [], settings, trust_code)
+    check_given(source, overrides or [], settings, trust_code)
     run = Run(folder, jobs)
     with run.lock():
         write_config(run, settings)
@@ -143,7 +147,8 @@ def compare_command(
     """Run what is missing, then say whether specialists are worth it."""
     source, folder = source_and_comparison(config, out, overrides or [])
     settings = Config.from_toml(source, overrides or [])
-    check_settings(source, overrides or [], settings, trust_code)
+    check_given(source, overrides or [], settings, trust_code)
+    Config.from_toml(source, [*(overrides or []), f"seed={settings.seed + seeds - 1}"])
     if settings.threads:
         threads(settings.threads)
     say(compare(source, overrides or [], folder, seeds, jobs))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.stage import Stage
+from specialists.feasibility import check_run
 from specialists.runs import Run, read_array, read_json, write_array, write_json, write_text
 from specialists.runtime import say
 
@@ -78,4 +79,5 @@ STAGE = Stage(
         "train-generalist/*",
     ),
     execute=execute,
+    check=check_run,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipelines.stage import Stage
+from specialists.feasibility import check_run
 from specialists.runs import Run
 
 
@@ -28,4 +29,5 @@ STAGE = Stage(
         "train-specialists/independent-*/*",
     ),
     execute=execute,
+    check=check_run,
 )

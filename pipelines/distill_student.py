@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipelines.stage import Stage
+from specialists.feasibility import check_run
 from specialists.runs import Run
 
 
@@ -27,5 +28,6 @@ STAGE = Stage(
         "combine-predictions/validation.*",
     ),
     execute=execute,
+    check=check_run,
     files=("student.unlabelled",),
 )

@@ -5,9 +5,11 @@ The only stage that reads the test labels.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from pipelines.stage import Stage
+from specialists.feasibility import check_run
 from specialists.runs import Run, recording
 from specialists.runtime import say
 
@@ -15,9 +17,13 @@ from specialists.runtime import say
 def execute(run: Run, split: Literal["test", "validation"] = "test") -> None:
     """Train the controls, then measure all models."""
     from specialists.evaluation import evaluate_models
+    from specialists.uncertainty import MIN_GROUPS, no_test, rows_in_groups
 
     with recording(run.path("evaluate-models")):
-        models = evaluate_models(run, split=split)["models"]
+        evaluation = evaluate_models(run, split=split)
+    models, n, k = (evaluation[key] for key in ("models", "n_test", "n_groups"))
+    if k != n or k < MIN_GROUPS:
+        say(f"{split}: {rows_in_groups(n, k)}{f'; {no_test(k)}' * (k < MIN_GROUPS)}")
     width = max(map(len, models))
     for name, model in models.items():
         say(f"{split}: {name:<{width}} top-1 {model['top1']:.4f}  NLL {model['nll']:.4f} nats")
@@ -49,5 +55,6 @@ STAGE = Stage(
         "distill-student/student_hard_labels/*",
     ),
     execute=execute,
+    check=partial(check_run, unlabelled=False),
     outputs=("evaluation.json",),
 )

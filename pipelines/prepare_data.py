@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipelines.stage import Stage
+from specialists.feasibility import check_settings
 from specialists.runs import Run, check_trusted
 from specialists.runtime import say
 
@@ -15,6 +16,7 @@ AS_THEY_ARE = (
 def execute(run: Run) -> None:
     """Load, split and encode the data set."""
     from specialists.datasets import load_dataset, save_dataset
+    from specialists.uncertainty import rows_in_groups
 
     data = run.config.as_trained().data
     if data.factory:
@@ -24,6 +26,12 @@ def execute(run: Run) -> None:
         say(f"prepare-data: {note}")
     if dataset.kind == "features" and data != run.config.data:
         say(f"prepare-data: {AS_THEY_ARE}")
+    if any(split.n_groups < len(split) for split in dataset.splits.values()):
+        sizes = [
+            f"{name} {rows_in_groups(len(split), split.n_groups)}"
+            for name, split in dataset.splits.items()
+        ]
+        say(f"prepare-data: {', '.join(sizes)}")
     save_dataset(dataset, run.path("prepare-data"))
 
 
@@ -32,5 +40,6 @@ STAGE = Stage(
     sections=("seed", "data"),
     inputs=(),
     execute=execute,
+    check=lambda run: check_settings(run.config),
     files=("data.table", "data.arrays", "data.images", "data.factory"),
 )

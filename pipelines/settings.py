@@ -8,6 +8,7 @@ import typer
 
 from specialists.config import Config, find_config, shipped_configs
 from specialists.errors import InputError
+from specialists.feasibility import check_settings
 from specialists.runs import (
     RUN,
     Run,
@@ -18,7 +19,7 @@ from specialists.runs import (
     write_text,
 )
 from specialists.runs.trust import functions, record
-from specialists.runtime import pick_device, say
+from specialists.runtime import say
 
 DEFAULT_CONFIG = "languages"
 SOURCES = ("data.name", "data.table", "data.arrays", "data.images", "data.factory")
@@ -51,17 +52,18 @@ def source_and_folder(
     return None, out or _default_folder(name, key)
 
 
-def check_settings(
+def check_given(
     source: str | Path | None, overrides: list[str], settings: Config, trust_code: bool
 ) -> None:
-    """Check, before any work, the functions (`check_functions`) and the device of the settings.
+    """Check, before any work, whose functions the settings name and whether they can work.
 
     Raises
     ------
     InputError
+        As :func:`check_functions` and :func:`specialists.feasibility.check_settings`.
     """
     check_functions(source, overrides, settings, trust_code)
-    check_device(settings)
+    check_settings(settings)
 
 
 def check_functions(
@@ -83,12 +85,6 @@ def check_functions(
     for function, options in functions(settings).values():
         if options or function not in given:
             check_trusted(function, options, source)
-
-
-def check_device(settings: Config) -> None:
-    """Raise a ConfigError before any work if the device cannot be used."""
-    if settings.device not in ("auto", "cpu"):
-        pick_device(settings.device)
 
 
 def write_config(run: Run, settings: Config) -> None:

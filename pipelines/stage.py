@@ -22,6 +22,7 @@ from specialists.runs import (
     is_done,
     manifest_key,
     read_json,
+    recording,
     sha256,
     write_json,
 )
@@ -51,6 +52,8 @@ class Stage:
         Settings that name files, folders or functions of the user, for instance "data.table".
     outputs : tuple of str
         Artifacts that lie outside the stage's folder, relative to the run folder.
+    check : callable, optional
+        Raises what is wrong with the settings before anything of an old result is removed.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Stage:
     execute: Callable[[Run], None]
     files: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    check: Callable[[Run], None] | None = None
 
 
 def stage_key(run: Run, stage: Stage) -> dict[str, Any]:
@@ -67,10 +71,19 @@ def stage_key(run: Run, stage: Stage) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If a file of the user is gone.
+        If a file of the user is gone, or is a pipe or device, which cannot be read twice.
     """
-    for setting, path in _gone(run, stage):
-        raise InputError("no such file", where=f"{setting} in the configuration", got=path)
+    for setting, path in _users_files(run, stage):
+        where = f"{setting} in the configuration"
+        if not path.exists():
+            from specialists.datasets.files import nearest_file
+
+            near = nearest_file(path)
+            fix = f"did you mean {near}?" if near else None
+            raise InputError("no such file", where=where, got=path, fix=fix)
+        if not path.is_file() and not path.is_dir():
+            fix = "save its content to a file first"
+            raise InputError("this is no ordinary file", where=where, got=path, fix=fix)
     return _key(run, stage)
 
 
@@ -125,6 +138,9 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
         end_attempt(folder)
         say(f"{stage.name}: done already, skipped")
         return
+    if stage.check is not None:
+        with run.trusting():
+            stage.check(run)
     key = stage_key(run, stage)
     goes_on = not force and is_same_attempt(folder, key)
     say(f"{stage.name}: {_announcement(reason, force, goes_on)}")
@@ -132,7 +148,7 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
         _tell_others(stage, clear(folder, units=force), folder)
     began = time.monotonic()
     outside = [run.folder / name for name in stage.outputs]
-    with run.trusting(), attempt(folder, key, outside):
+    with run.trusting(), recording(run.folder, follow=True), attempt(folder, key, outside):
         stage.execute(run)
         seconds = time.monotonic() - began
         write_json(folder / "timing-stage.json", {"seconds": round(seconds, 3)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipelines.stage import Stage
+from specialists.feasibility import check_run
 from specialists.runs import Run
 
 
@@ -18,5 +19,6 @@ STAGE = Stage(
     sections=("seed", "device", "precision", "data", "generalist"),
     inputs=("prepare-data/dataset.json", "prepare-data/train.*", "prepare-data/validation.*"),
     execute=execute,
+    check=check_run,
     files=("generalist.weights", "generalist.classes", "generalist.factory"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipelines.stage import Stage
+from specialists.feasibility import check_run
 from specialists.runs import Run
 
 
@@ -24,4 +25,5 @@ STAGE = Stage(
         "cluster-classes/clusters.json",
     ),
     execute=execute,
+    check=check_run,
 )

@@ -45,6 +45,11 @@ class InputError(SpecialistsError, ValueError):
         super().__init__(_message(what, where, got, expected, fix))
         self.what = what
 
+    @property
+    def in_a_line(self) -> str:
+        """The message without its line breaks."""
+        return "; ".join(line.strip() for line in str(self).splitlines())
+
 
 class ConfigError(InputError):
     """A configuration file or ``--set`` option is wrong."""
@@ -93,6 +98,10 @@ class ConvergenceWarning(UserWarning):
 
 class CalibrationWarning(UserWarning):
     """A specialist keeps the formula's dustbin correction because it could not be calibrated."""
+
+
+class ConfigWarning(UserWarning):
+    """Settings of a configuration are left out, since other data took the place of its own."""
 
 
 class DataWarning(UserWarning):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Generator
 
-from specialists.config import Config
+from specialists.config import Config, GeneralistConfig
 from specialists.datasets.augmentation import drop_features, drop_ngrams, random_affine
 from specialists.datasets.base import Dataset, Inputs, Ragged, Split
 from specialists.datasets.factory import source_file
@@ -87,20 +88,27 @@ class Workspace:
             check_trusted(settings.factory, settings.options, self.folder / "config.toml")
         inputs = self.dataset.train.inputs
         shape = () if isinstance(inputs, Ragged) else tuple(inputs.shape[1:])
-        values = {
-            "model": settings.factory or settings.model,
-            "n_classes": self.dataset.n_classes,
-            "input_shape": shape,
-            "width": settings.widths[0] if settings.widths else 1,
-            "depth": settings.depth or 1,
-            "embedding_dim": settings.embedding_dim or 1,
-            "n_buckets": settings.n_buckets or 1,
-            "dropout": settings.dropout or 0.0,
-            "options": settings.options,
-            "head_rank": settings.head_rank,
-        }
-        return NetworkSpec(**{**values, **changes})
+        spec = generalist_spec(self.config.generalist, self.dataset.n_classes, shape)
+        return dataclasses.replace(spec, **changes)
 
     def fingerprints(self, *files: str) -> dict[str, str]:
         """sha256 of files below the run folder, by path."""
         return {file: sha256(self.folder / file) for file in files}
+
+
+def generalist_spec(
+    settings: GeneralistConfig, n_classes: int, input_shape: tuple[int, ...]
+) -> NetworkSpec:
+    """The generalist of resolved settings at the first of its widths."""
+    return NetworkSpec(
+        model=settings.factory or settings.model or "",
+        n_classes=n_classes,
+        input_shape=input_shape,
+        width=settings.widths[0] if settings.widths else 1,
+        depth=settings.depth or 1,
+        embedding_dim=settings.embedding_dim or 1,
+        n_buckets=settings.n_buckets or 1,
+        dropout=settings.dropout or 0.0,
+        options=settings.options,
+        head_rank=settings.head_rank,
+    )

@@ -6,6 +6,7 @@ section 2, without any of the library's shortcuts.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -238,3 +239,26 @@ def calibration_objective(logits, labels, log_temperature: float, bias: float, w
         total += weight * (np.logaddexp.reduce(z) - z[label])
     prior = log_temperature**2 / (2 * 0.5**2) + bias**2 / 2
     return effective * total / weights.sum() + prior
+
+
+def resampled_groups(values, groups, n_resamples: int, seed: int) -> np.ndarray:
+    """Means of ``n_resamples`` resamples of whole groups, group by group and row by row."""
+    rng = np.random.default_rng(seed)
+    rows_of: dict[int, list[float]] = {}
+    for value, group in zip(values, groups, strict=True):
+        rows_of.setdefault(int(group), []).append(float(value))
+    every = sorted(rows_of)
+    means = []
+    for _ in range(n_resamples):
+        drawn = [rows_of[every[i]] for i in rng.integers(len(every), size=len(every))]
+        means.append(np.mean([value for rows in drawn for value in rows]))
+    return np.array(means)
+
+
+def flipped_groups(values, groups, alternative: str = "two-sided") -> float:
+    """p by all signs of the groups' sums, one after another."""
+    sums = [sum(v for v, g in zip(values, groups, strict=True) if g == one) for one in set(groups)]
+    flips = [np.dot(signs, sums) for signs in itertools.product([1, -1], repeat=len(sums))]
+    if alternative == "two-sided":
+        return float(np.mean([abs(flip) >= abs(sum(sums)) - 1e-9 for flip in flips]))
+    return float(np.mean([flip >= sum(sums) - 1e-9 for flip in flips]))

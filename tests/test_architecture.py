@@ -34,6 +34,7 @@ ORDER = [
     "ensemble",
     "distillation",
     "controls",
+    "feasibility",
     "evaluation",
     "figures",
     "report",

@@ -60,6 +60,10 @@ def one_hot(y):
         ({"x": X.astype(np.int64)}, None),
         ({"y": Y.astype(">i2")}, None),
         ({"y": Y.astype(np.uint64)}, None),
+        ({"y": Y + 2**62}, None),
+        ({"y": Y + np.iinfo(np.int64).min}, None),
+        ({"y": Y.astype(np.uint64) + np.uint64(2**63)}, None),
+        ({"target_names": NAMES}, None),
         ({"y": Y.astype(np.float32)}, "array 'y': labels are floats that are whole numbers"),
         ({"y": Y[:, None]}, r"array 'y': labels of shape \(120, 1\) taken as one a row"),
         ({"y": one_hot(Y)}, "array 'y': one-hot labels of 3 classes"),
@@ -82,6 +86,13 @@ def test_forms_that_mean_the_same_are_read_and_told(path, changes, told):
 def test_names_of_labels_are_read_from_strings_and_bytes(path, labels):
     assert load(saved(path, y=labels[Y])).class_names[:2] == ("ant", "bee")
     assert load(saved(path, classes=labels)).class_names[:2] == ("ant", "bee")
+
+
+def test_an_array_that_may_hold_splits_is_told(path):
+    split = np.where(np.arange(N) < 90, "train", "test")
+    assert any("array 'Split' may say" in n for n in load(saved(path, Split=split)).notes)
+    by = {"array": "Split", "test": ["test"]}
+    assert not any("may say" in note for note in load(saved(path, Split=split), split_by=by).notes)
 
 
 def test_an_array_of_objects_that_nobody_asked_for_does_not_block_the_file(path):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -198,7 +199,8 @@ def test_a_file_name_that_is_no_unicode_stops_nothing(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "suffix", [".png", ".PNG", ".JPG", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".TIFF", ".ppm"]
+    "suffix",
+    [".png", ".PNG", ".JPG", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".TIFF", ".ppm"],
 )
 def test_many_formats_are_read_alike_in_training_and_prediction(tmp_path, suffix):
     dataset = load(fill(tmp_path, suffix=suffix))
@@ -287,6 +289,11 @@ def test_a_warning_of_pillow_is_told_with_its_file(tmp_path):
     assert len(read(path).pixels) == 1
     with pytest.warns(DataWarning, match=r"in spite of a warning(?s:.*)a\.jpg \(Corrupt EXIF"):
         read_images([path], 3, (20, 16))
+
+
+def test_a_picture_that_becomes_nearly_black_is_told(tmp_path):
+    path = stored(tmp_path / "a.png", Image.fromarray(SIXTEEN // 257 * 16))  # of 12 bits
+    assert re.search(r"a\.png \(its 16-bit values end at 3872 of 65535", read(path).notes[0])
 
 
 def test_a_large_picture_is_read_without_a_word_and_a_larger_one_refused(tmp_path, monkeypatch):

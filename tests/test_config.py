@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from specialists.config import Config, Recipe, shipped_configs
+from specialists.config.data import SOURCES
 from specialists.config.defaults import DEFAULTS
-from specialists.config.sections import SOURCES
 from specialists.errors import ConfigError
 
 KINDS = ["text", "features", "images"]
@@ -98,7 +98,8 @@ def test_an_override_that_is_no_assignment_is_refused(file, override):
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_setting_one_source_removes_the_others(file, source):
-    config = Config.from_toml(file, ["data.table=other.tsv", f"data.{source}=mine"])
+    value = "a.b:mine" if source == "factory" else "mine"
+    config = Config.from_toml(file, ["data.table=other.tsv", f"data.{source}={value}"])
     given = [name for name in SOURCES if getattr(config.data, name) is not None]
     assert given == [source]
 

@@ -16,10 +16,17 @@ from specialists.errors import DataError
 def made(counts, duplicates: int = 1, **changes) -> Dataset:
     """Classes of these many validation rows; each input stands there ``duplicates`` times."""
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
-    inputs = torch.arange(len(labels)).div(duplicates, rounding_mode="floor")[:, None].float()
-    validation = Split(inputs, torch.from_numpy(labels))
-    classes = Split(torch.full((len(counts), 1), -1.0), torch.arange(len(counts)))
-    names = tuple(map(str, range(len(counts))))
+    return validated(labels, np.arange(len(labels)) // duplicates, **changes)
+
+
+def validated(labels, inputs, groups=None, **changes) -> Dataset:
+    """Validation rows of these labels and inputs."""
+    groups = None if groups is None else torch.from_numpy(groups)
+    rows = torch.from_numpy(inputs)[:, None].float()
+    validation = Split(rows, torch.from_numpy(labels), groups=groups)
+    n = int(labels.max()) + 1
+    classes = Split(torch.full((n, 1), -1.0), torch.arange(n))
+    names = tuple(map(str, range(n)))
     return Dataset("made", "features", names, classes, validation, classes, {}, **changes)
 
 
@@ -37,10 +44,10 @@ def test_every_class_gives_its_share_and_keeps_a_row(fraction, seed):
     assert np.array_equal(gate + kept, counts)
     assert kept.min() >= 1
     least = np.floor(fraction * counts + 1e-9)
-    assert ((gate == least) | (gate == least + 1)).all()
-    assert (gate[counts == 1] == 0).all()
-    spared = (counts - 1 < fraction * counts) * (fraction * counts - least)
-    assert fraction * counts.sum() - spared.sum() - 1 <= gate.sum() <= fraction * counts.sum() + 1
+    assert (gate >= np.minimum(least, counts - 1)).all()
+    assert (gate <= least + 1).all()
+    put_back = [int(note.split()[-1]) for note in dataset.notes if "put back" in note]
+    assert abs(gate.sum() + sum(put_back) - fraction * counts.sum()) <= 1
 
 
 def test_rows_of_validation_go_to_one_side_and_no_other_split_changes():
@@ -74,6 +81,28 @@ def test_rows_with_the_same_input_stay_together(duplicates):
     assert not sides[0] & sides[1]
     assert counted(dataset.validation, 15).min() >= 1
     assert 0.3 < len(dataset.gate) / 300 < 0.6
+
+
+def test_whole_units_of_chance_go_to_one_side_and_are_kept():
+    generator = np.random.default_rng(0)
+    labels, groups = np.arange(600) % 10, generator.integers(100, 160, 600)
+    dataset = hold_out_gate(validated(labels, np.arange(600), groups), 0.5, 0)
+    assert dataset.gate is not None
+    sides = [split.inputs.flatten().long().numpy() for split in (dataset.validation, dataset.gate)]  # type: ignore[union-attr]
+    units = [split.units.numpy() for split in (dataset.validation, dataset.gate)]
+    assert all(np.array_equal(u, groups[rows]) for u, rows in zip(units, sides, strict=True))
+    assert not set(units[0]) & set(units[1])
+    assert 250 < len(sides[1]) < 350
+
+
+def test_where_no_unit_can_be_spared_whole_the_gate_is_drawn_by_input():
+    labels = np.concatenate([np.arange(30), np.arange(15), np.arange(15, 30)])
+    groups = np.repeat([7, 8], 30)  # of 15 classes, all rows lie in one unit
+    groups[30:45] = 7
+    dataset = hold_out_gate(validated(labels, np.arange(60), groups), 0.5, 0)
+    assert dataset.gate is not None
+    assert len(dataset.gate) > 20
+    assert "no unit of chance can be spared whole" in dataset.notes[0]
 
 
 def test_equal_strings_stay_together_and_keep_their_texts_and_valid_labels():

@@ -47,7 +47,9 @@ def test_two_unicode_forms_are_one_class_and_one_text():
     assert rows.row(0).tolist() == rows.row(1).tolist()
 
 
-@pytest.mark.parametrize("pair", [("Cat", "cat"), ("ﬁn", "fin"), ("a\u200bb", "ab")])
+@pytest.mark.parametrize(
+    "pair", [("Cat", "cat"), ("ﬁn", "fin"), ("a\u200bb", "ab"), ("1", "1.0"), ("-7", "-07")]
+)
 def test_names_that_look_alike_are_kept_apart_and_told(pair):
     classes = classes_of(list(pair))
     assert len(classes.names) == 2

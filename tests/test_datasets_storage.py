@@ -26,7 +26,8 @@ def split(n, seed):
     texts = tuple(f"größe {seed} {i} 😀" for i in range(n)) if n else ()
     labels = torch.arange(n) % 3
     valid = Ragged(torch.stack([labels, labels + 1], 1).flatten(), 2 * torch.arange(n + 1))
-    return Split(hash_ngrams(texts, (1, 3)), labels, valid, texts, torch.arange(n) + 2)
+    rows = torch.arange(n)
+    return Split(hash_ngrams(texts, (1, 3)), labels, valid, texts, rows + 2, 100 * seed + rows // 2)
 
 
 def dataset():
@@ -52,6 +53,7 @@ def same(first, second):
             (first.labels, second.labels),
             (first.valid.values, second.valid.values),
             (first.rows, second.rows),
+            (first.groups, second.groups),
         )
     )
 

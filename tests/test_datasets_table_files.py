@@ -89,6 +89,10 @@ WRONG = {
     "blank.tsv": ("\n\n", "the file is empty"),
     "header.csv": ("text,label\n", "no row has both"),
     "header.jsonl": ("", "the file is empty"),
+    "excel.csv": (b"PK\x03\x04\x14\0" + bytes(99), r"excel.csv(?s:.*)zip archive, as Excel"),
+    "parquet.csv.gz": (gz("PAR1" + "x" * 99), "Parquet"),
+    "page.csv": ("\n<!DOCTYPE html>\n<p>Not Found, sorry</p>", "a web page"),
+    "pointer.csv": ("version https://git-lfs.github.com/spec/v1\noid sha256:4d\n", "Git LFS"),
     "unknown.xlsx": ("x", "unknown kind of table"),
     "truncated.csv.gz": (gz(delimited())[:-20], "cannot be read"),
     "not.csv.gz": (delimited(), "Not a gzipped file"),
@@ -109,7 +113,14 @@ WRONG = {
         "2 columns are called 'text'",
     ),
     "alike.csv": (delimited(header=("Label", "label ", "text"), rows=[]), "2 columns are called"),
-    "semicolons.csv": (delimited(separator=";"), "one column that holds semicolons"),
+    "semicolons.csv": (
+        delimited(separator=";"),
+        r"one column that holds semicolons(?s:.*)rename the file",
+    ),
+    "semicolons-and-commas.csv": (
+        delimited([("one, two", "A"), *ROWS], ";"),
+        r"line 2(?s:.*)'text;label' holds semicolons(?s:.*)rename the file",
+    ),
     "list.jsonl": ('["a", "A"]\n', r"line 1(?s:.*)a list"),
     "broken.jsonl": (json_lines() + '{"text": "a", "la', r"not a JSON object(?s:.*)line 21"),
     "deep.jsonl": (json_lines() + "[" * 100_000, r"not a JSON object(?s:.*)line 21"),
@@ -263,7 +274,7 @@ def numbers(rows=NUMBERS, header=("a", "b", "label")):
 def test_a_table_of_numbers_has_features_and_says_so(tmp_path):
     dataset = load(tmp_path / "t.csv", numbers(), standardize=False)
     assert dataset.kind == "features"
-    assert "no column 'text': 2 columns of numbers are the features" in dataset.notes
+    assert "no column 'text': 2 columns of numbers are features: 'a', 'b'" in dataset.notes
     row = int(dataset.test.rows[0]) - 2
     assert dataset.test.inputs[0].tolist() == pytest.approx(list(map(float, NUMBERS[row][:2])))
 
@@ -298,6 +309,35 @@ def test_a_cell_that_is_no_number_is_told_with_its_place(tmp_path, cell):
     (tmp_path / "new.csv").write_text(f'a,b\n1,2\n3,"{cell}"\n')
     with pytest.raises(DataError, match=r"1 cells are no numbers(?s:.*)line 3, column 'b'"):
         read_unlabelled(tmp_path / "new.csv", dataset.preprocessing)
+
+
+@pytest.mark.parametrize("cell", ["NA", "1_000", "inf"])
+def test_one_odd_cell_in_a_table_of_numbers_is_told_with_its_place(tmp_path, cell):
+    rows = [*NUMBERS[:3], ("1", cell, "x"), *NUMBERS]
+    with pytest.raises(DataError, match=rf"no column 'text'(?s:.*)line 5, column 'b'(?s:.*){cell}"):
+        load(tmp_path / "t.csv", numbers(rows))
+
+
+def test_decimal_commas_are_told_with_their_place(tmp_path):
+    rows = [(a, b.replace(".", ","), label) for a, b, label in NUMBERS]
+    content = delimited(rows, "\t", ("a", "b", "label"))
+    with pytest.raises(DataError, match=r"line 2, column 'b'(?s:.*)decimal point"):
+        load(tmp_path / "t.tsv", content)
+
+
+def test_columns_of_numbers_with_one_name_are_refused(tmp_path):
+    with pytest.raises(DataError, match="2 columns are called 'a'"):
+        load(tmp_path / "t.csv", numbers(header=("a", "a", "label")))
+
+
+def test_what_new_inputs_lack_is_mended_in_the_file_and_not_in_the_settings(tmp_path):
+    preprocessing = load(tmp_path / "t.csv", numbers()).preprocessing
+    (tmp_path / "new.csv").write_text("a,c\n1,2\n")
+    (tmp_path / "texts.csv").write_text("sentence\nred\n")
+    for file, made in (("new.csv", preprocessing), ("texts.csv", TEXT)):
+        with pytest.raises(DataError, match="give the file the columns of the training") as error:
+            read_unlabelled(tmp_path / file, made)
+        assert "data." not in str(error.value)
 
 
 def with_split(values, name="split"):

@@ -112,6 +112,7 @@ def test_a_text_with_several_labels_has_them_all_as_valid_and_lies_on_one_side(t
             assert split.valid.row(i).tolist() == wanted
         found += len(rows)
     assert found == 4
+    assert any("4 rows have an input with several labels" in note for note in dataset.notes)
 
 
 def test_a_drawn_sample_keeps_every_class(tmp_path):
@@ -131,7 +132,7 @@ def test_a_drawn_sample_keeps_every_class(tmp_path):
         ({"columns": ("a", "b")}, r"2 names(?s:.*)expected: 3"),
         ({"exclude_labels": ("rde",)}, r"'rde', which is no label(?s:.*)'red'"),
         ({"split": "part"}, r"unknown meaning(?s:.*)'a', 'b'(?s:.*)data.splits"),
-        ({"split": "label"}, "one column cannot be two of text, features, label and split"),
+        ({"split": "label"}, "one column cannot be two of text, features, label, split and groups"),
         ({"text": "text", "features": ("part",)}, "exclude one another"),
         ({"min_examples": 1000}, "fewer than two classes"),
     ],
@@ -182,7 +183,7 @@ def test_equal_texts_in_two_given_splits_warn(tmp_path):
     table = colours(part=["train", "val", "test"] * 24)
     repeat = table[table.part == "train"].head(2).assign(part="test")
     write(pd.concat([table, repeat]), tmp_path / "t.csv")
-    with pytest.warns(DataWarning, match="2 rows"):
+    with pytest.warns(DataWarning, match="an input that another split has too: 2"):
         load(tmp_path / "t.csv", split="part")
 
 

@@ -371,7 +371,7 @@ def test_the_best_weight_is_that_for_every_row_wherever_there_is_one():
 
 def test_equal_limits_are_one_candidate():
     found, labels = votes()
-    config = CombinationConfig(rules=("kl",), n=(1,), weights=(1.0,), deferral=(0.5, 0.5, 1.0))
+    config = CombinationConfig(rules=("kl",), n=(1,), weights=(1.0,), deferral=(0.5, 0.4999, 1.0))
     assert len(judge_candidates(found, labels, config)) == 3
 
 

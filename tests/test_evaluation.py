@@ -14,6 +14,7 @@ from specialists.datasets.base import Ragged
 from specialists.errors import SpecialistsError
 from specialists.evaluation import artifacts, details, evaluate, evaluate_models, score_models
 from specialists.evaluation import scores as scores_module
+from specialists.evaluation.comparison import resample
 from specialists.evaluation.details import uncalibrated, under_trained
 from specialists.evaluation.examples import mended, suspected_label_errors, top_classes
 from specialists.evaluation.scores import (
@@ -26,7 +27,7 @@ from specialists.evaluation.scores import (
 )
 from specialists.evaluation.subsets import conditional_accuracy, gain_by_cluster
 from specialists.predictions import ModelOutputs
-from specialists.runs import read_json, write_json
+from specialists.runs import read_json, write_array, write_json
 
 NAMES = (
     "generalist",
@@ -58,6 +59,7 @@ KEYS = {
     "seed",
     "n_classes",
     "n_test",
+    "n_groups",
     "models",
     "differences",
     "retention",
@@ -532,3 +534,89 @@ def test_texts_that_utf8_cannot_hold_do_not_stop_the_evaluation(outputs, labels,
     found = details(outputs, labels, None, SUBSETS, seed=0, n_bootstrap=20, texts=texts)
     write_json(tmp_path / "details.json", found)
     assert read_json(tmp_path / "details.json")["mended"]["examples"][0]["text"] == "? broken"
+
+
+def _evaluated(outputs, labels, groups, n_bootstrap=200):
+    found = evaluate(
+        outputs, labels, None, SUBSETS, dataset="made", seed=3, n_bootstrap=n_bootstrap,
+        groups=groups,
+    )  # fmt: skip
+    json.dumps(found, allow_nan=False)
+    return found
+
+
+def test_groups_of_one_example_change_nothing(outputs, labels, result):
+    assert _evaluated(outputs, labels, np.random.default_rng(0).permutation(600)) == result
+    assert result["n_groups"] == 600
+    more = details(outputs, labels, None, SUBSETS, seed=3, n_bootstrap=20, groups=np.arange(600))
+    assert more == details(outputs, labels, None, SUBSETS, seed=3, n_bootstrap=20)
+
+
+def test_repeated_examples_tell_no_more_than_once(outputs, labels):
+    times = np.repeat(np.arange(600), 5)
+    repeated = {
+        name: ModelOutputs(name, model.log_probs[times], 10, 20.0, 30)
+        for name, model in outputs.items()
+    }
+    result = _evaluated(outputs, labels, None, 2000)
+    found = _evaluated(repeated, labels[times], times, 2000)
+    blind = _evaluated(repeated, labels[times], None, 2000)
+    assert (found["n_test"], found["n_groups"], blind["n_groups"]) == (3000, 600, 3000)
+    for once, five, rows in zip(*(x["differences"] for x in (result, found, blind)), strict=True):
+        assert five["p"] == pytest.approx(once["p"], rel=1e-9)
+        assert rows["p"] <= five["p"]
+        width, narrow = (d["interval"][1] - d["interval"][0] for d in (five, rows))
+        assert width == pytest.approx(once["interval"][1] - once["interval"][0], rel=0.1)
+        assert width > 1.8 * narrow
+
+
+def test_few_groups_have_students_intervals_and_no_p(outputs, labels):
+    groups = np.arange(600) % 7
+    found = _evaluated(outputs, labels, groups)
+    assert found["n_groups"] == 7
+    right = {name: _right(outputs, labels, name) for name in NAMES}
+    for d in found["differences"]:
+        assert d["p"] is None
+        if d["metric"] == "top1":
+            gap = right[d["a"]] - right[d["b"]]
+            residuals = np.bincount(groups, weights=gap - gap.mean())
+            half = 2.4469 * np.sqrt(7 / 6 * (residuals**2).sum()) / 600
+            assert d["interval"] == pytest.approx([gap.mean() - half, gap.mean() + half], rel=1e-3)
+    more = details(outputs, labels, None, SUBSETS, seed=3, n_bootstrap=20, groups=groups)
+    json.dumps(more, allow_nan=False)
+    assert more["per_cluster"][0]["interval"] != _by_rows(outputs, labels)[0]["interval"]
+
+
+def _by_rows(outputs, labels):
+    return details(outputs, labels, None, SUBSETS, seed=3, n_bootstrap=20)["per_cluster"]
+
+
+def test_one_group_leaves_open_all_that_is_possible(outputs, labels):
+    found = _evaluated(outputs, labels, np.zeros(600, dtype=int), n_bootstrap=20)
+    assert found["models"]["ensemble"]["top1_interval"] == [0, 1]
+    for d in found["differences"]:
+        assert d["interval"] == ([-1, 1] if d["metric"] == "top1" else [-MAX_NLL, MAX_NLL])
+    assert found["retention"] is None
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(600) // 5])
+def test_all_models_share_the_draws_of_test_examples(groups):
+    rng = np.random.default_rng(0)
+    luck, right = rng.normal(size=600), rng.random(600) < 0.3
+    scores = {name: _scores(right if i % 2 else ~right, luck + i) for i, name in enumerate(NAMES)}
+    drawn = resample(scores, 300, 0, groups)
+    for i, name in enumerate(NAMES):
+        np.testing.assert_allclose(drawn.nll[name] - drawn.nll["generalist"], i, atol=1e-12)
+        both = drawn.top1[name] + drawn.top1[NAMES[1 - i % 2]]
+        np.testing.assert_allclose(both, 1, atol=1e-12)
+    assert drawn.top1["ensemble"].std() > 0.01
+
+
+def test_a_run_s_groups_are_those_of_its_data_set(evaluated):
+    write_array(evaluated.path("prepare-data", "test.groups.npy"), np.arange(120) // 4)
+    write_array(evaluated.path("prepare-data", "validation.groups.npy"), np.arange(120) // 12)
+    found = evaluate_models(evaluated)
+    assert found["n_groups"] == 30
+    validation = evaluate_models(evaluated, split="validation")
+    assert validation["n_groups"] == 10
+    assert {d["p"] for d in validation["differences"]} == {None}

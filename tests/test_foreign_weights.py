@@ -119,6 +119,18 @@ def test_a_network_that_is_wrapped_here_takes_weights_that_are_not(tmp_path):
     assert is_theirs(network)
 
 
+def test_safetensors_are_known_by_their_content(tmp_path):
+    save_file(STATE, tmp_path / "own.bin")
+    assert is_theirs(adopted(tmp_path / "own.bin")[0])
+
+
+def test_a_checkpoint_that_holds_itself_is_read_to_an_end(tmp_path):
+    checkpoint: dict = {"state_dict": STATE}
+    checkpoint["self"] = checkpoint
+    torch.save(checkpoint, tmp_path / "own.pt")
+    assert is_theirs(adopted(tmp_path / "own.pt")[0])
+
+
 def test_what_is_no_part_of_the_network_is_counted(tmp_path):
     torch.save({"state_dict": Lightning().state_dict()}, tmp_path / "own.ckpt")
     _, notes = adopted(tmp_path / "own.ckpt")
@@ -269,6 +281,7 @@ def test_outputs_of_classes_that_the_data_lack_are_left_out_and_told(tmp_path):
         ([*NAMES, "emu"], "6 names, 5 outputs"),
         (["ant", "", "cat", "dog", "élan"], "name 2"),
         ([["ant"], ["bee"]], "neither a string nor a whole number"),
+        ([None, *NAMES], r"outputs of the network have no name(?s:.*)none for 0"),
     ],
 )
 def test_names_that_do_not_fit_are_told_in_one_message(names, message, tmp_path):
@@ -293,6 +306,29 @@ def test_damaged_files_of_names_are_refused(name, content, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=name):
         adopted(tmp_path / "own.pt")
+
+
+def test_numbers_of_outputs_that_begin_with_one_are_refused(tmp_path):
+    torch.save(STATE, tmp_path / "own.pt")
+    numbers = {name: i for i, name in enumerate(NAMES, start=1)}
+    (tmp_path / "classes.json").write_text(json.dumps(numbers))
+    with pytest.raises(InputError, match=r"classes.json(?s:.*)none for 0(?s:.*)numbers 0 to 4"):
+        adopted(tmp_path / "own.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("names.txt", "\r\n".join([*OTHER_ORDER, "", " "])),
+        ("NAMES.JSON", json.dumps(OTHER_ORDER)),
+    ],
+)
+def test_blank_lines_at_the_end_and_capital_suffixes_do_not_matter(name, content, tmp_path):
+    torch.save(STATE, tmp_path / "own.pt")
+    (tmp_path / name).write_text(content)
+    network, _ = adopted(tmp_path / "own.pt", given=str(tmp_path / name))
+    order = [OTHER_ORDER.index(known) for known in NAMES]
+    torch.testing.assert_close(network(X), made()(X)[:, order])
 
 
 def test_every_wrong_shape_and_missing_or_unknown_key_is_named_under_its_prefix(tmp_path):
@@ -323,9 +359,17 @@ class Bomb:
 )
 def test_a_pickle_with_code_is_refused_and_not_executed(write, tmp_path):
     write({"head.weight": Bomb(tmp_path / "exploded")}, tmp_path / "weights.pt")
-    with pytest.raises(InputError, match="plain tensors"):
+    with pytest.raises(InputError, match="plain tensors") as caught:
         adopted(tmp_path / "weights.pt")
     assert not (tmp_path / "exploded").exists()
+    assert "weights_only" not in str(caught.value)
+    assert "trust" not in str(caught.value)  # PyTorch's message says how to execute it
+
+
+def test_what_a_pickle_would_execute_is_named(tmp_path):
+    torch.save(made(), tmp_path / "whole.pt")
+    with pytest.raises(InputError, match=r"a pickle that calls \S+\.\w+, which would have to be"):
+        adopted(tmp_path / "whole.pt")
 
 
 def compressed(file):

@@ -17,6 +17,7 @@ from specialists.ensemble.gate import (
     NO_GAIN,
     NOT_ALONE,
     NOT_TOGETHER,
+    TOO_FEW_GROUPS,
     own_gains,
     restricted,
     screen,
@@ -287,3 +288,67 @@ def test_rows_with_the_same_input_are_one_observation(method):
     assert blind["whole"]["p"] < five["whole"]["p"] / 10
     for a, b in zip(once["specialists"], five["specialists"], strict=True):
         assert (5 * a["n_rows"], a["p"]) == (b["n_rows"], pytest.approx(b["p"], abs=0))
+
+
+def grouped(n_groups: int, rows: int, seed: int) -> tuple[Votes, torch.Tensor, torch.Tensor]:
+    """Votes on rows that repeat ``n_groups`` inputs, in random order."""
+    found, labels = votes(n_groups, seed)
+    times = torch.arange(n_groups).repeat(rows)
+    times = times[torch.randperm(len(times), generator=torch.Generator().manual_seed(seed))]
+    specialists = [x[times] for x in found.specialists]
+    repeated = replace(found, generalist=found.generalist[times], specialists=specialists)
+    return repeated, labels[times], times
+
+
+@pytest.mark.parametrize("method", ["whole", "each"])
+@pytest.mark.parametrize(("n_groups", "outcome"), [(19, "refused"), (20, "admitted")])
+def test_fewer_than_20_groups_are_no_test(method, n_groups, outcome):
+    found, labels, groups = grouped(n_groups, 12, seed=4)
+    settings = CombinationConfig(gate=method)
+    decision = pass_gate(CHOSEN, *votes(seed=1), found, labels, settings, groups)
+    record = decision.record
+    assert decision.outcome == outcome or method == "each"
+    assert (record["n_rows"], record["n_groups"]) == (12 * n_groups, n_groups)
+    p = [record["whole"]["p"], *(entry["p"] for entry in record["specialists"])]
+    assert [x is None for x in p] == [n_groups < 20] * 5
+    if n_groups < 20:
+        assert decision.rule.members == ()
+        assert {entry["why_not"] for entry in record["specialists"]} == {TOO_FEW_GROUPS}
+        low, high = record["whole"]["interval"]
+        assert 0 < low < record["whole"]["mean_gain"] < high
+        words = "19 groups: no test, which takes 20; on the 228 rows in 19 groups kept for it"
+        assert words in decision.in_words()
+    json.dumps(record, allow_nan=False)
+
+
+def test_one_group_of_rows_leaves_everything_open():
+    found, labels, _ = grouped(30, 2, seed=4)
+    whole = whole_test(CHOSEN, found, labels, torch.zeros(60, dtype=torch.int64))
+    assert (whole["p"], whole["interval"], whole["passed"]) == (None, [-100, 100], False)
+
+
+def test_the_gate_says_how_many_groups_its_rows_are():
+    found, labels, groups = grouped(400, 3, seed=4)
+    decision = pass_gate(CHOSEN, *votes(seed=1), found, labels, CombinationConfig(), groups)
+    assert "on 1,200 rows in 400 groups kept for this test" in decision.in_words()
+    gains = log_likelihood(found.joined(CHOSEN), labels) - log_likelihood(found.generalist, labels)
+    sums = np.bincount(groups, weights=gains)
+    flips = np.random.default_rng(5).choice([-1.0, 1.0], size=(20_000, 400)) @ sums
+    expected = (1 + (flips >= sums.sum()).sum()) / 20_001
+    assert decision.record["whole"]["p"] == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("method", ["whole", "each"])
+def test_the_gate_judges_its_own_rows_and_screening_the_validation_rows(method):
+    """Splits of different sizes on which the same specialist helps and harms."""
+    known, kept = votes(500, seed=1, harmful=(1,)), votes(800, seed=2, harmful=(2,))
+    record = decided(method, known=known, kept=kept).record
+    left_out = [entry["why_not"] for entry in record["specialists"]]
+    assert left_out[1] == NO_GAIN
+    assert left_out[2] == (NOT_ALONE if method == "each" else None)
+    assert record["n_rows"] == 800
+    for entry, gains in zip(record["specialists"], own_gains(*kept, CHOSEN), strict=True):
+        assert (entry["n_rows"], entry["mean_gain"]) == (len(gains), float(gains.mean()))
+    for entry, gains in zip(record["specialists"], own_gains(*known, CHOSEN), strict=True):
+        assert entry["validation_rows"] == len(gains)
+        assert entry["validation_gain"] == float(gains.mean())

@@ -106,6 +106,14 @@ def test_columns_are_found_by_the_names_that_training_used_whatever_their_order(
     np.testing.assert_array_equal(model.predict_proba(shuffled), model.predict_proba(ROWS))
 
 
+def test_rows_of_a_table_one_by_one_are_its_rows():
+    table = pd.DataFrame(ROWS, columns=["a", "b", "c"])
+    expected = predictor(NAMED).predict_proba(table)
+    for rows in (table, table.set_axis(range(3), axis=1)):
+        found = predictor(NAMED).predict_proba([row for _, row in rows.iterrows()])
+        np.testing.assert_array_equal(found, expected)
+
+
 def pictures(shape, seed=0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
@@ -151,6 +159,11 @@ def test_pictures_of_different_sizes_are_resampled_one_by_one():
     assert found.shape == (3, 1, 4, 5)
     for i, picture in enumerate(given):
         assert torch.equal(found[i], encode_images(GREY, picture[None])[0])
+
+
+def test_a_grey_image_of_pillow_is_taken_without_a_warning():
+    given = pictures((4, 5))  # warnings are errors here
+    assert torch.equal(encode_images(GREY, [Image.fromarray(given)])[0, 0], torch.tensor(given))
 
 
 def test_grey_pictures_as_wide_as_a_picture_has_channels_are_many():
@@ -212,6 +225,16 @@ REFUSED = {
     "a list of dicts": (FEATURES, [{"a": 1.0}], "not numbers"),
     "a DataFrame of strings": (FEATURES, pd.DataFrame({"a": ["x"], "b": 1, "c": 2}), "'a'"),
     "a DataFrame without a column": (NAMED, pd.DataFrame({"a": [1], "b": 1, "d": 2}), "no 'c'"),
+    "a DataFrame with a column twice": (
+        NAMED,
+        pd.DataFrame(np.ones((2, 4)), columns=["a", "b", "c", "b"]),
+        "more than once\n  where: a DataFrame of features\n  got: 'b'",
+    ),
+    "rows in another order of columns": (
+        NAMED,
+        [pd.Series([1, 2, 3], index=["a", "b", "c"]), pd.Series([1, 2, 3], index=["b", "a", "c"])],
+        "input 1\n  got: 'b', 'a', 'c'",
+    ),
     "one picture": (COLOUR, PIXELS[0], "x[None]"),
     "one grey picture": (GREY, PIXELS[0, :, :, 0], "x[None]"),
     "one picture with transparency": (COLOUR, pictures((9, 9, 4)), "x[None]"),

@@ -424,3 +424,30 @@ def test_counts_are_shown_in_three_digits(value, shown):
 )
 def test_times_are_told_as_people_do(seconds, shown):
     assert duration(seconds) == shown
+
+
+def test_groups_of_examples_are_told_and_few_are_no_test(tmp_path):
+    run = synthetic_run(tmp_path)
+    evaluation = read_json(run.folder / "evaluation.json")
+    about = read_json(run.path("prepare-data", "dataset.json"))
+    assert "in 400 groups" not in page_of(run, evaluation, about)
+    groups = {"train": 400, "test": 300}
+    page = page_of(run, evaluation | {"n_groups": 300}, about | {"groups": groups})
+    assert "On 400 test examples of 24 classes, in 300 groups, top-1 goes from" in page
+    assert "95% bootstrap interval over 400 test examples in 300 groups." in page
+    assert "400 train, 400 validation, 400 test in 300 groups examples" in page
+    assert "both over groups of examples." in page
+    untested = [d | {"p": None} for d in evaluation["differences"]]
+    page = page_of(run, evaluation | {"n_groups": 5, "differences": untested}, about)
+    assert "95% interval, by Student&#39;s t, over 5 groups of test examples." in page
+    assert page.count(">5 groups: no test<") == len(untested)
+    assert re.search(r"percentage points \(95% interval [^;]*; 5 groups: no test\)", page)
+
+
+def page_of(run, evaluation, about) -> str:
+    write_json(run.folder / "evaluation.json", evaluation)
+    write_json(run.path("prepare-data", "dataset.json"), about)
+    page = write_report(run).read_text(encoding="utf-8")
+    assert _outline(page).stack == []
+    assert summary_lines(run.folder)
+    return page

@@ -11,9 +11,9 @@ from scipy import stats
 
 from specialists.errors import InputError
 from specialists.evaluation import SeedScores, compare_seeds
-from specialists.evaluation.seeds import training_seconds
+from specialists.evaluation.seeds import groups_of, training_seconds
 from specialists.report import comparison_figure, comparison_markdown, seeds, verdict
-from specialists.runs import Run, write_json, write_text
+from specialists.runs import Run, write_array, write_json, write_text
 
 COSTS = {
     "generalist": (1.0, 100),
@@ -256,8 +256,8 @@ def made(gaps, gate="admitted", **flops):
             "top1": gaps.get((a, b), (0.0, (-0.02, 0.02))),
         }.items()
     ]
-    common = {"dataset": "made", "n_classes": 9, "n_test": [9] * 3, "seeds": [0, 1, 2]}
-    common["retention"] = None
+    common = {"dataset": "made", "n_classes": 9, "n_test": [90] * 3, "n_groups": [90] * 3}
+    common |= {"seeds": [0, 1, 2], "retention": None}
     return {**common, "gate": [gate] * 3, "models": models, "differences": differences}
 
 
@@ -608,3 +608,44 @@ def test_seeds_that_keep_their_specialists_out_are_told(gates, told):
     text = comparison_markdown({**compared(ensemble=0.6), "gate": list(gates)})
     assert ("answers like its generalist" in text) == (told is not None)
     assert told is None or told in text
+
+
+def test_seeds_of_groups_have_wider_intervals_and_are_told():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), 25)
+    gaps = rng.normal(size=40)[groups] + 0.1 * rng.normal(size=1000)
+    own = [with_scores(gaps, seed=i) for i in range(2)]
+    grouped = [dataclasses.replace(seed, groups=groups) for seed in own]
+    alone, together = (compare_seeds(seeds_) for seeds_ in (own, grouped))
+    widths = [
+        np.ptp(found(c, "ensemble", "generalist", "nll")["interval"]) for c in (alone, together)
+    ]
+    assert widths[1] / widths[0] == pytest.approx(5, rel=0.15)
+    assert (alone["n_groups"], together["n_groups"]) == ([1000, 1000], [40, 40])
+    text = comparison_markdown(together)
+    assert "9 classes; 1,000 test examples in 40 groups; top-1" in text
+    assert "over seeds and groups of test examples]" in text
+    assert "group" not in comparison_markdown(alone)
+
+
+def test_few_groups_of_one_seed_have_students_interval():
+    groups = np.arange(300) % 6
+    gaps = np.random.default_rng(0).normal(size=6)[groups]
+    seed = dataclasses.replace(with_scores(gaps), groups=groups)
+    comparison = compare_seeds([seed], n_bootstrap=40_000)
+    entry = found(comparison, "ensemble", "generalist", "nll")
+    for key, level in (("interval", 0.95), ("corrected_interval", 1 - 0.05 / 7)):
+        expected = stats.t.interval(level, 5, gaps[:6].mean(), stats.sem(gaps[:6]))
+        assert entry[key] == pytest.approx(expected, abs=0.08 * np.ptp(expected))
+    text = comparison_markdown(comparison)
+    assert "300 test examples in 6 groups (6 groups: no test)" in text
+    assert "groups of test examples (fewer than 20: Student's t)]" in text
+
+
+def test_a_seed_brings_the_groups_of_its_test_examples(tmp_path):
+    run = Run(tmp_path)
+    assert groups_of(run, "test") is None
+    write_array(run.path("prepare-data", "test.groups.npy"), np.array([4, 4, 7]))
+    found = groups_of(run, "test")
+    assert found is not None
+    assert found.tolist() == [4, 4, 7]

@@ -33,7 +33,7 @@ N_UNITS = 4
 
 
 def prepare(run: Run) -> None:
-    if run.config.data.min_examples > 99:
+    if run.config.data.max_examples == 3:
         raise DataError("too few examples", where="class 7", got=3, expected="at least 100")
     table = run.config.data.table
     content = Path(table).read_text() if table else "numbers"

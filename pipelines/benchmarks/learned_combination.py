@@ -5,7 +5,7 @@
 For runs whose combine-predictions is done: one Markdown table a run, a row for every n and rule.
 Weights are chosen, and numbers fitted, on validation data. The score of a learned combination on
 the rows that it was fitted on stands before the cross-fitted one. Differences are those to KL with
-weight 1, on the test set, with paired 95% bootstrap intervals.
+weight 1, on the test set, with paired 95% bootstrap intervals over groups of rows.
 """
 
 from __future__ import annotations
@@ -45,11 +45,12 @@ def table(run: Path) -> str:
     ensemble = Ensemble.open(workspace)
     validation, test = (gather_votes(workspace, ensemble, s) for s in ("validation", "test"))
     labels = _labels(workspace, "validation"), _labels(workspace, "test")
+    groups = workspace.split("test").units.numpy()
     settings = workspace.config.combination
     cells = [_generalist(validation, test, labels)]
     started = time.process_time()
     for n in (*settings.n, None):
-        cells += _rows(n, settings.weights, validation, test, labels)
+        cells += _rows(n, settings.weights, validation, test, labels, groups)
     rows = [list(HEADER), ["---"] * len(HEADER), *cells]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     n_known, n_new = map(len, labels)
@@ -79,6 +80,7 @@ def _rows(
     validation: Votes,
     test: Votes,
     labels: tuple[Tensor, Tensor],
+    groups: NDArray[np.int64],
 ) -> list[list[str]]:
     """One row a rule with this n; its weight is the best by validation NLL."""
     best = {
@@ -108,7 +110,9 @@ def _rows(
             nll, top1 = f"{nll} / {_nats(honest)}", f"{top1} / {_percent(honest)}"
         new = score(said, labels[1])
         cells = ["all" if n is None else str(n), cost, name, nll, top1, _nats(new), _percent(new)]
-        differences = ["", ""] if rule == unfitted else _differences(_by_row(said, labels[1]), base)
+        differences = ["", ""]
+        if rule != unfitted:
+            differences = _differences(_by_row(said, labels[1]), base, groups)
         rows.append(cells + differences)
     return rows
 
@@ -122,10 +126,11 @@ def _by_row(log_probs: Tensor, labels: Tensor) -> tuple[NDArray[np.float64], NDA
 def _differences(
     found: tuple[NDArray[np.float64], NDArray[np.float64]],
     base: tuple[NDArray[np.float64], NDArray[np.float64]],
+    groups: NDArray[np.int64],
 ) -> list[str]:
     cells = []
     for a, b, scale, digits in zip(found, base, (1, 100), (4, 2), strict=True):
-        low, high = (scale * end for end in difference_interval(a, b))
+        low, high = (scale * end for end in difference_interval(a, b, groups=groups))
         value = scale * (a - b).mean()
         cells.append(f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]")
     return cells

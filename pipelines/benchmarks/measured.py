@@ -8,7 +8,7 @@ are those of training inputs without augmentation. Passes without training (vali
 targets, the choice of a width or a rule) are not counted for any model.
 
 Inference is counted on test inputs. Differences are paired, and their intervals draw seeds and
-examples anew, as those of ``specialists compare`` do (:mod:`specialists.uncertainty`).
+groups of examples anew, as those of ``specialists compare`` do (:mod:`specialists.uncertainty`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from specialists.config import Config
 from specialists.controls import Budget, budget_of, control_tasks
 from specialists.ensemble import Ensemble, cost_sample
 from specialists.evaluation.scores import MAX_NLL
-from specialists.evaluation.seeds import examples_of
+from specialists.evaluation.seeds import examples_of, groups_of
 from specialists.generalist import ClassifierTask
 from specialists.networks import inference_flops, load_network
 from specialists.predictions import predict_log_probs
@@ -72,6 +72,8 @@ class Measured:
         Of the whole training, and the mean of one prediction.
     about : str
         A word on what it is: its width, its weight, its rule.
+    groups : int64 array of shape (n,), optional
+        Examples that are one observation share a number; None: each is one.
     """
 
     right: NDArray[np.float64]
@@ -80,6 +82,7 @@ class Measured:
     training_flops: float
     inference_flops: float
     about: str = ""
+    groups: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ class Seed:
         self.workspace = Workspace.open(run.folder)
         self.labels = np.array(read_array(run.path("prepare-data", "test.labels.npy")))
         self.examples = examples_of(run, "test")
+        self.groups = groups_of(run, "test")
         self.costs: dict[str, Any] = read_json(run.path(LAST_STAGE, "costs.json"))
 
     @property
@@ -136,6 +140,7 @@ class Seed:
             training,
             inference,
             about,
+            self.groups,
         )
 
     def stored(self, name: str, training: float, about: str = "") -> Measured:
@@ -221,11 +226,15 @@ def share_stage(source: Path, folder: Path, stage: str) -> None:
 def difference(a: Sequence[Measured], b: Sequence[Measured], metric: str) -> Difference:
     """Mean over seeds of a - b in "right" or "nll"."""
     gaps = [getattr(x, metric) - getattr(y, metric) for x, y in zip(a, b, strict=True)]
-    return mean_over_seeds(gaps, len({x.examples for x in a}) == 1, LIMITS[metric])
+    shared = len({x.examples for x in a}) == 1
+    return mean_over_seeds(gaps, shared, LIMITS[metric], [x.groups for x in a])
 
 
 def mean_over_seeds(
-    gaps: Sequence[NDArray[np.float64]], shared: bool, limits: Interval
+    gaps: Sequence[NDArray[np.float64]],
+    shared: bool,
+    limits: Interval,
+    groups: Sequence[NDArray[np.int64] | None],
 ) -> Difference:
     """Of each seed's differences.
 
@@ -236,9 +245,11 @@ def mean_over_seeds(
         Whether all are of the same examples.
     limits : pair of floats
         Between which a difference lies.
+    groups : sequence of int arrays of shape (n,), or None
+        Each seed's units of chance.
     """
     values = tuple(float(gap.mean()) for gap in gaps)
-    drawn = drawn_over_seeds(values, means_over_seeds(gaps, shared)[:, 0])
+    drawn = drawn_over_seeds(values, means_over_seeds(gaps, shared, groups=groups)[:, 0])
     return Difference(float(np.mean(values)), values, percentile_interval(drawn, limits=limits))
 
 
@@ -259,7 +270,7 @@ def with_interval(found: Difference, scale: float, digits: int) -> str:
 def units(n_seeds: int) -> str:
     """What the figures of a table over so many seeds are."""
     spread = "mean, spread (standard deviation over seeds), " if n_seeds > 1 else ""
-    drawn = "seeds and test examples" if n_seeds > 1 else "test examples"
+    drawn = "seeds and groups of test examples" if n_seeds > 1 else "groups of test examples"
     return (
         "Top-1 in per cent, differences in points, NLL in nats; "
         f"{spread}95% bootstrap interval over {drawn}."

@@ -7,8 +7,8 @@ For each seed one generalist is trained, and specialists twice: on the clusters 
 configuration, and on clusters with the same sizes whose classes are drawn at random. Each side's
 rule is chosen on validation data by itself, without the gate, behind which both sides may be their
 generalist. The table holds test figures in per cent, differences in points and nats, with paired
-95% bootstrap intervals over examples, in the last row over seeds and examples. Finished stages are
-kept, so that an interrupted comparison goes on.
+95% bootstrap intervals over groups of examples, in the last row over seeds and groups. Finished
+stages are kept, so that an interrupted comparison goes on.
 """
 
 from __future__ import annotations

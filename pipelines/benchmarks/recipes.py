@@ -7,8 +7,8 @@ For each seed one generalist is trained and its clusters are found; each recipe 
 what comes after the generalist and trains specialists of its own from there. No test row is looked
 at. Validation rows are cut into two halves: on each half the rule of the combination is chosen as
 the configuration says, and what it gains on the generalist is measured on the other. Differences in
-points and nats, with paired 95% bootstrap intervals over seeds and validation rows. Finished stages
-are kept, so that recipes and seeds can be added.
+points and nats, with paired 95% bootstrap intervals over seeds and groups of validation rows.
+Finished stages are kept, so that recipes and seeds can be added.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from specialists.ensemble import (
 )
 from specialists.ensemble.candidates import log_likelihood
 from specialists.errors import InputError
-from specialists.evaluation.seeds import examples_of
+from specialists.evaluation.seeds import examples_of, groups_of
 from specialists.runs import COMPARISON, Run, claimed, read_json
 from specialists.runtime import derive_seed
 from specialists.uncertainty import ANY_REAL, DIFFERENCE_OF_SHARES
@@ -71,6 +71,8 @@ class Outcome:
         Mean inference FLOPs and training examples over the generalist's.
     rules : tuple of str
         What each half chose.
+    groups : int64 array of shape (n,), optional
+        Rows that are one observation share a number; None: each is one.
     """
 
     examples: str
@@ -79,6 +81,7 @@ class Outcome:
     inference: float
     training: float
     rules: tuple[str, ...]
+    groups: NDArray[np.int64] | None = None
 
 
 def compare(
@@ -156,8 +159,10 @@ def outcome(run: Run) -> Outcome:
     training = [seen[name]["training_examples"] for name in ("ensemble", "generalist")]
     top1, likelihood = (torch.cat(parts).numpy() for parts in zip(*gains, strict=True))
     costs = float(np.mean(costs)), training[0] / training[1]
-    examples = examples_of(run, "validation")
-    return Outcome(examples, top1, likelihood, *costs, tuple(rules))
+    examples, groups = examples_of(run, "validation"), groups_of(run, "validation")
+    if groups is not None:
+        groups = groups[torch.cat(halves[::-1]).numpy()]
+    return Outcome(examples, top1, likelihood, *costs, tuple(rules), groups)
 
 
 def rows_of(votes: Votes, index: Tensor) -> Votes:
@@ -176,8 +181,9 @@ def _gain(votes: Votes, labels: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
 def _row(name: str, outcomes: Sequence[Outcome]) -> list[str]:
     rules = dict.fromkeys(rule for own in outcomes for rule in own.rules)
     shared = len({own.examples for own in outcomes}) == 1
-    top1 = mean_over_seeds([own.top1 for own in outcomes], shared, DIFFERENCE_OF_SHARES)
-    nll = mean_over_seeds([-own.log_likelihood for own in outcomes], shared, ANY_REAL)
+    groups = [own.groups for own in outcomes]
+    top1 = mean_over_seeds([own.top1 for own in outcomes], shared, DIFFERENCE_OF_SHARES, groups)
+    nll = mean_over_seeds([-own.log_likelihood for own in outcomes], shared, ANY_REAL, groups)
     return [
         name,
         with_interval(top1, 100, 2),

@@ -12,9 +12,9 @@ with the other inputs, without labels. Every row has equally many tuning trials,
 chooses. Finished trials lie in RUN/students and are kept. The test set is read once, at the end,
 for the chosen trials.
 
-Intervals are paired 95% bootstrap intervals over test examples, with several runs over runs and
-examples (:mod:`specialists.uncertainty`), and there the spread (standard deviation over runs)
-stands beside the mean. Retention is (student - hard) / (ensemble - hard), where `hard` is the
+Intervals are paired 95% bootstrap intervals over groups of test examples, with several runs over
+runs and groups (:mod:`specialists.uncertainty`), and there the spread (standard deviation over
+runs) stands beside the mean. Retention is (student - hard) / (ensemble - hard), where `hard` is the
 student of the same size that learns from the same labels as long.
 """
 
@@ -43,7 +43,7 @@ from pipelines.messages import told_in_one_message
 from pipelines.predict import check_target
 from specialists.distillation import best_trial, model_outputs, train_students
 from specialists.errors import InputError
-from specialists.evaluation.seeds import examples_of
+from specialists.evaluation.seeds import examples_of, groups_of
 from specialists.runs import Run, read_array, read_json, write_text
 from specialists.uncertainty import (
     DIFFERENCE_OF_SHARES,
@@ -92,6 +92,7 @@ class Found:
     parameters: dict[Name, int]
     chosen: dict[Row, dict[str, Any]]
     refused: bool
+    groups: NDArray[np.int64] | None = None
 
 
 def measure(run: Run, plan: Plan) -> Found:
@@ -134,6 +135,7 @@ def _on_test_set(run: Run, best: dict[Row, Any]) -> Found:
         parameters,
         chosen,
         refused,
+        groups_of(run, "test"),
     )
 
 
@@ -177,7 +179,8 @@ class _Scores:
         right = [np.stack([run.right[name] for name in names], axis=1) for run in found]
         self.by_run = np.stack([values.mean(axis=0) for values in right])
         self.mean = self.by_run.mean(axis=0)
-        self.examples = means_over_seeds(right, len({run.examples for run in found}) == 1)
+        shared = len({run.examples for run in found}) == 1
+        self.examples = means_over_seeds(right, shared, groups=[run.groups for run in found])
 
     def top1(self, name: Name) -> str:
         """Mean, spread over several runs, interval; per cent."""

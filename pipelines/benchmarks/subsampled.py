@@ -24,7 +24,6 @@ from specialists.errors import DataError
 from specialists.runtime import derive_seed
 
 FACTORY = "pipelines.benchmarks.subsampled:subsampled"
-SOURCES = ("name", "table", "arrays", "images", "factory")
 SPLITS = ("train", "validation", "gate", "test")
 
 
@@ -62,11 +61,13 @@ def subsampled(
 
 
 def drawn_from(data: DataConfig, **options: Any) -> DataConfig:
-    """The ``[data]`` section with which a run takes a part of what ``data`` names."""
+    """The ``[data]`` section with which a run takes a part of what ``data`` names.
+
+    It keeps what is not for the source to read.
+    """
     source = data.model_dump(exclude_none=True, mode="json")
-    nothing: dict[str, Any] = dict.fromkeys((*SOURCES, "max_examples"))
-    given = {"source": source, **options}
-    return data.model_copy(update={**nothing, "factory": FACTORY, "options": given})
+    kept = {"gate_fraction": data.gate_fraction, "augment": data.augment}
+    return DataConfig(factory=FACTORY, options={"source": source, **options}, **kept)
 
 
 def draw_classes(n_classes: int, n_kept: int, seed: int) -> np.ndarray:

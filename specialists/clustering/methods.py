@@ -122,7 +122,8 @@ def balanced(problem: Problem) -> np.ndarray:
         return _sparse_balanced(problem, bounds)
     columns = unit_rows(problem.columns)
     best, most = np.empty(0, dtype=int), -np.inf
-    for seed in range(problem.seed, problem.seed + N_BALANCED_STARTS):
+    for i in range(N_BALANCED_STARTS):
+        seed = (problem.seed + i) % 2**32  # scikit-learn takes no larger one
         distances = _kmeans(columns, problem.n_clusters, seed, n_init=1)[1]
         start = fit_sizes(distances, bounds)
         labels = refine(start, problem.confusion, problem.n_clusters, bounds, seed)

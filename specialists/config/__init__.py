@@ -1,10 +1,12 @@
 """One frozen model per stage; read, override, check, write."""
 
+from specialists.config.data import DataConfig
+from specialists.config.effects import is_set, possible_kinds, without_effect
 from specialists.config.files import Config, find_config, shipped_configs
+from specialists.config.mistakes import ConfigMistakesError
 from specialists.config.sections import (
     ClustersConfig,
     CombinationConfig,
-    DataConfig,
     EvaluationConfig,
     GeneralistConfig,
     Recipe,
@@ -17,6 +19,7 @@ __all__ = [
     "ClustersConfig",
     "CombinationConfig",
     "Config",
+    "ConfigMistakesError",
     "DataConfig",
     "EvaluationConfig",
     "GeneralistConfig",
@@ -25,5 +28,8 @@ __all__ = [
     "SpecialistsConfig",
     "StudentConfig",
     "find_config",
+    "is_set",
+    "possible_kinds",
     "shipped_configs",
+    "without_effect",
 ]

@@ -7,39 +7,29 @@ at once, each with the nearest known name.
 from __future__ import annotations
 
 import difflib
-import json
-import os
-import tomllib
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from specialists.config.data import SOURCES, DataConfig
 from specialists.config.defaults import DEFAULTS
+from specialists.config.effects import possible_kinds, without_effect
+from specialists.config.fields import NonNegative, Section, Seed
+from specialists.config.mistakes import ConfigMistakesError, explained
 from specialists.config.sections import (
-    SOURCES,
     ClustersConfig,
     CombinationConfig,
-    DataConfig,
     EvaluationConfig,
     GeneralistConfig,
-    NonNegative,
     ReportConfig,
-    Section,
     SpecialistsConfig,
     StudentConfig,
 )
-from specialists.errors import ConfigError
-
-PATHS = (
-    ("data", "table"),
-    ("data", "arrays"),
-    ("data", "images"),
-    ("generalist", "weights"),
-    ("generalist", "classes"),
-    ("student", "unlabelled"),
-)
+from specialists.config.toml import absolute_paths, override, read_toml, written
+from specialists.errors import ConfigError, ConfigWarning
 
 
 class Config(Section):
@@ -52,21 +42,21 @@ class Config(Section):
     'hashed_text'
     """
 
-    seed: NonNegative = Field(default=0, description="every random choice follows from it")
+    seed: Seed = Field(default=0, description="every random choice follows from it")
     device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="auto: bfloat16 on CUDA and on CPUs that multiply it"
     )
     threads: NonNegative = Field(default=0, description="of one process; 0: all cores")
     jobs: NonNegative = Field(default=0, description="specialists trained at a time; 0: all cores")
-    data: DataConfig = DataConfig(name="languages")
-    generalist: GeneralistConfig = GeneralistConfig()
-    clusters: ClustersConfig = ClustersConfig()
-    specialists: SpecialistsConfig = SpecialistsConfig()
-    combination: CombinationConfig = CombinationConfig()
-    student: StudentConfig = StudentConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-    report: ReportConfig = ReportConfig()
+    data: DataConfig = Field(default_factory=lambda: DataConfig(name="languages"))
+    generalist: GeneralistConfig = Field(default_factory=GeneralistConfig)
+    clusters: ClustersConfig = Field(default_factory=ClustersConfig)
+    specialists: SpecialistsConfig = Field(default_factory=SpecialistsConfig)
+    combination: CombinationConfig = Field(default_factory=CombinationConfig)
+    student: StudentConfig = Field(default_factory=StudentConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    report: ReportConfig = Field(default_factory=ReportConfig)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: object = "the configuration") -> Config:
@@ -80,13 +70,7 @@ class Config(Section):
         try:
             config = cls.model_validate(values)
         except ValidationError as error:
-            lines = [_explain(mistake) for mistake in error.errors()]
-            raise ConfigError(
-                f"the configuration has {len(lines)} mistake{'s' * (len(lines) > 1)}",
-                where=where,
-                got="\n       ".join(lines),
-                fix="correct these keys; `specialists configs` lists working examples",
-            ) from None
+            raise ConfigMistakesError(explained(error, cls.model_fields), where) from None
         _check_sources(config.data, where)
         return config
 
@@ -94,28 +78,40 @@ class Config(Section):
     def from_toml(cls, path: str | Path | None, overrides: Iterable[str] = ()) -> Config:
         """Read a file or a shipped configuration (None: nothing), then apply ``key=value``.
 
-        ``key=`` takes back what the file sets.
+        ``key=`` takes back what the file sets. Where another source of data takes the place of the
+        file's, what the file sets goes too if it can have no effect any more; a ConfigWarning
+        names it.
 
         Raises
         ------
         ConfigError
             If the file is missing, is no TOML, or holds a mistake.
         """
-        values = {} if path is None else _read_toml(find_config(path))
-        for override in overrides:
-            _override(values, override)
-        return cls.from_dict(_absolute_paths(values), where=path or "--set")
+        values = {} if path is None else read_toml(find_config(path))
+        before = _source_of(values)
+        given = [override(values, assignment) for assignment in overrides]
+        config = cls.from_dict(absolute_paths(values), where=path or "--set")
+        after = config.data.source
+        if before is None or before == after or before[0] == after[0] != "name":
+            return config
+        return config._without_idle(given, f"data.{after[0]} replaces data.{before[0]} of {path}")
+
+    def _without_idle(self, given: Iterable[str], why: str) -> Config:
+        """The same without settings that have no effect, but for those that are ``given``."""
+        idle = without_effect(self, possible_kinds(self.data)).keys() - set(given)
+        if not idle:
+            return self
+        values = self.model_dump(exclude_unset=True)
+        for key in idle:
+            section, name = key.split(".")
+            del values[section][name]
+        told = f"{why}; without effect now and left out: {', '.join(sorted(idle))}"
+        warnings.warn(told, ConfigWarning, stacklevel=3)
+        return type(self).from_dict(values)
 
     def to_toml(self) -> str:
         """Everything that is set, as TOML; reading it gives an equal configuration."""
-        values = self.model_dump(exclude_none=True, mode="json")
-        top = [f"{k} = {_toml(v)}" for k, v in values.items() if not isinstance(v, dict)]
-        tables = [
-            "\n".join([f"\n[{name}]", *(f"{k} = {_toml(v)}" for k, v in section.items())])
-            for name, section in values.items()
-            if isinstance(section, dict)
-        ]
-        return "\n".join([*top, *tables]) + "\n"
+        return written(self.model_dump(exclude_none=True, mode="json"))
 
     def section(self, name: str) -> dict[str, Any]:
         """A section, or a top-level setting under its own name, JSON-able."""
@@ -144,12 +140,14 @@ class Config(Section):
         values = self.as_trained().model_dump()
         if self.specialists.start == "independent" and self.specialists.freeze is None:
             values["specialists"]["freeze"] = ()
+        if self.generalist.width is not None:
+            values["generalist"]["widths"] = (self.generalist.width,)
+        elif self.generalist.factory is not None:
+            values["generalist"]["widths"] = (1,)  # its options say how wide it is
         for name, defaults in DEFAULTS[kind].items():
             for key, default in defaults.items():
                 if values[name][key] is None:
                     values[name][key] = default
-        if self.generalist.width is not None:
-            values["generalist"]["widths"] = (self.generalist.width,)
         return type(self).from_dict(values, where=f"the configuration with the defaults of {kind}")
 
 
@@ -171,67 +169,22 @@ def find_config(path: str | Path) -> Path:
     if file.is_file():
         return file
     near = difflib.get_close_matches(str(path), shipped, n=1)
+    fix = f"did you mean `{near[0]}`?" if near else None
+    if (file / "config.toml").is_file():
+        fix = f"`specialists run --out {path}` goes on with this run"
     raise ConfigError(
-        "no such configuration",
+        "this is a folder, no configuration" if file.is_dir() else "no such configuration",
         got=path,
         expected="a TOML file, or one of " + ", ".join(shipped),
-        fix=f"did you mean `{near[0]}`?" if near else None,
+        fix=fix,
     )
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError("this file is not TOML", where=file, got=str(error)) from None
-
-
-def _override(values: dict[str, Any], override: str) -> None:
-    try:
-        override.encode()
-    except UnicodeEncodeError:
-        raise ConfigError(
-            "an override must be UTF-8, since config.toml is",
-            got=override,
-            fix="give that file or folder another name",
-        ) from None
-    key, separator, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not separator or not all(parts) or len(parts) > 3:
-        raise ConfigError(
-            "an override must be key=value", got=override, expected="for instance seed=3"
-        )
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip() or None
-    target = values
-    for part in parts[:-1]:
-        target = target.setdefault(part, {})
-        if not isinstance(target, dict):
-            raise ConfigError("this key is not a section", got=part, where=override)
-    if parts[0] == "data" and len(parts) == 2 and parts[1] in SOURCES:
-        for source in SOURCES:
-            target.pop(source, None)
-    if value is None:
-        target.pop(parts[-1], None)
-    else:
-        target[parts[-1]] = value
-
-
-def _absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
-    for section, key in PATHS:
-        table = values.get(section)
-        if isinstance(table, dict) and key in table:
-            table[key] = _absolute(table[key])
-    return values
-
-
-def _absolute(path: Any) -> Any:
-    """A path, or the paths of a table, from the root; anything else as it is."""
-    if isinstance(path, dict):
-        return {name: _absolute(part) for name, part in path.items()}
-    return str(Path(os.path.expanduser(path)).absolute()) if isinstance(path, str) else path
+def _source_of(values: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Which source of data a file names, and its value; None if none or several."""
+    data = values.get("data")
+    given = [(s, str(data[s])) for s in SOURCES if s in data] if isinstance(data, dict) else []
+    return given[0] if len(given) == 1 else None
 
 
 def _check_sources(data: DataConfig, where: object) -> None:
@@ -244,31 +197,3 @@ def _check_sources(data: DataConfig, where: object) -> None:
             expected="one of " + ", ".join(SOURCES),
             fix="for instance --set data.table=my.tsv, which removes the others",
         )
-
-
-def _explain(mistake: Any) -> str:
-    location = [str(part) for part in mistake["loc"]]
-    if mistake["type"] != "extra_forbidden":
-        named = [part for part in location if part.isidentifier() or part.isdecimal()]
-        told = mistake["msg"].removeprefix("Value error, ")
-        if isinstance(mistake["input"], dict):
-            return f"in {'.'.join(named)}: {told}"
-        return f"{'.'.join(named)} = {mistake['input']!r}: {told}"
-    fields = Config.model_fields
-    if len(location) > 1:
-        section: Any = fields[location[0]].annotation
-        fields = section.model_fields
-    near = difflib.get_close_matches(location[-1], fields, n=1, cutoff=0.5)
-    hint = f"did you mean `{near[0]}`?" if near else "known: " + ", ".join(fields)
-    return f"unknown key `{'.'.join(location)}`; {hint}"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, float):
-        return repr(value)  # TOML writes inf, JSON Infinity
-    text = json.dumps(value, ensure_ascii=False)
-    return text.replace("\x7f", r"\u007f")  # TOML refuses it as it is

@@ -8,93 +8,33 @@ unless a description says otherwise.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from specialists.config.fields import (
+    Distinct,
+    FilePath,
     Fraction,
-    NGrams,
+    ImportPath,
+    Layers,
     NonNegative,
+    Number,
+    Options,
     Positive,
     PositiveShare,
     PowerOfTwo,
     Rate,
+    Ratio,
+    Resamples,
     Section,
     Share,
+    Switch,
+    Temperature,
+    Weight,
 )
 
-SOURCES = ("name", "table", "arrays", "images", "factory")
-
-
-class DataConfig(Section):
-    """Where the examples come from. Exactly one source: name, table, arrays, images or factory."""
-
-    name: str | None = Field(default=None, description="a data set that ships: languages, glyphs")
-    table: str | None = Field(
-        default=None, description="a .tsv, .csv, .jsonl or .parquet file, plain or .gz"
-    )
-    arrays: str | dict[str, str] | None = Field(
-        default=None,
-        description="an .npz of features or images and labels, or {x = an .npy, y = another}",
-    )
-    images: str | None = Field(default=None, description="a folder that holds one folder a class")
-    factory: str | None = Field(
-        default=None, description="package.module:function that returns a Dataset"
-    )
-    columns: tuple[str, ...] | None = Field(
-        default=None, description="names, if a table has no header"
-    )
-    text: str | None = Field(default=None, description="name of the text column")
-    label: str | None = Field(default=None, description="name of the label column")
-    features: tuple[str, ...] | Literal["numeric"] | None = Field(
-        default=None, description="columns of numbers in place of a text; numeric: all there are"
-    )
-    split: str | None = Field(
-        default=None, description='split column; None: one of this name, if there is; "": none'
-    )
-    splits: dict[Literal["train", "validation", "test"], tuple[str, ...]] | None = Field(
-        default=None, description="train, validation, test: the values of the split column in each"
-    )
-    exclude_labels: tuple[str, ...] = Field(
-        default=(), description="labels whose rows are left out"
-    )
-    keys: dict[str, str] | None = Field(
-        default=None, description="names of the arrays: x, y or x_train .."
-    )
-    split_by: dict[str, Any] | None = Field(
-        default=None, description="array, and its values for test (and validation)"
-    )
-    min_examples: Positive = Field(default=20, description="classes with fewer rows are left out")
-    validation_fraction: Fraction = Field(
-        default=0.1, description="share cut for validation, if missing"
-    )
-    test_fraction: Fraction = Field(default=0.15, description="share cut for the test, if missing")
-    gate_fraction: Fraction = Field(
-        default=0.5, description="share of the validation rows kept for the do-no-harm test alone"
-    )
-    max_examples: Positive | None = Field(
-        default=None, description="rows drawn at most, for trying out"
-    )
-    char_ngrams: NGrams | None = Field(default=None, description="shortest and longest n-gram")
-    word_ngrams: NGrams | None = Field(default=None, description="as above, of words; (0, 0) off")
-    lowercase: bool | None = Field(default=None, description="fold case before hashing")
-    image_size: Positive | None = Field(default=None, description="pixels a side")
-    standardize: bool | None = Field(
-        default=None,
-        description="features: zero mean, unit variance; None: unless generalist.weights are given",
-    )
-    augment: bool | None = Field(
-        default=None, description="random affine maps, n-gram or feature dropout"
-    )
-    options: dict[str, Any] = Field(default_factory=dict, description="arguments of the factory")
-
-    @model_validator(mode="after")
-    def leave_training_data(self) -> DataConfig:
-        """The parts that are cut leave something to train on."""
-        if self.validation_fraction + self.test_fraction >= 1:
-            raise ValueError("validation_fraction and test_fraction leave no training data")
-        return self
+MOST_TRIALS = 27  # learning rates times label smoothings that a student without soft targets tries
 
 
 class Recipe(Section):
@@ -106,8 +46,8 @@ class Recipe(Section):
     batch_size: Positive | None = Field(default=None, description="examples a step")
     learning_rate: Rate | None = Field(default=None, description="peak, of dense parameters")
     embedding_learning_rate: Rate | None = Field(default=None, description="peak, of sparse tables")
-    weight_decay: float = Field(
-        default=0.01, ge=0, description="decoupled; matrices only, no tables"
+    weight_decay: Number = Field(
+        default=0.01, ge=0, le=1000, description="decoupled; matrices only, no tables"
     )
     warmup: Fraction = Field(default=0.05, description="share of the steps with a rising rate")
     select_by: Literal["loss", "top1"] = Field(
@@ -117,7 +57,7 @@ class Recipe(Section):
         default=None,
         description="epochs without a better validation score, at most; images: no limit",
     )
-    clip: float = Field(gt=0, default=1.0, description="largest gradient norm of dense parameters")
+    clip: Number = Field(gt=0, default=1.0, description="largest gradient norm of dense parameters")
     label_smoothing: Fraction | None = Field(default=None, description="mass spread over all")
     dropout: Fraction | None = Field(default=None, description="before the head")
 
@@ -125,16 +65,20 @@ class Recipe(Section):
 class GeneralistConfig(Recipe):
     """The model of all classes."""
 
-    model: str | None = Field(default=None, description="hashed_text, mlp, resnet")
-    factory: str | None = Field(default=None, description="package.module:function, any nn.Module")
-    options: dict[str, Any] = Field(default_factory=dict, description="arguments of the factory")
+    model: Literal["hashed_text", "mlp", "resnet"] | None = Field(
+        default=None, description="hashed_text for text, mlp for features, resnet for images"
+    )
+    factory: ImportPath | None = Field(
+        default=None, description="package.module:function, any nn.Module"
+    )
+    options: Options = Field(default_factory=dict, description="arguments of the factory")
     width: Positive | None = Field(
         default=None, description="hidden units or channels; fixes the width"
     )
-    widths: tuple[Positive, ...] | None = Field(
+    widths: Annotated[tuple[Positive, ...], Distinct] | None = Field(
         default=None, min_length=1, description="validation picks one of these"
     )
-    depth: Positive | None = Field(default=None, description="hidden layers, or blocks a stage")
+    depth: Layers | None = Field(default=None, description="hidden layers, or blocks a stage")
     embedding_dim: Positive | None = Field(default=None, description="of text's n-gram table")
     n_buckets: PowerOfTwo | None = Field(
         default=None, description="rows of the table, a power of two"
@@ -142,7 +86,7 @@ class GeneralistConfig(Recipe):
     head_rank: Positive | None = Field(
         default=None, description="of a cheap head in two factors; None: a full one"
     )
-    weights: str | None = Field(
+    weights: FilePath | None = Field(
         default=None,
         description="your own: safetensors, a state dict, a checkpoint, a save_pretrained folder",
     )
@@ -161,14 +105,14 @@ class ClustersConfig(Section):
     n_clusters: Positive | Literal["auto"] | None = Field(
         default=None, description="number of specialists; None: by rule; auto: found (correlation)"
     )
-    max_ratio: float = Field(default=2.0, ge=1, description="balanced: largest size over the mean")
+    max_ratio: Number = Field(default=2.0, ge=1, description="balanced: largest size over the mean")
     overlap: NonNegative = Field(
         default=0, description="nearest outside classes added to each cluster"
     )
     coverage: Positive = Field(
         default=1, description="clusters that each class lies in: its own and the nearest others"
     )
-    shuffled: bool = Field(
+    shuffled: Switch = Field(
         default=False, description="a control: the same sizes, classes drawn at random"
     )
     matrix: Literal["covariance", "correlation", "confusion"] | None = Field(
@@ -184,9 +128,8 @@ class ClustersConfig(Section):
 class SpecialistsConfig(Recipe):
     """One small model per cluster, with a dustbin for every other class."""
 
-    widen: float | None = Field(
+    widen: Ratio | None = Field(
         default=None,
-        gt=0,
         description="width over the generalist's, if frozen parts allow it; below 1: start fresh",
     )
     width: Positive | None = Field(default=None, description="fixes the width instead of `widen`")
@@ -198,16 +141,16 @@ class SpecialistsConfig(Recipe):
     n_buckets: PowerOfTwo | None = Field(
         default=None, description="rows of its own n-gram table; start fresh, freeze nothing"
     )
-    subset_share: float = Field(default=0.5, gt=0, lt=1, description="s, examples from the subset")
-    soft_targets: float = Field(default=0.3, ge=0, le=1, description="weight of soft targets")
-    temperature: Rate = Field(default=1.0, description="of the soft targets")
+    subset_share: Number = Field(default=0.5, gt=0, lt=1, description="s, examples from the subset")
+    soft_targets: Share = Field(default=0.3, description="weight of soft targets")
+    temperature: Temperature = Field(default=1.0, description="of the soft targets")
     freeze: tuple[str, ...] | None = Field(
         default=None, description="parts (by name) that stay as they are"
     )
     correction: Literal["exact", "paper"] = Field(
         default="exact", description="of the dustbin logit"
     )
-    calibrate: bool = Field(
+    calibrate: Switch = Field(
         default=True, description="temperature and dustbin bias, on validation data"
     )
 
@@ -229,25 +172,30 @@ class SpecialistsConfig(Recipe):
 class CombinationConfig(Section):
     """How specialists and generalist are joined; validation chooses among the candidates."""
 
-    n: tuple[Positive, ...] = Field(
+    n: Annotated[tuple[Positive, ...], Distinct] = Field(
         default=(1, 2, 3, 5), min_length=1, description="most probable classes that select"
     )
-    weights: tuple[Rate, ...] = Field(
+    weights: Annotated[tuple[Weight, ...], Distinct] = Field(
         default=(0.5, 1.0, 2.0, 4.0), min_length=1, description="v, common to all"
     )
-    deferral: tuple[PositiveShare, ...] = Field(
+    deferral: Annotated[tuple[PositiveShare, ...], Distinct] = Field(
         default=(1.0, 0.75, 0.5, 0.35, 0.25, 0.15),
         min_length=1,
         description="shares of the rows, the least sure, about which specialists are asked; where "
         "all are asked (no n), of learned rules and by students, every row",
     )
-    rules: tuple[Literal["kl", "learned", "within_subsets", "side_by_side"], ...] = Field(
+    rules: Annotated[
+        tuple[Literal["kl", "learned", "within_subsets", "side_by_side"], ...], Distinct
+    ] = Field(
         default=("kl", "learned", "within_subsets", "side_by_side"),
         min_length=1,
         description="how votes are joined; learned: kl, a weight and a temperature each",
     )
     max_cost: float = Field(
-        default=3.0, ge=1, description="inference FLOPs of `ensemble` over the generalist's"
+        default=3.0,
+        ge=1,
+        strict=True,
+        description="inference FLOPs of `ensemble` over the generalist's; inf: no limit",
     )
     select_by: Literal["top1", "nll"] = Field(default="nll", description="validation score")
     gate: Literal["whole", "each", "off"] = Field(
@@ -258,32 +206,42 @@ class CombinationConfig(Section):
 class StudentConfig(Recipe):
     """The compact network that learns from the combined distribution."""
 
-    size: float = Field(
-        default=0.25, gt=0, description="parameters over the generalist's, without tables"
+    size: Ratio = Field(
+        default=0.25, description="parameters over the generalist's, without tables"
     )
     width: Positive | None = Field(default=None, description="fixes the width instead of `size`")
     embedding_dim: Positive | None = Field(default=None, description="of its n-gram table")
     n_buckets: PowerOfTwo | None = Field(
         default=None, description="rows of its table, a power of two"
     )
-    temperatures: tuple[Rate, ...] = Field(
+    temperatures: Annotated[tuple[Temperature, ...], Distinct] = Field(
         default=(1.0, 2.0), min_length=1, description="candidates"
     )
-    alphas: tuple[Share, ...] = Field(
+    alphas: Annotated[tuple[Share, ...], Distinct] = Field(
         default=(0.7, 1.0), min_length=1, description="candidate weights of soft targets"
     )
     teacher: Literal["stored", "live"] = Field(
         default="stored", description="live: asked about every augmented batch; slower"
     )
-    unlabelled: str | None = Field(default=None, description="file of more inputs to learn from")
+    unlabelled: FilePath | None = Field(
+        default=None, description="file of more inputs to learn from"
+    )
+
+    @model_validator(mode="after")
+    def as_many_trials_of_hard_labels(self) -> StudentConfig:
+        """The student without soft targets can be tuned as often."""
+        if len(self.temperatures) * len(self.alphas) > MOST_TRIALS:
+            raise ValueError(f"more than {MOST_TRIALS} pairs of temperatures and alphas")
+        return self
 
 
 class EvaluationConfig(Section):
     """What is measured on the test set."""
 
-    n_bootstrap: Positive = Field(default=1000, description="resamples of each interval")
-    controls: tuple[
-        Literal["generalist_continued", "generalist_wide", "generalist_ensemble"], ...
+    n_bootstrap: Resamples = Field(default=1000, description="resamples of each interval")
+    controls: Annotated[
+        tuple[Literal["generalist_continued", "generalist_wide", "generalist_ensemble"], ...],
+        Distinct,
     ] = Field(
         default=("generalist_continued", "generalist_wide", "generalist_ensemble"),
         description="rivals to train; generalist_ensemble is averaged whole and, as "

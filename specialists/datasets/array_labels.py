@@ -44,6 +44,13 @@ def plain_labels(y: np.ndarray, where: object) -> tuple[np.ndarray | list[Any], 
         )
     if y.dtype.kind == "f":
         notes = (*notes, f"{where}: labels are floats that are whole numbers, taken as such")
+        _check_whole(y, where)
+    elif y.size and y.max() > np.iinfo(np.int64).max:
+        return [str(label) for label in y.tolist()], notes
+    return y.astype(np.int64), notes
+
+
+def _check_whole(y: np.ndarray, where: object) -> None:
     with np.errstate(invalid="ignore"):
         whole = (np.rint(y) == y) & (np.abs(y.astype(np.float64)) <= _EXACT)
     if not whole.all():
@@ -54,7 +61,6 @@ def plain_labels(y: np.ndarray, where: object) -> tuple[np.ndarray | list[Any], 
             got=y[row],
             fix="labels name classes; numbers to be predicted as such are another task",
         )
-    return y.astype(np.int64), notes
 
 
 def joined(labels: Sequence[np.ndarray | list[Any]], where: object) -> np.ndarray | list[Any]:

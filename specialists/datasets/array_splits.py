@@ -14,7 +14,12 @@ from specialists.errors import DataError
 
 PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 ROLES = ("x", "y", "classes", *(f"{role}_{part}" for part in PARTS for role in "xy"))
-_ALIASES = {"x_validation": ("x_val", "x_valid"), "y_validation": ("y_val", "y_valid")}
+_ALIASES = {
+    "x_validation": ("x_val", "x_valid"),
+    "y_validation": ("y_val", "y_valid"),
+    "classes": ("class_names", "target_names"),
+}
+_SUFFIXES = {TRAIN: ("_train",), VALIDATION: ("_validation", "_val", "_valid"), TEST: ("_test",)}
 
 
 def array_roles(arrays: ArrayFile, named: Mapping[str, str]) -> dict[str, str]:
@@ -93,6 +98,38 @@ def split_by(
     n = int((given == LEFT_OUT).sum())
     told = f"rows left out ({n}), since data.split_by names no split for their value of {name!r}"
     return given, (told,) if n else ()
+
+
+def group_values(
+    arrays: ArrayFile, wanted: str | None, roles: Mapping[str, str], given: np.ndarray
+) -> tuple[list[Any] | None, list[str]]:
+    """The values of the array that ``data.groups`` names, one a row, and the arrays they are in.
+
+    Where inputs lie in ``x_train``, ``x_test``, the values lie in ``NAME_train``, ``NAME_test``.
+
+    Raises
+    ------
+    DataError
+        There is no such array, or it does not hold one value a row.
+    """
+    if wanted is None:
+        return None, []
+    values, names = [], []
+    for _, _, part in pieces(roles):
+        named = [wanted] if "x" in roles else [wanted + suffix for suffix in _SUFFIXES[part]]
+        name, n = _called(named, arrays) or named[0], int((given == part).sum())
+        arrays.check(name)
+        found = arrays[name]
+        if found.shape != (n,):
+            raise DataError(
+                "data.groups needs one value a row",
+                where=arrays.where(name),
+                got=f"shape {found.shape}",
+                expected=f"({n},)",
+            )
+        values += found.tolist()
+        names.append(name)
+    return values, names
 
 
 def _rows_with(values: np.ndarray, wanted: Any, part: str, where: str) -> np.ndarray:

@@ -4,28 +4,32 @@ An .npz file holds features (numbers [n, d]) or images (uint8 [n, h, w] or [n, c
 labels (whole numbers or strings [n]): ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test``,
 ``y_test`` and perhaps ``x_validation``, ``y_validation``; ``keys`` gives other names. Or
 ``data.arrays`` names an .npy file for each: ``{x = "x.npy", y = "y.npy"}``. An array of strings
-called ``classes`` names whole-number labels. ``split_by`` sends rows to the test by the value of an
-array.
+called ``classes``, ``class_names`` or ``target_names`` names whole-number labels. ``split_by``
+sends rows to the test by the value of an array; ``groups`` names the array whose equal values are
+one observation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
 
 from specialists.datasets.array_files import ArrayFile, open_apart, open_arrays
 from specialists.datasets.array_labels import joined, plain_labels
-from specialists.datasets.array_splits import array_roles, pieces, split_by
-from specialists.datasets.assembly import Rows, assemble, same_input
+from specialists.datasets.array_splits import array_roles, group_values, pieces, split_by
+from specialists.datasets.assembly import Rows, assemble
 from specialists.datasets.base import Dataset, Kind
 from specialists.datasets.encoding import check_finite, numeric
 from specialists.datasets.files import existing
+from specialists.datasets.groups import declared_groups, same_input
 from specialists.datasets.labels import Classes, classes_of, classes_of_codes, labels_left_out
 from specialists.datasets.pixels import layout_note, with_channels
 from specialists.datasets.splits import LEFT_OUT, listed
 from specialists.errors import DataError
+
+_SPLITS = ("split", "splits", "subset", "partition")
 
 
 def load_arrays(config: Any, seed: int) -> Dataset:
@@ -41,6 +45,8 @@ def load_arrays(config: Any, seed: int) -> Dataset:
     arrays = open_apart(config.arrays) if apart else open_arrays(existing(config.arrays))
     roles = array_roles(arrays, config.keys or {})
     x, y, given, rows, notes = _stacked(arrays, roles)
+    values, grouping = group_values(arrays, config.groups, roles, given)
+    declared, alone = (None, []) if values is None else declared_groups(values, config.groups)
     if config.split_by is not None:
         given, left = split_by(arrays, config.split_by, given)
         notes += left
@@ -48,7 +54,8 @@ def load_arrays(config: Any, seed: int) -> Dataset:
         roles.pop("classes", None)
     classes = _classes(arrays, roles, y)
     excluded, left = labels_left_out(classes, config.exclude_labels, arrays.path)
-    notes += (*classes.notes, *left, *_not_used(arrays, roles, config.split_by or {}))
+    used = {*roles.values(), *grouping, (config.split_by or {}).get("array")}
+    notes += (*classes.notes, *left, *alone, *_not_used(arrays, used, config.split_by is None))
     kind, preprocessing = _preprocessing(x, config)
     preprocessing["key"] = None if apart else roles.get("x", roles.get("x_train"))
     return assemble(
@@ -60,6 +67,8 @@ def load_arrays(config: Any, seed: int) -> Dataset:
             given=np.where(excluded, LEFT_OUT, given),
             notes=notes,
             rows=rows,
+            declared=declared,
+            declared_as=f"a value of {config.groups!r}",
         ),
         config,
         seed,
@@ -159,9 +168,13 @@ def _classes(arrays: ArrayFile, roles: Mapping[str, str], y: Any) -> Classes:
     return classes_of_codes(y, names.tolist(), where)
 
 
-def _not_used(
-    arrays: ArrayFile, roles: Mapping[str, str], split: Mapping[str, Any]
-) -> tuple[str, ...]:
-    used = {*roles.values(), split.get("array")}
+def _not_used(arrays: ArrayFile, used: Set[str | None], unsplit: bool) -> tuple[str, ...]:
     left = [*(name for name in arrays if name not in used), *arrays.others]
-    return (f"arrays not used: {listed(left)}",) if left else ()
+    notes = [f"arrays not used: {listed(left)}"] if left else []
+    notes += [
+        f"the array {name!r} may say which row is of which split: "
+        f'data.split_by = {{array = "{name}", test = [...]}} uses it'
+        for name in left
+        if name.casefold() in _SPLITS and unsplit
+    ]
+    return tuple(notes)

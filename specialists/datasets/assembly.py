@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 
 from specialists.datasets.base import Dataset, Kind, Ragged, Split
 from specialists.datasets.encoding import encode, standardisation
+from specialists.datasets.groups import straddling, units_of_chance
 from specialists.datasets.labels import valid_of_rows
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, Plan, plan_splits
 
@@ -41,6 +41,10 @@ class Rows:
     notes : tuple of str
     rows : int64 array of shape (n,), optional
         Line or row of each example in the user's file.
+    declared : int64 array of shape (n,), optional
+        Rows that the source says are one observation share a number.
+    declared_as : str
+        What ``declared`` counts, for people.
     """
 
     raw: Any
@@ -51,6 +55,8 @@ class Rows:
     texts: Sequence[str] | None = None
     notes: tuple[str, ...] = field(default=())
     rows: np.ndarray | None = None
+    declared: np.ndarray | None = None
+    declared_as: str = "group"
 
 
 def assemble(
@@ -75,22 +81,24 @@ def assemble(
     preprocessing : mapping
         ``mean`` and ``std`` are filled in here, from training rows alone.
     """
+    units, told = _units(rows)
     plan = plan_splits(
         rows.labels,
         rows.names,
-        rows.groups,
+        units,
         rows.given,
         min_examples=config.min_examples,
         validation_fraction=config.validation_fraction,
         test_fraction=config.test_fraction,
         seed=seed,
     )
+    notes = (*rows.notes, *told, *plan.notes, *_straddling(rows, plan))
     if kind == "features" and config.standardize is not False:
         preprocessing = {**preprocessing, **standardisation(rows.raw[plan.rows(TRAIN)])}
     if kind == "images":
         _sort_by_part(rows.raw, plan.parts)
     train, validation, test = (
-        _split(rows, plan, part, preprocessing) for part in (TRAIN, VALIDATION, TEST)
+        _split(rows, units, plan, part, preprocessing) for part in (TRAIN, VALIDATION, TEST)
     )
     return Dataset(
         name=name,
@@ -100,25 +108,9 @@ def assemble(
         validation=validation,
         test=test,
         preprocessing=preprocessing,
-        notes=(*rows.notes, *plan.notes),
+        notes=(*notes, *_several_labels(train, validation, test)),
         source=source,
     )
-
-
-def same_input(raw: Sequence[str] | Sequence[bytes] | np.ndarray) -> np.ndarray:
-    """Group of every row: the rows of equal inputs, and only those, share one.
-
-    Parameters
-    ----------
-    raw : sequence of str or bytes, or array whose first axis is the rows
-    """
-    if isinstance(raw, np.ndarray):
-        raw = np.ascontiguousarray(raw)
-        keys = [blake2b(row.tobytes(), digest_size=16).digest() for row in raw]
-    else:
-        keys = list(raw)
-    seen: dict[Any, int] = {}
-    return np.array([seen.setdefault(key, len(seen)) for key in keys], dtype=np.int64)
 
 
 def limit(dataset: Dataset, max_examples: int, seed: int) -> Dataset:
@@ -150,10 +142,30 @@ def take(split: Split, index: np.ndarray) -> Split:
         valid=None if split.valid is None else split.valid[rows],
         texts=None if texts is None else tuple(texts[i] for i in rows.tolist()),
         rows=None if split.rows is None else split.rows[rows],
+        groups=None if split.groups is None else split.groups[rows],
     )
 
 
-def _split(rows: Rows, plan: Plan, part: int, preprocessing: Mapping[str, Any]) -> Split:
+def _units(rows: Rows) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Units of chance of the rows in use; each of the others stands alone and joins no two."""
+    used = rows.given != LEFT_OUT
+    units = np.arange(len(used), 2 * len(used))
+    declared = None if rows.declared is None else rows.declared[used]
+    units[used], notes = units_of_chance(rows.groups[used], declared, rows.declared_as)
+    return units, notes
+
+
+def _straddling(rows: Rows, plan: Plan) -> list[str]:
+    """What the splits share, which is kept as the source gives it."""
+    notes = straddling(plan.parts, rows.groups, "an input")
+    if rows.declared is not None:
+        notes += straddling(plan.parts, rows.declared, rows.declared_as)
+    return notes
+
+
+def _split(
+    rows: Rows, units: np.ndarray, plan: Plan, part: int, preprocessing: Mapping[str, Any]
+) -> Split:
     index, texts = plan.rows(part), rows.texts
     return Split(
         inputs=encode(preprocessing, _picked(rows.raw, plan, part, preprocessing["kind"])),
@@ -161,6 +173,16 @@ def _split(rows: Rows, plan: Plan, part: int, preprocessing: Mapping[str, Any]) 
         valid=_valid(rows, plan, part, index),
         texts=None if texts is None else tuple(texts[int(i)] for i in index),
         rows=None if rows.rows is None else torch.from_numpy(rows.rows[index].astype(np.int64)),
+        groups=torch.from_numpy(units[index]),
+    )
+
+
+def _several_labels(*splits: Split) -> list[str]:
+    """A note of the rows for which more than one answer counts as right."""
+    valid = [split.valid.lengths for split in splits if split.valid is not None]
+    n = sum(int((lengths > 1).sum()) for lengths in valid)
+    return (
+        [f"{n} rows have an input with several labels, of which any counts as right"] if n else []
     )
 
 

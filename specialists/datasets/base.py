@@ -84,6 +84,9 @@ class Split:
     rows : int64 Tensor of shape (n,), optional
         Where each example lies in the user's own file: its line (from 1) or its row (from 0);
         ``Dataset.source["rows"]`` says which.
+    groups : int64 Tensor of shape (n,), optional
+        Rows that are one observation (they share an input, a concept, a writer) share a number,
+        which is unique over all splits.
     """
 
     inputs: Inputs
@@ -91,9 +94,20 @@ class Split:
     valid: Ragged | None = None
     texts: tuple[str, ...] | None = None
     rows: Tensor | None = None
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def units(self) -> Tensor:
+        """The unit of chance of each row, int64 (n,): its group, or the row itself."""
+        return torch.arange(len(self)) if self.groups is None else self.groups
+
+    @property
+    def n_groups(self) -> int:
+        """How many units of chance the rows are."""
+        return len(self.units.unique())
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +24,7 @@ class Number(str):
     __slots__ = ()
 
 
+SEPARATE = "a .csv has commas between its cells, a .tsv has tabs: rename the file, or save it so"
 ABSENT = object()  # the cell of a JSON object without that key
 
 
@@ -77,25 +78,34 @@ class Table:
                 return found[0]
         return None
 
-    def column(self, name: str, option: str = "text") -> int:
+    def column(self, name: str, option: str | None = None) -> int:
         """As :meth:`find`, for a column that must be there.
+
+        Parameters
+        ----------
+        name : str
+        option : str, optional
+            ``data.<option>`` may name another column; None: it has to be this one.
 
         Raises
         ------
         DataError
-            No such column; it names the nearest one, and ``data.<option>`` to set.
+            No such column; it names the nearest one.
         """
         found = self.find(name)
         if found is not None:
             return found
-        near = nearest(name, self.names)
-        raise DataError(
-            f"no column {name!r}",
-            where=self.path,
-            got=f"the header {listed(map(repr, self.names))}{self._other_separator()}",
-            fix=f"set data.{option}{f' = {near!r}' if near else ''}, "
-            "or data.columns = [...] if the file has no header",
-        )
+        near, told = nearest(name, self.names), listed(map(repr, self.names))
+        fix = "give the file the columns of the training data, with their header"
+        if option is not None:
+            fix = (
+                f"set data.{option}{f' = {near!r}' if near else ''}, "
+                "or data.columns = [...] if the file has no header"
+            )
+        others = other_separators(self.names)
+        if others:
+            told, fix = f"{told}, one column that holds {others}", SEPARATE
+        raise DataError(f"no column {name!r}", where=self.path, got=f"the header {told}", fix=fix)
 
     def strings(self, column: int) -> list[str]:
         """A column as strings, "" where a value is missing.
@@ -144,14 +154,26 @@ class Table:
 
     def is_numeric(self, column: int) -> bool:
         """Whether every cell that is filled in holds a number."""
-        cells = self.cells[column]
-        filled = (cell for cell in cells if cell is not None and cell == cell and str(cell).strip())
-        return bool(cells) and not any(math.isnan(_number(cell)) for cell in filled)
+        filled = self._filled(column)
+        return bool(len(self)) and not any(math.isnan(_number(cell)) for _, cell in filled)
+
+    def odd_cell(self, column: int) -> int | None:
+        """The first row whose cell is no number, where most cells are, with a comma or a point."""
+        filled = {i: str(cell) for i, cell in self._filled(column)}
+        odd = [i for i, cell in filled.items() if math.isnan(_number(cell))]
+        alike = sum(not math.isnan(_number(cell.replace(",", "."))) for cell in filled.values())
+        return odd[0] if odd and 2 * alike > len(filled) else None
 
     def place(self, index: Iterable[int]) -> str:
         """Where rows lie, for people: the file and the first few lines."""
         rows = [str(int(self.rows[i])) for i in index]
         return f"{self.path}, {self.unit}{'s' * (len(rows) > 1)} {listed(rows)}"
+
+    def _filled(self, column: int) -> Iterator[tuple[int, Any]]:
+        """Rows and cells, without those where a value is missing."""
+        for i, cell in enumerate(self.cells[column]):
+            if cell is not None and cell == cell and str(cell).strip():
+                yield i, cell
 
     def _string(self, cell: Any, column: int, i: int) -> str:
         if cell is None or cell != cell:
@@ -172,10 +194,12 @@ class Table:
             )
         return str(cell)
 
-    def _other_separator(self) -> str:
-        others = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
-        found = [told for sign, told in others.items() if sign in self.names[0]]
-        return f", one column that holds {found[0]}" if len(self.names) == 1 and found else ""
+
+def other_separators(names: Sequence[str]) -> str | None:
+    """What seems to separate the cells of a table that was read as one column."""
+    others = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+    found = [told for sign, told in others.items() if sign in names[0]]
+    return found[0] if len(names) == 1 and found else None
 
 
 def renamed(path: Path, columns: Sequence[str], n: int) -> tuple[str, ...]:

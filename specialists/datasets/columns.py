@@ -1,7 +1,8 @@
 """Which column of a table is what, and which split does each row name?
 
-``text``, ``label`` and ``split`` are found by name, case ignored, unless ``[data]`` says
-otherwise. A table of numbers has features in place of a text. What is not used is told.
+``text``, ``label`` and ``split`` are found by name, case ignored, unless ``[data]`` says otherwise;
+``groups`` is used only where it is named. A table of numbers has features in place of a text. What
+is not used is told.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class Roles:
         None: the table has ``features``.
     features : tuple of int
     split : int, optional
+    groups : int, optional
+        Names the unit of chance of each row.
     notes : tuple of str
         Which columns were taken, and which are not used.
     """
@@ -38,6 +41,7 @@ class Roles:
     text: int | None
     features: tuple[int, ...]
     split: int | None
+    groups: int | None
     notes: tuple[str, ...]
 
 
@@ -51,11 +55,12 @@ def find_roles(table: Table, config: Any) -> Roles:
     """
     label = table.column(config.label or "label", "label")
     split, notes = _split_column(table, config)
-    text, features = _inputs(table, config, {label, split})
-    chosen = [i for i in (text, *features, label, split) if i is not None]
+    groups = None if config.groups is None else table.column(config.groups, "groups")
+    text, features = _inputs(table, config, {label, split, groups})
+    chosen = [i for i in (text, *features, label, split, groups) if i is not None]
     if len(set(chosen)) < len(chosen):
         raise DataError(
-            "one column cannot be two of text, features, label and split",
+            "one column cannot be two of text, features, label, split and groups",
             where=table.path,
             got=listed(repr(table.names[i]) for i in chosen),
         )
@@ -66,9 +71,10 @@ def find_roles(table: Table, config: Any) -> Roles:
         if i is not None and table.names[i] != (name or role)
     ]
     if features and not config.features:
-        notes.append(f"no column 'text': {len(features)} columns of numbers are the features")
+        named = listed(repr(table.names[i]) for i in features)
+        notes.append(f"no column 'text': {len(features)} columns of numbers are features: {named}")
     notes += _unused(table, set(chosen), split)
-    return Roles(label, text, features, split, tuple(notes))
+    return Roles(label, text, features, split, groups, tuple(notes))
 
 
 def given_splits(table: Table, roles: Roles, config: Any) -> tuple[np.ndarray, list[str]]:
@@ -143,10 +149,29 @@ def _inputs(
     others = [i for i in range(len(table.names)) if i not in taken and not _counts_rows(table, i)]
     numeric = [i for i in others if table.is_numeric(i)]
     if numeric and (config.features or (numeric == others and not config.text)):
+        for i in numeric:
+            table.find(table.names[i])  # new inputs are found by these names
         return None, tuple(numeric)
     if config.features:
         raise DataError("no column holds numbers alone", where=table.path)
-    return table.column(config.text or "text"), ()
+    if not config.text:
+        _check_numbers(table, others)
+    return table.column(config.text or "text", "text"), ()
+
+
+def _check_numbers(table: Table, columns: Iterable[int]) -> None:
+    """Refuse a table without a text by the first cell that keeps a column from being a feature."""
+    for i in columns:
+        row = table.odd_cell(i)
+        if row is not None:
+            raise DataError(
+                "no column 'text', and a column of numbers holds something else",
+                where=f"{table.place([row])}, column {table.names[i]!r}",
+                got=repr(table.cells[i][row])[:60],
+                expected="finite numbers with a decimal point",
+                fix="mend such cells or leave these rows out; or set data.text, "
+                'or data.features = [...] ("numeric": every column of nothing but numbers)',
+            )
 
 
 def _counts_rows(table: Table, column: int) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from specialists.datasets.cells import Table, renamed
+from specialists.datasets.cells import SEPARATE, Table, other_separators, renamed
 from specialists.datasets.splits import listed
 from specialists.datasets.text_files import lines, read_text
 from specialists.errors import DataError
@@ -120,7 +120,7 @@ def _table(path: Path, records: Records, columns: Sequence[str] | None) -> Table
             ragged.append((start, record))
         starts.append(start)
     if ragged:
-        raise _ragged(path, ragged, n)
+        raise _ragged(path, ragged, names)
     cells = [flat[i::n] for i in range(n)]
     return Table(path, names, cells, np.array(starts, dtype=np.int64), notes=notes)
 
@@ -147,15 +147,18 @@ def _is_blank(record: Sequence[str]) -> bool:
     return not any(map(str.strip, record))
 
 
-def _ragged(path: Path, ragged: Sequence[tuple[int, list[str]]], n: int) -> DataError:
+def _ragged(path: Path, ragged: Sequence[tuple[int, list[str]]], names: Sequence[str]) -> DataError:
     start, record = ragged[0]
-    many = len(ragged) > 1
+    many, others = len(ragged) > 1, other_separators(names)
+    header = f", the header {names[0]!r} holds {others}" if others else ""
     return DataError(
         f"{len(ragged)} row{'s have' if many else ' has'} more or fewer cells than the header",
         where=f"{path}, line{'s' * many} {listed(start for start, _ in ragged)}",
-        got=f"{len(record)} cells in line {start}: {str(record)[:80]}",
-        expected=f"{n}",
-        fix="put a cell that holds the separator into quotation marks (CSV), or mend these lines",
+        got=f"{len(record)} cells in line {start}: {str(record)[:80]}{header}",
+        expected=f"{len(names)}",
+        fix=SEPARATE
+        if others
+        else "put a cell that holds the separator into quotation marks (CSV), or mend these lines",
     )
 
 

@@ -2,7 +2,9 @@
 
 ``factory = "package.module:function"`` names a function that returns a
 :class:`specialists.datasets.Dataset`; ``options`` are its arguments, and ``seed`` is passed where
-it has a parameter of that name. What it returns is checked before anything is trained on it.
+it has a parameter of that name. What it returns is checked before anything is trained on it. Rows
+that have the same input or, where its splits bring ``groups``, the same group are one unit of
+chance.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import torch
 
 from specialists.datasets.base import Dataset, Ragged, Split
 from specialists.datasets.encoding import check_finite
+from specialists.datasets.groups import input_groups, units_of_chance
 from specialists.datasets.labels import class_name
 from specialists.datasets.splits import check_every_class
 from specialists.errors import DataError
@@ -61,7 +64,7 @@ def load_factory(config: Any, seed: int) -> Dataset:
     names = tuple(class_name(name, config.factory) for name in dataset.class_names)
     dataset = replace(dataset, class_names=names)
     check_dataset(dataset)
-    return dataset
+    return _with_units(dataset)
 
 
 def find_function(path: str) -> Callable[..., Any]:
@@ -122,14 +125,32 @@ def check_dataset(dataset: Dataset) -> None:
     check_every_class(names, dataset.train.labels.numpy(), dataset.validation.labels.numpy())
 
 
+def _with_units(dataset: Dataset) -> Dataset:
+    """The data set with units of chance, unique over its splits."""
+    splits = dataset.splits
+    given = [split.groups for split in splits.values() if split.groups is not None]
+    if 0 < len(given) < len(splits):
+        lacking = [name for name, split in splits.items() if split.groups is None]
+        raise DataError("some splits have groups and some have none", where=", ".join(lacking))
+    inputs = input_groups(*(split.inputs for split in splits.values()))
+    declared = torch.cat(given).numpy() if given else None
+    units, notes = units_of_chance(inputs, declared, "a group")
+    parts = torch.from_numpy(units).split([len(split) for split in splits.values()])
+    grouped = {
+        name: replace(split, groups=part)
+        for (name, split), part in zip(splits.items(), parts, strict=True)
+    }
+    return replace(dataset, **grouped, notes=(*dataset.notes, *notes))
+
+
 def _check_split(split: Split, dataset: Dataset, name: str) -> None:
     n, labels = len(split), split.labels
-    others = {"texts": split.texts, "rows": split.rows}
+    others = {"texts": split.texts, "rows": split.rows, "groups": split.groups}
     lengths = {"inputs": len(split.inputs)}
     lengths |= {what: len(values) for what, values in others.items() if values is not None}
     if not n or set(lengths.values()) != {n}:
         raise DataError(
-            "a split needs as many inputs (and texts and rows) as labels, and at least one",
+            "a split needs as many inputs (and texts, rows, groups) as labels, and at least one",
             where=name,
             got=f"{n} labels, {', '.join(f'{k} {what}' for what, k in lengths.items())}",
         )

@@ -20,12 +20,18 @@ def existing(path: str | Path, what: str = "file") -> Path:
     beside = path.parent
     while not beside.is_dir():
         beside = beside.parent
-    found = nearest(path.name, (entry.name for entry in beside.iterdir()))
     if beside != path.parent:
         raise DataError(f"no such {what}", where=path, got=f"the path ends at {beside}")
-    raise DataError(
-        f"no such {what}", where=path, fix=f"did you mean {beside / found}?" if found else None
-    )
+    near = nearest_file(path)
+    raise DataError(f"no such {what}", where=path, fix=f"did you mean {near}?" if near else None)
+
+
+def nearest_file(path: Path) -> Path | None:
+    """The file or folder beside ``path`` whose name is most like it, if any is like it."""
+    if not path.parent.is_dir():
+        return None
+    found = nearest(path.name, (entry.name for entry in path.parent.iterdir()))
+    return path.parent / found if found else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -2,24 +2,22 @@
 
 Early stopping, calibration, clusters and the choice of a rule all look at the validation split, so
 what it says of the ensemble flatters the ensemble. The gate's rows are taken out of it before any
-of that: seeded, stratified by label, rows with the same input on the same side. A class of v rows
-gives floor(fraction * v) of them; what rounding leaves over is drawn from classes that can spare
-one row more. Every class keeps at least one validation row.
+of that: seeded, stratified by label, units of chance whole and all with the same probability. Every
+class keeps at least one validation row.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
+from torch import Tensor
 
-from specialists.datasets.assembly import same_input, take
-from specialists.datasets.base import Dataset, Inputs, Ragged
-from specialists.datasets.stratified import drawn_rows
+from specialists.datasets.assembly import take
+from specialists.datasets.base import Dataset
+from specialists.datasets.groups import input_groups
+from specialists.datasets.stratified import Draw, draw_groups
 from specialists.runtime import derive_seed
-
-_ROUNDING = 1e-9
 
 
 def hold_out_gate(dataset: Dataset, fraction: float, seed: int) -> Dataset:
@@ -36,42 +34,27 @@ def hold_out_gate(dataset: Dataset, fraction: float, seed: int) -> Dataset:
     """
     if dataset.gate is not None or fraction == 0:
         return dataset
-    generator = np.random.default_rng(derive_seed(seed, "gate"))
-    validation = dataset.validation
-
-    def targets(share: np.ndarray) -> np.ndarray:
-        return _targets(share, fraction, generator)
-
-    groups = input_groups(validation.inputs)
-    held = drawn_rows(validation.labels.numpy(), groups, targets, 0, 1, generator)
-    rows, kept = np.flatnonzero(held), np.flatnonzero(~held)
-    note = f"{len(rows)} of {len(held)} validation rows put aside for the gate (data.gate_fraction)"
+    validation, notes = dataset.validation, dataset.notes
+    drawn = _draw(dataset, validation.groups, fraction, seed)
+    if validation.groups is not None and not drawn.held.any():
+        notes += ("no unit of chance can be spared whole, so the gate's rows are drawn by input",)
+        drawn = _draw(dataset, None, fraction, seed)
+    rows, kept = np.flatnonzero(drawn.held), np.flatnonzero(~drawn.held)
+    told = f"{len(rows)} of {len(validation)} validation rows put aside for the gate "
+    told += "(data.gate_fraction)"
     if not len(rows):
-        return replace(dataset, notes=(*dataset.notes, f"{note}: no class can spare one"))
+        return replace(dataset, notes=(*dataset.notes, f"{told}: no class can spare one"))
     return replace(
         dataset,
         validation=take(validation, kept),
         gate=take(validation, rows),
-        notes=(*dataset.notes, note),
+        notes=(*notes, told, *drawn.notes("the gate")),
     )
 
 
-def input_groups(inputs: Inputs) -> np.ndarray:
-    """A number for each row; rows with the same encoded input have the same, int64 (n,)."""
-    if not isinstance(inputs, Ragged):
-        return same_input(inputs.numpy())
-    values, offsets = inputs.values.numpy(), inputs.offsets.tolist()
-    return same_input([values[start:end].tobytes() for start, end in pairwise(offsets)])
-
-
-def _targets(share: np.ndarray, fraction: float, generator: np.random.Generator) -> np.ndarray:
-    """Rows that each class gives; together about ``fraction`` of all."""
-    wanted = fraction * share
-    target = np.floor(wanted + _ROUNDING)
-    over = np.where(share - target > 1, np.maximum(wanted - target, 0.0), 0.0)
-    spare = np.flatnonzero(over)
-    n = min(round(float(wanted.sum() - target.sum())), len(spare))
-    if n > 0:
-        odds = over[spare] / over[spare].sum()
-        target[generator.choice(spare, n, replace=False, p=odds)] += 1
-    return target
+def _draw(dataset: Dataset, units: Tensor | None, fraction: float, seed: int) -> Draw:
+    """Draw validation rows by their units of chance, or (None) by their inputs."""
+    validation = dataset.validation
+    groups = input_groups(validation.inputs) if units is None else units.numpy()
+    generator = np.random.default_rng(derive_seed(seed, "gate"))
+    return draw_groups(validation.labels.numpy(), groups, fraction, 0, 1, generator)

@@ -85,6 +85,7 @@ def features_of(given: Any, n_features: int, names: Sequence[str] | None = None)
         raise DataError("masked features", fix="fill them in: x.filled(...)")
     if not isinstance(given, np.ndarray | Tensor):
         given = [_in_numpy(row) for row in _listed(given, "features", "rows of numbers")]
+        _check_order(given, names)
         if not given:
             return np.zeros((0, n_features))
     numbers = isinstance(given, list) and isinstance(given[0], int | float | np.number)
@@ -199,6 +200,14 @@ def _numeric_columns(table: Any, names: Sequence[str] | None) -> np.ndarray:
             where="a DataFrame of features",
             got=f"no {_first(missing)}; there are {_first(found)}",
         )
+    repeated = [name for name in names or () if found.count(name) > 1]
+    if repeated:
+        raise DataError(
+            "columns that training used are there more than once",
+            where="a DataFrame of features",
+            got=_first(repeated),
+            fix="leave all but one of each out",
+        )
     if names is not None:
         table = table.iloc[:, [found.index(name) for name in names]]
     wrong = [
@@ -214,6 +223,20 @@ def _numeric_columns(table: Any, names: Sequence[str] | None) -> np.ndarray:
             fix="leave them out or turn them into numbers",
         )
     return table.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _check_order(rows: Sequence[Any], names: Sequence[str] | None) -> None:
+    """Refuse a Series, a row of a DataFrame, whose columns are not those of training."""
+    for i, row in enumerate(rows) if names is not None else ():
+        own = list(row.index) if hasattr(row, "iloc") else list(names)
+        if list(map(str, own)) != list(names) and own != list(range(len(own))):
+            raise DataError(
+                "a row has other columns than training had, or in another order",
+                where=f"input {i}",
+                got=_first(own),
+                expected=_first(names),
+                fix="pass the rows as one DataFrame, whose columns are found by name",
+            )
 
 
 def _described(value: Any) -> str:

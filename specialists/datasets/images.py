@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from specialists.datasets.assembly import Rows, assemble, same_input
+from specialists.datasets.assembly import Rows, assemble
 from specialists.datasets.base import Dataset
 from specialists.datasets.class_folders import list_class_folders
 from specialists.datasets.files import existing
+from specialists.datasets.groups import same_input
 from specialists.datasets.labels import classes_of, labels_left_out
 from specialists.datasets.pictures import read_pictures
 from specialists.errors import DataError

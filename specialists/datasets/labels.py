@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from specialists.datasets.files import nearest
 from specialists.datasets.splits import listed
 from specialists.errors import DataError
 
+_NUMBER = re.compile(r"[-+]?[0-9]{1,40}(\.[0-9]{0,40})?")
 _WHOLE = re.compile(r"-?[1-9][0-9]{0,17}|0")
 _SHOWN = 3
 
@@ -252,18 +254,26 @@ def _made_alike(written: Sequence[str], named: Sequence[str], counts: np.ndarray
 
 
 def _look_alikes(names: Sequence[str]) -> list[str]:
-    """A note of names that differ in case, compatibility form or invisible characters alone."""
-    alike: dict[str, list[str]] = {}
+    """A note of names that differ in form alone: case, width, or another way to write a number."""
+    alike: dict[str | Decimal, list[str]] = {}
     for name in names:
-        folded = unicodedata.normalize("NFKC", name).casefold()
-        visible = "".join(c for c in folded if unicodedata.category(c) != "Cf")
-        alike.setdefault(" ".join(visible.split()), []).append(name)
+        alike.setdefault(_seen(name), []).append(name)
     pairs = [group for group in alike.values() if len(group) > 1]
     if not pairs:
         return []
     n = sum(map(len, pairs))
     told = _first(" and ".join(map(_shown, group)) for group in pairs)
-    return [f"{n} classes look alike (case, width or invisible characters), kept apart: {told}"]
+    form = "case, width, invisible characters, or the same number"
+    return [f"{n} classes look alike ({form}), kept apart: {told}"]
+
+
+def _seen(name: str) -> str | Decimal:
+    """What people see of a name."""
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    visible = "".join(c for c in folded if unicodedata.category(c) != "Cf")
+    if _NUMBER.fullmatch(visible):
+        return Decimal(visible)
+    return " ".join(visible.split())
 
 
 def _shown(name: str) -> str:

@@ -5,7 +5,8 @@ that a locale's own file holds (nothing inherited), for locales of the form lang
 language_Script with at least 200 strings. Whole concepts (a kind and a key, such as the currency
 CHF) are held out, so that validation and test ask for words never seen; a held-out string that
 also names a training concept is left out. Many strings are right in several languages: every row
-carries all of them. The concepts held out are the same whatever the seed, so results compare.
+carries all of them. The concepts held out are the same whatever the seed, so results compare. The
+strings of one concept, in whatever language, are one unit of chance.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ import torch
 from specialists.datasets.base import Dataset, Ragged, Split
 from specialists.datasets.cache import cached
 from specialists.datasets.encoding import encode_text
+from specialists.datasets.groups import units_of_chance
 from specialists.datasets.labels import label_sets
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, check_every_class
 from specialists.datasets.text import clean
 
 MIN_STRINGS = 200
-RECIPE = 2
+RECIPE = 3
 SPLIT_SEED = 20150309
 _KINDS = (
     "territories",
@@ -168,6 +170,11 @@ def _build(
         f"{len(strings.labels)} strings in all",
         f"{n_seen} held-out strings left out: in some language they also name a concept of "
         "training (or, in the test split, of validation)",
+        "units of chance, concepts (held-out ones that share a string are one): "
+        + ", ".join(
+            f"{len(split.units.unique())} {part}"
+            for part, split in (("training", train), ("validation", validation), ("test", test))
+        ),
     )
     return Dataset(
         "languages", "text", names, train, validation, test, preprocessing, notes, _source()
@@ -178,8 +185,9 @@ def _build(
 class _Strings:
     """Distinct strings of the locales that have enough of them.
 
-    ``labels``, ``text_ids`` and ``parts`` have one entry a string of a locale. A part is LEFT_OUT
-    where the same text lies in an earlier one, in whichever locale.
+    ``labels``, ``text_ids``, ``parts`` and ``units`` have one entry a string of a locale. A part is
+    LEFT_OUT where the same text lies in an earlier one, in whichever locale. Strings of one unit
+    name the same concept, or hang together by strings that name several.
     """
 
     locales: tuple[str, ...]
@@ -187,6 +195,7 @@ class _Strings:
     labels: np.ndarray
     text_ids: np.ndarray
     parts: np.ndarray
+    units: np.ndarray
 
 
 def _distinct(rows: Sequence[Row], concept_parts: np.ndarray, lowercase: bool) -> _Strings:
@@ -196,17 +205,40 @@ def _distinct(rows: Sequence[Row], concept_parts: np.ndarray, lowercase: bool) -
     texts, text_ids = np.unique(shown, return_inverse=True)
     order = np.lexsort((concept_parts, text_ids, labels))
     labels, text_ids, parts = labels[order], text_ids[order], concept_parts[order]
+    concepts = _concepts(rows)[order]
     new = np.ones(len(order), dtype=bool)
     new[1:] = (labels[1:] != labels[:-1]) | (text_ids[1:] != text_ids[:-1])
     enough = np.bincount(labels[new], minlength=len(locales)) >= MIN_STRINGS
-    kept = new & enough[labels]
-    number = np.cumsum(enough) - 1
-    labels, text_ids, parts = number[labels[kept]], text_ids[kept], parts[kept]
+    used = enough[labels]
     first = np.full(len(texts), TEST)
-    np.minimum.at(first, text_ids, parts)
-    parts[first[text_ids] < parts] = LEFT_OUT
-    names = tuple(locales[enough].tolist())
-    return _Strings(names, tuple(texts.tolist()), labels, text_ids, parts)
+    np.minimum.at(first, text_ids[used], parts[used])
+    parts[(first[text_ids] < parts) | ~used] = LEFT_OUT
+    units = _units(text_ids, concepts, parts)
+    kept, number = new & used, np.cumsum(enough) - 1
+    return _Strings(
+        locales=tuple(locales[enough].tolist()),
+        texts=tuple(texts.tolist()),
+        labels=number[labels[kept]],
+        text_ids=text_ids[kept],
+        parts=parts[kept],
+        units=units[kept],
+    )
+
+
+def _concepts(rows: Sequence[Row]) -> np.ndarray:
+    """The number of the concept of every row, int64 (n,)."""
+    seen: dict[tuple[str, str], int] = {}
+    return np.array([seen.setdefault((row.kind, row.key), len(seen)) for row in rows])
+
+
+def _units(text_ids: np.ndarray, concepts: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Units of chance, of each part for itself: no concept and no text lies in two."""
+    units = np.full(len(parts), -1)
+    for part in (TRAIN, VALIDATION, TEST):
+        rows = parts == part
+        found = units_of_chance(text_ids[rows], concepts[rows], "a concept")[0]
+        units[rows] = units.max() + 1 + found
+    return units
 
 
 def _held_out(rows: Sequence[Row], validation_fraction: float, test_fraction: float) -> np.ndarray:
@@ -234,6 +266,7 @@ def _split(
         labels=torch.from_numpy(strings.labels[index].astype(np.int64)),
         valid=valid[torch.from_numpy(ids.astype(np.int64))],
         texts=texts,
+        groups=torch.from_numpy(strings.units[index]),
     )
 
 

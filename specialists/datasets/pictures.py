@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from specialists.datasets.pixels import check_memory
 from specialists.errors import DataError, DataWarning
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ SUFFIXES = (
     ".png",
     ".jpg",
     ".jpeg",
+    ".jfif",
     ".webp",
     ".bmp",
     ".gif",
@@ -40,6 +42,7 @@ SUFFIXES = (
 READ = "PNG, JPEG, WebP, BMP, GIF, TIFF, PPM"
 _GREY = ("1", "L", "LA", "F")
 _DRAFT = 4  # a JPEG is decoded at a smaller scale, but at least so many times the wanted size
+_DARK = 8  # from 12 bits stored as 16 on, a picture is told to be dark
 _NAMED = 100
 
 
@@ -76,6 +79,7 @@ def read_pictures(
     DataError
         Some files cannot be read; it names them all.
     """
+    check_memory(len(paths), channels or 1, size)
     pixels = np.zeros((len(paths), channels or 1, *size), dtype=np.uint8)
     unreadable, several, warned = [], [], []
     for i, path in enumerate(paths):
@@ -118,7 +122,9 @@ def image_pixels(
         pixels = np.asarray(_resized(upright, "L" if channels == 1 else "RGB", size), np.uint8)
     except Exception as error:  # on damaged bytes a decoder may raise anything
         raise DataError("this picture cannot be decoded", where=where, got=error) from None
-    return np.ascontiguousarray(pixels.reshape(*size, -1).transpose(2, 0, 1))
+    return np.array(
+        pixels.reshape(*size, -1).transpose(2, 0, 1), order="C"
+    )  # Pillow's are read-only
 
 
 def _decoded(
@@ -169,9 +175,15 @@ def _eight_bits(image: Image) -> Image:
     values = np.asarray(image, dtype=np.float64)
     if not np.isfinite(values).all():
         raise ValueError("it holds NaN or infinite values")
-    top = 65535.0
-    if image.mode == "F" and values.max() <= 255:
-        top = 1.0 if values.max() <= 1 else 255.0
+    top, largest = 65535.0, values.max()
+    if image.mode == "F" and largest <= 255:
+        top = 1.0 if largest <= 1 else 255.0
+    if 0 < largest < top / _DARK:
+        warnings.warn(
+            f"its 16-bit values end at {largest:.0f} of {top:.0f}: it is read nearly black",
+            DataWarning,
+            stacklevel=2,
+        )
     return Images.fromarray((values / top * 255).clip(0, 255).round().astype(np.uint8))
 
 

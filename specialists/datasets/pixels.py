@@ -8,10 +8,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from specialists.errors import DataError
+from specialists.runtime import memory
 
 _CHANNELS = (1, 3)
 _LAYOUTS = "uint8 of shape [n, h, w], [n, channels, h, w] or [n, h, w, channels]; channels 1 or 3"
 _CHUNK = 4096
+
+
+def check_memory(n: int, channels: int, size: tuple[int, int]) -> None:
+    """Raise a DataError if so many images of this height and width are larger than the memory."""
+    needed = n * channels * size[0] * size[1]
+    if needed > memory():
+        raise DataError(
+            "these images are larger than this machine's memory",
+            got=f"{n:,} images of {size[0]} x {size[1]} pixels: {needed / 2**30:,.1f} GiB",
+            expected=f"less than {memory() / 2**30:,.1f} GiB",
+            fix="set a smaller data.image_size",
+        )
 
 
 def fit_images(images: np.ndarray, channels: int, size: tuple[int, int]) -> Tensor:
@@ -29,6 +42,7 @@ def fit_images(images: np.ndarray, channels: int, size: tuple[int, int]) -> Tens
         raise DataError(
             "images have the wrong number of channels", got=pixels.shape[1], expected=channels
         )
+    check_memory(len(pixels), channels, size)
     tensor = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
     if tuple(tensor.shape[2:]) == tuple(size):
         return tensor

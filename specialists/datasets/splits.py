@@ -1,7 +1,7 @@
 """Which rows train, which validate and which test?
 
 Splits that the data give are kept. What is missing is cut from the training part: stratified by
-label, seeded, and rows with the same input always on the same side. Rare classes, and classes with
+label, seeded, every group of rows whole and with the same chance. Rare classes, and classes with
 too few different inputs for a cut, are left out and counted. Every other class has at least one
 training and one validation row, or the data are refused.
 """
@@ -9,14 +9,13 @@ training and one validation row, or the data are refused.
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from specialists.datasets.stratified import drawn_rows
-from specialists.errors import DataError, DataWarning
+from specialists.datasets.stratified import draw_groups
+from specialists.errors import DataError
 
 TRAIN, VALIDATION, TEST, LEFT_OUT = 0, 1, 2, -1
 SPLIT_NAMES = {
@@ -86,7 +85,7 @@ def plan_splits(
     labels : int array of shape (n,)
         Index into ``names``.
     groups : int array of shape (n,)
-        Rows with the same input share a group.
+        Rows that are one unit of chance share a group.
     given : int array of shape (n,)
         TRAIN, VALIDATION, TEST or LEFT_OUT, as the data say; all TRAIN where they say nothing.
     min_examples : int
@@ -106,14 +105,13 @@ def plan_splits(
     notes = _leave_out(rare, labels, parts, f"with fewer than {min_examples} rows")
     _check_two_classes(labels, parts, notes)
     _check_seen(labels, parts, names)
-    notes += _straddling(parts, groups)
     generator = np.random.default_rng(seed)
     has_test, has_validation = (parts == TEST).any(), (parts == VALIDATION).any()
     if not has_test:
-        _cut(parts, TEST, labels, groups, test_fraction, generator)
+        notes += _cut(parts, TEST, labels, groups, test_fraction, generator)
     if not has_validation:
         left = validation_fraction if has_test else validation_fraction / (1 - test_fraction)
-        _cut(parts, VALIDATION, labels, groups, left, generator)
+        notes += _cut(parts, VALIDATION, labels, groups, left, generator)
         uncut = _counts(labels[parts == VALIDATION], names) == 0
         uncut &= _counts(labels[parts == TRAIN], names) > 0
         told = "with too few different inputs for a training and a validation row"
@@ -177,9 +175,13 @@ def _check_seen(labels: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> 
     # The cure also covers what would be refused next: classes that a given validation split lacks.
     bad = unseen | ((counts > 0) & (validation == 0) & bool(validation.any()))
     told = "validation" if validation[unseen].all() else "test"
+    known = {names[int(i)].casefold(): names[int(i)] for i in np.flatnonzero(train)}
+    missing = [names[int(i)] for i in np.flatnonzero(unseen)]
+    twins = [f"{known[n.casefold()]!r} for {n!r}" for n in missing if n.casefold() in known]
     raise DataError(
-        f"{int(unseen.sum())} labels in the {told} split that training never saw",
-        where=listed([names[int(i)] for i in np.flatnonzero(unseen)]),
+        f"{len(missing)} labels in the {told} split that training never saw",
+        where=listed(missing),
+        got=f"in training there are {listed(twins)}" if twins else None,
         fix=_cure(np.flatnonzero(bad), names, counts),
     )
 
@@ -199,23 +201,6 @@ def _check_two_classes(labels: np.ndarray, parts: np.ndarray, notes: Sequence[st
         )
 
 
-def _straddling(parts: np.ndarray, groups: np.ndarray) -> list[str]:
-    """Warn of inputs that the given splits hold on both sides; they are kept as given."""
-    used = parts != LEFT_OUT
-    shared = np.zeros(int(groups.max(initial=0)) + 1, dtype=np.int64)
-    for part in (TRAIN, VALIDATION, TEST):
-        shared[np.unique(groups[parts == part])] += 1
-    held = used & (parts != TRAIN) & (shared[groups] > 1)
-    if not held.any():
-        return []
-    message = (
-        f"{int(held.sum())} rows of the given validation and test splits have an input that also "
-        "lies in another split; the splits are kept as given"
-    )
-    warnings.warn(message, DataWarning, stacklevel=4)
-    return [message]
-
-
 def _cut(
     parts: np.ndarray,
     part: int,
@@ -223,16 +208,13 @@ def _cut(
     groups: np.ndarray,
     fraction: float,
     generator: np.random.Generator,
-) -> None:
-    """Move about ``fraction`` of every class's training rows to ``part``, in place."""
+) -> list[str]:
+    """Move about ``fraction`` of the training rows to ``part``, in place; a note of repairs."""
     needed, left = (1, 1) if part == VALIDATION else (0, 2)  # groups of each class, here and there
     pool = np.flatnonzero(parts == TRAIN)
-
-    def targets(share: np.ndarray) -> np.ndarray:
-        return np.round(fraction * share)
-
-    held = drawn_rows(labels[pool], groups[pool], targets, needed, left, generator)
-    parts[pool[held]] = part
+    drawn = draw_groups(labels[pool], groups[pool], fraction, needed, left, generator)
+    parts[pool[drawn.held]] = part
+    return drawn.notes("the validation split" if part == VALIDATION else "the test split")
 
 
 def _numbered(

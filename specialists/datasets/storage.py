@@ -5,6 +5,7 @@
     SPLIT.labels.npy [.valid .valid.offsets]
     SPLIT.texts.npy .texts.offsets.npy    UTF-8 bytes, for people to read
     SPLIT.rows.npy                        lines or rows of the user's file; may be missing
+    SPLIT.groups.npy                      units of chance; may be missing
 
 The labels of the test split lie in files of their own, so that every stage before the evaluation
 can be kept from reading them. The same data set gives the same bytes.
@@ -31,7 +32,7 @@ HIDDEN = -1
 ABOUT = "dataset.json"
 TEST_LABELS = ("test.labels.", "test.valid.")
 _SPLITS = ("train", "validation", "gate", "test")
-_PARTS = ("inputs", "labels", "valid", "texts", "rows")
+_PARTS = ("inputs", "labels", "valid", "texts", "rows", "groups")
 _FILES = [f"{s}.{p}{o}.npy" for s in _SPLITS for p in _PARTS for o in ("", ".offsets")]
 
 
@@ -56,6 +57,7 @@ def save_dataset(dataset: Dataset, folder: str | Path) -> None:
         "kind": dataset.kind,
         "class_names": list(dataset.class_names),
         "rows": {name: len(split) for name, split in dataset.splits.items()},
+        "groups": {name: split.n_groups for name, split in dataset.splits.items()},
         "preprocessing": dict(dataset.preprocessing),
         "notes": list(dataset.notes),
         "source": dict(dataset.source),
@@ -138,21 +140,23 @@ def _save_split(split: Split, folder: Path, name: str) -> None:
         _save_rows(_bytes(split.texts), folder, f"{name}.texts")
     if split.rows is not None:
         write_array(folder / f"{name}.rows.npy", split.rows.numpy())
+    if split.groups is not None:
+        write_array(folder / f"{name}.groups.npy", split.groups.numpy())
 
 
 def _load_split(folder: Path, name: str, labelled: bool) -> Split:
     inputs = _load_rows(folder, f"{name}.inputs")
     has_texts = (folder / f"{name}.texts.npy").exists()
     texts = _strings(_load_rows(folder, f"{name}.texts")) if has_texts else None
-    rows = _mapped(folder / f"{name}.rows.npy") if (folder / f"{name}.rows.npy").exists() else None
+    rows, groups = (_optional(folder / f"{name}.{what}.npy") for what in ("rows", "groups"))
     if not labelled:
-        return Split(inputs, torch.full((len(inputs),), HIDDEN), None, texts, rows)
+        return Split(inputs, torch.full((len(inputs),), HIDDEN), None, texts, rows, groups)
     valid = None
     if (folder / f"{name}.valid.npy").exists():
         valid = _load_rows(folder, f"{name}.valid")
         if not isinstance(valid, Ragged):
             raise DataError("a file of the data set is missing", where=f"{name}.valid.offsets.npy")
-    return Split(inputs, _mapped(folder / f"{name}.labels.npy"), valid, texts, rows)
+    return Split(inputs, _mapped(folder / f"{name}.labels.npy"), valid, texts, rows, groups)
 
 
 def _save_rows(rows: Inputs, folder: Path, name: str) -> None:
@@ -166,6 +170,10 @@ def _load_rows(folder: Path, name: str) -> Inputs:
     values = _mapped(folder / f"{name}.npy")
     offsets = folder / f"{name}.offsets.npy"
     return Ragged(values, _mapped(offsets)) if offsets.exists() else values
+
+
+def _optional(path: Path) -> Tensor | None:
+    return _mapped(path) if path.exists() else None
 
 
 def _mapped(path: Path) -> Tensor:

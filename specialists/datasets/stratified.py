@@ -1,55 +1,109 @@
-"""How are rows drawn so that every class gives its share and equal inputs stay together?
+"""How are groups of rows drawn so that each has the same chance and every class gives its share?
 
-A group of equal inputs is dealt out with its rarest label; groups are drawn in random order while
-they fit into a class's share.
+Systematic sampling: groups stand in a row, and one of every 1 / fraction is drawn, from a random
+start. Each group, whatever its size and however many labels it has, is drawn with probability
+``fraction``, exactly. The order makes what is drawn resemble the whole: groups of one class stand
+together, by size. Groups of several labels, or large beside what their class has to give, stand
+apart from the classes, by size alone. Only the repairs that keep every class on both sides depart
+from equal chances; they are counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
+_FEW_LABELS = 2
 
-def drawn_rows(
-    rows: np.ndarray,
-    groups: np.ndarray,
-    targets: Callable[[np.ndarray], np.ndarray],
-    needed: int,
-    left: int,
-    generator: np.random.Generator,
-) -> np.ndarray:
-    """Draw whole groups of rows, stratified by label.
+
+@dataclass(frozen=True)
+class Draw:
+    """Which rows are drawn.
 
     Parameters
     ----------
-    rows : int array of shape (n,)
-        Labels.
+    held : bool array of shape (n,)
+    added, returned : int
+        Rows that repairs moved to the drawn side, and back.
+    """
+
+    held: np.ndarray
+    added: int
+    returned: int
+
+    def notes(self, name: str) -> list[str]:
+        """What the repairs moved to and from the drawn side, which is called ``name``."""
+        moved = {f"added to {name}": self.added, f"drawn for {name} but put back": self.returned}
+        why = "so that no class is left without rows"
+        return [f"rows {what}, {why}: {n}" for what, n in moved.items() if n]
+
+
+def draw_groups(
+    labels: np.ndarray,
+    groups: np.ndarray,
+    fraction: float,
+    needed: int,
+    left: int,
+    generator: np.random.Generator,
+) -> Draw:
+    """Draw whole groups of rows, each with the same probability, stratified by label.
+
+    Parameters
+    ----------
+    labels : int array of shape (n,)
     groups : int array of shape (n,)
-        Rows with the same input share a group.
-    targets : callable
-        Maps the rows that each label has to give, shape (n_labels,), to those that it gives.
+        Rows that belong together share a number.
+    fraction : float
+        In [0, 1); the probability of each group.
     needed, left : int
         Groups of each class that are drawn, and that are not, at least (if it has as many).
-
-    Returns
-    -------
-    bool array of shape (n,)
+    generator : numpy Generator
     """
     _, which, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    counts = np.bincount(rows)
-    primary = _rarest_label(rows, which, counts)
-    share = np.bincount(primary, weights=sizes, minlength=len(counts))
-    target = np.clip(targets(share), needed, np.maximum(share - left, 0))
-    order = np.lexsort((generator.random(len(sizes)), primary))
-    before = np.cumsum(sizes[order]) - sizes[order]
-    first = np.searchsorted(primary[order], np.arange(len(counts)))
-    end = before - before[np.minimum(first, len(order) - 1)][primary[order]] + sizes[order]
+    members = _Members(which, labels)
+    order = _order(members, labels, which, sizes, fraction, generator)
+    marks = np.floor(generator.random() + fraction * np.arange(len(sizes) + 1))
     held = np.zeros(len(sizes), dtype=bool)
-    held[order] = end <= target[primary[order]]
-    _cover(held, rows, which, sizes, True, needed, left)
-    _cover(held, rows, which, sizes, False, left, needed)
-    return held[which]
+    held[order] = np.diff(marks) > 0
+    drawn = held.copy()
+    members.cover(held, False, left, 0, generator)
+    members.cover(held, True, needed, left, generator)
+    added, returned = (int(sizes[moved].sum()) for moved in (held & ~drawn, drawn & ~held))
+    return Draw(held[which], added, returned)
+
+
+def _order(
+    members: _Members,
+    labels: np.ndarray,
+    which: np.ndarray,
+    sizes: np.ndarray,
+    fraction: float,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """Groups in the order in which they stand.
+
+    Sizes that differ by less than a factor of about 1.4 count as equal: were all large groups in
+    one strict order, few draws would be possible. Classes stand in random order, and in each the
+    small or the large groups stand first, by chance: otherwise classes of equal make-up would all
+    give their small groups, or all their large ones.
+    """
+    counts = np.bincount(labels)
+    primary = _rarest_label(labels, which, counts)
+    share = np.bincount(primary, weights=sizes, minlength=len(counts))
+    apart = np.diff(members.starts) > _FEW_LABELS
+    apart |= sizes > np.maximum(fraction * share, 1)[primary]
+    place = generator.permutation(len(counts))[primary]
+    upwards = generator.choice([-1, 1], len(counts))[primary]
+    size = np.round(2 * np.log2(sizes))
+    return np.lexsort(
+        (
+            generator.random(len(sizes)),
+            place,
+            np.where(apart, size, upwards * size),
+            np.where(apart, len(counts), place),
+        )
+    )
 
 
 def _rarest_label(labels: np.ndarray, which: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -59,30 +113,36 @@ def _rarest_label(labels: np.ndarray, which: np.ndarray, counts: np.ndarray) -> 
     return labels[order][firsts]
 
 
-def _cover(
-    held: np.ndarray,
-    labels: np.ndarray,
-    which: np.ndarray,
-    sizes: np.ndarray,
-    side: bool,
-    wanted: int,
-    kept: int,
-) -> None:
-    """Move groups to ``side`` for classes with fewer than ``wanted`` there, smallest first.
+class _Members:
+    """The labels of each group and the groups of each label."""
 
-    Every class keeps ``kept`` groups (or as many as it has) on the other side. Only inputs with
-    several labels or many copies need this.
-    """
-    pairs = np.unique(np.stack([which, labels], axis=1), axis=0)
-    group_of, label_of = pairs[:, 0], pairs[:, 1]
-    n_labels = int(labels.max(initial=-1)) + 1
-    here = np.bincount(label_of[held[group_of] == side], minlength=n_labels)
-    there = np.bincount(label_of, minlength=n_labels) - here
-    for label in np.unique(label_of[here[label_of] < wanted]):
-        candidates = group_of[(label_of == label) & (held[group_of] != side)]
-        for group in candidates[np.argsort(sizes[candidates], kind="stable")]:
-            touched = label_of[group_of == group]
-            if here[label] < wanted and (there[touched] > kept).all():
-                held[group] = side
-                here[touched] += 1
-                there[touched] -= 1
+    def __init__(self, which: np.ndarray, labels: np.ndarray) -> None:
+        pairs = np.unique(np.stack([which, labels], axis=1), axis=0)
+        self.group_of, self.label_of = pairs[:, 0], pairs[:, 1]
+        self.starts = np.searchsorted(self.group_of, np.arange(which.max(initial=-1) + 2))
+        self.n_labels = int(labels.max(initial=-1)) + 1
+
+    def cover(
+        self,
+        held: np.ndarray,
+        side: bool,
+        wanted: int,
+        kept: int,
+        generator: np.random.Generator,
+    ) -> None:
+        """Move random groups to ``side``, in place, for classes with fewer than ``wanted`` there.
+
+        Every class keeps ``kept`` groups (or as many as it has) on the other side.
+        """
+        here = np.bincount(self.label_of[held[self.group_of] == side], minlength=self.n_labels)
+        there = np.bincount(self.label_of, minlength=self.n_labels) - here
+        by_label = np.argsort(self.label_of, kind="stable")
+        bounds = np.searchsorted(self.label_of[by_label], np.arange(self.n_labels + 1))
+        for label in np.flatnonzero((here < wanted) & (here + there > 0)):
+            groups = self.group_of[by_label[bounds[label] : bounds[label + 1]]]
+            for group in generator.permutation(groups[held[groups] != side]):
+                touched = self.label_of[self.starts[group] : self.starts[group + 1]]
+                if here[label] < wanted and (there[touched] > kept).all():
+                    held[group] = side
+                    here[touched] += 1
+                    there[touched] -= 1

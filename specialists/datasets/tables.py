@@ -1,10 +1,10 @@
 """How does a table of labelled texts or numbers become a data set?
 
 TSV, CSV, JSON lines or Parquet, plain or .gz. ``[data]`` names the columns: ``text`` (or
-``features``, columns of numbers), ``label`` and, where the file says which row trains and which
-tests, ``split``; ``columns`` names all of them where the file has no header. A text with several
-labels is a row for each, and all of them count as valid. Rows without a text or a label are left
-out and counted.
+``features``, columns of numbers), ``label`` and, where the file says so, which row trains and which
+tests (``split``) and which rows are one observation (``groups``); ``columns`` names all of them
+where the file has no header. A text with several labels is a row for each, and all of them count as
+valid. Rows without a text or a label are left out and counted.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from specialists.datasets.assembly import Rows, assemble, same_input
+from specialists.datasets.assembly import Rows, assemble
 from specialists.datasets.base import Dataset
 from specialists.datasets.cells import Table
 from specialists.datasets.columns import Roles, find_roles, given_splits
 from specialists.datasets.delimited import read_csv, read_tsv, swallowed_rows
 from specialists.datasets.files import existing
-from specialists.datasets.labels import classes_of, labels_left_out
+from specialists.datasets.groups import declared_groups, same_input
+from specialists.datasets.labels import classes_of, labels_left_out, normalised
 from specialists.datasets.records import read_json_lines, read_parquet
 from specialists.datasets.text import clean
 from specialists.datasets.text_files import stem, suffix
@@ -55,9 +56,10 @@ def load_table(config: Any, seed: int) -> Dataset:
     if excluded.any():
         table = table.take(np.flatnonzero(~excluded))
     given, unnamed = given_splits(table, roles, config)
+    declared, alone = _declared(table, roles)
     preprocessing = _preprocessing(table, roles, config)
     raw, texts, groups = _raw(table, roles, preprocessing)
-    notes = (*whole.notes, *roles.notes, *missing, *classes.notes, *left_out, *unnamed)
+    notes = (*whole.notes, *roles.notes, *missing, *classes.notes, *left_out, *unnamed, *alone)
     return assemble(
         Rows(
             raw=raw,
@@ -68,6 +70,8 @@ def load_table(config: Any, seed: int) -> Dataset:
             texts=texts,
             notes=notes,
             rows=table.rows,
+            declared=declared,
+            declared_as=f"a value of {config.groups!r}",
         ),
         config,
         seed,
@@ -120,6 +124,14 @@ def _raw(
         return features, None, same_input(features)
     texts = table.strings(roles.text)
     return texts, texts, same_input(clean(texts, preprocessing["lowercase"]))
+
+
+def _declared(table: Table, roles: Roles) -> tuple[np.ndarray | None, list[str]]:
+    """The groups that ``data.groups`` declares, int64 (n,), and a note of rows without one."""
+    if roles.groups is None:
+        return None, []
+    values = [normalised(value) for value in table.strings(roles.groups)]
+    return declared_groups(values, table.names[roles.groups])
 
 
 def _preprocessing(table: Table, roles: Roles, config: Any) -> dict[str, Any]:

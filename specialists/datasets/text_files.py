@@ -16,6 +16,16 @@ from specialists.errors import DataError
 LARGEST = 2**30  # bytes that any .gz may grow to; beyond them, RATIO times its own size
 RATIO = 200
 _GZIP = b"\x1f\x8b"
+_OTHERS = {
+    b"pk\x03\x04": "a zip archive, as Excel's .xlsx are",
+    b"\xd0\xcf\x11\xe0": "a workbook of an old Excel (.xls)",
+    b"par1": "Parquet",
+    b"sqlite format 3": "a database of SQLite",
+    b"<!doctype": "a web page: the download gave a page instead of the file",
+    b"<html": "a web page: the download gave a page instead of the file",
+    b"version https://git-lfs": "a pointer of Git LFS: `git lfs pull` fetches the file itself",
+}
+_OTHER_FIX = "save or download the table itself, as .csv or .tsv in UTF-8, or as .parquet"
 _MARKS = (  # those of UTF-32 begin like those of UTF-16
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -86,6 +96,9 @@ def read_text(path: Path) -> str:
         As for :func:`read_bytes`, or bytes that are no text, with the line of the first.
     """
     content, encoding = read_bytes(path), "utf-8"
+    for start, what in _OTHERS.items():
+        if content.lstrip()[:64].lower().startswith(start):
+            raise DataError("the file is no text of a table", where=path, got=what, fix=_OTHER_FIX)
     for mark, marked in _MARKS:
         if content.startswith(mark):
             content, encoding = content[len(mark) :], marked

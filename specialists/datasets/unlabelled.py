@@ -94,7 +94,7 @@ def _features(path: Path, preprocessing: Mapping[str, Any]) -> tuple[np.ndarray,
     if names is None or suffix(path) not in READERS:
         return _array(path, preprocessing)
     table = _new_table(path, preprocessing, names)
-    features = feature_matrix(table, [table.column(name, "features") for name in names])
+    features = feature_matrix(table, [table.column(name) for name in names])
     return features, _numbers(features)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from specialists.config import Recipe
+from specialists.config import Recipe, StudentConfig
 from specialists.config.defaults import DEFAULTS
 from specialists.distillation.live import LiveTeacher
 from specialists.generalist import DATA
@@ -31,7 +31,7 @@ from specialists.workspace import Workspace
 STAGE = "distill-student"
 STUDENTS = ("student", "student_hard_labels")
 HARD_RATES = (1.0, 0.5, 2.0, 0.7, 1.4, 0.25, 4.0, 0.35, 2.8)
-HARD_TRIALS = tuple(itertools.product(HARD_RATES, (0.0, 0.1, 0.2)))
+HARD_TRIALS = tuple(itertools.product(HARD_RATES, (0.0, 0.1, 0.2)))  # MOST_TRIALS of the config
 
 
 @dataclass(frozen=True)
@@ -179,15 +179,21 @@ def student_spec(workspace: Workspace, size: float | None = None) -> NetworkSpec
         a given size the rank shrinks as the size does, since rank times classes would else be more
         than the whole. It goes where it makes no head cheaper.
     """
-    settings = workspace.config.student
     _, generalist, _ = load_network(workspace.path("train-generalist"))
+    return spec_beside(generalist, workspace.config.student, workspace.dataset.kind, size)
+
+
+def spec_beside(
+    generalist: NetworkSpec, settings: StudentConfig, kind: str, size: float | None = None
+) -> NetworkSpec:
+    """The student's network beside this generalist, for a kind of input; see above."""
     table = {
         "embedding_dim": settings.embedding_dim or generalist.embedding_dim,
         "n_buckets": settings.n_buckets or generalist.n_buckets,
     }
     spec = dataclasses.replace(
         generalist,
-        model=DEFAULTS[workspace.dataset.kind]["generalist"]["model"],
+        model=DEFAULTS[kind]["generalist"]["model"],
         dropout=settings.dropout or 0.0,
         options={},
         **(table if size is None else _table(generalist, size)),

@@ -35,6 +35,7 @@ from specialists.ensemble.rules import (
 from specialists.runtime import progress
 
 ROUNDING = 1e-6
+LEAST_LOG_LIKELIHOOD = -100.0  # nats
 
 Candidate = dict[str, Any]
 
@@ -158,7 +159,7 @@ def score(log_probs: Tensor, labels: Tensor) -> dict[str, float]:
 
 def log_likelihood(log_probs: Tensor, labels: Tensor) -> Tensor:
     """Of each row's label in nats, at least -100; float64 of shape (n,)."""
-    return log_probs.gather(1, labels[:, None]).squeeze(1).clamp_min(-100.0).double()
+    return log_probs.gather(1, labels[:, None]).squeeze(1).clamp_min(LEAST_LOG_LIKELIHOOD).double()
 
 
 class Judge:

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from specialists.datasets.base import Inputs
-from specialists.datasets.gate import input_groups
 from specialists.ensemble.candidates import (
     Candidate,
     Votes,
@@ -91,8 +90,7 @@ def _decide(workspace: Workspace, ensemble: Ensemble, votes: Votes, rule: Rule) 
         return untested(rule, settings.gate, NO_ROWS if wanted else NOT_WANTED, refused=wanted)
     known = (votes, dataset.validation.labels)
     kept = (gather_votes(workspace, ensemble, "gate"), dataset.gate.labels)
-    groups = torch.from_numpy(input_groups(dataset.gate.inputs))
-    return pass_gate(rule, *known, *kept, settings, groups)
+    return pass_gate(rule, *known, *kept, settings, dataset.gate.units)
 
 
 def _tell(decision: Decision, votes: Votes, labels: Tensor, chosen: Candidate) -> None:

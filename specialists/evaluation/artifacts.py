@@ -49,6 +49,7 @@ def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> 
         "seed": run.config.seed,
         "n_bootstrap": run.config.evaluation.n_bootstrap,
         "scores": scores,
+        "groups": examples.units.numpy(),
     }
     name = workspace.dataset.name
     result = evaluate(outputs, labels, examples.valid, subsets, dataset=name, **common)

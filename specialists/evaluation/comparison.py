@@ -1,8 +1,9 @@
 """Did it help? The models, their paired differences and what the student keeps.
 
 :func:`evaluate` gives the content of ``evaluation.json``, with exactly the keys of DESIGN.md
-section 5. All intervals are 95% percentile bootstrap intervals over test examples, from resamples
-that all models share. p-values: exact McNemar for top-1, a paired test of means for the NLL.
+section 5. All intervals are 95% percentile bootstrap intervals over groups of test examples, from
+resamples that all models share. p-values: exact McNemar for top-1, a paired test of means for the
+NLL, both of group sums. Below 20 groups intervals are Student's, and there is no p-value.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from specialists.controls import SAME_INFERENCE
 from specialists.datasets.base import Ragged
 from specialists.errors import SpecialistsError
 from specialists.evaluation.scores import (
+    MAX_NLL,
     Scores,
     expected_calibration_error,
     macro_accuracy,
@@ -31,8 +33,13 @@ from specialists.evaluation.subsets import (
 )
 from specialists.predictions import ModelOutputs
 from specialists.uncertainty import (
+    DIFFERENCE_OF_SHARES,
+    MIN_GROUPS,
+    SHARE,
     Interval,
     bootstrap_means,
+    count_groups,
+    interval_of_mean,
     mcnemar,
     paired_mean_test,
     percentile_interval,
@@ -48,6 +55,7 @@ COMPARISONS = (
     ("student", "student_hard_labels"),
     ("student", "generalist"),
 )
+LIMITS = {"top1": DIFFERENCE_OF_SHARES, "nll": (-MAX_NLL, MAX_NLL)}  # of a difference
 
 
 @dataclass(frozen=True)
@@ -70,10 +78,14 @@ class Retention:
 
 @dataclass(frozen=True)
 class Resamples:
-    """Bootstrap means of every model: ``top1`` and ``nll``, name -> array (n_bootstrap,)."""
+    """Bootstrap means of every model: ``top1`` and ``nll``, name -> array (n_bootstrap,).
+
+    ``groups`` are those of the test examples, which were drawn whole; None: each is one.
+    """
 
     top1: Mapping[str, NDArray[np.float64]]
     nll: Mapping[str, NDArray[np.float64]]
+    groups: ArrayLike | None = None
 
 
 def score_models(
@@ -89,13 +101,17 @@ def score_models(
     return {name: score(model, truth, valid) for name, model in outputs.items()}
 
 
-def resample(scores: Mapping[str, Scores], n_bootstrap: int, seed: int) -> Resamples:
-    """Mean top-1 and NLL of all models in the same resamples of the examples."""
+def resample(
+    scores: Mapping[str, Scores], n_bootstrap: int, seed: int, groups: ArrayLike | None = None
+) -> Resamples:
+    """Mean top-1 and NLL of all models in the same resamples of the groups of examples."""
     correct = np.stack([model.correct for model in scores.values()], axis=1)
     nll = np.stack([model.nll for model in scores.values()], axis=1)
-    top1 = bootstrap_means(correct, n_bootstrap, seed).T
-    loss = bootstrap_means(nll, n_bootstrap, seed).T
-    return Resamples(dict(zip(scores, top1, strict=True)), dict(zip(scores, loss, strict=True)))
+    top1, loss = (
+        dict(zip(scores, bootstrap_means(table, n_bootstrap, seed, groups).T, strict=True))
+        for table in (correct, nll)
+    )
+    return Resamples(top1, loss, groups)
 
 
 def evaluate(
@@ -108,6 +124,7 @@ def evaluate(
     seed: int,
     n_bootstrap: int = 1000,
     scores: Mapping[str, Scores] | None = None,
+    groups: ArrayLike | None = None,
 ) -> dict[str, Any]:
     """Everything that ``evaluation.json`` holds.
 
@@ -127,16 +144,19 @@ def evaluate(
     n_bootstrap : int
     scores : mapping of model name to Scores, optional
         From :func:`score_models`, to save the pass over the predictions.
+    groups : int array of shape (n,), optional
+        Examples that are one observation share a number; None: each is one.
 
     Returns
     -------
     dict
-        JSON-able, finite. ``retention_reason`` is there only where ``retention`` is None.
+        JSON-able, finite. ``retention_reason`` is there only where ``retention`` is None. Every
+        ``p`` is None where the examples are fewer than 20 groups.
     """
     truth = np.asarray(labels, dtype=np.int64)
     scores = score_models(outputs, truth, valid) if scores is None else scores
-    samples = resample(scores, n_bootstrap, seed)
-    groups = as_indices(subsets)
+    samples = resample(scores, n_bootstrap, seed, groups)
+    classes = as_indices(subsets)
     n_classes = outputs["generalist"].log_probs.shape[1]
     kept = retention(scores, samples)
     result = {
@@ -144,46 +164,45 @@ def evaluate(
         "seed": seed,
         "n_classes": n_classes,
         "n_test": len(truth),
-        "models": {
-            name: _model(outputs[name], scores[name], scores["ensemble"], truth, samples.top1[name])
-            for name in outputs
-        },
+        "n_groups": count_groups(groups, len(truth)),
+        "models": {name: _model(name, outputs, scores, truth, samples) for name in outputs},
         "differences": differences(scores, samples, seed),
         "retention": kept.value,
         "conditional": {
-            name: conditional_accuracy(outputs[name].log_probs, truth, groups)
+            name: conditional_accuracy(outputs[name].log_probs, truth, classes)
             for name in ("generalist", "ensemble")
         },
         "coverage": gain_by_coverage(
             scores["generalist"].correct,
             scores["ensemble"].correct,
             truth,
-            coverage_counts(groups, n_classes),
+            coverage_counts(classes, n_classes),
         ),
     }
     return result if kept.reason is None else result | {"retention_reason": kept.reason}
 
 
 def _model(
-    outputs: ModelOutputs,
-    scores: Scores,
-    ensemble: Scores,
+    name: str,
+    outputs: Mapping[str, ModelOutputs],
+    all_scores: Mapping[str, Scores],
     labels: NDArray[np.int64],
-    top1_samples: NDArray[np.float64],
+    samples: Resamples,
 ) -> dict[str, Any]:
-    any_valid = scores.correct_any
+    model, scores, any_valid = outputs[name], all_scores[name], all_scores[name].correct_any
+    interval = interval_of_mean(scores.correct, samples.top1[name], samples.groups, limits=SHARE)
     return {
         "top1": float(scores.correct.mean()),
-        "top1_interval": list(percentile_interval(top1_samples)),
+        "top1_interval": list(interval),
         "top1_any_valid": None if any_valid is None else float(any_valid.mean()),
         "top1_macro": macro_accuracy(scores.correct, labels),
         "top5": float(scores.in_top5.mean()),
         "nll": float(scores.nll.mean()),
         "ece": expected_calibration_error(scores.confidence, scores.correct),
-        "agreement": float((scores.prediction == ensemble.prediction).mean()),
-        "parameters": int(outputs.parameters),
-        "inference_flops": float(outputs.inference_flops),
-        "training_examples": int(outputs.training_examples),
+        "agreement": float((scores.prediction == all_scores["ensemble"].prediction).mean()),
+        "parameters": int(model.parameters),
+        "inference_flops": float(model.inference_flops),
+        "training_examples": int(model.training_examples),
     }
 
 
@@ -195,19 +214,29 @@ def differences(
     for a, b in COMPARISONS:
         if a not in scores or b not in scores:
             continue
-        first, second = scores[a], scores[b]
-        top1_p = mcnemar(first.correct, second.correct)
-        nll_p = paired_mean_test(first.nll, second.nll, seed)
-        right = first.correct.mean() - second.correct.mean()
-        loss = first.nll.mean() - second.nll.mean()
-        for metric, value, p, means in (
-            ("top1", right, top1_p, samples.top1),
-            ("nll", loss, nll_p, samples.nll),
-        ):
-            interval = list(percentile_interval(means[a] - means[b]))
-            found = {"value": float(value), "interval": interval, "p": p}
+        p = _p_values(scores[a], scores[b], samples.groups, seed)
+        for metric, drawn in (("top1", samples.top1), ("nll", samples.nll)):
+            first, second = (_values(scores[name], metric) for name in (a, b))
+            interval = interval_of_mean(
+                first - second, drawn[a] - drawn[b], samples.groups, limits=LIMITS[metric]
+            )
+            value = float(first.mean() - second.mean())
+            found = {"value": value, "interval": list(interval), "p": p[metric]}
             table.append({"a": a, "b": b, "metric": metric} | found)
     return table
+
+
+def _values(scores: Scores, metric: str) -> NDArray[np.float64]:
+    return scores.correct.astype(np.float64) if metric == "top1" else scores.nll
+
+
+def _p_values(a: Scores, b: Scores, groups: ArrayLike | None, seed: int) -> dict[str, float | None]:
+    if count_groups(groups, len(a.nll)) < MIN_GROUPS:
+        return {"top1": None, "nll": None}
+    return {
+        "top1": mcnemar(a.correct, b.correct, groups),
+        "nll": paired_mean_test(a.nll, b.nll, seed, groups=groups),
+    }
 
 
 def retention(scores: Mapping[str, Scores], samples: Resamples) -> Retention:
@@ -218,7 +247,8 @@ def retention(scores: Mapping[str, Scores], samples: Resamples) -> Retention:
         return Retention(None, None, f"there is no {' and no '.join(missing)}")
     student, hard, ensemble = (float(scores[name].correct.mean()) for name in names)
     gap = samples.top1["ensemble"] - samples.top1["student_hard_labels"]
-    low, high = percentile_interval(gap)
+    gains = _values(scores["ensemble"], "top1") - _values(scores["student_hard_labels"], "top1")
+    low, high = interval_of_mean(gains, gap, samples.groups, limits=DIFFERENCE_OF_SHARES)
     if low <= 0:
         return Retention(
             None,

@@ -7,6 +7,7 @@ Everything in it is JSON-able; classes are indices.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -47,12 +48,13 @@ def details(
     source_rows: ArrayLike | None = None,
     ask_specialists: AskSpecialists | None = None,
     scores: Mapping[str, Scores] | None = None,
+    groups: ArrayLike | None = None,
 ) -> dict[str, Any]:
     """What a reader of the report wants to see after the answer.
 
     Parameters
     ----------
-    outputs, labels, valid, subsets, seed, n_bootstrap, scores
+    outputs, labels, valid, subsets, seed, n_bootstrap, scores, groups
         As for :func:`specialists.evaluation.evaluate`.
     n_examples : int
         Mended and broken examples, each.
@@ -73,10 +75,11 @@ def details(
     """
     truth = np.asarray(labels, dtype=np.int64)
     scores = score_models(outputs, truth, valid) if scores is None else scores
-    groups = as_indices(subsets)
+    classes = as_indices(subsets)
     generalist, ensemble = scores["generalist"], scores["ensemble"]
     n_classes = outputs["generalist"].log_probs.shape[1]
-    kept = retention(scores, resample(scores, n_bootstrap, seed))
+    drawn: dict[str, Any] = {"n_bootstrap": n_bootstrap, "seed": seed, "groups": groups}
+    kept = retention(scores, resample(scores, **drawn))
     named = {name: scores[name] for name in ("generalist", "ensemble", "student") if name in scores}
     suspects = suspected_label_errors(ensemble, truth, n_classes)
     changed = {"mended": mended(generalist, ensemble), "broken": mended(ensemble, generalist)}
@@ -85,14 +88,14 @@ def details(
     log_probs = {name: outputs[name].log_probs for name in ("generalist", "ensemble")}
 
     def answers_to(rows: NDArray[np.int64]) -> list[dict[str, Any]]:
-        table = answer_table(rows, log_probs, truth, valid, groups, texts, answers)
+        table = answer_table(rows, log_probs, truth, valid, classes, texts, answers)
         return _located(table, source_rows)
 
     return {
         "reliability": _reliability(outputs["generalist"], scores, truth, temperature),
         "per_class": accuracy_by_class(named, truth, n_classes),
         "per_cluster": gain_by_cluster(
-            generalist.correct, ensemble.correct, truth, groups, n_bootstrap=n_bootstrap, seed=seed
+            generalist.correct, ensemble.correct, truth, classes, **drawn
         ),
         "label_errors": {
             "n": len(suspects),
@@ -105,11 +108,7 @@ def details(
             for name, rows in changed.items()
         },
         "under_trained": under_trained(scores),
-        "retention": {
-            "value": kept.value,
-            "interval": None if kept.interval is None else list(kept.interval),
-            "reason": kept.reason,
-        },
+        "retention": asdict(kept),
     }
 
 

@@ -1,7 +1,7 @@
 """Did it help, over several seeds? One table of models and their paired differences.
 
 A seed's run is a folder whose evaluation stands. What is compared is the mean over seeds, and its
-intervals draw seeds and test examples anew (:mod:`specialists.uncertainty`).
+intervals draw seeds and groups of test examples anew (:mod:`specialists.uncertainty`).
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from specialists.controls import SAME_INFERENCE
 from specialists.errors import InputError
 from specialists.evaluation.artifacts import STAGE
-from specialists.evaluation.comparison import COMPARISONS, CONTROLS
+from specialists.evaluation.comparison import COMPARISONS, CONTROLS, LIMITS
 from specialists.runs import Run, check_result, hash_files, read_array, read_json
 from specialists.runs.manifests import MANIFEST
 from specialists.uncertainty import (
-    ANY_REAL,
-    DIFFERENCE_OF_SHARES,
+    count_groups,
     drawn_over_seeds,
     means_over_seeds,
     percentile_interval,
@@ -33,7 +32,6 @@ from specialists.uncertainty import (
 )
 
 METRICS = ("top1", "nll")
-LIMITS = {"top1": DIFFERENCE_OF_SHARES, "nll": ANY_REAL}  # of a difference
 TRIALS = {"student": "soft", "student_hard_labels": "hard"}
 CANDIDATES = ("ensemble", *CONTROLS, SAME_INFERENCE, *TRIALS)
 LEVEL = 0.95
@@ -56,6 +54,8 @@ class SeedScores:
         See :func:`training_seconds`.
     gate : {"admitted", "refused", "not tested"}
         Whether the specialists may answer.
+    groups : int64 array of shape (n,), optional
+        Test examples that are one observation share a number; None: each is one.
     """
 
     evaluation: Mapping[str, Any]
@@ -63,6 +63,7 @@ class SeedScores:
     scores: Mapping[str, Mapping[str, NDArray[np.float64]]]
     seconds: Mapping[str, float]
     gate: str = "not tested"
+    groups: NDArray[np.int64] | None = None
 
     @classmethod
     def read(cls, run: Run) -> SeedScores:
@@ -87,6 +88,7 @@ class SeedScores:
             },
             training_seconds(run, evaluation["models"]),
             read_json(run.path("combine-predictions", "choice.json"))["gate"]["outcome"],
+            groups_of(run, "test"),
         )
 
 
@@ -96,13 +98,13 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> dict[
     Returns
     -------
     dict
-        JSON-able: ``dataset``, ``n_classes``, ``n_test``, ``seeds``, ``gate`` (its outcome for
-        each), ``models``: {NAME: {METRIC: {"mean", "spread" (standard deviation over seeds),
-        "values"}, ``inference_flops``, ``training_examples``, ``training_seconds`` (means)}},
-        ``retention`` ({"value", "interval"}, what the student keeps of the ensemble's gain over
-        hard labels; None without a clear gain), and ``differences``: [{"a", "b", "metric", "value",
-        "spread", "values", "interval" (95%), "corrected_interval" (99.3%, for the best of the
-        seven CANDIDATES)}].
+        JSON-able: ``dataset``, ``n_classes``, ``n_test``, ``n_groups``, ``seeds``, ``gate`` (its
+        outcome for each), ``models``: {NAME: {METRIC: {"mean", "spread" (standard deviation over
+        seeds), "values"}, ``inference_flops``, ``training_examples``, ``training_seconds``
+        (means)}}, ``retention`` ({"value", "interval"}, what the student keeps of the ensemble's
+        gain over hard labels; None without a clear gain), and ``differences``: [{"a", "b",
+        "metric", "value", "spread", "values", "interval" (95%), "corrected_interval" (99.3%, for
+        the best of the seven CANDIDATES)}].
 
     Raises
     ------
@@ -125,6 +127,7 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> dict[
         "dataset": first["dataset"],
         "n_classes": first["n_classes"],
         "n_test": [seed.evaluation["n_test"] for seed in seeds],
+        "n_groups": [count_groups(seed.groups, seed.evaluation["n_test"]) for seed in seeds],
         "seeds": [seed.evaluation["seed"] for seed in seeds],
         "gate": [seed.gate for seed in seeds],
         "models": {name: _model(seeds, name) for name in names},
@@ -140,6 +143,12 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> dict[
 def examples_of(run: Run, split: str) -> str:
     """The same for two runs if and only if their examples of this split are."""
     return " ".join(hash_files(run.folder, [f"prepare-data/{split}.*.npy"]).values())
+
+
+def groups_of(run: Run, split: str) -> NDArray[np.int64] | None:
+    """The unit of chance of each example, int64 (n,); None where each is one of its own."""
+    file = run.path("prepare-data", f"{split}.groups.npy")
+    return np.array(read_array(file)) if file.is_file() else None
 
 
 def training_seconds(run: Run, models: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
@@ -233,7 +242,7 @@ def _draw_examples(
     """Each model's mean over seeds in every resample of test examples, shape (n_bootstrap,)."""
     tables = [np.stack([seed.scores[metric][name] for name in names], axis=1) for seed in seeds]
     shared = len({seed.examples for seed in seeds}) == 1
-    means = means_over_seeds(tables, shared, n_bootstrap)
+    means = means_over_seeds(tables, shared, n_bootstrap, [seed.groups for seed in seeds])
     return dict(zip(names, means.T, strict=True))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from specialists.evaluation.scores import Scores, blocks
-from specialists.uncertainty import difference_interval
+from specialists.uncertainty import DIFFERENCE_OF_SHARES, difference_interval
 
 Subsets = Sequence[NDArray[np.int64]]
 
@@ -73,28 +73,40 @@ def gain_by_cluster(
     *,
     n_bootstrap: int = 1000,
     seed: int = 0,
+    groups: ArrayLike | None = None,
 ) -> list[dict[str, Any]]:
-    """Top-1 of both and the gain, with its 95% interval, on each subset's own examples."""
+    """Top-1 of both and the gain, with its 95% interval, on each subset's own examples.
+
+    ``groups`` numbers the examples' units of chance; None: each is one.
+    """
     table = []
+    units = np.arange(len(labels)) if groups is None else np.asarray(groups)
     for index, subset in enumerate(subsets):
         inside = np.isin(labels, subset)
         n = int(inside.sum())
+        own = (base[inside], better[inside], units[inside])
         entry: dict[str, Any] = {"cluster": index, "size": len(subset), "n_test": n}
-        empty = {"generalist": None, "ensemble": None, "gain": None, "interval": None}
-        table.append(entry | (_gain(base[inside], better[inside], n_bootstrap, seed) or empty))
+        table.append(entry | _gain(*own, n_bootstrap, seed))
     return table
 
 
 def _gain(
-    base: NDArray[np.bool_], better: NDArray[np.bool_], n_bootstrap: int, seed: int
-) -> dict[str, Any] | None:
+    base: NDArray[np.bool_],
+    better: NDArray[np.bool_],
+    groups: NDArray[np.int64],
+    n_bootstrap: int,
+    seed: int,
+) -> dict[str, Any]:
     if not len(base):
-        return None
+        return {"generalist": None, "ensemble": None, "gain": None, "interval": None}
+    interval = difference_interval(
+        better, base, n_bootstrap, seed, groups=groups, limits=DIFFERENCE_OF_SHARES
+    )
     return {
         "generalist": float(base.mean()),
         "ensemble": float(better.mean()),
         "gain": float(better.mean() - base.mean()),
-        "interval": list(difference_interval(better, base, n_bootstrap, seed)),
+        "interval": list(interval),
     }
 
 

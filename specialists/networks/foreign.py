@@ -9,6 +9,7 @@ model of this package. Tensors stay mapped to their files, so that they cost no 
 from __future__ import annotations
 
 import json
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -115,7 +116,7 @@ def _read_file(path: Path) -> Any:
         return _load(path)
     except Exception as error:  # readers of damaged files raise whatever they stumble over
         told = [what for magic, what in _MAGIC.items() if head.lstrip().startswith(magic)]
-        told += ["an empty file"] * (not head) + [f"a file that gives {_reason(error)}"]
+        told += ["an empty file"] * (not head) + [_reason(error)]
         raise InputError(
             "this file of weights cannot be read as plain tensors",
             where=path,
@@ -147,9 +148,13 @@ def _check_sums(path: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    first = next(iter(str(error).splitlines()), "")
-    known = "weights_only" in first or not first
-    return type(error).__name__ if known else f"{type(error).__name__}: {first[:200]}"
+    """What was found in place of plain tensors, without the advice of PyTorch to execute it."""
+    called = re.search(r"GLOBAL (\S+)", str(error))
+    if called:
+        return f"a pickle that calls {called[1]}, which would have to be executed"
+    first = "" if "Weights only" in str(error) else next(iter(str(error).splitlines()), "")
+    name = type(error).__name__
+    return f"a file that gives {name}: {first[:200]}" if first else f"a file that gives {name}"
 
 
 def _read_folder(folder: Path) -> dict[str, Tensor]:

@@ -110,7 +110,8 @@ def _of_file(file: Path) -> list[Any] | None:
         raise InputError("no such file of class names", where=SETTING, got=file)
     try:
         text = file.read_text(encoding="utf-8-sig")
-        content = json.loads(text) if file.suffix == ".json" else None
+        is_json = file.suffix.lower() == ".json"
+        content = json.loads(text) if is_json else None
     except (ValueError, OSError, RecursionError) as error:
         raise InputError(
             "the names of classes cannot be read",
@@ -119,8 +120,8 @@ def _of_file(file: Path) -> list[Any] | None:
             expected="UTF-8, one name a line, or a JSON list",
             fix=f"{SETTING} = [...] or another file comes first",
         ) from None
-    if file.suffix != ".json":
-        return text.removesuffix("\n").split("\n")
+    if not is_json:
+        return text.rstrip().split("\n")
     listed = _listed(content) if file.name not in ("config.json", "model.json") else None
     if listed is not None:
         return listed
@@ -151,6 +152,14 @@ def _listed(value: Any) -> list[Any] | None:
 
 
 def _checked(names: list[Any] | None, where: object) -> list[str]:
+    missing = [i for i, name in enumerate(names or ()) if name is None]
+    if missing:
+        raise InputError(
+            "some outputs of the network have no name",
+            where=where,
+            got=f"none for {_first(missing)}",
+            expected=f"a name for each of the numbers 0 to {len(names or ()) - 1}",
+        )
     checked = [class_name(name, f"{where}, name {i + 1}") for i, name in enumerate(names or ())]
     repeated = [name for name, times in Counter(checked).items() if times > 1]
     if len(checked) < 2 or repeated:
@@ -183,6 +192,6 @@ def _matched(named: Sequence[str], source: str, class_names: Sequence[str]) -> O
     return OutputOrder(places, len(named), note)
 
 
-def _first(names: Sequence[str]) -> str:
+def _first(names: Sequence[object]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(map(repr, names[:SHOWN])) + more

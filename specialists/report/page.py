@@ -35,6 +35,8 @@ from specialists.report.tables import (
 from specialists.report.words import (
     RIVALS,
     find_difference,
+    interval_in_words,
+    p_value,
     percent,
     points,
     points_interval,
@@ -43,6 +45,7 @@ from specialists.report.words import (
     verdict,
 )
 from specialists.runs import Run, read_json, write_text
+from specialists.uncertainty import rows_in_groups
 
 PACKAGES = ("specialist-distillation", "torch", "numpy", "scipy", "scikit-learn", "matplotlib")
 THUMBNAIL_SIDE = 56
@@ -79,6 +82,7 @@ def render(record: Record) -> str:
         points_interval=points_interval,
         probability=probability,
         signed=signed,
+        p_value=p_value,
         compact=compact,
         duration=duration,
     )
@@ -102,6 +106,8 @@ def page_content(record: Record) -> dict[str, Any]:
         "title": record.title or f"Specialists on {record.evaluation['dataset']}",
         "evaluation": record.evaluation,
         "about": record.about,
+        "splits": split_sizes(record.about),
+        "interval": interval_in_words(record.evaluation),
         "unit": record.about.get("source", {}).get("rows", "row"),
         "verdict": verdict(record.evaluation, details, record.choice),
         "models": model_rows(record.evaluation),
@@ -123,6 +129,13 @@ def page_content(record: Record) -> dict[str, Any]:
         "seconds": record.seconds,
         "versions": versions(),
     }
+
+
+def split_sizes(about: Mapping[str, Any]) -> str:
+    """For instance "15,000 train in 2,000 groups, 1,738 validation"."""
+    groups = about.get("groups", {})
+    sizes = about.get("rows", {}).items()
+    return ", ".join(rows_in_groups(n, groups.get(split, n), split) for split, n in sizes)
 
 
 def thumbnails(images: np.ndarray | None, rows: Sequence[int]) -> Mapping[int, str]:

@@ -11,19 +11,21 @@ from specialists.figures import CostPoint, accuracy_against_cost, to_svg_file
 from specialists.report.advice import ADVICE, BASE, find, verdict
 from specialists.report.tables import compact, duration
 from specialists.report.words import percent, points, points_interval
+from specialists.uncertainty import MIN_GROUPS, no_test, rows_in_groups
 
 
 def comparison_markdown(comparison: Mapping[str, Any]) -> str:
     """Heading, table and verdict of what ``compare_seeds`` found."""
     n = len(comparison["seeds"])
     seeds = ", ".join(map(str, comparison["seeds"]))
-    over = "test examples" if n == 1 else "seeds and test examples"
+    over = _units(comparison) if n == 1 else f"seeds and {_units(comparison)}"
     head = (
         f"# {markdown(comparison['dataset'])}: {n} {'seed' if n == 1 else 'seeds'} ({seeds})\n\n"
-        f"{comparison['n_classes']:,} classes; top-1 in per cent, differences in points, "
-        "NLL in nats; mean ± spread (standard deviation over seeds) [95% bootstrap interval over "
-        f"{over}]; the verdict's intervals are at {percent(CORRECTED_LEVEL, 1)}, since the best of "
-        f"up to {len(ADVICE)} is looked for. Inference: FLOPs over the generalist's. Training "
+        f"{comparison['n_classes']:,} classes; {_test_sets(comparison)}top-1 in per cent, "
+        "differences in points, NLL in nats; mean ± spread (standard deviation over seeds) "
+        f"[95% bootstrap interval over {over}]; the verdict's intervals are at "
+        f"{percent(CORRECTED_LEVEL, 1)}, since the best of up to {len(ADVICE)} is looked for. "
+        "Inference: FLOPs over the generalist's. Training "
         "time: wall time of epochs, summed over trainings even where they ran side by side; "
         "without trials that were not chosen. A student's row leaves its teacher out, the verdict "
         "does not.\n"
@@ -31,6 +33,25 @@ def comparison_markdown(comparison: Mapping[str, Any]) -> str:
     table = "\n".join("| " + " | ".join(row) + " |" for row in _rows(comparison))
     notes = f"{_admitted(comparison)}{_kept(comparison)}"
     return f"{head}\n{table}\n\n{notes}**Verdict.** {verdict(comparison)}\n"
+
+
+def _units(comparison: Mapping[str, Any]) -> str:
+    """What intervals draw."""
+    k = comparison["n_groups"]
+    units = "test examples" if k == comparison["n_test"] else "groups of test examples"
+    return units + " (fewer than 20: Student's t)" * (min(k) < MIN_GROUPS)
+
+
+def _test_sets(comparison: Mapping[str, Any]) -> str:
+    """The seeds' test sets, if some rows are one observation or too few for a test."""
+    sizes = dict.fromkeys(zip(comparison["n_test"], comparison["n_groups"], strict=True))
+    if all(n == k >= MIN_GROUPS for n, k in sizes):
+        return ""
+    said = [
+        rows_in_groups(n, k, "test examples") + f" ({no_test(k)})" * (k < MIN_GROUPS)
+        for n, k in sizes
+    ]
+    return f"{' or '.join(said)}; "
 
 
 def comparison_figure(comparison: Mapping[str, Any]) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from specialists.uncertainty import MIN_GROUPS, groups_in_words, no_test, rows_in_groups
+
 RIVALS = {
     "generalist_continued": "the generalist trained on, on as many examples as the ensemble's rest",
     "generalist_wide": "a wider generalist of the same inference cost and as much training",
@@ -90,9 +92,24 @@ def signed(value: float, digits: int = 3) -> str:
     return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def p_value(p: float) -> str:
-    """Probability as "p < 0.001" or "p = 0.020"."""
+def p_value(p: float | None, evaluation: Mapping[str, Any]) -> str:
+    """Probability as "p < 0.001" or "p = 0.020"; None as "12 groups: no test"."""
+    if p is None:
+        return no_test(n_groups(evaluation))
     return "p\u00a0<\u00a00.001" if p < 0.001 else f"p\u00a0=\u00a0{p:.3f}"
+
+
+def n_groups(evaluation: Mapping[str, Any]) -> int:
+    """How many units of chance the test examples are."""
+    return evaluation.get("n_groups", evaluation["n_test"])
+
+
+def interval_in_words(evaluation: Mapping[str, Any]) -> str:
+    """For instance "95% bootstrap interval over 1,738 test examples in 312 groups"."""
+    n, k = evaluation["n_test"], n_groups(evaluation)
+    if k < MIN_GROUPS:
+        return f"95% interval, by Student's t, over {groups_in_words(k)} of test examples"
+    return f"95% bootstrap interval over {rows_in_groups(n, k, 'test examples')}"
 
 
 def direction(difference: Mapping[str, Any]) -> int:
@@ -190,11 +207,14 @@ def _main_sentence(evaluation: Mapping[str, Any]) -> str:
     if top1 is None or nll is None:
         return ""
     base, better = (evaluation["models"][name]["top1"] for name in ("generalist", "ensemble"))
+    k = n_groups(evaluation)
+    of_them = f"of {evaluation['n_classes']:,} classes"
+    of_them += "" if k == evaluation["n_test"] else f", in {groups_in_words(k)}"
     return (
-        f"On {evaluation['n_test']:,} test examples of {evaluation['n_classes']:,} classes, top-1 "
-        f"goes from {percent(base)} (generalist) to {percent(better)} (ensemble): "
+        f"On {evaluation['n_test']:,} test examples {of_them}, top-1 goes from {percent(base)} "
+        f"(generalist) to {percent(better)} (ensemble): "
         f"{points(top1['value'])} percentage points (95% interval "
-        f"{points_interval(top1['interval'])}; {p_value(top1['p'])}). The negative "
+        f"{points_interval(top1['interval'])}; {p_value(top1['p'], evaluation)}). The negative "
         f"log-likelihood changes by {signed(nll['value'])} nats "
         f"({signed(nll['interval'][0])} to {signed(nll['interval'][1])}; lower is better)."
     )
@@ -210,7 +230,7 @@ def _control_sentences(evaluation: Mapping[str, Any]) -> list[str]:
             sentences.append(
                 f"Against {rival} ({description}; {percent(top1)}): {outcome[direction(found)]}, "
                 f"{points(found['value'])} points ({points_interval(found['interval'])}; "
-                f"{p_value(found['p'])})."
+                f"{p_value(found['p'], evaluation)})."
             )
     return sentences
 
@@ -230,7 +250,7 @@ def _student_sentences(evaluation: Mapping[str, Any], details: Mapping[str, Any]
     if against is not None:
         first += (
             f", {points(against['value'])} points against the same network trained on labels "
-            f"alone ({points_interval(against['interval'])}; {p_value(against['p'])})"
+            f"alone ({points_interval(against['interval'])}; {p_value(against['p'], evaluation)})"
         )
     return [first + ".", retention_sentence(evaluation, details)]
 

@@ -11,6 +11,7 @@ import json
 import os
 import random
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specialists.errors import ConfigError
@@ -57,11 +58,14 @@ def pick_device(name: str = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type != "cuda" and device != torch.device("cpu"):
+            raise RuntimeError(f"nothing is trained on {device}")
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ConfigError(
             "this device cannot be used",
-            got=name,
+            where="device",
+            got=repr(name),
             expected="auto, cpu, or a CUDA device that PyTorch sees",
             fix=f"--set device=cpu ({str(error).splitlines()[0]})",
         ) from None
@@ -96,10 +100,36 @@ def _cpu_multiplies_bfloat16() -> bool:
     return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
+def n_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def most_at_once() -> int:
+    """Threads or processes beyond which a number makes no sense on this machine."""
+    return max(16, 4 * n_cores())
+
+
+def memory() -> int:
+    """Bytes that this process may use: the machine's memory, or what its control group allows."""
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    told = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
+    return min(physical, int(told)) if told.isdecimal() else physical
+
+
 def threads(n: int = 0) -> int:
-    """Let PyTorch use ``n`` threads in this process (0: one a core); return how many."""
+    """Let PyTorch use ``n`` threads in this process (0: one a core); return how many.
+
+    Raises
+    ------
+    ConfigError
+        If there are too many for this machine; OpenMP would end the process.
+    """
     import torch
 
-    n = n or len(os.sched_getaffinity(0))
+    if n > most_at_once():
+        raise ConfigError("too many threads", got=n, expected=f"at most {most_at_once()} here")
+    n = n or n_cores()
     torch.set_num_threads(n)
     return n

@@ -99,7 +99,6 @@ def train_specialists(run: Run) -> None:
     _remove_others(workspace, [task.folder for task in (*tasks, *trainings)])
     prepare_trunk(workspace)
     if trainings:
-        _check_start(workspace, tasks)
         train_classifiers(trainings, run.jobs, "independent generalists")
     map_processes(train_specialist, tasks, run.jobs, description="specialists")
 
@@ -225,12 +224,6 @@ def _check_subsets(workspace: Workspace, tasks: list[SpecialistTask]) -> None:
                 got=f"{n_inside} of {len(workspace.dataset.train)} inside: {names}",
                 fix="set clusters.n_clusters or coverage, or give these classes examples",
             )
-
-
-def _check_start(workspace: Workspace, tasks: list[SpecialistTask]) -> None:
-    """Tell what a start forbids before the generalists to start from are trained."""
-    subset = torch.tensor(tasks[0].subset, dtype=torch.int64)
-    starting_network(workspace, load_trunk(workspace), subset, workspace.path("train-generalist"))
 
 
 def _remove_others(workspace: Workspace, wanted: list[Path]) -> None:

@@ -1,4 +1,7 @@
-"""Is this gap real? Bootstrap intervals over test examples and seeds, and paired tests."""
+"""Is this gap real? Bootstrap intervals over test examples and seeds, and paired tests.
+
+Both draw units of chance: single examples, or groups of those that are one observation.
+"""
 
 from specialists.uncertainty.bootstrap import (
     ANY_REAL,
@@ -7,11 +10,18 @@ from specialists.uncertainty.bootstrap import (
     Interval,
     bootstrap_means,
     difference_interval,
-    drawn_over_seeds,
+    interval_of_mean,
     mean_interval,
-    means_over_seeds,
     percentile_interval,
-    share_kept,
+    t_interval,
+)
+from specialists.uncertainty.groups import (
+    MIN_GROUPS,
+    count_groups,
+    group_sums,
+    groups_in_words,
+    no_test,
+    rows_in_groups,
 )
 from specialists.uncertainty.paired_tests import (
     Alternative,
@@ -21,23 +31,32 @@ from specialists.uncertainty.paired_tests import (
     paired_t,
     sign_flip,
 )
+from specialists.uncertainty.seeds import drawn_over_seeds, means_over_seeds, share_kept
 
 __all__ = [
     "ANY_REAL",
     "DIFFERENCE_OF_SHARES",
+    "MIN_GROUPS",
     "SHARE",
     "Alternative",
     "Interval",
     "bootstrap_means",
+    "count_groups",
     "difference_interval",
     "drawn_over_seeds",
+    "group_sums",
+    "groups_in_words",
     "holm",
+    "interval_of_mean",
     "mcnemar",
     "mean_interval",
     "means_over_seeds",
+    "no_test",
     "paired_mean_test",
     "paired_t",
     "percentile_interval",
+    "rows_in_groups",
     "share_kept",
     "sign_flip",
+    "t_interval",
 ]

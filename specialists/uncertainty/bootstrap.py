@@ -1,28 +1,25 @@
-"""Bootstrap intervals over test examples, and over seeds and test examples.
+"""Bootstrap intervals over test examples.
 
 All models answer the same examples, so everything is paired: one resample of the examples gives
 the mean of every model's scores at once, and the interval of a difference (or a ratio) comes from
 the differences within resamples. Intervals are percentile intervals (Efron and Tibshirani, "An
 Introduction to the Bootstrap", chapter 13): for a score that never varies they have no width.
 
-Over several seeds the bootstrap has two levels: seeds are drawn with replacement, and test examples
-are: the same draw for all seeds where these have the same examples, each seed's own where each
-splits the data anew (:func:`means_over_seeds`, :func:`drawn_over_seeds`). The levels are drawn
-apart and not one inside the other, since a seed's mean holds noise of its examples already, which
-would else count again (Davison and Hinkley 1997, "Bootstrap Methods and their Application", section
-3.8 on hierarchical resampling). What noise of examples differs from seed to seed still counts
-twice, so that intervals are rather too wide; what is common to all seeds counts once.
+Examples that are one observation form a group (:mod:`specialists.uncertainty.groups`), and groups
+are drawn whole. The mean of a resample is the ratio of the drawn groups' sums, of values and of
+examples, so that groups may differ in size. The percentiles of a resample of few groups are too
+close together. Below 20 groups means are therefore drawn from a distribution with the quantiles of
+Student's t (:func:`t_interval`).
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from specialists.errors import InputError
+from specialists.uncertainty.groups import MIN_GROUPS, count_groups, group_sums
 from specialists.uncertainty.pairs import paired
 
 Interval = tuple[float, float]
@@ -35,9 +32,9 @@ DIFFERENCE_OF_SHARES: Interval = (-1.0, 1.0)
 
 
 def bootstrap_means(
-    values: ArrayLike, n_resamples: int = 1000, seed: int = 0
+    values: ArrayLike, n_resamples: int = 1000, seed: int = 0, groups: ArrayLike | None = None
 ) -> NDArray[np.float64]:
-    """Mean of every column in each of ``n_resamples`` resamples of the rows.
+    """Mean of every column in each of ``n_resamples`` resamples of the groups of rows.
 
     Parameters
     ----------
@@ -46,10 +43,13 @@ def bootstrap_means(
         distinct rows, which has the same distribution and costs nothing.
     n_resamples : int
     seed : int
+    groups : int array of shape (n,), optional
+        Rows that are drawn together share a number; None: each row is drawn alone.
 
     Returns
     -------
     float64 array of shape (n_resamples, k)
+        Paired: row i of every column is of the same draw. NaN where there is only one group.
 
     Raises
     ------
@@ -63,9 +63,12 @@ def bootstrap_means(
     if not np.isfinite(table).all():
         raise InputError("Scores to resample must be finite")
     rng = np.random.default_rng(seed)
-    if table.dtype == bool and table.shape[1] <= MAX_PATTERN_COLUMNS:
+    n_groups = count_groups(groups, len(table))
+    if n_groups < MIN_GROUPS:
+        return _drawn_from_t(*group_sums(table, groups), n_resamples, rng)
+    if n_groups == len(table) and table.dtype == bool and table.shape[1] <= MAX_PATTERN_COLUMNS:
         return _resample_patterns(table, n_resamples, rng)
-    return _resample_rows(table.astype(np.float64), n_resamples, rng)
+    return _resample_groups(*group_sums(table, groups), n_resamples, rng)
 
 
 def _resample_patterns(
@@ -78,79 +81,95 @@ def _resample_patterns(
     return drawn @ table[first].astype(np.float64) / n
 
 
-def _resample_rows(
-    table: NDArray[np.float64], n_resamples: int, rng: np.random.Generator
+def _resample_groups(
+    sums: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    n_resamples: int,
+    rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    n = len(table)
-    block = max(1, INDICES_PER_BLOCK // n)
-    means = np.empty((n_resamples, table.shape[1]))
+    k = len(sizes)
+    block = max(1, INDICES_PER_BLOCK // k)
+    means = np.empty((n_resamples, sums.shape[1]))
     for start in range(0, n_resamples, block):
         size = min(block, n_resamples - start)
-        drawn = rng.integers(n, size=(size, n))
-        weights = np.stack([np.bincount(row, minlength=n) for row in drawn])
-        means[start : start + size] = weights.astype(np.float64) @ table / n
+        drawn = rng.integers(k, size=(size, k))
+        weights = np.stack([np.bincount(row, minlength=k) for row in drawn]).astype(np.float64)
+        means[start : start + size] = weights @ sums / (weights @ sizes)[:, None]
     return means
 
 
-def means_over_seeds(
-    tables: Sequence[ArrayLike], shared: bool, n_resamples: int = 1000
+def _drawn_from_t(
+    sums: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    n_resamples: int,
+    rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Mean over seeds of every column, in each resample of the examples alone.
+    """Means from the multivariate t distribution of :func:`t_interval`, k - 1 degrees of freedom.
 
-    Parameters
-    ----------
-    tables : sequence of arrays of shape (n,) or (n, k)
-        A seed's scores of its n examples under k models.
-    shared : bool
-        Whether the seeds have the same examples, of which one draw then serves all.
-    n_resamples : int
-
-    Returns
-    -------
-    float64 array of shape (n_resamples, k)
+    One normal number a group moves all columns, so that any difference of columns has the t
+    distribution of its own group sums.
     """
-    if shared:
-        mean = np.mean([np.asarray(table, dtype=np.float64) for table in tables], axis=0)
-        return bootstrap_means(mean, n_resamples)
-    own = [bootstrap_means(table, n_resamples, seed=i) for i, table in enumerate(tables)]
-    return np.mean(own, axis=0)
-
-
-def drawn_over_seeds(
-    values: Sequence[float], examples: NDArray[np.float64], level: float = 0.95
-) -> NDArray[np.float64]:
-    """The mean over seeds where seeds are drawn anew as well, for an interval of ``level``.
-
-    With g_k the value of seed k, g* the mean in a draw of examples and K* the drawn seeds,
-
-        g* + c (mean of g_k over K* - mean of g_k over all K),    c = sqrt(K / (K - 1)) t / z.
-
-    K seeds drawn from K vary (K - 1) / K times too little, which the root mends; t / z, quantiles
-    of Student's t with K - 1 degrees of freedom and of the normal distribution at the interval's
-    ends, is for a variance that is known from K seeds only. Of one seed only examples are drawn.
-
-    Parameters
-    ----------
-    values : sequence of K floats
-        Of each seed.
-    examples : array of shape (n_resamples,)
-        From :func:`means_over_seeds`. Equally many resamples of equally many seeds draw the same
-        seeds, so that ratios and differences of two results are paired.
-    level : float
-
-    Returns
-    -------
-    float64 array of shape (n_resamples,)
-    """
-    k = len(values)
+    mean, residuals = _residuals(sums, sizes)
+    k = len(sizes)
     if k == 1:
-        return examples
-    rng = np.random.default_rng([len(examples), k])
-    counts = rng.multinomial(k, np.full(k, 1 / k), size=len(examples))
-    deviations = counts @ np.array(values) / k - np.mean(values)
-    end = (1 + level) / 2
-    widening = np.sqrt(k / (k - 1)) * stats.t.ppf(end, k - 1) / stats.norm.ppf(end)
-    return examples + widening * deviations
+        return np.full((n_resamples, sums.shape[1]), np.nan)
+    normal = rng.standard_normal((n_resamples, k)) @ residuals * np.sqrt(k / (k - 1))
+    scale = np.sqrt((k - 1) / rng.chisquare(k - 1, size=(n_resamples, 1)))
+    return mean + normal * scale / sizes.sum()
+
+
+def _residuals(
+    sums: NDArray[np.float64], sizes: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The mean over rows, and what each group's sum has more than its rows times that mean."""
+    mean = sums.sum(0) / sizes.sum()
+    return mean, sums - np.multiply.outer(sizes, mean)
+
+
+def t_interval(
+    values: ArrayLike,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    limits: Interval = ANY_REAL,
+) -> Interval:
+    """Student's t interval of the mean of ``values``, shape (n,), over k groups of rows.
+
+    With n_g rows and the sum s_g in group g, and m the mean of all n rows, the standard error of
+    the ratio m is that of its linearisation (Cochran 1977, "Sampling Techniques", section 6.4),
+
+        sqrt(k / (k - 1) * sum over g of (s_g - n_g m)^2) / n,
+
+    and the ends lie at t quantiles with k - 1 degrees of freedom. One group tells nothing: then the
+    interval is ``limits``.
+
+    Examples
+    --------
+    >>> low, high = t_interval([1.0, 2.0, 3.0, 6.0])
+    >>> round(low, 2), round(high, 2)
+    (-0.44, 6.44)
+    """
+    sums, sizes = group_sums(values, groups)
+    mean, residuals = _residuals(sums, sizes)
+    k = len(sizes)
+    if k == 1:
+        return limits
+    error = np.sqrt(k / (k - 1) * (residuals**2).sum()) / sizes.sum()
+    half = stats.t.ppf((1 + level) / 2, k - 1) * error
+    low, high = np.clip([mean - half, mean + half], *limits)
+    return float(low), float(high)
+
+
+def interval_of_mean(
+    values: ArrayLike,
+    drawn: ArrayLike,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    limits: Interval = ANY_REAL,
+) -> Interval:
+    """Of the mean of ``values``: by its ``drawn`` means or, below 20 groups, by Student's t."""
+    if count_groups(groups, len(np.asarray(values))) < MIN_GROUPS:
+        return t_interval(values, groups, level, limits)
+    return percentile_interval(drawn, level, limits)
 
 
 def percentile_interval(
@@ -158,29 +177,43 @@ def percentile_interval(
 ) -> Interval:
     """The central ``level`` of bootstrap ``samples``; undefined (NaN) samples are left out.
 
-    Drawn seeds may lead out of what is possible, ``limits``; there the interval ends.
+    Drawn seeds may lead out of what is possible, ``limits``; there the interval ends. Where all
+    samples are undefined, all that is possible is the interval.
     """
+    defined = np.asarray(samples, dtype=np.float64)
+    defined = defined[~np.isnan(defined)]
+    if not len(defined):
+        return limits
     tail = 50 * (1 - level)
-    ends = np.nanpercentile(np.asarray(samples, dtype=np.float64), [tail, 100 - tail])
+    ends = np.percentile(defined, [tail, 100 - tail])
     low, high = np.clip(ends, *limits)
     return float(low), float(high)
 
 
-def share_kept(kept: NDArray[np.float64], gain: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What share of each draw's gain is kept; NaN where a draw has no gain to keep."""
-    return np.divide(kept, gain, out=np.full_like(gain, np.nan), where=gain > 0)
-
-
 def mean_interval(
-    values: ArrayLike, n_resamples: int = 1000, seed: int = 0, level: float = 0.95
+    values: ArrayLike,
+    n_resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    groups: ArrayLike | None = None,
+    limits: Interval = ANY_REAL,
 ) -> Interval:
-    """Percentile bootstrap interval of the mean of ``values``, shape (n,)."""
-    return percentile_interval(bootstrap_means(values, n_resamples, seed)[:, 0], level)
+    """Bootstrap interval of the mean of ``values``, shape (n,); below 20 groups Student's t."""
+    drawn = bootstrap_means(values, n_resamples, seed, groups)[:, 0]
+    return interval_of_mean(values, drawn, groups, level, limits)
 
 
 def difference_interval(
-    a: ArrayLike, b: ArrayLike, n_resamples: int = 1000, seed: int = 0, level: float = 0.95
+    a: ArrayLike,
+    b: ArrayLike,
+    n_resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+    groups: ArrayLike | None = None,
+    limits: Interval = ANY_REAL,
 ) -> Interval:
-    """Paired percentile bootstrap interval of mean(a) - mean(b), both of shape (n,)."""
-    means = bootstrap_means(np.stack(paired(a, b), axis=1), n_resamples, seed)
-    return percentile_interval(means[:, 0] - means[:, 1], level)
+    """Paired interval of mean(a) - mean(b), both of shape (n,), as :func:`mean_interval`."""
+    first, second = paired(a, b)
+    means = bootstrap_means(np.stack([first, second], axis=1), n_resamples, seed, groups)
+    gap = first.astype(np.float64) - second.astype(np.float64)
+    return interval_of_mean(gap, means[:, 0] - means[:, 1], groups, level, limits)

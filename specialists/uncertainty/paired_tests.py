@@ -3,6 +3,9 @@
 Tests are two-sided unless told otherwise: exact McNemar for right/wrong answers, the sign-flip
 permutation test and the paired t-test for real-valued scores such as the negative log-likelihood.
 :func:`holm` corrects for how many were tried.
+
+Examples that are one observation form a group (:mod:`specialists.uncertainty.groups`). Tests then
+see the sum of each group's differences, as if it were one example's.
 """
 
 from __future__ import annotations
@@ -14,35 +17,49 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from specialists.uncertainty.groups import group_sums
 from specialists.uncertainty.pairs import paired
 
 Alternative = Literal["two-sided", "greater"]
 
 SIGNS_PER_BLOCK = 2**22
 MAX_EXACT_FLIPS = 14
-MAX_PERMUTED_EXAMPLES = 500
+MAX_PERMUTED_GROUPS = 500
 
 
-def mcnemar(a: ArrayLike, b: ArrayLike) -> float:
+def mcnemar(a: ArrayLike, b: ArrayLike, groups: ArrayLike | None = None) -> float:
     """Exact two-sided p that a and b are right equally often.
 
     Only the examples on which they differ count; under the null hypothesis each of them favours
-    either model with probability 1/2 (McNemar 1947, exact binomial form).
+    either model with probability 1/2 (McNemar 1947, exact binomial form). Of groups those count in
+    which the models have different numbers of right answers; each favours, by as many answers as
+    it did, either model with probability 1/2.
 
     Parameters
     ----------
     a, b : bool arrays of shape (n,)
+    groups : int array of shape (n,), optional
+        Examples of one group share a number; None: each is a group.
 
     Examples
     --------
     >>> round(mcnemar([True] * 5 + [False], [False] * 5 + [False]), 4)
     0.0625
+    >>> mcnemar([True] * 5 + [False], [False] * 5 + [False], groups=[0, 0, 1, 1, 2, 2])
+    0.25
     """
     first, second = (np.asarray(x, dtype=bool) for x in paired(a, b))
-    only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
-    if only_a + only_b == 0:
-        return 1.0
-    return float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
+    gains, _ = group_sums(first.astype(np.int64) - second, groups)
+    steps, counts = np.unique(np.abs(gains[gains != 0]).astype(np.int64), return_counts=True)
+    # Distribution of the answers by which one model leads, summed over the groups that favour it.
+    chance = np.ones(1)
+    for step, count in zip(steps.tolist(), counts.tolist(), strict=True):
+        spaced = np.zeros(step * count + 1)
+        spaced[::step] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        chance = np.convolve(chance, spaced)
+    total = len(chance) - 1
+    extreme = np.abs(2 * np.arange(total + 1) - total) >= abs(int(gains.sum()))
+    return min(1.0, float(chance[extreme].sum()))
 
 
 def paired_t(a: ArrayLike, b: ArrayLike, alternative: Alternative = "two-sided") -> float:
@@ -92,12 +109,17 @@ def sign_flip(
 
 
 def paired_mean_test(
-    a: ArrayLike, b: ArrayLike, seed: int = 0, alternative: Alternative = "two-sided"
+    a: ArrayLike,
+    b: ArrayLike,
+    seed: int = 0,
+    alternative: Alternative = "two-sided",
+    groups: ArrayLike | None = None,
 ) -> float:
-    """Whether mean(a) = mean(b), or is not above it: p by sign flips up to 500 examples, else t."""
-    if len(np.asarray(a)) <= MAX_PERMUTED_EXAMPLES:
-        return sign_flip(a, b, seed=seed, alternative=alternative)
-    return paired_t(a, b, alternative)
+    """Whether mean(a) = mean(b), or is not above it: p by sign flips up to 500 groups, else t."""
+    sums, _ = group_sums(_difference(a, b), groups)
+    if len(sums) <= MAX_PERMUTED_GROUPS:
+        return sign_flip(sums, np.zeros_like(sums), seed=seed, alternative=alternative)
+    return paired_t(sums, np.zeros_like(sums), alternative)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

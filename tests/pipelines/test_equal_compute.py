@@ -60,9 +60,9 @@ def seen(path):
 
 def test_the_heading_tells_what_its_intervals_draw(folder):
     text = (folder / "all/equal_compute.md").read_text(encoding="utf-8")
-    assert "interval over test examples. x:" in text
+    assert "interval over groups of test examples. x:" in text
     assert "spread" not in text
-    assert "interval over seeds and test examples." in units(2)
+    assert "interval over seeds and groups of test examples." in units(2)
     assert "spread" in units(2)
 
 

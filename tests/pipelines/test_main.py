@@ -174,7 +174,7 @@ def test_a_changed_setting_replaces_the_config_and_says_what_follows(config, tmp
 
 
 def test_the_user_s_mistake_is_one_message_and_exit_code_2(config, tmp_path):
-    done = specialists("run", config, "--out", tmp_path / "run", "--set", "data.min_examples=100")
+    done = specialists("run", config, "--out", tmp_path / "run", "--set", "data.max_examples=3")
     assert done.returncode == 2
     assert "error: too few examples\n  where: class 7\n" in done.stderr
     assert "Traceback" not in done.stderr

@@ -36,7 +36,7 @@ def test_a_table_has_a_line_for_each_answer_whatever_the_names_are(tmp_path, mon
 def test_a_target_that_is_no_ordinary_file_is_refused(tmp_path, make):
     make(tmp_path / "out")
     with pytest.raises(InputError, match="file"):
-        check_target(tmp_path / "out")
+        check_target(tmp_path / "out", tmp_path / "in.txt", tmp_path / "run")
 
 
 def test_a_table_that_breaks_off_leaves_the_old_one(tmp_path):

@@ -120,7 +120,15 @@ def test_a_file_of_the_user_that_is_gone_stops_only_what_reads_it(run, tmp_path)
     assert why_not_done(run, stages.STAGES[0]) == f"data.table: {table} is gone"
     assert states(run) == ["stale"] * 3
     stages.check_earlier(run, stages.STAGES[2])
-    with pytest.raises(InputError, match="no such file"):
+    (tmp_path / "xy.tsv").touch()
+    with pytest.raises(InputError, match=r"no such file(?s:.*)did you mean \S+xy.tsv"):
+        stages.run_stages(run)
+
+
+def test_a_pipe_is_refused_before_anything_waits_for_it(run, tmp_path):
+    os.mkfifo(tmp_path / "x.tsv")
+    configure(run, **{'name = "languages"': f'table = "{tmp_path / "x.tsv"}"'})
+    with pytest.raises(InputError, match=r"no ordinary file(?s:.*)data.table"):
         stages.run_stages(run)
 
 

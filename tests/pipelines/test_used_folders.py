@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -218,7 +219,7 @@ def test_what_comes_while_a_stage_is_interrupted_survives(tmp_path, monkeypatch)
         raise KeyboardInterrupt
 
     interrupted = list(toy_stages.TOY_STAGES)
-    interrupted[1] = types.SimpleNamespace(**{**vars(interrupted[1]), "execute": stop})
+    interrupted[1] = replace(interrupted[1], execute=stop)
     monkeypatch.setattr(stages, "STAGES", tuple(interrupted))
     command("run", "mine.toml", "--out", "run", code=130)
     run = tmp_path / "run"

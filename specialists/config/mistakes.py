@@ -1,0 +1,85 @@
+"""How are the mistakes of a configuration told? All at once, one a line."""
+
+from __future__ import annotations
+
+import difflib
+import reprlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from specialists.errors import ConfigError
+
+MOST_LINES = 20
+
+
+class ConfigMistakesError(ConfigError):
+    """Several mistakes of one configuration.
+
+    Parameters
+    ----------
+    lines : iterable of str
+        One for each mistake.
+    where : object
+        The file, or what was checked.
+    """
+
+    def __init__(self, lines: Iterable[str], where: object) -> None:
+        self.lines = list(dict.fromkeys(lines))
+        n = len(self.lines)
+        super().__init__(
+            f"the configuration has {n if n <= MOST_LINES else 'many'} mistake{'s' * (n > 1)}",
+            where=where,
+            got="\n       ".join(self.lines),
+            fix="correct these keys, or leave them out (--set KEY= takes one back); "
+            "`specialists configs` lists working examples",
+        )
+
+
+def explained(error: ValidationError, fields: Mapping[str, FieldInfo]) -> list[str]:
+    """A line for each mistake; an unknown key names the nearest of ``fields``.
+
+    What is wrong with a list because of one of its items is told of the item alone, and what fits
+    none of several types is told of the first.
+    """
+    mistakes = {_place(mistake): mistake for mistake in reversed(error.errors())}
+    above = {place[:n] for place in mistakes for n in range(len(place))}
+    told = [mistake for place, mistake in reversed(mistakes.items()) if place not in above]
+    more = [f"and {len(told) - MOST_LINES} more"] * (len(told) > MOST_LINES)
+    return [_explain(mistake, fields) for mistake in told[:MOST_LINES]] + more
+
+
+def _place(mistake: Any) -> tuple[str, ...]:
+    """Keys and numbers of items; what else pydantic names are types that it tried."""
+    if mistake["type"] == "extra_forbidden":
+        return tuple(map(str, mistake["loc"]))
+    named = (str(part) for part in mistake["loc"])
+    return tuple(part for part in named if part.isidentifier() or part.isdecimal())
+
+
+def _explain(mistake: Any, fields: Mapping[str, FieldInfo]) -> str:
+    place = _place(mistake)
+    if mistake["type"] == "extra_forbidden":
+        return _unknown(place, fields)
+    told = mistake["msg"].removeprefix("Value error, ")
+    if mistake["type"] == "string_type":
+        told += ", in quotes"
+    if isinstance(mistake["input"], Mapping):
+        return f"in {'.'.join(place) or 'all'}: {told}"
+    return f"{'.'.join(place)} = {_SHORT.repr(mistake['input'])}: {told}"
+
+
+def _unknown(place: tuple[str, ...], fields: Mapping[str, FieldInfo]) -> str:
+    *sections, key = place
+    for name in sections:
+        section: Any = fields[name].annotation
+        fields = section.model_fields
+    near = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
+    hint = f"did you mean `{near[0]}`?" if near else "known: " + ", ".join(fields)
+    return f"unknown key `{_SHORT.repr('.'.join(place))[1:-1]}`; {hint}"
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 120

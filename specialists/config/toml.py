@@ -1,0 +1,139 @@
+"""How is a configuration read from TOML and ``key=value``, and written as TOML?"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from specialists.config.data import SOURCES
+from specialists.errors import ConfigError
+
+LARGEST = 2**20
+PATHS = (
+    ("data", "table"),
+    ("data", "arrays"),
+    ("data", "images"),
+    ("generalist", "weights"),
+    ("generalist", "classes"),
+    ("student", "unlabelled"),
+)
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """The content of a file.
+
+    Raises
+    ------
+    ConfigError
+        If it is too large for a configuration, or no TOML.
+    """
+    with file.open("rb") as opened:
+        content = opened.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ConfigError(
+            "this file is too large to be a configuration",
+            where=file,
+            expected=f"at most {LARGEST:,} bytes of TOML",
+        )
+    try:
+        return _parsed(content.decode("utf-8"))
+    except ValueError as error:
+        raise ConfigError("this file is not TOML", where=file, got=str(error)[:200]) from None
+
+
+def override(values: dict[str, Any], assignment: str) -> str:
+    """Apply ``key=value`` to ``values``, in place; returns the key.
+
+    The value is TOML, or else text; without a value the key is removed. A source of the data takes
+    the place of all others.
+
+    Raises
+    ------
+    ConfigError
+        If it is no assignment, or assigns below what is no section.
+    """
+    if any("\ud800" <= character <= "\udfff" for character in assignment):
+        raise ConfigError(
+            "an override must be UTF-8, since config.toml is",
+            got=assignment,
+            fix="give that file or folder another name",
+        )
+    key, separator, text = assignment.partition("=")
+    parts = [part.strip() for part in key.split(".")]
+    if not separator or not all(parts) or len(parts) > 3:
+        raise ConfigError(
+            "an override must be key=value",
+            got=assignment,
+            expected="for instance seed=3 or generalist.epochs=3, at most three names",
+        )
+    target = values
+    for part in parts[:-1]:
+        target = target.setdefault(part, {})
+        if not isinstance(target, dict):
+            raise ConfigError("this key is not a section", got=part, where=assignment)
+    if parts[0] == "data" and len(parts) == 2 and parts[1] in SOURCES:
+        for source in SOURCES:
+            target.pop(source, None)
+    target[parts[-1]] = _value(text)
+    if target[parts[-1]] is None:
+        del target[parts[-1]]
+    return ".".join(parts)
+
+
+def absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
+    """``values`` with the user's files as absolute paths, in place."""
+    for section, key in PATHS:
+        table = values.get(section)
+        if isinstance(table, dict) and key in table:
+            table[key] = _absolute(table[key])
+    return values
+
+
+def written(values: Mapping[str, Any]) -> str:
+    """TOML of values that are plain, a table a section."""
+    top = [f"{k} = {_toml(v)}" for k, v in values.items() if not isinstance(v, dict)]
+    tables = [
+        "\n".join([f"\n[{name}]", *(f"{k} = {_toml(v)}" for k, v in section.items())])
+        for name, section in values.items()
+        if isinstance(section, dict)
+    ]
+    return "\n".join([*top, *tables]) + "\n"
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """TOML, with everything that is wrong with it as a ValueError."""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("lists or tables in one another, too deep to be read") from None
+
+
+def _absolute(path: Any) -> Any:
+    """A path, or the paths of a table, from the root; anything else as it is."""
+    if isinstance(path, dict):
+        return {name: _absolute(part) for name, part in path.items()}
+    if not isinstance(path, str) or not path:
+        return path
+    return str(Path(os.path.expanduser(path)).absolute())
+
+
+def _value(text: str) -> Any:
+    try:
+        parsed = _parsed(f"value = {text}")
+    except ValueError:
+        return text.strip() or None
+    return parsed["value"] if len(parsed) == 1 else text.strip()
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, float):
+        return repr(value)  # TOML writes inf, JSON Infinity
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # not raw in TOML

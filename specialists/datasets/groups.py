@@ -1,0 +1,158 @@
+"""Which rows are one observation? Rows that share an input, a concept or a writer.
+
+Such rows are right or wrong together, so chance deals out whole groups of them: splits, tests and
+intervals draw groups, not rows. Rows with the same input always share one. Where the data declare
+groups of another kind too, rows that hang together by either kind are one group (a connected
+component), unless that would chain a large share of the data to one group.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from hashlib import blake2b
+from itertools import chain, pairwise
+from typing import Any
+
+import numpy as np
+
+from specialists.datasets.base import Inputs, Ragged
+from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION
+from specialists.errors import DataWarning
+
+LARGEST_SHARE = 0.05  # of the rows, in one joined group
+
+
+def same_input(raw: Sequence[str] | Sequence[bytes] | np.ndarray) -> np.ndarray:
+    """Group of every row: the rows of equal inputs, and only those, share one.
+
+    Parameters
+    ----------
+    raw : sequence of str or bytes, or array whose first axis is the rows
+    """
+    seen: dict[Any, int] = {}
+    return np.array([seen.setdefault(key, len(seen)) for key in _keys(raw)], dtype=np.int64)
+
+
+def input_groups(*inputs: Inputs) -> np.ndarray:
+    """As :func:`same_input`, of encoded inputs, those of several splits one after another."""
+    return same_input(list(chain.from_iterable(map(_encoded_keys, inputs))))
+
+
+def units_of_chance(
+    inputs: np.ndarray, declared: np.ndarray | None, name: str = "group"
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The group of each row that chance deals out whole, and notes.
+
+    Parameters
+    ----------
+    inputs : int array of shape (n,)
+        Rows with the same input share a number.
+    declared : int array of shape (n,), optional
+        Rows that the data say belong together share a number.
+    name : str
+        What ``declared`` counts, for people.
+
+    Returns
+    -------
+    int64 array of shape (n,), tuple of str
+        Numbers from 0. Joined groups of both kinds; ``declared`` alone where the largest joined
+        group would hold more than 5% of the rows.
+    """
+    if declared is None:
+        return _numbered(inputs), ()
+    declared, units = _numbered(declared), joined(inputs, declared)
+    n_units, largest = _n_groups(units), int(np.bincount(units, minlength=1).max())
+    if n_units == _n_groups(declared) or largest <= LARGEST_SHARE * len(units):
+        return units, (f"{n_units} units of chance: rows that share {name} or an input",)
+    several = np.bincount(_distinct_pairs(inputs, declared)[0])[_numbered(inputs)] > 1
+    return declared, (
+        f"{_n_groups(declared)} units of chance: rows that share {name}; joined by equal inputs "
+        f"too, one would hold {largest / len(units):.0%} of the rows (rows with an input that "
+        f"another unit has: {several.sum()})",
+    )
+
+
+def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Groups of the rows that hang together by either of two groupings, int64 (n,), from 0.
+
+    Examples
+    --------
+    >>> joined(np.array([0, 0, 1, 2]), np.array([5, 6, 6, 7])).tolist()
+    [0, 0, 0, 1]
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    a, b = _distinct_pairs(first, second)
+    n_first, n = _n_groups(a), _n_groups(a) + _n_groups(b)
+    edges = coo_matrix((np.ones(len(a), dtype=np.int8), (a, n_first + b)), shape=(n, n))
+    component = connected_components(edges, directed=False)[1]
+    return component[_numbered(first)].astype(np.int64)
+
+
+def declared_groups(values: Sequence[Any], name: str) -> tuple[np.ndarray, list[str]]:
+    """The rows of one value share a number, int64 (n,); a note of rows without a value.
+
+    Parameters
+    ----------
+    values : sequence of n strings or numbers
+        Blank strings and NaN are no values: such a row stands alone.
+    name : str
+        Of the column or array, for people.
+    """
+    groups = same_input(values)
+    blank = np.array([value != value or not str(value).strip() for value in values], dtype=bool)
+    n = int(blank.sum())
+    groups[blank] = len(groups) + np.arange(n)
+    return groups, [f"rows without a value of {name!r}, each a unit of its own: {n}"] if n else []
+
+
+def straddling(parts: np.ndarray, groups: np.ndarray, told: str) -> list[str]:
+    """Warn of groups that lie in several splits, and count their validation and test rows.
+
+    Parameters
+    ----------
+    parts : int array of shape (n,)
+        TRAIN, VALIDATION, TEST or LEFT_OUT.
+    groups : int array of shape (n,)
+    told : str
+        What the rows of a group share, for people.
+    """
+    numbered = _numbered(groups)
+    shared = np.zeros(_n_groups(numbered), dtype=np.int64)
+    for part in (TRAIN, VALIDATION, TEST):
+        shared[np.unique(numbered[parts == part])] += 1
+    n = int(((parts != LEFT_OUT) & (parts != TRAIN) & (shared[numbered] > 1)).sum())
+    if not n:
+        return []
+    message = f"validation and test rows with {told} that another split has too: {n}"
+    warnings.warn(message, DataWarning, stacklevel=2)
+    return [message]
+
+
+def _encoded_keys(inputs: Inputs) -> Sequence[Any]:
+    if not isinstance(inputs, Ragged):
+        return _keys(inputs.numpy())
+    values, offsets = inputs.values.numpy(), inputs.offsets.tolist()
+    return [values[start:end].tobytes() for start, end in pairwise(offsets)]
+
+
+def _keys(raw: Sequence[Any] | np.ndarray) -> Sequence[Any]:
+    """Something hashable for each row, equal where the rows are."""
+    if not isinstance(raw, np.ndarray):
+        return raw
+    return [blake2b(row.tobytes(), digest_size=16).digest() for row in np.ascontiguousarray(raw)]
+
+
+def _distinct_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Each pair of numbers that some row has, once, of shape (2, n_pairs); both from 0."""
+    return np.unique(np.stack([_numbered(first), _numbered(second)]), axis=1)
+
+
+def _numbered(groups: np.ndarray) -> np.ndarray:
+    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
+
+
+def _n_groups(numbered: np.ndarray) -> int:
+    return int(numbered.max(initial=-1)) + 1

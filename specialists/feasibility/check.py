@@ -1,0 +1,115 @@
+"""Which settings cannot work? Each is one line of one message.
+
+Asked twice: of the configuration alone, as soon as it is read, and again as soon as the data are
+prepared, so that no later stage is the first to tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from specialists.config import (
+    Config,
+    ConfigMistakesError,
+    possible_kinds,
+    without_effect,
+)
+from specialists.errors import ConfigError
+from specialists.feasibility.shape import STAGE, DataShape
+from specialists.runs import Run, check_trusted, read_json
+from specialists.runtime import most_at_once, n_cores, pick_device
+
+
+def check_settings(config: Config, data: DataShape | None = None) -> None:
+    """Check what can be known before anything is trained.
+
+    Parameters
+    ----------
+    config : Config
+        As it was given, not resolved.
+    data : DataShape, optional
+        Of the prepared data; None: before they are.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake, one a line.
+    """
+    kinds = possible_kinds(config.data) if data is None else (data.kind,)
+    idle = without_effect(config, kinds)
+    mistakes = [*_machine(config), *(_told(config, *found) for found in idle.items())]
+    if data is None:
+        mistakes += _missing_files(config)
+    if len(kinds) == 1:
+        mistakes += _with_defaults(config, kinds[0], None if idle else data)
+    if mistakes:
+        raise ConfigMistakesError(mistakes, "the configuration")
+
+
+def check_run(run: Run, unlabelled: bool = True) -> None:
+    """Check a run's configuration against its prepared data.
+
+    Parameters
+    ----------
+    run : Run
+    unlabelled : bool
+        Whether ``student.unlabelled`` is still to be read.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake, one a line.
+    InputError
+        If nobody vouches for the function of ``generalist.factory``.
+    DataError
+        If ``student.unlabelled`` cannot be read as the training data were.
+    """
+    own = run.config.generalist
+    if own.factory is not None:
+        check_trusted(own.factory, own.options, run.config_file)
+    check_settings(run.config, DataShape.of(run))
+    more = run.config.student.unlabelled
+    if unlabelled and more is not None:
+        from specialists.datasets import read_unlabelled
+
+        read_unlabelled(more, read_json(run.path(STAGE, "dataset.json"))["preprocessing"])
+
+
+def _with_defaults(config: Config, kind: str, data: DataShape | None) -> list[str]:
+    try:
+        resolved = config.resolve(kind)
+    except ConfigMistakesError as error:
+        return error.lines
+    if data is None:
+        return []
+    from specialists.feasibility.plan import impossible
+
+    return list(impossible(resolved, data))
+
+
+def _machine(config: Config) -> Iterator[str]:
+    for name in ("threads", "jobs"):
+        if getattr(config, name) > most_at_once():
+            has = f"this machine has {n_cores()} cores"
+            yield f"{name} = {getattr(config, name)}: at most {most_at_once()}, since {has}"
+    if config.device not in ("auto", "cpu"):
+        try:
+            pick_device(config.device)
+        except ConfigError as error:
+            yield error.in_a_line
+
+
+def _missing_files(config: Config) -> Iterator[str]:
+    for name in ("generalist.weights", "generalist.classes", "student.unlabelled"):
+        section, key = name.split(".")
+        path = getattr(getattr(config, section), key)
+        if isinstance(path, str) and not Path(path).exists():
+            yield f"{name} = {path}: no such file"
+
+
+def _told(config: Config, key: str, why: str) -> str:
+    section, name = key.split(".")
+    value = getattr(getattr(config, section), name)
+    value = list(value) if isinstance(value, tuple) else value
+    return f"{key} = {value!r} is of no use: {why}"

@@ -1,0 +1,120 @@
+"""Each split serves what it is there for, told by splits of other sizes and opposite labels."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import small_run
+import torch
+
+from pipelines import stages
+from specialists.calibration import fit_calibration, fit_temperature
+from specialists.controls import Budget, control_tasks
+from specialists.datasets import load_dataset
+from specialists.datasets.assembly import take
+from specialists.datasets.base import Dataset
+from specialists.ensemble import Ensemble
+from specialists.ensemble.gains import log_likelihood_gain, own_gains
+from specialists.ensemble.gate import NO_GAIN, restricted
+from specialists.ensemble.rules import Rule
+from specialists.ensemble.selection import gather_votes
+from specialists.networks import load_network
+from specialists.predictions import predict_outputs
+from specialists.runs import read_json
+from specialists.specialist import subset_labels
+from specialists.training import ValidationLoss
+from specialists.workspace import Workspace
+
+
+def with_wrong_gate_labels(config, seed) -> Dataset:
+    """45 gate rows that bear the label of a neighbour in their family of three classes."""
+    dataset = load_dataset(config, seed)
+    assert dataset.gate is not None
+    gate = take(dataset.gate, np.arange(45))
+    wrong = gate.labels // 3 * 3 + (gate.labels + 1) % 3
+    return replace(dataset, gate=replace(gate, labels=wrong))
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Workspace:
+    run = small_run.make_run(tmp_path_factory.mktemp("roles") / "run")
+    with pytest.MonkeyPatch.context() as patch, run.lock():
+        patch.setattr("specialists.datasets.load_dataset", with_wrong_gate_labels)
+        stages.run_stages(run, "combine-predictions")
+    return Workspace.open(run.folder)
+
+
+def test_validation_rows_alone_choose_the_epoch(workspace):
+    validation, gate = workspace.dataset.validation, workspace.dataset.gate
+    folder = workspace.path("train-generalist", "units", "width-12")
+    network, result = load_network(folder)[0], read_json(folder / "result.json")
+    loss, top1 = ValidationLoss(validation.inputs, validation.labels)(network)
+    assert (result["loss"], result["top1"]) == (pytest.approx(loss), pytest.approx(top1))
+    assert ValidationLoss(gate.inputs, gate.labels)(network)[0] > 1.5 * loss
+
+
+def test_all_validation_rows_set_the_generalists_temperature(workspace):
+    validation, gate = workspace.dataset.validation, workspace.dataset.gate
+    outputs = predict_outputs(
+        load_network(workspace.path("train-generalist"))[0], validation.inputs
+    )
+    unit = workspace.path("train-generalist", "units", "width-12", "result.json")
+    for file in (workspace.path("train-generalist", "calibration.json"), unit):
+        expected = fit_temperature(outputs, validation.labels)
+        assert read_json(file)["temperature"] == pytest.approx(expected, rel=1e-3)
+    for half in (slice(None, None, 2), slice(1, None, 2), slice(30), slice(30, None)):
+        other = fit_temperature(outputs[half], validation.labels[half])
+        assert abs(other / expected - 1) > 0.01
+    assert fit_temperature(outputs[:45], gate.labels) > 1.5 * expected
+
+
+def test_all_validation_rows_calibrate_a_specialist_from_the_correction_of_its_shares(workspace):
+    dataset, ensemble = workspace.dataset, Ensemble.open(workspace)
+    features = ensemble.features(dataset.validation.inputs)
+    share = workspace.config.specialists.subset_share
+    for m, specialist in enumerate(ensemble.specialists):
+        natural = float(torch.isin(dataset.train.labels, specialist.subset).double().mean())
+        correction = math.log((1 - natural) / natural * share / (1 - share))
+        labels = subset_labels(dataset.validation.labels, specialist.subset, dataset.n_classes)
+        outputs = predict_outputs(specialist.network, features)
+        expected = fit_calibration(outputs, labels, correction).to_dict()
+        found = read_json(
+            workspace.path("train-specialists", f"specialist-{m:03d}", "calibration.json")
+        )
+        assert {key: found[key] for key in expected} == pytest.approx(expected, rel=1e-3, abs=1e-3)
+        assert abs(correction) > 0.3
+        half = fit_calibration(outputs[::2], labels[::2], correction)
+        assert abs(half.dustbin_bias - expected["dustbin_bias"]) > 0.01
+
+
+def test_validation_rows_choose_who_is_tested_and_gate_rows_alone_test(workspace):
+    dataset, ensemble = workspace.dataset, Ensemble.open(workspace)
+    gate = read_json(workspace.path("combine-predictions", "choice.json"))["gate"]
+    rule = Rule.from_dict(gate["rule"])
+    known, kept = (gather_votes(workspace, ensemble, split) for split in ("validation", "gate"))
+    for entry, seen, new in zip(
+        gate["specialists"],
+        own_gains(known, dataset.validation.labels, rule),
+        own_gains(kept, dataset.gate.labels, rule),
+        strict=True,
+    ):
+        assert (entry["validation_rows"], entry["n_rows"]) == (len(seen), len(new))
+        assert entry["validation_gain"] == pytest.approx(float(seen.mean()))
+        assert entry["mean_gain"] == pytest.approx(float(new.mean()))
+    left_out = [entry for entry in gate["specialists"] if entry["why_not"] == NO_GAIN]
+    assert all(entry["validation_gain"] <= 0 for entry in left_out)
+    members = [m for m in range(3) if m not in [entry["specialist"] for entry in left_out]]
+    joined = kept.joined(restricted(rule, members, 3))
+    whole = log_likelihood_gain(joined, kept.generalist, dataset.gate.labels)
+    assert gate["whole"]["mean_gain"] == pytest.approx(float(whole.mean()))
+    assert (gate["n_rows"], gate["n_groups"], gate["outcome"]) == (45, 45, "refused")
+    assert float(whole.mean()) < 0 < max(e["validation_gain"] for e in gate["specialists"])
+
+
+def test_rivals_train_on_what_the_ensemble_was_trained_on(workspace):
+    tasks = control_tasks(workspace, Budget(1000, 700, 4e3, 2e3))
+    examples = {name: [task.n_examples for task in own] for name, own in tasks.items()}
+    assert examples["generalist_wide"] == [1700]
+    assert examples["generalist_continued"] == [700]
+    assert examples["generalist_ensemble"] == [None]
