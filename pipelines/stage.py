@@ -26,7 +26,7 @@ from specialists.runs import (
     sha256,
     write_json,
 )
-from specialists.runs.records import MANIFEST, refuse_link
+from specialists.runs.records import MANIFEST
 from specialists.runs.units import attempt, end_attempt, is_same_attempt
 from specialists.runtime import say
 
@@ -142,7 +142,6 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
         with run.trusting():
             stage.check(run)
     key = stage_key(run, stage)
-    refuse_link(folder)
     goes_on = not force and is_same_attempt(folder, key)
     say(f"{stage.name}: {_announcement(reason, force, goes_on)}")
     if not goes_on:

@@ -456,6 +456,8 @@ def test_a_stage_is_shared_by_links_that_a_kill_leaves_half_done(tmp_path):
     assert not (copy / TRAIN / "notes.txt").exists()
     told = command("run", "--out", copy, "--until", TRAIN)
     assert f"{TRAIN}: done already, skipped" in told
+    (copy / TRAIN / "manifest.json").unlink()
+    assert "trains" not in command("run", "--out", copy, "--until", TRAIN)
     command("run", "mine.toml", "--out", copy, "--set", "seed=9")
     assert command("run", "--out", source).count("skipped") == 3
     assert {file: file.read_bytes() for file in mine} == mine
@@ -469,3 +471,18 @@ def test_nothing_is_written_through_a_link(tmp_path, name):
     with pytest.raises(InputError, match="a symbolic link"), recording(tmp_path / "run" / "stage"):
         write_text(tmp_path / "run" / "stage" / name / "model.json", "{}")
     assert os.listdir(tmp_path / "outside") == []
+
+
+def test_a_list_that_is_a_link_is_not_written_to(tmp_path):
+    mine = put(tmp_path / "outside", "important.txt")
+    link(tmp_path / "stage" / WRITTEN, tmp_path / "outside" / "important.txt")
+    with pytest.raises(OSError, match="symbolic links"), recording(tmp_path / "stage"):
+        write_text(tmp_path / "stage" / "model.json", "{}")
+    assert {file: file.read_bytes() for file in mine} == mine
+
+
+def test_a_report_of_the_users_stays_and_is_told_before_the_stage_works(tmp_path):
+    run = made(tmp_path / "run", "--until", TRAIN)
+    mine = put(run, "report.html")
+    assert f"where: {run / 'report.html'}" in command("run", "--out", run, code=2)
+    assert {file: file.read_bytes() for file in mine} == mine
