@@ -48,8 +48,7 @@ def _test_sets(comparison: Mapping[str, Any]) -> str:
     if all(n == k >= MIN_GROUPS for n, k in sizes):
         return ""
     said = [
-        rows_in_groups(n, k, "test examples") + ": no test" * (k < MIN_GROUPS)
-        for n, k in sizes
+        rows_in_groups(n, k, "test examples") + ": no test" * (k < MIN_GROUPS) for n, k in sizes
     ]
     return f"{' or '.join(said)}; "
 
