@@ -31,6 +31,13 @@ def correlated(n_groups, seed=0, largest=20, spread=1.0):
     return values, 7 * groups - 3
 
 
+def t_test(values) -> float:
+    """The p-value that the mean is 0, two-sided."""
+    k = len(values)
+    t = np.mean(values) / (np.std(values, ddof=1) / np.sqrt(k))
+    return float(2 * stats.t.sf(abs(t), k - 1))
+
+
 @pytest.mark.parametrize("n", [12, 60, 700])
 @pytest.mark.parametrize("scores", ["right", "nll"])
 def test_groups_of_one_row_give_what_rows_give(n, scores):
@@ -124,7 +131,7 @@ def test_mcnemar_flips_the_answers_of_whole_groups(seed):
 def test_many_groups_have_the_t_test_of_their_sums():
     values, groups = correlated(600)
     sums = [values[groups == group].sum() for group in np.unique(groups)]
-    expected = stats.ttest_rel(sums, np.zeros(600)).pvalue
+    expected = t_test(sums)
     assert paired_mean_test(values, 0 * values, groups=groups) == pytest.approx(expected)
 
 
@@ -133,7 +140,7 @@ def test_a_test_over_groups_keeps_its_level_and_one_over_rows_does_not(n_groups)
     found = [correlated(n_groups, seed, 6) for seed in range(150)]
     p = [paired_mean_test(values, 0 * values, groups=groups) for values, groups in found]
     assert stats.binomtest(sum(x <= 0.05 for x in p), 150, 0.05).pvalue > 0.01
-    blind = [stats.ttest_rel(values, 0 * values).pvalue for values, _ in found]
+    blind = [t_test(values) for values, _ in found]
     assert np.mean([x <= 0.05 for x in blind]) > 0.15
 
 
