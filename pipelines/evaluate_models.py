@@ -17,13 +17,13 @@ from specialists.runtime import say
 def execute(run: Run, split: Literal["test", "validation"] = "test") -> None:
     """Train the controls, then measure all models."""
     from specialists.evaluation import evaluate_models
-    from specialists.uncertainty import MIN_GROUPS, no_test, rows_in_groups
+    from specialists.uncertainty import MIN_GROUPS, rows_in_groups
 
     with recording(run.path("evaluate-models")):
         evaluation = evaluate_models(run, split=split)
     models, n, k = (evaluation[key] for key in ("models", "n_test", "n_groups"))
     if k != n or k < MIN_GROUPS:
-        say(f"{split}: {rows_in_groups(n, k)}{f'; {no_test(k)}' * (k < MIN_GROUPS)}")
+        say(f"{split}: {rows_in_groups(n, k)}{': no test' * (k < MIN_GROUPS)}")
     width = max(map(len, models))
     for name, model in models.items():
         say(f"{split}: {name:<{width}} top-1 {model['top1']:.4f}  NLL {model['nll']:.4f} nats")

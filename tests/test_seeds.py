@@ -638,7 +638,7 @@ def test_few_groups_of_one_seed_have_students_interval():
         expected = stats.t.interval(level, 5, gaps[:6].mean(), stats.sem(gaps[:6]))
         assert entry[key] == pytest.approx(expected, abs=0.08 * np.ptp(expected))
     text = comparison_markdown(comparison)
-    assert "300 test examples in 6 groups (6 groups: no test)" in text
+    assert "300 test examples in 6 groups: no test; " in text
     assert "groups of test examples (fewer than 20: Student's t)]" in text
 
 

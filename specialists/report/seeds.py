@@ -11,7 +11,7 @@ from specialists.figures import CostPoint, accuracy_against_cost, to_svg_file
 from specialists.report.advice import ADVICE, BASE, find, verdict
 from specialists.report.tables import compact, duration
 from specialists.report.words import percent, points, points_interval
-from specialists.uncertainty import MIN_GROUPS, no_test, rows_in_groups
+from specialists.uncertainty import MIN_GROUPS, rows_in_groups
 
 
 def comparison_markdown(comparison: Mapping[str, Any]) -> str:
@@ -48,8 +48,7 @@ def _test_sets(comparison: Mapping[str, Any]) -> str:
     if all(n == k >= MIN_GROUPS for n, k in sizes):
         return ""
     said = [
-        rows_in_groups(n, k, "test examples") + f" ({no_test(k)})" * (k < MIN_GROUPS)
-        for n, k in sizes
+        rows_in_groups(n, k, "test examples") + ": no test" * (k < MIN_GROUPS) for n, k in sizes
     ]
     return f"{' or '.join(said)}; "
 
