@@ -316,7 +316,7 @@ def test_importing_runs_or_the_command_loads_nothing_heavy():
     code = (
         "import sys, specialists, specialists.errors, specialists.config, specialists.runs\n"
         "import pipelines.__main__\n"
-        "print([m for m in ('torch', 'numpy', 'pandas', 'sklearn', 'matplotlib') "
+        "print([m for m in ('torch', 'numpy', 'scipy', 'pandas', 'sklearn', 'matplotlib') "
         "if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -332,7 +332,7 @@ def test_specialists_may_start_from_other_generalists(tmp_path):
 
     run = small_run.make_run(tmp_path / "run")
     changes = ["specialists.start=independent", "clusters.coverage=2", "specialists.widen=1"]
-    changes += ["specialists.learning_rate=1e-15", "specialists.epochs=1"]
+    changes += ["specialists.learning_rate=1e-15", "specialists.epochs=1", "clusters.n_clusters=4"]
     run = small_run.changed_copy(run, tmp_path / "independent", *changes)
     stages.run_stages(run, "combine-predictions")
     workspace = Workspace.open(run.folder)

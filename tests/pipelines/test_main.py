@@ -78,12 +78,9 @@ def expected(tmp_path_factory):
     return toy_stages.results(folder / "run")
 
 
-def test_help_takes_less_than_half_a_second_of_one_core():
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def test_help_names_the_commands():
     done = specialists("--help", command=REAL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
     for name in ("run", "evaluate-models", "write-report", "status", "predict", "configs"):
         assert f"  {name} " in done.stdout
 
