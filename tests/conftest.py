@@ -10,6 +10,12 @@ import pytest
 from readme_run import RUN, specialists
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state_folder(tmp_path_factory):
+    """Runs that tests make here are recorded in a state directory of their own."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 @pytest.fixture(scope="session")
 def readme_run(tmp_path_factory):
     """A folder with words.txt and a finished runs/languages, trained on very little."""
