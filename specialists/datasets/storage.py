@@ -29,6 +29,7 @@ from specialists.runs.manifests import MANIFEST, read_manifest
 
 FORMAT = 1
 HIDDEN = -1
+KEYS = {"name", "kind", "class_names", "rows", "preprocessing", "notes", "source"}
 ABOUT = "dataset.json"
 TEST_LABELS = ("test.labels.", "test.valid.")
 _SPLITS = ("train", "validation", "gate", "test")
@@ -95,12 +96,13 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
         raise DataError("no data set here", where=folder, fix="run prepare-data first")
     about: dict[str, Any] = read_json(folder / ABOUT)
     _check_files(folder, test_labels)
-    if about.get("format") != FORMAT:
+    found = about.get("format") if isinstance(about, dict) else None
+    if found != FORMAT or not about.keys() >= KEYS:
         raise DataError(
-            "this data set was written by another version",
+            "this data set was written by another version, or is damaged",
             where=folder / ABOUT,
-            got=f"format {about.get('format')}",
-            expected=f"format {FORMAT}",
+            got=f"format {found}",
+            expected=f"format {FORMAT} with {', '.join(sorted(KEYS))}",
             fix="remove the folder and prepare the data again",
         )
     return Dataset(

@@ -14,7 +14,8 @@ from functools import cached_property
 from pathlib import Path
 
 from specialists.config import Config
-from specialists.errors import InputError, RunLockedError
+from specialists.config.defaults import DEFAULTS
+from specialists.errors import DamagedError, InputError, RunLockedError
 from specialists.runs.artifacts import read_json, write_json, write_text
 from specialists.runs.disk import storage_faults
 from specialists.runs.manifests import CODE_VERSION
@@ -85,8 +86,25 @@ class Run:
 
     @property
     def kind(self) -> str:
-        """The kind of input: text, features or images; known once the data are prepared."""
-        return read_json(self.path("prepare-data", "dataset.json"))["kind"]
+        """The kind of input: text, features or images; known once the data are prepared.
+
+        Raises
+        ------
+        DamagedError
+            If what was prepared does not say it.
+        """
+        file = self.path("prepare-data", "dataset.json")
+        about = read_json(file)
+        kind = about.get("kind") if isinstance(about, dict) else None
+        if not isinstance(kind, str) or kind not in DEFAULTS:
+            raise DamagedError(
+                "this file is damaged: it names no kind of input",
+                where=file,
+                got=kind,
+                expected=", ".join(DEFAULTS),
+                fix=f"`specialists run --out {self.folder}` makes it again",
+            )
+        return kind
 
     @property
     def jobs(self) -> int:

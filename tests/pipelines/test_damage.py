@@ -208,6 +208,29 @@ def test_a_run_of_an_older_version_is_stale_and_says_why(copied):
         specialists.load(copied.folder)
 
 
+@pytest.mark.parametrize(
+    "content", ["[]", "7", "{}", '{"kind": ["text"]}', '{"kine": "text"}', "\0"]
+)
+@pytest.mark.parametrize("command", ["status", "combine-predictions", "write-report"])
+def test_a_damaged_description_of_the_data_is_told_by_every_command(copied, command, content):
+    copied.path("prepare-data", "dataset.json").write_text(content)
+    found = CliRunner().invoke(app, [command, str(copied.folder)])
+    assert found.exit_code == (0 if command == "status" else 2), found.output
+    assert "Traceback" not in found.output
+    assert "stale" in found.output
+
+
+@pytest.mark.parametrize("changes", [{"inputs": []}, {"inputs": None}, {"outputs": [1]}])
+def test_a_manifest_of_another_form_is_no_result(copied, changes):
+    file = copied.path("combine-predictions", "manifest.json")
+    manifest = {key: value for key, value in read_json(file).items() if key != "sha256"}
+    write_sealed(file, {**manifest, **changes})
+    states = {row.name: row.state for row in stages.status(Run(copied.folder))}
+    assert states["combine-predictions"] == "stale"
+    with pytest.raises(InputError, match="does not record files by name"):
+        specialists.load(copied.folder, "ensemble")
+
+
 @pytest.mark.parametrize("array", ["top1", "nll"])
 def test_what_is_compared_over_seeds_is_checked(copied, array):
     file = copied.path("evaluate-models", f"{array}.npy")
