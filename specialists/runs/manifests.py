@@ -100,8 +100,9 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     older = isinstance(manifest, dict) and manifest.get("code", CODE_VERSION) != CODE_VERSION
     if not older:
         manifest = read_sealed(file)
-    if not isinstance(manifest.get("outputs"), dict):
-        raise DamagedError("this manifest records no outputs", where=file)
+    recorded = (manifest.get("outputs"), manifest.get("inputs", {}))
+    if not all(isinstance(part, dict) for part in recorded):
+        raise DamagedError("this manifest does not record files by name", where=file)
     return manifest
 
 
