@@ -4,7 +4,9 @@ import os
 
 import pytest
 
-from specialists.runs import CODE_VERSION, build_unit, is_done, write_text
+from specialists.errors import InputError
+from specialists.runs import CODE_VERSION, build_unit, is_done, write_json, write_text
+from specialists.runs.markers import MARKER
 from specialists.runs.records import WRITTEN
 
 KEY = {"config": {"seed": 1}, "inputs": {}}
@@ -81,3 +83,20 @@ def test_the_key_may_hold_tuples(tmp_path):
     build_unit(tmp_path, {"subset": (1, 2)}, build)
     assert build.found[1] == [".started.json", "checkpoint.pt"]
     assert is_done(tmp_path, {"code": CODE_VERSION, "subset": (1, 2)}) is None
+
+
+def test_a_unit_is_not_made_beyond_a_link_inside_its_run(tmp_path):
+    build, run = Build(), tmp_path / "by-a-link"
+    (tmp_path / "run").mkdir()
+    run.symlink_to(tmp_path / "run")
+    write_json(run / MARKER, {"kind": "run"})
+    assert build_unit(run / "stage/units/wide", KEY, build)
+    (run / "stage/units").rename(tmp_path / "elsewhere")
+    (run / "stage/units").symlink_to(tmp_path / "elsewhere")
+    write_json(tmp_path / "elsewhere" / MARKER, {"kind": "run"})  # of another run, or forged
+    assert not build_unit(run / "stage/units/wide", KEY, build)
+    for key, name in (({**KEY, "inputs": {"a": "b"}}, "wide"), (KEY, "narrow")):
+        with pytest.raises(InputError, match="symbolic link, which is neither followed nor empt"):
+            build_unit(run / "stage/units" / name, key, build)
+    assert visible(tmp_path / "elsewhere/wide") == ["manifest.json", "weights"]
+    assert len(build.found) == 1

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from specialists.errors import DamagedError
 from specialists.runs.disk import storage_faults
 from specialists.runs.markers import is_run_folder
+from specialists.runs.reading import read_text
 from specialists.runs.records import claim
 from specialists.runs.walk import walk
 
@@ -103,7 +104,7 @@ def read_json(path: str | Path) -> Any:
         If it is no longer JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(read_text(Path(path)))
     except (ValueError, RecursionError) as error:  # of the characters, or of the JSON
         raise _damaged(path, str(error)) from None
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from specialists.config import Config
 from specialists.errors import InputError
+from specialists.runs.reading import read_text
 from specialists.runs.records import WRITTEN, recorded_outputs
 
 MARKER = ".specialists.json"
@@ -20,6 +21,7 @@ LOCK = ".lock"
 RUN, COMPARISON = "run", "comparison"
 KINDS = {RUN: "a run folder", COMPARISON: "the folder of a comparison"}
 NAMED = 3
+LONGEST_LOCK = 20  # the digits of a process
 CLAIM_BEGUN = re.compile(rf"\.tmp-[0-9a-f]{{8}}-{re.escape(MARKER)}")
 
 
@@ -36,7 +38,7 @@ def kind_of(folder: Path) -> str | None:
 def marked_kind(folder: Path) -> str | None:
     """What the folder's marker says."""
     try:
-        kind = json.loads((folder / MARKER).read_text(encoding="utf-8"))["kind"]
+        kind = json.loads(read_text(folder / MARKER))["kind"]
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return None
     return kind if kind in KINDS else None
@@ -89,7 +91,7 @@ def _is_empty(folder: Path) -> bool:
 
 
 def _is_lock(path: Path) -> bool:
-    if path.is_symlink() or not path.is_file():
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > LONGEST_LOCK:
         return False
     content = path.read_bytes()
     return content.isdigit() or not content
@@ -105,7 +107,7 @@ def _is_old_run(folder: Path) -> bool:
 
 def _is_old_config(file: Path) -> bool:
     try:
-        names = set(tomllib.loads(file.read_text(encoding="utf-8")))
+        names = set(tomllib.loads(read_text(file)))
     except (OSError, ValueError, RecursionError):
         return False
     return bool(names) and names <= set(Config.model_fields)
@@ -119,7 +121,7 @@ def _is_old_comparison(folder: Path) -> bool:
     if not any(file.exists() for file in written):
         return True
     try:
-        return "models" in json.loads(written[0].read_text(encoding="utf-8"))
+        return "models" in json.loads(read_text(written[0]))
     except (OSError, ValueError, RecursionError, TypeError):
         return False
 

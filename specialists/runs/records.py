@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from specialists.errors import InputError
+from specialists.runs.reading import read_text
 
 WRITTEN = ".specialists-written"
 MANIFEST = "manifest.json"
@@ -81,7 +82,7 @@ class Record:
         if not missing:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(self.folder / WRITTEN, flags, 0o666)
         with open(descriptor, "a", encoding="utf-8") as file:
             file.write("".join(f"\n{name}" for name in missing))
@@ -168,8 +169,8 @@ def owned_names(folder: Path) -> set[str]:
 def listed(folder: Path) -> set[str] | None:
     """What the folder's list says; None if it has none."""
     try:
-        text = (folder / WRITTEN).read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        text = read_text(folder / WRITTEN, errors="replace")
+    except (OSError, ValueError):
         return None
     return set(filter(None, text.split("\n")))
 
@@ -213,7 +214,7 @@ def _was_started(folder: Path) -> bool:
 def _json_object(file: Path) -> dict[str, Any]:
     """The object in a file that may be anybody's; empty if there is none."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = json.loads(read_text(file))
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
@@ -226,7 +227,8 @@ def _is_digest(value: Any) -> bool:
 def _lies_below(name: str) -> bool:
     """Whether a name leads to a file in the folder itself: a stranger's list may say anything."""
     path = PurePosixPath(name)
-    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+    inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+    return inside and "\0" not in name
 
 
 def _sync_folder(folder: Path) -> None:

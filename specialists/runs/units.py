@@ -7,6 +7,7 @@ goes on from its checkpoint, unless what it depends on has changed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +16,14 @@ from typing import Any
 from specialists.errors import DamagedError
 from specialists.runs.artifacts import read_json, write_json
 from specialists.runs.manifests import CODE_VERSION, describe_changes, finish, is_done
+from specialists.runs.markers import RUN, marked_kind
 from specialists.runs.records import (
     MANIFEST,
     RESERVED,
     STARTED,
     claim,
     recording,
+    refuse_link,
 )
 from specialists.runs.removal import clear, remove_leftovers
 
@@ -40,11 +43,17 @@ def build_unit(folder: Path, key: Mapping[str, Any], build: Callable[[Path], Non
     -------
     bool
         Whether anything had to be done.
+
+    Raises
+    ------
+    InputError
+        If it has to be made, and a folder between the run and the unit is a link.
     """
     key = {"code": CODE_VERSION, **key}
     if is_done(folder, key) is None:
         end_attempt(folder)
         return False
+    _refuse_links_above(folder)
     if not is_same_attempt(folder, key):
         clear(folder)
     with attempt(folder, key):
@@ -98,7 +107,12 @@ def is_same_attempt(folder: Path, key: Mapping[str, Any]) -> bool:
         return False
 
 
-def _plain(key: Mapping[str, Any]) -> Any:
-    import json
+def _refuse_links_above(folder: Path) -> None:
+    above = folder.absolute().parents
+    run = max((i for i, place in enumerate(above) if marked_kind(place) == RUN), default=0)
+    for place in above[:run]:
+        refuse_link(place)
 
+
+def _plain(key: Mapping[str, Any]) -> Any:
     return json.loads(json.dumps(key))

@@ -1,0 +1,92 @@
+"""Where a file of ours belongs may lie a pipe, a device, a vast file, or JSON of other types."""
+
+import os
+import signal
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.__main__ import app
+from specialists.config import Config
+from specialists.errors import DamagedError, InputError
+from specialists.runs import Run, check_result, is_done, kind_of, read_json, write_sealed
+from specialists.runs.manifests import CODE_VERSION, read_manifest
+from specialists.runs.reading import LARGEST
+from specialists.runs.records import listed, owned_names
+
+DIGEST = "0" * 64
+
+
+@pytest.fixture(autouse=True)
+def ends():
+    """A test that waits for a pipe fails instead."""
+
+    def fail(*_):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def sparse(file):
+    with file.open("wb") as opened:
+        opened.truncate(2**33)
+
+
+def device(file):
+    file.symlink_to("/dev/zero")
+
+
+@pytest.fixture(params=[os.mkfifo, device, sparse], ids=["pipe", "device", "sparse"])
+def trap(request):
+    """Puts something endless in the place of a file."""
+    return lambda file: (file.unlink(missing_ok=True), request.param(file))
+
+
+def test_json_is_read_of_ordinary_files_only(tmp_path, trap):
+    trap(tmp_path / "model.json")
+    with pytest.raises(DamagedError, match=r"no ordinary file|larger than"):
+        read_json(tmp_path / "model.json")
+
+
+@pytest.mark.parametrize(
+    "name", [".specialists.json", ".specialists-written", ".lock", "config.toml",
+             "prepare-data/manifest.json", "prepare-data/.started.json",
+             "prepare-data/.specialists-written", "comparison.json", "prepare-data/dataset.json"],
+)  # fmt: skip
+def test_no_command_waits_for_what_lies_in_a_strangers_folder(tmp_path, trap, name):
+    run = Run.create(tmp_path / "run", Config.from_dict({"data": {"arrays": "gone.npz"}}))
+    (run.folder / "prepare-data").mkdir()
+    trap(run.folder / name)
+    for command in ("status", "prepare-data"):
+        told = CliRunner().invoke(app, [command, str(run.folder)])
+        assert told.exit_code in (0, 2), told.output
+        assert told.output.count("error:") == (told.exit_code == 2)
+
+
+def test_a_large_file_of_ours_is_read(tmp_path):
+    (tmp_path / "large.json").write_text("[" + " " * (LARGEST // 64) + "1]")
+    assert read_json(tmp_path / "large.json") == [1]
+
+
+@pytest.mark.parametrize("part", ["inputs", "outputs"])
+@pytest.mark.parametrize("forged", [None, 7, "a/b", ["a/b.json"]])
+def test_a_manifest_of_other_types_is_damaged(tmp_path, part, forged):
+    stage = tmp_path / "stage"
+    content = {"code": CODE_VERSION, "inputs": {}, "outputs": {}, part: forged}
+    write_sealed(stage / "manifest.json", content)
+    with pytest.raises(DamagedError, match="does not record files by name"):
+        read_manifest(stage)
+    assert is_done(stage, {"inputs": {}}) == "manifest.json cannot be read"
+    with pytest.raises(InputError, match="`specialists stage "):
+        check_result(tmp_path, "stage")
+
+
+def test_a_name_that_no_file_can_have_is_nobodys(tmp_path):
+    (tmp_path / ".specialists-written").write_bytes(b"\na.npy\nb\0c\n\0\0")
+    assert listed(tmp_path) == {"a.npy", "b\0c", "\0\0"}
+    assert owned_names(tmp_path) == {"a.npy"}
+    assert kind_of(tmp_path) is None
