@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specialists.datasets import encode
+from specialists.datasets import check_preprocessing, encode
 from specialists.datasets.base import Inputs
 from specialists.ensemble import Ensemble, Rule
 from specialists.errors import InputError
@@ -172,7 +173,10 @@ def _from_folder(folder: Path) -> Predictor:
         )
     with fitting(folder):
         names, preprocessing = tuple(map(str, about["class_names"])), dict(about["preprocessing"])
+        check_preprocessing(preprocessing, spec.input_shape)
         temperature = float(about["temperature"])
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"temperature {temperature}")
         if len(names) != spec.n_classes:
             raise ValueError(f"{len(names)} names for {spec.n_classes} classes")
 
@@ -186,11 +190,14 @@ def _ensemble(run: Path) -> Predictor:
     choice = run / "combine-predictions" / "choice.json"
     _check_made(run, "ensemble", choice)
     check_result(run, "combine-predictions")
-    workspace = Workspace.open(run)
-    ensemble, rule = Ensemble.open(workspace), Rule.from_dict(read_json(choice)["chosen"])
+    with fitting(run):
+        workspace = Workspace.open(run)
+        ensemble, rule = Ensemble.open(workspace), Rule.from_dict(read_json(choice)["chosen"])
+        ensemble.of(rule.members)
+        dataset, preprocessing = workspace.dataset, dict(workspace.dataset.preprocessing)
+        check_preprocessing(preprocessing, workspace.network_spec().input_shape)
 
     def log_probs(inputs: Inputs) -> Tensor:
         return ensemble.log_probs(inputs, rule)
 
-    dataset = workspace.dataset
-    return Predictor(dataset.class_names, dict(dataset.preprocessing), log_probs)
+    return Predictor(dataset.class_names, preprocessing, log_probs)

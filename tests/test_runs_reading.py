@@ -3,13 +3,22 @@
 import os
 import signal
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from pipelines.__main__ import app
 from specialists.config import Config
 from specialists.errors import DamagedError, InputError
-from specialists.runs import Run, check_result, is_done, kind_of, read_json, write_sealed
+from specialists.runs import (
+    Run,
+    check_result,
+    is_done,
+    kind_of,
+    read_array,
+    read_json,
+    write_sealed,
+)
 from specialists.runs.manifests import CODE_VERSION, read_manifest
 from specialists.runs.reading import LARGEST
 from specialists.runs.records import listed, owned_names
@@ -90,3 +99,19 @@ def test_a_name_that_no_file_can_have_is_nobodys(tmp_path):
     assert listed(tmp_path) == {"a.npy", "b\0c", "\0\0"}
     assert owned_names(tmp_path) == {"a.npy"}
     assert kind_of(tmp_path) is None
+
+
+def test_an_archive_is_no_array(tmp_path):
+    np.savez(tmp_path / "whole.npz", x=np.zeros(3))
+    whole = (tmp_path / "whole.npz").read_bytes()
+    for content in (whole, whole[:60]):
+        (tmp_path / "a.npy").write_bytes(content)
+        with pytest.raises(DamagedError, match="no whole array"):
+            read_array(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_json_of_ours_holds_no_such_number(tmp_path, number):
+    (tmp_path / "a.json").write_text(f'{{"temperature": {number}}}')
+    with pytest.raises(DamagedError, match="is no number of JSON"):
+        read_json(tmp_path / "a.json")

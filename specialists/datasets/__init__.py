@@ -1,7 +1,7 @@
 """What a data set is, where data sets come from, and how new inputs are encoded alike."""
 
 from specialists.datasets.base import Dataset, Inputs, Kind, Ragged, Split
-from specialists.datasets.encoding import encode
+from specialists.datasets.encoding import check_preprocessing, encode
 from specialists.datasets.load import available, load_dataset
 from specialists.datasets.storage import load_dataset_folder, save_dataset
 from specialists.datasets.unlabelled import read_unlabelled
@@ -13,6 +13,7 @@ __all__ = [
     "Ragged",
     "Split",
     "available",
+    "check_preprocessing",
     "encode",
     "load_dataset",
     "load_dataset_folder",

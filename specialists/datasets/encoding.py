@@ -27,6 +27,13 @@ from specialists.datasets.pixels import fit_images, with_channels
 from specialists.datasets.text import hash_ngrams
 from specialists.errors import DataError
 
+NEEDED = {
+    "text": ("char_ngrams", "word_ngrams", "lowercase"),
+    "features": ("n_features",),
+    "images": ("channels", "height", "width"),
+}
+LONGEST_NGRAM = 64
+
 
 def encode(preprocessing: Mapping[str, Any], raw: Any) -> Inputs:
     """Encode raw inputs as the training data were.
@@ -45,11 +52,58 @@ def encode(preprocessing: Mapping[str, Any], raw: Any) -> Inputs:
     DataError
         The inputs are of another kind or shape, not finite, or one where several are wanted.
     """
+    check_complete(preprocessing)
     encoders = {"text": encode_text, "features": encode_features, "images": encode_images}
+    return encoders[preprocessing["kind"]](preprocessing, raw)
+
+
+def check_complete(preprocessing: Mapping[str, Any]) -> None:
+    """Raise a DataError unless it says how new inputs are encoded; that of a factory may not."""
     kind = preprocessing.get("kind")
-    if kind not in encoders:
-        raise DataError("unknown kind of input", got=kind, expected=", ".join(encoders))
-    return encoders[kind](preprocessing, raw)
+    if not isinstance(kind, str) or kind not in NEEDED:
+        raise DataError("unknown kind of input", got=kind, expected=", ".join(NEEDED))
+    missing = [key for key in NEEDED[kind] if key not in preprocessing]
+    if missing:
+        raise DataError(
+            "the preprocessing of this model does not say how new inputs are encoded",
+            got=f"{kind} without {', '.join(missing)}",
+        )
+
+
+def check_preprocessing(preprocessing: Mapping[str, Any], input_shape: tuple[int, ...]) -> None:
+    """Check what somebody else may have written before inputs are encoded by it.
+
+    Parameters
+    ----------
+    preprocessing : mapping
+    input_shape : tuple of int
+        What the network takes: () for text.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If inputs of this shape cannot be made by it.
+    """
+    try:
+        check_complete(preprocessing)
+    except DataError:
+        return  # told where inputs are encoded: there may be none
+    kind = preprocessing["kind"]
+    shape = tuple(preprocessing[key] for key in NEEDED[kind]) if kind != "text" else ()
+    if shape != input_shape:
+        raise ValueError(f"{kind} of shape {shape} for a network that takes {input_shape}")
+    for key in ("char_ngrams", "word_ngrams") if kind == "text" else ():
+        shortest, longest = preprocessing[key]
+        if not 0 <= shortest <= longest <= LONGEST_NGRAM:
+            raise ValueError(f"{key} from {shortest} to {longest}")
+    for key in ("mean", "std"):
+        if preprocessing.get(key) is not None:
+            np.asarray(preprocessing[key], dtype=np.float32).reshape(shape)
+    names = [preprocessing.get("key"), preprocessing.get("column")]
+    for key in ("features", "columns"):
+        names += preprocessing.get(key) or []
+    if not all(name is None or isinstance(name, str) for name in names):
+        raise TypeError("names that are no strings")
 
 
 def encode_text(preprocessing: Mapping[str, Any], texts: Any) -> Ragged:

@@ -24,7 +24,7 @@ from specialists.datasets.base import Inputs
 from specialists.datasets.cells import Table
 from specialists.datasets.class_folders import list_images
 from specialists.datasets.delimited import swallowed_rows
-from specialists.datasets.encoding import encode
+from specialists.datasets.encoding import check_complete, encode
 from specialists.datasets.files import existing
 from specialists.datasets.pictures import READ
 from specialists.datasets.pictures import SUFFIXES as IMAGE_SUFFIXES
@@ -50,6 +50,7 @@ def read_unlabelled(
         No such file, another kind of input than training's, or nothing in it.
     """
     path = existing(path)
+    check_complete(preprocessing)
     readers = {"text": _texts, "features": _features, "images": _images}
     raw, names = readers[preprocessing["kind"]](path, preprocessing)
     if not len(names):

@@ -57,7 +57,7 @@ class Ensemble:
         for specialist in specialists:
             specialist.network.to(workspace.device)
         n_classes = workspace.dataset.n_classes
-        return cls(lower, upper, temperature["temperature"], specialists, n_classes)
+        return cls(lower, upper, float(temperature["temperature"]), specialists, n_classes)
 
     @property
     def subsets(self) -> list[Tensor]:

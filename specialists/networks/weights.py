@@ -26,6 +26,7 @@ from specialists.runs import (
     write_tensors,
 )
 
+UNFIT = (LookupError, ArithmeticError, TypeError, ValueError, RuntimeError, AttributeError)
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 
 
@@ -90,7 +91,7 @@ def fitting(folder: Path) -> Iterator[None]:
         yield
     except (InputError, OSError):
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+    except UNFIT as error:
         told = str(error).strip().splitlines() or [""]
         raise _unfitting(folder, f"{type(error).__name__}: {told[0]}") from None
 

@@ -104,9 +104,13 @@ def read_json(path: str | Path) -> Any:
         If it is no longer JSON.
     """
     try:
-        return json.loads(read_text(Path(path)))
+        return json.loads(read_text(Path(path)), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # of the characters, or of the JSON
         raise _damaged(path, str(error)) from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def write_array(path: str | Path, array: np.ndarray) -> None:
@@ -135,9 +139,11 @@ def read_array(path: str | Path, mmap: bool = True, writable: bool = False) -> n
     """
     import numpy as np
 
-    mode = ("c" if writable else "r") if mmap else None
     try:
-        return np.load(path, mmap_mode=mode, allow_pickle=False)
+        if mmap:
+            return np.lib.format.open_memmap(path, mode="c" if writable else "r")
+        with open(path, "rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
     except (ValueError, EOFError, OverflowError, SyntaxError, TypeError, MemoryError):
         raise _damaged(path, "no whole array of numbers") from None
 

@@ -16,9 +16,11 @@ from typer.testing import CliRunner
 import specialists
 from pipelines import stages
 from pipelines.__main__ import app
+from specialists.datasets import check_preprocessing, encode
 from specialists.errors import InputError
 from specialists.evaluation import SeedScores
 from specialists.runs import Run, artifacts, read_json, write_json, write_sealed
+from specialists.runs.sealed import read_sealed
 
 READ = {
     "student": [
@@ -303,3 +305,80 @@ def test_a_checkpoint_of_something_else_is_no_dead_end(tmp_path, monkeypatch, ca
     write_sealed(file.with_name("checkpoint.json"), known)
     stages.run_stages(run, "train-generalist")
     assert "checkpoint.pt is damaged" in capsys.readouterr().out
+
+
+def forged(file: Path, *keys: str, value: object) -> None:
+    """A value in a sealed file replaced, and the seal made right again, as a forger would."""
+    content = read_sealed(file)
+    part = content
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
+    write_sealed(file, content)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("preprocessing",), [["kind", "features"]]),
+        (("preprocessing", "kind"), ["features"]),
+        (("preprocessing", "kind"), "text"),
+        (("preprocessing", "kind"), None),
+        (("preprocessing", "n_features"), 7),
+        (("preprocessing", "mean"), ["a"] * small_run.DIM),
+        (("preprocessing", "std"), [[[1.0]]]),
+        (("preprocessing", "key"), {"x": 1}),
+        (("preprocessing", "features"), [7]),
+        (("network", "dropout"), 7),
+        (("temperature",), 10**400),
+        (("temperature",), 0),
+        (("temperature",), "warm"),
+    ],
+)
+def test_a_forged_description_is_told_in_one_message(whole, tmp_path, keys, value):
+    folder = tmp_path / "copy"
+    shutil.copytree(whole.path("distill-student", "student"), folder)
+    forged(folder / "model.json", *keys, value=value)
+    np.save(tmp_path / "new.npy", new_inputs())
+    told = CliRunner().invoke(app, ["predict", str(folder), str(tmp_path / "new.npy")])
+    assert told.exit_code == 2
+    assert told.output.count("error:") == 1
+
+
+@pytest.mark.parametrize("lengths", [[1, 10**9], [3, 1], ["a", "b"], [1], None])
+def test_n_grams_of_a_forged_description_are_checked(lengths):
+    about = {"kind": "text", "char_ngrams": lengths, "word_ngrams": [0, 0], "lowercase": False}
+    with pytest.raises((TypeError, ValueError)):
+        check_preprocessing(about, ())
+    check_preprocessing({**about, "char_ngrams": [1, 4]}, ())
+
+
+def test_a_preprocessing_that_is_not_complete_is_told_where_inputs_are_encoded():
+    check_preprocessing({"kind": "images"}, (1, 8, 8))  # of a factory, say
+    with pytest.raises(InputError, match="does not say how new inputs are encoded"):
+        encode({"kind": "images"}, np.zeros((1, 8, 8), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("file", "value"),
+    [
+        ("combine-predictions/choice.json", [1]),
+        ("combine-predictions/choice.json", {"chosen": None}),
+        ("combine-predictions/choice.json", {"chosen": {"rule": "kl", "n": 1, "members": [99]}}),
+        ("train-generalist/calibration.json", [1]),
+        ("train-generalist/calibration.json", {"temperature": "warm"}),
+        ("prepare-data/dataset.json", {"format": 1}),
+    ],
+)
+def test_forged_parts_of_an_ensemble_are_told_in_one_message(copied, monkeypatch, file, value):
+    write_json(copied.folder / file, value)
+    for module in ("predictor", "specialist.unit", "workspace", "trunk"):
+        monkeypatch.setattr(f"specialists.{module}.check_result", nothing_is_checked, raising=False)
+    monkeypatch.setattr("specialists.datasets.storage.check_file", lambda *_: None)
+    with pytest.raises(InputError, match="does not fit"):
+        specialists.load(copied.folder, "ensemble")
+
+
+def nothing_is_checked(run: Path, stage: str) -> dict:
+    """As if a forger had recorded every checksum anew."""
+    return read_json(run / stage / "manifest.json")
