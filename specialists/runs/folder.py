@@ -16,11 +16,19 @@ from pathlib import Path
 from specialists.config import Config
 from specialists.config.defaults import DEFAULTS
 from specialists.errors import DamagedError, InputError, RunLockedError
-from specialists.runs.artifacts import read_json, write_json, write_text
+from specialists.runs.artifacts import read_json, sha256, write_json, write_text
 from specialists.runs.disk import storage_faults
 from specialists.runs.manifests import CODE_VERSION
-from specialists.runs.markers import LOCK, MARKER, RUN, check_claimable, kind_of, marked_kind
-from specialists.runs.records import ANYTHING, is_own, recording
+from specialists.runs.markers import (
+    LOCK,
+    MARKER,
+    RUN,
+    check_claimable,
+    is_configuration,
+    kind_of,
+    marked_kind,
+)
+from specialists.runs.records import ANYTHING, MANIFEST, is_own, recorded_outputs, recording
 from specialists.runs.removal import own_folders, remove_leftovers
 from specialists.runs.trust import NOTHING, Trust, trusting
 
@@ -178,7 +186,20 @@ def claimed(folder: Path, kind: str) -> Iterator[None]:
             if kind_of(folder) is not None:  # made by an older version, which kept no list
                 record.names.add(ANYTHING)
             write_json(folder / MARKER, {"kind": kind, "code": CODE_VERSION})
+        record.names |= _known_without_a_list(folder, record.names)
+        record.save()
         yield
+
+
+def _known_without_a_list(folder: Path, listed: set[str]) -> set[str]:
+    """Files beside the stages that are ours although a damaged list lacks them."""
+    found = {"config.toml"} if is_configuration(folder / "config.toml") else set()
+    for stage in folder.glob(f"*/{MANIFEST}"):
+        for name, digest in (recorded_outputs(stage.parent) or {}).items():
+            file = folder / name.removeprefix("../")
+            if name == f"../{file.name}" and file.name not in listed and file.is_file():
+                found |= {file.name} if sha256(file) == digest else set()
+    return found
 
 
 def _with_inner(folder: Path) -> Iterator[Path]:

@@ -99,13 +99,14 @@ def _is_lock(path: Path) -> bool:
 
 def _is_old_run(folder: Path) -> bool:
     """Settings of ours beside a lock or a result of ours: a config.toml alone may be anybody's."""
-    if not _is_old_config(folder / "config.toml"):
+    if not is_configuration(folder / "config.toml"):
         return False
     inner = (path for path in folder.iterdir() if path.is_dir())
     return _is_lock(folder / LOCK) or any(recorded_outputs(path) is not None for path in inner)
 
 
-def _is_old_config(file: Path) -> bool:
+def is_configuration(file: Path) -> bool:
+    """Whether a file holds settings of ours, right or wrong."""
     try:
         names = set(tomllib.loads(read_text(file)))
     except (OSError, ValueError, RecursionError):

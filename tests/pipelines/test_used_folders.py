@@ -349,6 +349,19 @@ def test_a_lost_marker_and_lost_lists_do_not_lock_a_run_out(tmp_path):
     assert read_json(run / MARKER)["kind"] == "run"
 
 
+@pytest.mark.parametrize("content", [b"", b"\0" * 40, b"\nconfig.tnml\nrepo"])
+def test_a_damaged_list_does_not_lock_a_run_out_nor_give_away_what_is_the_users(tmp_path, content):
+    run = made(tmp_path / "run")
+    (run / WRITTEN).write_bytes(content)
+    command("run", "mine.toml", "--out", run, "--set", "seed=9")
+    assert (run / "config.toml").read_text().startswith("seed = 9")
+    (run / WRITTEN).write_bytes(content)
+    mine = put(run, "report.html")
+    told = command("run", "mine.toml", "--out", run, "--set", "seed=8", code=2)
+    assert f"where: {run / 'report.html'}" in told
+    assert {file: file.read_bytes() for file in mine} == mine
+
+
 def test_a_damaged_manifest_of_ours_is_not_taken_for_the_users(tmp_path):
     run = made(tmp_path / "run")
     for folder in (TRAIN, f"{TRAIN}/unit-1"):
