@@ -139,6 +139,7 @@ ALONE = [
     ("features", [BRANCHED, "specialists.widen=2"], "has one width"),
     ("features", ["generalist.factory=small_run"], "package.module:function is needed"),
     ("features", ["generalist.weights=nowhere.safetensors"], "no such file"),
+    ("features", ["generalist.weights=/dev"], "a folder without weights, which are in model"),
     ("features", ["student.unlabelled=nowhere.npz"], "no such file"),
     (
         "features",

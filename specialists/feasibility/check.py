@@ -106,6 +106,13 @@ def _missing_files(config: Config) -> Iterator[str]:
         path = getattr(getattr(config, section), key)
         if isinstance(path, str) and not Path(path).exists():
             yield f"{name} = {path}: no such file"
+    weights = config.generalist.weights
+    if weights is not None and Path(weights).is_dir():
+        from specialists.networks.foreign import INDICES, WHOLE_FILES, holds_weights
+
+        if not holds_weights(Path(weights)):  # or all that is in it would be hashed first
+            known = ", ".join((*WHOLE_FILES, *INDICES))
+            yield f"generalist.weights = {weights}: a folder without weights, which are in {known}"
 
 
 def _told(config: Config, key: str, why: str) -> str:

@@ -92,6 +92,11 @@ def read_foreign(path: Path) -> ForeignWeights:
     return ForeignWeights(path, states, rest)
 
 
+def holds_weights(folder: Path) -> bool:
+    """Whether a folder has a file of weights under one of the usual names."""
+    return any((folder / name).is_file() for name in (*WHOLE_FILES, *INDICES))
+
+
 def _rank(place: str) -> int:
     first = place.partition(".")[0]
     return CONTAINERS.index(first) if first in CONTAINERS else len(CONTAINERS)
