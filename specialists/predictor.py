@@ -19,6 +19,7 @@ from specialists.errors import InputError
 from specialists.networks import fitting, load_network
 from specialists.predictions import BATCH_SIZE, predict_log_probs
 from specialists.runs import EVERYTHING, NOTHING, check_result, read_json, trusting
+from specialists.runs.folder import refuse_missing
 from specialists.workspace import Workspace
 
 FOLDERS = {
@@ -137,6 +138,7 @@ def load(path: str | Path, model: str = "student", trust_code: bool = False) -> 
 
 
 def _load(path: Path, model: str) -> Predictor:
+    refuse_missing(path)
     if (path / "model.json").is_file():
         if model == "ensemble":
             raise InputError(

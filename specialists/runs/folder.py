@@ -80,6 +80,7 @@ class Run:
         InputError
             If the folder is no run.
         """
+        refuse_missing(self.folder)
         if not self.config_file.is_file():
             raise InputError(
                 "this is no run folder: it has no config.toml",
@@ -169,6 +170,12 @@ class Run:
                 folders += _with_inner(folder)
         for folder in folders:
             remove_leftovers(folder)
+
+
+def refuse_missing(folder: Path) -> None:
+    """Raise an InputError if no such folder is there, rather than offer to make a run of it."""
+    if not folder.exists():
+        raise InputError("no such folder", where=folder, expected="the folder of a run")
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from specialists.errors import InputError
 from specialists.evaluation import SeedScores
 from specialists.runs import Run, artifacts, read_json, write_json, write_sealed
 from specialists.runs.sealed import read_sealed
+from specialists.training.checkpoints import load_checkpoint, save_checkpoint
 
 READ = {
     "student": [
@@ -79,10 +80,11 @@ def new_inputs() -> np.ndarray:
     return small_run.features(2, seed=7)[0]
 
 
-def answer(folder: Path, model: str) -> bytes | None:
-    """What a model predicts, or None where it is refused in one message."""
+def answer(folder: Path, model: str) -> tuple[tuple[str, ...], bytes] | None:
+    """The classes and what a model predicts, or None where it is refused in one message."""
     try:
-        return specialists.load(folder, model).predict_proba(new_inputs()).tobytes()
+        predictor = specialists.load(folder, model)
+        return predictor.class_names, predictor.predict_proba(new_inputs()).tobytes()
     except InputError:
         return None
 
@@ -136,6 +138,17 @@ def test_a_copied_model_verifies_itself(whole, tmp_path, model):
         file = tmp_path / "copy" / name
         with changed(file, damaged(file.read_bytes(), draw)):
             assert answer(tmp_path / "copy", model) in (None, expected), name
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [('"a0"', '"a8"'), ('"temperature": ', '"temperature": 1')]
+)
+def test_one_changed_character_of_a_copied_description_is_told(whole, tmp_path, before, after):
+    shutil.copytree(whole.path("train-generalist"), tmp_path / "copy")
+    file = tmp_path / "copy" / "model.json"
+    file.write_text(file.read_text().replace(before, after, 1))
+    with pytest.raises(InputError, match="damaged or was changed by hand"):
+        specialists.load(tmp_path / "copy")
 
 
 def test_weights_of_another_model_are_refused(copied):
@@ -295,6 +308,25 @@ def test_a_whole_checkpoint_is_gone_on_from(whole, tmp_path, monkeypatch, capsys
     assert "damaged" not in capsys.readouterr().out
     times = run.path("train-generalist", "units", "width-12", "timing.jsonl").read_text()
     assert [json.loads(line)["epoch"] for line in times.splitlines()] == [1, 2, 3]
+
+
+def test_a_kill_between_checksums_and_checkpoint_loses_no_epoch(tmp_path, monkeypatch, capsys):
+    weights, replace = {"w": torch.zeros(2)}, artifacts.os.replace
+
+    def killed(source, target):
+        if target.name == "checkpoint.pt":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    save_checkpoint(tmp_path, {"network": weights, "best": weights, "epoch": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(artifacts.os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            save_checkpoint(tmp_path, {"network": weights, "best": weights, "epoch": 2})
+    saved = load_checkpoint(tmp_path, torch.device("cpu"), like=weights)
+    assert saved is not None
+    assert saved["epoch"] == 1
+    assert not capsys.readouterr().out
 
 
 @pytest.mark.parametrize("state", [{}, {"network": {}, "best": {}}, [1], torch.zeros(2)])

@@ -187,8 +187,10 @@ def test_the_user_s_mistake_is_one_message_and_exit_code_2(config, tmp_path):
         (["run", "--set", "device=cudaa"], "this device cannot be used"),
         (["run", "--until", "prepare-data", "--force", "write-report"], "asks for a stage after"),
         (["trian-generalist", "run"], "Did you mean 'train-generalist'"),
-        (["status", "nowhere"], "this is no run folder"),
-        (["prepare-data", "nowhere"], "this is no run folder"),
+        (["status", "nowhere"], "no such folder"),
+        (["predict", "nowhere", "new.txt"], "no such folder"),
+        (["status", "."], "this is no run folder"),
+        (["prepare-data", "nowhere"], "no such folder"),
         (["predict", "nowhere", "x.txt", "--model", "teacher"], "teacher"),
     ],
 )
