@@ -6,7 +6,7 @@ the other half; never on the test set.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.stage import Stage
 from specialists.feasibility import check_run
@@ -24,7 +24,7 @@ def execute(run: Run) -> None:
     from specialists.covariance import PredictionCovariance, PredictionSketch
 
     settings = run.config.resolve(run.kind).clusters
-    log_probs, n_examples = _calibrated_log_probs(run, settings.predictions)
+    log_probs, costs = _calibrated_log_probs(run, settings.predictions)
     n_classes = log_probs.shape[1]
     streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch
     covariance = streaming(n_classes).update(log_probs.exp())
@@ -45,20 +45,22 @@ def execute(run: Run) -> None:
         write_array(folder / "covariance.npy", covariance.covariance().astype("float32"))
     write_text(folder / "clusters.txt", clusters.to_text())
     write_json(folder / "clusters.json", clusters.to_dict())
-    write_json(folder / "costs.json", {"training_examples": n_examples})
+    write_json(folder / "costs.json", costs)
     say(
         f"cluster-classes: {clusters.n_clusters} clusters of {min(clusters.sizes)} to "
         f"{max(clusters.sizes)} classes hold {clusters.total_share:.0%} of the confusions"
     )
 
 
-def _calibrated_log_probs(run: Run, predictions: str) -> tuple[Tensor, int]:
-    """Predictions to cluster by, and on how many examples models were trained for them alone."""
+def _calibrated_log_probs(run: Run, predictions: str) -> tuple[Tensor, dict[str, Any]]:
+    """Predictions to cluster by, and what was trained for them alone."""
+    from specialists.training import TrainingCost
+
     if predictions == "cross-fitted":
         from specialists.cross_fitting import cross_fitted_predictions
 
         fitted = cross_fitted_predictions(run)
-        return fitted.log_probs, fitted.n_examples
+        return fitted.log_probs, {**fitted.cost.to_dict(), "trainings": fitted.trainings}
     import torch
 
     from specialists.probability import tempered_log_softmax
@@ -66,7 +68,8 @@ def _calibrated_log_probs(run: Run, predictions: str) -> tuple[Tensor, int]:
     folder = run.path("train-generalist")
     log_probs = torch.from_numpy(read_array(folder / "validation.log_probs.npy", mmap=False))
     temperature = read_json(folder / "calibration.json")["temperature"]
-    return tempered_log_softmax(log_probs, temperature), 0
+    nothing = {**TrainingCost().to_dict(), "trainings": ()}
+    return tempered_log_softmax(log_probs, temperature), nothing
 
 
 STAGE = Stage(

@@ -15,8 +15,11 @@ from specialists.runtime import say
 
 
 def execute(run: Run, split: Literal["test", "validation"] = "test") -> None:
-    """Train the controls, then measure all models."""
+    """Train the rivals, then measure all models."""
+    from specialists.baselines import BASELINES
     from specialists.evaluation import evaluate_models
+    from specialists.evaluation.costs import training_seconds
+    from specialists.report.words import time_sentence, worse
     from specialists.uncertainty import MIN_GROUPS, rows_in_groups
 
     with recording(run.path("evaluate-models")):
@@ -27,6 +30,10 @@ def execute(run: Run, split: Literal["test", "validation"] = "test") -> None:
     width = max(map(len, models))
     for name, model in models.items():
         say(f"{split}: {name:<{width}} top-1 {model['top1']:.4f}  NLL {model['nll']:.4f} nats")
+        if name in BASELINES and (flaw := worse(models, name)):
+            say(f"{split}: {name} is {flaw}")
+    if split == "test" and (note := time_sentence(models, training_seconds(run))):
+        say(f"{split}: {note}")
 
 
 STAGE = Stage(

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from specialists.generalist import STAGE, ClassifierTask, train_classifiers
+from specialists.classifier import ClassifierTask, train_classifiers
+from specialists.generalist import STAGE
 from specialists.networks import load_network
 from specialists.predictions import predict_outputs
 from specialists.runs import Run, read_json
+from specialists.training import TrainingCost
 from specialists.workspace import Workspace
 
 
@@ -27,13 +29,16 @@ class CrossFitted(NamedTuple):
     log_probs : Tensor of shape (n_train, C), calibrated
     rows : int64 Tensor of shape (n_train,)
         Which row each prediction is of.
-    n_examples : int
-        Examples that these generalists were trained on together.
+    cost : TrainingCost
+        Of all these generalists, and of their predictions.
+    trainings : tuple of str
+        Their folders, below the run's.
     """
 
     log_probs: Tensor
     rows: Tensor
-    n_examples: int
+    cost: TrainingCost
+    trainings: tuple[str, ...]
 
 
 def cross_fitted_predictions(run: Run, n_folds: int = 2) -> CrossFitted:
@@ -52,12 +57,15 @@ def cross_fitted_predictions(run: Run, n_folds: int = 2) -> CrossFitted:
         for fold in range(n_folds)
     ]
     train_classifiers(tasks, run.jobs, "cross-fitted generalists")
-    parts, rows, n_examples = [], [], 0
+    parts, rows, cost = [], [], TrainingCost()
     for fold, task in enumerate(tasks):
         network, _, about = load_network(task.folder)
         held_out = torch.arange(fold, len(workspace.dataset.train), n_folds)
         outputs = predict_outputs(network, workspace.dataset.train.inputs[held_out])
         parts.append(F.log_softmax(outputs / about["temperature"], dim=-1))
         rows.append(held_out)
-        n_examples += read_json(task.folder / "result.json")["n_examples"]
-    return CrossFitted(torch.cat(parts), torch.cat(rows), n_examples)
+        result = read_json(task.folder / "result.json")
+        predicting = TrainingCost(flops=len(held_out) * result["inference_flops"])
+        cost += TrainingCost.from_dict(result) + predicting
+    folders = (task.folder.relative_to(run.folder).as_posix() for task in tasks)
+    return CrossFitted(torch.cat(parts), torch.cat(rows), cost, tuple(folders))

@@ -1,29 +1,26 @@
-"""The model of all classes: trained at the width that validation prefers, or the user's own.
-
-Also the one way in which any classifier over all classes is trained here, which the controls and
-the student share.
-"""
+"""The model of all classes: trained at the width that validation prefers, or the user's own."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from specialists.calibration import fit_temperature
-from specialists.config import Recipe
+from specialists.classifier import (
+    COST_SAMPLE,
+    ClassifierTask,
+    describe,
+    sample_flops,
+    train_classifiers,
+)
 from specialists.networks import (
     NetworkSpec,
     adopt_weights,
     build,
     check_outputs_are_the_heads,
-    inference_flops,
     load_network,
     n_parameters,
     output_order,
@@ -33,66 +30,16 @@ from specialists.networks import (
     warn_of_other_inputs,
 )
 from specialists.predictions import predict_outputs
-from specialists.runs import Run, build_unit, copy_file, read_json, write_array, write_json
-from specialists.runtime import map_processes, say, seed_everything, threads
-from specialists.training import Hardware, TensorExamples, Trainer, ValidationLoss
+from specialists.runs import Run, copy_file, read_json, write_array, write_json
+from specialists.runtime import say
+from specialists.training import TrainingCost
 from specialists.workspace import Workspace
 
-COST_SAMPLE = 512
 STAGE = "train-generalist"
 FLATTERED = (
     "validation and test rows that it was trained on make it look better than it is; its own split "
     "is given by data.split (tables), x_train, x_validation, x_test (arrays) or folders (images)"
 )
-DATA = (
-    "prepare-data/dataset.json",
-    "prepare-data/train.labels.npy",
-    "prepare-data/train.inputs.npy",
-    "prepare-data/validation.labels.npy",
-    "prepare-data/validation.inputs.npy",
-)
-
-
-@dataclass(frozen=True)
-class ClassifierTask:
-    """One classifier to be trained, as plain data that a worker process can take.
-
-    Parameters
-    ----------
-    run, folder : Path
-        Run folder, and where the result goes.
-    spec : NetworkSpec
-    recipe : Recipe
-    seed : int
-    start : Path, optional
-        Folder of a network whose weights it starts from; its start may then stay the best.
-    n_examples : int, optional
-        Training examples, instead of the recipe's epochs.
-    rows : tuple of int, optional
-        (fold, number of folds): train on all rows but those of the fold, as they are dealt out.
-    """
-
-    run: Path
-    folder: Path
-    spec: NetworkSpec
-    recipe: Recipe
-    seed: int
-    start: Path | None = None
-    n_examples: int | None = None
-    rows: tuple[int, int] | None = None
-
-    def key(self, workspace: Workspace) -> dict[str, Any]:
-        """What the result depends on."""
-        task = {
-            "spec": self.spec.to_dict(),
-            "recipe": self.recipe.model_dump(mode="json", include=set(Recipe.model_fields)),
-            "seed": self.seed,
-            "n_examples": self.n_examples,
-            "rows": self.rows,
-        }
-        files = DATA if self.start is None else (*DATA, _below(self.run, self.start))
-        inputs = workspace.fingerprints(*files)
-        return {"config": task, "conditions": workspace.conditions, "inputs": inputs}
 
 
 def train_generalist(run: Run) -> None:
@@ -122,7 +69,16 @@ def train_generalist(run: Run) -> None:
     write_json(workspace.path(STAGE, "widths.json"), candidates)
     network, spec, _ = load_network(tasks[best].folder)
     copy_file(tasks[best].folder / "metrics.jsonl", workspace.path(STAGE, "metrics.jsonl"))
-    _publish(workspace, network, spec, results[best]["n_examples"])
+    _publish(workspace, network, spec, TrainingCost.from_dict(results[best]))
+
+
+def chosen_training(workspace: Workspace) -> Path | None:
+    """The folder of the chosen generalist's training; None for one that was given."""
+    if workspace.config.generalist.weights:
+        return None
+    widths = read_json(workspace.path(STAGE, "widths.json"))
+    width = next(entry["width"] for entry in widths if entry["chosen"])
+    return workspace.path(STAGE, "units", f"width-{width}")
 
 
 def width_task(workspace: Workspace, width: int) -> ClassifierTask:
@@ -134,108 +90,6 @@ def width_task(workspace: Workspace, width: int) -> ClassifierTask:
         recipe=workspace.config.generalist,
         seed=workspace.seed("generalist"),
     )
-
-
-def train_classifiers(tasks: Sequence[ClassifierTask], jobs: int, description: str) -> None:
-    """Train what does not yet stand, several at a time; a single one with all threads."""
-    if len(tasks) == 1:
-        threads(Workspace.open(tasks[0].run).config.threads)
-        train_classifier(tasks[0])
-    else:
-        map_processes(train_classifier, tasks, jobs, description=description)
-
-
-def train_classifier(task: ClassifierTask) -> None:
-    """Train one classifier with hard labels, calibrate it, write it as a unit."""
-    workspace = Workspace.open(task.run)
-
-    def run_training(folder: Path) -> None:
-        seed_everything(task.seed)
-        network = build(task.spec)
-        if task.start is not None:
-            network.load_state_dict(load_network(task.start)[0].state_dict())
-        inputs, labels = _training_rows(workspace, task.rows)
-        smoothing = task.recipe.label_smoothing or 0.0
-
-        def loss(logits: Tensor, target: Tensor) -> Tensor:
-            return F.cross_entropy(logits, target, label_smoothing=smoothing)
-
-        examples = TensorExamples(inputs, (labels,), workspace.augment)
-        fit_and_save(
-            workspace,
-            Trainer(
-                network,
-                examples,
-                loss,
-                validation_of(workspace),
-                task.recipe,
-                seed=task.seed,
-                folder=folder,
-                hardware=hardware_of(workspace),
-                n_examples=task.n_examples,
-                keep_start=task.start is not None,
-                description=folder.name,
-            ),
-            task.spec,
-        )
-
-    build_unit(task.folder, task.key(workspace), run_training)
-
-
-def fit_and_save(workspace: Workspace, trainer: Trainer, spec: NetworkSpec) -> None:
-    """Train, calibrate on validation data, and write network and ``result.json``."""
-    result = trainer.fit()
-    validation = workspace.dataset.validation
-    outputs = predict_outputs(trainer.network, validation.inputs)
-    temperature = fit_temperature(outputs, validation.labels)
-    save_network(trainer.network, spec, trainer.folder, **describe(workspace, temperature))
-    costs = {
-        "parameters": n_parameters(trainer.network),
-        "inference_flops": sample_flops(workspace, trainer.network),
-    }
-    result_values = {**dataclasses.asdict(result), "temperature": temperature, **costs}
-    write_json(trainer.folder / "result.json", result_values)
-
-
-def describe(workspace: Workspace, temperature: float) -> dict[str, Any]:
-    """What a model's folder holds beside its network, so that it works alone."""
-    dataset = workspace.dataset
-    return {
-        "dataset": dataset.name,
-        "kind": dataset.kind,
-        "class_names": list(dataset.class_names),
-        "preprocessing": dict(dataset.preprocessing),
-        "temperature": temperature,
-    }
-
-
-def sample_flops(workspace: Workspace, network: nn.Module) -> float:
-    """Mean inference FLOPs over the first validation inputs."""
-    inputs = workspace.dataset.validation.inputs
-    index = torch.arange(min(COST_SAMPLE, len(inputs)))
-    device = next(network.parameters()).device
-    return inference_flops(network, inputs[index].to(device))
-
-
-def validation_of(workspace: Workspace) -> ValidationLoss:
-    """How a classifier over all classes is judged after each epoch."""
-    validation = workspace.dataset.validation
-    return ValidationLoss(validation.inputs, validation.labels)
-
-
-def hardware_of(workspace: Workspace) -> Hardware:
-    """Device and precision of the configuration."""
-    return Hardware(workspace.config.device, workspace.config.precision)
-
-
-def _training_rows(workspace: Workspace, rows: tuple[int, int] | None):
-    train = workspace.dataset.train
-    if rows is None:
-        return train.inputs, train.labels
-    fold, n_folds = rows
-    index = torch.arange(len(train))
-    index = index[index % n_folds != fold]
-    return train.inputs[index], train.labels[index]
 
 
 def _adopt(workspace: Workspace) -> None:
@@ -253,11 +107,13 @@ def _adopt(workspace: Workspace) -> None:
     say(f"train-generalist: took {settings.weights} as it is")
     for note in (order.note, *notes, FLATTERED):
         say(f"train-generalist: {note}")
-    top1 = _publish(workspace, network, spec, 0)
+    top1 = _publish(workspace, network, spec, TrainingCost())
     warn_if_near_chance(top1, dataset.validation.labels, dataset.n_classes, settings.weights)
 
 
-def _publish(workspace: Workspace, network: nn.Module, spec: NetworkSpec, n_examples: int) -> float:
+def _publish(
+    workspace: Workspace, network: nn.Module, spec: NetworkSpec, cost: TrainingCost
+) -> float:
     """Write the chosen generalist with its validation predictions and its temperature.
 
     Returns
@@ -276,7 +132,7 @@ def _publish(workspace: Workspace, network: nn.Module, spec: NetworkSpec, n_exam
     top1 = float((log_probs.argmax(-1) == validation.labels).double().mean())
     result = {
         "top1": top1,
-        "n_examples": n_examples,
+        **cost.to_dict(),
         "parameters": n_parameters(network),
         "inference_flops": sample_flops(workspace, network),
     }
@@ -284,7 +140,3 @@ def _publish(workspace: Workspace, network: nn.Module, spec: NetworkSpec, n_exam
     save_network(network, spec, folder, **describe(workspace, temperature))
     say(f"train-generalist: width {spec.width}, validation top-1 {top1:.3f}")
     return top1
-
-
-def _below(run: Path, folder: Path) -> str:
-    return (folder / "weights.safetensors").relative_to(run).as_posix()

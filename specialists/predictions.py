@@ -38,6 +38,12 @@ class ModelOutputs:
         Mean floating-point operations of one prediction.
     training_examples : int
         Examples seen in training, repetitions included.
+    training_flops : float
+        Floating-point operations of all trainings that made it.
+    tuning_trials : int
+        Candidates among which validation data chose it.
+    trainings : tuple of str
+        Folders of these trainings, below the run's.
     """
 
     name: str
@@ -45,6 +51,9 @@ class ModelOutputs:
     parameters: int
     inference_flops: float
     training_examples: int
+    training_flops: float
+    tuning_trials: int = 1
+    trainings: tuple[str, ...] = ()
 
 
 def predict_outputs(

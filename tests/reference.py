@@ -262,3 +262,24 @@ def flipped_groups(values, groups, alternative: str = "two-sided") -> float:
     if alternative == "two-sided":
         return float(np.mean([abs(flip) >= abs(sum(sums)) - 1e-9 for flip in flips]))
     return float(np.mean([flip >= sum(sums) - 1e-9 for flip in flips]))
+
+
+def averaged(members, n_members, mean, temperature, confidence, shortlist):
+    """Generalists averaged row by row: log-probabilities of shape (n, C) in float64."""
+    result = members[0].copy()
+    for i, first in enumerate(members[0]):
+        whole = n_members > 1 and (confidence is None or np.exp(first).max() <= confidence)
+        if n_members == 1 or not (whole or shortlist):
+            continue
+        said = [first]
+        for member in members[1:n_members]:
+            other = first.copy()
+            classes = np.arange(len(first)) if whole else np.argsort(-first)[:shortlist]
+            mass = 1.0 if whole else np.exp(first[classes]).sum()
+            own = np.exp(member[i][classes])
+            other[classes] = np.log(mass * own / own.sum())
+            said.append(other)
+        pooled = np.log(np.mean(np.exp(said), 0)) if mean == "arithmetic" else np.mean(said, 0)
+        tempered = pooled / temperature
+        result[i] = tempered - np.logaddexp.reduce(tempered)
+    return result

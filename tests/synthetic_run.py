@@ -20,6 +20,7 @@ SKILLS = {
     "generalist_wide": (0.45, 2.2, 1_000_000, 180_000),
     "generalist_ensemble": (0.4, 5.0, 2_000_000, 200_000),
     "generalist_ensemble_same_inference": (0.35, 3.0, 1_200_000, 120_000),
+    "generalist_ensemble_deferred": (0.38, 2.3, 1_200_000, 120_000),
     "student": (0.1, 0.25, 90_000, 60_000),
     "student_hard_labels": (-0.5, 0.25, 90_000, 60_000),
 }
@@ -75,7 +76,8 @@ def _predictions(rng, labels, n_classes, skills):
         logits -= logits.max(1, keepdims=True)
         log_probs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
         flops = 250_000.0 * cost
-        outputs[name] = ModelOutputs(name, log_probs.astype(np.float32), parameters, flops, seen)
+        rows = log_probs.astype(np.float32)
+        outputs[name] = ModelOutputs(name, rows, parameters, flops, seen, 3.0 * seen * flops)
     return outputs
 
 
@@ -147,7 +149,7 @@ def _write_training(run):
         *((f"train-specialists/specialist-{m:03d}", 8) for m in range(4)),
         ("distill-student/student", 10),
         ("distill-student/student_hard_labels", 10),
-        ("evaluate-models/controls/generalist_wide", 12),
+        ("evaluate-models/controls/generalist_wide-0", 12),
     ]
     for place, epochs in places:
         lines = [

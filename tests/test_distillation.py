@@ -9,8 +9,8 @@ import small_run
 import torch
 
 from pipelines import stages
+from specialists.baselines import wide_spec
 from specialists.config import StudentConfig
-from specialists.controls import wide_spec
 from specialists.distillation import (
     StudentTask,
     changed_recipe,

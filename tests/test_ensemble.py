@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from specialists.baselines import Budget
 from specialists.calibration import Calibration
 from specialists.combination import (
     LearnedCombination,
@@ -20,7 +21,6 @@ from specialists.combination import (
     within_subsets,
 )
 from specialists.config import CombinationConfig
-from specialists.controls import Budget
 from specialists.distillation import HARD_TRIALS
 from specialists.ensemble import (
     PAPER,
@@ -38,6 +38,7 @@ from specialists.ensemble import (
 )
 from specialists.ensemble.candidates import Judge, deferral_limit
 from specialists.specialist import Specialist
+from specialists.training import TrainingCost
 
 C, DIM = 8, 5
 SUBSETS = [torch.tensor([0, 1]), torch.tensor([2, 5, 6]), torch.tensor([1, 2])]
@@ -75,7 +76,7 @@ class Spy(nn.Module):
 def made(lower: nn.Module | None = None) -> Ensemble:
     torch.manual_seed(0)
     specialists = [
-        Specialist(Spy(len(subset) + 1), subset, Calibration(0.5, 1.5, 0.1), 100)
+        Specialist(Spy(len(subset) + 1), subset, Calibration(0.5, 1.5, 0.1), TrainingCost(100, 1e3))
         for subset in SUBSETS
     ]
     upper = nn.Linear(DIM, C)
@@ -429,16 +430,22 @@ def test_costs_are_sampled_evenly_from_first_to_last():
     torch.testing.assert_close(cost_sample(x[:2]), x[:2])
 
 
+def budget(further: float, inference: float = 1.0, generalist: float = 1.0) -> Budget:
+    """Of an ensemble whose rest saw a thousand times as many examples as its generalist."""
+    costs = TrainingCost(7, 100.0), TrainingCost(7000, further)
+    return Budget(*costs, inference, generalist, inference / generalist)
+
+
 @pytest.mark.parametrize(("specialists", "n"), [(1, 2), (100, 2), (101, 3), (0, 1)])
-def test_as_many_generalists_are_averaged_as_the_same_examples_would_train(specialists, n):
-    assert Budget(100, specialists, 1.0, 1.0).n_generalists == n
+def test_as_many_generalists_are_averaged_as_the_same_flops_would_train(specialists, n):
+    assert budget(specialists).n_generalists == n
 
 
 @pytest.mark.parametrize(
     ("flops", "n"), [(10.0, 1), (10.1, 1), (10.3, 2), (20.1, 2), (20.5, 3), (31.0, 4), (200.0, 5)]
 )
 def test_as_many_of_them_are_asked_as_the_ensembles_inference_pays_for(flops, n):
-    assert Budget(100, 400, flops, 10.0).n_asked == n
+    assert budget(400, flops, 10.0).n_asked == n
 
 
 def test_hard_trials_differ_and_begin_with_the_recipe_itself():

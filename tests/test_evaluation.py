@@ -38,6 +38,7 @@ NAMES = (
     "generalist_wide",
     "generalist_ensemble",
     "generalist_ensemble_same_inference",
+    "generalist_ensemble_deferred",
     "student",
     "student_hard_labels",
 )
@@ -53,6 +54,8 @@ MODEL_KEYS = {
     "parameters",
     "inference_flops",
     "training_examples",
+    "training_flops",
+    "tuning_trials",
 }
 KEYS = {
     "dataset",
@@ -69,7 +72,7 @@ KEYS = {
 
 
 def _outputs(log_probs, name="generalist"):
-    return ModelOutputs(name, np.asarray(log_probs, np.float32), 10, 20.0, 30)
+    return ModelOutputs(name, np.asarray(log_probs, np.float32), 10, 20.0, 30, 40.0)
 
 
 def _from_probs(rows, name="generalist"):
@@ -91,7 +94,7 @@ def labels():
 
 @pytest.fixture(scope="module")
 def outputs(labels):
-    skills = (1.5, 2.0, 1.8, 2.0, 1.52, 2.2, 2.0, 1.9, 1.7, 1.0)
+    skills = (1.5, 2.0, 1.8, 2.0, 1.52, 2.2, 2.0, 1.9, 1.95, 1.7, 1.0)
     return {
         name: _outputs(_random_log_probs(labels, 12, skill, seed), name)
         for seed, (name, skill) in enumerate(zip(NAMES, skills, strict=True))
@@ -272,6 +275,7 @@ def test_every_comparison_is_made_in_both_metrics(result):
         ("ensemble", "generalist_wide"),
         ("ensemble", "generalist_ensemble"),
         ("ensemble", "generalist_ensemble_same_inference"),
+        ("ensemble", "generalist_ensemble_deferred"),
         ("ensemble_paper", "generalist"),
         ("ensemble_all", "generalist"),
         ("student", "student_hard_labels"),
@@ -351,7 +355,7 @@ def test_log_probs_may_be_memory_mapped(outputs, labels, result, tmp_path):
     for name, model in outputs.items():
         np.save(tmp_path / f"{name}.npy", model.log_probs)
         rows = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
-        mapped[name] = ModelOutputs(name, rows, 10, 20.0, 30)
+        mapped[name] = ModelOutputs(name, rows, 10, 20.0, 30, 40.0)
     again = evaluate(mapped, labels, None, SUBSETS, dataset="made", seed=3, n_bootstrap=200)
     assert again == result
 
@@ -504,7 +508,7 @@ def evaluated(tmp_path, monkeypatch):
         for seed, name in enumerate(NAMES)
     }
     write_json(run.path("train-generalist", "calibration.json"), {"temperature": 1.2})
-    groups = {"ensemble": NAMES[:4], "control": NAMES[4:7], "student": NAMES[7:]}
+    groups = {"ensemble": NAMES[:4], "baseline": NAMES[4:9], "student": NAMES[9:]}
     for kind, names in groups.items():
         some = {name: made[name] for name in names}
         monkeypatch.setattr(artifacts, f"{kind}_outputs", lambda run, split, some=some: some)
@@ -555,7 +559,7 @@ def test_groups_of_one_example_change_nothing(outputs, labels, result):
 def test_repeated_examples_tell_no_more_than_once(outputs, labels):
     times = np.repeat(np.arange(600), 5)
     repeated = {
-        name: ModelOutputs(name, model.log_probs[times], 10, 20.0, 30)
+        name: ModelOutputs(name, model.log_probs[times], 10, 20.0, 30, 40.0)
         for name, model in outputs.items()
     }
     result = _evaluated(outputs, labels, None, 2000)

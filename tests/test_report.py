@@ -282,8 +282,8 @@ def _evaluation(gains):
         value = (low + high) / 2
         differences.append({**common, "metric": "top1", "value": value, "interval": [low, high]})
         differences.append({**common, "metric": "nll", "value": -value, "interval": [-high, -low]})
-    model = {"top1": 0.5, "parameters": 10, "inference_flops": 10.0}
-    models = dict.fromkeys(["ensemble", *gains], model)
+    model = {"top1": 0.5, "nll": 2.0, "parameters": 10, "inference_flops": 10.0}
+    models = dict.fromkeys(["generalist", "ensemble", *gains], model)
     return {
         "n_test": 1000,
         "n_classes": 7,
@@ -331,6 +331,26 @@ def test_each_control_is_told_whichever_way_it_falls(interval, phrase):
     evaluation = _evaluation({"generalist": CLEAR, "generalist_wide": interval})
     sentences = verdict(evaluation, {"under_trained": None}).sentences
     assert any("generalist_wide" in s and phrase in s for s in sentences)
+
+
+@pytest.mark.parametrize(
+    ("flaw", "said"),
+    [
+        ({"nll": 2.25}, "It is worse than the generalist (NLL 2.250 against 2.000 nats)."),
+        ({"top1": 0.4}, "It is worse than the generalist (top-1 40.0% against 50.0%)."),
+        (
+            {"top1": 0.4, "nll": 2.25},
+            "It is worse than the generalist (top-1 40.0% against 50.0% and NLL 2.250 against "
+            "2.000 nats).",
+        ),
+        ({"top1": 0.6, "nll": 1.9}, None),
+    ],
+)
+def test_a_rival_that_is_worse_than_the_generalist_is_flagged(flaw, said):
+    evaluation = _evaluation({"generalist": CLEAR, "generalist_wide": CLEAR})
+    evaluation["models"]["generalist_wide"] = evaluation["models"]["generalist"] | flaw
+    sentences = verdict(evaluation, {"under_trained": None}).sentences
+    assert [s for s in sentences if s.startswith("It is worse")] == ([said] if said else [])
 
 
 def test_averaging_for_the_same_inference_is_a_rival_too():

@@ -11,8 +11,11 @@ from scipy import stats
 
 from specialists.errors import InputError
 from specialists.evaluation import SeedScores, compare_seeds
-from specialists.evaluation.seeds import groups_of, training_seconds
+from specialists.evaluation.costs import training_seconds, unlike_flops
+from specialists.evaluation.seeds import COSTS as COST_KEYS
+from specialists.evaluation.seeds import groups_of
 from specialists.report import comparison_figure, comparison_markdown, seeds, verdict
+from specialists.report.words import time_sentence
 from specialists.runs import Run, write_array, write_json, write_text
 
 COSTS = {
@@ -22,6 +25,7 @@ COSTS = {
     "generalist_wide": (2.0, 300),
     "generalist_ensemble": (3.0, 300),
     "generalist_ensemble_same_inference": (2.0, 200),
+    "generalist_ensemble_deferred": (1.8, 200),
     "student": (0.25, 100),
     "student_hard_labels": (0.25, 100),
 }
@@ -46,6 +50,8 @@ def seed_scores(seed, skills, n=4000, same_examples=True):
             "parameters": 10,
             "inference_flops": COSTS[name][0],
             "training_examples": COSTS[name][1],
+            "training_flops": 10.0 * COSTS[name][1],
+            "tuning_trials": 3,
         }
         for name in skills
     }
@@ -75,7 +81,7 @@ def with_scores(gaps, examples="same", seed=0, others=None):
     gaps = np.asarray(gaps, dtype=float)
     values = {"generalist": np.zeros_like(gaps), "ensemble": gaps} | (others or {})
     model = {"top1": 0.0, "top5": 0.0, "nll": 0.0, "top1_any_valid": None, "parameters": 1}
-    models = {name: {**model, "inference_flops": 1, "training_examples": 1} for name in values}
+    models = {name: model | dict.fromkeys(COST_KEYS, 1) for name in values}
     evaluation = {"dataset": "made", "n_classes": 9, "n_test": len(gaps), "seed": seed}
     evaluation["models"] = models
     return SeedScores(
@@ -121,7 +127,7 @@ def test_two_seeds_without_noise_of_examples_have_the_interval_of_the_formula():
     entry = found(compare_seeds(gaps), "ensemble", "generalist")
     half = 0.005 * np.sqrt(2) * stats.t.ppf(0.975, 1) / stats.norm.ppf(0.975)
     assert entry["interval"] == pytest.approx([0.005 - half, 0.005 + half])
-    end = 1 - 0.05 / 7 / 2
+    end = 1 - 0.05 / 8 / 2
     half = 0.005 * np.sqrt(2) * stats.t.ppf(end, 1) / stats.norm.ppf(end)
     assert entry["corrected_interval"] == pytest.approx([0.005 - half, 0.005 + half])
 
@@ -183,7 +189,7 @@ def test_one_seed_has_no_spread():
     comparison = compared(n_seeds=1)
     assert comparison["models"]["generalist"]["top1"]["spread"] is None
     text = comparison_markdown(comparison)
-    assert "verdict's intervals are at 99.3%, since the best of up to 7 is looked for" in text
+    assert "verdict's intervals are at 99.4%, since the best of up to 8 is looked for" in text
     assert "±" not in text.partition("| model")[2]
     assert text.startswith("# made: 1 seed (0)\n")
     assert verdict(comparison).startswith("One seed cannot tell the luck of a training from a gain")
@@ -239,6 +245,8 @@ def made(gaps, gate="admitted", **flops):
             "nll": {"mean": 2.5, "spread": 0.01, "values": [2.5] * 2},
             "inference_flops": cost,
             "training_examples": 100 if name == "generalist" else 250,
+            "training_flops": 1000 if name == "generalist" else 2500,
+            "tuning_trials": 4,
             "training_seconds": 65.0 if name == "generalist" else 195.0,
         }
         for name, cost in costs.items()
@@ -270,7 +278,7 @@ WIDE_IS_BEST = {
 def cost(inference, examples=2.5, seconds=3):
     """How the verdict tells it, all over the generalist's."""
     return (
-        f"for {inference:.2f} times the inference, {examples:.1f} times the training examples and "
+        f"for {inference:.2f} times the inference, {examples:.1f} times the training FLOPs and "
         f"{seconds:.1f} times the training time"
     )
 
@@ -357,13 +365,13 @@ def test_a_student_as_good_as_what_taught_it_is_what_to_run():
     assert distilled.startswith(begin)
 
 
-def test_of_a_generalist_that_was_given_the_cost_is_told_in_examples():
+def test_of_a_generalist_that_was_given_the_cost_is_told_in_flops():
     comparison = made(LIKE_THE_ENSEMBLE, student=10)
-    comparison["models"]["generalist"]["training_examples"] = 0
+    comparison["models"]["generalist"]["training_flops"] = 0
     told = verdict(comparison)
-    assert "for 1.00 times the inference, 500 training examples and 6.0 times the" in told
+    assert "for 1.00 times the inference, 5k training FLOPs and 6.0 times the" in told
     comparison["models"]["generalist"]["training_seconds"] = 0.0
-    assert "for 1.00 times the inference and 500 training examples. " in verdict(comparison)
+    assert "for 1.00 times the inference and 5k training FLOPs. " in verdict(comparison)
 
 
 def test_a_student_that_hard_labels_match_needs_no_teacher():
@@ -454,7 +462,7 @@ def test_a_row_of_the_table():
     assert (
         "| `generalist_wide` | 43.00 ± 0.20 | +6.00 ± 0.30 [+5.00 to +7.00] | "
         "\N{MINUS SIGN}1.00 ± 0.30 [\N{MINUS SIGN}2.00 to +0.00] | "
-        "2.500 ± 0.010 | 2.40x | 250 | 3 min 15 s |"
+        "2.500 ± 0.010 | 2.40x | 2.5k | 250 | 3 min 15 s | 4 |"
     ) in comparison_markdown(made(gaps))
 
 
@@ -527,60 +535,29 @@ def test_the_figure_shows_accuracy_against_cost(monkeypatch):
         assert spot.inference_flops == COSTS[spot.name][0]
 
 
-def test_training_time_is_that_of_what_the_models_were_made_from(tmp_path):
-    seconds = {
-        "train-generalist/units/width-8": 1000,
-        "train-generalist/units/width-16": 1,
-        "cluster-classes/units/fold-0": 512,
-        "cluster-classes/units/fold-1": 1024,
-        "train-specialists/specialist-000": 2,
-        "train-specialists/specialist-001": 4,
-        "evaluate-models/controls/generalist_continued": 8,
-        "evaluate-models/controls/generalist_wide": 16,
-        "evaluate-models/controls/generalist_ensemble-1": 32,
-        "evaluate-models/controls/generalist_ensemble-2": 64,
-        "evaluate-models/controls/generalist_ensemble-3": 1000,
-        "distill-student/trials/soft-0": 1000,
-        "distill-student/trials/soft-1": 128,
-        "distill-student/trials/hard-0": 256,
-        "distill-student/trials/hard-1": 1000,
+def test_training_time_is_that_of_the_trainings_that_made_a_model(tmp_path):
+    for i, folder in enumerate(("base", "more", "other")):
+        lines = [json.dumps({"epoch": epoch, "seconds": 10.0**i / 2}) for epoch in range(2)]
+        write_text(tmp_path / folder / "timing.jsonl", "\n".join([*lines, '{"epoch": 2, "sec']))
+    trainings = {"generalist": ["base"], "ensemble": ["base", "more", "gone"], "given": []}
+    write_json(tmp_path / "evaluate-models/trainings.json", trainings)
+    expected = {"generalist": 1.0, "ensemble": 11.0, "given": 0.0}
+    assert training_seconds(Run(tmp_path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("flops", "seconds", "said"),
+    [(2.0, 2.9, False), (2.0, 3.1, True), (1.0, 0.67, False), (1.0, 0.66, True), (2.0, 1.0, True)],
+)
+def test_seconds_that_differ_from_flops_by_half_as_much_again_are_told(flops, seconds, said):
+    models = {
+        name: {"training_flops": 300 * value}
+        for name, value in {"generalist": 1.0, "ensemble": 1.0, "wide": flops}.items()
     }
-    for folder, value in seconds.items():
-        lines = [json.dumps({"epoch": i, "seconds": value / 2}) for i in range(2)]
-        write_text(tmp_path / folder / "timing.jsonl", "\n".join(lines) + "\n")
-    widths = [{"width": 8, "chosen": False}, {"width": 16, "chosen": True}]
-    write_json(tmp_path / "train-generalist/widths.json", widths)
-    chosen = {"student": (False, True), "student_hard_labels": (True, False)}
-    trials = [{"model": model, "chosen": c} for model, both in chosen.items() for c in both]
-    write_json(tmp_path / "distill-student/trials.json", trials)
-    models = {name: {"parameters": 30 if name == "generalist_ensemble" else 10} for name in COSTS}
-    write_json(tmp_path / "cluster-classes/costs.json", {"training_examples": 0})
-    assert training_seconds(Run(tmp_path), models) == {
-        "generalist": 1,
-        "ensemble": 1 + 2 + 4,
-        "generalist_continued": 1 + 8,
-        "generalist_wide": 16,
-        "generalist_ensemble": 1 + 32 + 64,
-        "generalist_ensemble_same_inference": 1,
-        "student": 128,
-        "student_hard_labels": 256,
-    }
-    write_json(tmp_path / "cluster-classes/costs.json", {"training_examples": 100})
-    assert training_seconds(Run(tmp_path), models)["ensemble"] == 1 + 2 + 4 + 512 + 1024
-    write_json(tmp_path / "cluster-classes/costs.json", {"training_examples": 0})
-    for i, value in enumerate((2048, 4096)):
-        file = tmp_path / f"train-specialists/independent-{i}/timing.jsonl"
-        write_text(file, json.dumps({"epoch": 0, "seconds": value}) + "\n")
-    found = training_seconds(Run(tmp_path), models)
-    assert found["ensemble"] == 1 + 2 + 4 + 2048 + 4096
-    assert found["generalist_ensemble"] == 1 + 32 + 64
-    models["generalist_ensemble_same_inference"] = {"parameters": 20}
-    found = training_seconds(Run(tmp_path), models)
-    assert found["generalist_ensemble_same_inference"] == 1 + 32
-    for i in range(2):
-        (tmp_path / f"train-specialists/independent-{i}/timing.jsonl").unlink()
-    (tmp_path / "train-generalist/widths.json").unlink()  # as where the generalist was given
-    assert training_seconds(Run(tmp_path), models)["ensemble"] == 2 + 4
+    times = {"generalist": 0.0, "ensemble": 10.0, "wide": 10 * seconds}
+    assert unlike_flops(models, times) == ({"wide": (flops, seconds)} if said else {})
+    words = f"wide {flops:.2f} times its FLOPs in {seconds:.2f} times its seconds"
+    assert (words in time_sentence(models, times)) == said
 
 
 def test_the_table_has_a_row_a_model_and_the_figure_is_svg():

@@ -28,7 +28,7 @@ from specialists.specialist import (
     subset_validation,
     train_specialists,
 )
-from specialists.training import BalancedExamples, TensorExamples
+from specialists.training import BalancedExamples, TensorExamples, TrainingCost
 from specialists.trunk import Stacked, Trunk, load_trunk
 from specialists.workspace import Workspace
 
@@ -214,7 +214,12 @@ def test_a_specialist_comes_back_with_its_upper_part_and_calibration(tmp_path):
     lower, upper = split_frozen(network, ["hidden1"])
     assert lower is not None
     calibration = Calibration(1.0, 2.0, -0.5)
-    about = {"subset": [4, 1, 7], "freeze": ["hidden1"], "n_examples": 12}
+    about = {
+        "subset": [4, 1, 7],
+        "freeze": ["hidden1"],
+        "training_examples": 12,
+        "training_flops": 3.0,
+    }
     save_network(upper, spec, tmp_path, calibration=calibration.to_dict(), **about)
     specialist = load_specialist(tmp_path)
     x = torch.randn(5, 2)
@@ -222,7 +227,7 @@ def test_a_specialist_comes_back_with_its_upper_part_and_calibration(tmp_path):
         expected = calibration.log_probs(network(x))
         torch.testing.assert_close(specialist.log_probs(lower(x)), expected)
     assert torch.equal(specialist.subset, SUBSET)
-    assert specialist.n_examples == 12
+    assert specialist.cost == TrainingCost(12, 3.0)
 
 
 def test_a_trunk_on_the_fly_gets_no_gradients_and_stays_in_evaluation_mode():
@@ -326,8 +331,7 @@ def test_a_fresh_start_keeps_what_is_frozen_and_nothing_else(tmp_path, freeze, w
 
 def test_specialists_may_start_from_other_generalists(tmp_path):
     from pipelines import stages
-    from pipelines.benchmarks.measured import Seed
-    from specialists.controls import budget_of
+    from specialists.baselines import budget_of
     from specialists.networks import load_network
 
     run = small_run.make_run(tmp_path / "run")
@@ -347,11 +351,14 @@ def test_specialists_may_start_from_other_generalists(tmp_path):
     ):
         rows = specialist.network.state_dict()["head.weight"][:-1]
         torch.testing.assert_close(rows, heads[parent][specialist.subset])
-    seen = [read_json(t.folder / "result.json")["n_examples"] for t in trainings]
+    seen = [read_json(t.folder / "result.json")["training_examples"] for t in trainings]
     budget = budget_of(workspace)
-    assert budget.further_examples == sum(seen) + sum(s.n_examples for s in specialists)
-    found = Seed(run).further_generalists_training_flops()
-    assert found == Seed(run).training_flops(load_network(trainings[0].folder)[0], sum(seen))
+    assert budget.further.examples == sum(seen) + sum(s.cost.examples for s in specialists)
+    flops = [read_json(t.folder / "result.json")["training_flops"] for t in trainings]
+    base = read_json(run.path("train-generalist", "result.json"))
+    soft_targets = len(workspace.dataset.train) * base["inference_flops"]
+    flops += [soft_targets, *(s.cost.flops for s in specialists)]
+    assert budget.further.flops == pytest.approx(sum(flops))
 
     weights = [f"train-specialists/independent-{i}/weights.safetensors" for i in (0, 1)]
     assert set(weights) <= read_json(run.path("combine-predictions/manifest.json"))["inputs"].keys()

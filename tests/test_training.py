@@ -13,9 +13,9 @@ from specialists.datasets.base import Ragged
 from specialists.errors import InputError, TrainingError
 from specialists.networks import HashedEmbedding
 from specialists.runs import artifacts, read_tensors
+from specialists.runtime import Hardware
 from specialists.training import (
     BalancedExamples,
-    Hardware,
     Loader,
     Optimisers,
     TensorExamples,
@@ -139,7 +139,7 @@ def test_a_resumed_training_does_not_start_again(tmp_path, monkeypatch):
     validate = Scripted([1.0, 2.0, 3.0])
     result = trainer(tmp_path, validate=validate).fit()
     assert len(validate.seen) == 3
-    assert (result.best_epoch, result.n_examples) == (3, 300)
+    assert (result.best_epoch, result.cost.examples) == (3, 300)
 
 
 def test_the_weights_of_the_best_epoch_are_restored(tmp_path):
@@ -155,14 +155,14 @@ def test_training_stops_after_so_many_epochs_without_a_better_one(tmp_path):
     validate = Scripted([3.0, 1.0, 2.0, 1.5, 0.1])
     result = trainer(tmp_path, validate=validate, patience=2).fit()
     assert len(validate.seen) == 4
-    assert (result.best_epoch, result.n_examples) == (2, 240)
+    assert (result.best_epoch, result.cost.examples) == (2, 240)
 
 
 def test_training_without_patience_goes_on_to_the_end_of_its_schedule(tmp_path):
     validate = Scripted([1.0, 2.0, 3.0, 4.0, 5.0])
     result = trainer(tmp_path, validate=validate, patience=None).fit()
     assert len(validate.seen) == 5
-    assert (result.best_epoch, result.n_examples) == (1, 300)
+    assert (result.best_epoch, result.cost.examples) == (1, 300)
 
 
 @pytest.mark.parametrize(("keep_start", "best"), [(True, 0), (False, 1)])
@@ -177,7 +177,7 @@ def test_the_start_wins_only_where_it_may(tmp_path, keep_start, best):
 @pytest.mark.parametrize("n_examples", [2, 16, 60, 62, 77, 100])
 def test_a_number_of_examples_is_kept_to_exactly(tmp_path, n_examples):
     training = trainer(tmp_path, n_examples=n_examples, learning_rate=0.1)
-    assert training.fit().n_examples == n_examples
+    assert training.fit().cost.examples == n_examples
     assert records(tmp_path)[-1]["step"] == training._n_steps()
     assert training.optimisers.learning_rate == pytest.approx(0, abs=1e-12)
 

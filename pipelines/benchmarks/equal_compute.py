@@ -35,21 +35,22 @@ from pipelines.benchmarks.measured import (
     finished,
     markdown,
     mean_and_spread,
-    specialists_training_flops,
     units,
     with_interval,
 )
 from pipelines.compare import claimed_comparison, seed_folder
 from pipelines.messages import told_in_one_message
+from specialists.baselines import AVERAGED, CONTINUED, WIDE
+from specialists.classifier import ClassifierTask, train_classifiers
 from specialists.config import CombinationConfig, Config
 from specialists.ensemble import Ensemble, Rule, Votes, gather_votes, score
-from specialists.evaluation.comparison import CONTROLS
 from specialists.figures import ComputePoint, accuracy_against_compute, to_svg_file
-from specialists.generalist import ClassifierTask, train_classifiers, width_task
+from specialists.generalist import width_task
 from specialists.networks import ARCHITECTURES, load_network
 from specialists.report.tables import compact
 from specialists.runs import read_json, write_json, write_text
 from specialists.runtime import say
+from specialists.training import TrainingCost
 
 BASE = "generalist"
 FACTORS = {"1/4": 0.25, "1/2": 0.5, "2x": 2.0, "4x": 4.0}
@@ -67,7 +68,7 @@ HEADER = (
     "inference FLOPs",
     "x",
 )
-LEGEND = {"generalist_ensemble": "generalists averaged", "ensemble_paper": "specialists, KL"}
+LEGEND = {AVERAGED: "generalists averaged", "ensemble_paper": "specialists, KL"}
 
 FIGURE = "Top-1 accuracy against FLOPs of training and of inference, mean and range over seeds"
 
@@ -111,13 +112,13 @@ def heading(run: Path, n_seeds: int) -> str:
 
 def measure(seed: Seed, widths: Sequence[str]) -> Rows:
     """Train what is missing of one seed's models; each on the test set, by name."""
-    rows = {BASE: seed.stored(BASE, seed.generalist_training_flops(), f"width {seed.width}")}
+    rows = {BASE: seed.stored(BASE, f"width {seed.width}")}
     for mark, task in width_tasks(seed, widths).items():
         train_classifiers([task], seed.run.jobs, f"generalist, {mark}")
         (found,) = seed.averaged([task.folder], f"width {task.spec.width}")
         rows[f"{BASE}, {mark}"] = found
     rows |= _controls(seed, rows[BASE])
-    return rows | _specialists(seed, rows[BASE])
+    return rows | _specialists(seed)
 
 
 def width_tasks(seed: Seed, marks: Sequence[str]) -> dict[str, ClassifierTask]:
@@ -143,32 +144,30 @@ def width_tasks(seed: Seed, marks: Sequence[str]) -> dict[str, ClassifierTask]:
 def _controls(seed: Seed, generalist: Measured) -> Rows:
     """The generalist trained on, the wide one, and two to four independent ones averaged."""
     budget = seed.budget()
-    more = dataclasses.replace(
-        budget, further_examples=(MAX_AVERAGED - 1) * budget.generalist_examples
-    )
+    flops = (MAX_AVERAGED - 1) * budget.generalist.flops
+    more = dataclasses.replace(budget, further=TrainingCost(flops=flops))
     tasks = {
-        **seed.controls(budget, CONTROLS[:2]),
-        **seed.controls(more, CONTROLS[2:]),
+        **seed.controls(budget, (CONTINUED, WIDE)),
+        **seed.controls(more, (AVERAGED,)),
     }
     for name, group in tasks.items():
         train_classifiers(group, seed.run.jobs, name)
-    (continued,) = seed.averaged([task.folder for task in tasks["generalist_continued"]])
+    (continued,) = seed.averaged([task.folder for task in tasks[CONTINUED]])
     total = continued.training_flops + generalist.training_flops
-    rows = {"generalist_continued": dataclasses.replace(continued, training_flops=total)}
-    for task in tasks.get("generalist_wide", ()):
-        (rows["generalist_wide"],) = seed.averaged([task.folder], f"width {task.spec.width}")
+    rows = {CONTINUED: dataclasses.replace(continued, training_flops=total)}
+    if WIDE in tasks:
+        rows[WIDE] = seed.wide(tasks[WIDE])
     start = seed.workspace.path("train-generalist")
-    members = seed.averaged([start, *(task.folder for task in tasks["generalist_ensemble"])])
+    members = seed.averaged([start, *(task.folder for task in tasks[AVERAGED])])
     for k, found in enumerate(members[1:], start=2):
-        rows[f"generalist_ensemble, {k}"] = found
+        rows[f"{AVERAGED}, {k}"] = found
     return rows
 
 
-def _specialists(seed: Seed, generalist: Measured) -> Rows:
+def _specialists(seed: Seed) -> Rows:
     """The specialists by the KL rule for several n, and the rule that the run chose."""
     ensemble = Ensemble.open(seed.workspace)
-    training = generalist.training_flops + seed.further_generalists_training_flops()
-    training += specialists_training_flops(seed.workspace, ensemble)
+    training = seed.costs["ensemble"]["training_flops"]
     validation, test = (
         gather_votes(seed.workspace, ensemble, split) for split in ("validation", "test")
     )
@@ -180,7 +179,7 @@ def _specialists(seed: Seed, generalist: Measured) -> Rows:
         )
     chosen = read_json(seed.workspace.path("combine-predictions", "choice.json"))["chosen"]
     mark = Rule.from_dict(chosen).in_short()
-    return {**rows, "ensemble": seed.stored("ensemble", training, mark)}
+    return {**rows, "ensemble": seed.stored("ensemble", mark)}
 
 
 def best_weight(votes: Votes, seed: Seed, n: int | None) -> Rule:

@@ -1,11 +1,7 @@
 """What did a model do on the test set over several seeds, and what did it cost to train and to run?
 
-Training is counted as 3 x the forward FLOPs of one example x the examples that were seen,
-repetitions included: a forward pass, and a backward pass of twice its cost. A frozen trunk that
-specialists share has no backward pass; its forward pass counts once a training row where its
-outputs are kept, and once an example seen where augmentation changes them. The mean forward FLOPs
-are those of training inputs without augmentation. Passes without training (validation, soft
-targets, the choice of a width or a rule) are not counted for any model.
+FLOPs of training are those that the run counted (:mod:`specialists.training.cost`): forward,
+backward, and the optimisers' updates, repetitions included.
 
 Inference is counted on test inputs. Differences are paired, and their intervals draw seeds and
 groups of examples anew, as those of ``specialists compare`` do (:mod:`specialists.uncertainty`).
@@ -23,25 +19,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipelines.settings import write_config
 from pipelines.stages import run_stages
-from specialists.combination import arithmetic_mean
+from specialists.baselines import (
+    Budget,
+    Member,
+    averaged,
+    baseline_tasks,
+    best_schedule,
+    budget_of,
+    everywhere,
+    judge_averages,
+    rule_of,
+)
+from specialists.classifier import ClassifierTask
 from specialists.config import Config
-from specialists.controls import Budget, budget_of, control_tasks
-from specialists.ensemble import Ensemble, cost_sample
+from specialists.ensemble import choose, cost_sample
 from specialists.evaluation.scores import MAX_NLL
 from specialists.evaluation.seeds import examples_of, groups_of
-from specialists.generalist import ClassifierTask
 from specialists.networks import inference_flops, load_network
-from specialists.predictions import predict_log_probs
 from specialists.runs import Run, claim, read_array, read_json, recording
 from specialists.runs.records import MANIFEST, STARTED
 from specialists.runs.removal import result_files
-from specialists.specialist import independent_generalists
 from specialists.uncertainty import (
     ANY_REAL,
     DIFFERENCE_OF_SHARES,
@@ -55,7 +57,6 @@ from specialists.workspace import Workspace
 LAST_STAGE = "combine-predictions"
 GENERALIST = "train-generalist"
 LIMITS = {"right": DIFFERENCE_OF_SHARES, "nll": ANY_REAL}  # of a difference
-PASSES = 3  # forward, and backward to the inputs and to the weights of each layer
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Seed:
         config = self.workspace.config
         settings = config.evaluation.model_copy(update={"controls": tuple(names)})
         config = config.model_copy(update={"evaluation": settings})
-        return control_tasks(dataclasses.replace(self.workspace, config=config), budget)
+        return baseline_tasks(dataclasses.replace(self.workspace, config=config), budget)
 
     def measured(
         self, log_probs: Tensor | NDArray, training: float, inference: float, about: str = ""
@@ -143,61 +144,36 @@ class Seed:
             self.groups,
         )
 
-    def stored(self, name: str, training: float, about: str = "") -> Measured:
+    def stored(self, name: str, about: str = "") -> Measured:
         """A model whose test predictions the run holds."""
         log_probs = read_array(self.run.path(LAST_STAGE, f"test.{name}.npy"))
-        return self.measured(log_probs, training, self.costs[name]["inference_flops"], about)
+        costs = self.costs[name]
+        return self.measured(log_probs, costs["training_flops"], costs["inference_flops"], about)
+
+    def wide(self, tasks: Sequence[ClassifierTask]) -> Measured:
+        """The wide generalist of the schedule that validation prefers."""
+        members = [Member(self.workspace, task.folder) for task in tasks]
+        best, _ = best_schedule(members)
+        return self.averaged([tasks[best].folder], f"width {tasks[best].spec.width}")[0]
 
     def averaged(self, folders: Sequence[Path], about: str = "") -> list[Measured]:
-        """The mean of the first, the first two ... of some trained classifiers."""
-        inputs, device = self.workspace.dataset.test.inputs, self.workspace.device
-        mean, training, inference = torch.empty(0), 0.0, 0.0
-        found = []
-        for i, folder in enumerate(folders):
-            network, _, described = load_network(folder)
-            network.to(device)
-            log_probs = predict_log_probs(network, inputs, described["temperature"])
-            mean = log_probs if i == 0 else arithmetic_mean([mean, log_probs], [i, 1])
-            training += self.training_flops(network, _examples_seen(folder))
-            inference += inference_flops(network, cost_sample(inputs).to(device))
+        """The mean of the first, the first two ... of some trained classifiers.
+
+        Validation chooses between means of probabilities and of log-probabilities; each has its
+        temperature.
+        """
+        members = [Member(self.workspace, folder) for folder in folders]
+        known, said = ([m.log_probs(split) for m in members] for split in ("validation", "test"))
+        labels, settings = self.workspace.dataset.validation.labels, self.workspace.config
+        inputs = cost_sample(self.workspace.dataset.test.inputs).to(self.workspace.device)
+        training, inference, found = 0.0, 0.0, []
+        for k, member in enumerate(members, start=1):
+            judged = judge_averages(everywhere(k), known, labels, 0.0)
+            mean = averaged(said, rule_of(choose(judged, settings.combination)))
+            training += member.cost.flops
+            inference += inference_flops(member.network(), inputs)
             found.append(self.measured(mean.numpy(), training, inference, about))
         return found
-
-    def training_flops(self, network: nn.Module, n_examples: int) -> float:
-        """Of a classifier of which every part is trained."""
-        inputs = cost_sample(self.workspace.dataset.train.inputs).to(self.workspace.device)
-        return PASSES * inference_flops(network, inputs) * n_examples
-
-    def further_generalists_training_flops(self) -> float:
-        """Of those that only found the clusters, and of those that specialists started from."""
-        n_examples = read_json(self.run.path("cluster-classes", "costs.json"))["training_examples"]
-        for training in independent_generalists(self.workspace):
-            n_examples += _examples_seen(training.folder)
-        network = load_network(self.workspace.path(GENERALIST))[0].to(self.workspace.device)
-        return self.training_flops(network, n_examples)
-
-    def generalist_training_flops(self) -> float:
-        """Of the one generalist that was chosen."""
-        folder = self.workspace.path(GENERALIST)
-        network = load_network(folder)[0].to(self.workspace.device)
-        return self.training_flops(network, _examples_seen(folder))
-
-
-def specialists_training_flops(workspace: Workspace, ensemble: Ensemble) -> float:
-    """Of all specialists, with the shared trunk, without the generalist."""
-    train = workspace.dataset.train
-    inputs = cost_sample(train.inputs).to(workspace.device)
-    _, each = ensemble.flops(inputs)
-    seen = [specialist.n_examples for specialist in ensemble.specialists]
-    upper = PASSES * float(each @ torch.tensor(seen, dtype=torch.float64))
-    if ensemble.lower is None:
-        return upper
-    kept = workspace.augment is None
-    return upper + inference_flops(ensemble.lower, inputs) * (len(train) if kept else sum(seen))
-
-
-def _examples_seen(folder: Path) -> int:
-    return read_json(folder / "result.json")["n_examples"]
 
 
 @contextmanager

@@ -56,9 +56,9 @@ def compare(folder: Path, config: str, overrides: Sequence[str], n_seeds: int) -
             for kind in ("confusable", "random")
         )
         rows = {
-            "generalist": confusable.stored("generalist", 0.0),
-            "confusable": confusable.stored("ensemble", 0.0),
-            "random": random.stored("ensemble", 0.0),
+            "generalist": confusable.stored("generalist"),
+            "confusable": confusable.stored("ensemble"),
+            "random": random.stored("ensemble"),
         }
         found.append(rows)
         shares = ", ".join(f"{_share(run.run):.0%}" for run in (confusable, random))

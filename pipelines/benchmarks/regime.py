@@ -47,14 +47,14 @@ from pipelines.benchmarks.regime_axes import AXES, Base, Point
 from pipelines.messages import told_in_one_message
 from pipelines.settings import write_config
 from pipelines.stages import run_stages
+from specialists.baselines import TRAINED, WIDE
+from specialists.classifier import train_classifiers
 from specialists.config import Config
-from specialists.evaluation.comparison import CONTROLS
 from specialists.figures import Gain, gain_along_axis, to_svg_file
-from specialists.generalist import train_classifiers
 from specialists.runs import COMPARISON, Run, claimed, read_json, write_json, write_text
 from specialists.runtime import say
 
-RIVALS = ("generalist", *CONTROLS[1:])
+RIVALS = ("generalist", *TRAINED[1:])
 UNITS = {
     "examples": "training examples a class (log scale)",
     "classes": "classes (log scale)",
@@ -138,16 +138,16 @@ def _measured(folder: Path, axis: str, point: Point, config: Config) -> tuple[Ro
 
 def measure(seed: Seed) -> Rows:
     """The ensemble and its rivals, which are trained where they do not yet stand."""
-    rows = {name: seed.stored(name, 0.0) for name in ("generalist", "ensemble")}
-    tasks = seed.controls(seed.budget(), CONTROLS[1:])
+    rows = {name: seed.stored(name) for name in ("generalist", "ensemble")}
+    tasks = seed.controls(seed.budget(), TRAINED[1:])
     for name, group in tasks.items():
         if group:
             train_classifiers(group, seed.run.jobs, name)
-        folders = [task.folder for task in group]
-        if name == "generalist_ensemble":
-            folders.insert(0, seed.workspace.path("train-generalist"))
-        about = f"{len(folders)}" if name == "generalist_ensemble" else ""
-        rows[name] = seed.averaged(folders, about)[-1]
+        if name == WIDE:
+            rows[name] = seed.wide(group)
+            continue
+        folders = [seed.workspace.path("train-generalist"), *(task.folder for task in group)]
+        rows[name] = seed.averaged(folders, f"{len(folders)}")[-1]
     return rows
 
 

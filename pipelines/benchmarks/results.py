@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.messages import told_in_one_message
-from specialists.controls import SAME_INFERENCE
+from specialists.baselines import BASELINES, DEFERRED, SAME_INFERENCE
 from specialists.errors import InputError
-from specialists.evaluation.comparison import CONTROLS
 from specialists.runs import read_json
 
-RIVALS = ("generalist", *CONTROLS, SAME_INFERENCE)
+RIVALS = ("generalist", *BASELINES)
 NOT_KNOWN = "not known"  # in comparisons of an earlier version
 HEADER = (
     "data",
@@ -112,7 +111,7 @@ def _difference(found: dict[str, Any], rival: str) -> str:
             low, high = (100 * end for end in entry["interval"])
             cost = _cost(found["models"], rival)
             return f"{100 * entry['value']:+.2f} [{low:+.2f}, {high:+.2f}] ({cost})"
-    if rival == SAME_INFERENCE and set(found.get("gate", ())) == {"refused"}:
+    if rival in (SAME_INFERENCE, DEFERRED) and set(found.get("gate", ())) == {"refused"}:
         return "the generalist itself"
     return "not trained"
 

@@ -244,8 +244,10 @@ class EvaluationConfig(Section):
         Distinct,
     ] = Field(
         default=("generalist_continued", "generalist_wide", "generalist_ensemble"),
-        description="rivals to train; generalist_ensemble is averaged whole and, as "
-        "generalist_ensemble_same_inference, as few as the ensemble's inference pays for",
+        description="rivals to train, matched to the ensemble by FLOPs; generalist_ensemble is "
+        "averaged whole, as few as the ensemble's inference pays for "
+        "(generalist_ensemble_same_inference), and with later members that are asked less "
+        "(generalist_ensemble_deferred)",
     )
 
 

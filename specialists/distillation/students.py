@@ -7,6 +7,7 @@ trained as long, with as many tuning trials, without the ensemble.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,16 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
+from specialists.classifier import fit_and_save, hardware_of, validation_of
 from specialists.distillation.targets import student_examples, write_soft_targets
 from specialists.distillation.tasks import STAGE, STUDENTS, StudentTask, student_tasks
 from specialists.ensemble import cost_sample
-from specialists.generalist import fit_and_save, hardware_of, validation_of
 from specialists.losses import DistillationLoss
 from specialists.networks import build, inference_flops, load_network, n_parameters
 from specialists.predictions import ModelOutputs, predict_log_probs
 from specialists.runs import Run, build_unit, copy_file, read_json, write_json
 from specialists.runtime import map_processes, say, seed_everything
-from specialists.training import Trainer
+from specialists.training import Trainer, TrainingCost
 from specialists.workspace import Workspace
 
 
@@ -46,6 +47,7 @@ def distill_student(run: Run) -> None:
                 "validation_loss": results[i]["loss"],
                 "validation_top1": results[i]["top1"],
                 "chosen": i == best,
+                "training": f"{STAGE}/trials/{tasks[i].folder.name}",
             }
             for i in own
         ]
@@ -73,8 +75,13 @@ def train_student(task: StudentTask) -> None:
 def student_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     """What both students say of a split, by name."""
     workspace = Workspace.open(run.folder)
+    trials = read_json(workspace.path(STAGE, "trials.json"))
     return {
-        name: model_outputs(workspace, name, workspace.path(STAGE, name), split)
+        name: dataclasses.replace(
+            model_outputs(workspace, name, workspace.path(STAGE, name), split),
+            tuning_trials=sum(trial["model"] == name for trial in trials),
+            trainings=tuple(t["training"] for t in trials if t["model"] == name and t["chosen"]),
+        )
         for name in STUDENTS
     }
 
@@ -89,7 +96,7 @@ def model_outputs(workspace: Workspace, name: str, folder: Path, split: str) -> 
         predict_log_probs(network, inputs, about["temperature"]).numpy(),
         n_parameters(network),
         inference_flops(network, cost_sample(inputs).to(workspace.device)),
-        read_json(folder / "result.json")["n_examples"],
+        **TrainingCost.from_dict(read_json(folder / "result.json")).to_dict(),
     )
 
 

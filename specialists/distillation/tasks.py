@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from specialists.classifier import DATA
 from specialists.config import Recipe, StudentConfig
 from specialists.config.defaults import DEFAULTS
 from specialists.distillation.live import LiveTeacher
-from specialists.generalist import DATA
 from specialists.networks import (
     NetworkSpec,
     largest_width,

@@ -1,15 +1,17 @@
 """Active specialists per example, the rule that joins them, and what they predict."""
 
 from specialists.ensemble.candidates import (
+    Candidate,
     Votes,
     affordable,
     choose,
+    deferral_limit,
     judge_candidates,
     score,
 )
 from specialists.ensemble.gate import Decision, pass_gate
 from specialists.ensemble.members import Ensemble
-from specialists.ensemble.rules import PAPER, Rule, active_specialists, join, mean_flops
+from specialists.ensemble.rules import PAPER, Rule, active_specialists, confidence, join, mean_flops
 from specialists.ensemble.selection import (
     combine_predictions,
     cost_sample,
@@ -19,6 +21,7 @@ from specialists.ensemble.selection import (
 
 __all__ = [
     "PAPER",
+    "Candidate",
     "Decision",
     "Ensemble",
     "Rule",
@@ -27,7 +30,9 @@ __all__ = [
     "affordable",
     "choose",
     "combine_predictions",
+    "confidence",
     "cost_sample",
+    "deferral_limit",
     "ensemble_outputs",
     "gather_votes",
     "join",

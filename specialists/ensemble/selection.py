@@ -10,8 +10,6 @@ kept for that test do not say that it helps, it is its generalist.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -24,13 +22,13 @@ from specialists.ensemble.candidates import (
     judge_candidates,
     score,
 )
+from specialists.ensemble.costs import ensemble_costs
 from specialists.ensemble.gate import NO_ROWS, NOT_WANTED, Decision, pass_gate, untested
 from specialists.ensemble.members import Ensemble
 from specialists.ensemble.rules import PAPER, Rule
 from specialists.predictions import ModelOutputs
 from specialists.runs import Run, read_array, read_json, write_array, write_json
 from specialists.runtime import say
-from specialists.specialist import independent_generalists
 from specialists.workspace import Workspace
 
 STAGE = "combine-predictions"
@@ -57,27 +55,30 @@ def combine_predictions(run: Run) -> None:
     choice = {
         "chosen": decision.rule.to_dict(),
         "rules": {name: rule.to_dict() for name, rule in rules.items()},
+        "relative_cost": cost,
         "within_max_cost": cost <= settings.max_cost,
         "asked": float(votes.active(decision.rule).any(1).double().mean()),
         "candidates": candidates,
         "gate": decision.record,
-        "generalist": {
-            **score(votes.generalist, labels),
-            "inference_flops": votes.generalist_flops,
-        },
+        "generalist": score(votes.generalist, labels) | {"inference_flops": votes.generalist_flops},
     }
     write_json(workspace.path(STAGE, "choice.json"), choice)
     _write_predictions(workspace, votes, rules, "validation")
     test_votes = gather_votes(workspace, ensemble, "test")
     _write_predictions(workspace, test_votes, rules, "test")
-    write_json(workspace.path(STAGE, "costs.json"), _costs(workspace, ensemble, test_votes, rules))
+    costs = ensemble_costs(workspace, ensemble, test_votes, rules, candidates)
+    write_json(workspace.path(STAGE, "costs.json"), costs)
     if cost > settings.max_cost:
-        say(
-            f"{STAGE}: no rule costs at most {settings.max_cost:g} generalists; the "
-            f"cheapest, which costs {cost:.1f}, stands in (smaller shares in "
-            "combination.deferral, narrower specialists or fewer classes a cluster cost less)"
-        )
+        _tell_too_dear(cost, settings.max_cost)
     _tell(decision, votes, labels, chosen)
+
+
+def _tell_too_dear(cost: float, limit: float) -> None:
+    say(
+        f"{STAGE}: no rule costs at most {limit:g} generalists; the "
+        f"cheapest, which costs {cost:.1f}, stands in (smaller shares in "
+        "combination.deferral, narrower specialists or fewer classes a cluster cost less)"
+    )
 
 
 def _decide(workspace: Workspace, ensemble: Ensemble, votes: Votes, rule: Rule) -> Decision:
@@ -143,27 +144,3 @@ def _write_predictions(
         write_array(folder / f"{split}.{name}.npy", votes.joined(rule).float().numpy())
     active = votes.active(rules["ensemble"])
     write_array(folder / f"{split}.active.npy", active.numpy())
-
-
-def _costs(
-    workspace: Workspace, ensemble: Ensemble, votes: Votes, rules: dict[str, Rule]
-) -> dict[str, Any]:
-    generalist = read_json(workspace.path("train-generalist", "result.json"))
-    n_examples = sum(specialist.n_examples for specialist in ensemble.specialists)
-    n_examples += read_json(workspace.path("cluster-classes", "costs.json"))["training_examples"]
-    for training in independent_generalists(workspace):
-        n_examples += read_json(training.folder / "result.json")["n_examples"]
-    costs = {
-        "generalist": {
-            "parameters": generalist["parameters"],
-            "inference_flops": votes.generalist_flops,
-            "training_examples": generalist["n_examples"],
-        }
-    }
-    for name, rule in rules.items():
-        costs[name] = {
-            "parameters": ensemble.of(rule.members).parameters,
-            "inference_flops": votes.flops(rule),
-            "training_examples": generalist["n_examples"] + n_examples,
-        }
-    return costs

@@ -1,6 +1,6 @@
 """From a run's predictions to its ``evaluation.json``: the only reader of the test set's labels.
 
-:func:`evaluate_models` trains the controls that do not yet stand, measures every model and writes
+:func:`evaluate_models` trains the rivals that do not yet stand, measures every model and writes
 each model's scores of each test example (RUN/evaluate-models/top1.npy and nll.npy, a row a model in
 the order of evaluation.json), RUN/evaluate-models/details.json, then RUN/evaluation.json. With
 ``split="validation"``, for development, no label of the test set is read and only
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from specialists.controls import control_outputs
+from specialists.baselines import baseline_outputs
 from specialists.distillation import student_outputs
 from specialists.ensemble import Ensemble, ensemble_outputs
 from specialists.evaluation.comparison import evaluate, score_models
@@ -28,7 +28,7 @@ STAGE = "evaluate-models"
 
 
 def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> dict[str, Any]:
-    """Measure generalist, ensembles, controls and students of a run on ``split``.
+    """Measure generalist, ensembles, rivals and students of a run on ``split``.
 
     Returns
     -------
@@ -37,7 +37,7 @@ def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> 
     """
     outputs = {
         **ensemble_outputs(run, split),
-        **control_outputs(run, split),
+        **baseline_outputs(run, split),
         **student_outputs(run, split),
     }
     workspace = Workspace.open(run.folder, test_labels=split == "test")
@@ -67,12 +67,11 @@ def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> 
         ask_specialists=lambda rows: specialist_answers(run, split, rows),
         **common,
     )
-    for metric, values in (
-        ("top1", [model.correct for model in scores.values()]),
-        ("nll", [model.nll for model in scores.values()]),
-    ):
-        write_array(run.path(STAGE, f"{metric}.npy"), np.stack(values))
+    write_array(run.path(STAGE, "top1.npy"), np.stack([s.correct for s in scores.values()]))
+    write_array(run.path(STAGE, "nll.npy"), np.stack([s.nll for s in scores.values()]))
     write_json(run.path(STAGE, "details.json"), more)
+    trainings = {name: list(model.trainings) for name, model in outputs.items()}
+    write_json(run.path(STAGE, "trainings.json"), trainings)
     write_json(run.folder / "evaluation.json", result)
     return result
 

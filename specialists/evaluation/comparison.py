@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from specialists.controls import SAME_INFERENCE
+from specialists.baselines import BASELINES
 from specialists.datasets.base import Ragged
 from specialists.errors import SpecialistsError
 from specialists.evaluation.scores import (
@@ -46,10 +46,9 @@ from specialists.uncertainty import (
     share_kept,
 )
 
-CONTROLS = ("generalist_continued", "generalist_wide", "generalist_ensemble")
 COMPARISONS = (
     ("ensemble", "generalist"),
-    *(("ensemble", control) for control in (*CONTROLS, SAME_INFERENCE)),
+    *(("ensemble", baseline) for baseline in BASELINES),
     ("ensemble_paper", "generalist"),
     ("ensemble_all", "generalist"),
     ("student", "student_hard_labels"),
@@ -203,6 +202,8 @@ def _model(
         "parameters": int(model.parameters),
         "inference_flops": float(model.inference_flops),
         "training_examples": int(model.training_examples),
+        "training_flops": float(model.training_flops),
+        "tuning_trials": int(model.tuning_trials),
     }
 
 

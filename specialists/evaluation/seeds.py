@@ -7,20 +7,18 @@ intervals draw seeds and groups of test examples anew (:mod:`specialists.uncerta
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from specialists.controls import SAME_INFERENCE
+from specialists.baselines import BASELINES
 from specialists.errors import InputError
 from specialists.evaluation.artifacts import STAGE
-from specialists.evaluation.comparison import COMPARISONS, CONTROLS, LIMITS
+from specialists.evaluation.comparison import COMPARISONS, LIMITS
+from specialists.evaluation.costs import training_seconds
 from specialists.runs import Run, check_result, hash_files, read_array, read_json
 from specialists.runs.manifests import MANIFEST
 from specialists.uncertainty import (
@@ -32,8 +30,14 @@ from specialists.uncertainty import (
 )
 
 METRICS = ("top1", "nll")
-TRIALS = {"student": "soft", "student_hard_labels": "hard"}
-CANDIDATES = ("ensemble", *CONTROLS, SAME_INFERENCE, *TRIALS)
+COSTS = (
+    "parameters",
+    "inference_flops",
+    "training_examples",
+    "training_flops",
+    "tuning_trials",
+)
+CANDIDATES = ("ensemble", *BASELINES, "student", "student_hard_labels")
 LEVEL = 0.95
 CORRECTED_LEVEL = 1 - (1 - LEVEL) / len(CANDIDATES)  # for the best of them (Bonferroni)
 PAIRS = tuple(dict.fromkeys((*COMPARISONS, *itertools.combinations(CANDIDATES, 2))))
@@ -51,7 +55,7 @@ class SeedScores:
         The same for two seeds if and only if their test sets are.
     scores : mapping of metric to mapping of model name to float array of shape (n,)
     seconds : mapping of model name to seconds of training
-        See :func:`training_seconds`.
+        See :func:`specialists.evaluation.costs.training_seconds`.
     gate : {"admitted", "refused", "not tested"}
         Whether the specialists may answer.
     groups : int64 array of shape (n,), optional
@@ -86,7 +90,7 @@ class SeedScores:
                 metric: dict(zip(names, values.astype(np.float64), strict=True))
                 for metric, values in arrays.items()
             },
-            training_seconds(run, evaluation["models"]),
+            training_seconds(run),
             read_json(run.path("combine-predictions", "choice.json"))["gate"]["outcome"],
             groups_of(run, "test"),
         )
@@ -100,11 +104,11 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> dict[
     dict
         JSON-able: ``dataset``, ``n_classes``, ``n_test``, ``n_groups``, ``seeds``, ``gate`` (its
         outcome for each), ``models``: {NAME: {METRIC: {"mean", "spread" (standard deviation over
-        seeds), "values"}, ``inference_flops``, ``training_examples``, ``training_seconds``
-        (means)}}, ``retention`` ({"value", "interval"}, what the student keeps of the ensemble's
-        gain over hard labels; None without a clear gain), and ``differences``: [{"a", "b",
-        "metric", "value", "spread", "values", "interval" (95%), "corrected_interval" (99.3%, for
-        the best of the seven CANDIDATES)}].
+        seeds), "values"}, and means of each of COSTS and of ``training_seconds``}}, ``retention``
+        ({"value", "interval"}, what the student keeps of the ensemble's gain over hard labels;
+        None without a clear gain), and ``differences``: [{"a", "b", "metric", "value", "spread",
+        "values", "interval" (95%), "corrected_interval" (99.4%, for the best of the eight
+        CANDIDATES)}].
 
     Raises
     ------
@@ -151,73 +155,6 @@ def groups_of(run: Run, split: str) -> NDArray[np.int64] | None:
     return np.array(read_array(file)) if file.is_file() else None
 
 
-def training_seconds(run: Run, models: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Wall time of the trainings that made each model of ``evaluation.json``, summed.
-
-    Of candidates only the chosen one counts: one width of the generalist, one trial of a student
-    (without its teacher). Generalists that found the clusters, or that specialists started from,
-    count with the ensembles. Of averaged generalists there are as many as their parameters tell:
-    the folder may hold more, of an earlier and larger budget. A generalist that was given took
-    none.
-    """
-    base = _chosen_width(run)
-    controls = run.path(STAGE, "controls")
-    folders = {
-        "generalist": base,
-        "generalist_continued": [*base, controls / "generalist_continued"],
-        "generalist_wide": [controls / "generalist_wide"],
-    }
-    specialists = [
-        *_cross_fitted(run),
-        *sorted(run.path("train-specialists").glob("independent-*")),
-        *sorted(run.path("train-specialists").glob("specialist-*")),
-    ]
-    for name in ("ensemble", "ensemble_paper", "ensemble_all"):
-        folders[name] = [*base, *specialists]
-    for name in ("generalist_ensemble", SAME_INFERENCE):
-        if name not in models:
-            continue
-        sizes = [models[key]["parameters"] for key in (name, "generalist")]
-        members = range(1, round(sizes[0] / sizes[1]))
-        folders[name] = base + [controls / f"generalist_ensemble-{i}" for i in members]
-    folders |= {name: _chosen_trial(run, name) for name in TRIALS if name in models}
-    return {name: sum(map(_logged_seconds, folders.get(name, ()))) for name in models}
-
-
-def _chosen_width(run: Run) -> list[Path]:
-    file = run.path("train-generalist", "widths.json")
-    widths = read_json(file) if file.is_file() else []
-    return [
-        run.path("train-generalist", "units", f"width-{entry['width']}")
-        for entry in widths
-        if entry["chosen"]
-    ]
-
-
-def _cross_fitted(run: Run) -> list[Path]:
-    used = read_json(run.path("cluster-classes", "costs.json"))["training_examples"] > 0
-    return sorted(run.path("cluster-classes", "units").glob("fold-*")) if used else []
-
-
-def _chosen_trial(run: Run, model: str) -> list[Path]:
-    trials = read_json(run.path("distill-student", "trials.json"))
-    own = [trial for trial in trials if trial["model"] == model]
-    return [
-        run.path("distill-student", "trials", f"{TRIALS[model]}-{i}")
-        for i, trial in enumerate(own)
-        if trial["chosen"]
-    ]
-
-
-def _logged_seconds(folder: Path) -> float:
-    """Seconds of all epochs; a line that a killed process left half written does not count."""
-    file, total = folder / "timing.jsonl", 0.0
-    for line in file.read_bytes().splitlines() if file.is_file() else []:
-        with suppress(ValueError, TypeError, KeyError):
-            total += float(json.loads(line)["seconds"])
-    return total
-
-
 def _model(seeds: Sequence[SeedScores], name: str) -> dict[str, Any]:
     entries = [seed.evaluation["models"][name] for seed in seeds]
     result: dict[str, Any] = {
@@ -225,7 +162,7 @@ def _model(seeds: Sequence[SeedScores], name: str) -> dict[str, Any]:
     }
     if all(entry["top1_any_valid"] is not None for entry in entries):
         result["top1_any_valid"] = _summary([entry["top1_any_valid"] for entry in entries])
-    for cost in ("parameters", "inference_flops", "training_examples"):
+    for cost in COSTS:
         result[cost] = float(np.mean([entry[cost] for entry in entries]))
     result["training_seconds"] = float(np.mean([seed.seconds[name] for seed in seeds]))
     return result

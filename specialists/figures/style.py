@@ -24,7 +24,7 @@ from specialists.escaping import one_line, printable
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, INK, GREY, FAINT = "#56B4E9", "#CC79A7", "#222222", "#767676", "#DDDDDD"
-MAUVE = "#8C6BB1"
+MAUVE, VIOLET = "#8C6BB1", "#5B3A8C"
 
 _TAG = re.compile("<[^>]*>")
 _UNNEEDED = re.compile(r' (?:id="[A-Za-z0-9.]+_\d+"|xmlns(?::xlink)?="[^"]*")')
@@ -39,6 +39,7 @@ FAMILY_COLOURS = {
     "generalist_wide": BLUE,
     "generalist_ensemble": PURPLE,
     "generalist_ensemble_same_inference": MAUVE,
+    "generalist_ensemble_deferred": VIOLET,
     "ensemble": VERMILION,
     "ensemble_paper": ORANGE,
     "ensemble_all": ORANGE,

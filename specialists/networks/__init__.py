@@ -9,7 +9,7 @@ from specialists.networks.build import (
     outline,
     with_allowed_rank,
 )
-from specialists.networks.cost import inference_flops, n_parameters
+from specialists.networks.cost import counted_flops, inference_flops, n_parameters
 from specialists.networks.foreign import ForeignWeights, read_foreign
 from specialists.networks.heads import find_head, merge_bottleneck, specialise_head, swap_head
 from specialists.networks.output_names import OutputOrder, files_beside, output_order
@@ -38,6 +38,7 @@ __all__ = [
     "belongs",
     "build",
     "check_outputs_are_the_heads",
+    "counted_flops",
     "files_beside",
     "find_head",
     "fitting",

@@ -27,14 +27,19 @@ def inference_flops(network: nn.Module, inputs: Inputs) -> float:
     ``torch.utils.flop_counter`` does, an embedding bag one a summed number. Element-wise
     operations and normalisations are not counted.
     """
-    bag = torch.ops.aten._embedding_bag, torch.ops.aten._embedding_bag_forward_only
-    mapping = dict.fromkeys(bag, _bag_flops)
     was_training = network.training
     network.eval()
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+    with torch.no_grad(), counted_flops() as counter:
         network(inputs)
     network.train(was_training)
     return counter.get_total_flops() / len(inputs)
+
+
+def counted_flops() -> FlopCounterMode:
+    """A context that counts what is computed in it; ``get_total_flops()`` tells how much."""
+    bag = torch.ops.aten._embedding_bag, torch.ops.aten._embedding_bag_forward_only
+    mapping = dict.fromkeys(bag, _bag_flops)
+    return FlopCounterMode(display=False, custom_mapping=mapping)
 
 
 def _bag_flops(weight_shape, indices_shape, *args, out_shape=None, **kwargs) -> int:

@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from specialists.controls import SAME_COST, SAME_INFERENCE
-from specialists.evaluation.comparison import CONTROLS
+from specialists.baselines import BASELINES, DEFERRED, SAME_COST, SAME_INFERENCE, TRAINED
 from specialists.report.tables import compact
-from specialists.report.words import enumerated, points, points_interval
+from specialists.report.words import enumerated, points, points_interval, worse
 
 # The order is that of simplicity, which decides between equal costs: one network before one that
 # others taught, before several that are asked in turn, before several that are asked always.
@@ -25,6 +24,7 @@ ADVICE = {
     "student_hard_labels": "train the student's network with hard labels",
     "student": "run the student",
     "ensemble": "use specialists",
+    DEFERRED: "average generalists and ask the later ones less",
     SAME_INFERENCE: "average a few generalists",
     "generalist_ensemble": "average generalists",
 }
@@ -34,6 +34,7 @@ NAMED = {
     "student_hard_labels": "the student's network with hard labels",
     "student": "the student",
     "ensemble": "specialists",
+    DEFERRED: "averaged generalists that defer",
     SAME_INFERENCE: "averaged generalists of the same inference",
     "generalist_ensemble": "averaged generalists",
 }
@@ -64,8 +65,8 @@ def verdict(comparison: Mapping[str, Any]) -> str:
         said.append(_specialists(comparison))
     if "student" in tried and chosen != "student":
         said.append(f"The student: {_bought(comparison, 'student')}.")
-    missing = [NAMED[name] for name in CONTROLS if name not in tried]
-    if len(missing) == len(CONTROLS):
+    missing = [NAMED[name] for name in TRAINED if name not in tried]
+    if len(missing) == len(TRAINED):
         said.append(NO_RIVAL)
     elif missing:
         said.append(f"Not trained, so not known: {enumerated(missing)}.")
@@ -113,7 +114,7 @@ def _recommendation(comparison: Mapping[str, Any], chosen: str, worth: list[str]
     if chosen == "student" and taught is not None:
         said.append(f"Over the same network with hard labels it is {_in_points(taught)}.")
     if chosen == "ensemble":
-        rivals = [name for name in (*CONTROLS, SAME_INFERENCE) if name in comparison["models"]]
+        rivals = [name for name in BASELINES if name in comparison["models"]]
         said += [_against(comparison, name) for name in rivals]
     else:
         said.append(_specialists(comparison))
@@ -164,23 +165,20 @@ def _gain(comparison: Mapping[str, Any], name: str) -> str:
 
 
 def _bought(comparison: Mapping[str, Any], name: str) -> str:
-    """The gain and what it costs; a student costs its teacher's training too.
-
-    A wider network computes more in each training example, which the training time tells.
-    """
+    """The gain and what it costs; a student costs its teacher's training too."""
     models = comparison["models"]
     teacher = BASE if _is_out(comparison) else "ensemble"
     trained = [name, teacher] if name == "student" else [name]
     costs = {
         what: sum(models[each][f"training_{what}"] for each in trained)
-        for what in ("examples", "seconds")
+        for what in ("flops", "seconds")
     }
-    examples, seconds = (models[BASE][f"training_{what}"] for what in costs)
+    flops, seconds = (models[BASE][f"training_{what}"] for what in costs)
     told = [_inference(comparison, name)]
-    if examples:
-        told.append(f"{costs['examples'] / examples:.1f} times the training examples")
+    if flops:
+        told.append(f"{costs['flops'] / flops:.1f} times the training FLOPs")
     else:
-        told.append(f"{compact(costs['examples'])} training examples")
+        told.append(f"{compact(costs['flops'])} training FLOPs")
     if seconds:
         told.append(f"{costs['seconds'] / seconds:.1f} times the training time")
     return f"{_gain(comparison, name)} for {enumerated(told)}"
@@ -194,7 +192,9 @@ def _inference(comparison: Mapping[str, Any], name: str) -> str:
 
 def _against(comparison: Mapping[str, Any], name: str) -> str:
     gap = _in_points(find(comparison, "ensemble", name))
-    who = f"{_named(comparison, name)} ({_inference(comparison, name)})"
+    flaw = worse(comparison["models"], name)
+    about = f"{_inference(comparison, name)}{', ' * bool(flaw)}{flaw}"
+    who = f"{_named(comparison, name)} ({about})"
     return f"Against {who} specialists are {gap}."
 
 

@@ -42,6 +42,7 @@ from specialists.report.words import (
     points_interval,
     probability,
     signed,
+    time_sentence,
     verdict,
 )
 from specialists.runs import Run, read_json, write_text
@@ -110,7 +111,8 @@ def page_content(record: Record) -> dict[str, Any]:
         "interval": interval_in_words(record.evaluation),
         "unit": record.about.get("source", {}).get("rows", "row"),
         "verdict": verdict(record.evaluation, details, record.choice),
-        "models": model_rows(record.evaluation),
+        "models": model_rows(record.evaluation, record.training_seconds),
+        "time_note": time_sentence(record.evaluation["models"], record.training_seconds),
         "differences": difference_rows(record.evaluation),
         "choice": None if record.choice is None else choice_rows(record.choice),
         "drawings": draw(record),

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from specialists.errors import DamagedError, InputError
+from specialists.evaluation.costs import training_seconds
 from specialists.runs import Run, read_array, read_json
 
 STAGES = (
@@ -35,8 +36,8 @@ HISTORIES = (
     ("student", "distill-student/student"),
     ("student, hard labels", "distill-student/student_hard_labels"),
     ("generalist continued", CONTROLS + "generalist_continued"),
-    ("generalist wide", CONTROLS + "generalist_wide"),
-    ("generalist ensemble", CONTROLS + "generalist_ensemble*"),
+    ("generalist wide", CONTROLS + "generalist_wide-*"),
+    ("generalist ensemble", CONTROLS + "generalist_ensemble-*"),
 )
 
 History = list[dict[str, Any]]
@@ -66,6 +67,7 @@ class Record:
         ``choice.json`` of combine-predictions.
     histories : mapping of title to training histories
     seconds : mapping of stage to seconds
+    training_seconds : mapping of model to seconds
     images : uint8 array of shape (n_test, channels, height, width), optional
     """
 
@@ -81,6 +83,7 @@ class Record:
     choice: Mapping[str, Any] | None
     histories: Mapping[str, list[History]]
     seconds: Mapping[str, float]
+    training_seconds: Mapping[str, float]
     images: np.ndarray | None
 
     @property
@@ -108,6 +111,7 @@ def read_record(run: Run) -> Record:
     covariance = run.path("cluster-classes", "covariance.npy")
     choice = run.path("combine-predictions", "choice.json")
     images = run.path("prepare-data", "test.inputs.npy")
+    trainings = run.path("evaluate-models", "trainings.json")
     return Record(
         folder=run.folder,
         title=settings.title,
@@ -121,6 +125,7 @@ def read_record(run: Run) -> Record:
         choice=read_json(choice) if choice.is_file() else None,
         histories=_histories(run.folder),
         seconds=_stage_seconds(run.folder),
+        training_seconds=training_seconds(run) if trainings.is_file() else {},
         images=read_array(images) if about["kind"] == "images" and images.is_file() else None,
     )
 

@@ -10,7 +10,7 @@ from specialists.evaluation.seeds import CORRECTED_LEVEL
 from specialists.figures import CostPoint, accuracy_against_cost, to_svg_file
 from specialists.report.advice import ADVICE, BASE, find, verdict
 from specialists.report.tables import compact, duration
-from specialists.report.words import percent, points, points_interval
+from specialists.report.words import percent, points, points_interval, time_sentence
 from specialists.uncertainty import MIN_GROUPS, rows_in_groups
 
 
@@ -28,10 +28,12 @@ def comparison_markdown(comparison: Mapping[str, Any]) -> str:
         "Inference: FLOPs over the generalist's. Training "
         "time: wall time of epochs, summed over trainings even where they ran side by side; "
         "without trials that were not chosen. A student's row leaves its teacher out, the verdict "
-        "does not.\n"
+        "does not. Trials: candidates among which validation chose.\n"
     )
     table = "\n".join("| " + " | ".join(row) + " |" for row in _rows(comparison))
-    notes = f"{_admitted(comparison)}{_kept(comparison)}"
+    seconds = {name: model["training_seconds"] for name, model in comparison["models"].items()}
+    time = time_sentence(comparison["models"], seconds)
+    notes = f"{_admitted(comparison)}{_kept(comparison)}{time}{chr(10) * 2 * bool(time)}"
     return f"{head}\n{table}\n\n{notes}**Verdict.** {verdict(comparison)}\n"
 
 
@@ -72,7 +74,7 @@ def comparison_figure(comparison: Mapping[str, Any]) -> str:
 def _rows(comparison: Mapping[str, Any]) -> list[list[str]]:
     models = comparison["models"]
     header = ["model", "top-1", "it - `generalist`", "`ensemble` - it", "NLL"]
-    header += ["inference", "training examples", "training time, summed"]
+    header += ["inference", "training FLOPs", "training examples", "training time", "trials"]
     rows = [header, ["---", *["---:"] * (len(header) - 1)]]
     for name, model in models.items():
         against = find(comparison, "ensemble", name) if name in (*ADVICE, BASE) else None
@@ -85,8 +87,10 @@ def _rows(comparison: Mapping[str, Any]) -> list[list[str]]:
                 _difference(against),
                 _mean(model["nll"], 1, 3),
                 f"{model['inference_flops'] / base:.2f}x",
+                compact(model["training_flops"]),
                 compact(model["training_examples"]),
                 duration(model["training_seconds"]),
+                f"{model['tuning_trials']:.0f}",
             ]
         )
     return rows

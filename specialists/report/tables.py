@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from specialists.ensemble import Rule
-from specialists.report.words import DESCRIPTIONS, direction, find_difference, gate_sentence
+from specialists.report.catalogue import DESCRIPTIONS
+from specialists.report.words import direction, find_difference, gate_sentence
 
 MAX_CLASSES = 15
 MAX_CLUSTER_NAMES = 40
@@ -37,8 +38,11 @@ def cut(names: Sequence[str]) -> list[str]:
     return [name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…" for name in names]
 
 
-def model_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row a model: its metrics, what it is, and its cost against the generalist's."""
+def model_rows(evaluation: Mapping[str, Any], seconds: Mapping[str, float]) -> list[dict[str, Any]]:
+    """One row a model: its metrics, what it is, and its cost against the generalist's.
+
+    ``seconds`` are those of its training, by name.
+    """
     base = evaluation["models"]["generalist"]["inference_flops"]
     best = {
         "top1": max(m["top1"] for m in evaluation["models"].values()),
@@ -49,6 +53,7 @@ def model_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
             "name": name,
             "description": DESCRIPTIONS.get(name, ""),
             **model,
+            "seconds": seconds.get(name),
             "relative_cost": model["inference_flops"] / base if base else None,
             "best": {key for key, value in best.items() if model[key] == value},
         }

@@ -10,33 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from specialists.evaluation.costs import unlike_flops
+from specialists.report.catalogue import RIVALS, RIVALS_IN_SHORT
 from specialists.uncertainty import MIN_GROUPS, groups_in_words, no_test, rows_in_groups
-
-RIVALS = {
-    "generalist_continued": "the generalist trained on, on as many examples as the ensemble's rest",
-    "generalist_wide": "a wider generalist of the same inference cost and as much training",
-    "generalist_ensemble": "independent generalists for the same training, averaged",
-    "generalist_ensemble_same_inference": "as few of them as the same inference pays for, rounded "
-    "up",
-}
-RIVALS_IN_SHORT = {
-    "generalist_continued": "the same generalist trained longer",
-    "generalist_wide": "a wider generalist",
-    "generalist_ensemble": "several generalists",
-    "generalist_ensemble_same_inference": "several generalists of the same inference",
-}
-DESCRIPTIONS = {
-    "generalist": "one network for all classes",
-    "ensemble": "with specialists, combined as validation chose",
-    "ensemble_paper": "KL, n = 1, weights 1, as in the paper",
-    "ensemble_all": "every specialist for every example",
-    "generalist_continued": "trained on, as long as the rest of the ensemble",
-    "generalist_wide": "the ensemble's cost and training",
-    "generalist_ensemble": "several, for the ensemble's training",
-    "generalist_ensemble_same_inference": "those that its inference pays for, rounded up",
-    "student": "one network, taught by the ensemble",
-    "student_hard_labels": "the same network, taught by labels alone",
-}
 
 
 @dataclass(frozen=True)
@@ -232,7 +208,40 @@ def _control_sentences(evaluation: Mapping[str, Any]) -> list[str]:
                 f"{points(found['value'])} points ({points_interval(found['interval'])}; "
                 f"{p_value(found['p'], evaluation)})."
             )
+            flaw = worse(evaluation["models"], rival)
+            sentences += [f"It is {flaw}."] if flaw else []
     return sentences
+
+
+def time_sentence(models: Mapping[str, Any], seconds: Mapping[str, float]) -> str:
+    """Where training seconds are not what training FLOPs promise; empty where they are."""
+    unlike = unlike_flops(models, seconds)
+    said = [
+        f"{name} {flops:.2f} times its FLOPs in {time:.2f} times its seconds"
+        for name, (flops, time) in unlike.items()
+    ]
+    if not said:
+        return ""
+    return f"Training FLOPs are not training time here; over those of ensemble: {enumerated(said)}."
+
+
+def worse(models: Mapping[str, Any], rival: str) -> str:
+    """What a rival is where it is worse than the generalist, so that beating it means little."""
+    top1, nll = (
+        [_mean(models[name][metric]) for name in (rival, "generalist")]
+        for metric in ("top1", "nll")
+    )
+    found = []
+    if top1[0] < top1[1]:
+        found.append(f"top-1 {percent(top1[0])} against {percent(top1[1])}")
+    if nll[0] > nll[1]:
+        found.append(f"NLL {nll[0]:.3f} against {nll[1]:.3f} nats")
+    return f"worse than the generalist ({enumerated(found)})" if found else ""
+
+
+def _mean(value: float | Mapping[str, float]) -> float:
+    """Of a run, or of a comparison of several seeds."""
+    return value["mean"] if isinstance(value, Mapping) else value
 
 
 def _student_sentences(evaluation: Mapping[str, Any], details: Mapping[str, Any]) -> list[str]:

@@ -63,7 +63,8 @@ def finish(folder: str | Path, key: Mapping[str, Any], outside: Iterable[str | P
     outputs = {file.relative_to(folder).as_posix(): sha256(file) for file in _outputs(folder)}
     for file in outside:
         outputs[Path(os.path.relpath(file, folder)).as_posix()] = sha256(file)
-    write_sealed(folder / MANIFEST, {**_plain(key), "outputs": dict(sorted(outputs.items()))})
+    content = dict(sorted(_plain(key).items())) | {"outputs": dict(sorted(outputs.items()))}
+    write_sealed(folder / MANIFEST, content)
 
 
 def is_done(folder: str | Path, key: Mapping[str, Any]) -> str | None:

@@ -3,6 +3,7 @@
 from specialists.runtime.console import Progress, progress, say
 from specialists.runtime.processes import die_with_parent, map_processes
 from specialists.runtime.settings import (
+    Hardware,
     autocast,
     derive_seed,
     memory,
@@ -15,6 +16,7 @@ from specialists.runtime.settings import (
 )
 
 __all__ = [
+    "Hardware",
     "Progress",
     "autocast",
     "derive_seed",

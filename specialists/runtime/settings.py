@@ -11,6 +11,7 @@ import json
 import os
 import random
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,18 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where and how numbers are computed."""
+
+    device: str = "auto"
+    precision: str = "auto"
+
+    @property
+    def torch_device(self) -> torch.device:
+        return pick_device(self.device)
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -10,6 +10,7 @@ from specialists.specialist.sampling import (
 from specialists.specialist.unit import (
     Specialist,
     SpecialistTask,
+    folders_of,
     load_specialist,
     load_specialists,
     train_specialist,
@@ -20,6 +21,7 @@ __all__ = [
     "Specialist",
     "SpecialistTask",
     "deal",
+    "folders_of",
     "independent_generalists",
     "load_specialist",
     "load_specialists",

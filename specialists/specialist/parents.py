@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from specialists.classifier import ClassifierTask
 from specialists.clustering import ClassClusters
 from specialists.generalist import STAGE as GENERALIST
-from specialists.generalist import ClassifierTask
 from specialists.networks import load_network
 from specialists.runs import read_json
 from specialists.workspace import Workspace

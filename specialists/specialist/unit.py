@@ -11,7 +11,6 @@ Frozen lower parts are the same in every specialist: their outputs are computed 
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from specialists.calibration import Calibration, dustbin_correction, fit_calibration
+from specialists.classifier import DATA, hardware_of, train_classifiers
 from specialists.datasets.base import Inputs
 from specialists.errors import DataError, InputError
-from specialists.generalist import DATA, hardware_of, train_classifiers
 from specialists.losses import SpecialistLoss
 from specialists.networks import (
     fitting,
@@ -42,7 +41,7 @@ from specialists.specialist.parents import (
 )
 from specialists.specialist.sampling import subset_examples, subset_validation
 from specialists.specialist.start import starting_network
-from specialists.training import Trainer
+from specialists.training import Trainer, TrainingCost
 from specialists.trunk import load_trunk, prepare_trunk
 from specialists.workspace import Workspace
 
@@ -57,14 +56,14 @@ class Specialist:
         The part above the shared frozen trunk (all of it, where nothing is frozen).
     subset : int64 Tensor of shape (k,)
     calibration : Calibration
-    n_examples : int
-        Training examples that it saw.
+    cost : TrainingCost
+        Of its training.
     """
 
     network: nn.Module
     subset: Tensor
     calibration: Calibration
-    n_examples: int
+    cost: TrainingCost
 
     def log_probs(self, features: Inputs) -> Tensor:
         """Log-probabilities [n, k + 1] of trunk features, dustbin last, natural prior."""
@@ -159,7 +158,12 @@ def load_specialist(folder: Path) -> Specialist:
             about["calibration"]["dustbin_bias"],
         )
         subset = torch.tensor(about["subset"], dtype=torch.int64)
-        return Specialist(upper.eval(), subset, calibration, about["n_examples"])
+        return Specialist(upper.eval(), subset, calibration, TrainingCost.from_dict(about))
+
+
+def folders_of(workspace: Workspace) -> list[Path]:
+    """Where each specialist of a run is trained, in the order of the clusters."""
+    return [task.folder for task in _tasks(workspace)]
 
 
 def _tasks(workspace: Workspace) -> list[SpecialistTask]:
@@ -208,7 +212,7 @@ def _train(workspace: Workspace, task: SpecialistTask, folder: Path) -> None:
         freeze=list(settings.freeze or ()),
         calibration=calibration.to_dict(),
         parameters=n_parameters(network),
-        **dataclasses.asdict(result),
+        **result.to_dict(),
     )
 
 

@@ -1,8 +1,10 @@
 """The one training loop."""
 
+from specialists.training.cost import TrainingCost, flops_per_example
 from specialists.training.examples import BalancedExamples, Batch, Examples, TensorExamples
 from specialists.training.loading import Loader
-from specialists.training.loop import FitResult, Hardware, Trainer
+from specialists.training.loop import FitResult, Loss, Trainer
+from specialists.training.metrics import logged_seconds
 from specialists.training.optimisers import Optimisers
 from specialists.training.validation import ValidationLoss
 
@@ -11,10 +13,13 @@ __all__ = [
     "Batch",
     "Examples",
     "FitResult",
-    "Hardware",
     "Loader",
+    "Loss",
     "Optimisers",
     "TensorExamples",
     "Trainer",
+    "TrainingCost",
     "ValidationLoss",
+    "flops_per_example",
+    "logged_seconds",
 ]

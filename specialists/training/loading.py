@@ -31,6 +31,12 @@ def batch_sizes(n_examples: int, batch_size: int) -> list[int]:
     return sizes
 
 
+def without_single(n_examples: float, n_epoch: int) -> int:
+    """A number of examples of which no epoch's part, of ``n_epoch`` at most, is a single one."""
+    rounded = max(2, round(n_examples))
+    return rounded - (n_epoch > 1 and rounded % n_epoch == 1)
+
+
 class Loader:
     """Iterates over the batches of one epoch.
 

@@ -9,7 +9,6 @@ the epoch's number alone.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
@@ -22,11 +21,13 @@ from torch import Tensor, nn
 
 from specialists.config import Recipe
 from specialists.errors import InputError, TrainingError
-from specialists.runs import write_tensors, write_text
-from specialists.runtime import autocast, derive_seed, pick_device, progress
+from specialists.runs import write_tensors
+from specialists.runtime import Hardware, autocast, derive_seed, progress
 from specialists.training.checkpoints import discard_checkpoint, load_checkpoint, save_checkpoint
+from specialists.training.cost import TrainingCost, flops_per_example
 from specialists.training.examples import Examples
-from specialists.training.loading import Loader, batch_sizes
+from specialists.training.loading import Loader, batch_sizes, without_single
+from specialists.training.metrics import write_metrics
 from specialists.training.optimisers import Optimisers
 
 CHECKPOINT_SECONDS = 20.0
@@ -34,18 +35,6 @@ FINITE_CHECK_STEPS = 50
 
 Loss = Callable[..., Tensor]
 Validation = Callable[[nn.Module], tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """Where and how numbers are computed."""
-
-    device: str = "auto"
-    precision: str = "auto"
-
-    @property
-    def torch_device(self) -> torch.device:
-        return pick_device(self.device)
 
 
 @dataclass(frozen=True)
@@ -58,14 +47,19 @@ class FitResult:
         0 is the state before training, counted only where the start may win.
     loss, top1 : float
         On validation data at the best epoch; nats, fraction.
-    n_examples : int
-        Examples that the network was trained on, those after the best epoch included.
+    cost : TrainingCost
+        Of all that the network was trained on, the epochs after the best one included.
     """
 
     best_epoch: int
     loss: float
     top1: float
-    n_examples: int
+    cost: TrainingCost
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        best = {"best_epoch": self.best_epoch, "loss": self.loss, "top1": self.top1}
+        return best | self.cost.to_dict()
 
 
 @dataclass
@@ -100,6 +94,8 @@ class Trainer:
     hardware : Hardware
     n_examples : int, optional
         Examples to train on instead of ``recipe.epochs`` epochs.
+    flops : float, optional
+        Floating-point operations to train for instead.
     keep_start : bool
         Whether the state before training may be the best one.
     """
@@ -116,6 +112,7 @@ class Trainer:
         folder: Path,
         hardware: Hardware,
         n_examples: int | None = None,
+        flops: float | None = None,
         keep_start: bool = False,
         description: str = "training",
     ) -> None:
@@ -130,7 +127,10 @@ class Trainer:
         self.batch_size = recipe.batch_size
         self.seed, self.folder, self.description = seed, folder, description
         self.keep_start, self.select_by = keep_start, recipe.select_by
+        self.flops_per_example = self._measure()
         self.n_examples = n_examples or recipe.epochs * len(examples)
+        if flops is not None:
+            self.n_examples = without_single(flops / self.flops_per_example, len(examples))
         self.n_epochs = math.ceil(self.n_examples / len(examples))
         self.patience = recipe.patience or self.n_epochs
         self.recipe = recipe
@@ -163,7 +163,16 @@ class Trainer:
         self.network.eval()
         discard_checkpoint(self.folder)
         state = self.state
-        return FitResult(state.best_epoch, state.best_loss, state.best_top1, state.examples)
+        cost = TrainingCost(state.examples, state.examples * self.flops_per_example)
+        return FitResult(state.best_epoch, state.best_loss, state.best_top1, cost)
+
+    def _measure(self) -> float:
+        """Operations of a step over its examples, by a first batch that trains nothing."""
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "cost"))
+        n_rows = batch_sizes(len(self.examples), self.batch_size)[0]
+        batch = self.examples.batch(self.examples.order(generator)[:n_rows], generator)
+        _train_mode(self.network)
+        return flops_per_example(self.network, batch.to(self.device), self.loss)
 
     def _n_steps(self) -> int:
         whole, rest = divmod(self.n_examples, len(self.examples))
@@ -197,7 +206,7 @@ class Trainer:
                 "learning_rate": rate,
             }
         )
-        self._write_metrics(len(order), seconds, loader.seconds)
+        write_metrics(self.folder, state.history, seconds, loader.seconds)
 
     def _steps(self, loader: Loader, bar: Any) -> float:
         _train_mode(self.network)
@@ -248,19 +257,6 @@ class Trainer:
             "  to mend it: a lower learning_rate or clip, or look for extreme inputs"
         )
 
-    def _write_metrics(self, n_examples: int, seconds: float, loading: float) -> None:
-        lines = [_json_line(record) for record in self.state.history]
-        write_text(self.folder / "metrics.jsonl", "".join(lines))
-        timing = {
-            "epoch": self.state.epoch,
-            "seconds": round(seconds, 3),
-            "examples_per_second": round(n_examples / seconds, 1),
-            "loading_share": round(loading / seconds, 4),
-        }
-        times = self.folder / "timing.jsonl"
-        before = times.read_text("utf-8", "replace") if times.is_file() else ""
-        write_text(times, before + _json_line(timing))
-
     def _save(self) -> None:
         if time.monotonic() - self.saved_at < CHECKPOINT_SECONDS or self._finished():
             return
@@ -294,7 +290,3 @@ def _train_mode(network: nn.Module) -> None:
         own = list(module.parameters(recurse=False))
         if own and not any(parameter.requires_grad for parameter in own):
             module.eval()
-
-
-def _json_line(record: dict[str, Any]) -> str:
-    return json.dumps(record) + "\n"

@@ -48,7 +48,7 @@ def test_a_row_holds_scores_differences_with_intervals_and_costs(run):
     assert [len(line.split(" | ")) for line in lines] == [len(HEADER)] * 3
     assert lines[2] == (
         f"| {run.name} | 1 | 1,016 | 40.0 | 45.0 (2.50x) | +5.00 [-1.00, +11.00] (1.00x) "
-        "| not trained | not trained | not trained | not trained "
+        "| not trained | not trained | not trained | not trained | not trained "
         "| 2.000 -> 1.500 | 35.0 (0.25x) | 30.0 | 50% |"
     )
 

@@ -1,5 +1,6 @@
 """The whole pipeline on twelve confusable classes: artifacts, order, resumption, every option."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import reference
 import small_run
 import torch
 from typer.testing import CliRunner
@@ -16,15 +18,24 @@ from typer.testing import CliRunner
 import specialists
 from pipelines import stages
 from pipelines.__main__ import app
+from specialists.baselines import (
+    BASELINES,
+    DEFERRED,
+    SAME_INFERENCE,
+    AveragingRule,
+    baseline_outputs,
+    baseline_tasks,
+    budget_of,
+)
+from specialists.classifier import _examples as training_examples
+from specialists.classifier import train_classifier
 from specialists.clustering import ClassClusters
 from specialists.config import Config
-from specialists.controls import budget_of, control_outputs
 from specialists.cross_fitting import cross_fitted_predictions
 from specialists.ensemble import Ensemble
 from specialists.errors import InputError
-from specialists.generalist import _training_rows as training_rows
 from specialists.networks import load_network
-from specialists.predictions import ShardedRows, predict_log_probs
+from specialists.predictions import ShardedRows, predict_log_probs, read_rows
 from specialists.report import summary_lines
 from specialists.runs import Run, artifacts, read_array, read_json, read_tensors, write_json
 from specialists.workspace import Workspace
@@ -32,9 +43,6 @@ from specialists.workspace import Workspace
 pytestmark = pytest.mark.xdist_group("small_run")
 
 ENSEMBLES = ("generalist", "ensemble", "ensemble_paper", "ensemble_all")
-CONTROLS = ("generalist_continued", "generalist_wide", "generalist_ensemble")
-SAME_INFERENCE = "generalist_ensemble_same_inference"
-RIVALS = (*CONTROLS, SAME_INFERENCE)
 STUDENTS = ("student", "student_hard_labels")
 ARTIFACTS = [
     "config.toml",
@@ -62,7 +70,12 @@ ARTIFACTS = [
     "distill-student/trials.json",
     *(f"distill-student/{name}/weights.safetensors" for name in STUDENTS),
     "evaluate-models/details.json",
-    *(f"evaluate-models/controls/{name}/weights.safetensors" for name in CONTROLS[:2]),
+    *(
+        f"evaluate-models/controls/{name}/weights.safetensors"
+        for name in ("generalist_continued", "generalist_wide-2")
+    ),
+    "evaluate-models/baselines.json",
+    "evaluate-models/trainings.json",
 ]
 
 
@@ -109,11 +122,12 @@ def test_the_evaluation_has_the_keys_and_names_of_the_design(done):
         *("dataset", "seed", "n_classes", "n_test", "n_groups", "models", "differences"),
         *("retention", "conditional", "coverage"),
     }
-    assert set(evaluation["models"]) == {*ENSEMBLES, *RIVALS, *STUDENTS}
+    assert set(evaluation["models"]) == {*ENSEMBLES, *BASELINES, *STUDENTS}
     for model in evaluation["models"].values():
         assert set(model) == {
             *("top1", "top1_interval", "top1_any_valid", "top1_macro", "top5", "nll", "ece"),
             *("agreement", "parameters", "inference_flops", "training_examples"),
+            *("training_flops", "tuning_trials"),
         }
     assert {"a", "b", "metric", "value", "interval", "p"} <= set(evaluation["differences"][0])
     assert set(evaluation["conditional"]) >= {"generalist", "ensemble"}
@@ -128,9 +142,13 @@ def test_the_generalist_learns_and_the_controls_keep_to_their_budget(done):
     wide = models["generalist_wide"]
     assert 0.9 * ensemble["inference_flops"] <= wide["inference_flops"]
     assert wide["inference_flops"] <= ensemble["inference_flops"]
-    assert wide["training_examples"] == ensemble["training_examples"]
-    assert models["generalist_continued"]["training_examples"] == ensemble["training_examples"]
-    n_generalists = -(-ensemble["training_examples"] // generalist["training_examples"])
+    whole = pytest.approx(ensemble["training_flops"], rel=0.01)
+    assert models["generalist_continued"]["training_flops"] == whole
+    schedules = read_json(done.path("evaluate-models", "baselines.json"))["generalist_wide"]
+    parts = [candidate["training_flops"] for candidate in schedules["candidates"]]
+    assert [parts[0], 2 * parts[1], 4 * parts[2]] == [whole] * 3
+    assert wide["training_flops"] == parts[schedules["chosen"]]
+    n_generalists = -(-ensemble["training_flops"] // generalist["training_flops"])
     assert models["generalist_ensemble"]["parameters"] == n_generalists * generalist["parameters"]
     same, base = (models[name]["inference_flops"] for name in (SAME_INFERENCE, "generalist"))
     assert same % base == 0
@@ -142,24 +160,73 @@ def test_fewer_generalists_are_averaged_where_inference_pays_for_fewer(done, tmp
     costs = read_json(run.path("combine-predictions", "costs.json"))
     costs["ensemble"]["inference_flops"] = 1.2 * costs["generalist"]["inference_flops"]
     write_json(run.path("combine-predictions", "costs.json"), costs)
-    found = control_outputs(run, "test")
+    found = baseline_outputs(run, "test")
     two, whole = found[SAME_INFERENCE], found["generalist_ensemble"]
     assert (2 * whole.inference_flops, 2 * whole.parameters) == (
         3 * two.inference_flops,
         3 * two.parameters,
     )
     assert 2 * whole.training_examples == 3 * two.training_examples
-    folders = [
-        run.path("train-generalist"),
-        run.path("evaluate-models", "controls", "generalist_ensemble-1"),
-    ]
-    each = []
-    for folder in folders:
-        network, _, about = load_network(folder)
-        inputs = Workspace.open(run.folder).dataset.test.inputs
-        each.append(predict_log_probs(network, inputs, about["temperature"]).exp().numpy())
-    np.testing.assert_allclose(np.exp(two.log_probs), np.mean(each, axis=0), atol=1e-6)
+    rules = read_json(run.path("evaluate-models", "baselines.json"))
+    for name, output in found.items():
+        if name.startswith("generalist_ensemble"):
+            rule = rules[name]["chosen"]
+            members = [predicted(run, i) for i in range(rule["n_members"])]
+            expected = np.exp(reference.averaged(members, **rule))
+            np.testing.assert_allclose(np.exp(output.log_probs), expected, atol=1e-5)
+            assert output.tuning_trials == len(rules[name]["candidates"])
     assert not np.allclose(whole.log_probs, two.log_probs, atol=1e-3)
+
+
+def predicted(run: Run, i: int) -> np.ndarray:
+    """What the i-th of the averaged generalists says of the test rows, in float64."""
+    own = run.path("evaluate-models", "controls", f"generalist_ensemble-{i}")
+    network, _, about = load_network(own if i else run.path("train-generalist"))
+    inputs = Workspace.open(run.folder).dataset.test.inputs
+    return predict_log_probs(network, inputs, about["temperature"]).double().numpy()
+
+
+def test_deferring_generalists_keep_to_the_ensembles_inference_on_validation(done):
+    rule = AveragingRule(
+        **read_json(done.path("evaluate-models", "baselines.json"))[DEFERRED]["chosen"]
+    )
+    assert rule.shortlist == 0  # the head is not most of this network
+    first, test = (
+        read_rows(done.path("combine-predictions", f"{split}.generalist.npy"))
+        for split in ("validation", "test")
+    )
+    limit = read_json(done.path("combine-predictions", "choice.json"))["relative_cost"]
+    assert 1 <= rule.relative_cost(first, 0.0) <= limit + 1e-6
+    models = read_json(done.folder / "evaluation.json")["models"]
+    realised = models[DEFERRED]["inference_flops"] / models["generalist"]["inference_flops"]
+    assert realised == pytest.approx(rule.relative_cost(test, 0.0), rel=1e-6)
+
+
+def test_the_start_of_training_on_may_stay_the_best(done, tmp_path):
+    workspace = Workspace.open(done.folder)
+    (task,) = baseline_tasks(workspace, budget_of(workspace))["generalist_continued"]
+    wild = task.recipe.model_copy(update={"learning_rate": 3.0})
+    train_classifier(dataclasses.replace(task, folder=tmp_path / "wild", recipe=wild))
+    assert read_json(tmp_path / "wild" / "result.json")["best_epoch"] == 0
+    start, found = (
+        load_network(folder)[0] for folder in (done.path("train-generalist"), tmp_path / "wild")
+    )
+    assert all(torch.equal(v, found.state_dict()[k]) for k, v in start.state_dict().items())
+
+
+def test_validation_chooses_the_schedule_of_the_wide_generalist(done):
+    schedules = read_json(done.path("evaluate-models", "baselines.json"))["generalist_wide"]
+    losses = [candidate["nll"] for candidate in schedules["candidates"]]
+    assert schedules["chosen"] == losses.index(min(losses))
+    assert len(losses) == 3
+    folder = done.path("evaluate-models", "controls", f"generalist_wide-{schedules['chosen']}")
+    model = read_json(done.folder / "evaluation.json")["models"]["generalist_wide"]
+    assert model["training_flops"] == read_json(folder / "result.json")["training_flops"]
+    assert model["tuning_trials"] == 3
+    network, _, about = load_network(folder)
+    validation = Workspace.open(done.folder).dataset.validation
+    said = predict_log_probs(network, validation.inputs, about["temperature"])
+    assert min(losses) == pytest.approx(-float(said.gather(1, validation.labels[:, None]).mean()))
 
 
 def test_everything_is_done_and_stays_as_it_is(done, capsys):
@@ -276,12 +343,14 @@ def _check_that_the_ensemble_is_evaluated_as_its_generalist(run: Run) -> None:
     evaluation = read_json(run.folder / "evaluation.json")
     models = evaluation["models"]
     generalist, ensemble = models["generalist"], models["ensemble"]
-    training = ensemble.pop("training_examples")
-    assert training > generalist.pop("training_examples")
+    training = ensemble["training_flops"]
+    for cost in ("training_examples", "training_flops", "tuning_trials"):
+        assert ensemble.pop(cost) > generalist.pop(cost)
     assert ensemble == generalist
     assert ensemble["agreement"] == 1.0
     assert models["generalist_wide"]["inference_flops"] == ensemble["inference_flops"]
-    assert models["generalist_wide"]["training_examples"] == training
+    assert models["generalist_wide"]["training_flops"] <= 1.01 * training
+    assert models[DEFERRED]["inference_flops"] == generalist["inference_flops"]
     assert models["ensemble_paper"]["inference_flops"] > ensemble["inference_flops"]
     pairs = [d for d in evaluation["differences"] if (d["a"], d["b"]) == ENSEMBLES[1::-1]]
     assert [(d["value"], d["interval"], d["p"]) for d in pairs] == [(0.0, [0.0, 0.0], 1.0)] * 2
@@ -400,28 +469,40 @@ def test_what_a_specialist_depends_on_trains_it_again(again, done, override):
 
 def test_cross_fitted_predictions_come_from_generalists_that_never_saw_the_rows(again):
     run = again("cluster-classes", "clusters.predictions=cross-fitted")
-    log_probs, rows, n_examples = cross_fitted_predictions(run)
+    log_probs, rows, cost, trainings = cross_fitted_predictions(run)
     assert torch.equal(rows.sort().values, torch.arange(480))
     workspace = Workspace.open(run.folder)
     train = workspace.dataset.train
     for fold in range(2):
         others = torch.arange(1 - fold, 480, 2)
-        assert torch.equal(training_rows(workspace, (fold, 2))[1], train.labels[others])
+        assert torch.equal(
+            training_examples(workspace, (fold, 2)).targets[0][:], train.labels[others]
+        )
         network, _, about = load_network(run.path("cluster-classes", "units", f"fold-{fold}"))
         with torch.no_grad():
             own = torch.arange(fold, 480, 2)
             expected = torch.log_softmax(network(train.inputs[own]) / about["temperature"], -1)
         torch.testing.assert_close(log_probs[rows % 2 == fold], expected)
-    assert n_examples == 2 * 3 * len(train) // 2
-    assert read_json(run.path("cluster-classes", "costs.json")) == {"training_examples": n_examples}
+    assert cost.examples == 2 * 3 * len(train) // 2
+    own = read_json(run.path("train-generalist", "result.json"))
+    passes = own["training_flops"] + len(train) * own["inference_flops"]
+    assert cost.flops == pytest.approx(passes, rel=0.01)
+    assert trainings == tuple(f"cluster-classes/units/fold-{fold}" for fold in range(2))
+    found = read_json(run.path("cluster-classes", "costs.json"))
+    assert found == {**cost.to_dict(), "trainings": list(trainings)}
 
 
 def test_what_found_the_clusters_counts_in_what_rivals_may_train_on(again, done):
     run = again("combine-predictions", "clusters.predictions=cross-fitted")
     for found, extra in ((done, 0), (run, 3 * 480)):
         workspace = Workspace.open(found.folder)
-        seen = sum(specialist.n_examples for specialist in Ensemble.open(workspace).specialists)
-        assert budget_of(workspace).further_examples == seen + extra
+        members = Ensemble.open(workspace).specialists
+        further = budget_of(workspace).further
+        assert further.examples == sum(member.cost.examples for member in members) + extra
+        own = read_json(found.path("train-generalist", "result.json"))
+        flops = sum(member.cost.flops for member in members) + 480 * own["inference_flops"]
+        flops += read_json(found.path("cluster-classes", "costs.json"))["training_flops"]
+        assert further.flops == pytest.approx(flops)
 
 
 def test_a_users_own_generalist_is_taken_as_it_is(again, done, tmp_path):
@@ -440,7 +521,7 @@ def test_a_users_own_generalist_is_taken_as_it_is(again, done, tmp_path):
     assert not run.path("train-generalist", "widths.json").exists()
     models = read_json(run.folder / "evaluation.json")["models"]
     assert models["generalist"]["training_examples"] == 0
-    assert set(models) == {*ENSEMBLES, *RIVALS, *STUDENTS}
+    assert set(models) == {*ENSEMBLES, *BASELINES, *STUDENTS}
 
 
 def test_specialists_may_be_wider_than_their_generalist(again):
@@ -483,7 +564,7 @@ def test_any_module_can_be_the_generalist_with_parts_of_it_frozen_in_specialists
     predictor = specialists.load(run.folder, "ensemble", trust_code=True)
     np.testing.assert_allclose(predictor.predict_proba(new_inputs()), np.exp(stored), atol=1e-6)
     models = read_json(run.folder / "evaluation.json")["models"]
-    assert {*ENSEMBLES, *RIVALS, *STUDENTS} - set(models) == {"generalist_wide"}
+    assert {*ENSEMBLES, *BASELINES, *STUDENTS} - set(models) == {"generalist_wide"}
 
 
 def test_a_frozen_trunk_is_computed_once_and_shared(again):
@@ -527,7 +608,7 @@ def test_a_student_learns_from_unlabelled_inputs_too(again, tmp_path):
     expected = ensemble.predict_proba(small_run.features(5, 77)[0])
     np.testing.assert_allclose(targets[torch.arange(480, 540)].float().exp(), expected, atol=2e-3)
     seen = [read_json(run.path("distill-student", name, "result.json")) for name in STUDENTS]
-    assert seen[0]["n_examples"] == seen[1]["n_examples"] == 2 * 480
+    assert seen[0]["training_examples"] == seen[1]["training_examples"] == 2 * 480
 
 
 def test_the_best_of_two_widths_is_the_generalist(done, tmp_path):

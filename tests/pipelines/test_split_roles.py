@@ -9,8 +9,8 @@ import small_run
 import torch
 
 from pipelines import stages
+from specialists.baselines import Budget, baseline_tasks
 from specialists.calibration import fit_calibration, fit_temperature
-from specialists.controls import Budget, control_tasks
 from specialists.datasets import load_dataset
 from specialists.datasets.assembly import take
 from specialists.datasets.base import Dataset
@@ -23,7 +23,7 @@ from specialists.networks import load_network
 from specialists.predictions import predict_outputs
 from specialists.runs import read_json
 from specialists.specialist import subset_labels
-from specialists.training import ValidationLoss
+from specialists.training import TrainingCost, ValidationLoss
 from specialists.workspace import Workspace
 
 
@@ -113,8 +113,9 @@ def test_validation_rows_choose_who_is_tested_and_gate_rows_alone_test(workspace
 
 
 def test_rivals_train_on_what_the_ensemble_was_trained_on(workspace):
-    tasks = control_tasks(workspace, Budget(1000, 700, 4e3, 2e3))
-    examples = {name: [task.n_examples for task in own] for name, own in tasks.items()}
-    assert examples["generalist_wide"] == [1700]
-    assert examples["generalist_continued"] == [700]
-    assert examples["generalist_ensemble"] == [None]
+    budget = Budget(TrainingCost(5, 1000.0), TrainingCost(9999, 700.0), 4e3, 2e3, 2.0)
+    tasks = baseline_tasks(workspace, budget)
+    flops = {name: [task.flops for task in own] for name, own in tasks.items()}
+    assert flops["generalist_wide"] == [1700, 850, 425]
+    assert flops["generalist_continued"] == [700]
+    assert flops["generalist_ensemble"] == [None]

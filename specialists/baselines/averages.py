@@ -1,0 +1,228 @@
+"""Generalists that are averaged, and of which the later ones may be asked less.
+
+Members are averaged as probabilities (the linear opinion pool) or as log-probabilities (the
+logarithmic one), and the mean gets a temperature. Where the first member is surer than a threshold,
+the later ones are asked about its K most probable classes only, or not at all. A member that is
+asked about K classes shares the first one's mass of these classes, and leaves the others to it.
+
+Asking about K of C classes saves the head's rows of the others: with h the head's part of a
+member's operations, it costs 1 - h (1 - K / C) of a whole prediction.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from specialists.calibration import fit_temperature
+from specialists.combination import arithmetic_mean, geometric_mean
+from specialists.ensemble import Candidate, confidence, deferral_limit, score
+
+Mean = Literal["arithmetic", "geometric"]
+
+MEANS: dict[Mean, Callable[..., Tensor]]
+MEANS = {"arithmetic": arithmetic_mean, "geometric": geometric_mean}
+SHORTLISTS = (8, 32, 128)
+PARTS = (1.0, 0.5, 0.25)  # of the largest share of rows that the budget pays for
+MOST_OF_THE_COST = 0.5
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class AveragingRule:
+    """How many generalists are averaged, how, and what the later ones are asked.
+
+    Parameters
+    ----------
+    n_members : int
+        k, the first one included.
+    mean : {"arithmetic", "geometric"}
+        Of probabilities, or of log-probabilities and normalised.
+    temperature : float
+        T of the mean, in rows where later members are asked: softmax(log mean / T).
+    confidence : float, optional
+        The first one's largest probability up to which the others are asked about every class;
+        None: always.
+    shortlist : int
+        K: in the other rows they are asked about the first one's K most probable classes; 0: about
+        none.
+    """
+
+    n_members: int
+    mean: Mean = "arithmetic"
+    temperature: float = 1.0
+    confidence: float | None = None
+    shortlist: int = 0
+
+    def asked(self, first: Tensor) -> tuple[Tensor, Tensor]:
+        """Where later members are asked about all classes, and where about the shortlist.
+
+        Parameters
+        ----------
+        first : Tensor of shape (n, C)
+            Log-probabilities of the first member.
+
+        Returns
+        -------
+        pair of bool Tensors of shape (n,)
+        """
+        none = torch.zeros(len(first), dtype=torch.bool)
+        if self.n_members == 1:
+            return none, none
+        whole = ~none if self.confidence is None else confidence(first) <= self.confidence
+        return whole, ~whole if self.shortlist else none
+
+    def relative_cost(self, first: Tensor, head_share: float) -> float:
+        """Mean inference FLOPs over those of the first member.
+
+        Parameters
+        ----------
+        first : Tensor of shape (n, C)
+        head_share : float
+            h, the part of the head in a prediction's FLOPs.
+        """
+        whole, short = (float(rows.double().mean()) for rows in self.asked(first))
+        asked = whole + short * shortlist_cost(self.shortlist, first.shape[1], head_share)
+        return 1.0 + (self.n_members - 1) * asked
+
+
+def shortlist_cost(shortlist: int, n_classes: int, head_share: float) -> float:
+    """Cost of asking about K of C classes, over that of all classes; 0 for K = 0."""
+    return 1.0 - head_share * (1.0 - shortlist / n_classes) if shortlist else 0.0
+
+
+def averaged(members: Iterable[Tensor], rule: AveragingRule) -> Tensor:
+    """The mean of the first k members by a rule, log-probabilities of shape (n, C).
+
+    Parameters
+    ----------
+    members : iterable of Tensors of shape (n, C)
+        Log-probabilities; each is used once, so that they may be made on the way.
+    rule : AveragingRule
+    """
+    own = iter(members)
+    first = next(own)
+    whole, short = rule.asked(first)
+    rows = (whole | short).nonzero().squeeze(1)
+    if not len(rows):
+        return first
+    start, on_shortlist = first[rows], short[rows]
+    mean = start
+    for i in range(1, rule.n_members):
+        other = next(own)[rows]
+        if bool(on_shortlist.any()):
+            kept = start[on_shortlist]
+            other[on_shortlist] = within_shortlist(kept, other[on_shortlist], rule.shortlist)
+        mean = MEANS[rule.mean]([mean, other], [i, 1])
+    result = first.clone()
+    result[rows] = F.log_softmax(mean / rule.temperature, dim=1)
+    return result
+
+
+def within_shortlist(first: Tensor, other: Tensor, shortlist: int) -> Tensor:
+    """What a member says of the first one's K most probable classes, all else as the first one.
+
+    For classes j of the shortlist L log(g(L) p_j / p(L)), for the others log g_j.
+
+    Parameters
+    ----------
+    first, other : Tensors of shape (n, C)
+        Log-probabilities g and p.
+    shortlist : int
+    """
+    top, classes = first.topk(min(shortlist, first.shape[1]), dim=1)
+    inside = F.log_softmax(other.gather(1, classes), dim=1) + top.logsumexp(1, keepdim=True)
+    return first.scatter(1, classes, inside)
+
+
+def everywhere(n_members: int) -> list[AveragingRule]:
+    """The rules by which all members are asked about every class of every row."""
+    return [AveragingRule(n_members, mean) for mean in MEANS][: None if n_members > 1 else 1]
+
+
+def deferring_rules(
+    first: Tensor, n_members: int, limit: float, head_share: float
+) -> list[AveragingRule]:
+    """Rules that cost at most ``limit`` first members on these rows; the first alone is one.
+
+    For each number of members and each shortlist (K = 0, and where the head is most of the cost
+    some more) the later members are asked about every class in the largest share of the rows that
+    the limit pays for, in a half and in a quarter of it and, with a shortlist, in none.
+
+    Parameters
+    ----------
+    first : Tensor of shape (n, C)
+        Log-probabilities on validation rows.
+    n_members : int
+        At most.
+    limit : float
+        Relative cost.
+    head_share : float
+    """
+    n_classes = first.shape[1]
+    lists = SHORTLISTS if head_share > MOST_OF_THE_COST else ()
+    rules = [AveragingRule(1)]
+    for k in range(2, n_members + 1):
+        for shortlist in (0, *(size for size in lists if size < n_classes)):
+            least = shortlist_cost(shortlist, n_classes, head_share)
+            most = ((limit - 1.0) / (k - 1) - least) / (1.0 - least)
+            parts = (*PARTS, 0.0) if shortlist else PARTS
+            limits = [_up_to(first, part * min(1.0, most)) for part in parts if most >= 0.0]
+            rules += [
+                AveragingRule(k, mean, 1.0, confidence, shortlist)
+                for confidence in dict.fromkeys(limits)
+                if shortlist or confidence != 0.0
+                for mean in MEANS
+            ]
+    return [r for r in rules if r.relative_cost(first, head_share) <= limit + ROUNDING]
+
+
+def _up_to(first: Tensor, share: float) -> float | None:
+    """The confidence up to which at most this share of the rows lies; None: all of them."""
+    n_rows = math.floor(share * len(first) + ROUNDING)
+    return deferral_limit(first, n_rows / len(first)) if n_rows else 0.0
+
+
+def judge_averages(
+    rules: Sequence[AveragingRule], members: Sequence[Tensor], labels: Tensor, head_share: float
+) -> list[Candidate]:
+    """Each rule with its temperature fitted, and what it reaches and costs on validation rows.
+
+    Parameters
+    ----------
+    rules : sequence of AveragingRule
+    members : sequence of Tensors of shape (n, C)
+        Log-probabilities.
+    labels : int64 Tensor of shape (n,)
+    head_share : float
+
+    Returns
+    -------
+    list of dict
+        The rule's numbers, top1, nll, relative_cost, and lowers_nll (against the first member).
+    """
+    first = members[0]
+    reference = score(first, labels)["nll"]
+    candidates = []
+    for rule in rules:
+        mean = averaged(members, rule)
+        whole, short = rule.asked(first)
+        rows = whole | short
+        if bool(rows.any()):
+            rule = replace(rule, temperature=fit_temperature(mean[rows], labels[rows]))
+            mean[rows] = F.log_softmax(mean[rows] / rule.temperature, dim=1)
+        found: dict[str, Any] = score(mean, labels)
+        found["relative_cost"] = rule.relative_cost(first, head_share)
+        candidates.append({**asdict(rule), **found, "lowers_nll": found["nll"] <= reference})
+    return candidates
+
+
+def rule_of(candidate: Candidate) -> AveragingRule:
+    """The rule of a judged candidate."""
+    return AveragingRule(**{name: candidate[name] for name in AveragingRule.__match_args__})

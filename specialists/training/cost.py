@@ -1,0 +1,78 @@
+"""What a training costs: examples seen, and floating-point operations.
+
+A step counts its forward and its backward pass (matrix products, convolutions and embedding bags,
+as :func:`specialists.networks.inference_flops` counts them) and the updates of its optimisers:
+every dense parameter, and of an n-gram table the distinct rows that the step touches, by their
+width. Other element-wise operations and validation are not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from specialists.networks import counted_flops
+from specialists.training.examples import Batch
+from specialists.training.optimisers import sparse_parameters
+
+ADAMW_FLOPS = (
+    14  # a parameter: decay 1, first moment 3, second 4, root and its correction 3, step 3
+)
+ADAGRAD_FLOPS = 7  # a parameter: sum of squares 2, root 2, step 3
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """Examples seen, repetitions included, and floating-point operations."""
+
+    examples: int = 0
+    flops: float = 0.0
+
+    def __add__(self, other: TrainingCost) -> TrainingCost:
+        return TrainingCost(self.examples + other.examples, self.flops + other.flops)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainingCost:
+        """Of a JSON object that holds what :meth:`to_dict` gives, among other things."""
+        return cls(values["training_examples"], values["training_flops"])
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"training_examples": self.examples, "training_flops": self.flops}
+
+
+def flops_per_example(network: nn.Module, batch: Batch, loss: Callable[..., Tensor]) -> float:
+    """Floating-point operations of one training step on ``batch``, over its examples.
+
+    Neither the network (its parameters, buffers and gradients) nor the state of torch's random
+    numbers is changed.
+    """
+    buffers = {name: value.clone() for name, value in network.named_buffers()}
+    device = next(network.parameters()).device
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda), counted_flops() as counter:
+        loss(network(batch.inputs).float(), *batch.targets).backward()
+    flops = counter.get_total_flops() + _update_flops(network)
+    network.zero_grad(set_to_none=True)
+    for name, value in network.named_buffers():
+        value.copy_(buffers[name])
+    return flops / len(batch)
+
+
+def _update_flops(network: nn.Module) -> float:
+    tables = sparse_parameters(network)
+    rows = sum(_touched(table) for table in tables)
+    skipped = {id(table) for table in tables}
+    dense = sum(p.numel() for p in network.parameters() if p.requires_grad and id(p) not in skipped)
+    return ADAMW_FLOPS * dense + rows
+
+
+def _touched(table: nn.Parameter) -> int:
+    """Operations on the rows of a table: duplicates of its gradient summed, each row moved once."""
+    if table.grad is None:
+        return 0
+    n_indices, n_rows = table.grad._nnz(), table.grad.coalesce()._nnz()
+    return table.shape[1] * ((n_indices - n_rows) + ADAGRAD_FLOPS * n_rows)
