@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def as_content(clusters: ClassClusters) -> dict[str, Any]:
     """JSON-able content; :func:`fields_of` reads it back."""
+    random_shares = clusters.random_shares
     return {
         "method": clusters.method,
         "matrix": clusters.matrix,
@@ -31,7 +32,7 @@ def as_content(clusters: ClassClusters) -> dict[str, Any]:
                 "classes": list(members),
                 "names": list(clusters.names(index)),
                 "share_of_confusions": clusters.share_of_confusions[index],
-                "random_share": clusters.random_shares[index],
+                "random_share": random_shares[index],
                 "core": list(clusters.core_classes[index]),
             }
             for index, members in enumerate(clusters.classes)

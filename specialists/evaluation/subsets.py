@@ -63,7 +63,7 @@ def where_they_help(
     """
     own = [subsets[m] for m in answering(subsets, members)]
     counts = coverage_counts(own, outputs["generalist"].log_probs.shape[1])
-    right = [scores[name].correct for name in ("generalist", "ensemble")]
+    base, better = (scores[name].correct for name in ("generalist", "ensemble"))
     return {
         "n_specialists": len(subsets),
         "n_answering": len(own),
@@ -71,7 +71,7 @@ def where_they_help(
             name: conditional_accuracy(outputs[name].log_probs, labels, own)
             for name in ("generalist", "ensemble")
         },
-        "coverage": gain_by_coverage(*right, labels, counts) if own else [],
+        "coverage": gain_by_coverage(base, better, labels, counts) if own else [],
     }
 
 

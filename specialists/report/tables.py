@@ -102,12 +102,14 @@ def cluster_rows(
             "index": index,
             "size": size,
             "share": clusters.share_of_confusions[index],
-            "random_share": clusters.random_shares[index],
+            "random_share": random_share,
             "first": cut(clusters.names(index)[:MAX_CLUSTER_NAMES]),
             "more": cut(clusters.names(index)[MAX_CLUSTER_NAMES:]),
             "gain": gains.get(index, {}),
         }
-        for index, size in enumerate(clusters.sizes)
+        for index, (size, random_share) in enumerate(
+            zip(clusters.sizes, clusters.random_shares, strict=True)
+        )
     ]
 
 
