@@ -27,11 +27,12 @@ SKILLS = {
 
 
 def synthetic_run(
-    folder, n_classes=24, n_test=400, kind="text", seed=0, names=None, skills=None, texts=True
-):
+    folder, n_classes=24, n_test=400, kind="text", seed=0, names=None, skills=None, texts=True,
+    members=None,
+):  # fmt: skip
     """Write the artifacts that the report reads; classes 4k .. 4k+3 are confused.
 
-    The last classes have no specialist.
+    The last classes have no specialist; ``members`` are the specialists that may answer.
     """
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, n_classes, n_test)
@@ -43,7 +44,7 @@ def synthetic_run(
     run = Run(folder)
     write_text(run.folder / "config.toml", 'seed = 5\n\n[data]\nname = "<b>made</b> & up"\n')
     save_dataset(dataset, run.path("prepare-data"))
-    common: dict[str, Any] = {"seed": 5, "n_bootstrap": 100}
+    common: dict[str, Any] = {"seed": 5, "n_bootstrap": 100, "members": members}
     evaluation = evaluate(outputs, labels, dataset.test.valid, groups, dataset="made", **common)
     more = details(
         outputs,

@@ -224,9 +224,28 @@ def test_clusters_survive_a_round_trip_through_json(probs):
     assert content["n_classes"] == 48
     assert content["clusters"][0]["names"] == [names[i] for i in clusters.classes[0]]
     assert set(content["clusters"][0]) == {
-        "index", "size", "classes", "names", "share_of_confusions", "core",
+        "index", "size", "classes", "names", "share_of_confusions", "random_share", "core",
     }  # fmt: skip
     assert {"method", "matrix", "class_names", "share_of_confusions", "uncovered"} < set(content)
+    assert content["random_share"] == clusters.random_share
+    assert [c["random_share"] for c in content["clusters"]] == list(clusters.random_shares)
+
+
+@pytest.mark.parametrize("options", [{}, {"coverage": 3}, {"overlap": 4}])
+def test_random_shares_are_those_of_clusters_whose_classes_are_drawn_at_random(options, probs):
+    clusters = ClassClusters.from_predictions(probs, n_clusters=6, **options)
+    confusion = confusion_mass(probs)
+    drawn = np.random.default_rng(0)
+    found = []
+    for _ in range(1000):
+        order = drawn.permutation(48)
+        held = np.zeros((6, 48, 48), dtype=bool)
+        for m, members in enumerate(clusters.classes):
+            held[m][np.ix_(order[list(members)], order[list(members)])] = True
+        found.append([*(confusion[one].sum() for one in held), confusion[held.any(0)].sum()])
+    *each, total = np.mean(found, axis=0) / confusion.sum()
+    assert clusters.random_share == pytest.approx(total, rel=0.05)
+    assert clusters.random_shares == pytest.approx(each, rel=0.1)
 
 
 def test_classes_outside_every_cluster_are_uncovered(probs):
@@ -245,7 +264,11 @@ def test_the_listing_names_every_class_and_its_cluster_in_short_lines(probs):
     assert all(name in text for name in names)
     assert max(len(line) for line in text.splitlines()) <= 60
     share = clusters.share_of_confusions[0]
-    assert f"cluster 0: {clusters.sizes[0]} classes, {share:.1%} of confusions" in text
+    random = clusters.random_shares[0]
+    line = f"cluster 0: {clusters.sizes[0]} classes, {share:.1%} of confusions "
+    assert f"{line}(at random {random:.1%})" in text
+    summary = " ".join(text.split("\n\n")[0].split())
+    assert f"inside random clusters of the same sizes {clusters.random_share:.1%}" in summary
     assert text.count("and nearby: ") == 6
 
 

@@ -90,6 +90,17 @@ def test_a_share_of_the_rows_to_defer_is_above_0_and_at_most_1(file, shares):
         Config.from_toml(file, [f"combination.deferral={shares}"])
 
 
+def test_the_help_of_deferral_says_whose_rows_are_shared_and_what_becomes_of_a_share():
+    told = type(Config().combination).model_fields["deferral"].description or ""
+    for words in (
+        "least sure of",
+        "handed to specialists",
+        "chosen on validation",
+        "1.0: all rows",
+    ):
+        assert words in told
+
+
 @pytest.mark.parametrize("override", ["seed", "=3", "a.b.c.d=1", ".seed=1", "seed.x=1"])
 def test_an_override_that_is_no_assignment_is_refused(file, override):
     with pytest.raises(ConfigError):

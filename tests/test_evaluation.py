@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,6 +67,8 @@ KEYS = {
     "models",
     "differences",
     "retention",
+    "n_specialists",
+    "n_answering",
     "conditional",
     "coverage",
 }
@@ -247,6 +250,34 @@ def test_coverage_splits_the_gain_by_the_number_of_specialists(outputs, labels, 
         inside = number == entry["specialists"]
         assert entry["n_test"] == inside.sum()
         assert entry["gain"] == pytest.approx(gain[inside].mean())
+
+
+@pytest.mark.parametrize("members", [(1,), (0, 2), (2, 0, 1)])
+def test_only_specialists_that_may_answer_count(outputs, labels, members):
+    own = [SUBSETS[m] for m in members]
+    common: dict[str, Any] = {"dataset": "d", "seed": 3, "n_bootstrap": 20}
+    found = evaluate(outputs, labels, None, SUBSETS, members=members, **common)
+    alone = evaluate(outputs, labels, None, own, **common)
+    assert found == alone | {"n_specialists": 3}
+    assert found["n_answering"] == len(members)
+    assert found["conditional"] != {"generalist": None, "ensemble": None}
+
+
+def test_without_a_specialist_that_may_answer_there_is_nothing_to_tell(outputs, labels):
+    common: dict[str, Any] = {"seed": 3, "n_bootstrap": 20, "members": ()}
+    found = evaluate(outputs, labels, None, SUBSETS, dataset="d", **common)
+    assert (found["n_specialists"], found["n_answering"]) == (3, 0)
+    assert found["conditional"] == {"generalist": None, "ensemble": None}
+    assert found["coverage"] == []
+    assert details(outputs, labels, None, SUBSETS, **common)["per_cluster"] == []
+
+
+def test_clusters_keep_their_numbers_where_others_may_not_answer(outputs, labels):
+    common: dict[str, Any] = {"seed": 3, "n_bootstrap": 20}
+    everyone = details(outputs, labels, None, SUBSETS, **common)["per_cluster"]
+    assert [entry["cluster"] for entry in everyone] == [0, 1, 2]
+    found = details(outputs, labels, None, SUBSETS, members=(0, 2), **common)["per_cluster"]
+    assert found == [everyone[0], everyone[2]]
 
 
 def _right(outputs, labels, name):
@@ -523,6 +554,19 @@ def test_a_run_is_evaluated_into_its_folder(evaluated):
     assert result["seed"] == 5
     texts = read_json(evaluated.path("evaluate-models", "details.json"))["mended"]["examples"]
     assert texts[0]["text"].startswith("example <")
+
+
+def test_a_run_is_evaluated_over_the_specialists_of_its_chosen_rule(evaluated):
+    file = evaluated.path("combine-predictions", "choice.json")
+    chosen = read_json(file)["chosen"]
+    for members in ([1], []):
+        write_json(file, {"chosen": {**chosen, "members": members}})
+        for split in ("validation", "test"):
+            found = evaluate_models(evaluated, split=split)
+            assert (found["n_specialists"], found["n_answering"]) == (2, len(members))
+            assert (found["coverage"] == []) == (members == [])
+        per_cluster = read_json(evaluated.path("evaluate-models", "details.json"))["per_cluster"]
+        assert [entry["cluster"] for entry in per_cluster] == members
 
 
 def test_evaluating_on_validation_reads_no_test_label_and_leaves_the_result_alone(evaluated):

@@ -8,6 +8,7 @@ import hostile_names
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from specialists.figures import (
@@ -57,7 +58,7 @@ def _figures():
     changes = [None, 0.0, 0.2, -0.1, *[0.05] * 5]
     return {
         "matrix": correlation_matrix(np.eye(9), [[0, 1], [4, 5, 6]], names),
-        "clusters": cluster_overview([names[:4], names[4:]], [0.3, 0.1]),
+        "clusters": cluster_overview([names[:4], names[4:]], [0.1, 0.3], [0.02, 0.04]),
         "gains": gain_per_cluster(names[:2], [0.1, -0.1], [(0.05, 0.15), (-0.2, 0.01)]),
         "coverage": gain_by_coverage([0, 1, 2], [5, 100, 30], [-0.1, 0.02, 0.0], "ensemble"),
         "cost": accuracy_against_cost(COSTS),
@@ -122,7 +123,7 @@ def test_a_figure_is_xml_that_shows_names_whatever_they_are():
     n = len(names)
     drawn = [
         correlation_matrix(np.eye(n), [[0, 1], [4, 5, 6]], names),
-        cluster_overview([[name] for name in names], [0.1] * n),
+        cluster_overview([[name] for name in names], [0.1] * n, [0.0] * n),
         gain_per_cluster(names, [0.1] * n, [(0.05, 0.15)] * n),
         class_changes(names, {"ensemble": [0.1] * n}, "generalist"),
     ]
@@ -135,7 +136,7 @@ def test_a_figure_is_xml_that_shows_names_whatever_they_are():
 
 
 def test_scripts_that_the_fonts_lack_are_left_to_the_browser():
-    svg = to_svg(cluster_overview([["ᏣᎳᎩ", "한국어", "ગુજરાતી"]], [0.2]), "scripts")
+    svg = to_svg(cluster_overview([["ᏣᎳᎩ", "한국어", "ગુજરાતી"]], [0.2], [0.1]), "scripts")
     assert "ᏣᎳᎩ" in svg
 
 
@@ -225,6 +226,15 @@ def test_many_clusters_are_cut_to_the_extremes(n):
     assert len(shown) == min(n, MAX_ROWS)
     assert shown[0] == f"c{n - 1}"
     assert shown[-1] == "c0"
+
+
+def test_each_cluster_is_marked_with_the_share_of_as_many_random_classes():
+    figure = cluster_overview([["a", "b"], ["c"], ["d"]], [0.1, 0.3, 0.2], [0.02, 0.04, 0.01])
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["1", "2", "0"]
+    assert [bar.get_width() for bar in axes.patches if isinstance(bar, Rectangle)] == [30, 20, 10]
+    marks = np.asarray(axes.collections[0].get_offsets())
+    np.testing.assert_allclose(marks, [[4, 0], [1, 1], [2, 2]])
 
 
 def test_gains_are_blue_losses_red_and_the_unclear_grey():

@@ -11,7 +11,7 @@ from scipy import stats
 
 from specialists.combination import LearnedCombination
 from specialists.config import CombinationConfig
-from specialists.ensemble import Rule, Votes, pass_gate
+from specialists.ensemble import Rule, Votes, admitted_in_words, pass_gate
 from specialists.ensemble.gate import (
     ALPHA,
     NO_GAIN,
@@ -135,8 +135,26 @@ def test_specialists_that_help_enter(method, rule):
     assert decision.outcome == "admitted"
     assert [entry["admitted"] for entry in decision.record["specialists"]] == [True] * 4
     assert decision.record["rule"] == rule.to_dict()
-    assert decision.in_words().startswith("4 of 4 specialists pass the gate: on 800 rows kept")
+    own = "pass tests of their own and " if method == "each" else ""
+    words = f"4 specialists {own}are admitted as a group: on 800 rows kept"
+    assert decision.in_words().startswith(words)
     json.dumps(decision.record, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("method", "admitted", "words"),
+    [
+        ("whole", [True] * 8, "8 specialists are admitted as a group"),
+        ("whole", [True, True, False], "2 of 3 specialists are admitted as a group"),
+        ("whole", [False, True, False], "1 of 3 specialists is admitted"),
+        ("whole", [True], "1 specialist is admitted"),
+        ("each", [True, True], "2 specialists pass tests of their own and are admitted as a group"),
+        ("each", [True, False], "1 of 2 specialists passes a test of its own and is admitted"),
+    ],
+)
+def test_only_those_that_were_tested_alone_are_said_to_pass(method, admitted, words):
+    record = {"method": method, "specialists": [{"admitted": each} for each in admitted]}
+    assert admitted_in_words(record) == words
 
 
 @pytest.mark.parametrize("method", ["whole", "each"])

@@ -14,7 +14,14 @@ from specialists.report import summary_lines, write_report
 from specialists.report.page import render, thumbnails
 from specialists.report.record import read_record
 from specialists.report.tables import answer_rows, class_rows, compact, duration
-from specialists.report.words import RIVALS, direction, probability, retention_sentence, verdict
+from specialists.report.words import (
+    RIVALS,
+    direction,
+    left_out_sentence,
+    probability,
+    retention_sentence,
+    verdict,
+)
 from specialists.runs import Run, read_json, write_json, write_text
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -180,7 +187,7 @@ def gated(folder, outcome: str, reason: str, **changes) -> str:
 
 def test_who_passed_the_gate_has_a_table(tmp_path):
     page = gated(tmp_path, "admitted", "on 1,234 rows kept for this test all is well")
-    assert "1 of 3 specialists may answer: on 1,234 rows kept for this test all is well." in page
+    assert "1 of 3 specialists is admitted: on 1,234 rows kept for this test all is well." in page
     assert "stay out" not in page
     table = page[page.index("Which specialists may answer") :]
     cells = [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in table.split("<tr>")[2:5]]
@@ -195,6 +202,51 @@ def test_an_ensemble_that_is_its_generalist_is_told_first(tmp_path):
     assert "The ensemble answers exactly like its generalist: nobody &lt;helps&gt;." in page
     assert "what has to pass is the group" not in page
     assert summary_lines(tmp_path)[0].startswith("The specialists stay out")
+
+
+def test_specialists_that_may_not_answer_are_left_out_and_counted(tmp_path):
+    page = write_report(synthetic_run(tmp_path, members=(0, 3))).read_text(encoding="utf-8")
+    told = "3 of 5 specialists may not answer and are left out here."
+    conditional, gains = (page.index(word) for word in ("Conditional accuracy", 'id="gains"'))
+    assert [told in page[start : start + 400] for start in (conditional, gains)] == [True, True]
+    assert "Of 2 clusters, " in page
+    table = page[page.index("with their classes") : gains]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row, re.S) for row in table.split("<tr>")[2:]]
+    assert [row[3] == "\N{EN DASH}" for row in rows] == [False, True, True, False, True]
+
+
+def test_an_ensemble_without_specialists_has_one_sentence_for_gains(tmp_path):
+    page = write_report(synthetic_run(tmp_path, members=())).read_text(encoding="utf-8")
+    assert "Conditional accuracy" not in page
+    section = page[page.index('id="gains"') : page.index('id="calibration"')]
+    told = "No specialist may answer, so there is no gain by cluster or by coverage, and no "
+    assert re.sub("<[^>]*>", "", section).split("\n")[1] == f"{told}conditional accuracy."
+    assert "<figure" not in section
+    assert "specialist may answer" not in section.replace(told, "")
+    assert _outline(page).stack == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "sentence"),
+    [
+        ({}, ""),
+        ({"n_specialists": 8, "n_answering": 8}, ""),
+        (
+            {"n_specialists": 8, "n_answering": 7},
+            "1 of 8 specialists may not answer and is left out here.",
+        ),
+    ],
+)
+def test_left_out_is_said_of_those_that_may_not_answer_alone(counts, sentence):
+    assert left_out_sentence(counts) == sentence
+
+
+def test_shares_of_confusions_stand_beside_those_of_random_clusters(run, page):
+    share = 5 * 4 * 3 / (24 * 23)
+    text = " ".join(_outline(page).text)
+    assert "70.0% of the generalist's confusions fall inside one of them; inside random" in text
+    assert text.count(f"random clusters of the same sizes {share:.1%} would") == 2
+    assert page.count(f"<small>random {share / 5:.1%}</small>") == 5
 
 
 def test_a_run_that_was_not_tested_says_so(tmp_path):

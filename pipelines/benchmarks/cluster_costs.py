@@ -34,6 +34,7 @@ HEADER = [
     "peak, GB",
     "goal met",
     "inside",
+    "random clusters",
     "largest / mean",
     "NMI with planted",
 ]
@@ -58,6 +59,7 @@ def cost_table(cases: tuple[tuple[int, int, str], ...]) -> list[list[str]]:
                 f"{cost['peak']:.2f}",
                 _goal_met(n_classes, total, cost["peak"]),
                 f"{cost['inside']:.1%}",
+                f"{cost['random']:.1%}",
                 f"{cost['ratio']:.2f}",
                 f"{cost['nmi']:.3f}",
             ]
@@ -101,6 +103,7 @@ def measure(n_classes: int, rows_per_class: int, method: str) -> dict[str, Any]:
         "peak": peak,
         "pairs": sketch.co_prediction().nnz,
         "inside": clusters.total_share,
+        "random": clusters.random_share,
         "ratio": max(clusters.sizes) * clusters.n_clusters / n_classes,
         "nmi": float(normalized_mutual_info_score(planted.labels, clusters.labels)),
     }

@@ -21,14 +21,15 @@ from specialists.clustering.listing import clusters_text
 from specialists.clustering.methods import METHODS, Problem, number_of_clusters
 from specialists.clustering.options import Options
 from specialists.clustering.shares import (
+    share_of_pairs,
     shares_inside,
     split_by_label,
     with_coverage,
     with_nearest,
 )
+from specialists.clustering.stored import as_content, fields_of
 from specialists.covariance.sketched import PredictionSketch
 from specialists.covariance.streaming import PredictionCovariance, probability_chunks
-from specialists.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,6 +84,18 @@ class ClassClusters:
         return tuple(len(members) for members in self.classes)
 
     @property
+    def random_share(self) -> float:
+        """Expected ``total_share`` of random clusters with the same sizes and overlaps."""
+        subsets = [np.array(members, dtype=int) for members in self.classes]
+        return share_of_pairs(subsets, self.n_classes)
+
+    @property
+    def random_shares(self) -> tuple[float, ...]:
+        """Expected share of confusions inside as many random classes as each cluster has."""
+        n_pairs = self.n_classes * (self.n_classes - 1)
+        return tuple(size * (size - 1) / n_pairs for size in self.sizes)
+
+    @property
     def subsets(self) -> tuple[Tensor, ...]:
         """Sorted class indices of each cluster, int64 tensors."""
         return _tensors(self.classes)
@@ -115,25 +128,7 @@ class ClassClusters:
 
     def to_dict(self) -> dict[str, Any]:
         """What ``clusters.json`` holds; :meth:`from_dict` reads it back."""
-        return {
-            "method": self.method,
-            "matrix": self.matrix,
-            "n_classes": self.n_classes,
-            "class_names": list(self.class_names),
-            "share_of_confusions": self.total_share,
-            "clusters": [
-                {
-                    "index": index,
-                    "size": len(members),
-                    "classes": list(members),
-                    "names": list(self.names(index)),
-                    "share_of_confusions": self.share_of_confusions[index],
-                    "core": list(self.core_classes[index]),
-                }
-                for index, members in enumerate(self.classes)
-            ],
-            "uncovered": list(self.uncovered),
-        } | ({} if self.agreement is None else {"agreement": self.agreement})
+        return as_content(self)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> ClassClusters:
@@ -144,22 +139,7 @@ class ClassClusters:
         InputError
             A key is missing.
         """
-        try:
-            clusters = content["clusters"]
-            return cls(
-                classes=tuple(tuple(cluster["classes"]) for cluster in clusters),
-                core_classes=tuple(tuple(cluster["core"]) for cluster in clusters),
-                class_names=tuple(content["class_names"]),
-                method=content["method"],
-                matrix=content["matrix"],
-                share_of_confusions=tuple(c["share_of_confusions"] for c in clusters),
-                total_share=content["share_of_confusions"],
-                agreement=content.get("agreement"),
-            )
-        except (KeyError, TypeError) as error:
-            raise InputError(
-                "these are not class clusters", where="clusters.json", got=f"no {error}"
-            ) from error
+        return cls(**fields_of(content))
 
     @classmethod
     def from_predictions(

@@ -17,7 +17,7 @@ import numpy as np
 from specialists.clustering.checks import whole_number
 from specialists.clustering.classes import MAX_WHOLE_MATRIX, ClassClusters
 from specialists.clustering.evidence import Evidence
-from specialists.clustering.shares import share_of_pairs, shares_inside
+from specialists.clustering.shares import shares_inside
 from specialists.clustering.silhouette import silhouettes
 from specialists.covariance.sketched import PredictionSketch
 from specialists.covariance.streaming import PredictionCovariance
@@ -149,7 +149,7 @@ def diagnose(
     columns = evidence.columns(evidence.matrix_name(None, "correlation", "spherical"), "spherical")
     return ClusterDiagnostics(
         share_of_confusions=_share(subsets, evidence),
-        random_share=share_of_pairs(subsets, clusters.n_classes),
+        random_share=clusters.random_share,
         silhouettes=tuple(silhouettes(columns, clusters.labels).tolist()),
         stability=tuple(
             _bootstrapped(clusters, probs, max_ratio, seed + draw) for draw in range(n_bootstraps)

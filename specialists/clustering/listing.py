@@ -1,7 +1,7 @@
 """What do the clusters look like to a person? The text of ``clusters.txt``.
 
 It is made from the content of ``clusters.json``: each cluster's size, the share of the model's
-confusions inside it and the names of its classes, wrapped.
+confusions inside it, beside that of random clusters, and the names of its classes, wrapped.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _summary(content: Mapping[str, Any], width: int) -> str:
         f"{len(content['clusters'])} clusters of {content['n_classes']} classes, of {min(sizes)} "
         f"to {max(sizes)} classes each ({content['method']} on the {content['matrix']} of "
         f"predictions). {content['share_of_confusions']:.1%} of the model's confusions fall inside "
-        "a cluster."
+        f"a cluster; inside random clusters of the same sizes {content['random_share']:.1%} would."
     )
     return textwrap.fill(text, width)
 
@@ -48,8 +48,9 @@ def _summary(content: Mapping[str, Any], width: int) -> str:
 def _cluster(cluster: Mapping[str, Any], class_names: list[str], width: int) -> str:
     core = [class_names[i] for i in cluster["core"]]
     added = [class_names[i] for i in cluster["classes"] if i not in set(cluster["core"])]
-    share = cluster["share_of_confusions"]
-    lines = [f"cluster {cluster['index']}: {cluster['size']} classes, {share:.1%} of confusions"]
+    share, random = cluster["share_of_confusions"], cluster["random_share"]
+    first = f"cluster {cluster['index']}: {cluster['size']} classes, {share:.1%} of confusions "
+    lines = [textwrap.fill(f"{first}(at random {random:.1%})", width)]
     lines.append(_wrapped("", core, width, INDENT))
     if added:
         lines.append(_wrapped("and nearby: ", added, width, INDENT))

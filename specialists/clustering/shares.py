@@ -122,7 +122,19 @@ def _counted_again(held: sparse.csr_matrix, confusion: Any, rows: slice) -> floa
 
 
 def share_of_pairs(subsets: Sequence[np.ndarray], n_classes: int) -> float:
-    """Share of all pairs of classes that a subset holds: random clusters' share of confusions."""
+    """Share of all pairs of classes that any subset holds: random clusters' share of confusions.
+
+    Give the classes of the subsets to one another at random, sizes and overlaps unchanged. Then
+    every pair of classes lies in a subset with the same probability, and the expected share of
+    confusions inside is that probability, whatever the confusions: for disjoint subsets of sizes
+    s_m, ``sum_m s_m (s_m - 1) / (C (C - 1))``; a pair that several subsets hold counts once.
+
+    Parameters
+    ----------
+    subsets : sequence of int ndarrays
+    n_classes : int
+        C, at least 2.
+    """
     member = _membership(subsets, n_classes)
     held = sparse.csr_matrix(member.T)
     sizes = np.diff(member.indptr)

@@ -181,8 +181,9 @@ class CombinationConfig(Section):
     deferral: Annotated[tuple[PositiveShare, ...], Distinct] = Field(
         default=(1.0, 0.75, 0.5, 0.35, 0.25, 0.15),
         min_length=1,
-        description="shares of the rows, the least sure, about which specialists are asked; where "
-        "all are asked (no n), of learned rules and by students, every row",
+        description="shares of the rows, those that the generalist is least sure of, that are "
+        "handed to specialists; each share is a candidate, chosen on validation; 1.0: all rows, as "
+        "always by learned rules, by rules without n and for students",
     )
     rules: Annotated[
         tuple[Literal["kl", "learned", "within_subsets", "side_by_side"], ...], Distinct

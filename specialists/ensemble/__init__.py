@@ -9,7 +9,7 @@ from specialists.ensemble.candidates import (
     judge_candidates,
     score,
 )
-from specialists.ensemble.gate import Decision, pass_gate
+from specialists.ensemble.gate import Decision, admitted_in_words, pass_gate
 from specialists.ensemble.members import Ensemble
 from specialists.ensemble.rules import PAPER, Rule, active_specialists, confidence, join, mean_flops
 from specialists.ensemble.selection import (
@@ -27,6 +27,7 @@ __all__ = [
     "Rule",
     "Votes",
     "active_specialists",
+    "admitted_in_words",
     "affordable",
     "choose",
     "combine_predictions",

@@ -11,6 +11,8 @@ Then a test, on the gate's rows, one-sided and paired:
     "each"    before that, every specialist alone, on the rows where the rule selects it, is above
               0 after Holm's correction for those tried; the others are left out
 
+The specialists are admitted as a group; only with "each" did they pass tests of their own.
+
 Rows of one group (the same input, concept, writer) are one observation of these tests: their gains
 are summed first. Fewer than 20 groups are no test.
 
@@ -23,7 +25,7 @@ generalist with the temperature that was learned for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,9 +85,23 @@ class Decision:
             return f"the ensemble answers like its generalist: {reason}"
         if self.outcome == "not tested":
             return f"not tested: {reason}"
-        specialists = self.record["specialists"]
-        n = sum(entry["admitted"] for entry in specialists)
-        return f"{n} of {len(specialists)} specialists pass the gate: {reason}"
+        return f"{admitted_in_words(self.record)}: {reason}"
+
+
+def admitted_in_words(record: Mapping[str, Any]) -> str:
+    """Who was admitted, and by which tests: "5 of 8 specialists are admitted as a group".
+
+    With the method "each" they passed tests of their own too; otherwise nobody did.
+    """
+    specialists = record["specialists"]
+    n = sum(entry["admitted"] for entry in specialists)
+    who = f"{len(specialists)} specialist{'s' * (len(specialists) > 1)}"
+    who = who if n == len(specialists) else f"{n} of {who}"
+    together = "is admitted" if n == 1 else "are admitted as a group"
+    if record["method"] != "each":
+        return f"{who} {together}"
+    own = "passes a test of its own" if n == 1 else "pass tests of their own"
+    return f"{who} {own} and {together}"
 
 
 def untested(rule: Rule, method: str, reason: str, refused: bool = False) -> Decision:
@@ -126,7 +142,7 @@ def pass_gate(
     screened = screen(rule, known, validation, validation_labels, settings)
     gains, active = own_gains(gate, gate_labels, rule), gate.active(rule)
     alone = [_tested(gain, groups[active[:, m]], enough) for m, gain in enumerate(gains)]
-    tried = _members(screened, len(alone))
+    tried = screened.voters(len(alone))
     corrected = _corrected(alone, tried) if enough else {}
     group = screened
     if enough and settings.gate == "each":
@@ -141,7 +157,7 @@ def pass_gate(
             "validation_gain": known[m]["mean_gain"],
             **alone[m],
             "corrected_p": corrected.get(m),
-            **_verdict(m, tried, _members(group, len(alone)), failed),
+            **_verdict(m, tried, group.voters(len(alone)), failed),
         }
         for m in range(len(alone))
     ]
@@ -224,10 +240,6 @@ def _count(groups: Tensor) -> int:
 def _corrected(alone: Sequence[dict[str, Any]], tried: Sequence[int]) -> dict[int, float]:
     """The p-values of the specialists tried, corrected for their number."""
     return dict(zip(tried, holm([alone[m]["p"] for m in tried]), strict=True))
-
-
-def _members(rule: Rule, n_specialists: int) -> tuple[int, ...]:
-    return tuple(range(n_specialists)) if rule.members is None else rule.members
 
 
 def _verdict(

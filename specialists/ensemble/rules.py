@@ -75,6 +75,10 @@ class Rule:
             values["members"] = list(self.members)
         return values if self.confidence is None else {**values, "confidence": self.confidence}
 
+    def voters(self, n_specialists: int) -> tuple[int, ...]:
+        """Numbers of the specialists, of so many, that may vote."""
+        return tuple(range(n_specialists)) if self.members is None else self.members
+
     def only(self, m: int) -> Rule:
         """The same for a problem in which specialist ``m`` is the only one there is."""
         if self.learned is None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from specialists.baselines import baseline_outputs
 from specialists.distillation import student_outputs
-from specialists.ensemble import Ensemble, ensemble_outputs
+from specialists.ensemble import Ensemble, Rule, ensemble_outputs
 from specialists.evaluation.comparison import evaluate, score_models
 from specialists.evaluation.details import details
 from specialists.evaluation.examples import SpecialistAnswers
@@ -50,6 +50,7 @@ def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> 
         "n_bootstrap": run.config.evaluation.n_bootstrap,
         "scores": scores,
         "groups": examples.units.numpy(),
+        "members": _rule(run).voters(len(subsets)),
     }
     name = workspace.dataset.name
     result = evaluate(outputs, labels, examples.valid, subsets, dataset=name, **common)
@@ -67,8 +68,8 @@ def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> 
         ask_specialists=lambda rows: specialist_answers(run, split, rows),
         **common,
     )
-    write_array(run.path(STAGE, "top1.npy"), np.stack([s.correct for s in scores.values()]))
-    write_array(run.path(STAGE, "nll.npy"), np.stack([s.nll for s in scores.values()]))
+    write_array(run.path(STAGE, "top1.npy"), np.stack([m.correct for m in scores.values()]))
+    write_array(run.path(STAGE, "nll.npy"), np.stack([m.nll for m in scores.values()]))
     write_json(run.path(STAGE, "details.json"), more)
     trainings = {name: list(model.trainings) for name, model in outputs.items()}
     write_json(run.path(STAGE, "trainings.json"), trainings)
@@ -93,6 +94,11 @@ def specialist_answers(run: Run, split: str, rows: NDArray[np.int64]) -> Special
         int(row): {m: answers[m][i].numpy() for m in active[i].nonzero().flatten().tolist()}
         for i, row in enumerate(rows)
     }
+
+
+def _rule(run: Run) -> Rule:
+    """That of `ensemble`, with the specialists that may answer."""
+    return Rule.from_dict(read_json(run.path("combine-predictions", "choice.json"))["chosen"])
 
 
 def _subsets(run: Run) -> list[NDArray[np.int64]]:

@@ -25,12 +25,7 @@ from specialists.evaluation.scores import (
     macro_accuracy,
     score,
 )
-from specialists.evaluation.subsets import (
-    as_indices,
-    conditional_accuracy,
-    coverage_counts,
-    gain_by_coverage,
-)
+from specialists.evaluation.subsets import as_indices, where_they_help
 from specialists.predictions import ModelOutputs
 from specialists.uncertainty import (
     DIFFERENCE_OF_SHARES,
@@ -124,6 +119,7 @@ def evaluate(
     n_bootstrap: int = 1000,
     scores: Mapping[str, Scores] | None = None,
     groups: ArrayLike | None = None,
+    members: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Everything that ``evaluation.json`` holds.
 
@@ -145,6 +141,9 @@ def evaluate(
         From :func:`score_models`, to save the pass over the predictions.
     groups : int array of shape (n,), optional
         Examples that are one observation share a number; None: each is one.
+    members : sequence of int, optional
+        Specialists that may answer; None: all. The others are left out of ``conditional`` and
+        ``coverage``, and counted.
 
     Returns
     -------
@@ -155,28 +154,17 @@ def evaluate(
     truth = np.asarray(labels, dtype=np.int64)
     scores = score_models(outputs, truth, valid) if scores is None else scores
     samples = resample(scores, n_bootstrap, seed, groups)
-    classes = as_indices(subsets)
-    n_classes = outputs["generalist"].log_probs.shape[1]
     kept = retention(scores, samples)
     result = {
         "dataset": dataset,
         "seed": seed,
-        "n_classes": n_classes,
+        "n_classes": outputs["generalist"].log_probs.shape[1],
         "n_test": len(truth),
         "n_groups": count_groups(groups, len(truth)),
         "models": {name: _model(name, outputs, scores, truth, samples) for name in outputs},
         "differences": differences(scores, samples, seed),
         "retention": kept.value,
-        "conditional": {
-            name: conditional_accuracy(outputs[name].log_probs, truth, classes)
-            for name in ("generalist", "ensemble")
-        },
-        "coverage": gain_by_coverage(
-            scores["generalist"].correct,
-            scores["ensemble"].correct,
-            truth,
-            coverage_counts(classes, n_classes),
-        ),
+        **where_they_help(outputs, scores, truth, as_indices(subsets), members),
     }
     return result if kept.reason is None else result | {"retention_reason": kept.reason}
 

@@ -49,12 +49,13 @@ def details(
     ask_specialists: AskSpecialists | None = None,
     scores: Mapping[str, Scores] | None = None,
     groups: ArrayLike | None = None,
+    members: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """What a reader of the report wants to see after the answer.
 
     Parameters
     ----------
-    outputs, labels, valid, subsets, seed, n_bootstrap, scores, groups
+    outputs, labels, valid, subsets, seed, n_bootstrap, scores, groups, members
         As for :func:`specialists.evaluation.evaluate`.
     n_examples : int
         Mended and broken examples, each.
@@ -70,8 +71,9 @@ def details(
     Returns
     -------
     dict
-        ``reliability`` {model: bins}, ``per_class``, ``per_cluster``, ``label_errors``,
-        ``mended`` and ``broken`` {"n", "examples"}, ``under_trained``, ``retention``.
+        ``reliability`` {model: bins}, ``per_class``, ``per_cluster`` of ``members``,
+        ``label_errors``, ``mended`` and ``broken`` {"n", "examples"}, ``under_trained``,
+        ``retention``.
     """
     truth = np.asarray(labels, dtype=np.int64)
     scores = score_models(outputs, truth, valid) if scores is None else scores
@@ -95,7 +97,7 @@ def details(
         "reliability": _reliability(outputs["generalist"], scores, truth, temperature),
         "per_class": accuracy_by_class(named, truth, n_classes),
         "per_cluster": gain_by_cluster(
-            generalist.correct, ensemble.correct, truth, classes, **drawn
+            generalist.correct, ensemble.correct, truth, classes, members, **drawn
         ),
         "label_errors": {
             "n": len(suspects),

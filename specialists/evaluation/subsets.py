@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from specialists.evaluation.scores import Scores, blocks
+from specialists.predictions import ModelOutputs
 from specialists.uncertainty import DIFFERENCE_OF_SHARES, difference_interval
 
 Subsets = Sequence[NDArray[np.int64]]
@@ -35,6 +36,48 @@ def conditional_accuracy(
             right += int((best == truth[inside]).sum())
             pairs += len(inside)
     return right / pairs if pairs else None
+
+
+def where_they_help(
+    outputs: Mapping[str, ModelOutputs],
+    scores: Mapping[str, Scores],
+    labels: NDArray[np.int64],
+    subsets: Subsets,
+    members: Sequence[int] | None = None,
+) -> dict[str, Any]:
+    """Conditional accuracy and gain by coverage, over the specialists that may answer.
+
+    Parameters
+    ----------
+    outputs, scores : mappings with ``generalist`` and ``ensemble``
+    labels : int array of shape (n,)
+    subsets : classes of every specialist
+    members : sequence of int, optional
+        Specialists that may answer; None: all.
+
+    Returns
+    -------
+    dict
+        ``n_specialists``; ``n_answering``, those that may answer; ``conditional``, a fraction for
+        each of the two models, None where nobody may answer; ``coverage``, then empty.
+    """
+    own = [subsets[m] for m in answering(subsets, members)]
+    counts = coverage_counts(own, outputs["generalist"].log_probs.shape[1])
+    base, better = (scores[name].correct for name in ("generalist", "ensemble"))
+    return {
+        "n_specialists": len(subsets),
+        "n_answering": len(own),
+        "conditional": {
+            name: conditional_accuracy(outputs[name].log_probs, labels, own)
+            for name in ("generalist", "ensemble")
+        },
+        "coverage": gain_by_coverage(base, better, labels, counts) if own else [],
+    }
+
+
+def answering(subsets: Subsets, members: Sequence[int] | None) -> Sequence[int]:
+    """Numbers of the specialists that may answer: ``members``, or all if None."""
+    return range(len(subsets)) if members is None else members
 
 
 def coverage_counts(subsets: Subsets, n_classes: int) -> NDArray[np.int64]:
@@ -70,6 +113,7 @@ def gain_by_cluster(
     better: NDArray[np.bool_],
     labels: NDArray[np.int64],
     subsets: Subsets,
+    members: Sequence[int] | None = None,
     *,
     n_bootstrap: int = 1000,
     seed: int = 0,
@@ -77,15 +121,17 @@ def gain_by_cluster(
 ) -> list[dict[str, Any]]:
     """Top-1 of both and the gain, with its 95% interval, on each subset's own examples.
 
+    Only the subsets of ``members``, the specialists that may answer (None: all), have an entry.
     ``groups`` numbers the examples' units of chance; None: each is one.
     """
     table = []
     units = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    for index, subset in enumerate(subsets):
+    for index in answering(subsets, members):
+        subset = subsets[index]
         inside = np.isin(labels, subset)
         n = int(inside.sum())
         own = (base[inside], better[inside], units[inside])
-        entry: dict[str, Any] = {"cluster": index, "size": len(subset), "n_test": n}
+        entry: dict[str, Any] = {"cluster": int(index), "size": len(subset), "n_test": n}
         table.append(entry | _gain(*own, n_bootstrap, seed))
     return table
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ from specialists.figures.style import (
     FONT_SIZE,
     GREY,
     INK,
+    ORANGE,
     VERMILION,
     model_label,
     new_figure,
@@ -145,7 +147,7 @@ def _label_classes(axes: Axes, names: Sequence[str], sizes: Sequence[int]) -> No
 
 
 def cluster_overview(
-    names: Sequence[Sequence[str]], shares: Sequence[float], indices: Sequence[int] | None = None
+    names: Sequence[Sequence[str]], shares: Sequence[float], random_shares: Sequence[float]
 ) -> Figure:
     """Share of the generalist's confusions inside each cluster, with the classes' names.
 
@@ -153,24 +155,25 @@ def cluster_overview(
     ----------
     names : sequence of M sequences of str
         Class names of each cluster.
-    shares : sequence of M fractions
-    indices : sequence of M int, optional
-        Numbers of the clusters; their positions by default.
+    shares, random_shares : sequences of M fractions
+        Inside each cluster, and inside as many random classes.
     """
-    numbers = range(len(shares)) if indices is None else indices
-    rows = sorted(zip(shares, numbers, names, strict=True), key=lambda row: -row[0])[:MAX_ROWS]
+    numbered = zip(shares, random_shares, range(len(shares)), names, strict=True)
+    rows = sorted(numbered, key=lambda row: -row[0])[:MAX_ROWS]
     figure = new_figure(0.9 + 0.235 * len(rows))
     bars, words = figure.subplots(1, 2, width_ratios=(1, 2.4), sharey=True)
     heights = np.arange(len(rows))
-    bars.barh(heights, [100 * share for share, _, _ in rows], color=BLUE, height=0.7)
-    bars.set_yticks(heights, [f"{number}" for _, number, _ in rows])
+    bars.barh(heights, [100 * row[0] for row in rows], color=BLUE, height=0.7)
+    style: dict[str, Any] = {"color": ORANGE, "marker": "|", "s": 80, "linewidths": 2}
+    bars.scatter([100 * row[1] for row in rows], heights, zorder=3, **style)
+    bars.set_yticks(heights, [str(row[2]) for row in rows])
     bars.set_ylim(len(rows) - 0.4, -0.6)
     bars.set_xlabel("% of all confusions")
     bars.set_ylabel("cluster")
     quieten(bars, grid="x")
     words.set_axis_off()
     words.set_xlim(0, 1)
-    for height, (_, _, classes) in enumerate(rows):
+    for height, (*_, classes) in enumerate(rows):
         label = f"{len(classes)}: " + shorten(", ".join(classes), 84)
         words.text(0, height + 0.18, label, fontsize=FONT_SIZE - 1, color=INK, clip_on=False)
     words.set_title("number of classes: their names", loc="left", fontsize=FONT_SIZE)

@@ -71,9 +71,10 @@ def _cost(record: Record) -> Drawing:
 def _correlation(record: Record) -> Drawing | None:
     if record.covariance is None:
         return None
-    cores = [c.get("core") or c["classes"] for c in record.clusters["clusters"]]
     figure = correlation_matrix(
-        correlation_from_covariance(np.asarray(record.covariance)), cores, record.class_names
+        correlation_from_covariance(np.asarray(record.covariance)),
+        record.clusters.core_classes,
+        record.class_names,
     )
     caption = (
         "Classes in the order of their clusters, which are outlined: red squares on the diagonal "
@@ -84,19 +85,19 @@ def _correlation(record: Record) -> Drawing | None:
 
 
 def _clusters(record: Record) -> Drawing | None:
-    clusters = record.clusters["clusters"]
-    if not clusters:
+    clusters = record.clusters
+    if not clusters.n_clusters:
         return None
     figure = cluster_overview(
-        [c["names"] for c in clusters],
-        [c["share_of_confusions"] for c in clusters],
-        [c["index"] for c in clusters],
+        [clusters.names(index) for index in range(clusters.n_clusters)],
+        clusters.share_of_confusions,
+        clusters.random_shares,
     )
-    inside = percent(record.clusters["share_of_confusions"], 0)
     caption = (
-        f"{inside} of the generalist's confusions fall inside some cluster; only there can a "
-        "specialist decide."
-        + (f" Shown: the {MAX_ROWS} with most of them." if len(clusters) > MAX_ROWS else "")
+        f"{percent(clusters.total_share)} of the generalist's confusions fall inside some cluster; "
+        "only there can a specialist decide. Inside random clusters of the same sizes "
+        f"{percent(clusters.random_share)} would fall (orange marks: of each size)."
+        + (f" Shown: the {MAX_ROWS} with most of them." if clusters.n_clusters > MAX_ROWS else "")
     )
     return _drawing("What the clusters hold", figure, caption)
 
@@ -105,9 +106,9 @@ def _gain_per_cluster(record: Record) -> Drawing | None:
     known = [e for e in record.details["per_cluster"] if e["n_test"]]
     if not known:
         return None
-    names = {c["index"]: c["names"] for c in record.clusters["clusters"]}
+    names = record.clusters.names
     figure = gain_per_cluster(
-        [f"{e['cluster']}: " + ", ".join(names.get(e["cluster"], [])[:4]) for e in known],
+        [f"{e['cluster']}: " + ", ".join(names(e["cluster"])[:4]) for e in known],
         [e["gain"] for e in known],
         [(e["interval"][0], e["interval"][1]) for e in known],
     )

@@ -36,6 +36,7 @@ from specialists.report.words import (
     RIVALS,
     find_difference,
     interval_in_words,
+    left_out_sentence,
     p_value,
     percent,
     points,
@@ -117,8 +118,10 @@ def page_content(record: Record) -> dict[str, Any]:
         "choice": None if record.choice is None else choice_rows(record.choice),
         "drawings": draw(record),
         "clusters": cluster_rows(record.clusters, details["per_cluster"]),
-        "share_of_confusions": record.clusters["share_of_confusions"],
-        "uncovered": [names[j] for j in record.clusters.get("uncovered", [])],
+        "left_out": left_out_sentence(record.evaluation),
+        "share_of_confusions": record.clusters.total_share,
+        "random_share": record.clusters.random_share,
+        "uncovered": [names[j] for j in record.clusters.uncovered],
         "class_tables": [
             class_rows(per_class, names, model)
             for model in ("ensemble", "student")

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from specialists.clustering import ClassClusters
 from specialists.errors import DamagedError, InputError
 from specialists.evaluation.costs import training_seconds
 from specialists.runs import Run, read_array, read_json
@@ -60,8 +61,7 @@ class Record:
         ``dataset.json``.
     evaluation, details : mapping
         As :func:`specialists.evaluation.evaluate` and ``details`` give them.
-    clusters : mapping
-        ``clusters.json``.
+    clusters : ClassClusters
     covariance : array of shape (C, C), optional
     choice : mapping, optional
         ``choice.json`` of combine-predictions.
@@ -78,7 +78,7 @@ class Record:
     about: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     details: Mapping[str, Any]
-    clusters: Mapping[str, Any]
+    clusters: ClassClusters
     covariance: np.ndarray | None
     choice: Mapping[str, Any] | None
     histories: Mapping[str, list[History]]
@@ -120,7 +120,7 @@ def read_record(run: Run) -> Record:
         about=about,
         evaluation=read_json(run.folder / "evaluation.json"),
         details=read_json(run.path("evaluate-models", "details.json")),
-        clusters=read_json(run.path("cluster-classes", "clusters.json")),
+        clusters=ClassClusters.from_dict(read_json(run.path("cluster-classes", "clusters.json"))),
         covariance=read_array(covariance) if covariance.is_file() else None,
         choice=read_json(choice) if choice.is_file() else None,
         histories=_histories(run.folder),

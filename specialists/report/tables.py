@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from specialists.clustering import ClassClusters
 from specialists.ensemble import Rule
 from specialists.report.catalogue import DESCRIPTIONS
 from specialists.report.words import direction, find_difference, gate_sentence
@@ -97,20 +98,23 @@ def _learned_rows(rule: Rule) -> list[dict[str, Any]]:
 
 
 def cluster_rows(
-    clusters: Mapping[str, Any], per_cluster: Sequence[Mapping[str, Any]]
+    clusters: ClassClusters, per_cluster: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """One row a cluster, its classes and what its specialist brought."""
+    """One row a cluster, its classes and what its specialist brought ({} if it may not answer)."""
     gains = {entry["cluster"]: entry for entry in per_cluster}
     return [
         {
-            "index": cluster["index"],
-            "size": cluster["size"],
-            "share": cluster["share_of_confusions"],
-            "first": cut(cluster["names"][:MAX_CLUSTER_NAMES]),
-            "more": cut(cluster["names"][MAX_CLUSTER_NAMES:]),
-            "gain": gains.get(cluster["index"], {}),
+            "index": index,
+            "size": size,
+            "share": clusters.share_of_confusions[index],
+            "random_share": random_share,
+            "first": cut(clusters.names(index)[:MAX_CLUSTER_NAMES]),
+            "more": cut(clusters.names(index)[MAX_CLUSTER_NAMES:]),
+            "gain": gains.get(index, {}),
         }
-        for cluster in clusters["clusters"]
+        for index, (size, random_share) in enumerate(
+            zip(clusters.sizes, clusters.random_shares, strict=True)
+        )
     ]
 
 

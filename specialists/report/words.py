@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from specialists.ensemble import admitted_in_words
 from specialists.evaluation.costs import unlike_flops
 from specialists.report.catalogue import RIVALS, RIVALS_IN_SHORT
 from specialists.uncertainty import MIN_GROUPS, groups_in_words, no_test, rows_in_groups
@@ -111,11 +112,24 @@ def gate_sentence(gate: Mapping[str, Any]) -> str:
     reason = gate["reason"]
     if gate["outcome"] == "not tested":
         return f"Whether the specialists help was not tested before they entered: {reason}."
-    n = sum(entry["admitted"] for entry in gate["specialists"])
-    return {
-        "refused": f"The ensemble answers exactly like its generalist: {reason}.",
-        "admitted": f"{n} of {len(gate['specialists'])} specialists may answer: {reason}.",
-    }[gate["outcome"]]
+    if gate["outcome"] == "refused":
+        return f"The ensemble answers exactly like its generalist: {reason}."
+    return f"{admitted_in_words(gate)}: {reason}."
+
+
+def left_out_sentence(evaluation: Mapping[str, Any]) -> str:
+    """How many specialists are in no table, since they may not answer; "" if every one may."""
+    n = evaluation.get("n_specialists", 0)
+    out = n - evaluation.get("n_answering", n)
+    if not out:
+        return ""
+    if out == n:
+        return (
+            "No specialist may answer, so there is no gain by cluster or by coverage, and no "
+            "conditional accuracy."
+        )
+    verb = "is" if out == 1 else "are"
+    return f"{out} of {n} specialists may not answer and {verb} left out here."
 
 
 def is_refused(choice: Mapping[str, Any] | None) -> bool:

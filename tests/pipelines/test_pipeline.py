@@ -120,7 +120,7 @@ def test_the_evaluation_has_the_keys_and_names_of_the_design(done):
     evaluation = read_json(done.folder / "evaluation.json")
     assert set(evaluation) == {
         *("dataset", "seed", "n_classes", "n_test", "n_groups", "models", "differences"),
-        *("retention", "conditional", "coverage"),
+        *("retention", "n_specialists", "n_answering", "conditional", "coverage"),
     }
     assert set(evaluation["models"]) == {*ENSEMBLES, *BASELINES, *STUDENTS}
     for model in evaluation["models"].values():
@@ -357,6 +357,8 @@ def _check_that_the_ensemble_is_evaluated_as_its_generalist(run: Run) -> None:
     assert (evaluation["retention"] is None) == ("retention_reason" in evaluation)
     details = read_json(run.path("evaluate-models", "details.json"))
     assert details["mended"]["n"] == details["broken"]["n"] == 0
+    assert (evaluation["n_specialists"], evaluation["n_answering"]) == (3, 0)
+    assert evaluation["coverage"] == details["per_cluster"] == []
     page = (run.folder / "report.html").read_text()
     assert "The specialists stay out: the ensemble answers like its generalist." in page
     assert "The ensemble answers exactly like its generalist: on 60 rows kept" in page
@@ -465,6 +467,17 @@ def test_what_a_specialist_depends_on_trains_it_again(again, done, override):
     name = ("specialist-000", "weights.safetensors")
     before, after = (read_tensors(r.path("train-specialists", *name)) for r in (done, run))
     assert any(not torch.equal(before[key], after[key]) for key in before)
+
+
+def test_the_clusters_confusions_are_told_beside_those_of_random_clusters(again, capsys):
+    run = again("cluster-classes", "clusters.max_ratio=1.0")
+    clusters = ClassClusters.from_dict(read_json(run.path("cluster-classes", "clusters.json")))
+    assert clusters.sizes == (4, 4, 4)
+    told = (
+        f"3 clusters of 4 to 4 classes hold {clusters.total_share:.1%} of the confusions; random "
+    )
+    share = 3 * 4 * 3 / (12 * 11)
+    assert f"{told}clusters of the same sizes would hold {share:.1%}" in capsys.readouterr().out
 
 
 def test_cross_fitted_predictions_come_from_generalists_that_never_saw_the_rows(again):
