@@ -1,7 +1,7 @@
 """Slow float64 oracles: what the fast code is compared with.
 
 Rows of small problems in dense form, many at a time; every formula is written out as in
-METHOD.md, without any of the library's shortcuts.
+METHOD.md (1), (3), (13), (20), (25), (26) and (27), without any of the library's shortcuts.
 """
 
 from __future__ import annotations
