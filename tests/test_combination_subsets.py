@@ -1,4 +1,4 @@
-"""Tables of subsets: made once they serve every call; the worked rows of the docstrings are true."""
+"""Tables of subsets serve every call; the worked rows of the docstrings are true."""
 
 import pytest
 import torch
@@ -66,6 +66,7 @@ def test_subsets_made_once_are_checked_once(monkeypatch):
     assert combine(generalist, specialists, once, active).converged.all()
 
 
+@quiet
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 def test_subsets_made_and_used_without_gradients_serve_gradients_too(direction):
     arguments = random_problem("mixed", 50, 2, decades=1)
