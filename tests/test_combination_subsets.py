@@ -93,12 +93,13 @@ def test_subsets_of_other_classes_are_refused():
 
 
 def test_a_sparse_combination_needs_subsets_of_its_classes():
-    arrays = [torch.tensor([[1]]), torch.tensor([[0.6]]).log(), torch.tensor([0.4]).log()]
+    top, log_probs, log_rest = torch.tensor([[1]]), torch.tensor([[0.6]]), torch.tensor([0.4])
     specialists, active = torch.tensor([[[0.5, 0.5]]]).log(), torch.tensor([[0]])
+    inputs = (top, log_probs.log(), log_rest.log(), specialists, active)
     with pytest.raises(InputError, match="there are no subsets"):
-        combine_sparse(*arrays, specialists, active, [], n_classes=12)
+        combine_sparse(*inputs, subsets=[], n_classes=12)
     with pytest.raises(InputError, match="other classes"):
-        combine_sparse(*arrays, specialists, active, tables([torch.tensor([1])]), n_classes=13)
+        combine_sparse(*inputs, tables([torch.tensor([1])]), n_classes=13)
 
 
 def test_no_subsets_have_tables_too():
