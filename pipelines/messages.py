@@ -23,7 +23,7 @@ INTERRUPTED = 130
 
 
 class Commands(TyperGroup):
-    """The commands, with what goes wrong told as DESIGN.md section 5 asks."""
+    """The commands, with one message and an exit code for what goes wrong."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Read the arguments and run a command; help, too, may meet a full disk."""

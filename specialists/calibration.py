@@ -1,7 +1,7 @@
 """How sure a model should be: its temperature, and a specialist's dustbin bias.
 
 Both are fitted on validation data. A specialist's dustbin logit is first corrected for the prior
-that it was trained under,
+that it was trained under (METHOD.md (24), (25)),
 
     z_d  <-  z_d + log(((1 - f) / f) (s / (1 - s))) + bias,      log p = log softmax(z / T),
 

@@ -55,7 +55,7 @@ def kl_to(logits: Tensor, target: Tensor) -> Tensor:
 
 
 class DistillationLoss(nn.Module):
-    """alpha T^2 KL(softmax(t / T) || softmax(z / T)) + (1 - alpha) CE(z, y).
+    """alpha T^2 KL(softmax(t / T) || softmax(z / T)) + (1 - alpha) CE(z, y), METHOD.md (27).
 
     Parameters
     ----------

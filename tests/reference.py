@@ -1,7 +1,7 @@
 """Slow float64 oracles: what the fast code is compared with.
 
-Rows of small problems in dense form, many at a time; every formula is written out as in the design,
-section 2, without any of the library's shortcuts.
+Rows of small problems in dense form, many at a time; every formula is written out as in
+METHOD.md (1), (3), (13), (20), (25), (26) and (27), without any of the library's shortcuts.
 """
 
 from __future__ import annotations
@@ -199,14 +199,6 @@ def shifted_targets(g, subset, s: float, f: float, temperature: float) -> np.nda
     shifted = np.concatenate([inside * ((1 - f) / f) * (s / (1 - s)), outside], axis=1)
     tempered = (shifted / shifted.sum(1, keepdims=True)) ** (1 / temperature)
     return tempered / tempered.sum(1, keepdims=True)
-
-
-def reverse_slopes(problem: Dense, q: Tensor) -> Tensor:
-    """The gradient of the reverse objective in q where everything has mass, (n, n_classes)."""
-    outside = (q[:, None, :] * (1 - problem.member)).sum(2)
-    inside = q.log()[:, None, :] - problem.p.log()
-    voted = torch.where(problem.member > 0, inside, (outside / problem.d).log()[:, :, None]) + 1
-    return q.log() - problem.g.log() + 1 + (problem.v[:, :, None] * voted).sum(1)
 
 
 def shared_within(problem: Dense, weight: float) -> Tensor:

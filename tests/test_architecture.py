@@ -1,4 +1,4 @@
-"""The rooms of DESIGN.md section 4: arrows, sizes, no cycles, nothing read is executed."""
+"""The rooms: arrows, sizes, no cycles, nothing read is executed."""
 
 import ast
 import re
@@ -40,6 +40,18 @@ ORDER = [
     "figures",
     "report",
     "predictor",
+]
+# Within combination a module or package may import from those before it.
+COMBINATION_ORDER = [
+    "subset_tables",
+    "problem",
+    "result",
+    "patterns",
+    "solvers",
+    "minimiser",
+    "pooling",
+    "sparse",
+    "learned",
 ]
 PIPELINE_ORDER = [
     "messages",
@@ -129,6 +141,18 @@ def test_the_library_imports_only_from_rooms_before_it(path):
         assert ORDER.index(room(imported)) <= ORDER.index(room(name)), f"{name} imports {imported}"
 
 
+COMBINATION = [path for path in LIBRARY if name_of(path).startswith("specialists.combination.")]
+
+
+@pytest.mark.parametrize("path", COMBINATION, ids=name_of)
+def test_the_combination_imports_only_from_its_parts_before_it(path):
+    part = name_of(path).split(".")[2]
+    inner = [name.split(".")[2:] for name in imports(path) if ".combination" in name]
+    assert all(inner), f"{name_of(path)} imports the package that re-exports it"
+    for imported, *_ in inner:
+        assert COMBINATION_ORDER.index(imported) <= COMBINATION_ORDER.index(part)
+
+
 @pytest.mark.parametrize("path", PIPELINES, ids=name_of)
 def test_pipelines_import_one_another_in_order(path):
     name = name_of(path)
@@ -180,7 +204,7 @@ def test_init_files_only_re_export(path):
     assert [node.name for node in defined] == (["load"] if name_of(path) == "specialists" else [])
 
 
-def test_the_top_level_holds_what_design_names():
+def test_the_top_level_holds_its_named_entries_only():
     entries = {path.name for path in ROOT.iterdir() if not path.name.startswith(".")}
     assert entries - UNTRACKED <= TOP_LEVEL
     assert entries >= TOP_LEVEL - {"data"}

@@ -573,7 +573,7 @@ BAD = {
     "does not exist": {"subsets": [indices(0, 3)]},
     "more than once": {"subsets": [indices(1, 1)]},
     "is empty": {"subsets": [indices()]},
-    "which specialists vote": {"active": torch.ones(2, 2, dtype=torch.bool)},
+    "which specialists to use": {"active": torch.ones(2, 2, dtype=torch.bool)},
     "torch.float32": {"active": torch.ones(2, 1)},
     "weights are not": {"weights": torch.tensor([0.0])},
     "all > 0": {"weights": torch.ones(2)},

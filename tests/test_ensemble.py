@@ -15,9 +15,9 @@ from specialists.calibration import Calibration
 from specialists.combination import (
     LearnedCombination,
     combine,
+    concatenate_subsets,
     cross_fitted,
     fit_combination,
-    side_by_side,
     within_subsets,
 )
 from specialists.config import CombinationConfig
@@ -150,7 +150,7 @@ def test_what_an_ensemble_says_is_its_parts_joined(rule, at_a_time, monkeypatch)
     elif rule.rule == "within_subsets":
         expected = within_subsets(generalist, each, SUBSETS, active, weight=4.0)
     else:
-        expected = side_by_side(generalist, each, SUBSETS, active)
+        expected = concatenate_subsets(generalist, each, SUBSETS, active)
     found = ensemble.log_probs(x, rule)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found.exp().sum(1), torch.ones(40))

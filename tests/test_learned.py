@@ -9,8 +9,8 @@ import torch
 from reference import dense, expectation_maximisation, random_problem
 
 from specialists.combination import LearnedCombination, combine, cross_fitted, fit_combination
-from specialists.combination.evidence import Evidence
-from specialists.combination.prior import SIGMA_COMMON, SIGMA_OWN, Prior
+from specialists.combination.learned.label_likelihood import LabelLikelihood
+from specialists.combination.learned.prior import SIGMA_COMMON, SIGMA_OWN, Prior
 from specialists.combination.problem import as_problem
 from specialists.errors import InputError
 
@@ -77,9 +77,9 @@ def test_merging_classes_changes_neither_the_loss_nor_its_gradient(kind, seed):
     rule = numbers(m, seed)
     start = [*rule.weights, *rule.temperatures, torch.tensor(rule.generalist_temperature)]
     parameters = torch.stack([x.double() for x in start]).log().requires_grad_()
-    evidence = Evidence.of(as_problem(*arguments), labels)
+    likelihood = LabelLikelihood.from_problem(as_problem(*arguments), labels)
     ratios = parameters.exp()
-    merged = evidence.loss(ratios[:m], ratios[m:-1], ratios[-1])
+    merged = likelihood.loss(ratios[:m], ratios[m:-1], ratios[-1])
     full = full_loss(parameters, arguments, labels)
     torch.testing.assert_close(merged, full, rtol=1e-8, atol=0)
     (found,), (expected,) = (torch.autograd.grad(x, parameters) for x in (merged, full))
@@ -147,7 +147,7 @@ def test_a_fit_finds_the_numbers_that_made_the_labels():
 
 
 def test_the_fit_is_a_stationary_point_of_loss_and_prior(monkeypatch):
-    monkeypatch.setattr("specialists.combination.learned._TOLERANCE", 1e-6)
+    monkeypatch.setattr("specialists.combination.learned.fitting._TOLERANCE", 1e-6)
     arguments, labels = votes(300, 2)
     fitted = fit_combination(*arguments, labels, weight=2.0, max_steps=100)
     assert fitted.generalist_temperature != 1.0

@@ -9,8 +9,8 @@ from reference import dense, random_problem, shared_within
 from specialists.combination import (
     arithmetic_mean,
     combine,
+    concatenate_subsets,
     geometric_mean,
-    side_by_side,
     within_subsets,
 )
 from specialists.errors import InputError
@@ -22,11 +22,11 @@ def logs(*rows):
     return torch.tensor(rows, dtype=torch.float64).log()
 
 
-def test_subset_parts_stand_side_by_side_and_are_renormalised():
+def test_subset_parts_are_concatenated_and_renormalised():
     generalist = logs([0.1, 0.2, 0.3, 0.4])
     specialists = [logs([0.6, 0.4]), logs([0.1, 0.5, 0.4])]
     subsets = [torch.tensor([3]), torch.tensor([0, 2])]
-    q = side_by_side(generalist, specialists, subsets).exp()[0]
+    q = concatenate_subsets(generalist, specialists, subsets).exp()[0]
     raw = torch.tensor([0.1, 0.2, 0.5, 0.6]).double()
     torch.testing.assert_close(q, raw / raw.sum())
 
@@ -40,7 +40,7 @@ def test_overlapping_parts_are_averaged_over_active_specialists(kind):
     raw = torch.where(votes > 0, voted, problem.g)
     total = raw.sum(1, keepdim=True)
     expected = torch.where(total > 0, raw / total, problem.g)
-    q = side_by_side(generalist, specialists, subsets, active).exp()
+    q = concatenate_subsets(generalist, specialists, subsets, active).exp()
     torch.testing.assert_close(q, expected, atol=1e-12, rtol=0)
 
 
@@ -48,26 +48,26 @@ def test_a_row_without_active_specialists_keeps_the_generalist():
     generalist = logs([0.2, 0.8])
     inactive = torch.tensor([[False]])
     unread = torch.full((1, 2), math.nan).double()
-    q = side_by_side(generalist, [unread], [torch.tensor([0])], inactive)
+    q = concatenate_subsets(generalist, [unread], [torch.tensor([0])], inactive)
     torch.testing.assert_close(q, generalist)
 
 
 def test_a_row_without_any_mass_keeps_the_generalist():
     generalist = logs([1.0, 0.0])
-    q = side_by_side(generalist, [logs([0.0, 1.0])], [torch.tensor([0])])
+    q = concatenate_subsets(generalist, [logs([0.0, 1.0])], [torch.tensor([0])])
     assert q.tolist() == generalist.tolist()
 
 
 def test_logits_a_billion_apart_do_not_overflow():
     generalist = torch.tensor([[0.0, -1e9, -2e9]])
     specialist = torch.tensor([[-1e9, 0.0]])
-    q = side_by_side(generalist, [specialist], [torch.tensor([0])])
+    q = concatenate_subsets(generalist, [specialist], [torch.tensor([0])])
     assert q[0].tolist() == pytest.approx([-math.log(2), -math.log(2), -1e9])
 
 
 def test_rows_that_do_not_sum_to_one_are_refused():
     with pytest.raises(InputError, match="do not sum to 1"):
-        side_by_side(torch.zeros(1, 3), [torch.zeros(1, 2)], [torch.tensor([0])])
+        concatenate_subsets(torch.zeros(1, 3), [torch.zeros(1, 2)], [torch.tensor([0])])
 
 
 def random_members(k, n, n_classes, decades=3.0, seed=0):
@@ -212,7 +212,7 @@ def test_within_subsets_refuses_weights_that_are_not_positive(weight):
         within_subsets(torch.zeros(1, 1), [], [], weight=weight)
 
 
-@pytest.mark.parametrize("rule", [side_by_side, within_subsets])
+@pytest.mark.parametrize("rule", [concatenate_subsets, within_subsets])
 @pytest.mark.parametrize("kind", ["disjoint", "overlapping"])
 def test_gradients_of_rules_for_specialists_are_finite_where_probabilities_are_zero(kind, rule):
     generalist, specialists, subsets, active, _ = random_problem(kind, 60, 4)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from specialists.combination.minimiser import combine
-from specialists.combination.sparse import SparseCombination, combine_sparse
-from specialists.combination.subsets import Subsets
+from specialists.combination.sparse.sparse_minimiser import SparseCombination, combine_sparse
+from specialists.combination.subset_tables import Subsets
 from specialists.errors import ConvergenceError, ConvergenceWarning, InputError
 
 N_CLASSES = 60
@@ -89,7 +89,7 @@ def test_it_is_the_dense_combination_of_the_spread_out_generalist(kind, with_pri
     expected, _ = dense(inputs, prior, weights)
     *arrays, subsets = inputs
     found = solve(
-        *arrays, Subsets.of(subsets, N_CLASSES), weights=weights, prior=prior, strict=True
+        *arrays, Subsets.from_indices(subsets, N_CLASSES), weights=weights, prior=prior, strict=True
     )
     q = spread_out(found, prior)
     torch.testing.assert_close(q.sum(1), torch.ones(len(q), dtype=torch.float64))

@@ -4,11 +4,10 @@
 
 Rows a second of ``combine`` and ``combine_sparse`` beside one ``copy_`` of the same matrix, the
 paper's gradient descent, and cvxpy with Clarabel (building and solving one row's problem). Gradient
-descent takes 200 steps of Adam, twice: as one would write it down, with automatic differentiation,
-and as ``gradient_descent``, whose gradients are written out. Times are the best of several rounds
-in which every rival has its turn; ``combine`` and ``copy_`` write into the same memory, and
-gradient descent gets the number of rows at a time that suits it best. The last table solves rows
-whose masses spread over up to 60 decades, with exact zeros.
+descent takes 200 steps of Adam, its gradients written out. Times are the best of several rounds in
+which every rival has its turn; ``combine`` and ``copy_`` write into the same memory, and gradient
+descent gets the number of rows at a time that suits it best. The last table solves rows whose
+masses spread over up to 60 decades, with exact zeros.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipelines.benchmarks.gradient_descent import gradient_descent
 from pipelines.benchmarks.predictions import (
     CASES,
     QUICK_CASES,
@@ -34,7 +34,7 @@ from pipelines.benchmarks.predictions import (
     adversarial,
     draw,
 )
-from specialists.combination import Subsets, combine, combine_sparse, gradient_descent
+from specialists.combination import Subsets, combine, combine_sparse
 
 N_ROUNDS = 7
 GRADIENT_BATCHES = (32, 256)
@@ -45,9 +45,8 @@ ADVERSARIAL_ROWS = 100_000
 def speed_table(cases: tuple[Case, ...], device: str) -> str:
     """Rows a second, and ratios."""
     header = ["case", "active a row", "`combine`, rows/s", "times one `copy_`"]
-    header += ["over Adam, autograd", "over `gradient_descent`", "its residual (median)"]
-    header += ["over cvxpy + Clarabel"]
-    rows = [header, ["---", *["---:"] * 7]]
+    header += ["over `gradient_descent`", "its residual (median)", "over cvxpy + Clarabel"]
+    rows = [header, ["---", *["---:"] * 6]]
     for case in cases:
         rows.append(_speed_cells(case, draw(case).to(device)))
     return _markdown(rows)
@@ -61,46 +60,20 @@ def _speed_cells(case: Case, inputs: Inputs) -> list[str]:
     }
     heads = [inputs.head(n) for n in GRADIENT_BATCHES if n <= case.n_rows]
     for i, head in enumerate(heads):
-        jobs[f"autograd {i}"] = head.combined_by(descend_with_autograd)
-        jobs[f"written out {i}"] = head.combined_by(gradient_descent)
+        jobs[f"descent {i}"] = head.combined_by(gradient_descent)
     seconds = _best_times(jobs, 1 if case.n_rows < 1000 else N_ROUNDS)
     rate = case.n_rows / seconds["combine"]
-    descents = {
-        kind: max(len(head.generalist) / seconds[f"{kind} {i}"] for i, head in enumerate(heads))
-        for kind in ("autograd", "written out")
-    }
+    descent = max(len(head.generalist) / seconds[f"descent {i}"] for i, head in enumerate(heads))
     residual = heads[0].combined_by(gradient_descent)().kkt_residual
     return [
         case.name,
         f"{float(inputs.active.float().sum(1).mean()):.1f}",
         f"{rate:,.0f}",
         f"{seconds['combine'] / seconds['copy']:.1f}",
-        f"{rate / descents['autograd']:,.0f}",
-        f"{rate / descents['written out']:,.0f}",
+        f"{rate / descent:,.0f}",
         f"{float(residual.median()):.0e}",
         f"{rate * _cvxpy_seconds(inputs.head(N_CVXPY_ROWS)):,.0f}",
     ]
-
-
-def descend_with_autograd(
-    generalist: Tensor, specialists: list[Tensor], subsets: list[Tensor], active: Tensor
-) -> Tensor:
-    """Adam on logits, the objective as the paper states it; returns log q."""
-    z = generalist.clone().requires_grad_()
-    optimiser = torch.optim.Adam([z], lr=0.2)
-    rows = [chosen.nonzero().squeeze(1) for chosen in active.T]
-    for _ in range(200):
-        q = z.softmax(1)
-        cost = -(generalist.exp() * q.log()).sum()
-        for row, log_p, subset in zip(rows, specialists, subsets, strict=True):
-            if len(row):
-                inside = q[row[:, None], subset]
-                beyond = (1 - inside.sum(1, keepdim=True)).clamp(min=1e-30)
-                cost = cost - (log_p[row].exp() * torch.cat([inside, beyond], 1).log()).sum()
-        optimiser.zero_grad()
-        cost.backward()
-        optimiser.step()
-    return z.detach().log_softmax(1)
 
 
 def sparse_table(n_rows: int, n_classes: int, shapes: tuple[tuple[int, int, int], ...]) -> str:
@@ -109,13 +82,13 @@ def sparse_table(n_rows: int, n_classes: int, shapes: tuple[tuple[int, int, int]
     for n_subsets, size, k in shapes:
         random = torch.Generator().manual_seed(0)
         order = torch.randperm(n_classes, generator=random)
-        subsets = Subsets.of(list(order[: n_subsets * size].split(size)), n_classes)
+        subsets = Subsets.from_indices(list(order[: n_subsets * size].split(size)), n_classes)
         top = torch.rand(n_rows, 64 * k, generator=random).argsort(1)[:, :k]
         top = top * (n_classes // (64 * k))
         active = _without_repetitions(subsets.owners[top[:, :3], 0])
         log_g = (3 * torch.randn(n_rows, k + 1, generator=random)).log_softmax(1)
-        votes = (3 * torch.randn(n_rows, 3, size + 1, generator=random)).log_softmax(2)
-        arguments = (top, log_g[:, :-1], log_g[:, -1], votes, active, subsets)
+        specialists = (3 * torch.randn(n_rows, 3, size + 1, generator=random)).log_softmax(2)
+        arguments = (top, log_g[:, :-1], log_g[:, -1], specialists, active, subsets)
         seconds = _best_times({"sparse": lambda a=arguments: combine_sparse(*a)}, 3)["sparse"]
         share = float(combine_sparse(*arguments).converged.double().mean())
         name = f"C = {n_classes:,}, {n_subsets:,} subsets of {size}, of the top 3 classes, k = {k}"
@@ -124,7 +97,7 @@ def sparse_table(n_rows: int, n_classes: int, shapes: tuple[tuple[int, int, int]
 
 
 def _without_repetitions(active: Tensor) -> Tensor:
-    """-1 in the place of a specialist that stands further left already."""
+    """-1 instead of a specialist that stands further left already."""
     again = active[:, :, None] == active[:, None, :]
     return active.masked_fill(again.tril(-1).any(2), -1)
 

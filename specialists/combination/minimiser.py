@@ -1,10 +1,10 @@
 """Which distribution agrees best with a generalist and its active specialists?
 
 ``combine`` returns, for each row, the q that minimises ``KL(p_g || q) + sum over active m of
-v_m KL(p_m || q aggregated to S_m and the dustbin)`` (Hinton, Vinyals, Dean 2015, equation 5, there
-by gradient descent; here exactly, and differentiable). Rows are sorted by the shape of their active
-subsets: disjoint (one scalar equation), nested (closed form), anything else (Newton in the number
-of specialists).
+v_m KL(p_m || q aggregated to S_m and the dustbin)`` (METHOD.md (1); Hinton, Vinyals, Dean 2015,
+equation 5, there by gradient descent; here exactly, and differentiable). Each row goes to a solver
+by the shape of its active subsets: disjoint (one scalar equation), nested (closed form), anything
+else (Newton in the number of specialists).
 """
 
 from __future__ import annotations
@@ -14,15 +14,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from specialists.combination.buffers import result_memory
-from specialists.combination.disjoint import solve_disjoint
-from specialists.combination.implicit import attach_gradient
-from specialists.combination.nested import solve_nested
-from specialists.combination.overlapping import solve_overlapping
-from specialists.combination.problem import Problem, as_problem, check_probabilities, check_sums
-from specialists.combination.reduction import PatternSolver, solve_by_patterns
-from specialists.combination.reverse import solve_reverse
-from specialists.combination.solution import GOOD, Combination, Solution, report_unsolved
+from specialists.combination.patterns.pattern_problem import GOOD
+from specialists.combination.patterns.reduction import PatternSolver, solve_by_patterns
+from specialists.combination.problem import (
+    CombinationProblem,
+    as_problem,
+    check_probabilities,
+    check_sums,
+)
+from specialists.combination.result import Combination, Solution, report_unsolved, result_memory
+from specialists.combination.solvers.disjoint import solve_disjoint
+from specialists.combination.solvers.gradients import attach_gradient
+from specialists.combination.solvers.nested import solve_nested
+from specialists.combination.solvers.overlapping import solve_overlapping
+from specialists.combination.solvers.reverse import solve_reverse
+from specialists.combination.subset_tables import Subsets
 from specialists.errors import InputError
 
 _BLOCK_ELEMENTS = 2**18
@@ -34,7 +40,7 @@ _NO_MINIMISER, _NO_SPECIALIST = len(_SOLVERS), len(_SOLVERS) + 1
 def combine(
     generalist: Tensor,
     specialists: Sequence[Tensor],
-    subsets: Sequence[Tensor],
+    subsets: Subsets | Sequence[Tensor],
     active: Tensor | None = None,
     weights: Tensor | None = None,
     direction: str = "forward",
@@ -51,10 +57,11 @@ def combine(
     specialists : sequence of M Tensors of shape (n, k_m + 1)
         Log-probabilities over the classes of subset m in its order, then the dustbin. Rows in
         which the specialist is not active are not read.
-    subsets : sequence of M integer Tensors of shape (k_m,)
-        Distinct class indices.
+    subsets : Subsets, or sequence of M integer Tensors of shape (k_m,)
+        Distinct class indices. Make :class:`Subsets` once for many calls: they are checked once.
     active : bool Tensor of shape (n, M), optional
-        Which specialists vote in which row; default all. A row without any keeps the generalist.
+        Which specialists are active in which row; default all. A row without any keeps the
+        generalist.
     weights : Tensor of shape (M,), optional
         v_m > 0; default (and the paper) 1.
     direction : {"forward", "reverse"}
@@ -108,7 +115,7 @@ def combine(
     return Combination(log_probs, solution.kkt_residual, solution.n_iterations, converged)
 
 
-def _solve(problem: Problem, direction: str, log_probs: Tensor) -> Solution:
+def _solve(problem: CombinationProblem, direction: str, log_probs: Tensor) -> Solution:
     """Send every row to the solver of its kind; the answers are written into ``log_probs``."""
     result = Solution(
         log_probs,
@@ -130,14 +137,14 @@ def _solve(problem: Problem, direction: str, log_probs: Tensor) -> Solution:
     return result
 
 
-def _keep_generalist(problem: Problem, rows: Tensor, log_q: Tensor) -> None:
+def _keep_generalist(problem: CombinationProblem, rows: Tensor, log_q: Tensor) -> None:
     for block in rows.split(max(1, _BLOCK_ELEMENTS // problem.n_classes)):
         log_g = problem.generalist.index_select(0, block)
         check_sums(log_g.exp().sum(1), problem.rows[block], problem, "generalist")
         log_q.index_copy_(0, block, log_g)
 
 
-def _solve_again(problem: Problem, result: Solution) -> None:
+def _solve_again(problem: CombinationProblem, result: Solution) -> None:
     """Take rows in double precision that need it, and rows with a large residual to Newton.
 
     Where disjoint subsets cover everything, one of them may hold nearly all mass and another none:
@@ -154,27 +161,27 @@ def _solve_again(problem: Problem, result: Solution) -> None:
         solve_by_patterns(problem, rows, solve_overlapping, result)
 
 
-def _solve_reverse(problem: Problem, rows: Tensor, result: Solution) -> None:
+def _solve_reverse(problem: CombinationProblem, rows: Tensor, result: Solution) -> None:
     for block in rows.split(max(1, _BLOCK_ELEMENTS // problem.n_classes)):
         part = problem.select(block)
         check_probabilities(part)
         result.put(block, solve_reverse(part))
 
 
-def _kinds(problem: Problem, direction: str) -> Tensor:
+def _kinds(problem: CombinationProblem, direction: str) -> Tensor:
     """Solver of each row: 0 disjoint, 1 nested, 2 neither; or why there is nothing to solve."""
     silent = ~problem.active.any(1)
     if direction == "reverse":
         return torch.where(silent, _NO_SPECIALIST, 0)
     kinds = torch.zeros_like(problem.rows)
-    sizes = problem.member.sum(1)
-    if not problem.disjoint:
-        member = problem.member.float()
+    sizes = problem.subsets.sizes
+    if problem.subsets.overlaps is not None:
+        member = problem.subsets.member.float()
         common = member @ member.T
         comparable = common == torch.minimum(sizes[:, None], sizes[None, :])
-        votes = problem.active.float()
-        overlaps = _pairs(votes, (common > 0).float().fill_diagonal_(0.0))
-        crossings = _pairs(votes, (~comparable).float())
+        active = problem.active.float()
+        overlaps = _pairs(active, (common > 0).float().fill_diagonal_(0.0))
+        crossings = _pairs(active, (~comparable).float())
         kinds = torch.where(overlaps == 0, 0, torch.where(crossings == 0, 1, 2))
     for m in (sizes == problem.n_classes).nonzero().squeeze(1).tolist():
         outside = problem.specialists[m][:, -1].double().exp() > 0
@@ -182,6 +189,6 @@ def _kinds(problem: Problem, direction: str) -> Tensor:
     return torch.where(silent, _NO_SPECIALIST, kinds)
 
 
-def _pairs(votes: Tensor, relation: Tensor) -> Tensor:
+def _pairs(active: Tensor, relation: Tensor) -> Tensor:
     """Number of ordered pairs of active specialists in ``relation``, shape (n,)."""
-    return ((votes @ relation) * votes).sum(1)
+    return ((active @ relation) * active).sum(1)

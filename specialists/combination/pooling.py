@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from specialists.combination.problem import (
-    Problem,
+    CombinationProblem,
     as_problem,
     check_probabilities,
     check_sums,
     log_add,
 )
+from specialists.combination.subset_tables import Subsets
 from specialists.errors import InputError
 from specialists.probability import log_sum_exp
 
@@ -29,7 +30,7 @@ def arithmetic_mean(
 ) -> Tensor:
     """``q = sum over i of w_i p_i``, the minimiser of ``sum over i of w_i KL(p_i || q)``.
 
-    The linear opinion pool.
+    The linear opinion pool (METHOD.md (18)).
 
     Parameters
     ----------
@@ -64,8 +65,8 @@ def geometric_mean(
 ) -> Tensor:
     """``q`` proportional to ``prod over i of p_i^w_i``, the minimiser of ``sum w_i KL(q || p_i)``.
 
-    The logarithmic opinion pool. A class that any member gives zero has zero; a row in which
-    nothing is left has the arithmetic mean.
+    The logarithmic opinion pool (METHOD.md (19)). A class that any member gives zero has zero; a
+    row in which nothing is left has the arithmetic mean.
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ def geometric_mean(
 def within_subsets(
     generalist: Tensor,
     specialists: Sequence[Tensor],
-    subsets: Sequence[Tensor],
+    subsets: Subsets | Sequence[Tensor],
     active: Tensor | None = None,
     weight: float = 1.0,
 ) -> Tensor:
@@ -109,14 +110,15 @@ def within_subsets(
 
     With ``a = v / (1 + v)``, ``q_j`` is proportional to the mean over the active m whose subset
     holds j of ``(1 - a) g_j + a g(S_m) p_mj / (1 - d_m)``, and to ``g_j`` for classes that no
-    active subset holds. Disjoint subsets thus keep the mass that the generalist gives them:
-    dustbins, and with them what a specialist says of its subset as a whole, are not used.
+    active subset holds (METHOD.md (20)). Disjoint subsets thus keep the mass that the generalist
+    gives them: dustbins, and with them a specialist's opinion of its subset as a whole, are not
+    used.
 
     Parameters
     ----------
     generalist, specialists, subsets, active
         As for :func:`specialists.combination.combine`. A specialist that has all its mass in the
-        dustbin says nothing of its subset, and leaves it as it is.
+        dustbin leaves its subset as it is.
     weight : float
         v > 0, of each specialist beside the generalist's 1; infinite: within its subset the
         specialist alone.
@@ -150,23 +152,23 @@ def within_subsets(
     log_rest = -math.log1p(weight)
 
     def shared(m: int, rows: Tensor) -> Tensor:
-        log_g = problem.generalist[rows][:, problem.subsets[m]]
+        log_g = problem.generalist[rows][:, problem.subsets.indices[m]]
         part = problem.specialists[m][rows, :-1]
         mass = log_sum_exp(part)[:, None]
-        silent = mass == -torch.inf
-        spoken = part - mass.masked_fill(silent, 0.0) + log_sum_exp(log_g)[:, None]
-        return torch.where(silent, log_g, log_add(log_g + log_rest, spoken + log_a))
+        empty = mass == -torch.inf
+        scaled = part - mass.masked_fill(empty, 0.0) + log_sum_exp(log_g)[:, None]
+        return torch.where(empty, log_g, log_add(log_g + log_rest, scaled + log_a))
 
     return _normalised(_mean_parts(problem, shared), problem.generalist)
 
 
-def side_by_side(
+def concatenate_subsets(
     generalist: Tensor,
     specialists: Sequence[Tensor],
-    subsets: Sequence[Tensor],
+    subsets: Subsets | Sequence[Tensor],
     active: Tensor | None = None,
 ) -> Tensor:
-    """Put the specialists' subset parts side by side, and renormalise.
+    """Concatenate the specialists' subset parts (METHOD.md (21)), and renormalise.
 
     ``q_j`` is proportional to the mean of ``p_mj`` over the active m whose subset holds j, and to
     ``g_j`` for classes that no active subset holds. Dustbins are not used: each specialist's
@@ -216,10 +218,10 @@ def _as_members(
 
 def _check_member(member: Tensor, first: Tensor, name: str) -> None:
     if not isinstance(member, Tensor) or not member.is_floating_point() or member.dim() != 2:
-        found = isinstance(member, Tensor)
+        is_tensor = isinstance(member, Tensor)
         raise InputError(
             f"{name} is not a matrix of log-probabilities",
-            got=f"{member.dtype} {tuple(member.shape)}" if found else type(member).__name__,
+            got=f"{member.dtype} {tuple(member.shape)}" if is_tensor else type(member).__name__,
             expected="a floating tensor of shape (n, n_classes)",
         )
     if member.shape != first.shape or member.device != first.device:
@@ -236,7 +238,7 @@ def _as_shares(weights: Sequence[float] | Tensor | None, n_members: int) -> list
     positive = bool(((given > 0) & given.isfinite()).all())
     if tuple(given.shape) != (n_members,) or not positive:
         raise InputError(
-            "weights are not one positive finite number a member",
+            "weights are not one positive finite number for each member",
             got=given.tolist(),
             expected=f"{n_members} numbers, all > 0",
             fix="to switch a member off, leave it out",
@@ -251,21 +253,20 @@ def _linear(logs: list[Tensor], shares: list[float]) -> Tensor:
     return total
 
 
-def _mean_parts(problem: Problem, part_of: Callable[[int, Tensor], Tensor]) -> Tensor:
-    """``log`` of the mean of what the active m say of j, ``log g_j`` where none of them holds j.
+def _mean_parts(problem: CombinationProblem, part_of: Callable[[int, Tensor], Tensor]) -> Tensor:
+    """``log`` of the mean over the active m that hold j, ``log g_j`` where none of them does.
 
-    ``part_of(m, rows)`` is what specialist m says in ``rows``, logs of shape (rows, k_m).
+    ``part_of(m, rows)`` gives the terms of specialist m in ``rows``, logs of shape (rows, k_m).
     """
     dtype = problem.generalist.dtype
-    votes = problem.active.to(dtype) @ problem.member.to(dtype)
-    single = bool((problem.member.sum(0) <= 1).all())
-    parts = problem.generalist.masked_fill(votes > 0, -torch.inf)
-    for m, subset in enumerate(problem.subsets):
-        rows = problem.active[:, m].nonzero().squeeze(1)
+    n_holders = problem.active.to(dtype) @ problem.subsets.member.to(dtype)
+    single = problem.subsets.overlaps is None
+    parts = problem.generalist.masked_fill(n_holders > 0, -torch.inf)
+    for m, (_, subset, rows) in enumerate(problem.parts()):
         at = (rows[:, None], subset[None, :])
         part = part_of(m, rows)
         parts = parts.index_put(at, part if single else log_add(parts[at], part))
-    return parts - votes.clamp(min=1).log()
+    return parts - n_holders.clamp(min=1).log()
 
 
 def _normalised(log_values: Tensor, fallback: Tensor) -> Tensor:

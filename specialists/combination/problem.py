@@ -1,36 +1,35 @@
 """What is to be combined, checked once: log-probabilities, subsets, active sets and weights.
 
-The masses ``c_j = g_j + sum over active m holding j of v_m p_mj`` and ``b_m = v_m d_m`` of the
-design's section 2 are all that the forward direction needs; :func:`log_masses` and
-:func:`dustbin_masses` form them. What stands in the row of an inactive specialist is never read.
+The masses c_j and b_m (METHOD.md (2)) are all that the forward direction needs; :func:`log_masses`
+and :func:`dustbin_masses` form them. The rows of an inactive specialist are never read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from specialists.combination.subsets import as_subset
+from specialists.combination.subset_tables import Subsets, as_subsets
 from specialists.errors import InputError
 
-_HALF = (torch.float16, torch.bfloat16)
+HALF_PRECISION = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
-class Problem:
+class CombinationProblem:
     """A batch of combinations, in one floating dtype and on one device.
 
     Parameters
     ----------
     generalist : Tensor of shape (n, n_classes), log-probabilities
     specialists : tuple of M Tensors of shape (n, k_m + 1), log-probabilities, dustbin last
-    subsets : tuple of M int64 Tensors of shape (k_m,)
+    subsets : Subsets
+        M of them.
     active : bool Tensor of shape (n, M)
     weights : Tensor of shape (M,), positive
-    member : bool Tensor of shape (M, n_classes)
     rows : int64 Tensor of shape (n,)
         Row numbers in the caller's batch, for messages.
     sum_tolerance : float
@@ -39,10 +38,9 @@ class Problem:
 
     generalist: Tensor
     specialists: tuple[Tensor, ...]
-    subsets: tuple[Tensor, ...]
+    subsets: Subsets
     active: Tensor
     weights: Tensor
-    member: Tensor
     rows: Tensor
     sum_tolerance: float
 
@@ -60,25 +58,22 @@ class Problem:
     def n_classes(self) -> int:
         return self.generalist.shape[1]
 
-    @property
-    def disjoint(self) -> bool:
-        """Whether no two subsets share a class."""
-        return sum(len(subset) for subset in self.subsets) == int(self.member.any(0).sum())
+    def parts(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The log-probabilities, the subset and the active rows of each specialist."""
+        for m, log_p in enumerate(self.specialists):
+            yield log_p, self.subsets.indices[m], self.active[:, m].nonzero().squeeze(1)
 
-    def select(self, rows: Tensor | slice) -> Problem:
+    def select(self, rows: Tensor | slice) -> CombinationProblem:
         """The same problem for some of the rows; a slice copies nothing."""
-        return Problem(
-            self.generalist[rows],
-            tuple(log_p[rows] for log_p in self.specialists),
-            self.subsets,
-            self.active[rows],
-            self.weights,
-            self.member,
-            self.rows[rows],
-            self.sum_tolerance,
+        return replace(
+            self,
+            generalist=self.generalist[rows],
+            specialists=tuple(log_p[rows] for log_p in self.specialists),
+            active=self.active[rows],
+            rows=self.rows[rows],
         )
 
-    def double(self) -> Problem:
+    def double(self) -> CombinationProblem:
         """The same problem in float64."""
         specialists = tuple(log_p.double() for log_p in self.specialists)
         return replace(self, generalist=self.generalist.double(), specialists=specialists)
@@ -87,10 +82,10 @@ class Problem:
 def as_problem(
     generalist: Tensor,
     specialists: Sequence[Tensor],
-    subsets: Sequence[Tensor],
+    subsets: Subsets | Sequence[Tensor],
     active: Tensor | None = None,
     weights: Tensor | None = None,
-) -> Problem:
+) -> CombinationProblem:
     """Check the arguments of ``combine`` and bring them to one dtype.
 
     Raises
@@ -106,35 +101,28 @@ def as_problem(
             got=f"{len(specialists)} specialists, {len(subsets)} subsets",
             expected="one subset for each specialist",
         )
-    indices = tuple(
-        as_subset(subset, n_classes, f"subsets[{m}]", generalist.device)
-        for m, subset in enumerate(subsets)
-    )
-    for m, (log_p, subset) in enumerate(zip(specialists, indices, strict=True)):
-        _check_specialist(log_p, generalist, len(subset), f"specialists[{m}]")
+    tables = as_subsets(subsets, n_classes, generalist.device)
+    for m, (log_p, size) in enumerate(zip(specialists, tables.sizes.tolist(), strict=True)):
+        _check_specialist(log_p, generalist, size, f"specialists[{m}]")
     inputs = (generalist, *specialists)
-    coarse = any(x.dtype in _HALF for x in inputs)
+    coarse = any(x.dtype in HALF_PRECISION for x in inputs)
     dtype = torch.float64 if any(x.dtype == torch.float64 for x in inputs) else torch.float32
-    return Problem(
+    return CombinationProblem(
         generalist.to(dtype),
         tuple(log_p.to(dtype) for log_p in specialists),
-        indices,
-        _as_active(active, n, indices, generalist.device),
-        as_weights(weights, len(indices), generalist.device),
-        _membership(indices, n_classes, generalist.device),
+        tables,
+        _as_active(active, (n, len(tables)), generalist.device),
+        as_weights(weights, len(tables), generalist.device),
         torch.arange(n, device=generalist.device),
         0.05 if coarse else 1e-3,
     )
 
 
-def log_masses(problem: Problem) -> Tensor:
+def log_masses(problem: CombinationProblem) -> Tensor:
     """``log c``, shape (n, n_classes), with c_j = g_j + sum over active m holding j of v_m p_mj."""
     log_c = problem.generalist.clone()
-    everyone = bool(problem.active.all())
-    for m, (log_p, subset) in enumerate(zip(problem.specialists, problem.subsets, strict=True)):
-        rows = torch.arange(problem.n_rows, device=log_c.device)
-        rows = rows if everyone else problem.active[:, m].nonzero().squeeze(1)
-        at = (rows[:, None], subset[None, :])
+    for m, (log_p, subset, rows) in enumerate(problem.parts()):
+        at = (rows[:, None], subset[None, :])  # (rows, k_m)
         weighted = log_p[rows, :-1] + problem.weights[m].log().to(log_p.dtype)
         log_c = log_c.index_put(at, log_add(log_c[at], weighted))
     return log_c
@@ -147,13 +135,13 @@ def log_add(a: Tensor, b: Tensor) -> Tensor:
     return summed.masked_fill(neither, -torch.inf)
 
 
-def dustbin_masses(problem: Problem) -> Tensor:
+def dustbin_masses(problem: CombinationProblem) -> Tensor:
     """``b_m = v_m d_m`` in float64, shape (n, M), zero where specialist m is not active."""
     log_d = log_dustbins(problem)
     return log_d.masked_fill(~problem.active, -torch.inf).exp() * problem.weights
 
 
-def log_dustbins(problem: Problem) -> Tensor:
+def log_dustbins(problem: CombinationProblem) -> Tensor:
     """``log d_m`` in float64, shape (n, M), zero where specialist m is not active."""
     if not problem.specialists:
         return problem.generalist.new_zeros(problem.n_rows, 0, dtype=torch.float64)
@@ -161,11 +149,10 @@ def log_dustbins(problem: Problem) -> Tensor:
     return log_d.masked_fill(~problem.active, 0.0)
 
 
-def log_products(problem: Problem) -> Tensor:
+def log_products(problem: CombinationProblem) -> Tensor:
     """``log g_j + sum over active m holding j of v_m log p_mj`` in float64, (n, n_classes)."""
     products = problem.generalist.double()
-    for m, (log_p, subset) in enumerate(zip(problem.specialists, problem.subsets, strict=True)):
-        rows = problem.active[:, m].nonzero().squeeze(1)
+    for m, (log_p, subset, rows) in enumerate(problem.parts()):
         part = log_p[rows, :-1].double()
         empty = part == -torch.inf
         weighted = problem.weights[m] * part.masked_fill(empty, 0.0)
@@ -174,15 +161,14 @@ def log_products(problem: Problem) -> Tensor:
     return products
 
 
-def check_probabilities(problem: Problem) -> None:
+def check_probabilities(problem: CombinationProblem) -> None:
     """Raise :class:`InputError` unless every row that takes part sums to 1."""
     check_sums(problem.generalist.exp().sum(1), problem.rows, problem, "generalist")
-    for m, log_p in enumerate(problem.specialists):
-        voting = problem.active[:, m]
-        check_sums(log_p[voting].exp().sum(1), problem.rows[voting], problem, f"specialists[{m}]")
+    for m, (log_p, _, rows) in enumerate(problem.parts()):
+        check_sums(log_p[rows].exp().sum(1), problem.rows[rows], problem, f"specialists[{m}]")
 
 
-def check_sums(totals: Tensor, rows: Tensor, problem: Problem, where: str) -> None:
+def check_sums(totals: Tensor, rows: Tensor, problem: CombinationProblem, where: str) -> None:
     """Raise :class:`InputError` for the first row whose probabilities do not sum to 1 (or NaN)."""
     wrong = ~((totals - 1).abs() <= problem.sum_tolerance)
     if not bool(wrong.any()):
@@ -226,16 +212,13 @@ def _check_specialist(log_p: Tensor, generalist: Tensor, size: int, name: str) -
         )
 
 
-def _as_active(
-    active: Tensor | None, n: int, subsets: tuple[Tensor, ...], device: torch.device
-) -> Tensor:
-    shape = (n, len(subsets))
+def _as_active(active: Tensor | None, shape: tuple[int, int], device: torch.device) -> Tensor:
     if active is None:
         return torch.ones(shape, dtype=torch.bool, device=device)
     given = torch.as_tensor(active, device=device)
     if tuple(given.shape) != shape or given.dtype != torch.bool:
         raise InputError(
-            "active does not say which specialists vote in each row",
+            "active does not say which specialists to use in each row",
             got=f"{given.dtype} {tuple(given.shape)}",
             expected=f"torch.bool {shape}",
         )
@@ -243,7 +226,7 @@ def _as_active(
 
 
 def as_weights(weights: Tensor | None, n_specialists: int, device: torch.device) -> Tensor:
-    """Positive finite weights in float64, one a specialist; ones by default.
+    """Positive finite weights in float64, one for each specialist; ones by default.
 
     Raises
     ------
@@ -256,16 +239,9 @@ def as_weights(weights: Tensor | None, n_specialists: int, device: torch.device)
     positive = bool(((given > 0) & given.isfinite()).all())
     if tuple(given.shape) != (n_specialists,) or not positive:
         raise InputError(
-            "weights are not one positive finite number a specialist",
+            "weights are not one positive finite number for each specialist",
             got=given.tolist(),
             expected=f"shape ({n_specialists},), all > 0",
             fix="to switch a specialist off, leave it out of `active`",
         )
     return given
-
-
-def _membership(subsets: tuple[Tensor, ...], n_classes: int, device: torch.device) -> Tensor:
-    member = torch.zeros(len(subsets), n_classes, dtype=torch.bool, device=device)
-    for row, subset in zip(member, subsets, strict=True):
-        row[subset] = True
-    return member

@@ -1,10 +1,10 @@
 """Which classes does a model predict together? Streaming covariance of its probabilities.
 
 For rows of probabilities p the covariance is ``sum_n (p_n - m)(p_n - m)^T / (n - 1)`` with m the
-mean row. Batches are merged by the pairwise update of Chan, Golub and LeVeque (1983): each batch
-is centred by its own mean, so nothing cancels however small the probabilities are. Everything is
-accumulated in float64 and no row is kept. Hinton, Vinyals and Dean (2015), section 5.3, cluster the
-columns of this matrix; no true label is needed.
+mean row (METHOD.md (22)). Batches are merged by the pairwise update of Chan, Golub and LeVeque
+(1983): each batch is centred by its own mean, so nothing cancels however small the probabilities
+are. Everything is accumulated in float64 and no row is kept. Hinton, Vinyals and Dean (2015),
+section 5.3, cluster the columns of this matrix; no true label is needed.
 """
 
 from __future__ import annotations

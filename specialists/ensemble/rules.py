@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from specialists.combination import LearnedCombination, combine, side_by_side, within_subsets
+from specialists.combination import LearnedCombination, combine, concatenate_subsets, within_subsets
 
 WEIGHTED = ("kl", "within_subsets")
 MAX_NAMED = 12
@@ -191,7 +191,7 @@ def join(
         return generalist
     votes = (generalist, specialists, subsets, active)
     if rule.rule == "side_by_side":
-        return side_by_side(*votes)
+        return concatenate_subsets(*votes)
     if rule.rule == "within_subsets":
         return within_subsets(*votes, weight=rule.weight)
     if rule.learned is not None:

@@ -1,9 +1,9 @@
 """Did it help? The models, their paired differences and what the student keeps.
 
-:func:`evaluate` gives the content of ``evaluation.json``, with exactly the keys of DESIGN.md
-section 5. All intervals are 95% percentile bootstrap intervals over groups of test examples, from
-resamples that all models share. p-values: exact McNemar for top-1, a paired test of means for the
-NLL, both of group sums. Below 20 groups intervals are Student's, and there is no p-value.
+:func:`evaluate` gives the content of ``evaluation.json``. All intervals are 95% percentile
+bootstrap intervals over groups of test examples, from resamples that all models share. p-values:
+exact McNemar for top-1, a paired test of means for the NLL, both of group sums. Below 20 groups
+intervals are Student's, and there is no p-value.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
-"""Where does a class stand in which subsets, and which classes do two subsets share?
+"""Which subsets hold a class, where does it stand in them, and which classes do two of them share?
 
-Tables whose size is that of the subsets together (and one row a class), so that they serve a
-million classes, and rows find their shared classes without looking at those that are not shared.
+The tables take as much memory as all subsets together and one row for each class, so they serve a
+million classes. Rows find shared classes in them without a look at the classes that are not shared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -41,19 +42,19 @@ class Overlaps:
 
         Returns
         -------
-        row, own, other, position : int64 Tensors of shape (N,)
-            The class at ``position`` of slot ``own`` lies in slot ``other`` too. One that k slots
+        row, slot, other, position : int64 Tensors of shape (N,)
+            The class at ``position`` of ``slot`` lies in slot ``other`` too. A class that k slots
             hold occurs once for each ordered pair of them.
         """
         width = slots.shape[1]
-        wanted = (slots[:, :, None] * self.n_subsets + slots[:, None, :]).flatten()
+        wanted = (slots[:, :, None] * self.n_subsets + slots[:, None, :]).flatten()  # (n K K,)
         at = torch.searchsorted(self.pairs, wanted).clamp_(max=len(self.pairs) - 1)
-        found = (self.pairs[at] == wanted).nonzero().squeeze(1)
-        at = at[found]
+        known = (self.pairs[at] == wanted).nonzero().squeeze(1)
+        at = at[known]
         pair, element = ragged(self.starts[at], self.starts[at + 1] - self.starts[at])
-        pair = found.index_select(0, pair)
-        row, slot = pair // width**2, pair % width**2
-        return row, slot // width, slot % width, self.positions.index_select(0, element)
+        pair = known.index_select(0, pair)
+        row, both = pair // width**2, pair % width**2
+        return row, both // width, both % width, self.positions.index_select(0, element)
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,16 @@ class Subsets:
         Subsets that hold a class, -1 where there are fewer than r, and where it stands in them.
     overlaps : Overlaps, or None
         None if no two subsets share a class.
+
+    Examples
+    --------
+    Class 2 is the last of subset 0 and the first of subset 1:
+
+    >>> subsets = Subsets.from_indices([torch.tensor([0, 1, 2]), torch.tensor([2, 3])], 5)
+    >>> subsets.classes.tolist(), subsets.valid.tolist()
+    ([[0, 1, 2], [2, 3, 2]], [[True, True, True], [True, True, False]])
+    >>> subsets.owners[2].tolist(), subsets.positions[2].tolist()
+    ([0, 1], [2, 0])
     """
 
     classes: Tensor
@@ -81,7 +92,8 @@ class Subsets:
     overlaps: Overlaps | None
 
     @classmethod
-    def of(
+    @torch.inference_mode(False)  # tables made once serve gradients too
+    def from_indices(
         cls, subsets: Sequence[Tensor], n_classes: int, device: torch.device | str = "cpu"
     ) -> Subsets:
         """Tables of subsets given as distinct class indices, each of shape (k_m,), not empty.
@@ -91,14 +103,12 @@ class Subsets:
         InputError
             A subset is empty, or its indices are not distinct integers in 0 ... n_classes - 1.
         """
-        checked = [as_subset(x, n_classes, f"subsets[{m}]", device) for m, x in enumerate(subsets)]
-        if not checked:
-            raise InputError("there are no subsets", expected="at least one")
-        sizes = torch.tensor([len(subset) for subset in checked], device=device)
-        s = int(sizes.max())
-        flat = torch.cat(checked)
+        checked = [_checked(x, n_classes, f"subsets[{m}]", device) for m, x in enumerate(subsets)]
+        sizes = torch.tensor([len(x) for x in checked], dtype=torch.int64, device=device)
+        s = max((len(x) for x in checked), default=0)
+        flat = torch.cat([sizes.new_empty(0), *checked])
         owner, position = ragged(torch.zeros_like(sizes), sizes)
-        table = torch.stack([subset[0] for subset in checked])[:, None].repeat(1, s)
+        table = flat[sizes.cumsum(0) - sizes][:, None].repeat(1, s)
         table[owner, position] = flat
         order = flat.argsort(stable=True)
         owners, positions = _by_class(flat[order], owner[order], position[order], n_classes)
@@ -113,9 +123,24 @@ class Subsets:
             _overlaps(table, owners) if shared else None,
         )
 
+    def __len__(self) -> int:
+        return len(self.sizes)
+
     @property
     def n_classes(self) -> int:
         return len(self.owners)
+
+    @cached_property
+    def indices(self) -> tuple[Tensor, ...]:
+        """The classes of each subset, without repetitions; M Tensors of shape (k_m,)."""
+        return tuple(self.classes[m, :size] for m, size in enumerate(self.sizes.tolist()))
+
+    @cached_property
+    def member(self) -> Tensor:
+        """Whether each subset holds each class, bool (M, n_classes)."""
+        with torch.inference_mode(False):
+            member = torch.zeros(len(self), self.n_classes, dtype=torch.bool)
+            return member.to(self.sizes.device).scatter_(1, self.classes, True)
 
     def holders(self, slots: Tensor, classes: Tensor) -> Tensor:
         """Whether the subset in each slot, (K, N), holds the class, (N,); bool (K, N)."""
@@ -125,16 +150,29 @@ class Subsets:
         return held
 
 
-def as_subset(
-    subset: Tensor, n_classes: int, name: str, device: torch.device | str | None = None
-) -> Tensor:
-    """Class indices as an int64 tensor, checked.
+def as_subsets(
+    subsets: Subsets | Sequence[Tensor], n_classes: int, device: torch.device
+) -> Subsets:
+    """The tables of ``subsets``, which are made and checked here unless they were before.
 
     Raises
     ------
     InputError
-        Empty, or not distinct integers in 0 ... n_classes - 1.
+        As :meth:`Subsets.from_indices`, or tables of other classes or on another device.
     """
+    if not isinstance(subsets, Subsets):
+        return Subsets.from_indices(subsets, n_classes, device)
+    if subsets.n_classes != n_classes or subsets.sizes.device != device:
+        raise InputError(
+            "the subsets were made for other classes or another device",
+            got=f"{subsets.n_classes} classes on {subsets.sizes.device}",
+            expected=f"{n_classes} classes on {device}",
+            fix=f"Subsets.from_indices(subsets, {n_classes}, device={str(device)!r})",
+        )
+    return subsets
+
+
+def _checked(subset: Tensor, n_classes: int, name: str, device: torch.device | str) -> Tensor:
     indices = torch.as_tensor(subset, device=device)
     if indices.numel() == 0:
         raise InputError(f"{name} is empty", expected="at least one class")
@@ -168,11 +206,18 @@ def _by_class(
 
 
 def _overlaps(table: Tensor, owners: Tensor) -> Overlaps:
+    """Sort the entries (m, position) whose class another subset l holds too by (m, l, position).
+
+    For the subsets {0, 1, 2} and {2, 3} of M = 2 and s = 3, class 2 stands in entry 2 (subset 0,
+    position 2), entry 3 (subset 1, position 0) and, repeated, entry 5. The keys
+    ``(m M + l) s + position`` are 1 * 3 + 2, 2 * 3 + 0 and 2 * 3 + 2, so that pairs = [1, 2],
+    starts = [0, 1, 3] and positions = [2, 0, 2].
+    """
     n_subsets, s = table.shape
-    place = torch.arange(n_subsets * s, device=table.device)[:, None]
-    other = owners[table.flatten()]
-    shares = (other >= 0) & (other != place // s)
-    keys = (place // s * n_subsets + other) * s + place % s
+    entry = torch.arange(n_subsets * s, device=table.device)[:, None]
+    other = owners[table.flatten()]  # (M s, r)
+    shares = (other >= 0) & (other != entry // s)
+    keys = (entry // s * n_subsets + other) * s + entry % s
     keys = keys[shares].sort().values
     pairs, counts = torch.unique_consecutive(keys // s, return_counts=True)
     starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])

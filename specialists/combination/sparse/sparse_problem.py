@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from specialists.combination.places import PlacePatterns
-from specialists.combination.problem import as_weights
-from specialists.combination.subsets import Subsets
-from specialists.combination.votes import Votes
+from specialists.combination.patterns.active_rows import ActiveRows
+from specialists.combination.patterns.entry_patterns import EntryPatterns
+from specialists.combination.problem import HALF_PRECISION, as_weights
+from specialists.combination.subset_tables import Subsets, as_subsets
 from specialists.errors import InputError
 
-_HALF = (torch.float16, torch.bfloat16)
 _LEAST_PRIOR = 1e-9
 
 
@@ -44,7 +44,7 @@ class SparseProblem:
     prior: Tensor | None
     dtype: torch.dtype
 
-    def at(self, rows: Tensor, width: int) -> SparseProblem:
+    def select(self, rows: Tensor, width: int) -> SparseProblem:
         """Some of the rows, and their first ``width`` slots."""
         return replace(
             self,
@@ -55,25 +55,25 @@ class SparseProblem:
             active=self.active[rows, :width],
         )
 
-    def votes(self) -> Votes:
-        """The votes of rows without empty slots."""
+    def active_rows(self) -> ActiveRows:
+        """The active specialists of rows without empty slots."""
         tables, n = self.subsets, len(self.active)
         valid = None if tables.valid is None else tables.valid[self.active].view(n, -1)
         log_p = self.specialists[:, :, :-1]
         v = self.weights[self.active]
         if valid is not None:
             log_p = torch.where(valid.view_as(log_p), log_p, log_p[:, :, :1])
-        return Votes(
+        return ActiveRows(
             self.active,
             tables.classes[self.active].view(n, -1),
-            log_p.reshape(n, -1),
+            log_p.reshape(n, -1),  # (n, K, s) -> (n, K s)
             valid,
             self.specialists[:, :, -1].exp() * v,
             v,
         )
 
     def matches(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Row, number among the top classes and place of every top class in an active subset."""
+        """Row, number among the top classes and entry of every top class in an active subset."""
         owners = self.subsets.owners[self.classes]
         same = owners[:, :, :, None] == self.active[:, None, None, :]
         row, i, owner, slot = same.nonzero().unbind(1)
@@ -81,35 +81,39 @@ class SparseProblem:
         return row, i, slot * self.subsets.classes.shape[1] + position
 
     def spread_rest(
-        self, votes: Votes, patterns: PlacePatterns, matched: Tensor
+        self, active: ActiveRows, patterns: EntryPatterns, matched: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The generalist's rest at every place, (n, E), and what is left for all other classes.
+        """The generalist's rest at every entry, (n, E), and what is left for all other classes.
 
-        The places of top classes are to be overwritten; ``matched`` (n, k) says which top classes
+        The entries of top classes are to be overwritten; ``matched`` (n, k) says which top classes
         have one. A row in which the prior has nothing outside the top k is spread uniformly.
         """
         n_outside = patterns.counts[:, 0] - (~matched).sum(1)
         even = 1 / max(self.subsets.n_classes - self.classes.shape[1], 1)
         scale = self.log_rest.exp()
-        by_place = scale.new_full(votes.classes.shape, even)
+        by_entry = scale.new_full(active.classes.shape, even)
         beyond = even * n_outside
         if self.prior is not None:
-            top, places = self.prior[self.classes], self.prior[votes.classes]
+            top, entries = self.prior[self.classes], self.prior[active.classes]
             unlisted = 1 - top.sum(1)
             informed = unlisted > _LEAST_PRIOR
-            named = (places * patterns.named(votes)).sum(1)
+            named = (entries * patterns.named(active)).sum(1)
             outside = (1 - named - top.masked_fill(matched, 0.0).sum(1)).clamp(min=0)
-            outside = outside.masked_fill(self._n_prior_outside(votes, patterns, matched) == 0, 0.0)
+            outside = outside.masked_fill(
+                self._n_prior_outside(active, patterns, matched) == 0, 0.0
+            )
             scale = torch.where(informed, scale / unlisted, scale)
-            by_place = torch.where(informed[:, None], places, by_place)
+            by_entry = torch.where(informed[:, None], entries, by_entry)
             beyond = torch.where(informed, outside, beyond)
-        return by_place * scale[:, None], beyond * scale
+        return by_entry * scale[:, None], beyond * scale
 
-    def _n_prior_outside(self, votes: Votes, patterns: PlacePatterns, matched: Tensor) -> Tensor:
-        """How many classes with a prior are neither places nor among the top classes, (n,)."""
+    def _n_prior_outside(
+        self, active: ActiveRows, patterns: EntryPatterns, matched: Tensor
+    ) -> Tensor:
+        """How many classes with a prior are neither entries nor among the top classes, (n,)."""
         assert self.prior is not None
         known = self.prior > 0
-        named = (known[votes.classes] & patterns.named(votes)).sum(1)
+        named = (known[active.classes] & patterns.named(active)).sum(1)
         return known.sum() - named - (known[self.classes] & ~matched).sum(1)
 
 
@@ -119,9 +123,10 @@ def as_sparse_problem(
     log_rest: Tensor,
     specialists: Tensor,
     active: Tensor,
-    subsets: Subsets,
+    subsets: Subsets | Sequence[Tensor],
     weights: Tensor | None,
     prior: Tensor | None,
+    n_classes: int | None,
 ) -> SparseProblem:
     """Check the arguments of ``combine_sparse``; float64, used slots first and increasing.
 
@@ -130,8 +135,9 @@ def as_sparse_problem(
     InputError
         Naming the argument, what was found and what was expected.
     """
-    _check_arguments(classes, log_probs, log_rest, specialists, active, subsets)
-    n_subsets = len(subsets.sizes)
+    tables = _as_tables(subsets, n_classes, classes)
+    _check_arguments(classes, log_probs, log_rest, specialists, active, tables)
+    n_subsets = len(tables)
     classes, active = classes.long(), active.long()
     active, order = active.masked_fill(active < 0, n_subsets).sort(dim=1)
     problem = SparseProblem(
@@ -140,14 +146,27 @@ def as_sparse_problem(
         log_rest.double(),
         specialists.double().gather(1, order[:, :, None].expand_as(specialists)),
         active.masked_fill(active == n_subsets, -1),
-        subsets,
+        tables,
         as_weights(weights, n_subsets, classes.device),
-        None if prior is None else _as_prior(prior, subsets.n_classes),
-        torch.float32 if log_probs.dtype in _HALF else log_probs.dtype,
+        None if prior is None else _as_prior(prior, tables.n_classes),
+        torch.float32 if log_probs.dtype in HALF_PRECISION else log_probs.dtype,
     )
-    coarse = log_probs.dtype in _HALF or specialists.dtype in _HALF
+    coarse = log_probs.dtype in HALF_PRECISION or specialists.dtype in HALF_PRECISION
     _check_sums(problem, 0.05 if coarse else 1e-3)
     return problem
+
+
+def _as_tables(
+    subsets: Subsets | Sequence[Tensor], n_classes: int | None, classes: Tensor
+) -> Subsets:
+    if n_classes is None:
+        if not isinstance(subsets, Subsets):
+            raise InputError("n_classes is missing", expected="that of the subsets")
+        n_classes = subsets.n_classes
+    if not len(subsets):
+        raise InputError("there are no subsets", expected="at least one")
+    _check_tensor(classes, "classes")
+    return as_subsets(subsets, n_classes, classes.device)
 
 
 def _check_arguments(
@@ -169,7 +188,7 @@ def _check_arguments(
         _check_tensor(given, name, n_dimensions=2 if name in ("classes", "active") else None)
     n, k = classes.shape
     width = active.shape[1]
-    s, n_subsets = subsets.classes.shape[1], len(subsets.sizes)
+    s, n_subsets = subsets.classes.shape[1], len(subsets)
     _check_shape(classes, (n, k), "classes", integers=True)
     _check_shape(log_probs, (n, k), "log_probs")
     _check_shape(log_rest, (n,), "log_rest")

@@ -1,12 +1,8 @@
 """How do specialists combine whose subsets are nested? In closed form, ring by ring.
 
-For S_1 in S_2 in ... S_k let R_m be the complement of S_m, R_0 everything, and ring m the classes
-R_m without R_{m+1}. With n(R_m) the mass of everything that speaks of R_m only (``c`` of its
-classes and the dustbins b_m ... b_k), a ring's classes get (design, section 2)::
-
-    q_j = c_j q(R_m) / (n(R_m) - b_m),   q(R_{m+1}) = q(R_m) n(R_{m+1}) / (n(R_m) - b_m)
-
-where ``n(R_m) - b_m`` is formed as the sum ``c(ring m) + n(R_{m+1})``.
+For S_1 in S_2 in ... S_k, ring m holds the classes that lie outside of S_m, but inside S_{m+1}. Its
+mass follows from that of the rings before it (METHOD.md (8)); the denominator ``n(R_m) - b_m`` is
+formed as the sum ``c(ring m) + n(R_{m+1})``.
 """
 
 from __future__ import annotations
@@ -14,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from specialists.combination.solution import (
+from specialists.combination.patterns.pattern_problem import (
     PatternProblem,
     PatternSolution,
     kkt_residual,
@@ -28,7 +24,7 @@ def solve_nested(problem: PatternProblem) -> PatternSolution:
     sizes = (problem.inside * problem.counts[:, None, :]).sum(2)
     b = problem.b.gather(1, sizes.argsort(dim=1, stable=True))
     n_rings = b.shape[1] + 1
-    ids = (~problem.inside).sum(1)
+    ids = (~problem.inside).sum(1)  # of 3 nested subsets, classes that 2 hold make ring 1
     masses = _ring_sums(problem.masses, ids, n_rings)
     counts = _ring_sums(problem.counts, ids, n_rings)
     rings = ring_masses(masses, b, counts)

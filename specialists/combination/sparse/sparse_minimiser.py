@@ -1,11 +1,10 @@
 """How are predictions combined over so many classes that no row can list them all?
 
-The generalist is given as its k most probable classes and the mass of all others, the specialists
-as what the active ones say of their subsets; the result has the same form. Every other class has
-the same factor at the optimum, so a row costs k and its active subsets, whatever the number of
-classes, and the result is that of :func:`specialists.combination.combine` on the full distribution
-``g_j = rest pi_j / (sum of pi over classes outside the top k)`` for classes outside the top k, with
-pi uniform or a given prior (the training data's class frequencies, say).
+The generalist is given as its k most probable classes and the mass of all others, each row's active
+specialists as distributions over their subsets; the result has the same form. Every other class has
+the same factor at the optimum, so the cost of a row depends on k and its active subsets only. The
+result is that of :func:`specialists.combination.combine` on the full distribution in which the
+other classes share the rest by a prior (METHOD.md (12)), uniform or, say, the class frequencies.
 """
 
 from __future__ import annotations
@@ -16,19 +15,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from specialists.combination.disjoint import solve_disjoint
-from specialists.combination.overlapping import solve_overlapping
-from specialists.combination.places import PlacePatterns, find_patterns
-from specialists.combination.solution import (
-    GOOD,
-    PatternProblem,
-    PatternSolution,
-    report_unsolved,
-)
-from specialists.combination.sparse_inputs import SparseProblem, as_sparse_problem
-from specialists.combination.subsets import Subsets
-from specialists.combination.votes import Votes
-from specialists.errors import InputError
+from specialists.combination.patterns.active_rows import ActiveRows
+from specialists.combination.patterns.entry_patterns import EntryPatterns, find_entry_patterns
+from specialists.combination.patterns.pattern_problem import GOOD, PatternProblem, PatternSolution
+from specialists.combination.result import report_unsolved
+from specialists.combination.solvers.disjoint import solve_disjoint
+from specialists.combination.solvers.overlapping import solve_overlapping
+from specialists.combination.sparse.sparse_problem import SparseProblem, as_sparse_problem
+from specialists.combination.subset_tables import Subsets
 from specialists.probability import safe_log
 
 _CHUNK_ELEMENTS = 2**20
@@ -41,7 +35,7 @@ class SparseCombination:
     Parameters
     ----------
     classes : int64 Tensor of shape (n, k + K s)
-        The generalist's most probable classes, then those of the active subsets; -1 at places
+        The generalist's most probable classes, then those of the active subsets; -1 at entries
         without a class and at repetitions, whose ``log_probs`` are -inf.
     log_probs : Tensor of shape (n, k + K s)
     log_rest : Tensor of shape (n,)
@@ -90,7 +84,7 @@ def combine_sparse(
         Log-probabilities of up to K active specialists a row: the classes of the subset in its
         order, -inf for the rest of a smaller subset, the dustbin last. s is the largest size.
     active : int64 Tensor of shape (n, K)
-        Their numbers, distinct within a row; -1 where there are fewer, whose votes are not read.
+        Their numbers, distinct within a row; -1 where there are fewer, whose values are not read.
     subsets : Subsets, or sequence of M int64 Tensors
         Make :class:`Subsets` once for many calls; a sequence needs ``n_classes``.
     weights : Tensor of shape (M,), optional
@@ -115,20 +109,20 @@ def combine_sparse(
     ConvergenceError
         With ``strict=True`` only.
     """
-    tables = _as_tables(subsets, n_classes)
     with torch.no_grad():
         problem = as_sparse_problem(
-            classes, log_probs, log_rest, specialists, active, tables, weights, prior
+            classes, log_probs, log_rest, specialists, active, subsets, weights, prior, n_classes
         )
         result = _empty_result(problem)
         n_active = (problem.active >= 0).sum(1)
+        size = problem.subsets.classes.shape[1]
         for width in n_active.unique().tolist():
             rows = (n_active == width).nonzero().squeeze(1)
             if width == 0:
                 _keep_generalist(problem, rows, result)
                 continue
-            for chunk in rows.split(max(1, _CHUNK_ELEMENTS // (width * tables.classes.shape[1]))):
-                _solve_chunk(problem.at(chunk, width), chunk, result)
+            for chunk in rows.split(max(1, _CHUNK_ELEMENTS // (width * size))):
+                _solve_chunk(problem.select(chunk, width), chunk, result)
     converged = result.kkt_residual <= tolerance
     report_unsolved(result.kkt_residual, converged, tolerance, strict)
     return SparseCombination(
@@ -139,17 +133,6 @@ def combine_sparse(
         result.n_iterations,
         converged,
     )
-
-
-def _as_tables(subsets: Subsets | Sequence[Tensor], n_classes: int | None) -> Subsets:
-    if n_classes is None and not isinstance(subsets, Subsets):
-        raise InputError("n_classes is missing", expected="the number of classes of the subsets")
-    tables = subsets if isinstance(subsets, Subsets) else Subsets.of(subsets, n_classes or 0)
-    if n_classes not in (None, tables.n_classes):
-        raise InputError(
-            "n_classes is not that of the subsets", got=n_classes, expected=tables.n_classes
-        )
-    return tables
 
 
 def _empty_result(problem: SparseProblem) -> SparseCombination:
@@ -175,56 +158,61 @@ def _keep_generalist(problem: SparseProblem, rows: Tensor, result: SparseCombina
 
 def _solve_chunk(problem: SparseProblem, rows: Tensor, result: SparseCombination) -> None:
     """Rows that all have as many active specialists as there are columns of ``active``."""
-    votes = problem.votes()
-    patterns = find_patterns(votes, problem.subsets, problem.subsets.n_classes)
-    matched, joint, rest = _sum_masses(problem, votes, patterns)
+    active = problem.active_rows()
+    patterns = find_entry_patterns(active, problem.subsets)
+    matched, joint, rest = _sum_masses(problem, active, patterns)
     outside = problem.log_probs.exp().masked_fill(matched, 0.0).sum(1)
-    masses = patterns.sums(votes, joint, outside + rest)
-    found = _solve_patterns(PatternProblem(masses, patterns.counts, patterns.inside, votes.b))
-    evenly = safe_log(found.q) - patterns.counts.clamp(min=1).log()
-    log_factor = found.log_factor.masked_fill(found.lost, 0.0)
-    log_c = patterns.add_by_place(votes, safe_log(joint), log_factor)
-    lost = torch.where(found.lost, evenly, -torch.inf)
-    log_c = torch.logaddexp(log_c, patterns.add_by_place(votes, torch.zeros_like(log_c), lost))
-    top = torch.where(found.lost[:, :1], evenly[:, :1], problem.log_probs + log_factor[:, :1])
+    masses = patterns.sums(active, joint, outside + rest)
+    solution = _solve_patterns(PatternProblem(masses, patterns.counts, patterns.inside, active.b))
+    evenly = safe_log(solution.q) - patterns.counts.clamp(min=1).log()
+    log_factor = solution.log_factor.masked_fill(solution.lost, 0.0)
+    log_c = patterns.add_by_entry(active, safe_log(joint), log_factor)
+    lost = torch.where(solution.lost, evenly, -torch.inf)
+    log_c = torch.logaddexp(log_c, patterns.add_by_entry(active, torch.zeros_like(log_c), lost))
+    top = torch.where(solution.lost[:, :1], evenly[:, :1], problem.log_probs + log_factor[:, :1])
     top = top.masked_fill(matched, -torch.inf)
-    named = patterns.named(votes)
+    named = patterns.named(active)
     k = problem.classes.shape[1]
     stop = k + joint.shape[1]
     result.classes[rows, :k] = problem.classes.masked_fill(matched, -1)
-    result.classes[rows, k:stop] = votes.classes.masked_fill(~named, -1)
+    result.classes[rows, k:stop] = active.classes.masked_fill(~named, -1)
     result.log_probs[rows, :k] = top
     result.log_probs[rows, k:stop] = log_c.masked_fill(~named, -torch.inf)
     unnamed = (patterns.counts[:, 0] - (~matched).sum(1)).clamp(min=0)
     result.log_rest[rows] = torch.where(
-        found.lost[:, 0], evenly[:, 0] + safe_log(unnamed), safe_log(rest) + log_factor[:, 0]
+        solution.lost[:, 0], evenly[:, 0] + safe_log(unnamed), safe_log(rest) + log_factor[:, 0]
     )
-    result.kkt_residual[rows] = found.kkt_residual
-    result.n_iterations[rows] = found.n_iterations
+    result.kkt_residual[rows] = solution.kkt_residual
+    result.n_iterations[rows] = solution.n_iterations
 
 
 def _solve_patterns(problem: PatternProblem) -> PatternSolution:
     """By the scalar equation where no class is shared and it serves; by Newton elsewhere."""
     if problem.masses.shape[1] > problem.b.shape[1] + 1:
         return solve_overlapping(problem)
-    found = solve_disjoint(problem)
-    poor = (~(found.kkt_residual <= GOOD)).nonzero().squeeze(1)
-    return found.replaced(poor, solve_overlapping(problem.at(poor))) if len(poor) else found
+    solution = solve_disjoint(problem)
+    poor = (~(solution.kkt_residual <= GOOD)).nonzero().squeeze(1)
+    if not len(poor):
+        return solution
+    return solution.replaced(poor, solve_overlapping(problem.select(poor)))
 
 
 def _sum_masses(
-    problem: SparseProblem, votes: Votes, patterns: PlacePatterns
+    problem: SparseProblem, active: ActiveRows, patterns: EntryPatterns
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Which of the top classes are places, (n, k); ``c`` at the places, (n, E); and the rest (n,).
+    """Which of the top classes are entries, (n, k); ``c`` at the entries, (n, E); the rest, (n,).
 
     The rest is the generalist's mass of all classes that are neither.
+
+    Top classes [8, 2] match entries of the classes [0, 1, 2, 2, 3, 2] in ``row`` 0 at ``i`` 1, the
+    second top class, and ``entry`` 2 and 3 (the last entry is a repetition).
     """
     matched = torch.zeros_like(problem.classes, dtype=torch.bool)
-    row, i, place = problem.matches()
+    row, i, entry = problem.matches()
     matched[row, i] = True
-    joint, rest = problem.spread_rest(votes, patterns, matched)
-    joint[row, place] = problem.log_probs[row, i].exp()
-    p = votes.log_p.exp() * votes.by_place(votes.v)
-    if votes.valid is not None:
-        p = p * votes.valid
-    return matched, patterns.merged(votes, joint, p), rest
+    joint, rest = problem.spread_rest(active, patterns, matched)
+    joint[row, entry] = problem.log_probs[row, i].exp()
+    p = active.log_p.exp() * active.by_entry(active.v)
+    if active.valid is not None:
+        p = p * active.valid
+    return matched, patterns.merged(active, joint, p), rest

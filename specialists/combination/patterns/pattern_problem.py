@@ -1,21 +1,18 @@
-"""What does a combination return, and how far is it from optimal?
+"""What is left of a row's problem once classes that share a factor are added up?
 
-For pattern masses Q with sum 1, dustbin multipliers w_m = b_m / (1 - Q_m) and factors
-s_P = L - sum over m with P outside S_m of w_m, the optimum of KL(p || q) has Q_P s_P = C_P and
-s_P >= 0 (design, section 2). The residual is the largest violation of either, relative to L.
+Classes that lie in the same active subsets form a *membership pattern*. The optimum of KL(p || q)
+needs the mass of each pattern only (METHOD.md (4)). The residual is the largest violation of its
+conditions (METHOD.md (3)), relative to L.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from specialists.errors import ConvergenceError, ConvergenceWarning
 
 GOOD = 1e-12
 _LEAST_MASS = 1e-290
@@ -23,48 +20,8 @@ _LEAST_SHARE = 1e-280
 
 
 @dataclass(frozen=True)
-class Combination:
-    """The combined distribution of each row and how well it solves its problem.
-
-    Parameters
-    ----------
-    log_probs : Tensor of shape (n, n_classes)
-        Natural logarithms; sums to 1 in each row. In the inputs' dtype (float32 for half
-        precision).
-    kkt_residual : float64 Tensor of shape (n,)
-        Largest violation of the optimality conditions, as a fraction of the total mass
-        L = 1 + sum of active weights, in float64 before rounding to the inputs' dtype. Infinite
-        where no minimiser exists.
-    n_iterations : int64 Tensor of shape (n,)
-        Newton steps; 0 where a closed form was used.
-    converged : bool Tensor of shape (n,)
-        Whether the residual is within the tolerance.
-    """
-
-    log_probs: Tensor
-    kkt_residual: Tensor
-    n_iterations: Tensor
-    converged: Tensor
-
-
-@dataclass(frozen=True)
-class Solution:
-    """What one solver returns: log-probabilities, relative residual, iterations; rows first."""
-
-    log_probs: Tensor
-    kkt_residual: Tensor
-    n_iterations: Tensor
-
-    def put(self, rows: Tensor, other: Solution) -> None:
-        """Write the answers of ``other`` into some of the rows."""
-        self.log_probs[rows] = other.log_probs.to(self.log_probs.dtype)
-        self.kkt_residual[rows] = other.kkt_residual
-        self.n_iterations[rows] = other.n_iterations
-
-
-@dataclass(frozen=True)
 class PatternProblem:
-    """Rows as problems over membership patterns (design, section 2).
+    """Rows as problems over membership patterns (METHOD.md (4)).
 
     Parameters
     ----------
@@ -83,7 +40,7 @@ class PatternProblem:
     inside: Tensor
     b: Tensor
 
-    def at(self, rows: Tensor) -> PatternProblem:
+    def select(self, rows: Tensor) -> PatternProblem:
         """Some of the rows."""
         return PatternProblem(self.masses[rows], self.counts[rows], self.inside[rows], self.b[rows])
 
@@ -147,26 +104,3 @@ def kkt_residual(q: Tensor, c: Tensor, outside: Tensor, b: Tensor, present: Tens
     s = 1 - (outside * w[:, :, None]).sum(1)
     violation = torch.maximum((q * s - c).abs(), -s)
     return torch.where(present, violation, 0.0).amax(1)
-
-
-def report_unsolved(residual: Tensor, converged: Tensor, tolerance: float, strict: bool) -> None:
-    """Warn about rows that are not solved, or refuse them.
-
-    Raises
-    ------
-    ConvergenceError
-        With ``strict``.
-    """
-    failed = (~converged).nonzero().squeeze(1)
-    if not len(failed):
-        return
-    impossible = int(residual[failed].isinf().sum())
-    message = (
-        f"{len(failed)} of {len(residual)} rows did not reach a relative KKT residual of "
-        f"{tolerance:g} (first rows: {failed[:5].tolist()}); {impossible} of them have no "
-        "minimiser (forward: an active subset is all classes and its dustbin not zero; reverse: "
-        "no class has mass in all distributions) and keep the generalist"
-    )
-    if strict:
-        raise ConvergenceError(message)
-    warnings.warn(message, ConvergenceWarning, stacklevel=3)

@@ -9,17 +9,14 @@ from reference import (
     forward_objective,
     kkt_violation,
     random_problem,
-    reverse_objective,
-    reverse_slopes,
 )
 
-from specialists.combination import combine, gradient_descent
+from pipelines.benchmarks.gradient_descent import gradient_descent
+from specialists.combination import combine
 from specialists.errors import InputError
 
 INF = math.inf
 KINDS = ["one", "disjoint", "covering", "nested", "overlapping", "mixed"]
-OBJECTIVES = {"forward": forward_objective, "reverse": reverse_objective}
-BOTH = pytest.mark.parametrize("direction", ["forward", "reverse"])
 quiet = pytest.mark.filterwarnings("ignore::specialists.errors.ConvergenceWarning")
 
 
@@ -39,71 +36,48 @@ def positive_problem(kind, n, seed):
 
 
 @quiet
-@BOTH
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_comes_close_to_the_exact_minimum_and_never_below(kind, direction):
+def test_it_comes_close_to_the_exact_minimum_and_never_below(kind):
     arguments = random_problem(kind, 60, 3, decades=1)
-    exact = combine(*arguments, direction=direction)
-    result = gradient_descent(*arguments, direction=direction, max_steps=400)
+    exact = combine(*arguments)
+    result = gradient_descent(*arguments, max_steps=400)
     rows, problem = exact.kkt_residual < INF, dense(*arguments)
-    objective = OBJECTIVES[direction]
-    gap = objective(problem, result.log_probs.exp()) - objective(problem, exact.log_probs.exp())
+    gap = forward_objective(problem, result.log_probs.exp()) - forward_objective(
+        problem, exact.log_probs.exp()
+    )
     assert gap[rows].min() > -1e-12
     assert gap[rows].median() < 1e-7
     assert gap[rows].max() < 1e-3
     assert (result.log_probs.exp().sum(1) - 1).abs().max() < 1e-12
 
 
-def logit_gradient(problem, z, direction):
-    """Of the objective of q = softmax(z), by other means than the library's."""
-    if direction == "forward":
-        z = z.clone().requires_grad_()
-        return torch.autograd.grad(forward_objective(problem, z.softmax(1)).sum(), z)[0]
-    q = z.softmax(1)
-    slopes = reverse_slopes(problem, q)
-    return q * (slopes - (q * slopes).sum(1, keepdim=True))
+def logit_gradient(problem, z):
+    """Of the objective of q = softmax(z), by automatic differentiation."""
+    z = z.clone().requires_grad_()
+    return torch.autograd.grad(forward_objective(problem, z.softmax(1)).sum(), z)[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_oracles_gradient_is_the_slope_of_the_reverse_objective(kind):
-    arguments = positive_problem(kind, 20, 1)
-    problem, z = dense(*arguments), arguments[0]
-    gradient = logit_gradient(problem, z, "reverse")
-    for j in range(z.shape[1]):
-        step = torch.zeros_like(z)
-        step[:, j] = 1e-6
-        ends = [reverse_objective(problem, (z + sign * step).softmax(1)) for sign in (1, -1)]
-        slope = (ends[0] - ends[1]) / 2e-6
-        torch.testing.assert_close(gradient[:, j], slope, atol=1e-8, rtol=1e-6)
-
-
-@BOTH
-@pytest.mark.parametrize("kind", KINDS)
-def test_its_steps_are_those_of_adam_on_the_objectives_gradient(kind, direction):
+def test_its_steps_are_those_of_adam_on_the_objectives_gradient(kind):
     arguments = positive_problem(kind, 40, 1)
     problem, z = dense(*arguments), arguments[0].clone()
     optimiser = torch.optim.Adam([z], lr=0.05)
     for _ in range(5):
-        z.grad = logit_gradient(problem, z, direction)
+        z.grad = logit_gradient(problem, z)
         optimiser.step()
-    result = gradient_descent(*arguments, direction=direction, learning_rate=0.05, max_steps=5)
+    result = gradient_descent(*arguments, learning_rate=0.05, max_steps=5)
     voting = arguments[3].any(1)
     assert (result.log_probs - z.log_softmax(1))[voting].abs().max() < 1e-6
     assert (result.log_probs - arguments[0])[voting].abs().amax(1).min() > 0.05
 
 
-@BOTH
 @pytest.mark.parametrize("max_steps", [0, 30])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_residual_is_that_of_the_conditions(kind, max_steps, direction):
+def test_the_residual_is_that_of_the_conditions(kind, max_steps):
     arguments = positive_problem(kind, 40, 2)
-    result = gradient_descent(*arguments, direction=direction, max_steps=max_steps)
+    result = gradient_descent(*arguments, max_steps=max_steps)
     problem, log_q = dense(*arguments), result.log_probs
-    if direction == "forward":
-        expected = kkt_violation(problem, log_q.exp())
-    else:
-        gradient = logit_gradient(problem, log_q, direction)
-        expected = gradient.abs().amax(1) / (1 + problem.v.sum(1))
+    expected = kkt_violation(problem, log_q.exp())
     torch.testing.assert_close(result.kkt_residual, expected, atol=1e-13, rtol=1e-9)
     assert (result.n_iterations[arguments[3].any(1)] == max_steps).all()
 
@@ -119,35 +93,28 @@ def test_residuals_of_zero_classes_and_empty_dustbins_are_right_too(kind):
 
 
 @quiet
-@BOTH
 @pytest.mark.parametrize("kind", KINDS)
-def test_masses_spread_over_sixty_decades_do_no_harm(kind, direction):
+def test_masses_spread_over_sixty_decades_do_no_harm(kind):
     arguments = random_problem(kind, 100, 5, decades=60)
-    result = gradient_descent(*arguments, direction=direction)
+    result = gradient_descent(*arguments)
     solved, problem = result.kkt_residual < INF, dense(*arguments)
-    assert solved.tolist() == (combine(*arguments, direction=direction).kkt_residual < INF).tolist()
+    assert solved.tolist() == (combine(*arguments).kkt_residual < INF).tolist()
     assert not result.log_probs.isnan().any()
     assert (result.log_probs.exp().sum(1) - 1).abs().max() < 1e-12
-    objective = OBJECTIVES[direction]
-    exact = combine(*arguments, direction=direction).log_probs.exp()
-    gap = objective(problem, result.log_probs.exp()) - objective(problem, exact)
+    exact = combine(*arguments).log_probs.exp()
+    gap = forward_objective(problem, result.log_probs.exp()) - forward_objective(problem, exact)
     assert gap[solved].min() > -1e-12
     assert gap[solved].mean() < 0.05
 
 
-@BOTH
-def test_it_stops_where_every_row_is_solved(direction):
+def test_it_stops_where_every_row_is_solved():
     generalist = logs([0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1])
     agreeing = logs([0.3, 0.1, 0.6], [0.2, 0.4, 0.4])
-    solved = gradient_descent(
-        generalist, [agreeing], [torch.tensor([2, 0])], direction=direction, max_steps=50
-    )
+    solved = gradient_descent(generalist, [agreeing], [torch.tensor([2, 0])], max_steps=50)
     assert solved.n_iterations.tolist() == [0, 0]
     assert solved.converged.tolist() == [True, True]
     disagreeing = logs([0.3, 0.1, 0.6], [0.5, 0.1, 0.4])
-    looser = gradient_descent(
-        generalist, [disagreeing], [torch.tensor([2, 0])], direction=direction, tolerance=1e-3
-    )
+    looser = gradient_descent(generalist, [disagreeing], [torch.tensor([2, 0])], tolerance=1e-3)
     assert 0 < looser.n_iterations[0] < 200
     assert looser.n_iterations[0] % 10 == 0
     assert looser.converged.tolist() == [True, True]
@@ -169,17 +136,6 @@ def test_a_class_without_mass_gets_what_two_dustbins_agree_on():
     assert result.log_probs.exp()[0].tolist() == pytest.approx([0.34, 0.34, 0.32], abs=1e-3)
 
 
-def test_classes_that_someone_forbids_stay_empty_in_the_reverse_direction():
-    generalist = logs([0.25, 0.25, 0.25, 0.25], [0.5, 0.0, 0.25, 0.25])
-    specialists = [logs([0.0, 0.5, 0.5], [0.2, 0.8, 0.0])]
-    subsets = [torch.tensor([0, 1])]
-    result = gradient_descent(generalist, specialists, subsets, direction="reverse")
-    q = result.log_probs.exp()
-    assert (q == 0).tolist() == [[True, False, False, False], [False, True, True, True]]
-    exact = combine(generalist, specialists, subsets, direction="reverse").log_probs.exp()
-    torch.testing.assert_close(q, exact, atol=1e-4, rtol=0)
-
-
 @quiet
 def test_rows_without_a_minimiser_keep_the_generalist_and_spoil_no_other():
     generalist = logs([0.6, 0.4], [0.3, 0.7])
@@ -189,11 +145,6 @@ def test_rows_without_a_minimiser_keep_the_generalist_and_spoil_no_other():
     assert result.converged[0].item() is False
     assert result.log_probs[0].tolist() == generalist[0].tolist()
     assert result.log_probs[1].exp().tolist() == pytest.approx([0.4, 0.6], abs=1e-5)
-    nothing = gradient_descent(
-        logs([1.0, 0.0]), [logs([0.0, 1.0])], [torch.tensor([0])], direction="reverse"
-    )
-    assert nothing.kkt_residual.tolist() == [INF]
-    assert nothing.log_probs.exp().tolist() == [[1.0, 0.0]]
 
 
 def test_an_inactive_specialist_for_all_classes_forbids_nothing():
@@ -208,27 +159,23 @@ def test_an_inactive_specialist_for_all_classes_forbids_nothing():
     assert result.log_probs[0].exp().tolist() == pytest.approx([0.4, 0.6], abs=1e-4)
 
 
-@BOTH
-def test_a_row_without_active_specialists_keeps_the_generalist(direction):
+def test_a_row_without_active_specialists_keeps_the_generalist():
     generalist = logs([0.2, 0.8], [0.0, 1.0])
     unread = torch.full((2, 2), math.nan).double()
     silent = torch.zeros(2, 1, dtype=torch.bool)
-    result = gradient_descent(
-        generalist, [unread], [torch.tensor([0])], silent, direction=direction
-    )
+    result = gradient_descent(generalist, [unread], [torch.tensor([0])], silent)
     assert result.log_probs.tolist() == generalist.tolist()
     assert result.converged.all()
-    alone = gradient_descent(generalist, [], [], direction=direction)
+    alone = gradient_descent(generalist, [], [])
     assert alone.log_probs.tolist() == generalist.tolist()
-    empty = gradient_descent(generalist[:0], [unread[:0]], [torch.tensor([0])], direction=direction)
+    empty = gradient_descent(generalist[:0], [unread[:0]], [torch.tensor([0])])
     assert empty.log_probs.shape == (0, 2)
 
 
-@BOTH
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_equals_its_rows_alone(kind, direction):
+def test_a_batch_equals_its_rows_alone(kind):
     generalist, specialists, subsets, active, weights = positive_problem(kind, 12, 6)
-    options = {"direction": direction, "max_steps": 40}
+    options = {"max_steps": 40}
     whole = gradient_descent(generalist, specialists, subsets, active, weights, **options)
     for i in range(12):
         row = gradient_descent(
@@ -242,23 +189,21 @@ def test_a_batch_equals_its_rows_alone(kind, direction):
         torch.testing.assert_close(row.log_probs[0], whole.log_probs[i], atol=1e-9, rtol=0)
 
 
-@BOTH
 @pytest.mark.parametrize("kind", KINDS)
-def test_float32_comes_as_far_as_float64(kind, direction):
+def test_float32_comes_as_far_as_float64(kind):
     arguments = positive_problem(kind, 60, 7)
     generalist, specialists, subsets, active, weights = arguments
-    fine = gradient_descent(*arguments, direction=direction, max_steps=40)
+    fine = gradient_descent(*arguments, max_steps=40)
     single = gradient_descent(
         generalist.float(),
         [log_p.float() for log_p in specialists],
         *(subsets, active, weights),
-        direction=direction,
         max_steps=40,
     )
     assert single.log_probs.dtype == torch.float32
     assert single.kkt_residual.dtype == torch.float64
-    objective, problem = OBJECTIVES[direction], dense(*arguments)
-    reached = [objective(problem, x.log_probs.double().exp()) for x in (single, fine)]
+    problem = dense(*arguments)
+    reached = [forward_objective(problem, x.log_probs.double().exp()) for x in (single, fine)]
     assert (reached[0] - reached[1]).abs().max() < 1e-5
 
 
@@ -294,7 +239,6 @@ def test_it_works_in_every_gradient_mode_and_returns_no_gradient(mode):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"direction": "both"}, "direction"),
         ({"learning_rate": 0.0}, "such steps"),
         ({"max_steps": -1}, "such steps"),
         ({"weights": torch.tensor([-1.0])}, "weights"),

@@ -1,9 +1,7 @@
-"""Which classes share their fate? Membership patterns of all classes, for gradients and KL(q || p).
+"""Which classes share a factor? Membership patterns of all classes, for gradients and KL(q || p).
 
-Two classes that lie in the same active subsets have the same factor s, so inside such a *pattern*
-the solution is the generalist-and-specialists' mass ``c`` times one number. A problem over
-n_classes classes thereby shrinks to one over its patterns, row by row: rows with the same active
-set share one table of patterns.
+Within a pattern the solution is proportional to the inputs (METHOD.md (4), (14)), so a problem over
+n_classes classes shrinks to one over its patterns. Rows with the same active set share one table.
 """
 
 from __future__ import annotations
@@ -13,13 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_BLOCK_ELEMENTS = 2**20
 _DIRECT_BITS = 5
 _WORD_BITS = 62
 
 
 @dataclass(frozen=True)
-class Patterns:
+class ClassPatterns:
     """Membership patterns of the U distinct active sets of a batch of n rows.
 
     Parameters
@@ -60,7 +57,7 @@ class Patterns:
         return zero.scatter_add_(1, self.ids[self.which], values.double())
 
 
-def find_patterns(active: Tensor, member: Tensor) -> Patterns:
+def find_class_patterns(active: Tensor, member: Tensor) -> ClassPatterns:
     """Patterns of classes for each distinct row of ``active``.
 
     Parameters
@@ -80,7 +77,7 @@ def find_patterns(active: Tensor, member: Tensor) -> Patterns:
     outside = torch.zeros(len(sets), width, n_patterns, dtype=torch.float64, device=active.device)
     outside.scatter_(2, ids[:, None, :].expand(-1, width, -1), (~inside).double())
     outside *= used[:, :, None]
-    return Patterns(which, slots, used, ids, counts, outside)
+    return ClassPatterns(which, slots, used, ids, counts, outside)
 
 
 def _distinct_sets(active: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,13 +91,17 @@ def _distinct_sets(active: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _codes(inside: Tensor) -> Tensor:
-    """Number the distinct columns of each (K, n_classes) slice of ``inside`` (U, K, n_classes)."""
+    """Number the distinct columns of each (K, n_classes) slice of ``inside`` (U, K, n_classes).
+
+    A class in slots 0 and 2 of three has the binary number 101, which is pattern 5; with many slots
+    the numbers that occur are counted from 0.
+    """
     n_sets, width, n_classes = inside.shape
     ids = torch.zeros(n_sets, n_classes, dtype=torch.int64, device=inside.device)
     for start in range(0, width, 30):
         bits = inside[:, start : start + 30].long()
-        places = 2 ** torch.arange(bits.shape[1], device=inside.device)
-        ids = ids * 2**30 + (bits * places[None, :, None]).sum(1)
+        powers = 2 ** torch.arange(bits.shape[1], device=inside.device)
+        ids = ids * 2**30 + (bits * powers[None, :, None]).sum(1)
         ids = ids if width <= _DIRECT_BITS else _dense_rank(ids)
     return ids
 
@@ -111,9 +112,3 @@ def _dense_rank(codes: Tensor) -> Tensor:
     steps = torch.zeros_like(codes)
     steps[:, 1:] = (ordered[:, 1:] != ordered[:, :-1]).long()
     return torch.empty_like(codes).scatter_(1, order, steps.cumsum(1))
-
-
-def row_blocks(matrix: Tensor) -> tuple[Tensor, ...]:
-    """Row numbers in pieces of about a million elements."""
-    rows = torch.arange(len(matrix), device=matrix.device)
-    return rows.split(max(1, _BLOCK_ELEMENTS // matrix.shape[1]))

@@ -1,14 +1,9 @@
 """How do specialists combine under KL(q || p)? Newton on logarithms, |A| + 1 unknowns.
 
-The minimiser of ``KL(q || g) + sum over active m of v_m KL(q on S_m and dustbin || p_m)`` is::
-
-    q_j = exp([log g_j + sum_{m: j in S_m} v_m log p_mj + sum_{m: j not in S_m} v_m y_m + nu] / n_j)
-    n_j = 1 + sum_{m: j in S_m} v_m,   y_m = log d_m - log(1 - Q_m)
-
-with nu such that q sums to 1 (design, section 2). Within a membership pattern q keeps its
-proportions, so the unknowns are y and nu. Both sets of equations are compared as logarithms, where
-they are nearly linear, and a step that does not lessen the largest difference is halved: undamped
-iteration on Q_m fails on 6 to 24% of rows.
+Within a membership pattern the minimiser (METHOD.md (14)) keeps the proportions of its inputs, so
+the unknowns are y_m of each active specialist and nu. Both sets of equations are compared as
+logarithms (METHOD.md (15)), where they are nearly linear, and a step that does not lessen the
+largest difference is halved: undamped iteration on Q_m fails on 6 to 24% of rows.
 """
 
 from __future__ import annotations
@@ -18,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from specialists.combination.patterns import Patterns, find_patterns
-from specialists.combination.problem import Problem, log_dustbins, log_products
-from specialists.combination.solution import Solution
+from specialists.combination.patterns.class_patterns import ClassPatterns, find_class_patterns
+from specialists.combination.problem import CombinationProblem, log_dustbins, log_products
+from specialists.combination.result import Solution
 from specialists.probability import log_sum_exp
 
 _MAX_STEPS = 100
@@ -42,13 +37,13 @@ class _Equations:
     v: Tensor
     log_d: Tensor
 
-    def at(self, rows: Tensor) -> _Equations:
+    def select(self, rows: Tensor) -> _Equations:
         return _Equations(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
-def solve_reverse(problem: Problem) -> Solution:
+def solve_reverse(problem: CombinationProblem) -> Solution:
     """Minimise KL(q || p) for rows with any active sets; infeasible ones keep the generalist."""
-    patterns = find_patterns(problem.active, problem.member)
+    patterns = find_class_patterns(problem.active, problem.subsets.member)
     ids = patterns.ids[patterns.which]
     exponent, n = _exponents(problem, patterns)
     log_a = _pattern_log_sums(exponent, ids, patterns.counts.shape[1])
@@ -56,7 +51,7 @@ def solve_reverse(problem: Problem) -> Solution:
     log_mass = torch.full_like(log_a, -torch.inf)
     n_iterations = torch.zeros_like(problem.rows)
     rows = feasible.nonzero().squeeze(1)
-    log_mass[rows], n_iterations[rows] = _solve(equations.at(rows))
+    log_mass[rows], n_iterations[rows] = _solve(equations.select(rows))
     log_mass = log_mass - log_sum_exp(log_mass).masked_fill(~feasible, 0.0)[:, None]
     residual = _residual(log_mass, equations).masked_fill(~feasible, torch.inf)
     share = exponent - log_a.masked_fill(log_a == -torch.inf, 0.0).gather(1, ids)
@@ -65,13 +60,13 @@ def solve_reverse(problem: Problem) -> Solution:
     return Solution(log_q, residual, n_iterations)
 
 
-def _exponents(problem: Problem, patterns: Patterns) -> tuple[Tensor, Tensor]:
+def _exponents(problem: CombinationProblem, patterns: ClassPatterns) -> tuple[Tensor, Tensor]:
     """``[log g_j + sum_{m: j in S_m} v_m log p_mj] / n_j`` of each class, and n of each pattern."""
-    votes = problem.active.double() * problem.weights
-    n_classes = 1 + votes @ problem.member.double()
+    v = problem.active.double() * problem.weights
+    n_of_class = 1 + v @ problem.subsets.member.double()
     n = torch.ones(problem.n_rows, patterns.counts.shape[1], dtype=torch.float64)
-    n = n.to(n_classes.device).scatter(1, patterns.ids[patterns.which], n_classes)
-    return log_products(problem) / n_classes, n
+    n = n.to(n_of_class.device).scatter(1, patterns.ids[patterns.which], n_of_class)
+    return log_products(problem) / n_of_class, n
 
 
 def _pattern_log_sums(exponent: Tensor, ids: Tensor, n_patterns: int) -> Tensor:
@@ -83,7 +78,7 @@ def _pattern_log_sums(exponent: Tensor, ids: Tensor, n_patterns: int) -> Tensor:
 
 
 def _equations(
-    problem: Problem, patterns: Patterns, log_a: Tensor, n: Tensor
+    problem: CombinationProblem, patterns: ClassPatterns, log_a: Tensor, n: Tensor
 ) -> tuple[_Equations, Tensor]:
     """Drop patterns that some empty dustbin forbids, and dustbins that no pattern is left for."""
     log_d = log_dustbins(problem).gather(1, patterns.slots[patterns.which])
@@ -106,13 +101,13 @@ def _solve(equations: _Equations) -> tuple[Tensor, Tensor]:
     n_iterations = torch.zeros(n_rows, dtype=torch.int64, device=x.device)
     rows = torch.arange(n_rows, device=x.device)
     for _ in range(_MAX_STEPS):
-        part = equations.at(rows)
+        part = equations.select(rows)
         log_mass, gaps = _evaluate(part, x[rows])
         going = gaps.abs().amax(1) > _GOOD
         rows = rows[going]
         if not len(rows):
             break
-        moved = _step(part.at(going), x[rows], log_mass[going], gaps[going])
+        moved = _step(part.select(going), x[rows], log_mass[going], gaps[going])
         moving = (moved != x[rows]).any(1)
         x[rows] = moved
         n_iterations[rows] += 1
@@ -125,17 +120,18 @@ def _evaluate(equations: _Equations, x: Tensor) -> tuple[Tensor, Tensor]:
     y, nu = x[:, :-1], x[:, -1:]
     pull = ((equations.v * y).unsqueeze(1) @ equations.outside).squeeze(1)
     log_mass = equations.log_a + (pull + nu) / equations.n
-    shown = log_mass[:, None, :].masked_fill(equations.outside == 0, -torch.inf)
-    beyond = torch.where(equations.v > 0, log_sum_exp(shown) - equations.log_d + y, 0.0)
+    outer = log_mass[:, None, :].masked_fill(equations.outside == 0, -torch.inf)
+    beyond = torch.where(equations.v > 0, log_sum_exp(outer) - equations.log_d + y, 0.0)
     return log_mass, torch.cat([beyond, log_sum_exp(log_mass)[:, None]], dim=1)
 
 
 def _step(equations: _Equations, x: Tensor, log_mass: Tensor, gaps: Tensor) -> Tensor:
     """One Newton step on the log differences, halved until the largest becomes less."""
     outside = torch.cat([equations.outside, torch.ones_like(log_mass)[:, None, :]], dim=1)
-    shown = log_mass[:, None, :].masked_fill(outside == 0, -torch.inf)
-    shares = (shown - log_sum_exp(shown)[:, :, None].nan_to_num(neginf=0.0)).exp()
+    outer = log_mass[:, None, :].masked_fill(outside == 0, -torch.inf)
+    shares = (outer - log_sum_exp(outer)[:, :, None].nan_to_num(neginf=0.0)).exp()
     slopes = torch.cat([equations.v, torch.ones_like(gaps[:, :1])], dim=1)
+    # (n, K + 1, P) (n, P, K + 1): the last equation and unknown are the total and nu
     jacobian = (shares / equations.n[:, None, :]) @ outside.mT * slopes[:, None, :]
     diagonal = torch.ones_like(slopes)
     diagonal[:, -1] = 0.0
@@ -154,8 +150,8 @@ def _step(equations: _Equations, x: Tensor, log_mass: Tensor, gaps: Tensor) -> T
 
 def _residual(log_mass: Tensor, equations: _Equations) -> Tensor:
     """Spread of the objective's gradient over the patterns, weighted by their mass, over L."""
-    shown = log_mass[:, None, :].masked_fill(equations.outside == 0, -torch.inf)
-    y = equations.log_d - log_sum_exp(shown)
+    outer = log_mass[:, None, :].masked_fill(equations.outside == 0, -torch.inf)
+    y = equations.log_d - log_sum_exp(outer)
     y = torch.where(equations.v > 0, y, 0.0)
     pull = ((equations.v * y).unsqueeze(1) @ equations.outside).squeeze(1)
     alive = log_mass > -torch.inf

@@ -1,10 +1,11 @@
-"""Which masses do disjoint subsets get? One scalar equation, ``sum_m Q_m(u) + r / u = 1``.
+"""How do specialists combine whose subsets do not overlap? One scalar equation for each row.
 
-With a_m = c(S_m), b_m = v_m d_m, r the mass outside all of them and u = L - W, subset m gets
-``Q_m = 2 a_m / (u + b_m + a_m + sqrt((u + b_m - a_m)^2 + 4 a_m b_m))`` (design, section 2), and its
-complement ``R_m = 1 - Q_m = 2 b_m / (a_m + b_m - u + the same root)``, never by subtraction. The
-equation is used as ``R_top = sum of the other Q_m + r / u`` with the largest Q_m on the left: a
-balance of positive terms, which keeps its digits where one subset holds nearly everything.
+Each subset's classes keep the proportions of ``c`` and share the subset's mass Q_m, a function of
+one unknown u (METHOD.md (6)); all other classes, those of specialists with an empty dustbin
+included, share the rest in proportion to ``c``. The complement 1 - Q_m has a form of its own, never
+a subtraction. The equation for u (METHOD.md (7)) is used as ``1 - Q_top = sum of the other Q_m
++ r / u`` with the largest Q_m on the left: a balance of positive terms, which keeps its digits
+where one subset holds nearly everything.
 """
 
 from __future__ import annotations
@@ -14,12 +15,47 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from specialists.combination.patterns.pattern_problem import (
+    PatternProblem,
+    PatternSolution,
+    lost_patterns,
+)
+
 _MAX_STEPS = 100
 _PRECISION = 4e-15
 
 
+def solve_disjoint(problem: PatternProblem) -> PatternSolution:
+    """Minimise KL(p || q) for rows whose patterns are the rest and one a slot, each feasible."""
+    with_dustbin = problem.b > 0
+    in_rest = torch.cat([torch.ones_like(with_dustbin[:, :1]), ~with_dustbin], 1)
+    rest = (problem.masses * in_rest).sum(1)
+    n_rest = (problem.counts * in_rest).sum(1)
+    shares = _disjoint_shares(problem.masses[:, 1:] * with_dustbin, problem.b, rest, n_rest > 0)
+    log_rest = shares.rest_factor.log()[:, None]
+    log_inside = torch.where(with_dustbin, shares.inside_factor.log(), log_rest)
+    of_rest = _share_of_rest(problem, in_rest, rest, n_rest) * shares.rest[:, None]
+    q = torch.where(in_rest, of_rest, torch.cat([log_rest, shares.inside], 1))
+    return PatternSolution(
+        q,
+        torch.cat([log_rest, log_inside], 1),
+        lost_patterns(problem.masses, q),
+        shares.kkt_residual,
+        shares.n_iterations,
+    )
+
+
+def _share_of_rest(
+    problem: PatternProblem, in_rest: Tensor, rest: Tensor, n_rest: Tensor
+) -> Tensor:
+    """By mass or, where the rest has none, by number of classes."""
+    by_mass = problem.masses / rest[:, None]
+    by_number = problem.counts / n_rest.clamp(min=1)[:, None]
+    return torch.where(rest[:, None] > 0, by_mass, by_number) * in_rest
+
+
 @dataclass(frozen=True)
-class Shares:
+class _Shares:
     """The masses of disjoint subsets and of the rest, which sum to 1.
 
     Parameters
@@ -40,7 +76,7 @@ class Shares:
     n_iterations: Tensor
 
 
-def disjoint_shares(a: Tensor, b: Tensor, rest: Tensor, has_rest: Tensor) -> Shares:
+def _disjoint_shares(a: Tensor, b: Tensor, rest: Tensor, has_rest: Tensor) -> _Shares:
     """Masses that maximise sum a log Q + b log(1 - Q) + rest log(Q_0), with sum Q + Q_0 = 1.
 
     Parameters
@@ -55,7 +91,7 @@ def disjoint_shares(a: Tensor, b: Tensor, rest: Tensor, has_rest: Tensor) -> Sha
     total = a.sum(1) + b.sum(1) + rest
     a, b, r = (a.T / total).contiguous(), (b.T / total).contiguous(), rest / total
     u, n_iterations = _solve(_Equation(a, b, r, has_rest))
-    q, complement, root = _shares(a, b, u)
+    q, complement, root = _masses(a, b, u)
     q_rest = torch.where(r > 0, r / u, torch.where(has_rest, _excess(q, complement), 0.0))
     q_rest = q_rest.clamp(min=0)
     norm = q.sum(0) + q_rest
@@ -63,7 +99,7 @@ def disjoint_shares(a: Tensor, b: Tensor, rest: Tensor, has_rest: Tensor) -> Sha
     factor = torch.where(near > 0, 2 / (near + root), q / a)
     q, q_rest = q / norm, q_rest / norm
     scale = norm * total
-    return Shares(
+    return _Shares(
         q.T,
         q_rest,
         _finite(factor / scale).masked_fill(b == 0, 1.0).T,
@@ -81,8 +117,7 @@ def _finite(factor: Tensor) -> Tensor:
 class _Equation:
     """The equation of n rows scaled to L = 1: a, b (M, n), rows last; r, open_end (n,).
 
-    ``open_end`` says that a class lies outside of all subsets, so that what is left over has a
-    place.
+    ``open_end`` says that a class lies outside of all subsets, which takes what is left over.
     """
 
     a: Tensor
@@ -90,7 +125,7 @@ class _Equation:
     r: Tensor
     open_end: Tensor
 
-    def at(self, rows: Tensor) -> _Equation:
+    def select(self, rows: Tensor) -> _Equation:
         return _Equation(self.a[:, rows], self.b[:, rows], self.r[rows], self.open_end[rows])
 
 
@@ -104,7 +139,7 @@ def _solve(equation: _Equation) -> tuple[Tensor, Tensor]:
     rest = rows
     for _ in range(_MAX_STEPS):
         if len(rest) < len(u):
-            equation, state = equation.at(rest), tuple(x[rest] for x in state)
+            equation, state = equation.select(rest), tuple(x[rest] for x in state)
         if not len(rows):
             return answer, n_iterations
         u, low, high, last = state
@@ -125,8 +160,9 @@ def _solve(equation: _Equation) -> tuple[Tensor, Tensor]:
 def _start(equation: _Equation) -> tuple[Tensor, Tensor, Tensor]:
     """First u, lower and upper bound.
 
-    One voting subset has the closed form ``u = r / (r + b)``. Otherwise the step from u = 0; bounds
-    are r and 1, or, where the subsets cover everything, -2 max b (one Q_m is at most 1/2) and 1.
+    One subset with a dustbin has the closed form ``u = r / (r + b)`` (METHOD.md (5)). Otherwise the
+    step from u = 0; bounds are r and 1, or, where the subsets cover everything, -2 max b (one Q_m
+    is at most 1/2) and 1.
     """
     b, r, open_end = equation.b, equation.r, equation.open_end
     low = torch.where(open_end, r, -2 * b.amax(0))
@@ -145,8 +181,8 @@ def _middle(low: Tensor, high: Tensor) -> Tensor:
     return torch.where(far, (low.clamp(min=0) * high.clamp(min=0)).sqrt(), (low + high) / 2)
 
 
-def _shares(a: Tensor, b: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Q, 1 - Q and the discriminant's root at ``u``; Q = 0 where a subset does not vote."""
+def _masses(a: Tensor, b: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Q, 1 - Q and the discriminant's root at ``u``; Q = 0 where it has no dustbin."""
     root = torch.addcmul((u + b).sub_(a).square_(), a, b, value=4).sqrt_()
     total = a + b
     q = _stable_quotient(a, total + u, root, -u)
@@ -184,7 +220,7 @@ def _propose(equation: _Equation, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     only ``sum Q`` linearised the next u is the root of a quadratic.
     """
     r = equation.r
-    q, complement, root = _shares(equation.a, equation.b, u)
+    q, complement, root = _masses(equation.a, equation.b, u)
     left, others = _balance(q, complement)
     slope = (q * complement).div_(root.clamp_(min=1e-300)).sum(0)
     pull = slope * u - (left - others)

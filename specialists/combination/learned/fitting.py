@@ -1,14 +1,10 @@
-"""How much should each specialist count, and how sure should everyone be?
+"""How much should each specialist count, and how sure should each model be?
 
 The combination of :func:`specialists.combination.combine` with numbers that validation data chose:
 a weight v_m for each specialist and a temperature for it and for the generalist, 2 M + 1 in all.
-They minimise
-
-    sum over n rows of -log q_label  -  log prior
-
-(:mod:`specialists.combination.prior`) by L-BFGS with implicit gradients, from the rule that nobody
-fitted: one weight v for all, temperatures of 1. There the prior is highest, so a lower objective is
-always a lower loss.
+They maximise the posterior probability (METHOD.md (16)) by L-BFGS with implicit gradients. The
+start is the rule before any fit: one weight v for all, temperatures of 1. There the prior is
+highest, so a lower objective is always a lower loss.
 """
 
 from __future__ import annotations
@@ -21,11 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from specialists.combination.evidence import LEAST_LOG_PROB, Evidence
+from specialists.combination.learned.label_likelihood import LEAST_LOG_PROB, LabelLikelihood
+from specialists.combination.learned.prior import Prior
 from specialists.combination.minimiser import combine
-from specialists.combination.prior import Prior
-from specialists.combination.problem import Problem, as_problem
-from specialists.combination.solution import Combination
+from specialists.combination.problem import HALF_PRECISION, CombinationProblem, as_problem
+from specialists.combination.result import Combination
+from specialists.combination.subset_tables import Subsets
 from specialists.errors import ConvergenceWarning, InputError
 from specialists.probability import tempered_log_softmax
 
@@ -88,7 +85,7 @@ class LearnedCombination:
         self,
         generalist: Tensor,
         specialists: Sequence[Tensor],
-        subsets: Sequence[Tensor],
+        subsets: Subsets | Sequence[Tensor],
         active: Tensor | None = None,
     ) -> Combination:
         """:func:`specialists.combination.combine` of the tempered, with these weights."""
@@ -99,7 +96,7 @@ class LearnedCombination:
 def fit_combination(
     generalist: Tensor,
     specialists: Sequence[Tensor],
-    subsets: Sequence[Tensor],
+    subsets: Subsets | Sequence[Tensor],
     labels: Tensor,
     active: Tensor | None = None,
     weight: float = 1.0,
@@ -125,7 +122,7 @@ def fit_combination(
     -------
     LearnedCombination
         Whose mean loss over *all* rows is at most that of the start, of which a specialist that
-        never votes keeps its numbers. The start itself if nothing better is found.
+        is never active keeps its numbers. The start itself if nothing better is found.
 
     Raises
     ------
@@ -141,13 +138,15 @@ def fit_combination(
         return start
 
     def loss(rule: LearnedCombination) -> float:
-        return _loss(rule.combine(generalist, specialists, subsets, active).log_probs, labels)
+        return _loss(
+            rule.combine(generalist, specialists, problem.subsets, active).log_probs, labels
+        )
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         before = loss(start)
         weights, temperatures, of_generalist = _most_probable(
-            Evidence.of(kept, labels[rows]), weight, max_steps
+            LabelLikelihood.from_problem(kept, labels[rows]), weight, max_steps
         )
         fitted = LearnedCombination(weights.cpu(), float(of_generalist), temperatures.cpu())
         return fitted if loss(fitted) <= before else start
@@ -156,14 +155,14 @@ def fit_combination(
 def cross_fitted(
     generalist: Tensor,
     specialists: Sequence[Tensor],
-    subsets: Sequence[Tensor],
+    subsets: Subsets | Sequence[Tensor],
     labels: Tensor,
     active: Tensor | None = None,
     weight: float = 1.0,
     seed: int = 0,
     **options: Any,
 ) -> Tensor:
-    """What a learned combination says of rows that it was not fitted on.
+    """Predictions of a learned combination for rows that it was not fitted on.
 
     Rows are split at random into halves, and each is predicted by the numbers fitted on the other.
     The score of 2 M + 1 numbers on the rows that chose them flatters them; this one does not, and
@@ -192,18 +191,18 @@ def cross_fitted(
         known, new = problem.select(fitted_on), problem.select(predicted)
         seen = (known.generalist, known.specialists, known.subsets, labels[fitted_on])
         rule = fit_combination(*seen, known.active, weight, **options)
-        said = rule.combine(new.generalist, new.specialists, new.subsets, new.active)
-        log_probs[predicted] = said.log_probs
+        result = rule.combine(new.generalist, new.specialists, new.subsets, new.active)
+        log_probs[predicted] = result.log_probs
     return log_probs
 
 
 def _most_probable(
-    evidence: Evidence, weight: float, max_steps: int
+    likelihood: LabelLikelihood, weight: float, max_steps: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The best numbers that L-BFGS met: weights, temperatures, the generalist's temperature."""
-    active = evidence.problem.active
+    """The best numbers that L-BFGS tried: weights, temperatures, the generalist's temperature."""
+    active = likelihood.problem.active
     prior = Prior(weight, active.sum(0, dtype=torch.float64), len(active))
-    x = evidence.problem.weights.new_zeros(2 * active.shape[1] + 1, requires_grad=True)
+    x = likelihood.problem.weights.new_zeros(2 * active.shape[1] + 1, requires_grad=True)
     best, lowest = x.detach().clone(), torch.inf
     optimiser = torch.optim.LBFGS(
         [x],
@@ -217,7 +216,7 @@ def _most_probable(
     def objective() -> Tensor:
         nonlocal best, lowest
         optimiser.zero_grad()
-        value = evidence.loss(*prior.numbers(x)) + prior.penalty(x)
+        value = likelihood.loss(*prior.numbers(x)) + prior.penalty(x)
         value.backward()
         if value.item() < lowest:
             best, lowest = x.detach().clone(), value.item()
@@ -229,23 +228,23 @@ def _most_probable(
 
 def _wide(log_probs: Tensor) -> Tensor:
     """At least single precision."""
-    return log_probs.float() if log_probs.dtype in (torch.float16, torch.bfloat16) else log_probs
+    return log_probs.float() if log_probs.dtype in HALF_PRECISION else log_probs
 
 
 def _loss(log_probs: Tensor, labels: Tensor) -> float:
     """Mean of -log q_label in nats, at most 100 a row."""
-    found = log_probs.gather(1, labels[:, None]).clamp_min(LEAST_LOG_PROB)
-    return -float(found.mean(dtype=torch.float64))
+    of_labels = log_probs.gather(1, labels[:, None]).clamp_min(LEAST_LOG_PROB)
+    return -float(of_labels.mean(dtype=torch.float64))
 
 
-def _spread(problem: Problem, max_elements: int) -> Tensor:
+def _spread(problem: CombinationProblem, max_elements: int) -> Tensor:
     """Evenly spaced rows, first and last among them, as many as ``max_elements`` hold."""
     n = min(problem.n_rows, max(1, max_elements // problem.n_classes))
     rows = torch.linspace(0, problem.n_rows - 1, n, dtype=torch.float64)
     return rows.round().long().to(problem.rows.device)
 
 
-def _as_labels(labels: Tensor, problem: Problem) -> Tensor:
+def _as_labels(labels: Tensor, problem: CombinationProblem) -> Tensor:
     given = torch.as_tensor(labels, device=problem.generalist.device)
     whole = not given.is_floating_point() and given.dtype != torch.bool
     if tuple(given.shape) != (problem.n_rows,) or not whole or _outside(given, problem.n_classes):

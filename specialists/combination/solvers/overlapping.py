@@ -1,14 +1,10 @@
 """How do specialists combine whose subsets overlap in any way? Primal-dual Newton, |A| unknowns.
 
-For pattern masses Q, their factors s, dustbin multipliers w and complement masses R the optimum of
-KL(p || q) satisfies, with N[m, P] = 1 where pattern P lies outside subset m::
-
-    Q_P s_P = C_P,   w_m R_m = b_m,   s = L - N' w,   R = N Q
-
-(design, section 2). All four stay variables, so nothing is formed by cancelling subtraction; the
-linear equations hold from the start and every Newton step solves one K x K system
-``(diag(R / w) + N diag(Q / s) N') dw = ...``. A pattern's target mass has a floor, which decreases
-once it is reached, so that patterns without mass keep ``s >= 0``.
+The masses Q and factors s of patterns, the dustbin multipliers w and the complement masses R all
+stay variables (METHOD.md (9)), so nothing is formed by cancelling subtraction. The linear equations
+hold from the start, and every Newton step solves one K x K system (METHOD.md (10)). A pattern's
+target mass has a floor, which decreases once it is reached, so that patterns without mass keep
+``s >= 0``.
 """
 
 from __future__ import annotations
@@ -18,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from specialists.combination.solution import (
+from specialists.combination.patterns.pattern_problem import (
     PatternProblem,
     PatternSolution,
     kkt_residual,
@@ -49,7 +45,7 @@ class _State:
     r: Tensor
     w: Tensor
 
-    def at(self, rows: Tensor) -> _State:
+    def select(self, rows: Tensor) -> _State:
         return _State(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
@@ -100,7 +96,7 @@ def _descend_floors(state: _State) -> tuple[_State, Tensor]:
         rows = floored.nonzero().squeeze(1)
         if not len(rows):
             break
-        before = state.at(rows)
+        before = state.select(rows)
         after, steps = _newton(before, floor, _MAX_STEPS_LOWER)
         better = _residual(after) <= _residual(before).clamp(min=1e-15)
         kept = rows[better]
@@ -146,7 +142,7 @@ def _newton(state: _State, floor: float, max_steps: int) -> tuple[_State, Tensor
         open_rows = (_gap(state, floor) > _GOOD).nonzero().squeeze(1)
         if len(open_rows) < len(rows):
             result = _write(result, rows, state)
-            rows, state = rows[open_rows], state.at(open_rows)
+            rows, state = rows[open_rows], state.select(open_rows)
         if not len(rows):
             return result, n_iterations
         state = _step(state, floor)
@@ -171,27 +167,28 @@ def _gap(state: _State, floor: float) -> Tensor:
     """Largest distance of a product from its target, over the target's root; shape (n,)."""
     c, b = _targets(state, floor)
     primal = (state.q * state.s - c).abs() / c.clamp(min=_TINY).sqrt()
-    votes = (state.w * state.r - b).abs() / b.clamp(min=_TINY).sqrt()
-    return torch.maximum(primal.amax(1), votes.amax(1))
+    dual = (state.w * state.r - b).abs() / b.clamp(min=_TINY).sqrt()
+    return torch.maximum(primal.amax(1), dual.amax(1))
 
 
 def _step(state: _State, floor: float) -> _State:
     """One Newton step towards products at most 100 times smaller, kept inside the orthant."""
     c, b = _targets(state, floor)
-    voting = state.b > 0
-    products, votes = state.q * state.s, state.w * state.r
-    d_products = torch.maximum(c, _SHRINK * products) - products
-    d_votes = torch.where(voting, torch.maximum(b, _SHRINK * votes) - votes, 0.0)
-    w = torch.where(voting, state.w, 1.0)
+    with_dustbin = state.b > 0
+    products, multiplied = state.q * state.s, state.w * state.r
+    d_c = torch.maximum(c, _SHRINK * products) - products
+    d_b = torch.maximum(b, _SHRINK * multiplied) - multiplied
+    d_b = torch.where(with_dustbin, d_b, 0.0)
+    w = torch.where(with_dustbin, state.w, 1.0)
     slope = state.q / state.s
-    gram = (state.outside * slope[:, None, :]) @ state.outside.mT
-    gram = gram + torch.diag_embed(torch.where(voting, state.r / w, 1.0))
-    right = d_votes / w - _times(state.outside, d_products / state.s)
+    gram = (state.outside * slope[:, None, :]) @ state.outside.mT  # (n, K, P) (n, P, K)
+    gram = gram + torch.diag_embed(torch.where(with_dustbin, state.r / w, 1.0))
+    right = d_b / w - _times(state.outside, d_c / state.s)
     factor, _ = torch.linalg.cholesky_ex(gram)
-    dw = torch.cholesky_solve(right.unsqueeze(2), factor).squeeze(2) * voting
+    dw = torch.cholesky_solve(right.unsqueeze(2), factor).squeeze(2) * with_dustbin
     ds = -_transposed_times(state.outside, dw)
-    dq = d_products / state.s - slope * ds
-    dr = torch.where(voting, _times(state.outside, dq), 0.0)
+    dq = d_c / state.s - slope * ds
+    dr = torch.where(with_dustbin, _times(state.outside, dq), 0.0)
     shrinkage = torch.cat(
         [-dq / state.q.clamp(min=_TINY), -ds / state.s, -dr / state.r, -dw / w], 1
     ).amax(1)
@@ -201,7 +198,7 @@ def _step(state: _State, floor: float) -> _State:
         state,
         q=q,
         s=torch.where(length > 0, state.s + length * ds, state.s),
-        r=torch.where(voting, _times(state.outside, q), 1.0),
+        r=torch.where(with_dustbin, _times(state.outside, q), 1.0),
         w=torch.where(length > 0, state.w + length * dw, state.w),
     )
 
