@@ -19,7 +19,7 @@ def execute(run: Run, split: Literal["test", "validation"] = "test") -> None:
     from specialists.baselines import BASELINES
     from specialists.evaluation import evaluate_models
     from specialists.evaluation.costs import training_seconds
-    from specialists.report.words import time_sentence, worse
+    from specialists.report.rivals import time_sentence, worse
     from specialists.uncertainty import MIN_GROUPS, rows_in_groups
 
     with recording(run.path("evaluate-models")):

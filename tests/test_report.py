@@ -11,6 +11,7 @@ from synthetic_run import SKILLS, synthetic_run
 
 from specialists.errors import InputError
 from specialists.report import summary_lines, write_report
+from specialists.report.numbers import probability
 from specialists.report.page import render, thumbnails
 from specialists.report.record import read_record
 from specialists.report.tables import answer_rows, class_rows, compact, duration
@@ -18,7 +19,6 @@ from specialists.report.words import (
     RIVALS,
     direction,
     left_out_sentence,
-    probability,
     retention_sentence,
     verdict,
 )

@@ -15,7 +15,7 @@ from specialists.evaluation.costs import training_seconds, unlike_flops
 from specialists.evaluation.seeds import COSTS as COST_KEYS
 from specialists.evaluation.seeds import groups_of
 from specialists.report import comparison_figure, comparison_markdown, seeds, verdict
-from specialists.report.words import time_sentence
+from specialists.report.rivals import time_sentence
 from specialists.runs import Run, write_array, write_json, write_text
 
 COSTS = {

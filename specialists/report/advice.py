@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from specialists.baselines import BASELINES, DEFERRED, SAME_COST, SAME_INFERENCE, TRAINED
+from specialists.report.numbers import enumerated, points, points_interval
+from specialists.report.rivals import worse
 from specialists.report.tables import compact
-from specialists.report.words import enumerated, points, points_interval, worse
 
 # The order is that of simplicity, which decides between equal costs: one network before one that
 # others taught, before several that are asked in turn, before several that are asked always.

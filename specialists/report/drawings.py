@@ -21,9 +21,9 @@ from specialists.figures import (
     training_curves,
 )
 from specialists.figures.clusters import MAX_ROWS
+from specialists.report.numbers import percent
 from specialists.report.record import Record
 from specialists.report.tables import changes_by_class
-from specialists.report.words import percent
 
 RELIABILITY = ("generalist_uncalibrated", "generalist", "ensemble", "student")
 

@@ -19,7 +19,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from specialists.escaping import printable
 from specialists.report.drawings import draw
+from specialists.report.numbers import percent, points, points_interval, probability, signed
 from specialists.report.record import Record, read_record
+from specialists.report.rivals import time_sentence
 from specialists.report.tables import (
     answer_rows,
     choice_rows,
@@ -38,12 +40,6 @@ from specialists.report.words import (
     interval_in_words,
     left_out_sentence,
     p_value,
-    percent,
-    points,
-    points_interval,
-    probability,
-    signed,
-    time_sentence,
     verdict,
 )
 from specialists.runs import Run, read_json, write_text

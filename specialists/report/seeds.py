@@ -9,8 +9,9 @@ from specialists.escaping import markdown
 from specialists.evaluation.seeds import CORRECTED_LEVEL
 from specialists.figures import CostPoint, accuracy_against_cost, to_svg_file
 from specialists.report.advice import ADVICE, BASE, find, verdict
+from specialists.report.numbers import percent, points, points_interval
+from specialists.report.rivals import time_sentence
 from specialists.report.tables import compact, duration
-from specialists.report.words import percent, points, points_interval, time_sentence
 from specialists.uncertainty import MIN_GROUPS, rows_in_groups
 
 

@@ -6,13 +6,14 @@ whichever way it points.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from specialists.ensemble import admitted_in_words
-from specialists.evaluation.costs import unlike_flops
 from specialists.report.catalogue import RIVALS, RIVALS_IN_SHORT
+from specialists.report.numbers import enumerated, percent, points, points_interval, signed
+from specialists.report.rivals import worse
 from specialists.uncertainty import MIN_GROUPS, groups_in_words, no_test, rows_in_groups
 
 
@@ -35,38 +36,6 @@ class Verdict:
     tone: str
     sentences: tuple[str, ...]
     warnings: tuple[str, ...]
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """A fraction as a percentage: 0.6042 is "60.4%"."""
-    if value is None:
-        return "\N{EN DASH}"
-    return f"{100 * value:.{digits}f}%".replace("-", "\N{MINUS SIGN}")
-
-
-def probability(value: float) -> str:
-    """A probability in whole percent: "42%", "<1%"."""
-    return "<1%" if value < 0.005 else percent(value, 0)
-
-
-def points(value: float) -> str:
-    """A difference of fractions in percentage points: "+1.52"."""
-    return f"{100 * value:+.2f}".replace("-", "\N{MINUS SIGN}")
-
-
-def points_interval(interval: tuple[float, float] | list[float]) -> str:
-    """An interval of a difference in percentage points: "+1.20 to +1.84"."""
-    return f"{points(interval[0])} to {points(interval[1])}"
-
-
-def enumerated(words: Sequence[str]) -> str:
-    """For instance "a, b and c"."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def signed(value: float, digits: int = 3) -> str:
-    """A difference in nats: "+0.031"."""
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def p_value(p: float | None, evaluation: Mapping[str, Any]) -> str:
@@ -225,37 +194,6 @@ def _control_sentences(evaluation: Mapping[str, Any]) -> list[str]:
             flaw = worse(evaluation["models"], rival)
             sentences += [f"It is {flaw}."] if flaw else []
     return sentences
-
-
-def time_sentence(models: Mapping[str, Any], seconds: Mapping[str, float]) -> str:
-    """Where training seconds are not what training FLOPs promise; empty where they are."""
-    unlike = unlike_flops(models, seconds)
-    said = [
-        f"{name} {flops:.2f} times its FLOPs in {time:.2f} times its seconds"
-        for name, (flops, time) in unlike.items()
-    ]
-    if not said:
-        return ""
-    return f"Training FLOPs are not training time here; over those of ensemble: {enumerated(said)}."
-
-
-def worse(models: Mapping[str, Any], rival: str) -> str:
-    """What a rival is where it is worse than the generalist, so that beating it means little."""
-    top1, nll = (
-        [_mean(models[name][metric]) for name in (rival, "generalist")]
-        for metric in ("top1", "nll")
-    )
-    found = []
-    if top1[0] < top1[1]:
-        found.append(f"top-1 {percent(top1[0])} against {percent(top1[1])}")
-    if nll[0] > nll[1]:
-        found.append(f"NLL {nll[0]:.3f} against {nll[1]:.3f} nats")
-    return f"worse than the generalist ({enumerated(found)})" if found else ""
-
-
-def _mean(value: float | Mapping[str, float]) -> float:
-    """Of a run, or of a comparison of several seeds."""
-    return value["mean"] if isinstance(value, Mapping) else value
 
 
 def _student_sentences(evaluation: Mapping[str, Any], details: Mapping[str, Any]) -> list[str]:

@@ -488,9 +488,8 @@ def test_cross_fitted_predictions_come_from_generalists_that_never_saw_the_rows(
     train = workspace.dataset.train
     for fold in range(2):
         others = torch.arange(1 - fold, 480, 2)
-        assert torch.equal(
-            training_examples(workspace, (fold, 2)).targets[0][:], train.labels[others]
-        )
+        labels = training_examples(workspace, (fold, 2)).targets[0][torch.arange(240)]
+        assert torch.equal(labels, train.labels[others])
         network, _, about = load_network(run.path("cluster-classes", "units", f"fold-{fold}"))
         with torch.no_grad():
             own = torch.arange(fold, 480, 2)

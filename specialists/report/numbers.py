@@ -1,0 +1,37 @@
+"""Numbers and lists as people write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A fraction as a percentage: 0.6042 is "60.4%"."""
+    if value is None:
+        return "\N{EN DASH}"
+    return f"{100 * value:.{digits}f}%".replace("-", "\N{MINUS SIGN}")
+
+
+def probability(value: float) -> str:
+    """A probability in whole percent: "42%", "<1%"."""
+    return "<1%" if value < 0.005 else percent(value, 0)
+
+
+def points(value: float) -> str:
+    """A difference of fractions in percentage points: "+1.52"."""
+    return f"{100 * value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def points_interval(interval: tuple[float, float] | list[float]) -> str:
+    """An interval of a difference in percentage points: "+1.20 to +1.84"."""
+    return f"{points(interval[0])} to {points(interval[1])}"
+
+
+def enumerated(words: Sequence[str]) -> str:
+    """For instance "a, b and c"."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """A difference in nats: "+0.031"."""
+    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
