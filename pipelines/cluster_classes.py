@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.stage import Stage
 from specialists.feasibility import check_run
 from specialists.runs import Run, read_array, read_json, write_array, write_json, write_text
 from specialists.runtime import say
+
+from .stage import Stage
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines import stages
-from pipelines.settings import source_and_folder, write_config
 from specialists.config import Config
 from specialists.runs import (
     COMPARISON,
@@ -23,6 +21,9 @@ from specialists.runs import (
     write_text,
 )
 from specialists.runtime import say
+
+from . import stages
+from .settings import source_and_folder, write_config
 
 
 def source_and_comparison(

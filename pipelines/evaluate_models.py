@@ -8,10 +8,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from pipelines.stage import Stage
 from specialists.feasibility import check_run
 from specialists.runs import Run, recording
 from specialists.runtime import say
+
+from .stage import Stage
 
 
 def execute(run: Run, split: Literal["test", "validation"] = "test") -> None:

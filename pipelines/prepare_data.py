@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pipelines.stage import Stage
 from specialists.feasibility import check_settings
 from specialists.runs import Run, check_trusted
 from specialists.runtime import say
+
+from .stage import Stage
 
 AS_THEY_ARE = (
     "features are not standardised, since generalist.weights was trained elsewhere on them "

@@ -10,6 +10,8 @@ ROOT = Path(__file__).parents[1]
 
 # A room may import from rooms before it. A room is a module or a package of that name.
 ORDER = [
+    "version",
+    "pipelines",
     "escaping",
     "errors",
     "probability",
@@ -39,6 +41,7 @@ ORDER = [
     "figures",
     "report",
     "predictor",
+    "__main__",
 ]
 PIPELINE_ORDER = [
     "messages",
@@ -91,9 +94,11 @@ def imports(path: Path) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            inner = {f"{node.module}.{alias.name}" for alias in node.names} & MODULES.keys()
-            found |= inner or {node.module}
+        elif isinstance(node, ast.ImportFrom):
+            above = path.relative_to(ROOT).parts[: -node.level] if node.level else ()
+            module = ".".join((*above, node.module) if node.module else above)
+            inner = {f"{module}.{alias.name}" for alias in node.names} & MODULES.keys()
+            found |= inner or {module}
     return {name for name in found if name.split(".")[0] in ("specialists", "pipelines")}
 
 
@@ -126,6 +131,13 @@ def test_the_library_imports_only_from_rooms_before_it(path):
     for imported in imports(path):
         assert imported.startswith("specialists."), f"{name} imports {imported}"
         assert ORDER.index(room(imported)) <= ORDER.index(room(name)), f"{name} imports {imported}"
+
+
+def test_pipelines_have_no_name_of_their_own():
+    """The command knows them as specialists.pipelines: `pipelines` may be a user's module."""
+    by_name = re.compile(r"^ *(import|from) (specialists\.)?pipelines\b", re.MULTILINE)
+    files = (ROOT / "pipelines").rglob("*.py")
+    assert [file.name for file in files if by_name.search(file.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.parametrize("path", PIPELINES, ids=name_of)

@@ -27,7 +27,19 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.benchmarks.measured import (
+from specialists.config import CombinationConfig, Config
+from specialists.ensemble import Ensemble, Rule, Votes, gather_votes, score
+from specialists.evaluation.comparison import CONTROLS
+from specialists.figures import ComputePoint, accuracy_against_compute, to_svg_file
+from specialists.generalist import ClassifierTask, train_classifiers, width_task
+from specialists.networks import ARCHITECTURES, load_network
+from specialists.report.tables import compact
+from specialists.runs import read_json, write_json, write_text
+from specialists.runtime import say
+
+from ..compare import claimed_comparison, seed_folder
+from ..messages import told_in_one_message
+from .measured import (
     Measured,
     Seed,
     command_line,
@@ -39,17 +51,6 @@ from pipelines.benchmarks.measured import (
     units,
     with_interval,
 )
-from pipelines.compare import claimed_comparison, seed_folder
-from pipelines.messages import told_in_one_message
-from specialists.config import CombinationConfig, Config
-from specialists.ensemble import Ensemble, Rule, Votes, gather_votes, score
-from specialists.evaluation.comparison import CONTROLS
-from specialists.figures import ComputePoint, accuracy_against_compute, to_svg_file
-from specialists.generalist import ClassifierTask, train_classifiers, width_task
-from specialists.networks import ARCHITECTURES, load_network
-from specialists.report.tables import compact
-from specialists.runs import read_json, write_json, write_text
-from specialists.runtime import say
 
 BASE = "generalist"
 FACTORS = {"1/4": 0.25, "1/2": 0.5, "2x": 2.0, "4x": 4.0}

@@ -27,8 +27,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipelines.settings import write_config
-from pipelines.stages import run_stages
 from specialists.combination import arithmetic_mean
 from specialists.config import Config
 from specialists.controls import Budget, budget_of, control_tasks
@@ -51,6 +49,9 @@ from specialists.uncertainty import (
     percentile_interval,
 )
 from specialists.workspace import Workspace
+
+from ..settings import write_config
+from ..stages import run_stages
 
 LAST_STAGE = "combine-predictions"
 GENERALIST = "train-generalist"

@@ -31,7 +31,17 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.benchmarks.measured import (
+from specialists.config import Config
+from specialists.evaluation.comparison import CONTROLS
+from specialists.figures import Gain, gain_along_axis, to_svg_file
+from specialists.generalist import train_classifiers
+from specialists.runs import COMPARISON, Run, claimed, read_json, write_json, write_text
+from specialists.runtime import say
+
+from ..messages import told_in_one_message
+from ..settings import write_config
+from ..stages import run_stages
+from .measured import (
     Measured,
     Seed,
     command_line,
@@ -43,16 +53,7 @@ from pipelines.benchmarks.measured import (
     units,
     with_interval,
 )
-from pipelines.benchmarks.regime_axes import AXES, Base, Point
-from pipelines.messages import told_in_one_message
-from pipelines.settings import write_config
-from pipelines.stages import run_stages
-from specialists.config import Config
-from specialists.evaluation.comparison import CONTROLS
-from specialists.figures import Gain, gain_along_axis, to_svg_file
-from specialists.generalist import train_classifiers
-from specialists.runs import COMPARISON, Run, claimed, read_json, write_json, write_text
-from specialists.runtime import say
+from .regime_axes import AXES, Base, Point
 
 RIVALS = ("generalist", *CONTROLS[1:])
 UNITS = {

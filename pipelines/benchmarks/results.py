@@ -14,11 +14,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pipelines.messages import told_in_one_message
 from specialists.controls import SAME_INFERENCE
 from specialists.errors import InputError
 from specialists.evaluation.comparison import CONTROLS
 from specialists.runs import read_json
+
+from ..messages import told_in_one_message
 
 RIVALS = ("generalist", *CONTROLS, SAME_INFERENCE)
 NOT_KNOWN = "not known"  # in comparisons of an earlier version

@@ -27,7 +27,7 @@ class ReverseMinimiser(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         exponents, log_d, weights, log_q, active, member = ctx.saved_tensors
         parts = [
             _pull_back(gradients[0][i], log_d[i], weights, log_q[i], active[i], member)
