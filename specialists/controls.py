@@ -14,6 +14,7 @@ more; two per cent above a whole number do not count), but no more than there ar
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,8 +36,9 @@ from specialists.networks import (
 )
 from specialists.predictions import ModelOutputs, predict_log_probs
 from specialists.runs import Run, read_json
-from specialists.runtime import say
 from specialists.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 STAGE = "evaluate-models"
 GENERALIST = "train-generalist"
@@ -127,7 +129,7 @@ def control_tasks(workspace: Workspace, budget: Budget) -> dict[str, list[Classi
     }
     wanted = list(workspace.config.evaluation.controls)
     if "generalist_wide" in wanted and spec.model not in ARCHITECTURES:
-        say(f"evaluate-models: no generalist_wide, since {spec.model} does not come in widths")
+        log.info(f"evaluate-models: no generalist_wide, since {spec.model} does not come in widths")
         wanted.remove("generalist_wide")
     return {name: makers[name]() for name in wanted}
 

@@ -7,6 +7,7 @@ the student share.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +35,11 @@ from specialists.networks import (
 )
 from specialists.predictions import predict_outputs
 from specialists.runs import Run, build_unit, copy_file, read_json, write_array, write_json
-from specialists.runtime import map_processes, say, seed_everything, threads
+from specialists.runtime import map_processes, seed_everything, threads
 from specialists.training import Hardware, TensorExamples, Trainer, ValidationLoss
 from specialists.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 COST_SAMPLE = 512
 STAGE = "train-generalist"
@@ -250,9 +253,9 @@ def _adopt(workspace: Workspace) -> None:
     if order.places is not None:
         rows = torch.arange(min(COST_SAMPLE, len(dataset.validation)))
         check_outputs_are_the_heads(network, dataset.n_classes, dataset.validation.inputs[rows])
-    say(f"train-generalist: took {settings.weights} as it is")
+    log.info(f"train-generalist: took {settings.weights} as it is")
     for note in (order.note, *notes, FLATTERED):
-        say(f"train-generalist: {note}")
+        log.info(f"train-generalist: {note}")
     top1 = _publish(workspace, network, spec, 0)
     warn_if_near_chance(top1, dataset.validation.labels, dataset.n_classes, settings.weights)
 
@@ -282,7 +285,7 @@ def _publish(workspace: Workspace, network: nn.Module, spec: NetworkSpec, n_exam
     }
     write_json(folder / "result.json", result)
     save_network(network, spec, folder, **describe(workspace, temperature))
-    say(f"train-generalist: width {spec.width}, validation top-1 {top1:.3f}")
+    log.info(f"train-generalist: width {spec.width}, validation top-1 {top1:.3f}")
     return top1
 
 

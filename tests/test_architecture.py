@@ -44,6 +44,7 @@ ORDER = [
     "__main__",
 ]
 PIPELINE_ORDER = [
+    "terminal",
     "messages",
     "settings",
     "stage",

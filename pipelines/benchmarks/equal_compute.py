@@ -35,10 +35,10 @@ from specialists.generalist import ClassifierTask, train_classifiers, width_task
 from specialists.networks import ARCHITECTURES, load_network
 from specialists.report.tables import compact
 from specialists.runs import read_json, write_json, write_text
-from specialists.runtime import say
 
 from ..compare import claimed_comparison, seed_folder
 from ..messages import told_in_one_message
+from ..terminal import log
 from .measured import (
     Measured,
     Seed,
@@ -90,7 +90,7 @@ def equal_compute(
         for seed in numbers:
             config = Config.from_toml(source, [*overrides, f"seed={seed}"])
             with finished(seed_folder(folder, seed), config) as run:
-                say(f"equal compute: seed {seed} in {run.folder}")
+                log.info(f"equal compute: seed {seed} in {run.folder}")
                 seeds.append(measure(Seed(run), widths))
         text = f"{heading(seed_folder(folder, first), n_seeds)}\n\n{table(seeds)}\n"
         write_json(folder / "equal_compute.json", summary(seeds))
@@ -128,7 +128,7 @@ def width_tasks(seed: Seed, marks: Sequence[str]) -> dict[str, ClassifierTask]:
     """
     _, spec, _ = load_network(seed.workspace.path("train-generalist"))
     if spec.model not in ARCHITECTURES:
-        say(f"equal compute: {spec.model} does not come in widths")
+        log.info(f"equal compute: {spec.model} does not come in widths")
         return {}
     tasks = {}
     for mark in marks:

@@ -36,11 +36,11 @@ from specialists.evaluation.comparison import CONTROLS
 from specialists.figures import Gain, gain_along_axis, to_svg_file
 from specialists.generalist import train_classifiers
 from specialists.runs import COMPARISON, Run, claimed, read_json, write_json, write_text
-from specialists.runtime import say
 
 from ..messages import told_in_one_message
 from ..settings import write_config
 from ..stages import run_stages
+from ..terminal import log
 from .measured import (
     Measured,
     Seed,
@@ -131,7 +131,7 @@ def _measured(folder: Path, axis: str, point: Point, config: Config) -> tuple[Ro
     if point.same_data:
         prepare_base(folder, config)
         share_stage(folder / "base" / place.name, place, "prepare-data")
-    say(f"regime: {axis} {point.label}, seed {config.seed} in {place}")
+    log.info(f"regime: {axis} {point.label}, seed {config.seed} in {place}")
     with finished(place, config if point.change is None else point.change(config)) as run:
         seed = Seed(run)
         return measure(seed), run, seed.width
