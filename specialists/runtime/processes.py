@@ -203,8 +203,12 @@ class _Pool:
 class _ToParent(QueueHandler):
     """Sends what a worker logs to its parent, whose handlers and levels count."""
 
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        self._connection = connection
+
     def enqueue(self, record: logging.LogRecord) -> None:
-        self.queue.send(record)
+        self._connection.send(record)
 
 
 def _work(
