@@ -17,16 +17,18 @@ from typing import Annotated
 
 import typer
 
-from pipelines import evaluate_models, stages
-from pipelines.compare import compare, source_and_comparison
-from pipelines.messages import Commands, format_warning
-from pipelines.predict import check_target, predict, write_table
-from pipelines.settings import check_given, named_folder, source_and_folder, write_config
-from pipelines.stage import Stage, run_stage
 from specialists.config import Config, shipped_configs
 from specialists.escaping import printable
 from specialists.runs import EVERYTHING, NOTHING, Run, storage_faults
-from specialists.runtime import most_at_once, say, threads
+from specialists.runtime import most_at_once, threads
+
+from . import evaluate_models, stages
+from .compare import compare, source_and_comparison
+from .messages import Commands, format_warning
+from .predict import check_target, predict, write_table
+from .settings import check_given, named_folder, source_and_folder, write_config
+from .stage import Stage, run_stage
+from .terminal import say
 
 OWN_DATA = """
 your own     --set data.table=x.tsv     TSV, CSV, JSON lines or Parquet, plain or .gz

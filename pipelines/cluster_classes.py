@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipelines.stage import Stage
 from specialists.feasibility import check_run
 from specialists.runs import Run, read_array, read_json, write_array, write_json, write_text
-from specialists.runtime import say
+
+from .stage import Stage
+from .terminal import log
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +47,7 @@ def execute(run: Run) -> None:
     write_text(folder / "clusters.txt", clusters.to_text())
     write_json(folder / "clusters.json", clusters.to_dict())
     write_json(folder / "costs.json", costs)
-    say(
+    log.info(
         f"cluster-classes: {clusters.n_clusters} clusters of {min(clusters.sizes)} to "
         f"{max(clusters.sizes)} classes hold {clusters.total_share:.1%} of the confusions; random "
         f"clusters of the same sizes would hold {clusters.random_share:.1%}"

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines import stages
-from pipelines.settings import source_and_folder, write_config
 from specialists.config import Config
 from specialists.runs import (
     COMPARISON,
@@ -22,7 +20,10 @@ from specialists.runs import (
     write_json,
     write_text,
 )
-from specialists.runtime import say
+
+from . import stages
+from .settings import source_and_folder, write_config
+from .terminal import log
 
 
 def source_and_comparison(
@@ -51,7 +52,7 @@ def compare(
     found = []
     with claimed_comparison(folder, runs):
         for seed, run in runs.items():
-            say(f"compare: seed {seed} in {run.folder}")
+            log.info(f"compare: seed {seed} in {run.folder}")
             with run.lock():
                 write_config(run, Config.from_toml(source, [*overrides, f"seed={seed}"]))
                 stages.run_stages(run)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pipelines.stage import Stage
 from specialists.feasibility import check_run
 from specialists.runs import Run
+
+from .stage import Stage
 
 
 def execute(run: Run) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from pipelines.stage import Stage
 from specialists.feasibility import check_run
 from specialists.runs import Run, recording
-from specialists.runtime import say
+
+from .stage import Stage
+from .terminal import log
 
 
 def execute(run: Run, split: Literal["test", "validation"] = "test") -> None:
@@ -26,14 +27,14 @@ def execute(run: Run, split: Literal["test", "validation"] = "test") -> None:
         evaluation = evaluate_models(run, split=split)
     models, n, k = (evaluation[key] for key in ("models", "n_test", "n_groups"))
     if k != n or k < MIN_GROUPS:
-        say(f"{split}: {rows_in_groups(n, k)}{': no test' * (k < MIN_GROUPS)}")
+        log.info(f"{split}: {rows_in_groups(n, k)}{': no test' * (k < MIN_GROUPS)}")
     width = max(map(len, models))
     for name, model in models.items():
-        say(f"{split}: {name:<{width}} top-1 {model['top1']:.4f}  NLL {model['nll']:.4f} nats")
+        log.info(f"{split}: {name:<{width}} top-1 {model['top1']:.4f}  NLL {model['nll']:.4f} nats")
         if name in BASELINES and (flaw := worse(models, name)):
-            say(f"{split}: {name} is {flaw}")
+            log.info(f"{split}: {name} is {flaw}")
     if split == "test" and (note := time_sentence(models, training_seconds(run))):
-        say(f"{split}: {note}")
+        log.info(f"{split}: {note}")
 
 
 STAGE = Stage(

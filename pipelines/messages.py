@@ -19,6 +19,8 @@ from specialists.errors import InputError, SpecialistsError
 from specialists.escaping import printable
 from specialists.runs import storage_error
 
+from .terminal import lines_and_bars
+
 INTERRUPTED = 130
 
 
@@ -40,12 +42,15 @@ class Commands(TyperGroup):
 def told_in_one_message() -> Iterator[None]:
     """Errors of the user inside are one message and an exit code, no traceback.
 
+    What the library logs inside is shown, see :func:`lines_and_bars`.
+
     Raises
     ------
     SystemExit
     """
     try:
-        yield
+        with lines_and_bars():
+            yield
     except SpecialistsError as error:
         raise _told(error) from None
     except BrokenPipeError:  # the reader of our output had enough

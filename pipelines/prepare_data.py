@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pipelines.stage import Stage
 from specialists.feasibility import check_settings
 from specialists.runs import Run, check_trusted
-from specialists.runtime import say
+
+from .stage import Stage
+from .terminal import log
 
 AS_THEY_ARE = (
     "features are not standardised, since generalist.weights was trained elsewhere on them "
@@ -23,15 +24,15 @@ def execute(run: Run) -> None:
         check_trusted(data.factory, data.options, run.config_file)
     dataset = load_dataset(data, run.config.seed)
     for note in dataset.notes:
-        say(f"prepare-data: {note}")
+        log.info(f"prepare-data: {note}")
     if dataset.kind == "features" and data != run.config.data:
-        say(f"prepare-data: {AS_THEY_ARE}")
+        log.info(f"prepare-data: {AS_THEY_ARE}")
     if any(split.n_groups < len(split) for split in dataset.splits.values()):
         sizes = [
             f"{name} {rows_in_groups(len(split), split.n_groups)}"
             for name, split in dataset.splits.items()
         ]
-        say(f"prepare-data: {', '.join(sizes)}")
+        log.info(f"prepare-data: {', '.join(sizes)}")
     save_dataset(dataset, run.path("prepare-data"))
 
 

@@ -19,7 +19,8 @@ from specialists.runs import (
     write_text,
 )
 from specialists.runs.trust import functions, record
-from specialists.runtime import say
+
+from .terminal import log
 
 DEFAULT_CONFIG = "languages"
 SOURCES = ("data.name", "data.table", "data.arrays", "data.images", "data.factory")
@@ -108,7 +109,7 @@ def _replace_config(run: Run, settings: Config) -> None:
             changes = "the old one cannot be read"
         if not changes:
             return
-        say(f"config.toml of this run is replaced: {changes}")
+        log.info(f"config.toml of this run is replaced: {changes}")
     write_text(run.config_file, settings.to_toml())
     run.reread_config()
 
@@ -140,6 +141,7 @@ def _default_folder(name: str, kind: str) -> Path:
     name = name or kind or "run"
     if kind and name in shipped_configs():
         folder = Path("runs", f"{name}-{kind}")
-        say(f"run folder: {folder}, since runs/{name} is that of the shipped configuration {name}")
+        whose = f"that of the shipped configuration {name}"
+        log.info(f"run folder: {folder}, since runs/{name} is {whose}")
         return folder
     return Path("runs", name)

@@ -28,7 +28,8 @@ from specialists.runs import (
 )
 from specialists.runs.records import MANIFEST
 from specialists.runs.units import attempt, end_attempt, is_same_attempt
-from specialists.runtime import say
+
+from .terminal import log
 
 MISSING = "missing"
 DATASET = "prepare-data/dataset.json"
@@ -136,14 +137,14 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
     reason = why_not_done(run, stage)
     if reason is None and not force:
         end_attempt(folder)
-        say(f"{stage.name}: done already, skipped")
+        log.info(f"{stage.name}: done already, skipped")
         return
     if stage.check is not None:
         with run.trusting():
             stage.check(run)
     key = stage_key(run, stage)
     goes_on = not force and is_same_attempt(folder, key)
-    say(f"{stage.name}: {_announcement(reason, force, goes_on)}")
+    log.info(f"{stage.name}: {_announcement(reason, force, goes_on)}")
     if not goes_on:
         _tell_others(stage, clear(folder, units=force), folder)
     began = time.monotonic()
@@ -152,13 +153,13 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
         stage.execute(run)
         seconds = time.monotonic() - began
         write_json(folder / "timing-stage.json", {"seconds": round(seconds, 3)})
-    say(f"{stage.name}: done in {seconds:.1f} s")
+    log.info(f"{stage.name}: done in {seconds:.1f} s")
 
 
 def _tell_others(stage: Stage, n_files: int, folder: Path) -> None:
     if n_files:
-        plural = "s" * (n_files > 1)
-        say(f"{stage.name}: {n_files} file{plural} in {folder} not written by specialists, kept")
+        files = f"{n_files} file{'s' * (n_files > 1)}"
+        log.info(f"{stage.name}: {files} in {folder} not written by specialists, kept")
 
 
 def _announcement(reason: str | None, force: bool, goes_on: bool) -> str:

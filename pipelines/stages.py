@@ -6,7 +6,10 @@ import difflib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from pipelines import (
+from specialists.errors import InputError
+from specialists.runs import Run
+
+from . import (
     cluster_classes,
     combine_predictions,
     distill_student,
@@ -16,9 +19,7 @@ from pipelines import (
     train_specialists,
     write_report,
 )
-from pipelines.stage import MISSING, Stage, run_stage, what_changed, why_not_done
-from specialists.errors import InputError
-from specialists.runs import Run
+from .stage import MISSING, Stage, run_stage, what_changed, why_not_done
 
 STAGES: tuple[Stage, ...] = (
     prepare_data.STAGE,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pipelines.evaluate_models import STAGE as EVALUATION
-from pipelines.stage import Stage
 from specialists.runs import Run
+
+from .evaluate_models import STAGE as EVALUATION
+from .stage import Stage
 
 
 def execute(run: Run) -> None:

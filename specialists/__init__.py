@@ -11,11 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from specialists.version import __version__
+
 if TYPE_CHECKING:
     from specialists.predictor import Predictor
 
-__version__ = "0.4.0"
-__all__ = ["load"]
+__all__ = ["__version__", "load"]
 
 
 def load(path: str | Path, model: str = "student", trust_code: bool = False) -> Predictor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
@@ -31,9 +32,10 @@ from specialists.networks import (
 )
 from specialists.predictions import predict_outputs
 from specialists.runs import Run, copy_file, read_json, write_array, write_json
-from specialists.runtime import say
 from specialists.training import TrainingCost
 from specialists.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 STAGE = "train-generalist"
 FLATTERED = (
@@ -104,9 +106,9 @@ def _adopt(workspace: Workspace) -> None:
     if order.places is not None:
         rows = torch.arange(min(COST_SAMPLE, len(dataset.validation)))
         check_outputs_are_the_heads(network, dataset.n_classes, dataset.validation.inputs[rows])
-    say(f"train-generalist: took {settings.weights} as it is")
+    log.info(f"train-generalist: took {settings.weights} as it is")
     for note in (order.note, *notes, FLATTERED):
-        say(f"train-generalist: {note}")
+        log.info(f"train-generalist: {note}")
     top1 = _publish(workspace, network, spec, TrainingCost())
     warn_if_near_chance(top1, dataset.validation.labels, dataset.n_classes, settings.weights)
 
@@ -138,5 +140,5 @@ def _publish(
     }
     write_json(folder / "result.json", result)
     save_network(network, spec, folder, **describe(workspace, temperature))
-    say(f"train-generalist: width {spec.width}, validation top-1 {top1:.3f}")
+    log.info(f"train-generalist: width {spec.width}, validation top-1 {top1:.3f}")
     return top1

@@ -9,6 +9,15 @@ os.environ["SPECIALISTS_QUIET"] = "1"
 import pytest
 from readme_run import RUN, specialists
 
+from pipelines.terminal import lines_and_bars
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shown_lines():
+    """What the library logs is printed, as under the command."""
+    with lines_and_bars():
+        yield
+
 
 @pytest.fixture(scope="session", autouse=True)
 def state_folder(tmp_path_factory):

@@ -10,6 +10,8 @@ ROOT = Path(__file__).parents[1]
 
 # A room may import from rooms before it. A room is a module or a package of that name.
 ORDER = [
+    "version",
+    "pipelines",
     "escaping",
     "errors",
     "probability",
@@ -40,6 +42,7 @@ ORDER = [
     "figures",
     "report",
     "predictor",
+    "__main__",
 ]
 # Within combination a module or package may import from those before it.
 COMBINATION_ORDER = [
@@ -54,6 +57,7 @@ COMBINATION_ORDER = [
     "learned",
 ]
 PIPELINE_ORDER = [
+    "terminal",
     "messages",
     "settings",
     "stage",
@@ -104,9 +108,11 @@ def imports(path: Path) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            inner = {f"{node.module}.{alias.name}" for alias in node.names} & MODULES.keys()
-            found |= inner or {node.module}
+        elif isinstance(node, ast.ImportFrom):
+            above = path.relative_to(ROOT).parts[: -node.level] if node.level else ()
+            module = ".".join((*above, node.module) if node.module else above)
+            inner = {f"{module}.{alias.name}" for alias in node.names} & MODULES.keys()
+            found |= inner or {module}
     return {name for name in found if name.split(".")[0] in ("specialists", "pipelines")}
 
 
@@ -151,6 +157,13 @@ def test_the_combination_imports_only_from_its_parts_before_it(path):
     assert all(inner), f"{name_of(path)} imports the package that re-exports it"
     for imported, *_ in inner:
         assert COMBINATION_ORDER.index(imported) <= COMBINATION_ORDER.index(part)
+
+
+def test_pipelines_have_no_name_of_their_own():
+    """The command knows them as specialists.pipelines: `pipelines` may be a user's module."""
+    by_name = re.compile(r"^ *(import|from) (specialists\.)?pipelines\b", re.MULTILINE)
+    files = (ROOT / "pipelines").rglob("*.py")
+    assert [file.name for file in files if by_name.search(file.read_text(encoding="utf-8"))] == []
 
 
 @pytest.mark.parametrize("path", PIPELINES, ids=name_of)

@@ -5,6 +5,7 @@ import os
 import pickle
 import zipfile
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ CHECKPOINTS = {
     "model": lambda: {"model": STATE, "args": {"lr": 0.1}},
     "another entry": lambda: {"best": {"weights_of_it": STATE}},
     "DataParallel": lambda: nn.DataParallel(made()).state_dict(),
-    "torch.compile": lambda: torch.compile(made(), backend="eager").state_dict(),
+    "torch.compile": lambda: cast(nn.Module, torch.compile(made(), backend="eager")).state_dict(),
     "torch.compile in DataParallel": lambda: prefixed("module._orig_mod."),
     "a compiled part": lambda: {
         key.replace("hidden1.", "hidden1._orig_mod."): value for key, value in STATE.items()

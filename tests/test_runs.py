@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import specialists
 from specialists.errors import DamagedError, InputError, RunLockedError
 from specialists.runs import (
     CODE_VERSION,
@@ -269,9 +271,11 @@ def test_the_same_result_has_the_same_manifest_wherever_it_lies(tmp_path):
     assert sha256(one / "manifest.json") == sha256(two / "manifest.json")
 
 
-def test_the_code_version_is_the_distribution_s():
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
-    assert project["project"]["version"] == CODE_VERSION
+def test_the_distribution_package_and_results_have_one_version():
+    root = Path(__file__).parents[1]
+    file = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["version"]["path"]
+    assert runpy.run_path(str(root / file))["__version__"] == CODE_VERSION
+    assert specialists.__version__ == CODE_VERSION
 
 
 def test_a_second_process_is_refused_at_once_and_told_who_works(tmp_path):

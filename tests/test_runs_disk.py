@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipelines.terminal import log, say
 from specialists.errors import SpecialistsError, StorageError
 from specialists.runs import (
     artifacts,
@@ -22,7 +23,6 @@ from specialists.runs import (
     write_tensors,
     write_text,
 )
-from specialists.runtime import say
 
 MACHINE_S = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS]
 LIMIT = 4096
@@ -137,11 +137,12 @@ def test_the_error_comes_whole_from_a_worker():
     assert str(pickle.loads(pickle.dumps(sent))) == str(sent)
 
 
-def test_output_that_nobody_takes_is_the_machine_s_fault(monkeypatch):
+@pytest.mark.parametrize("write", [say, log.info])
+def test_output_that_nobody_takes_is_the_machine_s_fault(write, monkeypatch):
     with open("/dev/full", "w", buffering=1) as full:
         monkeypatch.setattr("sys.stdout", full)
         with pytest.raises(StorageError, match="where: standard output"):
-            say("x")
+            write("x")
         monkeypatch.undo()
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
 

@@ -1,5 +1,7 @@
 """Seeds, devices and processes: what a result may depend on, and what it may not."""
 
+import io
+import logging
 import os
 import signal
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from specialists.errors import ConfigError, TrainingError
 from specialists.runtime import (
@@ -18,11 +21,11 @@ from specialists.runtime import (
     map_processes,
     pick_device,
     progress,
-    say,
     seed_everything,
+    show_progress,
     threads,
 )
-from specialists.runtime.console import Progress
+from specialists.runtime.progress import Progress
 
 PARENT = """
 import sys
@@ -217,7 +220,7 @@ def test_a_live_parent_leaves_the_child_alone():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_progress_counts_in_silence_where_there_is_no_terminal(capfd):
+def test_progress_counts_in_silence_unless_it_is_asked_for(capfd):
     with progress("training", 10) as bar:
         bar.advance(3)
         bar.advance()
@@ -225,23 +228,50 @@ def test_progress_counts_in_silence_where_there_is_no_terminal(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_progress_shows_nested_bars_on_a_terminal(monkeypatch, capfd):
-    monkeypatch.delenv("SPECIALISTS_QUIET")
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with progress("outer [/b]\x07", 2) as outer, progress("inner", 5) as inner:
+def test_progress_shows_nested_bars_on_the_console_that_is_named():
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=100)
+    with show_progress(console), progress("outer [/b]\x07", 2) as outer, progress("in", 5) as inner:
         assert type(inner) is not Progress
         inner.advance(5)
         outer.advance()
         time.sleep(0.15)
-        say("a line between")
-    shown = capfd.readouterr()
-    assert r"outer [/b]\x07" in shown.err
-    assert "inner" in shown.err
-    assert "a line between" in shown.out + shown.err
+        console.out("a line between")
+    assert r"outer [/b]\x07" in shown.getvalue()
+    assert "5/5" in shown.getvalue()
+    assert "a line between" in shown.getvalue()
 
 
-def test_say_prints_one_plain_line(capsys):
-    say("[done] 3 classes, \x1b[31mred, \ud800")
-    assert capsys.readouterr().out == "[done] 3 classes, \\x1b[31mred, \\ud800\n"
+def log_lines(task: int) -> None:
+    log = logging.getLogger("specialists.test")
+    log.info(f"line [{task}]\a")
+    log.debug("too much")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_lines_of_workers_reach_their_parent_s_handlers(jobs, capfd):
+    map_processes(log_lines, range(3), jobs=jobs)
+    printed = capfd.readouterr()
+    assert sorted(printed.out.splitlines()) == [rf"line [{task}]\x07" for task in range(3)]
+    assert printed.err == ""
+
+
+@pytest.mark.parametrize("logger", ["specialists", "specialists.test"])
+def test_lines_of_workers_can_be_silenced(logger, capfd):
+    before = logging.getLogger(logger).level
+    logging.getLogger(logger).setLevel(logging.WARNING)
+    map_processes(log_lines, range(3), jobs=2)
+    logging.getLogger(logger).setLevel(before)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_library_prints_warnings_alone_and_no_bars():
+    code = (
+        "import logging; from specialists.runtime import progress\n"
+        "with progress('bar', 1) as bar: bar.advance()\n"
+        "log = logging.getLogger('specialists.training')\n"
+        "log.info('news'); log.warning('a fault')\n"
+        "logging.getLogger('specialists').setLevel(logging.ERROR); log.warning('silenced')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("", "a fault\n")

@@ -17,9 +17,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipelines.benchmarks.planted import PlantedPredictions
 from specialists.clustering import cluster_classes
 from specialists.covariance import PredictionSketch
+
+from .planted import PlantedPredictions
 
 GOALS = {100_000: (600, 8.0), 1_000_000: (2400, 16.0)}
 HEADER = [

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.benchmarks.planted import PlantedPredictions
-from pipelines.benchmarks.real_predictions import real_predictions
 from specialists.clustering import ClassClusters, cluster_classes, compare
 from specialists.covariance import PredictionCovariance, PredictionSketch
+
+from .planted import PlantedPredictions
+from .real_predictions import real_predictions
 
 METHODS = ("balanced", "spherical", "agglomerative", "kmeans", "minibatch", "correlation")
 SIZE_HEADER = [

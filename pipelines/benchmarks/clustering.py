@@ -25,18 +25,19 @@ import scipy
 import sklearn
 from numpy.typing import NDArray
 
-from pipelines.benchmarks.cluster_costs import cost_table
-from pipelines.benchmarks.cluster_quality import (
+from specialists.clustering import cluster_classes
+from specialists.covariance import PredictionCovariance, PredictionSketch
+
+from .cluster_costs import cost_table
+from .cluster_quality import (
     planted_halves,
     real_halves,
     share_inside,
     share_table,
     size_table,
 )
-from pipelines.benchmarks.combination import machine
-from pipelines.benchmarks.planted import PlantedPredictions
-from specialists.clustering import cluster_classes
-from specialists.covariance import PredictionCovariance, PredictionSketch
+from .combination import machine
+from .planted import PlantedPredictions
 
 TOLERANCE = 0.02
 SKETCHED_METHODS = ("balanced", "spherical", "kmeans", "minibatch")

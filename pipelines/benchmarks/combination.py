@@ -25,8 +25,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipelines.benchmarks.gradient_descent import gradient_descent
-from pipelines.benchmarks.predictions import (
+from specialists.combination import Subsets, combine, combine_sparse
+
+from .gradient_descent import gradient_descent
+from .predictions import (
     CASES,
     QUICK_CASES,
     Case,
@@ -34,7 +36,6 @@ from pipelines.benchmarks.predictions import (
     adversarial,
     draw,
 )
-from specialists.combination import Subsets, combine, combine_sparse
 
 N_ROUNDS = 7
 GRADIENT_BATCHES = (32, 256)

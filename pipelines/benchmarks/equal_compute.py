@@ -27,7 +27,21 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.benchmarks.measured import (
+from specialists.baselines import AVERAGED, CONTINUED, WIDE
+from specialists.classifier import ClassifierTask, train_classifiers
+from specialists.config import CombinationConfig, Config
+from specialists.ensemble import Ensemble, Rule, Votes, gather_votes, score
+from specialists.figures import ComputePoint, accuracy_against_compute, to_svg_file
+from specialists.generalist import width_task
+from specialists.networks import ARCHITECTURES, load_network
+from specialists.report.tables import compact
+from specialists.runs import read_json, write_json, write_text
+from specialists.training import TrainingCost
+
+from ..compare import claimed_comparison, seed_folder
+from ..messages import told_in_one_message
+from ..terminal import log
+from .measured import (
     Measured,
     Seed,
     command_line,
@@ -38,19 +52,6 @@ from pipelines.benchmarks.measured import (
     units,
     with_interval,
 )
-from pipelines.compare import claimed_comparison, seed_folder
-from pipelines.messages import told_in_one_message
-from specialists.baselines import AVERAGED, CONTINUED, WIDE
-from specialists.classifier import ClassifierTask, train_classifiers
-from specialists.config import CombinationConfig, Config
-from specialists.ensemble import Ensemble, Rule, Votes, gather_votes, score
-from specialists.figures import ComputePoint, accuracy_against_compute, to_svg_file
-from specialists.generalist import width_task
-from specialists.networks import ARCHITECTURES, load_network
-from specialists.report.tables import compact
-from specialists.runs import read_json, write_json, write_text
-from specialists.runtime import say
-from specialists.training import TrainingCost
 
 BASE = "generalist"
 FACTORS = {"1/4": 0.25, "1/2": 0.5, "2x": 2.0, "4x": 4.0}
@@ -90,7 +91,7 @@ def equal_compute(
         for seed in numbers:
             config = Config.from_toml(source, [*overrides, f"seed={seed}"])
             with finished(seed_folder(folder, seed), config) as run:
-                say(f"equal compute: seed {seed} in {run.folder}")
+                log.info(f"equal compute: seed {seed} in {run.folder}")
                 seeds.append(measure(Seed(run), widths))
         text = f"{heading(seed_folder(folder, first), n_seeds)}\n\n{table(seeds)}\n"
         write_json(folder / "equal_compute.json", summary(seeds))
@@ -128,7 +129,7 @@ def width_tasks(seed: Seed, marks: Sequence[str]) -> dict[str, ClassifierTask]:
     """
     _, spec, _ = load_network(seed.workspace.path("train-generalist"))
     if spec.model not in ARCHITECTURES:
-        say(f"equal compute: {spec.model} does not come in widths")
+        log.info(f"equal compute: {spec.model} does not come in widths")
         return {}
     tasks = {}
     for mark in marks:

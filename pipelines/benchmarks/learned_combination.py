@@ -19,11 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipelines.messages import told_in_one_message
 from specialists.ensemble import Ensemble, Rule, Votes, gather_votes, score
 from specialists.runs import read_array
 from specialists.uncertainty import difference_interval
 from specialists.workspace import Workspace
+
+from ..messages import told_in_one_message
 
 HEADER = (
     "n",

@@ -22,8 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipelines.settings import write_config
-from pipelines.stages import run_stages
 from specialists.baselines import (
     Budget,
     Member,
@@ -53,6 +51,9 @@ from specialists.uncertainty import (
     percentile_interval,
 )
 from specialists.workspace import Workspace
+
+from ..settings import write_config
+from ..stages import run_stages
 
 LAST_STAGE = "combine-predictions"
 GENERALIST = "train-generalist"

@@ -18,7 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.benchmarks.measured import (
+from specialists.config import Config
+from specialists.runs import COMPARISON, Run, claimed, read_json
+
+from ..messages import told_in_one_message
+from .measured import (
     Measured,
     Seed,
     command_line,
@@ -28,9 +32,6 @@ from pipelines.benchmarks.measured import (
     share_stage,
     with_interval,
 )
-from pipelines.messages import told_in_one_message
-from specialists.config import Config
-from specialists.runs import COMPARISON, Run, claimed, read_json
 
 SHARED_STAGES = ("prepare-data", "train-generalist")
 HEADER = (

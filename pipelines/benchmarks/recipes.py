@@ -23,16 +23,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipelines.benchmarks.measured import (
-    LAST_STAGE,
-    command_line,
-    finished,
-    markdown,
-    mean_over_seeds,
-    share_stage,
-    with_interval,
-)
-from pipelines.messages import told_in_one_message
 from specialists.config import Config
 from specialists.ensemble import (
     Ensemble,
@@ -50,6 +40,17 @@ from specialists.runs import COMPARISON, Run, claimed, read_json
 from specialists.runtime import derive_seed
 from specialists.uncertainty import ANY_REAL, DIFFERENCE_OF_SHARES
 from specialists.workspace import Workspace
+
+from ..messages import told_in_one_message
+from .measured import (
+    LAST_STAGE,
+    command_line,
+    finished,
+    markdown,
+    mean_over_seeds,
+    share_stage,
+    with_interval,
+)
 
 SHARED_STAGES = ("prepare-data", "train-generalist", "cluster-classes")
 SHARED_SETTINGS = ("seed", "data", "generalist")

@@ -31,7 +31,17 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.benchmarks.measured import (
+from specialists.baselines import TRAINED, WIDE
+from specialists.classifier import train_classifiers
+from specialists.config import Config
+from specialists.figures import Gain, gain_along_axis, to_svg_file
+from specialists.runs import COMPARISON, Run, claimed, read_json, write_json, write_text
+
+from ..messages import told_in_one_message
+from ..settings import write_config
+from ..stages import run_stages
+from ..terminal import log
+from .measured import (
     Measured,
     Seed,
     command_line,
@@ -43,16 +53,7 @@ from pipelines.benchmarks.measured import (
     units,
     with_interval,
 )
-from pipelines.benchmarks.regime_axes import AXES, Base, Point
-from pipelines.messages import told_in_one_message
-from pipelines.settings import write_config
-from pipelines.stages import run_stages
-from specialists.baselines import TRAINED, WIDE
-from specialists.classifier import train_classifiers
-from specialists.config import Config
-from specialists.figures import Gain, gain_along_axis, to_svg_file
-from specialists.runs import COMPARISON, Run, claimed, read_json, write_json, write_text
-from specialists.runtime import say
+from .regime_axes import AXES, Base, Point
 
 RIVALS = ("generalist", *TRAINED[1:])
 UNITS = {
@@ -130,7 +131,7 @@ def _measured(folder: Path, axis: str, point: Point, config: Config) -> tuple[Ro
     if point.same_data:
         prepare_base(folder, config)
         share_stage(folder / "base" / place.name, place, "prepare-data")
-    say(f"regime: {axis} {point.label}, seed {config.seed} in {place}")
+    log.info(f"regime: {axis} {point.label}, seed {config.seed} in {place}")
     with finished(place, config if point.change is None else point.change(config)) as run:
         seed = Seed(run)
         return measure(seed), run, seed.width

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from pipelines.benchmarks.subsampled import drawn_from
 from specialists.config import Config
 from specialists.errors import InputError
+
+from .subsampled import drawn_from
 
 SHARES = ("1/8", "1/4", "1/2", "1")
 CLASSES = ("128", "512", "all")

@@ -14,10 +14,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pipelines.messages import told_in_one_message
 from specialists.baselines import BASELINES, DEFERRED, SAME_INFERENCE
 from specialists.errors import InputError
 from specialists.runs import read_json
+
+from ..messages import told_in_one_message
 
 RIVALS = ("generalist", *BASELINES)
 NOT_KNOWN = "not known"  # in comparisons of an earlier version

@@ -25,8 +25,9 @@ from specialists.distillation import (
     write_soft_targets,
 )
 from specialists.errors import InputError
-from specialists.runtime import say
 from specialists.workspace import Workspace
+
+from ..terminal import log
 
 FOLDER = "students"
 HARD, SMOOTHED, GENERALIST, ENSEMBLE = "hard", "smoothed", "generalist", "ensemble"
@@ -178,7 +179,7 @@ def student_trials(workspace: Workspace, plan: Plan) -> dict[Row, list[StudentTa
         ENSEMBLE: write_soft_targets(workspace),
     }
     if "live" in plan.parts and workspace.augment is None:
-        say("students: a live teacher would say what is stored, since data.augment is off")
+        log.info("students: a live teacher would say what is stored, since data.augment is off")
         plan = replace(plan, parts=[part for part in plan.parts if part != "live"])
     specs = {size: student_spec(workspace, size) for size in plan.sizes}
     recipe = workspace.config.student

@@ -30,17 +30,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.benchmarks.student_trials import (
-    ENSEMBLE,
-    GENERALIST,
-    PARTS,
-    Plan,
-    Row,
-    needed,
-    student_trials,
-)
-from pipelines.messages import told_in_one_message
-from pipelines.predict import check_target
 from specialists.distillation import best_trial, model_outputs, train_students
 from specialists.errors import InputError
 from specialists.evaluation.seeds import examples_of, groups_of
@@ -54,6 +43,18 @@ from specialists.uncertainty import (
     share_kept,
 )
 from specialists.workspace import Workspace
+
+from ..messages import told_in_one_message
+from ..predict import check_target
+from .student_trials import (
+    ENSEMBLE,
+    GENERALIST,
+    PARTS,
+    Plan,
+    Row,
+    needed,
+    student_trials,
+)
 
 HEADER = (
     "size",

@@ -9,6 +9,7 @@ end, which noise would cause while the learning rate is still high.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 
 from specialists.baselines.budget import Budget
@@ -23,8 +24,9 @@ from specialists.networks import (
     largest_width,
     load_network,
 )
-from specialists.runtime import say
 from specialists.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 STAGE = "evaluate-models"
 CONTINUED = "generalist_continued"
@@ -62,7 +64,7 @@ def baseline_tasks(workspace: Workspace, budget: Budget) -> dict[str, list[Class
     makers = {CONTINUED: continued, WIDE: wide, AVERAGED: averaged}
     wanted = list(workspace.config.evaluation.controls)
     if WIDE in wanted and spec.model not in ARCHITECTURES:
-        say(f"{STAGE}: no {WIDE}, since {spec.model} does not come in widths")
+        log.info(f"{STAGE}: no {WIDE}, since {spec.model} does not come in widths")
         wanted.remove(WIDE)
     return {name: makers[name]() for name in wanted}
 

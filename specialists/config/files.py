@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from specialists import pipelines
 from specialists.config.data import SOURCES, DataConfig
 from specialists.config.defaults import DEFAULTS
 from specialists.config.effects import possible_kinds, without_effect
@@ -153,11 +154,7 @@ class Config(Section):
 
 def shipped_configs() -> dict[str, Path]:
     """Name and file of every configuration that comes with the package."""
-    import importlib.util
-
-    spec = importlib.util.find_spec("pipelines")
-    roots = list(spec.submodule_search_locations or ()) if spec else []
-    files = [file for root in roots for file in Path(root, "configs").glob("*.toml")]
+    files = [file for root in pipelines.__path__ for file in Path(root, "configs").glob("*.toml")]
     return {file.stem: file for file in sorted(files)}
 
 

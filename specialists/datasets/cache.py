@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import secrets
 import warnings
@@ -21,7 +22,8 @@ from specialists.datasets.base import Dataset
 from specialists.datasets.storage import load_dataset_folder, remove_dataset, save_dataset
 from specialists.errors import DataWarning
 from specialists.runs import CODE_VERSION, finish, is_done, manifest_key
-from specialists.runtime import say
+
+log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path | None:
@@ -49,7 +51,7 @@ def cached(name: str, key: Mapping[str, Any], build: Callable[[], Dataset]) -> D
         reason = is_done(folder, manifest)
         if reason is None:
             return load_dataset_folder(folder, test_labels=True)
-        say(f"the cached data set {folder} is damaged ({reason}): it is built again")
+        log.warning(f"the cached data set {folder} is damaged ({reason}): it is built again")
         remove_dataset(folder)
     dataset = build()
     try:

@@ -78,11 +78,20 @@ def find_function(path: str) -> Callable[..., Any]:
         except ModuleNotFoundError as error:
             if error.name and not module.startswith(error.name):
                 raise
-            raise DataError("no such module", where=path, got=error) from error
+            fix = _how_to_find(module.partition(".")[0])
+            raise DataError("no such module", where=path, got=error, fix=fix) from error
     function = getattr(found, name, None)
     if not callable(function):
         raise DataError(f"no function {name!r} in {module}", where=path)
     return function
+
+
+def _how_to_find(package: str) -> str | None:
+    """What helps if a folder here is hidden: a package anywhere comes before a plain folder."""
+    file = getattr(sys.modules.get(package), "__file__", None)
+    if not file or not Path(package).is_dir() or Path(package, "__init__.py").exists():
+        return None
+    return f"{package} is {file} here: put an empty __init__.py into your folder {package}"
 
 
 def source_file(path: str) -> Path | None:

@@ -8,6 +8,7 @@ trained as long, with as many tuning trials, without the ensemble.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,11 @@ from specialists.losses import DistillationLoss
 from specialists.networks import build, inference_flops, load_network, n_parameters
 from specialists.predictions import ModelOutputs, predict_log_probs
 from specialists.runs import Run, build_unit, copy_file, read_json, write_json
-from specialists.runtime import map_processes, say, seed_everything
+from specialists.runtime import map_processes, seed_everything
 from specialists.training import Trainer, TrainingCost
 from specialists.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 
 def distill_student(run: Run) -> None:
@@ -34,7 +37,7 @@ def distill_student(run: Run) -> None:
     write_soft_targets(workspace)
     tasks = student_tasks(workspace)
     if workspace.config.student.teacher == "live" and workspace.augment is None:
-        say(f"{STAGE}: a live teacher says what is stored, since data.augment is off")
+        log.info(f"{STAGE}: a live teacher says what is stored, since data.augment is off")
     results = train_students(tasks, run.jobs)
     trials = []
     for model in STUDENTS:
@@ -51,7 +54,7 @@ def distill_student(run: Run) -> None:
             }
             for i in own
         ]
-        say(f"distill-student: {model}, validation top-1 {results[best]['top1']:.3f}")
+        log.info(f"distill-student: {model}, validation top-1 {results[best]['top1']:.3f}")
     write_json(workspace.path(STAGE, "trials.json"), trials)
 
 

@@ -10,6 +10,8 @@ kept for that test do not say that it helps, it is its generalist.
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor
 
@@ -28,8 +30,9 @@ from specialists.ensemble.members import Ensemble
 from specialists.ensemble.rules import PAPER, Rule
 from specialists.predictions import ModelOutputs
 from specialists.runs import Run, read_array, read_json, write_array, write_json
-from specialists.runtime import say
 from specialists.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 STAGE = "combine-predictions"
 NAMES = ("generalist", "ensemble", "ensemble_paper", "ensemble_all")
@@ -74,7 +77,7 @@ def combine_predictions(run: Run) -> None:
 
 
 def _tell_too_dear(cost: float, limit: float) -> None:
-    say(
+    log.info(
         f"{STAGE}: no rule costs at most {limit:g} generalists; the "
         f"cheapest, which costs {cost:.1f}, stands in (smaller shares in "
         "combination.deferral, narrower specialists or fewer classes a cluster cost less)"
@@ -97,14 +100,14 @@ def _decide(workspace: Workspace, ensemble: Ensemble, votes: Votes, rule: Rule) 
 def _tell(decision: Decision, votes: Votes, labels: Tensor, chosen: Candidate) -> None:
     """Who may answer, and what it brings on validation rows."""
     if decision.record["method"] != "off":
-        say(f"{STAGE}: {decision.in_words()}")
+        log.info(f"{STAGE}: {decision.in_words()}")
     if decision.outcome == "refused":
         return
     before, after = score(votes.generalist, labels)["top1"], chosen["top1"]
     if decision.rule.members is not None:
         after = score(votes.joined(decision.rule), labels)["top1"]
     words = decision.rule.in_words()
-    say(f"{STAGE}: {words}; validation top-1 {before:.3f} -> {after:.3f}")
+    log.info(f"{STAGE}: {words}; validation top-1 {before:.3f} -> {after:.3f}")
 
 
 def ensemble_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:

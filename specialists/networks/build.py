@@ -210,7 +210,6 @@ def _from_factory(spec: NetworkSpec) -> nn.Module:
         )
     try:
         function = find_function(spec.model)
-        arguments = inspect.signature(function).bind(n_classes=spec.n_classes, **spec.options)
     except (InputError, ImportError) as error:
         raise ConfigError(
             "this factory cannot be imported",
@@ -218,6 +217,8 @@ def _from_factory(spec: NetworkSpec) -> nn.Module:
             got=f"{spec.model} ({error})",
             expected="package.module:function, on the Python path or in the current folder",
         ) from None
+    try:
+        arguments = inspect.signature(function).bind(n_classes=spec.n_classes, **spec.options)
     except TypeError as error:
         raise ConfigError(
             "this factory cannot be called with n_classes and generalist.options",

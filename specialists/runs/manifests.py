@@ -18,8 +18,9 @@ from specialists.errors import DamagedError
 from specialists.runs.artifacts import read_json, sha256
 from specialists.runs.records import MANIFEST, listed, recorded_outputs
 from specialists.runs.sealed import read_sealed, write_sealed
+from specialists.version import __version__
 
-CODE_VERSION = "0.4.0"
+CODE_VERSION = __version__
 NAMED_CHANGES = 3
 
 _UNRECORDED_PREFIXES = ("timing", "checkpoint", ".")

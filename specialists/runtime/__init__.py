@@ -1,7 +1,7 @@
-"""Seeds, device, precision, threads; processes that die with their parent; the console."""
+"""Seeds, device, precision, threads; processes that die with their parent; progress."""
 
-from specialists.runtime.console import Progress, progress, say
 from specialists.runtime.processes import die_with_parent, map_processes
+from specialists.runtime.progress import Progress, progress, show_progress
 from specialists.runtime.settings import (
     Hardware,
     autocast,
@@ -28,7 +28,7 @@ __all__ = [
     "pick_device",
     "progress",
     "resolve_precision",
-    "say",
     "seed_everything",
+    "show_progress",
     "threads",
 ]

@@ -2,12 +2,13 @@
 
 Workers are spawned, never forked, with one PyTorch thread each, and are killed by the kernel when
 their parent dies (Linux ``PR_SET_PDEATHSIG``), so a run that was killed leaves nothing behind that
-still writes. A task that fails does not lose the others.
+still writes. A task that fails does not lose the others. What a worker logs, its parent logs.
 """
 
 from __future__ import annotations
 
 import ctypes
+import logging
 import multiprocessing
 import os
 import signal
@@ -15,13 +16,14 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from specialists.errors import TrainingError
 from specialists.runs import Trust, trusting, vouched
-from specialists.runtime.console import QUIET, Progress, progress
+from specialists.runtime.progress import Progress, progress
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -31,8 +33,8 @@ ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    QUIET: "1",
 }
+LIBRARY = logging.getLogger("specialists")
 
 
 def die_with_parent(parent: int) -> None:
@@ -126,7 +128,8 @@ class _Pool:
         initializer: Callable[..., None] | None,
         initargs: Sequence[Any],
     ) -> None:
-        self._arguments = (os.getpid(), vouched(), function, initializer, tuple(initargs))
+        level = LIBRARY.getEffectiveLevel()
+        self._arguments = (os.getpid(), level, vouched(), function, initializer, tuple(initargs))
         self._workers: dict[Connection, BaseProcess] = {}
         self._tasks: dict[Connection, int] = {}
 
@@ -139,7 +142,10 @@ class _Pool:
                     self._give(self._hire(), tasks, waiting)
                 ready = wait(list(self._workers))
                 for connection in [known for known in self._workers if known in ready]:
-                    outcomes[self._tasks[connection]] = self._collect(connection)
+                    outcome = self._collect(connection)
+                    if outcome is None:
+                        continue
+                    outcomes[self._tasks[connection]] = outcome
                     bar.advance()
                     if connection in self._workers and waiting:
                         self._give(connection, tasks, waiting)
@@ -165,11 +171,13 @@ class _Pool:
         with suppress(BrokenPipeError):  # the worker is dead, which `_collect` finds next
             connection.send(tasks[index])
 
-    def _collect(self, connection: Connection) -> Outcome:
-        told = ""
+    def _collect(self, connection: Connection) -> Outcome | None:
+        """What became of a worker's task; None after a record of its log, which is passed on."""
+        told: Any = ""
         try:
             told = connection.recv()
-            return connection.recv()
+            if not isinstance(told, logging.LogRecord):
+                return connection.recv()
         except (EOFError, ConnectionResetError):
             worker = self._workers[connection]
             self._dismiss(connection)
@@ -180,6 +188,10 @@ class _Pool:
             )
         except Exception:  # an error that cannot be made again from what was sent of it
             return None, TrainingError(told)
+        logger = logging.getLogger(told.name)
+        if logger.isEnabledFor(told.levelno):
+            logger.handle(told)
+        return None
 
     def _dismiss(self, connection: Connection) -> None:
         worker = self._workers.pop(connection)
@@ -188,15 +200,30 @@ class _Pool:
         worker.join()
 
 
+class _ToParent(QueueHandler):
+    """Sends what a worker logs to its parent, whose handlers and levels count."""
+
+    def __init__(self, connection: Any) -> None:
+        super().__init__(connection)
+        self._connection = connection
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self._connection.send(record)
+
+
 def _work(
     connection: Connection,
     parent: int,
+    level: int,
     trust: Trust,
     function: Callable[[Any], Any],
     initializer: Callable[..., None] | None,
     initargs: Sequence[Any],
 ) -> None:
     die_with_parent(parent)
+    LIBRARY.addHandler(_ToParent(connection))
+    LIBRARY.setLevel(level)
+    LIBRARY.propagate = False
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
     with _one_torch_thread(), trusting(trust):
         start = _outcome(lambda _: initializer(*initargs) if initializer else None, None)
@@ -236,7 +263,7 @@ def _one_torch_thread() -> Iterator[None]:
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Processes started inside have one thread, and no bars of their own."""
+    """Processes started inside have one thread."""
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)
     try:

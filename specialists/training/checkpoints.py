@@ -7,6 +7,7 @@ does not know is told and removed: the training starts again, as if there had be
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from specialists.errors import DamagedError
 from specialists.runs import atomic_write, read_sealed, sha256, write_sealed
-from specialists.runtime import say
+
+log = logging.getLogger(__name__)
 
 CHECKPOINT, CHECKSUMS = "checkpoint.pt", "checkpoint.json"
 
@@ -59,6 +61,6 @@ def load_checkpoint(
 def discard_checkpoint(folder: Path, reason: str = "") -> None:
     """Remove the checkpoint of a finished training, or one that cannot be used, saying why."""
     if reason:
-        say(f"{folder / CHECKPOINT} is damaged ({reason}): this training starts again")
+        log.warning(f"{folder / CHECKPOINT} is damaged ({reason}): this training starts again")
     for name in (CHECKPOINT, CHECKSUMS):
         (folder / name).unlink(missing_ok=True)

@@ -55,7 +55,7 @@ class _ForwardMinimiser(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         log_c, b, log_q, active, member = ctx.saved_tensors
         parts = [
             _pull_back_forward(gradients[0][i], log_c[i], b[i], log_q[i], active[i], member)
@@ -105,7 +105,7 @@ class _ReverseMinimiser(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         exponents, log_d, weights, log_q, active, member = ctx.saved_tensors
         parts = [
             _pull_back_reverse(gradients[0][i], log_d[i], weights, log_q[i], active[i], member)

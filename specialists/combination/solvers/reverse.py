@@ -139,6 +139,7 @@ def _step(equations: _Equations, x: Tensor, log_mass: Tensor, gaps: Tensor) -> T
     direction = -torch.linalg.solve_ex(jacobian, gaps)[0]
     length = torch.ones_like(x[:, :1])
     before = gaps.abs().amax(1, keepdim=True)
+    worse = torch.ones_like(length, dtype=torch.bool)
     for _ in range(_MAX_HALVINGS):
         _, after = _evaluate(equations, x + length * direction)
         worse = ~(after.abs().amax(1, keepdim=True) <= (1 - 0.1 * length) * before)

@@ -1,23 +1,20 @@
 """How does a person see that it goes on, how fast, and how long it will take?
 
-Bars go to standard error and only to a terminal; `say` prints one plain line to standard output.
+A library shows nothing unless it is asked to: :func:`show_progress` names the console for bars.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from specialists.escaping import printable
-from specialists.runs import storage_faults
 
 if TYPE_CHECKING:
+    import rich.console
     import rich.progress
-
-QUIET = "SPECIALISTS_QUIET"
 
 
 class Progress:
@@ -42,15 +39,26 @@ class Progress:
             self._display.advance(self._task, k)
 
 
+_consoles: list[rich.console.Console] = []
 _active: list[rich.progress.Progress] = []
+
+
+@contextmanager
+def show_progress(console: rich.console.Console) -> Iterator[None]:
+    """Show a bar on ``console`` for whatever takes long inside the block."""
+    _consoles.append(console)
+    try:
+        yield
+    finally:
+        _consoles.remove(console)
 
 
 @contextmanager
 def progress(description: str, total: int | None = None) -> Iterator[Progress]:
     """Show a bar with rate and time left while the block runs.
 
-    Bars may be nested; the inner one is another row of the same display. Nothing is shown where
-    standard error is no terminal or the environment sets ``SPECIALISTS_QUIET=1``.
+    Bars may be nested; the inner one is another row of the same display. Nothing is shown outside
+    of :func:`show_progress`.
 
     Parameters
     ----------
@@ -58,25 +66,18 @@ def progress(description: str, total: int | None = None) -> Iterator[Progress]:
     total : int, optional
         Number of units; None where it is not known.
     """
-    if os.environ.get(QUIET) == "1" or not sys.stderr.isatty():
+    if not _consoles:
         yield Progress()
     elif _active:
         with _row(_active[-1], description, total) as row:
             yield row
     else:
-        with _display() as display, _row(display, description, total) as row:
+        with _display(_consoles[-1]) as display, _row(display, description, total) as row:
             yield row
 
 
-def say(text: str, end: str = "\n") -> None:
-    """Print plain text, above the bars if there are any."""
-    with storage_faults("standard output"):
-        print(printable(text), end=end, flush=True)
-
-
 @contextmanager
-def _display() -> Iterator[rich.progress.Progress]:
-    from rich.console import Console
+def _display(console: rich.console.Console) -> Iterator[rich.progress.Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
@@ -87,7 +88,8 @@ def _display() -> Iterator[rich.progress.Progress]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    display = RichProgress(*columns, console=Console(stderr=True), transient=True)
+    above = sys.stdout.isatty()  # what others print is moved there, but not out of a file
+    display = RichProgress(*columns, console=console, transient=True, redirect_stdout=above)
     _active.append(display)
     try:
         with display:

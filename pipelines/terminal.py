@@ -1,0 +1,71 @@
+"""What does the command show while it works? The lines that the library logs, and bars.
+
+Lines go to standard output, bars to the terminal: to standard error where standard output is none.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from rich.console import Console
+
+from specialists.escaping import printable
+from specialists.runs import storage_faults
+from specialists.runtime import show_progress
+
+QUIET = "SPECIALISTS_QUIET"
+LIBRARY = logging.getLogger("specialists")
+log = logging.getLogger("specialists.pipelines")  # `__name__` is another in a clone
+
+
+class _Lines(logging.Handler):
+    """Each record as one plain line, above the bars if there are any.
+
+    RichHandler folds lines at the width of the terminal, also in files, and goes on where standard
+    output cannot be written; here that ends the command.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with storage_faults("standard output"):
+            self.console.out(printable(self.format(record)), highlight=False)
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Print what a command was asked for, as plain text."""
+    with storage_faults("standard output"):
+        print(printable(text), end=end, flush=True)
+
+
+@contextmanager
+def lines_and_bars() -> Iterator[None]:
+    """Show what the library logs, from INFO on unless its logger has a level, and its progress.
+
+    No bar is shown where standard error is no terminal or the environment sets
+    ``SPECIALISTS_QUIET=1``.
+    """
+    if any(isinstance(handler, _Lines) for handler in LIBRARY.handlers):
+        yield
+        return
+    console = Console()
+    handler = _Lines(console)
+    level, propagate = LIBRARY.level, LIBRARY.propagate
+    LIBRARY.addHandler(handler)
+    LIBRARY.setLevel(level or logging.INFO)
+    LIBRARY.propagate = False  # a user's function may configure logging: no line comes twice
+    bars = sys.stderr.isatty() and os.environ.get(QUIET) != "1"
+    at = console if sys.stdout.isatty() else Console(stderr=True)
+    try:
+        with show_progress(at) if bars else nullcontext():
+            yield
+    finally:
+        LIBRARY.removeHandler(handler)
+        LIBRARY.setLevel(level)
+        LIBRARY.propagate = propagate

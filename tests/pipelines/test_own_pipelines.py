@@ -1,0 +1,79 @@
+"""The command works beside a user's own module or folder called `pipelines`."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MINE = """
+import torch
+from specialists.datasets import Dataset, Split
+
+def made(seed):
+    labels = torch.arange(240) % 4
+    inputs = torch.randn(240, 4) + 3 * torch.eye(4)[labels]
+    splits = [Split(inputs[i::3].contiguous(), labels[i::3]) for i in range(3)]
+    return Dataset("mine", "features", ("a", "b", "c", "d"), *splits, {})
+"""
+# As pip writes it, and as a worker process imports it again.
+SCRIPT = "from specialists.__main__ import main\nif __name__ == '__main__':\n    main()\n"
+WORKERS = """
+from importlib import import_module
+from specialists.runtime import map_processes
+if __name__ == "__main__":
+    positive = import_module("specialists.pipelines.benchmarks.measured").positive
+    assert positive.__module__ == "specialists.pipelines.benchmarks.measured"
+    print(map_processes(positive, ["1", "2", "3"], jobs=2))
+"""
+TINY = ["generalist.epochs=1", "generalist.widths=[4,8]", "threads=1"]
+
+
+@pytest.fixture(params=["module", "package"])
+def mine(request, tmp_path):
+    """A folder with a user's own `pipelines`, which has a stranger's __main__ if it can."""
+    if request.param == "module":
+        (tmp_path / "pipelines.py").write_text(MINE)
+    else:
+        (tmp_path / "pipelines").mkdir()
+        (tmp_path / "pipelines" / "__init__.py").write_text(MINE)
+        (tmp_path / "pipelines" / "__main__.py").write_text("raise SystemExit('not the command')")
+    return tmp_path
+
+
+def done(folder: Path, *command: str, path: Path | None = None) -> str:
+    """What a command prints in ``folder``; modules are looked for in ``path`` first."""
+    places = [path, ROOT, *filter(None, sys.path)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, filter(None, places)))}
+    finished = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+@pytest.mark.parametrize("first", ["current folder", "PYTHONPATH"])
+def test_the_command_answers(mine, tmp_path_factory, first):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    folder, path = (mine, None) if first == "current folder" else (elsewhere, mine)
+    (elsewhere / "script").write_text(SCRIPT)
+    for command in (["-m", "specialists"], [str(elsewhere / "script")]):
+        assert "write-report" in done(folder, *command, "--help", path=path)
+        assert "pipelines/configs/languages.toml" in done(folder, *command, "configs", path=path)
+
+
+def test_workers_know_the_command_s_functions(mine, tmp_path_factory):
+    script = tmp_path_factory.mktemp("elsewhere") / "script.py"
+    script.write_text(WORKERS)
+    assert done(mine, str(script), path=mine) == "[1, 2, 3]\n"
+
+
+def test_a_function_of_the_user_s_own_pipelines_brings_data_to_stages_with_workers(mine):
+    settings = [part for setting in TINY for part in ("--set", setting)]
+    source = ["--set", "data.factory=pipelines:made", "--jobs", "2"]
+    printed = done(
+        mine, "-m", "specialists", "run", "--until", "train-generalist", *source, *settings
+    )
+    assert "train-generalist: done" in printed
