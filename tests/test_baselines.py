@@ -125,6 +125,17 @@ def test_the_limit_is_spent():
 def test_rows_that_are_equally_sure_are_not_deferred_beyond_the_limit():
     first = members(1, n=1)[0].repeat(100, 1)
     assert deferring_rules(first, 2, 1.5, 0.0) == [AveragingRule(1)]
+    half = torch.cat([members(1, n=50)[0], torch.eye(C).log()[:1].repeat(50, 1)])
+    costs = [rule.relative_cost(half, 0.0) for rule in deferring_rules(half, 2, 1.8, 0.0)]
+    assert max(costs) == 1.5
+
+
+@pytest.mark.parametrize("n", [150, 250])
+def test_as_many_rows_are_deferred_as_the_limit_pays_for(n):
+    first = members(1, n=n)[0]
+    for m in range(1, n + 1):
+        costs = [r.relative_cost(first, 0.0) for r in deferring_rules(first, 2, 1 + m / n, 0.0)]
+        assert max(costs) == pytest.approx(1 + m / n)
 
 
 def test_a_mean_is_as_sure_as_it_is_right_after_its_temperature():

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from specialists.calibration import fit_temperature
 from specialists.combination import arithmetic_mean, geometric_mean
-from specialists.ensemble import Candidate, confidence, deferral_limit, score
+from specialists.ensemble import Candidate, confidence, score
 
 Mean = Literal["arithmetic", "geometric"]
 
@@ -32,6 +32,7 @@ SHORTLISTS = (8, 32, 128)
 PARTS = (1.0, 0.5, 0.25)  # of the largest share of rows that the budget pays for
 MOST_OF_THE_COST = 0.5
 ROUNDING = 1e-9
+SAME_CONFIDENCE = 1e-6  # rows that are equally sure are asked together
 
 
 @dataclass(frozen=True)
@@ -185,8 +186,13 @@ def deferring_rules(
 
 def _up_to(first: Tensor, share: float) -> float | None:
     """The confidence up to which at most this share of the rows lies; None: all of them."""
-    n_rows = math.floor(share * len(first) + ROUNDING)
-    return deferral_limit(first, n_rows / len(first)) if n_rows else 0.0
+    sureness = confidence(first).sort().values
+    n = math.floor(share * len(first) + ROUNDING)
+    while 0 < n < len(sureness) and sureness[n] - sureness[n - 1] <= SAME_CONFIDENCE:
+        n -= 1
+    if n == len(sureness):
+        return None
+    return float(sureness[n - 1 : n + 1].mean()) if n else 0.0
 
 
 def judge_averages(

@@ -119,3 +119,10 @@ def test_rivals_train_on_what_the_ensemble_was_trained_on(workspace):
     assert flops["generalist_wide"] == [1700, 850, 425]
     assert flops["generalist_continued"] == [700]
     assert flops["generalist_ensemble"] == [None]
+    for name, group in tasks.items():
+        patience = workspace.config.generalist.patience
+        expected = patience if name == "generalist_ensemble" else 10**6
+        assert {task.recipe.patience for task in group} == {expected}
+    budget = Budget(TrainingCost(5, 1000.0), TrainingCost(9999, 2700.0), 4e3, 2e3, 2.0)
+    averaged = baseline_tasks(workspace, budget)["generalist_ensemble"]
+    assert len({task.seed for task in averaged}) == len(averaged) == 3
