@@ -16,8 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from specialists.baselines import baseline_outputs
-from specialists.distillation import student_outputs
-from specialists.ensemble import Ensemble, Rule, ensemble_outputs
+from specialists.ensemble import CombinationRule
 from specialists.evaluation.comparison import evaluate, score_models
 from specialists.evaluation.details import details
 from specialists.evaluation.examples import SpecialistAnswers
@@ -35,6 +34,9 @@ def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> 
     dict
         What was written: ``evaluation.json``, or its like for the validation split.
     """
+    from specialists.pipelines.ensembles import ensemble_outputs
+    from specialists.pipelines.student_training import student_outputs
+
     outputs = {
         **ensemble_outputs(run, split),
         **baseline_outputs(run, split),
@@ -84,8 +86,10 @@ def specialist_answers(run: Run, split: str, rows: NDArray[np.int64]) -> Special
     -------
     {row: {specialist: log-probabilities of shape (|subset| + 1,), the dustbin last}}
     """
+    from specialists.pipelines.ensembles import open_ensemble
+
     workspace = Workspace.open(run.folder)
-    ensemble = Ensemble.open(workspace)
+    ensemble = open_ensemble(workspace)
     stored = read_array(run.path("combine-predictions", f"{split}.active.npy"))
     active = torch.from_numpy(np.array(stored[rows]))
     inputs = workspace.split(split).inputs[torch.from_numpy(np.array(rows))]
@@ -96,9 +100,11 @@ def specialist_answers(run: Run, split: str, rows: NDArray[np.int64]) -> Special
     }
 
 
-def _rule(run: Run) -> Rule:
+def _rule(run: Run) -> CombinationRule:
     """That of `ensemble`, with the specialists that may answer."""
-    return Rule.from_dict(read_json(run.path("combine-predictions", "choice.json"))["chosen"])
+    return CombinationRule.from_dict(
+        read_json(run.path("combine-predictions", "choice.json"))["chosen"]
+    )
 
 
 def _subsets(run: Run) -> list[NDArray[np.int64]]:
