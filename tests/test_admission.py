@@ -219,7 +219,7 @@ def test_a_group_that_does_not_pass_is_told_with_its_numbers():
     assert not whole.passed
     assert {entry.why_not for entry in decision.specialists} == {NOT_TOGETHER}
     assert "800 rows kept for this test" in decision.in_words()
-    assert f"{whole['mean_gain']:+.4f} nats (p = " in decision.in_words()
+    assert f"{whole.mean_gain:+.4f} nats (p = " in decision.in_words()
 
 
 def pair(generalist, specialist) -> MemberPredictions:

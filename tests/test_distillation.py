@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import small_run
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from pipelines import stages, student_training
 from pipelines.ensembles import open_ensemble
@@ -18,10 +20,19 @@ from pipelines.soft_targets import (
 )
 from pipelines.student_tasks import StudentTask, spec_of_size, student_tasks
 from specialists.baselines import wide_spec
-from specialists.config import StudentConfig
-from specialists.distillation import changed_recipe, labelled_rows, student_examples, students
+from specialists.config import Recipe, StudentConfig
+from specialists.datasets.base import Split
+from specialists.distillation import (
+    changed_recipe,
+    distil,
+    labelled_rows,
+    student_examples,
+    students,
+    teacher_log_probs,
+)
 from specialists.distillation.teachers import TaughtExamples
 from specialists.ensemble import CombinationRule
+from specialists.errors import InputError
 from specialists.losses import UNLABELLED
 from specialists.networks import (
     NetworkSpec,
@@ -34,6 +45,7 @@ from specialists.networks import (
 )
 from specialists.predictions import ShardedRows, predict_log_probs
 from specialists.runs import read_json, write_json
+from specialists.runtime import Hardware
 from specialists.training import TensorExamples
 from specialists.workspace import Workspace
 
@@ -282,3 +294,65 @@ def test_a_pinned_batch_is_still_taught(workspace, monkeypatch):
         torch.arange(4), torch.Generator()
     )
     assert batch.pin_memory().to(torch.device("cpu")).targets[0].shape == (4, 12)
+
+
+CENTRES = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+
+
+class Teacher(nn.Module):
+    """A linear model; has dropout, which must be off when it is asked."""
+
+    def forward(self, x):
+        return F.dropout(x @ CENTRES.T, 0.5, self.training)
+
+
+def examples_of_three_classes(n: int, seed: int) -> Split:
+    """Random points, with labels that are drawn as the teacher says."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(n, 2, generator=generator)
+    probs = Teacher().eval()(inputs).softmax(1)
+    return Split(inputs, torch.multinomial(probs, 1, generator=generator).squeeze(1))
+
+
+RECIPE = Recipe(epochs=20, batch_size=32, learning_rate=0.05)
+TEACHERS = {
+    "module": lambda inputs: Teacher(),
+    "callable": lambda inputs: lambda x: Teacher().eval()(x).log_softmax(1),
+    "tensor": lambda inputs: teacher_log_probs(Teacher(), inputs),
+}
+
+
+def distilled(teacher: str | None, folder=None):
+    torch.manual_seed(0)
+    train, validation = examples_of_three_classes(400, 1), examples_of_three_classes(200, 2)
+    taught_by = None if teacher is None else TEACHERS[teacher](train.inputs)
+    hardware = Hardware("cpu", "float32")
+    settings = {"temperature": 2.0, "alpha": 1.0, "hardware": hardware, "folder": folder}
+    return distil(nn.Linear(2, 3), taught_by, train, validation, RECIPE, **settings)
+
+
+@pytest.mark.parametrize("teacher", TEACHERS)
+def test_a_student_becomes_its_teacher_however_that_is_given(teacher, tmp_path):
+    student, x = distilled(teacher), examples_of_three_classes(300, 3).inputs
+    found = student.network(x).log_softmax(1)
+    torch.testing.assert_close(found.exp(), Teacher().eval()(x).softmax(1), atol=0.05, rtol=0)
+    torch.testing.assert_close(
+        student.log_probs(x), (student.network(x) / student.temperature).log_softmax(1)
+    )
+    again = distilled(teacher, tmp_path)
+    assert torch.equal(again.network.weight, student.network.weight)
+    assert (tmp_path / "metrics.jsonl").is_file()
+
+
+def test_a_student_without_a_teacher_learns_the_labels():
+    student, validation = distilled(None), examples_of_three_classes(200, 2)
+    assert student.fit.top1 > 0.7
+    nll = F.nll_loss(student.log_probs(validation.inputs), validation.labels)
+    assert float(nll) <= student.fit.loss + 1e-4  # calibrated on these rows
+    assert not torch.equal(student.network.weight, distilled("module").network.weight)
+
+
+def test_targets_of_other_inputs_are_refused():
+    train = examples_of_three_classes(40, 1)
+    with pytest.raises(InputError, match="39 predictions for 40 inputs"):
+        student_examples(train, torch.zeros(39, 3))

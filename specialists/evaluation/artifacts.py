@@ -20,6 +20,7 @@ from specialists.ensemble import CombinationRule
 from specialists.evaluation.comparison import evaluate, score_models
 from specialists.evaluation.details import details
 from specialists.evaluation.examples import SpecialistAnswers
+from specialists.predictions import ModelOutputs
 from specialists.runs import Run, read_array, read_json, write_array, write_json
 from specialists.workspace import Workspace
 
@@ -34,14 +35,7 @@ def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> 
     dict
         What was written: ``evaluation.json``, or its like for the validation split.
     """
-    from specialists.pipelines.ensembles import ensemble_outputs
-    from specialists.pipelines.student_training import student_outputs
-
-    outputs = {
-        **ensemble_outputs(run, split),
-        **baseline_outputs(run, split),
-        **student_outputs(run, split),
-    }
+    outputs = _outputs(run, split)
     workspace = Workspace.open(run.folder, test_labels=split == "test")
     examples = workspace.split(split)
     labels = examples.labels.numpy()
@@ -77,6 +71,17 @@ def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> 
     write_json(run.path(STAGE, "trainings.json"), trainings)
     write_json(run.folder / "evaluation.json", result)
     return result
+
+
+def _outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
+    from specialists.pipelines.ensembles import ensemble_outputs
+    from specialists.pipelines.student_training import student_outputs
+
+    return {
+        **ensemble_outputs(run, split),
+        **baseline_outputs(run, split),
+        **student_outputs(run, split),
+    }
 
 
 def specialist_answers(run: Run, split: str, rows: NDArray[np.int64]) -> SpecialistAnswers:
