@@ -234,7 +234,7 @@ def pair(generalist, specialist) -> MemberPredictions:
 def test_a_better_likelihood_with_fewer_right_answers_is_refused():
     weak, wrong = [0.51, 0.49], [0.001, 0.999]
     found = pair([weak] * 540 + [wrong] * 60, [[0.49, 0.51]] * 540 + [[0.4, 0.6]] * 60)
-    whole = whole_test(
+    whole: Any = whole_test(
         CombinationRule("side_by_side", None),
         found,
         torch.zeros(600, dtype=torch.int64),
@@ -324,10 +324,10 @@ def test_rows_with_the_same_input_are_one_observation(method):
         found, generalist=found.generalist[times], specialists=[x[times] for x in found.specialists]
     )
     config, known = CombinationConfig(gate=method), predictions(seed=1)
-    once = admit_specialists(CHOSEN, *known, KeptRows(found, labels), config)
+    once: Any = admit_specialists(CHOSEN, *known, KeptRows(found, labels), config)
     grouped = KeptRows(repeated, labels[times], times)
-    five = admit_specialists(CHOSEN, *known, grouped, config)
-    blind = admit_specialists(CHOSEN, *known, KeptRows(repeated, labels[times]), config)
+    five: Any = admit_specialists(CHOSEN, *known, grouped, config)
+    blind: Any = admit_specialists(CHOSEN, *known, KeptRows(repeated, labels[times]), config)
     assert five.n_rows == 600
     assert five.whole.p == pytest.approx(once.whole.p, abs=0)
     assert blind.whole.p < five.whole.p / 10
@@ -353,24 +353,24 @@ def test_fewer_than_20_groups_are_no_test(method, n_groups, outcome):
     found, labels, groups = grouped(n_groups, 12, seed=4)
     settings = CombinationConfig(gate=method)
     kept = KeptRows(found, labels, groups)
-    record = decision = admit_specialists(CHOSEN, *predictions(seed=1), kept, settings)
-    assert decision.outcome == outcome or method == "each"
+    record: Any = admit_specialists(CHOSEN, *predictions(seed=1), kept, settings)
+    assert record.outcome == outcome or method == "each"
     assert (record.n_rows, record.n_groups) == (12 * n_groups, n_groups)
     p = [record.whole.p, *(entry.p for entry in record.specialists)]
     assert [x is None for x in p] == [n_groups < 20] * 5
     if n_groups < 20:
-        assert decision.rule.members == ()
+        assert record.rule.members == ()
         assert {entry.why_not for entry in record.specialists} == {TOO_FEW_GROUPS}
         low, high = record.whole.interval
         assert 0 < low < record.whole.mean_gain < high
         words = "19 groups: no test, which takes 20; on the 228 rows in 19 groups kept for it"
-        assert words in decision.in_words()
+        assert words in record.in_words()
     check_written(record)
 
 
 def test_one_group_of_rows_leaves_everything_open():
     found, labels, _ = grouped(30, 2, seed=4)
-    whole = whole_test(CHOSEN, found, labels, torch.zeros(60, dtype=torch.int64))
+    whole: Any = whole_test(CHOSEN, found, labels, torch.zeros(60, dtype=torch.int64))
     assert (whole.p, whole.interval, whole.passed) == (None, (-100, 100), False)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_all_validation_rows_calibrate_a_specialist_from_the_correction_of_its_s
 def test_validation_rows_choose_who_is_tested_and_gate_rows_alone_test(workspace):
     dataset, ensemble = workspace.dataset, open_ensemble(workspace)
     choice = read_json(workspace.path("combine-predictions", "choice.json"))
-    gate = AdmissionDecision.from_dict(choice["gate"])
+    gate: Any = AdmissionDecision.from_dict(choice["gate"])
     rule = gate.chosen
     known, kept = (
         ensemble.member_predictions(split.inputs) for split in (dataset.validation, dataset.gate)
