@@ -8,6 +8,7 @@ without them, or not at all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -94,25 +95,37 @@ def write_soft_targets(workspace: Workspace) -> Path:
     members = sorted(workspace.path("train-specialists").glob("specialist-*/manifest.json"))
     files += [member.relative_to(workspace.folder).as_posix() for member in members]
     inputs = workspace.fingerprints(*files)
-    extra = workspace.config.student.unlabelled
-    if extra:
-        inputs[extra] = sha256(extra)
     rule = teaching_rule(workspace)
     key: dict[str, Any] = {
         "inputs": inputs,
         "config": {"rule": rule.to_dict()},
         "code": CODE_VERSION,
     }
+    write_targets(
+        workspace, folder, key, lambda: replace(open_ensemble(workspace), rule=rule).log_probs
+    )
+    return folder
+
+
+def write_targets(
+    workspace: Workspace,
+    folder: Path,
+    key: dict[str, Any],
+    open_teacher: Callable[[], OnlineTeacher],
+) -> None:
+    """Write a teacher's log-probabilities of every transfer input, unless they stand already."""
+    extra = workspace.config.student.unlabelled
+    if extra:
+        key = {**key, "inputs": key["inputs"] | {extra: sha256(extra)}}
 
     def build(folder: Path) -> None:
-        teacher = replace(open_ensemble(workspace), rule=rule).log_probs
+        teacher = open_teacher()
         sources = [workspace.dataset.train.inputs]
         sources += [_unlabelled(workspace, extra)] if extra else []
         blocks = (block for source in sources for block in teacher_blocks(teacher, source))
         write_shards(folder, blocks, workspace.dataset.n_classes, key)
 
     build_unit(folder, key, build)
-    return folder
 
 
 def _unlabelled(workspace: Workspace, file: str) -> Inputs:

@@ -90,11 +90,10 @@ class StudentTask:
         return {"config": config, "conditions": workspace.conditions, "inputs": inputs}
 
 
-def student_tasks(workspace: Workspace) -> list[StudentTask]:
+def student_tasks(workspace: Workspace, spec: NetworkSpec, stage: str = STAGE) -> list[StudentTask]:
     """Every trial: T times alpha with soft targets, and as many without."""
-    settings, spec = workspace.config.student, spec_of_size(workspace)
-    trials = workspace.path(STAGE, "trials")
-    targets = workspace.path(STAGE, "targets")
+    settings = workspace.config.student
+    trials, targets = workspace.path(stage, "trials"), workspace.path(stage, "targets")
     grid = list(itertools.product(settings.temperatures, settings.alphas))
     soft = [
         StudentTask(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from specialists.classifier import describe, hardware_of, sample_flops
-from specialists.distillation import distil
+from specialists.distillation import best_trial, distil
 from specialists.ensemble import cost_sample
 from specialists.networks import (
     build,
@@ -24,6 +24,31 @@ from specialists.workspace import Workspace
 
 from .soft_targets import student_data
 from .student_tasks import STAGE, STUDENTS, StudentTask
+from .terminal import log
+
+
+def train_and_choose(
+    workspace: Workspace, tasks: Sequence[StudentTask], jobs: int, stage: str = STAGE
+) -> None:
+    """Train all trials, keep the best of each kind by validation top-1; writes ``trials.json``."""
+    results = train_students(tasks, jobs)
+    trials = []
+    for model in STUDENTS:
+        among = [i for i, task in enumerate(tasks) if task.model == model]
+        best = best_trial(results, among)
+        _publish(tasks[best].folder, workspace.path(stage, model))
+        trials += [
+            {
+                **tasks[i].settings(),
+                "validation_loss": results[i].loss,
+                "validation_top1": results[i].top1,
+                "chosen": i == best,
+                "training": f"{stage}/trials/{tasks[i].folder.name}",
+            }
+            for i in among
+        ]
+        log.info(f"{stage}: {model}, validation top-1 {results[best].top1:.3f}")
+    write_json(workspace.path(stage, "trials.json"), trials)
 
 
 def train_students(tasks: Sequence[StudentTask], jobs: int) -> list[FitResult]:
@@ -72,7 +97,7 @@ def model_outputs(workspace: Workspace, name: str, folder: Path, split: str) -> 
     )
 
 
-def publish(trial: Path, folder: Path) -> None:
+def _publish(trial: Path, folder: Path) -> None:
     """Copy the chosen trial's model to a folder that works alone."""
     for name in ("weights.safetensors", "model.json", "result.json", "metrics.jsonl"):
         copy_file(trial / name, folder / name)

@@ -82,9 +82,7 @@ def predictions(
     ), labels
 
 
-def decided(
-    method: Any = "whole", rule: CombinationRule = CHOSEN, known=None, kept=None, **settings
-):
+def decided(method: Any = "whole", rule=CHOSEN, known=None, kept=None, **settings) -> Any:
     config = CombinationConfig(gate=method, **settings)
     (before, seen), (after, new) = known or predictions(seed=1), kept or predictions(seed=2)
     return admit_specialists(rule, before, seen, KeptRows(after, new), config)
@@ -377,7 +375,7 @@ def test_one_group_of_rows_leaves_everything_open():
 def test_the_gate_says_how_many_groups_its_rows_are():
     found, labels, groups = grouped(400, 3, seed=4)
     kept = KeptRows(found, labels, groups)
-    decision = admit_specialists(CHOSEN, *predictions(seed=1), kept, CombinationConfig())
+    decision: Any = admit_specialists(CHOSEN, *predictions(seed=1), kept, CombinationConfig())
     assert "on 1,200 rows in 400 groups kept for this test" in decision.in_words()
     gains = log_likelihood(found.joined(CHOSEN), labels) - log_likelihood(found.generalist, labels)
     sums = np.bincount(groups, weights=gains)

@@ -75,7 +75,9 @@ PIPELINE_ORDER = [
     "write_report",
     "stages",
     "compare",
+    "options",
     "trained_models",
+    "distill",
     "predict",
     "__main__",
 ]

@@ -136,7 +136,7 @@ def test_a_recipe_is_scaled_in_rate_and_length():
 
 
 def test_students_with_and_without_teacher_have_as_many_trials(workspace):
-    tasks = student_tasks(workspace)
+    tasks = student_tasks(workspace, spec_of_size(workspace))
     assert [t.model for t in tasks] == ["student", "student_hard_labels"]
     assert [t.targets is None for t in tasks] == [False, True]
 
