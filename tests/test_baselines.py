@@ -15,7 +15,6 @@ from specialists.baselines import (
     deferring_rules,
     everywhere,
     judge_averages,
-    rule_of,
 )
 from specialists.baselines.averages import shortlist_cost, within_shortlist
 from specialists.ensemble import confidence
@@ -143,12 +142,12 @@ def test_a_mean_is_as_sure_as_it_is_right_after_its_temperature():
     truth = torch.distributions.Categorical(logits=2.5 * averaged(own, AveragingRule(3))).sample()
     plain = averaged(own, AveragingRule(3))
     (found, *_), judged = everywhere(3), judge_averages(everywhere(3), own, truth, 0.0)
-    assert [c["mean"] for c in judged] == ["arithmetic", "geometric"]
-    assert judged[0]["temperature"] == pytest.approx(1 / 2.5, rel=0.05)
-    assert judged[0]["nll"] < float(-plain.gather(1, truth[:, None]).mean()) - 0.05
-    mean = averaged(own, rule_of(judged[0]))
-    assert judged[0]["nll"] == pytest.approx(float(-mean.gather(1, truth[:, None]).mean()))
-    assert judged[0]["top1"] == float((mean.argmax(1) == truth).double().mean())
+    assert [c.rule.mean for c in judged] == ["arithmetic", "geometric"]
+    assert judged[0].rule.temperature == pytest.approx(1 / 2.5, rel=0.05)
+    assert judged[0].nll < float(-plain.gather(1, truth[:, None]).mean()) - 0.05
+    mean = averaged(own, judged[0].rule)
+    assert judged[0].nll == pytest.approx(float(-mean.gather(1, truth[:, None]).mean()))
+    assert judged[0].top1 == float((mean.argmax(1) == truth).double().mean())
     assert found == AveragingRule(3)
 
 
@@ -158,6 +157,6 @@ def test_a_temperature_is_fitted_on_the_rows_where_others_are_asked():
     unsure = confidence(own[0]) <= 0.4
     truth[unsure] = torch.randint(0, C, (int(unsure.sum()),))
     (judged,) = judge_averages([AveragingRule(2, confidence=0.4)], own, truth, 0.0)
-    assert judged["temperature"] > 3
-    assert judged["lowers_nll"]
-    assert judged["relative_cost"] == 1 + float(unsure.double().mean())
+    assert judged.rule.temperature > 3
+    assert judged.lowers_nll
+    assert judged.relative_cost == 1 + float(unsure.double().mean())

@@ -6,7 +6,6 @@ from specialists.baselines.averages import (
     deferring_rules,
     everywhere,
     judge_averages,
-    rule_of,
 )
 from specialists.baselines.budget import SAME_COST, Budget, budget_of
 from specialists.baselines.outputs import (
@@ -41,6 +40,5 @@ __all__ = [
     "deferring_rules",
     "everywhere",
     "judge_averages",
-    "rule_of",
     "wide_spec",
 ]

@@ -23,12 +23,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from specialists.baselines.averages import (
+    AverageCandidate,
     AveragingRule,
     averaged,
     deferring_rules,
     everywhere,
     judge_averages,
-    rule_of,
 )
 from specialists.baselines.budget import Budget, budget_of
 from specialists.baselines.trainings import AVERAGED, CONTINUED, STAGE, baseline_tasks
@@ -96,8 +96,9 @@ def baseline_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
         members = [Member(workspace, task.folder) for task in group]
         if name == AVERAGED:
             rules = averaging_rules([base, *members], budget)
-            chosen |= rules
-            for key, (rule, candidates) in rules.items():
+            for key, (rule, averages) in rules.items():
+                candidates = [candidate.to_dict() for candidate in averages]
+                chosen[key] = (rule, candidates)
                 outputs[key] = _mean([base, *members], rule, split, key, len(candidates))
             continue
         best, candidates = best_schedule(members)
@@ -108,22 +109,28 @@ def baseline_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     return outputs
 
 
+@dataclass(frozen=True)
+class _Schedule:
+    index: int
+    top1: float
+    nll: float
+    lowers_nll: bool = True
+
+
 def best_schedule(members: Sequence[Member]) -> tuple[int, list[dict[str, Any]]]:
     """Which training validation prefers, and what it says of each."""
     workspace = members[0].workspace
     labels = workspace.dataset.validation.labels
-    candidates = [
-        {**score(member.log_probs("validation"), labels), **member.cost.to_dict()}
-        for member in members
-    ]
-    judged = [{**candidate, "lowers_nll": True} for candidate in candidates]
-    best = choose(judged, workspace.config.combination)
-    return judged.index(best), candidates
+    scores = [score(member.log_probs("validation"), labels) for member in members]
+    judged = [_Schedule(i, each["top1"], each["nll"]) for i, each in enumerate(scores)]
+    best = choose(judged, workspace.config.combination).index
+    costs = [member.cost.to_dict() for member in members]
+    return best, [{**found, **cost} for found, cost in zip(scores, costs, strict=True)]
 
 
 def averaging_rules(
     members: Sequence[Member], budget: Budget
-) -> dict[str, tuple[AveragingRule, list[dict[str, Any]]]]:
+) -> dict[str, tuple[AveragingRule, list[AverageCandidate]]]:
     """The rule of each average that validation prefers, and all its candidates, by name."""
     workspace = members[0].workspace
     labels = workspace.dataset.validation.labels
@@ -137,7 +144,7 @@ def averaging_rules(
     found = {}
     for name, rules in tried.items():
         candidates = judge_averages(rules, log_probs, labels, share)
-        found[name] = (rule_of(choose(candidates, workspace.config.combination)), candidates)
+        found[name] = (choose(candidates, workspace.config.combination).rule, candidates)
     return found
 
 

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from specialists.baselines import baseline_outputs
-from specialists.distillation import student_outputs
-from specialists.ensemble import Ensemble, Rule, ensemble_outputs
+from specialists.ensemble import CombinationRule
 from specialists.evaluation.comparison import evaluate, score_models
 from specialists.evaluation.details import details
 from specialists.evaluation.examples import SpecialistAnswers
+from specialists.predictions import ModelOutputs
 from specialists.runs import Run, read_array, read_json, write_array, write_json
 from specialists.workspace import Workspace
 
@@ -35,11 +35,7 @@ def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> 
     dict
         What was written: ``evaluation.json``, or its like for the validation split.
     """
-    outputs = {
-        **ensemble_outputs(run, split),
-        **baseline_outputs(run, split),
-        **student_outputs(run, split),
-    }
+    outputs = _outputs(run, split)
     workspace = Workspace.open(run.folder, test_labels=split == "test")
     examples = workspace.split(split)
     labels = examples.labels.numpy()
@@ -77,6 +73,17 @@ def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> 
     return result
 
 
+def _outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
+    from specialists.pipelines.ensembles import ensemble_outputs
+    from specialists.pipelines.student_training import student_outputs
+
+    return {
+        **ensemble_outputs(run, split),
+        **baseline_outputs(run, split),
+        **student_outputs(run, split),
+    }
+
+
 def specialist_answers(run: Run, split: str, rows: NDArray[np.int64]) -> SpecialistAnswers:
     """What the active specialists of `ensemble` say of some rows of ``split``.
 
@@ -84,8 +91,10 @@ def specialist_answers(run: Run, split: str, rows: NDArray[np.int64]) -> Special
     -------
     {row: {specialist: log-probabilities of shape (|subset| + 1,), the dustbin last}}
     """
+    from specialists.pipelines.ensembles import open_ensemble
+
     workspace = Workspace.open(run.folder)
-    ensemble = Ensemble.open(workspace)
+    ensemble = open_ensemble(workspace)
     stored = read_array(run.path("combine-predictions", f"{split}.active.npy"))
     active = torch.from_numpy(np.array(stored[rows]))
     inputs = workspace.split(split).inputs[torch.from_numpy(np.array(rows))]
@@ -96,9 +105,11 @@ def specialist_answers(run: Run, split: str, rows: NDArray[np.int64]) -> Special
     }
 
 
-def _rule(run: Run) -> Rule:
+def _rule(run: Run) -> CombinationRule:
     """That of `ensemble`, with the specialists that may answer."""
-    return Rule.from_dict(read_json(run.path("combine-predictions", "choice.json"))["chosen"])
+    return CombinationRule.from_dict(
+        read_json(run.path("combine-predictions", "choice.json"))["chosen"]
+    )
 
 
 def _subsets(run: Run) -> list[NDArray[np.int64]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from specialists.clustering import ClassClusters
-from specialists.ensemble import Rule
+from specialists.ensemble import CombinationRule
 from specialists.report.catalogue import DESCRIPTIONS
 from specialists.report.words import direction, find_difference, gate_sentence
 
@@ -79,15 +79,15 @@ def choice_rows(choice: Mapping[str, Any]) -> dict[str, Any]:
     Of a learned rule there is a row for the generalist and each specialist.
     """
     gate = choice.get("gate")
-    rule = Rule.from_dict(choice["chosen"] if gate is None else gate["rule"])
+    rule = CombinationRule.from_dict(choice["chosen"] if gate is None else gate["rule"])
     told = None if gate is None else {**gate, "words": gate_sentence(gate)}
     words, asked = rule.in_words(), choice.get("asked")
-    if rule.confidence is not None and asked:
+    if rule.defer_above is not None and asked:
         words += f": {asked:.0%} of the validation rows"
     return {"words": words, "learned": _learned_rows(rule), "gate": told}
 
 
-def _learned_rows(rule: Rule) -> list[dict[str, Any]]:
+def _learned_rows(rule: CombinationRule) -> list[dict[str, Any]]:
     if rule.learned is None:
         return []
     weights, temperatures = rule.learned.weights.tolist(), rule.learned.temperatures.tolist()
