@@ -22,8 +22,8 @@ from torch import Tensor
 from specialists.ensemble import Ensemble, Rule, Votes, gather_votes, score
 from specialists.runs import read_array
 from specialists.uncertainty import difference_interval
-from specialists.workspace import Workspace
 
+from ..context import RunContext
 from ..messages import told_in_one_message
 
 HEADER = (
@@ -42,7 +42,7 @@ UNFITTED = 1.0
 
 def table(run: Path) -> str:
     """Markdown: what every rule says of both splits of a run."""
-    workspace = Workspace.open(run)
+    workspace = RunContext.open(run)
     ensemble = Ensemble.open(workspace)
     validation, test = (gather_votes(workspace, ensemble, s) for s in ("validation", "test"))
     labels = _labels(workspace, "validation"), _labels(workspace, "test")
@@ -63,7 +63,7 @@ def table(run: Path) -> str:
     return "\n".join([title, "", *lines])
 
 
-def _labels(workspace: Workspace, split: str) -> Tensor:
+def _labels(workspace: RunContext, split: str) -> Tensor:
     """From the file: a workspace shows no test labels."""
     labels = read_array(workspace.path("prepare-data", f"{split}.labels.npy"))
     return torch.tensor(labels, dtype=torch.int64)

@@ -39,8 +39,8 @@ from specialists.evaluation.seeds import examples_of, groups_of
 from specialists.runs import COMPARISON, Run, claimed, read_json
 from specialists.runtime import derive_seed
 from specialists.uncertainty import ANY_REAL, DIFFERENCE_OF_SHARES
-from specialists.workspace import Workspace
 
+from ..context import RunContext
 from ..messages import told_in_one_message
 from .measured import (
     LAST_STAGE,
@@ -142,7 +142,7 @@ def settings_of(
 
 def outcome(run: Run) -> Outcome:
     """Of a run up to its combined predictions."""
-    workspace = Workspace.open(run.folder)
+    workspace = RunContext.open(run.folder)
     votes = gather_votes(workspace, Ensemble.open(workspace), "validation")
     labels, settings = workspace.dataset.validation.labels, workspace.config.combination
     generator = torch.Generator().manual_seed(derive_seed(0, "halves of the validation rows"))

@@ -25,8 +25,8 @@ from specialists.distillation import (
     write_soft_targets,
 )
 from specialists.errors import InputError
-from specialists.workspace import Workspace
 
+from ..context import RunContext
 from ..terminal import log
 
 FOLDER = "students"
@@ -164,7 +164,7 @@ class Plan:
         return rows
 
 
-def student_trials(workspace: Workspace, plan: Plan) -> dict[Row, list[StudentTask]]:
+def student_trials(workspace: RunContext, plan: Plan) -> dict[Row, list[StudentTask]]:
     """The tuning trials of every row, equally many; writes the ensemble's soft targets.
 
     Raises

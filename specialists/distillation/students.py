@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from specialists.classifier import fit_and_save, hardware_of, validation_of
+from specialists.classifier import calibrate_classifier
 from specialists.distillation.targets import student_examples, write_soft_targets
 from specialists.distillation.tasks import STAGE, STUDENTS, StudentTask, student_tasks
 from specialists.ensemble import cost_sample
@@ -25,7 +25,7 @@ from specialists.networks import build, inference_flops, load_network, n_paramet
 from specialists.predictions import ModelOutputs, predict_log_probs
 from specialists.runs import Run, build_unit, copy_file, read_json, write_json
 from specialists.runtime import map_processes, seed_everything
-from specialists.training import Trainer, TrainingCost
+from specialists.training import Trainer, TrainingCost, ValidationLoss
 from specialists.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,9 @@ def model_outputs(workspace: Workspace, name: str, folder: Path, split: str) -> 
 
 
 def _train(workspace: Workspace, task: StudentTask, folder: Path) -> None:
-    seed = workspace.seed("student")
+    from specialists.pipelines.classifiers import save_classifier
+
+    seed, validation = workspace.seed("student"), workspace.dataset.validation
     seed_everything(seed)
     network = build(task.spec)  # before a teacher is opened, which draws random numbers too
     examples = student_examples(workspace, task)
@@ -113,15 +115,16 @@ def _train(workspace: Workspace, task: StudentTask, folder: Path) -> None:
         network,
         examples,
         _loss(task),
-        validation_of(workspace),
+        ValidationLoss(validation.inputs, validation.labels),
         task.recipe,
         seed=seed,
         folder=folder,
-        hardware=hardware_of(workspace),
+        hardware=workspace.hardware,
         n_examples=(task.recipe.epochs or 1) * n_epoch,
         description=folder.name,
     )
-    fit_and_save(workspace, trainer, task.spec)
+    classifier = calibrate_classifier(network, validation, trainer.fit())
+    save_classifier(workspace, classifier, task.spec, folder)
 
 
 def _loss(task: StudentTask):

@@ -9,9 +9,7 @@ from typing import Any
 from specialists.ensemble.candidates import Candidate, Votes
 from specialists.ensemble.members import Ensemble
 from specialists.ensemble.rules import Rule
-from specialists.generalist import chosen_training
 from specialists.runs import read_json
-from specialists.specialist import folders_of, independent_generalists
 from specialists.training import TrainingCost
 from specialists.workspace import Workspace
 
@@ -24,16 +22,20 @@ def ensemble_costs(
     candidates: list[Candidate],
 ) -> dict[str, Any]:
     """What each ensemble takes: all its specialists are trained, whoever may vote."""
+    from specialists.pipelines.generalists import chosen_training, initial_generalists
+    from specialists.pipelines.specialist_tasks import specialist_tasks
+
     trained = read_json(workspace.path("train-generalist", "result.json"))
     generalist, base = TrainingCost.from_dict(trained), chosen_training(workspace)
     clusters = read_json(workspace.path("cluster-classes", "costs.json"))
     soft_targets = len(workspace.dataset.train) * votes.generalist_flops
     further = TrainingCost.from_dict(clusters) + TrainingCost(flops=soft_targets)
-    independents = [task.folder for task in independent_generalists(workspace)]
+    independents = [task.folder for task in initial_generalists(workspace)]
     for folder in independents:
         further += TrainingCost.from_dict(read_json(folder / "result.json"))
     further = sum((specialist.cost for specialist in ensemble.specialists), further)
-    folders = [*clusters["trainings"], *_below(workspace, [*independents, *folders_of(workspace)])]
+    members = [task.folder for task in specialist_tasks(workspace)]
+    folders = [*clusters["trainings"], *_below(workspace, [*independents, *members])]
     own = [] if base is None else _below(workspace, [base])
     trials = {"ensemble_paper": 1, "ensemble_all": sum(c["n"] is None for c in candidates)}
     costs = {

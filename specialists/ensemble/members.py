@@ -19,8 +19,8 @@ from specialists.ensemble.rules import Rule, active_specialists, join
 from specialists.networks import inference_flops, n_parameters
 from specialists.predictions import predict_outputs
 from specialists.runs import read_json
-from specialists.specialist import Specialist, load_specialists
-from specialists.trunk import features_of, split_generalist
+from specialists.specialist import Specialist
+from specialists.trunk import features_of
 from specialists.workspace import Workspace
 
 ROWS_AT_A_TIME = 8192
@@ -51,6 +51,9 @@ class Ensemble:
     @classmethod
     def open(cls, workspace: Workspace) -> Ensemble:
         """The ensemble of a run whose specialists are trained."""
+        from specialists.pipelines.specialist_tasks import load_specialists
+        from specialists.pipelines.trunk_files import split_generalist
+
         lower, upper = split_generalist(workspace)
         temperature = read_json(workspace.path("train-generalist", "calibration.json"))
         specialists = load_specialists(workspace)
