@@ -59,9 +59,9 @@ def execute(run: Run) -> None:
 def _calibrated_log_probs(run: Run, predictions: str) -> tuple[Tensor, TrainingCost, list[str]]:
     """Predictions to cluster by; what their own trainings cost, and where these lie."""
     if predictions == "cross-fitted":
-        from .generalists import cross_fitted
+        from .generalists import cross_fitted_generalists
 
-        fitted, trainings = cross_fitted(run)
+        fitted, trainings = cross_fitted_generalists(run)
         return fitted.log_probs, fitted.cost, trainings
     import torch
 

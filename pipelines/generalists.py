@@ -92,7 +92,7 @@ def width_task(context: RunContext, width: int) -> ClassifierTask:
     )
 
 
-def cross_fitted(run: Run, n_folds: int = 2) -> tuple[CrossFitted, list[str]]:
+def cross_fitted_generalists(run: Run, n_folds: int = 2) -> tuple[CrossFitted, list[str]]:
     """Predict the training rows by ``n_folds`` generalists of the chosen width.
 
     Returns

@@ -9,6 +9,7 @@ import small_run
 import torch
 
 from pipelines import stages
+from pipelines.context import RunContext
 from specialists.baselines import wide_spec
 from specialists.config import StudentConfig
 from specialists.distillation import (
@@ -37,7 +38,6 @@ from specialists.networks import (
 from specialists.predictions import ShardedRows, predict_log_probs
 from specialists.runs import read_json, write_json
 from specialists.training import TensorExamples
-from specialists.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +47,10 @@ def workspace(tmp_path_factory):
     run = small_run.make_run(folder / "settings")
     run = small_run.changed_copy(run, folder / "run", "combination.rules=['kl']")
     stages.run_stages(run, "combine-predictions")
-    return Workspace.open(run.folder)
+    return RunContext.open(run.folder)
 
 
-def task(workspace: Workspace, **changes) -> StudentTask:
+def task(workspace: RunContext, **changes) -> StudentTask:
     recipe, spec = workspace.config.student, student_spec(workspace)
     folder = workspace.path("trial")
     values = {"targets": write_soft_targets(workspace), "temperature": 1.0, "alpha": 0.7}
@@ -250,7 +250,7 @@ def test_a_teacher_is_asked_about_rows_that_the_generalist_is_sure_of(workspace,
     choice = read_json(file)
     choice["chosen"] = {"rule": "kl", "n": 2, "weight": 1.0, "confidence": 0.0}
     write_json(file, choice)
-    deferring = Workspace.open(run)
+    deferring = RunContext.open(run)
     index = torch.arange(20, 50)
     examples = student_examples(deferring, task(deferring, live=live))
     batch = examples.batch(index, torch.Generator()).to(torch.device("cpu"))
@@ -264,11 +264,11 @@ def test_a_teacher_is_asked_about_rows_that_the_generalist_is_sure_of(workspace,
 
 def test_targets_of_another_rule_are_made_anew(workspace, tmp_path):
     run = Path(shutil.copytree(workspace.folder, tmp_path / "run"))
-    folder = write_soft_targets(Workspace.open(run))
+    folder = write_soft_targets(RunContext.open(run))
     manifest = read_json(folder / "manifest.json")
     write_json(folder / "manifest.json", manifest | {"config": {}})  # as earlier versions wrote it
     (folder / "rows-0000.npy").write_bytes(b"old")
-    assert read_json(write_soft_targets(Workspace.open(run)) / "manifest.json") == manifest
+    assert read_json(write_soft_targets(RunContext.open(run)) / "manifest.json") == manifest
     assert (folder / "rows-0000.npy").read_bytes() != b"old"
 
 

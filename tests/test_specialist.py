@@ -338,9 +338,8 @@ def test_specialists_may_start_from_other_generalists(tmp_path):
     own = load_network(run.path("train-generalist"))[0].state_dict()["head.weight"]
     assert not any(torch.allclose(head, own, atol=1e-3) for head in heads)
     specialists = load_specialists(context)
-    for specialist, parent in zip(
-        specialists, assign_generalists([s.subset.tolist() for s in specialists], 2), strict=True
-    ):
+    assigned = assign_generalists([s.subset.tolist() for s in specialists], 2)
+    for specialist, parent in zip(specialists, assigned, strict=True):
         rows = specialist.network.state_dict()["head.weight"][:-1]
         torch.testing.assert_close(rows, heads[parent][specialist.subset])
     seen = [read_json(t.folder / "result.json")["training_examples"] for t in trainings]
@@ -354,7 +353,9 @@ def test_specialists_may_start_from_other_generalists(tmp_path):
 
     weights = [f"train-specialists/independent-{i}/weights.safetensors" for i in (0, 1)]
     assert set(weights) <= read_json(run.path("combine-predictions/manifest.json"))["inputs"].keys()
-    for specialist, parent in enumerate(assign_generalists([s.subset.tolist() for s in specialists], 2)):
+    for specialist, parent in enumerate(
+        assign_generalists([s.subset.tolist() for s in specialists], 2)
+    ):
         manifest = read_json(run.path(f"train-specialists/specialist-00{specialist}/manifest.json"))
         assert weights[parent] in manifest["inputs"]
 

@@ -6,10 +6,10 @@ import small_run
 import torch
 
 from pipelines.benchmarks import recipes
+from pipelines.context import RunContext
 from specialists.ensemble import Ensemble, Rule, gather_votes
 from specialists.errors import InputError
 from specialists.runs import Run, read_json
-from specialists.workspace import Workspace
 
 OVERRIDES = ("seed=0", "data.gate_fraction=0", 'combination.rules=["kl"]', "combination.n=[1]")
 
@@ -39,7 +39,7 @@ def test_each_recipe_has_a_row_and_its_own_specialists_of_the_same_generalist(me
 def test_gains_are_those_of_the_rule_that_the_other_half_chose(measured):
     run = Run(measured[0] / "tried" / "seed-0" / "as-configured")
     found = recipes.outcome(run)
-    workspace = Workspace.open(run.folder)
+    workspace = RunContext.open(run.folder)
     votes = gather_votes(workspace, Ensemble.open(workspace), "validation")
     labels = workspace.dataset.validation.labels
     joined = votes.joined(Rule("kl", 1, 1.0))
@@ -53,7 +53,7 @@ def test_gains_are_those_of_the_rule_that_the_other_half_chose(measured):
 
 
 def test_votes_of_some_rows_are_theirs(measured):
-    workspace = Workspace.open(measured[0] / "tried" / "seed-0" / "wider")
+    workspace = RunContext.open(measured[0] / "tried" / "seed-0" / "wider")
     votes = gather_votes(workspace, Ensemble.open(workspace), "validation")
     index = torch.tensor([5, 2, 90])
     rule = Rule("kl", 2, 0.5)
