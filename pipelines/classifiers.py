@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from specialists.classifier import (
-    TrainedClassifier,
-    hard_label_loss,
-    train_classifier,
-)
+from specialists.classifier import TrainedClassifier, hard_label_loss, train_classifier
 from specialists.config import Recipe
 from specialists.cross_fitting import without_fold
 from specialists.networks import NetworkSpec, build, load_network, save_network
@@ -132,7 +127,7 @@ def load_classifier(folder: Path) -> TrainedClassifier:
     )
 
 
-def describe(context: RunContext, temperature: float) -> Mapping[str, Any]:
+def describe(context: RunContext, temperature: float) -> dict[str, object]:
     """What a model's folder holds beside its network, so that it works alone."""
     dataset = context.dataset
     return {

@@ -92,7 +92,7 @@ def train_classifier(
     seed : int
         Of the order of examples, augmentation and dropout.
     hardware : Hardware, optional
-        None: a GPU if there is one.
+        None: a GPU if there is one, and bfloat16 where the machine is fast at it.
     folder : Path, optional
         Where checkpoints and ``metrics.jsonl`` are written; None: nowhere.
     augment : callable, optional

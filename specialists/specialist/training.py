@@ -64,7 +64,7 @@ def train_specialist(
     trunk : Trunk, optional
         Frozen part below ``network``, with what it gives for both splits. None: there is none.
     hardware : Hardware, optional
-        None: a GPU if there is one.
+        None: a GPU if there is one, and bfloat16 where the machine is fast at it.
     folder : Path, optional
         Where checkpoints and ``metrics.jsonl`` are written; None: nowhere.
     augment : callable, optional

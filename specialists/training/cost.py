@@ -40,7 +40,7 @@ class TrainingCost:
         """Of a JSON object that holds what :meth:`to_dict` gives, among other things."""
         return cls(values["training_examples"], values["training_flops"])
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         return {"training_examples": self.examples, "training_flops": self.flops}
 
 
