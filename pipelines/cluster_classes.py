@@ -6,7 +6,7 @@ the other half; never on the test set.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from specialists.feasibility import check_run
 from specialists.runs import Run, read_array, read_json, write_array, write_json, write_text
@@ -17,6 +17,8 @@ from .terminal import log
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from specialists.training import TrainingCost
+
 
 def execute(run: Run) -> None:
     """Cluster the columns of the covariance of predicted probabilities."""
@@ -25,7 +27,7 @@ def execute(run: Run) -> None:
     from specialists.covariance import PredictionCovariance, PredictionSketch
 
     settings = run.config.resolve(run.kind).clusters
-    log_probs, costs = _calibrated_log_probs(run, settings.predictions)
+    log_probs, cost, trainings = _calibrated_log_probs(run, settings.predictions)
     n_classes = log_probs.shape[1]
     streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch
     covariance = streaming(n_classes).update(log_probs.exp())
@@ -46,7 +48,7 @@ def execute(run: Run) -> None:
         write_array(folder / "covariance.npy", covariance.covariance().astype("float32"))
     write_text(folder / "clusters.txt", clusters.to_text())
     write_json(folder / "clusters.json", clusters.to_dict())
-    write_json(folder / "costs.json", costs)
+    write_json(folder / "costs.json", {**cost.to_dict(), "trainings": trainings})
     log.info(
         f"cluster-classes: {clusters.n_clusters} clusters of {min(clusters.sizes)} to "
         f"{max(clusters.sizes)} classes hold {clusters.total_share:.1%} of the confusions; random "
@@ -54,24 +56,22 @@ def execute(run: Run) -> None:
     )
 
 
-def _calibrated_log_probs(run: Run, predictions: str) -> tuple[Tensor, dict[str, Any]]:
-    """Predictions to cluster by, and what was trained for them alone."""
-    from specialists.training import TrainingCost
-
+def _calibrated_log_probs(run: Run, predictions: str) -> tuple[Tensor, TrainingCost, list[str]]:
+    """Predictions to cluster by; what their own trainings cost, and where these lie."""
     if predictions == "cross-fitted":
-        from specialists.cross_fitting import cross_fitted_predictions
+        from .generalists import cross_fitted_generalists
 
-        fitted = cross_fitted_predictions(run)
-        return fitted.log_probs, {**fitted.cost.to_dict(), "trainings": fitted.trainings}
+        fitted, trainings = cross_fitted_generalists(run)
+        return fitted.log_probs, fitted.cost, trainings
     import torch
 
     from specialists.probability import tempered_log_softmax
+    from specialists.training import TrainingCost
 
     folder = run.path("train-generalist")
     log_probs = torch.from_numpy(read_array(folder / "validation.log_probs.npy", mmap=False))
     temperature = read_json(folder / "calibration.json")["temperature"]
-    nothing = {**TrainingCost().to_dict(), "trainings": ()}
-    return tempered_log_softmax(log_probs, temperature), nothing
+    return tempered_log_softmax(log_probs, temperature), TrainingCost(), []
 
 
 STAGE = Stage(

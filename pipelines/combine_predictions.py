@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 def execute(run: Run) -> None:
     """Choose the combination on validation data; combine validation and test predictions."""
     from specialists.ensemble import KeptRows, choose_rule
-    from specialists.workspace import Workspace
 
+    from .context import RunContext
     from .ensembles import ensemble_costs, open_ensemble, write_predictions
 
-    workspace = Workspace.open(run.folder)
+    workspace = RunContext.open(run.folder)
     settings, dataset = workspace.config.combination, workspace.dataset
     ensemble = open_ensemble(workspace)
     validation, labels = dataset.validation.inputs, dataset.validation.labels

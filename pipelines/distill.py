@@ -149,18 +149,18 @@ def _execute(run: Run, teacher: TeacherSource, predictor: Predictor) -> None:
     from specialists.distillation import student_spec
     from specialists.ensemble import score
     from specialists.networks import load_network
-    from specialists.workspace import Workspace
 
+    from .context import RunContext
     from .soft_targets import online_teacher, write_targets
     from .student_tasks import student_tasks
     from .student_training import train_and_choose
 
-    workspace = Workspace.open(run.folder)
+    workspace = RunContext.open(run.folder)
     dataset, settings = workspace.dataset, workspace.config.student
     _check_same_task(predictor, dataset, teacher.path)
     ask = predictor.log_probs
     if not teacher.is_model and teacher.model is Teacher.ensemble:
-        ask = online_teacher(Workspace.open(teacher.path), "ensemble")  # about every row
+        ask = online_teacher(RunContext.open(teacher.path), "ensemble")  # about every row
     inputs = workspace.fingerprints("prepare-data/train.inputs.npy") | teacher.digests()
     key = {"inputs": inputs, "config": {}, "code": CODE_VERSION}
     write_targets(workspace, run.path(NAME, "targets"), key, lambda: ask)

@@ -11,13 +11,12 @@ from .terminal import log
 
 def execute(run: Run) -> None:
     """Cache soft targets, train a student of each temperature and weight, keep the best."""
-    from specialists.workspace import Workspace
-
+    from .context import RunContext
     from .soft_targets import write_soft_targets
     from .student_tasks import spec_of_size, student_tasks
     from .student_training import train_and_choose
 
-    workspace = Workspace.open(run.folder)
+    workspace = RunContext.open(run.folder)
     write_soft_targets(workspace)
     if workspace.config.student.teacher == "live" and workspace.augment is None:
         log.info(f"{STAGE.name}: a live teacher says what is stored, since data.augment is off")

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from specialists.ensemble import Choice, CombinationRule, Ensemble, MemberPredictions
-from specialists.generalist import chosen_training
 from specialists.predictions import ModelOutputs
 from specialists.runs import Run, read_array, read_json, write_array
-from specialists.specialist import folders_of, independent_generalists, load_specialists
 from specialists.training import TrainingCost
-from specialists.trunk import split_generalist
-from specialists.workspace import Workspace
+
+from .context import RunContext
+from .generalists import chosen_training, initial_generalists
+from .specialist_tasks import load_specialists, specialist_tasks
+from .trunk_files import split_generalist
 
 STAGE = "combine-predictions"
 NAMES = ("generalist", "ensemble", "ensemble_paper", "ensemble_all")
 
 
-def open_ensemble(workspace: Workspace) -> Ensemble:
+def open_ensemble(workspace: RunContext) -> Ensemble:
     """The ensemble of a run whose specialists are trained, with the paper's rule."""
     lower, upper = split_generalist(workspace)
     calibration = read_json(workspace.path("train-generalist", "calibration.json"))
@@ -31,13 +32,13 @@ def open_ensemble(workspace: Workspace) -> Ensemble:
     return Ensemble(upper, specialists, temperature=temperature, lower=lower)
 
 
-def chosen_rule(workspace: Workspace) -> CombinationRule:
+def chosen_rule(workspace: RunContext) -> CombinationRule:
     """The rule of `ensemble`, with the specialists that may answer."""
     return CombinationRule.from_dict(read_json(workspace.path(STAGE, "choice.json"))["chosen"])
 
 
 def ensemble_costs(
-    workspace: Workspace, ensemble: Ensemble, predictions: MemberPredictions, choice: Choice
+    workspace: RunContext, ensemble: Ensemble, predictions: MemberPredictions, choice: Choice
 ) -> dict[str, Any]:
     """What each ensemble takes: all its specialists are trained, whoever may be asked."""
     trained = read_json(workspace.path("train-generalist", "result.json"))
@@ -45,11 +46,14 @@ def ensemble_costs(
     clusters = read_json(workspace.path("cluster-classes", "costs.json"))
     soft_targets = len(workspace.dataset.train) * predictions.generalist_flops
     further = TrainingCost.from_dict(clusters) + TrainingCost(flops=soft_targets)
-    independents = [task.folder for task in independent_generalists(workspace)]
+    independents = [task.folder for task in initial_generalists(workspace)]
     for folder in independents:
         further += TrainingCost.from_dict(read_json(folder / "result.json"))
     further = sum((specialist.cost for specialist in ensemble.specialists), further)
-    folders = [*clusters["trainings"], *_below(workspace, [*independents, *folders_of(workspace)])]
+    folders = [
+        *clusters["trainings"],
+        *_below(workspace, [*independents, *(t.folder for t in specialist_tasks(workspace))]),
+    ]
     start = [] if base is None else _below(workspace, [base])
     of_all = sum(candidate.rule.n is None for candidate in choice.candidates)
     trials = {"ensemble_paper": 1, "ensemble_all": of_all}
@@ -74,7 +78,7 @@ def ensemble_costs(
 
 
 def write_predictions(
-    workspace: Workspace, predictions: MemberPredictions, choice: Choice, split: str
+    workspace: RunContext, predictions: MemberPredictions, choice: Choice, split: str
 ) -> None:
     """Write what the generalist and every ensemble predict for a split, and who is asked."""
     folder = workspace.path(STAGE)
@@ -93,5 +97,5 @@ def ensemble_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     }
 
 
-def _below(workspace: Workspace, folders: Sequence[Path]) -> list[str]:
+def _below(workspace: RunContext, folders: Sequence[Path]) -> list[str]:
     return [folder.relative_to(workspace.folder).as_posix() for folder in folders]

@@ -30,14 +30,14 @@ from specialists.losses import UNLABELLED
 from specialists.predictions import ShardedRows, write_shards
 from specialists.runs import build_unit, sha256
 from specialists.runs.manifests import CODE_VERSION
-from specialists.trunk import FOLDER
-from specialists.workspace import Workspace
 
+from .context import RunContext
 from .ensembles import chosen_rule, open_ensemble
 from .student_tasks import STAGE, OnlineName, StudentTask
+from .trunk_files import FOLDER
 
 
-def teaching_rule(workspace: Workspace) -> CombinationRule:
+def teaching_rule(workspace: RunContext) -> CombinationRule:
     """The rule of `ensemble`, its specialists asked about every row, whatever that costs.
 
     A generalist is sure of most of what it was trained on, so that a teacher who leaves sure rows
@@ -47,7 +47,7 @@ def teaching_rule(workspace: Workspace) -> CombinationRule:
     return replace(chosen_rule(workspace), defer_above=None)
 
 
-def online_teacher(workspace: Workspace, name: OnlineName) -> OnlineTeacher:
+def online_teacher(workspace: RunContext, name: OnlineName) -> OnlineTeacher:
     """The run's ensemble, its specialists asked about every row, or its generalist."""
     rule = teaching_rule(workspace)
     if name == "generalist":
@@ -55,7 +55,7 @@ def online_teacher(workspace: Workspace, name: OnlineName) -> OnlineTeacher:
     return replace(open_ensemble(workspace), rule=rule).log_probs
 
 
-def student_data(workspace: Workspace, task: StudentTask) -> tuple[Split, Teacher | None]:
+def student_data(workspace: RunContext, task: StudentTask) -> tuple[Split, Teacher | None]:
     """The training rows of a student, and its teacher's predictions for them or its teacher."""
     train = workspace.dataset.train
     inputs, labels = train.inputs, train.labels
@@ -79,12 +79,12 @@ def student_data(workspace: Workspace, task: StudentTask) -> tuple[Split, Teache
     return Split(inputs, labels), None if rows is None else SelectedRows(rows, index)
 
 
-def generalist_targets(workspace: Workspace) -> Path:
+def generalist_targets(workspace: RunContext) -> Path:
     """The folder of the calibrated generalist's log-probabilities of the training inputs."""
     return workspace.path(*FOLDER, "log_probs")
 
 
-def write_soft_targets(workspace: Workspace) -> Path:
+def write_soft_targets(workspace: RunContext) -> Path:
     """Write the ensemble's log-probabilities of every transfer input as half-precision shards.
 
     Specialists are asked about every row (:func:`teaching_rule`). Returns the shards' folder.
@@ -108,7 +108,7 @@ def write_soft_targets(workspace: Workspace) -> Path:
 
 
 def write_targets(
-    workspace: Workspace,
+    workspace: RunContext,
     folder: Path,
     key: dict[str, Any],
     open_teacher: Callable[[], OnlineTeacher],
@@ -128,7 +128,7 @@ def write_targets(
     build_unit(folder, key, build)
 
 
-def _unlabelled(workspace: Workspace, file: str) -> Inputs:
+def _unlabelled(workspace: RunContext, file: str) -> Inputs:
     return read_unlabelled(file, workspace.dataset.preprocessing)[0]
 
 

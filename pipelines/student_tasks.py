@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from specialists.classifier import DATA
 from specialists.config import Recipe
 from specialists.distillation import HARD_TRIALS, changed_recipe, student_spec
 from specialists.networks import NetworkSpec, load_network
 from specialists.runs import sha256
-from specialists.workspace import Workspace
+
+from .classifiers import DATA
+from .context import RunContext
 
 STAGE = "distill-student"
 STUDENTS = ("student", "student_hard_labels")
@@ -74,7 +75,7 @@ class StudentTask:
             return settings
         return {**settings, "labelled_share": self.labelled_share, "transfer": self.transfer}
 
-    def key(self, workspace: Workspace) -> dict[str, Any]:
+    def key(self, workspace: RunContext) -> dict[str, Any]:
         """What the result depends on."""
         inputs = workspace.fingerprints(*DATA)
         if self.targets is not None:
@@ -90,7 +91,9 @@ class StudentTask:
         return {"config": config, "conditions": workspace.conditions, "inputs": inputs}
 
 
-def student_tasks(workspace: Workspace, spec: NetworkSpec, stage: str = STAGE) -> list[StudentTask]:
+def student_tasks(
+    workspace: RunContext, spec: NetworkSpec, stage: str = STAGE
+) -> list[StudentTask]:
     """Every trial: T times alpha with soft targets, and as many without."""
     settings = workspace.config.student
     trials, targets = workspace.path(stage, "trials"), workspace.path(stage, "targets")
@@ -117,7 +120,7 @@ def student_tasks(workspace: Workspace, spec: NetworkSpec, stage: str = STAGE) -
     return [*soft, *hard]
 
 
-def spec_of_size(workspace: Workspace, size: float | None = None) -> NetworkSpec:
+def spec_of_size(workspace: RunContext, size: float | None = None) -> NetworkSpec:
     """The student's network beside the run's generalist; see ``student_spec``."""
     _, generalist, _ = load_network(workspace.path("train-generalist"))
     return student_spec(generalist, workspace.config.student, workspace.dataset.kind, size)

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from specialists.classifier import describe, hardware_of, sample_flops
 from specialists.distillation import best_trial, distil
 from specialists.ensemble import cost_sample
 from specialists.networks import (
@@ -14,21 +13,21 @@ from specialists.networks import (
     inference_flops,
     load_network,
     n_parameters,
-    save_network,
 )
 from specialists.predictions import ModelOutputs, predict_log_probs
 from specialists.runs import Run, build_unit, copy_file, read_json, write_json
 from specialists.runtime import map_processes, seed_everything
 from specialists.training import FitResult, TrainingCost
-from specialists.workspace import Workspace
 
+from .classifiers import save_classifier
+from .context import RunContext
 from .soft_targets import student_data
 from .student_tasks import STAGE, STUDENTS, StudentTask
 from .terminal import log
 
 
 def train_and_choose(
-    workspace: Workspace, tasks: Sequence[StudentTask], jobs: int, stage: str = STAGE
+    workspace: RunContext, tasks: Sequence[StudentTask], jobs: int, stage: str = STAGE
 ) -> None:
     """Train all trials, keep the best of each kind by validation top-1; writes ``trials.json``."""
     results = train_students(tasks, jobs)
@@ -55,23 +54,18 @@ def train_students(tasks: Sequence[StudentTask], jobs: int) -> list[FitResult]:
     """Train what does not yet stand, several at a time; what came of each trial."""
     map_processes(train_student, tasks, jobs, description="students")
     results = [read_json(task.folder / "result.json") for task in tasks]
-    return [
-        FitResult(
-            result["best_epoch"], result["loss"], result["top1"], TrainingCost.from_dict(result)
-        )
-        for result in results
-    ]
+    return [FitResult.from_dict(result) for result in results]
 
 
 def train_student(task: StudentTask) -> None:
     """Train one trial, calibrate it and write it as a resumable result."""
-    workspace = Workspace.open(task.run)
+    workspace = RunContext.open(task.run)
     build_unit(task.folder, task.key(workspace), lambda folder: _train(workspace, task, folder))
 
 
 def student_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     """What both students predict for a split, by name."""
-    workspace = Workspace.open(run.folder)
+    workspace = RunContext.open(run.folder)
     trials = read_json(workspace.path(STAGE, "trials.json"))
     return {
         name: dataclasses.replace(
@@ -83,7 +77,7 @@ def student_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     }
 
 
-def model_outputs(workspace: Workspace, name: str, folder: Path, split: str) -> ModelOutputs:
+def model_outputs(workspace: RunContext, name: str, folder: Path, split: str) -> ModelOutputs:
     """What the model of one folder predicts for a split, calibrated."""
     inputs = workspace.split(split).inputs
     network, _, about = load_network(folder)
@@ -103,7 +97,7 @@ def _publish(trial: Path, folder: Path) -> None:
         copy_file(trial / name, folder / name)
 
 
-def _train(workspace: Workspace, task: StudentTask, folder: Path) -> None:
+def _train(workspace: RunContext, task: StudentTask, folder: Path) -> None:
     seed, dataset = workspace.seed("student"), workspace.dataset
     seed_everything(seed)
     network = build(task.spec)  # before a teacher is opened, which draws random numbers too
@@ -118,17 +112,10 @@ def _train(workspace: Workspace, task: StudentTask, folder: Path) -> None:
         temperature=task.temperature or 1.0,
         alpha=task.alpha or 0.0,
         seed=seed,
-        hardware=hardware_of(workspace),
+        hardware=workspace.hardware,
         folder=folder,
         augment=workspace.augment,
         n_examples=(task.recipe.epochs or 1) * n_epoch,
         description=folder.name,
     )
-    save_network(network, task.spec, folder, **describe(workspace, student.temperature))
-    values = {
-        **student.fit.to_dict(),
-        "temperature": student.temperature,
-        "parameters": n_parameters(network),
-        "inference_flops": sample_flops(workspace, network),
-    }
-    write_json(folder / "result.json", values)
+    save_classifier(workspace, student, task.spec, folder)

@@ -10,7 +10,7 @@ from .stage import Stage
 
 def execute(run: Run) -> None:
     """Train a generalist of each candidate width and keep the best, or take the user's own."""
-    from specialists.generalist import train_generalist
+    from .generalists import train_generalist
 
     train_generalist(run)
 

@@ -10,7 +10,7 @@ from .stage import Stage
 
 def execute(run: Run) -> None:
     """Train what is missing of the specialists, several at a time."""
-    from specialists.specialist import train_specialists
+    from .specialist_tasks import train_specialists
 
     train_specialists(run)
 

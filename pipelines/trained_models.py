@@ -11,8 +11,8 @@ from specialists.networks import fitting
 from specialists.predictor import Predictor, load_model
 from specialists.runs import EVERYTHING, NOTHING, check_result, trusting
 from specialists.runs.folder import refuse_missing
-from specialists.workspace import Workspace
 
+from .context import RunContext
 from .ensembles import chosen_rule, open_ensemble
 
 FOLDERS = {
@@ -64,7 +64,7 @@ def _ensemble(run: Path) -> Predictor:
     _check_made(run, "ensemble", choice)
     check_result(run, "combine-predictions")
     with fitting(run):
-        workspace = Workspace.open(run)
+        workspace = RunContext.open(run)
         ensemble = replace(open_ensemble(workspace), rule=chosen_rule(workspace))
         _ = ensemble.members  # an error if the rule names one that there is not
         dataset, preprocessing = workspace.dataset, dict(workspace.dataset.preprocessing)

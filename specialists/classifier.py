@@ -1,192 +1,169 @@
 """The one way in which any classifier over all classes is trained here.
 
-The generalist, those beside it, its rivals and the student share it.
+The generalist, those beside it, its baselines and the student share it. Any ``nn.Module`` will do
+that maps a batch of inputs to logits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from specialists.calibration import fit_temperature
+from specialists.calibration import fit_temperature, tempered_loss
 from specialists.config import Recipe
-from specialists.networks import (
-    NetworkSpec,
-    build,
-    inference_flops,
-    load_network,
-    n_parameters,
-    save_network,
+from specialists.datasets.base import Inputs, Split
+from specialists.errors import InputError
+from specialists.networks import inference_flops, n_parameters
+from specialists.predictions import predict_log_probs, predict_outputs
+from specialists.probability import check_labels
+from specialists.runtime import Hardware
+from specialists.training import (
+    FitResult,
+    Loss,
+    TensorExamples,
+    Trainer,
+    TrainingCost,
+    ValidationLoss,
 )
-from specialists.predictions import predict_outputs
-from specialists.runs import build_unit, write_json
-from specialists.runtime import Hardware, map_processes, seed_everything, threads
-from specialists.training import Loss, TensorExamples, Trainer, ValidationLoss, flops_per_example
-from specialists.workspace import Workspace
+from specialists.training.examples import Augmentation
 
 COST_SAMPLE = 512
-DATA = (
-    "prepare-data/dataset.json",
-    "prepare-data/train.labels.npy",
-    "prepare-data/train.inputs.npy",
-    "prepare-data/validation.labels.npy",
-    "prepare-data/validation.inputs.npy",
-)
 
 
-@dataclass(frozen=True)
-class ClassifierTask:
-    """One classifier to be trained, as plain data that a worker process can take.
+@dataclass(frozen=True, kw_only=True)
+class TrainedClassifier(FitResult):
+    """A network over all classes, its temperature, and how its training went.
 
     Parameters
     ----------
-    run, folder : Path
-        Run folder, and where the result goes.
-    spec : NetworkSpec
-    recipe : Recipe
-    seed : int
-    start : Path, optional
-        Folder of a network whose weights it starts from; its start may then stay the best.
-    flops : float, optional
-        Floating-point operations to train for, instead of the recipe's epochs.
-    rows : tuple of int, optional
-        (fold, number of folds): train on all rows but those of the fold, as they are dealt out.
+    network : nn.Module
+        With the weights of the best epoch, in evaluation mode.
+    temperature : float
+        By which its logits are divided; fitted on validation data.
+    inference_flops : float
+        Mean floating-point operations of one prediction.
     """
 
-    run: Path
-    folder: Path
-    spec: NetworkSpec
-    recipe: Recipe
-    seed: int
-    start: Path | None = None
-    flops: float | None = None
-    rows: tuple[int, int] | None = None
+    network: nn.Module
+    temperature: float
+    inference_flops: float
 
-    def key(self, workspace: Workspace) -> dict[str, Any]:
-        """What the result depends on."""
-        task = {
-            "spec": self.spec.to_dict(),
-            "recipe": self.recipe.model_dump(mode="json", include=set(Recipe.model_fields)),
-            "seed": self.seed,
-            "flops": self.flops,
-            "rows": self.rows,
+    def log_probs(self, inputs: Inputs) -> Tensor:
+        """Calibrated log-probabilities of shape (n, C)."""
+        return predict_log_probs(self.network, inputs, self.temperature)
+
+    def to_dict(self) -> dict[str, float]:
+        """For JSON: everything but the weights."""
+        costs = {
+            "parameters": n_parameters(self.network),
+            "inference_flops": self.inference_flops,
         }
-        files = DATA if self.start is None else (*DATA, _below(self.run, self.start))
-        inputs = workspace.fingerprints(*files)
-        return {"config": task, "conditions": workspace.conditions, "inputs": inputs}
+        return {**super().to_dict(), "temperature": self.temperature, **costs}
 
 
-def train_classifiers(tasks: Sequence[ClassifierTask], jobs: int, description: str) -> None:
-    """Train what does not yet stand, several at a time; a single one with all threads."""
-    if len(tasks) == 1:
-        threads(Workspace.open(tasks[0].run).config.threads)
-        train_classifier(tasks[0])
-    else:
-        map_processes(train_classifier, tasks, jobs, description=description)
+def train_classifier(
+    network: nn.Module,
+    train: Split,
+    validation: Split,
+    recipe: Recipe,
+    *,
+    seed: int,
+    hardware: Hardware | None = None,
+    folder: Path | None = None,
+    augment: Augmentation | None = None,
+    flops: float | None = None,
+    keep_start: bool = False,
+    description: str = "classifier",
+) -> TrainedClassifier:
+    """Train a network with hard labels, keep its best epoch, and calibrate it.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Maps n inputs to logits of shape (n, C). It is trained in place.
+    train, validation : Split
+        Validation rows choose the epoch and the temperature.
+    recipe : Recipe
+        Its epochs, batch size and learning rate are set.
+    seed : int
+        Of the order of examples, augmentation and dropout.
+    hardware : Hardware, optional
+        None: a GPU if there is one, and bfloat16 where the machine is fast at it.
+    folder : Path, optional
+        Where checkpoints and ``metrics.jsonl`` are written; None: nowhere.
+    augment : callable, optional
+        Maps a batch of inputs and a generator to changed inputs.
+    flops : float, optional
+        Floating-point operations to train for, instead of the recipe's epochs.
+    keep_start : bool
+        Whether the state before training may be the best one.
+    description : str
+        Of the progress bar and of errors.
+
+    Raises
+    ------
+    InputError
+        If a split is empty, or its labels are none of the network's outputs.
+    ConfigError
+        If the recipe leaves epochs, batch size or learning rate open.
+    TrainingError
+        If the loss is no longer finite.
+    """
+    check_splits(network, train, validation)
+    trainer = Trainer(
+        network,
+        TensorExamples(train.inputs, (train.labels,), augment),
+        hard_label_loss(recipe),
+        ValidationLoss(validation.inputs, validation.labels),
+        recipe,
+        seed=seed,
+        hardware=hardware or Hardware(),
+        folder=folder,
+        flops=flops,
+        keep_start=keep_start,
+        description=description,
+    )
+    return calibrate_classifier(network, validation, trainer.fit())
 
 
-def train_classifier(task: ClassifierTask) -> None:
-    """Train one classifier with hard labels, calibrate it, write it as a unit."""
-    workspace = Workspace.open(task.run)
+def calibrate_classifier(
+    network: nn.Module, validation: Split, result: FitResult | None = None
+) -> TrainedClassifier:
+    """A trained network with the temperature that validation rows prefer.
 
-    def run_training(folder: Path) -> None:
-        seed_everything(task.seed)
-        network = build(task.spec)
-        if task.start is not None:
-            network.load_state_dict(load_network(task.start)[0].state_dict())
-        fit_and_save(
-            workspace,
-            Trainer(
-                network,
-                _examples(workspace, task.rows),
-                _loss(task.recipe),
-                validation_of(workspace),
-                task.recipe,
-                seed=task.seed,
-                folder=folder,
-                hardware=hardware_of(workspace),
-                flops=task.flops,
-                keep_start=task.start is not None,
-                description=folder.name,
-            ),
-            task.spec,
-        )
-
-    build_unit(task.folder, task.key(workspace), run_training)
-
-
-def fit_and_save(workspace: Workspace, trainer: Trainer, spec: NetworkSpec) -> None:
-    """Train, calibrate on validation data, and write network and ``result.json``."""
-    result = trainer.fit()
-    validation = workspace.dataset.validation
-    outputs = predict_outputs(trainer.network, validation.inputs)
+    Parameters
+    ----------
+    network : nn.Module
+    validation : Split
+    result : FitResult, optional
+        Of its training. None: it was trained elsewhere, which costs nothing here.
+    """
+    outputs = predict_outputs(network, validation.inputs)
     temperature = fit_temperature(outputs, validation.labels)
-    save_network(trainer.network, spec, trainer.folder, **describe(workspace, temperature))
-    costs = {
-        "parameters": n_parameters(trainer.network),
-        "inference_flops": sample_flops(workspace, trainer.network),
-    }
-    result_values = {**result.to_dict(), "temperature": temperature, **costs}
-    write_json(trainer.folder / "result.json", result_values)
+    if result is None:
+        top1 = float((outputs.argmax(-1) == validation.labels).double().mean())
+        loss = tempered_loss(outputs, validation.labels, temperature)
+        result = FitResult(0, loss, top1, TrainingCost())
+    return TrainedClassifier(
+        **vars(result),
+        network=network,
+        temperature=temperature,
+        inference_flops=mean_flops(network, validation.inputs),
+    )
 
 
-def describe(workspace: Workspace, temperature: float) -> dict[str, Any]:
-    """What a model's folder holds beside its network, so that it works alone."""
-    dataset = workspace.dataset
-    return {
-        "dataset": dataset.name,
-        "kind": dataset.kind,
-        "class_names": list(dataset.class_names),
-        "preprocessing": dict(dataset.preprocessing),
-        "temperature": temperature,
-    }
-
-
-def sample_flops(workspace: Workspace, network: nn.Module) -> float:
-    """Mean inference FLOPs over the first validation inputs."""
-    inputs = workspace.dataset.validation.inputs
+def mean_flops(network: nn.Module, inputs: Inputs) -> float:
+    """Mean floating-point operations of a prediction, over the first inputs."""
     index = torch.arange(min(COST_SAMPLE, len(inputs)))
-    device = next(network.parameters()).device
-    return inference_flops(network, inputs[index].to(device))
+    return inference_flops(network, inputs[index].to(next(network.parameters()).device))
 
 
-def validation_of(workspace: Workspace) -> ValidationLoss:
-    """How a classifier over all classes is judged after each epoch."""
-    validation = workspace.dataset.validation
-    return ValidationLoss(validation.inputs, validation.labels)
-
-
-def hardware_of(workspace: Workspace) -> Hardware:
-    """Device and precision of the configuration."""
-    return Hardware(workspace.config.device, workspace.config.precision)
-
-
-def training_flops_per_example(workspace: Workspace, network: nn.Module) -> float:
-    """Of the generalist's training: forward, backward and the optimisers' updates."""
-    recipe, examples = workspace.config.generalist, _examples(workspace, None)
-    rows = torch.arange(min(recipe.batch_size or 1, len(examples)))
-    batch = examples.batch(rows, torch.Generator().manual_seed(workspace.config.seed))
-    return flops_per_example(network, batch.to(next(network.parameters()).device), _loss(recipe))
-
-
-def _examples(workspace: Workspace, rows: tuple[int, int] | None) -> TensorExamples:
-    train = workspace.dataset.train
-    inputs, labels = train.inputs, train.labels
-    if rows is not None:
-        fold, n_folds = rows
-        index = torch.arange(len(train))
-        index = index[index % n_folds != fold]
-        inputs, labels = inputs[index], labels[index]
-    return TensorExamples(inputs, (labels,), workspace.augment)
-
-
-def _loss(recipe: Recipe) -> Loss:
+def hard_label_loss(recipe: Recipe) -> Loss:
+    """The mean cross-entropy with a recipe's label smoothing, in nats."""
     smoothing = recipe.label_smoothing or 0.0
 
     def loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -195,5 +172,27 @@ def _loss(recipe: Recipe) -> Loss:
     return loss
 
 
-def _below(run: Path, folder: Path) -> str:
-    return (folder / "weights.safetensors").relative_to(run).as_posix()
+def check_splits(network: nn.Module, *splits: Split) -> None:
+    """Check that splits have rows, whose labels are outputs of the network.
+
+    Raises
+    ------
+    InputError
+        If one has no row, not one label a row, or a label that is none of the outputs.
+    """
+    for split in splits:
+        n_rows = len(split.inputs)
+        if n_rows == 0:
+            raise InputError("a split has no rows", expected="rows to train and to validate on")
+        n_outputs = predict_outputs(network, split.inputs[torch.arange(1)]).shape[-1]
+        check_labels(split.labels, n_rows, n_outputs)
+
+
+def __getattr__(name: str):
+    """TEMPORARY, until the slices of E and U are merged: names that their files still use."""
+    moved = ("ClassifierTask", "DATA", "train_classifiers", "training_flops_per_example")
+    if name in moved:
+        from specialists.pipelines import classifiers
+
+        return getattr(classifiers, name)
+    raise AttributeError(name)

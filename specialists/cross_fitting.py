@@ -1,28 +1,26 @@
-"""What generalists say of training rows that they never saw, to find clusters by.
+"""Predictions of training rows by classifiers that never saw them, to find clusters by.
 
-The validation rows of many classes are few; training rows are many, but their own generalist knows
-them by heart.
+The validation rows of many classes are few. Training rows are many, but the generalist that was
+trained on them knows them by heart.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from specialists.classifier import ClassifierTask, train_classifiers
-from specialists.generalist import STAGE
-from specialists.networks import load_network
-from specialists.predictions import predict_outputs
-from specialists.runs import Run, read_json
+from specialists.classifier import TrainedClassifier
+from specialists.datasets.base import Split
 from specialists.training import TrainingCost
-from specialists.workspace import Workspace
+
+Fit = Callable[[int, Split], TrainedClassifier]
 
 
 class CrossFitted(NamedTuple):
-    """What generalists say of training rows that they never saw.
+    """Predictions of training rows by classifiers that never saw them.
 
     Attributes
     ----------
@@ -30,42 +28,36 @@ class CrossFitted(NamedTuple):
     rows : int64 Tensor of shape (n_train,)
         Which row each prediction is of.
     cost : TrainingCost
-        Of all these generalists, and of their predictions.
-    trainings : tuple of str
-        Their folders, below the run's.
+        Of all these classifiers, and of their predictions.
     """
 
     log_probs: Tensor
     rows: Tensor
     cost: TrainingCost
-    trainings: tuple[str, ...]
 
 
-def cross_fitted_predictions(run: Run, n_folds: int = 2) -> CrossFitted:
-    """Train ``n_folds`` generalists of the chosen width, each without the fold that it predicts."""
-    workspace = Workspace.open(run.folder)
-    spec = load_network(workspace.path(STAGE))[1]
-    tasks = [
-        ClassifierTask(
-            workspace.folder,
-            workspace.path("cluster-classes", "units", f"fold-{fold}"),
-            spec,
-            workspace.config.generalist,
-            workspace.seed("fold", fold),
-            rows=(fold, n_folds),
-        )
-        for fold in range(n_folds)
-    ]
-    train_classifiers(tasks, run.jobs, "cross-fitted generalists")
-    parts, rows, cost = [], [], TrainingCost()
-    for fold, task in enumerate(tasks):
-        network, _, about = load_network(task.folder)
-        held_out = torch.arange(fold, len(workspace.dataset.train), n_folds)
-        outputs = predict_outputs(network, workspace.dataset.train.inputs[held_out])
-        parts.append(F.log_softmax(outputs / about["temperature"], dim=-1))
-        rows.append(held_out)
-        result = read_json(task.folder / "result.json")
-        predicting = TrainingCost(flops=len(held_out) * result["inference_flops"])
-        cost += TrainingCost.from_dict(result) + predicting
-    folders = (task.folder.relative_to(run.folder).as_posix() for task in tasks)
-    return CrossFitted(torch.cat(parts), torch.cat(rows), cost, tuple(folders))
+def cross_fitted_predictions(train: Split, fit: Fit, n_folds: int = 2) -> CrossFitted:
+    """Predict each fold of the training rows by a classifier that was trained without it.
+
+    Parameters
+    ----------
+    train : Split
+    fit : callable
+        Maps the number of a fold and the split without its rows to a classifier trained on that.
+    n_folds : int
+    """
+    parts, folds, cost = [], [], TrainingCost()
+    for fold in range(n_folds):
+        classifier = fit(fold, without_fold(train, fold, n_folds))
+        rows = torch.arange(fold, len(train), n_folds)
+        parts.append(classifier.log_probs(train.inputs[rows]))
+        folds.append(rows)
+        cost += classifier.cost + TrainingCost(flops=len(rows) * classifier.inference_flops)
+    return CrossFitted(torch.cat(parts), torch.cat(folds), cost)
+
+
+def without_fold(train: Split, fold: int, n_folds: int) -> Split:
+    """All rows but those of the fold: every ``n_folds``-th, from row ``fold`` on."""
+    rows = torch.arange(len(train))
+    rows = rows[rows % n_folds != fold]
+    return Split(train.inputs[rows], train.labels[rows])

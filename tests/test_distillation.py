@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pipelines import stages, student_training
+from pipelines.context import RunContext
 from pipelines.ensembles import open_ensemble
 from pipelines.soft_targets import (
     generalist_targets,
@@ -47,7 +48,6 @@ from specialists.predictions import ShardedRows, predict_log_probs
 from specialists.runs import read_json, write_json
 from specialists.runtime import Hardware
 from specialists.training import TensorExamples
-from specialists.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +57,17 @@ def workspace(tmp_path_factory):
     run = small_run.make_run(folder / "settings")
     run = small_run.changed_copy(run, folder / "run", "combination.rules=['kl']")
     stages.run_stages(run, "combine-predictions")
-    return Workspace.open(run.folder)
+    return RunContext.open(run.folder)
 
 
-def task(workspace: Workspace, **changes) -> StudentTask:
+def task(workspace: RunContext, **changes) -> StudentTask:
     recipe, spec = workspace.config.student, spec_of_size(workspace)
     folder = workspace.path("trial")
     values = {"targets": write_soft_targets(workspace), "temperature": 1.0, "alpha": 0.7}
     return StudentTask(workspace.folder, folder, "student", spec, recipe, **(values | changes))
 
 
-def examples_of(workspace: Workspace, wanted: StudentTask):
+def examples_of(workspace: RunContext, wanted: StudentTask):
     return student_examples(*student_data(workspace, wanted), workspace.augment)
 
 
@@ -148,7 +148,7 @@ def text_generalist(tmp_path, head_rank: int | None = None) -> NetworkSpec:
     return spec
 
 
-class TextWorkspace:
+class TextRunContext:
     """What `spec_of_size` reads of a workspace."""
 
     def __init__(self, folder, **settings):
@@ -169,7 +169,7 @@ class TextWorkspace:
 )
 def test_a_student_shrinks_its_table_and_all_else_alike(tmp_path, head_rank, size, rows, columns):
     generalist = text_generalist(tmp_path, head_rank)
-    spec = spec_of_size(TextWorkspace(tmp_path), size)  # type: ignore[arg-type]
+    spec = spec_of_size(TextRunContext(tmp_path), size)  # type: ignore[arg-type]
     assert (spec.n_buckets, spec.embedding_dim) == (rows, columns)
     upper = [n_parameters(outline(s), tables=False) for s in (generalist, spec)]
     assert size * upper[0] * 0.85 < upper[1] <= size * upper[0]
@@ -180,8 +180,8 @@ def test_a_student_shrinks_its_table_and_all_else_alike(tmp_path, head_rank, siz
 def test_a_student_keeps_a_cheap_head_only_where_it_is_cheaper(tmp_path):
     text_generalist(tmp_path, head_rank=30)
     table = {"embedding_dim": 16, "n_buckets": 32}
-    wide = spec_of_size(TextWorkspace(tmp_path, width=60, **table))  # type: ignore[arg-type]
-    narrow = spec_of_size(TextWorkspace(tmp_path, width=8, **table))  # type: ignore[arg-type]
+    wide = spec_of_size(TextRunContext(tmp_path, width=60, **table))  # type: ignore[arg-type]
+    narrow = spec_of_size(TextRunContext(tmp_path, width=8, **table))  # type: ignore[arg-type]
     assert (wide.head_rank, narrow.head_rank) == (30, None)
     assert with_allowed_rank(narrow) == narrow
 
@@ -265,7 +265,7 @@ def test_a_teacher_is_asked_about_rows_that_the_generalist_is_sure_of(workspace,
     choice = read_json(file)
     choice["chosen"] = {"rule": "kl", "n": 2, "weight": 1.0, "confidence": 0.0}
     write_json(file, choice)
-    deferring = Workspace.open(run)
+    deferring = RunContext.open(run)
     index = torch.arange(20, 50)
     examples = examples_of(deferring, task(deferring, online=online))
     batch = examples.batch(index, torch.Generator()).to(torch.device("cpu"))
@@ -280,11 +280,11 @@ def test_a_teacher_is_asked_about_rows_that_the_generalist_is_sure_of(workspace,
 
 def test_targets_of_another_rule_are_made_anew(workspace, tmp_path):
     run = Path(shutil.copytree(workspace.folder, tmp_path / "run"))
-    folder = write_soft_targets(Workspace.open(run))
+    folder = write_soft_targets(RunContext.open(run))
     manifest = read_json(folder / "manifest.json")
     write_json(folder / "manifest.json", manifest | {"config": {}})  # as earlier versions wrote it
     (folder / "rows-0000.npy").write_bytes(b"old")
-    assert read_json(write_soft_targets(Workspace.open(run)) / "manifest.json") == manifest
+    assert read_json(write_soft_targets(RunContext.open(run)) / "manifest.json") == manifest
     assert (folder / "rows-0000.npy").read_bytes() != b"old"
 
 

@@ -1,7 +1,6 @@
 """What a specialist is taught and how it is read back: aggregate, shift, temper, correct."""
 
 import itertools
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,27 +9,27 @@ import small_run
 import torch
 from torch.nn import functional as F
 
+from pipelines.context import RunContext
+from pipelines.generalists import initial_generalists
+from pipelines.specialist_tasks import load_specialists, train_specialists
+from pipelines.trunk_files import load_log_probs, load_trunk
 from specialists.calibration import Calibration, dustbin_correction
-from specialists.config import Config
+from specialists.config import Config, SpecialistsConfig
 from specialists.datasets.storage import save_dataset
 from specialists.errors import ConfigError, DataError, InputError
 from specialists.networks import NetworkSpec, build, save_network, split_frozen
 from specialists.probability import aggregate
 from specialists.runs import Run, read_json
 from specialists.specialist import (
-    deal,
-    independent_generalists,
+    assign_generalists,
     load_specialist,
-    load_specialists,
     soft_targets,
     subset_examples,
     subset_labels,
     subset_validation,
-    train_specialists,
 )
 from specialists.training import BalancedExamples, TensorExamples, TrainingCost
-from specialists.trunk import Stacked, Trunk, load_trunk
-from specialists.workspace import Workspace
+from specialists.trunk import Stacked, Trunk
 
 SUBSET = torch.tensor([4, 1, 7])
 
@@ -125,27 +124,20 @@ def test_soft_targets_of_half_precision_are_those_of_its_values():
     torch.testing.assert_close(found, soft_targets(half.float(), SUBSET, 0.5, 0.1))
 
 
-def as_workspace(**settings) -> SimpleNamespace:
-    """What `subset_examples` and `subset_validation` read of a workspace."""
-    labels = torch.arange(9).repeat_interleave(torch.tensor([6, 2, 6, 6, 2, 6, 6, 2, 4]))
-    split = SimpleNamespace(inputs=torch.zeros(40, 2), labels=labels)
+INPUTS = torch.zeros(40, 2)
+LABELS = torch.arange(9).repeat_interleave(torch.tensor([6, 2, 6, 6, 2, 6, 6, 2, 4]))
+
+
+def examples_of(**settings) -> tuple[BalancedExamples, float]:
+    """Half-precision predictions of 40 rows, as a specialist of the subset sees them."""
     values = {"subset_share": 0.5, "soft_targets": 0.5, "temperature": 2.0, **settings}
-    return SimpleNamespace(
-        config=SimpleNamespace(specialists=SimpleNamespace(**values)),
-        dataset=SimpleNamespace(train=split, validation=split, n_classes=9),
-        augment=None,
-    )
-
-
-def as_trunk() -> Trunk:
     rows = generalist(40).half()
-    return Trunk(None, False, torch.zeros(40, 2), torch.zeros(40, 2), rows)  # type: ignore[arg-type]
+    return subset_examples(INPUTS, LABELS, rows, SUBSET, SpecialistsConfig(**values))
 
 
 @pytest.mark.parametrize("share", [0.5, 0.3])
 def test_epochs_hold_the_subsets_share_and_its_targets(share):
-    workspace = as_workspace(subset_share=share)
-    examples, natural_share = subset_examples(workspace, as_trunk(), SUBSET)  # type: ignore
+    examples, natural_share = examples_of(subset_share=share)
     assert natural_share == pytest.approx(6 / 40)
     order = examples.order(torch.Generator().manual_seed(0))
     target, labels = examples.batch(order, torch.Generator()).targets
@@ -157,13 +149,13 @@ def test_epochs_hold_the_subsets_share_and_its_targets(share):
 
 
 def test_no_soft_targets_are_made_where_none_are_wanted():
-    examples, _ = subset_examples(as_workspace(soft_targets=0.0), as_trunk(), SUBSET)  # type: ignore
+    examples, _ = examples_of(soft_targets=0.0)
     assert examples.batch(torch.arange(5), torch.Generator()).targets[0].shape == (5, 0)
 
 
 @pytest.mark.parametrize("share", [0.5, 0.2])
 def test_validation_weighs_subset_and_dustbin_as_training_does(share):
-    validation = subset_validation(as_workspace(subset_share=share), as_trunk(), SUBSET)  # type: ignore
+    validation = subset_validation(INPUTS, LABELS, 9, SUBSET, share)
     assert validation.weights is not None
     inside = validation.labels < 3
     assert float(validation.weights[inside].sum() / validation.weights.sum()) == pytest.approx(
@@ -238,7 +230,7 @@ def test_a_trunk_on_the_fly_gets_no_gradients_and_stays_in_evaluation_mode():
     assert all(p.grad is None for p in lower.parameters())
     assert upper.weight.grad is not None
     assert not lower.training
-    assert Trunk(lower, True, x := torch.zeros(1, 2), x, None).unstacked(stacked) is upper  # type: ignore
+    assert Trunk(lower, True, x := torch.zeros(1, 2), x).unstacked(stacked) is upper
 
 
 def test_a_wider_specialist_cannot_share_parts_whose_width_would_change(tmp_path):
@@ -259,12 +251,12 @@ def test_what_specialists_learn_from_are_the_generalists_calibrated_log_probs(tm
 
     run = small_run.make_run(tmp_path / "run")
     stages.run_stages(run, "train-specialists")
-    workspace = Workspace.open(run.folder)
+    context = RunContext.open(run.folder)
     network, _, about = load_network(run.path("train-generalist"))
     with torch.no_grad():
-        logits = network(workspace.dataset.train.inputs)
+        logits = network(context.dataset.train.inputs)
     expected = F.log_softmax(logits / about["temperature"], dim=-1)
-    found = load_trunk(workspace).log_probs[torch.arange(480)].float()
+    found = load_log_probs(context)[torch.arange(480)].float()
     torch.testing.assert_close(found, expected, atol=1e-2, rtol=1e-3)
     assert about["temperature"] != 1.0
 
@@ -281,7 +273,7 @@ def test_specialists_of_a_cheap_head_start_as_their_generalist_with_full_heads(t
     stages.run_stages(run, "train-specialists")
     network, spec, _ = load_network(run.path("train-generalist"))
     assert spec.head_rank == 3
-    inputs = Workspace.open(run.folder).dataset.validation.inputs
+    inputs = RunContext.open(run.folder).dataset.validation.inputs
     folder = run.path("train-specialists", "specialist-000")
     specialist = load_specialist(folder)
     about = NetworkSpec.from_dict(read_json(folder / "model.json")["network"])
@@ -307,7 +299,7 @@ def test_a_fresh_start_keeps_what_is_frozen_and_nothing_else(tmp_path, freeze, w
     stages.run_stages(run, "train-specialists")
     generalist = load_network(run.path("train-generalist"))[0].state_dict()
     loaded = [load_specialist(run.path("train-specialists", f"specialist-00{i}")) for i in (0, 1)]
-    trunk = load_trunk(Workspace.open(run.folder))
+    trunk = load_trunk(RunContext.open(run.folder))
     for specialist in loaded:
         own = specialist.network.state_dict()
         assert own["head.weight"].shape[1] == round(12 * widen)
@@ -339,30 +331,31 @@ def test_specialists_may_start_from_other_generalists(tmp_path):
     changes += ["specialists.learning_rate=1e-15", "specialists.epochs=1", "clusters.n_clusters=4"]
     run = small_run.changed_copy(run, tmp_path / "independent", *changes)
     stages.run_stages(run, "combine-predictions")
-    workspace = Workspace.open(run.folder)
-    trainings = independent_generalists(workspace)
+    context = RunContext.open(run.folder)
+    trainings = initial_generalists(context)
     assert len(trainings) == 2
     heads = [load_network(t.folder)[0].state_dict()["head.weight"] for t in trainings]
     own = load_network(run.path("train-generalist"))[0].state_dict()["head.weight"]
     assert not any(torch.allclose(head, own, atol=1e-3) for head in heads)
-    specialists = load_specialists(workspace)
-    for specialist, parent in zip(
-        specialists, deal([s.subset.tolist() for s in specialists], 2), strict=True
-    ):
+    specialists = load_specialists(context)
+    assigned = assign_generalists([s.subset.tolist() for s in specialists], 2)
+    for specialist, parent in zip(specialists, assigned, strict=True):
         rows = specialist.network.state_dict()["head.weight"][:-1]
         torch.testing.assert_close(rows, heads[parent][specialist.subset])
     seen = [read_json(t.folder / "result.json")["training_examples"] for t in trainings]
-    budget = budget_of(workspace)
+    budget = budget_of(context)
     assert budget.further.examples == sum(seen) + sum(s.cost.examples for s in specialists)
     flops = [read_json(t.folder / "result.json")["training_flops"] for t in trainings]
     base = read_json(run.path("train-generalist", "result.json"))
-    soft_targets = len(workspace.dataset.train) * base["inference_flops"]
+    soft_targets = len(context.dataset.train) * base["inference_flops"]
     flops += [soft_targets, *(s.cost.flops for s in specialists)]
     assert budget.further.flops == pytest.approx(sum(flops))
 
     weights = [f"train-specialists/independent-{i}/weights.safetensors" for i in (0, 1)]
     assert set(weights) <= read_json(run.path("combine-predictions/manifest.json"))["inputs"].keys()
-    for specialist, parent in enumerate(deal([s.subset.tolist() for s in specialists], 2)):
+    for specialist, parent in enumerate(
+        assign_generalists([s.subset.tolist() for s in specialists], 2)
+    ):
         manifest = read_json(run.path(f"train-specialists/specialist-00{specialist}/manifest.json"))
         assert weights[parent] in manifest["inputs"]
 
@@ -399,7 +392,7 @@ def test_specialists_of_common_classes_start_from_different_generalists(n, seed)
     middles = centres[rng.choice(120, size=7, replace=False)]
     nearest = np.square(centres[:, None] - middles).sum(-1).argsort(1)[:, :n]
     subsets = [np.flatnonzero((nearest == i).any(1)).tolist() for i in range(7)]
-    dealt = deal(subsets, n)
+    dealt = assign_generalists(subsets, n)
     assert sorted(set(dealt)) == list(range(n))
 
     def clashes(given):
@@ -415,7 +408,7 @@ def test_specialists_of_common_classes_start_from_different_generalists(n, seed)
 
 
 def test_specialists_without_common_classes_are_spread_over_the_generalists():
-    assert deal([[0, 1], [0, 1], [2], [2]], 2) in ([0, 1, 0, 1], [0, 1, 1, 0])
+    assert assign_generalists([[0, 1], [0, 1], [2], [2]], 2) in ([0, 1, 0, 1], [0, 1, 1, 0])
 
 
 def test_a_narrower_specialist_cannot_start_from_its_generalist(tmp_path):

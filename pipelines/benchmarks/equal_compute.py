@@ -28,18 +28,18 @@ from typing import Any
 import numpy as np
 
 from specialists.baselines import AVERAGED, CONTINUED, WIDE
-from specialists.classifier import ClassifierTask, train_classifiers
 from specialists.config import CombinationConfig, Config
 from specialists.ensemble import CombinationRule, MemberPredictions, score
 from specialists.figures import ComputePoint, accuracy_against_compute, to_svg_file
-from specialists.generalist import width_task
 from specialists.networks import ARCHITECTURES, load_network
 from specialists.report.tables import compact
 from specialists.runs import read_json, write_json, write_text
 from specialists.training import TrainingCost
 
+from ..classifiers import ClassifierTask, train_classifiers
 from ..compare import claimed_comparison, seed_folder
 from ..ensembles import chosen_rule, open_ensemble
+from ..generalists import width_task
 from ..messages import told_in_one_message
 from ..terminal import log
 from .measured import (

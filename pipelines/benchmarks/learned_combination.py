@@ -22,8 +22,8 @@ from torch import Tensor
 from specialists.ensemble import CombinationRule, MemberPredictions, score
 from specialists.runs import read_array
 from specialists.uncertainty import difference_interval
-from specialists.workspace import Workspace
 
+from ..context import RunContext
 from ..ensembles import open_ensemble
 from ..messages import told_in_one_message
 
@@ -43,7 +43,7 @@ UNFITTED = 1.0
 
 def table(run: Path) -> str:
     """Markdown: what every rule says of both splits of a run."""
-    workspace = Workspace.open(run)
+    workspace = RunContext.open(run)
     ensemble = open_ensemble(workspace)
     validation, test = (
         ensemble.member_predictions(workspace.split(name).inputs) for name in ("validation", "test")
@@ -66,7 +66,7 @@ def table(run: Path) -> str:
     return "\n".join([title, "", *lines])
 
 
-def _labels(workspace: Workspace, split: str) -> Tensor:
+def _labels(workspace: RunContext, split: str) -> Tensor:
     """From the file: a workspace shows no test labels."""
     labels = read_array(workspace.path("prepare-data", f"{split}.labels.npy"))
     return torch.tensor(labels, dtype=torch.int64)

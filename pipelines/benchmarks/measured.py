@@ -32,7 +32,6 @@ from specialists.baselines import (
     everywhere,
     judge_averages,
 )
-from specialists.classifier import ClassifierTask
 from specialists.config import Config
 from specialists.ensemble import choose, cost_sample
 from specialists.evaluation.scores import MAX_NLL
@@ -49,8 +48,9 @@ from specialists.uncertainty import (
     means_over_seeds,
     percentile_interval,
 )
-from specialists.workspace import Workspace
 
+from ..classifiers import ClassifierTask
+from ..context import RunContext
 from ..settings import write_config
 from ..stages import run_stages
 
@@ -106,7 +106,7 @@ class Seed:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.workspace = Workspace.open(run.folder)
+        self.workspace = RunContext.open(run.folder)
         self.labels = np.array(read_array(run.path("prepare-data", "test.labels.npy")))
         self.examples = examples_of(run, "test")
         self.groups = groups_of(run, "test")

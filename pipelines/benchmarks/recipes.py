@@ -37,8 +37,8 @@ from specialists.evaluation.seeds import examples_of, groups_of
 from specialists.runs import COMPARISON, Run, claimed, read_json
 from specialists.runtime import derive_seed
 from specialists.uncertainty import ANY_REAL, DIFFERENCE_OF_SHARES
-from specialists.workspace import Workspace
 
+from ..context import RunContext
 from ..ensembles import open_ensemble
 from ..messages import told_in_one_message
 from .measured import (
@@ -141,7 +141,7 @@ def settings_of(
 
 def outcome(run: Run) -> Outcome:
     """Of a run up to its combined predictions."""
-    workspace = Workspace.open(run.folder)
+    workspace = RunContext.open(run.folder)
     validation, settings = workspace.dataset.validation, workspace.config.combination
     labels = validation.labels
     predictions = open_ensemble(workspace).member_predictions(validation.inputs)

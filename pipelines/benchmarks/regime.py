@@ -32,11 +32,11 @@ from typing import Any
 import numpy as np
 
 from specialists.baselines import TRAINED, WIDE
-from specialists.classifier import train_classifiers
 from specialists.config import Config
 from specialists.figures import Gain, gain_along_axis, to_svg_file
 from specialists.runs import COMPARISON, Run, claimed, read_json, write_json, write_text
 
+from ..classifiers import train_classifiers
 from ..messages import told_in_one_message
 from ..settings import write_config
 from ..stages import run_stages

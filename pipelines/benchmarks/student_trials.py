@@ -17,8 +17,8 @@ from pathlib import Path
 
 from specialists.distillation import HARD_RATES, changed_recipe
 from specialists.errors import InputError
-from specialists.workspace import Workspace
 
+from ..context import RunContext
 from ..soft_targets import generalist_targets, write_soft_targets
 from ..student_tasks import OnlineName, StudentTask, spec_of_size
 from ..terminal import log
@@ -158,7 +158,7 @@ class Plan:
         return rows
 
 
-def student_trials(workspace: Workspace, plan: Plan) -> dict[Row, list[StudentTask]]:
+def student_trials(workspace: RunContext, plan: Plan) -> dict[Row, list[StudentTask]]:
     """The tuning trials of every row, equally many; writes the ensemble's soft targets.
 
     Raises

@@ -42,8 +42,8 @@ from specialists.uncertainty import (
     percentile_interval,
     share_kept,
 )
-from specialists.workspace import Workspace
 
+from ..context import RunContext
 from ..messages import told_in_one_message
 from ..predict import check_target
 from ..student_training import model_outputs, train_students
@@ -101,7 +101,7 @@ def measure(run: Run, plan: Plan) -> Found:
     """Train what does not yet stand, choose by validation, and ask the test set once."""
     needed(run.folder)  # before the lock makes a folder of a mistyped name
     with run.lock():
-        workspace = Workspace.open(run.folder)
+        workspace = RunContext.open(run.folder)
         trials = student_trials(workspace, plan)
         tasks = [task for row in trials.values() for task in row]
         results = train_students(tasks, run.jobs)
@@ -113,7 +113,7 @@ def measure(run: Run, plan: Plan) -> Found:
 
 
 def _on_test_set(run: Run, best: dict[Row, Any]) -> Found:
-    workspace = Workspace.open(run.folder, test_labels=True)
+    workspace = RunContext.open(run.folder, test_labels=True)
     labels = workspace.dataset.test.labels.numpy()
     costs = read_json(run.path("combine-predictions", "costs.json"))
     right: dict[Name, NDArray[np.float64]] = {}

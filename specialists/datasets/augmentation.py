@@ -8,12 +8,14 @@ random. All draw from a generator that the caller owns, so that a run can be rep
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from specialists.datasets.base import Ragged
+from specialists.datasets.base import Inputs, Kind, Ragged
 
 
 def random_affine(
@@ -99,6 +101,13 @@ def drop_features(features: Tensor, generator: torch.Generator, rate: float = 0.
     draws = torch.rand(features.shape, generator=generator, device=generator.device)
     kept = draws.to(features.device) >= rate
     return features * kept / (1 - rate)
+
+
+AUGMENTATIONS: dict[Kind, Callable[[Any, torch.Generator], Inputs]] = {
+    "text": drop_ngrams,
+    "images": random_affine,
+    "features": drop_features,
+}
 
 
 def _maps(draws: Tensor, radians: float, translate: float, scale: float, shear: float) -> Tensor:

@@ -7,47 +7,20 @@ from the labels alone, and is calibrated on validation data. Teacher and student
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from specialists.calibration import fit_temperature
+from specialists.classifier import TrainedClassifier, calibrate_classifier
 from specialists.config import Recipe
-from specialists.datasets.base import Inputs, Split
+from specialists.datasets.base import Split
 from specialists.distillation.teachers import TaughtExamples, Teacher, online
 from specialists.errors import InputError
 from specialists.losses import DistillationLoss
-from specialists.predictions import predict_log_probs, predict_outputs
 from specialists.runtime import Hardware
 from specialists.training import FitResult, Loss, TensorExamples, Trainer, ValidationLoss
 from specialists.training.examples import Augmentation
-
-
-@dataclass(frozen=True)
-class Student:
-    """A trained student.
-
-    Parameters
-    ----------
-    network : nn.Module
-        With the weights of the best epoch.
-    temperature : float
-        Fitted on validation data.
-    fit : FitResult
-        What came of the training.
-    """
-
-    network: nn.Module
-    temperature: float
-    fit: FitResult
-
-    def log_probs(self, inputs: Inputs) -> Tensor:
-        """Calibrated log-probabilities of shape (n, C)."""
-        return predict_log_probs(self.network, inputs, self.temperature)
 
 
 def distil(
@@ -65,7 +38,7 @@ def distil(
     augment: Augmentation | None = None,
     n_examples: int | None = None,
     description: str = "student",
-) -> Student:
+) -> TrainedClassifier:
     """Train a student on a teacher's soft targets and the labels, and calibrate it.
 
     The loss is alpha T^2 KL(softmax(t / T) || softmax(z / T)) + (1 - alpha) CE(z, y).
@@ -100,22 +73,19 @@ def distil(
     InputError
         If there are not as many targets as training inputs.
     """
-    with nullcontext(folder) if folder else TemporaryDirectory() as place:
-        trainer = Trainer(
-            network,
-            student_examples(train, teacher, augment),
-            _loss(recipe, None if teacher is None else (temperature, alpha)),
-            ValidationLoss(validation.inputs, validation.labels),
-            recipe,
-            seed=seed,
-            folder=Path(place),
-            hardware=hardware or Hardware(),
-            n_examples=n_examples,
-            description=description,
-        )
-        fit = trainer.fit()
-    outputs = predict_outputs(network, validation.inputs)
-    return Student(network, fit_temperature(outputs, validation.labels), fit)
+    trainer = Trainer(
+        network,
+        student_examples(train, teacher, augment),
+        _loss(recipe, None if teacher is None else (temperature, alpha)),
+        ValidationLoss(validation.inputs, validation.labels),
+        recipe,
+        seed=seed,
+        folder=folder,
+        hardware=hardware or Hardware(),
+        n_examples=n_examples,
+        description=description,
+    )
+    return calibrate_classifier(network, validation, trainer.fit())
 
 
 def student_examples(

@@ -17,9 +17,15 @@ from specialists.datasets.base import Inputs, Ragged
 from specialists.distillation import student_spec
 from specialists.errors import InputError
 from specialists.feasibility.shape import DataShape
-from specialists.networks import ARCHITECTURES, NetworkSpec, n_parameters, outline, split_frozen
+from specialists.networks import (
+    ARCHITECTURES,
+    NetworkSpec,
+    generalist_spec,
+    n_parameters,
+    outline,
+    split_frozen,
+)
 from specialists.runtime import memory
-from specialists.workspace import generalist_spec
 
 BYTES = 20  # a parameter, its gradient, AdamW's two moments, and the best epoch's
 BYTES_IN_TABLE = 12  # without a dense gradient, and with Adagrad's one moment

@@ -6,6 +6,7 @@ from specialists.networks.build import (
     ARCHITECTURES,
     NetworkSpec,
     build,
+    generalist_spec,
     outline,
     with_allowed_rank,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "files_beside",
     "find_head",
     "fitting",
+    "generalist_spec",
     "inference_flops",
     "largest_width",
     "load_network",

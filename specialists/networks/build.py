@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from specialists.config import GeneralistConfig
 from specialists.datasets.factory import find_function, importable_here
 from specialists.errors import ConfigError, InputError
 from specialists.networks.blocks import Beside, HashedEmbedding, Pixels, ResidualBlock, convolution
@@ -67,6 +68,24 @@ class NetworkSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkSpec:
         return cls(**{**values, "input_shape": tuple(values["input_shape"])})
+
+
+def generalist_spec(
+    settings: GeneralistConfig, n_classes: int, input_shape: tuple[int, ...]
+) -> NetworkSpec:
+    """The generalist of resolved settings at the first of its widths."""
+    return NetworkSpec(
+        model=settings.factory or settings.model or "",
+        n_classes=n_classes,
+        input_shape=input_shape,
+        width=settings.widths[0] if settings.widths else 1,
+        depth=settings.depth or 1,
+        embedding_dim=settings.embedding_dim or 1,
+        n_buckets=settings.n_buckets or 1,
+        dropout=settings.dropout or 0.0,
+        options=settings.options,
+        head_rank=settings.head_rank,
+    )
 
 
 def build(spec: NetworkSpec) -> nn.Module:

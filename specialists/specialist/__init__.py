@@ -1,34 +1,34 @@
 """Specialists: what they see, how they are trained and calibrated, and how they are read back."""
 
-from specialists.specialist.parents import deal, independent_generalists
+from specialists.specialist.assignment import assign_generalists
+from specialists.specialist.model import (
+    Specialist,
+    TrainedSpecialist,
+    load_specialist,
+    save_specialist,
+)
 from specialists.specialist.sampling import (
+    check_share,
     soft_targets,
     subset_examples,
     subset_labels,
     subset_validation,
 )
-from specialists.specialist.unit import (
-    Specialist,
-    SpecialistTask,
-    folders_of,
-    load_specialist,
-    load_specialists,
-    train_specialist,
-    train_specialists,
-)
+from specialists.specialist.start import specialise, starting_network
+from specialists.specialist.training import train_specialist
 
 __all__ = [
     "Specialist",
-    "SpecialistTask",
-    "deal",
-    "folders_of",
-    "independent_generalists",
+    "TrainedSpecialist",
+    "assign_generalists",
+    "check_share",
     "load_specialist",
-    "load_specialists",
+    "save_specialist",
     "soft_targets",
+    "specialise",
+    "starting_network",
     "subset_examples",
     "subset_labels",
     "subset_validation",
     "train_specialist",
-    "train_specialists",
 ]

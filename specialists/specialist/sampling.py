@@ -5,16 +5,20 @@ Its soft targets are the generalist's posterior under that prior, and it is judg
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from specialists.calibration import dustbin_correction
-from specialists.errors import InputError
+from specialists.config import SpecialistsConfig
+from specialists.datasets.base import Inputs
+from specialists.errors import DataError, InputError
+from specialists.predictions import ShardedRows
 from specialists.probability import aggregate, check_labels, check_rows, check_subset
 from specialists.training import BalancedExamples, TensorExamples, ValidationLoss
-from specialists.trunk import Trunk
-from specialists.workspace import Workspace
+from specialists.training.examples import Augmentation
 
 LOG_SUM_TOLERANCE = 0.05
 
@@ -81,32 +85,70 @@ def _check_sums(log_sums: Tensor) -> None:
 
 
 def subset_examples(
-    workspace: Workspace, trunk: Trunk, subset: Tensor
+    inputs: Inputs,
+    labels: Tensor,
+    log_probs: Tensor | ShardedRows,
+    subset: Tensor,
+    settings: SpecialistsConfig,
+    augment: Augmentation | None = None,
 ) -> tuple[BalancedExamples, float]:
-    """Training batches of (inputs, soft target, label), and the subset's natural share f."""
-    settings = workspace.config.specialists
-    train = workspace.dataset.train
-    labels = subset_labels(train.labels, subset, workspace.dataset.n_classes)
-    inside = labels < len(subset)
+    """Training batches of (inputs, soft target, label), and the subset's natural share f.
+
+    Parameters
+    ----------
+    inputs : Tensor or Ragged of n rows
+    labels : int64 Tensor of shape (n,)
+        Of all C classes.
+    log_probs : Tensor or ShardedRows of shape (n, C)
+        The generalist's, under the natural prior.
+    subset : int64 Tensor of shape (k,)
+    settings : SpecialistsConfig
+        Whose ``subset_share``, ``soft_targets`` and ``temperature`` are used.
+    augment : callable, optional
+    """
+    places = subset_labels(labels, subset, log_probs.shape[1])
+    inside = places < len(subset)
     natural_share = float(inside.double().mean())
     share = settings.subset_share
-    index = torch.arange(len(labels))
-    target = torch.zeros(len(labels), 0)
+    index = torch.arange(len(places))
+    target = torch.zeros(len(places), 0)
     if settings.soft_targets > 0:
         blocks = [
-            soft_targets(trunk.log_probs[rows].float(), subset, share, natural_share)
+            soft_targets(log_probs[rows].float(), subset, share, natural_share)
             for rows in index.split(8192)
         ]
         target = F.softmax(torch.cat(blocks) / settings.temperature, dim=-1)
-    tensors = TensorExamples(trunk.train, (target, labels), workspace.augment)
+    tensors = TensorExamples(inputs, (target, places), augment)
     return BalancedExamples(tensors, index[inside], index[~inside], share), natural_share
 
 
-def subset_validation(workspace: Workspace, trunk: Trunk, subset: Tensor) -> ValidationLoss:
-    """How a specialist is judged: on its own labels, under the prior that it trains with."""
-    labels = subset_labels(workspace.dataset.validation.labels, subset, workspace.dataset.n_classes)
-    weights = _prior_weights(labels == len(subset), workspace.config.specialists.subset_share)
-    return ValidationLoss(trunk.validation, labels, weights)
+def subset_validation(
+    inputs: Inputs, labels: Tensor, n_classes: int, subset: Tensor, share: float
+) -> ValidationLoss:
+    """How a specialist is judged: on places in its subset, under the prior that it trains with."""
+    places = subset_labels(labels, subset, n_classes)
+    return ValidationLoss(inputs, places, _prior_weights(places == len(subset), share))
+
+
+def check_share(
+    labels: Tensor, subset: Tensor, names: Sequence[str] | None = None, where: str | None = None
+) -> None:
+    """Check that a specialist has training examples inside and outside of its subset.
+
+    Raises
+    ------
+    DataError
+        If it has not; it lists the classes of the subset by their ``names``, if given.
+    """
+    n_inside = int(torch.isin(labels, subset).sum())
+    if n_inside == 0 or n_inside == len(labels):
+        classes = [names[int(c)] if names else str(int(c)) for c in subset[:10]]
+        raise DataError(
+            "a specialist needs training examples inside and outside of its subset",
+            where=where,
+            got=f"{n_inside} of {len(labels)} inside: {', '.join(classes)}",
+            fix="set clusters.n_clusters or coverage, or give these classes examples",
+        )
 
 
 def _prior_weights(dustbin: Tensor, share: float) -> Tensor:

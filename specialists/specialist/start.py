@@ -10,9 +10,9 @@ elsewhere as well, has learned only from its own examples, and may be narrower.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -23,23 +23,58 @@ from specialists.networks import (
     NetworkSpec,
     belongs,
     build,
-    load_network,
     merge_bottleneck,
     specialise_head,
     split_frozen,
     widen,
 )
-from specialists.trunk import Trunk
-from specialists.workspace import Workspace
+from specialists.probability import check_subset
+from specialists.trunk import same_weights
+
+
+def specialise(generalist: nn.Module, n_classes: int, subset: Tensor) -> nn.Module:
+    """A copy of a generalist whose head is over ``subset`` and a dustbin, which stands last.
+
+    Parameters
+    ----------
+    generalist : nn.Module
+        Its head is its last ``nn.Linear`` with ``n_classes`` outputs.
+    n_classes : int
+    subset : int64 Tensor of shape (k,)
+
+    Raises
+    ------
+    InputError
+        If it has no such head, or the subset is no list of distinct classes.
+    """
+    check_subset(subset, n_classes)
+    network = copy.deepcopy(generalist)
+    specialise_head(network, n_classes, subset)
+    return network
 
 
 def starting_network(
-    workspace: Workspace, trunk: Trunk, subset: Tensor, parent: Path
+    generalist: nn.Module,
+    spec: NetworkSpec,
+    subset: Tensor,
+    settings: SpecialistsConfig,
+    shared: nn.Module | None = None,
 ) -> tuple[nn.Module, NetworkSpec]:
-    """The part above the trunk of a specialist of ``subset``, and what describes all of it.
+    """The trained part of a specialist of ``subset``, and what describes all of it.
 
-    ``parent`` is the folder of the generalist that it starts from. Draws from PyTorch's global
-    generator; seed it before.
+    Draws from PyTorch's global generator; seed it before.
+
+    Parameters
+    ----------
+    generalist : nn.Module
+        The one that it starts from, whole; it stays as it is.
+    spec : NetworkSpec
+        What describes that one.
+    subset : int64 Tensor of shape (k,)
+    settings : SpecialistsConfig
+        How it starts, its width, and what is frozen.
+    shared : nn.Module, optional
+        The frozen part that all specialists share.
 
     Raises
     ------
@@ -47,10 +82,8 @@ def starting_network(
         If frozen parts cannot be shared with the generalist, a specialist that starts from its
         generalist would be narrower, or there is no n-gram table to have a size.
     """
-    settings = workspace.config.specialists
     freeze = settings.freeze or ()
-    network, spec, _ = load_network(parent)
-    specialise_head(network, spec.n_classes, subset)
+    network = specialise(generalist, spec.n_classes, subset)
     if spec.head_rank is not None:
         merge_bottleneck(network)
     changes = {
@@ -60,11 +93,15 @@ def starting_network(
         "n_buckets": _n_buckets(settings, spec),
     }
     spec = dataclasses.replace(spec, **changes)
-    make = _afresh if settings.start == "fresh" else _as_generalist
-    for width in _widths(workspace, spec):
-        started, described = make(network, spec, width, freeze)
+    for width in _widths(settings, spec):
+        if settings.start == "fresh":
+            started, described = _afresh(network, spec, width, freeze)
+        elif width == spec.width:
+            started, described = network, spec
+        else:
+            started, described = widen(network, spec, width)
         lower, upper = split_frozen(started, freeze)
-        if lower is None or trunk.fits(lower):
+        if lower is None or (shared is not None and same_weights(shared, lower)):
             break
     else:
         raise ConfigError(
@@ -92,9 +129,8 @@ def _n_buckets(settings: SpecialistsConfig, spec: NetworkSpec) -> int:
     return settings.n_buckets
 
 
-def _widths(workspace: Workspace, spec: NetworkSpec) -> list[int]:
+def _widths(settings: SpecialistsConfig, spec: NetworkSpec) -> list[int]:
     """What is tried: the width that is set or, before the generalist's own, a multiple of it."""
-    settings = workspace.config.specialists
     if spec.model not in ARCHITECTURES and settings.width is not None:
         raise ConfigError(
             "this network does not come in widths",
@@ -107,12 +143,6 @@ def _widths(workspace: Workspace, spec: NetworkSpec) -> list[int]:
     if spec.model not in ARCHITECTURES:
         return [spec.width]
     return [max(1, round((settings.widen or 1.0) * spec.width)), spec.width]
-
-
-def _as_generalist(
-    network: nn.Module, spec: NetworkSpec, width: int, freeze: Sequence[str]
-) -> tuple[nn.Module, NetworkSpec]:
-    return (network, spec) if width == spec.width else widen(network, spec, width)
 
 
 def _afresh(

@@ -1,17 +1,17 @@
-"""The one training loop, of generalists, specialists, students and controls.
+"""The one training loop, of generalists, specialists, students and baselines.
 
 After every epoch the validation loss is measured. The weights of the best epoch are kept (best by
 that loss or, if the recipe says so, by top-1), and the loop stops after ``patience`` epochs without
 a better one (None: at the end of its schedule). A run that was interrupted goes on from its last
 checkpoint with the same result: an epoch's order, augmentation and dropout follow from the seed and
-the epoch's number alone.
+the epoch's number alone. Without a folder nothing is written: no metrics, no checkpoint.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ import torch
 from torch import Tensor, nn
 
 from specialists.config import Recipe
-from specialists.errors import InputError, TrainingError
+from specialists.errors import ConfigError, InputError, TrainingError
 from specialists.runs import write_tensors
 from specialists.runtime import Hardware, autocast, derive_seed, progress
 from specialists.training.checkpoints import discard_checkpoint, load_checkpoint, save_checkpoint
 from specialists.training.cost import TrainingCost, flops_per_example
 from specialists.training.examples import Examples
 from specialists.training.loading import Loader, batch_sizes, without_single
-from specialists.training.metrics import write_metrics
+from specialists.training.metrics import EpochMetrics, FitResult, write_metrics
 from specialists.training.optimisers import Optimisers
 
 CHECKPOINT_SECONDS = 20.0
@@ -35,31 +35,6 @@ FINITE_CHECK_STEPS = 50
 
 Loss = Callable[..., Tensor]
 Validation = Callable[[nn.Module], tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """What came of a training.
-
-    Attributes
-    ----------
-    best_epoch : int
-        0 is the state before training, counted only where the start may win.
-    loss, top1 : float
-        On validation data at the best epoch; nats, fraction.
-    cost : TrainingCost
-        Of all that the network was trained on, the epochs after the best one included.
-    """
-
-    best_epoch: int
-    loss: float
-    top1: float
-    cost: TrainingCost
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        best = {"best_epoch": self.best_epoch, "loss": self.loss, "top1": self.top1}
-        return best | self.cost.to_dict()
 
 
 @dataclass
@@ -72,7 +47,12 @@ class _Progress:
     best_epoch: int = -1
     best_loss: float = math.inf
     best_top1: float = 0.0
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[EpochMetrics] = field(default_factory=list)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> _Progress:
+        """What ``asdict`` gave."""
+        return cls(**{**values, "history": [EpochMetrics(**epoch) for epoch in values["history"]]})
 
 
 class Trainer:
@@ -89,7 +69,7 @@ class Trainer:
     recipe : Recipe
         Resolved: epochs, batch size and rates are set.
     seed : int
-    folder : Path
+    folder : Path, optional
         Receives ``metrics.jsonl``, ``timing.jsonl`` and, meanwhile, ``checkpoint.pt``.
     hardware : Hardware
     n_examples : int, optional
@@ -98,6 +78,13 @@ class Trainer:
         Floating-point operations to train for instead.
     keep_start : bool
         Whether the state before training may be the best one.
+
+    Raises
+    ------
+    InputError
+        If there are no examples.
+    ConfigError
+        If the recipe leaves epochs, batch size or learning rate open.
     """
 
     def __init__(
@@ -109,8 +96,8 @@ class Trainer:
         recipe: Recipe,
         *,
         seed: int,
-        folder: Path,
         hardware: Hardware,
+        folder: Path | None = None,
         n_examples: int | None = None,
         flops: float | None = None,
         keep_start: bool = False,
@@ -118,8 +105,13 @@ class Trainer:
     ) -> None:
         if len(examples) == 0:
             raise InputError("there is nothing to train on", where=description)
-        assert recipe.epochs is not None
-        assert recipe.batch_size is not None
+        if recipe.epochs is None or recipe.batch_size is None or recipe.learning_rate is None:
+            raise ConfigError(
+                "a training needs epochs, a batch size and a learning rate",
+                where=description,
+                got=f"epochs={recipe.epochs}, batch_size={recipe.batch_size}, "
+                f"learning_rate={recipe.learning_rate}",
+            )
         self.device = hardware.torch_device
         self.precision = hardware.precision
         self.network = network.to(self.device)
@@ -148,10 +140,12 @@ class Trainer:
         Raises
         ------
         TrainingError
-            If the loss is no longer finite; the best weights so far are written first.
+            If the loss is no longer finite. The best weights so far are written first, or are left
+            in the network where there is no folder.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._restore()
+        if self.folder is not None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._restore(self.folder)
         if self.state.epoch == 0 and self.keep_start:
             self._judge(0)
         with progress(self.description, self.n_examples) as bar:
@@ -161,10 +155,12 @@ class Trainer:
                 self._save()
         self.network.load_state_dict(self.best)
         self.network.eval()
-        discard_checkpoint(self.folder)
+        if self.folder is not None:
+            discard_checkpoint(self.folder)
         state = self.state
         cost = TrainingCost(state.examples, state.examples * self.flops_per_example)
-        return FitResult(state.best_epoch, state.best_loss, state.best_top1, cost)
+        best = (state.best_epoch, state.best_loss, state.best_top1)
+        return FitResult(*best, cost, tuple(state.history))
 
     def _measure(self) -> float:
         """Operations of a step over its examples, by a first batch that trains nothing."""
@@ -197,17 +193,10 @@ class Trainer:
         state.epoch += 1
         loss, top1 = self._judge(state.epoch)
         state.history.append(
-            {
-                "epoch": state.epoch,
-                "step": state.step,
-                "examples": state.examples,
-                "train_loss": train_loss,
-                "validation_loss": loss,
-                "validation_top1": top1,
-                "learning_rate": rate,
-            }
+            EpochMetrics(state.epoch, state.step, state.examples, train_loss, loss, top1, rate)
         )
-        write_metrics(self.folder, state.history, seconds, loader.seconds)
+        if self.folder is not None:
+            write_metrics(self.folder, state.history, seconds, loader.seconds)
 
     def _steps(self, loader: Loader, bar: Any) -> float:
         _train_mode(self.network)
@@ -249,9 +238,13 @@ class Trainer:
     def _stop(self, reason: str) -> None:
         kept = "there were none"
         if self.best:
-            file = self.folder / "last_good.safetensors"
-            write_tensors(file, self.best)
-            kept = f"{file} (epoch {self.state.best_epoch})"
+            place = "in the network"
+            if self.folder is None:
+                self.network.load_state_dict(self.best)
+            else:
+                place = self.folder / "last_good.safetensors"
+                write_tensors(place, self.best)
+            kept = f"{place} (epoch {self.state.best_epoch})"
         raise TrainingError(
             f"{self.description}: {reason} at step {self.state.step}\n"
             f"  last good weights: {kept}\n"
@@ -259,7 +252,8 @@ class Trainer:
         )
 
     def _save(self) -> None:
-        if time.monotonic() - self.saved_at < CHECKPOINT_SECONDS or self._finished():
+        recent = time.monotonic() - self.saved_at < CHECKPOINT_SECONDS
+        if self.folder is None or recent or self._finished():
             return
         state = {
             "network": self.network.state_dict(),
@@ -270,15 +264,15 @@ class Trainer:
         save_checkpoint(self.folder, state)
         self.saved_at = time.monotonic()
 
-    def _restore(self) -> None:
-        saved = load_checkpoint(self.folder, self.device, like=self.network.state_dict())
+    def _restore(self, folder: Path) -> None:
+        saved = load_checkpoint(folder, self.device, like=self.network.state_dict())
         if saved is None:
             return
         try:
             self.optimisers.load_state_dict(saved["optimisers"])
-            self.state, self.best = _Progress(**saved["progress"]), saved["best"]
+            self.state, self.best = _Progress.from_dict(saved["progress"]), saved["best"]
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            discard_checkpoint(self.folder, f"it is of another training: {error}")
+            discard_checkpoint(folder, f"it is of another training: {error}")
             self._begin()
         else:
             self.network.load_state_dict(saved["network"])

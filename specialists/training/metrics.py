@@ -1,35 +1,95 @@
-"""The record of a training: ``metrics.jsonl``, the same for every machine, and ``timing.jsonl``."""
+"""What came of a training: in memory, in ``metrics.jsonl``, and its times in ``timing.jsonl``."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from specialists.runs import write_text
+from specialists.training.cost import TrainingCost
 
 TIMING = "timing.jsonl"
 
 
+@dataclass(frozen=True)
+class EpochMetrics:
+    """What an epoch gave.
+
+    Parameters
+    ----------
+    epoch, step, examples : int
+        Epochs, steps and examples up to its end.
+    train_loss : float
+        Mean over its steps.
+    validation_loss, validation_top1 : float
+        At its end; nats, fraction.
+    learning_rate : float
+        Of its first step.
+    """
+
+    epoch: int
+    step: int
+    examples: int
+    train_loss: float
+    validation_loss: float
+    validation_top1: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What came of a training.
+
+    Attributes
+    ----------
+    best_epoch : int
+        0 is the state before training, counted only where the start may win.
+    loss, top1 : float
+        On validation data at the best epoch; nats, fraction.
+    cost : TrainingCost
+        Of all that the network was trained on, the epochs after the best one included.
+    history : tuple of EpochMetrics
+        Of every epoch.
+    """
+
+    best_epoch: int
+    loss: float
+    top1: float
+    cost: TrainingCost
+    history: tuple[EpochMetrics, ...] = field(default=(), repr=False)
+
+    def to_dict(self) -> dict[str, float]:
+        """For JSON; the history stands in ``metrics.jsonl``."""
+        best = {"best_epoch": self.best_epoch, "loss": self.loss, "top1": self.top1}
+        return best | self.cost.to_dict()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> FitResult:
+        """Of a JSON object that holds what :meth:`to_dict` gives, among other things."""
+        cost = TrainingCost.from_dict(values)
+        return cls(values["best_epoch"], values["loss"], values["top1"], cost)
+
+
 def write_metrics(
-    folder: Path, history: Sequence[Mapping[str, Any]], seconds: float, loading: float
+    folder: Path, history: Sequence[EpochMetrics], seconds: float, loading: float
 ) -> None:
     """Every epoch's metrics, and a line on the time of the last one.
 
     Parameters
     ----------
     folder : Path
-    history : sequence of mappings
-        An epoch each; ``examples`` counts those seen up to its end.
+    history : sequence of EpochMetrics
     seconds, loading : float
         Of the last epoch: of all of it, and of waiting for batches.
     """
-    write_text(folder / "metrics.jsonl", "".join(map(_json_line, history)))
-    seen = [0, *(record["examples"] for record in history)]
+    write_text(folder / "metrics.jsonl", "".join(_json_line(asdict(epoch)) for epoch in history))
+    seen = [0, *(epoch.examples for epoch in history)]
     timing = {
-        "epoch": history[-1]["epoch"],
+        "epoch": history[-1].epoch,
         "seconds": round(seconds, 3),
         "examples_per_second": round((seen[-1] - seen[-2]) / seconds, 1),
         "loading_share": round(loading / seconds, 4),
@@ -48,5 +108,5 @@ def logged_seconds(folder: Path) -> float:
     return total
 
 
-def _json_line(record: Mapping[str, Any]) -> str:
+def _json_line(record: Mapping[str, object]) -> str:
     return json.dumps(record) + "\n"

@@ -10,10 +10,10 @@ import small_run
 from pipelines import stages
 from pipelines.benchmarks.student_trials import ENSEMBLE, Plan, Row, student_trials
 from pipelines.benchmarks.students import HEADER, Found, _on_test_set, main, measure, table
+from pipelines.context import RunContext
 from specialists.errors import InputError
 from specialists.networks import load_network
 from specialists.runs import Run, read_json, write_json
-from specialists.workspace import Workspace
 
 TINY = Plan(sizes=(0.5,), temperatures=(2.0,), alphas=(0.7, 1.0), long_sizes=(0.5,), rates=(5.0,))
 
@@ -39,7 +39,7 @@ def cells(text: str) -> list[list[str]]:
 
 
 def test_every_row_has_as_many_trials_and_none_is_tried_twice(run, found):
-    trials = student_trials(Workspace.open(run.folder), TINY)
+    trials = student_trials(RunContext.open(run.folder), TINY)
     assert {len(tasks) for tasks in trials.values()} == {2}
     keys = [str((task.settings(), task.recipe.epochs)) for own in trials.values() for task in own]
     assert len(set(keys)) == len(keys)
@@ -51,7 +51,7 @@ def test_every_row_has_as_many_trials_and_none_is_tried_twice(run, found):
 
 
 def test_no_teacher_is_asked_live_what_is_stored(run):
-    workspace = Workspace.open(run.folder)
+    workspace = RunContext.open(run.folder)
     data = workspace.config.data.model_copy(update={"augment": False})
     config = workspace.config.model_copy(update={"data": data})
     plain = student_trials(dataclasses.replace(workspace, config=config), TINY)
@@ -71,7 +71,7 @@ def test_the_table_holds_what_the_chosen_trials_said(run, found):
     results = [read_json(folder / name / "result.json") for name in names]
     best = max((0, 1), key=lambda i: (results[i]["top1"], -results[i]["loss"]))
     network, _, _ = load_network(folder / names[best])
-    workspace = Workspace.open(run.folder, test_labels=True)
+    workspace = RunContext.open(run.folder, test_labels=True)
     test = workspace.dataset.test
     top1 = (network(test.inputs).argmax(1) == test.labels).double().mean()
     assert own[3].startswith(f"{100 * top1:.2f} [")
@@ -213,4 +213,4 @@ def test_a_run_without_ensemble_is_refused(run, tmp_path):
 def test_more_soft_trials_than_rates_are_refused(run):
     plan = Plan(sizes=(0.5,), temperatures=tuple(range(1, 7)))
     with pytest.raises(InputError, match="at most 9"):
-        student_trials(Workspace.open(run.folder), plan)
+        student_trials(RunContext.open(run.folder), plan)

@@ -407,7 +407,7 @@ def test_forged_parts_of_an_ensemble_are_told_in_one_message(copied, monkeypatch
     for module in ("pipelines.trained_models", "specialist.unit", "workspace", "trunk"):
         monkeypatch.setattr(f"specialists.{module}.check_result", nothing_is_checked, raising=False)
     monkeypatch.setattr("specialists.datasets.storage.check_file", lambda *_: None)
-    with pytest.raises(InputError, match="does not fit|is damaged"):
+    with pytest.raises(InputError, match=r"does not fit|is damaged"):
         specialists.load(copied.folder, "ensemble")
 
 

@@ -18,7 +18,10 @@ from typer.testing import CliRunner
 import specialists
 from pipelines import stages
 from pipelines.__main__ import app
+from pipelines.classifiers import train_task
+from pipelines.context import RunContext
 from pipelines.ensembles import open_ensemble
+from pipelines.generalists import cross_fitted_generalists
 from specialists.baselines import (
     BASELINES,
     DEFERRED,
@@ -28,17 +31,14 @@ from specialists.baselines import (
     baseline_tasks,
     budget_of,
 )
-from specialists.classifier import _examples as training_examples
-from specialists.classifier import train_classifier
 from specialists.clustering import ClassClusters
 from specialists.config import Config
-from specialists.cross_fitting import cross_fitted_predictions
+from specialists.cross_fitting import without_fold
 from specialists.errors import InputError
 from specialists.networks import load_network
 from specialists.predictions import ShardedRows, predict_log_probs, read_rows
 from specialists.report import summary_lines
 from specialists.runs import Run, artifacts, read_array, read_json, read_tensors, write_json
-from specialists.workspace import Workspace
 
 pytestmark = pytest.mark.xdist_group("small_run")
 
@@ -182,7 +182,7 @@ def predicted(run: Run, i: int) -> np.ndarray:
     """What the i-th of the averaged generalists says of the test rows, in float64."""
     own = run.path("evaluate-models", "controls", f"generalist_ensemble-{i}")
     network, _, about = load_network(own if i else run.path("train-generalist"))
-    inputs = Workspace.open(run.folder).dataset.test.inputs
+    inputs = RunContext.open(run.folder).dataset.test.inputs
     return predict_log_probs(network, inputs, about["temperature"]).double().numpy()
 
 
@@ -203,10 +203,10 @@ def test_deferring_generalists_keep_to_the_ensembles_inference_on_validation(don
 
 
 def test_the_start_of_training_on_may_stay_the_best(done, tmp_path):
-    workspace = Workspace.open(done.folder)
-    (task,) = baseline_tasks(workspace, budget_of(workspace))["generalist_continued"]
+    context = RunContext.open(done.folder)
+    (task,) = baseline_tasks(context, budget_of(context))["generalist_continued"]
     wild = task.recipe.model_copy(update={"learning_rate": 3.0})
-    train_classifier(dataclasses.replace(task, folder=tmp_path / "wild", recipe=wild))
+    train_task(dataclasses.replace(task, folder=tmp_path / "wild", recipe=wild))
     assert read_json(tmp_path / "wild" / "result.json")["best_epoch"] == 0
     start, found = (
         load_network(folder)[0] for folder in (done.path("train-generalist"), tmp_path / "wild")
@@ -224,7 +224,7 @@ def test_validation_chooses_the_schedule_of_the_wide_generalist(done):
     assert model["training_flops"] == read_json(folder / "result.json")["training_flops"]
     assert model["tuning_trials"] == 3
     network, _, about = load_network(folder)
-    validation = Workspace.open(done.folder).dataset.validation
+    validation = RunContext.open(done.folder).dataset.validation
     said = predict_log_probs(network, validation.inputs, about["temperature"])
     assert min(losses) == pytest.approx(-float(said.gather(1, validation.labels[:, None]).mean()))
 
@@ -271,7 +271,7 @@ def test_a_learned_combination_predicts_the_same_everywhere(again):
     stored = read_array(run.path("combine-predictions", "test.ensemble.npy"))
     found = specialists.load(run.folder, "ensemble").predict_proba(new_inputs())
     np.testing.assert_allclose(found, np.exp(stored), atol=1e-6)
-    train = Workspace.open(run.folder).dataset.train.inputs
+    train = RunContext.open(run.folder).dataset.train.inputs
     targets = ShardedRows(run.path("distill-student", "targets"))
     said = specialists.load(run.folder, "ensemble").predict_encoded(train)
     np.testing.assert_allclose(targets[torch.arange(len(train))].float().exp(), said, atol=2e-3)
@@ -482,14 +482,13 @@ def test_the_clusters_confusions_are_told_beside_those_of_random_clusters(again,
 
 def test_cross_fitted_predictions_come_from_generalists_that_never_saw_the_rows(again):
     run = again("cluster-classes", "clusters.predictions=cross-fitted")
-    log_probs, rows, cost, trainings = cross_fitted_predictions(run)
+    (log_probs, rows, cost), trainings = cross_fitted_generalists(run)
     assert torch.equal(rows.sort().values, torch.arange(480))
-    workspace = Workspace.open(run.folder)
-    train = workspace.dataset.train
+    context = RunContext.open(run.folder)
+    train = context.dataset.train
     for fold in range(2):
         others = torch.arange(1 - fold, 480, 2)
-        labels = training_examples(workspace, (fold, 2)).targets[0][torch.arange(240)]
-        assert torch.equal(labels, train.labels[others])
+        assert torch.equal(without_fold(train, fold, 2).labels, train.labels[others])
         network, _, about = load_network(run.path("cluster-classes", "units", f"fold-{fold}"))
         with torch.no_grad():
             own = torch.arange(fold, 480, 2)
@@ -499,15 +498,15 @@ def test_cross_fitted_predictions_come_from_generalists_that_never_saw_the_rows(
     own = read_json(run.path("train-generalist", "result.json"))
     passes = own["training_flops"] + len(train) * own["inference_flops"]
     assert cost.flops == pytest.approx(passes, rel=0.01)
-    assert trainings == tuple(f"cluster-classes/units/fold-{fold}" for fold in range(2))
+    assert trainings == [f"cluster-classes/units/fold-{fold}" for fold in range(2)]
     found = read_json(run.path("cluster-classes", "costs.json"))
-    assert found == {**cost.to_dict(), "trainings": list(trainings)}
+    assert found == {**cost.to_dict(), "trainings": trainings}
 
 
 def test_what_found_the_clusters_counts_in_what_rivals_may_train_on(again, done):
     run = again("combine-predictions", "clusters.predictions=cross-fitted")
     for found, extra in ((done, 0), (run, 3 * 480)):
-        workspace = Workspace.open(found.folder)
+        workspace = RunContext.open(found.folder)
         members = open_ensemble(workspace).specialists
         further = budget_of(workspace).further
         assert further.examples == sum(member.cost.examples for member in members) + extra
@@ -540,7 +539,7 @@ def test_specialists_may_be_wider_than_their_generalist(again):
     run = again("combine-predictions", "specialists.width=20")
     weights = read_tensors(run.path("train-specialists", "specialist-000", "weights.safetensors"))
     assert weights["hidden1.weight"].shape == (20, small_run.DIM)
-    assert open_ensemble(Workspace.open(run.folder)).specialists[0].network is not None
+    assert open_ensemble(RunContext.open(run.folder)).specialists[0].network is not None
 
 
 def test_subsets_may_overlap(again):

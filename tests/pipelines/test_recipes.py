@@ -6,11 +6,11 @@ import small_run
 import torch
 
 from pipelines.benchmarks import recipes
+from pipelines.context import RunContext
 from pipelines.ensembles import open_ensemble
 from specialists.ensemble import CombinationRule
 from specialists.errors import InputError
 from specialists.runs import Run, read_json
-from specialists.workspace import Workspace
 
 OVERRIDES = ("seed=0", "data.gate_fraction=0", 'combination.rules=["kl"]', "combination.n=[1]")
 
@@ -40,7 +40,7 @@ def test_each_recipe_has_a_row_and_its_own_specialists_of_the_same_generalist(me
 def test_gains_are_those_of_the_rule_that_the_other_half_chose(measured):
     run = Run(measured[0] / "tried" / "seed-0" / "as-configured")
     found = recipes.outcome(run)
-    workspace = Workspace.open(run.folder)
+    workspace = RunContext.open(run.folder)
     predictions = open_ensemble(workspace).member_predictions(workspace.dataset.validation.inputs)
     labels = workspace.dataset.validation.labels
     joined = predictions.joined(CombinationRule("kl", 1, 1.0))
@@ -56,7 +56,7 @@ def test_gains_are_those_of_the_rule_that_the_other_half_chose(measured):
 
 
 def test_predictions_of_some_rows_are_theirs(measured):
-    workspace = Workspace.open(measured[0] / "tried" / "seed-0" / "wider")
+    workspace = RunContext.open(measured[0] / "tried" / "seed-0" / "wider")
     predictions = open_ensemble(workspace).member_predictions(workspace.dataset.validation.inputs)
     index = torch.tensor([5, 2, 90])
     rule = CombinationRule("kl", 2, 0.5)

@@ -10,6 +10,7 @@ import small_run
 import torch
 
 from pipelines import stages
+from pipelines.context import RunContext
 from pipelines.ensembles import open_ensemble
 from specialists.baselines import Budget, baseline_tasks
 from specialists.calibration import fit_calibration, fit_temperature
@@ -25,7 +26,6 @@ from specialists.predictions import predict_outputs
 from specialists.runs import read_json
 from specialists.specialist import subset_labels
 from specialists.training import TrainingCost, ValidationLoss
-from specialists.workspace import Workspace
 
 
 def with_wrong_gate_labels(config, seed) -> Dataset:
@@ -38,12 +38,12 @@ def with_wrong_gate_labels(config, seed) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory) -> Workspace:
+def workspace(tmp_path_factory) -> RunContext:
     run = small_run.make_run(tmp_path_factory.mktemp("roles") / "run")
     with pytest.MonkeyPatch.context() as patch, run.lock():
         patch.setattr("specialists.datasets.load_dataset", with_wrong_gate_labels)
         stages.run_stages(run, "combine-predictions")
-    return Workspace.open(run.folder)
+    return RunContext.open(run.folder)
 
 
 def test_validation_rows_alone_choose_the_epoch(workspace):

@@ -1,0 +1,90 @@
+"""What every stage needs of a run: its settings, resolved for its kind of input, and its data."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from specialists.config import Config
+from specialists.datasets.augmentation import AUGMENTATIONS
+from specialists.datasets.base import Dataset, Ragged, Split
+from specialists.datasets.factory import source_file
+from specialists.datasets.storage import load_dataset_folder
+from specialists.networks.build import NetworkSpec, generalist_spec
+from specialists.runs import Run, check_trusted, sha256
+from specialists.runtime import Hardware, derive_seed, resolve_precision
+from specialists.training.examples import Augmentation
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """A run folder with its resolved configuration and its data set.
+
+    Unless ``test_labels`` was asked for, the test split's labels are not read.
+    """
+
+    folder: Path
+    config: Config
+    dataset: Dataset
+
+    @classmethod
+    def open(cls, folder: str | Path, test_labels: bool = False) -> RunContext:
+        run = Run(folder)
+        dataset = load_dataset_folder(run.path("prepare-data"), test_labels)
+        return cls(run.folder, run.config.resolve(dataset.kind), dataset)
+
+    def path(self, stage: str, *parts: str) -> Path:
+        return self.folder.joinpath(stage, *parts)
+
+    def seed(self, *names: object) -> int:
+        """A separate seed for everything that has a name."""
+        return derive_seed(self.config.seed, *names)
+
+    @property
+    def hardware(self) -> Hardware:
+        """Device and precision of the configuration."""
+        return Hardware(self.config.device, self.config.precision)
+
+    @property
+    def device(self) -> torch.device:
+        return self.hardware.torch_device
+
+    @property
+    def augment(self) -> Augmentation | None:
+        """The random change of training batches that the configuration asks for."""
+        return AUGMENTATIONS[self.dataset.kind] if self.config.data.augment else None
+
+    @property
+    def conditions(self) -> dict[str, object]:
+        """What every training depends on beside its own recipe, network and files."""
+        settings = self.config
+        conditions = {
+            "augment": settings.data.augment,
+            "device": settings.device,
+            "precision": resolve_precision(self.device, settings.precision),
+        }
+        factory = settings.generalist.factory
+        source = source_file(factory) if factory else None
+        return conditions if source is None else {**conditions, "factory": sha256(source)}
+
+    def split(self, name: str) -> Split:
+        """The split of this name: train, validation, test, and gate if there is one."""
+        return self.dataset.splits[name]
+
+    def network_spec(self, **changes: Any) -> NetworkSpec:
+        """The generalist's description; ``changes`` replace parts of it."""
+        settings = self.config.generalist
+        if settings.factory:
+            check_trusted(settings.factory, settings.options, self.folder / "config.toml")
+        inputs = self.dataset.train.inputs
+        shape = () if isinstance(inputs, Ragged) else tuple(inputs.shape[1:])
+        spec = generalist_spec(settings, self.dataset.n_classes, shape)
+        return dataclasses.replace(spec, **changes)
+
+    def fingerprints(self, *files: str) -> dict[str, str]:
+        """sha256 of files below the run folder, by path."""
+        return {file: sha256(self.folder / file) for file in files}

@@ -1,0 +1,112 @@
+"""A trained specialist, and its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from specialists.calibration import Calibration
+from specialists.datasets.base import Inputs
+from specialists.networks import (
+    NetworkSpec,
+    fitting,
+    n_parameters,
+    outline,
+    read_model,
+    save_network,
+    split_frozen,
+)
+from specialists.predictions import predict_outputs
+from specialists.runs import write_json
+from specialists.training import FitResult, TrainingCost
+
+
+@dataclass(frozen=True)
+class Specialist:
+    """A small model of a subset of the classes, with a dustbin for all the others.
+
+    Parameters
+    ----------
+    network : nn.Module
+        The part above the shared frozen trunk (all of it, where nothing is frozen).
+    subset : int64 Tensor of shape (k,)
+    calibration : Calibration
+    cost : TrainingCost
+        Of its training.
+    """
+
+    network: nn.Module
+    subset: Tensor
+    calibration: Calibration
+    cost: TrainingCost
+
+    def log_probs(self, features: Inputs) -> Tensor:
+        """Log-probabilities [n, k + 1] of trunk features, dustbin last, natural prior."""
+        return self.calibration.log_probs(predict_outputs(self.network, features))
+
+
+@dataclass(frozen=True)
+class TrainedSpecialist(Specialist):
+    """A specialist, and how its training went.
+
+    Parameters
+    ----------
+    natural_share, training_share : float
+        Of the subset's examples, in the training data and in its own epochs.
+    result : FitResult
+    """
+
+    natural_share: float
+    training_share: float
+    result: FitResult
+
+
+def save_specialist(
+    specialist: TrainedSpecialist, spec: NetworkSpec, freeze: Sequence[str], folder: Path
+) -> None:
+    """Write ``calibration.json``, weights and ``model.json``.
+
+    Parameters
+    ----------
+    specialist : TrainedSpecialist
+    spec : NetworkSpec
+        What describes its network, the frozen parts included.
+    freeze : sequence of str
+        The frozen parts, which are not written.
+    folder : Path
+    """
+    calibration = specialist.calibration.to_dict()
+    shares = {
+        "natural_share": specialist.natural_share,
+        "training_share": specialist.training_share,
+    }
+    write_json(folder / "calibration.json", {**calibration, **shares})
+    save_network(
+        specialist.network,
+        spec,
+        folder,
+        subset=specialist.subset.tolist(),
+        freeze=list(freeze),
+        calibration=calibration,
+        parameters=n_parameters(specialist.network),
+        **specialist.result.to_dict(),
+    )
+
+
+def load_specialist(folder: Path) -> Specialist:
+    """What :func:`save_specialist` wrote, without the frozen parts."""
+    spec, about, tensors = read_model(folder)
+    with fitting(folder):
+        _, upper = split_frozen(outline(spec), about["freeze"])
+        upper.load_state_dict(tensors, assign=True)
+        calibration = Calibration(
+            about["calibration"]["correction"],
+            about["calibration"]["temperature"],
+            about["calibration"]["dustbin_bias"],
+        )
+        subset = torch.tensor(about["subset"], dtype=torch.int64)
+        return Specialist(upper.eval(), subset, calibration, TrainingCost.from_dict(about))
