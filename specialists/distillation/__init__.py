@@ -1,7 +1,7 @@
 """A teacher's soft targets in, one compact student out."""
 
 from specialists.distillation.sizes import student_spec
-from specialists.distillation.students import Student, best_trial, distil, student_examples
+from specialists.distillation.students import best_trial, distil, student_examples
 from specialists.distillation.teachers import (
     OnlineTeacher,
     SelectedRows,
@@ -17,7 +17,6 @@ __all__ = [
     "HARD_TRIALS",
     "OnlineTeacher",
     "SelectedRows",
-    "Student",
     "Teacher",
     "best_trial",
     "changed_recipe",
