@@ -88,13 +88,27 @@ class TeacherSource:
 def distill_source(
     teacher: TeacherSource, out: Path | None, overrides: list[str]
 ) -> tuple[str | Path | None, Path]:
-    """Settings and folder of the student: a run's own settings, changed by ``--set``."""
+    """Settings and folder of the student: a run's own settings, changed by ``--set``.
+
+    Raises
+    ------
+    InputError
+        If there is no such teacher, or one would lie in the folder of the other.
+    """
     refuse_missing(teacher.path)
     if not teacher.is_model and kind_of(teacher.path) == RUN:
-        folder = Path("runs", f"{NAME}-{teacher.path.resolve().name}")
-        return Run(teacher.path).config_file, out or folder
-    source, folder = source_and_folder(None, None, overrides)
-    return source, out or folder.with_name(f"{NAME}-{folder.name}")
+        source, folder = Run(teacher.path).config_file, Path("runs", teacher.path.resolve().name)
+    else:
+        source, folder = source_and_folder(None, None, overrides)
+    folder = out or folder.with_name(f"{NAME}-{folder.name}")
+    ours, theirs = folder.resolve(), teacher.path.resolve()
+    if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
+        raise InputError(
+            "student and teacher would share a folder",
+            where=folder,
+            fix="--out of another folder",
+        )
+    return source, folder
 
 
 def distill(run: Run, teacher: TeacherSource) -> Path:
@@ -103,17 +117,11 @@ def distill(run: Run, teacher: TeacherSource) -> Path:
     Raises
     ------
     InputError
-        If there is no such teacher, it is the run that the student would go to, it was trained on
-        other classes or other inputs, or the student is to ask it about every batch.
+        If there is no such teacher, it was trained on other classes or other inputs, or the
+        student is to ask it about every batch.
     """
     from .trained_models import load
 
-    if teacher.path.resolve().is_relative_to(run.folder.resolve()):
-        raise InputError(
-            "the student would lie in its teacher's folder",
-            where=run.folder,
-            fix="name another --out",
-        )
     if run.config.student.teacher == "live":
         raise InputError(
             "a teacher of another folder is asked once, not about every batch",

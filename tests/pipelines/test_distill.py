@@ -1,0 +1,70 @@
+"""One teacher, one student, from one command."""
+
+import numpy as np
+import pytest
+import small_run
+import torch
+from typer.testing import CliRunner
+
+import specialists
+from pipelines import stages
+from pipelines.__main__ import app
+from specialists.predictions import ShardedRows
+from specialists.runs import Run, read_json, sha256
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory) -> Run:
+    """A run with a student of its own."""
+    run = small_run.make_run(tmp_path_factory.mktemp("teacher") / "run")
+    stages.run_stages(run, "distill-student")
+    return run
+
+
+def distill(*arguments) -> str:
+    """What the command prints."""
+    return CliRunner().invoke(app, ["distill", *map(str, arguments)]).output
+
+
+def test_the_student_of_an_ensemble_is_that_of_its_run(teacher, tmp_path):
+    distill("--teacher", teacher.folder, "--out", tmp_path / "out")
+    for name in ("student", "student_hard_labels"):
+        ours, theirs = tmp_path / "out" / "distill" / name, teacher.path("distill-student", name)
+        assert sha256(ours / "weights.safetensors") == sha256(theirs / "weights.safetensors")
+    x = small_run.features(2, 9)[0]
+    probs = specialists.load(tmp_path / "out" / "distill" / "student").predict_proba(x)
+    np.testing.assert_array_equal(probs, specialists.load(teacher.folder).predict_proba(x))
+
+
+def test_a_models_folder_teaches_and_what_holds_is_not_made_again(teacher, tmp_path):
+    folder, out = teacher.path("train-generalist"), tmp_path / "out"
+    data = f"data.arrays={teacher.config.data.arrays}"
+    settings = [data, "seed=5", "data.augment=false", "student.width=4", "student.epochs=2"]
+    arguments = ["--teacher", folder, "--out", out, *(f"--set={one}" for one in settings)]
+    distill(*arguments)
+    x = np.load(str(teacher.config.data.arrays))["x_train"]
+    rows = ShardedRows(out / "distill" / "targets")[torch.arange(len(x))].float().exp()
+    expected = specialists.load(folder).predict_proba(x)
+    np.testing.assert_allclose(rows, expected, atol=2e-3)
+    assert len(read_json(out / "distill" / "trials.json")) == 2 * 4
+    assert "distill: done already, skipped" in distill(*arguments)
+    other = ["--teacher", teacher.folder, "--model", "generalist"]
+    assert "distill: stale" in distill(*other, *arguments[2:])
+
+
+@pytest.mark.parametrize(
+    ("out", "settings", "message"),
+    [
+        ("run/x", [], "would share a folder"),
+        ("run", [], "would share a folder"),
+        ("out", ["student.teacher=live"], "asked once, not about every batch"),
+        ("out", ["data.exclude_labels=['a0']"], "different classes"),
+        ("out", ["data.standardize=false"], "encoded otherwise"),
+    ],
+)
+def test_a_teacher_that_cannot_teach_is_refused(teacher, tmp_path, out, settings, message):
+    folder = tmp_path / out if out == "out" else teacher.folder.parent / out
+    options = [f"--set={setting}" for setting in settings]
+    arguments = ["--teacher", teacher.folder, "--model=generalist", "--out", folder, *options]
+    assert message in " ".join(distill(*arguments).split())
+    assert not (folder / "distill" / "student").exists()
