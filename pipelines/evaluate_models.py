@@ -8,9 +8,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from specialists.feasibility import check_run
 from specialists.runs import Run, recording
 
+from .checks import check_run
 from .stage import Stage
 from .terminal import log
 

@@ -60,6 +60,7 @@ PIPELINE_ORDER = [
     "terminal",
     "messages",
     "settings",
+    "checks",
     "stage",
     "prepare_data",
     "train_generalist",
