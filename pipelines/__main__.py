@@ -22,7 +22,7 @@ from specialists.escaping import printable
 from specialists.runs import EVERYTHING, NOTHING, Run, storage_faults
 from specialists.runtime import most_at_once, threads
 
-from . import evaluate_models, stages
+from . import evaluate_models, stages, write_report
 from .compare import compare, source_and_comparison
 from .messages import Commands, format_warning
 from .predict import check_target, predict, write_table
@@ -289,10 +289,8 @@ def _set_threads(run: Run) -> None:
 
 
 def _conclude(run: Run) -> None:
-    from specialists.report import summary_lines
-
     say(f"\nThe report: {run.folder / 'report.html'}")
-    for line in summary_lines(run.folder):
+    for line in write_report.closing_lines(run):
         say(line)
 
 

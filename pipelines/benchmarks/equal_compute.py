@@ -27,14 +27,14 @@ from typing import Any
 
 import numpy as np
 
-from specialists.baselines import AVERAGED, CONTINUED, WIDE
+from specialists.catalogue import AVERAGED, CONTINUED, WIDE
 from specialists.classifier import ClassifierTask, train_classifiers
 from specialists.config import CombinationConfig, Config
 from specialists.ensemble import Ensemble, Rule, Votes, gather_votes, score
 from specialists.figures import ComputePoint, accuracy_against_compute, to_svg_file
 from specialists.generalist import width_task
 from specialists.networks import ARCHITECTURES, load_network
-from specialists.report.tables import compact
+from specialists.report.numbers import compact
 from specialists.runs import read_json, write_json, write_text
 from specialists.training import TrainingCost
 
