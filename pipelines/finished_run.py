@@ -102,7 +102,7 @@ def read_results(run: Run) -> Results:
     InputError
         When the folder is no run, or one that has not been evaluated.
     """
-    settings = run.config.report
+    settings, n_bootstrap = run.config.report, run.config.evaluation.n_bootstrap
     if not (run.folder / "evaluation.json").is_file():
         raise InputError(
             "This run has no evaluation to report",
@@ -119,7 +119,7 @@ def read_results(run: Run) -> Results:
         data=data,
         evaluation=seed.evaluation,
         details=Details.from_dict(read_json(run.path(STAGE, "details.json"))),
-        comparison=compare_seeds([seed]),
+        comparison=compare_seeds([seed], n_bootstrap),
         clusters=ClassClusters.from_dict(read_json(run.path("cluster-classes", "clusters.json"))),
         covariance=read_array(covariance) if covariance.is_file() else None,
         choice=read_json(run.path("combine-predictions", "choice.json")),
