@@ -615,8 +615,6 @@ def test_seeds_of_groups_have_wider_intervals_and_are_told():
     widths = [
         np.ptp(difference(c, "ensemble", "generalist", "nll").interval) for c in (alone, together)
     ]
-        np.ptp(difference(c, "ensemble", "generalist", "nll").interval) for c in (alone, together)
-    ]
     assert widths[1] / widths[0] == pytest.approx(5, rel=0.15)
     assert (alone.n_groups, together.n_groups) == ((1000, 1000), (40, 40))
     text = comparison_markdown(together)

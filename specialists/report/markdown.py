@@ -24,7 +24,8 @@ def comparison_markdown(comparison: Comparison) -> str:
         "differences in points, NLL in nats; mean ± spread (standard deviation over seeds) "
         f"[95% bootstrap interval over {over}]; the verdict's intervals are at "
         f"{percent(CORRECTED_LEVEL, 1)}, since the best of up to {len(ALTERNATIVES)} is looked "
-        "for. Inference: FLOPs over the generalist's. Training time: wall time of epochs, summed over trainings even where they ran side by side; "
+        "for. Inference: FLOPs over the generalist's. Training time: wall time of epochs, summed "
+        "over trainings even where they ran side by side; "
         "without trials that were not chosen. A student's row leaves its teacher out, the verdict "
         "does not. Trials: candidates among which validation chose.\n"
     )
