@@ -12,14 +12,14 @@ from synthetic_run import SKILLS, synthetic_run
 from pipelines.finished_run import read_results
 from pipelines.write_report import closing_lines, execute
 from specialists.errors import InputError
-from specialists.evaluation.details import UnderTrained
-from specialists.evaluation.examples import Answer, ChangedExample
+from specialists.evaluation.details import Changes, UnderTrained
+from specialists.evaluation.examples import Answer, ChangedExample, SpecialistAnswer
 from specialists.evaluation.findings import Difference
 from specialists.report import render, summary_lines
 from specialists.report.numbers import compact, duration, probability
 from specialists.report.page import thumbnails
 from specialists.report.sentences import left_out_sentence, warnings
-from specialists.report.tables import answer_rows, class_table
+from specialists.report.tables import class_table
 from specialists.report.verdict import verdict
 from specialists.runs import Run, read_json, write_json, write_text
 
@@ -335,15 +335,23 @@ def test_an_under_trained_generalist_is_a_warning(run):
     assert warnings(fine) == []
 
 
-def test_other_valid_labels_count_as_right():
+def test_other_valid_labels_count_as_right(run):
+    results = read_results(run)
     answer = (Answer(2, 0.7), Answer(1, 0.2))
     example = ChangedExample(
         row=1, text="a", label=0, source_row=None, valid=(0, 2), generalist=answer,
-        ensemble=answer, specialists=(),
+        ensemble=answer, specialists=(SpecialistAnswer(3, (Answer(None, 0.4),)),),
     )  # fmt: skip
-    (row,) = answer_rows([example], list("xyz"))
-    assert row.also == ["z"]
-    assert [a.right for a in row.answers[0][1]] == [True, False]
+    details = dataclasses.replace(results.details, mended=Changes(1, (example,)))
+    page = render(dataclasses.replace(results, details=details))
+    card = page[page.index('class="card"') :].partition("</dl>")[0]
+    assert "also right: <bdi>class 2</bdi></span>" in card
+    voices = re.findall(r'<dt>([^<]*)</dt><dd><span class="([a-z ]*)"><bdi>([^<]*)<', card)
+    assert voices == [
+        ("generalist", "right ", "class 2"),
+        ("specialist 3", " dustbin", "any other class"),
+        ("ensemble", "right ", "class 2"),
+    ]
 
 
 @pytest.mark.parametrize(("value", "shown"), [(0.004, "<1%"), (0.006, "1%"), (0.416, "42%")])

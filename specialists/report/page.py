@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from specialists.catalogue import BASELINES, ENSEMBLE, GENERALIST, STUDENT
+from specialists.catalogue import BASELINES, ENSEMBLE, GENERALIST, STUDENT, WORDS
 from specialists.escaping import printable
 from specialists.evaluation import Comparison
 from specialists.report.caveats import time_sentence
@@ -39,14 +39,11 @@ from specialists.report.sentences import (
     warnings,
 )
 from specialists.report.tables import (
-    answer_rows,
     choice_rows,
     class_table,
     cluster_rows,
     cut,
     difference_rows,
-    model_rows,
-    suspect_rows,
 )
 from specialists.report.verdict import retention_sentence, verdict
 from specialists.uncertainty import rows_in_groups
@@ -83,21 +80,24 @@ def render(results: Results) -> str:
 def page_content(results: Results) -> dict[str, Any]:
     """What the template sees."""
     names, details, evaluation = cut(results.data.class_names), results.details, results.evaluation
-    changed = {
-        kind: (part.n, answer_rows(part.examples[: results.n_examples], names))
-        for kind, part in (("mended", details.mended), ("broken", details.broken))
-    }
-    suspects = suspect_rows(details.label_errors.examples, names)
-    shown = [row.example.row for _, rows in changed.values() for row in rows]
+    examples = [
+        *details.mended.examples[: results.n_examples],
+        *details.broken.examples[: results.n_examples],
+        *details.label_errors.examples,
+    ]
     left_out = left_out_sentence(evaluation.n_specialists, evaluation.n_answering)
     return {
         "title": results.title or f"Specialists on {evaluation.dataset}",
+        "names": names,
         "evaluation": evaluation,
+        "details": details,
+        "n_examples": results.n_examples,
         "data": results.data,
         "splits": split_sizes(results.data),
         "interval": interval_in_words(evaluation),
         **_answer(results),
-        "models": model_rows(evaluation, results.training_seconds),
+        "descriptions": {name: WORDS[name].description for name in evaluation.models},
+        "training_seconds": results.training_seconds,
         "time_note": time_sentence(evaluation.models, results.training_seconds),
         "differences": difference_rows(evaluation),
         "choice": choice_rows(results.choice),
@@ -112,9 +112,7 @@ def page_content(results: Results) -> dict[str, Any]:
             for model in (ENSEMBLE, STUDENT)
             if model in details.per_class
         ],
-        "suspects": (details.label_errors.n, suspects),
-        "changed": changed,
-        "pictures": thumbnails(results.images, [*shown, *(row.example.row for row in suspects)]),
+        "pictures": thumbnails(results.images, [example.row for example in examples]),
         "config_text": results.config_text,
         "seconds": results.seconds,
         "versions": versions(),

@@ -6,56 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from specialists.catalogue import ENSEMBLE, GENERALIST, WORDS
+from specialists.catalogue import GENERALIST
 from specialists.clustering import ClassClusters
 from specialists.ensemble import Rule
-from specialists.evaluation import Difference, Evaluation, ModelScores
-from specialists.evaluation.examples import Answer, ChangedExample, SuspectedError
+from specialists.evaluation import Difference, Evaluation
 from specialists.evaluation.subsets import ByClass, ClusterGain
 from specialists.report.sentences import gate_sentence
 
 MAX_CLASSES = 15
 MAX_CLUSTER_NAMES = 40
 MAX_NAME = 200
-DUSTBIN = "any other class"
 
 
 def cut(names: Sequence[str]) -> list[str]:
     """Names of at most 200 characters, so that no cell is wider than the page."""
     return [name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…" for name in names]
-
-
-@dataclass(frozen=True)
-class ModelRow:
-    """One model: what it is, its scores, which of them are the best, and its costs.
-
-    ``relative_cost`` is that of a prediction over the generalist's; ``seconds`` are of training.
-    """
-
-    name: str
-    description: str
-    scores: ModelScores
-    best: tuple[str, ...]
-    relative_cost: float | None
-    seconds: float
-
-
-def model_rows(evaluation: Evaluation, seconds: Mapping[str, float]) -> list[ModelRow]:
-    """One row a model; ``seconds`` are those of its training, by name."""
-    models = evaluation.models
-    base = models[GENERALIST].inference_flops
-    top1, nll = max(m.top1 for m in models.values()), min(m.nll for m in models.values())
-    return [
-        ModelRow(
-            name,
-            WORDS[name].description,
-            model,
-            ("top1",) * (model.top1 == top1) + ("nll",) * (model.nll == nll),
-            model.inference_flops / base if base else None,
-            seconds[name],
-        )
-        for name, model in models.items()
-    ]
 
 
 def difference_rows(evaluation: Evaluation) -> list[tuple[Difference, Difference]]:
@@ -177,69 +142,3 @@ def changes_by_class(per_class: ByClass, model: str) -> list[float | None]:
     """Accuracy of ``model`` minus the generalist's, by class; None without test examples."""
     pairs = zip(per_class[model], per_class[GENERALIST], strict=True)
     return [None if after is None or before is None else after - before for after, before in pairs]
-
-
-@dataclass(frozen=True)
-class SuspectRow:
-    """A suspected label error, with the names of its classes."""
-
-    example: SuspectedError
-    label: str
-    suggested: str
-
-
-def suspect_rows(examples: Sequence[SuspectedError], names: Sequence[str]) -> list[SuspectRow]:
-    """One row a suspect."""
-    return [SuspectRow(e, names[e.label], names[e.suggested]) for e in examples]
-
-
-@dataclass(frozen=True)
-class NamedAnswer:
-    """A class that a model found probable."""
-
-    name: str
-    dustbin: bool
-    right: bool
-    probability: float
-
-
-@dataclass(frozen=True)
-class AnswerRow:
-    """A mended or broken example: its label, other right ones, and what each model answered."""
-
-    example: ChangedExample
-    label: str
-    also: list[str]
-    answers: list[tuple[str, list[NamedAnswer]]]
-
-
-def answer_rows(examples: Sequence[ChangedExample], names: Sequence[str]) -> list[AnswerRow]:
-    """One row an example, with class names and probabilities."""
-    return [
-        AnswerRow(
-            e,
-            names[e.label],
-            [names[j] for j in e.valid if j != e.label],
-            [
-                (who, _named(top, names, e.valid))
-                for who, top in (
-                    (GENERALIST, e.generalist),
-                    *((f"specialist {s.specialist}", s.top) for s in e.specialists),
-                    (ENSEMBLE, e.ensemble),
-                )
-            ],
-        )
-        for e in examples
-    ]
-
-
-def _named(top: Sequence[Answer], names: Sequence[str], valid: Sequence[int]) -> list[NamedAnswer]:
-    return [
-        NamedAnswer(
-            DUSTBIN if answer.label is None else names[answer.label],
-            answer.label is None,
-            answer.label in valid,
-            answer.probability,
-        )
-        for answer in top
-    ]
