@@ -521,8 +521,8 @@ def test_the_student_s_share_is_resampled_as_a_whole():
     right = seed.scores["top1"]
     hard = right["student_hard_labels"]
     drawn = np.random.default_rng(7).integers(0, len(hard), (2000, len(hard)))
-    kept, gain = ((right[name] - hard)[drawn].mean(axis=1) for name in ("student", "ensemble"))
-    expected = np.quantile(kept / gain, [0.025, 0.975])
+    share, gain = ((right[name] - hard)[drawn].mean(axis=1) for name in ("student", "ensemble"))
+    expected = np.quantile(share / gain, [0.025, 0.975])
     assert kept(compare_seeds([seed])).interval == pytest.approx(expected, abs=0.01)
     for ensemble in (0.3, 0.4):  # clearly less than hard labels; as good
         nothing = seed_scores(0, {"generalist": 0.5, "ensemble": ensemble} | STUDENTS)
