@@ -11,7 +11,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -20,11 +19,13 @@ import typer
 from specialists.config import Config, shipped_configs
 from specialists.escaping import printable
 from specialists.runs import EVERYTHING, NOTHING, Run, storage_faults
-from specialists.runtime import most_at_once, threads
+from specialists.runtime import threads
 
 from . import evaluate_models, stages, write_report
 from .compare import compare, source_and_comparison
+from .distill import Teacher, TeacherSource, distill, distill_source
 from .messages import Commands, format_warning
+from .options import ForceOption, JobsOption, Model, RunArgument, SetOption, Split, TrustOption
 from .predict import check_target, predict, write_table
 from .settings import check_given, named_folder, source_and_folder, write_config
 from .stage import Stage, run_stage
@@ -38,21 +39,6 @@ your own     --set data.table=x.tsv     TSV, CSV, JSON lines or Parquet, plain o
 STATE_STYLES = {"done": "green", "stale": "yellow", "missing": "red"}
 
 
-class Split(StrEnum):
-    """What `evaluate-models` measures on."""
-
-    test = "test"
-    validation = "validation"
-
-
-class Model(StrEnum):
-    """What `predict` predicts with."""
-
-    student = "student"
-    ensemble = "ensemble"
-    generalist = "generalist"
-
-
 app = typer.Typer(
     cls=Commands,
     help="Generalist, specialists, their exact combination, a distilled student; from one command.",
@@ -62,32 +48,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"max_content_width": 100},
 )
-
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Replace one setting (KEY= takes it back); may be repeated.",
-    ),
-]
-ForceOption = Annotated[bool, typer.Option("--force", help="Make it again from nothing.")]
-TrustOption = Annotated[
-    bool,
-    typer.Option(
-        "--trust-code",
-        help="Run the functions that the folder names (factories), wherever it comes from.",
-    ),
-]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
-JobsOption = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        max=most_at_once(),
-        help="Models trained at a time; 0: one a core. No result depends on it.",
-    ),
-]
 
 
 @app.command("run", help="Run the whole pipeline; what is done already is skipped.")
@@ -155,6 +115,38 @@ def compare_command(
         threads(settings.threads)
     say(compare(source, overrides or [], folder, seeds, jobs))
     say(f"the table, the figure and all values: {folder}/comparison.md, .svg and .json")
+
+
+@app.command("distill", help="One teacher, one student: a small network learns from a trained one.")
+def distill_command(
+    teacher: Annotated[
+        Path, typer.Option(metavar="RUN-or-FOLDER", help="A run, or the folder of a model.")
+    ],
+    model: Annotated[Teacher, typer.Option(help="Which of the run's models teaches.")] = (
+        Teacher.ensemble
+    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            parser=named_folder,
+            help="The folder of the student: new, empty, or a run's; default runs/distill-NAME.",
+        ),
+    ] = None,
+    overrides: SetOption = None,
+    jobs: JobsOption = None,
+    trust_code: TrustOption = False,
+) -> None:
+    """Prepare the data, train what is missing, and say where the student lies."""
+    taught_by = TeacherSource(teacher, model, trust_code)
+    source, folder = distill_source(taught_by, out, overrides or [])
+    settings = Config.from_toml(source, overrides or [])
+    check_given(source, overrides or [], settings, trust_code)
+    run = Run(folder, jobs)
+    with run.lock():
+        write_config(run, settings)
+        _set_threads(run)
+        say(f"the student: {distill(run, taught_by)}")
 
 
 def _summary(stage: Stage) -> str:

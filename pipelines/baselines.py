@@ -23,6 +23,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from specialists.baselines import (
+    AverageCandidate,
     AveragingRule,
     Budget,
     averaged,
@@ -37,7 +38,7 @@ from specialists.classifier import (
     training_flops_per_example,
 )
 from specialists.datasets.base import Inputs
-from specialists.ensemble import Candidate, choose, cost_sample, score
+from specialists.ensemble import choose, cost_sample, score
 from specialists.generalist import STAGE as GENERALIST
 from specialists.generalist import chosen_training
 from specialists.networks import (
@@ -175,8 +176,9 @@ def baseline_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
         members = [Member(workspace, task.folder) for task in group]
         if name == AVERAGED:
             rules = averaging_rules([base, *members], budget)
-            chosen |= rules
-            for key, (rule, candidates) in rules.items():
+            for key, (rule, averages) in rules.items():
+                candidates = [candidate.to_dict() for candidate in averages]
+                chosen[key] = (rule, candidates)
                 outputs[key] = _mean([base, *members], rule, split, key, len(candidates))
             continue
         best, candidates = best_schedule(members)
@@ -187,22 +189,28 @@ def baseline_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     return outputs
 
 
-def best_schedule(members: Sequence[Member]) -> tuple[int, list[Candidate]]:
+@dataclass(frozen=True)
+class _Schedule:
+    index: int
+    top1: float
+    nll: float
+    lowers_nll: bool = True
+
+
+def best_schedule(members: Sequence[Member]) -> tuple[int, list[dict[str, float]]]:
     """Which training validation prefers, and what it says of each."""
     workspace = members[0].workspace
     labels = workspace.dataset.validation.labels
-    candidates = [
-        {**score(member.log_probs("validation"), labels), **member.cost.to_dict()}
-        for member in members
-    ]
-    judged = [{**candidate, "lowers_nll": True} for candidate in candidates]
-    best = choose(judged, workspace.config.combination)
-    return judged.index(best), candidates
+    scores = [score(member.log_probs("validation"), labels) for member in members]
+    judged = [_Schedule(i, each["top1"], each["nll"]) for i, each in enumerate(scores)]
+    best = choose(judged, workspace.config.combination).index
+    costs = [member.cost.to_dict() for member in members]
+    return best, [{**found, **cost} for found, cost in zip(scores, costs, strict=True)]
 
 
 def averaging_rules(
     members: Sequence[Member], budget: Budget
-) -> dict[str, tuple[AveragingRule, list[Candidate]]]:
+) -> dict[str, tuple[AveragingRule, list[AverageCandidate]]]:
     """The rule of each average that validation prefers, and all its candidates, by name."""
     workspace = members[0].workspace
     labels, settings = workspace.dataset.validation.labels, workspace.config.combination
@@ -211,7 +219,7 @@ def averaging_rules(
     return choose_averages(log_probs, labels, budget, share, settings)
 
 
-def _record(chosen: AveragingRule | int, candidates: list[Candidate]) -> dict[str, Any]:
+def _record(chosen: AveragingRule | int, candidates: list[dict[str, Any]]) -> dict[str, Any]:
     shown = asdict(chosen) if isinstance(chosen, AveragingRule) else chosen
     return {"chosen": shown, "candidates": candidates}
 

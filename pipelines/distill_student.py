@@ -6,13 +6,22 @@ from specialists.runs import Run
 
 from .checks import check_run
 from .stage import Stage
+from .terminal import log
 
 
 def execute(run: Run) -> None:
     """Cache soft targets, train a student of each temperature and weight, keep the best."""
-    from specialists.distillation import distill_student
+    from specialists.workspace import Workspace
 
-    distill_student(run)
+    from .soft_targets import write_soft_targets
+    from .student_tasks import spec_of_size, student_tasks
+    from .student_training import train_and_choose
+
+    workspace = Workspace.open(run.folder)
+    write_soft_targets(workspace)
+    if workspace.config.student.teacher == "live" and workspace.augment is None:
+        log.info(f"{STAGE.name}: a live teacher says what is stored, since data.augment is off")
+    train_and_choose(workspace, student_tasks(workspace, spec_of_size(workspace)), run.jobs)
 
 
 STAGE = Stage(

@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from specialists.distillation import student_outputs
-from specialists.ensemble import Ensemble, Rule, ensemble_outputs
+from specialists.ensemble import CombinationRule
 from specialists.evaluation import Evaluation, details, evaluate, score_models
 from specialists.evaluation.examples import SpecialistAnswers
 from specialists.runs import Run, read_array, read_json, write_array, write_json
 from specialists.workspace import Workspace
 
 from .baselines import STAGE, baseline_outputs
+from .ensembles import ensemble_outputs, open_ensemble
+from .student_training import student_outputs
 
 
 def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> Evaluation:
@@ -77,7 +78,7 @@ def specialist_answers(run: Run, split: str, rows: NDArray[np.int64]) -> Special
     {row: {specialist: log-probabilities of shape (|subset| + 1,), the dustbin last}}
     """
     workspace = Workspace.open(run.folder)
-    ensemble = Ensemble.open(workspace)
+    ensemble = open_ensemble(workspace)
     stored = read_array(run.path("combine-predictions", f"{split}.active.npy"))
     active = torch.from_numpy(np.array(stored[rows]))
     inputs = workspace.split(split).inputs[torch.from_numpy(np.array(rows))]
@@ -88,9 +89,11 @@ def specialist_answers(run: Run, split: str, rows: NDArray[np.int64]) -> Special
     }
 
 
-def _rule(run: Run) -> Rule:
+def _rule(run: Run) -> CombinationRule:
     """That of `ensemble`, with the specialists that may answer."""
-    return Rule.from_dict(read_json(run.path("combine-predictions", "choice.json"))["chosen"])
+    return CombinationRule.from_dict(
+        read_json(run.path("combine-predictions", "choice.json"))["chosen"]
+    )
 
 
 def _subsets(run: Run) -> list[NDArray[np.int64]]:

@@ -8,8 +8,8 @@ user, and sections of the configuration (resolved for the kind of input).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,8 @@ class Stage:
         Artifacts that lie outside the stage's folder, relative to the run folder.
     check : callable, optional
         Raises what is wrong with the settings before anything of an old result is removed.
+    elsewhere : mapping, optional
+        sha256 of files outside the run that the result depends on, by the name of each.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Stage:
     files: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     check: Callable[[Run], None] | None = None
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
 
 
 def stage_key(run: Run, stage: Stage) -> dict[str, Any]:
@@ -94,7 +97,9 @@ def _key(run: Run, stage: Stage) -> dict[str, Any]:
     parts = {name: config.section(name) for name in stage.sections}
     settings = {name: part.get(name, part) for name, part in parts.items()}
     named = _hashes_of_users_files(run, stage)
-    return manifest_key({**hash_files(run.folder, stage.inputs), **named}, settings)
+    return manifest_key(
+        {**hash_files(run.folder, stage.inputs), **named, **stage.elsewhere}, settings
+    )
 
 
 def why_not_done(run: Run, stage: Stage) -> str | None:

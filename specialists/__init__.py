@@ -8,6 +8,7 @@ joined predictions. Source: Hinton, Vinyals, Dean, "Distilling the Knowledge in 
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,29 @@ __all__ = ["__version__", "load"]
 
 
 def load(path: str | Path, model: str = "student", trust_code: bool = False) -> Predictor:
-    """A trained model of a run; see :func:`specialists.predictor.load`."""
-    from specialists import predictor
+    """A trained model of a run, or of a model's folder that was copied elsewhere.
 
-    return predictor.load(path, model, trust_code)
+    Parameters
+    ----------
+    path : path
+        A run folder, or the folder of a student or generalist.
+    model : {"student", "ensemble", "generalist", "student_hard_labels"}
+        Of a run folder.
+    trust_code : bool
+        Call the function that a network of a factory names, wherever the folder comes from. Else
+        it is called only in a run that this user made here.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, its files are damaged or do not belong together, or it names a
+        function that nobody vouches for.
+
+    Examples
+    --------
+    >>> predictor = load("runs/languages")  # doctest: +SKIP
+    >>> predictor.predict_proba(["Donnerstag", "jeudi"]).shape  # doctest: +SKIP
+    (2, 239)
+    """
+    models = import_module("specialists.pipelines.trained_models")
+    return models.load(path, model, trust_code)

@@ -37,6 +37,7 @@ from specialists.probability import check_labels, check_rows
 BOUNDS_LOG_TEMPERATURE = (math.log(0.05), math.log(20.0))
 LOG_TEMPERATURE_TOLERANCE = 1e-3
 BOUNDS_BIAS = (-20.0, 20.0)
+LEAST_LOGIT = -1e9  # of a class that is impossible; -inf has no gradient
 PRIOR_LOG_TEMPERATURE, PRIOR_BIAS = 0.5, 1.0  # standard deviations around 0
 
 
@@ -243,7 +244,7 @@ def _calibrated_on(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
             f"{int((~logits[row].isfinite()).sum())} of {logits.shape[1]} logits not finite",
             expected="finite logits at the labels, and no NaN",
         )
-    return logits, labels
+    return logits.clamp_min(LEAST_LOGIT), labels
 
 
 def _check_weights(weights: Tensor, n_rows: int) -> None:

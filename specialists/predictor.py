@@ -14,21 +14,11 @@ from torch import Tensor
 
 from specialists.datasets import check_preprocessing, encode
 from specialists.datasets.base import Inputs
-from specialists.ensemble import Ensemble, Rule
 from specialists.errors import InputError
 from specialists.networks import fitting, load_network
 from specialists.predictions import BATCH_SIZE, predict_log_probs
-from specialists.runs import EVERYTHING, NOTHING, check_result, read_json, trusting
-from specialists.runs.folder import refuse_missing
-from specialists.workspace import Workspace
 
-FOLDERS = {
-    "student": "distill-student/student",
-    "student_hard_labels": "distill-student/student_hard_labels",
-    "generalist": "train-generalist",
-}
 BLOCK_VALUES = 1 << 23
-MODELS = ("student", "ensemble", "generalist", "student_hard_labels")
 
 
 @dataclass(frozen=True)
@@ -108,66 +98,15 @@ class Predictor:
         ]
 
 
-def load(path: str | Path, model: str = "student", trust_code: bool = False) -> Predictor:
-    """A trained model of a run, or of a model's folder that was copied elsewhere.
-
-    Parameters
-    ----------
-    path : path
-        A run folder, or the folder of a student or generalist.
-    model : {"student", "ensemble", "generalist", "student_hard_labels"}
-        Of a run folder.
-    trust_code : bool
-        Call the function that a network of a factory names, wherever the folder comes from. Else
-        it is called only in a run that this user made here.
+def load_model(folder: Path) -> Predictor:
+    """The student or generalist whose folder this is, wherever it was copied.
 
     Raises
     ------
     InputError
-        If there is no such model, its files are damaged or do not belong together, or it names a
-        function that nobody vouches for.
-
-    Examples
-    --------
-    >>> predictor = load("runs/languages")  # doctest: +SKIP
-    >>> predictor.predict_proba(["Donnerstag", "jeudi"]).shape  # doctest: +SKIP
-    (2, 239)
+        If it is a specialist, which predicts no full distribution, or its files are damaged or do
+        not belong together.
     """
-    with trusting(EVERYTHING if trust_code else NOTHING):
-        return _load(Path(path), model)
-
-
-def _load(path: Path, model: str) -> Predictor:
-    refuse_missing(path)
-    if (path / "model.json").is_file():
-        if model == "ensemble":
-            raise InputError(
-                "this folder holds a single model, no ensemble",
-                where=path,
-                fix="name the run folder, or leave out --model",
-            )
-        return _from_folder(path)
-    if model not in MODELS:
-        raise InputError("no such model", got=model, expected=", ".join(MODELS))
-    if model == "ensemble":
-        return _ensemble(path)
-    folder = path / FOLDERS[model]
-    _check_made(path, model, folder / "model.json")
-    check_result(path, FOLDERS[model].partition("/")[0])
-    return _from_folder(folder)
-
-
-def _check_made(run: Path, model: str, file: Path) -> None:
-    if not file.is_file():
-        raise InputError(
-            f"there is no trained {model} here",
-            where=run,
-            expected=file,
-            fix=f"`specialists run --out {run}` makes it",
-        )
-
-
-def _from_folder(folder: Path) -> Predictor:
     network, spec, about = load_network(folder)
     if "subset" in about:
         raise InputError(
@@ -186,20 +125,3 @@ def _from_folder(folder: Path) -> Predictor:
         return predict_log_probs(network, inputs, temperature)
 
     return Predictor(names, preprocessing, log_probs)
-
-
-def _ensemble(run: Path) -> Predictor:
-    choice = run / "combine-predictions" / "choice.json"
-    _check_made(run, "ensemble", choice)
-    check_result(run, "combine-predictions")
-    with fitting(run):
-        workspace = Workspace.open(run)
-        ensemble, rule = Ensemble.open(workspace), Rule.from_dict(read_json(choice)["chosen"])
-        ensemble.of(rule.members)
-        dataset, preprocessing = workspace.dataset, dict(workspace.dataset.preprocessing)
-        check_preprocessing(preprocessing, workspace.network_spec().input_shape)
-
-    def log_probs(inputs: Inputs) -> Tensor:
-        return ensemble.log_probs(inputs, rule)
-
-    return Predictor(dataset.class_names, preprocessing, log_probs)

@@ -15,7 +15,6 @@ from specialists.baselines import (
     deferring_rules,
     everywhere,
     judge_averages,
-    rule_of,
 )
 from specialists.baselines.averages import shortlist_cost, within_shortlist
 from specialists.ensemble import confidence
@@ -125,6 +124,17 @@ def test_the_limit_is_spent():
 def test_rows_that_are_equally_sure_are_not_deferred_beyond_the_limit():
     first = members(1, n=1)[0].repeat(100, 1)
     assert deferring_rules(first, 2, 1.5, 0.0) == [AveragingRule(1)]
+    half = torch.cat([members(1, n=50)[0], torch.eye(C).log()[:1].repeat(50, 1)])
+    costs = [rule.relative_cost(half, 0.0) for rule in deferring_rules(half, 2, 1.8, 0.0)]
+    assert max(costs) == 1.5
+
+
+@pytest.mark.parametrize("n", [150, 250])
+def test_as_many_rows_are_deferred_as_the_limit_pays_for(n):
+    first = members(1, n=n)[0]
+    for m in range(1, n + 1):
+        costs = [r.relative_cost(first, 0.0) for r in deferring_rules(first, 2, 1 + m / n, 0.0)]
+        assert max(costs) == pytest.approx(1 + m / n)
 
 
 def test_a_mean_is_as_sure_as_it_is_right_after_its_temperature():
@@ -132,12 +142,12 @@ def test_a_mean_is_as_sure_as_it_is_right_after_its_temperature():
     truth = torch.distributions.Categorical(logits=2.5 * averaged(own, AveragingRule(3))).sample()
     plain = averaged(own, AveragingRule(3))
     (found, *_), judged = everywhere(3), judge_averages(everywhere(3), own, truth, 0.0)
-    assert [c["mean"] for c in judged] == ["arithmetic", "geometric"]
-    assert judged[0]["temperature"] == pytest.approx(1 / 2.5, rel=0.05)
-    assert judged[0]["nll"] < float(-plain.gather(1, truth[:, None]).mean()) - 0.05
-    mean = averaged(own, rule_of(judged[0]))
-    assert judged[0]["nll"] == pytest.approx(float(-mean.gather(1, truth[:, None]).mean()))
-    assert judged[0]["top1"] == float((mean.argmax(1) == truth).double().mean())
+    assert [c.rule.mean for c in judged] == ["arithmetic", "geometric"]
+    assert judged[0].rule.temperature == pytest.approx(1 / 2.5, rel=0.05)
+    assert judged[0].nll < float(-plain.gather(1, truth[:, None]).mean()) - 0.05
+    mean = averaged(own, judged[0].rule)
+    assert judged[0].nll == pytest.approx(float(-mean.gather(1, truth[:, None]).mean()))
+    assert judged[0].top1 == float((mean.argmax(1) == truth).double().mean())
     assert found == AveragingRule(3)
 
 
@@ -147,6 +157,6 @@ def test_a_temperature_is_fitted_on_the_rows_where_others_are_asked():
     unsure = confidence(own[0]) <= 0.4
     truth[unsure] = torch.randint(0, C, (int(unsure.sum()),))
     (judged,) = judge_averages([AveragingRule(2, confidence=0.4)], own, truth, 0.0)
-    assert judged["temperature"] > 3
-    assert judged["lowers_nll"]
-    assert judged["relative_cost"] == 1 + float(unsure.double().mean())
+    assert judged.rule.temperature > 3
+    assert judged.lowers_nll
+    assert judged.relative_cost == 1 + float(unsure.double().mean())

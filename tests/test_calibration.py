@@ -182,6 +182,15 @@ def test_a_class_that_is_ruled_out_and_is_no_label_changes_no_temperature():
     assert fit_temperature(more, Y) == pytest.approx(fit_temperature(LOGITS, Y), rel=1e-6)
 
 
+def test_a_class_that_is_ruled_out_in_a_row_leaves_a_specialist_to_be_calibrated():
+    ruled_out, nearly = LOGITS.clone(), LOGITS.clone()
+    row = int((Y == 1).nonzero()[0])
+    ruled_out[row, 0], nearly[row, 0] = -torch.inf, -1e4
+    found, expected = (fit_calibration(logits, Y, 1.0) for logits in (ruled_out, nearly))
+    assert found.to_dict() == pytest.approx(expected.to_dict(), rel=1e-4)
+    assert found.temperature != 1.0
+
+
 @pytest.mark.parametrize(
     "weights",
     [torch.ones(30, 1), torch.ones(1), -torch.ones(30), torch.zeros(30), torch.ones(30) / 0],

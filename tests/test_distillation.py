@@ -7,23 +7,32 @@ from pathlib import Path
 import pytest
 import small_run
 import torch
+from torch import nn
+from torch.nn import functional as F
 
-from pipelines import stages
-from specialists.baselines import widened
-from specialists.config import StudentConfig
-from specialists.distillation import (
-    StudentTask,
-    changed_recipe,
+from pipelines import stages, student_training
+from pipelines.ensembles import open_ensemble
+from pipelines.soft_targets import (
     generalist_targets,
-    labelled_rows,
-    student_examples,
-    student_spec,
-    student_tasks,
-    students,
+    student_data,
+    teaching_rule,
     write_soft_targets,
 )
-from specialists.distillation.live import TaughtExamples, teaching_rule
-from specialists.ensemble import Ensemble, Rule
+from pipelines.student_tasks import StudentTask, spec_of_size, student_tasks
+from specialists.baselines import widened
+from specialists.config import Recipe, StudentConfig
+from specialists.datasets.base import Split
+from specialists.distillation import (
+    changed_recipe,
+    distil,
+    labelled_rows,
+    student_examples,
+    students,
+    teacher_log_probs,
+)
+from specialists.distillation.teachers import TaughtExamples
+from specialists.ensemble import CombinationRule
+from specialists.errors import InputError
 from specialists.losses import UNLABELLED
 from specialists.networks import (
     NetworkSpec,
@@ -36,6 +45,7 @@ from specialists.networks import (
 )
 from specialists.predictions import ShardedRows, predict_log_probs
 from specialists.runs import read_json, write_json
+from specialists.runtime import Hardware
 from specialists.training import TensorExamples
 from specialists.workspace import Workspace
 
@@ -51,10 +61,14 @@ def workspace(tmp_path_factory):
 
 
 def task(workspace: Workspace, **changes) -> StudentTask:
-    recipe, spec = workspace.config.student, student_spec(workspace)
+    recipe, spec = workspace.config.student, spec_of_size(workspace)
     folder = workspace.path("trial")
     values = {"targets": write_soft_targets(workspace), "temperature": 1.0, "alpha": 0.7}
     return StudentTask(workspace.folder, folder, "student", spec, recipe, **(values | changes))
+
+
+def examples_of(workspace: Workspace, wanted: StudentTask):
+    return student_examples(*student_data(workspace, wanted), workspace.augment)
 
 
 def test_a_share_of_every_class_is_labelled_and_at_least_one_row():
@@ -77,7 +91,7 @@ def test_the_generalists_targets_are_its_calibrated_log_probs(workspace):
 @pytest.mark.parametrize("soft", [True, False])
 def test_few_labels_come_with_their_own_inputs_and_targets(workspace, soft):
     wanted = task(workspace, labelled_share=0.1, **({} if soft else {"targets": None}))
-    examples, train = student_examples(workspace, wanted), workspace.dataset.train
+    examples, train = examples_of(workspace, wanted), workspace.dataset.train
     assert len(examples) == 12 * 4
     assert isinstance(train.inputs, torch.Tensor)
     batch = examples.batch(torch.tensor([5, 40]), torch.Generator())
@@ -92,8 +106,8 @@ def test_few_labels_come_with_their_own_inputs_and_targets(workspace, soft):
 
 def test_the_other_rows_may_be_learned_from_without_their_labels(workspace):
     wanted = task(workspace, labelled_share=0.1, transfer=True)
-    few = student_examples(workspace, dataclasses.replace(wanted, transfer=False))
-    examples, labels = student_examples(workspace, wanted), workspace.dataset.train.labels
+    few = examples_of(workspace, dataclasses.replace(wanted, transfer=False))
+    examples, labels = examples_of(workspace, wanted), workspace.dataset.train.labels
     found = examples.batch(torch.arange(len(labels)), torch.Generator()).targets[1]
     known = found != UNLABELLED
     assert int(known.sum()) == len(few)
@@ -122,7 +136,7 @@ def test_a_recipe_is_scaled_in_rate_and_length():
 
 
 def test_students_with_and_without_teacher_have_as_many_trials(workspace):
-    tasks = student_tasks(workspace)
+    tasks = student_tasks(workspace, spec_of_size(workspace))
     assert [t.model for t in tasks] == ["student", "student_hard_labels"]
     assert [t.targets is None for t in tasks] == [False, True]
 
@@ -135,7 +149,7 @@ def text_generalist(tmp_path, head_rank: int | None = None) -> NetworkSpec:
 
 
 class TextWorkspace:
-    """What `student_spec` reads of a workspace."""
+    """What `spec_of_size` reads of a workspace."""
 
     def __init__(self, folder, **settings):
         self.config = type("Config", (), {"student": StudentConfig(**settings)})
@@ -155,7 +169,7 @@ class TextWorkspace:
 )
 def test_a_student_shrinks_its_table_and_all_else_alike(tmp_path, head_rank, size, rows, columns):
     generalist = text_generalist(tmp_path, head_rank)
-    spec = student_spec(TextWorkspace(tmp_path), size)  # type: ignore[arg-type]
+    spec = spec_of_size(TextWorkspace(tmp_path), size)  # type: ignore[arg-type]
     assert (spec.n_buckets, spec.embedding_dim) == (rows, columns)
     upper = [n_parameters(outline(s), tables=False) for s in (generalist, spec)]
     assert size * upper[0] * 0.85 < upper[1] <= size * upper[0]
@@ -166,8 +180,8 @@ def test_a_student_shrinks_its_table_and_all_else_alike(tmp_path, head_rank, siz
 def test_a_student_keeps_a_cheap_head_only_where_it_is_cheaper(tmp_path):
     text_generalist(tmp_path, head_rank=30)
     table = {"embedding_dim": 16, "n_buckets": 32}
-    wide = student_spec(TextWorkspace(tmp_path, width=60, **table))  # type: ignore[arg-type]
-    narrow = student_spec(TextWorkspace(tmp_path, width=8, **table))  # type: ignore[arg-type]
+    wide = spec_of_size(TextWorkspace(tmp_path, width=60, **table))  # type: ignore[arg-type]
+    narrow = spec_of_size(TextWorkspace(tmp_path, width=8, **table))  # type: ignore[arg-type]
     assert (wide.head_rank, narrow.head_rank) == (30, None)
     assert with_allowed_rank(narrow) == narrow
 
@@ -179,11 +193,11 @@ def test_a_wide_generalist_has_a_cheap_head_of_the_same_rank(workspace):
     assert wide == dataclasses.replace(spec, width=30)
 
 
-def test_a_live_teacher_answers_what_the_student_sees(workspace):
+def test_an_online_teacher_answers_what_the_student_sees(workspace):
     data = workspace.config.data.model_copy(update={"augment": True})
     config = workspace.config.model_copy(update={"data": data})
     augmented = dataclasses.replace(workspace, config=config)
-    examples = student_examples(augmented, task(workspace, live="ensemble"))
+    examples = examples_of(augmented, task(workspace, online="ensemble"))
     assert isinstance(examples, TaughtExamples)
     index = torch.arange(20, 50)
     batch = examples.batch(index, torch.Generator().manual_seed(1)).to(torch.device("cpu"))
@@ -192,19 +206,20 @@ def test_a_live_teacher_answers_what_the_student_sees(workspace):
     assert isinstance(plain, torch.Tensor)
     assert (batch.inputs != plain).any()  # features are dropped
     rule = teaching_rule(workspace)
-    expected = Ensemble.open(workspace).log_probs(batch.inputs, rule)
+    ensemble = dataclasses.replace(open_ensemble(workspace), rule=rule)
+    expected = ensemble.log_probs(batch.inputs)
     torch.testing.assert_close(batch.targets[0], expected)
-    assert not torch.allclose(expected, Ensemble.open(workspace).log_probs(plain, rule), atol=0.1)
+    assert not torch.allclose(expected, ensemble.log_probs(plain), atol=0.1)
     assert torch.equal(batch.targets[1], workspace.dataset.train.labels[index])
 
 
 def test_the_generalist_alone_is_asked_too(workspace):
-    examples = student_examples(workspace, task(workspace, live="generalist"))
+    examples = examples_of(workspace, task(workspace, online="generalist"))
     index = torch.arange(20, 50)
     batch = examples.batch(index, torch.Generator()).to(torch.device("cpu"))
-    alone = Ensemble.open(workspace).generalist_log_probs(workspace.dataset.train.inputs[index])
+    alone = open_ensemble(workspace).generalist_log_probs(workspace.dataset.train.inputs[index])
     torch.testing.assert_close(batch.targets[0], alone)
-    both = student_examples(workspace, task(workspace, live="ensemble"))
+    both = examples_of(workspace, task(workspace, online="ensemble"))
     ensemble = both.batch(index, torch.Generator()).to(torch.device("cpu")).targets[0]
     assert not torch.allclose(ensemble, alone, atol=0.1)
 
@@ -216,7 +231,7 @@ def test_a_teacher_is_asked_before_its_batch_leaves_for_the_device(workspace):
         asked.append(inputs.device.type)
         return torch.zeros(len(inputs), 12)
 
-    examples = student_examples(workspace, task(workspace, targets=None))
+    examples = examples_of(workspace, task(workspace, targets=None))
     assert isinstance(examples, TensorExamples)
     taught = TaughtExamples(examples, teacher).batch(torch.arange(4), torch.Generator())
     batch = taught.to(torch.device("meta"))
@@ -236,15 +251,15 @@ def test_students_begin_with_the_same_weights_whoever_teaches_them(workspace, mo
         raise BegunError
 
     monkeypatch.setattr(students, "Trainer", begin)
-    for changes in ({"targets": None}, {}, {"live": "ensemble"}):
+    for changes in ({"targets": None}, {}, {"online": "ensemble"}):
         with pytest.raises(BegunError):
-            students._train(workspace, task(workspace, **changes), workspace.path("trial"))
+            student_training._train(workspace, task(workspace, **changes), workspace.path("trial"))
     assert torch.equal(begun[0], begun[1])
     assert torch.equal(begun[0], begun[2])
 
 
-@pytest.mark.parametrize("live", ["ensemble", None])
-def test_a_teacher_is_asked_about_rows_that_the_generalist_is_sure_of(workspace, tmp_path, live):
+@pytest.mark.parametrize("online", ["ensemble", None])
+def test_a_teacher_is_asked_about_rows_that_the_generalist_is_sure_of(workspace, tmp_path, online):
     run = Path(shutil.copytree(workspace.folder, tmp_path / "run"))
     file = run / "combine-predictions" / "choice.json"
     choice = read_json(file)
@@ -252,12 +267,13 @@ def test_a_teacher_is_asked_about_rows_that_the_generalist_is_sure_of(workspace,
     write_json(file, choice)
     deferring = Workspace.open(run)
     index = torch.arange(20, 50)
-    examples = student_examples(deferring, task(deferring, live=live))
+    examples = examples_of(deferring, task(deferring, online=online))
     batch = examples.batch(index, torch.Generator()).to(torch.device("cpu"))
-    ensemble, plain = Ensemble.open(deferring), deferring.dataset.train.inputs[index]
-    always = ensemble.log_probs(plain, Rule("kl", 2))
+    ensemble, plain = open_ensemble(deferring), deferring.dataset.train.inputs[index]
+    always = dataclasses.replace(ensemble, rule=CombinationRule("kl", 2)).log_probs(plain)
     torch.testing.assert_close(batch.targets[0].float(), always, rtol=1e-3, atol=1e-2)
-    alone = ensemble.log_probs(plain, Rule.from_dict(choice["chosen"]))
+    rule = CombinationRule.from_dict(choice["chosen"])
+    alone = dataclasses.replace(ensemble, rule=rule).log_probs(plain)
     assert torch.equal(alone, ensemble.generalist_log_probs(plain))
     assert not torch.allclose(always, alone, atol=0.1)
 
@@ -274,7 +290,70 @@ def test_targets_of_another_rule_are_made_anew(workspace, tmp_path):
 
 def test_a_pinned_batch_is_still_taught(workspace, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
-    batch = student_examples(workspace, task(workspace, live="ensemble")).batch(
+    batch = examples_of(workspace, task(workspace, online="ensemble")).batch(
         torch.arange(4), torch.Generator()
     )
     assert batch.pin_memory().to(torch.device("cpu")).targets[0].shape == (4, 12)
+
+
+CENTRES = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
+
+
+class Teacher(nn.Module):
+    """A linear model; has dropout, which must be off when it is asked."""
+
+    def forward(self, x):
+        return F.dropout(x @ CENTRES.T, 0.5, self.training)
+
+
+def examples_of_three_classes(n: int, seed: int) -> Split:
+    """Random points, with labels that are drawn as the teacher says."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(n, 2, generator=generator)
+    probs = Teacher().eval()(inputs).softmax(1)
+    return Split(inputs, torch.multinomial(probs, 1, generator=generator).squeeze(1))
+
+
+RECIPE = Recipe(epochs=20, batch_size=32, learning_rate=0.05)
+TEACHERS = {
+    "module": lambda inputs: Teacher(),
+    "callable": lambda inputs: lambda x: Teacher().eval()(x).log_softmax(1),
+    "tensor": lambda inputs: teacher_log_probs(Teacher(), inputs),
+}
+
+
+def distilled(teacher: str | None, folder=None):
+    torch.manual_seed(0)
+    train, validation = examples_of_three_classes(400, 1), examples_of_three_classes(200, 2)
+    taught_by = None if teacher is None else TEACHERS[teacher](train.inputs)
+    hardware = Hardware("cpu", "float32")
+    settings = {"temperature": 2.0, "alpha": 1.0, "hardware": hardware, "folder": folder}
+    return distil(nn.Linear(2, 3), taught_by, train, validation, RECIPE, **settings)
+
+
+@pytest.mark.parametrize("teacher", TEACHERS)
+def test_a_student_becomes_its_teacher_however_that_is_given(teacher, tmp_path):
+    student, x = distilled(teacher), examples_of_three_classes(300, 3).inputs
+    found = student.network(x).log_softmax(1)
+    torch.testing.assert_close(found.exp(), Teacher().eval()(x).softmax(1), atol=0.05, rtol=0)
+    torch.testing.assert_close(
+        student.log_probs(x), (student.network(x) / student.temperature).log_softmax(1)
+    )
+    again = distilled(teacher, tmp_path)
+    assert torch.equal(again.network(x), student.network(x))
+    assert (tmp_path / "metrics.jsonl").is_file()
+
+
+def test_a_student_without_a_teacher_learns_the_labels():
+    student, validation = distilled(None), examples_of_three_classes(200, 2)
+    assert student.fit.top1 > 0.7
+    nll = F.nll_loss(student.log_probs(validation.inputs), validation.labels)
+    assert float(nll) <= student.fit.loss + 1e-4  # calibrated on these rows
+    taught = distilled("module").log_probs(validation.inputs)
+    assert not torch.equal(taught, student.log_probs(validation.inputs))
+
+
+def test_targets_of_other_inputs_are_refused():
+    train = examples_of_three_classes(40, 1)
+    with pytest.raises(InputError, match="39 predictions for 40 inputs"):
+        student_examples(train, torch.zeros(39, 3))

@@ -24,17 +24,21 @@ from specialists.config import CombinationConfig
 from specialists.distillation import HARD_TRIALS
 from specialists.ensemble import (
     PAPER,
+    Candidate,
+    Choice,
+    CombinationRule,
     Ensemble,
-    Rule,
-    Votes,
+    KeptRows,
+    MemberPredictions,
     active_specialists,
     affordable,
     choose,
+    choose_rule,
     cost_sample,
     join,
-    judge_candidates,
     mean_flops,
     score,
+    score_rules,
 )
 from specialists.ensemble.candidates import Judge, deferral_limit
 from specialists.specialist import Specialist
@@ -47,17 +51,17 @@ NUMBERS = LearnedCombination(
 )
 RULES = [
     PAPER,
-    Rule("kl", 3, 2.0),
-    Rule("kl", None),
-    Rule("side_by_side", 2),
-    Rule("within_subsets", 2, 4.0),
-    Rule("learned", 3, 1.0, NUMBERS),
-    Rule("kl", None, members=(2, 0)),
-    Rule("learned", 2, 1.0, NUMBERS, members=(1,)),
-    Rule("kl", 2, 2.0, confidence=0.5),
-    Rule("side_by_side", None, members=(0, 2), confidence=0.4),
+    CombinationRule("kl", 3, 2.0),
+    CombinationRule("kl", None),
+    CombinationRule("side_by_side", 2),
+    CombinationRule("within_subsets", 2, 4.0),
+    CombinationRule("learned", 3, 1.0, NUMBERS),
+    CombinationRule("kl", None, members=(2, 0)),
+    CombinationRule("learned", 2, 1.0, NUMBERS, members=(1,)),
+    CombinationRule("kl", 2, 2.0, defer_above=0.5),
+    CombinationRule("side_by_side", None, members=(0, 2), defer_above=0.4),
 ]
-RULE_NAMES = [f"{rule.rule}-{rule.n}-{rule.members}-{rule.confidence}" for rule in RULES]
+RULE_NAMES = [f"{rule.method}-{rule.n}-{rule.members}-{rule.defer_above}" for rule in RULES]
 
 
 class Spy(nn.Module):
@@ -73,7 +77,7 @@ class Spy(nn.Module):
         return self.layer(x)
 
 
-def made(lower: nn.Module | None = None) -> Ensemble:
+def made(lower: nn.Module | None = None, rule: CombinationRule = PAPER) -> Ensemble:
     torch.manual_seed(0)
     specialists = [
         Specialist(Spy(len(subset) + 1), subset, Calibration(0.5, 1.5, 0.1), TrainingCost(100, 1e3))
@@ -81,7 +85,7 @@ def made(lower: nn.Module | None = None) -> Ensemble:
     ]
     upper = nn.Linear(DIM, C)
     nn.init.normal_(upper.weight, std=2.0)
-    return Ensemble(lower, upper, 1.7, specialists, C)
+    return Ensemble(upper, specialists, rule, 1.7, lower)
 
 
 def inputs(n: int = 40) -> torch.Tensor:
@@ -95,7 +99,7 @@ def rows_seen(ensemble: Ensemble) -> list[int]:
 @pytest.mark.parametrize("n", [1, 2, 5, 8, 100, None])
 def test_the_most_probable_classes_select_the_specialists_that_hold_them(n):
     log_probs = F.log_softmax(inputs() @ torch.randn(DIM, C), dim=-1)
-    active = active_specialists(log_probs, SUBSETS, Rule("kl", n))
+    active = active_specialists(log_probs, SUBSETS, CombinationRule("kl", n))
     for row, votes in zip(log_probs, active, strict=True):
         best = set(row.argsort(descending=True)[: C if n is None else n].tolist())
         expected = [n is None or bool(best & set(subset.tolist())) for subset in SUBSETS]
@@ -114,8 +118,8 @@ def test_a_row_whose_best_class_nobody_covers_has_no_active_specialist():
 
 @pytest.mark.parametrize("rule", RULES, ids=RULE_NAMES)
 def test_specialists_run_on_the_rows_where_they_are_active_and_on_no_others(rule):
-    ensemble = made()
-    ensemble.log_probs(inputs(), rule)
+    ensemble = made(rule=rule)
+    ensemble.log_probs(inputs())
     generalist = ensemble.generalist_log_probs(inputs())
     active = active_specialists(generalist, SUBSETS, rule)
     assert rows_seen(ensemble) == active.sum(0).tolist()
@@ -132,35 +136,35 @@ def test_a_specialist_that_nobody_asks_does_not_run():
 def test_what_an_ensemble_says_is_its_parts_joined(rule, at_a_time, monkeypatch):
     monkeypatch.setattr("specialists.ensemble.members.ROWS_AT_A_TIME", at_a_time)
     lower = nn.Sequential(nn.Linear(DIM, DIM), nn.Tanh())
-    ensemble, x = made(lower), inputs()
+    ensemble, x = made(lower, rule), inputs()
     with torch.no_grad():
         features = lower(x)
         generalist = F.log_softmax(ensemble.upper(features) / 1.7, dim=-1)
         each = [s.calibration.log_probs(s.network(features)) for s in ensemble.specialists]
     active = active_specialists(generalist, SUBSETS, rule)
-    if rule.rule == "kl":
+    if rule.method == "kl":
         weights = torch.full((3,), rule.weight)
         expected = combine(generalist, each, SUBSETS, active, weights).log_probs
-    elif rule.rule == "learned":
+    elif rule.method == "learned":
         temperatures = zip(each, (1.2, 1.0, 0.7), strict=True)
         generalist = F.log_softmax(generalist / 0.8, dim=-1)
         each = [F.log_softmax(x / t, dim=-1) for x, t in temperatures]
         weights = torch.tensor([0.5, 2.0, 3.0])
         expected = combine(generalist, each, SUBSETS, active, weights).log_probs
-    elif rule.rule == "within_subsets":
+    elif rule.method == "within_subsets":
         expected = within_subsets(generalist, each, SUBSETS, active, weight=4.0)
     else:
         expected = concatenate_subsets(generalist, each, SUBSETS, active)
-    found = ensemble.log_probs(x, rule)
+    found = ensemble.log_probs(x)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found.exp().sum(1), torch.ones(40))
 
 
 def test_specialists_influence_what_the_ensemble_says():
-    ensemble = made()
-    before = ensemble.log_probs(inputs(), Rule("kl", None))
+    ensemble = made(rule=CombinationRule("kl", None))
+    before = ensemble.log_probs(inputs())
     nn.init.normal_(ensemble.specialists[1].network.layer.weight, std=3.0)  # type: ignore
-    after = ensemble.log_probs(inputs(), Rule("kl", None))
+    after = ensemble.log_probs(inputs())
     assert float((before.exp() - after.exp()).abs().max()) > 0.05
 
 
@@ -168,16 +172,18 @@ def test_specialists_influence_what_the_ensemble_says():
 @pytest.mark.parametrize("n", [1, 3, None])
 def test_only_members_vote(members, n):
     log_probs = F.log_softmax(inputs() @ torch.randn(DIM, C), dim=-1)
-    active = active_specialists(log_probs, SUBSETS, Rule("kl", n, members=members))
-    everyone = active_specialists(log_probs, SUBSETS, Rule("kl", n))
+    active = active_specialists(log_probs, SUBSETS, CombinationRule("kl", n, members=members))
+    everyone = active_specialists(log_probs, SUBSETS, CombinationRule("kl", n))
     allowed = torch.tensor([m in members for m in range(3)])
     assert torch.equal(active, everyone & allowed)
 
 
-@pytest.mark.parametrize("rule", [Rule("kl", 2), Rule("side_by_side", None, members=(0, 2))])
+@pytest.mark.parametrize(
+    "rule", [CombinationRule("kl", 2), CombinationRule("side_by_side", None, members=(0, 2))]
+)
 def test_a_generalist_that_is_sure_enough_answers_alone(rule):
-    found, _ = votes()
-    cascade = dataclasses.replace(rule, confidence=0.5)
+    found, _ = predictions()
+    cascade = dataclasses.replace(rule, defer_above=0.5)
     sure = found.generalist.exp().amax(1) > 0.5
     assert 0 < sure.sum() < len(sure)
     everywhere = found.active(rule)
@@ -190,12 +196,12 @@ def test_a_generalist_that_is_sure_enough_answers_alone(rule):
 
 @pytest.mark.parametrize("share", [0.001, 0.25, 0.5, 0.99])
 def test_a_limit_defers_the_least_sure_rows_and_that_share_of_them(share):
-    found, _ = votes()
+    found, _ = predictions()
     limit = deferral_limit(found.generalist, share)
     n = math.ceil(share * 200)
     last, surer = found.generalist.double().exp().amax(1).sort().values[n - 1 : n + 1]
     assert limit == pytest.approx(float(last + surer) / 2)
-    assert found.active(Rule("kl", None, confidence=limit)).any(1).sum() == n
+    assert found.active(CombinationRule("kl", None, defer_above=limit)).any(1).sum() == n
     assert deferral_limit(found.generalist, 1.0) is None
 
 
@@ -206,7 +212,7 @@ def test_rows_that_are_equally_sure_are_deferred_together_whatever_rounding_does
     generalist[:4] += 1e-7
     limit = deferral_limit(generalist, 0.2)
     assert limit == pytest.approx(0.725)
-    active = active_specialists(generalist, SUBSETS, Rule("kl", None, confidence=limit))
+    active = active_specialists(generalist, SUBSETS, CombinationRule("kl", None, defer_above=limit))
     assert active.all(1).tolist() == [True] * 8 + [False] * 2
     assert deferral_limit(generalist, 0.9) is None
     assert deferral_limit(generalist[:1], 0.01) is None
@@ -215,30 +221,30 @@ def test_rows_that_are_equally_sure_are_deferred_together_whatever_rounding_does
 @pytest.mark.parametrize("rule", RULES, ids=RULE_NAMES)
 def test_without_members_the_ensemble_is_exactly_its_generalist(rule):
     nobody = dataclasses.replace(rule, members=())
-    ensemble, found = made(), votes()[0]
+    ensemble, found = made(rule=nobody), predictions()[0]
     expected = ensemble.generalist_log_probs(inputs())
-    assert torch.equal(ensemble.log_probs(inputs(), nobody), expected)
+    assert torch.equal(ensemble.log_probs(inputs()), expected)
     assert rows_seen(ensemble) == [0, 0, 0]
     assert torch.equal(found.joined(nobody), found.generalist)
     assert found.flops(nobody) == found.generalist_flops
-    assert ensemble.of(nobody.members).parameters == DIM * C + C
-    assert ensemble.of(None) is ensemble
+    assert ensemble.members == []
+    assert ensemble.parameters == DIM * C + C
     assert nobody.in_words() == "the generalist alone"
-    assert Rule.from_dict(json.loads(json.dumps(nobody.to_dict()))).members == ()
+    assert CombinationRule.from_dict(json.loads(json.dumps(nobody.to_dict()))).members == ()
 
 
 def test_the_papers_rule_is_one_class_and_weight_one():
-    assert Rule("kl", 1, 1.0) == PAPER
+    assert CombinationRule("kl", 1, 1.0) == PAPER
     assert PAPER.to_dict() == {"rule": "kl", "n": 1, "weight": 1.0}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=RULE_NAMES)
 def test_a_rule_is_read_back_as_it_was_written(rule):
     written = json.loads(json.dumps({**rule.to_dict(), "top1": 0.5}))
-    again = Rule.from_dict(written)
+    again = CombinationRule.from_dict(written)
     assert again.to_dict() == rule.to_dict()
-    assert ("learned" in written) == (rule.rule == "learned")
-    found = votes(30)[0]
+    assert ("learned" in written) == (rule.method == "learned")
+    found = predictions(30)[0]
     assert torch.equal(found.joined(again), found.joined(rule))
 
 
@@ -246,39 +252,57 @@ def test_a_rule_is_read_back_as_it_was_written(rule):
     ("rule", "words"),
     [
         (PAPER, "the KL combination, by the specialists of the most probable class, weight 1"),
-        (Rule("kl", 3, 0.5), "the specialists of the most probable 3 classes, weight 0.5"),
-        (Rule("within_subsets", None, 2.0), "averaged within subsets, by every specialist, weig"),
-        (Rule("learned", None, 2.0, NUMBERS), "with learned weights and temperatures, by every"),
-        (Rule("side_by_side", 2), "subset parts side by side, by the specialists of the most"),
-        (Rule("kl", None, members=(4,)), "by every specialist, weight 1, specialist 4 only"),
-        (Rule("kl", None, members=(0, 2, 5)), "weight 1, specialists 0, 2 and 5 only"),
-        (Rule("kl", 1, members=tuple(range(15))), "specialists 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, "),
-        (Rule("kl", 1, members=tuple(range(15))), "11 and 3 more only"),
         (
-            Rule("kl", 1, confidence=0.99987),
+            CombinationRule("kl", 3, 0.5),
+            "the specialists of the most probable 3 classes, weight 0.5",
+        ),
+        (
+            CombinationRule("within_subsets", None, 2.0),
+            "averaged within subsets, by every specialist, weig",
+        ),
+        (
+            CombinationRule("learned", None, 2.0, NUMBERS),
+            "with learned weights and temperatures, by every",
+        ),
+        (
+            CombinationRule("side_by_side", 2),
+            "subset parts side by side, by the specialists of the most",
+        ),
+        (
+            CombinationRule("kl", None, members=(4,)),
+            "by every specialist, weight 1, specialist 4 only",
+        ),
+        (CombinationRule("kl", None, members=(0, 2, 5)), "weight 1, specialists 0, 2 and 5 only"),
+        (
+            CombinationRule("kl", 1, members=tuple(range(15))),
+            "specialists 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ",
+        ),
+        (CombinationRule("kl", 1, members=tuple(range(15))), "11 and 3 more only"),
+        (
+            CombinationRule("kl", 1, defer_above=0.99987),
             ", where the generalist gives no class more than 99.99%",
         ),
         (
-            Rule("kl", 1, confidence=0.4567),
+            CombinationRule("kl", 1, defer_above=0.4567),
             ", where the generalist gives no class more than 45.7%",
         ),
     ],
 )
 def test_a_rule_is_told_in_words(rule, words):
     assert words in rule.in_words()
-    assert ("weight " in rule.in_words()) == (rule.rule in ("kl", "within_subsets"))
+    assert ("weight " in rule.in_words()) == (rule.method in ("kl", "within_subsets"))
 
 
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
         (PAPER, "kl, n = 1, weight 1"),
-        (Rule("side_by_side", None), "side_by_side, n = all"),
+        (CombinationRule("side_by_side", None), "side_by_side, n = all"),
         (
-            Rule("within_subsets", 3, 0.5, members=(2, 4), confidence=0.975),
+            CombinationRule("within_subsets", 3, 0.5, members=(2, 4), defer_above=0.975),
             "within_subsets, n = 3, weight 0.5, 2 specialists, alone above 97.5%",
         ),
-        (Rule("kl", 2, confidence=0.9999), "kl, n = 2, weight 1, alone above 99.99%"),
+        (CombinationRule("kl", 2, defer_above=0.9999), "kl, n = 2, weight 1, alone above 99.99%"),
     ],
 )
 def test_a_rule_is_told_in_short(rule, words):
@@ -288,8 +312,9 @@ def test_a_rule_is_told_in_short(rule, words):
 def test_parameters_count_the_shared_trunk_once():
     upper = DIM * C + C
     specialists = sum((DIM + 1) * (len(subset) + 1) for subset in SUBSETS)
-    assert made().parameters == upper + specialists
-    assert made(nn.Linear(DIM, DIM)).parameters == upper + specialists + DIM * DIM + DIM
+    every = CombinationRule("kl", None)
+    assert made(rule=every).parameters == upper + specialists
+    assert made(nn.Linear(DIM, DIM), every).parameters == upper + specialists + DIM * DIM + DIM
 
 
 def test_flops_are_the_generalists_and_those_of_the_active_specialists():
@@ -300,13 +325,12 @@ def test_flops_are_the_generalists_and_those_of_the_active_specialists():
     assert mean_flops(generalist, each, active) == generalist + 15 + 30
 
 
-def votes(n: int = 200) -> tuple[Votes, torch.Tensor]:
-    ensemble, x = made(), inputs(n)
-    generalist, each = ensemble.flops(x)
-    every = ensemble.specialist_log_probs(x)
-    found = Votes(ensemble.generalist_log_probs(x), every, SUBSETS, generalist, each)
+def predictions(n: int = 200) -> tuple[MemberPredictions, torch.Tensor]:
+    found = made().member_predictions(inputs(n))
     labels = torch.multinomial(
-        found.joined(Rule("kl", 2, 1.0)).exp(), 1, generator=torch.Generator().manual_seed(0)
+        found.joined(CombinationRule("kl", 2, 1.0)).exp(),
+        1,
+        generator=torch.Generator().manual_seed(0),
     )
     return found, labels.squeeze(1)
 
@@ -315,72 +339,82 @@ SETTINGS = CombinationConfig(n=(1, 2), weights=(0.5, 1.0), deferral=(1.0, 0.4), 
 
 
 def test_every_rule_is_judged_once_with_its_cost():
-    found, labels = votes()
-    candidates = judge_candidates(found, labels, SETTINGS)
-    fixed = [candidate for candidate in candidates if candidate["rule"] != "learned"]
+    found, labels = predictions()
+    candidates = score_rules(found, labels, SETTINGS)
+    fixed = [candidate for candidate in candidates if candidate.rule.method != "learned"]
     limit = deferral_limit(found.generalist, 0.4)
     shares = {1: (None, limit), 2: (None, limit), None: (None,)}
-    assert [(c["rule"], c["n"], c["weight"], c.get("confidence")) for c in fixed] == [
+    assert [(c.rule.method, c.rule.n, c.rule.weight, c.rule.defer_above) for c in fixed] == [
         *(("kl", n, v, s) for n in (1, 2, None) for v in (0.5, 1.0) for s in shares[n]),
         *(("within_subsets", n, v, s) for n in (1, 2, None) for v in (0.5, 1.0) for s in shares[n]),
         *(("side_by_side", n, 1.0, s) for n in (1, 2, None) for s in shares[n]),
     ]
     reference = score(found.generalist, labels)["nll"]
     for candidate in fixed:
-        rule = Rule.from_dict(candidate)
+        rule = candidate.rule
         q = found.joined(rule)
-        assert candidate["top1"] == float((q.argmax(1) == labels).double().mean())
-        assert candidate["nll"] == pytest.approx(float(F.nll_loss(q, labels)), rel=1e-5)
-        assert candidate["relative_cost"] == found.flops(rule) / found.generalist_flops
-        assert candidate["eligible"] == (candidate["relative_cost"] <= 1.9)
-        assert candidate["lowers_nll"] == (candidate["nll"] <= reference)
-    assert {c["eligible"] for c in candidates} == {True, False}
+        assert candidate.top1 == float((q.argmax(1) == labels).double().mean())
+        assert candidate.nll == pytest.approx(float(F.nll_loss(q, labels)), rel=1e-5)
+        assert candidate.relative_cost == found.flops(rule) / found.generalist_flops
+        assert candidate.eligible == (candidate.relative_cost <= 1.9)
+        assert candidate.lowers_nll == (candidate.nll <= reference)
+    assert {c.eligible for c in candidates} == {True, False}
 
 
 def test_a_learned_rule_starts_from_the_best_weight_and_is_judged_by_rows_that_it_did_not_see():
-    found, labels = votes()
+    found, labels = predictions()
     settings = CombinationConfig(n=(1, 2), weights=(0.25, 1.0), max_cost=100.0)
-    candidates = judge_candidates(found, labels, settings)
-    learned = [candidate for candidate in candidates if candidate["rule"] == "learned"]
-    assert [candidate["n"] for candidate in learned] == [1, 2, None]
+    candidates = score_rules(found, labels, settings)
+    learned = [candidate for candidate in candidates if candidate.rule.method == "learned"]
+    assert [candidate.rule.n for candidate in learned] == [1, 2, None]
     for candidate in learned:
-        n, active = candidate["n"], found.active(Rule.from_dict(candidate))
-        kl = [c for c in candidates if (c["rule"], c["n"]) == ("kl", n) and "confidence" not in c]
-        best = min(kl, key=lambda c: c["nll"])
-        assert candidate["weight"] == best["weight"]
-        data = (found.generalist, found.specialists, SUBSETS, labels, active, best["weight"])
-        assert candidate["learned"] == fit_combination(*data).to_dict()
+        n, active = candidate.rule.n, found.active(candidate.rule)
+        kl = [
+            c
+            for c in candidates
+            if (c.rule.method, c.rule.n) == ("kl", n) and c.rule.defer_above is None
+        ]
+        best = min(kl, key=lambda c: c.nll)
+        assert candidate.rule.weight == best.rule.weight
+        data = (found.generalist, found.specialists, SUBSETS, labels, active, best.rule.weight)
+        assert candidate.rule.learned is not None
+        assert candidate.rule.learned.to_dict() == fit_combination(*data).to_dict()
         unseen = score(cross_fitted(*data), labels)
-        assert {key: candidate[key] for key in unseen} == unseen
-        assert candidate["in_sample"]["nll"] <= best["nll"]
-        assert candidate["in_sample"] == score(found.joined(Rule.from_dict(candidate)), labels)
-        assert candidate["lowers_nll"] == (unseen["nll"] <= score(found.generalist, labels)["nll"])
+        assert {"top1": candidate.top1, "nll": candidate.nll} == unseen
+        assert candidate.in_sample is not None
+        assert candidate.in_sample["nll"] <= best.nll
+        assert candidate.in_sample == score(found.joined(candidate.rule), labels)
+        assert candidate.lowers_nll == (unseen["nll"] <= score(found.generalist, labels)["nll"])
 
 
 def test_the_best_weight_is_that_for_every_row_wherever_there_is_one():
-    found, labels = votes()
+    found, labels = predictions()
     some = {"rules": ("kl", "learned"), "n": (1,), "weights": (2.0, 4.0)}
     for deferral in ((1.0, 0.15), (0.15,)):
         config = CombinationConfig(deferral=deferral, max_cost=100.0, **some)
-        candidates = judge_candidates(found, labels, config)
-        kl = [c for c in candidates if (c["rule"], c["n"]) == ("kl", 1)]
-        every = [c for c in kl if "confidence" not in c]
+        candidates = score_rules(found, labels, config)
+        kl = [c for c in candidates if (c.rule.method, c.rule.n) == ("kl", 1)]
+        every = [c for c in kl if c.rule.defer_above is None]
         assert len(every) == (2 if 1.0 in deferral else 0)
-        learned = next(c for c in candidates if c["rule"] == "learned")
-        assert learned["weight"] == min(every or kl, key=lambda c: c["nll"])["weight"]
+        learned = next(c for c in candidates if c.rule.method == "learned")
+        assert learned.rule.weight == min(every or kl, key=lambda c: c.nll).rule.weight
 
 
 def test_equal_limits_are_one_candidate():
-    found, labels = votes()
+    found, labels = predictions()
     config = CombinationConfig(rules=("kl",), n=(1,), weights=(1.0,), deferral=(0.5, 0.4999, 1.0))
-    assert len(judge_candidates(found, labels, config)) == 3
+    assert len(score_rules(found, labels, config)) == 3
 
 
 def test_the_cost_of_a_rule_is_that_of_its_members():
-    found, labels = votes()
+    found, labels = predictions()
     judge = Judge(found, labels, 1.9)
-    rules = [Rule("kl", 2), Rule("kl", 2, members=(1,)), Rule("kl", 2, confidence=0.5)]
-    costs = [judge(rule, found.joined(rule))["inference_flops"] for rule in rules]
+    rules = [
+        CombinationRule("kl", 2),
+        CombinationRule("kl", 2, members=(1,)),
+        CombinationRule("kl", 2, defer_above=0.5),
+    ]
+    costs = [judge(rule, found.joined(rule)).inference_flops for rule in rules]
     assert costs == [found.flops(rule) for rule in rules]
     assert len(set(costs)) == 3
 
@@ -397,16 +431,16 @@ def test_the_cost_of_a_rule_is_that_of_its_members():
     ],
 )
 def test_only_what_can_be_chosen_is_learned(settings, learned):
-    found, labels = votes(60)
-    assert found.flops(PAPER) < 1.7 * found.generalist_flops < found.flops(Rule("kl", 2))
+    found, labels = predictions(60)
+    assert found.flops(PAPER) < 1.7 * found.generalist_flops < found.flops(CombinationRule("kl", 2))
     config = CombinationConfig(n=(1, 2), weights=(1.0,), **settings)
-    candidates = judge_candidates(found, labels, config)
-    assert [c["n"] for c in candidates if c["rule"] == "learned"] == learned
-    assert any(candidate["n"] is None for candidate in candidates)
+    candidates = score_rules(found, labels, config)
+    assert [c.rule.n for c in candidates if c.rule.method == "learned"] == learned
+    assert any(candidate.rule.n is None for candidate in candidates)
 
 
-def candidate(top1: float, nll: float, lowers: bool = True) -> dict:
-    return {"top1": top1, "nll": nll, "lowers_nll": lowers}
+def candidate(top1=0.5, nll=1.0, lowers_nll=True, flops=1.0, eligible=True) -> Candidate:
+    return Candidate(PAPER, top1, nll, flops, flops, eligible, lowers_nll)
 
 
 @pytest.mark.parametrize(
@@ -453,14 +487,44 @@ def test_hard_trials_differ_and_begin_with_the_recipe_itself():
     assert len(set(HARD_TRIALS)) == len(HARD_TRIALS) >= 24
 
 
-def test_votes_are_frozen():
+def test_member_predictions_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        votes(3)[0].generalist_flops = 0.0  # type: ignore[misc]
+        predictions(3)[0].generalist_flops = 0.0  # type: ignore[misc]
 
 
 def test_where_no_rule_is_affordable_the_cheapest_stands_in():
-    costs = [{"inference_flops": flops, "eligible": False} for flops in (9.0, 4.0, 7.0)]
-    assert affordable(costs) == [costs[1]]
-    assert affordable([*costs, costs[1]]) == [costs[1]] * 2
-    costs[0]["eligible"] = True
-    assert affordable(costs) == [costs[0]]
+    dear = [candidate(flops=flops, eligible=False) for flops in (9.0, 4.0, 7.0)]
+    assert affordable(dear) == [dear[1]]
+    assert affordable([*dear, dear[1]]) == [dear[1]] * 2
+    cheap = candidate(flops=9.0)
+    assert affordable([cheap, *dear]) == [cheap]
+
+
+@pytest.mark.parametrize("kept", [None, 60])
+@pytest.mark.parametrize("needs_test", [True, False])
+def test_a_choice_is_read_back_as_it_was_written(kept, needs_test):
+    found, labels = predictions()
+    rows = None
+    if kept is not None:
+        index = torch.arange(kept)
+        rows = KeptRows(found.select(index), labels[index], index // 2)
+    choice = choose_rule(found, labels, SETTINGS, rows, needs_test=needs_test)
+    written = json.loads(json.dumps(choice.to_dict(), allow_nan=False))
+    again = Choice.from_dict(written)
+    assert again.to_dict() == choice.to_dict() == written
+    assert again.chosen.to_dict() == again.admission.rule.to_dict() == written["chosen"]
+    assert choice.admission.outcome == (
+        "refused" if kept is None and needs_test else "not tested" if kept is None else "admitted"
+    )
+
+
+def test_the_ensemble_costs_at_most_the_limit_and_the_others_what_they_cost():
+    found, labels = predictions()
+    choice = choose_rule(found, labels, SETTINGS)
+    pool = affordable(score_rules(found, labels, SETTINGS))
+    assert choice.chosen.to_dict() == choose(pool, SETTINGS).rule.to_dict()
+    assert choice.within_max_cost
+    assert choice.relative_cost == found.flops(choice.chosen) / found.generalist_flops <= 1.9
+    assert choice.rules["ensemble_paper"] is PAPER
+    assert choice.rules["ensemble_all"].n is None
+    assert choice.asked == float(found.active(choice.chosen).any(1).double().mean())

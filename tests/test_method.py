@@ -61,7 +61,11 @@ def test_every_citation_of_the_method_is_a_numbered_equation():
 
 
 def test_no_page_is_cited_that_the_repository_lacks():
-    pages = [*ROOT.glob("*.md"), *(ROOT / "data").glob("*.md"), ROOT / "specialists/METHOD.md"]
+    pages = [
+        page
+        for folder in ("", "data", "specialists", ".github")
+        for page in (ROOT / folder).glob("*.md")
+    ]
     known = {page.name for page in pages}
     for file in [*CODE, *pages, *(ROOT / "pipelines").rglob("*.toml")]:
         text = file.read_text(encoding="utf-8")

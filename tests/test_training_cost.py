@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from specialists.config import Recipe
 from specialists.datasets.base import Ragged
-from specialists.networks import HashedEmbedding
+from specialists.networks import HashedEmbedding, inference_flops
 from specialists.runtime import Hardware
 from specialists.training import Batch, TensorExamples, Trainer, TrainingCost, flops_per_example
 from specialists.training.cost import ADAGRAD_FLOPS, ADAMW_FLOPS
@@ -49,6 +49,62 @@ def test_of_a_table_the_rows_that_a_step_touches_count_by_their_width():
     updates = ADAMW_FLOPS * 35 + 4 * (1 + ADAGRAD_FLOPS * 4)
     found = flops_per_example(network, Batch(inputs, (torch.tensor([0, 1]),)), F.cross_entropy)
     assert found == (passes + updates) / 2
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.recurrent, self.head = nn.LSTM(6, 10, batch_first=True), nn.Linear(10, 5)
+
+    def forward(self, x):
+        return self.head(self.recurrent(x)[0][:, -1])
+
+
+class Attentive(nn.Module):
+    def __init__(self):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.layers, self.head = nn.TransformerEncoder(layer, 2), nn.Linear(16, 5)
+
+    def forward(self, x):
+        return self.head(self.layers(x).mean(1))
+
+
+RECURRENT = 7 * 4 * (2 * 6 * 10 + 2 * 10 * 10) + 2 * 10 * 5  # seven steps of four gates
+PROJECTIONS = 2 * 16 * 3 * 16 + 2 * 16 * 16 + 2 * 2 * 16 * 32
+ATTENTIVE = 2 * (7 * PROJECTIONS + 2 * 2 * 7 * 7 * 16) + 2 * 16 * 5
+
+
+@pytest.mark.parametrize(
+    ("network", "n_in", "forward"), [(Recurrent(), 6, RECURRENT), (Attentive(), 16, ATTENTIVE)]
+)
+def test_fused_kernels_of_recurrent_and_attention_layers_count(network, n_in, forward):
+    inputs = torch.randn(8, 7, n_in)
+    assert inference_flops(network, inputs) == forward
+    rows = Batch(inputs, (torch.randint(0, 5, (8,)),))
+    assert 2.5 * forward < flops_per_example(network, rows, F.cross_entropy) < 3.5 * forward + 1e4
+    assert torch.backends.mha.get_fastpath_enabled()
+    assert torch.backends.mkldnn.enabled
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = nn.Embedding(50, 8, sparse=True), nn.Linear(8, 50)
+        self.head.weight = self.table.weight
+        self.register_buffer("seen", None)
+
+    def forward(self, x):
+        self.seen = torch.ones(3)
+        return self.head(self.table(x).mean(1))
+
+
+def test_a_tied_table_counts_whole_and_a_buffer_that_is_not_there_yet_stays_away():
+    network = Tied()
+    rows = Batch(torch.randint(50, (8, 4)), (torch.randint(50, (8,)),))
+    expected = 3 * 2 * 8 * 50 + (ADAGRAD_FLOPS * 50 * 8 + ADAMW_FLOPS * 50) / 8
+    assert flops_per_example(network, rows, F.cross_entropy) == expected
+    assert network.seen is None
 
 
 def test_counting_changes_nothing():

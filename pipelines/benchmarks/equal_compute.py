@@ -30,7 +30,7 @@ import numpy as np
 from specialists.catalogue import AVERAGED, CONTINUED, WIDE
 from specialists.classifier import ClassifierTask, train_classifiers
 from specialists.config import CombinationConfig, Config
-from specialists.ensemble import Ensemble, Rule, Votes, gather_votes, score
+from specialists.ensemble import CombinationRule, MemberPredictions, score
 from specialists.figures import ComputePoint, accuracy_against_compute, to_svg_file
 from specialists.generalist import width_task
 from specialists.networks import ARCHITECTURES, load_network
@@ -39,6 +39,7 @@ from specialists.runs import read_json, write_json, write_text
 from specialists.training import TrainingCost
 
 from ..compare import claimed_comparison, seed_folder
+from ..ensembles import chosen_rule, open_ensemble
 from ..messages import told_in_one_message
 from ..terminal import log
 from .measured import (
@@ -167,10 +168,11 @@ def _controls(seed: Seed, generalist: Measured) -> Rows:
 
 def _specialists(seed: Seed) -> Rows:
     """The specialists by the KL rule for several n, and the rule that the run chose."""
-    ensemble = Ensemble.open(seed.workspace)
+    ensemble = open_ensemble(seed.workspace)
     training = seed.costs["ensemble"]["training_flops"]
     validation, test = (
-        gather_votes(seed.workspace, ensemble, split) for split in ("validation", "test")
+        ensemble.member_predictions(seed.workspace.split(split).inputs)
+        for split in ("validation", "test")
     )
     rows = {}
     for mark, n in SPECIALISTS.items():
@@ -178,20 +180,21 @@ def _specialists(seed: Seed) -> Rows:
         rows[f"specialists, {mark}"] = seed.measured(
             test.joined(rule).numpy(), training, test.flops(rule), f"weight {rule.weight:g}"
         )
-    chosen = read_json(seed.workspace.path("combine-predictions", "choice.json"))["chosen"]
-    mark = Rule.from_dict(chosen).in_short()
+    mark = chosen_rule(seed.workspace).in_short()
     return {**rows, "ensemble": seed.stored("ensemble", mark)}
 
 
-def best_weight(votes: Votes, seed: Seed, n: int | None) -> Rule:
+def best_weight(predictions: MemberPredictions, seed: Seed, n: int | None) -> CombinationRule:
     """The KL rule for this n with the weight that validation data prefer."""
     labels, settings = seed.workspace.dataset.validation.labels, seed.workspace.config.combination
-    rules = [Rule("kl", n, weight) for weight in settings.weights]
-    return min(rules, key=lambda rule: _loss(votes, rule, labels, settings))
+    rules = [CombinationRule("kl", n, weight) for weight in settings.weights]
+    return min(rules, key=lambda rule: _loss(predictions, rule, labels, settings))
 
 
-def _loss(votes: Votes, rule: Rule, labels: Any, settings: CombinationConfig) -> tuple[float, ...]:
-    found = score(votes.joined(rule), labels)
+def _loss(
+    predictions: MemberPredictions, rule: CombinationRule, labels: Any, settings: CombinationConfig
+) -> tuple[float, ...]:
+    found = score(predictions.joined(rule), labels)
     return (found["nll"],) if settings.select_by == "nll" else (-found["top1"], found["nll"])
 
 

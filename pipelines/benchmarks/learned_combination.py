@@ -19,11 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from specialists.ensemble import Ensemble, Rule, Votes, gather_votes, score
+from specialists.ensemble import CombinationRule, MemberPredictions, score
 from specialists.runs import read_array
 from specialists.uncertainty import difference_interval
 from specialists.workspace import Workspace
 
+from ..ensembles import open_ensemble
 from ..messages import told_in_one_message
 
 HEADER = (
@@ -43,8 +44,10 @@ UNFITTED = 1.0
 def table(run: Path) -> str:
     """Markdown: what every rule says of both splits of a run."""
     workspace = Workspace.open(run)
-    ensemble = Ensemble.open(workspace)
-    validation, test = (gather_votes(workspace, ensemble, s) for s in ("validation", "test"))
+    ensemble = open_ensemble(workspace)
+    validation, test = (
+        ensemble.member_predictions(workspace.split(name).inputs) for name in ("validation", "test")
+    )
     labels = _labels(workspace, "validation"), _labels(workspace, "test")
     groups = workspace.split("test").units.numpy()
     settings = workspace.config.combination
@@ -69,7 +72,9 @@ def _labels(workspace: Workspace, split: str) -> Tensor:
     return torch.tensor(labels, dtype=torch.int64)
 
 
-def _generalist(validation: Votes, test: Votes, labels: tuple[Tensor, Tensor]) -> list[str]:
+def _generalist(
+    validation: MemberPredictions, test: MemberPredictions, labels: tuple[Tensor, Tensor]
+) -> list[str]:
     known, new = score(validation.generalist, labels[0]), score(test.generalist, labels[1])
     scores = [cell for scores in (known, new) for cell in (_nats(scores), _percent(scores))]
     return ["", "1.00", "generalist", *scores, "", ""]
@@ -78,27 +83,27 @@ def _generalist(validation: Votes, test: Votes, labels: tuple[Tensor, Tensor]) -
 def _rows(
     n: int | None,
     weights: tuple[float, ...],
-    validation: Votes,
-    test: Votes,
+    validation: MemberPredictions,
+    test: MemberPredictions,
     labels: tuple[Tensor, Tensor],
     groups: NDArray[np.int64],
 ) -> list[list[str]]:
     """One row a rule with this n; its weight is the best by validation NLL."""
     best = {
         name: min(
-            (Rule(name, n, weight) for weight in weights),
+            (CombinationRule(name, n, weight) for weight in weights),
             key=lambda rule: score(validation.joined(rule), labels[0])["nll"],
         )
         for name in ("kl", "within_subsets")
     }
     learned, unseen = validation.learn(n, labels[0], best["kl"].weight)
-    unfitted = Rule("kl", n, UNFITTED)
+    unfitted = CombinationRule("kl", n, UNFITTED)
     rules = {
         f"KL, weight {UNFITTED:g}": unfitted,
         f"KL, best weight ({best['kl'].weight:g})": best["kl"],
         "learned": learned,
         f"within subsets ({best['within_subsets'].weight:g})": best["within_subsets"],
-        "side by side": Rule("side_by_side", n),
+        "side by side": CombinationRule("side_by_side", n),
     }
     base = _by_row(test.joined(unfitted), labels[1])
     cost = f"{test.flops(unfitted) / test.generalist_flops:.2f}"

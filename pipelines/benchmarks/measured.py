@@ -27,7 +27,6 @@ from specialists.baselines import (
     averaged,
     everywhere,
     judge_averages,
-    rule_of,
 )
 from specialists.classifier import ClassifierTask
 from specialists.config import Config
@@ -167,7 +166,7 @@ class Seed:
         training, inference, found = 0.0, 0.0, []
         for k, member in enumerate(members, start=1):
             judged = judge_averages(everywhere(k), known, labels, 0.0)
-            mean = averaged(said, rule_of(choose(judged, settings.combination)))
+            mean = averaged(said, choose(judged, settings.combination).rule)
             training += member.cost.flops
             inference += inference_flops(member.network(), inputs)
             found.append(self.measured(mean.numpy(), training, inference, about))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,21 +25,20 @@ from torch import Tensor
 
 from specialists.config import Config
 from specialists.ensemble import (
-    Ensemble,
-    Rule,
-    Votes,
+    CombinationRule,
+    MemberPredictions,
     affordable,
     choose,
-    gather_votes,
-    judge_candidates,
+    log_likelihood,
+    score_rules,
 )
-from specialists.ensemble.candidates import log_likelihood
 from specialists.errors import InputError
 from specialists.runs import COMPARISON, Run, claimed, read_json
 from specialists.runtime import derive_seed
 from specialists.uncertainty import ANY_REAL, DIFFERENCE_OF_SHARES
 from specialists.workspace import Workspace
 
+from ..ensembles import open_ensemble
 from ..finished_run import examples_of, groups_of
 from ..messages import told_in_one_message
 from .measured import (
@@ -143,16 +142,17 @@ def settings_of(
 def outcome(run: Run) -> Outcome:
     """Of a run up to its combined predictions."""
     workspace = Workspace.open(run.folder)
-    votes = gather_votes(workspace, Ensemble.open(workspace), "validation")
-    labels, settings = workspace.dataset.validation.labels, workspace.config.combination
+    validation, settings = workspace.dataset.validation, workspace.config.combination
+    labels = validation.labels
+    predictions = open_ensemble(workspace).member_predictions(validation.inputs)
     generator = torch.Generator().manual_seed(derive_seed(0, "halves of the validation rows"))
     order = torch.randperm(len(labels), generator=generator)
     halves = order.tensor_split(2)
     gains, costs, rules = [], [], []
     for chosen_on, measured_on in (halves, halves[::-1]):
-        candidates = judge_candidates(rows_of(votes, chosen_on), labels[chosen_on], settings)
-        rule = Rule.from_dict(choose(affordable(candidates), settings))
-        there = rows_of(votes, measured_on)
+        candidates = score_rules(predictions.select(chosen_on), labels[chosen_on], settings)
+        rule = choose(affordable(candidates), settings).rule
+        there = predictions.select(measured_on)
         gains.append(_gain(there, labels[measured_on], rule))
         costs.append(there.flops(rule) / there.generalist_flops)
         rules.append(rule.in_short())
@@ -166,16 +166,12 @@ def outcome(run: Run) -> Outcome:
     return Outcome(examples, top1, likelihood, *costs, tuple(rules), groups)
 
 
-def rows_of(votes: Votes, index: Tensor) -> Votes:
-    """The same of some rows."""
-    specialists = [specialist[index] for specialist in votes.specialists]
-    return replace(votes, generalist=votes.generalist[index], specialists=specialists)
-
-
-def _gain(votes: Votes, labels: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
-    joined = votes.joined(rule)
-    right, before = ((q.argmax(1) == labels).double() for q in (joined, votes.generalist))
-    more = log_likelihood(joined, labels) - log_likelihood(votes.generalist, labels)
+def _gain(
+    predictions: MemberPredictions, labels: Tensor, rule: CombinationRule
+) -> tuple[Tensor, Tensor]:
+    joined = predictions.joined(rule)
+    right, before = ((q.argmax(1) == labels).double() for q in (joined, predictions.generalist))
+    more = log_likelihood(joined, labels) - log_likelihood(predictions.generalist, labels)
     return right - before, more
 
 

@@ -15,18 +15,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-from specialists.distillation import (
-    HARD_RATES,
-    LiveTeacher,
-    StudentTask,
-    changed_recipe,
-    generalist_targets,
-    student_spec,
-    write_soft_targets,
-)
+from specialists.distillation import HARD_RATES, changed_recipe
 from specialists.errors import InputError
 from specialists.workspace import Workspace
 
+from ..soft_targets import generalist_targets, write_soft_targets
+from ..student_tasks import OnlineName, StudentTask, spec_of_size
 from ..terminal import log
 
 FOLDER = "students"
@@ -181,7 +175,7 @@ def student_trials(workspace: Workspace, plan: Plan) -> dict[Row, list[StudentTa
     if "live" in plan.parts and workspace.augment is None:
         log.info("students: a live teacher would say what is stored, since data.augment is off")
         plan = replace(plan, parts=[part for part in plan.parts if part != "live"])
-    specs = {size: student_spec(workspace, size) for size in plan.sizes}
+    specs = {size: spec_of_size(workspace, size) for size in plan.sizes}
     recipe = workspace.config.student
     found = {}
     for row in plan.rows():
@@ -200,14 +194,14 @@ def student_trials(workspace: Workspace, plan: Plan) -> dict[Row, list[StudentTa
                 targets[row.teacher],
                 labelled_share=row.labelled,
                 transfer=row.transfer,
-                live=_live_teacher(row),
+                online=_online_teacher(row),
             )
             for trial in _tuning(row, plan)
         ]
     return found
 
 
-def _live_teacher(row: Row) -> LiveTeacher | None:
+def _online_teacher(row: Row) -> OnlineName | None:
     if not row.live:
         return None
     return "generalist" if row.teacher == GENERALIST else "ensemble"

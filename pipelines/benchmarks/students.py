@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from specialists.distillation import best_trial, model_outputs, train_students
+from specialists.distillation import best_trial
 from specialists.errors import InputError
 from specialists.runs import Run, read_array, read_json, write_text
 from specialists.uncertainty import (
@@ -46,6 +46,7 @@ from specialists.workspace import Workspace
 from ..finished_run import examples_of, groups_of
 from ..messages import told_in_one_message
 from ..predict import check_target
+from ..student_training import model_outputs, train_students
 from .student_trials import (
     ENSEMBLE,
     GENERALIST,

@@ -1,18 +1,19 @@
 """What else the same computing could have bought: the baselines of an ensemble of specialists."""
 
 from specialists.baselines.averages import (
+    AverageCandidate,
     AveragingRule,
     averaged,
     deferring_rules,
     everywhere,
     judge_averages,
-    rule_of,
 )
 from specialists.baselines.budget import SAME_COST, Budget
 from specialists.baselines.matching import choose_averages, head_share, widened
 
 __all__ = [
     "SAME_COST",
+    "AverageCandidate",
     "AveragingRule",
     "Budget",
     "averaged",
@@ -21,6 +22,5 @@ __all__ = [
     "everywhere",
     "head_share",
     "judge_averages",
-    "rule_of",
     "widened",
 ]

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from specialists.calibration import fit_temperature
 from specialists.combination import arithmetic_mean, geometric_mean
-from specialists.ensemble import Candidate, confidence, deferral_limit, score
+from specialists.ensemble import confidence, score
 
 Mean = Literal["arithmetic", "geometric"]
 
@@ -32,6 +32,7 @@ SHORTLISTS = (8, 32, 128)
 PARTS = (1.0, 0.5, 0.25)  # of the largest share of rows that the budget pays for
 MOST_OF_THE_COST = 0.5
 ROUNDING = 1e-9
+SAME_CONFIDENCE = 1e-6  # rows that are equally sure are asked together
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,33 @@ class AveragingRule:
         whole, short = (float(rows.double().mean()) for rows in self.asked(first))
         asked = whole + short * shortlist_cost(self.shortlist, first.shape[1], head_share)
         return 1.0 + (self.n_members - 1) * asked
+
+
+@dataclass(frozen=True)
+class AverageCandidate:
+    """A rule with its score and its cost on validation rows.
+
+    Parameters
+    ----------
+    rule : AveragingRule
+    top1, nll : float
+        Fraction, nats.
+    relative_cost : float
+        Mean inference FLOPs over those of the first member.
+    lowers_nll : bool
+        Whether its NLL is at most the first member's.
+    """
+
+    rule: AveragingRule
+    top1: float
+    nll: float
+    relative_cost: float
+    lowers_nll: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: the rule's numbers beside the others."""
+        values = asdict(self)
+        return {**values.pop("rule"), **values}
 
 
 def shortlist_cost(shortlist: int, n_classes: int, head_share: float) -> float:
@@ -185,13 +213,18 @@ def deferring_rules(
 
 def _up_to(first: Tensor, share: float) -> float | None:
     """The confidence up to which at most this share of the rows lies; None: all of them."""
-    n_rows = math.floor(share * len(first) + ROUNDING)
-    return deferral_limit(first, n_rows / len(first)) if n_rows else 0.0
+    sureness = confidence(first).sort().values
+    n = math.floor(share * len(first) + ROUNDING)
+    while 0 < n < len(sureness) and sureness[n] - sureness[n - 1] <= SAME_CONFIDENCE:
+        n -= 1
+    if n == len(sureness):
+        return None
+    return float(sureness[n - 1 : n + 1].mean()) if n else 0.0
 
 
 def judge_averages(
     rules: Sequence[AveragingRule], members: Sequence[Tensor], labels: Tensor, head_share: float
-) -> list[Candidate]:
+) -> list[AverageCandidate]:
     """Each rule with its temperature fitted, and what it reaches and costs on validation rows.
 
     Parameters
@@ -201,11 +234,6 @@ def judge_averages(
         Log-probabilities.
     labels : int64 Tensor of shape (n,)
     head_share : float
-
-    Returns
-    -------
-    list of dict
-        The rule's numbers, top1, nll, relative_cost, and lowers_nll (against the first member).
     """
     first = members[0]
     reference = score(first, labels)["nll"]
@@ -217,12 +245,7 @@ def judge_averages(
         if bool(rows.any()):
             rule = replace(rule, temperature=fit_temperature(mean[rows], labels[rows]))
             mean[rows] = F.log_softmax(mean[rows] / rule.temperature, dim=1)
-        found: dict[str, Any] = score(mean, labels)
-        found["relative_cost"] = rule.relative_cost(first, head_share)
-        candidates.append({**asdict(rule), **found, "lowers_nll": found["nll"] <= reference})
+        cost, scores = rule.relative_cost(first, head_share), score(mean, labels)
+        top1, nll = scores["top1"], scores["nll"]
+        candidates.append(AverageCandidate(rule, top1, nll, cost, nll <= reference))
     return candidates
-
-
-def rule_of(candidate: Candidate) -> AveragingRule:
-    """The rule of a judged candidate."""
-    return AveragingRule(**{name: candidate[name] for name in AveragingRule.__match_args__})

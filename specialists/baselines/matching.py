@@ -15,17 +15,17 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from specialists.baselines.averages import (
+    AverageCandidate,
     AveragingRule,
     deferring_rules,
     everywhere,
     judge_averages,
-    rule_of,
 )
 from specialists.baselines.budget import Budget
 from specialists.catalogue import AVERAGED, DEFERRED, SAME_INFERENCE
 from specialists.config import CombinationConfig
 from specialists.datasets.base import Inputs
-from specialists.ensemble import Candidate, choose, cost_sample
+from specialists.ensemble import choose, cost_sample
 from specialists.errors import InputError
 from specialists.networks import NetworkSpec, build, find_head, inference_flops, largest_width
 
@@ -63,7 +63,7 @@ def choose_averages(
     budget: Budget,
     share: float,
     settings: CombinationConfig,
-) -> dict[str, tuple[AveragingRule, list[Candidate]]]:
+) -> dict[str, tuple[AveragingRule, list[AverageCandidate]]]:
     """The rule of each average that validation prefers, and all its candidates, by name.
 
     Parameters
@@ -85,5 +85,5 @@ def choose_averages(
     chosen = {}
     for name, rules in tried.items():
         candidates = judge_averages(rules, members, labels, share)
-        chosen[name] = (rule_of(choose(candidates, settings)), candidates)
+        chosen[name] = (choose(candidates, settings).rule, candidates)
     return chosen

@@ -1,51 +1,30 @@
-"""Soft targets in, one compact student out."""
+"""A teacher's soft targets in, one compact student out."""
 
-from specialists.distillation.live import LiveTeacher
-from specialists.distillation.students import (
-    best_trial,
-    distill_student,
-    model_outputs,
-    student_outputs,
-    train_student,
-    train_students,
-)
-from specialists.distillation.targets import (
+from specialists.distillation.sizes import student_spec
+from specialists.distillation.students import Student, best_trial, distil, student_examples
+from specialists.distillation.teachers import (
+    OnlineTeacher,
     SelectedRows,
-    generalist_targets,
+    Teacher,
     labelled_rows,
-    student_examples,
-    write_soft_targets,
+    teacher_blocks,
+    teacher_log_probs,
 )
-from specialists.distillation.tasks import (
-    HARD_RATES,
-    HARD_TRIALS,
-    STAGE,
-    STUDENTS,
-    StudentTask,
-    changed_recipe,
-    student_spec,
-    student_tasks,
-)
+from specialists.distillation.trials import HARD_RATES, HARD_TRIALS, changed_recipe
 
 __all__ = [
     "HARD_RATES",
     "HARD_TRIALS",
-    "STAGE",
-    "STUDENTS",
-    "LiveTeacher",
+    "OnlineTeacher",
     "SelectedRows",
-    "StudentTask",
+    "Student",
+    "Teacher",
     "best_trial",
     "changed_recipe",
-    "distill_student",
-    "generalist_targets",
+    "distil",
     "labelled_rows",
-    "model_outputs",
     "student_examples",
-    "student_outputs",
     "student_spec",
-    "student_tasks",
-    "train_student",
-    "train_students",
-    "write_soft_targets",
+    "teacher_blocks",
+    "teacher_log_probs",
 ]

@@ -1,143 +1,152 @@
 """Soft targets in, one compact student out.
 
-Students learn from the ensemble's soft targets with the true labels, at each temperature T and
-weight alpha of a small grid; validation picks one. `student_hard_labels` is the same network
-trained as long, with as many tuning trials, without the ensemble.
+A student learns from a teacher's soft targets together with the true labels (METHOD.md (27)), or
+from the labels alone, and is calibrated on validation data. Teacher and student are any networks.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from specialists.classifier import fit_and_save, hardware_of, validation_of
-from specialists.distillation.targets import student_examples, write_soft_targets
-from specialists.distillation.tasks import STAGE, STUDENTS, StudentTask, student_tasks
-from specialists.ensemble import cost_sample
+from specialists.calibration import fit_temperature
+from specialists.config import Recipe
+from specialists.datasets.base import Inputs, Split
+from specialists.distillation.teachers import TaughtExamples, Teacher, online
+from specialists.errors import InputError
 from specialists.losses import DistillationLoss
-from specialists.networks import build, inference_flops, load_network, n_parameters
-from specialists.predictions import ModelOutputs, predict_log_probs
-from specialists.runs import Run, build_unit, copy_file, read_json, write_json
-from specialists.runtime import map_processes, seed_everything
-from specialists.training import Trainer, TrainingCost
-from specialists.workspace import Workspace
-
-log = logging.getLogger(__name__)
+from specialists.predictions import predict_log_probs, predict_outputs
+from specialists.runtime import Hardware
+from specialists.training import FitResult, Loss, TensorExamples, Trainer, ValidationLoss
+from specialists.training.examples import Augmentation
 
 
-def distill_student(run: Run) -> None:
-    """Cache soft targets, train all trials, keep the best of each kind by validation top-1."""
-    workspace = Workspace.open(run.folder)
-    write_soft_targets(workspace)
-    tasks = student_tasks(workspace)
-    if workspace.config.student.teacher == "live" and workspace.augment is None:
-        log.info(f"{STAGE}: a live teacher says what is stored, since data.augment is off")
-    results = train_students(tasks, run.jobs)
-    trials = []
-    for model in STUDENTS:
-        own = [i for i, task in enumerate(tasks) if task.model == model]
-        best = best_trial(results, own)
-        _publish(tasks[best].folder, workspace.path(STAGE, model))
-        trials += [
-            {
-                **tasks[i].settings(),
-                "validation_loss": results[i]["loss"],
-                "validation_top1": results[i]["top1"],
-                "chosen": i == best,
-                "training": f"{STAGE}/trials/{tasks[i].folder.name}",
-            }
-            for i in own
-        ]
-        log.info(f"distill-student: {model}, validation top-1 {results[best]['top1']:.3f}")
-    write_json(workspace.path(STAGE, "trials.json"), trials)
+@dataclass(frozen=True)
+class Student:
+    """A trained student.
+
+    Parameters
+    ----------
+    network : nn.Module
+        With the weights of the best epoch.
+    temperature : float
+        Fitted on validation data.
+    fit : FitResult
+        What came of the training.
+    """
+
+    network: nn.Module
+    temperature: float
+    fit: FitResult
+
+    def log_probs(self, inputs: Inputs) -> Tensor:
+        """Calibrated log-probabilities of shape (n, C)."""
+        return predict_log_probs(self.network, inputs, self.temperature)
 
 
-def train_students(tasks: Sequence[StudentTask], jobs: int) -> list[dict[str, Any]]:
-    """Train what does not yet stand, several at a time; each trial's ``result.json``."""
-    map_processes(train_student, tasks, jobs, description="students")
-    return [read_json(task.folder / "result.json") for task in tasks]
+def distil(
+    network: nn.Module,
+    teacher: Teacher | None,
+    train: Split,
+    validation: Split,
+    recipe: Recipe,
+    *,
+    temperature: float = 1.0,
+    alpha: float = 0.7,
+    seed: int = 0,
+    hardware: Hardware | None = None,
+    folder: Path | None = None,
+    augment: Augmentation | None = None,
+    n_examples: int | None = None,
+    description: str = "student",
+) -> Student:
+    """Train a student on a teacher's soft targets and the labels, and calibrate it.
 
+    The loss is alpha T^2 KL(softmax(t / T) || softmax(z / T)) + (1 - alpha) CE(z, y).
 
-def best_trial(results: Sequence[dict[str, Any]], among: Sequence[int]) -> int:
-    """The index with the highest validation top-1; of several, the one with the least loss."""
-    return max(among, key=lambda i: (results[i]["top1"], -results[i]["loss"]))
+    Parameters
+    ----------
+    network : nn.Module
+        The student, with the weights that it starts from; it is trained in place.
+    teacher : Tensor, callable or nn.Module, optional
+        Log-probabilities [n, C] of the training inputs (see :func:`teacher_log_probs`); or who is
+        asked about every batch as the student sees it: a function from inputs to log-probabilities,
+        or a network. None: the student learns from the labels alone.
+    train, validation : Split
+        Beside a teacher, rows whose label is ``specialists.losses.UNLABELLED`` have no label.
+    recipe : Recipe
+        With epochs, batch size and learning rate.
+    temperature, alpha : float
+        T > 0, and the weight of the soft targets in [0, 1].
+    seed : int
+    hardware : Hardware, optional
+    folder : Path, optional
+        Receives the training's measurements and checkpoint, from which it goes on; None: none.
+    augment : callable, optional
+        Changes batches of training inputs.
+    n_examples : int, optional
+        Examples to train on, instead of the recipe's epochs.
+    description : str
+        Of the progress bar.
 
-
-def train_student(task: StudentTask) -> None:
-    """Train one trial, calibrate it and write it as a unit."""
-    workspace = Workspace.open(task.run)
-    build_unit(task.folder, task.key(workspace), lambda folder: _train(workspace, task, folder))
-
-
-def student_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
-    """What both students say of a split, by name."""
-    workspace = Workspace.open(run.folder)
-    trials = read_json(workspace.path(STAGE, "trials.json"))
-    return {
-        name: dataclasses.replace(
-            model_outputs(workspace, name, workspace.path(STAGE, name), split),
-            tuning_trials=sum(trial["model"] == name for trial in trials),
-            trainings=tuple(t["training"] for t in trials if t["model"] == name and t["chosen"]),
+    Raises
+    ------
+    InputError
+        If there are not as many targets as training inputs.
+    """
+    with nullcontext(folder) if folder else TemporaryDirectory() as place:
+        trainer = Trainer(
+            network,
+            student_examples(train, teacher, augment),
+            _loss(recipe, None if teacher is None else (temperature, alpha)),
+            ValidationLoss(validation.inputs, validation.labels),
+            recipe,
+            seed=seed,
+            folder=Path(place),
+            hardware=hardware or Hardware(),
+            n_examples=n_examples,
+            description=description,
         )
-        for name in STUDENTS
-    }
+        fit = trainer.fit()
+    outputs = predict_outputs(network, validation.inputs)
+    return Student(network, fit_temperature(outputs, validation.labels), fit)
 
 
-def model_outputs(workspace: Workspace, name: str, folder: Path, split: str) -> ModelOutputs:
-    """What the model of one folder says of a split, calibrated."""
-    inputs = workspace.split(split).inputs
-    network, _, about = load_network(folder)
-    network.to(workspace.device)
-    return ModelOutputs(
-        name,
-        predict_log_probs(network, inputs, about["temperature"]).numpy(),
-        n_parameters(network),
-        inference_flops(network, cost_sample(inputs).to(workspace.device)),
-        **TrainingCost.from_dict(read_json(folder / "result.json")).to_dict(),
-    )
+def student_examples(
+    train: Split, teacher: Teacher | None, augment: Augmentation | None = None
+) -> TensorExamples | TaughtExamples:
+    """Training batches of (soft target, label), or of labels alone."""
+    labelled = TensorExamples(train.inputs, (train.labels,), augment)
+    if teacher is None:
+        return labelled
+    if callable(teacher):
+        return TaughtExamples(labelled, online(teacher))
+    if len(teacher) != len(train):
+        raise InputError(
+            "a student needs a teacher's prediction for each of its training inputs",
+            got=f"{len(teacher):,} predictions for {len(train):,} inputs",
+            expected="one row of log-probabilities an input, in the same order",
+        )
+    return TensorExamples(train.inputs, (teacher, train.labels), augment)
 
 
-def _train(workspace: Workspace, task: StudentTask, folder: Path) -> None:
-    seed = workspace.seed("student")
-    seed_everything(seed)
-    network = build(task.spec)  # before a teacher is opened, which draws random numbers too
-    examples = student_examples(workspace, task)
-    n_epoch = min(len(examples), len(workspace.dataset.train))  # more inputs, no more steps
-    trainer = Trainer(
-        network,
-        examples,
-        _loss(task),
-        validation_of(workspace),
-        task.recipe,
-        seed=seed,
-        folder=folder,
-        hardware=hardware_of(workspace),
-        n_examples=(task.recipe.epochs or 1) * n_epoch,
-        description=folder.name,
-    )
-    fit_and_save(workspace, trainer, task.spec)
+def best_trial(results: Sequence[FitResult], among: Sequence[int]) -> int:
+    """The index with the highest validation top-1; of several, the one with the least loss."""
+    return max(among, key=lambda i: (results[i].top1, -results[i].loss))
 
 
-def _loss(task: StudentTask):
-    smoothing = task.recipe.label_smoothing or 0.0
-    if task.targets is not None:
-        assert task.temperature is not None
-        assert task.alpha is not None
-        return DistillationLoss(task.temperature, task.alpha, smoothing)
+def _loss(recipe: Recipe, soft: tuple[float, float] | None) -> Loss:
+    smoothing = recipe.label_smoothing or 0.0
+    if soft is not None:
+        return DistillationLoss(*soft, smoothing)
 
     def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         return F.cross_entropy(logits, labels, label_smoothing=smoothing)
 
     return cross_entropy
-
-
-def _publish(trial: Path, folder: Path) -> None:
-    """Copy the chosen trial's model to a folder that works alone."""
-    for name in ("weights.safetensors", "model.json", "result.json", "metrics.jsonl"):
-        copy_file(trial / name, folder / name)

@@ -1,44 +1,48 @@
-"""Active specialists per example, the rule that joins them, and what they predict."""
+"""Which specialists are asked, the rule that combines them, and the ensemble that predicts."""
 
+from specialists.ensemble.admission import KeptRows, admit_specialists
 from specialists.ensemble.candidates import (
     Candidate,
-    Votes,
     affordable,
     choose,
     deferral_limit,
-    judge_candidates,
+    log_likelihood,
     score,
+    score_rules,
 )
-from specialists.ensemble.gate import Decision, admitted_in_words, pass_gate
-from specialists.ensemble.members import Ensemble
-from specialists.ensemble.rules import PAPER, Rule, active_specialists, confidence, join, mean_flops
-from specialists.ensemble.selection import (
-    combine_predictions,
-    cost_sample,
-    ensemble_outputs,
-    gather_votes,
+from specialists.ensemble.choice import Choice, choose_rule
+from specialists.ensemble.decision import AdmissionDecision, admitted_in_words
+from specialists.ensemble.members import Ensemble, MemberPredictions, cost_sample
+from specialists.ensemble.rules import (
+    PAPER,
+    CombinationRule,
+    active_specialists,
+    confidence,
+    join,
+    mean_flops,
 )
 
 __all__ = [
     "PAPER",
+    "AdmissionDecision",
     "Candidate",
-    "Decision",
+    "Choice",
+    "CombinationRule",
     "Ensemble",
-    "Rule",
-    "Votes",
+    "KeptRows",
+    "MemberPredictions",
     "active_specialists",
+    "admit_specialists",
     "admitted_in_words",
     "affordable",
     "choose",
-    "combine_predictions",
+    "choose_rule",
     "confidence",
     "cost_sample",
     "deferral_limit",
-    "ensemble_outputs",
-    "gather_votes",
     "join",
-    "judge_candidates",
+    "log_likelihood",
     "mean_flops",
-    "pass_gate",
     "score",
+    "score_rules",
 ]

@@ -1,108 +1,110 @@
 """Which rule do validation data prefer?
 
-Rules without fitted numbers are judged by what they say of the validation set. A learned
+Rules without fitted numbers are judged by what they predict for the validation set. A learned
 combination chose its numbers there, so it is judged by cross-fitted predictions (each half of the
 rows predicted by the numbers of the other half) and only then fitted on all rows; both scores are
 kept. It starts from the best weight of ``kl`` for its n.
 
 Every other rule with an n is a candidate once for each share of the rows that the generalist may
 defer to specialists: those it is least sure of, by a threshold that is a quantile of its largest
-probabilities on the validation set. A sure generalist is seldom mended, so a small share keeps most
+probabilities on the validation set. A sure generalist is seldom wrong, so a small share keeps most
 of the gain for little inference.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from specialists.combination import cross_fitted, fit_combination
 from specialists.config import CombinationConfig
-from specialists.ensemble.rules import (
-    WEIGHTED,
-    Rule,
-    active_specialists,
-    confidence,
-    join,
-    mean_flops,
-)
+from specialists.ensemble.members import MemberPredictions
+from specialists.ensemble.rules import WEIGHTED, CombinationRule, confidence
 from specialists.runtime import progress
 
 ROUNDING = 1e-6
 LEAST_LOG_LIKELIHOOD = -100.0  # nats
 
-Candidate = dict[str, Any]
-
 
 @dataclass(frozen=True)
-class Votes:
-    """What generalist and all specialists say of a split, and what that costs.
+class Candidate:
+    """A rule with its score and its cost on validation rows.
 
     Parameters
     ----------
-    generalist : Tensor of shape (n, C)
-    specialists : list of Tensors of shape (n, k_m + 1)
-    subsets : list of int64 Tensors
-    generalist_flops : float
-    specialist_flops : Tensor of shape (M,)
+    rule : CombinationRule
+    top1, nll : float
+        Fraction, and nats; of a learned rule cross-fitted.
+    inference_flops, relative_cost : float
+        Of one prediction, the mean over the rows; and over the generalist's.
+    eligible : bool
+        Whether it is within the cost limit.
+    lowers_nll : bool
+        Whether its NLL is at most the generalist's.
+    in_sample : dict, optional
+        Of a learned rule: ``top1`` and ``nll`` on the rows that it was fitted on.
     """
 
-    generalist: Tensor
-    specialists: list[Tensor]
-    subsets: list[Tensor]
-    generalist_flops: float
-    specialist_flops: Tensor
+    rule: CombinationRule
+    top1: float
+    nll: float
+    inference_flops: float
+    relative_cost: float
+    eligible: bool
+    lowers_nll: bool
+    in_sample: dict[str, float] | None = None
 
-    def active(self, rule: Rule) -> Tensor:
-        """Which specialists vote in which row, bool (rows, M)."""
-        return active_specialists(self.generalist, self.subsets, rule)
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Candidate:
+        """The candidate that ``to_dict`` wrote."""
+        scores = {name: values[name] for name in cls.__match_args__[1:-1]}
+        return cls(CombinationRule.from_dict(values), in_sample=values.get("in_sample"), **scores)
 
-    def joined(self, rule: Rule) -> Tensor:
-        """Log-probabilities [rows, C]."""
-        active = self.active(rule)
-        return join(self.generalist, self.specialists, self.subsets, active, rule)
-
-    def flops(self, rule: Rule) -> float:
-        """Mean over the split of one prediction."""
-        return mean_flops(self.generalist_flops, self.specialist_flops, self.active(rule))
-
-    def learn(self, n: int | None, labels: Tensor, weight: float = 1.0) -> tuple[Rule, Tensor]:
-        """The learned rule, and cross-fitted log-probabilities to judge it by."""
-        active = self.active(Rule("learned", n))
-        votes = (self.generalist, self.specialists, self.subsets, labels, active, weight)
-        return Rule("learned", n, weight, fit_combination(*votes)), cross_fitted(*votes)
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: the rule's entries beside the others; ``in_sample`` only where there is one."""
+        values = {name: getattr(self, name) for name in self.__match_args__[1:-1]}
+        fitted = {} if self.in_sample is None else {"in_sample": self.in_sample}
+        return {**self.rule.to_dict(), **values, **fitted}
 
 
-def judge_candidates(votes: Votes, labels: Tensor, settings: CombinationConfig) -> list[Candidate]:
+class Scored(Protocol):
+    """What can be chosen among."""
+
+    @property
+    def top1(self) -> float: ...
+    @property
+    def nll(self) -> float: ...
+    @property
+    def lowers_nll(self) -> bool: ...
+
+
+Choosable = TypeVar("Choosable", bound=Scored)
+
+
+def score_rules(
+    predictions: MemberPredictions, labels: Tensor, settings: CombinationConfig
+) -> list[Candidate]:
     """Validation top-1, NLL and cost of every rule that the settings name.
 
     Learned combinations, which take long, are fitted only for those n that ``ensemble`` can be
     (for every n if no other rule is named), and asked about every row.
-
-    Returns
-    -------
-    list of dict
-        rule, n (None: all), weight, top1, nll, inference_flops, relative_cost, eligible,
-        lowers_nll; confidence where the generalist defers only part of the rows. For "learned" also
-        learned, its numbers, and in_sample, its top1 and nll on the rows that it was fitted on; its
-        top1 and nll are cross-fitted.
     """
     everyone = (*settings.n, None)
     rules = [
-        Rule(rule, n, weight)
-        for rule in settings.rules
-        if rule != "learned"
+        CombinationRule(method, n, weight)
+        for method in settings.rules
+        if method != "learned"
         for n in everyone
-        for weight in (settings.weights if rule in WEIGHTED else (1.0,))
+        for weight in (settings.weights if method in WEIGHTED else (1.0,))
     ]
-    judge = Judge(votes, labels, settings.max_cost)
-    limits = dict.fromkeys(deferral_limit(votes.generalist, share) for share in settings.deferral)
+    judge = Judge(predictions, labels, settings.max_cost)
+    shares = settings.deferral
+    limits = dict.fromkeys(deferral_limit(predictions.generalist, share) for share in shares)
     candidates = []
     with progress("combination rules", len(rules)) as bar:
         for rule in rules:
@@ -110,7 +112,7 @@ def judge_candidates(votes: Votes, labels: Tensor, settings: CombinationConfig) 
             bar.advance()
     if "learned" not in settings.rules:
         return candidates
-    worth_it = _worth_learning(votes, candidates, settings, everyone)
+    worth_it = _worth_learning(predictions, candidates, settings, everyone)
     with progress("learned combinations", len(worth_it)) as bar:
         for n in worth_it:
             candidates.append(judge.learned(n, _best_weight(candidates, n)))
@@ -118,19 +120,19 @@ def judge_candidates(votes: Votes, labels: Tensor, settings: CombinationConfig) 
     return candidates
 
 
-def affordable(candidates: list[Candidate]) -> list[Candidate]:
+def affordable(candidates: Sequence[Candidate]) -> list[Candidate]:
     """The candidates within the cost limit or, if there are none, the cheapest."""
-    least = min(candidate["inference_flops"] for candidate in candidates)
-    cheapest = [candidate for candidate in candidates if candidate["inference_flops"] == least]
-    return [candidate for candidate in candidates if candidate["eligible"]] or cheapest
+    least = min(candidate.inference_flops for candidate in candidates)
+    cheapest = [candidate for candidate in candidates if candidate.inference_flops == least]
+    return [candidate for candidate in candidates if candidate.eligible] or cheapest
 
 
-def choose(candidates: list[Candidate], settings: CombinationConfig) -> Candidate:
+def choose(candidates: Sequence[Choosable], settings: CombinationConfig) -> Choosable:
     """The best candidate; those that raise the generalist's NLL only if there is no other."""
-    pool = [candidate for candidate in candidates if candidate["lowers_nll"]] or candidates
+    pool = [candidate for candidate in candidates if candidate.lowers_nll] or candidates
     if settings.select_by == "nll":
-        return min(pool, key=lambda candidate: candidate["nll"])
-    return max(pool, key=lambda candidate: (candidate["top1"], -candidate["nll"]))
+        return min(pool, key=lambda candidate: candidate.nll)
+    return max(pool, key=lambda candidate: (candidate.top1, -candidate.nll))
 
 
 def deferral_limit(generalist: Tensor, share: float) -> float | None:
@@ -163,50 +165,46 @@ def log_likelihood(log_probs: Tensor, labels: Tensor) -> Tensor:
 
 
 class Judge:
-    """Compares with the cost limit, in generalists, and with the generalist's NLL."""
+    """Compares rules with the cost limit, in generalists, and with the generalist's NLL."""
 
-    def __init__(self, votes: Votes, labels: Tensor, max_cost: float) -> None:
-        self.votes = votes
+    def __init__(self, predictions: MemberPredictions, labels: Tensor, max_cost: float) -> None:
+        self.predictions = predictions
         self.labels = labels
         self.max_cost = max_cost
-        self.alone = _outcomes(votes.generalist, labels)
+        self.alone = _outcomes(predictions.generalist, labels)
         self.reference = _mean_score(*self.alone)["nll"]
-        self.confidence = confidence(votes.generalist)
+        self.confidence = confidence(predictions.generalist)
         self._flops: dict[tuple[Any, ...], float] = {}
 
-    def __call__(self, rule: Rule, log_probs: Tensor) -> Candidate:
-        """A rule by what it says of the validation set."""
+    def __call__(self, rule: CombinationRule, log_probs: Tensor) -> Candidate:
+        """A rule by what it predicts for the validation rows."""
         return self._candidate(rule, score(log_probs, self.labels))
 
-    def deferring(self, rule: Rule, limits: Iterable[float | None]) -> list[Candidate]:
-        """The rule at each confidence, from one joining of all rows."""
-        joined = _outcomes(self.votes.joined(rule), self.labels)
+    def deferring(self, rule: CombinationRule, limits: Iterable[float | None]) -> list[Candidate]:
+        """The rule at each confidence, from one combination of all rows."""
+        joined = _outcomes(self.predictions.joined(rule), self.labels)
         candidates = []
         for limit in limits:
             deferred = self.confidence <= (math.inf if limit is None else limit)
-            found = (torch.where(deferred, *both) for both in zip(joined, self.alone, strict=True))
-            candidates.append(self._candidate(replace(rule, confidence=limit), _mean_score(*found)))
+            mixed = (torch.where(deferred, *both) for both in zip(joined, self.alone, strict=True))
+            deferring = replace(rule, defer_above=limit)
+            candidates.append(self._candidate(deferring, _mean_score(*mixed)))
         return candidates
 
     def learned(self, n: int | None, weight: float) -> Candidate:
-        """A learned rule by what it says of rows that it did not see."""
-        rule, unseen = self.votes.learn(n, self.labels, weight)
-        in_sample = score(self.votes.joined(rule), self.labels)
-        return {**self(rule, unseen), "in_sample": in_sample}
+        """A learned rule by what it predicts for rows that it did not see."""
+        rule, unseen = self.predictions.learn(n, self.labels, weight)
+        in_sample = score(self.predictions.joined(rule), self.labels)
+        return replace(self(rule, unseen), in_sample=in_sample)
 
-    def _candidate(self, rule: Rule, scores: dict[str, float]) -> Candidate:
-        asked = (rule.n, rule.members, rule.confidence)
+    def _candidate(self, rule: CombinationRule, scores: dict[str, float]) -> Candidate:
+        asked = (rule.n, rule.members, rule.defer_above)
         if asked not in self._flops:
-            self._flops[asked] = self.votes.flops(rule)
-        relative = self._flops[asked] / self.votes.generalist_flops
-        return {
-            **rule.to_dict(),
-            **scores,
-            "inference_flops": self._flops[asked],
-            "relative_cost": relative,
-            "eligible": relative <= self.max_cost,
-            "lowers_nll": scores["nll"] <= self.reference,
-        }
+            self._flops[asked] = self.predictions.flops(rule)
+        flops, nll = self._flops[asked], scores["nll"]
+        relative = flops / self.predictions.generalist_flops
+        eligible, lower = relative <= self.max_cost, nll <= self.reference
+        return Candidate(rule, scores["top1"], nll, flops, relative, eligible, lower)
 
 
 def _outcomes(log_probs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -219,7 +217,7 @@ def _mean_score(right: Tensor, gained: Tensor) -> dict[str, float]:
 
 
 def _worth_learning(
-    votes: Votes,
+    predictions: MemberPredictions,
     candidates: list[Candidate],
     settings: CombinationConfig,
     everyone: Iterable[int | None],
@@ -227,9 +225,9 @@ def _worth_learning(
     """The n within the cost limit or, if no candidate is, those as cheap as the cheapest."""
     if not candidates:
         return list(everyone)
-    least = min(candidate["inference_flops"] for candidate in candidates)
-    limit = max(settings.max_cost * votes.generalist_flops, least)
-    return [n for n in everyone if votes.flops(Rule("learned", n)) <= limit]
+    least = min(candidate.inference_flops for candidate in candidates)
+    limit = max(settings.max_cost * predictions.generalist_flops, least)
+    return [n for n in everyone if predictions.flops(CombinationRule("learned", n)) <= limit]
 
 
 def _best_weight(candidates: list[Candidate], n: int | None) -> float:
@@ -237,5 +235,6 @@ def _best_weight(candidates: list[Candidate], n: int | None) -> float:
 
     Candidates for a part of the rows count only where there are no others.
     """
-    own = [c for c in candidates if (c["rule"], c["n"]) == ("kl", n)]
-    return min(own, key=lambda c: ("confidence" in c, c["nll"]))["weight"] if own else 1.0
+    same_n = [c for c in candidates if (c.rule.method, c.rule.n) == ("kl", n)]
+    best = min(same_n, key=lambda c: (c.rule.defer_above is not None, c.nll), default=None)
+    return 1.0 if best is None else best.rule.weight

@@ -1,7 +1,7 @@
-"""A generalist and its specialists as one model that predicts.
+"""A generalist and its specialists as one model that predicts, and the predictions of each member.
 
-Specialists run only on the examples for which they are active, on the outputs of the trunk that
-they share with the generalist.
+Specialists run only on the examples about which the rule asks them, on the outputs of the trunk
+that they share with the generalist.
 """
 
 from __future__ import annotations
@@ -14,16 +14,71 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from specialists.combination import cross_fitted, fit_combination
 from specialists.datasets.base import Inputs
-from specialists.ensemble.rules import Rule, active_specialists, join
+from specialists.ensemble.rules import (
+    PAPER,
+    CombinationRule,
+    active_specialists,
+    join,
+    mean_flops,
+)
 from specialists.networks import inference_flops, n_parameters
 from specialists.predictions import predict_outputs
-from specialists.runs import read_json
-from specialists.specialist import Specialist, load_specialists
-from specialists.trunk import features_of, split_generalist
-from specialists.workspace import Workspace
+from specialists.specialist import Specialist
 
 ROWS_AT_A_TIME = 8192
+
+
+@dataclass(frozen=True)
+class MemberPredictions:
+    """What the generalist and every specialist predict for the rows of a split, and the cost.
+
+    Parameters
+    ----------
+    generalist : Tensor of shape (n, C)
+        Log-probabilities.
+    specialists : list of M Tensors of shape (n, k_m + 1)
+        Log-probabilities, the dustbin last.
+    subsets : list of M int64 Tensors of shape (k_m,)
+    generalist_flops : float
+        Of one prediction.
+    specialist_flops : Tensor of shape (M,)
+        Of one prediction, the shared trunk left out.
+    """
+
+    generalist: Tensor
+    specialists: list[Tensor]
+    subsets: list[Tensor]
+    generalist_flops: float
+    specialist_flops: Tensor
+
+    def select(self, index: Tensor) -> MemberPredictions:
+        """The predictions for some of the rows."""
+        specialists = [rows[index] for rows in self.specialists]
+        return replace(self, generalist=self.generalist[index], specialists=specialists)
+
+    def active(self, rule: CombinationRule) -> Tensor:
+        """Which specialists the rule asks about which row, bool of shape (n, M)."""
+        return active_specialists(self.generalist, self.subsets, rule)
+
+    def joined(self, rule: CombinationRule) -> Tensor:
+        """Combined log-probabilities of shape (n, C)."""
+        active = self.active(rule)
+        return join(self.generalist, self.specialists, self.subsets, active, rule)
+
+    def flops(self, rule: CombinationRule) -> float:
+        """FLOPs of one prediction by the rule, the mean over the rows."""
+        return mean_flops(self.generalist_flops, self.specialist_flops, self.active(rule))
+
+    def learn(
+        self, n: int | None, labels: Tensor, weight: float = 1.0
+    ) -> tuple[CombinationRule, Tensor]:
+        """The learned rule, and cross-fitted log-probabilities to judge it by."""
+        active = self.active(CombinationRule("learned", n))
+        problem = (self.generalist, self.specialists, self.subsets, labels, active, weight)
+        rule = CombinationRule("learned", n, weight, fit_combination(*problem))
+        return rule, cross_fitted(*problem)
 
 
 @dataclass(frozen=True)
@@ -32,56 +87,44 @@ class Ensemble:
 
     Parameters
     ----------
-    lower : nn.Module or None
-        Frozen part that all share.
     upper : nn.Module
-        The rest of the generalist.
+        The generalist, or the part of it above the shared trunk.
+    specialists : sequence of Specialist
+    rule : CombinationRule
+        Which specialists are asked, and how the predictions are combined.
     temperature : float
         The generalist's.
-    specialists : sequence of Specialist
-    n_classes : int
+    lower : nn.Module, optional
+        The frozen trunk that generalist and specialists share; None: there is none.
     """
 
-    lower: nn.Module | None
     upper: nn.Module
-    temperature: float
     specialists: Sequence[Specialist]
-    n_classes: int
-
-    @classmethod
-    def open(cls, workspace: Workspace) -> Ensemble:
-        """The ensemble of a run whose specialists are trained."""
-        lower, upper = split_generalist(workspace)
-        temperature = read_json(workspace.path("train-generalist", "calibration.json"))
-        specialists = load_specialists(workspace)
-        for specialist in specialists:
-            specialist.network.to(workspace.device)
-        n_classes = workspace.dataset.n_classes
-        return cls(lower, upper, float(temperature["temperature"]), specialists, n_classes)
+    rule: CombinationRule = PAPER
+    temperature: float = 1.0
+    lower: nn.Module | None = None
 
     @property
     def subsets(self) -> list[Tensor]:
         return [specialist.subset for specialist in self.specialists]
 
-    def of(self, members: Sequence[int] | None) -> Ensemble:
-        """The same with these specialists only; None: with all."""
-        if members is None:
-            return self
-        return replace(self, specialists=[self.specialists[m] for m in members])
+    @property
+    def members(self) -> list[Specialist]:
+        """The specialists that the rule may ask."""
+        return [self.specialists[m] for m in self.rule.voters(len(self.specialists))]
 
     @property
     def parameters(self) -> int:
-        """Of the generalist and all specialists; a shared trunk counts once."""
-        lower = 0 if self.lower is None else n_parameters(self.lower)
-        members = [self.upper, *(specialist.network for specialist in self.specialists)]
-        return lower + sum(n_parameters(member) for member in members)
+        """Of the generalist and the members; a shared trunk counts once."""
+        parts = [self.upper, *(specialist.network for specialist in self.members)]
+        return sum(map(n_parameters, parts if self.lower is None else [self.lower, *parts]))
 
-    def features(self, inputs: Inputs, description: str | None = None) -> Inputs:
-        """What generalist's and specialists' upper parts see."""
-        return features_of(self.lower, inputs, description)
+    def features(self, inputs: Inputs) -> Inputs:
+        """What the parts above the trunk take."""
+        return inputs if self.lower is None else predict_outputs(self.lower, inputs)
 
     def generalist_log_probs(self, features: Inputs) -> Tensor:
-        """Calibrated log-probabilities [n, C]."""
+        """Calibrated log-probabilities of shape (n, C)."""
         return F.log_softmax(predict_outputs(self.upper, features) / self.temperature, dim=-1)
 
     def specialist_log_probs(self, features: Inputs, active: Tensor | None = None) -> list[Tensor]:
@@ -102,19 +145,32 @@ class Ensemble:
             outputs.append(out)
         return outputs
 
-    def log_probs(self, inputs: Inputs, rule: Rule) -> Tensor:
-        """Joined log-probabilities [n, C] of inputs, specialists run only where they vote."""
+    def log_probs(self, inputs: Inputs) -> Tensor:
+        """Combined log-probabilities of shape (n, C); specialists run only where they are asked."""
         parts = []
         for rows in torch.arange(len(inputs)).split(ROWS_AT_A_TIME):
             features = self.features(inputs[rows])
             generalist = self.generalist_log_probs(features)
-            if rule.members == ():
+            if self.rule.members == ():
                 parts.append(generalist)
                 continue
-            active = active_specialists(generalist, self.subsets, rule)
+            active = active_specialists(generalist, self.subsets, self.rule)
             specialists = self.specialist_log_probs(features, active)
-            parts.append(join(generalist, specialists, self.subsets, active, rule))
+            parts.append(join(generalist, specialists, self.subsets, active, self.rule))
         return torch.cat(parts)
+
+    def member_predictions(self, inputs: Inputs) -> MemberPredictions:
+        """What every member predicts for every row, whatever the rule."""
+        features = self.features(inputs)
+        device = next(self.upper.parameters()).device
+        generalist, each = self.flops(cost_sample(inputs).to(device))
+        return MemberPredictions(
+            self.generalist_log_probs(features),
+            self.specialist_log_probs(features),
+            self.subsets,
+            generalist,
+            each,
+        )
 
     def flops(self, inputs: Inputs) -> tuple[float, Tensor]:
         """FLOPs of one prediction of the generalist, and of each specialist beyond the trunk."""
@@ -127,3 +183,8 @@ class Ensemble:
         generalist = shared + inference_flops(self.upper, features)
         each = [inference_flops(member.network, features) for member in self.specialists]
         return generalist, torch.tensor(each, dtype=torch.float64)
+
+
+def cost_sample(inputs: Inputs, n: int = 1024) -> Inputs:
+    """At most ``n`` evenly spaced inputs, to count operations on."""
+    return inputs[torch.linspace(0, len(inputs) - 1, min(n, len(inputs))).long()]

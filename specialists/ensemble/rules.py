@@ -1,10 +1,10 @@
-"""Which specialists vote on an example, and by which rule their votes are joined.
+"""Which specialists are asked about an example, and by which rule are the predictions combined?
 
 The n most probable classes of the generalist select the specialists whose subset meets them
 (Hinton et al. 2015, section 5.4); a generalist that is surer than a threshold may answer alone, as
-in a cascade. The votes are joined by the exact KL minimiser, with one weight for all specialists or
-with weights and temperatures that were learned; by averaging within each subset; or by standing the
-specialists' subset parts side by side.
+in a cascade. The predictions are combined by the exact KL minimiser, with one weight for all
+specialists or with weights and temperatures that were learned; by averaging within each subset; or
+by concatenating the specialists' subset parts.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ NAMES_IN_WORDS = {
 
 
 @dataclass(frozen=True)
-class Rule:
-    """How specialists are selected and joined.
+class CombinationRule:
+    """How specialists are selected and combined.
 
     Parameters
     ----------
-    rule : {"kl", "learned", "within_subsets", "side_by_side"}
+    method : {"kl", "learned", "within_subsets", "side_by_side"}
     n : int or None
         Most probable classes of the generalist that select specialists; None: all specialists.
     weight : float
@@ -43,43 +43,43 @@ class Rule:
     learned : LearnedCombination, optional
         The fitted numbers of "learned".
     members : tuple of int, optional
-        Specialists that may vote; None: all. With none at all the prediction is the generalist's.
-    confidence : float, optional
+        Specialists that may be asked; None: all. With none the prediction is the generalist's.
+    defer_above : float, optional
         The generalist's largest probability, in [0, 1], above which no specialist is asked; None:
         they are asked about every row.
     """
 
-    rule: str
+    method: str
     n: int | None
     weight: float = 1.0
     learned: LearnedCombination | None = None
     members: tuple[int, ...] | None = None
-    confidence: float | None = None
+    defer_above: float | None = None
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Rule:
+    def from_dict(cls, values: Mapping[str, Any]) -> CombinationRule:
         """The rule of a candidate or of ``choice.json``; what else stands there is not read."""
         learned = values.get("learned")
         fitted = None if learned is None else LearnedCombination.from_dict(learned)
         members = values.get("members")
         members = None if members is None else tuple(members)
-        confidence = values.get("confidence")
-        return cls(values["rule"], values["n"], values["weight"], fitted, members, confidence)
+        limit = values.get("confidence")
+        return cls(values["rule"], values["n"], values["weight"], fitted, members, limit)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; ``learned``, ``members`` and ``confidence`` only where there are any."""
-        values: dict[str, Any] = {"rule": self.rule, "n": self.n, "weight": self.weight}
+        values: dict[str, Any] = {"rule": self.method, "n": self.n, "weight": self.weight}
         if self.learned is not None:
             values["learned"] = self.learned.to_dict()
         if self.members is not None:
             values["members"] = list(self.members)
-        return values if self.confidence is None else {**values, "confidence": self.confidence}
+        return values if self.defer_above is None else {**values, "confidence": self.defer_above}
 
     def voters(self, n_specialists: int) -> tuple[int, ...]:
-        """Numbers of the specialists, of so many, that may vote."""
+        """Indices of the specialists, of so many, that may be asked."""
         return tuple(range(n_specialists)) if self.members is None else self.members
 
-    def only(self, m: int) -> Rule:
+    def only(self, m: int) -> CombinationRule:
         """The same for a problem in which specialist ``m`` is the only one there is."""
         if self.learned is None:
             return replace(self, members=None)
@@ -98,25 +98,25 @@ class Rule:
         if self.n is not None:
             classes = "class" if self.n == 1 else f"{self.n} classes"
             voters = f"the specialists of the most probable {classes}"
-        weight = f", weight {self.weight:g}" if self.rule in WEIGHTED else ""
+        weight = f", weight {self.weight:g}" if self.method in WEIGHTED else ""
         few = "" if self.members is None else f", {numbered(self.members)} only"
-        limit = "" if self.confidence is None else _in_per_cent(self.confidence)
+        limit = "" if self.defer_above is None else _in_per_cent(self.defer_above)
         unsure = limit and f", where the generalist gives no class more than {limit}"
-        return f"{NAMES_IN_WORDS[self.rule]}, by {voters}{weight}{few}{unsure}"
+        return f"{NAMES_IN_WORDS[self.method]}, by {voters}{weight}{few}{unsure}"
 
     def in_short(self) -> str:
         """For tables, for instance "kl, n = 3, weight 2, 5 specialists, alone above 97.5%"."""
-        words = [self.rule, f"n = {'all' if self.n is None else self.n}"]
-        if self.rule in WEIGHTED:
+        words = [self.method, f"n = {'all' if self.n is None else self.n}"]
+        if self.method in WEIGHTED:
             words.append(f"weight {self.weight:g}")
         if self.members is not None:
             words.append(f"{len(self.members)} specialists")
-        if self.confidence is not None:
-            words.append(f"alone above {_in_per_cent(self.confidence)}")
+        if self.defer_above is not None:
+            words.append(f"alone above {_in_per_cent(self.defer_above)}")
         return ", ".join(words)
 
 
-PAPER = Rule("kl", 1, 1.0)
+PAPER = CombinationRule("kl", 1, 1.0)
 
 
 def _in_per_cent(probability: float) -> str:
@@ -137,37 +137,39 @@ def numbered(specialists: Sequence[int]) -> str:
     return f"specialists {', '.join(map(str, first))} and {last}"
 
 
-def active_specialists(log_probs: Tensor, subsets: Sequence[Tensor], rule: Rule) -> Tensor:
+def active_specialists(
+    log_probs: Tensor, subsets: Sequence[Tensor], rule: CombinationRule
+) -> Tensor:
     """Which specialists a rule asks about each row.
 
     Those whose subset meets the rule's n most probable classes (all, where n is None), if they are
-    members, in rows where the generalist is not surer than the rule's confidence.
+    members, in rows where the generalist is not surer than ``defer_above``.
 
     Parameters
     ----------
     log_probs : Tensor of shape (rows, C)
         The generalist's.
     subsets : sequence of M int64 Tensors
-    rule : Rule
+    rule : CombinationRule
 
     Returns
     -------
     bool Tensor of shape (rows, M)
     """
-    may_vote = torch.ones(len(subsets), dtype=torch.bool)
+    allowed = torch.ones(len(subsets), dtype=torch.bool)
     if rule.members is not None:
-        may_vote = torch.zeros_like(may_vote)
-        may_vote[list(rule.members)] = True
+        allowed = torch.zeros_like(allowed)
+        allowed[list(rule.members)] = True
     if rule.n is None:
-        active = may_vote.repeat(len(log_probs), 1)
+        active = allowed.repeat(len(log_probs), 1)
     else:
         member = torch.zeros(log_probs.shape[1], len(subsets), dtype=torch.bool)
-        for m in may_vote.nonzero().flatten().tolist():
+        for m in allowed.nonzero().flatten().tolist():
             member[subsets[m], m] = True
         top = log_probs.topk(min(rule.n, log_probs.shape[1]), dim=1).indices
         active = member[top].any(1)
-    if rule.confidence is not None:
-        active &= (confidence(log_probs) <= rule.confidence)[:, None]
+    if rule.defer_above is not None:
+        active &= (confidence(log_probs) <= rule.defer_above)[:, None]
     return active
 
 
@@ -181,7 +183,7 @@ def join(
     specialists: Sequence[Tensor],
     subsets: Sequence[Tensor],
     active: Tensor,
-    rule: Rule,
+    rule: CombinationRule,
 ) -> Tensor:
     """One distribution over all classes, log-probabilities [n, C], by a rule.
 
@@ -189,15 +191,15 @@ def join(
     """
     if rule.members == ():
         return generalist
-    votes = (generalist, specialists, subsets, active)
-    if rule.rule == "side_by_side":
-        return concatenate_subsets(*votes)
-    if rule.rule == "within_subsets":
-        return within_subsets(*votes, weight=rule.weight)
+    predictions = (generalist, specialists, subsets, active)
+    if rule.method == "side_by_side":
+        return concatenate_subsets(*predictions)
+    if rule.method == "within_subsets":
+        return within_subsets(*predictions, weight=rule.weight)
     if rule.learned is not None:
-        return rule.learned.combine(*votes).log_probs
+        return rule.learned.combine(*predictions).log_probs
     weights = torch.full((len(subsets),), rule.weight, dtype=generalist.dtype)
-    return combine(*votes, weights).log_probs
+    return combine(*predictions, weights).log_probs
 
 
 def mean_flops(generalist: float, each: Tensor, active: Tensor) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from specialists.config import Config, Recipe
 from specialists.datasets.base import Inputs, Ragged
-from specialists.distillation.tasks import spec_beside
+from specialists.distillation import student_spec
 from specialists.errors import InputError
 from specialists.feasibility.shape import DataShape
 from specialists.networks import ARCHITECTURES, NetworkSpec, n_parameters, outline, split_frozen
@@ -59,7 +59,7 @@ def _impossible_student(config: Config, generalist: NetworkSpec, data: DataShape
     """A student of a given size is not built: how wide it is takes many networks to find."""
     own = config.student
     if own.width is not None:
-        student = spec_beside(generalist, own, data.kind)
+        student = student_spec(generalist, own, data.kind)
         yield from _untrainable("student", student, own, data)
         return
     dense = own.size * n_parameters(outline(generalist), tables=False)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from specialists.datasets.base import Inputs
@@ -29,17 +34,37 @@ def inference_flops(network: nn.Module, inputs: Inputs) -> float:
     """
     was_training = network.training
     network.eval()
-    with torch.no_grad(), counted_flops() as counter:
+    with torch.no_grad(), counted_flops(network) as counter:
         network(inputs)
     network.train(was_training)
     return counter.get_total_flops() / len(inputs)
 
 
-def counted_flops() -> FlopCounterMode:
-    """A context that counts what is computed in it; ``get_total_flops()`` tells how much."""
+@contextmanager
+def counted_flops(network: nn.Module) -> Iterator[FlopCounterMode]:
+    """Count what ``network`` computes inside; ``get_total_flops()`` tells how much.
+
+    Fused kernels of attention and recurrent layers, which the counter has no formulas for, are off
+    meanwhile.
+    """
     bag = torch.ops.aten._embedding_bag, torch.ops.aten._embedding_bag_forward_only
     mapping = dict.fromkeys(bag, _bag_flops)
-    return FlopCounterMode(display=False, custom_mapping=mapping)
+    fused = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fused)
+        torch.backends.mha.set_fastpath_enabled(False)
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        if any(isinstance(module, nn.RNNBase) for module in network.modules()):
+            stack.enter_context(_plain_recurrence())
+        yield stack.enter_context(FlopCounterMode(display=False, custom_mapping=mapping))
+
+
+@contextmanager
+def _plain_recurrence() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TF32")  # of Intel GPUs, whatever is set
+        with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
+            yield
 
 
 def _bag_flops(weight_shape, indices_shape, *args, out_shape=None, **kwargs) -> int:

@@ -54,7 +54,8 @@ def gate_sentence(gate: Mapping[str, Any]) -> str:
         return f"Whether the specialists help was not tested before they entered: {reason}."
     if gate["outcome"] == "refused":
         return f"The ensemble answers exactly like its generalist: {reason}."
-    return f"{admitted_in_words(gate)}: {reason}."
+    admitted = [entry["admitted"] for entry in gate["specialists"]]
+    return f"{admitted_in_words(gate['method'], admitted)}: {reason}."
 
 
 def left_out_sentence(n_specialists: int, n_answering: int) -> str:

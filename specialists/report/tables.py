@@ -8,7 +8,7 @@ from typing import Any
 
 from specialists.catalogue import GENERALIST
 from specialists.clustering import ClassClusters
-from specialists.ensemble import Rule
+from specialists.ensemble import CombinationRule
 from specialists.evaluation import Difference, Evaluation
 from specialists.evaluation.subsets import ByClass, ClusterGain
 from specialists.report.sentences import gate_sentence
@@ -49,14 +49,14 @@ class ChoiceRows:
 def choice_rows(choice: Mapping[str, Any]) -> ChoiceRows:
     """Of ``choice.json``."""
     gate = choice.get("gate")
-    rule = Rule.from_dict(choice["chosen"] if gate is None else gate["rule"])
+    rule = CombinationRule.from_dict(choice["chosen"] if gate is None else gate["rule"])
     words, asked = rule.in_words(), choice.get("asked")
-    if rule.confidence is not None and asked:
+    if rule.defer_above is not None and asked:
         words += f": {asked:.0%} of the validation rows"
     return ChoiceRows(words, _learned_rows(rule), gate, "" if gate is None else gate_sentence(gate))
 
 
-def _learned_rows(rule: Rule) -> list[tuple[str, float, float]]:
+def _learned_rows(rule: CombinationRule) -> list[tuple[str, float, float]]:
     if rule.learned is None:
         return []
     weights, temperatures = rule.learned.weights.tolist(), rule.learned.temperatures.tolist()

@@ -47,18 +47,21 @@ class TrainingCost:
 def flops_per_example(network: nn.Module, batch: Batch, loss: Callable[..., Tensor]) -> float:
     """Floating-point operations of one training step on ``batch``, over its examples.
 
-    Neither the network (its parameters, buffers and gradients) nor the state of torch's random
-    numbers is changed.
+    Gradients, buffers and the state of torch's random numbers are as before.
     """
-    buffers = {name: value.clone() for name, value in network.named_buffers()}
+    buffers = [
+        (module, name, None if value is None else value.clone())
+        for module in network.modules()
+        for name, value in module._buffers.items()
+    ]
     device = next(network.parameters()).device
     cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), counted_flops() as counter:
+    with torch.random.fork_rng(devices=cuda), counted_flops(network) as counter:
         loss(network(batch.inputs).float(), *batch.targets).backward()
     flops = counter.get_total_flops() + _update_flops(network)
     network.zero_grad(set_to_none=True)
-    for name, value in network.named_buffers():
-        value.copy_(buffers[name])
+    for module, name, value in buffers:
+        module._buffers[name] = value
     return flops / len(batch)
 
 
@@ -74,5 +77,7 @@ def _touched(table: nn.Parameter) -> int:
     """Operations on the rows of a table: duplicates of its gradient summed, each row moved once."""
     if table.grad is None:
         return 0
+    if not table.grad.is_sparse:  # the table is a dense layer's weight too
+        return ADAGRAD_FLOPS * table.numel()
     n_indices, n_rows = table.grad._nnz(), table.grad.coalesce()._nnz()
     return table.shape[1] * ((n_indices - n_rows) + ADAGRAD_FLOPS * n_rows)

@@ -172,7 +172,8 @@ class Trainer:
         n_rows = batch_sizes(len(self.examples), self.batch_size)[0]
         batch = self.examples.batch(self.examples.order(generator)[:n_rows], generator)
         _train_mode(self.network)
-        return flops_per_example(self.network, batch.to(self.device), self.loss)
+        with autocast(self.device, self.precision):
+            return flops_per_example(self.network, batch.to(self.device), self.loss)
 
     def _n_steps(self) -> int:
         whole, rest = divmod(self.n_examples, len(self.examples))

@@ -75,7 +75,7 @@ def sparse_parameters(network: nn.Module) -> list[nn.Parameter]:
         if isinstance(module, HashedEmbedding)
         or (isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.sparse)
     ]
-    return [table for table in tables if table.requires_grad]
+    return list(dict.fromkeys(table for table in tables if table.requires_grad))
 
 
 def _adamw(parameters: list[nn.Parameter], recipe: Recipe) -> Optimizer:

@@ -44,10 +44,10 @@ def test_every_row_has_as_many_trials_and_none_is_tried_twice(run, found):
     keys = [str((task.settings(), task.recipe.epochs)) for own in trials.values() for task in own]
     assert len(set(keys)) == len(keys)
     assert len({row.slug for row in trials}) == len(trials) == 15
-    live = [(row.teacher, task.live) for row, own in trials.items() if row.live for task in own]
+    live = [(row.teacher, task.online) for row, own in trials.items() if row.live for task in own]
     assert len(live) == 4 * 2
     assert all(teacher == asked for teacher, asked in live)
-    assert all(task.live is None for row, own in trials.items() if not row.live for task in own)
+    assert all(task.online is None for row, own in trials.items() if not row.live for task in own)
 
 
 def test_no_teacher_is_asked_live_what_is_stored(run):

@@ -404,10 +404,10 @@ def test_a_preprocessing_that_is_not_complete_is_told_where_inputs_are_encoded()
 )
 def test_forged_parts_of_an_ensemble_are_told_in_one_message(copied, monkeypatch, file, value):
     write_json(copied.folder / file, value)
-    for module in ("predictor", "specialist.unit", "workspace", "trunk"):
+    for module in ("pipelines.trained_models", "specialist.unit", "workspace", "trunk"):
         monkeypatch.setattr(f"specialists.{module}.check_result", nothing_is_checked, raising=False)
     monkeypatch.setattr("specialists.datasets.storage.check_file", lambda *_: None)
-    with pytest.raises(InputError, match="does not fit"):
+    with pytest.raises(InputError, match="does not fit|is damaged"):
         specialists.load(copied.folder, "ensemble")
 
 

@@ -19,6 +19,7 @@ import specialists
 from pipelines import stages
 from pipelines.__main__ import app
 from pipelines.baselines import baseline_outputs, baseline_tasks, budget_of
+from pipelines.ensembles import open_ensemble
 from pipelines.write_report import closing_lines
 from specialists.baselines import AveragingRule
 from specialists.catalogue import BASELINES, DEFERRED, SAME_INFERENCE
@@ -27,7 +28,6 @@ from specialists.classifier import train_classifier
 from specialists.clustering import ClassClusters
 from specialists.config import Config
 from specialists.cross_fitting import cross_fitted_predictions
-from specialists.ensemble import Ensemble
 from specialists.errors import InputError
 from specialists.networks import load_network
 from specialists.predictions import ShardedRows, predict_log_probs, read_rows
@@ -315,7 +315,7 @@ def test_a_sure_generalist_answers_alone_everywhere(again):
 
 
 def test_specialists_that_do_not_pass_leave_the_generalist_as_it_is(again, monkeypatch, capsys):
-    monkeypatch.setattr("specialists.ensemble.gate.ALPHA", -1.0)
+    monkeypatch.setattr("specialists.ensemble.admission.ALPHA", -1.0)
     run = again("write-report", "combination.select_by=top1")
     said = capsys.readouterr().out
     assert "combine-predictions: the ensemble answers like its generalist: " in said
@@ -503,7 +503,7 @@ def test_what_found_the_clusters_counts_in_what_rivals_may_train_on(again, done)
     run = again("combine-predictions", "clusters.predictions=cross-fitted")
     for found, extra in ((done, 0), (run, 3 * 480)):
         workspace = Workspace.open(found.folder)
-        members = Ensemble.open(workspace).specialists
+        members = open_ensemble(workspace).specialists
         further = budget_of(workspace).further
         assert further.examples == sum(member.cost.examples for member in members) + extra
         own = read_json(found.path("train-generalist", "result.json"))
@@ -535,7 +535,7 @@ def test_specialists_may_be_wider_than_their_generalist(again):
     run = again("combine-predictions", "specialists.width=20")
     weights = read_tensors(run.path("train-specialists", "specialist-000", "weights.safetensors"))
     assert weights["hidden1.weight"].shape == (20, small_run.DIM)
-    assert Ensemble.open(Workspace.open(run.folder)).specialists[0].network is not None
+    assert open_ensemble(Workspace.open(run.folder)).specialists[0].network is not None
 
 
 def test_subsets_may_overlap(again):

@@ -6,7 +6,8 @@ import small_run
 import torch
 
 from pipelines.benchmarks import recipes
-from specialists.ensemble import Ensemble, Rule, gather_votes
+from pipelines.ensembles import open_ensemble
+from specialists.ensemble import CombinationRule
 from specialists.errors import InputError
 from specialists.runs import Run, read_json
 from specialists.workspace import Workspace
@@ -40,10 +41,12 @@ def test_gains_are_those_of_the_rule_that_the_other_half_chose(measured):
     run = Run(measured[0] / "tried" / "seed-0" / "as-configured")
     found = recipes.outcome(run)
     workspace = Workspace.open(run.folder)
-    votes = gather_votes(workspace, Ensemble.open(workspace), "validation")
+    predictions = open_ensemble(workspace).member_predictions(workspace.dataset.validation.inputs)
     labels = workspace.dataset.validation.labels
-    joined = votes.joined(Rule("kl", 1, 1.0))
-    gain = (joined.argmax(1) == labels).double() - (votes.generalist.argmax(1) == labels).double()
+    joined = predictions.joined(CombinationRule("kl", 1, 1.0))
+    gain = (joined.argmax(1) == labels).double() - (
+        predictions.generalist.argmax(1) == labels
+    ).double()
     assert found.rules == ("kl, n = 1, weight 1",) * 2
     assert len(found.top1) == len(labels)
     assert float(found.top1.mean()) == pytest.approx(float(gain.mean()))
@@ -52,13 +55,13 @@ def test_gains_are_those_of_the_rule_that_the_other_half_chose(measured):
     assert found.training == examples[0] / examples[1]
 
 
-def test_votes_of_some_rows_are_theirs(measured):
+def test_predictions_of_some_rows_are_theirs(measured):
     workspace = Workspace.open(measured[0] / "tried" / "seed-0" / "wider")
-    votes = gather_votes(workspace, Ensemble.open(workspace), "validation")
+    predictions = open_ensemble(workspace).member_predictions(workspace.dataset.validation.inputs)
     index = torch.tensor([5, 2, 90])
-    rule = Rule("kl", 2, 0.5)
-    found = recipes.rows_of(votes, index).joined(rule)
-    np.testing.assert_allclose(found, votes.joined(rule)[index], rtol=1e-6)
+    rule = CombinationRule("kl", 2, 0.5)
+    found = predictions.select(index).joined(rule)
+    np.testing.assert_allclose(found, predictions.joined(rule)[index], rtol=1e-6)
 
 
 def test_seeds_count_up_from_the_given_one(measured, tmp_path):

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,16 +11,16 @@ import torch
 
 from pipelines import stages
 from pipelines.baselines import baseline_tasks
+from pipelines.ensembles import open_ensemble
 from specialists.baselines import Budget
 from specialists.calibration import fit_calibration, fit_temperature
 from specialists.datasets import load_dataset
 from specialists.datasets.assembly import take
 from specialists.datasets.base import Dataset
-from specialists.ensemble import Ensemble
-from specialists.ensemble.gains import log_likelihood_gain, own_gains
-from specialists.ensemble.gate import NO_GAIN, restricted
-from specialists.ensemble.rules import Rule
-from specialists.ensemble.selection import gather_votes
+from specialists.ensemble import AdmissionDecision
+from specialists.ensemble.admission import NO_GAIN
+from specialists.ensemble.decision import restricted
+from specialists.ensemble.gains import log_likelihood_gain, specialist_gains
 from specialists.networks import load_network
 from specialists.predictions import predict_outputs
 from specialists.runs import read_json
@@ -71,7 +72,7 @@ def test_all_validation_rows_set_the_generalists_temperature(workspace):
 
 
 def test_all_validation_rows_calibrate_a_specialist_from_the_correction_of_its_shares(workspace):
-    dataset, ensemble = workspace.dataset, Ensemble.open(workspace)
+    dataset, ensemble = workspace.dataset, open_ensemble(workspace)
     features = ensemble.features(dataset.validation.inputs)
     share = workspace.config.specialists.subset_share
     for m, specialist in enumerate(ensemble.specialists):
@@ -90,27 +91,30 @@ def test_all_validation_rows_calibrate_a_specialist_from_the_correction_of_its_s
 
 
 def test_validation_rows_choose_who_is_tested_and_gate_rows_alone_test(workspace):
-    dataset, ensemble = workspace.dataset, Ensemble.open(workspace)
-    gate = read_json(workspace.path("combine-predictions", "choice.json"))["gate"]
-    rule = Rule.from_dict(gate["rule"])
-    known, kept = (gather_votes(workspace, ensemble, split) for split in ("validation", "gate"))
+    dataset, ensemble = workspace.dataset, open_ensemble(workspace)
+    choice = read_json(workspace.path("combine-predictions", "choice.json"))
+    gate: Any = AdmissionDecision.from_dict(choice["gate"])
+    rule = gate.chosen
+    known, kept = (
+        ensemble.member_predictions(split.inputs) for split in (dataset.validation, dataset.gate)
+    )
     for entry, seen, new in zip(
-        gate["specialists"],
-        own_gains(known, dataset.validation.labels, rule),
-        own_gains(kept, dataset.gate.labels, rule),
+        gate.specialists,
+        specialist_gains(known, dataset.validation.labels, rule),
+        specialist_gains(kept, dataset.gate.labels, rule),
         strict=True,
     ):
-        assert (entry["validation_rows"], entry["n_rows"]) == (len(seen), len(new))
-        assert entry["validation_gain"] == pytest.approx(float(seen.mean()))
-        assert entry["mean_gain"] == pytest.approx(float(new.mean()))
-    left_out = [entry for entry in gate["specialists"] if entry["why_not"] == NO_GAIN]
-    assert all(entry["validation_gain"] <= 0 for entry in left_out)
-    members = [m for m in range(3) if m not in [entry["specialist"] for entry in left_out]]
+        assert (entry.validation_rows, entry.n_rows) == (len(seen), len(new))
+        assert entry.validation_gain == pytest.approx(float(seen.mean()))
+        assert entry.mean_gain == pytest.approx(float(new.mean()))
+    left_out = [entry for entry in gate.specialists if entry.why_not == NO_GAIN]
+    assert all(entry.validation_gain <= 0 for entry in left_out)
+    members = [m for m in range(3) if m not in [entry.specialist for entry in left_out]]
     joined = kept.joined(restricted(rule, members, 3))
     whole = log_likelihood_gain(joined, kept.generalist, dataset.gate.labels)
-    assert gate["whole"]["mean_gain"] == pytest.approx(float(whole.mean()))
-    assert (gate["n_rows"], gate["n_groups"], gate["outcome"]) == (45, 23, "refused")
-    assert float(whole.mean()) < 0 < max(e["validation_gain"] for e in gate["specialists"])
+    assert gate.whole.mean_gain == pytest.approx(float(whole.mean()))
+    assert (gate.n_rows, gate.n_groups, gate.outcome) == (45, 23, "refused")
+    assert float(whole.mean()) < 0 < max(e.validation_gain for e in gate.specialists)
 
 
 def test_rivals_train_on_what_the_ensemble_was_trained_on(workspace):
@@ -120,3 +124,10 @@ def test_rivals_train_on_what_the_ensemble_was_trained_on(workspace):
     assert flops["generalist_wide"] == [1700, 850, 425]
     assert flops["generalist_continued"] == [700]
     assert flops["generalist_ensemble"] == [None]
+    for name, group in tasks.items():
+        patience = workspace.config.generalist.patience
+        expected = patience if name == "generalist_ensemble" else 10**6
+        assert {task.recipe.patience for task in group} == {expected}
+    budget = Budget(TrainingCost(5, 1000.0), TrainingCost(9999, 2700.0), 4e3, 2e3, 2.0)
+    averaged = baseline_tasks(workspace, budget)["generalist_ensemble"]
+    assert len({task.seed for task in averaged}) == len(averaged) == 3

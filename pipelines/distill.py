@@ -1,0 +1,188 @@
+"""One teacher, one student, no specialist: ``specialists distill --teacher RUN-or-FOLDER``.
+
+The teacher is a run's ensemble or generalist, or a model's folder. The student has the size that
+the configuration says beside it, learns from its soft targets at each temperature and weight, and
+lies in ``OUT/distill/student``. Beside it lies ``student_hard_labels``: the same network, trained
+as long and with as many trials, without the teacher.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from specialists.errors import InputError
+from specialists.runs import EVERYTHING, NOTHING, Run, hash_files, sha256, trusting
+from specialists.runs.folder import refuse_missing
+from specialists.runs.manifests import CODE_VERSION
+from specialists.runs.markers import RUN, kind_of
+
+from . import prepare_data
+from .settings import source_and_folder
+from .stage import Stage, run_stage
+from .terminal import log
+
+if TYPE_CHECKING:
+    from specialists.datasets.base import Dataset
+    from specialists.predictor import Predictor
+
+NAME = "distill"
+MODEL_FILES = ("weights.safetensors", "model.json")
+RUN_FILES = (
+    "train-generalist/weights.safetensors",
+    "train-generalist/model.json",
+    "train-generalist/calibration.json",
+    "train-specialists/specialist-*/weights.safetensors",
+    "train-specialists/specialist-*/model.json",
+    "combine-predictions/choice.json",
+)
+
+
+class Teacher(StrEnum):
+    """Which model of a run teaches."""
+
+    ensemble = "ensemble"
+    generalist = "generalist"
+
+
+@dataclass(frozen=True)
+class TeacherSource:
+    """Where a teacher lies.
+
+    Parameters
+    ----------
+    path : Path
+        A run, or the folder of a model.
+    model : Teacher
+        Of a run.
+    trust_code : bool
+        See :func:`specialists.load`.
+    """
+
+    path: Path
+    model: Teacher = Teacher.ensemble
+    trust_code: bool = False
+
+    @property
+    def is_model(self) -> bool:
+        """Whether the folder holds a single model."""
+        return (self.path / "model.json").is_file()
+
+    @property
+    def network(self) -> Path:
+        """The folder of the network beside which the student's size is measured."""
+        return self.path if self.is_model else self.path / "train-generalist"
+
+    def digests(self) -> dict[str, str]:
+        """sha256 of the files that say what the teacher predicts, by name."""
+        if self.is_model:
+            files = {name: sha256(self.path / name) for name in MODEL_FILES}
+        else:
+            files = hash_files(self.path, RUN_FILES)
+        return {f"teacher/{name}": digest for name, digest in files.items()}
+
+
+def distill_source(
+    teacher: TeacherSource, out: Path | None, overrides: list[str]
+) -> tuple[str | Path | None, Path]:
+    """Settings and folder of the student: a run's own settings, changed by ``--set``."""
+    refuse_missing(teacher.path)
+    if not teacher.is_model and kind_of(teacher.path) == RUN:
+        folder = Path("runs", f"{NAME}-{teacher.path.resolve().name}")
+        return Run(teacher.path).config_file, out or folder
+    source, folder = source_and_folder(None, None, overrides)
+    return source, out or folder.with_name(f"{NAME}-{folder.name}")
+
+
+def distill(run: Run, teacher: TeacherSource) -> Path:
+    """Prepare the data and train the students, as far as they do not hold; the student's folder.
+
+    Raises
+    ------
+    InputError
+        If there is no such teacher, it is the run that the student would go to, it was trained on
+        other classes or other inputs, or the student is to ask it about every batch.
+    """
+    from .trained_models import load
+
+    if teacher.path.resolve().is_relative_to(run.folder.resolve()):
+        raise InputError(
+            "the student would lie in its teacher's folder",
+            where=run.folder,
+            fix="name another --out",
+        )
+    if run.config.student.teacher == "live":
+        raise InputError(
+            "a teacher of another folder is asked once, not about every batch",
+            where="student.teacher",
+            got="live",
+            expected="stored",
+            fix="--set student.teacher=stored",
+        )
+    predictor = load(
+        teacher.path, "generalist" if teacher.is_model else teacher.model, teacher.trust_code
+    )
+    with trusting(EVERYTHING if teacher.trust_code else NOTHING):
+        run_stage(run, prepare_data.STAGE)
+        run_stage(
+            run,
+            Stage(
+                name=NAME,
+                sections=("seed", "device", "precision", "data", "student"),
+                inputs=(
+                    "prepare-data/dataset.json",
+                    "prepare-data/train.*",
+                    "prepare-data/validation.*",
+                ),
+                execute=partial(_execute, teacher=teacher, predictor=predictor),
+                files=("student.unlabelled",),
+                elsewhere=teacher.digests(),
+            ),
+        )
+    return run.path(NAME, "student")
+
+
+def _execute(run: Run, teacher: TeacherSource, predictor: Predictor) -> None:
+    from specialists.distillation import student_spec
+    from specialists.ensemble import score
+    from specialists.networks import load_network
+    from specialists.workspace import Workspace
+
+    from .soft_targets import online_teacher, write_targets
+    from .student_tasks import student_tasks
+    from .student_training import train_and_choose
+
+    workspace = Workspace.open(run.folder)
+    dataset, settings = workspace.dataset, workspace.config.student
+    _check_same_task(predictor, dataset, teacher.path)
+    ask = predictor.log_probs
+    if not teacher.is_model and teacher.model is Teacher.ensemble:
+        ask = online_teacher(Workspace.open(teacher.path), "ensemble")  # about every row
+    inputs = workspace.fingerprints("prepare-data/train.inputs.npy") | teacher.digests()
+    key = {"inputs": inputs, "config": {}, "code": CODE_VERSION}
+    write_targets(workspace, run.path(NAME, "targets"), key, lambda: ask)
+    spec = student_spec(load_network(teacher.network)[1], settings, dataset.kind)
+    known = score(ask(dataset.validation.inputs), dataset.validation.labels)
+    log.info(f"{NAME}: teacher, validation top-1 {known['top1']:.3f}")
+    train_and_choose(workspace, student_tasks(workspace, spec, NAME), run.jobs, NAME)
+
+
+def _check_same_task(predictor: Predictor, dataset: Dataset, teacher: Path) -> None:
+    if predictor.class_names != dataset.class_names:
+        ours, theirs = set(dataset.class_names), set(predictor.class_names)
+        raise InputError(
+            "teacher and data have different classes",
+            where=teacher,
+            got=f"{len(ours - theirs)} of {len(ours)} classes that the teacher does not know, "
+            f"{len(theirs - ours)} of its {len(theirs)} that the data lack",
+            fix="--set data... to the data that the teacher was trained on",
+        )
+    if dict(predictor.preprocessing) != dict(dataset.preprocessing):
+        raise InputError(
+            "the teacher takes inputs that are encoded otherwise than these data",
+            where=teacher,
+            fix="--set data... and seed to those that the teacher was trained with",
+        )

@@ -1,0 +1,157 @@
+"""Who teaches a student: stored targets, or a teacher that is asked about every batch.
+
+Stored (offline) targets are what the teacher predicts for the training inputs as they are, most of
+which its parts know by heart. Asked about augmented inputs (online), it says more of what it would
+predict elsewhere; the student learns to be the same function (Beyer et al. 2022, "Knowledge
+distillation: A good teacher is patient and consistent", section 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Generator, Tensor, nn
+
+from specialists.datasets.base import Inputs
+from specialists.predictions import predict_log_probs
+from specialists.runtime import progress
+from specialists.training import Batch, TensorExamples
+
+ROWS_AT_A_TIME = 8192
+
+OnlineTeacher = Callable[[Inputs], Tensor]
+
+
+class OfflineTeacher(Protocol):
+    """A teacher's log-probabilities, a row a training input: a tensor, or rows on disk."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: Tensor, /) -> Tensor: ...
+
+
+Teacher = OfflineTeacher | OnlineTeacher
+
+
+def online(teacher: OnlineTeacher) -> OnlineTeacher:
+    """The teacher as a function from inputs to log-probabilities [n, C] on the CPU.
+
+    A network, which gives logits, is asked in evaluation mode and without gradients.
+    """
+    if not isinstance(teacher, nn.Module):
+        return teacher
+    network = teacher
+    return lambda inputs: predict_log_probs(network, inputs)
+
+
+def teacher_blocks(teacher: OnlineTeacher, inputs: Inputs) -> Iterator[Tensor]:
+    """What a teacher predicts for every input, a few thousand rows at a time.
+
+    Parameters
+    ----------
+    teacher : nn.Module or callable
+        Maps n inputs to logits (a module) or log-probabilities (any other callable), [n, C].
+    inputs : Tensor or Ragged of n rows
+    """
+    ask = online(teacher)
+    with progress("soft targets", len(inputs)) as bar:
+        for index in torch.arange(len(inputs)).split(ROWS_AT_A_TIME):
+            yield ask(inputs[index])
+            bar.advance(len(index))
+
+
+def teacher_log_probs(teacher: OnlineTeacher, inputs: Inputs) -> Tensor:
+    """The blocks of :func:`teacher_blocks` as one tensor of shape (n, C): offline targets."""
+    return torch.cat(list(teacher_blocks(teacher, inputs)))
+
+
+@dataclass(frozen=True)
+class SelectedRows:
+    """Some rows of a matrix on disk, gathered when they are asked for.
+
+    Parameters
+    ----------
+    rows : OfflineTeacher
+    index : int64 Tensor of shape (n,)
+    """
+
+    rows: OfflineTeacher
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        return self.rows[self.index[index]]
+
+
+@dataclass(frozen=True)
+class TaughtBatch(Batch):
+    """Inputs whose soft targets the teacher gives on the way to the device.
+
+    Parameters
+    ----------
+    teacher : callable
+        Maps inputs on the CPU to log-probabilities of shape (n, C).
+    """
+
+    teacher: OnlineTeacher = field(kw_only=True)
+
+    def to(self, device: torch.device) -> Batch:
+        soft = self.teacher(self.inputs)
+        return Batch(self.inputs, (soft, *self.targets)).to(device)
+
+    def pin_memory(self) -> Batch:
+        pinned = super().pin_memory()
+        return TaughtBatch(pinned.inputs, pinned.targets, teacher=self.teacher)
+
+
+@dataclass(frozen=True)
+class TaughtExamples:
+    """Training batches of (soft target, label), the soft targets asked for anew each time.
+
+    Parameters
+    ----------
+    examples : TensorExamples
+        Their targets are the labels alone.
+    teacher : callable
+    """
+
+    examples: TensorExamples
+    teacher: OnlineTeacher
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def order(self, generator: Generator) -> Tensor:
+        return self.examples.order(generator)
+
+    def batch(self, index: Tensor, generator: Generator) -> Batch:
+        batch = self.examples.batch(index, generator)
+        return TaughtBatch(batch.inputs, batch.targets, teacher=self.teacher)
+
+
+def labelled_rows(labels: Tensor, share: float, seed: int) -> Tensor:
+    """A random ``share`` of the rows of every class, at least one of each, ascending.
+
+    Parameters
+    ----------
+    labels : int64 Tensor of shape (n,)
+    share : float
+        In (0, 1].
+    seed : int
+
+    Returns
+    -------
+    int64 Tensor of indices
+    """
+    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    order = shuffled[labels[shuffled].argsort(stable=True)]  # class after class, each at random
+    counts = torch.bincount(labels)
+    classes = labels[order]
+    rank = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[classes]
+    wanted = (share * counts).round().clamp_min(1)
+    return order[rank < wanted[classes]].sort().values

@@ -1,0 +1,45 @@
+"""The recipes among which validation chooses.
+
+Soft targets are tried at each temperature T and weight alpha of a small grid; students without
+them at as many learning rates and label smoothings.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+from specialists.config import Recipe
+
+HARD_RATES = (1.0, 0.5, 2.0, 0.7, 1.4, 0.25, 4.0, 0.35, 2.8)
+HARD_TRIALS = tuple(itertools.product(HARD_RATES, (0.0, 0.1, 0.2)))  # MOST_TRIALS of the config
+
+
+def changed_recipe(
+    recipe: Recipe, *, rate: float = 1.0, smoothing: float | None = None, passes: float = 1.0
+) -> Recipe:
+    """The same at ``rate`` times its learning rates, for ``passes`` times as many epochs.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Resolved.
+    rate : float
+    smoothing : float, optional
+        Label smoothing instead of the recipe's own.
+    passes : float
+        Patience, which is counted in epochs, changes alike.
+    """
+    changes: dict[str, Any] = {
+        name: rate * value
+        for name in ("learning_rate", "embedding_learning_rate")
+        if (value := getattr(recipe, name)) is not None
+    }
+    if smoothing is not None:
+        changes["label_smoothing"] = smoothing
+    if passes != 1:
+        changes["epochs"] = max(1, round(passes * (recipe.epochs or 1)))
+        if recipe.patience is not None:
+            changes["patience"] = math.ceil(passes * recipe.patience)
+    return recipe.model_copy(update=changes)

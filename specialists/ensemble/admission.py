@@ -1,0 +1,231 @@
+"""May the specialists answer? Only if held-out rows that served no other choice say that they help.
+
+First a choice, on the validation rows: specialists that do not raise the mean log-likelihood of the
+truth where they are asked are left out of the chosen rule, by point estimate. If validation prefers
+the rule with all of them nevertheless (they may help together), nobody is left out.
+
+Then a test, on the rows kept for it, one-sided and paired:
+
+    "whole"   the mean gain in log-likelihood of all of them together over the generalist is above 0
+              at level alpha, and they give no fewer right answers
+    "each"    before that, every specialist alone, on the rows where the rule selects it, is above
+              0 after Holm's correction for those tried; the others are left out
+
+The specialists are admitted as a group; only with "each" did they pass tests of their own.
+
+Rows of one group (the same input, concept, writer) are one observation of these tests: their gains
+are summed first. Fewer than 20 groups are no test.
+
+An ensemble that fails the test answers exactly like its generalist. So does one for whose test no
+row, or too few groups, could be kept. Where no specialist helps, the chance that one enters is
+about alpha. It is larger where rare large losses outweigh many small gains, since few rows may not
+show one. A specialist alone is compared with the rule without any: of a learned rule that is the
+generalist with the temperature that was learned for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from specialists.config import CombinationConfig
+from specialists.ensemble.candidates import LEAST_LOG_LIKELIHOOD, Judge, choose
+from specialists.ensemble.decision import (
+    AdmissionDecision,
+    GainTest,
+    GroupTest,
+    SpecialistTest,
+    restricted,
+)
+from specialists.ensemble.gains import log_likelihood_gain, specialist_gains
+from specialists.ensemble.members import MemberPredictions
+from specialists.ensemble.rules import CombinationRule
+from specialists.uncertainty import (
+    MIN_GROUPS,
+    count_groups,
+    holm,
+    no_test,
+    paired_mean_test,
+    rows_in_groups,
+    t_interval,
+)
+
+ALPHA = 0.05
+NOT_WANTED = "no rows are to be kept for the test whether specialists help (data.gate_fraction)"
+NO_ROWS = "no row could be kept for the test whether specialists help: no class can spare one"
+NO_GAIN = "does not raise the log-likelihood of the truth on validation rows"
+NOT_ALONE = "does not pass its own test"
+NOT_TOGETHER = "the specialists together do not pass"
+TOO_FEW_GROUPS = "too few groups of rows were kept for a test"
+
+
+@dataclass(frozen=True)
+class KeptRows:
+    """Labelled rows that served no choice, kept for the admission test.
+
+    Parameters
+    ----------
+    predictions : MemberPredictions
+    labels : int64 Tensor of shape (n,)
+    groups : int64 Tensor of shape (n,), optional
+        Rows that are one observation share a number; None: each row is one.
+    """
+
+    predictions: MemberPredictions
+    labels: Tensor
+    groups: Tensor | None = None
+
+
+def untested(
+    rule: CombinationRule, method: str, reason: str, refused: bool = False
+) -> AdmissionDecision:
+    """Without a test: the rule as it was chosen or, if ``refused``, the generalist."""
+    outcome = "refused" if refused else "not tested"
+    return AdmissionDecision(method, rule, outcome, reason, ALPHA)
+
+
+def admit_specialists(
+    rule: CombinationRule,
+    predictions: MemberPredictions,
+    labels: Tensor,
+    kept: KeptRows,
+    settings: CombinationConfig,
+) -> AdmissionDecision:
+    """Choose on validation rows who is tested, then test on the kept rows (module docstring).
+
+    Parameters
+    ----------
+    rule : CombinationRule
+        As validation chose it.
+    predictions : MemberPredictions
+        Of the validation rows, which trained nobody.
+    labels : int64 Tensor
+        Of the validation rows.
+    kept : KeptRows
+    settings : CombinationConfig
+        Its ``gate`` ("whole" or "each") and how it chooses.
+    """
+    groups = torch.arange(len(kept.labels)) if kept.groups is None else kept.groups
+    n_groups = _count(groups)
+    enough = n_groups >= MIN_GROUPS
+    known = specialist_gains(predictions, labels, rule)
+    screened = screen(rule, [_mean(gain) for gain in known], predictions, labels, settings)
+    gains = specialist_gains(kept.predictions, kept.labels, rule)
+    active, n = kept.predictions.active(rule), len(gains)
+    alone = [_tested(gain, groups[active[:, m]], enough) for m, gain in enumerate(gains)]
+    tried = screened.voters(n)
+    corrected = _corrected(alone, tried) if enough else {}
+    group = screened
+    if enough and settings.gate == "each":
+        group = restricted(rule, [m for m in tried if corrected[m] <= ALPHA], n)
+    whole = None
+    if group.members != ():
+        whole = whole_test(group, kept.predictions, kept.labels, groups)
+    passed = whole is not None and whole.passed
+    failed = None if passed else NOT_TOGETHER if enough else TOO_FEW_GROUPS
+    tests = tuple(
+        SpecialistTest(
+            **asdict(alone[m]),
+            specialist=m,
+            validation_rows=len(known[m]),
+            validation_gain=_mean(known[m]),
+            corrected_p=corrected.get(m),
+            admitted=passed and m in group.voters(n),
+            why_not=_why_not(m, tried, group.voters(n), failed),
+        )
+        for m in range(n)
+    )
+    reason = _reason(whole, tried, len(kept.labels), n_groups)
+    outcome, rows = "admitted" if passed else "refused", (len(kept.labels), n_groups)
+    return AdmissionDecision(settings.gate, rule, outcome, reason, ALPHA, *rows, whole, tests)
+
+
+def screen(
+    rule: CombinationRule,
+    gains: Sequence[float | None],
+    predictions: MemberPredictions,
+    labels: Tensor,
+    settings: CombinationConfig,
+) -> CombinationRule:
+    """The rule without those that gain nothing on validation rows, unless it was better with them.
+
+    ``gains`` are the mean gains of each specialist there, None where it is never asked.
+    """
+    helpful = [m for m, gain in enumerate(gains) if (gain or 0.0) > 0.0]
+    if len(helpful) == len(gains):
+        return rule
+    judge = Judge(predictions, labels, settings.max_cost)
+    rules = [restricted(rule, helpful, len(gains)), rule]
+    return choose([judge(one, predictions.joined(one)) for one in rules], settings).rule
+
+
+def whole_test(
+    rule: CombinationRule, predictions: MemberPredictions, labels: Tensor, groups: Tensor
+) -> GroupTest:
+    """Does the rule gain on the generalist, without fewer right answers?"""
+    joined, base = predictions.joined(rule), predictions.generalist
+    enough = _count(groups) >= MIN_GROUPS
+    right, before = (int((q.argmax(1) == labels).sum()) for q in (joined, base))
+    gain = log_likelihood_gain(joined, base, labels)
+    test = _tested(gain, groups, enough)
+    limits = (LEAST_LOG_LIKELIHOOD, -LEAST_LOG_LIKELIHOOD)
+    return GroupTest(
+        **asdict(test),
+        top1=right / len(labels),
+        generalist_top1=before / len(labels),
+        passed=test.p is not None and test.p <= ALPHA and right >= before,
+        interval=None if enough else t_interval(gain, groups, limits=limits),
+    )
+
+
+def _mean(gain: Tensor) -> float | None:
+    return float(gain.mean()) if len(gain) else None
+
+
+def _tested(gain: Tensor, groups: Tensor, enough: bool) -> GainTest:
+    """Rows, groups, mean in nats, and p that the mean is not above 0; 1 without rows.
+
+    None instead of p unless the rows of which these are a part are ``enough`` groups.
+    """
+    p = 1.0 if enough else None
+    if enough and len(gain):
+        p = paired_mean_test(gain, torch.zeros_like(gain), alternative="greater", groups=groups)
+    return GainTest(len(gain), _mean(gain), _count(groups), p)
+
+
+def _count(groups: Tensor) -> int:
+    return count_groups(groups, len(groups))
+
+
+def _corrected(alone: Sequence[GainTest], tried: Sequence[int]) -> dict[int, float]:
+    """The p-values of the specialists tried, corrected for their number."""
+    p_values = [p for m in tried if (p := alone[m].p) is not None]
+    return dict(zip(tried, holm(p_values), strict=True))
+
+
+def _why_not(m: int, tried: Sequence[int], group: Sequence[int], failed: str | None) -> str | None:
+    """Why a specialist may not answer; ``failed`` says it of the group."""
+    if m not in tried:
+        return NO_GAIN
+    return failed if m in group else NOT_ALONE
+
+
+def _reason(whole: GroupTest | None, tried: Sequence[int], n_rows: int, n_groups: int) -> str:
+    rows = rows_in_groups(n_rows, n_groups)
+    if not tried:
+        return "no specialist raises the log-likelihood of the truth on validation rows"
+    if whole is None:
+        return f"no specialist passes its own test on the {rows} kept for it"
+    changes = f"the log-likelihood of the truth changes by {whole.mean_gain:+.4f} nats"
+    right = f"top-1 {whole.generalist_top1:.3f} -> {whole.top1:.3f}"
+    if whole.interval is not None:
+        low, high = whole.interval
+        return (
+            f"{no_test(n_groups)}, which takes {MIN_GROUPS}; on the {rows} kept for it {changes} "
+            f"(95% interval {low:+.4f} to {high:+.4f}), {right}"
+        )
+    p = f"p = {whole.p:.3f}" if whole.p is None or whole.p >= 0.001 else "p < 0.001"
+    return f"on {rows} kept for this test {changes} ({p}), {right}"

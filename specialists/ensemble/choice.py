@@ -1,0 +1,134 @@
+"""Which rule do validation data prefer, and may its specialists answer?
+
+`ensemble` is the best candidate among those that cost at most ``combination.max_cost`` generalists;
+if none does, it is the best of the cheapest. `ensemble_paper` is the paper's own rule (KL, n = 1,
+weights 1), `ensemble_all` the best with every specialist. A candidate that is less sure of the
+truth than the calibrated generalist (a higher validation NLL) is chosen only if there is no other.
+Only `ensemble` has to pass the admission test (:mod:`specialists.ensemble.admission`): where rows
+kept for that test do not say that it helps, it is its generalist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from specialists.config import CombinationConfig
+from specialists.ensemble.admission import (
+    NO_ROWS,
+    NOT_WANTED,
+    KeptRows,
+    admit_specialists,
+    untested,
+)
+from specialists.ensemble.candidates import Candidate, affordable, choose, score, score_rules
+from specialists.ensemble.decision import AdmissionDecision
+from specialists.ensemble.members import MemberPredictions
+from specialists.ensemble.rules import PAPER, CombinationRule
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen rule, what it was chosen from, and the admission test: ``choice.json``.
+
+    Parameters
+    ----------
+    rules : dict
+        The rule of ``ensemble`` as it answers (see ``admission``), ``ensemble_paper`` and
+        ``ensemble_all``.
+    candidates : tuple of Candidate
+    admission : AdmissionDecision
+    generalist : dict
+        ``top1``, ``nll`` and ``inference_flops`` of the generalist alone.
+    relative_cost : float
+        Mean inference FLOPs of ``ensemble`` over the generalist's, on validation rows.
+    within_max_cost : bool
+    asked : float
+        Fraction of the validation rows about which a specialist is asked.
+    """
+
+    rules: dict[str, CombinationRule]
+    candidates: tuple[Candidate, ...]
+    admission: AdmissionDecision
+    generalist: dict[str, float]
+    relative_cost: float
+    within_max_cost: bool
+    asked: float
+
+    @property
+    def chosen(self) -> CombinationRule:
+        """The rule of ``ensemble``, with the members that may answer."""
+        return self.rules["ensemble"]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Choice:
+        """The choice that ``to_dict`` wrote."""
+        return cls(
+            {name: CombinationRule.from_dict(rule) for name, rule in values["rules"].items()},
+            tuple(Candidate.from_dict(candidate) for candidate in values["candidates"]),
+            AdmissionDecision.from_dict(values["gate"]),
+            values["generalist"],
+            values["relative_cost"],
+            values["within_max_cost"],
+            values["asked"],
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "chosen": self.chosen.to_dict(),
+            "rules": {name: rule.to_dict() for name, rule in self.rules.items()},
+            "relative_cost": self.relative_cost,
+            "within_max_cost": self.within_max_cost,
+            "asked": self.asked,
+            "candidates": [candidate.to_dict() for candidate in self.candidates],
+            "gate": self.admission.to_dict(),
+            "generalist": self.generalist,
+        }
+
+
+def choose_rule(
+    predictions: MemberPredictions,
+    labels: Tensor,
+    settings: CombinationConfig,
+    kept: KeptRows | None = None,
+    *,
+    needs_test: bool = False,
+) -> Choice:
+    """Score every rule on validation rows, choose one, and test whether its specialists may answer.
+
+    Parameters
+    ----------
+    predictions : MemberPredictions
+        Of the validation rows.
+    labels : int64 Tensor of shape (n,)
+    settings : CombinationConfig
+    kept : KeptRows, optional
+        Rows for the admission test; None: the chosen rule answers untested.
+    needs_test : bool
+        Whether, without such rows, the generalist answers instead.
+    """
+    candidates = score_rules(predictions, labels, settings)
+    best = choose(affordable(candidates), settings).rule
+    everywhere = choose([c for c in candidates if c.rule.n is None], settings).rule
+    if settings.gate == "off":
+        admission = untested(best, settings.gate, "combination.gate is off")
+    elif kept is None:
+        reason = NO_ROWS if needs_test else NOT_WANTED
+        admission = untested(best, settings.gate, reason, refused=needs_test)
+    else:
+        admission = admit_specialists(best, predictions, labels, kept, settings)
+    rule = admission.rule
+    flops, cost = predictions.generalist_flops, predictions.flops(rule)
+    return Choice(
+        {"ensemble": rule, "ensemble_paper": PAPER, "ensemble_all": everywhere},
+        tuple(candidates),
+        admission,
+        score(predictions.generalist, labels) | {"inference_flops": flops},
+        cost / flops,
+        cost / flops <= settings.max_cost,
+        float(predictions.active(rule).any(1).double().mean()),
+    )

@@ -1,0 +1,185 @@
+"""What the admission test decided, and the tests behind it, as ``choice.json`` holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from specialists.ensemble.rules import CombinationRule
+
+Outcome = Literal["admitted", "refused", "not tested"]
+
+
+@dataclass(frozen=True)
+class GainTest:
+    """Is the mean gain in log-likelihood of the truth above 0? One-sided and paired.
+
+    Parameters
+    ----------
+    n_rows, n_groups : int
+        Rows, and the groups of rows that are one observation each.
+    mean_gain : float or None
+        In nats; None without rows.
+    p : float or None
+        None where all rows kept for the test are fewer than 20 groups.
+    """
+
+    n_rows: int
+    mean_gain: float | None
+    n_groups: int
+    p: float | None
+
+
+@dataclass(frozen=True)
+class GroupTest(GainTest):
+    """The test of all specialists together.
+
+    Parameters
+    ----------
+    top1, generalist_top1 : float
+        Fractions of right answers, with the specialists and without.
+    passed : bool
+    interval : pair of floats, optional
+        95% interval of the mean gain, where there is no p.
+    """
+
+    top1: float
+    generalist_top1: float
+    passed: bool
+    interval: tuple[float, float] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; ``interval`` only where there is one."""
+        values = asdict(self)
+        interval = values.pop("interval")
+        return values if interval is None else {**values, "interval": list(interval)}
+
+
+@dataclass(frozen=True)
+class SpecialistTest(GainTest):
+    """The test of one specialist alone, on the rows about which the rule asks it.
+
+    Parameters
+    ----------
+    specialist : int
+    validation_rows, validation_gain : int, float or None
+        On the validation rows, which choose who is tested.
+    corrected_p : float or None
+        After Holm's correction for the specialists that were tested; None for the others.
+    admitted : bool
+    why_not : str or None
+    """
+
+    specialist: int
+    validation_rows: int
+    validation_gain: float | None
+    corrected_p: float | None
+    admitted: bool
+    why_not: str | None
+
+
+@dataclass(frozen=True)
+class AdmissionDecision:
+    """Which specialists may answer.
+
+    Parameters
+    ----------
+    method : {"whole", "each", "off"}
+    chosen : CombinationRule
+        As validation chose it.
+    outcome : {"admitted", "refused", "not tested"}
+    reason : str
+    alpha : float
+        Level of the tests.
+    n_rows, n_groups : int
+        Kept for the test.
+    whole : GroupTest or None
+        None if the group was not tested.
+    specialists : tuple of SpecialistTest
+        Of every specialist; empty without a test.
+    """
+
+    method: str
+    chosen: CombinationRule
+    outcome: Outcome
+    reason: str
+    alpha: float
+    n_rows: int = 0
+    n_groups: int = 0
+    whole: GroupTest | None = None
+    specialists: tuple[SpecialistTest, ...] = ()
+
+    @property
+    def rule(self) -> CombinationRule:
+        """The chosen rule with the members that may answer; with none it is the generalist."""
+        if self.outcome == "refused":
+            return replace(self.chosen, members=())
+        if self.outcome == "not tested":
+            return self.chosen
+        admitted = [test.specialist for test in self.specialists if test.admitted]
+        return restricted(self.chosen, admitted, len(self.specialists))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> AdmissionDecision:
+        """The decision that ``to_dict`` wrote."""
+        whole = values["whole"]
+        if whole is not None and "interval" in whole:
+            whole = {**whole, "interval": tuple(whole["interval"])}
+        return cls(
+            values["method"],
+            CombinationRule.from_dict(values["rule"]),
+            values["outcome"],
+            values["reason"],
+            values["alpha"],
+            values["n_rows"],
+            values["n_groups"],
+            None if whole is None else GroupTest(**whole),
+            tuple(SpecialistTest(**test) for test in values["specialists"]),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "method": self.method,
+            "alpha": self.alpha,
+            "n_rows": self.n_rows,
+            "n_groups": self.n_groups,
+            "rule": self.chosen.to_dict(),
+            "whole": None if self.whole is None else self.whole.to_dict(),
+            "specialists": [asdict(test) for test in self.specialists],
+            "outcome": self.outcome,
+            "reason": self.reason,
+        }
+
+    def in_words(self) -> str:
+        """One line that says what was decided, and why."""
+        if self.outcome == "refused":
+            return f"the ensemble answers like its generalist: {self.reason}"
+        if self.outcome == "not tested":
+            return f"not tested: {self.reason}"
+        admitted = [test.admitted for test in self.specialists]
+        return f"{admitted_in_words(self.method, admitted)}: {self.reason}"
+
+
+def admitted_in_words(method: str, admitted: Sequence[bool]) -> str:
+    """Who was admitted, and by which tests: "5 of 8 specialists are admitted as a group".
+
+    With the method "each" they passed tests of their own too; otherwise nobody did.
+    """
+    n = sum(admitted)
+    who = f"{len(admitted)} specialist{'s' * (len(admitted) > 1)}"
+    who = who if n == len(admitted) else f"{n} of {who}"
+    together = "is admitted" if n == 1 else "are admitted as a group"
+    if method != "each":
+        return f"{who} {together}"
+    alone = "passes a test of its own" if n == 1 else "pass tests of their own"
+    return f"{who} {alone} and {together}"
+
+
+def restricted(
+    rule: CombinationRule, members: Sequence[int], n_specialists: int
+) -> CombinationRule:
+    """The rule with these members; unchanged where they are all that there are."""
+    everyone = len(members) == n_specialists
+    return replace(rule, members=None if everyone else tuple(members))
