@@ -21,7 +21,7 @@ from specialists.escaping import printable
 from specialists.runs import EVERYTHING, NOTHING, Run, storage_faults
 from specialists.runtime import threads
 
-from . import evaluate_models, stages
+from . import evaluate_models, stages, write_report
 from .compare import compare, source_and_comparison
 from .distill import Teacher, TeacherSource, distill, distill_source
 from .messages import Commands, format_warning
@@ -281,10 +281,8 @@ def _set_threads(run: Run) -> None:
 
 
 def _conclude(run: Run) -> None:
-    from specialists.report import summary_lines
-
     say(f"\nThe report: {run.folder / 'report.html'}")
-    for line in summary_lines(run.folder):
+    for line in write_report.closing_lines(run):
         say(line)
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from specialists.feasibility import check_run
 from specialists.runs import Run, read_array, read_json, write_array, write_json, write_text
 
+from .checks import check_run
 from .stage import Stage
 from .terminal import log
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from specialists.feasibility import check_run
 from specialists.runs import Run, write_json
 
+from .checks import check_run
 from .stage import Stage
 from .terminal import log
 

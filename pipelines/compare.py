@@ -44,22 +44,24 @@ def compare(
     source: str | Path | None, overrides: list[str], folder: Path, n_seeds: int, jobs: int | None
 ) -> str:
     """Run every seed, write FOLDER/comparison.{json,md,svg}; returns the table and the verdict."""
-    from specialists.evaluation import SeedScores, compare_seeds
+    from specialists.evaluation import compare_seeds
     from specialists.report import comparison_figure, comparison_markdown
+
+    from .finished_run import read_seed
 
     first = Config.from_toml(source, overrides).seed
     runs = {seed: Run(seed_folder(folder, seed), jobs) for seed in range(first, first + n_seeds)}
-    found = []
+    seeds = []
     with claimed_comparison(folder, runs):
         for seed, run in runs.items():
             log.info(f"compare: seed {seed} in {run.folder}")
             with run.lock():
                 write_config(run, Config.from_toml(source, [*overrides, f"seed={seed}"]))
                 stages.run_stages(run)
-                found.append(SeedScores.read(run))
-        comparison = compare_seeds(found)
+                seeds.append(read_seed(run))
+        comparison = compare_seeds(seeds)
         text = comparison_markdown(comparison)
-        write_json(folder / "comparison.json", comparison)
+        write_json(folder / "comparison.json", comparison.to_dict())
         write_text(folder / "comparison.svg", comparison_figure(comparison))
         write_text(folder / "comparison.md", text)
     return text

@@ -50,10 +50,8 @@ def ensemble_costs(
     for folder in independents:
         further += TrainingCost.from_dict(read_json(folder / "result.json"))
     further = sum((specialist.cost for specialist in ensemble.specialists), further)
-    folders = [
-        *clusters["trainings"],
-        *_below(workspace, [*independents, *(t.folder for t in specialist_tasks(workspace))]),
-    ]
+    trained_for_it = [*independents, *(task.folder for task in specialist_tasks(workspace))]
+    folders = [*clusters["trainings"], *_below(workspace, trained_for_it)]
     start = [] if base is None else _below(workspace, [base])
     of_all = sum(candidate.rule.n is None for candidate in choice.candidates)
     trials = {"ensemble_paper": 1, "ensemble_all": of_all}

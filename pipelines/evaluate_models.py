@@ -1,4 +1,4 @@
-"""Every model and its rivals on the test set -> ``RUN/evaluation.json``.
+"""Every model and its baselines on the test set -> ``RUN/evaluation.json``.
 
 The only stage that reads the test labels.
 """
@@ -8,29 +8,30 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from specialists.feasibility import check_run
 from specialists.runs import Run, recording
 
+from .checks import check_run
 from .stage import Stage
 from .terminal import log
 
 
 def execute(run: Run, split: Literal["test", "validation"] = "test") -> None:
-    """Train the rivals, then measure all models."""
-    from specialists.baselines import BASELINES
-    from specialists.evaluation import evaluate_models
-    from specialists.evaluation.costs import training_seconds
-    from specialists.report.rivals import time_sentence, worse
+    """Train the baselines, then measure all models."""
+    from specialists.catalogue import BASELINES
+    from specialists.report.caveats import time_sentence, worse
     from specialists.uncertainty import MIN_GROUPS, rows_in_groups
+
+    from .evaluation import evaluate_models
+    from .finished_run import training_seconds
 
     with recording(run.path("evaluate-models")):
         evaluation = evaluate_models(run, split=split)
-    models, n, k = (evaluation[key] for key in ("models", "n_test", "n_groups"))
+    models, n, k = evaluation.models, evaluation.n_test, evaluation.n_groups
     if k != n or k < MIN_GROUPS:
         log.info(f"{split}: {rows_in_groups(n, k)}{': no test' * (k < MIN_GROUPS)}")
     width = max(map(len, models))
     for name, model in models.items():
-        log.info(f"{split}: {name:<{width}} top-1 {model['top1']:.4f}  NLL {model['nll']:.4f} nats")
+        log.info(f"{split}: {name:<{width}} top-1 {model.top1:.4f}  NLL {model.nll:.4f} nats")
         if name in BASELINES and (flaw := worse(models, name)):
             log.info(f"{split}: {name} is {flaw}")
     if split == "test" and (note := time_sentence(models, training_seconds(run))):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from specialists.feasibility import check_run
 from specialists.runs import Run
 
+from .checks import check_run
 from .stage import Stage
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from specialists.runs import Run
+from specialists.runs import Run, write_text
 
 from .evaluate_models import STAGE as EVALUATION
 from .stage import Stage
@@ -10,9 +10,20 @@ from .stage import Stage
 
 def execute(run: Run) -> None:
     """Draw the figures and write one HTML file that holds them."""
-    from specialists.report import write_report
+    from specialists.report import render
 
-    write_report(run)
+    from .finished_run import read_results
+
+    write_text(run.folder / "report.html", render(read_results(run)))
+
+
+def closing_lines(run: Run) -> list[str]:
+    """What a finished run found, for the terminal."""
+    from specialists.report import summary_lines
+
+    from .finished_run import read_results
+
+    return summary_lines(read_results(run))
 
 
 STAGE = Stage(

@@ -186,13 +186,3 @@ def check_splits(network: nn.Module, *splits: Split) -> None:
             raise InputError("a split has no rows", expected="rows to train and to validate on")
         n_outputs = predict_outputs(network, split.inputs[torch.arange(1)]).shape[-1]
         check_labels(split.labels, n_rows, n_outputs)
-
-
-def __getattr__(name: str):
-    """TEMPORARY, until the slices of E and U are merged: names that their files still use."""
-    moved = ("ClassifierTask", "DATA", "train_classifiers", "training_flops_per_example")
-    if name in moved:
-        from specialists.pipelines import classifiers
-
-        return getattr(classifiers, name)
-    raise AttributeError(name)

@@ -88,12 +88,3 @@ def same_weights(first: nn.Module, second: nn.Module) -> bool:
         ours[k].shape == theirs[k].shape and torch.equal(ours[k].cpu(), theirs[k].cpu())
         for k in ours
     )
-
-
-def __getattr__(name: str):
-    """TEMPORARY, until the slices of E and U are merged: names that their files still use."""
-    if name in ("FOLDER", "split_generalist"):
-        from specialists.pipelines import trunk_files
-
-        return getattr(trunk_files, name)
-    raise AttributeError(name)

@@ -7,7 +7,7 @@ import torch
 
 from specialists.datasets.base import Dataset, Ragged, Split
 from specialists.datasets.storage import save_dataset
-from specialists.evaluation import details, evaluate
+from specialists.evaluation import details, evaluate, score_models
 from specialists.predictions import ModelOutputs
 from specialists.runs import Run, write_array, write_json, write_text
 
@@ -44,7 +44,8 @@ def synthetic_run(
     run = Run(folder)
     write_text(run.folder / "config.toml", 'seed = 5\n\n[data]\nname = "<b>made</b> & up"\n')
     save_dataset(dataset, run.path("prepare-data"))
-    common: dict[str, Any] = {"seed": 5, "n_bootstrap": 100, "members": members}
+    scores = score_models(outputs, labels, dataset.test.valid)
+    common: dict[str, Any] = {"seed": 5, "n_bootstrap": 100, "members": members, "scores": scores}
     evaluation = evaluate(outputs, labels, dataset.test.valid, groups, dataset="made", **common)
     more = details(
         outputs,
@@ -57,8 +58,12 @@ def synthetic_run(
         ask_specialists=lambda rows: _answers(rng, rows, labels, groups),
         **common,
     )
-    write_json(run.folder / "evaluation.json", evaluation)
-    write_json(run.path("evaluate-models", "details.json"), more)
+    write_json(run.folder / "evaluation.json", evaluation.to_dict())
+    write_json(run.path("evaluate-models", "details.json"), more.to_dict())
+    write_json(run.path("evaluate-models", "trainings.json"), dict.fromkeys(outputs, ()))
+    for metric, values in (("top1", "correct"), ("nll", "nll")):
+        table = np.stack([getattr(model, values) for model in scores.values()])
+        write_array(run.path("evaluate-models", f"{metric}.npy"), table)
     _write_clusters(run, outputs["generalist"].log_probs, groups, names)
     _write_training(run)
     return run

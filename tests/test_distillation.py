@@ -20,7 +20,7 @@ from pipelines.soft_targets import (
     write_soft_targets,
 )
 from pipelines.student_tasks import StudentTask, spec_of_size, student_tasks
-from specialists.baselines import wide_spec
+from specialists.baselines import widened
 from specialists.config import Recipe, StudentConfig
 from specialists.datasets.base import Split
 from specialists.distillation import (
@@ -189,7 +189,7 @@ def test_a_student_keeps_a_cheap_head_only_where_it_is_cheaper(tmp_path):
 def test_a_wide_generalist_has_a_cheap_head_of_the_same_rank(workspace):
     spec = NetworkSpec("mlp", 12, (small_run.DIM,), width=12, head_rank=3)
     cost = 2 * (small_run.DIM * 30 + (30 + 12) * 3)
-    wide = wide_spec(workspace, spec, cost)
+    wide = widened(spec, workspace.dataset.test.inputs, cost)
     assert wide == dataclasses.replace(spec, width=30)
 
 

@@ -1,5 +1,6 @@
 """Metrics by hand and by brute force; the exact keys of evaluation.json; what the report gets."""
 
+import dataclasses
 import itertools
 import json
 import math
@@ -11,9 +12,11 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, log_loss, top_k_accuracy_score
 from synthetic_run import synthetic_run
 
+from pipelines import evaluation
+from pipelines.evaluation import evaluate_models
 from specialists.datasets.base import Ragged
-from specialists.errors import SpecialistsError
-from specialists.evaluation import artifacts, details, evaluate, evaluate_models, score_models
+from specialists.errors import InputError, SpecialistsError
+from specialists.evaluation import Details, Evaluation, details, evaluate, score_models
 from specialists.evaluation import scores as scores_module
 from specialists.evaluation.comparison import resample
 from specialists.evaluation.details import uncalibrated, under_trained
@@ -133,13 +136,11 @@ def test_metrics_agree_with_scikit_learn(outputs, labels, result):
     for name, model in outputs.items():
         probs = np.exp(model.log_probs.astype(float))
         probs /= probs.sum(1, keepdims=True)
-        found = result["models"][name]
+        found = result.models[name]
         classes = np.arange(12)
-        assert found["top1"] == pytest.approx((probs.argmax(1) == labels).mean())
-        assert found["top5"] == pytest.approx(
-            top_k_accuracy_score(labels, probs, k=5, labels=classes)
-        )
-        assert found["nll"] == pytest.approx(log_loss(labels, probs, labels=classes), rel=1e-5)
+        assert found.top1 == pytest.approx((probs.argmax(1) == labels).mean())
+        assert found.top5 == pytest.approx(top_k_accuracy_score(labels, probs, k=5, labels=classes))
+        assert found.nll == pytest.approx(log_loss(labels, probs, labels=classes), rel=1e-5)
 
 
 def test_macro_accuracy_leaves_out_absent_classes(labels):
@@ -163,15 +164,11 @@ def test_calibration_error_is_the_mean_gap_of_the_bins():
 
 def test_reliability_bins_count_every_example_and_leave_empty_bins_open():
     bins = reliability_bins(np.array([0.05, 0.96, 1.0]), np.array([False, True, False]), n_bins=10)
-    assert [b["n"] for b in bins] == [1, 0, 0, 0, 0, 0, 0, 0, 0, 2]
-    assert bins[9] == {
-        "low": 0.9,
-        "high": 1.0,
-        "n": 2,
-        "confidence": pytest.approx(0.98),
-        "accuracy": 0.5,
-    }
-    assert bins[4]["accuracy"] is None
+    assert [b.n for b in bins] == [1, 0, 0, 0, 0, 0, 0, 0, 0, 2]
+    last = bins[9]
+    assert (last.low, last.high, last.n, last.accuracy) == (0.9, 1.0, 2, 0.5)
+    assert last.confidence == pytest.approx(0.98)
+    assert bins[4].accuracy is None
 
 
 def test_a_label_of_probability_zero_costs_a_finite_loss():
@@ -245,11 +242,11 @@ def test_conditional_accuracy_without_covered_examples_is_unknown():
 def test_coverage_splits_the_gain_by_the_number_of_specialists(outputs, labels, result):
     gain = _right(outputs, labels, "ensemble") - _right(outputs, labels, "generalist")
     number = np.array([sum(label in subset for subset in SUBSETS) for label in labels])
-    assert [entry["specialists"] for entry in result["coverage"]] == [0, 1, 2]
-    for entry in result["coverage"]:
-        inside = number == entry["specialists"]
-        assert entry["n_test"] == inside.sum()
-        assert entry["gain"] == pytest.approx(gain[inside].mean())
+    assert [entry.specialists for entry in result.coverage] == [0, 1, 2]
+    for entry in result.coverage:
+        inside = number == entry.specialists
+        assert entry.n_test == inside.sum()
+        assert entry.gain == pytest.approx(gain[inside].mean())
 
 
 @pytest.mark.parametrize("members", [(1,), (0, 2), (2, 0, 1)])
@@ -258,26 +255,26 @@ def test_only_specialists_that_may_answer_count(outputs, labels, members):
     common: dict[str, Any] = {"dataset": "d", "seed": 3, "n_bootstrap": 20}
     found = evaluate(outputs, labels, None, SUBSETS, members=members, **common)
     alone = evaluate(outputs, labels, None, own, **common)
-    assert found == alone | {"n_specialists": 3}
-    assert found["n_answering"] == len(members)
-    assert found["conditional"] != {"generalist": None, "ensemble": None}
+    assert found == dataclasses.replace(alone, n_specialists=3)
+    assert found.n_answering == len(members)
+    assert found.conditional != {"generalist": None, "ensemble": None}
 
 
 def test_without_a_specialist_that_may_answer_there_is_nothing_to_tell(outputs, labels):
     common: dict[str, Any] = {"seed": 3, "n_bootstrap": 20, "members": ()}
     found = evaluate(outputs, labels, None, SUBSETS, dataset="d", **common)
-    assert (found["n_specialists"], found["n_answering"]) == (3, 0)
-    assert found["conditional"] == {"generalist": None, "ensemble": None}
-    assert found["coverage"] == []
-    assert details(outputs, labels, None, SUBSETS, **common)["per_cluster"] == []
+    assert (found.n_specialists, found.n_answering) == (3, 0)
+    assert found.conditional == {"generalist": None, "ensemble": None}
+    assert found.coverage == ()
+    assert details(outputs, labels, None, SUBSETS, **common).per_cluster == ()
 
 
 def test_clusters_keep_their_numbers_where_others_may_not_answer(outputs, labels):
     common: dict[str, Any] = {"seed": 3, "n_bootstrap": 20}
-    everyone = details(outputs, labels, None, SUBSETS, **common)["per_cluster"]
-    assert [entry["cluster"] for entry in everyone] == [0, 1, 2]
-    found = details(outputs, labels, None, SUBSETS, members=(0, 2), **common)["per_cluster"]
-    assert found == [everyone[0], everyone[2]]
+    everyone = details(outputs, labels, None, SUBSETS, **common).per_cluster
+    assert [entry.cluster for entry in everyone] == [0, 1, 2]
+    found = details(outputs, labels, None, SUBSETS, members=(0, 2), **common).per_cluster
+    assert found == (everyone[0], everyone[2])
 
 
 def _right(outputs, labels, name):
@@ -285,21 +282,31 @@ def _right(outputs, labels, name):
 
 
 def test_evaluation_has_exactly_the_documented_keys(result):
-    assert set(result) == KEYS
-    assert set(result["models"]) == set(NAMES)
-    assert all(set(model) == MODEL_KEYS for model in result["models"].values())
-    assert set(result["conditional"]) == {"generalist", "ensemble"}
-    assert all(set(e) == {"specialists", "n_test", "gain"} for e in result["coverage"])
+    written = result.to_dict()
+    assert set(written) == KEYS
+    assert set(written["models"]) == set(NAMES)
+    assert all(set(model) == MODEL_KEYS for model in written["models"].values())
+    assert set(written["conditional"]) == {"generalist", "ensemble"}
+    assert all(set(e) == {"specialists", "n_test", "gain"} for e in written["coverage"])
     keys = {"a", "b", "metric", "value", "interval", "p"}
-    assert all(set(entry) == keys for entry in result["differences"])
+    assert all(set(entry) == keys for entry in written["differences"])
 
 
-def test_evaluation_is_finite_json(result):
-    assert json.loads(json.dumps(result, allow_nan=False)) == result
+def test_evaluation_comes_back_from_finite_json(result):
+    assert Evaluation.from_dict(json.loads(json.dumps(result.to_dict(), allow_nan=False))) == result
+
+
+def test_what_is_no_evaluation_names_the_first_field_that_is_wrong(result):
+    written = result.to_dict()
+    with pytest.raises(InputError, match=r"no Evaluation: Field required\n.*coverage"):
+        Evaluation.from_dict({key: written[key] for key in written if key != "coverage"})
+    written["models"]["student"]["nll"] = "low"
+    with pytest.raises(InputError, match=r"valid number.*\n.*models\.student\.nll"):
+        Evaluation.from_dict(written)
 
 
 def test_every_comparison_is_made_in_both_metrics(result):
-    pairs = [(d["a"], d["b"]) for d in result["differences"] if d["metric"] == "top1"]
+    pairs = [(d.a, d.b) for d in result.differences if d.metric == "top1"]
     assert pairs == [
         ("ensemble", "generalist"),
         ("ensemble", "generalist_continued"),
@@ -312,54 +319,54 @@ def test_every_comparison_is_made_in_both_metrics(result):
         ("student", "student_hard_labels"),
         ("student", "generalist"),
     ]
-    assert pairs == [(d["a"], d["b"]) for d in result["differences"] if d["metric"] == "nll"]
+    assert pairs == [(d.a, d.b) for d in result.differences if d.metric == "nll"]
 
 
 def test_differences_are_a_minus_b_inside_their_interval(result):
-    for d in result["differences"]:
-        a, b = (result["models"][d[side]][d["metric"]] for side in "ab")
-        assert d["value"] == pytest.approx(a - b)
-        low, high = d["interval"]
-        assert low <= d["value"] <= high
-        assert 0 <= d["p"] <= 1
+    for d in result.differences:
+        a, b = (result.models[name].mean(d.metric) for name in (d.a, d.b))
+        assert d.value == pytest.approx(a - b)
+        low, high = d.interval
+        assert low <= d.value <= high
+        assert 0 <= d.p <= 1
 
 
 def test_clear_differences_have_a_small_p_and_the_right_sign(result):
-    found = {(d["a"], d["b"], d["metric"]): d for d in result["differences"]}
+    found = {(d.a, d.b, d.metric): d for d in result.differences}
     top1 = found["student", "student_hard_labels", "top1"]
     nll = found["student", "student_hard_labels", "nll"]
-    assert top1["value"] > 0 > nll["value"]
-    assert top1["p"] < 0.01
-    assert nll["p"] < 0.01
+    assert top1.value > 0 > nll.value
+    assert top1.p < 0.01
+    assert nll.p < 0.01
 
 
 def test_the_ensemble_agrees_with_itself(result, outputs):
     answers = {name: model.log_probs.argmax(1) for name, model in outputs.items()}
-    assert result["models"]["ensemble"]["agreement"] == 1.0
+    assert result.models["ensemble"].agreement == 1.0
     same = (answers["student"] == answers["ensemble"]).mean()
-    assert result["models"]["student"]["agreement"] == pytest.approx(same)
+    assert result.models["student"].agreement == pytest.approx(same)
 
 
 def test_retention_is_the_share_of_the_gain_that_the_student_keeps(result):
     student, hard, ensemble = (
-        result["models"][name]["top1"] for name in ("student", "student_hard_labels", "ensemble")
+        result.models[name].top1 for name in ("student", "student_hard_labels", "ensemble")
     )
-    assert result["retention"] == pytest.approx((student - hard) / (ensemble - hard))
+    assert result.retention == pytest.approx((student - hard) / (ensemble - hard))
 
 
 def test_retention_of_no_gain_is_null_with_a_reason(outputs, labels):
     same = outputs | {"student_hard_labels": outputs["ensemble"]}
     found = evaluate(same, labels, None, SUBSETS, dataset="d", seed=0, n_bootstrap=50)
-    assert found["retention"] is None
-    assert "not all of it above 0" in found["retention_reason"]
+    assert found.retention is None
+    assert "not all of it above 0" in str(found.retention_reason)
 
 
 def test_comparisons_of_absent_models_are_left_out(outputs, labels):
     few = {name: outputs[name] for name in ("generalist", "ensemble", "generalist_wide")}
     found = evaluate(few, labels, None, SUBSETS, dataset="d", seed=0, n_bootstrap=50)
-    pairs = {(d["a"], d["b"]) for d in found["differences"]}
+    pairs = {(d.a, d.b) for d in found.differences}
     assert pairs == {("ensemble", "generalist"), ("ensemble", "generalist_wide")}
-    assert found["retention_reason"] == "there is no student and no student_hard_labels"
+    assert found.retention_reason == "there is no student and no student_hard_labels"
 
 
 def test_without_an_ensemble_nothing_can_be_evaluated(outputs, labels):
@@ -371,9 +378,9 @@ def test_label_sets_raise_accuracy_by_other_valid_answers(outputs, labels, resul
     answers = outputs["generalist"].log_probs.argmax(1)
     valid = _ragged([sorted({int(y), int(a)}) for y, a in zip(labels, answers, strict=True)])
     found = evaluate(outputs, labels, valid, SUBSETS, dataset="d", seed=3, n_bootstrap=50)
-    assert found["models"]["generalist"]["top1_any_valid"] == 1.0
-    assert found["models"]["generalist"]["top1"] == result["models"]["generalist"]["top1"]
-    assert result["models"]["generalist"]["top1_any_valid"] is None
+    assert found.models["generalist"].top1_any_valid == 1.0
+    assert found.models["generalist"].top1 == result.models["generalist"].top1
+    assert result.models["generalist"].top1_any_valid is None
 
 
 def test_the_same_seed_gives_the_same_evaluation(outputs, labels, result):
@@ -434,10 +441,10 @@ def test_a_planted_label_error_is_found_first(outputs, labels):
     wrong[17] = (labels[17] + 3) % 11
     models = {"generalist": outputs["generalist"], "ensemble": _from_probs(probs, "ensemble")}
     found = details(models, wrong, None, SUBSETS, seed=0, n_bootstrap=20)
-    assert found["label_errors"]["n"] == 1
-    suspect = found["label_errors"]["examples"][0]
-    assert (suspect["row"], suspect["suggested"]) == (17, labels[17])
-    assert suspect["self_confidence"] == pytest.approx(0.02, rel=1e-4)
+    assert found.label_errors.n == 1
+    suspect = found.label_errors.examples[0]
+    assert (suspect.row, suspect.suggested) == (17, labels[17])
+    assert suspect.self_confidence == pytest.approx(0.02, rel=1e-4)
 
 
 def test_an_answer_that_is_also_valid_is_no_label_error(outputs, labels):
@@ -447,13 +454,13 @@ def test_an_answer_that_is_also_valid_is_no_label_error(outputs, labels):
     probs[np.arange(600), labels] = 0.78
     models = {"generalist": outputs["generalist"], "ensemble": _from_probs(probs, "ensemble")}
     found = details(models, wrong, valid, SUBSETS, seed=0, n_bootstrap=20)
-    assert found["label_errors"]["n"] == 0
+    assert found.label_errors.n == 0
 
 
 def test_a_specialists_last_column_is_its_dustbin():
     top = top_classes(np.log(np.array([0.2, 0.5, 0.3])), np.array([7, 4]))
-    assert [entry["class"] for entry in top] == [4, None, 7]
-    assert [entry["probability"] for entry in top] == pytest.approx([0.5, 0.3, 0.2])
+    assert [entry.label for entry in top] == [4, None, 7]
+    assert [entry.probability for entry in top] == pytest.approx([0.5, 0.3, 0.2])
 
 
 def test_details_show_the_active_specialists_of_changed_examples(outputs, labels):
@@ -475,34 +482,34 @@ def test_details_show_the_active_specialists_of_changed_examples(outputs, labels
         texts=texts,
         ask_specialists=ask,
     )
-    shown = found["mended"]["examples"] + found["broken"]["examples"]
-    assert [example["row"] for example in shown] == asked
+    shown = found.mended.examples + found.broken.examples
+    assert [example.row for example in shown] == asked
     for example in shown:
-        assert example["text"] == f"text {example['row']}"
-        assert example["specialists"][0]["top"][0]["class"] == 6
-        assert example["valid"] == [example["label"]]
-        assert len(example["generalist"]) == len(example["ensemble"]) == 3
+        assert example.text == f"text {example.row}"
+        assert example.specialists[0].top[0].label == 6
+        assert example.valid == (example.label,)
+        assert len(example.generalist) == len(example.ensemble) == 3
     base, better = (_right(outputs, labels, n) for n in ("generalist", "ensemble"))
-    assert found["mended"]["n"] == (better > base).sum()
-    assert found["broken"]["n"] == (better < base).sum()
+    assert found.mended.n == (better > base).sum()
+    assert found.broken.n == (better < base).sum()
 
 
-def test_details_are_finite_json(outputs, labels):
+def test_details_come_back_from_finite_json(outputs, labels):
     found = details(outputs, labels, None, SUBSETS, seed=0, n_bootstrap=20, temperature=1.4)
-    json.dumps(found, allow_nan=False)
-    assert set(found["reliability"]) == {"generalist_uncalibrated", *NAMES}
-    assert found["per_class"]["n"] == np.bincount(labels, minlength=12).tolist()
-    assert found["per_class"]["generalist"][11] is None
+    assert Details.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False))) == found
+    assert set(found.reliability) == {"generalist_uncalibrated", *NAMES}
+    assert found.per_class["n"] == tuple(np.bincount(labels, minlength=12))
+    assert found.per_class["generalist"][11] is None
 
 
 def test_gain_of_a_cluster_is_over_its_own_examples():
     labels = np.array([0, 0, 1, 2])
     base, better = np.array([True, False, False, True]), np.array([True, True, False, False])
     table = gain_by_cluster(base, better, labels, _arrays([[0, 1], [2], [3]]), n_bootstrap=50)
-    assert [entry["n_test"] for entry in table] == [3, 1, 0]
-    assert table[0]["gain"] == pytest.approx(1 / 3)
-    assert table[1]["gain"] == -1.0
-    assert table[2]["gain"] is None
+    assert [entry.n_test for entry in table] == [3, 1, 0]
+    assert table[0].gain == pytest.approx(1 / 3)
+    assert table[1].gain == -1.0
+    assert table[2].gain is None
 
 
 def test_undoing_a_temperature_gives_back_the_raw_predictions():
@@ -520,8 +527,8 @@ def test_a_generalist_that_gains_by_training_on_is_flagged(after, flag):
     }
     found = under_trained(models)
     assert found is not None
-    assert found["flag"] is flag
-    assert found["relative_gain"] == pytest.approx((after - 50) / 50)
+    assert found.flag is flag
+    assert found.relative_gain == pytest.approx((after - 50) / 50)
 
 
 def test_without_the_control_nothing_is_flagged():
@@ -542,16 +549,16 @@ def evaluated(tmp_path, monkeypatch):
     groups = {"ensemble": NAMES[:4], "baseline": NAMES[4:9], "student": NAMES[9:]}
     for kind, names in groups.items():
         some = {name: made[name] for name in names}
-        monkeypatch.setattr(artifacts, f"{kind}_outputs", lambda run, split, some=some: some)
-    monkeypatch.setattr(artifacts, "specialist_answers", lambda run, split, rows: {})
+        monkeypatch.setattr(evaluation, f"{kind}_outputs", lambda run, split, some=some: some)
+    monkeypatch.setattr(evaluation, "specialist_answers", lambda run, split, rows: {})
     return run
 
 
 def test_a_run_is_evaluated_into_its_folder(evaluated):
     result = evaluate_models(evaluated)
-    assert read_json(evaluated.folder / "evaluation.json") == result
-    assert set(result["models"]) == set(NAMES)
-    assert result["seed"] == 5
+    assert read_json(evaluated.folder / "evaluation.json") == result.to_dict()
+    assert set(result.models) == set(NAMES)
+    assert result.seed == 5
     texts = read_json(evaluated.path("evaluate-models", "details.json"))["mended"]["examples"]
     assert texts[0]["text"].startswith("example <")
 
@@ -563,8 +570,8 @@ def test_a_run_is_evaluated_over_the_specialists_of_its_chosen_rule(evaluated):
         write_json(file, {"chosen": {**chosen, "members": members}})
         for split in ("validation", "test"):
             found = evaluate_models(evaluated, split=split)
-            assert (found["n_specialists"], found["n_answering"]) == (2, len(members))
-            assert (found["coverage"] == []) == (members == [])
+            assert (found.n_specialists, found.n_answering) == (2, len(members))
+            assert (found.coverage == ()) == (members == [])
         per_cluster = read_json(evaluated.path("evaluate-models", "details.json"))["per_cluster"]
         assert [entry["cluster"] for entry in per_cluster] == members
 
@@ -573,14 +580,14 @@ def test_evaluating_on_validation_reads_no_test_label_and_leaves_the_result_alon
     for file in evaluated.path("prepare-data").glob("test.[lv]*"):
         file.unlink()
     result = evaluate_models(evaluated, split="validation")
-    assert read_json(evaluated.path("evaluate-models", "validation.json")) == result
+    assert read_json(evaluated.path("evaluate-models", "validation.json")) == result.to_dict()
     assert not (evaluated.folder / "evaluation.json").exists()
 
 
 def test_texts_that_utf8_cannot_hold_do_not_stop_the_evaluation(outputs, labels, tmp_path):
     texts = ["\ud800 broken"] * len(labels)
     found = details(outputs, labels, None, SUBSETS, seed=0, n_bootstrap=20, texts=texts)
-    write_json(tmp_path / "details.json", found)
+    write_json(tmp_path / "details.json", found.to_dict())
     assert read_json(tmp_path / "details.json")["mended"]["examples"][0]["text"] == "? broken"
 
 
@@ -589,13 +596,13 @@ def _evaluated(outputs, labels, groups, n_bootstrap=200):
         outputs, labels, None, SUBSETS, dataset="made", seed=3, n_bootstrap=n_bootstrap,
         groups=groups,
     )  # fmt: skip
-    json.dumps(found, allow_nan=False)
+    json.dumps(found.to_dict(), allow_nan=False)
     return found
 
 
 def test_groups_of_one_example_change_nothing(outputs, labels, result):
     assert _evaluated(outputs, labels, np.random.default_rng(0).permutation(600)) == result
-    assert result["n_groups"] == 600
+    assert result.n_groups == 600
     more = details(outputs, labels, None, SUBSETS, seed=3, n_bootstrap=20, groups=np.arange(600))
     assert more == details(outputs, labels, None, SUBSETS, seed=3, n_bootstrap=20)
 
@@ -609,42 +616,42 @@ def test_repeated_examples_tell_no_more_than_once(outputs, labels):
     result = _evaluated(outputs, labels, None, 2000)
     found = _evaluated(repeated, labels[times], times, 2000)
     blind = _evaluated(repeated, labels[times], None, 2000)
-    assert (found["n_test"], found["n_groups"], blind["n_groups"]) == (3000, 600, 3000)
-    for once, five, rows in zip(*(x["differences"] for x in (result, found, blind)), strict=True):
-        assert five["p"] == pytest.approx(once["p"], rel=1e-9)
-        assert rows["p"] <= five["p"]
-        width, narrow = (d["interval"][1] - d["interval"][0] for d in (five, rows))
-        assert width == pytest.approx(once["interval"][1] - once["interval"][0], rel=0.1)
+    assert (found.n_test, found.n_groups, blind.n_groups) == (3000, 600, 3000)
+    for once, five, rows in zip(*(x.differences for x in (result, found, blind)), strict=True):
+        assert five.p == pytest.approx(once.p, rel=1e-9)
+        assert rows.p <= five.p
+        width, narrow = (d.interval[1] - d.interval[0] for d in (five, rows))
+        assert width == pytest.approx(once.interval[1] - once.interval[0], rel=0.1)
         assert width > 1.8 * narrow
 
 
 def test_few_groups_have_students_intervals_and_no_p(outputs, labels):
     groups = np.arange(600) % 7
     found = _evaluated(outputs, labels, groups)
-    assert found["n_groups"] == 7
+    assert found.n_groups == 7
     right = {name: _right(outputs, labels, name) for name in NAMES}
-    for d in found["differences"]:
-        assert d["p"] is None
-        if d["metric"] == "top1":
-            gap = right[d["a"]] - right[d["b"]]
+    for d in found.differences:
+        assert d.p is None
+        if d.metric == "top1":
+            gap = right[d.a] - right[d.b]
             residuals = np.bincount(groups, weights=gap - gap.mean())
             half = 2.4469 * np.sqrt(7 / 6 * (residuals**2).sum()) / 600
-            assert d["interval"] == pytest.approx([gap.mean() - half, gap.mean() + half], rel=1e-3)
+            assert d.interval == pytest.approx([gap.mean() - half, gap.mean() + half], rel=1e-3)
     more = details(outputs, labels, None, SUBSETS, seed=3, n_bootstrap=20, groups=groups)
-    json.dumps(more, allow_nan=False)
-    assert more["per_cluster"][0]["interval"] != _by_rows(outputs, labels)[0]["interval"]
+    json.dumps(more.to_dict(), allow_nan=False)
+    assert more.per_cluster[0].interval != _by_rows(outputs, labels)[0].interval
 
 
 def _by_rows(outputs, labels):
-    return details(outputs, labels, None, SUBSETS, seed=3, n_bootstrap=20)["per_cluster"]
+    return details(outputs, labels, None, SUBSETS, seed=3, n_bootstrap=20).per_cluster
 
 
 def test_one_group_leaves_open_all_that_is_possible(outputs, labels):
     found = _evaluated(outputs, labels, np.zeros(600, dtype=int), n_bootstrap=20)
-    assert found["models"]["ensemble"]["top1_interval"] == [0, 1]
-    for d in found["differences"]:
-        assert d["interval"] == ([-1, 1] if d["metric"] == "top1" else [-MAX_NLL, MAX_NLL])
-    assert found["retention"] is None
+    assert found.models["ensemble"].top1_interval == (0, 1)
+    for d in found.differences:
+        assert d.interval == ((-1, 1) if d.metric == "top1" else (-MAX_NLL, MAX_NLL))
+    assert found.retention is None
 
 
 @pytest.mark.parametrize("groups", [None, np.arange(600) // 5])
@@ -664,7 +671,7 @@ def test_a_run_s_groups_are_those_of_its_data_set(evaluated):
     write_array(evaluated.path("prepare-data", "test.groups.npy"), np.arange(120) // 4)
     write_array(evaluated.path("prepare-data", "validation.groups.npy"), np.arange(120) // 12)
     found = evaluate_models(evaluated)
-    assert found["n_groups"] == 30
+    assert found.n_groups == 30
     validation = evaluate_models(evaluated, split="validation")
-    assert validation["n_groups"] == 10
-    assert {d["p"] for d in validation["differences"]} == {None}
+    assert validation.n_groups == 10
+    assert {d.p for d in validation.differences} == {None}

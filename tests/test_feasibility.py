@@ -11,13 +11,14 @@ from typer.testing import CliRunner
 
 from pipelines import stages
 from pipelines.__main__ import app
+from pipelines.checks import check_run
 from specialists.clustering import ClassClusters
 from specialists.config import Config, shipped_configs
 from specialists.config.sections import MOST_TRIALS
 from specialists.datasets import pictures, pixels
 from specialists.distillation import HARD_TRIALS
 from specialists.errors import ConfigError, ConfigWarning, DataError
-from specialists.feasibility import DataShape, check_run, check_settings, networks
+from specialists.feasibility import DataShape, check_settings, networks
 from specialists.runs import write_text
 from specialists.runtime import threads
 

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
+from specialists.evaluation.scores import Bin
 from specialists.figures import (
     CostPoint,
     accuracy_against_cost,
@@ -41,12 +42,8 @@ COSTS = [
 
 
 def _bins(n=15):
-    full = [
-        {"low": i / n, "high": (i + 1) / n, "n": 10, "confidence": (i + 0.5) / n, "accuracy": 0.5}
-        for i in range(n - 1)
-    ]
-    empty = {"low": 1 - 1 / n, "high": 1.0, "n": 0, "confidence": None, "accuracy": None}
-    return [*full, empty]
+    full = [Bin(i / n, (i + 1) / n, 10, (i + 0.5) / n, 0.5) for i in range(n - 1)]
+    return [*full, Bin(1 - 1 / n, 1.0, 0, None, None)]
 
 
 def _history(epochs):

@@ -1,6 +1,6 @@
 """The report answers in words, escapes what users wrote and needs nothing but itself."""
 
-import copy
+import dataclasses
 import html.parser
 import re
 
@@ -9,19 +9,18 @@ import numpy as np
 import pytest
 from synthetic_run import SKILLS, synthetic_run
 
+from pipelines.finished_run import read_results
+from pipelines.write_report import closing_lines, execute
 from specialists.errors import InputError
-from specialists.report import summary_lines, write_report
-from specialists.report.numbers import probability
-from specialists.report.page import render, thumbnails
-from specialists.report.record import read_record
-from specialists.report.tables import answer_rows, class_rows, compact, duration
-from specialists.report.words import (
-    RIVALS,
-    direction,
-    left_out_sentence,
-    retention_sentence,
-    verdict,
-)
+from specialists.evaluation.details import Changes, UnderTrained
+from specialists.evaluation.examples import Answer, ChangedExample, SpecialistAnswer
+from specialists.evaluation.findings import Difference
+from specialists.report import render, summary_lines
+from specialists.report.numbers import compact, duration, probability
+from specialists.report.page import thumbnails
+from specialists.report.sentences import left_out_sentence, warnings
+from specialists.report.tables import class_table
+from specialists.report.verdict import verdict
 from specialists.runs import Run, read_json, write_json, write_text
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -33,9 +32,15 @@ def run(tmp_path_factory):
     return synthetic_run(tmp_path_factory.mktemp("run"), names=names)
 
 
+def written(run) -> str:
+    """The page in the run folder."""
+    execute(run)
+    return (run.folder / "report.html").read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def page(run):
-    return write_report(run).read_text(encoding="utf-8")
+    return written(run)
 
 
 class Outline(html.parser.HTMLParser):
@@ -88,7 +93,7 @@ def test_what_users_wrote_is_escaped(page):
 
 def test_a_page_shows_names_whatever_they_are(tmp_path):
     names = [*hostile_names.NAMES, *(f"class {j}" for j in range(12, 24))]
-    page = render(read_record(synthetic_run(tmp_path, names=names)))
+    page = render(read_results(synthetic_run(tmp_path, names=names)))
     page.encode()
     assert hostile_names.acting(page) == set()
     outline = _outline(page)
@@ -112,11 +117,9 @@ def test_every_figure_has_a_caption(page):
 
 
 def test_the_answer_comes_first(run, page):
-    answer = verdict(
-        read_json(run.folder / "evaluation.json"),
-        read_json(run.path("evaluate-models", "details.json")),
-    )
-    assert page.index(answer.headline) < page.index("<table")
+    answer = verdict(read_results(run).comparison)
+    assert page.index(f"{answer.headline}: {answer.sentences[0]}") < page.index("<table")
+    assert page.index(answer.caution) < page.index("<table")
 
 
 def test_changed_examples_show_generalist_specialist_and_ensemble(page):
@@ -146,7 +149,7 @@ def test_learned_numbers_have_a_table(tmp_path):
     }
     chosen = {"rule": "learned", "n": None, "weight": 1.0, "learned": learned}
     write_json(run.path("combine-predictions", "choice.json"), {"chosen": chosen})
-    page = write_report(run).read_text(encoding="utf-8")
+    page = written(run)
     assert "learned weights and temperatures, by every specialist</strong>" in page
     cells = re.findall(r"<tr><td>([a-z0-9 ]+)</td><td class=\"n\">([\d.]+)</td>", page)
     assert ("generalist", "1.00") in cells
@@ -161,7 +164,7 @@ def test_how_many_rows_are_deferred_is_told(tmp_path):
     run = synthetic_run(tmp_path)
     chosen = {"rule": "side_by_side", "n": 2, "weight": 1.0, "confidence": 0.9996}
     write_json(run.path("combine-predictions", "choice.json"), {"chosen": chosen, "asked": 0.2512})
-    page = write_report(run).read_text(encoding="utf-8")
+    page = written(run)
     words = "where the generalist gives no class more than 99.96%: 25% of the validation rows"
     assert f"{words}</strong>." in page
 
@@ -179,7 +182,7 @@ def gated(folder, outcome: str, reason: str, **changes) -> str:
     members = [] if outcome == "refused" else [1]
     choice = {"chosen": {**chosen, "members": members}, "gate": gate}
     write_json(run.path("combine-predictions", "choice.json"), choice)
-    page = write_report(run).read_text(encoding="utf-8")
+    page = written(run)
     assert _outline(page).stack == []
     assert "Validation chose <strong>the KL combination, by the specialists of the most" in page
     return page
@@ -198,14 +201,13 @@ def test_who_passed_the_gate_has_a_table(tmp_path):
 
 def test_an_ensemble_that_is_its_generalist_is_told_first(tmp_path):
     page = gated(tmp_path, "refused", "nobody <helps>", method="each")
-    assert "The specialists stay out: the ensemble answers like its generalist." in page
+    assert page.index("Specialists stay out: held-out rows do not show") < page.index("<table")
     assert "The ensemble answers exactly like its generalist: nobody &lt;helps&gt;." in page
     assert "what has to pass is the group" not in page
-    assert summary_lines(tmp_path)[0].startswith("The specialists stay out")
 
 
 def test_specialists_that_may_not_answer_are_left_out_and_counted(tmp_path):
-    page = write_report(synthetic_run(tmp_path, members=(0, 3))).read_text(encoding="utf-8")
+    page = written(synthetic_run(tmp_path, members=(0, 3)))
     told = "3 of 5 specialists may not answer and are left out here."
     conditional, gains = (page.index(word) for word in ("Conditional accuracy", 'id="gains"'))
     assert [told in page[start : start + 400] for start in (conditional, gains)] == [True, True]
@@ -216,7 +218,7 @@ def test_specialists_that_may_not_answer_are_left_out_and_counted(tmp_path):
 
 
 def test_an_ensemble_without_specialists_has_one_sentence_for_gains(tmp_path):
-    page = write_report(synthetic_run(tmp_path, members=())).read_text(encoding="utf-8")
+    page = written(synthetic_run(tmp_path, members=()))
     assert "Conditional accuracy" not in page
     section = page[page.index('id="gains"') : page.index('id="calibration"')]
     told = "No specialist may answer, so there is no gain by cluster or by coverage, and no "
@@ -229,16 +231,13 @@ def test_an_ensemble_without_specialists_has_one_sentence_for_gains(tmp_path):
 @pytest.mark.parametrize(
     ("counts", "sentence"),
     [
-        ({}, ""),
-        ({"n_specialists": 8, "n_answering": 8}, ""),
-        (
-            {"n_specialists": 8, "n_answering": 7},
-            "1 of 8 specialists may not answer and is left out here.",
-        ),
+        ((0, 0), ""),
+        ((8, 8), ""),
+        ((8, 7), "1 of 8 specialists may not answer and is left out here."),
     ],
 )
 def test_left_out_is_said_of_those_that_may_not_answer_alone(counts, sentence):
-    assert left_out_sentence(counts) == sentence
+    assert left_out_sentence(*counts) == sentence
 
 
 def test_shares_of_confusions_stand_beside_those_of_random_clusters(run, page):
@@ -257,182 +256,102 @@ def test_a_run_that_was_not_tested_says_so(tmp_path):
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(InputError, match="no run folder"):
-        write_report(Run(tmp_path))
+        execute(Run(tmp_path))
 
 
 def test_a_run_that_was_not_evaluated_names_the_command(tmp_path):
     write_text(tmp_path / "config.toml", "seed = 1")
     with pytest.raises(InputError, match="specialists evaluate-models"):
-        write_report(Run(tmp_path))
+        execute(Run(tmp_path))
 
 
 def test_images_are_shown_as_small_pictures(tmp_path):
-    page = write_report(synthetic_run(tmp_path, kind="images")).read_text(encoding="utf-8")
+    page = written(synthetic_run(tmp_path, kind="images"))
     assert page.count("data:image/png;base64,") > 24
     assert _outline(page).stack == []
 
 
 def test_every_example_names_its_line_in_the_users_file(run, page):
-    details = read_record(run).details
-    shown = [e for kind in ("mended", "broken") for e in details[kind]["examples"][:12]]
-    for example in [*shown, *details["label_errors"]["examples"]]:
-        assert example["source_row"] == example["row"] + 2
-        assert f"<small>line {example['source_row']}</small>" in page
+    details = read_results(run).details
+    shown = [e for part in (details.mended, details.broken) for e in part.examples[:12]]
+    for example in [*shown, *details.label_errors.examples]:
+        assert example.source_row == example.row + 2
+        assert f"<small>line {example.source_row}</small>" in page
 
 
 def test_features_without_texts_are_named_by_row(tmp_path):
-    page = write_report(synthetic_run(tmp_path, kind="features")).read_text(encoding="utf-8")
+    page = written(synthetic_run(tmp_path, kind="features"))
     assert re.search(r"test row \d+", page)
 
 
 def test_thousands_of_classes_give_a_page_that_opens(tmp_path):
     run = synthetic_run(tmp_path, n_classes=2320, n_test=600, kind="features")
-    assert len(write_report(run).read_text(encoding="utf-8")) < 2_500_000
+    assert len(written(run)) < 2_500_000
 
 
-def test_a_run_with_generalist_and_ensemble_alone_still_has_a_report(run, tmp_path):
-    record = read_record(run)
-    few = {name: record.evaluation["models"][name] for name in ("generalist", "ensemble")}
-    assert few
-    page = _rendered(
-        record,
-        models=few,
-        differences=record.evaluation["differences"][:2],
-        retention=None,
-        coverage=record.evaluation["coverage"][1:],
-    )
-    assert "student_hard_labels" not in page
-    assert "is in 1 specialist, so there is no gain by coverage" in page
-
-
-def _rendered(record, **changes):
-    import dataclasses
-
-    from specialists.report.page import render
-
-    details = copy.deepcopy(dict(record.details))
-    details["per_class"].pop("student")
-    details["reliability"].pop("student")
-    details["under_trained"] = None
+def test_a_run_with_generalist_and_ensemble_alone_still_has_a_report(run):
+    results, names = read_results(run), {"generalist", "ensemble"}
+    evaluation, details, comparison = results.evaluation, results.details, results.comparison
     alone = dataclasses.replace(
-        record,
-        evaluation={**record.evaluation, **changes},
-        details=details,
+        results,
+        evaluation=dataclasses.replace(
+            evaluation,
+            models=_only(evaluation.models, names),
+            differences=evaluation.differences[:2],
+            retention=None,
+            coverage=evaluation.coverage[1:],
+        ),
+        details=dataclasses.replace(
+            details,
+            per_class=_only(details.per_class, {"n", *names}),
+            reliability=_only(details.reliability, names),
+            under_trained=None,
+        ),
+        comparison=dataclasses.replace(comparison, models=_only(comparison.models, names)),
         covariance=None,
-        choice=None,
         histories={},
         seconds={},
     )
-    return render(alone)
+    page = render(alone)
+    assert "student_hard_labels" not in page
+    assert "is in 1 specialist, so there is no gain by coverage" in page
+    assert len(summary_lines(alone)) == 2
 
 
-def _evaluation(gains):
-    """Differences of the ensemble against each model, as (low, high) in top-1."""
-    differences = []
-    for rival, (low, high) in gains.items():
-        common = {"a": "ensemble", "b": rival, "p": 0.01}
-        value = (low + high) / 2
-        differences.append({**common, "metric": "top1", "value": value, "interval": [low, high]})
-        differences.append({**common, "metric": "nll", "value": -value, "interval": [-high, -low]})
-    model = {"top1": 0.5, "nll": 2.0, "parameters": 10, "inference_flops": 10.0}
-    models = dict.fromkeys(["generalist", "ensemble", *gains], model)
-    return {
-        "n_test": 1000,
-        "n_classes": 7,
-        "models": models,
-        "differences": differences,
-        "retention": None,
-    }
+def _only(mapping, names):
+    return {name: value for name, value in mapping.items() if name in names}
 
 
-CLEAR, UNCLEAR, WORSE = (0.01, 0.03), (-0.01, 0.01), (-0.03, -0.01)
+def test_an_under_trained_generalist_is_a_warning(run):
+    results = read_results(run)
+    flagged, fine = (
+        dataclasses.replace(results.details, under_trained=UnderTrained(flag, 0.034))
+        for flag in (True, False)
+    )
+    assert "3.4% relative" in warnings(flagged)[0]
+    assert "3.4% relative" in render(dataclasses.replace(results, details=flagged))
+    lines = summary_lines(dataclasses.replace(results, details=flagged))
+    assert lines[-1] == "  warning: the generalist was under-trained"
+    assert warnings(fine) == []
 
 
-@pytest.mark.parametrize(
-    ("generalist", "wide", "headline", "tone"),
-    [
-        (CLEAR, CLEAR, "The specialists helped more than any control.", "good"),
-        (CLEAR, UNCLEAR, "helped, but not clearly more than a wider generalist.", "unclear"),
-        (CLEAR, WORSE, "helped, but a wider generalist did better.", "unclear"),
-        (UNCLEAR, CLEAR, "The specialists made no clear difference.", "unclear"),
-        (WORSE, CLEAR, "The specialists made the predictions worse.", "bad"),
-    ],
-)
-def test_the_headline_follows_the_intervals(generalist, wide, headline, tone):
-    evaluation = _evaluation({"generalist": generalist, "generalist_wide": wide})
-    answer = verdict(evaluation, {"under_trained": None})
-    assert answer.headline.endswith(headline)
-    assert answer.tone == tone
-
-
-def test_a_specialist_that_loses_to_all_controls_is_told_shortly():
-    evaluation = _evaluation({"generalist": CLEAR} | dict.fromkeys(RIVALS, WORSE))
-    headline = verdict(evaluation, {"under_trained": None}).headline
-    assert headline == "The specialists helped, but every control did better."
-
-
-@pytest.mark.parametrize(
-    ("interval", "phrase"),
-    [
-        (CLEAR, "is ahead, +2.00"),
-        (UNCLEAR, "no clear difference"),
-        (WORSE, "is behind, \N{MINUS SIGN}2.00"),
-    ],
-)
-def test_each_control_is_told_whichever_way_it_falls(interval, phrase):
-    evaluation = _evaluation({"generalist": CLEAR, "generalist_wide": interval})
-    sentences = verdict(evaluation, {"under_trained": None}).sentences
-    assert any("generalist_wide" in s and phrase in s for s in sentences)
-
-
-@pytest.mark.parametrize(
-    ("flaw", "said"),
-    [
-        ({"nll": 2.25}, "It is worse than the generalist (NLL 2.250 against 2.000 nats)."),
-        ({"top1": 0.4}, "It is worse than the generalist (top-1 40.0% against 50.0%)."),
-        (
-            {"top1": 0.4, "nll": 2.25},
-            "It is worse than the generalist (top-1 40.0% against 50.0% and NLL 2.250 against "
-            "2.000 nats).",
-        ),
-        ({"top1": 0.6, "nll": 1.9}, None),
-    ],
-)
-def test_a_rival_that_is_worse_than_the_generalist_is_flagged(flaw, said):
-    evaluation = _evaluation({"generalist": CLEAR, "generalist_wide": CLEAR})
-    evaluation["models"]["generalist_wide"] = evaluation["models"]["generalist"] | flaw
-    sentences = verdict(evaluation, {"under_trained": None}).sentences
-    assert [s for s in sentences if s.startswith("It is worse")] == ([said] if said else [])
-
-
-def test_averaging_for_the_same_inference_is_a_rival_too():
-    rival = "generalist_ensemble_same_inference"
-    answer = verdict(_evaluation({"generalist": CLEAR, rival: WORSE}), {"under_trained": None})
-    assert answer.headline.endswith("but several generalists of the same inference did better.")
-    assert any(rival in sentence for sentence in answer.sentences)
-
-
-def test_an_under_trained_generalist_is_a_warning():
-    evaluation = _evaluation({"generalist": CLEAR})
-    found = verdict(evaluation, {"under_trained": {"flag": True, "relative_gain": 0.034}})
-    assert "3.4% relative" in found.warnings[0]
-    assert not verdict(
-        evaluation, {"under_trained": {"flag": False, "relative_gain": 0.0}}
-    ).warnings
-
-
-def test_a_student_that_keeps_nothing_is_told_so(run):
-    record = read_record(run)
-    details = {**record.details, "retention": {"interval": [-0.1, 0.02]}}
-    assert "keeps none of" in retention_sentence({"retention": -0.02}, details)
-
-
-def test_other_valid_labels_count_as_right():
-    entry = {"row": 1, "text": "a", "label": 0, "valid": [0, 2], "specialists": []}
-    answer = [{"class": 2, "probability": 0.7}, {"class": 1, "probability": 0.2}]
-    row = answer_rows([entry | {"generalist": answer, "ensemble": answer}], list("xyz"))[0]
-    assert row["also"] == ["z"]
-    assert [a["right"] for a in row["voices"][0][1]] == [True, False]
+def test_other_valid_labels_count_as_right(run):
+    results = read_results(run)
+    answer = (Answer(2, 0.7), Answer(1, 0.2))
+    example = ChangedExample(
+        row=1, text="a", label=0, source_row=None, valid=(0, 2), generalist=answer,
+        ensemble=answer, specialists=(SpecialistAnswer(3, (Answer(None, 0.4),)),),
+    )  # fmt: skip
+    details = dataclasses.replace(results.details, mended=Changes(1, (example,)))
+    page = render(dataclasses.replace(results, details=details))
+    card = page[page.index('class="card"') :].partition("</dl>")[0]
+    assert "also right: <bdi>class 2</bdi></span>" in card
+    voices = re.findall(r'<dt>([^<]*)</dt><dd><span class="([a-z ]*)"><bdi>([^<]*)<', card)
+    assert voices == [
+        ("generalist", "right ", "class 2"),
+        ("specialist 3", " dustbin", "any other class"),
+        ("ensemble", "right ", "class 2"),
+    ]
 
 
 @pytest.mark.parametrize(("value", "shown"), [(0.004, "<1%"), (0.006, "1%"), (0.416, "42%")])
@@ -442,30 +361,31 @@ def test_probabilities_are_shown_in_whole_percent(value, shown):
 
 @pytest.mark.parametrize(("metric", "sign"), [("top1", 1), ("nll", -1)])
 def test_a_rise_is_good_in_accuracy_and_bad_in_loss(metric, sign):
-    assert direction({"metric": metric, "interval": [0.1, 0.2]}) == sign
+    rise = Difference(a="a", b="b", metric=metric, value=0.15, interval=(0.1, 0.2), p=0.01)
+    assert rise.sign == sign
+    assert dataclasses.replace(rise, interval=(-0.1, 0.2)).sign == 0
 
 
 def test_the_terminal_gets_two_to_five_lines(run):
-    lines = summary_lines(run.folder)
+    lines = closing_lines(run)
     assert 2 <= len(lines) <= 5
-    assert lines[0].startswith("The specialists")
+    assert lines[0].startswith(verdict(read_results(run).comparison).headline)
     assert any("generalist_wide" in line for line in lines)
 
 
 def test_a_lost_retention_gives_its_reason(tmp_path):
     skills = {"student_hard_labels": (0.5, 0.25, 90_000, 60_000)}
     run = synthetic_run(tmp_path, skills=skills)
-    page = write_report(run).read_text(encoding="utf-8")
-    assert "cannot be said: ensemble - student_hard_labels is" in page
-    assert "keeps" not in " ".join(summary_lines(run.folder))
+    assert "What the student keeps cannot be said: the ensemble is not" in written(run)
+    assert "keeps" not in " ".join(closing_lines(run))
 
 
 def test_class_tables_show_the_extremes():
-    per_class = {"n": [5, 0, 4, 8], "generalist": [0.2, None, 0.5, 0.5]}
-    table = class_rows(per_class | {"student": [0.4, None, 0.25, 0.5]}, list("abcd"), "student")
-    assert [row["name"] for row in table["gains"]] == ["a"]
-    assert [row["name"] for row in table["losses"]] == ["c"]
-    assert (table["n_gains"], table["n_losses"], table["n_equal"]) == (1, 1, 1)
+    per_class = {"n": (5, 0, 4, 8), "generalist": (0.2, None, 0.5, 0.5)}
+    table = class_table(per_class | {"student": (0.4, None, 0.25, 0.5)}, list("abcd"), "student")
+    assert [row.name for row in table.gains] == ["a"]
+    assert [row.name for row in table.losses] == ["c"]
+    assert (table.n_gains, table.n_losses, table.n_equal) == (1, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -519,7 +439,7 @@ def test_groups_of_examples_are_told_and_few_are_no_test(tmp_path):
 def page_of(run, evaluation, about) -> str:
     write_json(run.folder / "evaluation.json", evaluation)
     write_json(run.path("prepare-data", "dataset.json"), about)
-    page = write_report(run).read_text(encoding="utf-8")
+    page = written(run)
     assert _outline(page).stack == []
-    assert summary_lines(run.folder)
+    assert closing_lines(run)
     return page

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from pipelines.finished_run import groups_of, training_seconds
 from specialists.errors import InputError
-from specialists.evaluation import SeedScores, compare_seeds
-from specialists.evaluation.costs import training_seconds, unlike_flops
-from specialists.evaluation.seeds import COSTS as COST_KEYS
-from specialists.evaluation.seeds import groups_of
-from specialists.report import comparison_figure, comparison_markdown, seeds, verdict
-from specialists.report.rivals import time_sentence
+from specialists.evaluation import Comparison, Evaluation, ModelScores, SeedScores, compare_seeds
+from specialists.evaluation.costs import unlike_flops
+from specialists.evaluation.seeds import MeanDifference, ModelSummary, Summary
+from specialists.report import comparison_figure, comparison_markdown, markdown, verdict
+from specialists.report.caveats import time_sentence
 from specialists.runs import Run, write_array, write_json, write_text
 
 COSTS = {
@@ -34,6 +34,22 @@ COSTS = {
 STUDENTS = {"student": 0.45, "student_hard_labels": 0.4}
 
 
+def evaluation_of(models, n, seed):
+    """What a run's evaluation says of models with these scores; nothing was compared."""
+    return Evaluation(
+        dataset="made", seed=seed, n_classes=9, n_test=n, n_groups=n, models=models, differences=(),
+        retention=None, n_specialists=0, n_answering=0, conditional={}, coverage=(),
+    )  # fmt: skip
+
+
+def model_scores(top1=0.0, nll=0.0, inference=1.0, examples=1, trials=1):
+    return ModelScores(
+        top1=top1, top1_interval=(0, 1), top1_any_valid=None, top1_macro=top1, top5=1.0, nll=nll,
+        ece=0.0, agreement=1.0, parameters=10, inference_flops=inference,
+        training_examples=examples, training_flops=10.0 * examples, tuning_trials=trials,
+    )  # fmt: skip
+
+
 def seed_scores(seed, skills, n=4000, same_examples=True):
     """Models that answer right with given probabilities, on shared luck."""
     rng = np.random.default_rng(0 if same_examples else seed)
@@ -42,23 +58,13 @@ def seed_scores(seed, skills, n=4000, same_examples=True):
     right = {name: (luck < skill).astype(float) for name, skill in skills.items()}
     nll = {name: 2 - values for name, values in right.items()}
     models = {
-        name: {
-            "top1": float(right[name].mean()),
-            "top5": 1.0,
-            "nll": float(nll[name].mean()),
-            "top1_any_valid": None,
-            "parameters": 10,
-            "inference_flops": COSTS[name][0],
-            "training_examples": COSTS[name][1],
-            "training_flops": 10.0 * COSTS[name][1],
-            "tuning_trials": 3,
-        }
+        name: model_scores(float(right[name].mean()), float(nll[name].mean()), *COSTS[name], 3)
         for name in skills
     }
-    evaluation = {"dataset": "made", "n_classes": 9, "n_test": n, "seed": seed, "models": models}
     seconds = dict.fromkeys(skills, 60.0)
     examples = "same" if same_examples else str(seed)
-    return SeedScores(evaluation, examples, {"top1": right, "nll": nll}, seconds)
+    scores = {"top1": right, "nll": nll}
+    return SeedScores(evaluation_of(models, n, seed), examples, scores, seconds)
 
 
 def compared(n_seeds=3, same_examples=True, **skills):
@@ -67,39 +73,37 @@ def compared(n_seeds=3, same_examples=True, **skills):
     return compare_seeds(seeds, n_bootstrap=300)
 
 
-def found(comparison, a, b, metric="top1"):
-    (entry,) = [
-        entry
-        for entry in comparison["differences"]
-        if (entry["a"], entry["b"], entry["metric"]) == (a, b, metric)
-    ]
+def difference(comparison, a, b, metric="top1"):
+    entry = comparison.find(a, b, metric)
+    assert entry is not None
     return entry
+
+
+def kept(comparison):
+    assert comparison.retention is not None
+    return comparison.retention
 
 
 def with_scores(gaps, examples="same", seed=0, others=None):
     """A seed whose ensemble gains ``gaps`` over a generalist that scores 0, and other models."""
     gaps = np.asarray(gaps, dtype=float)
     values = {"generalist": np.zeros_like(gaps), "ensemble": gaps} | (others or {})
-    model = {"top1": 0.0, "top5": 0.0, "nll": 0.0, "top1_any_valid": None, "parameters": 1}
-    models = {name: model | dict.fromkeys(COST_KEYS, 1) for name in values}
-    evaluation = {"dataset": "made", "n_classes": 9, "n_test": len(gaps), "seed": seed}
-    evaluation["models"] = models
-    return SeedScores(
-        evaluation, examples, {"top1": values, "nll": values}, dict.fromkeys(values, 0.0)
-    )
+    evaluation = evaluation_of(dict.fromkeys(values, model_scores()), len(gaps), seed)
+    seconds = dict.fromkeys(values, 0.0)
+    return SeedScores(evaluation, examples, {"top1": values, "nll": values}, seconds)
 
 
 @pytest.mark.parametrize("same_examples", [True, False])
 def test_a_difference_is_the_mean_over_seeds_inside_its_interval(same_examples):
     comparison = compared(same_examples=same_examples, ensemble=0.56)
-    entry = found(comparison, "ensemble", "generalist")
-    assert entry["value"] == pytest.approx(np.mean(entry["values"]))
-    assert entry["spread"] == pytest.approx(np.std(entry["values"], ddof=1))
-    (low, high), (lowest, highest) = entry["interval"], entry["corrected_interval"]
-    assert lowest < low < entry["value"] < high < highest
+    entry = difference(comparison, "ensemble", "generalist")
+    assert entry.value == pytest.approx(np.mean(entry.values))
+    assert entry.spread == pytest.approx(np.std(entry.values, ddof=1))
+    (low, high), (lowest, highest) = entry.interval, entry.corrected_interval
+    assert lowest < low < entry.value < high < highest
     assert low == pytest.approx(0.06, abs=0.03)
-    summary = comparison["models"]["ensemble"]["top1"]
-    assert summary["mean"] == pytest.approx(np.mean(summary["values"]))
+    summary = comparison.models["ensemble"].top1
+    assert summary.mean == pytest.approx(np.mean(summary.values))
 
 
 @pytest.mark.parametrize("same_examples", [True, False])
@@ -112,50 +116,50 @@ def test_an_interval_is_as_wide_as_the_noise_of_seeds_and_examples_says(same_exa
     comparison = compare_seeds(
         [with_scores(examples + shift, own) for shift, own in zip(shifts, sets, strict=True)]
     )
-    entry = found(comparison, "ensemble", "generalist")
+    entry = difference(comparison, "ensemble", "generalist")
     of_examples = examples.var() / (n if same_examples else n * k)
     for key, level in (("interval", 0.95), ("corrected_interval", 1 - 0.05 / 7)):
         t, z = stats.t.ppf((1 + level) / 2, k - 1), stats.norm.ppf((1 + level) / 2)
         half = np.sqrt(z**2 * of_examples + t**2 * shifts.var(ddof=1) / k)
-        low, high = entry[key]
+        low, high = getattr(entry, key)
         assert (high - low) / 2 == pytest.approx(half, rel=0.1)
-        assert (high + low) / 2 == pytest.approx(entry["value"], abs=0.25 * half)
+        assert (high + low) / 2 == pytest.approx(entry.value, abs=0.25 * half)
 
 
 def test_two_seeds_without_noise_of_examples_have_the_interval_of_the_formula():
     gaps = [with_scores(np.full(50, gap)) for gap in (0.0, 0.01)]
-    entry = found(compare_seeds(gaps), "ensemble", "generalist")
+    entry = difference(compare_seeds(gaps), "ensemble", "generalist")
     half = 0.005 * np.sqrt(2) * stats.t.ppf(0.975, 1) / stats.norm.ppf(0.975)
-    assert entry["interval"] == pytest.approx([0.005 - half, 0.005 + half])
+    assert entry.interval == pytest.approx([0.005 - half, 0.005 + half])
     end = 1 - 0.05 / 8 / 2
     half = 0.005 * np.sqrt(2) * stats.t.ppf(end, 1) / stats.norm.ppf(end)
-    assert entry["corrected_interval"] == pytest.approx([0.005 - half, 0.005 + half])
+    assert entry.corrected_interval == pytest.approx([0.005 - half, 0.005 + half])
 
 
 def test_no_difference_of_shares_leaves_what_is_possible():
     gaps = [with_scores(np.full(50, gap)) for gap in (0.0, 1.0)]
     comparison = compare_seeds(gaps)
-    assert found(comparison, "ensemble", "generalist")["interval"] == [-1, 1]
-    assert found(comparison, "ensemble", "generalist", "nll")["interval"][1] > 1
+    assert difference(comparison, "ensemble", "generalist").interval == (-1, 1)
+    assert difference(comparison, "ensemble", "generalist", "nll").interval[1] > 1
 
 
 def test_seeds_may_have_different_numbers_of_examples():
     rng = np.random.default_rng(0)
     seeds_ = [with_scores(rng.normal(1, 1, n), str(n)) for n in (100, 900)]
-    entry = found(compare_seeds(seeds_), "ensemble", "generalist")
-    assert entry["value"] == pytest.approx(np.mean(entry["values"]))
+    entry = difference(compare_seeds(seeds_), "ensemble", "generalist")
+    assert entry.value == pytest.approx(np.mean(entry.values))
 
 
 def test_one_seed_has_the_interval_of_its_examples():
     gaps = np.random.default_rng(0).normal(size=900)
-    entry = found(compare_seeds([with_scores(gaps)]), "ensemble", "generalist")
-    low, high = entry["interval"]
+    entry = difference(compare_seeds([with_scores(gaps)]), "ensemble", "generalist")
+    low, high = entry.interval
     assert (high - low) / 2 == pytest.approx(1.96 * gaps.std() / 30, rel=0.1)
 
 
 def test_all_models_are_compared_with_each_other_once():
-    entries = compared(n_seeds=2)["differences"]
-    pairs = {frozenset((entry["a"], entry["b"])) for entry in entries}
+    entries = compared(n_seeds=2).differences
+    pairs = {frozenset((entry.a, entry.b)) for entry in entries}
     assert pairs == {frozenset(pair) for pair in itertools.combinations(COSTS, 2)}
     assert len(entries) == 2 * len(pairs)
 
@@ -181,34 +185,34 @@ def test_luck_of_training_is_seldom_a_verdict_and_a_gain_is_one(gain, repeats, l
             }
             scores = {"top1": right, "nll": right}
             several.append(dataclasses.replace(base, scores=scores))
-        told += not verdict(compare_seeds(several, 400)).startswith("Keep the generalist")
+        told += not text_of(compare_seeds(several, 400)).startswith("Keep the generalist")
     assert low <= told / repeats <= high
 
 
 def test_one_seed_has_no_spread():
     comparison = compared(n_seeds=1)
-    assert comparison["models"]["generalist"]["top1"]["spread"] is None
+    assert comparison.models["generalist"].top1.spread is None
     text = comparison_markdown(comparison)
     assert "verdict's intervals are at 99.4%, since the best of up to 8 is looked for" in text
     assert "±" not in text.partition("| model")[2]
     assert text.startswith("# made: 1 seed (0)\n")
-    assert verdict(comparison).startswith("One seed cannot tell the luck of a training from a gain")
+    assert text_of(comparison).startswith("One seed cannot tell the luck of a training from a gain")
 
 
 def test_the_name_of_the_data_is_plain_text_in_the_table_s_heading():
-    comparison = compared() | {"dataset": "a|b\n<script>\x1b"}
+    comparison = dataclasses.replace(compared(), dataset="a|b\n<script>\x1b")
     head = comparison_markdown(comparison).partition("\n")[0]
     assert head == r"# a\|b \<script\>\\x1b: 3 seeds (0, 1, 2)"
 
 
 def test_with_two_seeds_a_third_is_asked_for():
-    assert verdict(compared(n_seeds=2)).startswith("Two seeds can hardly tell the luck of")
-    assert "seeds can hardly" not in verdict(compared(n_seeds=3))
+    assert text_of(compared(n_seeds=2)).startswith("Two seeds can hardly tell the luck of")
+    assert "seeds can hardly" not in text_of(compared(n_seeds=3))
 
 
 def test_seeds_of_other_data_are_refused():
     a, b = (seed_scores(s, dict.fromkeys(COSTS, 0.5)) for s in range(2))
-    b = dataclasses.replace(b, evaluation={**b.evaluation, "dataset": "dame"})
+    b = dataclasses.replace(b, evaluation=dataclasses.replace(b.evaluation, dataset="dame"))
     with pytest.raises(InputError, match=r"differ in their dataset\n.*dame"):
         compare_seeds([a, b])
     with pytest.raises(InputError, match="nothing to compare"):
@@ -229,9 +233,13 @@ def test_seeds_of_other_data_are_refused():
     ],
 )
 def test_the_verdict_names_the_cheapest_of_what_clearly_helps_most(skills, start):
-    said = verdict(compared(**skills))
+    said = text_of(compared(**skills))
     assert said.startswith(start)
     assert "pecialists" in said
+
+
+def text_of(comparison):
+    return verdict(comparison).text
 
 
 def made(gaps, gate="admitted", **flops):
@@ -240,22 +248,26 @@ def made(gaps, gate="admitted", **flops):
     costs |= {"generalist_wide": 24, "generalist_ensemble": 30} | flops
     tops = {name: 0.4 + 0.01 * i for i, name in enumerate(costs)}
     models = {
-        name: {
-            "top1": {"mean": tops[name], "spread": 0.002, "values": [tops[name]] * 2},
-            "nll": {"mean": 2.5, "spread": 0.01, "values": [2.5] * 2},
-            "inference_flops": cost,
-            "training_examples": 100 if name == "generalist" else 250,
-            "training_flops": 1000 if name == "generalist" else 2500,
-            "tuning_trials": 4,
-            "training_seconds": 65.0 if name == "generalist" else 195.0,
-        }
+        name: ModelSummary(
+            top1=Summary(tops[name], 0.002, (tops[name],) * 2),
+            top5=Summary(1.0, 0.0, (1.0,) * 2),
+            nll=Summary(2.5, 0.01, (2.5,) * 2),
+            parameters=1,
+            inference_flops=cost,
+            training_examples=100 if name == "generalist" else 250,
+            training_flops=1000 if name == "generalist" else 2500,
+            tuning_trials=4,
+            training_seconds=65.0 if name == "generalist" else 195.0,
+        )
         for name, cost in costs.items()
         if cost
     }
     names = list(models)
-    differences = [
-        {"a": a, "b": b, "metric": metric, "value": value, "spread": 0.003, "values": [value] * 2}
-        | {"interval": [value - 0.01, value + 0.01], "corrected_interval": list(ends)}
+    differences = tuple(
+        MeanDifference(
+            a=a, b=b, metric=metric, value=value, spread=0.003, values=(value,) * 2,
+            interval=(value - 0.01, value + 0.01), corrected_interval=ends,
+        )
         for i, a in enumerate(names)
         for b in (names if a == "ensemble" else names[:i])
         if b != a and (a == "ensemble" or b != "ensemble")
@@ -263,10 +275,17 @@ def made(gaps, gate="admitted", **flops):
             "nll": (9.0, (8.0, 10.0)),
             "top1": gaps.get((a, b), (0.0, (-0.02, 0.02))),
         }.items()
-    ]
-    common = {"dataset": "made", "n_classes": 9, "n_test": [90] * 3, "n_groups": [90] * 3}
-    common |= {"seeds": [0, 1, 2], "retention": None}
-    return {**common, "gate": [gate] * 3, "models": models, "differences": differences}
+    )  # fmt: skip
+    return Comparison(
+        dataset="made", n_classes=9, n_test=(90,) * 3, n_groups=(90,) * 3, seeds=(0, 1, 2),
+        gate=(gate,) * 3, models=models, retention=None, differences=differences,
+    )  # fmt: skip
+
+
+def changed(comparison, name, **values):
+    """The comparison with other numbers of one model."""
+    model = dataclasses.replace(comparison.models[name], **values)
+    return dataclasses.replace(comparison, models={**comparison.models, name: model})
 
 
 WIDE_IS_BEST = {
@@ -285,7 +304,7 @@ def cost(inference, examples=2.5, seconds=3):
 
 def test_a_verdict_gives_gain_interval_cost_and_the_difference_to_the_other():
     gaps = WIDE_IS_BEST | {("ensemble", "generalist_wide"): (-0.01, (-0.05, 0.03))}
-    assert verdict(made(gaps)) == (
+    assert text_of(made(gaps)) == (
         f"Go wider: +6.00 points (+2.00 to +10.00) {cost(2.4)}. Specialists: +5.00 points (+1.00 "
         f"to +9.00) {cost(2.5)}. Against a wider generalist (2.40 times the inference) specialists "
         "are \N{MINUS SIGN}1.00 points (\N{MINUS SIGN}5.00 to +3.00)."
@@ -294,8 +313,8 @@ def test_a_verdict_gives_gain_interval_cost_and_the_difference_to_the_other():
 
 def test_what_is_clear_is_said_by_the_corrected_interval():
     comparison = made({("ensemble", "generalist"): (0.05, (-0.001, 0.1))})
-    assert found(comparison, "ensemble", "generalist")["interval"][0] > 0
-    assert verdict(comparison) == (
+    assert difference(comparison, "ensemble", "generalist").interval[0] > 0
+    assert text_of(comparison) == (
         "Keep the generalist: nothing that was tried is clearly better. Specialists: +5.00 points "
         f"(\N{MINUS SIGN}0.10 to +10.00) {cost(2.5)}."
     )
@@ -308,7 +327,7 @@ def test_specialists_are_set_against_every_rival():
         ("ensemble", "generalist_ensemble"): (0.03, (0.01, 0.05)),
         ("ensemble", "generalist_ensemble_same_inference"): (0.02, (0.01, 0.03)),
     }
-    assert verdict(made(gaps, generalist_ensemble_same_inference=30)) == (
+    assert text_of(made(gaps, generalist_ensemble_same_inference=30)) == (
         f"Use specialists: +5.00 points (+1.00 to +9.00) {cost(2.5)}. "
         "Against the generalist trained longer (1.00 times the inference) specialists are "
         "+4.00 points (+2.00 to +6.00). Against a wider generalist (2.40 times the "
@@ -327,12 +346,12 @@ def test_a_few_averaged_generalists_are_a_rival_of_the_verdict_and_of_the_table(
         ("ensemble", few): (-0.03, (-0.05, -0.01)),
     }
     comparison = made(gaps, generalist_ensemble_same_inference=20)
-    assert verdict(comparison).startswith("Average a few generalists: +6.00 points")
+    assert text_of(comparison).startswith("Average a few generalists: +6.00 points")
     row = next(line for line in comparison_markdown(comparison).splitlines() if few in line)
     assert "+6.00" in row
     assert "\N{MINUS SIGN}3.00" in row
     scores = compared(n_seeds=2, generalist_ensemble_same_inference=0.45)
-    pairs = {frozenset((entry["a"], entry["b"])) for entry in scores["differences"]}
+    pairs = {frozenset((entry.a, entry.b)) for entry in scores.differences}
     others = ("ensemble", "generalist", "generalist_continued", "generalist_wide")
     assert {frozenset((few, other)) for other in (*others, "generalist_ensemble")} <= pairs
 
@@ -349,7 +368,7 @@ def test_a_student_as_good_as_what_taught_it_is_what_to_run():
         ("student_hard_labels", "generalist"): (0.045, (-0.01, 0.1)),
         ("student", "student_hard_labels"): (-0.005, (-0.03, 0.02)),
     }
-    assert verdict(made(gaps, student_hard_labels=10, student=10)) == (
+    assert text_of(made(gaps, student_hard_labels=10, student=10)) == (
         f"Run the student: +4.00 points (+1.00 to +7.00) {cost(1, 5, 6)}. "
         "Over the same network with hard labels it is \N{MINUS SIGN}0.50 points "
         f"(\N{MINUS SIGN}3.00 to +2.00). Specialists: +5.00 points (+1.00 to +9.00) {cost(2.5)}. "
@@ -358,7 +377,7 @@ def test_a_student_as_good_as_what_taught_it_is_what_to_run():
         "the gain of the student's network with hard labels: +4.50 points (\N{MINUS SIGN}1.00 to "
         f"+10.00) {cost(1)}."
     )
-    distilled = verdict(made(gaps, "refused", student=10))
+    distilled = text_of(made(gaps, "refused", student=10))
     begin = (
         f"Run the student: +4.00 points (+1.00 to +7.00) {cost(1, 3.5, 4)}. Specialists stay out"
     )
@@ -367,22 +386,22 @@ def test_a_student_as_good_as_what_taught_it_is_what_to_run():
 
 def test_of_a_generalist_that_was_given_the_cost_is_told_in_flops():
     comparison = made(LIKE_THE_ENSEMBLE, student=10)
-    comparison["models"]["generalist"]["training_flops"] = 0
-    told = verdict(comparison)
+    comparison = changed(comparison, "generalist", training_flops=0)
+    told = text_of(comparison)
     assert "for 1.00 times the inference, 5k training FLOPs and 6.0 times the" in told
-    comparison["models"]["generalist"]["training_seconds"] = 0.0
-    assert "for 1.00 times the inference and 5k training FLOPs. " in verdict(comparison)
+    comparison = changed(comparison, "generalist", training_seconds=0.0)
+    assert "for 1.00 times the inference and 5k training FLOPs. " in text_of(comparison)
 
 
 def test_a_student_that_hard_labels_match_needs_no_teacher():
     gaps = LIKE_THE_ENSEMBLE | {("student_hard_labels", "generalist"): (0.03, (0.01, 0.05))}
-    told = verdict(made(gaps, student=10, student_hard_labels=10))
+    told = text_of(made(gaps, student=10, student_hard_labels=10))
     assert told.startswith("Train the student's network with hard labels: +3.00 points")
 
 
 def test_a_student_that_is_not_chosen_is_told_with_its_cost():
     gaps = LIKE_THE_ENSEMBLE | {("student", "generalist"): (-0.08, (-0.09, -0.07))}
-    told = verdict(made(gaps, student=2, student_hard_labels=2))
+    told = text_of(made(gaps, student=2, student_hard_labels=2))
     assert told.startswith("Use specialists: ")
     assert "Against the student" not in told
     assert told.endswith(
@@ -416,7 +435,7 @@ WIDE_ALONE = {("generalist_wide", "generalist"): (0.06, (0.02, 0.1))}
     ],
 )
 def test_the_cheapest_is_taken_of_those_not_clearly_worse_than_the_best(gaps, flops, start):
-    assert verdict(made(gaps, **flops)).startswith(start)
+    assert text_of(made(gaps, **flops)).startswith(start)
 
 
 def test_what_gains_more_at_no_more_inference_is_named_and_nothing_dearer():
@@ -426,21 +445,21 @@ def test_what_gains_more_at_no_more_inference_is_named_and_nothing_dearer():
         ("student_hard_labels", "generalist"): (0.03, (-0.02, 0.08)),
     }
     larger = "is the gain of the student's network with hard labels: +3.00"
-    assert f"Larger, but not clearly, {larger}" in verdict(made(gaps, student_hard_labels=10))
+    assert f"Larger, but not clearly, {larger}" in text_of(made(gaps, student_hard_labels=10))
     clearly = gaps | {("student_hard_labels", "generalist_continued"): (0.01, (0.005, 0.015))}
-    assert f"Larger {larger}" in verdict(made(clearly, student_hard_labels=10))
+    assert f"Larger {larger}" in text_of(made(clearly, student_hard_labels=10))
 
 
 def test_specialists_that_every_gate_refused_stay_out():
     out = "Specialists stay out: held-out rows do not show that they help."
     nothing = {("ensemble", "generalist"): (0.0, (0.0, 0.0))}
     gain = {("generalist_wide", "generalist"): (0.03, (0.01, 0.05))}
-    kept = verdict(made(nothing, "refused", generalist_wide=10))
+    kept = text_of(made(nothing, "refused", generalist_wide=10))
     assert kept.startswith("Keep the generalist")
     assert kept.endswith(out)
-    wider = verdict(made(nothing | gain, "refused", generalist_wide=10))
+    wider = text_of(made(nothing | gain, "refused", generalist_wide=10))
     assert wider == (f"Train longer from the start: +3.00 points (+1.00 to +5.00) {cost(1)}. {out}")
-    assert out not in verdict({**made(nothing), "gate": ["refused", "admitted"]})
+    assert out not in text_of(dataclasses.replace(made(nothing), gate=("refused", "admitted")))
 
 
 def test_without_rivals_this_is_said():
@@ -453,8 +472,8 @@ def test_without_rivals_this_is_said():
             student=2,
             student_hard_labels=2,
         )
-        assert "No rival was trained" in verdict(alone)
-        assert "No rival was trained" not in verdict(made(gaps))
+        assert "No rival was trained" in text_of(alone)
+        assert "No rival was trained" not in text_of(made(gaps))
 
 
 def test_a_row_of_the_table():
@@ -474,13 +493,12 @@ def test_the_student_s_share_is_told_only_where_there_is_something_to_keep(ensem
         assert "What the student keeps cannot be said" in text
         return
     student, hard, best = (
-        comparison["models"][name]["top1"]["mean"]
-        for name in ("student", "student_hard_labels", "ensemble")
+        comparison.models[name].top1.mean for name in ("student", "student_hard_labels", "ensemble")
     )
     share = (student - hard) / (best - hard)
     assert share == pytest.approx(0.25, abs=0.05)
-    assert comparison["retention"]["value"] == pytest.approx(share)
-    low, high = comparison["retention"]["interval"]
+    assert kept(comparison).value == pytest.approx(share)
+    low, high = kept(comparison).interval
     assert 0.15 < low < share < high < 0.35
     ends = f"[{100 * low:.0f}% to {100 * high:.0f}%]"
     assert f"The student keeps {100 * share:.0f}% {ends} of what" in text
@@ -494,8 +512,8 @@ def test_the_student_s_share_moves_with_its_seeds_and_examples():
         gain = 0.5 + 0.3 * rng.normal(size=500) + 0.1 * rng.normal()
         others = {"student": gain / 2, "student_hard_labels": np.zeros(500)}
         seeds.append(with_scores(gain, str(i), i, others))
-    kept = compare_seeds(seeds)["retention"]
-    assert (kept["value"], *kept["interval"]) == pytest.approx((0.5, 0.5, 0.5))
+    share = kept(compare_seeds(seeds))
+    assert (share.value, *share.interval) == pytest.approx((0.5, 0.5, 0.5))
 
 
 def test_the_student_s_share_is_resampled_as_a_whole():
@@ -503,25 +521,25 @@ def test_the_student_s_share_is_resampled_as_a_whole():
     right = seed.scores["top1"]
     hard = right["student_hard_labels"]
     drawn = np.random.default_rng(7).integers(0, len(hard), (2000, len(hard)))
-    kept, gain = ((right[name] - hard)[drawn].mean(axis=1) for name in ("student", "ensemble"))
-    expected = np.quantile(kept / gain, [0.025, 0.975])
-    assert compare_seeds([seed])["retention"]["interval"] == pytest.approx(expected, abs=0.01)
+    share, gain = ((right[name] - hard)[drawn].mean(axis=1) for name in ("student", "ensemble"))
+    expected = np.quantile(share / gain, [0.025, 0.975])
+    assert kept(compare_seeds([seed])).interval == pytest.approx(expected, abs=0.01)
     for ensemble in (0.3, 0.4):  # clearly less than hard labels; as good
         nothing = seed_scores(0, {"generalist": 0.5, "ensemble": ensemble} | STUDENTS)
-        assert compare_seeds([nothing])["retention"] is None
+        assert compare_seeds([nothing]).retention is None
 
 
 def test_some_missing_rivals_are_named():
-    told = verdict(made({}, generalist_wide=0))
+    told = text_of(made({}, generalist_wide=0))
     assert told.endswith("Not trained, so not known: a wider generalist.")
-    assert "Not trained" not in verdict(made({}))
+    assert "Not trained" not in text_of(made({}))
 
 
 def test_the_figure_shows_accuracy_against_cost(monkeypatch):
     drawn = []
-    draw = seeds.accuracy_against_cost
+    draw = markdown.accuracy_against_cost
     monkeypatch.setattr(
-        seeds,
+        markdown,
         "accuracy_against_cost",
         lambda spots, lines: drawn.extend(spots) or draw(spots, lines),
     )
@@ -529,9 +547,9 @@ def test_the_figure_shows_accuracy_against_cost(monkeypatch):
     assert "(line: range over seeds)" in comparison_figure(comparison)
     assert [spot.name for spot in drawn] == list(COSTS)
     for spot in drawn:
-        top1 = comparison["models"][spot.name]["top1"]
-        assert spot.top1 == top1["mean"]
-        assert spot.interval == (min(top1["values"]), max(top1["values"]))
+        top1 = comparison.models[spot.name].top1
+        assert spot.top1 == top1.mean
+        assert spot.interval == (min(top1.values), max(top1.values))
         assert spot.inference_flops == COSTS[spot.name][0]
 
 
@@ -551,7 +569,7 @@ def test_training_time_is_that_of_the_trainings_that_made_a_model(tmp_path):
 )
 def test_seconds_that_differ_from_flops_by_half_as_much_again_are_told(flops, seconds, said):
     models = {
-        name: {"training_flops": 300 * value}
+        name: dataclasses.replace(model_scores(), training_flops=300 * value)
         for name, value in {"generalist": 1.0, "ensemble": 1.0, "wide": flops}.items()
     }
     times = {"generalist": 0.0, "ensemble": 10.0, "wide": 10 * seconds}
@@ -564,7 +582,7 @@ def test_the_table_has_a_row_a_model_and_the_figure_is_svg():
     comparison = compared(ensemble=0.6)
     text = comparison_markdown(comparison)
     rows = [line for line in text.splitlines() if line.startswith("| `")]
-    assert [row.split("`")[1] for row in rows] == list(comparison["models"])
+    assert [row.split("`")[1] for row in rows] == list(comparison.models)
     assert len({row.count("|") for row in rows}) == 1
     assert "The student keeps" in text
     figure = ElementTree.fromstring(comparison_figure(comparison))
@@ -582,7 +600,7 @@ def test_the_table_has_a_row_a_model_and_the_figure_is_svg():
     ],
 )
 def test_seeds_that_keep_their_specialists_out_are_told(gates, told):
-    text = comparison_markdown({**compared(ensemble=0.6), "gate": list(gates)})
+    text = comparison_markdown(dataclasses.replace(compared(ensemble=0.6), gate=gates))
     assert ("answers like its generalist" in text) == (told is not None)
     assert told is None or told in text
 
@@ -595,10 +613,10 @@ def test_seeds_of_groups_have_wider_intervals_and_are_told():
     grouped = [dataclasses.replace(seed, groups=groups) for seed in own]
     alone, together = (compare_seeds(seeds_) for seeds_ in (own, grouped))
     widths = [
-        np.ptp(found(c, "ensemble", "generalist", "nll")["interval"]) for c in (alone, together)
+        np.ptp(difference(c, "ensemble", "generalist", "nll").interval) for c in (alone, together)
     ]
     assert widths[1] / widths[0] == pytest.approx(5, rel=0.15)
-    assert (alone["n_groups"], together["n_groups"]) == ([1000, 1000], [40, 40])
+    assert (alone.n_groups, together.n_groups) == ((1000, 1000), (40, 40))
     text = comparison_markdown(together)
     assert "9 classes; 1,000 test examples in 40 groups; top-1" in text
     assert "over seeds and groups of test examples]" in text
@@ -610,10 +628,10 @@ def test_few_groups_of_one_seed_have_students_interval():
     gaps = np.random.default_rng(0).normal(size=6)[groups]
     seed = dataclasses.replace(with_scores(gaps), groups=groups)
     comparison = compare_seeds([seed], n_bootstrap=40_000)
-    entry = found(comparison, "ensemble", "generalist", "nll")
+    entry = difference(comparison, "ensemble", "generalist", "nll")
     for key, level in (("interval", 0.95), ("corrected_interval", 1 - 0.05 / 7)):
         expected = stats.t.interval(level, 5, gaps[:6].mean(), stats.sem(gaps[:6]))
-        assert entry[key] == pytest.approx(expected, abs=0.08 * np.ptp(expected))
+        assert getattr(entry, key) == pytest.approx(expected, abs=0.08 * np.ptp(expected))
     text = comparison_markdown(comparison)
     assert "300 test examples in 6 groups: no test; " in text
     assert "groups of test examples (fewer than 20: Student's t)]" in text
@@ -626,3 +644,49 @@ def test_a_seed_brings_the_groups_of_its_test_examples(tmp_path):
     found = groups_of(run, "test")
     assert found is not None
     assert found.tolist() == [4, 4, 7]
+
+
+@pytest.mark.parametrize(
+    ("flaw", "words"),
+    [
+        ({"nll": 2.75}, ", worse than the generalist (NLL 2.750 against 2.500 nats)"),
+        ({"top1": 0.3}, ", worse than the generalist (top-1 30.0% against 40.0%)"),
+        (
+            {"top1": 0.3, "nll": 2.75},
+            ", worse than the generalist (top-1 30.0% against 40.0% and NLL 2.750 against 2.500 "
+            "nats)",
+        ),
+        ({"top1": 0.6, "nll": 1.9}, ""),
+    ],
+)
+def test_a_baseline_that_is_worse_than_the_generalist_is_flagged(flaw, words):
+    flaw = {metric: Summary(value, None, (value,)) for metric, value in flaw.items()}
+    comparison = changed(
+        made({("ensemble", "generalist"): (0.05, (0.01, 0.09))}), "generalist_wide", **flaw
+    )
+    assert (
+        f"Against a wider generalist (2.40 times the inference{words}) specialists are"
+        in text_of(comparison)
+    )
+
+
+@pytest.mark.parametrize(
+    ("gaps", "tone"),
+    [
+        ({("ensemble", "generalist"): (0.05, (0.01, 0.09))}, "good"),
+        (WIDE_IS_BEST, "unclear"),
+        ({("ensemble", "generalist"): (0.05, (-0.01, 0.09))}, "unclear"),
+        ({("ensemble", "generalist"): (-0.05, (-0.09, -0.01))}, "bad"),
+        (WIDE_ALONE | {("ensemble", "generalist"): (-0.05, (-0.09, -0.01))}, "bad"),
+    ],
+)
+def test_the_tone_of_a_verdict_is_that_of_the_specialists(gaps, tone):
+    assert verdict(made(gaps)).tone == tone
+
+
+def test_a_comparison_comes_back_from_json():
+    for comparison in (compared(n_seeds=1), compared(ensemble=0.6)):
+        written = json.loads(json.dumps(comparison.to_dict(), allow_nan=False))
+        assert Comparison.from_dict(written) == comparison
+        assert "top1_any_valid" not in written["models"]["student"]
+        assert {"spread", "mean", "values"} == set(written["models"]["student"]["top1"])

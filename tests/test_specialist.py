@@ -323,7 +323,7 @@ def test_a_fresh_start_keeps_what_is_frozen_and_nothing_else(tmp_path, freeze, w
 
 def test_specialists_may_start_from_other_generalists(tmp_path):
     from pipelines import stages
-    from specialists.baselines import budget_of
+    from pipelines.baselines import budget_of
     from specialists.networks import load_network
 
     run = small_run.make_run(tmp_path / "run")

@@ -24,18 +24,13 @@ from torch import Tensor
 
 from specialists.baselines import (
     Budget,
-    Member,
     averaged,
-    baseline_tasks,
-    best_schedule,
-    budget_of,
     everywhere,
     judge_averages,
 )
 from specialists.config import Config
 from specialists.ensemble import choose, cost_sample
 from specialists.evaluation.scores import MAX_NLL
-from specialists.evaluation.seeds import examples_of, groups_of
 from specialists.networks import inference_flops, load_network
 from specialists.runs import Run, claim, read_array, read_json, recording
 from specialists.runs.records import MANIFEST, STARTED
@@ -49,8 +44,10 @@ from specialists.uncertainty import (
     percentile_interval,
 )
 
+from ..baselines import Member, baseline_tasks, best_schedule, budget_of
 from ..classifiers import ClassifierTask
 from ..context import RunContext
+from ..finished_run import examples_of, groups_of
 from ..settings import write_config
 from ..stages import run_stages
 

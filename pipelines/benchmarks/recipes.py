@@ -33,13 +33,13 @@ from specialists.ensemble import (
     score_rules,
 )
 from specialists.errors import InputError
-from specialists.evaluation.seeds import examples_of, groups_of
 from specialists.runs import COMPARISON, Run, claimed, read_json
 from specialists.runtime import derive_seed
 from specialists.uncertainty import ANY_REAL, DIFFERENCE_OF_SHARES
 
 from ..context import RunContext
 from ..ensembles import open_ensemble
+from ..finished_run import examples_of, groups_of
 from ..messages import told_in_one_message
 from .measured import (
     LAST_STAGE,

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from specialists.baselines import TRAINED, WIDE
+from specialists.catalogue import TRAINED, WIDE
 from specialists.config import Config
 from specialists.figures import Gain, gain_along_axis, to_svg_file
 from specialists.runs import COMPARISON, Run, claimed, read_json, write_json, write_text

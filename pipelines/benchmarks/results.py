@@ -11,16 +11,28 @@ the student keeps of the ensemble's gain over hard labels.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-from specialists.baselines import BASELINES, DEFERRED, SAME_INFERENCE
+from specialists.catalogue import (
+    BASELINES,
+    DEFERRED,
+    ENSEMBLE,
+    GENERALIST,
+    HARD_LABELS,
+    SAME_INFERENCE,
+    STUDENT,
+)
 from specialists.errors import InputError
+from specialists.evaluation.findings import PairedDifference, find_difference
+from specialists.evaluation.seeds import ShareKept, Summary
+from specialists.json_record import JsonRecord
 from specialists.runs import read_json
 
 from ..messages import told_in_one_message
 
-RIVALS = ("generalist", *BASELINES)
 NOT_KNOWN = "not known"  # in comparisons of an earlier version
 HEADER = (
     "data",
@@ -28,12 +40,38 @@ HEADER = (
     "classes",
     "generalist",
     "`ensemble` (cost)",
-    *(f"- `{rival}` (cost)" for rival in RIVALS),
+    *(f"- `{name}` (cost)" for name in (GENERALIST, *BASELINES)),
     "NLL, nats",
     "`student` (cost)",
     "`student_hard_labels`",
     "student keeps",
 )
+
+
+@dataclass(frozen=True)
+class Model(JsonRecord):
+    """What the table says of a model; a comparison has summaries over seeds."""
+
+    top1: float | Summary
+    nll: float | Summary
+    inference_flops: float
+
+
+@dataclass(frozen=True)
+class Result(JsonRecord):
+    """What the table needs of an evaluation or a comparison, also of earlier versions."""
+
+    n_classes: int
+    models: Mapping[str, Model]
+    differences: tuple[PairedDifference, ...]
+    retention: float | ShareKept | Literal["not known"] | None = NOT_KNOWN
+    gate: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = (0,)
+
+    def cost(self, name: str) -> str:
+        """Of a prediction, over the generalist's."""
+        ratio = self.models[name].inference_flops / self.models[GENERALIST].inference_flops
+        return f"{ratio:.2f}x"
 
 
 def row(folder: Path) -> list[str]:
@@ -49,27 +87,27 @@ def row(folder: Path) -> list[str]:
     compared = (folder / "comparison.json").is_file()
     file = folder / ("comparison.json" if compared else "evaluation.json")
     try:
-        return _cells(folder.resolve().name, read_json(file), compared)
-    except (KeyError, TypeError) as error:
+        return _cells(folder.resolve().name, Result.from_dict(read_json(file)))
+    except (KeyError, InputError) as error:
         raise InputError(
             "this is not the result of a finished comparison or run", where=file, got=error
         ) from error
 
 
-def _cells(name: str, found: dict[str, Any], compared: bool) -> list[str]:
-    models = found["models"]
-    before, after = (_value(models[name]["nll"])[0] for name in ("generalist", "ensemble"))
+def _cells(name: str, result: Result) -> list[str]:
+    models = result.models
+    before, after = (_value(models[name].nll)[0] for name in (GENERALIST, ENSEMBLE))
     return [
         name,
-        str(len(found["seeds"]) if compared else 1),
-        f"{found['n_classes']:,}",
-        _percent(models["generalist"]),
-        f"{_percent(models['ensemble'])} ({_cost(models, 'ensemble')})",
-        *(_difference(found, rival) for rival in RIVALS),
+        str(len(result.seeds)),
+        f"{result.n_classes:,}",
+        _percent(models[GENERALIST]),
+        f"{_percent(models[ENSEMBLE])} ({result.cost(ENSEMBLE)})",
+        *(_difference(result, baseline) for baseline in (GENERALIST, *BASELINES)),
         f"{before:.3f} -> {after:.3f}",
-        f"{_percent(models['student'])} ({_cost(models, 'student')})",
-        _percent(models["student_hard_labels"]),
-        _kept(found.get("retention", NOT_KNOWN)),
+        f"{_percent(models[STUDENT])} ({result.cost(STUDENT)})",
+        _percent(models[HARD_LABELS]),
+        _kept(result.retention),
     ]
 
 
@@ -79,40 +117,34 @@ def table(folders: list[Path]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
 
 
-def _value(score: Any) -> tuple[float, float | None]:
+def _value(score: float | Summary) -> tuple[float, float | None]:
     """Mean and spread of a comparison's score; of a run's, the score alone."""
-    return (score["mean"], score["spread"]) if isinstance(score, dict) else (score, None)
+    return (score.mean, score.spread) if isinstance(score, Summary) else (score, None)
 
 
-def _percent(model: dict[str, Any]) -> str:
-    mean, spread = _value(model["top1"])
+def _percent(model: Model) -> str:
+    mean, spread = _value(model.top1)
     return f"{100 * mean:.1f}" if spread is None else f"{100 * mean:.2f} ± {100 * spread:.2f}"
 
 
-def _kept(retention: Any) -> str:
+def _kept(retention: float | ShareKept | str | None) -> str:
     """Of the ensemble's gain over hard labels; a run's evaluation has no interval of it."""
-    if retention == NOT_KNOWN:
+    if isinstance(retention, str):
         return retention
     if retention is None:
         return "no clear gain"
-    if not isinstance(retention, dict):
+    if not isinstance(retention, ShareKept):
         return f"{retention:.0%}"
-    low, high = retention["interval"]
-    return f"{retention['value']:.0%} [{low:.0%}, {high:.0%}]"
+    low, high = retention.interval
+    return f"{retention.value:.0%} [{low:.0%}, {high:.0%}]"
 
 
-def _cost(models: dict[str, Any], name: str) -> str:
-    ratio = models[name]["inference_flops"] / models["generalist"]["inference_flops"]
-    return f"{ratio:.2f}x"
-
-
-def _difference(found: dict[str, Any], rival: str) -> str:
-    for entry in found["differences"]:
-        if (entry["a"], entry["b"], entry["metric"]) == ("ensemble", rival, "top1"):
-            low, high = (100 * end for end in entry["interval"])
-            cost = _cost(found["models"], rival)
-            return f"{100 * entry['value']:+.2f} [{low:+.2f}, {high:+.2f}] ({cost})"
-    if rival in (SAME_INFERENCE, DEFERRED) and set(found.get("gate", ())) == {"refused"}:
+def _difference(result: Result, baseline: str) -> str:
+    found = find_difference(result.differences, ENSEMBLE, baseline)
+    if found is not None:
+        low, high = (100 * end for end in found.interval)
+        return f"{100 * found.value:+.2f} [{low:+.2f}, {high:+.2f}] ({result.cost(baseline)})"
+    if baseline in (SAME_INFERENCE, DEFERRED) and set(result.gate) == {"refused"}:
         return "the generalist itself"
     return "not trained"
 

@@ -32,7 +32,6 @@ from numpy.typing import NDArray
 
 from specialists.distillation import best_trial
 from specialists.errors import InputError
-from specialists.evaluation.seeds import examples_of, groups_of
 from specialists.runs import Run, read_array, read_json, write_text
 from specialists.uncertainty import (
     DIFFERENCE_OF_SHARES,
@@ -44,6 +43,7 @@ from specialists.uncertainty import (
 )
 
 from ..context import RunContext
+from ..finished_run import examples_of, groups_of
 from ..messages import told_in_one_message
 from ..predict import check_target
 from ..student_training import model_outputs, train_students

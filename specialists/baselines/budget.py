@@ -5,12 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from specialists.classifier import training_flops_per_example
-from specialists.generalist import STAGE
-from specialists.networks import load_network
-from specialists.runs import read_json
 from specialists.training import TrainingCost
-from specialists.workspace import Workspace
 
 SAME_COST = 1.02  # a ratio of costs up to which they count as equal
 
@@ -51,25 +46,3 @@ class Budget:
         """Generalists that a prediction of `ensemble` would pay for, rounded up; at most K."""
         paid = self.inference_flops / self.generalist_flops
         return min(self.n_generalists, math.ceil(paid / SAME_COST))
-
-
-def budget_of(workspace: Workspace) -> Budget:
-    """What the ensemble of a run cost; a generalist that was given counts as if trained here."""
-    costs = read_json(workspace.path("combine-predictions", "costs.json"))
-    choice = read_json(workspace.path("combine-predictions", "choice.json"))
-    seen, total = (TrainingCost.from_dict(costs[name]) for name in ("generalist", "ensemble"))
-    further = TrainingCost(total.examples - seen.examples, total.flops - seen.flops)
-    return Budget(
-        seen if seen.examples else _as_if_trained(workspace),
-        further,
-        costs["ensemble"]["inference_flops"],
-        costs["generalist"]["inference_flops"],
-        choice["relative_cost"],
-    )
-
-
-def _as_if_trained(workspace: Workspace) -> TrainingCost:
-    recipe = workspace.config.generalist
-    n_examples = (recipe.epochs or 1) * len(workspace.dataset.train)
-    network = load_network(workspace.path(STAGE))[0]
-    return TrainingCost(n_examples, n_examples * training_flops_per_example(workspace, network))

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from specialists.baselines import BASELINES
+from specialists.catalogue import ENSEMBLE, GENERALIST, HARD_LABELS, PAIRS, STUDENT
 from specialists.datasets.base import Ragged
 from specialists.errors import SpecialistsError
+from specialists.evaluation.findings import Difference, Evaluation, ModelScores, Retention
 from specialists.evaluation.scores import (
     MAX_NLL,
     Scores,
@@ -25,13 +25,18 @@ from specialists.evaluation.scores import (
     macro_accuracy,
     score,
 )
-from specialists.evaluation.subsets import as_indices, where_they_help
+from specialists.evaluation.subsets import (
+    answering,
+    as_indices,
+    conditional_accuracy,
+    coverage_counts,
+    gain_by_coverage,
+)
 from specialists.predictions import ModelOutputs
 from specialists.uncertainty import (
     DIFFERENCE_OF_SHARES,
     MIN_GROUPS,
     SHARE,
-    Interval,
     bootstrap_means,
     count_groups,
     interval_of_mean,
@@ -41,33 +46,7 @@ from specialists.uncertainty import (
     share_kept,
 )
 
-COMPARISONS = (
-    ("ensemble", "generalist"),
-    *(("ensemble", baseline) for baseline in BASELINES),
-    ("ensemble_paper", "generalist"),
-    ("ensemble_all", "generalist"),
-    ("student", "student_hard_labels"),
-    ("student", "generalist"),
-)
 LIMITS = {"top1": DIFFERENCE_OF_SHARES, "nll": (-MAX_NLL, MAX_NLL)}  # of a difference
-
-
-@dataclass(frozen=True)
-class Retention:
-    """Share of the ensemble's gain over hard labels that the student keeps.
-
-    Parameters
-    ----------
-    value : float, optional
-        (student - student_hard_labels) / (ensemble - student_hard_labels), in top-1.
-    interval : (float, float), optional
-    reason : str, optional
-        Why there is no value.
-    """
-
-    value: float | None
-    interval: Interval | None
-    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -86,7 +65,7 @@ def score_models(
     outputs: Mapping[str, ModelOutputs], labels: ArrayLike, valid: Ragged | None
 ) -> dict[str, Scores]:
     """Each model's :class:`Scores`, in the order of ``outputs``."""
-    missing = {"generalist", "ensemble"} - set(outputs)
+    missing = {GENERALIST, ENSEMBLE} - set(outputs)
     if missing:
         raise SpecialistsError(f"Evaluation needs predictions of {', '.join(sorted(missing))}")
     truth = np.asarray(labels, dtype=np.int64)
@@ -120,8 +99,8 @@ def evaluate(
     scores: Mapping[str, Scores] | None = None,
     groups: ArrayLike | None = None,
     members: Sequence[int] | None = None,
-) -> dict[str, Any]:
-    """Everything that ``evaluation.json`` holds.
+) -> Evaluation:
+    """Measure every model, and test the differences of :data:`specialists.catalogue.PAIRS`.
 
     Parameters
     ----------
@@ -144,29 +123,34 @@ def evaluate(
     members : sequence of int, optional
         Specialists that may answer; None: all. The others are left out of ``conditional`` and
         ``coverage``, and counted.
-
-    Returns
-    -------
-    dict
-        JSON-able, finite. ``retention_reason`` is there only where ``retention`` is None. Every
-        ``p`` is None where the examples are fewer than 20 groups.
     """
     truth = np.asarray(labels, dtype=np.int64)
     scores = score_models(outputs, truth, valid) if scores is None else scores
     samples = resample(scores, n_bootstrap, seed, groups)
     kept = retention(scores, samples)
-    result = {
-        "dataset": dataset,
-        "seed": seed,
-        "n_classes": outputs["generalist"].log_probs.shape[1],
-        "n_test": len(truth),
-        "n_groups": count_groups(groups, len(truth)),
-        "models": {name: _model(name, outputs, scores, truth, samples) for name in outputs},
-        "differences": differences(scores, samples, seed),
-        "retention": kept.value,
-        **where_they_help(outputs, scores, truth, as_indices(subsets), members),
-    }
-    return result if kept.reason is None else result | {"retention_reason": kept.reason}
+    n_classes = outputs[GENERALIST].log_probs.shape[1]
+    base, better = (scores[name].correct for name in (GENERALIST, ENSEMBLE))
+    classes = as_indices(subsets)
+    answer = [classes[m] for m in answering(classes, members)]
+    counts = coverage_counts(answer, n_classes)
+    return Evaluation(
+        dataset=dataset,
+        seed=seed,
+        n_classes=n_classes,
+        n_test=len(truth),
+        n_groups=count_groups(groups, len(truth)),
+        models={name: _model(name, outputs, scores, truth, samples) for name in outputs},
+        differences=differences(scores, samples, seed),
+        retention=kept.value,
+        n_specialists=len(subsets),
+        n_answering=len(answer),
+        conditional={
+            name: conditional_accuracy(outputs[name].log_probs, truth, answer)
+            for name in (GENERALIST, ENSEMBLE)
+        },
+        coverage=gain_by_coverage(base, better, truth, counts) if answer else (),
+        retention_reason=kept.reason,
+    )
 
 
 def _model(
@@ -175,32 +159,33 @@ def _model(
     all_scores: Mapping[str, Scores],
     labels: NDArray[np.int64],
     samples: Resamples,
-) -> dict[str, Any]:
+) -> ModelScores:
     model, scores, any_valid = outputs[name], all_scores[name], all_scores[name].correct_any
-    interval = interval_of_mean(scores.correct, samples.top1[name], samples.groups, limits=SHARE)
-    return {
-        "top1": float(scores.correct.mean()),
-        "top1_interval": list(interval),
-        "top1_any_valid": None if any_valid is None else float(any_valid.mean()),
-        "top1_macro": macro_accuracy(scores.correct, labels),
-        "top5": float(scores.in_top5.mean()),
-        "nll": float(scores.nll.mean()),
-        "ece": expected_calibration_error(scores.confidence, scores.correct),
-        "agreement": float((scores.prediction == all_scores["ensemble"].prediction).mean()),
-        "parameters": int(model.parameters),
-        "inference_flops": float(model.inference_flops),
-        "training_examples": int(model.training_examples),
-        "training_flops": float(model.training_flops),
-        "tuning_trials": int(model.tuning_trials),
-    }
+    return ModelScores(
+        top1=float(scores.correct.mean()),
+        top1_interval=interval_of_mean(
+            scores.correct, samples.top1[name], samples.groups, limits=SHARE
+        ),
+        top1_any_valid=None if any_valid is None else float(any_valid.mean()),
+        top1_macro=macro_accuracy(scores.correct, labels),
+        top5=float(scores.in_top5.mean()),
+        nll=float(scores.nll.mean()),
+        ece=expected_calibration_error(scores.confidence, scores.correct),
+        agreement=float((scores.prediction == all_scores[ENSEMBLE].prediction).mean()),
+        parameters=int(model.parameters),
+        inference_flops=float(model.inference_flops),
+        training_examples=int(model.training_examples),
+        training_flops=float(model.training_flops),
+        tuning_trials=int(model.tuning_trials),
+    )
 
 
 def differences(
     scores: Mapping[str, Scores], samples: Resamples, seed: int
-) -> list[dict[str, Any]]:
-    """Top-1 and NLL of a minus those of b, for every comparison whose models are there."""
+) -> tuple[Difference, ...]:
+    """Top-1 and NLL of a minus those of b, for every pair whose models are there."""
     table = []
-    for a, b in COMPARISONS:
+    for a, b in PAIRS:
         if a not in scores or b not in scores:
             continue
         p = _p_values(scores[a], scores[b], samples.groups, seed)
@@ -210,9 +195,10 @@ def differences(
                 first - second, drawn[a] - drawn[b], samples.groups, limits=LIMITS[metric]
             )
             value = float(first.mean() - second.mean())
-            found = {"value": value, "interval": list(interval), "p": p[metric]}
-            table.append({"a": a, "b": b, "metric": metric} | found)
-    return table
+            table.append(
+                Difference(a=a, b=b, metric=metric, value=value, interval=interval, p=p[metric])
+            )
+    return tuple(table)
 
 
 def _values(scores: Scores, metric: str) -> NDArray[np.float64]:
@@ -230,13 +216,13 @@ def _p_values(a: Scores, b: Scores, groups: ArrayLike | None, seed: int) -> dict
 
 def retention(scores: Mapping[str, Scores], samples: Resamples) -> Retention:
     """What the student keeps of the ensemble's gain, or why that cannot be said."""
-    names = ("student", "student_hard_labels", "ensemble")
+    names = (STUDENT, HARD_LABELS, ENSEMBLE)
     missing = [name for name in names if name not in scores]
     if missing:
         return Retention(None, None, f"there is no {' and no '.join(missing)}")
     student, hard, ensemble = (float(scores[name].correct.mean()) for name in names)
-    gap = samples.top1["ensemble"] - samples.top1["student_hard_labels"]
-    gains = _values(scores["ensemble"], "top1") - _values(scores["student_hard_labels"], "top1")
+    gap = samples.top1[ENSEMBLE] - samples.top1[HARD_LABELS]
+    gains = _values(scores[ENSEMBLE], "top1") - _values(scores[HARD_LABELS], "top1")
     low, high = interval_of_mean(gains, gap, samples.groups, limits=DIFFERENCE_OF_SHARES)
     if low <= 0:
         return Retention(
@@ -246,6 +232,6 @@ def retention(scores: Mapping[str, Scores], samples: Resamples) -> Retention:
             f"interval from {100 * low:+.2f} to {100 * high:+.2f}, not all of it above 0: "
             "there is no clear gain to keep",
         )
-    kept = samples.top1["student"] - samples.top1["student_hard_labels"]
+    kept = samples.top1[STUDENT] - samples.top1[HARD_LABELS]
     interval = percentile_interval(share_kept(kept, gap))
     return Retention((student - hard) / (ensemble - hard), interval, None)

@@ -14,20 +14,86 @@ Where there are sets of valid labels, right means any of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 
 from specialists.datasets.base import Ragged
 from specialists.evaluation.scores import Scores
 from specialists.evaluation.subsets import Subsets
+from specialists.json_record import JsonRecord
 
 N_SHOWN_CLASSES = 3
 MIN_CONFIDENCE = 0.5
 
 SpecialistAnswers = Mapping[int, Mapping[int, NDArray[np.float32]]]
 AskSpecialists = Callable[[NDArray[np.int64]], SpecialistAnswers]
+
+
+@dataclass(frozen=True)
+class Answer(JsonRecord):
+    """A class with its probability; None is a specialist's dustbin."""
+
+    label: Annotated[int | None, Field(alias="class")]
+    probability: float
+
+
+@dataclass(frozen=True)
+class SpecialistAnswer(JsonRecord):
+    """The most probable classes of one specialist."""
+
+    specialist: int
+    top: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example(JsonRecord):
+    """A test example: its row, its text, its label, and its row in the user's file."""
+
+    row: int
+    text: str | None
+    label: int
+    source_row: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuspectedError(Example):
+    """An example whose label the ensemble doubts, and what it suggests, with probabilities."""
+
+    self_confidence: float
+    suggested: int
+    suggested_probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangedExample(Example):
+    """An example that the specialists mended or broke; ``valid`` are all labels that are right."""
+
+    valid: tuple[int, ...]
+    generalist: tuple[Answer, ...]
+    ensemble: tuple[Answer, ...]
+    specialists: tuple[SpecialistAnswer, ...]
+
+
+@dataclass(frozen=True)
+class ExampleRows:
+    """The test examples by row: labels and, where known, texts and rows in the user's file."""
+
+    labels: NDArray[np.int64]
+    texts: Sequence[str] | None
+    source_rows: ArrayLike | None
+
+    def text(self, row: int) -> str | None:
+        """The text with what UTF-8 cannot hold replaced, so that it can be written."""
+        texts = self.texts
+        return None if texts is None else texts[int(row)].encode("utf-8", "replace").decode("utf-8")
+
+    def source_row(self, row: int) -> int | None:
+        """Line or row in the user's file."""
+        return None if self.source_rows is None else int(np.asarray(self.source_rows)[row])
 
 
 def suspected_label_errors(
@@ -52,73 +118,68 @@ def mended(base: Scores, better: Scores) -> NDArray[np.int64]:
 
 
 def label_error_table(
-    rows: NDArray[np.int64],
-    ensemble: Scores,
-    labels: NDArray[np.int64],
-    texts: Sequence[str] | None,
-) -> list[dict[str, Any]]:
+    rows: NDArray[np.int64], ensemble: Scores, examples: ExampleRows
+) -> tuple[SuspectedError, ...]:
     """One entry per suspect: its label and the ensemble's answer, with their probabilities."""
-    return [
-        {
-            "row": int(row),
-            "text": _text(texts, row),
-            "label": int(labels[row]),
-            "self_confidence": float(np.exp(-ensemble.nll[row])),
-            "suggested": int(ensemble.prediction[row]),
-            "suggested_probability": float(ensemble.confidence[row]),
-        }
+    return tuple(
+        SuspectedError(
+            row=int(row),
+            text=examples.text(row),
+            label=int(examples.labels[row]),
+            source_row=examples.source_row(row),
+            self_confidence=float(np.exp(-ensemble.nll[row])),
+            suggested=int(ensemble.prediction[row]),
+            suggested_probability=float(ensemble.confidence[row]),
+        )
         for row in rows
-    ]
-
-
-def _text(texts: Sequence[str] | None, row: int) -> str | None:
-    """The text with what UTF-8 cannot hold replaced, so that it can be written."""
-    return None if texts is None else texts[int(row)].encode("utf-8", "replace").decode("utf-8")
+    )
 
 
 def answer_table(
     rows: NDArray[np.int64],
-    log_probs: Mapping[str, NDArray[np.float32]],
-    labels: NDArray[np.int64],
+    generalist: NDArray[np.float32],
+    ensemble: NDArray[np.float32],
+    examples: ExampleRows,
     valid: Ragged | None,
     subsets: Subsets,
-    texts: Sequence[str] | None,
     answers: SpecialistAnswers,
-) -> list[dict[str, Any]]:
-    """The three most probable classes of every model and active specialist, for each of ``rows``.
+) -> tuple[ChangedExample, ...]:
+    """The three most probable classes of both models and active specialists, for ``rows``.
 
-    ``valid`` lists every label that would be right. A specialist's class None is its dustbin.
+    ``generalist`` and ``ensemble`` are log-probabilities of shape (n, C); ``valid`` lists every
+    label that would be right.
     """
-    return [
-        {
-            "row": int(row),
-            "text": _text(texts, row),
-            "label": int(labels[row]),
-            "valid": [int(labels[row])] if valid is None else valid.row(int(row)).tolist(),
-            **{name: top_classes(values[row]) for name, values in log_probs.items()},
-            "specialists": [
-                {"specialist": int(m), "top": top_classes(values, subsets[m])}
+    return tuple(
+        ChangedExample(
+            row=int(row),
+            text=examples.text(row),
+            label=int(examples.labels[row]),
+            source_row=examples.source_row(row),
+            valid=(int(examples.labels[row]),)
+            if valid is None
+            else tuple(valid.row(int(row)).tolist()),
+            generalist=top_classes(generalist[row]),
+            ensemble=top_classes(ensemble[row]),
+            specialists=tuple(
+                SpecialistAnswer(int(m), top_classes(values, subsets[m]))
                 for m, values in answers.get(int(row), {}).items()
-            ],
-        }
+            ),
+        )
         for row in rows
-    ]
+    )
 
 
 def top_classes(
     log_probs: NDArray[np.float32], subset: NDArray[np.int64] | None = None
-) -> list[dict[str, Any]]:
-    """The most probable classes of one row, as class index and probability.
+) -> tuple[Answer, ...]:
+    """The most probable classes of one row.
 
     ``subset`` names the classes of a specialist's columns, whose last is the dustbin (None).
     """
     values = np.asarray(log_probs, dtype=np.float64)
     order = np.argsort(-values, kind="stable")[:N_SHOWN_CLASSES]
     names = None if subset is None else [*subset.tolist(), None]
-    return [
-        {
-            "class": int(j) if names is None else names[j],
-            "probability": float(np.exp(min(values[j], 0.0))),
-        }
+    return tuple(
+        Answer(int(j) if names is None else names[j], float(np.exp(min(values[j], 0.0))))
         for j in order
-    ]
+    )

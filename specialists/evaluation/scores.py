@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from specialists.datasets.base import Ragged
 from specialists.errors import SpecialistsError
+from specialists.json_record import JsonRecord
 from specialists.predictions import ModelOutputs
 
 MAX_NLL = float(-np.log(np.finfo(np.float32).tiny))
@@ -135,23 +136,33 @@ def macro_accuracy(correct: NDArray[np.bool_], labels: NDArray[np.int64]) -> flo
     return float((right[present] / counts[present]).mean())
 
 
+@dataclass(frozen=True)
+class Bin(JsonRecord):
+    """Mean confidence and accuracy of the ``n`` examples with confidence in (low, high]."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float | None
+    accuracy: float | None
+
+
 def reliability_bins(
     confidence: NDArray[np.float64], correct: NDArray[np.bool_], n_bins: int = N_BINS
-) -> list[dict[str, float | int | None]]:
+) -> tuple[Bin, ...]:
     """Mean confidence and accuracy in bins (low, high] of equal width; None in empty ones."""
     index = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
     counts = np.bincount(index, minlength=n_bins)
     sums = [np.bincount(index, weights=x, minlength=n_bins) for x in (confidence, correct)]
-    return [
-        {
-            "low": b / n_bins,
-            "high": (b + 1) / n_bins,
-            "n": int(counts[b]),
-            "confidence": float(sums[0][b] / counts[b]) if counts[b] else None,
-            "accuracy": float(sums[1][b] / counts[b]) if counts[b] else None,
-        }
+    return tuple(
+        Bin(
+            b / n_bins,
+            (b + 1) / n_bins,
+            int(counts[b]),
+            *(float(total[b] / counts[b]) if counts[b] else None for total in sums),
+        )
         for b in range(n_bins)
-    ]
+    )
 
 
 def expected_calibration_error(

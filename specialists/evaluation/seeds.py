@@ -1,7 +1,7 @@
 """Did it help, over several seeds? One table of models and their paired differences.
 
-A seed's run is a folder whose evaluation stands. What is compared is the mean over seeds, and its
-intervals draw seeds and groups of test examples anew (:mod:`specialists.uncertainty`).
+What is compared is the mean over seeds, and its intervals draw seeds and groups of test examples
+anew (:mod:`specialists.uncertainty`). A run is a comparison of one seed.
 """
 
 from __future__ import annotations
@@ -9,19 +9,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from specialists.baselines import BASELINES
+from specialists.catalogue import ALTERNATIVES, ENSEMBLE, GENERALIST, HARD_LABELS, PAIRS, STUDENT
 from specialists.errors import InputError
-from specialists.evaluation.artifacts import STAGE
-from specialists.evaluation.comparison import COMPARISONS, LIMITS
-from specialists.evaluation.costs import training_seconds
-from specialists.runs import Run, check_result, hash_files, read_array, read_json
-from specialists.runs.manifests import MANIFEST
+from specialists.evaluation.comparison import LIMITS
+from specialists.evaluation.findings import Evaluation, PairedDifference, find_difference
+from specialists.json_record import JsonRecord
 from specialists.uncertainty import (
+    Interval,
     count_groups,
     drawn_over_seeds,
     means_over_seeds,
@@ -30,17 +28,9 @@ from specialists.uncertainty import (
 )
 
 METRICS = ("top1", "nll")
-COSTS = (
-    "parameters",
-    "inference_flops",
-    "training_examples",
-    "training_flops",
-    "tuning_trials",
-)
-CANDIDATES = ("ensemble", *BASELINES, "student", "student_hard_labels")
 LEVEL = 0.95
-CORRECTED_LEVEL = 1 - (1 - LEVEL) / len(CANDIDATES)  # for the best of them (Bonferroni)
-PAIRS = tuple(dict.fromkeys((*COMPARISONS, *itertools.combinations(CANDIDATES, 2))))
+CORRECTED_LEVEL = 1 - (1 - LEVEL) / len(ALTERNATIVES)  # for the best of them (Bonferroni)
+ALL_PAIRS = tuple(dict.fromkeys((*PAIRS, *itertools.combinations(ALTERNATIVES, 2))))
 
 
 @dataclass(frozen=True)
@@ -49,66 +39,130 @@ class SeedScores:
 
     Parameters
     ----------
-    evaluation : dict
-        ``evaluation.json``.
+    evaluation : Evaluation
     examples : str
         The same for two seeds if and only if their test sets are.
     scores : mapping of metric to mapping of model name to float array of shape (n,)
     seconds : mapping of model name to seconds of training
-        See :func:`specialists.evaluation.costs.training_seconds`.
     gate : {"admitted", "refused", "not tested"}
         Whether the specialists may answer.
     groups : int64 array of shape (n,), optional
         Test examples that are one observation share a number; None: each is one.
     """
 
-    evaluation: Mapping[str, Any]
+    evaluation: Evaluation
     examples: str
     scores: Mapping[str, Mapping[str, NDArray[np.float64]]]
     seconds: Mapping[str, float]
     gate: str = "not tested"
     groups: NDArray[np.int64] | None = None
 
+
+@dataclass(frozen=True)
+class Summary(JsonRecord):
+    """Mean over seeds, standard deviation over seeds (None of one seed), and each seed's value."""
+
+    mean: float
+    spread: float | None
+    values: tuple[float, ...]
+
     @classmethod
-    def read(cls, run: Run) -> SeedScores:
-        """Of a finished run.
-
-        Raises
-        ------
-        InputError
-            If a file of its evaluation is damaged.
-        """
-        if run.path(STAGE, MANIFEST).is_file():
-            check_result(run.folder, STAGE, (".json", ".npy"))
-        evaluation = read_json(run.folder / "evaluation.json")
-        arrays = {metric: read_array(run.path(STAGE, f"{metric}.npy")) for metric in METRICS}
-        names = list(evaluation["models"])
-        return cls(
-            evaluation,
-            examples_of(run, "test"),
-            {
-                metric: dict(zip(names, values.astype(np.float64), strict=True))
-                for metric, values in arrays.items()
-            },
-            training_seconds(run),
-            read_json(run.path("combine-predictions", "choice.json"))["gate"]["outcome"],
-            groups_of(run, "test"),
-        )
+    def from_values(cls, values: Sequence[float]) -> Summary:
+        spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        return cls(float(np.mean(values)), spread, tuple(map(float, values)))
 
 
-def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> dict[str, Any]:
-    """Means over seeds of every model, and paired differences.
+@dataclass(frozen=True, kw_only=True)
+class ModelSummary(JsonRecord):
+    """One model over seeds: metrics, and means of its costs; seconds of training are wall time."""
 
-    Returns
-    -------
-    dict
-        JSON-able: ``dataset``, ``n_classes``, ``n_test``, ``n_groups``, ``seeds``, ``gate`` (its
-        outcome for each), ``models``: {NAME: {METRIC: {"mean", "spread" (standard deviation over
-        seeds), "values"}, and means of each of COSTS and of ``training_seconds``}}, ``retention``
-        ({"value", "interval"}, what the student keeps of the ensemble's gain over hard labels;
-        None without a clear gain), and ``differences``: [{"a", "b", "metric", "value", "spread",
-        "values", "interval" (95%), "corrected_interval" (99.4%, for the best of the eight
-        CANDIDATES)}].
+    top1: Summary
+    top5: Summary
+    nll: Summary
+    top1_any_valid: Summary | None = None
+    parameters: float
+    inference_flops: float
+    training_examples: float
+    training_flops: float
+    tuning_trials: float
+    training_seconds: float
+
+    def mean(self, metric: str) -> float:
+        """Of "top1" or "nll"."""
+        return getattr(self, metric).mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanDifference(PairedDifference):
+    """A difference over seeds; ``corrected_interval`` is at the level for the best of them all."""
+
+    spread: float | None
+    values: tuple[float, ...]
+    corrected_interval: Interval
+
+
+@dataclass(frozen=True)
+class ShareKept(JsonRecord):
+    """What the student keeps of the ensemble's gain over hard labels."""
+
+    value: float
+    interval: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(JsonRecord):
+    """Everything that ``comparison.json`` holds.
+
+    Parameters
+    ----------
+    dataset : str
+    n_classes : int
+    n_test, n_groups, seeds : tuples of int
+        Of each seed: its test examples, the units of chance that these are, its number.
+    gate : tuple of str
+        Its outcome in each seed.
+    models : mapping of name to ModelSummary
+    retention : ShareKept, optional
+        None without a clear gain.
+    differences : tuple of MeanDifference
+    """
+
+    dataset: str
+    n_classes: int
+    n_test: tuple[int, ...]
+    n_groups: tuple[int, ...]
+    seeds: tuple[int, ...]
+    gate: tuple[str, ...]
+    models: Mapping[str, ModelSummary]
+    retention: ShareKept | None
+    differences: tuple[MeanDifference, ...]
+
+    def find(self, a: str, b: str, metric: str = "top1") -> MeanDifference | None:
+        """The difference a - b, or None if it was not taken."""
+        return find_difference(self.differences, a, b, metric)
+
+    def gain(self, name: str) -> MeanDifference:
+        """The difference in top-1 to the generalist."""
+        found = self.find(name, GENERALIST)
+        assert found is not None, "every model is compared with the generalist"
+        return found
+
+    def is_clear(self, a: str, b: str) -> bool:
+        """Whether a is better than b at the corrected level, whichever way it was taken."""
+        found = self.find(a, b)
+        if found is not None:
+            return found.corrected_interval[0] > 0
+        other = self.find(b, a)
+        return other is not None and other.corrected_interval[1] < 0
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the gate kept the specialists out in every seed."""
+        return set(self.gate) == {"refused"}
+
+
+def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> Comparison:
+    """Means over seeds of every model, and paired differences of every two.
 
     Raises
     ------
@@ -118,59 +172,55 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> dict[
     if not seeds:
         raise InputError("there is nothing to compare", expected="at least one finished seed")
     first = seeds[0].evaluation
-    for other in seeds[1:]:
-        for key, order in (("dataset", str), ("models", sorted)):
-            a, b = (order(evaluation[key]) for evaluation in (first, other.evaluation))
-            if a != b:
-                raise InputError(f"the seeds differ in their {key}", got=b, expected=a)
-    names = list(first["models"])
-    pairs = [(name, "generalist") for name in names if name != "generalist"]
-    pairs += [pair for pair in PAIRS if pair not in pairs and set(pair) <= set(names)]
+    for seed in seeds[1:]:
+        other = seed.evaluation
+        _check_same("dataset", first.dataset, other.dataset)
+        _check_same("models", sorted(first.models), sorted(other.models))
+    names = list(first.models)
+    pairs = [(name, GENERALIST) for name in names if name != GENERALIST]
+    pairs += [pair for pair in ALL_PAIRS if pair not in pairs and set(pair) <= set(names)]
     drawn = {metric: _draw_examples(seeds, names, metric, n_bootstrap) for metric in METRICS}
-    return {
-        "dataset": first["dataset"],
-        "n_classes": first["n_classes"],
-        "n_test": [seed.evaluation["n_test"] for seed in seeds],
-        "n_groups": [count_groups(seed.groups, seed.evaluation["n_test"]) for seed in seeds],
-        "seeds": [seed.evaluation["seed"] for seed in seeds],
-        "gate": [seed.gate for seed in seeds],
-        "models": {name: _model(seeds, name) for name in names},
-        "retention": _retention(seeds, drawn["top1"]),
-        "differences": [
+    return Comparison(
+        dataset=first.dataset,
+        n_classes=first.n_classes,
+        n_test=tuple(seed.evaluation.n_test for seed in seeds),
+        n_groups=tuple(count_groups(seed.groups, seed.evaluation.n_test) for seed in seeds),
+        seeds=tuple(seed.evaluation.seed for seed in seeds),
+        gate=tuple(seed.gate for seed in seeds),
+        models={name: _model(seeds, name) for name in names},
+        retention=_retention(seeds, drawn["top1"]),
+        differences=tuple(
             _difference(seeds, a, b, metric, drawn[metric][a] - drawn[metric][b])
             for a, b in pairs
             for metric in METRICS
-        ],
-    }
+        ),
+    )
 
 
-def examples_of(run: Run, split: str) -> str:
-    """The same for two runs if and only if their examples of this split are."""
-    return " ".join(hash_files(run.folder, [f"prepare-data/{split}.*.npy"]).values())
+def _check_same(what: str, a: object, b: object) -> None:
+    if a != b:
+        raise InputError(f"the seeds differ in their {what}", got=b, expected=a)
 
 
-def groups_of(run: Run, split: str) -> NDArray[np.int64] | None:
-    """The unit of chance of each example, int64 (n,); None where each is one of its own."""
-    file = run.path("prepare-data", f"{split}.groups.npy")
-    return np.array(read_array(file)) if file.is_file() else None
+def _model(seeds: Sequence[SeedScores], name: str) -> ModelSummary:
+    models = [seed.evaluation.models[name] for seed in seeds]
+    any_valid = [m.top1_any_valid for m in models if m.top1_any_valid is not None]
 
+    def mean(cost: str) -> float:
+        return float(np.mean([getattr(model, cost) for model in models]))
 
-def _model(seeds: Sequence[SeedScores], name: str) -> dict[str, Any]:
-    entries = [seed.evaluation["models"][name] for seed in seeds]
-    result: dict[str, Any] = {
-        metric: _summary([entry[metric] for entry in entries]) for metric in ("top1", "top5", "nll")
-    }
-    if all(entry["top1_any_valid"] is not None for entry in entries):
-        result["top1_any_valid"] = _summary([entry["top1_any_valid"] for entry in entries])
-    for cost in COSTS:
-        result[cost] = float(np.mean([entry[cost] for entry in entries]))
-    result["training_seconds"] = float(np.mean([seed.seconds[name] for seed in seeds]))
-    return result
-
-
-def _summary(values: Sequence[float]) -> dict[str, Any]:
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"mean": float(np.mean(values)), "spread": spread, "values": [float(v) for v in values]}
+    return ModelSummary(
+        top1=Summary.from_values([model.top1 for model in models]),
+        top5=Summary.from_values([model.top5 for model in models]),
+        nll=Summary.from_values([model.nll for model in models]),
+        top1_any_valid=Summary.from_values(any_valid) if len(any_valid) == len(models) else None,
+        parameters=mean("parameters"),
+        inference_flops=mean("inference_flops"),
+        training_examples=mean("training_examples"),
+        training_flops=mean("training_flops"),
+        tuning_trials=mean("tuning_trials"),
+        training_seconds=float(np.mean([seed.seconds[name] for seed in seeds])),
+    )
 
 
 def _draw_examples(
@@ -185,43 +235,43 @@ def _draw_examples(
 
 def _difference(
     seeds: Sequence[SeedScores], a: str, b: str, metric: str, examples: NDArray[np.float64]
-) -> dict[str, Any]:
+) -> MeanDifference:
     gaps = _gaps(seeds, a, b, metric)
-    summary = _summary(gaps)
+    summary = Summary.from_values(gaps)
 
-    def interval(level: float) -> list[float]:
+    def interval(level: float) -> Interval:
         drawn = drawn_over_seeds(gaps, examples, level)
-        return list(percentile_interval(drawn, level, LIMITS[metric]))
+        return percentile_interval(drawn, level, LIMITS[metric])
 
-    return {
-        "a": a,
-        "b": b,
-        "metric": metric,
-        "value": summary["mean"],
-        "spread": summary["spread"],
-        "values": summary["values"],
-        "interval": interval(LEVEL),
-        "corrected_interval": interval(CORRECTED_LEVEL),
-    }
+    return MeanDifference(
+        a=a,
+        b=b,
+        metric=metric,
+        value=summary.mean,
+        spread=summary.spread,
+        values=summary.values,
+        interval=interval(LEVEL),
+        corrected_interval=interval(CORRECTED_LEVEL),
+    )
 
 
 def _retention(
     seeds: Sequence[SeedScores], drawn: Mapping[str, NDArray[np.float64]]
-) -> dict[str, Any] | None:
+) -> ShareKept | None:
     """Share of the gain over hard labels, both drawn with the same seeds and examples.
 
     Its interval leaves out draws without a gain, at most a fortieth of them.
     """
-    hard = "student_hard_labels"
-    if not {"student", "ensemble", hard} <= set(drawn):
+    if not {STUDENT, ENSEMBLE, HARD_LABELS} <= set(drawn):
         return None
-    gaps = {name: _gaps(seeds, name, hard, "top1") for name in ("student", "ensemble")}
-    kept, gain = (drawn_over_seeds(gaps[name], drawn[name] - drawn[hard], LEVEL) for name in gaps)
+    gaps = {name: _gaps(seeds, name, HARD_LABELS, "top1") for name in (STUDENT, ENSEMBLE)}
+    kept, gain = (
+        drawn_over_seeds(gaps[name], drawn[name] - drawn[HARD_LABELS], LEVEL) for name in gaps
+    )
     if percentile_interval(gain, LEVEL)[0] <= 0:
         return None
-    ratio = share_kept(kept, gain)
-    value = float(np.mean(gaps["student"]) / np.mean(gaps["ensemble"]))
-    return {"value": value, "interval": list(percentile_interval(ratio, LEVEL))}
+    value = float(np.mean(gaps[STUDENT]) / np.mean(gaps[ENSEMBLE]))
+    return ShareKept(value, percentile_interval(share_kept(kept, gain), LEVEL))
 
 
 def _gaps(seeds: Sequence[SeedScores], a: str, b: str, metric: str) -> list[float]:

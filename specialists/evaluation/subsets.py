@@ -8,16 +8,34 @@ whose subset holds the true class).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from specialists.evaluation.findings import CoverageGain
 from specialists.evaluation.scores import Scores, blocks
-from specialists.predictions import ModelOutputs
-from specialists.uncertainty import DIFFERENCE_OF_SHARES, difference_interval
+from specialists.json_record import JsonRecord
+from specialists.uncertainty import DIFFERENCE_OF_SHARES, Interval, difference_interval
 
 Subsets = Sequence[NDArray[np.int64]]
+ByClass = Mapping[str, tuple[int | float | None, ...]]
+
+
+@dataclass(frozen=True)
+class ClusterGain(JsonRecord):
+    """Top-1 of generalist and ensemble on the ``n_test`` examples of a cluster's ``size`` classes.
+
+    Both, the gain and its 95% interval are None where there are no examples.
+    """
+
+    cluster: int
+    size: int
+    n_test: int
+    generalist: float | None
+    ensemble: float | None
+    gain: float | None
+    interval: Interval | None
 
 
 def conditional_accuracy(
@@ -38,43 +56,6 @@ def conditional_accuracy(
     return right / pairs if pairs else None
 
 
-def where_they_help(
-    outputs: Mapping[str, ModelOutputs],
-    scores: Mapping[str, Scores],
-    labels: NDArray[np.int64],
-    subsets: Subsets,
-    members: Sequence[int] | None = None,
-) -> dict[str, Any]:
-    """Conditional accuracy and gain by coverage, over the specialists that may answer.
-
-    Parameters
-    ----------
-    outputs, scores : mappings with ``generalist`` and ``ensemble``
-    labels : int array of shape (n,)
-    subsets : classes of every specialist
-    members : sequence of int, optional
-        Specialists that may answer; None: all.
-
-    Returns
-    -------
-    dict
-        ``n_specialists``; ``n_answering``, those that may answer; ``conditional``, a fraction for
-        each of the two models, None where nobody may answer; ``coverage``, then empty.
-    """
-    own = [subsets[m] for m in answering(subsets, members)]
-    counts = coverage_counts(own, outputs["generalist"].log_probs.shape[1])
-    base, better = (scores[name].correct for name in ("generalist", "ensemble"))
-    return {
-        "n_specialists": len(subsets),
-        "n_answering": len(own),
-        "conditional": {
-            name: conditional_accuracy(outputs[name].log_probs, labels, own)
-            for name in ("generalist", "ensemble")
-        },
-        "coverage": gain_by_coverage(base, better, labels, counts) if own else [],
-    }
-
-
 def answering(subsets: Subsets, members: Sequence[int] | None) -> Sequence[int]:
     """Numbers of the specialists that may answer: ``members``, or all if None."""
     return range(len(subsets)) if members is None else members
@@ -93,19 +74,14 @@ def gain_by_coverage(
     better: NDArray[np.bool_],
     labels: NDArray[np.int64],
     coverage: NDArray[np.int64],
-) -> list[dict[str, Any]]:
-    """Gain in top-1 of ``better`` over ``base`` for each number of specialists that occurs.
-
-    Returns
-    -------
-    list of {"specialists": k, "n_test": examples whose class k subsets hold, "gain": fraction}
-    """
+) -> tuple[CoverageGain, ...]:
+    """Gain in top-1 of ``better`` over ``base`` for each number of specialists that occurs."""
     covered = coverage[labels]
     gain = better.astype(np.float64) - base
-    return [
-        {"specialists": int(k), "n_test": int(n), "gain": float(gain[covered == k].mean())}
+    return tuple(
+        CoverageGain(int(k), int(n), float(gain[covered == k].mean()))
         for k, n in zip(*np.unique(covered, return_counts=True), strict=True)
-    ]
+    )
 
 
 def gain_by_cluster(
@@ -118,7 +94,7 @@ def gain_by_cluster(
     n_bootstrap: int = 1000,
     seed: int = 0,
     groups: ArrayLike | None = None,
-) -> list[dict[str, Any]]:
+) -> tuple[ClusterGain, ...]:
     """Top-1 of both and the gain, with its 95% interval, on each subset's own examples.
 
     Only the subsets of ``members``, the specialists that may answer (None: all), have an entry.
@@ -129,44 +105,35 @@ def gain_by_cluster(
     for index in answering(subsets, members):
         subset = subsets[index]
         inside = np.isin(labels, subset)
-        n = int(inside.sum())
-        own = (base[inside], better[inside], units[inside])
-        entry: dict[str, Any] = {"cluster": int(index), "size": len(subset), "n_test": n}
-        table.append(entry | _gain(*own, n_bootstrap, seed))
-    return table
-
-
-def _gain(
-    base: NDArray[np.bool_],
-    better: NDArray[np.bool_],
-    groups: NDArray[np.int64],
-    n_bootstrap: int,
-    seed: int,
-) -> dict[str, Any]:
-    if not len(base):
-        return {"generalist": None, "ensemble": None, "gain": None, "interval": None}
-    interval = difference_interval(
-        better, base, n_bootstrap, seed, groups=groups, limits=DIFFERENCE_OF_SHARES
-    )
-    return {
-        "generalist": float(base.mean()),
-        "ensemble": float(better.mean()),
-        "gain": float(better.mean() - base.mean()),
-        "interval": list(interval),
-    }
+        before, after = base[inside], better[inside]
+        if not len(before):
+            table.append(ClusterGain(int(index), len(subset), 0, None, None, None, None))
+            continue
+        means = float(before.mean()), float(after.mean())
+        interval = difference_interval(
+            after,
+            before,
+            n_bootstrap,
+            seed,
+            groups=units[inside],
+            limits=DIFFERENCE_OF_SHARES,
+        )
+        gain = float(after.mean() - before.mean())
+        table.append(ClusterGain(int(index), len(subset), len(before), *means, gain, interval))
+    return tuple(table)
 
 
 def accuracy_by_class(
     scores: Mapping[str, Scores], labels: NDArray[np.int64], n_classes: int
-) -> dict[str, list[Any]]:
+) -> ByClass:
     """``n`` examples of each class, and each model's accuracy on them (None without examples)."""
     counts = np.bincount(labels, minlength=n_classes)
-    table: dict[str, list[Any]] = {"n": counts.tolist()}
+    table: dict[str, tuple[int | float | None, ...]] = {"n": tuple(counts.tolist())}
     for name, model in scores.items():
         right = np.bincount(labels, weights=model.correct, minlength=n_classes)
-        table[name] = [
+        table[name] = tuple(
             float(r / n) if n else None for r, n in zip(right.tolist(), counts, strict=True)
-        ]
+        )
     return table
 
 

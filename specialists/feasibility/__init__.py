@@ -1,6 +1,6 @@
 """Can these settings work, on this machine and with these data? Told before anything is trained."""
 
-from specialists.feasibility.check import check_run, check_settings
+from specialists.feasibility.check import check_settings
 from specialists.feasibility.shape import DataShape
 
-__all__ = ["DataShape", "check_run", "check_settings"]
+__all__ = ["DataShape", "check_settings"]

@@ -1,7 +1,7 @@
 """Which settings cannot work? Each is one line of one message.
 
-Asked twice: of the configuration alone, as soon as it is read, and again as soon as the data are
-prepared, so that no later stage is the first to tell.
+A configuration can be checked alone, as soon as it is read, and again together with the shape of
+its prepared data.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from specialists.config import (
     without_effect,
 )
 from specialists.errors import ConfigError
-from specialists.feasibility.shape import STAGE, DataShape
-from specialists.runs import Run, check_trusted, read_json
+from specialists.feasibility.shape import DataShape
 from specialists.runtime import most_at_once, n_cores, pick_device
 
 
@@ -45,35 +44,6 @@ def check_settings(config: Config, data: DataShape | None = None) -> None:
         mistakes += _with_defaults(config, kinds[0], None if idle else data)
     if mistakes:
         raise ConfigMistakesError(mistakes, "the configuration")
-
-
-def check_run(run: Run, unlabelled: bool = True) -> None:
-    """Check a run's configuration against its prepared data.
-
-    Parameters
-    ----------
-    run : Run
-    unlabelled : bool
-        Whether ``student.unlabelled`` is still to be read.
-
-    Raises
-    ------
-    ConfigError
-        With every mistake, one a line.
-    InputError
-        If nobody vouches for the function of ``generalist.factory``.
-    DataError
-        If ``student.unlabelled`` cannot be read as the training data were.
-    """
-    own = run.config.generalist
-    if own.factory is not None:
-        check_trusted(own.factory, own.options, run.config_file)
-    check_settings(run.config, DataShape.of(run))
-    more = run.config.student.unlabelled
-    if unlabelled and more is not None:
-        from specialists.datasets import read_unlabelled
-
-        read_unlabelled(more, read_json(run.path(STAGE, "dataset.json"))["preprocessing"])
 
 
 def _with_defaults(config: Config, kind: str, data: DataShape | None) -> list[str]:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from specialists.runs import Run, read_array, read_json
-
-STAGE = "prepare-data"
-
 
 @dataclass(frozen=True)
 class DataShape:
@@ -28,15 +24,3 @@ class DataShape:
     n_train: int
     n_test: int
     input_shape: tuple[int, ...] = ()
-
-    @classmethod
-    def of(cls, run: Run) -> DataShape:
-        """That of a run's prepared data, of which no row is read."""
-        about = read_json(run.path(STAGE, "dataset.json"))
-        shape = ()
-        if about["kind"] != "text":
-            shape = read_array(run.path(STAGE, "train.inputs.npy")).shape[1:]
-        rows = about["rows"]
-        return cls(
-            about["kind"], len(about["class_names"]), rows["train"], rows["test"], tuple(shape)
-        )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from specialists.evaluation.scores import Bin
 from specialists.figures.labels import Label, place_labels
 from specialists.figures.style import (
     BLUE,
@@ -81,13 +81,12 @@ def _label(point: CostPoint) -> Label:
     return Label(name, x, y, (low, high), model_colour(point.name))
 
 
-def reliability_diagrams(bins: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
+def reliability_diagrams(bins: Mapping[str, Sequence[Bin]]) -> Figure:
     """Accuracy against confidence for each model; on the diagonal a model knows what it knows.
 
     Parameters
     ----------
     bins : mapping of model name to bins
-        Each bin {"low", "high", "n", "confidence", "accuracy"}; None where empty.
     """
     columns = min(4, max(2, len(bins)))
     n_rows = -(-len(bins) // columns)
@@ -102,16 +101,16 @@ def reliability_diagrams(bins: Mapping[str, Sequence[Mapping[str, Any]]]) -> Fig
     return figure
 
 
-def _reliability(axes: Axes, name: str, bins: Sequence[Mapping[str, Any]]) -> None:
-    used = [b for b in bins if b["n"]]
-    total = sum(b["n"] for b in used)
-    widths = [b["high"] - b["low"] for b in used]
-    shares = [b["n"] / total for b in used]
-    axes.bar([b["low"] for b in used], shares, widths, align="edge", color=FAINT, linewidth=0)
+def _reliability(axes: Axes, name: str, bins: Sequence[Bin]) -> None:
+    used = [b for b in bins if b.n]
+    total = sum(b.n for b in used)
+    widths = [b.high - b.low for b in used]
+    shares = [b.n / total for b in used]
+    axes.bar([b.low for b in used], shares, widths, align="edge", color=FAINT, linewidth=0)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     axes.plot(
-        [b["confidence"] for b in used],
-        [b["accuracy"] for b in used],
+        [b.confidence or 0.0 for b in used],
+        [b.accuracy or 0.0 for b in used],
         "o-",
         color=model_colour(name),
         markersize=3.5,

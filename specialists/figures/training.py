@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,7 +18,7 @@ from specialists.figures.style import (
     quieten,
 )
 
-History = Sequence[Mapping[str, Any]]
+History = Sequence[Mapping[str, float | None]]
 
 COLUMNS = 3
 
@@ -62,15 +61,14 @@ def _draw(axes: Axes, title: str, histories: Sequence[History]) -> None:
     many = len(histories) > 1
     width, alpha = (0.7, 0.55) if many else (1.5, 1.0)
     for history in histories:
+        losses: list[tuple[float, float]] = []
         for key, colour in (("train_loss", GREY), ("validation_loss", BLUE)):
-            known = [(e["epoch"], e[key]) for e in history if e.get(key) is not None]
-            if known:
-                axes.plot(*zip(*known, strict=True), color=colour, linewidth=width, alpha=alpha)
-        losses = [e for e in history if e.get("validation_loss") is not None]
-        if losses:
-            best = min(losses, key=lambda e: e["validation_loss"])
-            size = 2.5 if many else 5
-            axes.plot(best["epoch"], best["validation_loss"], "o", color=VERMILION, markersize=size)
+            losses = [(e["epoch"] or 0, y) for e in history if (y := e.get(key)) is not None]
+            if losses:
+                axes.plot(*zip(*losses, strict=True), color=colour, linewidth=width, alpha=alpha)
+        if losses:  # of validation
+            best = min(losses, key=lambda point: point[1])
+            axes.plot(*best, "o", color=VERMILION, markersize=2.5 if many else 5)
     axes.set_title(f"{title} ({len(histories)})" if many else title)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     quieten(axes)

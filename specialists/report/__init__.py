@@ -1,7 +1,16 @@
 """What did a run, or several seeds, find? An HTML page; a table, a figure and a verdict."""
 
-from specialists.report.advice import verdict
-from specialists.report.page import summary_lines, write_report
-from specialists.report.seeds import comparison_figure, comparison_markdown
+from specialists.report.markdown import comparison_figure, comparison_markdown
+from specialists.report.page import render, summary_lines
+from specialists.report.results import DataSummary, Results
+from specialists.report.verdict import verdict
 
-__all__ = ["comparison_figure", "comparison_markdown", "summary_lines", "verdict", "write_report"]
+__all__ = [
+    "DataSummary",
+    "Results",
+    "comparison_figure",
+    "comparison_markdown",
+    "render",
+    "summary_lines",
+    "verdict",
+]

@@ -1,4 +1,4 @@
-"""From a run to one HTML file that needs nothing else, and to a few lines for the terminal.
+"""From a run's results to one HTML file that needs nothing else, and to lines for the terminal.
 
 Everything that comes from users (names, texts, configuration) is escaped by the template engine;
 only the SVG that :mod:`specialists.figures` makes is trusted.
@@ -11,58 +11,48 @@ import io
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from specialists.catalogue import BASELINES, ENSEMBLE, GENERALIST, STUDENT, WORDS
 from specialists.escaping import printable
-from specialists.report.drawings import draw
-from specialists.report.numbers import percent, points, points_interval, probability, signed
-from specialists.report.record import Record, read_record
-from specialists.report.rivals import time_sentence
-from specialists.report.tables import (
-    answer_rows,
-    choice_rows,
-    class_rows,
-    cluster_rows,
+from specialists.evaluation import Comparison
+from specialists.report.caveats import time_sentence
+from specialists.report.figures import draw
+from specialists.report.numbers import (
     compact,
-    cut,
-    difference_rows,
     duration,
-    label_error_rows,
-    model_rows,
+    percent,
+    points,
+    points_interval,
+    probability,
+    signed,
 )
-from specialists.report.words import (
-    RIVALS,
-    find_difference,
+from specialists.report.results import DataSummary, Results
+from specialists.report.sentences import (
+    gain_sentence,
     interval_in_words,
     left_out_sentence,
     p_value,
-    verdict,
+    warnings,
 )
-from specialists.runs import Run, read_json, write_text
+from specialists.report.tables import (
+    choice_rows,
+    class_table,
+    cluster_rows,
+    cut,
+    difference_rows,
+)
+from specialists.report.verdict import retention_sentence, verdict
 from specialists.uncertainty import rows_in_groups
 
 PACKAGES = ("specialist-distillation", "torch", "numpy", "scipy", "scikit-learn", "matplotlib")
 THUMBNAIL_SIDE = 56
 
 
-def write_report(run: Run) -> Path:
-    """Write RUN/report.html and return its path.
-
-    Raises
-    ------
-    InputError
-        When the run has not been evaluated.
-    """
-    path = run.folder / "report.html"
-    write_text(path, render(read_record(run)))
-    return path
-
-
-def render(record: Record) -> str:
+def render(results: Results) -> str:
     """The report as one HTML document without links to anything outside.
 
     No name, text or setting in it holds a control character, which HTML has no form for.
@@ -84,59 +74,70 @@ def render(record: Record) -> str:
         compact=compact,
         duration=duration,
     )
-    return printable(environment.get_template("report.html.j2").render(page_content(record)))
+    return printable(environment.get_template("report.html.j2").render(page_content(results)))
 
 
-def page_content(record: Record) -> dict[str, Any]:
+def page_content(results: Results) -> dict[str, Any]:
     """What the template sees."""
-    names, details = cut(record.class_names), record.details
-    per_class = details["per_class"]
-    changed = {
-        kind: {
-            "n": details[kind]["n"],
-            "rows": answer_rows(details[kind]["examples"][: record.n_examples], names),
-        }
-        for kind in ("mended", "broken")
-    }
-    suspects = label_error_rows(details["label_errors"]["examples"], names)
-    shown = [row["row"] for part in changed.values() for row in part["rows"]]
+    names, details, evaluation = cut(results.data.class_names), results.details, results.evaluation
+    examples = [
+        *details.mended.examples[: results.n_examples],
+        *details.broken.examples[: results.n_examples],
+        *details.label_errors.examples,
+    ]
+    left_out = left_out_sentence(evaluation.n_specialists, evaluation.n_answering)
     return {
-        "title": record.title or f"Specialists on {record.evaluation['dataset']}",
-        "evaluation": record.evaluation,
-        "about": record.about,
-        "splits": split_sizes(record.about),
-        "interval": interval_in_words(record.evaluation),
-        "unit": record.about.get("source", {}).get("rows", "row"),
-        "verdict": verdict(record.evaluation, details, record.choice),
-        "models": model_rows(record.evaluation, record.training_seconds),
-        "time_note": time_sentence(record.evaluation["models"], record.training_seconds),
-        "differences": difference_rows(record.evaluation),
-        "choice": None if record.choice is None else choice_rows(record.choice),
-        "drawings": draw(record),
-        "clusters": cluster_rows(record.clusters, details["per_cluster"]),
-        "left_out": left_out_sentence(record.evaluation),
-        "share_of_confusions": record.clusters.total_share,
-        "random_share": record.clusters.random_share,
-        "uncovered": [names[j] for j in record.clusters.uncovered],
+        "title": results.title or f"Specialists on {evaluation.dataset}",
+        "names": names,
+        "evaluation": evaluation,
+        "details": details,
+        "n_examples": results.n_examples,
+        "data": results.data,
+        "splits": split_sizes(results.data),
+        "interval": interval_in_words(evaluation),
+        **_answer(results),
+        "descriptions": {name: WORDS[name].description for name in evaluation.models},
+        "training_seconds": results.training_seconds,
+        "time_note": time_sentence(evaluation.models, results.training_seconds),
+        "differences": difference_rows(evaluation),
+        "choice": choice_rows(results.choice),
+        "figures": draw(results),
+        "clusters": cluster_rows(results.clusters, details.per_cluster),
+        "left_out": left_out,
+        "share_of_confusions": results.clusters.total_share,
+        "random_share": results.clusters.random_share,
+        "uncovered": [names[j] for j in results.clusters.uncovered],
         "class_tables": [
-            class_rows(per_class, names, model)
-            for model in ("ensemble", "student")
-            if model in per_class
+            class_table(details.per_class, names, model)
+            for model in (ENSEMBLE, STUDENT)
+            if model in details.per_class
         ],
-        "suspects": {"n": details["label_errors"]["n"], "rows": suspects},
-        "changed": changed,
-        "pictures": thumbnails(record.images, [*shown, *(row["row"] for row in suspects)]),
-        "config_text": record.config_text,
-        "seconds": record.seconds,
+        "pictures": thumbnails(results.images, [example.row for example in examples]),
+        "config_text": results.config_text,
+        "seconds": results.seconds,
         "versions": versions(),
     }
 
 
-def split_sizes(about: Mapping[str, Any]) -> str:
+def _answer(results: Results) -> dict[str, Any]:
+    """The verdict with what supports it, and what makes it doubtful."""
+    answer = verdict(results.comparison)
+    first, *others = answer.sentences
+    sentences = [gain_sentence(results.evaluation), *others]
+    sentences += [retention_sentence(results.comparison), answer.caution]
+    return {
+        "headline": f"{answer.headline}: {first}",
+        "tone": answer.tone,
+        "sentences": list(filter(None, sentences)),
+        "warnings": warnings(results.details),
+    }
+
+
+def split_sizes(data: DataSummary) -> str:
     """For instance "15,000 train in 2,000 groups, 1,738 validation"."""
-    groups = about.get("groups", {})
-    sizes = about.get("rows", {}).items()
-    return ", ".join(rows_in_groups(n, groups.get(split, n), split) for split, n in sizes)
+    return ", ".join(
+        rows_in_groups(n, data.groups.get(split, n), split) for split, n in data.rows.items()
+    )
 
 
 def thumbnails(images: np.ndarray | None, rows: Sequence[int]) -> Mapping[int, str]:
@@ -168,34 +169,29 @@ def versions() -> dict[str, str]:
     return found
 
 
-def summary_lines(folder: str | Path) -> list[str]:
+def summary_lines(results: Results) -> list[str]:
     """What a finished run found, in 2 to 5 lines for the terminal."""
-    folder = Path(folder)
-    evaluation = read_json(folder / "evaluation.json")
-    details = read_json(folder / "evaluate-models" / "details.json")
-    choice = folder / "combine-predictions" / "choice.json"
-    answer = verdict(evaluation, details, read_json(choice) if choice.is_file() else None)
-    models = evaluation["models"]
-    top1 = find_difference(evaluation, "ensemble", "generalist")
-    gain = "" if top1 is None else f" ({_gain(top1)})"
+    comparison, answer = results.comparison, verdict(results.comparison)
+    models, kept = comparison.models, comparison.retention
+    top1 = {name: percent(model.top1.mean) for name, model in models.items()}
     lines = [
-        answer.headline,
-        f"  top-1: generalist {percent(models['generalist']['top1'])}, "
-        f"ensemble {percent(models['ensemble']['top1'])}{gain}",
+        f"{answer.headline}: {answer.sentences[0]}",
+        f"  top-1: generalist {top1[GENERALIST]}, ensemble {top1[ENSEMBLE]} "
+        f"({_gain(comparison, GENERALIST)})",
     ]
-    against = [(rival, find_difference(evaluation, "ensemble", rival)) for rival in RIVALS]
-    known = [f"{rival} {_gain(found)}" for rival, found in against if found is not None]
-    if known:
-        lines.append("  ensemble against " + "; ".join(known))
-    if "student" in models:
-        kept = evaluation["retention"]
-        share = "none" if kept is not None and kept <= 0 else percent(kept, 0)
-        keeps = "" if kept is None else f", keeps {share} of the gain"
-        lines.append(f"  student {percent(models['student']['top1'])}{keeps}")
-    if answer.warnings:
-        lines.append("  warning: " + answer.warnings[0].split(":")[0].lower())
-    return lines
+    against = [f"{name} {_gain(comparison, name)}" for name in BASELINES if name in models]
+    if against:
+        lines.append("  ensemble against " + "; ".join(against))
+    if STUDENT in models:
+        keeps = "" if kept is None else f", keeps {percent(max(0.0, kept.value), 0)} of the gain"
+        lines.append(f"  student {top1[STUDENT]}{keeps}")
+    doubts = [warning.split(":")[0].lower() for warning in warnings(results.details)]
+    return lines + [f"  warning: {doubt}" for doubt in doubts]
 
 
-def _gain(difference: Mapping[str, Any]) -> str:
-    return f"{points(difference['value'])} [{points_interval(difference['interval'])}]"
+def _gain(comparison: Comparison, name: str) -> str:
+    """Of the ensemble over another model, with its 95% interval."""
+    difference = comparison.find(ENSEMBLE, name)
+    if difference is None:
+        return ""
+    return f"{points(difference.value)} [{points_interval(difference.interval)}]"

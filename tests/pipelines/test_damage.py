@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 import specialists
 from pipelines import stages
 from pipelines.__main__ import app
+from pipelines.finished_run import read_seed
 from specialists.datasets import check_preprocessing, encode
 from specialists.errors import InputError
-from specialists.evaluation import SeedScores
 from specialists.runs import Run, artifacts, read_json, write_json, write_sealed
 from specialists.runs.sealed import read_sealed
 from specialists.training.checkpoints import load_checkpoint, save_checkpoint
@@ -251,7 +251,7 @@ def test_what_is_compared_over_seeds_is_checked(copied, array):
     file = copied.path("evaluate-models", f"{array}.npy")
     file.write_bytes(damaged(file.read_bytes(), random.Random(3)))
     with pytest.raises(InputError, match=rf"output {array}\.npy changed"):
-        SeedScores.read(copied)
+        read_seed(copied)
 
 
 def test_damaged_times_are_no_obstacle_to_a_report(copied):

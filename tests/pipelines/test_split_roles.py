@@ -10,9 +10,10 @@ import small_run
 import torch
 
 from pipelines import stages
+from pipelines.baselines import baseline_tasks
 from pipelines.context import RunContext
 from pipelines.ensembles import open_ensemble
-from specialists.baselines import Budget, baseline_tasks
+from specialists.baselines import Budget
 from specialists.calibration import fit_calibration, fit_temperature
 from specialists.datasets import load_dataset
 from specialists.datasets.assembly import take

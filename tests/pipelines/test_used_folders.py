@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 import toy_stages
 from typer.testing import CliRunner
 
-from pipelines import stages
+from pipelines import stages, write_report
 from pipelines.__main__ import app
 from pipelines.benchmarks.measured import share_stage
 from pipelines.settings import source_and_folder
@@ -28,11 +27,7 @@ TRAIN = "train-generalist"
 @pytest.fixture(autouse=True)
 def toys(monkeypatch, tmp_path):
     """Three quick stages in place of the real ones, in an empty folder."""
-    summary = types.ModuleType("specialists.report")
-    summary.__dict__.update(
-        summary_lines=lambda folder: [], comparison_figure=None, comparison_markdown=None
-    )
-    monkeypatch.setitem(sys.modules, "specialists.report", summary)
+    monkeypatch.setattr(write_report, "closing_lines", lambda run: [])
     monkeypatch.setattr(stages, "STAGES", toy_stages.TOY_STAGES)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.toml").write_text(toy_stages.CONFIG)

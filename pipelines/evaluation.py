@@ -1,6 +1,6 @@
 """From a run's predictions to its ``evaluation.json``: the only reader of the test set's labels.
 
-:func:`evaluate_models` trains the rivals that do not yet stand, measures every model and writes
+:func:`evaluate_models` trains the baselines that do not yet stand, measures every model and writes
 each model's scores of each test example (RUN/evaluate-models/top1.npy and nll.npy, a row a model in
 the order of evaluation.json), RUN/evaluate-models/details.json, then RUN/evaluation.json. With
 ``split="validation"``, for development, no label of the test set is read and only
@@ -15,28 +15,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from specialists.baselines import baseline_outputs
 from specialists.ensemble import CombinationRule
-from specialists.evaluation.comparison import evaluate, score_models
-from specialists.evaluation.details import details
+from specialists.evaluation import Evaluation, details, evaluate, score_models
 from specialists.evaluation.examples import SpecialistAnswers
-from specialists.predictions import ModelOutputs
 from specialists.runs import Run, read_array, read_json, write_array, write_json
-from specialists.workspace import Workspace
 
-STAGE = "evaluate-models"
+from .baselines import STAGE, baseline_outputs
+from .context import RunContext
+from .ensembles import ensemble_outputs, open_ensemble
+from .student_training import student_outputs
 
 
-def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> dict[str, Any]:
-    """Measure generalist, ensembles, rivals and students of a run on ``split``.
-
-    Returns
-    -------
-    dict
-        What was written: ``evaluation.json``, or its like for the validation split.
-    """
-    outputs = _outputs(run, split)
-    workspace = Workspace.open(run.folder, test_labels=split == "test")
+def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> Evaluation:
+    """Measure generalist, ensembles, baselines and students of a run on ``split``."""
+    outputs = {
+        **ensemble_outputs(run, split),
+        **baseline_outputs(run, split),
+        **student_outputs(run, split),
+    }
+    workspace = RunContext.open(run.folder, test_labels=split == "test")
     examples = workspace.split(split)
     labels = examples.labels.numpy()
     subsets = _subsets(run)
@@ -51,7 +48,7 @@ def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> 
     name = workspace.dataset.name
     result = evaluate(outputs, labels, examples.valid, subsets, dataset=name, **common)
     if split != "test":
-        write_json(run.path(STAGE, f"{split}.json"), result)
+        write_json(run.path(STAGE, f"{split}.json"), result.to_dict())
         return result
     more = details(
         outputs,
@@ -66,22 +63,11 @@ def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> 
     )
     write_array(run.path(STAGE, "top1.npy"), np.stack([m.correct for m in scores.values()]))
     write_array(run.path(STAGE, "nll.npy"), np.stack([m.nll for m in scores.values()]))
-    write_json(run.path(STAGE, "details.json"), more)
+    write_json(run.path(STAGE, "details.json"), more.to_dict())
     trainings = {name: list(model.trainings) for name, model in outputs.items()}
     write_json(run.path(STAGE, "trainings.json"), trainings)
-    write_json(run.folder / "evaluation.json", result)
+    write_json(run.folder / "evaluation.json", result.to_dict())
     return result
-
-
-def _outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
-    from specialists.pipelines.ensembles import ensemble_outputs
-    from specialists.pipelines.student_training import student_outputs
-
-    return {
-        **ensemble_outputs(run, split),
-        **baseline_outputs(run, split),
-        **student_outputs(run, split),
-    }
 
 
 def specialist_answers(run: Run, split: str, rows: NDArray[np.int64]) -> SpecialistAnswers:
@@ -91,9 +77,7 @@ def specialist_answers(run: Run, split: str, rows: NDArray[np.int64]) -> Special
     -------
     {row: {specialist: log-probabilities of shape (|subset| + 1,), the dustbin last}}
     """
-    from specialists.pipelines.ensembles import open_ensemble
-
-    workspace = Workspace.open(run.folder)
+    workspace = RunContext.open(run.folder)
     ensemble = open_ensemble(workspace)
     stored = read_array(run.path("combine-predictions", f"{split}.active.npy"))
     active = torch.from_numpy(np.array(stored[rows]))

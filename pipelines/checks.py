@@ -1,0 +1,46 @@
+"""Can the settings of a run work with its prepared data? No later stage is the first to tell."""
+
+from __future__ import annotations
+
+from specialists.feasibility import DataShape, check_settings
+from specialists.runs import Run, check_trusted, read_array, read_json
+
+
+def check_run(run: Run, unlabelled: bool = True) -> None:
+    """Check a run's configuration against its prepared data.
+
+    Parameters
+    ----------
+    run : Run
+    unlabelled : bool
+        Whether ``student.unlabelled`` is still to be read.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake, one a line.
+    InputError
+        If nobody vouches for the function of ``generalist.factory``.
+    DataError
+        If ``student.unlabelled`` cannot be read as the training data were.
+    """
+    settings = run.config.generalist
+    if settings.factory is not None:
+        check_trusted(settings.factory, settings.options, run.config_file)
+    check_settings(run.config, data_shape(run))
+    more = run.config.student.unlabelled
+    if unlabelled and more is not None:
+        from specialists.datasets import read_unlabelled
+
+        about = read_json(run.path("prepare-data", "dataset.json"))
+        read_unlabelled(more, about["preprocessing"])
+
+
+def data_shape(run: Run) -> DataShape:
+    """Kind and size of a run's prepared data, of which no row is read."""
+    about = read_json(run.path("prepare-data", "dataset.json"))
+    shape = ()
+    if about["kind"] != "text":
+        shape = tuple(read_array(run.path("prepare-data", "train.inputs.npy")).shape[1:])
+    rows = about["rows"]
+    return DataShape(about["kind"], len(about["class_names"]), rows["train"], rows["test"], shape)

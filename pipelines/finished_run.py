@@ -1,0 +1,159 @@
+"""What a finished run holds for its report and for a comparison; only artifacts are read."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from specialists.clustering import ClassClusters
+from specialists.errors import DamagedError, InputError
+from specialists.evaluation import Details, Evaluation, SeedScores, compare_seeds
+from specialists.evaluation.seeds import METRICS
+from specialists.figures.training import History
+from specialists.report import DataSummary, Results
+from specialists.runs import Run, check_result, hash_files, read_array, read_json
+from specialists.runs.records import MANIFEST
+from specialists.training import logged_seconds
+
+STAGE = "evaluate-models"
+STAGES = (
+    "prepare-data",
+    "train-generalist",
+    "cluster-classes",
+    "train-specialists",
+    "combine-predictions",
+    "distill-student",
+    "evaluate-models",
+)
+CONTROLS = "evaluate-models/controls/"
+HISTORIES = (
+    ("generalist", "train-generalist"),
+    ("independent generalists", "train-specialists/independent-*"),
+    ("specialists", "train-specialists/specialist-*"),
+    ("student", "distill-student/student"),
+    ("student, hard labels", "distill-student/student_hard_labels"),
+    ("generalist continued", CONTROLS + "generalist_continued"),
+    ("generalist wide", CONTROLS + "generalist_wide-*"),
+    ("generalist ensemble", CONTROLS + "generalist_ensemble-*"),
+)
+
+
+def read_seed(run: Run) -> SeedScores:
+    """What the models of a finished run did on its test examples.
+
+    Raises
+    ------
+    InputError
+        If a file of its evaluation is damaged.
+    """
+    if run.path(STAGE, MANIFEST).is_file():
+        check_result(run.folder, STAGE, (".json", ".npy"))
+    evaluation = Evaluation.from_dict(read_json(run.folder / "evaluation.json"))
+    arrays = {metric: read_array(run.path(STAGE, f"{metric}.npy")) for metric in METRICS}
+    scores = {
+        metric: dict(zip(evaluation.models, values.astype(np.float64), strict=True))
+        for metric, values in arrays.items()
+    }
+    choice = read_json(run.path("combine-predictions", "choice.json"))
+    return SeedScores(
+        evaluation,
+        examples_of(run, "test"),
+        scores,
+        training_seconds(run),
+        choice.get("gate", {}).get("outcome", "not tested"),
+        groups_of(run, "test"),
+    )
+
+
+def training_seconds(run: Run) -> dict[str, float]:
+    """Wall time of the trainings that made each model of ``evaluation.json``, summed.
+
+    Only the chosen candidate counts: one width of the generalist, one trial of a student (without
+    its teacher). Generalists that found the clusters, or that specialists started from, count with
+    the ensembles. A generalist that was given took none.
+    """
+    trainings = read_json(run.path(STAGE, "trainings.json"))
+    return {
+        name: sum(logged_seconds(run.folder / folder) for folder in folders)
+        for name, folders in trainings.items()
+    }
+
+
+def examples_of(run: Run, split: str) -> str:
+    """The same for two runs if and only if their examples of this split are."""
+    return " ".join(hash_files(run.folder, [f"prepare-data/{split}.*.npy"]).values())
+
+
+def groups_of(run: Run, split: str) -> NDArray[np.int64] | None:
+    """The unit of chance of each example, int64 (n,); None where each is one of its own."""
+    file = run.path("prepare-data", f"{split}.groups.npy")
+    return np.array(read_array(file)) if file.is_file() else None
+
+
+def read_results(run: Run) -> Results:
+    """Everything that the report of ``run`` needs; what a stage did not leave is None or empty.
+
+    Raises
+    ------
+    InputError
+        When the folder is no run, or one that has not been evaluated.
+    """
+    settings, n_bootstrap = run.config.report, run.config.evaluation.n_bootstrap
+    if not (run.folder / "evaluation.json").is_file():
+        raise InputError(
+            "This run has no evaluation to report",
+            where=run.folder / "evaluation.json",
+            fix=f"specialists evaluate-models {run.folder}",
+        )
+    data, seed = _data_summary(run), read_seed(run)
+    covariance = run.path("cluster-classes", "covariance.npy")
+    images = run.path("prepare-data", "test.inputs.npy")
+    return Results(
+        title=settings.title,
+        n_examples=settings.n_examples,
+        config_text=run.config_file.read_text(encoding="utf-8"),
+        data=data,
+        evaluation=seed.evaluation,
+        details=Details.from_dict(read_json(run.path(STAGE, "details.json"))),
+        comparison=compare_seeds([seed], n_bootstrap),
+        clusters=ClassClusters.from_dict(read_json(run.path("cluster-classes", "clusters.json"))),
+        covariance=read_array(covariance) if covariance.is_file() else None,
+        choice=read_json(run.path("combine-predictions", "choice.json")),
+        histories=_histories(run.folder),
+        seconds=_stage_seconds(run.folder),
+        images=read_array(images) if data.kind == "images" and images.is_file() else None,
+    )
+
+
+def _data_summary(run: Run) -> DataSummary:
+    about = read_json(run.path("prepare-data", "dataset.json"))
+    unit = about.get("source", {}).get("rows", "row")
+    rows, groups = about.get("rows", {}), about.get("groups", {})
+    return DataSummary(
+        about["kind"], about["class_names"], rows, groups, unit, about.get("notes", ())
+    )
+
+
+def _histories(folder: Path) -> dict[str, list[History]]:
+    found = {}
+    for title, place in HISTORIES:
+        files = sorted(folder.glob(f"{place}/metrics.jsonl"))
+        if files:
+            found[title] = [_json_lines(file.read_text(encoding="utf-8")) for file in files]
+    return found
+
+
+def _stage_seconds(folder: Path) -> dict[str, float]:
+    found = {}
+    for stage in STAGES:
+        with suppress(FileNotFoundError, DamagedError, TypeError, KeyError, ValueError):
+            found[stage] = float(read_json(folder / stage / "timing-stage.json")["seconds"])
+    return found
+
+
+def _json_lines(text: str) -> History:
+    return [json.loads(line) for line in text.splitlines() if line.strip()]

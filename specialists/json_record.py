@@ -1,0 +1,45 @@
+"""How does a result go into JSON and come back as the same typed, frozen dataclass?"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from specialists.errors import InputError
+
+
+class JsonRecord:
+    """A dataclass of numbers, strings, other such dataclasses, and tuples and mappings of them.
+
+    A field that has a default is left out of JSON where it holds it.
+    """
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        plain = {"mode": "json", "by_alias": True, "exclude_defaults": True}
+        return _adapter(type(self)).dump_python(self, **plain)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        """What :meth:`to_dict` gave.
+
+        Raises
+        ------
+        InputError
+            If it is something else.
+        """
+        try:
+            return _adapter(cls).validate_python(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise InputError(
+                f"this is no {cls.__name__}: {first['msg']}", where=where or None
+            ) from None
+
+
+@cache
+def _adapter(kind: type[JsonRecord]) -> TypeAdapter:
+    return TypeAdapter(kind)
