@@ -180,6 +180,8 @@ def baseline_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
         best, candidates = best_schedule(members)
         chosen[name] = (best, candidates)
         start = [base] if name == CONTINUED else []
+        if start and read_json(members[0].folder / "result.json")["best_epoch"] == 0:
+            log.info(f"{STAGE}: {name}: validation prefers its start, the generalist itself")
         outputs[name] = _single(name, members[best], start, split, len(candidates))
     write_json(workspace.path(STAGE, "baselines.json"), {k: _record(*v) for k, v in chosen.items()})
     return outputs

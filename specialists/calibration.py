@@ -31,7 +31,7 @@ from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
-from specialists.errors import CalibrationWarning, InputError
+from specialists.errors import CalibrationWarning, InputError, first_of
 from specialists.probability import check_labels, check_rows
 
 BOUNDS_LOG_TEMPERATURE = (math.log(0.05), math.log(20.0))
@@ -239,7 +239,7 @@ def _calibrated_on(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         row = int(hopeless[0])
         raise InputError(
             "no temperature gives a label a probability here",
-            where=f"row {row}, and {len(hopeless) - 1} more",
+            where=first_of(hopeless.tolist()),
             got=f"{float(logits[row, labels[row]])} at the label, "
             f"{int((~logits[row].isfinite()).sum())} of {logits.shape[1]} logits not finite",
             expected="finite logits at the labels, and no NaN",

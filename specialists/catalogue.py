@@ -63,7 +63,7 @@ WORDS = {
     PAPER: ModelWords("KL, n = 1, weights 1, as in the paper"),
     ALL: ModelWords("every specialist for every example"),
     CONTINUED: ModelWords(
-        "trained longer: as long as all specialists together",
+        "trained on, for the FLOPs of the ensemble's rest; its start may stay the best",
         "the generalist trained longer",
         "train longer",
     ),
@@ -71,7 +71,9 @@ WORDS = {
         "the ensemble's inference, at most its training FLOPs", "a wider generalist", "go wider"
     ),
     AVERAGED: ModelWords(
-        "several, for the ensemble's training", "averaged generalists", "average generalists"
+        "as many as the ensemble's training FLOPs pay for, rounded up",
+        "averaged generalists",
+        "average generalists",
     ),
     SAME_INFERENCE: ModelWords(
         "those that its inference pays for, rounded up",

@@ -7,6 +7,8 @@ traceback and exits with ``exit_code``. A bare :class:`SpecialistsError` is a fa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from specialists.escaping import printable
 
 
@@ -112,3 +114,9 @@ def _message(what: str, where: object, got: object, expected: object, fix: str |
     labelled = (("where", where), ("got", got), ("expected", expected), ("to mend it", fix))
     lines = [what, *(f"  {label}: {value}" for label, value in labelled if value is not None)]
     return printable("\n".join(lines))
+
+
+def first_of(rows: Sequence[int], what: str = "row") -> str:
+    """Where it is: "row 3" or "row 3, and 4 more"."""
+    more = f", and {len(rows) - 1} more" if len(rows) > 1 else ""
+    return f"{what} {int(rows[0])}{more}"

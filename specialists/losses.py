@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from specialists.errors import InputError
+from specialists.errors import InputError, first_of
 from specialists.probability import check_labels, check_rows
 
 UNLABELLED = -1
@@ -188,8 +188,7 @@ def _check_distributions(probs: Tensor, what: str) -> None:
 
 def _refuse(wrong: Tensor, what: str, got: str) -> None:
     if wrong.device.type == "cpu" and wrong.any():
-        first = int(wrong.nonzero()[0])
-        where = f"row {first}, and {int(wrong.sum()) - 1} more"
+        where = first_of(wrong.nonzero().flatten().tolist())
         raise InputError(what, where=where, got=got, expected="probabilities that sum to 1")
 
 

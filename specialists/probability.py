@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from specialists.errors import InputError
+from specialists.errors import InputError, first_of
 
 
 def tempered_log_softmax(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
@@ -139,7 +139,7 @@ def check_labels(labels: Tensor, n_rows: int, n_classes: int, lowest: int = 0) -
     if len(wrong):
         raise InputError(
             "a label is none of the classes",
-            where=f"row {int(wrong[0])}, and {len(wrong) - 1} more",
+            where=first_of(wrong.tolist()),
             got=int(labels[wrong[0]]),
             expected=f"{lowest} to {n_classes - 1}",
         )

@@ -568,13 +568,14 @@ def test_training_time_is_that_of_the_trainings_that_made_a_model(tmp_path):
     [(2.0, 2.9, False), (2.0, 3.1, True), (1.0, 0.67, False), (1.0, 0.66, True), (2.0, 1.0, True)],
 )
 def test_seconds_that_differ_from_flops_by_half_as_much_again_are_told(flops, seconds, said):
+    wide, student = "generalist_wide", "student"  # a student is not matched by FLOPs
     models = {
         name: dataclasses.replace(model_scores(), training_flops=300 * value)
-        for name, value in {"generalist": 1.0, "ensemble": 1.0, "wide": flops}.items()
+        for name, value in {"generalist": 1.0, "ensemble": 1.0, wide: flops, student: 1.0}.items()
     }
-    times = {"generalist": 0.0, "ensemble": 10.0, "wide": 10 * seconds}
-    assert unlike_flops(models, times) == ({"wide": (flops, seconds)} if said else {})
-    words = f"wide {flops:.2f} times its FLOPs in {seconds:.2f} times its seconds"
+    times = {"generalist": 0.0, "ensemble": 10.0, wide: 10 * seconds, student: 100.0}
+    assert unlike_flops(models, times) == ({wide: (flops, seconds)} if said else {})
+    words = f"{wide} took {flops:.2f} times the FLOPs and {seconds:.2f} times the seconds"
     assert (words in time_sentence(models, times)) == said
 
 
@@ -649,12 +650,12 @@ def test_a_seed_brings_the_groups_of_its_test_examples(tmp_path):
 @pytest.mark.parametrize(
     ("flaw", "words"),
     [
-        ({"nll": 2.75}, ", worse than the generalist (NLL 2.750 against 2.500 nats)"),
-        ({"top1": 0.3}, ", worse than the generalist (top-1 30.0% against 40.0%)"),
+        ({"nll": 2.75}, ", worse than the generalist in NLL (2.750 against 2.500 nats)"),
+        ({"top1": 0.3}, ", worse than the generalist in top-1 (30.00% against 40.00%)"),
         (
             {"top1": 0.3, "nll": 2.75},
-            ", worse than the generalist (top-1 30.0% against 40.0% and NLL 2.750 against 2.500 "
-            "nats)",
+            ", worse than the generalist in top-1 (30.00% against 40.00%) and in NLL (2.750 "
+            "against 2.500 nats)",
         ),
         ({"top1": 0.6, "nll": 1.9}, ""),
     ],

@@ -5,7 +5,7 @@
         data.arrays=PATH/onet_minilm.npz
 
 The gain of `ensemble` over `generalist`, over `generalist_wide` and over the independent
-generalists that the same training examples would pay for, along one axis:
+generalists that the same training FLOPs would pay for, along one axis:
 
     examples      1/8, 1/4, 1/2, 1 of each class's training rows
     classes       128, 512, all, drawn anew for each seed; a fixed number of clusters shrinks with

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specialists.errors import DataError
+from specialists.errors import DataError, first_of
 
 SHOWN = 8
 
@@ -53,7 +53,7 @@ def texts_of(given: Any, column: str = "text") -> list[str]:
     if wrong:
         raise DataError(
             "a text is not a string",
-            where=_rows(wrong),
+            where=first_of(wrong, "input"),
             got=_described(texts[wrong[0]]),
             expected="str, one an input",
             fix="fill missing texts with '', decode bytes, or leave these rows out",
@@ -135,7 +135,7 @@ def pictures_of(given: Any, shape: tuple[int, int]) -> np.ndarray | list[Any]:
     if wrong:
         raise DataError(
             "this is no picture",
-            where=_rows(wrong),
+            where=first_of(wrong, "input"),
             got=_described(pictures[wrong[0]]),
             expected="a uint8 array [h, w], [channels, h, w] or [h, w, channels], a path, or an "
             "image of Pillow",
@@ -247,11 +247,6 @@ def _described(value: Any) -> str:
         return f"{type(value).__name__}, {value.dtype} of shape {tuple(value.shape)}"
     shown = " ".join(repr(value).split())
     return f"{type(value).__name__} {shown[:60]}{'...' * (len(shown) > 60)}"
-
-
-def _rows(wrong: Sequence[int]) -> str:
-    more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-    return f"input {wrong[0]}{more}"
 
 
 def _first(names: Sequence[Any]) -> str:

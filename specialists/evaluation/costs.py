@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from specialists.catalogue import ENSEMBLE
+from specialists.catalogue import BASELINES, ENSEMBLE
 from specialists.evaluation.findings import ModelScores
 from specialists.evaluation.seeds import ModelSummary
 
@@ -13,9 +13,9 @@ Models = Mapping[str, ModelScores] | Mapping[str, ModelSummary]  # of a run, or 
 
 
 def unlike_flops(models: Models, seconds: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-    """Models whose training seconds differ from their training FLOPs by more than 1.5 times.
+    """Baselines whose training seconds differ from their training FLOPs by more than 1.5 times.
 
-    Both are ratios to `ensemble`, which its rivals are matched to by FLOPs.
+    Both are ratios to `ensemble`, which they are matched to by FLOPs.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def unlike_flops(models: Models, seconds: Mapping[str, float]) -> dict[str, tupl
         return {}
     ratios = {
         name: (flops[name] / flops[ENSEMBLE], seconds[name] / seconds[ENSEMBLE])
-        for name in models
-        if flops[name] and seconds.get(name)
+        for name in BASELINES
+        if flops.get(name) and seconds.get(name)
     }
     return {name: (a, b) for name, (a, b) in ratios.items() if max(a / b, b / a) > UNLIKE}

@@ -12,13 +12,15 @@ from specialists.report.numbers import enumerated, percent
 def time_sentence(models: Models, seconds: Mapping[str, float]) -> str:
     """Where training seconds are not what training FLOPs promise; empty where they are."""
     unlike = [
-        f"{name} {flops:.2f} times its FLOPs in {time:.2f} times its seconds"
+        f"{name} took {flops:.2f} times the FLOPs and {time:.2f} times the seconds"
         for name, (flops, time) in unlike_flops(models, seconds).items()
     ]
     if not unlike:
         return ""
-    over = f"Training FLOPs are not training time here; over those of {ENSEMBLE}"
-    return f"{over}: {enumerated(unlike)}."
+    return (
+        f"Training FLOPs do not tell training time here: relative to {ENSEMBLE}, "
+        f"{'; '.join(unlike)}."
+    )
 
 
 def worse(models: Models, name: str) -> str:
@@ -28,7 +30,7 @@ def worse(models: Models, name: str) -> str:
     )
     flaws = []
     if top1 < base:
-        flaws.append(f"top-1 {percent(top1)} against {percent(base)}")
+        flaws.append(f"in top-1 ({percent(top1, 2)} against {percent(base, 2)})")
     if nll > base_nll:
-        flaws.append(f"NLL {nll:.3f} against {base_nll:.3f} nats")
-    return f"worse than the generalist ({enumerated(flaws)})" if flaws else ""
+        flaws.append(f"in NLL ({nll:.3f} against {base_nll:.3f} nats)")
+    return f"worse than the generalist {enumerated(flaws)}" if flaws else ""

@@ -9,7 +9,8 @@ def percent(value: float | None, digits: int = 1) -> str:
     """A fraction as a percentage: 0.6042 is "60.4%"."""
     if value is None:
         return "\N{EN DASH}"
-    return f"{100 * value:.{digits}f}%".replace("-", "\N{MINUS SIGN}")
+    text = f"{100 * value:.{digits}f}"
+    return f"{text if float(text) else text.lstrip('-')}%".replace("-", "\N{MINUS SIGN}")
 
 
 def probability(value: float) -> str:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from specialists.calibration import dustbin_correction
 from specialists.config import SpecialistsConfig
 from specialists.datasets.base import Inputs
-from specialists.errors import DataError, InputError
+from specialists.errors import DataError, InputError, first_of
 from specialists.predictions import ShardedRows
 from specialists.probability import aggregate, check_labels, check_rows, check_subset
 from specialists.training import BalancedExamples, TensorExamples, ValidationLoss
@@ -77,7 +77,7 @@ def _check_sums(log_sums: Tensor) -> None:
     if len(wrong):
         raise InputError(
             "a row holds no log-probabilities",
-            where=f"row {int(wrong[0])}, and {len(wrong) - 1} more",
+            where=first_of(wrong.tolist()),
             got=f"probabilities that sum to {float(log_sums[wrong[0]].exp()):.3g}",
             expected="1, over the classes, which are the last axis",
             fix="for logits: torch.log_softmax(logits, -1)",
