@@ -24,7 +24,7 @@ from pipelines.context import RunContext
 from pipelines.ensembles import open_ensemble
 from pipelines.generalists import cross_fitted_generalists
 from pipelines.write_report import closing_lines
-from specialists.baselines import AveragingRule
+from specialists.baselines import AveragingRule, head_share
 from specialists.catalogue import BASELINES, DEFERRED, SAME_INFERENCE
 from specialists.clustering import ClassClusters
 from specialists.config import Config
@@ -184,16 +184,20 @@ def test_deferring_generalists_keep_to_the_ensembles_inference_on_validation(don
     rule = AveragingRule(
         **read_json(done.path("evaluate-models", "baselines.json"))[DEFERRED]["chosen"]
     )
-    assert rule.shortlist == 0  # the head is not most of this network
+    network = load_network(done.path("train-generalist"))[0]
+    share = head_share(network, 12, RunContext.open(done.folder).dataset.test.inputs)
+    assert share == (12 * 12) / (6 * 12 + 12 * 12)
+    candidates = read_json(done.path("evaluate-models", "baselines.json"))[DEFERRED]["candidates"]
+    assert {candidate["shortlist"] for candidate in candidates} == {0, 8}
     first, test = (
         read_rows(done.path("combine-predictions", f"{split}.generalist.npy"))
         for split in ("validation", "test")
     )
     limit = read_json(done.path("combine-predictions", "choice.json"))["relative_cost"]
-    assert 1 <= rule.relative_cost(first, 0.0) <= limit + 1e-6
+    assert 1 <= rule.relative_cost(first, share) <= limit + 1e-6
     models = read_json(done.folder / "evaluation.json")["models"]
     realised = models[DEFERRED]["inference_flops"] / models["generalist"]["inference_flops"]
-    assert realised == pytest.approx(rule.relative_cost(test, 0.0), rel=1e-6)
+    assert realised == pytest.approx(rule.relative_cost(test, share), rel=1e-6)
 
 
 def test_the_start_of_training_on_may_stay_the_best(done, tmp_path):
