@@ -23,7 +23,7 @@ from specialists.runtime import threads
 
 from . import evaluate_models, stages, write_report
 from .compare import compare, source_and_comparison
-from .distill import Teacher, TeacherSource, distill, distill_source
+from .distill import NO_TEST_OF_SPECIALISTS, Teacher, TeacherSource, distill, distill_source
 from .messages import Commands, format_warning
 from .options import ForceOption, JobsOption, Model, RunArgument, SetOption, Split, TrustOption
 from .predict import check_target, predict, write_table
@@ -139,9 +139,10 @@ def distill_command(
 ) -> None:
     """Prepare the data, train what is missing, and say where the student lies."""
     taught_by = TeacherSource(teacher, model, trust_code)
-    source, folder = distill_source(taught_by, out, overrides or [])
-    settings = Config.from_toml(source, overrides or [])
-    check_given(source, overrides or [], settings, trust_code)
+    changes = [*NO_TEST_OF_SPECIALISTS, *(overrides or [])]
+    source, folder = distill_source(taught_by, out, changes)
+    settings = Config.from_toml(source, changes)
+    check_given(source, changes, settings, trust_code)
     run = Run(folder, jobs)
     with run.lock():
         write_config(run, settings)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from specialists.predictor import Predictor
 
 NAME = "distill"
+NO_TEST_OF_SPECIALISTS = ("data.gate_fraction=0",)  # all validation rows judge the student
 MODEL_FILES = ("weights.safetensors", "model.json")
 RUN_FILES = (
     "train-generalist/weights.safetensors",

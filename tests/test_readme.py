@@ -87,6 +87,15 @@ def test_python_runs_as_it_stands(readme_run, code, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("readme")
+def test_a_student_is_distilled_from_the_run(readme_run):
+    (command,) = [command for command in COMMANDS if command[1] == "distill"]
+    shown = specialists(command[1:], readme_run)
+    assert "for the gate" not in shown
+    assert "the student: runs/distilled/distill/student" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("readme")
 def test_a_stage_of_a_finished_run_is_skipped(readme_run):
     for command in COMMANDS:
         if command[1].startswith(("train-", "write-")):

@@ -27,7 +27,8 @@ def distill(*arguments) -> str:
 
 
 def test_the_student_of_an_ensemble_is_that_of_its_run(teacher, tmp_path):
-    distill("--teacher", teacher.folder, "--out", tmp_path / "out")
+    as_there = ["--set", f"data.gate_fraction={teacher.config.data.gate_fraction}"]
+    distill("--teacher", teacher.folder, "--out", tmp_path / "out", *as_there)
     for name in ("student", "student_hard_labels"):
         ours, theirs = tmp_path / "out" / "distill" / name, teacher.path("distill-student", name)
         assert sha256(ours / "weights.safetensors") == sha256(theirs / "weights.safetensors")
