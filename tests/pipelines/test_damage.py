@@ -404,8 +404,8 @@ def test_a_preprocessing_that_is_not_complete_is_told_where_inputs_are_encoded()
 )
 def test_forged_parts_of_an_ensemble_are_told_in_one_message(copied, monkeypatch, file, value):
     write_json(copied.folder / file, value)
-    for module in ("pipelines.trained_models", "specialist.unit", "workspace", "trunk"):
-        monkeypatch.setattr(f"specialists.{module}.check_result", nothing_is_checked, raising=False)
+    for module in ("trained_models", "specialist_tasks"):
+        monkeypatch.setattr(f"specialists.pipelines.{module}.check_result", nothing_is_checked)
     monkeypatch.setattr("specialists.datasets.storage.check_file", lambda *_: None)
     with pytest.raises(InputError, match=r"does not fit|is damaged"):
         specialists.load(copied.folder, "ensemble")
