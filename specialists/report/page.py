@@ -183,8 +183,11 @@ def summary_lines(results: Results) -> list[str]:
     if against:
         lines.append("  ensemble against " + "; ".join(against))
     if STUDENT in models:
-        keeps = "" if kept is None else f", keeps {percent(max(0.0, kept.value), 0)} of the gain"
-        lines.append(f"  student {top1[STUDENT]}{keeps}")
+        student = f"  student {top1[STUDENT]}"
+        if kept is not None:
+            share = "nothing" if kept.value <= 0 else percent(kept.value, 0)
+            student += f", keeps {share} of the gain"
+        lines.append(student)
     doubts = [warning.split(":")[0].lower() for warning in warnings(results.details)]
     return lines + [f"  warning: {doubt}" for doubt in doubts]
 
