@@ -90,6 +90,14 @@ PIPELINE_ORDER = [
     "predict",
     "__main__",
 ]
+OF_A_RUN = {
+    *("Run", "claimed", "build_unit", "check_result", "does_not_stand", "hash_files"),
+    *("clear", "check_claimable", "kind_of", "RUN", "COMPARISON"),
+}
+STAGES = {
+    *("prepare-data", "train-generalist", "cluster-classes", "train-specialists"),
+    *("combine-predictions", "distill-student", "evaluate-models", "write-report"),
+}
 TOP_LEVEL = {"pyproject.toml", "specialists", "pipelines", "tests", "data", "README.md", "LICENSE"}
 UNTRACKED = {"shared", "runs"}
 MAX_LINES = 300
@@ -173,6 +181,16 @@ def test_the_combination_imports_only_from_its_parts_before_it(path):
     assert all(inner), f"{name_of(path)} imports the package that re-exports it"
     for imported, *_ in inner:
         assert COMBINATION_ORDER.index(imported) <= COMBINATION_ORDER.index(part)
+
+
+@pytest.mark.parametrize("path", [p for p in LIBRARY if "runs" not in p.parts], ids=name_of)
+def test_the_library_knows_no_run_folder_and_no_stage(path):
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    of_runs = [node for node in froms if (node.module or "").startswith("specialists.runs")]
+    assert not {alias.name for node in of_runs for alias in node.names} & OF_A_RUN
+    words = [node.value for node in nodes if isinstance(node, ast.Constant)]
+    assert not {str(word).split("/")[0] for word in words} & STAGES
 
 
 def test_pipelines_have_no_name_of_their_own():
