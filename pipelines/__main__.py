@@ -18,7 +18,7 @@ import typer
 
 from specialists.config import Config, shipped_configs
 from specialists.escaping import printable
-from specialists.runs import EVERYTHING, NOTHING, Run, storage_faults
+from specialists.runs import EVERYTHING, NOTHING, storage_faults
 from specialists.runtime import threads
 
 from . import evaluate_models, stages, write_report
@@ -27,6 +27,7 @@ from .distill import NO_TEST_OF_SPECIALISTS, Teacher, TeacherSource, distill, di
 from .messages import Commands, format_warning
 from .options import ForceOption, JobsOption, Model, RunArgument, SetOption, Split, TrustOption
 from .predict import check_target, predict, write_table
+from .runs import Run
 from .settings import check_given, named_folder, source_and_folder, write_config
 from .stage import Stage, run_stage
 from .terminal import say

@@ -42,13 +42,14 @@ from specialists.networks import (
     n_parameters,
 )
 from specialists.predictions import ModelOutputs, predict_log_probs
-from specialists.runs import Run, read_json, write_json
+from specialists.runs import read_json, write_json
 from specialists.training import TrainingCost
 
 from .classifiers import ClassifierTask, train_classifiers, training_flops_per_example
 from .context import RunContext
 from .generalists import STAGE as GENERALIST
 from .generalists import chosen_training
+from .runs import Run
 from .terminal import log
 
 STAGE = "evaluate-models"

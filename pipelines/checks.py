@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from specialists.feasibility import DataShape, check_settings
-from specialists.runs import Run, check_trusted, read_array, read_json
+from specialists.runs import check_trusted, read_array, read_json
+
+from .runs import Run
 
 
 def check_run(run: Run, unlabelled: bool = True) -> None:

@@ -13,11 +13,12 @@ from specialists.classifier import TrainedClassifier, hard_label_loss, train_cla
 from specialists.config import Recipe
 from specialists.cross_fitting import without_fold
 from specialists.networks import NetworkSpec, build, load_network, save_network
-from specialists.runs import build_unit, read_json, write_json
+from specialists.runs import read_json, write_json
 from specialists.runtime import map_processes, seed_everything, threads
 from specialists.training import FitResult, TensorExamples, flops_per_example
 
 from .context import RunContext
+from .runs import build_unit
 
 DATA = (
     "prepare-data/dataset.json",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from specialists.runs import Run, write_json
+from specialists.runs import write_json
 
 from .checks import check_run
+from .runs import Run
 from .stage import Stage
 from .terminal import log
 

@@ -15,9 +15,11 @@ from specialists.datasets.base import Dataset, Ragged, Split
 from specialists.datasets.factory import source_file
 from specialists.datasets.storage import load_dataset_folder
 from specialists.networks.build import NetworkSpec, generalist_spec
-from specialists.runs import Run, check_trusted, sha256
+from specialists.runs import check_trusted, sha256
 from specialists.runtime import Hardware, derive_seed, resolve_precision
 from specialists.training.examples import Augmentation
+
+from .runs import Run
 
 
 @dataclass(frozen=True)

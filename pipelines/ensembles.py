@@ -9,11 +9,12 @@ from typing import Any
 
 from specialists.ensemble import Choice, CombinationRule, Ensemble, MemberPredictions
 from specialists.predictions import ModelOutputs
-from specialists.runs import Run, read_array, read_json, write_array
+from specialists.runs import read_array, read_json, write_array
 from specialists.training import TrainingCost
 
 from .context import RunContext
 from .generalists import chosen_training, initial_generalists
+from .runs import Run
 from .specialist_tasks import load_specialists, specialist_tasks
 from .trunk_files import split_generalist
 

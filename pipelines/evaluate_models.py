@@ -8,9 +8,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from specialists.runs import Run, recording
+from specialists.runs import recording
 
 from .checks import check_run
+from .runs import Run
 from .stage import Stage
 from .terminal import log
 

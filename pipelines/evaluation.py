@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from specialists.ensemble import CombinationRule
 from specialists.evaluation import Evaluation, details, evaluate, score_models
 from specialists.evaluation.examples import SpecialistAnswers
-from specialists.runs import Run, read_array, read_json, write_array, write_json
+from specialists.runs import read_array, read_json, write_array, write_json
 
 from .baselines import STAGE, baseline_outputs
 from .context import RunContext
 from .ensembles import ensemble_outputs, open_ensemble
+from .runs import Run
 from .student_training import student_outputs
 
 

@@ -15,9 +15,11 @@ from specialists.evaluation import Details, Evaluation, SeedScores, compare_seed
 from specialists.evaluation.seeds import METRICS
 from specialists.figures.training import History
 from specialists.report import DataSummary, Results
-from specialists.runs import Run, check_result, hash_files, read_array, read_json
+from specialists.runs import hash_files, read_array, read_json
 from specialists.runs.records import MANIFEST
 from specialists.training import logged_seconds
+
+from .runs import Run, check_result
 
 STAGE = "evaluate-models"
 STAGES = (

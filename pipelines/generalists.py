@@ -29,11 +29,12 @@ from specialists.networks import (
     warn_of_other_inputs,
 )
 from specialists.predictions import predict_outputs
-from specialists.runs import Run, copy_file, read_json, write_array, write_json
+from specialists.runs import copy_file, read_json, write_array, write_json
 from specialists.specialist import assign_generalists
 
 from .classifiers import ClassifierTask, describe, load_classifier, train_classifiers
 from .context import RunContext
+from .runs import Run
 from .terminal import log
 
 STAGE = "train-generalist"

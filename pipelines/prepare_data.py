@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from specialists.feasibility import check_settings
-from specialists.runs import Run, check_trusted
+from specialists.runs import check_trusted
 
+from .runs import Run
 from .stage import Stage
 from .terminal import log
 

@@ -28,11 +28,12 @@ from specialists.distillation import (
 from specialists.ensemble import CombinationRule
 from specialists.losses import UNLABELLED
 from specialists.predictions import ShardedRows, write_shards
-from specialists.runs import build_unit, sha256
+from specialists.runs import sha256
 from specialists.runs.manifests import CODE_VERSION
 
 from .context import RunContext
 from .ensembles import chosen_rule, open_ensemble
+from .runs import build_unit
 from .student_tasks import STAGE, OnlineName, StudentTask
 from .trunk_files import FOLDER
 

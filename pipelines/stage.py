@@ -16,7 +16,6 @@ from typing import Any
 from specialists.config import Config
 from specialists.errors import DamagedError, InputError
 from specialists.runs import (
-    Run,
     clear,
     hash_files,
     is_done,
@@ -27,8 +26,8 @@ from specialists.runs import (
     write_json,
 )
 from specialists.runs.records import MANIFEST
-from specialists.runs.units import attempt, end_attempt, is_same_attempt
 
+from .runs import Run, attempt, end_attempt, is_same_attempt
 from .terminal import log
 
 MISSING = "missing"

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from specialists.errors import InputError
-from specialists.runs import Run
 
 from . import (
     cluster_classes,
@@ -19,6 +18,7 @@ from . import (
     train_specialists,
     write_report,
 )
+from .runs import Run
 from .stage import MISSING, Stage, run_stage, what_changed, why_not_done
 
 STAGES: tuple[Stage, ...] = (

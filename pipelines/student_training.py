@@ -15,12 +15,13 @@ from specialists.networks import (
     n_parameters,
 )
 from specialists.predictions import ModelOutputs, predict_log_probs
-from specialists.runs import Run, build_unit, copy_file, read_json, write_json
+from specialists.runs import copy_file, read_json, write_json
 from specialists.runtime import map_processes, seed_everything
 from specialists.training import FitResult, TrainingCost
 
 from .classifiers import save_classifier
 from .context import RunContext
+from .runs import Run, build_unit
 from .soft_targets import student_data
 from .student_tasks import STAGE, STUDENTS, StudentTask
 from .terminal import log

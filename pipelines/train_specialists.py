@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from specialists.runs import Run
-
 from .checks import check_run
+from .runs import Run
 from .stage import Stage
 
 

@@ -9,11 +9,11 @@ from specialists.datasets import check_preprocessing
 from specialists.errors import InputError
 from specialists.networks import fitting
 from specialists.predictor import Predictor, load_model
-from specialists.runs import EVERYTHING, NOTHING, check_result, trusting
-from specialists.runs.folder import refuse_missing
+from specialists.runs import EVERYTHING, NOTHING, trusting
 
 from .context import RunContext
 from .ensembles import chosen_rule, open_ensemble
+from .runs import check_result, refuse_missing
 
 FOLDERS = {
     "student": "distill-student/student",

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from specialists.datasets.base import Inputs
 from specialists.networks import load_network, split_frozen
 from specialists.predictions import ShardedRows, predict_log_probs, read_rows, write_shards
-from specialists.runs import build_unit, claim, write_array
+from specialists.runs import claim, write_array
 from specialists.runtime import progress
 from specialists.trunk import Trunk
 
 from .context import RunContext
+from .runs import build_unit
 
 FOLDER = ("train-specialists", "trunk")
 ROWS_AT_A_TIME = 8192

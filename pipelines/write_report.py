@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from specialists.runs import Run, write_text
+from specialists.runs import write_text
 
 from .evaluate_models import STAGE as EVALUATION
+from .runs import Run
 from .stage import Stage
 
 

@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from pipelines import stages
+from pipelines.runs import Run
 from specialists.config import Config
-from specialists.runs import Run, Trust, artifacts, sha256, write_text
+from specialists.runs import Trust, artifacts, sha256, write_text
 from specialists.training import loop
 
 N_CLASSES = 12

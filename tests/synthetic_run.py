@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipelines.runs import Run
 from specialists.datasets.base import Dataset, Ragged, Split
 from specialists.datasets.storage import save_dataset
 from specialists.evaluation import details, evaluate, score_models
 from specialists.predictions import ModelOutputs
-from specialists.runs import Run, write_array, write_json, write_text
+from specialists.runs import write_array, write_json, write_text
 
 SKILLS = {
     "generalist": (0.0, 1.0, 400_000, 40_000),

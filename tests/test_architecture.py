@@ -58,6 +58,7 @@ COMBINATION_ORDER = [
 ]
 PIPELINE_ORDER = [
     "terminal",
+    "runs",
     "messages",
     "settings",
     "checks",

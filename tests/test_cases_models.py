@@ -13,11 +13,12 @@ from torch.nn import functional as F
 import specialists
 from pipelines import stages
 from pipelines.messages import told_in_one_message
+from pipelines.runs import Run
 from specialists.clustering import ClassClusters
 from specialists.config import Config
 from specialists.errors import DataWarning, InputError
 from specialists.losses import DistillationLoss
-from specialists.runs import Run, Trust, read_json, write_text
+from specialists.runs import Trust, read_json, write_text
 
 N_CLASSES = 12
 COMMON = {"threads": 1, "jobs": 1, "device": "cpu", "precision": "float32"}

@@ -5,11 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
+from pipelines.runs import Run
 from specialists.config import Config, DataConfig
 from specialists.datasets import Inputs, encode, load_dataset, read_unlabelled
 from specialists.datasets.augmentation import random_affine
 from specialists.errors import DataError
-from specialists.runs import Run, sha256
+from specialists.runs import sha256
 
 
 def tensor(inputs: Inputs) -> torch.Tensor:

@@ -10,6 +10,7 @@ import pytest
 from synthetic_run import SKILLS, synthetic_run
 
 from pipelines.finished_run import read_results
+from pipelines.runs import Run
 from pipelines.write_report import closing_lines, execute
 from specialists.errors import InputError
 from specialists.evaluation.details import Changes, UnderTrained
@@ -21,7 +22,7 @@ from specialists.report.page import thumbnails
 from specialists.report.sentences import left_out_sentence, warnings
 from specialists.report.tables import class_table
 from specialists.report.verdict import verdict
-from specialists.runs import Run, read_json, write_json, write_text
+from specialists.runs import read_json, write_json, write_text
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

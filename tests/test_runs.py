@@ -14,10 +14,10 @@ import pytest
 import torch
 
 import specialists
+from pipelines.runs import Run
 from specialists.errors import DamagedError, InputError, RunLockedError
 from specialists.runs import (
     CODE_VERSION,
-    Run,
     atomic_write,
     finish,
     hash_files,
@@ -48,7 +48,7 @@ with atomic_write(sys.argv[1]) as temporary:
 
 LOCK_HOLDER = """
 import sys, time
-from specialists.runs import Run
+from pipelines.runs import Run
 with Run(sys.argv[1]).lock():
     print("locked", flush=True)
     time.sleep(60)

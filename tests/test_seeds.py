@@ -10,13 +10,14 @@ import pytest
 from scipy import stats
 
 from pipelines.finished_run import groups_of, training_seconds
+from pipelines.runs import Run
 from specialists.errors import InputError
 from specialists.evaluation import Comparison, Evaluation, ModelScores, SeedScores, compare_seeds
 from specialists.evaluation.costs import unlike_flops
 from specialists.evaluation.seeds import MeanDifference, ModelSummary, Summary
 from specialists.report import comparison_figure, comparison_markdown, markdown, verdict
 from specialists.report.caveats import time_sentence
-from specialists.runs import Run, write_array, write_json, write_text
+from specialists.runs import write_array, write_json, write_text
 
 COSTS = {
     "generalist": (1.0, 100),

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from pipelines.context import RunContext
 from pipelines.generalists import initial_generalists
+from pipelines.runs import Run
 from pipelines.specialist_tasks import load_specialists, train_specialists
 from pipelines.trunk_files import load_log_probs, load_trunk
 from specialists.calibration import Calibration, dustbin_correction
@@ -19,7 +20,7 @@ from specialists.datasets.storage import save_dataset
 from specialists.errors import ConfigError, DataError, InputError
 from specialists.networks import NetworkSpec, build, save_network, split_frozen
 from specialists.probability import aggregate
-from specialists.runs import Run, read_json
+from specialists.runs import read_json
 from specialists.specialist import (
     assign_generalists,
     load_specialist,

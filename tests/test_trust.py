@@ -8,19 +8,12 @@ from typer.testing import CliRunner
 
 import specialists
 from pipelines.__main__ import app
+from pipelines.runs import Run
 from specialists.config import Config
 from specialists.datasets.factory import source_file
 from specialists.errors import InputError
 from specialists.networks import NetworkSpec, load_network
-from specialists.runs import (
-    EVERYTHING,
-    Run,
-    Trust,
-    check_trusted,
-    trusting,
-    write_sealed,
-    write_text,
-)
+from specialists.runs import EVERYTHING, Trust, check_trusted, trusting, write_sealed, write_text
 from specialists.runs.sealed import read_sealed
 from specialists.runs.trust import record, recorded
 from specialists.runtime import map_processes

@@ -4,8 +4,9 @@ import os
 
 import pytest
 
+from pipelines.runs import build_unit
 from specialists.errors import InputError
-from specialists.runs import CODE_VERSION, build_unit, is_done, write_json, write_text
+from specialists.runs import CODE_VERSION, is_done, write_json, write_text
 from specialists.runs.markers import MARKER
 from specialists.runs.records import WRITTEN
 

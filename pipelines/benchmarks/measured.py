@@ -32,7 +32,7 @@ from specialists.config import Config
 from specialists.ensemble import choose, cost_sample
 from specialists.evaluation.scores import MAX_NLL
 from specialists.networks import inference_flops, load_network
-from specialists.runs import Run, claim, read_array, read_json, recording
+from specialists.runs import claim, read_array, read_json, recording
 from specialists.runs.records import MANIFEST, STARTED
 from specialists.runs.removal import result_files
 from specialists.uncertainty import (
@@ -48,6 +48,7 @@ from ..baselines import Member, baseline_tasks, best_schedule, budget_of
 from ..classifiers import ClassifierTask
 from ..context import RunContext
 from ..finished_run import examples_of, groups_of
+from ..runs import Run
 from ..settings import write_config
 from ..stages import run_stages
 

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from specialists.distillation import best_trial
 from specialists.errors import InputError
-from specialists.runs import Run, read_array, read_json, write_text
+from specialists.runs import read_array, read_json, write_text
 from specialists.uncertainty import (
     DIFFERENCE_OF_SHARES,
     SHARE,
@@ -46,6 +46,7 @@ from ..context import RunContext
 from ..finished_run import examples_of, groups_of
 from ..messages import told_in_one_message
 from ..predict import check_target
+from ..runs import Run
 from ..student_training import model_outputs, train_students
 from .student_trials import (
     ENSEMBLE,

@@ -13,7 +13,6 @@ from specialists.runs.artifacts import (
     write_text,
 )
 from specialists.runs.disk import storage_error, storage_faults
-from specialists.runs.folder import Run, claimed
 from specialists.runs.manifests import (
     CODE_VERSION,
     describe_changes,
@@ -27,8 +26,6 @@ from specialists.runs.records import claim, recording
 from specialists.runs.removal import clear, remove_leftovers
 from specialists.runs.sealed import check_file, read_sealed, write_sealed
 from specialists.runs.trust import EVERYTHING, NOTHING, Trust, check_trusted, trusting, vouched
-from specialists.runs.units import build_unit
-from specialists.runs.verification import check_result, does_not_stand
 
 __all__ = [
     "CODE_VERSION",
@@ -36,20 +33,15 @@ __all__ = [
     "EVERYTHING",
     "NOTHING",
     "RUN",
-    "Run",
     "Trust",
     "atomic_write",
-    "build_unit",
     "check_claimable",
     "check_file",
-    "check_result",
     "check_trusted",
     "claim",
-    "claimed",
     "clear",
     "copy_file",
     "describe_changes",
-    "does_not_stand",
     "finish",
     "hash_files",
     "is_done",

@@ -11,9 +11,10 @@ from pipelines import stages
 from pipelines.benchmarks.student_trials import ENSEMBLE, Plan, Row, student_trials
 from pipelines.benchmarks.students import HEADER, Found, _on_test_set, main, measure, table
 from pipelines.context import RunContext
+from pipelines.runs import Run
 from specialists.errors import InputError
 from specialists.networks import load_network
-from specialists.runs import Run, read_json, write_json
+from specialists.runs import read_json, write_json
 
 TINY = Plan(sizes=(0.5,), temperatures=(2.0,), alphas=(0.7, 1.0), long_sizes=(0.5,), rates=(5.0,))
 

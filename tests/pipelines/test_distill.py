@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 import specialists
 from pipelines import stages
 from pipelines.__main__ import app
+from pipelines.runs import Run
 from specialists.predictions import ShardedRows
-from specialists.runs import Run, read_json, sha256
+from specialists.runs import read_json, sha256
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from pipelines.classifiers import train_task
 from pipelines.context import RunContext
 from pipelines.ensembles import open_ensemble
 from pipelines.generalists import cross_fitted_generalists
+from pipelines.runs import Run
 from pipelines.write_report import closing_lines
 from specialists.baselines import AveragingRule, head_share
 from specialists.catalogue import BASELINES, DEFERRED, SAME_INFERENCE
@@ -32,7 +33,7 @@ from specialists.cross_fitting import without_fold
 from specialists.errors import InputError
 from specialists.networks import load_network
 from specialists.predictions import ShardedRows, predict_log_probs, read_rows
-from specialists.runs import Run, artifacts, read_array, read_json, read_tensors, write_json
+from specialists.runs import artifacts, read_array, read_json, read_tensors, write_json
 
 pytestmark = pytest.mark.xdist_group("small_run")
 

@@ -8,9 +8,10 @@ import torch
 from pipelines.benchmarks import recipes
 from pipelines.context import RunContext
 from pipelines.ensembles import open_ensemble
+from pipelines.runs import Run
 from specialists.ensemble import CombinationRule
 from specialists.errors import InputError
-from specialists.runs import Run, read_json
+from specialists.runs import read_json
 
 OVERRIDES = ("seed=0", "data.gate_fraction=0", 'combination.rules=["kl"]', "combination.n=[1]")
 

@@ -12,11 +12,12 @@ import pytest
 import toy_stages
 
 from pipelines import stages
+from pipelines.runs import Run
 from pipelines.stage import run_stage, why_not_done
 from specialists.config import Config
 from specialists.config.defaults import DEFAULTS
 from specialists.errors import InputError, StorageError
-from specialists.runs import Run, artifacts, read_json, recording, write_text
+from specialists.runs import artifacts, read_json, recording, write_text
 
 REAL_STAGES = stages.STAGES
 
