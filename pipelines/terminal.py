@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 
+from specialists.errors import StorageError
 from specialists.escaping import printable
 from specialists.runs import storage_faults
 from specialists.runtime import show_progress
@@ -34,8 +35,14 @@ class _Lines(logging.Handler):
         self.console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        with storage_faults("standard output"):
-            self.console.out(printable(self.format(record)), highlight=False)
+        try:
+            with storage_faults("standard output"):
+                self.console.out(printable(self.format(record)), highlight=False)
+        except StorageError:
+            self.console = (
+                Console()
+            )  # the other one keeps the line, and would write it with the next
+            raise
 
 
 def say(text: str, end: str = "\n") -> None:

@@ -138,13 +138,15 @@ def test_the_error_comes_whole_from_a_worker():
 
 
 @pytest.mark.parametrize("write", [say, log.info])
-def test_output_that_nobody_takes_is_the_machine_s_fault(write, monkeypatch):
+def test_output_that_nobody_takes_is_the_machine_s_fault(write, monkeypatch, capsys):
     with open("/dev/full", "w", buffering=1) as full:
         monkeypatch.setattr("sys.stdout", full)
         with pytest.raises(StorageError, match="where: standard output"):
             write("x")
         monkeypatch.undo()
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+    write("y")
+    assert capsys.readouterr().out == "y\n"
 
 
 def test_json_keeps_names_that_utf_8_has_no_form_for(tmp_path):

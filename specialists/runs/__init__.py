@@ -1,4 +1,4 @@
-"""A run folder: artifacts written whole or not at all, manifests that say what still holds."""
+"""Files written whole or not at all; lists and manifests say whose they are, and what holds."""
 
 from specialists.runs.artifacts import (
     atomic_write,
