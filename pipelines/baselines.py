@@ -251,7 +251,7 @@ def _mean(
         name,
         averaged(log_probs(), rule).numpy(),
         len(own) * n_parameters(own[0].network()),
-        own[0].inference_flops(split) * rule.relative_cost(first, own[0].head_share("validation")),
+        own[0].inference_flops(split) * rule.relative_cost(first, own[0].head_share(split)),
         **_trained(own),
         tuning_trials=n_trials,
     )

@@ -15,14 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from specialists.ensemble import CombinationRule
 from specialists.evaluation import Evaluation, details, evaluate, score_models
 from specialists.evaluation.examples import SpecialistAnswers
 from specialists.runs import read_array, read_json, write_array, write_json
 
 from .baselines import STAGE, baseline_outputs
 from .context import RunContext
-from .ensembles import ensemble_outputs, open_ensemble
+from .ensembles import chosen_rule, ensemble_outputs, open_ensemble
 from .runs import Run
 from .student_training import student_outputs
 
@@ -44,7 +43,7 @@ def evaluate_models(run: Run, split: Literal["test", "validation"] = "test") -> 
         "n_bootstrap": run.config.evaluation.n_bootstrap,
         "scores": scores,
         "groups": examples.units.numpy(),
-        "members": _rule(run).voters(len(subsets)),
+        "members": chosen_rule(workspace).voters(len(subsets)),
     }
     name = workspace.dataset.name
     result = evaluate(outputs, labels, examples.valid, subsets, dataset=name, **common)
@@ -88,13 +87,6 @@ def specialist_answers(run: Run, split: str, rows: NDArray[np.int64]) -> Special
         int(row): {m: answers[m][i].numpy() for m in active[i].nonzero().flatten().tolist()}
         for i, row in enumerate(rows)
     }
-
-
-def _rule(run: Run) -> CombinationRule:
-    """That of `ensemble`, with the specialists that may answer."""
-    return CombinationRule.from_dict(
-        read_json(run.path("combine-predictions", "choice.json"))["chosen"]
-    )
 
 
 def _subsets(run: Run) -> list[NDArray[np.int64]]:

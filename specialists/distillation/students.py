@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from specialists.classifier import TrainedClassifier, calibrate_classifier
+from specialists.classifier import TrainedClassifier, calibrate_classifier, hard_label_loss
 from specialists.config import Recipe
 from specialists.datasets.base import Split
 from specialists.distillation.teachers import TaughtExamples, Teacher, online
 from specialists.errors import InputError
 from specialists.losses import DistillationLoss
 from specialists.runtime import Hardware
-from specialists.training import FitResult, Loss, TensorExamples, Trainer, ValidationLoss
+from specialists.training import FitResult, TensorExamples, Trainer, ValidationLoss
 from specialists.training.examples import Augmentation
 
 
@@ -76,7 +75,9 @@ def distil(
     trainer = Trainer(
         network,
         student_examples(train, teacher, augment),
-        _loss(recipe, None if teacher is None else (temperature, alpha)),
+        hard_label_loss(recipe)
+        if teacher is None
+        else DistillationLoss(temperature, alpha, recipe.label_smoothing or 0.0),
         ValidationLoss(validation.inputs, validation.labels),
         recipe,
         seed=seed,
@@ -109,14 +110,3 @@ def student_examples(
 def best_trial(results: Sequence[FitResult], among: Sequence[int]) -> int:
     """The index with the highest validation top-1; of several, the one with the least loss."""
     return max(among, key=lambda i: (results[i].top1, -results[i].loss))
-
-
-def _loss(recipe: Recipe, soft: tuple[float, float] | None) -> Loss:
-    smoothing = recipe.label_smoothing or 0.0
-    if soft is not None:
-        return DistillationLoss(*soft, smoothing)
-
-    def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
-
-    return cross_entropy
