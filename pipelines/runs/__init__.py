@@ -1,17 +1,27 @@
 """A run's folder: its settings and lock, resumable results, and whether they still stand."""
 
 from .folder import Run, claimed, refuse_missing
+from .folder_kinds import COMPARISON, RUN, belongs_to_result, check_claimable, kind_of
+from .removal import clear, remove_leftovers, result_files
 from .units import attempt, build_unit, end_attempt, is_same_attempt
 from .verification import check_result, does_not_stand
 
 __all__ = [
+    "COMPARISON",
+    "RUN",
     "Run",
     "attempt",
+    "belongs_to_result",
     "build_unit",
+    "check_claimable",
     "check_result",
     "claimed",
+    "clear",
     "does_not_stand",
     "end_attempt",
     "is_same_attempt",
+    "kind_of",
     "refuse_missing",
+    "remove_leftovers",
+    "result_files",
 ]

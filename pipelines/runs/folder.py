@@ -16,21 +16,22 @@ from pathlib import Path
 from specialists.config import Config
 from specialists.config.defaults import DEFAULTS
 from specialists.errors import DamagedError, InputError, RunLockedError
-from specialists.runs.artifacts import read_json, sha256, write_json, write_text
-from specialists.runs.disk import storage_faults
-from specialists.runs.manifests import CODE_VERSION
-from specialists.runs.markers import (
-    LOCK,
-    MARKER,
-    RUN,
-    check_claimable,
-    is_configuration,
-    kind_of,
-    marked_kind,
+from specialists.files import (
+    CODE_VERSION,
+    NOTHING,
+    Trust,
+    read_json,
+    recording,
+    sha256,
+    storage_faults,
+    trusting,
+    write_json,
+    write_text,
 )
-from specialists.runs.records import ANYTHING, MANIFEST, is_own, recorded_outputs, recording
-from specialists.runs.removal import own_folders, remove_leftovers
-from specialists.runs.trust import NOTHING, Trust, trusting
+from specialists.files.ownership import ANYTHING, MANIFEST, MARKER, marked_kind, recorded_outputs
+
+from .folder_kinds import KINDS, LOCK, RUN, check_claimable, is_configuration, kind_of
+from .removal import is_own, own_folders, remove_leftovers
 
 
 class Run:
@@ -189,7 +190,7 @@ def claimed(folder: Path, kind: str) -> Iterator[None]:
     """
     check_claimable(folder, kind)
     with recording(folder, follow=True) as record:
-        if marked_kind(folder) is None:
+        if marked_kind(folder) not in KINDS:
             if kind_of(folder) is not None:  # made by an older version, which kept no list
                 record.names.add(ANYTHING)
             write_json(folder / MARKER, {"kind": kind, "code": CODE_VERSION})

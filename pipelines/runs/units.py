@@ -14,18 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from specialists.errors import DamagedError
-from specialists.runs.artifacts import read_json, write_json
-from specialists.runs.manifests import CODE_VERSION, describe_changes, finish, is_done
-from specialists.runs.markers import RUN, marked_kind
-from specialists.runs.records import (
+from specialists.files.artifacts import read_json, write_json
+from specialists.files.manifests import CODE_VERSION, describe_changes, finish, is_done
+from specialists.files.ownership import (
     MANIFEST,
     RESERVED,
     STARTED,
     claim,
+    marked_kind,
     recording,
     refuse_link,
 )
-from specialists.runs.removal import clear, remove_leftovers
+
+from .folder_kinds import RUN
+from .removal import clear, remove_leftovers
 
 
 def build_unit(folder: Path, key: Mapping[str, Any], build: Callable[[Path], None]) -> bool:

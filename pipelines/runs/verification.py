@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from specialists.errors import DamagedError, InputError
-from specialists.runs.artifacts import sha256
-from specialists.runs.manifests import CODE_VERSION, read_manifest
+from specialists.files.artifacts import sha256
+from specialists.files.manifests import CODE_VERSION, read_manifest
 
 DESCRIPTIONS = (".json",)
 

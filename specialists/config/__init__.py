@@ -1,8 +1,8 @@
 """One frozen model per stage; read, override, check, write."""
 
+from specialists.config.configuration import Config, find_config, shipped_configs
 from specialists.config.data import DataConfig
 from specialists.config.effects import is_set, possible_kinds, without_effect
-from specialists.config.files import Config, find_config, shipped_configs
 from specialists.config.mistakes import ConfigMistakesError
 from specialists.config.sections import (
     ClustersConfig,

@@ -17,7 +17,7 @@ from specialists.config.fields import Section
 from specialists.config.sections import Recipe
 
 if TYPE_CHECKING:
-    from specialists.config.files import Config
+    from specialists.config.configuration import Config
 
 Idle = Iterator[tuple[str, str]]
 

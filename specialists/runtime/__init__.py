@@ -1,8 +1,6 @@
 """Seeds, device, precision, threads; processes that die with their parent; progress."""
 
-from specialists.runtime.processes import die_with_parent, map_processes
-from specialists.runtime.progress import Progress, progress, show_progress
-from specialists.runtime.settings import (
+from specialists.runtime.conditions import (
     Hardware,
     autocast,
     derive_seed,
@@ -14,6 +12,8 @@ from specialists.runtime.settings import (
     seed_everything,
     threads,
 )
+from specialists.runtime.processes import die_with_parent, map_processes
+from specialists.runtime.progress import Progress, progress, show_progress
 
 __all__ = [
     "Hardware",

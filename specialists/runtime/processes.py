@@ -22,7 +22,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from specialists.errors import TrainingError
-from specialists.runs import Trust, trusting, vouched
+from specialists.files import Trust, trusting, vouched
 from specialists.runtime.progress import Progress, progress
 
 Task = TypeVar("Task")

@@ -20,11 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from specialists.errors import DamagedError
-from specialists.runs.disk import storage_faults
-from specialists.runs.markers import is_run_folder
-from specialists.runs.reading import read_text
-from specialists.runs.records import claim
-from specialists.runs.walk import walk
+from specialists.files.disk import storage_faults, sync
+from specialists.files.ownership import claim, is_output_folder
+from specialists.files.reading import read_text_file, walk
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,9 +68,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            _sync(temporary)
+            sync(temporary)
             os.replace(temporary, path)
-            _sync(path.parent)
+            sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -104,7 +102,7 @@ def read_json(path: str | Path) -> Any:
         If it is no longer JSON.
     """
     try:
-        return json.loads(read_text(Path(path)), parse_constant=_refuse_constant)
+        return json.loads(read_text_file(Path(path)), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # of the characters, or of the JSON
         raise _damaged(path, str(error)) from None
 
@@ -201,7 +199,7 @@ def sha256(path: str | Path) -> str:
 
 def _folder_hash(folder: Path) -> str:
     whole = hashlib.sha256()
-    for file in walk(folder, lambda inner: not is_run_folder(inner)):
+    for file in walk(folder, lambda inner: not is_output_folder(inner)):
         if file.is_file():
             name = os.fsencode(file.relative_to(folder).as_posix())
             whole.update(name + f"\0{sha256(file)}\n".encode())
@@ -215,14 +213,6 @@ def _damaged(path: str | Path, reason: str) -> DamagedError:
         got=reason,
         fix="`specialists run --out RUN` makes it again",
     )
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _plain(value: Any) -> Any:

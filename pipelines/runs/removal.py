@@ -1,8 +1,8 @@
 """How is an old result removed, and nothing else?
 
-Only what a list or a manifest of ours names is deleted, see :mod:`specialists.runs.records`, and
-links are never followed. The order is such that a process killed at any moment leaves no half of a
-result that looks whole, and no file of ours that is in no list.
+Only what a list or a manifest of ours names is deleted, see :mod:`specialists.files.ownership`,
+and links are never followed. The order is such that a process killed at any moment leaves no half
+of a result that looks whole, and no file of ours that is in no list.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from specialists.runs.markers import is_run_folder
-from specialists.runs.records import (
+from specialists.files.ownership import (
     ANYTHING,
     MANIFEST,
     WRITTEN,
     Record,
-    is_own,
+    is_output_folder,
+    listed,
     owned_names,
     recorded_outputs,
     refuse_link,
 )
+
+from .folder_kinds import kind_of
 
 TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{8}-(.+)")
 
@@ -96,14 +98,19 @@ def remove_leftovers(folder: Path) -> None:
                 path.unlink()
 
 
+def is_own(folder: Path) -> bool:
+    """Whether a folder holds a result of ours, or what is left of an attempt to make one."""
+    return listed(folder) is not None or bool(owned_names(folder))
+
+
 def own_folders(folder: Path) -> Iterator[Path]:
     """The outermost folders below that have a list or manifest of their own; no run folders."""
     for path in sorted(folder.iterdir()):
-        if path.is_symlink() or not path.is_dir():
+        if path.is_symlink() or not path.is_dir() or is_output_folder(path) or kind_of(path):
             continue
-        if is_own(path) and not is_run_folder(path):
+        if is_own(path):
             yield path
-        elif not is_run_folder(path):
+        else:
             yield from own_folders(path)
 
 

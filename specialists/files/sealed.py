@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from specialists.errors import DamagedError
-from specialists.runs.artifacts import read_json, sha256, write_json
+from specialists.files.artifacts import read_json, sha256, write_json
 
 SEAL = "sha256"
 MADE_AGAIN = "copy it again from where it came, or make it again: `specialists run --out RUN`"

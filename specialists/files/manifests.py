@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from specialists.errors import DamagedError
-from specialists.runs.artifacts import read_json, sha256
-from specialists.runs.records import MANIFEST, listed, recorded_outputs
-from specialists.runs.sealed import read_sealed, write_sealed
+from specialists.files.artifacts import read_json, sha256
+from specialists.files.ownership import MANIFEST, listed, recorded_outputs
+from specialists.files.sealed import read_sealed, write_sealed
 from specialists.version import __version__
 
 CODE_VERSION = __version__

@@ -26,7 +26,7 @@ from typing import Any
 
 from specialists.config import Config
 from specialists.errors import InputError
-from specialists.runs.artifacts import read_json, sha256, write_json
+from specialists.files.artifacts import read_json, sha256, write_json
 
 CONFIG = "config.toml"
 LEVELS = 4  # RUN/train-generalist/units/width-64 is the deepest folder of a model

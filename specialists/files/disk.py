@@ -85,6 +85,15 @@ def storage_error(error: OSError | RuntimeError, target: Path | str | None) -> S
     )
 
 
+def sync(path: Path) -> None:
+    """Put a file, or the names in a folder, on the disk before what comes next."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _number(error: BaseException) -> int | None:
     """The system's number, also where a writer raised an error of its own because of it."""
     number = getattr(error, "errno", None)

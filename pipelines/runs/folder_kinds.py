@@ -5,55 +5,42 @@ A marker says so since 0.4. Folders of earlier versions are known by what only t
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 from specialists.config import Config
 from specialists.errors import InputError
-from specialists.runs.reading import read_text
-from specialists.runs.records import WRITTEN, recorded_outputs
+from specialists.files.ownership import (
+    MANIFEST,
+    MARKER,
+    WRITTEN,
+    holds_results,
+    json_object,
+    marked_kind,
+    owned_names,
+    recorded_outputs,
+)
+from specialists.files.reading import read_text_file
 
-MARKER = ".specialists.json"
 LOCK = ".lock"
 RUN, COMPARISON = "run", "comparison"
 KINDS = {RUN: "a run folder", COMPARISON: "the folder of a comparison"}
 NAMED = 3
 LONGEST_LOCK = 20  # the digits of a process
 CLAIM_BEGUN = re.compile(rf"\.tmp-[0-9a-f]{{8}}-{re.escape(MARKER)}")
+# Where runs lie in a comparison, or in one of those that benchmarks keep side by side.
+SEEDS = ("seed-*", "seed-*/*", "base/seed-*")
 
 
 def kind_of(folder: Path) -> str | None:
     """What a folder was made as: `RUN`, `COMPARISON`, or None if not by this program."""
     kind = marked_kind(folder)
-    if kind is None and _is_old_run(folder):
+    if kind in KINDS:
+        return kind
+    if _is_old_run(folder):
         return RUN
-    if kind is None and _is_old_comparison(folder):
-        return COMPARISON
-    return kind
-
-
-def marked_kind(folder: Path) -> str | None:
-    """What the folder's marker says."""
-    try:
-        kind = json.loads(read_text(folder / MARKER))["kind"]
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
-        return None
-    return kind if kind in KINDS else None
-
-
-def is_run_folder(folder: Path) -> bool:
-    """Whether a folder is of a run or a comparison, or holds nothing but such folders.
-
-    ``data.images`` may be a folder that runs lie in: they are no classes.
-    """
-    if kind_of(folder) is not None:
-        return True
-    entries = _visible(folder)
-    first = next(entries, None)
-    return first is not None and _is_inner(first) and all(map(_is_inner, entries))
+    return COMPARISON if _is_old_comparison(folder) else None
 
 
 def check_claimable(folder: Path, kind: str) -> None:
@@ -70,18 +57,42 @@ def check_claimable(folder: Path, kind: str) -> None:
             where=folder,
             fix="name a folder of its own with --out",
         )
-    found = kind_of(folder) if folder.is_dir() else kind
-    if found == kind or (found is None and _is_empty(folder)):
+    actual = kind_of(folder) if folder.is_dir() else kind
+    if actual == kind or (actual is None and _is_empty(folder)):
         return
     entries = sorted(path.name for path in folder.iterdir())
     more = f" and {len(entries) - NAMED} more" if len(entries) > NAMED else ""
     raise InputError(
         f"this is not {KINDS[kind]}, so nothing is written there",
         where=folder,
-        got=KINDS[found] if found else ", ".join(entries[:NAMED]) + more,
+        got=KINDS[actual] if actual else ", ".join(entries[:NAMED]) + more,
         expected=f"a new or empty folder, or {KINDS[kind]} made by specialists",
         fix=f"name another folder, for instance --out {folder / kind}",
     )
+
+
+def belongs_to_result(file: Path) -> bool:
+    """Whether a list or a manifest in one of the folders above names a file as ours."""
+    for folder in file.parents:
+        name = file.relative_to(folder).as_posix()
+        if name in owned_names(folder) or name == WRITTEN:
+            return True
+        beside = f"../{name}"  # an output of a stage that lies outside its folder
+        if "/" not in name and any(
+            beside in (recorded_outputs(manifest.parent) or ())
+            for manifest in folder.glob(f"*/{MANIFEST}")
+        ):
+            return True
+    return False
+
+
+def is_configuration(file: Path) -> bool:
+    """Whether a file holds settings of ours, right or wrong."""
+    try:
+        names = set(tomllib.loads(read_text_file(file)))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return bool(names) and names <= set(Config.model_fields)
 
 
 def _is_empty(folder: Path) -> bool:
@@ -101,45 +112,13 @@ def _is_old_run(folder: Path) -> bool:
     """Settings of ours beside a lock or a result of ours: a config.toml alone may be anybody's."""
     if not is_configuration(folder / "config.toml"):
         return False
-    inner = (path for path in folder.iterdir() if path.is_dir())
-    return _is_lock(folder / LOCK) or any(recorded_outputs(path) is not None for path in inner)
-
-
-def is_configuration(file: Path) -> bool:
-    """Whether a file holds settings of ours, right or wrong."""
-    try:
-        names = set(tomllib.loads(read_text(file)))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return bool(names) and names <= set(Config.model_fields)
+    return _is_lock(folder / LOCK) or holds_results(folder)
 
 
 def _is_old_comparison(folder: Path) -> bool:
     """Runs called seed-S, also in an inner folder; no comparison.md but beside its values."""
-    if not any(map(_is_seed, _seeds(folder))):
+    runs = (path for pattern in SEEDS for path in folder.glob(pattern) if path.is_dir())
+    if not any(marked_kind(run) == RUN or _is_old_run(run) for run in runs):
         return False
     written = [folder / f"comparison.{suffix}" for suffix in ("json", "md", "svg")]
-    if not any(file.exists() for file in written):
-        return True
-    try:
-        return "models" in json.loads(read_text(written[0]))
-    except (OSError, ValueError, RecursionError, TypeError):
-        return False
-
-
-def _seeds(folder: Path) -> Iterator[Path]:
-    """Folders of runs in a comparison, or in one of those that benchmarks keep side by side."""
-    for pattern in ("seed-*", "seed-*/*", "base/seed-*"):
-        yield from folder.glob(pattern)
-
-
-def _is_seed(folder: Path) -> bool:
-    return folder.is_dir() and (marked_kind(folder) == RUN or _is_old_run(folder))
-
-
-def _visible(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.iterdir() if not path.name.startswith("."))
-
-
-def _is_inner(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink() and is_run_folder(path)
+    return "models" in json_object(written[0]) or not any(file.exists() for file in written)

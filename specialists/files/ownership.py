@@ -1,9 +1,9 @@
-"""Which files in a folder did this program write? Only those may it overwrite or delete.
+"""Which files and folders did this program write? Only those may it overwrite or delete.
 
-A run, each of its stages and each unit keep a list of the names that they write (`WRITTEN`). A name
-is on the disk before its file is, so that no kill and no power cut leaves a file of ours that is in
-no list. A manifest is such a list too. Everything else in the folder is somebody else's and stays
-as it is.
+A run, each of its stages and each resumable result keep a list of the names that they write
+(`WRITTEN`). A name is on the disk before its file is, so that no kill and no power cut leaves a
+file of ours that is in no list. A manifest is such a list too. Everything else in the folder is
+somebody else's and stays as it is. A marker says what a whole folder was made as.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from specialists.errors import InputError
-from specialists.runs.reading import read_text
+from specialists.files.disk import sync
+from specialists.files.reading import read_text_file
 
+MARKER = ".specialists.json"
 WRITTEN = ".specialists-written"
 MANIFEST = "manifest.json"
 STARTED = ".started.json"
@@ -59,22 +60,23 @@ class Record:
         InputError
             If somebody else's file or link is in the way.
         """
-        names = [Path(os.path.abspath(path)).relative_to(self.folder).as_posix() for path in paths]
+        names = [Path(os.path.abspath(path)).relative_to(self.folder) for path in paths]
         for name in names:
-            self._refuse_links_to(name)
-        new = [name for name in names if name not in self.names]
-        if new:
-            self.names |= owned_names(self.folder)  # another process may have written some
-        for name in new:
+            for parent in name.parents[:-1]:
+                refuse_link(self.folder / parent)
+        new = {name.as_posix() for name in names} - self.names
+        if not new:
+            return
+        self.names |= owned_names(self.folder)  # another process may have written some
+        for name in sorted(new):
             if not self.names & {name, ANYTHING} and os.path.lexists(self.folder / name):
                 raise InputError(
                     "a file is in the way that specialists did not write, and that stays as it is",
                     where=self.folder / name,
                     fix="move it to another folder, then repeat the command",
                 )
-        if new:
-            self.names |= set(new)
-            self.save()
+        self.names |= new
+        self.save()
 
     def save(self) -> None:
         """Put on the disk what the list lacks; what a power cut tore off ends with its line."""
@@ -89,14 +91,8 @@ class Record:
             file.flush()
             os.fsync(descriptor)
         if not self._listed:
-            _sync_folder(self.folder)
+            sync(self.folder)
         self._listed |= set(missing)
-
-    def _refuse_links_to(self, name: str) -> None:
-        for parent in (self.folder / name).parents:
-            if parent == self.folder:
-                return
-            refuse_link(parent)
 
 
 @contextmanager
@@ -134,7 +130,7 @@ def claim(*paths: Path) -> None:
 
 
 def refuse_link(folder: Path) -> None:
-    """Refuse to work in the folder of a stage or a unit if it is a link or a file.
+    """Refuse to work in a folder of results if it is a link or a file.
 
     Raises
     ------
@@ -152,7 +148,7 @@ def refuse_link(folder: Path) -> None:
 
 
 def owned_names(folder: Path) -> set[str]:
-    """Names of the files in a folder that are ours; those of inner folders' own lists not.
+    """Names of the files in a folder that are ours, without those that inner folders list.
 
     `ANYTHING` is among them where an older version was interrupted.
     """
@@ -161,7 +157,7 @@ def owned_names(folder: Path) -> set[str]:
     recorded: set[str] = set()
     if outputs is not None:  # inner manifests stand in the lists of their own folders
         recorded = {*RESERVED, *(name for name in outputs if not name.endswith(f"/{MANIFEST}"))}
-    elif names is None and _was_started(folder):
+    elif names is None and isinstance(json_object(folder / STARTED).get("code"), str):
         recorded = {*RESERVED, ANYTHING}
     return {name for name in (names or set()) | recorded if _lies_below(name)}
 
@@ -169,15 +165,10 @@ def owned_names(folder: Path) -> set[str]:
 def listed(folder: Path) -> set[str] | None:
     """What the folder's list says; None if it has none."""
     try:
-        text = read_text(folder / WRITTEN, errors="replace")
+        text = read_text_file(folder / WRITTEN, errors="replace")
     except (OSError, ValueError):
         return None
     return set(filter(None, text.split("\n")))
-
-
-def is_own(folder: Path) -> bool:
-    """Whether a folder holds a result of ours, or what is left of an attempt to make one."""
-    return listed(folder) is not None or bool(owned_names(folder))
 
 
 def recorded_outputs(folder: Path) -> dict[str, str] | None:
@@ -185,43 +176,50 @@ def recorded_outputs(folder: Path) -> dict[str, str] | None:
 
     None if it has no manifest, or one of another program. Whether ours is undamaged is not asked.
     """
-    manifest = _json_object(folder / MANIFEST)
+    manifest = json_object(folder / MANIFEST)
     outputs = manifest.get("outputs")
     if not isinstance(outputs, dict) or not (outputs or "code" in manifest):
         return None
-    return outputs if all(_is_digest(value) for value in outputs.values()) else None
+    digests = (isinstance(d, str) and re.fullmatch("[0-9a-f]{64}", d) for d in outputs.values())
+    return outputs if all(digests) else None
 
 
-def belongs_to_result(file: Path) -> bool:
-    """Whether a list or a manifest in one of the folders above names a file as ours."""
-    for folder in file.parents:
-        name = file.relative_to(folder).as_posix()
-        if name in owned_names(folder) or name == WRITTEN:
-            return True
-        beside = f"../{name}"  # an output of a stage that lies outside its folder
-        if "/" not in name and any(
-            beside in (recorded_outputs(manifest.parent) or ())
-            for manifest in folder.glob(f"*/{MANIFEST}")
-        ):
-            return True
-    return False
+def holds_results(folder: Path) -> bool:
+    """Whether a manifest of ours lies in one of the folders inside."""
+    inner = folder.glob(f"*/{MANIFEST}")
+    return any(recorded_outputs(manifest.parent) is not None for manifest in inner)
 
 
-def _was_started(folder: Path) -> bool:
-    return isinstance(_json_object(folder / STARTED).get("code"), str)
+def marked_kind(folder: Path) -> str | None:
+    """What the folder's marker says that it was made as; None without a marker."""
+    kind = json_object(folder / MARKER).get("kind")
+    return kind if isinstance(kind, str) else None
 
 
-def _json_object(file: Path) -> dict[str, Any]:
+def is_output_folder(folder: Path) -> bool:
+    """Whether a whole folder is output of this program, or holds nothing but such folders.
+
+    ``data.images`` may be a folder that output lies in: it is no class. Folders of versions before
+    0.4, which wrote no marker, are known by their settings beside results of ours.
+    """
+    if marked_kind(folder) or ((folder / "config.toml").is_file() and holds_results(folder)):
+        return True
+    entries = (path for path in folder.iterdir() if not path.name.startswith("."))
+    first = next(entries, None)
+    return first is not None and _is_inner(first) and all(map(_is_inner, entries))
+
+
+def json_object(file: Path) -> dict[str, object]:
     """The object in a file that may be anybody's; empty if there is none."""
     try:
-        value = json.loads(read_text(file))
+        value = json.loads(read_text_file(file))
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
-def _is_digest(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+def _is_inner(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and is_output_folder(path)
 
 
 def _lies_below(name: str) -> bool:
@@ -229,11 +227,3 @@ def _lies_below(name: str) -> bool:
     path = PurePosixPath(name)
     inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
     return inside and "\0" not in name
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
