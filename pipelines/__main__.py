@@ -18,7 +18,7 @@ import typer
 
 from specialists.config import Config, shipped_configs
 from specialists.escaping import printable
-from specialists.runs import EVERYTHING, NOTHING, storage_faults
+from specialists.files import EVERYTHING, NOTHING, storage_faults
 from specialists.runtime import threads
 
 from . import evaluate_models, stages, write_report

@@ -34,6 +34,7 @@ from specialists.baselines import (
 from specialists.catalogue import AVERAGED, CONTINUED, WIDE
 from specialists.datasets.base import Inputs
 from specialists.ensemble import choose, cost_sample, score
+from specialists.files import read_json, write_json
 from specialists.networks import (
     ARCHITECTURES,
     NetworkSpec,
@@ -42,7 +43,6 @@ from specialists.networks import (
     n_parameters,
 )
 from specialists.predictions import ModelOutputs, predict_log_probs
-from specialists.runs import read_json, write_json
 from specialists.training import TrainingCost
 
 from .classifiers import ClassifierTask, train_classifiers, training_flops_per_example

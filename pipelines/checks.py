@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from specialists.feasibility import DataShape, check_settings
-from specialists.runs import check_trusted, read_array, read_json
+from specialists.files import check_trusted, read_array, read_json
 
 from .runs import Run
 

@@ -12,8 +12,8 @@ from torch import nn
 from specialists.classifier import TrainedClassifier, hard_label_loss, train_classifier
 from specialists.config import Recipe
 from specialists.cross_fitting import without_fold
+from specialists.files import read_json, write_json
 from specialists.networks import NetworkSpec, build, load_network, save_network
-from specialists.runs import read_json, write_json
 from specialists.runtime import map_processes, seed_everything, threads
 from specialists.training import FitResult, TensorExamples, flops_per_example
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from specialists.runs import read_array, read_json, write_array, write_json, write_text
+from specialists.files import read_array, read_json, write_array, write_json, write_text
 
 from .checks import check_run
 from .runs import Run

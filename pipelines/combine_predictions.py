@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from specialists.runs import write_json
+from specialists.files import write_json
 
 from .checks import check_run
 from .runs import Run

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from specialists.config import Config
-from specialists.runs import COMPARISON, RUN, check_claimable, write_json, write_text
+from specialists.files import write_json, write_text
 
 from . import stages
-from .runs import Run, claimed
+from .runs import COMPARISON, RUN, Run, check_claimable, claimed
 from .settings import source_and_folder, write_config
 from .terminal import log
 

@@ -14,8 +14,8 @@ from specialists.datasets.augmentation import AUGMENTATIONS
 from specialists.datasets.base import Dataset, Ragged, Split
 from specialists.datasets.factory import source_file
 from specialists.datasets.storage import load_dataset_folder
+from specialists.files import check_trusted, sha256
 from specialists.networks.build import NetworkSpec, generalist_spec
-from specialists.runs import check_trusted, sha256
 from specialists.runtime import Hardware, derive_seed, resolve_precision
 from specialists.training.examples import Augmentation
 

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specialists.errors import InputError
-from specialists.runs import EVERYTHING, NOTHING, hash_files, sha256, trusting
-from specialists.runs.manifests import CODE_VERSION
-from specialists.runs.markers import RUN, kind_of
+from specialists.files import EVERYTHING, NOTHING, hash_files, sha256, trusting
+from specialists.files.manifests import CODE_VERSION
 
 from . import prepare_data
-from .runs import Run, refuse_missing
+from .runs import RUN, Run, kind_of, refuse_missing
 from .settings import source_and_folder
 from .stage import Stage, run_stage
 from .terminal import log

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from specialists.ensemble import Choice, CombinationRule, Ensemble, MemberPredictions
+from specialists.files import read_array, read_json, write_array
 from specialists.predictions import ModelOutputs
-from specialists.runs import read_array, read_json, write_array
 from specialists.training import TrainingCost
 
 from .context import RunContext

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
-from specialists.runs import recording
+from specialists.files import recording
 
 from .checks import check_run
 from .runs import Run

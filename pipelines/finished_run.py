@@ -14,9 +14,9 @@ from specialists.errors import DamagedError, InputError
 from specialists.evaluation import Details, Evaluation, SeedScores, compare_seeds
 from specialists.evaluation.seeds import METRICS
 from specialists.figures.training import History
+from specialists.files import hash_files, read_array, read_json
+from specialists.files.ownership import MANIFEST
 from specialists.report import DataSummary, Results
-from specialists.runs import hash_files, read_array, read_json
-from specialists.runs.records import MANIFEST
 from specialists.training import logged_seconds
 
 from .runs import Run, check_result

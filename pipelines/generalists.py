@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from specialists.classifier import COST_SAMPLE, TrainedClassifier, calibrate_classifier
 from specialists.clustering import ClassClusters
 from specialists.cross_fitting import CrossFitted, cross_fitted_predictions
+from specialists.files import copy_file, read_json, write_array, write_json
 from specialists.networks import (
     NetworkSpec,
     adopt_weights,
@@ -29,7 +30,6 @@ from specialists.networks import (
     warn_of_other_inputs,
 )
 from specialists.predictions import predict_outputs
-from specialists.runs import copy_file, read_json, write_array, write_json
 from specialists.specialist import assign_generalists
 
 from .classifiers import ClassifierTask, describe, load_classifier, train_classifiers

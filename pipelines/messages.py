@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 
 from specialists.errors import InputError, SpecialistsError
 from specialists.escaping import printable
-from specialists.runs import storage_error
+from specialists.files import storage_error
 
 from .terminal import lines_and_bars
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from specialists.errors import InputError
 from specialists.escaping import cell
-from specialists.runs import atomic_write
-from specialists.runs.records import belongs_to_result
+from specialists.files import atomic_write
+
+from .runs import belongs_to_result
 
 RUN_FILES = ("config.toml", "model.json", "weights.safetensors", "result.json", "metrics.jsonl")
 HEADER = ("row", "input", "rank", "class", "probability")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from specialists.feasibility import check_settings
-from specialists.runs import check_trusted
+from specialists.files import check_trusted
 
 from .runs import Run
 from .stage import Stage

@@ -9,10 +9,10 @@ import typer
 from specialists.config import Config, find_config, shipped_configs
 from specialists.errors import InputError
 from specialists.feasibility import check_settings
-from specialists.runs import RUN, Trust, check_trusted, describe_changes, kind_of, write_text
-from specialists.runs.trust import functions, record
+from specialists.files import Trust, check_trusted, describe_changes, write_text
+from specialists.files.trust import functions, record
 
-from .runs import Run
+from .runs import RUN, Run, kind_of
 from .terminal import log
 
 DEFAULT_CONFIG = "languages"

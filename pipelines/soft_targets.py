@@ -26,10 +26,10 @@ from specialists.distillation import (
     teacher_blocks,
 )
 from specialists.ensemble import CombinationRule
+from specialists.files import sha256
+from specialists.files.manifests import CODE_VERSION
 from specialists.losses import UNLABELLED
 from specialists.predictions import ShardedRows, write_shards
-from specialists.runs import sha256
-from specialists.runs.manifests import CODE_VERSION
 
 from .context import RunContext
 from .ensembles import chosen_rule, open_ensemble

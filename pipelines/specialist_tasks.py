@@ -10,7 +10,6 @@ import torch
 
 from specialists.errors import InputError
 from specialists.networks import load_network
-from specialists.runs import clear
 from specialists.runtime import map_processes, seed_everything
 from specialists.specialist import (
     Specialist,
@@ -24,7 +23,7 @@ from specialists.specialist import (
 from .classifiers import DATA, train_classifiers, weights_below
 from .context import RunContext
 from .generalists import initial_folders, initial_generalists, read_subsets
-from .runs import Run, build_unit, check_result, does_not_stand
+from .runs import Run, build_unit, check_result, clear, does_not_stand
 from .trunk_files import load_log_probs, load_trunk, prepare_trunk
 
 STAGE = "train-specialists"

@@ -15,8 +15,7 @@ from typing import Any
 
 from specialists.config import Config
 from specialists.errors import DamagedError, InputError
-from specialists.runs import (
-    clear,
+from specialists.files import (
     hash_files,
     is_done,
     manifest_key,
@@ -25,9 +24,9 @@ from specialists.runs import (
     sha256,
     write_json,
 )
-from specialists.runs.records import MANIFEST
+from specialists.files.ownership import MANIFEST
 
-from .runs import Run, attempt, end_attempt, is_same_attempt
+from .runs import Run, attempt, clear, end_attempt, is_same_attempt
 from .terminal import log
 
 MISSING = "missing"

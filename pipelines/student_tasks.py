@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from specialists.config import Recipe
 from specialists.distillation import HARD_TRIALS, changed_recipe, student_spec
+from specialists.files import sha256
 from specialists.networks import NetworkSpec, load_network
-from specialists.runs import sha256
 
 from .classifiers import DATA
 from .context import RunContext

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from specialists.distillation import best_trial, distil
 from specialists.ensemble import cost_sample
+from specialists.files import copy_file, read_json, write_json
 from specialists.networks import (
     build,
     inference_flops,
@@ -15,7 +16,6 @@ from specialists.networks import (
     n_parameters,
 )
 from specialists.predictions import ModelOutputs, predict_log_probs
-from specialists.runs import copy_file, read_json, write_json
 from specialists.runtime import map_processes, seed_everything
 from specialists.training import FitResult, TrainingCost
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from specialists.errors import StorageError
 from specialists.escaping import printable
-from specialists.runs import storage_faults
+from specialists.files import storage_faults
 from specialists.runtime import show_progress
 
 QUIET = "SPECIALISTS_QUIET"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from specialists.datasets import check_preprocessing
 from specialists.errors import InputError
+from specialists.files import EVERYTHING, NOTHING, trusting
 from specialists.networks import fitting
 from specialists.predictor import Predictor, load_model
-from specialists.runs import EVERYTHING, NOTHING, trusting
 
 from .context import RunContext
 from .ensembles import chosen_rule, open_ensemble

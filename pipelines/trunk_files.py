@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from specialists.datasets.base import Inputs
+from specialists.files import claim, write_array
 from specialists.networks import load_network, split_frozen
 from specialists.predictions import ShardedRows, predict_log_probs, read_rows, write_shards
-from specialists.runs import claim, write_array
 from specialists.runtime import progress
 from specialists.trunk import Trunk
 

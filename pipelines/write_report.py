@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from specialists.runs import write_text
+from specialists.files import write_text
 
 from .evaluate_models import STAGE as EVALUATION
 from .runs import Run

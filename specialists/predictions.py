@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from specialists.datasets.base import Inputs
-from specialists.runs import finish, read_array, read_json, recording, write_array, write_json
+from specialists.files import finish, read_array, read_json, recording, write_array, write_json
 from specialists.runtime import Progress, progress
 
 BATCH_SIZE = 2048

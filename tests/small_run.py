@@ -18,7 +18,7 @@ from torch import nn
 from pipelines import stages
 from pipelines.runs import Run
 from specialists.config import Config
-from specialists.runs import Trust, artifacts, sha256, write_text
+from specialists.files import Trust, artifacts, sha256, write_text
 from specialists.training import loop
 
 N_CLASSES = 12

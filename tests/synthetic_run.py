@@ -9,8 +9,8 @@ from pipelines.runs import Run
 from specialists.datasets.base import Dataset, Ragged, Split
 from specialists.datasets.storage import save_dataset
 from specialists.evaluation import details, evaluate, score_models
+from specialists.files import write_array, write_json, write_text
 from specialists.predictions import ModelOutputs
-from specialists.runs import write_array, write_json, write_text
 
 SKILLS = {
     "generalist": (0.0, 1.0, 400_000, 40_000),

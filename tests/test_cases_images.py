@@ -18,7 +18,7 @@ from specialists.config import DataConfig
 from specialists.datasets import Inputs, load_dataset, read_unlabelled
 from specialists.datasets.pictures import read_images, read_pictures
 from specialists.errors import DataError, DataWarning
-from specialists.runs import sha256
+from specialists.files import sha256
 
 CLASSES = ("cat", "dog", "owl")
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 16, 3), dtype=np.uint8)

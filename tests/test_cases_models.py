@@ -17,8 +17,8 @@ from pipelines.runs import Run
 from specialists.clustering import ClassClusters
 from specialists.config import Config
 from specialists.errors import DataWarning, InputError
+from specialists.files import Trust, read_json, write_text
 from specialists.losses import DistillationLoss
-from specialists.runs import Trust, read_json, write_text
 
 N_CLASSES = 12
 COMMON = {"threads": 1, "jobs": 1, "device": "cpu", "precision": "float32"}

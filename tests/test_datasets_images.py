@@ -10,7 +10,7 @@ from specialists.config import Config, DataConfig
 from specialists.datasets import Inputs, encode, load_dataset, read_unlabelled
 from specialists.datasets.augmentation import random_affine
 from specialists.errors import DataError
-from specialists.runs import sha256
+from specialists.files import sha256
 
 
 def tensor(inputs: Inputs) -> torch.Tensor:

@@ -19,7 +19,7 @@ from specialists.datasets import (
 from specialists.datasets.cache import cached
 from specialists.datasets.text import hash_ngrams
 from specialists.errors import DataError, DataWarning, InputError
-from specialists.runs import artifacts, read_json, recording
+from specialists.files import artifacts, read_json, recording
 
 
 def split(n, seed):

@@ -34,6 +34,7 @@ from specialists.distillation import (
 from specialists.distillation.teachers import TaughtExamples
 from specialists.ensemble import CombinationRule
 from specialists.errors import InputError
+from specialists.files import read_json, write_json
 from specialists.losses import UNLABELLED
 from specialists.networks import (
     NetworkSpec,
@@ -45,7 +46,6 @@ from specialists.networks import (
     with_allowed_rank,
 )
 from specialists.predictions import ShardedRows, predict_log_probs
-from specialists.runs import read_json, write_json
 from specialists.runtime import Hardware
 from specialists.training import TensorExamples
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from specialists.datasets.base import Ragged
 from specialists.errors import ConfigError, InputError
+from specialists.files import EVERYTHING, trusting
 from specialists.networks import (
     HashedEmbedding,
     NetworkSpec,
@@ -27,7 +28,6 @@ from specialists.networks import (
     widen,
     with_allowed_rank,
 )
-from specialists.runs import EVERYTHING, trusting
 
 TEXT = NetworkSpec("hashed_text", 5, (), width=6, depth=2, embedding_dim=4, n_buckets=16)
 MLP = NetworkSpec("mlp", 5, (3,), width=6, depth=2)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from specialists import predictions
 from specialists.datasets.base import Ragged
+from specialists.files import is_done, write_array
 from specialists.networks import HashedEmbedding
 from specialists.predictions import (
     ShardedRows,
@@ -16,7 +17,6 @@ from specialists.predictions import (
     read_rows,
     write_shards,
 )
-from specialists.runs import is_done, write_array
 
 N, C = 50, 4
 

@@ -16,13 +16,13 @@ from specialists.errors import InputError
 from specialists.evaluation.details import Changes, UnderTrained
 from specialists.evaluation.examples import Answer, ChangedExample, SpecialistAnswer
 from specialists.evaluation.findings import Difference
+from specialists.files import read_json, write_json, write_text
 from specialists.report import render, summary_lines
 from specialists.report.numbers import compact, duration, probability
 from specialists.report.page import thumbnails
 from specialists.report.sentences import left_out_sentence, warnings
 from specialists.report.tables import class_table
 from specialists.report.verdict import verdict
-from specialists.runs import read_json, write_json, write_text
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

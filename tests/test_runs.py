@@ -14,9 +14,9 @@ import pytest
 import torch
 
 import specialists
-from pipelines.runs import Run
+from pipelines.runs import Run, remove_leftovers
 from specialists.errors import DamagedError, InputError, RunLockedError
-from specialists.runs import (
+from specialists.files import (
     CODE_VERSION,
     atomic_write,
     finish,
@@ -27,7 +27,6 @@ from specialists.runs import (
     read_json,
     read_tensors,
     recording,
-    remove_leftovers,
     sha256,
     write_array,
     write_json,
@@ -39,7 +38,7 @@ KEY = manifest_key({"prepare-data/train.labels.npy": "ab"}, {"generalist": {"epo
 
 KILLED_WRITER = """
 import sys, time
-from specialists.runs import atomic_write
+from specialists.files import atomic_write
 with atomic_write(sys.argv[1]) as temporary:
     temporary.write_text("half of the new")
     print("half", flush=True)
@@ -318,7 +317,7 @@ def test_a_run_knows_its_config_and_how_many_may_train_at_a_time(tmp_path):
 
 def test_importing_runs_or_the_command_loads_nothing_heavy():
     code = (
-        "import sys, specialists, specialists.errors, specialists.config, specialists.runs\n"
+        "import sys, specialists, specialists.errors, specialists.config, specialists.files\n"
         "import pipelines.__main__\n"
         "print([m for m in ('torch', 'numpy', 'scipy', 'pandas', 'sklearn', 'matplotlib') "
         "if m in sys.modules])"

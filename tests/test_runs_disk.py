@@ -12,7 +12,7 @@ import torch
 
 from pipelines.terminal import log, say
 from specialists.errors import SpecialistsError, StorageError
-from specialists.runs import (
+from specialists.files import (
     artifacts,
     atomic_write,
     read_json,

@@ -8,13 +8,13 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines.__main__ import app
-from pipelines.runs import Run, check_result
+from pipelines.runs import Run, check_result, kind_of
 from specialists.config import Config
 from specialists.errors import DamagedError, InputError
-from specialists.runs import is_done, kind_of, read_array, read_json, write_sealed
-from specialists.runs.manifests import CODE_VERSION, read_manifest
-from specialists.runs.reading import LARGEST
-from specialists.runs.records import listed, owned_names
+from specialists.files import is_done, read_array, read_json, write_sealed
+from specialists.files.manifests import CODE_VERSION, read_manifest
+from specialists.files.ownership import listed, owned_names
+from specialists.files.reading import LARGEST
 
 DIGEST = "0" * 64
 

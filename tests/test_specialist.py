@@ -18,9 +18,9 @@ from specialists.calibration import Calibration, dustbin_correction
 from specialists.config import Config, SpecialistsConfig
 from specialists.datasets.storage import save_dataset
 from specialists.errors import ConfigError, DataError, InputError
+from specialists.files import read_json
 from specialists.networks import NetworkSpec, build, save_network, split_frozen
 from specialists.probability import aggregate
-from specialists.runs import read_json
 from specialists.specialist import (
     assign_generalists,
     load_specialist,
@@ -190,7 +190,7 @@ def test_a_subset_without_training_examples_is_refused_with_its_names(tmp_path):
 
 
 def write_clusters(run, clusters) -> None:
-    from specialists.runs import write_json
+    from specialists.files import write_json
 
     about = {
         "method": "kmeans", "matrix": "covariance", "n_classes": 12,
@@ -264,8 +264,8 @@ def test_what_specialists_learn_from_are_the_generalists_calibrated_log_probs(tm
 
 def test_specialists_of_a_cheap_head_start_as_their_generalist_with_full_heads(tmp_path):
     from pipelines import stages
+    from specialists.files import read_json
     from specialists.networks import load_network
-    from specialists.runs import read_json
 
     run = small_run.make_run(tmp_path / "run")
     barely_trained = ("specialists.learning_rate=1e-15", "specialists.epochs=1")

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from specialists.config import Recipe
 from specialists.datasets.base import Ragged
 from specialists.errors import InputError, TrainingError
+from specialists.files import artifacts, read_tensors
 from specialists.networks import HashedEmbedding
-from specialists.runs import artifacts, read_tensors
 from specialists.runtime import Hardware
 from specialists.training import (
     BalancedExamples,

@@ -12,10 +12,10 @@ from pipelines.runs import Run
 from specialists.config import Config
 from specialists.datasets.factory import source_file
 from specialists.errors import InputError
+from specialists.files import EVERYTHING, Trust, check_trusted, trusting, write_sealed, write_text
+from specialists.files.sealed import read_sealed
+from specialists.files.trust import record, recorded
 from specialists.networks import NetworkSpec, load_network
-from specialists.runs import EVERYTHING, Trust, check_trusted, trusting, write_sealed, write_text
-from specialists.runs.sealed import read_sealed
-from specialists.runs.trust import record, recorded
 from specialists.runtime import map_processes
 
 EVIL = """
@@ -62,7 +62,7 @@ def stranger(folder: Path, **changes) -> Path:
 
 def model_folder(folder: Path, model: str = "evil.inner:f", **options) -> Path:
     """A model's folder whose checksums are all right and whose network is a function's."""
-    from specialists.runs import sha256, write_tensors
+    from specialists.files import sha256, write_tensors
 
     write_tensors(folder / "weights.safetensors", {})
     spec = NetworkSpec(model, 3, (2,), options=options)

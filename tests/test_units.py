@@ -6,9 +6,8 @@ import pytest
 
 from pipelines.runs import build_unit
 from specialists.errors import InputError
-from specialists.runs import CODE_VERSION, is_done, write_json, write_text
-from specialists.runs.markers import MARKER
-from specialists.runs.records import WRITTEN
+from specialists.files import CODE_VERSION, is_done, write_json, write_text
+from specialists.files.ownership import MARKER, WRITTEN
 
 KEY = {"config": {"seed": 1}, "inputs": {}}
 

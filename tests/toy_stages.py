@@ -18,7 +18,7 @@ from pipelines import stages, write_report
 from pipelines.runs import Run, build_unit
 from pipelines.stage import Stage
 from specialists.errors import DataError
-from specialists.runs import artifacts, manifest_key, read_json, write_json, write_text
+from specialists.files import artifacts, manifest_key, read_json, write_json, write_text
 
 CONFIG = 'seed = 3\n[data]\nname = "languages"\n[generalist]\nepochs = 6\n'
 N_UNITS = 4

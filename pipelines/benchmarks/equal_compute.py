@@ -31,9 +31,9 @@ from specialists.catalogue import AVERAGED, CONTINUED, WIDE
 from specialists.config import CombinationConfig, Config
 from specialists.ensemble import CombinationRule, MemberPredictions, score
 from specialists.figures import ComputePoint, accuracy_against_compute, to_svg_file
+from specialists.files import read_json, write_json, write_text
 from specialists.networks import ARCHITECTURES, load_network
 from specialists.report.numbers import compact
-from specialists.runs import read_json, write_json, write_text
 from specialists.training import TrainingCost
 
 from ..classifiers import ClassifierTask, train_classifiers

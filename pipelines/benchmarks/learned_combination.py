@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from specialists.ensemble import CombinationRule, MemberPredictions, score
-from specialists.runs import read_array
+from specialists.files import read_array
 from specialists.uncertainty import difference_interval
 
 from ..context import RunContext

@@ -31,10 +31,9 @@ from specialists.baselines import (
 from specialists.config import Config
 from specialists.ensemble import choose, cost_sample
 from specialists.evaluation.scores import MAX_NLL
+from specialists.files import claim, read_array, read_json, recording
+from specialists.files.ownership import MANIFEST, STARTED
 from specialists.networks import inference_flops, load_network
-from specialists.runs import claim, read_array, read_json, recording
-from specialists.runs.records import MANIFEST, STARTED
-from specialists.runs.removal import result_files
 from specialists.uncertainty import (
     ANY_REAL,
     DIFFERENCE_OF_SHARES,
@@ -48,7 +47,7 @@ from ..baselines import Member, baseline_tasks, best_schedule, budget_of
 from ..classifiers import ClassifierTask
 from ..context import RunContext
 from ..finished_run import examples_of, groups_of
-from ..runs import Run
+from ..runs import Run, result_files
 from ..settings import write_config
 from ..stages import run_stages
 

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from specialists.config import Config
-from specialists.runs import COMPARISON, read_json
+from specialists.files import read_json
 
 from ..messages import told_in_one_message
-from ..runs import Run, claimed
+from ..runs import COMPARISON, Run, claimed
 from .measured import (
     Measured,
     Seed,

@@ -33,7 +33,7 @@ from specialists.ensemble import (
     score_rules,
 )
 from specialists.errors import InputError
-from specialists.runs import COMPARISON, read_json
+from specialists.files import read_json
 from specialists.runtime import derive_seed
 from specialists.uncertainty import ANY_REAL, DIFFERENCE_OF_SHARES
 
@@ -41,7 +41,7 @@ from ..context import RunContext
 from ..ensembles import open_ensemble
 from ..finished_run import examples_of, groups_of
 from ..messages import told_in_one_message
-from ..runs import Run, claimed
+from ..runs import COMPARISON, Run, claimed
 from .measured import (
     LAST_STAGE,
     command_line,

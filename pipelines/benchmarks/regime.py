@@ -34,11 +34,11 @@ import numpy as np
 from specialists.catalogue import TRAINED, WIDE
 from specialists.config import Config
 from specialists.figures import Gain, gain_along_axis, to_svg_file
-from specialists.runs import COMPARISON, read_json, write_json, write_text
+from specialists.files import read_json, write_json, write_text
 
 from ..classifiers import train_classifiers
 from ..messages import told_in_one_message
-from ..runs import Run, claimed
+from ..runs import COMPARISON, Run, claimed
 from ..settings import write_config
 from ..stages import run_stages
 from ..terminal import log

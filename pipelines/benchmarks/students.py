@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from specialists.distillation import best_trial
 from specialists.errors import InputError
-from specialists.runs import read_array, read_json, write_text
+from specialists.files import read_array, read_json, write_text
 from specialists.uncertainty import (
     DIFFERENCE_OF_SHARES,
     SHARE,

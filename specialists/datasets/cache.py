@@ -21,7 +21,7 @@ from typing import Any
 from specialists.datasets.base import Dataset
 from specialists.datasets.storage import load_dataset_folder, remove_dataset, save_dataset
 from specialists.errors import DataWarning
-from specialists.runs import CODE_VERSION, finish, is_done, manifest_key
+from specialists.files import CODE_VERSION, finish, is_done, manifest_key
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from specialists.datasets.labels import normalised
 from specialists.datasets.pictures import READ, SUFFIXES
 from specialists.datasets.splits import TEST, TRAIN, VALIDATION, listed
 from specialists.errors import DataError
-from specialists.runs import is_run_folder
-from specialists.runs.walk import walk
+from specialists.files import is_output_folder
+from specialists.files.reading import walk
 
 SPLIT_FOLDERS: Mapping[str, int] = {
     "train": TRAIN,
@@ -197,7 +197,7 @@ def _is_of_systems(path: Path) -> bool:
 
 
 def _is_passed_over(folder: Path) -> bool:
-    return _is_of_systems(folder) or is_run_folder(folder)
+    return _is_of_systems(folder) or is_output_folder(folder)
 
 
 def _leads_back(folder: Path) -> bool:
@@ -212,7 +212,7 @@ def _kind(path: Path) -> str:
     if path.name.startswith("."):
         return "hidden"
     if path.is_dir():
-        return "folders of runs" if is_run_folder(path) else "links back to a folder above"
+        return "folders of runs" if is_output_folder(path) else "links back to a folder above"
     if path.is_symlink() and not path.exists():
         return "links to nothing"
     return path.suffix.lower() or "without suffix"

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from specialists.datasets.base import Dataset, Inputs, Ragged, Split
 from specialists.errors import DataError
-from specialists.runs import check_file, claim, read_array, read_json, write_array, write_json
-from specialists.runs.manifests import MANIFEST, read_manifest
+from specialists.files import check_file, claim, read_array, read_json, write_array, write_json
+from specialists.files.manifests import MANIFEST, read_manifest
 
 FORMAT = 1
 HIDDEN = -1

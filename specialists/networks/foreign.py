@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from specialists.errors import InputError
-from specialists.runs import read_tensors
+from specialists.files import read_tensors
 
 SETTING = "generalist.weights"
 EXPECTED = (

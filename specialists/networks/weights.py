@@ -2,7 +2,7 @@
 
 ``model.json`` holds the SHA-256 of its weights and of itself, so that a model's folder that was
 copied elsewhere tells damage and mixed parts. A network of a factory is built only where somebody
-vouches for that function (:mod:`specialists.runs.trust`).
+vouches for that function (:mod:`specialists.files.trust`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from specialists.errors import DamagedError, InputError
-from specialists.networks.build import ARCHITECTURES, NetworkSpec, build, outline
-from specialists.runs import (
+from specialists.files import (
     check_file,
     check_trusted,
     read_sealed,
@@ -25,6 +24,7 @@ from specialists.runs import (
     write_sealed,
     write_tensors,
 )
+from specialists.networks.build import ARCHITECTURES, NetworkSpec, build, outline
 
 UNFIT = (LookupError, ArithmeticError, TypeError, ValueError, RuntimeError, AttributeError)
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"

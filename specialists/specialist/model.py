@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from specialists.calibration import Calibration
 from specialists.datasets.base import Inputs
+from specialists.files import write_json
 from specialists.networks import (
     NetworkSpec,
     fitting,
@@ -21,7 +22,6 @@ from specialists.networks import (
     split_frozen,
 )
 from specialists.predictions import predict_outputs
-from specialists.runs import write_json
 from specialists.training import FitResult, TrainingCost
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from specialists.errors import DamagedError
-from specialists.runs import atomic_write, read_sealed, sha256, write_sealed
+from specialists.files import atomic_write, read_sealed, sha256, write_sealed
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from specialists.runs import write_text
+from specialists.files import write_text
 from specialists.training.cost import TrainingCost
 
 TIMING = "timing.jsonl"

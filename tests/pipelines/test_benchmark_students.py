@@ -13,8 +13,8 @@ from pipelines.benchmarks.students import HEADER, Found, _on_test_set, main, mea
 from pipelines.context import RunContext
 from pipelines.runs import Run
 from specialists.errors import InputError
+from specialists.files import read_json, write_json
 from specialists.networks import load_network
-from specialists.runs import read_json, write_json
 
 TINY = Plan(sizes=(0.5,), temperatures=(2.0,), alphas=(0.7, 1.0), long_sizes=(0.5,), rates=(5.0,))
 

@@ -10,7 +10,7 @@ from pipelines import stages
 from pipelines.benchmarks import learned_combination, random_clusters
 from pipelines.benchmarks.results import HEADER, table
 from specialists.errors import InputError
-from specialists.runs import read_json, write_json
+from specialists.files import read_json, write_json
 
 
 @pytest.fixture

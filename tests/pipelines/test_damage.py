@@ -20,8 +20,8 @@ from pipelines.finished_run import read_seed
 from pipelines.runs import Run
 from specialists.datasets import check_preprocessing, encode
 from specialists.errors import InputError
-from specialists.runs import artifacts, read_json, write_json, write_sealed
-from specialists.runs.sealed import read_sealed
+from specialists.files import artifacts, read_json, write_json, write_sealed
+from specialists.files.sealed import read_sealed
 from specialists.training.checkpoints import load_checkpoint, save_checkpoint
 
 READ = {

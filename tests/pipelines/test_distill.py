@@ -10,8 +10,8 @@ import specialists
 from pipelines import stages
 from pipelines.__main__ import app
 from pipelines.runs import Run
+from specialists.files import read_json, sha256
 from specialists.predictions import ShardedRows
-from specialists.runs import read_json, sha256
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from small_run import DIM, N_CLASSES, make_run
 from pipelines.benchmarks import equal_compute
 from pipelines.benchmarks.measured import Measured, difference, units
 from pipelines.runs import Run
-from specialists.runs import read_array, read_json
+from specialists.files import read_array, read_json
 
 WIDTH = 12
 NAMES = [

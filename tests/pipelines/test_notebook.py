@@ -8,7 +8,7 @@ import IPython.display
 import numpy as np
 import pytest
 
-from specialists.runs import write_array, write_json
+from specialists.files import write_array, write_json
 
 NOTEBOOK = Path(__file__).parents[2] / "pipelines" / "notebooks" / "class_clusters.ipynb"
 N_CLASSES = 12

@@ -31,9 +31,9 @@ from specialists.clustering import ClassClusters
 from specialists.config import Config
 from specialists.cross_fitting import without_fold
 from specialists.errors import InputError
+from specialists.files import artifacts, read_array, read_json, read_tensors, write_json
 from specialists.networks import load_network
 from specialists.predictions import ShardedRows, predict_log_probs, read_rows
-from specialists.runs import artifacts, read_array, read_json, read_tensors, write_json
 
 pytestmark = pytest.mark.xdist_group("small_run")
 

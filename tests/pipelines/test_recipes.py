@@ -11,7 +11,7 @@ from pipelines.ensembles import open_ensemble
 from pipelines.runs import Run
 from specialists.ensemble import CombinationRule
 from specialists.errors import InputError
-from specialists.runs import read_json
+from specialists.files import read_json
 
 OVERRIDES = ("seed=0", "data.gate_fraction=0", 'combination.rules=["kl"]', "combination.n=[1]")
 

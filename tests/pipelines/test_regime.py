@@ -19,7 +19,7 @@ from specialists.config import Config
 from specialists.datasets import load_dataset
 from specialists.datasets.base import Dataset, Ragged, Split
 from specialists.errors import DataError, InputError
-from specialists.runs import read_json
+from specialists.files import read_json
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,9 @@ from specialists.ensemble import AdmissionDecision
 from specialists.ensemble.admission import NO_GAIN
 from specialists.ensemble.decision import restricted
 from specialists.ensemble.gains import log_likelihood_gain, specialist_gains
+from specialists.files import read_json
 from specialists.networks import load_network
 from specialists.predictions import predict_outputs
-from specialists.runs import read_json
 from specialists.specialist import subset_labels
 from specialists.training import TrainingCost, ValidationLoss
 

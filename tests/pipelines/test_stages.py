@@ -17,7 +17,7 @@ from pipelines.stage import run_stage, why_not_done
 from specialists.config import Config
 from specialists.config.defaults import DEFAULTS
 from specialists.errors import InputError, StorageError
-from specialists.runs import artifacts, read_json, recording, write_text
+from specialists.files import artifacts, read_json, recording, write_text
 
 REAL_STAGES = stages.STAGES
 

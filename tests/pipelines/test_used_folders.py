@@ -14,12 +14,11 @@ from typer.testing import CliRunner
 from pipelines import stages, write_report
 from pipelines.__main__ import app
 from pipelines.benchmarks.measured import share_stage
-from pipelines.runs import Run
+from pipelines.runs import Run, kind_of
 from pipelines.settings import source_and_folder
 from specialists.errors import InputError
-from specialists.runs import is_run_folder, kind_of, read_json, recording, write_text
-from specialists.runs.markers import MARKER
-from specialists.runs.records import WRITTEN
+from specialists.files import is_output_folder, read_json, recording, write_text
+from specialists.files.ownership import MARKER, WRITTEN
 
 OURS = 'seed = 3\n[data]\nname = "languages"\n'
 TRAIN = "train-generalist"
@@ -368,13 +367,13 @@ def test_a_damaged_manifest_of_ours_is_not_taken_for_the_users(tmp_path):
 
 def test_the_folder_of_images_that_a_run_lies_in_stays_as_it_was_read(tmp_path):
     (tmp_path / "photos" / "cat").mkdir(parents=True)
-    assert not is_run_folder(tmp_path / "photos")
+    assert not is_output_folder(tmp_path / "photos")
     run = made(tmp_path / "photos" / "runs" / "x")
     made(tmp_path / "photos" / "runs" / "deeper" / "y")
     for folder in (run, run.parent, run.parent / "deeper"):
-        assert is_run_folder(folder)
+        assert is_output_folder(folder)
     put(run.parent, "notes.txt")
-    assert not is_run_folder(run.parent)
+    assert not is_output_folder(run.parent)
 
 
 @pytest.mark.parametrize(
