@@ -187,7 +187,7 @@ def test_a_full_disk_costs_the_cache_alone_and_leaves_nothing_there(tmp_path, mo
     def full(path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(artifacts, "_sync", full)
+    monkeypatch.setattr(artifacts, "sync", full)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.warns(DataWarning, match=r"could not be cached in .*: the disk is full$"):
         assert same(cached("toy", {}, dataset).train, dataset().train)

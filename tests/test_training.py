@@ -31,7 +31,7 @@ RECIPE = {"epochs": 5, "batch_size": 16, "learning_rate": 0.02, "patience": 10}
 @pytest.fixture(autouse=True)
 def no_sync(monkeypatch):
     """Syncing guards against power cuts, and takes long."""
-    monkeypatch.setattr(artifacts, "_sync", lambda path: None)
+    monkeypatch.setattr(artifacts, "sync", lambda path: None)
 
 
 def data(n: int = 60, seed: int = 0):

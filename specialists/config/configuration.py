@@ -1,6 +1,6 @@
 """Read, override, check and write a configuration.
 
-A configuration is TOML: top-level keys and one table a section. All mistakes of a file are told
+A configuration is TOML: top-level keys and one table per section. All mistakes of a file are told
 at once, each with the nearest known name.
 """
 
@@ -43,13 +43,16 @@ class Config(Section):
     'hashed_text'
     """
 
-    seed: Seed = Field(default=0, description="every random choice follows from it")
-    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 ...")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="auto: bfloat16 on CUDA and on CPUs that multiply it"
-    )
-    threads: NonNegative = Field(default=0, description="of one process; 0: all cores")
-    jobs: NonNegative = Field(default=0, description="specialists trained at a time; 0: all cores")
+    seed: Seed = 0
+    """Every random choice follows from it."""
+    device: str = "auto"
+    """Where to train and predict: auto, cpu, cuda, cuda:1 and so on. auto: CUDA if there is one."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What dense layers compute with. auto: bfloat16 on CUDA and on CPUs that multiply it."""
+    threads: NonNegative = 0
+    """Threads of one process. 0: one per core."""
+    jobs: NonNegative = 0
+    """Specialists trained at a time. 0: one per core."""
     data: DataConfig = Field(default_factory=lambda: DataConfig(name="languages"))
     generalist: GeneralistConfig = Field(default_factory=GeneralistConfig)
     clusters: ClustersConfig = Field(default_factory=ClustersConfig)
@@ -60,7 +63,7 @@ class Config(Section):
     report: ReportConfig = Field(default_factory=ReportConfig)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], where: object = "the configuration") -> Config:
+    def from_dict(cls, values: Mapping[str, object], where: object = "the configuration") -> Config:
         """Check ``values``.
 
         Raises
@@ -79,9 +82,9 @@ class Config(Section):
     def from_toml(cls, path: str | Path | None, overrides: Iterable[str] = ()) -> Config:
         """Read a file or a shipped configuration (None: nothing), then apply ``key=value``.
 
-        ``key=`` takes back what the file sets. Where another source of data takes the place of the
-        file's, what the file sets goes too if it can have no effect any more; a ConfigWarning
-        names it.
+        ``key=`` takes back what the file sets. If another source of data takes the place of the
+        file's, settings of the file that have no effect any more are left out; a ConfigWarning
+        names them.
 
         Raises
         ------
@@ -98,7 +101,7 @@ class Config(Section):
         return config._without_idle(given, f"data.{after[0]} replaces data.{before[0]} of {path}")
 
     def _without_idle(self, given: Iterable[str], why: str) -> Config:
-        """The same without settings that have no effect, but for those that are ``given``."""
+        """The same without settings that have no effect, unless they were ``given``."""
         idle = without_effect(self, possible_kinds(self.data)).keys() - set(given)
         if not idle:
             return self
@@ -120,10 +123,10 @@ class Config(Section):
         return value if isinstance(value, dict) else {name: value}
 
     def as_trained(self) -> Config:
-        """The same with features as they are, unless asked for, where a trained network is brought.
+        """The same; features stay as they are where a trained network is brought.
 
-        Its features were what its own program made of them, which the data's mean and standard
-        deviation would change.
+        Its own program prepared its features, which the data's mean and standard deviation would
+        change. ``data.standardize`` may still ask for it.
         """
         if self.generalist.weights is None or self.data.standardize is not None:
             return self
@@ -177,7 +180,7 @@ def find_config(path: str | Path) -> Path:
     )
 
 
-def _source_of(values: Mapping[str, Any]) -> tuple[str, str] | None:
+def _source_of(values: Mapping[str, object]) -> tuple[str, str] | None:
     """Which source of data a file names, and its value; None if none or several."""
     data = values.get("data")
     given = [(s, str(data[s])) for s in SOURCES if s in data] if isinstance(data, dict) else []

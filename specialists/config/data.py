@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -24,78 +24,77 @@ SOURCES = ("name", "table", "arrays", "images", "factory")
 class DataConfig(Section):
     """Where the examples come from. Exactly one source: name, table, arrays, images or factory."""
 
-    name: str | None = Field(default=None, description="a data set that ships: languages, glyphs")
-    table: FilePath | None = Field(
-        default=None, description="a .tsv, .csv, .jsonl or .parquet file, plain or .gz"
-    )
-    arrays: FilePath | dict[str, FilePath] | None = Field(
-        default=None,
-        description="an .npz of features or images and labels, or {x = an .npy, y = another}",
-    )
-    images: FilePath | None = Field(
-        default=None, description="a folder that holds one folder a class"
-    )
-    factory: ImportPath | None = Field(
-        default=None, description="package.module:function that returns a Dataset"
-    )
-    columns: tuple[str, ...] | None = Field(
-        default=None, description="names, if a table has no header"
-    )
-    text: str | None = Field(default=None, description="name of the text column")
-    label: str | None = Field(default=None, description="name of the label column")
-    features: tuple[str, ...] | Literal["numeric"] | None = Field(
-        default=None, description="columns of numbers in place of a text; numeric: all there are"
-    )
-    split: str | None = Field(
-        default=None, description='split column; None: one of this name, if there is; "": none'
-    )
-    splits: dict[Literal["train", "validation", "test"], tuple[str, ...]] | None = Field(
-        default=None, description="train, validation, test: the values of the split column in each"
-    )
-    exclude_labels: tuple[str, ...] = Field(
-        default=(), description="labels whose rows are left out"
-    )
-    keys: dict[str, str] | None = Field(
-        default=None, description="names of the arrays: x, y or x_train .."
-    )
-    split_by: Options | None = Field(
-        default=None, description="array, and its values for test (and validation)"
-    )
-    groups: str | None = Field(
-        default=None,
-        min_length=1,
-        description="column or array of what repeats (concept, writer): rows of one value are one "
-        "observation, on one side of every split",
-    )
-    min_examples: Positive = Field(default=20, description="classes with fewer rows are left out")
-    validation_fraction: Fraction = Field(
-        default=0.1, description="share cut for validation, if missing"
-    )
-    test_fraction: Fraction = Field(default=0.15, description="share cut for the test, if missing")
-    gate_fraction: Fraction = Field(
-        default=0.5, description="share of the validation rows kept for the do-no-harm test alone"
-    )
-    max_examples: Positive | None = Field(
-        default=None, description="rows drawn at most, for trying out"
-    )
-    char_ngrams: NGrams | None = Field(default=None, description="shortest and longest n-gram")
-    word_ngrams: NGrams | None = Field(default=None, description="as above, of words; (0, 0) off")
-    lowercase: Switch | None = Field(default=None, description="fold case before hashing")
-    image_size: Pixels | None = Field(default=None, description="pixels a side")
-    standardize: Switch | None = Field(
-        default=None,
-        description="features: zero mean, unit variance; None: unless generalist.weights are given",
-    )
-    augment: Switch | None = Field(
-        default=None, description="random affine maps, n-gram or feature dropout"
-    )
-    options: Options = Field(default_factory=dict, description="arguments of the factory")
+    name: str | None = None
+    """Source: a data set that ships, languages or glyphs."""
+    table: FilePath | None = None
+    """Source: a .tsv, .csv, .jsonl or .parquet file, plain or .gz."""
+    arrays: FilePath | dict[str, FilePath] | None = None
+    """Source: an .npz with features or images and labels, or {x = an .npy, y = another}."""
+    images: FilePath | None = None
+    """Source: a folder that holds one folder per class."""
+    factory: ImportPath | None = None
+    """Source: package.module:function, which returns a Dataset."""
+    columns: tuple[str, ...] | None = None
+    """Names of a table's columns. None: its first row is a header."""
+    text: str | None = None
+    """Name of the text column. None: text."""
+    label: str | None = None
+    """Name of the label column. None: label."""
+    features: tuple[str, ...] | Literal["numeric"] | None = None
+    """Columns of numbers to learn from, in place of a text. numeric: all that there are. None:
+    these, where a table has no text column and all others hold numbers."""
+    split: str | None = None
+    """Name of the split column. None: a column called split, if there is one. "": none."""
+    splits: dict[Literal["train", "validation", "test"], tuple[str, ...]] | None = None
+    """Values of the split column in each split. None: the usual names of the three."""
+    exclude_labels: tuple[str, ...] = ()
+    """Labels whose rows are left out."""
+    keys: dict[str, str] | None = None
+    """Which array is x and which is y, or x_train and so on. None: found by their names."""
+    split_by: Options | None = None
+    """The array whose values decide the split: {array = "drawer", test = [1], validation = [2]}.
+    None: none."""
+    groups: Annotated[str, Field(min_length=1)] | None = None
+    """Column or array of what repeats, for instance a concept or a writer. Rows of one value count
+    as one observation and lie on one side of every split. None: every row is its own."""
+    min_examples: Positive = 20
+    """Classes with fewer rows than this are left out."""
+    validation_fraction: Fraction = 0.1
+    """Fraction of the rows cut for validation, if the data bring no validation split."""
+    test_fraction: Fraction = 0.15
+    """Fraction of the rows cut for the test, if the data bring no test split."""
+    gate_fraction: Fraction = 0.5
+    """Fraction of the validation rows kept for the admission test alone."""
+    max_examples: Positive | None = None
+    """Number of rows drawn at most, for trying out. None: all rows."""
+    char_ngrams: NGrams | None = None
+    """Shortest and longest n-gram of characters in a text. (0, 0): none. None: (1, 4) for
+    languages, (2, 5) for tables."""
+    word_ngrams: NGrams | None = None
+    """Shortest and longest n-gram of words in a text. (0, 0): none. None: (0, 0) for languages,
+    (1, 2) for tables."""
+    lowercase: Switch | None = None
+    """Whether texts are lower-cased. None: yes for tables, no for languages."""
+    image_size: Pixels | None = None
+    """Height and width that images are scaled to, in pixels. None: 32; arrays: as they are."""
+    standardize: Switch | None = None
+    """Whether features get zero mean and unit variance. None: unless generalist.weights are set."""
+    augment: Switch | None = None
+    """Whether training inputs change at random: affine maps of images, dropout of n-grams or
+    features. None: by kind of input."""
+    options: Options = Field(default_factory=dict)
+    """Keyword arguments of the factory."""
 
     @property
-    def source(self) -> tuple[str, Any]:
+    def source(self) -> tuple[str, str | dict[str, str]]:
         """Which source is set, and its value."""
-        given = [(source, getattr(self, source)) for source in SOURCES]
+        given = ((source, getattr(self, source)) for source in SOURCES)
         return next((pair for pair in given if pair[1] is not None), ("name", ""))
+
+    @property
+    def reader(self) -> str:
+        """What reads the source: its kind, or the name of a data set that ships."""
+        return self.name or self.source[0]
 
     @model_validator(mode="after")
     def leave_training_data(self) -> DataConfig:

@@ -8,108 +8,59 @@ from __future__ import annotations
 
 from typing import Any
 
-DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
-    "text": {
-        "data": {"augment": False},
-        "generalist": {
-            "model": "hashed_text",
-            "widths": (256,),
-            "depth": 1,
-            "embedding_dim": 96,
-            "n_buckets": 2**18,
-            "epochs": 5,
-            "patience": 3,
-            "batch_size": 512,
-            "learning_rate": 2e-3,
-            "embedding_learning_rate": 1.0,
-            "label_smoothing": 0.1,
-            "dropout": 0.2,
-        },
-        "specialists": {
-            "start": "generalist",
-            "freeze": ("embedding",),
-            "widen": 2.0,
-            "epochs": 8,
-            "patience": 3,
-            "batch_size": 256,
-            "learning_rate": 2e-3,
-            "embedding_learning_rate": 0.2,
-            "label_smoothing": 0.0,
-            "dropout": 0.5,
-        },
-        "student": {
-            "embedding_dim": 48,
-            "n_buckets": 2**16,
-            "epochs": 5,
-            "patience": 3,
-            "batch_size": 512,
-            "learning_rate": 4e-3,
-            "embedding_learning_rate": 1.0,
-            "label_smoothing": 0.0,
-            "dropout": 0.0,
-        },
-    },
-    "features": {
-        "data": {"augment": True, "standardize": True},
-        "generalist": {
-            "model": "mlp",
-            "widths": (256, 512, 1024),
-            "depth": 1,
-            "epochs": 30,
-            "patience": 3,
-            "batch_size": 512,
-            "learning_rate": 2e-3,
-            "label_smoothing": 0.0,
-            "dropout": 0.5,
-        },
-        "specialists": {
-            "start": "fresh",
-            "freeze": (),
-            "widen": 2.0,
-            "epochs": 30,
-            "patience": 3,
-            "batch_size": 256,
-            "learning_rate": 2e-3,
-            "label_smoothing": 0.0,
-            "dropout": 0.5,
-        },
-        "student": {
-            "epochs": 30,
-            "patience": 3,
-            "batch_size": 512,
-            "learning_rate": 4e-3,
-            "label_smoothing": 0.0,
-            "dropout": 0.1,
-        },
-    },
-    "images": {
-        "data": {"augment": True},
-        "generalist": {
-            "model": "resnet",
-            "widths": (48,),
-            "depth": 1,
-            "epochs": 40,
-            "batch_size": 128,
-            "learning_rate": 3e-3,
-            "label_smoothing": 0.0,
-            "dropout": 0.1,
-        },
-        "specialists": {
-            "start": "independent",
-            "freeze": (),
-            "widen": 1.0,
-            "epochs": 20,
-            "batch_size": 128,
-            "learning_rate": 2e-3,
-            "label_smoothing": 0.0,
-            "dropout": 0.3,
-        },
-        "student": {
-            "epochs": 40,
-            "batch_size": 128,
-            "learning_rate": 3e-3,
-            "label_smoothing": 0.0,
-            "dropout": 0.0,
-        },
-    },
+KINDS = ("text", "features", "images")
+# One column per kind of input; None: no default.
+_GENERALIST = {
+    "model": ("hashed_text", "mlp", "resnet"),
+    "widths": ((256,), (256, 512, 1024), (48,)),
+    "depth": (1, 1, 1),
+    "embedding_dim": (96, None, None),
+    "n_buckets": (2**18, None, None),
+    "epochs": (5, 30, 40),
+    "patience": (3, 3, None),
+    "batch_size": (512, 512, 128),
+    "learning_rate": (2e-3, 2e-3, 3e-3),
+    "embedding_learning_rate": (1.0, None, None),
+    "label_smoothing": (0.1, 0.0, 0.0),
+    "dropout": (0.2, 0.5, 0.1),
 }
+_SPECIALISTS = {
+    "start": ("generalist", "fresh", "independent"),
+    "freeze": (("embedding",), (), ()),
+    "widen": (2.0, 2.0, 1.0),
+    "epochs": (8, 30, 20),
+    "patience": (3, 3, None),
+    "batch_size": (256, 256, 128),
+    "learning_rate": (2e-3, 2e-3, 2e-3),
+    "embedding_learning_rate": (0.2, None, None),
+    "label_smoothing": (0.0, 0.0, 0.0),
+    "dropout": (0.5, 0.5, 0.3),
+}
+_STUDENT = {
+    "embedding_dim": (48, None, None),
+    "n_buckets": (2**16, None, None),
+    "epochs": (5, 30, 40),
+    "patience": (3, 3, None),
+    "batch_size": (512, 512, 128),
+    "learning_rate": (4e-3, 4e-3, 3e-3),
+    "embedding_learning_rate": (1.0, None, None),
+    "label_smoothing": (0.0, 0.0, 0.0),
+    "dropout": (0.0, 0.1, 0.0),
+}
+_SECTIONS = {
+    "data": {"augment": (False, True, True), "standardize": (None, True, None)},
+    "generalist": _GENERALIST,
+    "specialists": _SPECIALISTS,
+    "student": _STUDENT,
+}
+
+
+def _column(i: int) -> dict[str, dict[str, Any]]:
+    named = {name: {key: row[i] for key, row in rows.items()} for name, rows in _SECTIONS.items()}
+    return {
+        name: {key: value for key, value in values.items() if value is not None}
+        for name, values in named.items()
+    }
+
+
+DEFAULTS = {kind: _column(i) for i, kind in enumerate(KINDS)}

@@ -1,9 +1,9 @@
 """Which settings can have no effect, and why?
 
-A setting that nothing reads is a mistake: whoever sets it expects something of it. What counts as
-set is what differs from its default, so that a configuration that was written with all its defaults
-reads back without a complaint. What only a run can tell (whether a cut was needed, say) is left
-alone.
+A setting that nothing reads is a mistake: whoever sets it expects something of it. A setting
+counts as set if it differs from its default, so that a configuration that was written with all its
+defaults reads back without a complaint. What only a run can tell is left alone, for instance
+whether a split had to be cut.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from specialists.config.data import SOURCES, DataConfig
-from specialists.config.defaults import DEFAULTS
+from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.config.fields import Section
 from specialists.config.sections import Recipe
 
@@ -53,18 +53,15 @@ TABLE_OF_NGRAMS = ("embedding_dim", "n_buckets", "embedding_learning_rate")
 
 def possible_kinds(data: DataConfig) -> tuple[str, ...]:
     """The kinds of input that the data can be of, as far as the configuration tells."""
-    source, value = data.source
-    if source == "table" and data.text is not None and data.features is None:
-        return ("text",)
-    if source == "table" and data.features is not None and data.text is None:
-        return ("features",)
-    return KINDS_OF_SOURCE.get(value if source == "name" else source, tuple(DEFAULTS))
+    if data.reader == "table" and (data.text is None) != (data.features is None):
+        return ("features",) if data.text is None else ("text",)
+    return KINDS_OF_SOURCE.get(data.reader, KINDS)
 
 
 def without_effect(config: Config, kinds: Sequence[str]) -> dict[str, str]:
     """Settings that have no effect for data of any of these kinds, each with the reason."""
-    found = [dict(_idle(config, kind)) for kind in kinds]
-    return {key: why for key, why in found[0].items() if all(key in other for other in found)}
+    first, *others = [dict(_idle(config, kind)) for kind in kinds]
+    return {key: why for key, why in first.items() if all(key in other for other in others)}
 
 
 def is_set(section: Section, key: str) -> bool:
@@ -82,74 +79,75 @@ def _idle(config: Config, kind: str) -> Idle:
 
 
 def _data(data: DataConfig, kind: str) -> Idle:
-    source, value = data.source
-    reader = value if source == "name" else source
-    read = READ_BY.get(reader, DataConfig.model_fields.keys()) | EVERYWHERE | set(SOURCES)
+    read = READ_BY.get(data.reader, DataConfig.model_fields.keys()) | EVERYWHERE | set(SOURCES)
     for key in DataConfig.model_fields:
         if not is_set(data, key):
             continue
         if key not in read:
             readers = " or ".join(name for name, keys in READ_BY.items() if key in keys)
-            yield f"data.{key}", f"it is for data from {readers} only, and these are from {reader}"
+            yield (
+                f"data.{key}",
+                f"it is for data from {readers} only, and these are from {data.reader}",
+            )
         elif key in KIND_ONLY and kind != KIND_ONLY[key]:
             yield f"data.{key}", f"it is for {KIND_ONLY[key]} only, and these data are {kind}"
 
 
 def _generalist(config: Config, kind: str) -> Idle:
-    own = config.generalist
-    if own.factory is None:
-        if own.options:
+    settings = config.generalist
+    if settings.factory is None:
+        if settings.options:
             yield "generalist.options", "only a generalist.factory has options"
-        if own.model is not None and KIND_OF_MODEL[own.model] != kind:
+        if settings.model is not None and KIND_OF_MODEL[settings.model] != kind:
             wanted = DEFAULTS[kind]["generalist"]["model"]
             yield (
                 "generalist.model",
-                f"it is for {KIND_OF_MODEL[own.model]}, and these data are {kind}: {wanted}",
+                f"it is for {KIND_OF_MODEL[settings.model]}, and these data are {kind}: {wanted}",
             )
     else:
         for key in ("model", "width", "widths", "dropout", "head_rank"):
-            if is_set(own, key):
+            if is_set(settings, key):
                 yield f"generalist.{key}", "generalist.factory builds the network, see its options"
     yield from _table_of_ngrams(config, "generalist", kind)
-    if own.width is not None and own.widths not in (None, (own.width,)):
+    if settings.width is not None and settings.widths not in (None, (settings.width,)):
         yield "generalist.widths", "generalist.width fixes the width"
-    if own.weights is not None:
+    if settings.weights is not None:
         yield from _of_given_weights(config, kind)
-    elif own.classes is not None:
+    elif settings.classes is not None:
         yield "generalist.classes", "only generalist.weights have outputs to be named"
 
 
 def _of_given_weights(config: Config, kind: str) -> Idle:
-    """Weights that are given are not trained, but rivals and parents are trained alike."""
-    own, start = config.generalist, config.specialists.start
+    """Given weights are not trained, but baselines and other generalists are, by this recipe."""
+    settings, start = config.generalist, config.specialists.start
     start = start or DEFAULTS[kind]["specialists"]["start"]
-    if own.widths is not None and len(own.widths) > 1:
+    if settings.widths is not None and len(settings.widths) > 1:
         yield "generalist.widths", "generalist.weights are of one width: set generalist.width"
     cross_fitted = config.clusters.predictions == "cross-fitted"
     if config.evaluation.controls or start == "independent" or cross_fitted:
         return
     for key in Recipe.model_fields:
-        if is_set(own, key):
+        if is_set(settings, key):
             yield f"generalist.{key}", "generalist.weights are taken as they are, not trained"
 
 
 def _specialists(config: Config, kind: str) -> Idle:
-    own, factory = config.specialists, config.generalist.factory
-    if own.width is not None and own.widen is not None:
+    settings, factory = config.specialists, config.generalist.factory
+    if settings.width is not None and settings.widen is not None:
         yield "specialists.widen", "specialists.width fixes the width"
     if factory is not None:
         for key in ("width", "widen"):
-            if getattr(own, key) is not None and (key, own.widen) != ("widen", 1):
+            if getattr(settings, key) is not None and (key, settings.widen) != ("widen", 1):
                 yield f"specialists.{key}", "a network of generalist.factory has one width"
-        if own.n_buckets is not None:
+        if settings.n_buckets is not None:
             yield "specialists.n_buckets", "a network of generalist.factory has tables of its own"
     yield from _table_of_ngrams(config, "specialists", kind)
-    freeze = DEFAULTS[kind]["specialists"]["freeze"] if own.freeze is None else own.freeze
-    if "embedding" in freeze and factory is None and own.embedding_learning_rate is not None:
+    freeze = DEFAULTS[kind]["specialists"]["freeze"] if settings.freeze is None else settings.freeze
+    if "embedding" in freeze and factory is None and settings.embedding_learning_rate is not None:
         yield "specialists.embedding_learning_rate", "the table is frozen (specialists.freeze)"
-    if own.soft_targets == 0 and is_set(own, "temperature"):
+    if settings.soft_targets == 0 and is_set(settings, "temperature"):
         yield "specialists.temperature", "it is of soft targets, and specialists.soft_targets = 0"
-    if own.soft_targets == 1 and own.label_smoothing is not None:
+    if settings.soft_targets == 1 and settings.label_smoothing is not None:
         yield "specialists.label_smoothing", "it is of labels, and specialists.soft_targets = 1"
 
 
@@ -173,21 +171,21 @@ def _clusters_and_combination(config: Config) -> Idle:
 
 
 def _student(config: Config, kind: str) -> Idle:
-    own = config.student
-    if own.width is not None and is_set(own, "size"):
+    settings = config.student
+    if settings.width is not None and is_set(settings, "size"):
         yield "student.size", "student.width fixes the width"
     yield from _table_of_ngrams(config, "student", kind)
-    if set(own.alphas) == {1} and own.label_smoothing is not None:
+    if set(settings.alphas) == {1} and settings.label_smoothing is not None:
         yield "student.label_smoothing", "it is of labels, and student.alphas = [1.0]"
-    if set(own.alphas) == {0}:
+    if set(settings.alphas) == {0}:
         for key in ("temperatures", "teacher", "unlabelled"):
-            if is_set(own, key):
+            if is_set(settings, key):
                 yield f"student.{key}", "it is of soft targets, and student.alphas = [0.0]"
 
 
 def _table_of_ngrams(config: Config, name: str, kind: str) -> Idle:
-    section, own_network = getattr(config, name), config.generalist.factory is not None
+    section, by_factory = getattr(config, name), config.generalist.factory is not None
     for key in TABLE_OF_NGRAMS:
-        trains = key == "embedding_learning_rate" and own_network and name != "student"
+        trains = key == "embedding_learning_rate" and by_factory and name != "student"
         if kind != "text" and not trains and getattr(section, key, None) is not None:
             yield f"{name}.{key}", f"only networks for text have a table of n-grams, not {kind}"

@@ -7,8 +7,7 @@ machine's memory allows is for :mod:`specialists.feasibility` to say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -59,9 +58,9 @@ def import_path(text: str) -> str:
     return text
 
 
-def plain(values: dict[str, Any]) -> dict[str, Any]:
+def plain(values: dict[str, object]) -> dict[str, object]:
     """``values``, if they are strings, numbers, booleans, and lists and tables of these."""
-    level: Sequence[Any] = [values]
+    level: list[object] = [values]
     for _ in range(MOST_LEVELS):
         inner = [item for item in level if isinstance(item, dict)]
         below = [value for table in inner for value in table.values()]
@@ -95,16 +94,20 @@ Length = Annotated[int, Field(strict=True, ge=0, le=64)]
 NGrams = Annotated[tuple[Length, Length], AfterValidator(n_grams)]
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(without_nul)]
 ImportPath = Annotated[str, AfterValidator(import_path)]
-Options = Annotated[dict[str, Any], AfterValidator(plain)]
+Options = Annotated[dict[str, object], AfterValidator(plain)]
 Distinct = AfterValidator(distinct)
 
 
 class Section(BaseModel):
-    """A frozen group of settings that refuses unknown keys.
+    """A frozen group of settings that refuses unknown keys; the string below each is its help.
 
     Its checks are built when they are first needed, which `--help` never does.
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", protected_namespaces=(), defer_build=True
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        defer_build=True,
+        use_attribute_docstrings=True,
     )

@@ -34,66 +34,66 @@ from specialists.config.fields import (
     Weight,
 )
 
+DEFERRED = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15)
 MOST_TRIALS = 27  # learning rates times label smoothings that a student without soft targets tries
 
 
 class Recipe(Section):
     """How a network is trained: AdamW (sparse tables: Adagrad), warm-up, cosine, best epoch."""
 
-    epochs: Positive | None = Field(
-        default=None, description="passes over the training data, at most"
-    )
-    batch_size: Positive | None = Field(default=None, description="examples a step")
-    learning_rate: Rate | None = Field(default=None, description="peak, of dense parameters")
-    embedding_learning_rate: Rate | None = Field(default=None, description="peak, of sparse tables")
-    weight_decay: Number = Field(
-        default=0.01, ge=0, le=1000, description="decoupled; matrices only, no tables"
-    )
-    warmup: Fraction = Field(default=0.05, description="share of the steps with a rising rate")
-    select_by: Literal["loss", "top1"] = Field(
-        default="loss", description="validation score of the best epoch"
-    )
-    patience: Positive | None = Field(
-        default=None,
-        description="epochs without a better validation score, at most; images: no limit",
-    )
-    clip: Number = Field(gt=0, default=1.0, description="largest gradient norm of dense parameters")
-    label_smoothing: Fraction | None = Field(default=None, description="mass spread over all")
-    dropout: Fraction | None = Field(default=None, description="before the head")
+    epochs: Positive | None = None
+    """Passes over the training data, at most. None: by kind of input."""
+    batch_size: Positive | None = None
+    """Examples per optimiser step. None: by kind of input."""
+    learning_rate: Rate | None = None
+    """Peak learning rate of dense parameters. None: by kind of input."""
+    embedding_learning_rate: Rate | None = None
+    """Peak learning rate of sparse n-gram tables. None: by kind of input."""
+    weight_decay: Annotated[Number, Field(ge=0, le=1000)] = 0.01
+    """Decoupled weight decay of matrices; biases, norms and n-gram tables have none."""
+    warmup: Fraction = 0.05
+    """Fraction of the steps in which the learning rate rises."""
+    select_by: Literal["loss", "top1"] = "loss"
+    """Validation score that chooses the best epoch."""
+    patience: Positive | None = None
+    """Epochs without a better validation score after which training ends. None: by kind of input;
+    images have no limit."""
+    clip: Annotated[Number, Field(gt=0)] = 1.0
+    """Largest gradient norm of the dense parameters; longer gradients are shortened to it."""
+    label_smoothing: Fraction | None = None
+    """Fraction of a label's probability spread over all classes. None: by kind of input."""
+    dropout: Fraction | None = None
+    """Fraction of the features before the head that is dropped. None: by kind of input."""
 
 
 class GeneralistConfig(Recipe):
     """The model of all classes."""
 
-    model: Literal["hashed_text", "mlp", "resnet"] | None = Field(
-        default=None, description="hashed_text for text, mlp for features, resnet for images"
-    )
-    factory: ImportPath | None = Field(
-        default=None, description="package.module:function, any nn.Module"
-    )
-    options: Options = Field(default_factory=dict, description="arguments of the factory")
-    width: Positive | None = Field(
-        default=None, description="hidden units or channels; fixes the width"
-    )
-    widths: Annotated[tuple[Positive, ...], Distinct] | None = Field(
-        default=None, min_length=1, description="validation picks one of these"
-    )
-    depth: Layers | None = Field(default=None, description="hidden layers, or blocks a stage")
-    embedding_dim: Positive | None = Field(default=None, description="of text's n-gram table")
-    n_buckets: PowerOfTwo | None = Field(
-        default=None, description="rows of the table, a power of two"
-    )
-    head_rank: Positive | None = Field(
-        default=None, description="of a cheap head in two factors; None: a full one"
-    )
-    weights: FilePath | None = Field(
-        default=None,
-        description="your own: safetensors, a state dict, a checkpoint, a save_pretrained folder",
-    )
-    classes: str | tuple[str | int, ...] | None = Field(
-        default=None,
-        description="names of its outputs, in order: a list, or a file; None: looked for beside it",
-    )
+    model: Literal["hashed_text", "mlp", "resnet"] | None = None
+    """Network: hashed_text for text, mlp for features, resnet for images. None: by kind of
+    input."""
+    factory: ImportPath | None = None
+    """Network of your own: package.module:function, which returns any nn.Module."""
+    options: Options = Field(default_factory=dict)
+    """Keyword arguments of the factory."""
+    width: Positive | None = None
+    """The width: hidden units or channels. None: validation chooses among `widths`."""
+    widths: Annotated[tuple[Positive, ...], Field(min_length=1), Distinct] | None = None
+    """Candidate widths, of which validation chooses one. None: by kind of input."""
+    depth: Layers | None = None
+    """Number of hidden layers, or of blocks in each stage of a resnet. None: by kind of input."""
+    embedding_dim: Positive | None = None
+    """Numbers per row of the n-gram table (text). None: by kind of input."""
+    n_buckets: PowerOfTwo | None = None
+    """Rows of the n-gram table (text), a power of two. None: by kind of input."""
+    head_rank: Positive | None = None
+    """Rank of a cheap head in two factors. None: a full head."""
+    weights: FilePath | None = None
+    """Trained weights of your own: safetensors, a state dict, a checkpoint, or a folder of
+    save_pretrained. None: the generalist is trained here."""
+    classes: str | tuple[str | int, ...] | None = None
+    """Class names of the outputs of these weights, in order: a list, or a file. None: looked for
+    in the weights and beside them."""
 
 
 class ClustersConfig(Section):
@@ -101,58 +101,53 @@ class ClustersConfig(Section):
 
     method: Literal[
         "balanced", "kmeans", "minibatch", "spherical", "agglomerative", "correlation"
-    ] = Field(default="balanced", description="how classes are grouped")
-    n_clusters: Positive | Literal["auto"] | None = Field(
-        default=None, description="number of specialists; None: by rule; auto: found (correlation)"
-    )
-    max_ratio: Number = Field(default=2.0, ge=1, description="balanced: largest size over the mean")
-    overlap: NonNegative = Field(
-        default=0, description="nearest outside classes added to each cluster"
-    )
-    coverage: Positive = Field(
-        default=1, description="clusters that each class lies in: its own and the nearest others"
-    )
-    shuffled: Switch = Field(
-        default=False, description="a control: the same sizes, classes drawn at random"
-    )
-    matrix: Literal["covariance", "correlation", "confusion"] | None = Field(
-        default=None,
-        description="whose columns are compared; None: covariance for kmeans, or correlation",
-    )
-    predictions: Literal["validation", "cross-fitted"] = Field(
-        default="validation",
-        description="cross-fitted: two generalists predict each other's training half",
-    )
+    ] = "balanced"
+    """How classes are grouped."""
+    n_clusters: Positive | Literal["auto"] | None = None
+    """Number of clusters, one specialist each. None: about one for every 30
+    classes. auto: as many as correlation clustering finds."""
+    max_ratio: Annotated[Number, Field(ge=1)] = 2.0
+    """Largest size of a cluster over the mean size; for the method balanced."""
+    overlap: NonNegative = 0
+    """Number of the nearest outside classes added to each cluster."""
+    coverage: Positive = 1
+    """Number of clusters that each class lies in: its own and the nearest others."""
+    shuffled: Switch = False
+    """Whether the classes are drawn at random into clusters of the same sizes: a baseline."""
+    matrix: Literal["covariance", "correlation", "confusion"] | None = None
+    """Matrix whose columns are compared. None: covariance for kmeans,
+    minibatch and correlation; correlation for the others."""
+    predictions: Literal["validation", "cross-fitted"] = "validation"
+    """Rows whose predictions are compared. cross-fitted: training rows, of which two generalists
+    predict each other's half."""
 
 
 class SpecialistsConfig(Recipe):
     """One small model per cluster, with a dustbin for every other class."""
 
-    widen: Ratio | None = Field(
-        default=None,
-        description="width over the generalist's, if frozen parts allow it; below 1: start fresh",
-    )
-    width: Positive | None = Field(default=None, description="fixes the width instead of `widen`")
-    start: Literal["generalist", "independent", "fresh"] | None = Field(
-        default=None,
-        description="weights to start from; independent: of another generalist, trained for this; "
-        "fresh: new ones, all but frozen parts",
-    )
-    n_buckets: PowerOfTwo | None = Field(
-        default=None, description="rows of its own n-gram table; start fresh, freeze nothing"
-    )
-    subset_share: Number = Field(default=0.5, gt=0, lt=1, description="s, examples from the subset")
-    soft_targets: Share = Field(default=0.3, description="weight of soft targets")
-    temperature: Temperature = Field(default=1.0, description="of the soft targets")
-    freeze: tuple[str, ...] | None = Field(
-        default=None, description="parts (by name) that stay as they are"
-    )
-    correction: Literal["exact", "paper"] = Field(
-        default="exact", description="of the dustbin logit"
-    )
-    calibrate: Switch = Field(
-        default=True, description="temperature and dustbin bias, on validation data"
-    )
+    widen: Ratio | None = None
+    """Width over the generalist's, where frozen parts allow it; below 1 only with start = fresh.
+    None: by kind of input."""
+    width: Positive | None = None
+    """The width, in place of `widen`."""
+    start: Literal["generalist", "independent", "fresh"] | None = None
+    """Weights to start from. independent: those of another generalist, trained for this. fresh: new
+    ones in all parts but frozen ones. None: by kind of input."""
+    n_buckets: PowerOfTwo | None = None
+    """Rows of an n-gram table of its own (text); needs start = fresh and freeze = []. None: the
+    generalist's."""
+    subset_share: Annotated[Number, Field(gt=0, lt=1)] = 0.5
+    """Fraction s of the training examples that are drawn from the specialist's own classes."""
+    soft_targets: Share = 0.3
+    """Weight of the soft targets in the loss, in [0, 1]; the labels have the rest."""
+    temperature: Temperature = 1.0
+    """Temperature of the soft targets."""
+    freeze: tuple[str, ...] | None = None
+    """Parts of the generalist, by name, that stay as they are. None: by kind of input."""
+    correction: Literal["exact", "paper"] = "exact"
+    """Formula that corrects the dustbin logit for s."""
+    calibrate: Switch = True
+    """Whether a temperature and a dustbin bias are fitted on validation data."""
 
     @model_validator(mode="after")
     def independent_throughout(self) -> SpecialistsConfig:
@@ -172,61 +167,50 @@ class SpecialistsConfig(Recipe):
 class CombinationConfig(Section):
     """How specialists and generalist are joined; validation chooses among the candidates."""
 
-    n: Annotated[tuple[Positive, ...], Distinct] = Field(
-        default=(1, 2, 3, 5), min_length=1, description="most probable classes that select"
-    )
-    weights: Annotated[tuple[Weight, ...], Distinct] = Field(
-        default=(0.5, 1.0, 2.0, 4.0), min_length=1, description="v, common to all"
-    )
-    deferral: Annotated[tuple[PositiveShare, ...], Distinct] = Field(
-        default=(1.0, 0.75, 0.5, 0.35, 0.25, 0.15),
-        min_length=1,
-        description="shares of the rows, those that the generalist is least sure of, that are "
-        "handed to specialists; each share is a candidate, chosen on validation; 1.0: all rows, as "
-        "always by learned rules, by rules without n and for students",
-    )
+    n: Annotated[tuple[Positive, ...], Field(min_length=1), Distinct] = (1, 2, 3, 5)
+    """Candidates: how many of the most probable classes decide which specialists are asked."""
+    weights: Annotated[tuple[Weight, ...], Field(min_length=1), Distinct] = (0.5, 1.0, 2.0, 4.0)
+    """Candidates: weight of every specialist; the generalist has weight 1."""
+    deferral: Annotated[tuple[PositiveShare, ...], Field(min_length=1), Distinct] = DEFERRED
+    """Candidates, one chosen on validation: fraction of the rows handed to specialists, those
+    that the generalist is least sure of. 1.0: all rows. Learned rules, rules without n and students
+    always use all rows."""
     rules: Annotated[
-        tuple[Literal["kl", "learned", "within_subsets", "side_by_side"], ...], Distinct
-    ] = Field(
-        default=("kl", "learned", "within_subsets", "side_by_side"),
-        min_length=1,
-        description="how votes are joined; learned: kl, a weight and a temperature each",
-    )
-    max_cost: float = Field(
-        default=3.0,
-        ge=1,
-        strict=True,
-        description="inference FLOPs of `ensemble` over the generalist's; inf: no limit",
-    )
-    select_by: Literal["top1", "nll"] = Field(default="nll", description="validation score")
-    gate: Literal["whole", "each", "off"] = Field(
-        default="whole", description="what must pass the test on rows kept for it, else generalist"
-    )
+        tuple[Literal["kl", "learned", "within_subsets", "side_by_side"], ...],
+        Field(min_length=1),
+        Distinct,
+    ] = ("kl", "learned", "within_subsets", "side_by_side")
+    """Candidates: how predictions are combined. learned: kl, with a weight and a temperature for
+    each specialist."""
+    max_cost: Annotated[float, Field(ge=1, strict=True)] = 3.0
+    """Largest inference FLOPs of `ensemble` over the generalist's. inf: no limit."""
+    select_by: Literal["top1", "nll"] = "nll"
+    """Validation score that chooses among the candidates."""
+    gate: Literal["whole", "each", "off"] = "whole"
+    """What must pass the admission test: the whole ensemble, each specialist, or nothing (off).
+    What fails answers like the generalist."""
 
 
 class StudentConfig(Recipe):
     """The compact network that learns from the combined distribution."""
 
-    size: Ratio = Field(
-        default=0.25, description="parameters over the generalist's, without tables"
-    )
-    width: Positive | None = Field(default=None, description="fixes the width instead of `size`")
-    embedding_dim: Positive | None = Field(default=None, description="of its n-gram table")
-    n_buckets: PowerOfTwo | None = Field(
-        default=None, description="rows of its table, a power of two"
-    )
-    temperatures: Annotated[tuple[Temperature, ...], Distinct] = Field(
-        default=(1.0, 2.0), min_length=1, description="candidates"
-    )
-    alphas: Annotated[tuple[Share, ...], Distinct] = Field(
-        default=(0.7, 1.0), min_length=1, description="candidate weights of soft targets"
-    )
-    teacher: Literal["stored", "live"] = Field(
-        default="stored", description="live: asked about every augmented batch; slower"
-    )
-    unlabelled: FilePath | None = Field(
-        default=None, description="file of more inputs to learn from"
-    )
+    size: Ratio = 0.25
+    """Parameters over the generalist's, n-gram tables not counted."""
+    width: Positive | None = None
+    """The width, in place of `size`."""
+    embedding_dim: Positive | None = None
+    """Numbers per row of its n-gram table (text). None: by kind of input."""
+    n_buckets: PowerOfTwo | None = None
+    """Rows of its n-gram table (text), a power of two. None: by kind of input."""
+    temperatures: Annotated[tuple[Temperature, ...], Field(min_length=1), Distinct] = (1.0, 2.0)
+    """Candidates: temperature of the soft targets."""
+    alphas: Annotated[tuple[Share, ...], Field(min_length=1), Distinct] = (0.7, 1.0)
+    """Candidates: weight of the soft targets in the loss, in [0, 1]; the labels have the rest."""
+    teacher: Literal["stored", "live"] = "stored"
+    """stored: the soft targets are computed once. live: anew for every augmented batch, which is
+    slower."""
+    unlabelled: FilePath | None = None
+    """File of more inputs to learn from, without labels. None: training inputs only."""
 
     @model_validator(mode="after")
     def as_many_trials_of_hard_labels(self) -> StudentConfig:
@@ -239,21 +223,21 @@ class StudentConfig(Recipe):
 class EvaluationConfig(Section):
     """What is measured on the test set."""
 
-    n_bootstrap: Resamples = Field(default=1000, description="resamples of each interval")
+    n_bootstrap: Resamples = 1000
+    """Bootstrap resamples of each confidence interval."""
     controls: Annotated[
         tuple[Literal["generalist_continued", "generalist_wide", "generalist_ensemble"], ...],
         Distinct,
-    ] = Field(
-        default=("generalist_continued", "generalist_wide", "generalist_ensemble"),
-        description="rivals to train, matched to the ensemble by FLOPs; generalist_ensemble is "
-        "averaged whole, as few as the ensemble's inference pays for "
-        "(generalist_ensemble_same_inference), and with later members that are asked less "
-        "(generalist_ensemble_deferred)",
-    )
+    ] = ("generalist_continued", "generalist_wide", "generalist_ensemble")
+    """Baselines to train, matched to the ensemble by FLOPs. generalist_ensemble is averaged whole,
+    as few members as the ensemble's inference pays for (generalist_ensemble_same_inference), and
+    with later members that are asked less (generalist_ensemble_deferred)."""
 
 
 class ReportConfig(Section):
     """What the report shows."""
 
-    title: str | None = Field(default=None, description="heading; None: the data set's name")
-    n_examples: Positive = Field(default=12, description="mended and broken examples, each")
+    title: str | None = None
+    """Heading. None: the data set's name."""
+    n_examples: Positive = 12
+    """How many fixed examples are shown, and how many broken ones."""

@@ -7,7 +7,6 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from specialists.config.data import SOURCES
 from specialists.errors import ConfigError
@@ -23,7 +22,7 @@ PATHS = (
 )
 
 
-def read_toml(file: Path) -> dict[str, Any]:
+def read_toml(file: Path) -> dict[str, object]:
     """The content of a file.
 
     Raises
@@ -45,11 +44,11 @@ def read_toml(file: Path) -> dict[str, Any]:
         raise ConfigError("this file is not TOML", where=file, got=str(error)[:200]) from None
 
 
-def override(values: dict[str, Any], assignment: str) -> str:
+def override(values: dict[str, object], assignment: str) -> str:
     """Apply ``key=value`` to ``values``, in place; returns the key.
 
-    The value is TOML, or else text; without a value the key is removed. A source of the data takes
-    the place of all others.
+    The value is read as TOML, or else as text. Without a value the key is removed. A source of the
+    data takes the place of all others.
 
     Raises
     ------
@@ -72,19 +71,20 @@ def override(values: dict[str, Any], assignment: str) -> str:
         )
     target = values
     for part in parts[:-1]:
-        target = target.setdefault(part, {})
-        if not isinstance(target, dict):
+        inner = target.setdefault(part, {})
+        if not isinstance(inner, dict):
             raise ConfigError("this key is not a section", got=part, where=assignment)
+        target = inner
     if parts[0] == "data" and len(parts) == 2 and parts[1] in SOURCES:
         for source in SOURCES:
             target.pop(source, None)
-    target[parts[-1]] = _value(text)
-    if target[parts[-1]] is None:
+    target[parts[-1]] = value = _value(text)
+    if value is None:
         del target[parts[-1]]
     return ".".join(parts)
 
 
-def absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
+def absolute_paths(values: dict[str, object]) -> dict[str, object]:
     """``values`` with the user's files as absolute paths, in place."""
     for section, key in PATHS:
         table = values.get(section)
@@ -93,7 +93,7 @@ def absolute_paths(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def written(values: Mapping[str, Any]) -> str:
+def written(values: Mapping[str, object]) -> str:
     """TOML of values that are plain, a table a section."""
     top = [f"{k} = {_toml(v)}" for k, v in values.items() if not isinstance(v, dict)]
     tables = [
@@ -104,7 +104,7 @@ def written(values: Mapping[str, Any]) -> str:
     return "\n".join([*top, *tables]) + "\n"
 
 
-def _parsed(text: str) -> dict[str, Any]:
+def _parsed(text: str) -> dict[str, object]:
     """TOML, with everything that is wrong with it as a ValueError."""
     try:
         return tomllib.loads(text)
@@ -112,7 +112,7 @@ def _parsed(text: str) -> dict[str, Any]:
         raise ValueError("lists or tables in one another, too deep to be read") from None
 
 
-def _absolute(path: Any) -> Any:
+def _absolute(path: object) -> object:
     """A path, or the paths of a table, from the root; anything else as it is."""
     if isinstance(path, dict):
         return {name: _absolute(part) for name, part in path.items()}
@@ -121,7 +121,7 @@ def _absolute(path: Any) -> Any:
     return str(Path(os.path.expanduser(path)).absolute())
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> object:
     try:
         parsed = _parsed(f"value = {text}")
     except ValueError:
@@ -129,7 +129,7 @@ def _value(text: str) -> Any:
     return parsed["value"] if len(parsed) == 1 else text.strip()
 
 
-def _toml(value: Any) -> str:
+def _toml(value: object) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, (list, tuple)):

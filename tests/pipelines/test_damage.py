@@ -266,7 +266,7 @@ def checkpointed(folder: Path, monkeypatch) -> tuple[Run, Path]:
     """A run that was stopped while its generalist was trained, and its checkpoint."""
     from specialists.training import loop
 
-    monkeypatch.setattr(artifacts, "_sync", lambda path: None)
+    monkeypatch.setattr(artifacts, "sync", lambda path: None)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     run = small_run.make_run(folder / "run")
     judge = loop.Trainer._judge

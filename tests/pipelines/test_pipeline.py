@@ -78,7 +78,7 @@ ARTIFACTS = [
 def no_sync():
     """Syncing guards against power cuts, and takes long."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(artifacts, "_sync", lambda path: None)
+        patch.setattr(artifacts, "sync", lambda path: None)
         yield
 
 

@@ -272,7 +272,7 @@ def test_a_disk_that_is_full_at_any_write_costs_nothing_that_was_done(run, monke
         if left < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(artifacts, "_sync", sync)
+    monkeypatch.setattr(artifacts, "sync", sync)
     room = 1
     for room in itertools.count(1):
         left = room
