@@ -30,7 +30,7 @@ TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{8}-(.+)")
 
 
 def clear(folder: Path, units: bool = True) -> int:
-    """Remove what this program wrote in the folder of a stage or a unit, and emptied folders.
+    """Remove what this program wrote in a folder of results, and the folders that this empties.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def clear(folder: Path, units: bool = True) -> int:
     record = Record(folder)
     record.save()  # the manifest, which names what is ours, goes first
     inner = list(own_folders(folder))
-    kept = [path for path in inner if not _goes(path, units)]
+    kept = [] if units else [path for path in inner if recorded_outputs(path) is not None]
     if MANIFEST in record.names:
         (folder / MANIFEST).unlink(missing_ok=True)
     left = sum(clear(path) for path in inner if path not in kept)
@@ -132,10 +132,6 @@ def _remove_if_empty(folder: Path) -> bool:
     return True
 
 
-def _goes(unit: Path, units: bool) -> bool:
-    return units or recorded_outputs(unit) is None
-
-
 def _refuse_links(folder: Path, units: bool) -> None:
     """Refuse links on the way to what would be removed."""
     refuse_link(folder)
@@ -145,7 +141,7 @@ def _refuse_links(folder: Path, units: bool) -> None:
             for parent in Path(name).parents[:-1]:
                 refuse_link(folder / parent)
     for unit in own_folders(folder) if folder.is_dir() else ():
-        if _goes(unit, units):
+        if units or recorded_outputs(unit) is None:
             _refuse_links(unit, True)
 
 

@@ -9,16 +9,15 @@ for the weights or arrays beside it, which their readers check.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from specialists.errors import DamagedError, InputError
 from specialists.files.artifacts import sha256
-from specialists.files.manifests import CODE_VERSION, read_manifest
+from specialists.files.manifests import CODE_VERSION, Manifest, read_manifest
 
 DESCRIPTIONS = (".json",)
 
 
-def check_result(run: Path, stage: str, suffixes: tuple[str, ...] = DESCRIPTIONS) -> dict[str, Any]:
+def check_result(run: Path, stage: str, suffixes: tuple[str, ...] = DESCRIPTIONS) -> Manifest:
     """Check that a stage's result is whole, and newer than everything that it was made from.
 
     Parameters
@@ -30,8 +29,8 @@ def check_result(run: Path, stage: str, suffixes: tuple[str, ...] = DESCRIPTIONS
 
     Returns
     -------
-    dict
-        The stage's manifest.
+    Manifest
+        Of the stage.
 
     Raises
     ------
@@ -62,7 +61,7 @@ def does_not_stand(run: Path, stage: str, reason: str) -> InputError:
 
 
 def _why_stale(
-    run: Path, folder: Path, manifest: dict[str, Any], suffixes: tuple[str, ...]
+    run: Path, folder: Path, manifest: Manifest, suffixes: tuple[str, ...]
 ) -> str | None:
     if manifest.get("code") != CODE_VERSION:
         return f"code version {manifest.get('code')} -> {CODE_VERSION}"

@@ -40,8 +40,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that takes its place on success.
 
     The temporary name keeps the suffix, since some writers add a missing one. On an error it is
-    removed and ``path`` stays as it was. Missing folders are made. In the folder of a stage or a
-    unit the name is written down first; there a file of somebody else is never replaced.
+    removed and ``path`` stays as it was. Missing folders are made. In a folder of results
+    (:func:`~specialists.files.ownership.recording`) the name is written down first, and a file of
+    somebody else is never replaced.
 
     Raises
     ------
@@ -128,7 +129,7 @@ def read_array(path: str | Path, mmap: bool = True, writable: bool = False) -> n
     mmap : bool
         Memory-mapped and read-only; False: in memory.
     writable : bool
-        Of a memory-mapped one: what is written stays in memory and never reaches the file.
+        A memory-mapped array may be written to; changes stay in memory.
 
     Raises
     ------
@@ -178,22 +179,22 @@ def read_tensors(path: str | Path, device: str = "cpu") -> dict[str, Tensor]:
 def sha256(path: str | Path) -> str:
     """Hexadecimal SHA-256 of a file, or of the names and contents of all files in a folder.
 
-    Runs that lie in the folder do not count. A file's hash is remembered as long as it keeps its
-    inode, size and times.
+    Output of this program that lies in the folder does not count. A file's hash is remembered as
+    long as the file keeps its inode, size and times.
     """
     path = Path(path)
     if path.is_dir():
         return _folder_hash(path)
     status = path.stat()
-    identity = (os.path.abspath(path), status.st_ino, status.st_size, status.st_mtime_ns)
-    known = _hashes.get((*identity, status.st_ctime_ns))
-    if known is not None:
-        return known
+    times = (status.st_mtime_ns, status.st_ctime_ns)
+    identity = (os.path.abspath(path), status.st_ino, status.st_size, *times)
+    if identity in _hashes:
+        return _hashes[identity]
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     # A file changed within the clock's tick keeps its times, so fresh ones are not remembered.
-    if time.time() - max(status.st_mtime, status.st_ctime) > SETTLED_SECONDS:
-        _hashes[(*identity, status.st_ctime_ns)] = digest
+    if time.time() - max(times) / 1e9 > SETTLED_SECONDS:
+        _hashes[identity] = digest
     return digest
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from specialists.errors import DamagedError
 from specialists.files.artifacts import read_json, sha256
@@ -27,9 +28,18 @@ _UNRECORDED_PREFIXES = ("timing", "checkpoint", ".")
 _ABSENT = object()
 
 
-def manifest_key(inputs: Mapping[str, str], config: Mapping[str, Any]) -> dict[str, Any]:
+class Manifest(TypedDict):
+    """What a manifest holds. Only ``outputs`` is in each; a key may name more than the others."""
+
+    code: str
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+
+
+def manifest_key(inputs: Mapping[str, str], config: Mapping[str, object]) -> dict[str, object]:
     """What a result depends on: hashes of inputs by path, configuration, and the code's version."""
-    return _plain({"inputs": dict(inputs), "config": dict(config), "code": CODE_VERSION})
+    return plain({"inputs": dict(inputs), "config": dict(config), "code": CODE_VERSION})
 
 
 def hash_files(folder: str | Path, patterns: Iterable[str]) -> dict[str, str]:
@@ -39,21 +49,22 @@ def hash_files(folder: str | Path, patterns: Iterable[str]) -> dict[str, str]:
     """
     folder = Path(folder)
     found = {file for pattern in patterns for file in folder.glob(pattern) if _is_recorded(file)}
-    manifests: dict[Path, Collection[str] | None] = {}
-    files = [file for file in found if _is_result(file, folder, manifests)]
+    outputs = cache(recorded_outputs)
+    files = [file for file in found if _is_result(file, folder, outputs)]
     return {file.relative_to(folder).as_posix(): sha256(file) for file in sorted(files)}
 
 
-def finish(folder: str | Path, key: Mapping[str, Any], outside: Iterable[str | Path] = ()) -> None:
+def finish(
+    folder: str | Path, key: Mapping[str, object], outside: Iterable[str | Path] = ()
+) -> None:
     """Declare a result complete: hash its outputs and write the manifest.
 
     Parameters
     ----------
     folder : path
-        Everything that its list says we wrote is an output (without a list, everything in it),
-        except the manifest itself, hidden files and files named ``timing*``, ``checkpoint*`` or
-        ``*.tmp``. Of a folder inside it that has a manifest of its own, only that manifest is
-        recorded.
+        Everything that its list says we wrote is an output; without a list, everything in it. The
+        manifest itself, hidden files and files named ``timing*``, ``checkpoint*`` or ``*.tmp`` are
+        none. Of a folder inside that has a manifest of its own, only that manifest is recorded.
     key : mapping
         JSON-able, see `manifest_key`.
     outside : paths, optional
@@ -64,11 +75,11 @@ def finish(folder: str | Path, key: Mapping[str, Any], outside: Iterable[str | P
     outputs = {file.relative_to(folder).as_posix(): sha256(file) for file in _outputs(folder)}
     for file in outside:
         outputs[Path(os.path.relpath(file, folder)).as_posix()] = sha256(file)
-    content = dict(sorted(_plain(key).items())) | {"outputs": dict(sorted(outputs.items()))}
+    content = {**dict(sorted(plain(key).items())), "outputs": dict(sorted(outputs.items()))}
     write_sealed(folder / MANIFEST, content)
 
 
-def is_done(folder: str | Path, key: Mapping[str, Any]) -> str | None:
+def is_done(folder: str | Path, key: Mapping[str, object]) -> str | None:
     """None if the result in ``folder`` holds for ``key``, else the reason in words.
 
     Returns
@@ -85,10 +96,10 @@ def is_done(folder: str | Path, key: Mapping[str, Any]) -> str | None:
     except DamagedError:
         return f"{MANIFEST} cannot be read"
     recorded = {name: value for name, value in manifest.items() if name != "outputs"}
-    return _key_change(recorded, _plain(key)) or _output_change(folder, manifest["outputs"])
+    return _key_change(recorded, plain(key)) or _output_change(folder, manifest["outputs"])
 
 
-def read_manifest(folder: str | Path) -> dict[str, Any]:
+def read_manifest(folder: str | Path) -> Manifest:
     """What `finish` wrote, or a version before this one.
 
     Raises
@@ -105,10 +116,10 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     recorded = (manifest.get("outputs"), manifest.get("inputs", {}))
     if not all(isinstance(part, dict) for part in recorded):
         raise DamagedError("this manifest does not record files by name", where=file)
-    return manifest
+    return cast(Manifest, manifest)
 
 
-def describe_changes(old: Any, new: Any) -> str:
+def describe_changes(old: object, new: object) -> str:
     """What differs between two JSON-able values, in words; empty if nothing does.
 
     Examples
@@ -124,14 +135,12 @@ def _is_recorded(file: Path) -> bool:
     return file.is_file() and not hidden_or_timed and file.suffix != ".tmp"
 
 
-def _is_result(file: Path, top: Path, manifests: dict[Path, Collection[str] | None]) -> bool:
+def _is_result(file: Path, top: Path, outputs: Callable[[Path], Mapping | None]) -> bool:
     """Whether every manifest above records what lies below it: the file, or the one before."""
     for folder in file.parents:
         if not folder.is_relative_to(top):
             break
-        if folder not in manifests:
-            manifests[folder] = recorded_outputs(folder)
-        names = manifests[folder]
+        names = outputs(folder)
         if names is not None and file != folder / MANIFEST:
             if file.relative_to(folder).as_posix() not in names:
                 return False
@@ -153,26 +162,22 @@ def _outputs(folder: Path, inner: Path | None = None) -> Iterator[Path]:
             yield path
 
 
-def _plain(key: Mapping[str, Any]) -> dict[str, Any]:
-    """The key as it looks after a round trip through JSON."""
+def plain(key: Mapping[str, object]) -> dict[str, object]:
+    """A key as it looks after a round trip through JSON."""
     return json.loads(json.dumps(key))
 
 
-def _key_change(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+def _key_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     if old.get("code") != new.get("code"):
         return f"code version {old.get('code')} -> {new.get('code')}"
     for name in sorted((old.keys() | new.keys()) - {"code", "inputs"}):
         changes = describe_changes(old.get(name, _ABSENT), new.get(name, _ABSENT))
         if changes:
             return f"{name} changed: {changes}"
-    return _hash_change(old.get("inputs", {}), new.get("inputs", {}))
-
-
-def _hash_change(old: dict[str, str], new: dict[str, str]) -> str | None:
-    gone = [f"{name} is gone" for name in sorted(old.keys() - new.keys())]
-    changed = [f"{name} changed" for name in sorted(old) if name in new and old[name] != new[name]]
-    added = [f"{name} is new" for name in sorted(new.keys() - old.keys())]
-    changes = gone + changed + added
+    old, new = old.get("inputs", {}), new.get("inputs", {})
+    changes = [f"{name} is gone" for name in sorted(old.keys() - new.keys())]
+    changes += [f"{name} changed" for name in sorted(old.keys() & new) if old[name] != new[name]]
+    changes += [f"{name} is new" for name in sorted(new.keys() - old.keys())]
     return f"input {_listed(changes)}" if changes else None
 
 
@@ -183,20 +188,14 @@ def _output_change(folder: Path, outputs: dict[str, str]) -> str | None:
             return f"output {name} is gone"
         if sha256(file) != recorded:
             return f"output {name} changed"
-        change = _output_change(file.parent, _inner_outputs(file))
+        inner = recorded_outputs(file.parent) if file.name == MANIFEST else None
+        change = _output_change(file.parent, inner or {})
         if change is not None:
             return f"{change} (in {Path(name).parent.as_posix()})"
     return None
 
 
-def _inner_outputs(file: Path) -> dict[str, str]:
-    """What the manifest of an inner result recorded; nothing for any other file."""
-    manifest = read_json(file) if file.name == MANIFEST else None
-    outputs = manifest.get("outputs") if isinstance(manifest, dict) else None
-    return outputs if isinstance(outputs, dict) else {}
-
-
-def _changes(old: Any, new: Any, name: str = "") -> Iterator[str]:
+def _changes(old: object, new: object, name: str = "") -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             inner = f"{name}.{key}" if name else key
@@ -205,7 +204,7 @@ def _changes(old: Any, new: Any, name: str = "") -> Iterator[str]:
         yield f"{name} {_shown(old)} -> {_shown(new)}".strip()
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     if value is _ABSENT:
         return "nothing"
     text = json.dumps(value, ensure_ascii=False)

@@ -1,8 +1,8 @@
 """Has this JSON file, or a file that it vouches for, changed since it was written?
 
 A sealed file holds the SHA-256 of its own content in canonical JSON, under ``sha256``, and often
-those of other files, by name. That tells damage and mixed parts; it is no signature, and whoever
-changes a file on purpose can seal it again.
+those of other files, by name. It shows damage and mixed parts. It is no signature: whoever changes
+a file on purpose can seal it again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SEAL = "sha256"
 MADE_AGAIN = "copy it again from where it came, or make it again: `specialists run --out RUN`"
 
 
-def fingerprint(value: Any) -> str:
+def fingerprint(value: object) -> str:
     """SHA-256 of a JSON-able value in canonical form: sorted keys, no white space.
 
     Examples
@@ -32,7 +32,7 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_sealed(path: str | Path, content: Mapping[str, Any]) -> None:
+def write_sealed(path: str | Path, content: Mapping[str, object]) -> None:
     """Write a JSON object with the fingerprint of its own content; read it by `read_sealed`."""
     write_json(path, {**content, SEAL: fingerprint(content)})
 

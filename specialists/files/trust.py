@@ -1,12 +1,12 @@
 """Whose functions may run?
 
-Folders are data, wherever they come from. A function that a run's ``config.toml`` or a
-``model.json`` names is called only if somebody vouches for that call:
+Folders are data, wherever they come from. A function that a ``config.toml`` or a ``model.json``
+names is called only if somebody vouches for that call:
 
 - the user, in a CONFIG or with ``--set`` on the command line;
 - the caller, by ``load(..., trust_code=True)`` or ``--trust-code``;
-- this user's state directory (``$XDG_STATE_HOME/specialists``), which records the path of every
-  run that was made here with such a function, and the digest of its ``config.toml``.
+- this user's state directory (``$XDG_STATE_HOME/specialists``). It records the path of every folder
+  that was made here with such a function, and the digest of its ``config.toml``.
 
 A call is a function with its options, since options alone can turn a harmless function
 (``torch.hub:load``) into somebody else's code.
@@ -22,14 +22,13 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from specialists.config import Config
 from specialists.errors import InputError
 from specialists.files.artifacts import read_json, sha256, write_json
 
 CONFIG = "config.toml"
-LEVELS = 4  # RUN/train-generalist/units/width-64 is the deepest folder of a model
+LEVELS = 4  # config.toml lies at most so many folders above a model
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Trust:
     def __or__(self, other: Trust) -> Trust:
         return Trust(self.calls | other.calls, self.everything or other.everything)
 
-    def allows(self, function: str, options: Mapping[str, Any]) -> bool:
+    def allows(self, function: str, options: Mapping[str, object]) -> bool:
         return self.everything or call(function, options) in self.calls
 
 
@@ -79,7 +78,7 @@ def trusting(trust: Trust) -> Iterator[None]:
         _vouched.reset(token)
 
 
-def check_trusted(function: str, options: Mapping[str, Any], where: Path) -> None:
+def check_trusted(function: str, options: Mapping[str, object], where: Path) -> None:
     """Refuse a call that a file names unless somebody vouches for it.
 
     Parameters
@@ -107,44 +106,34 @@ def check_trusted(function: str, options: Mapping[str, Any], where: Path) -> Non
     )
 
 
-def functions(config: Config) -> dict[str, tuple[str, Mapping[str, Any]]]:
+def functions(config: Config) -> dict[str, tuple[str, Mapping[str, object]]]:
     """The functions that a configuration names, with their options, by setting."""
-    found: dict[str, tuple[str, Mapping[str, Any]]] = {}
-    if config.data.factory:
-        found["data.factory"] = (config.data.factory, config.data.options)
-    if config.generalist.factory:
-        found["generalist.factory"] = (config.generalist.factory, config.generalist.options)
-    return found
+    sections = {"data.factory": config.data, "generalist.factory": config.generalist}
+    return {key: (own.factory, own.options) for key, own in sections.items() if own.factory}
 
 
-def call(function: str, options: Mapping[str, Any]) -> str:
+def call(function: str, options: Mapping[str, object]) -> str:
     """A function and its options as one string."""
     return json.dumps([function, dict(options)], sort_keys=True, default=str)
 
 
-def record(run: Path) -> None:
-    """Remember that this run was made here, as it is configured now.
+def record(folder: Path) -> None:
+    """Remember that this folder was made here, as it is configured now.
 
-    Only runs that name functions need it. Where the state directory cannot be written, later
-    commands on the run ask for --trust-code.
+    Only folders that name functions need it. Where the state directory cannot be written, later
+    commands on the folder ask for --trust-code.
     """
-    config = run / CONFIG
     with suppress(OSError):
-        entry = {"run": os.path.realpath(run), "config": sha256(config)}
-        write_json(_entry(run), entry)
+        write_json(_entry_file(folder), _entry(folder))
 
 
 def recorded(path: Path) -> Trust:
-    """The calls of the run that ``path`` lies in, if the state directory knows it."""
-    for folder in [path, *path.absolute().parents][: LEVELS + 1]:
-        config = folder / CONFIG
-        if not config.is_file():
-            continue
-        with suppress(InputError, OSError):
-            entry = read_json(_entry(folder))
-            if entry == {"run": os.path.realpath(folder), "config": sha256(config)}:
-                return Trust.from_config(Config.from_toml(config))
-        break
+    """The calls of the configured folder that ``path`` lies in, if the state directory knows it."""
+    above = [path, *path.absolute().parents][: LEVELS + 1]
+    folder = next((place for place in above if (place / CONFIG).is_file()), None)
+    with suppress(InputError, OSError):
+        if folder and read_json(_entry_file(folder)) == _entry(folder):
+            return Trust.from_config(Config.from_toml(folder / CONFIG))
     return NOTHING
 
 
@@ -157,6 +146,10 @@ def state_folder() -> Path:
     return Path(base, "specialists")
 
 
-def _entry(run: Path) -> Path:
-    name = hashlib.sha256(os.fsencode(os.path.realpath(run))).hexdigest()[:32]
+def _entry(folder: Path) -> dict[str, str]:
+    return {"run": os.path.realpath(folder), "config": sha256(folder / CONFIG)}
+
+
+def _entry_file(folder: Path) -> Path:
+    name = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:32]
     return state_folder() / "runs" / f"{name}.json"
