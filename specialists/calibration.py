@@ -23,7 +23,6 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +77,7 @@ class Calibration:
         shifted[:, -1] += self.correction + self.dustbin_bias
         return F.log_softmax(shifted / self.temperature, dim=-1)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, float]:
         return {
             "temperature": self.temperature,
             "dustbin_bias": self.dustbin_bias,

@@ -13,11 +13,11 @@ from specialists.errors import InputError
 class JsonRecord:
     """A dataclass of numbers, strings, other such dataclasses, and tuples and mappings of them.
 
-    A field that has a default is left out of JSON where it holds it.
+    A field that holds its default is left out of the JSON.
     """
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """Its fields, JSON-able."""
         plain = {"mode": "json", "by_alias": True, "exclude_defaults": True}
         return _adapter(type(self)).dump_python(self, **plain)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,13 @@ class Predictor:
     Parameters
     ----------
     class_names : tuple of str
-    preprocessing : dict
+    preprocessing : mapping
     log_probs : callable
         Maps encoded inputs to a Tensor [n, C].
     """
 
     class_names: tuple[str, ...]
-    preprocessing: dict[str, Any]
+    preprocessing: Mapping[str, object]
     log_probs: Callable[[Inputs], Tensor]
 
     def predict_proba(self, x: Any) -> np.ndarray:

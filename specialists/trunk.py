@@ -1,8 +1,8 @@
 """The frozen lower parts that all specialists share, with their outputs computed once.
 
-Without augmentation the outputs of a frozen part never change: they are computed for all examples.
-With augmentation they are computed batch by batch, without gradients. Where nothing is frozen, the
-inputs themselves are the features.
+Without augmentation the outputs of a frozen part never change: they are computed once for all
+examples. With augmentation they are computed batch by batch, without gradients. Where nothing is
+frozen, the inputs themselves are the features.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ class Trunk:
     def from_inputs(
         cls, lower: nn.Module | None, train: Inputs, validation: Inputs, augmented: bool = False
     ) -> Trunk:
-        """The features of all inputs; those of training inputs that change are left for later."""
-        on_the_fly = lower is not None and augmented
-        features = features_of(lower, validation)
-        if not on_the_fly:
-            train = features_of(lower, train, "features")
-        return cls(lower, on_the_fly, train, features)
+        """The features of all inputs; those of augmented training inputs are left for later."""
+        if lower is None:
+            return cls(None, False, train, validation)
+        if not augmented:
+            train = predict_outputs(lower, train, description="features")
+        return cls(lower, augmented, train, predict_outputs(lower, validation))
 
     def stacked(self, upper: nn.Module) -> nn.Module:
         """What is trained: ``upper``, on top of ``lower`` where that runs on the fly."""
@@ -74,11 +74,6 @@ class Trunk:
     def unstacked(self, network: nn.Module) -> nn.Module:
         """The upper part again."""
         return network.upper if isinstance(network, Stacked) else network
-
-
-def features_of(lower: nn.Module | None, inputs: Inputs, description: str | None = None) -> Inputs:
-    """What specialists see of ``inputs``."""
-    return inputs if lower is None else predict_outputs(lower, inputs, description=description)
 
 
 def same_weights(first: nn.Module, second: nn.Module) -> bool:

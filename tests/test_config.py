@@ -6,7 +6,7 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from specialists.config import Config, Recipe, shipped_configs
+from specialists.config import Config, shipped_configs
 from specialists.config.data import SOURCES
 from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.errors import ConfigError

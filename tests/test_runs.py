@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ from specialists.files import (
     write_text,
 )
 
-KEY = manifest_key({"prepare-data/train.labels.npy": "ab"}, {"generalist": {"epochs": 6}})
+KEY: Any = manifest_key({"prepare-data/train.labels.npy": "ab"}, {"generalist": {"epochs": 6}})
 
 KILLED_WRITER = """
 import sys, time

@@ -1,7 +1,7 @@
-"""On what, how precisely and with which random numbers does a result come about?
+"""On which device, how precisely and with which random numbers is a result computed?
 
-Every random choice has a seed of its own, derived from the run's seed and the names of what it is
-for, so that no result depends on how many other choices were made before it.
+Every random choice has a seed of its own, derived from the configuration's seed and the names of
+what it is for. So no result depends on how many other choices were made before it.
 """
 
 from __future__ import annotations
@@ -127,8 +127,8 @@ def memory() -> int:
     """Bytes that this process may use: the machine's memory, or what its control group allows."""
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = Path("/sys/fs/cgroup/memory.max")
-    told = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
-    return min(physical, int(told)) if told.isdecimal() else physical
+    allowed = limit.read_text(encoding="ascii").strip() if limit.is_file() else "max"
+    return min(physical, int(allowed)) if allowed.isdecimal() else physical
 
 
 def threads(n: int = 0) -> int:

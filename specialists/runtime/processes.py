@@ -1,8 +1,8 @@
 """How do many tasks run at a time, with results that do not depend on how many?
 
-Workers are spawned, never forked, with one PyTorch thread each, and are killed by the kernel when
-their parent dies (Linux ``PR_SET_PDEATHSIG``), so a run that was killed leaves nothing behind that
-still writes. A task that fails does not lose the others. What a worker logs, its parent logs.
+Workers are spawned, never forked, and have one PyTorch thread each. The kernel kills them when
+their parent dies (Linux ``PR_SET_PDEATHSIG``), so a killed command leaves nothing behind that still
+writes. A task that fails does not lose the others. What a worker logs, its parent logs.
 """
 
 from __future__ import annotations
@@ -29,11 +29,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 PR_SET_PDEATHSIG = 1
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-}
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 LIBRARY = logging.getLogger("specialists")
 
 
@@ -49,23 +45,21 @@ def map_processes(
     function: Callable[[Task], Result],
     tasks: Sequence[Task],
     jobs: int = 1,
-    initializer: Callable[..., None] | None = None,
-    initargs: Sequence[Any] = (),
     description: str = "",
 ) -> list[Result]:
     """``[function(task) for task in tasks]``, ``jobs`` tasks at a time.
 
     Parameters
     ----------
-    function, initializer : callable
-        Importable by name. The initializer runs once in every worker.
+    function : callable
+        Importable by name.
     tasks : sequence
         Each can be pickled, as can each result.
     jobs : int
         Number of worker processes; with 1, or one task, everything runs in this process. PyTorch
         has one thread in either case, so that no result depends on ``jobs``.
     description : str
-        Of the progress bar.
+        Label of the progress bar.
 
     Returns
     -------
@@ -75,17 +69,21 @@ def map_processes(
     Raises
     ------
     Exception
-        The first task's in their order, once all others have ended.
+        The error of the first task that failed, once all others have ended.
     TrainingError
         If a worker was killed; the others' results are what they made on disk.
     """
     jobs = min(jobs, len(tasks))
     with progress(description, len(tasks)) as bar:
         if jobs <= 1:
-            outcomes = _in_this_process(function, tasks, initializer, initargs, bar)
+            outcomes = []
+            with _one_torch_thread():
+                for task in tasks:
+                    outcomes.append(_outcome(function, task))
+                    bar.advance()
         else:
             with _one_thread_each():
-                outcomes = _Pool(function, initializer, initargs).run(tasks, jobs, bar)
+                outcomes = _Pool(function).run(tasks, jobs, bar)
     for _, error in outcomes:
         if error is not None:
             raise error
@@ -93,23 +91,6 @@ def map_processes(
 
 
 Outcome = tuple[Any, Exception | None]
-
-
-def _in_this_process(
-    function: Callable[[Any], Any],
-    tasks: Sequence[Any],
-    initializer: Callable[..., None] | None,
-    initargs: Sequence[Any],
-    bar: Progress,
-) -> list[Outcome]:
-    outcomes = []
-    with _one_torch_thread():
-        if initializer is not None and tasks:
-            initializer(*initargs)
-        for task in tasks:
-            outcomes.append(_outcome(function, task))
-            bar.advance()
-    return outcomes
 
 
 def _outcome(function: Callable[[Any], Any], task: Any) -> Outcome:
@@ -122,14 +103,8 @@ def _outcome(function: Callable[[Any], Any], task: Any) -> Outcome:
 class _Pool:
     """Spawned workers with a pipe each: the death of one is seen, and loses its task alone."""
 
-    def __init__(
-        self,
-        function: Callable[[Any], Any],
-        initializer: Callable[..., None] | None,
-        initargs: Sequence[Any],
-    ) -> None:
-        level = LIBRARY.getEffectiveLevel()
-        self._arguments = (os.getpid(), level, vouched(), function, initializer, tuple(initargs))
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._arguments = (os.getpid(), LIBRARY.getEffectiveLevel(), vouched(), function)
         self._workers: dict[Connection, BaseProcess] = {}
         self._tasks: dict[Connection, int] = {}
 
@@ -173,10 +148,10 @@ class _Pool:
 
     def _collect(self, connection: Connection) -> Outcome | None:
         """What became of a worker's task; None after a record of its log, which is passed on."""
-        told: Any = ""
+        message: Any = ""
         try:
-            told = connection.recv()
-            if not isinstance(told, logging.LogRecord):
+            message = connection.recv()
+            if not isinstance(message, logging.LogRecord):
                 return connection.recv()
         except (EOFError, ConnectionResetError):
             worker = self._workers[connection]
@@ -187,10 +162,10 @@ class _Pool:
                 "same command makes what is missing (fewer --jobs need less memory)"
             )
         except Exception:  # an error that cannot be made again from what was sent of it
-            return None, TrainingError(told)
-        logger = logging.getLogger(told.name)
-        if logger.isEnabledFor(told.levelno):
-            logger.handle(told)
+            return None, TrainingError(message)
+        logger = logging.getLogger(message.name)
+        if logger.isEnabledFor(message.levelno):
+            logger.handle(message)
         return None
 
     def _dismiss(self, connection: Connection) -> None:
@@ -217,8 +192,6 @@ def _work(
     level: int,
     trust: Trust,
     function: Callable[[Any], Any],
-    initializer: Callable[..., None] | None,
-    initargs: Sequence[Any],
 ) -> None:
     die_with_parent(parent)
     LIBRARY.addHandler(_ToParent(connection))
@@ -226,27 +199,25 @@ def _work(
     LIBRARY.propagate = False
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
     with _one_torch_thread(), trusting(trust):
-        start = _outcome(lambda _: initializer(*initargs) if initializer else None, None)
         while True:
             try:
                 task = connection.recv()
             except EOFError:  # the parent needs no more of this worker
                 return
-            result = start if start[1] is not None else _outcome(function, task)
-            _send(connection, result)
+            _send(connection, _outcome(function, task))
 
 
 def _send(connection: Connection, outcome: Outcome) -> None:
     """First the traceback in words, in case the error itself does not survive the way."""
-    error = outcome[1]
-    told = "" if error is None else "".join(traceback.format_exception(error))
+    error, words = outcome[1], ""
     if error is not None:
-        error.add_note("In a worker:\n" + told)
-    connection.send(told)
+        words = "".join(traceback.format_exception(error))
+        error.add_note("In a worker:\n" + words)
+    connection.send(words)
     try:
         connection.send(outcome)
     except Exception as unsent:
-        connection.send((None, TrainingError(told or "".join(traceback.format_exception(unsent)))))
+        connection.send((None, TrainingError(words or "".join(traceback.format_exception(unsent)))))
 
 
 @contextmanager
@@ -269,8 +240,6 @@ def _one_thread_each() -> Iterator[None]:
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+        for name in ONE_THREAD:
+            del os.environ[name]
+        os.environ.update({name: value for name, value in before.items() if value is not None})

@@ -1,4 +1,4 @@
-"""How does a person see that it goes on, how fast, and how long it will take?
+"""How does a person see that work goes on, how fast, and how long it will take?
 
 A library shows nothing unless it is asked to: :func:`show_progress` names the console for bars.
 """
@@ -33,10 +33,15 @@ class Progress:
         self.done = 0
 
     def advance(self, k: int = 1) -> None:
-        """``k`` more units are done."""
+        """``k`` more units are done; the display shows their rate."""
         self.done += k
-        if self._display is not None:
-            self._display.advance(self._task, k)
+        if self._display is None:
+            return
+        self._display.advance(self._task, k)
+        speed = next(task.speed for task in self._display.tasks if task.id == self._task)
+        if speed:
+            rate = f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2g}/s"
+            self._display.update(self._task, rate=rate)
 
 
 _consoles: list[rich.console.Console] = []
@@ -104,20 +109,6 @@ def _row(
 ) -> Iterator[Progress]:
     task = display.add_task(printable(description), total=total, rate="")
     try:
-        yield _Timed(display, task)
+        yield Progress(display, task)
     finally:
         display.remove_task(task)
-
-
-class _Timed(Progress):
-    """A bar that shows its rate."""
-
-    def advance(self, k: int = 1) -> None:
-        super().advance(k)
-        if self._display is None:
-            return
-        speed = next(task.speed for task in self._display.tasks if task.id == self._task)
-        if speed:
-            self._display.update(
-                self._task, rate=f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2g}/s"
-            )
