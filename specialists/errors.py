@@ -2,7 +2,8 @@
 
 Every error that a user can cause is an :class:`InputError`: one message that says what is wrong,
 where, what was found, what was expected and how to mend it. The command line prints it without a
-traceback and exits with ``exit_code``. A bare :class:`SpecialistsError` is a fault (exit code 1).
+traceback and exits with ``exit_code``. Every other :class:`SpecialistsError` is a fault (exit code
+1).
 """
 
 from __future__ import annotations
@@ -13,13 +14,7 @@ from specialists.escaping import printable
 
 
 class SpecialistsError(Exception):
-    """Base of every exception that this package raises on purpose."""
-
-    exit_code = 1
-
-
-class InputError(SpecialistsError, ValueError):
-    """The user's input is wrong.
+    """Base of every exception that this package raises on purpose.
 
     Parameters
     ----------
@@ -33,7 +28,7 @@ class InputError(SpecialistsError, ValueError):
         How to mend it.
     """
 
-    exit_code = 2
+    exit_code = 1
 
     def __init__(
         self,
@@ -44,13 +39,21 @@ class InputError(SpecialistsError, ValueError):
         expected: object = None,
         fix: str | None = None,
     ) -> None:
-        super().__init__(_message(what, where, got, expected, fix))
+        labelled = (("where", where), ("got", got), ("expected", expected), ("to mend it", fix))
+        lines = [f"  {label}: {value}" for label, value in labelled if value is not None]
+        super().__init__(printable("\n".join([what, *lines])))
         self.what = what
 
     @property
     def in_a_line(self) -> str:
         """The message without its line breaks."""
         return "; ".join(line.strip() for line in str(self).splitlines())
+
+
+class InputError(SpecialistsError, ValueError):
+    """The user's input is wrong."""
+
+    exit_code = 2
 
 
 class ConfigError(InputError):
@@ -70,20 +73,7 @@ class RunLockedError(InputError):
 
 
 class StorageError(SpecialistsError, OSError):
-    """The machine cannot keep a file: its disk is full, failing or read-only.
-
-    Parameters
-    ----------
-    what : str
-    where, got : object, optional
-    fix : str, optional
-        As of an :class:`InputError`.
-    """
-
-    def __init__(
-        self, what: str, *, where: object = None, got: object = None, fix: str | None = None
-    ) -> None:
-        super().__init__(_message(what, where, got, None, fix))
+    """The machine cannot keep a file: its disk is full, failing or read-only."""
 
 
 class TrainingError(SpecialistsError):
@@ -91,7 +81,7 @@ class TrainingError(SpecialistsError):
 
 
 class ConvergenceError(SpecialistsError):
-    """A combination did not reach its tolerance and ``strict=True`` asked for an error."""
+    """A combination did not reach its tolerance, and ``strict=True`` asked for an error."""
 
 
 class ConvergenceWarning(UserWarning):
@@ -103,17 +93,11 @@ class CalibrationWarning(UserWarning):
 
 
 class ConfigWarning(UserWarning):
-    """Settings of a configuration are left out, since other data took the place of its own."""
+    """Settings of a configuration are left out, since other data replaced the data they are for."""
 
 
 class DataWarning(UserWarning):
     """A data set is usable but has something its owner should know."""
-
-
-def _message(what: str, where: object, got: object, expected: object, fix: str | None) -> str:
-    labelled = (("where", where), ("got", got), ("expected", expected), ("to mend it", fix))
-    lines = [what, *(f"  {label}: {value}" for label, value in labelled if value is not None)]
-    return printable("\n".join(lines))
 
 
 def first_of(rows: Sequence[int], what: str = "row") -> str:

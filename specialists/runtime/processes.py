@@ -162,7 +162,7 @@ class _Pool:
                 "same command makes what is missing (fewer --jobs need less memory)"
             )
         except Exception:  # an error that cannot be made again from what was sent of it
-            return None, TrainingError(message)
+            return None, TrainingError(str(message))
         logger = logging.getLogger(message.name)
         if logger.isEnabledFor(message.levelno):
             logger.handle(message)
