@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from specialists.catalogue import ENSEMBLE, GENERALIST
 from specialists.distillation import HARD_RATES, changed_recipe
 from specialists.errors import InputError
 
@@ -24,7 +25,7 @@ from ..student_tasks import OnlineName, StudentTask, spec_of_size
 from ..terminal import log
 
 FOLDER = "students"
-HARD, SMOOTHED, GENERALIST, ENSEMBLE = "hard", "smoothed", "generalist", "ensemble"
+HARD, SMOOTHED = "hard", "smoothed"
 TEACHERS = {
     HARD: "hard labels",
     SMOOTHED: "hard labels, smoothed",
@@ -54,7 +55,7 @@ class Row:
         Times the recipe's epochs.
     transfer : bool
         Whether the rows without labels are learned from as well.
-    live : bool
+    online : bool
         Whether the teacher is asked about every batch, augmented as the student sees it.
     """
 
@@ -64,23 +65,29 @@ class Row:
     rate: float = 1.0
     passes: float = 1.0
     transfer: bool = False
-    live: bool = False
+    online: bool = False
 
     @property
-    def rival(self) -> Row:
-        """The student that learns from the same labels, as long, without a teacher."""
+    def without_teacher(self) -> Row:
+        """The student that learns from the same labels, as long."""
         passes = 1 / self.labelled if self.transfer else self.passes
-        return replace(self, teacher=HARD, passes=passes, transfer=False, live=False)
+        return replace(self, teacher=HARD, passes=passes, transfer=False, online=False)
 
     @property
     def slug(self) -> str:
         """A folder's name."""
         numbers = f"{self.size:g}-{self.teacher}-{self.labelled:g}-{self.rate:g}-{self.passes:g}"
-        return numbers + "-transfer" * self.transfer + "-live" * self.live
+        return numbers + "-transfer" * self.transfer + "-live" * self.online
+
+    @property
+    def online_teacher(self) -> OnlineName | None:
+        if not self.online:
+            return None
+        return "generalist" if self.teacher == GENERALIST else "ensemble"
 
     def in_words(self) -> str:
         """For instance "the ensemble, 10% of the labels, 5x rate"."""
-        words = [TEACHERS[self.teacher] + " about every batch" * self.live]
+        words = [TEACHERS[self.teacher] + " about every batch" * self.online]
         if self.labelled < 1:
             words.append(f"{self.labelled:.0%} of the labels")
         if self.transfer:
@@ -124,18 +131,19 @@ class Plan:
     parts: Sequence[str] = PARTS
 
     def __post_init__(self) -> None:
-        for size in self.sizes:
-            if not SMALLEST <= size < math.inf:
-                what = f"a size is a share of the generalist's parameters, at least {SMALLEST:g}"
-                raise InputError(what, where="--sizes", got=size, expected="1 0.25")
-        for temperature in self.temperatures:
-            if not 0 < temperature < math.inf:
-                what = "a temperature is a finite number above 0"
-                raise InputError(what, where="--temperatures", got=temperature)
-        for alpha in self.alphas:
-            if not 0 <= alpha <= 1:
-                what = "a weight of soft targets is a share, from 0 to 1"
-                raise InputError(what, where="--alphas", got=alpha)
+        size = f"a size is a share of the generalist's parameters, at least {SMALLEST:g}"
+        for option, what, fits in (
+            ("sizes", size, lambda x: SMALLEST <= x < math.inf),
+            (
+                "temperatures",
+                "a temperature is a finite number above 0",
+                lambda t: 0 < t < math.inf,
+            ),
+            ("alphas", "a weight of soft targets is a share, from 0 to 1", lambda x: 0 <= x <= 1),
+        ):
+            for value in getattr(self, option):
+                if not fits(value):
+                    raise InputError(what, where=f"--{option}", got=value)
 
     def rows(self) -> list[Row]:
         """Every student, the largest first."""
@@ -145,10 +153,11 @@ class Plan:
         rows = []
         if "all-labels" in self.parts:
             rows += [Row(size, teacher) for teacher in TEACHERS]
-        live = [Row(size, t, live=True) for t in (GENERALIST, ENSEMBLE) if "live" in self.parts]
-        rows += live
+        teachers = (GENERALIST, ENSEMBLE) if "live" in self.parts else ()
+        online = [Row(size, teacher, online=True) for teacher in teachers]
+        rows += online
         if "longer" in self.parts and size in self.long_sizes:
-            longer = [Row(size, HARD), Row(size, ENSEMBLE), *live]
+            longer = [Row(size, HARD), Row(size, ENSEMBLE), *online]
             rows += [replace(row, passes=self.long_passes) for row in longer]
         if "few-labels" in self.parts:
             few, both = Row(size, HARD, self.labelled), (HARD, ENSEMBLE)
@@ -158,7 +167,7 @@ class Plan:
         return rows
 
 
-def student_trials(workspace: RunContext, plan: Plan) -> dict[Row, list[StudentTask]]:
+def student_trials(context: RunContext, plan: Plan) -> dict[Row, list[StudentTask]]:
     """The tuning trials of every row, equally many; writes the ensemble's soft targets.
 
     Raises
@@ -166,45 +175,29 @@ def student_trials(workspace: RunContext, plan: Plan) -> dict[Row, list[StudentT
     InputError
         If there are more soft trials than there are learning rates to try against them.
     """
-    targets = {
-        HARD: None,
-        SMOOTHED: None,
-        GENERALIST: generalist_targets(workspace),
-        ENSEMBLE: write_soft_targets(workspace),
-    }
-    if "live" in plan.parts and workspace.augment is None:
-        log.info("students: a live teacher would say what is stored, since data.augment is off")
+    targets = {GENERALIST: generalist_targets(context), ENSEMBLE: write_soft_targets(context)}
+    if "live" in plan.parts and context.augment is None:
+        log.info("students: an online teacher would say what is stored, as data.augment is off")
         plan = replace(plan, parts=[part for part in plan.parts if part != "live"])
-    specs = {size: spec_of_size(workspace, size) for size in plan.sizes}
-    recipe = workspace.config.student
-    found = {}
-    for row in plan.rows():
-        folder = workspace.path(FOLDER, row.slug)
-        found[row] = [
-            StudentTask(
-                workspace.folder,
-                folder / trial.slug,
-                row.teacher,
-                specs[row.size],
-                changed_recipe(
-                    recipe, rate=trial.rate, smoothing=trial.smoothing, passes=row.passes
-                ),
-                trial.temperature,
-                trial.alpha,
-                targets[row.teacher],
-                labelled_share=row.labelled,
-                transfer=row.transfer,
-                online=_online_teacher(row),
-            )
-            for trial in _tuning(row, plan)
-        ]
-    return found
+    specs = {size: spec_of_size(context, size) for size in plan.sizes}
 
+    def task(row: Row, trial: _Trial) -> StudentTask:
+        recipe, changes = context.config.student, {"rate": trial.rate, "passes": row.passes}
+        return StudentTask(
+            context.folder,
+            context.path(FOLDER, row.slug, trial.slug),
+            row.teacher,
+            specs[row.size],
+            changed_recipe(recipe, smoothing=trial.smoothing, **changes),
+            trial.temperature,
+            trial.alpha,
+            targets.get(row.teacher),
+            labelled_share=row.labelled,
+            transfer=row.transfer,
+            online=row.online_teacher,
+        )
 
-def _online_teacher(row: Row) -> OnlineName | None:
-    if not row.live:
-        return None
-    return "generalist" if row.teacher == GENERALIST else "ensemble"
+    return {row: [task(row, trial) for trial in _tuning(row, plan)] for row in plan.rows()}
 
 
 @dataclass(frozen=True)
@@ -226,12 +219,10 @@ def _tuning(row: Row, plan: Plan) -> list[_Trial]:
     grid = list(itertools.product(plan.temperatures, plan.alphas))
     if row.teacher in (GENERALIST, ENSEMBLE):
         return [_Trial(row.rate, None, temperature, alpha) for temperature, alpha in grid]
-    if row.teacher == SMOOTHED:
-        pairs = itertools.product(HARD_RATES, SMOOTHINGS)
-    elif row.labelled < 1:
-        pairs = itertools.product(NEAR_RATES, (0.0, *SMOOTHINGS[:1]))
-    else:
-        pairs = itertools.product(HARD_RATES, (0.0,))
+    rates, smoothings = HARD_RATES, SMOOTHINGS if row.teacher == SMOOTHED else (0.0,)
+    if row.teacher == HARD and row.labelled < 1:
+        rates, smoothings = NEAR_RATES, (0.0, SMOOTHINGS[0])
+    pairs = itertools.product(rates, smoothings)
     trials = [_Trial(row.rate * rate, smoothing) for rate, smoothing in pairs][: len(grid)]
     if len(trials) < len(grid):
         raise InputError(
@@ -242,14 +233,8 @@ def _tuning(row: Row, plan: Plan) -> list[_Trial]:
     return trials
 
 
-def needed(run: Path) -> Path:
-    """``run``, if its combined predictions are there.
-
-    Raises
-    ------
-    InputError
-        If they are not.
-    """
+def check_is_combined(run: Path) -> None:
+    """Raise an InputError unless the run's combined predictions are there."""
     file = run / "combine-predictions" / "test.ensemble.npy"
     if not file.is_file():
         raise InputError(
@@ -258,4 +243,3 @@ def needed(run: Path) -> Path:
             got=f"no {file.name}",
             fix=f"`specialists run --out {run} --until combine-predictions`",
         )
-    return run

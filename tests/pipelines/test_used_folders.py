@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from pipelines import stages, write_report
 from pipelines.__main__ import app
-from pipelines.benchmarks.measured import share_stage
+from pipelines.benchmarks.study import share_stage
 from pipelines.runs import Run
 from pipelines.settings import source_and_folder
 from specialists.errors import InputError
