@@ -40,7 +40,7 @@ from ..ensembles import chosen_rule, ensemble_outputs, open_ensemble
 from ..generalists import width_task
 from ..messages import told_in_one_message
 from ..terminal import log
-from .markdown_tables import Line, markdown, mean_and_spread, units
+from .markdown_tables import Line, heading, markdown, mean_and_spread
 from .measured import Measured, Seed, SeedResults
 from .study import Cell, command_line, configs_by_seed, run_study, write_results
 
@@ -71,18 +71,10 @@ def equal_compute(
     for name, values in record.items():
         values["top1_gain"], values["nll_gain"] = results.gains(name, GENERALIST).values()
     figure = to_svg_file(accuracy_against_compute(points(results), LEGEND), FIGURE)
-    text = f"{heading(cells[0].folder, seeds)}\n\n{table(results)}"
+    about = read_json(cells[0].folder / "prepare-data" / "dataset.json")
+    title = f"{about['name']}: {len(about['class_names']):,} classes"
+    text = heading(title, seeds, "x: over the generalist's.") + table(results)
     return write_results(folder, "equal_compute", text, record, figure)
-
-
-def heading(run: Path, n_seeds: int) -> str:
-    """What the table is about, in Markdown."""
-    about = read_json(run / "prepare-data" / "dataset.json")
-    return (
-        f"# {about['name']}: {len(about['class_names']):,} classes, "
-        f"{n_seeds} seed{'s' * (n_seeds > 1)}\n\n"
-        f"{units(n_seeds)} x: over the generalist's."
-    )
 
 
 def measure(seed: Seed, widths: Sequence[str]) -> Models:

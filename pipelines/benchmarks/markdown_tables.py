@@ -33,11 +33,12 @@ def with_interval(value: float, interval: Interval, scale: float = 100.0, digits
     return f"{scale * value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
-def units(n_seeds: int) -> str:
-    """What the figures of a table over so many seeds are."""
-    spread = "mean, spread (standard deviation over seeds), " if n_seeds > 1 else ""
-    drawn = "seeds and groups of test examples" if n_seeds > 1 else "groups of test examples"
+def heading(title: str, n_seeds: int, note: str) -> str:
+    """The title of a table over so many seeds, and what its figures are."""
+    several = n_seeds > 1
+    spread = "mean, spread (standard deviation over seeds), " * several
     return (
-        "Top-1 in per cent, differences in points, NLL in nats; "
-        f"{spread}95% bootstrap interval over {drawn}."
+        f"# {title}, {n_seeds} seed{'s' * several}\n\n"
+        f"Top-1 in per cent, differences in points, NLL in nats; {spread}95% bootstrap interval "
+        f"over {'seeds and ' * several}groups of test examples. {note}\n\n"
     )

@@ -38,7 +38,7 @@ from ..baselines import budget_of
 from ..classifiers import train_classifiers
 from ..messages import told_in_one_message
 from ..runs import Run, claimed
-from .markdown_tables import Line, markdown, units
+from .markdown_tables import Line, heading, markdown
 from .measured import Measured, Seed, SeedResults
 from .regime_axes import AXES, Base, Point
 from .study import Cell, command_line, configs_by_seed, run_study, run_until, write_results
@@ -98,14 +98,12 @@ def regime(
     ]
     places = []
     for number, (label, measured) in enumerate(run_study(folder, cells, measure).items()):
-        scale = {
-            name: float(np.mean([own[name] for _, own in measured])) for name in measured[0][1]
-        }
-        results = SeedResults([models for models, _ in measured])
-        places.append(Place(label, scale.get(axis, number), scale, results))
-    head = f"# {about['name']}: the gain by {axis}, {seeds} seed{'s' * (seeds > 1)}\n\n"
-    head += f"{units(seeds)} Inference in brackets, over the generalist's.\n"
-    text = f"{head}\n{markdown([_line(axis, place) for place in places])}"
+        models, scales = zip(*measured, strict=True)
+        scale = {name: float(np.mean([each[name] for each in scales])) for name in scales[0]}
+        places.append(Place(label, scale.get(axis, number), scale, SeedResults(models)))
+    note = "Inference in brackets, over the generalist's."
+    text = heading(f"{about['name']}: the gain by {axis}", seeds, note)
+    text += markdown([_line(axis, place) for place in places])
     return write_results(folder, f"regime-{axis}", text, summary(places), figure(axis, places))
 
 
@@ -119,7 +117,7 @@ def _cell(folder: Path, axis: str, point: Point, config: Config) -> Cell:
 
 
 def measure(run: Run) -> tuple[dict[str, Measured], Scale]:
-    """The ensemble and its rivals, which are trained where they do not yet stand; the scale."""
+    """The ensemble and what it is compared with, trained where it does not stand; the scale."""
     seed = Seed(run)
     models = {name: seed.stored(name) for name in (GENERALIST, ENSEMBLE)}
     for name, tasks in seed.baselines(budget_of(seed.context), REFERENCES[1:]).items():

@@ -12,7 +12,6 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 
 from specialists.catalogue import ENSEMBLE, GENERALIST
@@ -35,6 +34,8 @@ TEACHERS = {
 SMOOTHINGS = (0.1, 0.2)
 NEAR_RATES = (1.0, 0.7, 1.4, 0.5, 2.0)
 SMALLEST = 0.001
+LABELLED = 0.1  # share of the training rows whose labels are known, where they are few
+LONG_PASSES = 3.0  # times as long
 PARTS = ("all-labels", "live", "longer", "few-labels")
 
 
@@ -87,20 +88,14 @@ class Row:
 
     def in_words(self) -> str:
         """For instance "the ensemble, 10% of the labels, 5x rate"."""
-        words = [TEACHERS[self.teacher] + " about every batch" * self.online]
-        if self.labelled < 1:
-            words.append(f"{self.labelled:.0%} of the labels")
-        if self.transfer:
-            words.append("the other inputs without labels")
-        if self.rate != 1:
-            words.append(f"{self.rate:g}x rate")
-        if self.passes != 1:
-            words.append(f"{self.passes:g}x epochs")
-        return ", ".join(words)
-
-    def size_in_words(self) -> str:
-        """For instance "1/16"."""
-        return str(Fraction(self.size).limit_denominator(1000))
+        words = {
+            TEACHERS[self.teacher] + " about every batch" * self.online: True,
+            f"{self.labelled:.0%} of the labels": self.labelled < 1,
+            "the other inputs without labels": self.transfer,
+            f"{self.rate:g}x rate": self.rate != 1,
+            f"{self.passes:g}x epochs": self.passes != 1,
+        }
+        return ", ".join(word for word, is_said in words.items() if is_said)
 
 
 @dataclass(frozen=True)
@@ -112,22 +107,18 @@ class Plan:
     sizes : sequence of float
     temperatures, alphas : sequences of float
         Every row has as many trials as these have pairs.
-    labelled : float
-        Share of labels where they are few.
     rates : sequence of float
         Times the recipe's, where labels are few.
-    long_sizes, long_passes : sequence of float, float
-        Which students are trained longer too, and how many times as long.
+    long_sizes : sequence of float
+        Which students are trained longer too.
     parts : subset of {"all-labels", "live", "longer", "few-labels"}
     """
 
     sizes: Sequence[float] = (1.0, 1 / 4, 1 / 16)
     temperatures: Sequence[float] = (1.0, 2.0, 4.0)
     alphas: Sequence[float] = (0.7, 1.0)
-    labelled: float = 0.1
     rates: Sequence[float] = (1.0, 5.0)
     long_sizes: Sequence[float] = (1.0, 1 / 4)
-    long_passes: float = 3.0
     parts: Sequence[str] = PARTS
 
     def __post_init__(self) -> None:
@@ -158,11 +149,11 @@ class Plan:
         rows += online
         if "longer" in self.parts and size in self.long_sizes:
             longer = [Row(size, HARD), Row(size, ENSEMBLE), *online]
-            rows += [replace(row, passes=self.long_passes) for row in longer]
+            rows += [replace(row, passes=LONG_PASSES) for row in longer]
         if "few-labels" in self.parts:
-            few, both = Row(size, HARD, self.labelled), (HARD, ENSEMBLE)
+            few, both = Row(size, HARD, LABELLED), (HARD, ENSEMBLE)
             rows += [replace(few, teacher=t, rate=rate) for rate in self.rates for t in both]
-            rows += [replace(few, teacher=t, passes=1 / self.labelled) for t in both]
+            rows += [replace(few, teacher=t, passes=1 / LABELLED) for t in both]
             rows.append(replace(few, teacher=ENSEMBLE, transfer=True))
         return rows
 

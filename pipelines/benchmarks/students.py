@@ -25,6 +25,7 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,7 @@ def table(runs: Sequence[Taught]) -> str:
 def _line(results: SeedResults, name: str, row: Row | None) -> Line:
     to_generalist = results.estimate("right", name, GENERALIST)
     return {
-        "size": "" if row is None else row.size_in_words(),
+        "size": "" if row is None else str(Fraction(row.size).limit_denominator(1000)),
         "taught by": f"`{name}`" if row is None else row.in_words(),
         "parameters": f"{results.mean('parameters', name):,.0f}",
         "top-1, %": _percent(results.estimate("right", name)),

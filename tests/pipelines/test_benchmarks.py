@@ -45,7 +45,7 @@ def run(tmp_path):
 
 def test_a_row_holds_scores_differences_with_intervals_and_costs(run):
     lines = table([run]).splitlines()
-    assert [len(line.split(" | ")) for line in lines] == [14] * 3
+    assert [len(line.split(" | ")) for line in lines] == [15] * 3
     assert lines[2] == (
         f"| {run.name} | 1 | 1,016 | 40.0 | 45.0 (2.50x) | +5.00 [-1.00, +11.00] (1.00x) "
         "| not trained | not trained | not trained | not trained | not trained "

@@ -8,7 +8,7 @@ import pytest
 from small_run import DIM, N_CLASSES, make_run
 
 from pipelines.benchmarks import equal_compute
-from pipelines.benchmarks.markdown_tables import units
+from pipelines.benchmarks.markdown_tables import heading
 from pipelines.benchmarks.measured import Measured, SeedResults
 from pipelines.runs import Run
 from specialists.runs import read_array, read_json
@@ -61,8 +61,10 @@ def test_the_heading_tells_what_its_intervals_draw(folder):
     text = (folder / "all/equal_compute.md").read_text(encoding="utf-8")
     assert "interval over groups of test examples. x:" in text
     assert "spread" not in text
-    assert "interval over seeds and groups of test examples." in units(2)
-    assert "spread" in units(2)
+    of_two = heading("languages", 2, "")
+    assert of_two.startswith("# languages, 2 seeds\n\n")
+    assert "interval over seeds and groups of test examples." in of_two
+    assert "spread" in of_two
 
 
 def test_every_model_has_a_row_and_its_mark_in_the_figure(folder):
@@ -174,3 +176,14 @@ def test_seeds_with_test_sets_of_their_own_are_resampled_by_themselves():
 
     assert width(("same", "same")) == 0
     assert width(("one", "other")) > 0.05
+
+
+def test_intervals_draw_groups_of_examples_whole():
+    gain, zero = np.repeat(np.arange(40) % 2, 5).astype(float), np.zeros(200)
+
+    def width(groups):
+        a, b = (Measured(x, x, "", TrainingCost(), 1, groups=groups) for x in (gain, zero))
+        low, high = SeedResults([{"a": a, "b": b}]).estimate("right", "a", "b").interval
+        return high - low
+
+    assert width(np.repeat(np.arange(40), 5)) > 1.5 * width(None)
