@@ -31,7 +31,7 @@ from specialists.covariance import PredictionCovariance, PredictionSketch
 
 from .cluster_costs import cost_table
 from .combination import machine
-from .markdown_tables import Line, markdown
+from .markdown_tables import Line, markdown_table
 from .planted import PlantedPredictions
 from .real_predictions import real_predictions
 
@@ -121,8 +121,8 @@ def size_table(n_classes: tuple[int, ...], rows_per_class: int) -> list[Line]:
                 "classes": f"{n:,}",
                 "clusters": f"{n_clusters:,}",
                 "sizes": f"{min(clusters.sizes)} to {max(clusters.sizes)}",
-                "largest / mean": f"{size_ratio(clusters):.3f}",
-                "at most 2": "yes" if size_ratio(clusters) <= 2 else "NO",
+                "largest / mean": f"{largest_over_mean(clusters):.3f}",
+                "at most 2": "yes" if largest_over_mean(clusters) <= 2 else "NO",
                 "inside": f"{clusters.total_share:.1%}",
                 "shuffled": f"{shuffled.total_share:.1%}",
             }
@@ -153,7 +153,7 @@ def _share_line(
         "data": name,
         "method": f"`{method}`",
         "clusters": str(clusters.n_clusters),
-        "largest / mean": f"{size_ratio(clusters):.2f}",
+        "largest / mean": f"{largest_over_mean(clusters):.2f}",
         "inside": f"{inside:.1%}",
         "shuffled": f"{at_random:.1%}",
         "times": f"{inside / at_random:.1f}",
@@ -171,7 +171,7 @@ def share_inside(confusion: NDArray[np.float64], labels: NDArray[np.int64]) -> f
     return float(confusion[together].sum() / confusion.sum())
 
 
-def size_ratio(clusters: ClassClusters) -> float:
+def largest_over_mean(clusters: ClassClusters) -> float:
     """Largest size over mean size."""
     return max(clusters.sizes) * clusters.n_clusters / sum(clusters.sizes)
 
@@ -202,7 +202,7 @@ def run(scale: Scale, data: Path | None, show: Callable[[str], None]) -> dict[st
 
     def add(name: str, title: str, table: list[Line]) -> None:
         tables[name] = table
-        show(f"\n{title}\n\n{markdown(table)}")
+        show(f"\n{title}\n\n{markdown_table(table)}")
 
     n_classes, rows = scale.agreement_classes, scale.rows_per_class
     title = f"Sketched against exact clusters (NMI), C = {n_classes:,}, {rows} rows a class"

@@ -5,7 +5,7 @@
 Rows a second of ``combine`` and ``combine_sparse`` beside one ``copy_`` of the same matrix, the
 paper's gradient descent, and cvxpy with Clarabel (building and solving one row's problem). Gradient
 descent takes 200 steps of Adam, its gradients written out. Times are the best of several rounds in
-which every rival has its turn; ``combine`` and ``copy_`` write into the same memory, and gradient
+which each has its turn; ``combine`` and ``copy_`` write into the same memory, and gradient
 descent gets the number of rows at a time that suits it best. The last table solves rows whose
 masses spread over up to 60 decades, with exact zeros.
 """
@@ -29,8 +29,8 @@ from torch import Tensor
 from specialists.combination import Subsets, combine, combine_sparse
 
 from .gradient_descent import gradient_descent
-from .markdown_tables import Line, markdown
-from .random_predictions import CASES, QUICK_CASES, Case, Inputs, adversarial, draw
+from .markdown_tables import Line, markdown_table
+from .random_predictions import CASES, QUICK_CASES, Case, Inputs, adversarial, draw_predictions
 
 N_ROUNDS = 7
 GRADIENT_BATCHES = (32, 256)
@@ -43,7 +43,7 @@ QUICK_SPARSE = ((64, 10_000, 20, 10, 4),)
 
 def speed_line(case: Case, device: str) -> Line:
     """Rows a second, and ratios."""
-    inputs = draw(case).to(device)
+    inputs = draw_predictions(case).to(device)
     target = torch.empty_like(inputs.generalist)
     jobs = {
         "copy": lambda: target.copy_(inputs.generalist),
@@ -169,12 +169,12 @@ def main() -> None:
     options = parser.parse_args()
     quick, device = options.quick, options.device
     print(machine(device), "\n")
-    print(markdown([speed_line(case, device) for case in (QUICK_CASES if quick else CASES)]), "\n")
-    sparse = QUICK_SPARSE if quick else SPARSE
-    print(markdown([sparse_line(*shape) for shape in sparse]), "\n")
+    cases, sparse = (QUICK_CASES, QUICK_SPARSE) if quick else (CASES, SPARSE)
+    print(markdown_table([speed_line(case, device) for case in cases]), "\n")
+    print(markdown_table([sparse_line(*shape) for shape in sparse]), "\n")
     n_rows = 1600 if quick else ADVERSARIAL_ROWS
     dtypes = (torch.float64, torch.float32)
-    print(markdown([accuracy_line(n_rows, dtype, device) for dtype in dtypes]))
+    print(markdown_table([accuracy_line(n_rows, dtype, device) for dtype in dtypes]))
 
 
 if __name__ == "__main__":

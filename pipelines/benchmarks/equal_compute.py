@@ -40,7 +40,7 @@ from ..ensembles import chosen_rule, ensemble_outputs, open_ensemble
 from ..generalists import width_task
 from ..messages import told_in_one_message
 from ..terminal import log
-from .markdown_tables import Line, heading, markdown, mean_and_spread
+from .markdown_tables import Line, heading, markdown_table, mean_and_spread
 from .measured import Measured, Seed, SeedResults
 from .study import Cell, command_line, configs_by_seed, run_study, write_results
 
@@ -70,7 +70,7 @@ def equal_compute(
     record = results.to_dict()
     for name, values in record.items():
         values["top1_gain"], values["nll_gain"] = results.gains(name, GENERALIST).values()
-    figure = to_svg_file(accuracy_against_compute(points(results), LEGEND), FIGURE)
+    figure = to_svg_file(accuracy_against_compute(figure_points(results), LEGEND), FIGURE)
     about = read_json(cells[0].folder / "prepare-data" / "dataset.json")
     title = f"{about['name']}: {len(about['class_names']):,} classes"
     text = heading(title, seeds, "x: over the generalist's.") + table(results)
@@ -150,7 +150,7 @@ def _specialists(seed: Seed) -> Models:
 
 def table(results: SeedResults) -> str:
     """A line for each model, in Markdown."""
-    return markdown([_line(results, name) for name in results.names])
+    return markdown_table([_line(results, name) for name in results.names])
 
 
 def _line(results: SeedResults, name: str) -> Line:
@@ -169,13 +169,13 @@ def _line(results: SeedResults, name: str) -> Line:
     return line
 
 
-def points(results: SeedResults) -> list[ComputePoint]:
+def figure_points(results: SeedResults) -> list[ComputePoint]:
     """The figure's points: means over seeds, with the range of top-1."""
-    figure_points = []
+    places = []
     for name in results.names:
         top1 = [float(model.right.mean()) for model in results[name]]
         family, _, mark = name.partition(", ")
-        figure_points.append(
+        places.append(
             ComputePoint(
                 PAPER if family == "specialists" else family,
                 "1x" if name == GENERALIST else mark,
@@ -185,7 +185,7 @@ def points(results: SeedResults) -> list[ComputePoint]:
                 (min(top1), max(top1)),
             )
         )
-    return figure_points
+    return places
 
 
 def _label(name: str) -> str:

@@ -25,7 +25,7 @@ from specialists.uncertainty import difference_interval
 from ..context import RunContext
 from ..ensembles import open_ensemble
 from ..messages import told_in_one_message
-from .markdown_tables import Line, markdown, with_interval
+from .markdown_tables import Line, markdown_table, with_interval
 
 HEADER = (
     *("n", "cost", "rule", "validation NLL", "validation top-1, %"),
@@ -34,7 +34,7 @@ HEADER = (
 UNFITTED = 1.0
 
 
-class Rows:
+class SplitPredictions:
     """What a run's members predict for a split, and the truth, test labels included."""
 
     def __init__(self, context: RunContext, split: str) -> None:
@@ -63,7 +63,7 @@ class Rows:
 def table(run: Path) -> str:
     """Markdown: what every rule says of both splits of a run."""
     context = RunContext.open(run)
-    validation, test = (Rows(context, split) for split in ("validation", "test"))
+    validation, test = (SplitPredictions(context, split) for split in ("validation", "test"))
     settings = context.config.combination
     started = time.process_time()
     alone = (rows.nats_and_percent(rows.members.generalist) for rows in (validation, test))
@@ -75,10 +75,12 @@ def table(run: Path) -> str:
         f"{len(test.members.subsets)} specialists, {len(validation.labels):,} validation and "
         f"{len(test.labels):,} test rows; {time.process_time() - started:.0f} s of CPU time"
     )
-    return f"{title}\n\n{markdown(lines)}"
+    return f"{title}\n\n{markdown_table(lines)}"
 
 
-def _lines(n: int | None, weights: tuple[float, ...], validation: Rows, test: Rows) -> list[Line]:
+def _lines(
+    n: int | None, weights: tuple[float, ...], validation: SplitPredictions, test: SplitPredictions
+) -> list[Line]:
     """One line a rule with this n; its weight is the best by validation NLL."""
 
     def best(method: str) -> CombinationRule:

@@ -11,7 +11,7 @@ from specialists.uncertainty import Interval
 Line = Mapping[str, str]
 
 
-def markdown(lines: Sequence[Line]) -> str:
+def markdown_table(lines: Sequence[Line]) -> str:
     """A table; the keys of its lines are its header."""
     header = list(lines[0])
     rule = ["---", *["---:"] * (len(header) - 1)]

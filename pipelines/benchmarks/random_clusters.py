@@ -22,7 +22,7 @@ from specialists.runs import read_json
 
 from ..messages import told_in_one_message
 from ..runs import Run
-from .markdown_tables import Line, markdown
+from .markdown_tables import Line, markdown_table
 from .measured import Measured, Seed, SeedResults
 from .study import Cell, command_line, configs_by_seed, run_study, write_results
 
@@ -30,7 +30,7 @@ SHARED_STAGES = ("prepare-data", "train-generalist")
 KINDS = ("confusable", "random")
 
 
-def compare(folder: Path, config: str, overrides: Sequence[str], seeds: int) -> str:
+def compare_kinds(folder: Path, config: str, overrides: Sequence[str], seeds: int) -> str:
     """Run both kinds for every seed; a Markdown table."""
     overrides = ["combination.gate=off", *overrides]
     shuffled = configs_by_seed(config, [*overrides, "clusters.shuffled=true"], seeds)
@@ -51,7 +51,7 @@ def compare(folder: Path, config: str, overrides: Sequence[str], seeds: int) -> 
     }
     results["mean"] = mean = SeedResults(models)
     record = {"models": mean.to_dict(), "gains": mean.gains(*KINDS)}
-    text = markdown([_line(label, each) for label, each in results.items()])
+    text = markdown_table([_line(label, each) for label, each in results.items()])
     return write_results(folder, "random_clusters", text, record)
 
 
@@ -80,4 +80,4 @@ def _line(label: str, results: SeedResults) -> Line:
 if __name__ == "__main__":
     given = command_line("random_clusters").parse_intermixed_args()
     with told_in_one_message():
-        print(compare(**vars(given)))
+        print(compare_kinds(**vars(given)))

@@ -66,7 +66,7 @@ class Inputs:
         return lambda: method(self.generalist, self.specialists, self.subsets, self.active)
 
 
-def draw(case: Case, seed: int = 0) -> Inputs:
+def draw_predictions(case: Case, seed: int = 0) -> Inputs:
     """Predictions in float32."""
     random = torch.Generator().manual_seed(seed)
 

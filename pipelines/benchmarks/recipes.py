@@ -32,7 +32,7 @@ from ..context import RunContext
 from ..ensembles import ensemble_outputs, open_ensemble
 from ..messages import told_in_one_message
 from ..runs import Run
-from .markdown_tables import Line, markdown
+from .markdown_tables import Line, markdown_table
 from .measured import Measured, Seed, SeedResults
 from .study import Cell, command_line, configs_by_seed, run_study, write_results
 
@@ -41,7 +41,7 @@ SHARED_SETTINGS = ("seed", "data", "generalist")
 BASE = "as configured"
 
 
-def compare(
+def compare_recipes(
     folder: Path,
     config: str,
     overrides: Sequence[str],
@@ -58,7 +58,7 @@ def compare(
             cells.append(Cell(name, place / _slug(name), settings, start, SHARED_STAGES))
     measured = run_study(folder, cells, outcome)
     results = {name: SeedResults(models) for name, models in measured.items()}
-    text = markdown([_line(name, each) for name, each in results.items()])
+    text = markdown_table([_line(name, each) for name, each in results.items()])
     record = {
         name: {"models": each.to_dict(), "gains": each.gains(ENSEMBLE, GENERALIST)}
         for name, each in results.items()
@@ -179,7 +179,7 @@ def _slug(name: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     given = parse(arguments)
-    print(compare(**{**vars(given), "recipes": read_recipes(given.recipes)}))
+    print(compare_recipes(**{**vars(given), "recipes": read_recipes(given.recipes)}))
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from ..baselines import budget_of
 from ..classifiers import train_classifiers
 from ..messages import told_in_one_message
 from ..runs import Run, claimed
-from .markdown_tables import Line, heading, markdown
+from .markdown_tables import Line, heading, markdown_table
 from .measured import Measured, Seed, SeedResults
 from .regime_axes import AXES, Base, Point
 from .study import Cell, command_line, configs_by_seed, run_study, run_until, write_results
@@ -103,7 +103,7 @@ def regime(
         places.append(Place(label, scale.get(axis, number), scale, SeedResults(models)))
     note = "Inference in brackets, over the generalist's."
     text = heading(f"{about['name']}: the gain by {axis}", seeds, note)
-    text += markdown([_line(axis, place) for place in places])
+    text += markdown_table([_line(axis, place) for place in places])
     return write_results(folder, f"regime-{axis}", text, summary(places), figure(axis, places))
 
 

@@ -32,7 +32,7 @@ from specialists.json_record import JsonRecord
 from specialists.runs import read_json
 
 from ..messages import told_in_one_message
-from .markdown_tables import Line, markdown, with_interval
+from .markdown_tables import Line, markdown_table, with_interval
 
 NOT_KNOWN = "not known"  # in comparisons of an earlier version
 
@@ -42,7 +42,7 @@ def _mean(score: float | Summary) -> float:
 
 
 @dataclass(frozen=True)
-class Model(JsonRecord):
+class ModelCells(JsonRecord):
     """What the table says of a model; a comparison has summaries over seeds."""
 
     top1: float | Summary
@@ -65,7 +65,7 @@ class Result(JsonRecord):
     """What the table needs of an evaluation or a comparison, also of earlier versions."""
 
     n_classes: int
-    models: Mapping[str, Model]
+    models: Mapping[str, ModelCells]
     differences: tuple[PairedDifference, ...]
     retention: float | ShareKept | Literal["not known"] | None = NOT_KNOWN
     gate: tuple[str, ...] = ()
@@ -115,7 +115,7 @@ def _line(name: str, result: Result) -> Line:
 
 def table(folders: list[Path]) -> str:
     """A Markdown table of several comparisons and runs."""
-    return markdown([row(folder) for folder in folders])
+    return markdown_table([row(folder) for folder in folders])
 
 
 def _kept(retention: float | ShareKept | str | None) -> str:

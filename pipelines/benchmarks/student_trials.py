@@ -40,7 +40,7 @@ PARTS = ("all-labels", "live", "longer", "few-labels")
 
 
 @dataclass(frozen=True)
-class Row:
+class StudentRow:
     """One student of the table.
 
     Parameters
@@ -69,7 +69,7 @@ class Row:
     online: bool = False
 
     @property
-    def without_teacher(self) -> Row:
+    def without_teacher(self) -> StudentRow:
         """The student that learns from the same labels, as long."""
         passes = 1 / self.labelled if self.transfer else self.passes
         return replace(self, teacher=HARD, passes=passes, transfer=False, online=False)
@@ -99,7 +99,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudentPlan:
     """What the table holds.
 
     Parameters
@@ -136,29 +136,29 @@ class Plan:
                 if not fits(value):
                     raise InputError(what, where=f"--{option}", got=value)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[StudentRow]:
         """Every student, the largest first."""
         return [row for size in self.sizes for row in self._of_size(size)]
 
-    def _of_size(self, size: float) -> list[Row]:
+    def _of_size(self, size: float) -> list[StudentRow]:
         rows = []
         if "all-labels" in self.parts:
-            rows += [Row(size, teacher) for teacher in TEACHERS]
+            rows += [StudentRow(size, teacher) for teacher in TEACHERS]
         teachers = (GENERALIST, ENSEMBLE) if "live" in self.parts else ()
-        online = [Row(size, teacher, online=True) for teacher in teachers]
+        online = [StudentRow(size, teacher, online=True) for teacher in teachers]
         rows += online
         if "longer" in self.parts and size in self.long_sizes:
-            longer = [Row(size, HARD), Row(size, ENSEMBLE), *online]
+            longer = [StudentRow(size, HARD), StudentRow(size, ENSEMBLE), *online]
             rows += [replace(row, passes=LONG_PASSES) for row in longer]
         if "few-labels" in self.parts:
-            few, both = Row(size, HARD, LABELLED), (HARD, ENSEMBLE)
+            few, both = StudentRow(size, HARD, LABELLED), (HARD, ENSEMBLE)
             rows += [replace(few, teacher=t, rate=rate) for rate in self.rates for t in both]
             rows += [replace(few, teacher=t, passes=1 / LABELLED) for t in both]
             rows.append(replace(few, teacher=ENSEMBLE, transfer=True))
         return rows
 
 
-def student_trials(context: RunContext, plan: Plan) -> dict[Row, list[StudentTask]]:
+def student_trials(context: RunContext, plan: StudentPlan) -> dict[StudentRow, list[StudentTask]]:
     """The tuning trials of every row, equally many; writes the ensemble's soft targets.
 
     Raises
@@ -172,7 +172,7 @@ def student_trials(context: RunContext, plan: Plan) -> dict[Row, list[StudentTas
         plan = replace(plan, parts=[part for part in plan.parts if part != "live"])
     specs = {size: spec_of_size(context, size) for size in plan.sizes}
 
-    def task(row: Row, trial: _Trial) -> StudentTask:
+    def task(row: StudentRow, trial: _Trial) -> StudentTask:
         recipe, changes = context.config.student, {"rate": trial.rate, "passes": row.passes}
         return StudentTask(
             context.folder,
@@ -206,7 +206,7 @@ class _Trial:
         return "-".join([*words, f"rate-{self.rate:g}"])
 
 
-def _tuning(row: Row, plan: Plan) -> list[_Trial]:
+def _tuning(row: StudentRow, plan: StudentPlan) -> list[_Trial]:
     grid = list(itertools.product(plan.temperatures, plan.alphas))
     if row.teacher in (GENERALIST, ENSEMBLE):
         return [_Trial(row.rate, None, temperature, alpha) for temperature, alpha in grid]

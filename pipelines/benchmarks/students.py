@@ -42,9 +42,9 @@ from ..predict import check_target
 from ..runs import Run
 from ..student_tasks import StudentTask
 from ..student_training import model_outputs, train_students
-from .markdown_tables import Line, markdown
+from .markdown_tables import Line, markdown_table
 from .measured import Estimate, Measured, Seed, SeedResults
-from .student_trials import PARTS, Plan, Row, check_is_combined, student_trials
+from .student_trials import PARTS, StudentPlan, StudentRow, check_is_combined, student_trials
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,18 @@ class Taught:
     dataset : str
     models : mapping of "generalist", "ensemble" or a row's slug to Measured
         What is said about a row is the settings of its chosen trial.
-    rows : mapping of slug to Row
+    rows : mapping of slug to StudentRow
     refused : bool
         Whether the admission test kept the specialists out, so that the ensemble is its generalist.
     """
 
     dataset: str
     models: Mapping[str, Measured]
-    rows: Mapping[str, Row]
+    rows: Mapping[str, StudentRow]
     refused: bool
 
 
-def measure(run: Run, plan: Plan) -> Taught:
+def measure(run: Run, plan: StudentPlan) -> Taught:
     """Train what does not yet stand, choose by validation, and ask the test set once."""
     check_is_combined(run.folder)  # before the lock makes a folder of a mistyped name
     with run.lock():
@@ -80,7 +80,7 @@ def measure(run: Run, plan: Plan) -> Taught:
         return on_test_set(run, best)
 
 
-def on_test_set(run: Run, best: Mapping[Row, StudentTask]) -> Taught:
+def on_test_set(run: Run, best: Mapping[StudentRow, StudentTask]) -> Taught:
     """The generalist, the ensemble and the chosen trial of each row."""
     seed = Seed(run)
     models = {name: seed.stored(name) for name in (GENERALIST, ENSEMBLE)}
@@ -108,7 +108,7 @@ def table(runs: Sequence[Taught]) -> str:
     sizes = ", ".join(f"{len(model.right):,}" for model in results[GENERALIST])
     title = f"## {runs[0].dataset}: {len(runs)} run{'s' * (len(runs) > 1)}, {sizes} test rows"
     lines = [_line(results, name, runs[0].rows.get(name)) for name in results.names]
-    text = f"{title}\n\n{markdown(lines)}"
+    text = f"{title}\n\n{markdown_table(lines)}"
     refused = sum(run.refused for run in runs)
     if not refused:
         return text
@@ -118,7 +118,7 @@ def table(runs: Sequence[Taught]) -> str:
     )
 
 
-def _line(results: SeedResults, name: str, row: Row | None) -> Line:
+def _line(results: SeedResults, name: str, row: StudentRow | None) -> Line:
     to_generalist = results.estimate("right", name, GENERALIST)
     return {
         "size": "" if row is None else str(Fraction(row.size).limit_denominator(1000)),
@@ -139,7 +139,7 @@ def _percent(estimate: Estimate, sign: str = "") -> str:
     return f"{value}{spread} [{', '.join(ends)}]"
 
 
-def _retention(results: SeedResults, row: Row) -> str:
+def _retention(results: SeedResults, row: StudentRow) -> str:
     """Share of what the ensemble gains over hard labels, or why there is none."""
     hard = row.without_teacher
     if row == hard or hard.slug not in results.names:
@@ -165,10 +165,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     parser.add_argument("--out", type=Path, help="Markdown file")
     parser.add_argument("--jobs", type=int, help="trials at a time")
-    parser.add_argument("--sizes", nargs="+", type=float, default=Plan.sizes)
+    parser.add_argument("--sizes", nargs="+", type=float, default=StudentPlan.sizes)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--temperatures", nargs="+", type=float, default=Plan.temperatures)
-    parser.add_argument("--alphas", nargs="+", type=float, default=Plan.alphas)
+    parser.add_argument("--temperatures", nargs="+", type=float, default=StudentPlan.temperatures)
+    parser.add_argument("--alphas", nargs="+", type=float, default=StudentPlan.alphas)
     given = parser.parse_args(arguments)
     (folder, times), *_ = Counter(folder.resolve() for folder in given.runs).most_common()
     if times > 1:
@@ -179,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     if given.out is not None:
         check_target(given.out, given.runs[0], given.runs[0])
-    plan = Plan(given.sizes, given.temperatures, given.alphas, parts=given.parts)
+    plan = StudentPlan(given.sizes, given.temperatures, given.alphas, parts=given.parts)
     text = table([measure(Run(folder, given.jobs), plan) for folder in given.runs])
     print(text, flush=True)
     if given.out is not None:

@@ -9,7 +9,7 @@ import small_run
 
 from pipelines import stages
 from pipelines.benchmarks.measured import Measured
-from pipelines.benchmarks.student_trials import Plan, Row, student_trials
+from pipelines.benchmarks.student_trials import StudentPlan, StudentRow, student_trials
 from pipelines.benchmarks.students import Taught, main, measure, on_test_set, table
 from pipelines.context import RunContext
 from pipelines.runs import Run
@@ -19,7 +19,9 @@ from specialists.networks import load_network
 from specialists.runs import read_json, write_json
 from specialists.training import TrainingCost
 
-TINY = Plan(sizes=(0.5,), temperatures=(2.0,), alphas=(0.7, 1.0), long_sizes=(0.5,), rates=(5.0,))
+TINY = StudentPlan(
+    sizes=(0.5,), temperatures=(2.0,), alphas=(0.7, 1.0), long_sizes=(0.5,), rates=(5.0,)
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def test_the_table_holds_what_the_chosen_trials_said(run, found):
     words = {row[1]: row for row in rows}
     assert len(words) == len(rows) == 2 + 15
     own = words["the ensemble"]
-    folder = run.path("students", Row(0.5, ENSEMBLE).slug)
+    folder = run.path("students", StudentRow(0.5, ENSEMBLE).slug)
     names = [f"T-2-alpha-{alpha}-rate-1" for alpha in ("0.7", "1")]
     results = [read_json(folder / name / "result.json") for name in names]
     best = max((0, 1), key=lambda i: (results[i]["top1"], -results[i]["loss"]))
@@ -142,10 +144,10 @@ def test_the_command_line_makes_the_plan_and_keeps_what_another_grid_found(run, 
 )
 def test_a_wrong_grid_is_refused_before_anything_is_trained(grid):
     with pytest.raises(InputError, match="--"):
-        Plan(**grid)
+        StudentPlan(**grid)
 
 
-TWO = Plan(sizes=(1.0,), parts=("all-labels",))
+TWO = StudentPlan(sizes=(1.0,), parts=("all-labels",))
 NAMES = ("generalist", "ensemble", *(row.slug for row in TWO.rows()))
 
 
@@ -214,6 +216,6 @@ def test_a_run_without_ensemble_is_refused(run, tmp_path):
 
 
 def test_more_soft_trials_than_rates_are_refused(run):
-    plan = Plan(sizes=(0.5,), temperatures=tuple(range(1, 7)))
+    plan = StudentPlan(sizes=(0.5,), temperatures=tuple(range(1, 7)))
     with pytest.raises(InputError, match="at most 9"):
         student_trials(RunContext.open(run.folder), plan)

@@ -112,7 +112,7 @@ def test_every_rule_and_n_has_a_row_with_validation_and_test_scores(tmp_path):
 
 def test_random_clusters_have_the_same_generalist_and_sizes(tmp_path):
     config = str(small_run.make_run(tmp_path / "source").folder / "config.toml")
-    text = random_clusters.compare(tmp_path / "out", config, ["seed=3"], 2)
+    text = random_clusters.compare_kinds(tmp_path / "out", config, ["seed=3"], 2)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
     assert rows[0][3:5] == ["confusable (cost)", "random (cost)"]
     assert [row[0] for row in rows[2:]] == ["3", "4", "mean"]

@@ -21,7 +21,7 @@ def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipes")
     config = small_run.make_run(folder / "source").folder / "config.toml"
     tried = {"wider": ["specialists.widen=4"]}
-    return folder, recipes.compare(folder / "tried", str(config), OVERRIDES, tried, 2)
+    return folder, recipes.compare_recipes(folder / "tried", str(config), OVERRIDES, tried, 2)
 
 
 def test_each_recipe_has_a_row_and_its_own_specialists_of_the_same_generalist(measured):
@@ -55,7 +55,9 @@ def test_a_run_s_folder_that_is_somebody_else_s_stops_a_study_before_it_begins(m
     other.parent.mkdir(parents=True)
     other.write_text("mine")
     with pytest.raises(InputError, match="wider"):
-        recipes.compare(tmp_path / "new", config, OVERRIDES, {"wider": ["specialists.widen=4"]}, 2)
+        recipes.compare_recipes(
+            tmp_path / "new", config, OVERRIDES, {"wider": ["specialists.widen=4"]}, 2
+        )
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [other]
 
 
@@ -89,7 +91,7 @@ def test_predictions_of_some_rows_are_theirs(measured):
 
 def test_seeds_count_up_from_the_given_one(measured, tmp_path):
     config = str(measured[0] / "source" / "config.toml")
-    recipes.compare(tmp_path, config, (*OVERRIDES, "seed=3"), {}, 2)
+    recipes.compare_recipes(tmp_path, config, (*OVERRIDES, "seed=3"), {}, 2)
     found = [Run(tmp_path / f"seed-{s}" / "as-configured").config.seed for s in (3, 4)]
     assert found == [3, 4]
 
@@ -126,7 +128,7 @@ def test_a_recipe_with_a_mistake_is_refused_before_anything_is_trained(
 ):
     config = str(measured[0] / "source" / "config.toml")
     with pytest.raises(InputError, match=told) as error:
-        recipes.compare(tmp_path / "new", config, OVERRIDES, {"odd": changes}, 1)
+        recipes.compare_recipes(tmp_path / "new", config, OVERRIDES, {"odd": changes}, 1)
     assert "--try" in str(error.value)
     assert "odd" in str(error.value)
     assert not (tmp_path / "new").exists()
