@@ -62,7 +62,7 @@ class Taught:
     """
 
     dataset: str
-    models: Mapping[str, Measured]
+    models: dict[str, Measured]
     rows: Mapping[str, StudentRow]
     refused: bool
 
