@@ -15,57 +15,44 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from specialists.clustering import cluster_classes
 from specialists.covariance import PredictionSketch
 
+from .markdown_tables import Line
 from .planted import PlantedPredictions
 
 GOALS = {100_000: (600, 8.0), 1_000_000: (2400, 16.0)}
-HEADER = [
-    "classes",
-    "clusters",
-    "rows",
-    "pairs kept",
-    "method",
-    "sketch, s",
-    "clusters, s",
-    "total, min",
-    "peak, GB",
-    "goal met",
-    "inside",
-    "random clusters",
-    "largest / mean",
-    "NMI with planted",
-]
 
 
-def cost_table(cases: tuple[tuple[int, int, str], ...]) -> list[list[str]]:
+def cost_table(cases: tuple[tuple[int, int, str], ...]) -> list[Line]:
     """A line for each number of classes, rows a class and method; goals are seconds and GB."""
-    table = [HEADER]
-    for n_classes, rows_per_class, method in cases:
-        cost = _measured(n_classes, rows_per_class, method)
-        total = cost["sketch"] + cost["clusters"]
-        table.append(
-            [
-                f"{n_classes:,}",
-                f"{cost['n_clusters']:,}",
-                f"{cost['rows']:,}",
-                f"{cost['pairs']:,}",
-                f"`{method}`",
-                f"{cost['sketch']:.1f}",
-                f"{cost['clusters']:.1f}",
-                f"{total / 60:.1f}",
-                f"{cost['peak']:.2f}",
-                _goal_met(n_classes, total, cost["peak"]),
-                f"{cost['inside']:.1%}",
-                f"{cost['random']:.1%}",
-                f"{cost['ratio']:.2f}",
-                f"{cost['nmi']:.3f}",
-            ]
-        )
-    return table
+    return [_line(*case) for case in cases]
+
+
+def _line(n_classes: int, rows_per_class: int, method: str) -> Line:
+    """Of a fresh process."""
+    command = [sys.executable, "-m", "pipelines.benchmarks.cluster_costs"]
+    command += [str(n_classes), str(rows_per_class), method]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    cost = json.loads(answer.stdout.splitlines()[-1])
+    seconds = cost["sketch"] + cost["clusters"]
+    return {
+        "classes": f"{n_classes:,}",
+        "clusters": f"{cost['n_clusters']:,}",
+        "rows": f"{cost['rows']:,}",
+        "pairs kept": f"{cost['pairs']:,}",
+        "method": f"`{method}`",
+        "sketch, s": f"{cost['sketch']:.1f}",
+        "clusters, s": f"{cost['clusters']:.1f}",
+        "total, min": f"{seconds / 60:.1f}",
+        "peak, GB": f"{cost['peak']:.2f}",
+        "goal met": _goal_met(n_classes, seconds, cost["peak"]),
+        "inside": f"{cost['inside']:.1%}",
+        "random clusters": f"{cost['random']:.1%}",
+        "largest / mean": f"{cost['ratio']:.2f}",
+        "NMI with planted": f"{cost['nmi']:.3f}",
+    }
 
 
 def _goal_met(n_classes: int, seconds: float, peak: float) -> str:
@@ -75,14 +62,7 @@ def _goal_met(n_classes: int, seconds: float, peak: float) -> str:
     return "yes" if seconds <= most_seconds and peak <= most_memory else "NO"
 
 
-def _measured(n_classes: int, rows_per_class: int, method: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "pipelines.benchmarks.cluster_costs"]
-    command += [str(n_classes), str(rows_per_class), method]
-    answer = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(answer.stdout.splitlines()[-1])
-
-
-def measure(n_classes: int, rows_per_class: int, method: str) -> dict[str, Any]:
+def measure(n_classes: int, rows_per_class: int, method: str) -> dict[str, float]:
     """Seconds, peak memory in GB and figures of the clusters of one streamed sketch."""
     from sklearn.metrics import normalized_mutual_info_score
 
@@ -94,8 +74,7 @@ def measure(n_classes: int, rows_per_class: int, method: str) -> dict[str, Any]:
         seconds += time.perf_counter() - start
     start = time.perf_counter()
     clusters = cluster_classes(sketch, method=method)
-    clustering = time.perf_counter() - start
-    peak = _peak()
+    clustering, peak = time.perf_counter() - start, _peak()
     return {
         "rows": sketch.n_samples,
         "n_clusters": clusters.n_clusters,

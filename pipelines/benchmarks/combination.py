@@ -5,7 +5,7 @@
 Rows a second of ``combine`` and ``combine_sparse`` beside one ``copy_`` of the same matrix, the
 paper's gradient descent, and cvxpy with Clarabel (building and solving one row's problem). Gradient
 descent takes 200 steps of Adam, its gradients written out. Times are the best of several rounds in
-which every rival has its turn; ``combine`` and ``copy_`` write into the same memory, and gradient
+which each has its turn; ``combine`` and ``copy_`` write into the same memory, and gradient
 descent gets the number of rows at a time that suits it best. The last table solves rows whose
 masses spread over up to 60 decades, with exact zeros.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import platform
+import re
 import time
 from collections.abc import Callable
 from functools import partial
@@ -28,32 +29,21 @@ from torch import Tensor
 from specialists.combination import Subsets, combine, combine_sparse
 
 from .gradient_descent import gradient_descent
-from .predictions import (
-    CASES,
-    QUICK_CASES,
-    Case,
-    Inputs,
-    adversarial,
-    draw,
-)
+from .markdown_tables import Line, markdown_table
+from .random_predictions import CASES, QUICK_CASES, Case, Inputs, adversarial, draw_predictions
 
 N_ROUNDS = 7
 GRADIENT_BATCHES = (32, 256)
 N_CVXPY_ROWS = 2
 ADVERSARIAL_ROWS = 100_000
+# Rows, classes, subsets, their size, and the k most probable classes.
+SPARSE = ((20_000, 1_000_000, 10_000, 100, 32), (20_000, 1_000_000, 33_000, 30, 16))
+QUICK_SPARSE = ((64, 10_000, 20, 10, 4),)
 
 
-def speed_table(cases: tuple[Case, ...], device: str) -> str:
+def speed_line(case: Case, device: str) -> Line:
     """Rows a second, and ratios."""
-    header = ["case", "active a row", "`combine`, rows/s", "times one `copy_`"]
-    header += ["over `gradient_descent`", "its residual (median)", "over cvxpy + Clarabel"]
-    rows = [header, ["---", *["---:"] * 6]]
-    for case in cases:
-        rows.append(_speed_cells(case, draw(case).to(device)))
-    return _markdown(rows)
-
-
-def _speed_cells(case: Case, inputs: Inputs) -> list[str]:
+    inputs = draw_predictions(case).to(device)
     target = torch.empty_like(inputs.generalist)
     jobs = {
         "copy": lambda: target.copy_(inputs.generalist),
@@ -66,35 +56,36 @@ def _speed_cells(case: Case, inputs: Inputs) -> list[str]:
     rate = case.n_rows / seconds["combine"]
     descent = max(len(head.generalist) / seconds[f"descent {i}"] for i, head in enumerate(heads))
     residual = heads[0].combined_by(gradient_descent)().kkt_residual
-    return [
-        case.name,
-        f"{float(inputs.active.float().sum(1).mean()):.1f}",
-        f"{rate:,.0f}",
-        f"{seconds['combine'] / seconds['copy']:.1f}",
-        f"{rate / descent:,.0f}",
-        f"{float(residual.median()):.0e}",
-        f"{rate * _cvxpy_seconds(inputs.head(N_CVXPY_ROWS)):,.0f}",
-    ]
+    return {
+        "case": case.name,
+        "active a row": f"{float(inputs.active.float().sum(1).mean()):.1f}",
+        "`combine`, rows/s": f"{rate:,.0f}",
+        "times one `copy_`": f"{seconds['combine'] / seconds['copy']:.1f}",
+        "over `gradient_descent`": f"{rate / descent:,.0f}",
+        "its residual (median)": f"{float(residual.median()):.0e}",
+        "over cvxpy + Clarabel": f"{rate * _cvxpy_seconds(inputs.head(N_CVXPY_ROWS)):,.0f}",
+    }
 
 
-def sparse_table(n_rows: int, n_classes: int, shapes: tuple[tuple[int, int, int], ...]) -> str:
-    """Rows a second of ``combine_sparse``: (subsets, size, k most probable classes)."""
-    rows = [["case", "`combine_sparse`, rows/s", "converged"], ["---", "---:", "---:"]]
-    for n_subsets, size, k in shapes:
-        random = torch.Generator().manual_seed(0)
-        order = torch.randperm(n_classes, generator=random)
-        subsets = Subsets.from_indices(list(order[: n_subsets * size].split(size)), n_classes)
-        top = torch.rand(n_rows, 64 * k, generator=random).argsort(1)[:, :k]
-        top = top * (n_classes // (64 * k))
-        active = _without_repetitions(subsets.owners[top[:, :3], 0])
-        log_g = (3 * torch.randn(n_rows, k + 1, generator=random)).log_softmax(1)
-        specialists = (3 * torch.randn(n_rows, 3, size + 1, generator=random)).log_softmax(2)
-        arguments = (top, log_g[:, :-1], log_g[:, -1], specialists, active, subsets)
-        seconds = _best_times({"sparse": lambda a=arguments: combine_sparse(*a)}, 3)["sparse"]
-        share = float(combine_sparse(*arguments).converged.double().mean())
-        name = f"C = {n_classes:,}, {n_subsets:,} subsets of {size}, of the top 3 classes, k = {k}"
-        rows.append([name, f"{n_rows / seconds:,.0f}", f"{share:.1%}"])
-    return _markdown(rows)
+def sparse_line(n_rows: int, n_classes: int, n_subsets: int, size: int, k: int) -> Line:
+    """Rows a second of ``combine_sparse`` for the k most probable classes."""
+    random = torch.Generator().manual_seed(0)
+    order = torch.randperm(n_classes, generator=random)
+    subsets = Subsets.from_indices(list(order[: n_subsets * size].split(size)), n_classes)
+    top = torch.rand(n_rows, 64 * k, generator=random).argsort(1)[:, :k]
+    top = top * (n_classes // (64 * k))
+    active = _without_repetitions(subsets.owners[top[:, :3], 0])
+    log_g = (3 * torch.randn(n_rows, k + 1, generator=random)).log_softmax(1)
+    specialists = (3 * torch.randn(n_rows, 3, size + 1, generator=random)).log_softmax(2)
+    arguments = (top, log_g[:, :-1], log_g[:, -1], specialists, active, subsets)
+    seconds = _best_times({"sparse": lambda: combine_sparse(*arguments)}, 3)["sparse"]
+    share = float(combine_sparse(*arguments).converged.double().mean())
+    shape = f"C = {n_classes:,}, {n_subsets:,} subsets of {size}"
+    return {
+        "case": f"{shape}, of the top 3 classes, k = {k}",
+        "`combine_sparse`, rows/s": f"{n_rows / seconds:,.0f}",
+        "converged": f"{share:.1%}",
+    }
 
 
 def _without_repetitions(active: Tensor) -> Tensor:
@@ -103,22 +94,19 @@ def _without_repetitions(active: Tensor) -> Tensor:
     return active.masked_fill(again.tril(-1).any(2), -1)
 
 
-def accuracy_table(n_rows: int, device: str) -> str:
+def accuracy_line(n_rows: int, dtype: torch.dtype, device: str) -> Line:
     """Residuals of random and adversarial rows of every shape of active sets."""
-    rows = [["rows", "dtype", "converged", "largest residual", "steps, median (most)"]]
-    rows.append(["---", "---", "---:", "---:", "---:"])
-    for dtype in (torch.float64, torch.float32):
-        parts = [
-            combine(*(arguments), direction="forward")
-            for arguments in adversarial(n_rows, dtype, device)
-        ]
-        residual = torch.cat([part.kkt_residual for part in parts])
-        steps = torch.cat([part.n_iterations for part in parts])
-        share = torch.cat([part.converged for part in parts]).double().mean()
-        cells = [f"{len(residual):,}", str(dtype).removeprefix("torch."), f"{float(share):.2%}"]
-        cells += [f"{float(residual.max()):.0e}", f"{int(steps.median())} ({int(steps.max())})"]
-        rows.append(cells)
-    return _markdown(rows)
+    parts = [combine(*arguments) for arguments in adversarial(n_rows, dtype, device)]
+    residual = torch.cat([part.kkt_residual for part in parts])
+    steps = torch.cat([part.n_iterations for part in parts])
+    share = torch.cat([part.converged for part in parts]).double().mean()
+    return {
+        "rows": f"{len(residual):,}",
+        "dtype": str(dtype).removeprefix("torch."),
+        "converged": f"{float(share):.2%}",
+        "largest residual": f"{float(residual.max()):.0e}",
+        "steps, median (most)": f"{int(steps.median())} ({int(steps.max())})",
+    }
 
 
 def _best_times(jobs: dict[str, Callable], n_rounds: int) -> dict[str, float]:
@@ -161,18 +149,13 @@ def _cvxpy_seconds(inputs: Inputs) -> float:
     return (time.perf_counter() - began) / len(inputs.generalist)
 
 
-def _markdown(rows: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
 def machine(device: str) -> str:
     """One line on the hardware and the library."""
     if device != "cpu":
         return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor()
+    named = re.search(r"^model name\s*: (.*)", info.read_text() if info.is_file() else "", re.M)
+    name = named[1] if named else platform.processor()
     return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
@@ -184,13 +167,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
-    print(machine(options.device), "\n")
-    print(speed_table(QUICK_CASES if options.quick else CASES, options.device), "\n")
-    if options.quick:
-        print(sparse_table(64, 10_000, ((20, 10, 4),)), "\n")
-    else:
-        print(sparse_table(20_000, 1_000_000, ((10_000, 100, 32), (33_000, 30, 16))), "\n")
-    print(accuracy_table(1600 if options.quick else ADVERSARIAL_ROWS, options.device))
+    quick, device = options.quick, options.device
+    print(machine(device), "\n")
+    cases, sparse = (QUICK_CASES, QUICK_SPARSE) if quick else (CASES, SPARSE)
+    print(markdown_table([speed_line(case, device) for case in cases]), "\n")
+    print(markdown_table([sparse_line(*shape) for shape in sparse]), "\n")
+    n_rows = 1600 if quick else ADVERSARIAL_ROWS
+    dtypes = (torch.float64, torch.float32)
+    print(markdown_table([accuracy_line(n_rows, dtype, device) for dtype in dtypes]))
 
 
 if __name__ == "__main__":

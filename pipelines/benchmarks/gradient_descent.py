@@ -120,18 +120,15 @@ def _descend(
     optimiser = torch.optim.Adam([z], lr=learning_rate, fused=True)
     for step in range(max_steps):
         objective.gradient(z, out=gradient)
-        if step % _CHECK_EVERY == 0 and _settled(objective, z, gradient, tolerance):
-            return z, step, objective.residual(z)
+        if step % _CHECK_EVERY == 0:
+            # The gradient is there already, and its size nearly always says that z is not solved.
+            largest = gradient.abs().amax(1) / objective.total
+            if bool((largest <= 2 * tolerance).all()):
+                residual = objective.residual(z)
+                if bool((residual <= tolerance).all()):
+                    return z, step, residual
         optimiser.step()
     return z, max_steps, objective.residual(z)
-
-
-def _settled(objective: _Objective, z: Tensor, gradient: Tensor, tolerance: float) -> bool:
-    """Whether every row is solved; the gradient, which is there already, nearly always says no."""
-    largest = gradient.abs().amax(1) / objective.total
-    if not bool((largest <= 2 * tolerance).all()):
-        return False
-    return bool((objective.residual(z) <= tolerance).all())
 
 
 class _Objective:

@@ -12,142 +12,107 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import chain
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from specialists.ensemble import CombinationRule, MemberPredictions, score
-from specialists.files import read_array
+from specialists.ensemble import CombinationRule, log_likelihood, score
+from specialists.runs import read_array
 from specialists.uncertainty import difference_interval
 
 from ..context import RunContext
 from ..ensembles import open_ensemble
 from ..messages import told_in_one_message
+from .markdown_tables import Line, markdown_table, with_interval
 
 HEADER = (
-    "n",
-    "cost",
-    "rule",
-    "validation NLL",
-    "validation top-1, %",
-    "test NLL",
-    "test top-1, %",
-    "NLL - KL",
-    "top-1 - KL, points",
+    *("n", "cost", "rule", "validation NLL", "validation top-1, %"),
+    *("test NLL", "test top-1, %", "NLL - KL", "top-1 - KL, points"),
 )
 UNFITTED = 1.0
 
 
+class SplitPredictions:
+    """What a run's members predict for a split, and the truth, test labels included."""
+
+    def __init__(self, context: RunContext, split: str) -> None:
+        labels = read_array(context.path("prepare-data", f"{split}.labels.npy"))
+        self.labels = torch.tensor(labels, dtype=torch.int64)
+        self.groups = context.split(split).units.numpy()
+        inputs = context.split(split).inputs
+        self.members = open_ensemble(context).member_predictions(inputs)
+
+    def nats_and_percent(self, log_probs: Tensor) -> tuple[str, str]:
+        """NLL and top-1."""
+        scores = score(log_probs, self.labels)
+        return f"{scores['nll']:.4f}", f"{100 * scores['top1']:.2f}"
+
+    def differences(self, log_probs: Tensor, base: Tensor) -> tuple[str, str]:
+        """Of NLL in nats and of top-1 in points, with their intervals."""
+        right = [(q.argmax(1) == self.labels).double() for q in (log_probs, base)]
+        nll = [-log_likelihood(q, self.labels) for q in (log_probs, base)]
+        cells = []
+        for (a, b), scale, digits in ((nll, 1, 4), (right, 100, 2)):
+            interval = difference_interval(a.numpy(), b.numpy(), groups=self.groups)
+            cells.append(with_interval(float((a - b).mean()), interval, scale, digits))
+        return cells[0], cells[1]
+
+
 def table(run: Path) -> str:
     """Markdown: what every rule says of both splits of a run."""
-    workspace = RunContext.open(run)
-    ensemble = open_ensemble(workspace)
-    validation, test = (
-        ensemble.member_predictions(workspace.split(name).inputs) for name in ("validation", "test")
-    )
-    labels = _labels(workspace, "validation"), _labels(workspace, "test")
-    groups = workspace.split("test").units.numpy()
-    settings = workspace.config.combination
-    cells = [_generalist(validation, test, labels)]
+    context = RunContext.open(run)
+    validation, test = (SplitPredictions(context, split) for split in ("validation", "test"))
+    settings = context.config.combination
     started = time.process_time()
+    alone = (rows.nats_and_percent(rows.members.generalist) for rows in (validation, test))
+    lines = [dict(zip(HEADER, ("", "1.00", "generalist", *chain(*alone), "", ""), strict=True))]
     for n in (*settings.n, None):
-        cells += _rows(n, settings.weights, validation, test, labels, groups)
-    rows = [list(HEADER), ["---"] * len(HEADER), *cells]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    n_known, n_new = map(len, labels)
+        lines += _lines(n, settings.weights, validation, test)
     title = (
-        f"{workspace.dataset.name}: {workspace.dataset.n_classes:,} classes, "
-        f"{len(validation.subsets)} specialists, {n_known:,} validation and {n_new:,} test rows; "
-        f"{time.process_time() - started:.0f} s of CPU time"
+        f"{context.dataset.name}: {context.dataset.n_classes:,} classes, "
+        f"{len(test.members.subsets)} specialists, {len(validation.labels):,} validation and "
+        f"{len(test.labels):,} test rows; {time.process_time() - started:.0f} s of CPU time"
     )
-    return "\n".join([title, "", *lines])
+    return f"{title}\n\n{markdown_table(lines)}"
 
 
-def _labels(workspace: RunContext, split: str) -> Tensor:
-    """From the file: a workspace shows no test labels."""
-    labels = read_array(workspace.path("prepare-data", f"{split}.labels.npy"))
-    return torch.tensor(labels, dtype=torch.int64)
+def _lines(
+    n: int | None, weights: tuple[float, ...], validation: SplitPredictions, test: SplitPredictions
+) -> list[Line]:
+    """One line a rule with this n; its weight is the best by validation NLL."""
 
-
-def _generalist(
-    validation: MemberPredictions, test: MemberPredictions, labels: tuple[Tensor, Tensor]
-) -> list[str]:
-    known, new = score(validation.generalist, labels[0]), score(test.generalist, labels[1])
-    scores = [cell for scores in (known, new) for cell in (_nats(scores), _percent(scores))]
-    return ["", "1.00", "generalist", *scores, "", ""]
-
-
-def _rows(
-    n: int | None,
-    weights: tuple[float, ...],
-    validation: MemberPredictions,
-    test: MemberPredictions,
-    labels: tuple[Tensor, Tensor],
-    groups: NDArray[np.int64],
-) -> list[list[str]]:
-    """One row a rule with this n; its weight is the best by validation NLL."""
-    best = {
-        name: min(
-            (CombinationRule(name, n, weight) for weight in weights),
-            key=lambda rule: score(validation.joined(rule), labels[0])["nll"],
+    def best(method: str) -> CombinationRule:
+        rules = (CombinationRule(method, n, weight) for weight in weights)
+        return min(
+            rules, key=lambda r: score(validation.members.joined(r), validation.labels)["nll"]
         )
-        for name in ("kl", "within_subsets")
-    }
-    learned, unseen = validation.learn(n, labels[0], best["kl"].weight)
+
+    kl, within = best("kl"), best("within_subsets")
+    learned, cross_fitted = validation.members.learn(n, validation.labels, kl.weight)
     unfitted = CombinationRule("kl", n, UNFITTED)
     rules = {
         f"KL, weight {UNFITTED:g}": unfitted,
-        f"KL, best weight ({best['kl'].weight:g})": best["kl"],
+        f"KL, best weight ({kl.weight:g})": kl,
         "learned": learned,
-        f"within subsets ({best['within_subsets'].weight:g})": best["within_subsets"],
+        f"within subsets ({within.weight:g})": within,
         "side by side": CombinationRule("side_by_side", n),
     }
-    base = _by_row(test.joined(unfitted), labels[1])
-    cost = f"{test.flops(unfitted) / test.generalist_flops:.2f}"
-    rows = []
+    base = test.members.joined(unfitted)
+    cost = f"{test.members.flops(unfitted) / test.members.generalist_flops:.2f}"
+    lines = []
     for name, rule in rules.items():
-        known, said = score(validation.joined(rule), labels[0]), test.joined(rule)
-        nll, top1 = _nats(known), _percent(known)
+        log_probs = test.members.joined(rule)
+        scores = validation.nats_and_percent(validation.members.joined(rule))
         if rule is learned:
-            honest = score(unseen, labels[0])
-            nll, top1 = f"{nll} / {_nats(honest)}", f"{top1} / {_percent(honest)}"
-        new = score(said, labels[1])
-        cells = ["all" if n is None else str(n), cost, name, nll, top1, _nats(new), _percent(new)]
-        differences = ["", ""]
-        if rule != unfitted:
-            differences = _differences(_by_row(said, labels[1]), base, groups)
-        rows.append(cells + differences)
-    return rows
-
-
-def _by_row(log_probs: Tensor, labels: Tensor) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of each row the NLL, at most 100 nats, and whether the answer is right."""
-    nll = -log_probs.gather(1, labels[:, None]).squeeze(1).clamp_min(-100.0)
-    return nll.double().numpy(), (log_probs.argmax(1) == labels).double().numpy()
-
-
-def _differences(
-    found: tuple[NDArray[np.float64], NDArray[np.float64]],
-    base: tuple[NDArray[np.float64], NDArray[np.float64]],
-    groups: NDArray[np.int64],
-) -> list[str]:
-    cells = []
-    for a, b, scale, digits in zip(found, base, (1, 100), (4, 2), strict=True):
-        low, high = (scale * end for end in difference_interval(a, b, groups=groups))
-        value = scale * (a - b).mean()
-        cells.append(f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]")
-    return cells
-
-
-def _nats(scores: dict[str, float]) -> str:
-    return f"{scores['nll']:.4f}"
-
-
-def _percent(scores: dict[str, float]) -> str:
-    return f"{100 * scores['top1']:.2f}"
+            both = zip(scores, validation.nats_and_percent(cross_fitted), strict=True)
+            scores = tuple(" / ".join(pair) for pair in both)
+        differences = ("", "") if rule == unfitted else test.differences(log_probs, base)
+        first = ("all" if n is None else str(n), cost, name)
+        cells = (*first, *scores, *test.nats_and_percent(log_probs), *differences)
+        lines.append(dict(zip(HEADER, cells, strict=True)))
+    return lines
 
 
 if __name__ == "__main__":

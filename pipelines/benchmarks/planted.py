@@ -71,8 +71,7 @@ class PlantedPredictions:
         """
         random = np.random.default_rng(seed)
         for start in range(0, n_rows, batch):
-            turn = np.arange(start, min(start + batch, n_rows))
-            yield self._rows(turn, random)
+            yield self._rows(np.arange(start, min(start + batch, n_rows)), random)
 
     def dense_rows(
         self, n_rows: int, seed: int = 1, batch: int = 2000
@@ -83,9 +82,7 @@ class PlantedPredictions:
             noise = random.standard_exponential((len(probs), self.n_classes), dtype=np.float32)
             noise *= self._popularity.astype(np.float32)
             rows = noise * (BACKGROUND / noise.sum(axis=1, keepdims=True))
-            each = np.arange(len(rows))
-            for column in range(ROW_WIDTH):
-                rows[each, classes[:, column]] += probs[:, column].astype(np.float32)
+            np.add.at(rows, (np.arange(len(rows))[:, None], classes), probs.astype(np.float32))
             yield rows
 
     def _rows(
@@ -103,7 +100,8 @@ class PlantedPredictions:
         places = np.concatenate([true, near, family, anywhere], axis=1)
         logits = np.array(LEVELS) + NOISE * random.normal(size=places.shape)
         probs = np.exp(logits)
-        probs[_repeated(places)] = 0.0
+        same = places[:, :, None] == places[:, None, :]
+        probs[np.tril(same, -1).any(axis=2)] = 0.0  # that stand further left already
         probs *= (1 - BACKGROUND) / probs.sum(axis=1, keepdims=True)
         return self._class[places], probs
 
@@ -120,9 +118,3 @@ def _sizes(n_classes: int, random: np.random.Generator) -> NDArray[np.int64]:
         sizes[order[:step]] -= np.sign(excess)
         excess -= np.sign(excess) * step
     return sizes
-
-
-def _repeated(places: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the same class stands further left in the row."""
-    earlier = places[:, :, None] == places[:, None, :]
-    return np.tril(earlier, -1).any(axis=2)

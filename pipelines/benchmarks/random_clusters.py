@@ -5,10 +5,11 @@
 
 For each seed one generalist is trained, and specialists twice: on the clusters of the
 configuration, and on clusters with the same sizes whose classes are drawn at random. Each side's
-rule is chosen on validation data by itself, without the gate, behind which both sides may be their
-generalist. The table holds test figures in per cent, differences in points and nats, with paired
-95% bootstrap intervals over groups of examples, in the last row over seeds and groups. Finished
-stages are kept, so that an interrupted comparison goes on.
+rule is chosen on validation data by itself. There is no admission test, behind which both sides may
+be their generalist. The table holds test figures in per cent, differences in points and nats, with
+paired 95% bootstrap intervals over groups of examples, in the last row over seeds and groups.
+Finished stages are kept, so that an interrupted comparison goes on. The result is
+FOLDER/random_clusters.{json,md}.
 """
 
 from __future__ import annotations
@@ -16,89 +17,67 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from specialists.config import Config
-from specialists.files import read_json
+from specialists.catalogue import ENSEMBLE, GENERALIST
+from specialists.runs import read_json
 
 from ..messages import told_in_one_message
-from ..runs import COMPARISON, Run, claimed
-from .measured import (
-    Measured,
-    Seed,
-    command_line,
-    difference,
-    finished,
-    markdown,
-    share_stage,
-    with_interval,
-)
+from ..runs import Run
+from .markdown_tables import Line, markdown_table
+from .measured import Measured, Seed, SeedResults
+from .study import Cell, command_line, configs_by_seed, run_study, write_results
 
 SHARED_STAGES = ("prepare-data", "train-generalist")
-HEADER = (
-    "seed",
-    "confusions inside (confusable, random)",
-    "generalist",
-    "confusable (cost)",
-    "random (cost)",
-    "top-1, confusable - random",
-    "NLL, confusable - random",
-)
-
-Rows = dict[str, Measured]
+KINDS = ("confusable", "random")
 
 
-def compare(folder: Path, config: str, overrides: Sequence[str], n_seeds: int) -> str:
+def compare_kinds(folder: Path, config: str, overrides: Sequence[str], seeds: int) -> str:
     """Run both kinds for every seed; a Markdown table."""
-    cells, found = [], []
-    first = Config.from_toml(config, overrides).seed
-    for seed in range(first, first + n_seeds):
-        confusable, random = (
-            _run(folder / f"seed-{seed}" / kind, config, [*overrides, f"seed={seed}"], kind)
-            for kind in ("confusable", "random")
+    overrides = ["combination.gate=off", *overrides]
+    shuffled = configs_by_seed(config, [*overrides, "clusters.shuffled=true"], seeds)
+    cells = []
+    for settings, random in zip(configs_by_seed(config, overrides, seeds), shuffled, strict=True):
+        place = folder / f"seed-{settings.seed}"
+        cells.append(Cell("confusable", place / "confusable", settings))
+        cells.append(Cell("random", place / "random", random, cells[-1], SHARED_STAGES))
+    models = [
+        {GENERALIST: generalist, "confusable": confusable, "random": random}
+        for (generalist, confusable), (_, random) in zip(
+            *run_study(folder, cells, _measure).values(), strict=True
         )
-        rows = {
-            "generalist": confusable.stored("generalist"),
-            "confusable": confusable.stored("ensemble"),
-            "random": random.stored("ensemble"),
-        }
-        found.append(rows)
-        shares = ", ".join(f"{_share(run.run):.0%}" for run in (confusable, random))
-        cells.append([str(seed), shares, *_cells([rows])])
-        cells[-1][3:5] = [
-            f"{top1} ({rows[kind].inference_flops / rows['generalist'].inference_flops:.2f}x)"
-            for top1, kind in zip(cells[-1][3:5], ("confusable", "random"), strict=True)
-        ]
-    return markdown([HEADER, *cells, ["mean", "", *_cells(found)]])
-
-
-def _run(folder: Path, config: str, overrides: Sequence[str], kind: str) -> Seed:
-    """A finished run; the one with random clusters starts from the other's generalist."""
-    if kind == "random":
-        overrides = [*overrides, "clusters.shuffled=true"]
-        for stage in SHARED_STAGES:
-            share_stage(folder.parent / "confusable", folder, stage)
-    with finished(folder, Config.from_toml(config, ["combination.gate=off", *overrides])) as run:
-        return Seed(run)
-
-
-def _share(run: Run) -> float:
-    return read_json(run.path("cluster-classes", "clusters.json"))["share_of_confusions"]
-
-
-def _cells(seeds: Sequence[Rows]) -> list[str]:
-    """Means over some seeds, and the differences between the two kinds of clusters."""
-    top1 = [
-        f"{100 * np.mean([rows[name].right.mean() for rows in seeds]):.2f}"
-        for name in ("generalist", "confusable", "random")
     ]
-    sides = [[rows[kind] for rows in seeds] for kind in ("confusable", "random")]
-    right, nll = (difference(sides[0], sides[1], metric) for metric in ("right", "nll"))
-    return [*top1, with_interval(right, 100, 2), with_interval(nll, 1, 4)]
+    results = {
+        str(cell.config.seed): SeedResults([seed])
+        for cell, seed in zip(cells[::2], models, strict=True)
+    }
+    results["mean"] = mean = SeedResults(models)
+    record = {"models": mean.to_dict(), "gains": mean.gains(*KINDS)}
+    text = markdown_table([_line(label, each) for label, each in results.items()])
+    return write_results(folder, "random_clusters", text, record)
+
+
+def _measure(run: Run) -> tuple[Measured, Measured]:
+    """The generalist, and the ensemble with the share of confusions in its clusters."""
+    clusters = read_json(run.path("cluster-classes", "clusters.json"))
+    seed = Seed(run)
+    return seed.stored(GENERALIST), seed.stored(ENSEMBLE, f"{clusters['share_of_confusions']:.0%}")
+
+
+def _line(label: str, results: SeedResults) -> Line:
+    shares = ", ".join(results.about(kind) for kind in KINDS) if label != "mean" else ""
+    return {
+        "seed": label,
+        "confusions inside (confusable, random)": shares,
+        "generalist": results.top1(GENERALIST),
+        **{
+            f"{kind} (cost)": f"{results.top1(kind)} ({results.relative_inference(kind)})"
+            for kind in KINDS
+        },
+        "top-1, confusable - random": results.points(*KINDS),
+        "NLL, confusable - random": results.nats(*KINDS),
+    }
 
 
 if __name__ == "__main__":
+    given = command_line("random_clusters").parse_intermixed_args()
     with told_in_one_message():
-        given = command_line("random_clusters").parse_intermixed_args()
-        with claimed(given.folder, COMPARISON):
-            print(compare(given.folder, given.config, given.overrides, given.seeds))
+        print(compare_kinds(**vars(given)))

@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +22,10 @@ TEMPERATURES = 2.0 ** np.arange(0, 5, 0.5)
 
 @dataclass(frozen=True)
 class Predictions:
-    """Out-of-fold probabilities of shape (n, C), a name and a known group for each class."""
+    """Out-of-fold probabilities of shape (n, C), and a known group for each class."""
 
     name: str
     probs: NDArray[np.float32]
-    class_names: list[str]
     groups: list[str]
     top1: float
 
@@ -48,7 +46,7 @@ def onet(path: Path) -> Predictions:
     arrays = np.load(path, allow_pickle=False)
     names, labels = np.unique(arrays["y"], return_inverse=True)
     groups = [str(code)[:2] for code in names]
-    return _predicted("O*NET titles", arrays["x"], labels, names.tolist(), groups)
+    return _predicted("O*NET titles", arrays["x"], labels, groups)
 
 
 def omniglot(path: Path) -> Predictions:
@@ -59,7 +57,7 @@ def omniglot(path: Path) -> Predictions:
     groups = np.empty(len(arrays["classes"]), dtype=int)
     groups[labels] = arrays["alphabet"]
     known = [str(arrays["alphabets"][group]) for group in groups]
-    return _predicted("Omniglot", small, labels, arrays["classes"].tolist(), known)
+    return _predicted("Omniglot", small, labels, known)
 
 
 def clinc150(path: Path) -> Predictions:
@@ -76,36 +74,35 @@ def clinc150(path: Path) -> Predictions:
     names, labels = np.unique(np.asarray(table["label"], dtype=str), return_inverse=True)
     domains = json.loads((path.parent / "domains.json").read_text(encoding="utf-8"))
     domain = {intent: name for name, intents in domains.items() for intent in intents}
-    return _predicted("CLINC150", features, labels, names.tolist(), [domain[n] for n in names])
+    return _predicted("CLINC150", features, labels, [domain[name] for name in names])
 
 
-def _predicted(name: str, features: Any, labels: Any, names: list, groups: list) -> Predictions:
-    probs = tempered(out_of_fold(np.asarray(features, dtype=np.float64), labels), labels)
-    top1 = float((probs.argmax(axis=1) == labels).mean())
-    return Predictions(name, probs, [str(n) for n in names], groups, top1)
+def _predicted(
+    name: str, features: NDArray, labels: NDArray[np.int64], groups: list[str]
+) -> Predictions:
+    probs = tempered(out_of_fold(features.astype(np.float64), labels), labels)
+    return Predictions(name, probs, groups, float((probs.argmax(axis=1) == labels).mean()))
 
 
 def out_of_fold(features: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float32]:
     """Probabilities for every example by a model that saw the other half, shape (n, C)."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-    from sklearn.model_selection import StratifiedKFold
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-    probs = np.zeros((len(labels), int(labels.max()) + 1), dtype=np.float32)
+    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
     folds = StratifiedKFold(2, shuffle=True, random_state=0)
-    for train, held_out in folds.split(features, labels):
-        model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
-        model.fit(features[train], labels[train])
-        probs[held_out] = model.predict_proba(features[held_out])
-    return probs
+    probs = cross_val_predict(model, features, labels, cv=folds, method="predict_proba")
+    return np.asarray(probs, dtype=np.float32)
 
 
 def tempered(probs: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
     """Probabilities at the temperature, of ten, with the least negative log-likelihood."""
-    best, least = probs, np.inf
-    for temperature in TEMPERATURES:
+
+    def at(temperature: float) -> NDArray[np.float32]:
         rows = np.maximum(probs, 1e-30) ** np.float32(1 / temperature)
-        rows /= rows.sum(axis=1, keepdims=True)
-        nll = -np.log(rows[np.arange(len(labels)), labels]).mean()
-        if nll < least:
-            best, least = rows, nll
-    return best
+        return rows / rows.sum(axis=1, keepdims=True)
+
+    def nll(rows: NDArray[np.float32]) -> float:
+        return -np.log(rows[np.arange(len(labels)), labels]).mean()
+
+    return min(map(at, TEMPERATURES), key=nll)

@@ -23,195 +23,149 @@ FOLDER/regime-AXIS.{json,md,svg}.
 from __future__ import annotations
 
 import argparse
-import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from specialists.catalogue import TRAINED, WIDE
+from specialists.catalogue import AVERAGED, ENSEMBLE, GENERALIST, WIDE
 from specialists.config import Config
 from specialists.figures import Gain, gain_along_axis, to_svg_file
-from specialists.files import read_json, write_json, write_text
+from specialists.runs import COMPARISON, read_json
 
+from ..baselines import budget_of
 from ..classifiers import train_classifiers
 from ..messages import told_in_one_message
-from ..runs import COMPARISON, Run, claimed
-from ..settings import write_config
-from ..stages import run_stages
-from ..terminal import log
-from .measured import (
-    Measured,
-    Seed,
-    command_line,
-    difference,
-    finished,
-    markdown,
-    mean_and_spread,
-    share_stage,
-    units,
-    with_interval,
-)
+from ..runs import Run, claimed
+from .markdown_tables import Line, heading, markdown_table
+from .measured import Measured, Seed, SeedResults
 from .regime_axes import AXES, Base, Point
+from .study import Cell, command_line, configs_by_seed, run_study, run_until, write_results
 
-RIVALS = ("generalist", *TRAINED[1:])
+REFERENCES = (GENERALIST, WIDE, AVERAGED)
 UNITS = {
     "examples": "training examples a class (log scale)",
     "classes": "classes (log scale)",
     "width": "width of the generalist (log scale)",
     "augmentation": "augmentation",
 }
+TICKS = {"examples": "{:.3g}", "classes": "{:,.0f}", "width": "{:,.0f}"}
 
-Rows = dict[str, Measured]
+Scale = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Place:
-    """What was found at a point, over seeds.
+    """What was measured at a point.
 
     Parameters
     ----------
     label : str
     x : float
         Examples a class, classes, width, or the point's number.
-    n_classes, examples : float
-        Mean numbers of classes and of training examples a class.
-    seeds : sequence of mappings of name to Measured
+    scale : mapping
+        Means over seeds: "classes", "examples" (training examples a class), "width".
+    results : SeedResults
     """
 
     label: str
     x: float
-    n_classes: float
-    examples: float
-    seeds: Sequence[Rows]
+    scale: Scale
+    results: SeedResults
 
 
 def regime(
     folder: Path,
-    source: str,
+    config: str,
     overrides: Sequence[str],
     axis: str,
-    n_seeds: int,
-    wanted: Sequence[str] | None = None,
+    seeds: int,
+    points: Sequence[str] | None = None,
 ) -> str:
     """Run and measure every point with every seed; writes and returns the table."""
-    first = Config.from_toml(source, overrides).seed
-    configs = [
-        Config.from_toml(source, [*overrides, f"seed={seed}"])
-        for seed in range(first, first + n_seeds)
+    configs = configs_by_seed(config, overrides, seeds)
+    with (
+        claimed(folder, COMPARISON),
+        run_until(folder / "base" / f"seed-{configs[0].seed}", configs[0], "prepare-data") as run,
+    ):
+        about = read_json(run.path("prepare-data", "dataset.json"))
+    base = Base(configs[0], about["kind"], len(about["class_names"]))
+    cells = [
+        _cell(folder, axis, point, settings)
+        for point in AXES[axis](base, points)
+        for settings in configs
     ]
-    with claimed(folder, COMPARISON):
-        base = prepare_base(folder, configs[0])
-        found = []
-        for number, point in enumerate(AXES[axis](base, wanted)):
-            seeds = [_measured(folder, axis, point, config) for config in configs]
-            found.append(_place(axis, number, point.label, seeds))
-        text = f"{heading(folder, first, axis, n_seeds)}\n{table(axis, found)}\n"
-        write_json(folder / f"regime-{axis}.json", summary(found))
-        write_text(folder / f"regime-{axis}.svg", figure(axis, found))
-        write_text(folder / f"regime-{axis}.md", text)
-    return text
+    places = []
+    for number, (label, measured) in enumerate(run_study(folder, cells, measure).items()):
+        models, scales = zip(*measured, strict=True)
+        scale = {name: float(np.mean([each[name] for each in scales])) for name in scales[0]}
+        places.append(Place(label, scale.get(axis, number), scale, SeedResults(models)))
+    note = "Inference in brackets, over the generalist's."
+    text = heading(f"{about['name']}: the gain by {axis}", seeds, note)
+    text += markdown_table([_line(axis, place) for place in places])
+    return write_results(folder, f"regime-{axis}", text, summary(places), figure(axis, places))
 
 
-def prepare_base(folder: Path, config: Config) -> Base:
-    """The data of the configuration as it is, which tell the kind of input and the classes."""
-    run = Run(folder / "base" / f"seed-{config.seed}")
-    with run.lock():
-        write_config(run, config)
-        run_stages(run, until="prepare-data")
-    about = read_json(run.path("prepare-data", "dataset.json"))
-    return Base(config, about["kind"], len(about["class_names"]))
+def _cell(folder: Path, axis: str, point: Point, config: Config) -> Cell:
+    base = Cell("base", folder / "base" / f"seed-{config.seed}", config)
+    if point.change is None:
+        return replace(base, point=point.label)
+    place = folder / f"{axis}-{point.label.replace('/', '-')}" / base.folder.name
+    cell = Cell(point.label, place, point.change(config))
+    return replace(cell, start=base, shared=("prepare-data",)) if point.same_data else cell
 
 
-def _measured(folder: Path, axis: str, point: Point, config: Config) -> tuple[Rows, Run, int]:
-    """One run's models, the run, and its generalist's width."""
-    name = "base" if point.change is None else f"{axis}-{point.label.replace('/', '-')}"
-    place = folder / name / f"seed-{config.seed}"
-    if point.same_data:
-        prepare_base(folder, config)
-        share_stage(folder / "base" / place.name, place, "prepare-data")
-    log.info(f"regime: {axis} {point.label}, seed {config.seed} in {place}")
-    with finished(place, config if point.change is None else point.change(config)) as run:
-        seed = Seed(run)
-        return measure(seed), run, seed.width
-
-
-def measure(seed: Seed) -> Rows:
-    """The ensemble and its rivals, which are trained where they do not yet stand."""
-    rows = {name: seed.stored(name) for name in ("generalist", "ensemble")}
-    tasks = seed.controls(seed.budget(), TRAINED[1:])
-    for name, group in tasks.items():
-        if group:
-            train_classifiers(group, seed.run.jobs, name)
+def measure(run: Run) -> tuple[dict[str, Measured], Scale]:
+    """The ensemble and what it is compared with, trained where it does not stand; the scale."""
+    seed = Seed(run)
+    models = {name: seed.stored(name) for name in (GENERALIST, ENSEMBLE)}
+    for name, tasks in seed.baselines(budget_of(seed.context), REFERENCES[1:]).items():
+        if tasks:
+            train_classifiers(tasks, run.jobs, name)
         if name == WIDE:
-            rows[name] = seed.wide(group)
+            models[name] = seed.wide(tasks)
             continue
-        folders = [seed.workspace.path("train-generalist"), *(task.folder for task in group)]
-        rows[name] = seed.averaged(folders, f"{len(folders)}")[-1]
-    return rows
+        folders = [seed.context.path("train-generalist"), *(task.folder for task in tasks)]
+        models[name] = seed.averaged(folders, f"{len(folders)}")[-1]
+    dataset = seed.context.dataset
+    scale = {"classes": dataset.n_classes, "examples": len(dataset.train) / dataset.n_classes}
+    return models, {**scale, "width": seed.width}
 
 
-def _place(axis: str, number: int, label: str, found: Sequence[tuple[Rows, Run, int]]) -> Place:
-    abouts = [read_json(run.path("prepare-data", "dataset.json")) for _, run, _ in found]
-    n_classes = float(np.mean([len(about["class_names"]) for about in abouts]))
-    examples = [about["rows"]["train"] / len(about["class_names"]) for about in abouts]
-    mean = float(np.mean(examples))
-    width = float(np.mean([width for _, _, width in found]))
-    x = {"examples": mean, "classes": n_classes, "width": width, "augmentation": number}[axis]
-    return Place(label, x, n_classes, mean, [rows for rows, _, _ in found])
+def _line(axis: str, place: Place) -> Line:
+    results = place.results
+    line = {
+        f"by {axis}": place.label,
+        "classes": f"{place.scale['classes']:,.0f}",
+        "examples a class": f"{place.scale['examples']:.1f}",
+        "`generalist`": results.top1(GENERALIST),
+        "`ensemble`": f"{results.top1(ENSEMBLE)} ({results.relative_inference(ENSEMBLE)})",
+    }
+    for name in _references(place):
+        cost = "" if name == GENERALIST else f" ({results.relative_inference(name)})"
+        line[f"- `{name}`"] = results.points(ENSEMBLE, name) + cost
+    return {**line, "NLL - `generalist`": results.nats(ENSEMBLE, GENERALIST)}
 
 
-def heading(folder: Path, seed: int, axis: str, n_seeds: int) -> str:
-    """What the table holds."""
-    about = read_json(folder / "base" / f"seed-{seed}" / "prepare-data" / "dataset.json")
-    return (
-        f"# {about['name']}: the gain by {axis}, {n_seeds} seed{'s' * (n_seeds > 1)}\n\n"
-        f"{units(n_seeds)} Inference in brackets, over the generalist's.\n"
-    )
+def _references(place: Place) -> list[str]:
+    """A model that does not come in widths has no wide one."""
+    return [name for name in REFERENCES if name in place.results.names]
 
 
-def table(axis: str, places: Sequence[Place]) -> str:
-    """A row a point, in Markdown."""
-    rivals = [name for name in RIVALS if all(name in p.seeds[0] for p in places)]
-    header = [f"by {axis}", "classes", "examples a class", "`generalist`", "`ensemble`"]
-    cells = [[*header, *(f"- `{rival}`" for rival in rivals), "NLL - `generalist`"]]
-    for place in places:
-        own = {name: [rows[name] for rows in place.seeds] for name in place.seeds[0]}
-        row = [place.label, f"{place.n_classes:,.0f}", f"{place.examples:.1f}"]
-        row.append(_top1(own["generalist"]))
-        row.append(f"{_top1(own['ensemble'])} ({_cost(own, 'ensemble')})")
-        for rival in rivals:
-            gain = with_interval(difference(own["ensemble"], own[rival], "right"), 100, 2)
-            row.append(gain if rival == "generalist" else f"{gain} ({_cost(own, rival)})")
-        row.append(with_interval(difference(own["ensemble"], own["generalist"], "nll"), 1, 4))
-        cells.append(row)
-    return markdown(cells)
-
-
-def summary(places: Sequence[Place]) -> list[dict[str, Any]]:
-    """Every point's figures, JSON-able."""
+def summary(places: Sequence[Place]) -> list[dict[str, object]]:
+    """Every point's figures, for JSON."""
     return [
         {
             "label": place.label,
             "x": place.x,
-            "n_classes": place.n_classes,
-            "examples": place.examples,
-            "models": {
-                name: {
-                    "about": [rows[name].about for rows in place.seeds],
-                    "top1": [float(rows[name].right.mean()) for rows in place.seeds],
-                    "nll": [float(rows[name].nll.mean()) for rows in place.seeds],
-                    "inference_flops": [rows[name].inference_flops for rows in place.seeds],
-                }
-                for name in place.seeds[0]
-            },
+            "n_classes": place.scale["classes"],
+            "examples": place.scale["examples"],
+            "models": place.results.to_dict(),
             "gains": {
-                f"{name}, {metric}": dataclasses.asdict(_against(place, name, metric))
-                for name in place.seeds[0]
-                if name != "ensemble"
-                for metric in ("right", "nll")
+                f"{name}, {metric}": gain
+                for name in _references(place)
+                for metric, gain in place.results.gains(ENSEMBLE, name).items()
             },
         }
         for place in places
@@ -220,33 +174,14 @@ def summary(places: Sequence[Place]) -> list[dict[str, Any]]:
 
 def figure(axis: str, places: Sequence[Place]) -> str:
     """The gains as SVG."""
-    rivals = [name for name in RIVALS if any(name in place.seeds[0] for place in places)]
-    gains = {rival: [_gain(place, rival) for place in places] for rival in rivals}
-    numbers = {"examples": "{:.3g}", "classes": "{:,.0f}", "width": "{:,.0f}"}
-    ticks = [numbers[axis].format(p.x) if axis in numbers else p.label for p in places]
-    drawn = gain_along_axis([p.x for p in places], ticks, gains, UNITS[axis], axis in numbers)
+    gains: dict[str, list[Gain | None]] = {}
+    for name in _references(places[0]):
+        estimates = [place.results.estimate("right", ENSEMBLE, name) for place in places]
+        gains[name] = [Gain(estimate.value, estimate.interval) for estimate in estimates]
+    logarithmic = axis in TICKS
+    ticks = [TICKS[axis].format(p.x) if logarithmic else p.label for p in places]
+    drawn = gain_along_axis([p.x for p in places], ticks, gains, UNITS[axis], logarithmic)
     return to_svg_file(drawn, f"Gain of the ensemble in top-1 by {axis}, 95% intervals")
-
-
-def _gain(place: Place, rival: str) -> Gain | None:
-    if rival not in place.seeds[0]:
-        return None
-    found = _against(place, rival, "right")
-    return Gain(found.value, found.interval)
-
-
-def _against(place: Place, rival: str, metric: str):
-    pairs = [(rows["ensemble"], rows[rival]) for rows in place.seeds]
-    return difference([a for a, _ in pairs], [b for _, b in pairs], metric)
-
-
-def _top1(own: Sequence[Measured]) -> str:
-    return mean_and_spread([one.right.mean() for one in own], 100)
-
-
-def _cost(own: Mapping[str, Sequence[Measured]], name: str) -> str:
-    pairs = zip(own[name], own["generalist"], strict=True)
-    return f"{np.mean([a.inference_flops / b.inference_flops for a, b in pairs]):.2f}x"
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -259,6 +194,5 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     given = parse()
-    named = (given.folder, given.config, given.overrides, given.axis, given.seeds, given.points)
     with told_in_one_message():
-        print(regime(*named))
+        print(regime(**vars(given)))

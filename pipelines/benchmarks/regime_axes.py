@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from functools import partial
 
 from specialists.config import Config
 from specialists.errors import InputError
@@ -24,15 +24,7 @@ SWITCH = ("off", "on")
 
 @dataclass(frozen=True)
 class Base:
-    """What the configuration as it is works with.
-
-    Parameters
-    ----------
-    config : Config
-        Of the first seed.
-    kind : str
-    n_classes : int
-    """
+    """The configuration of the first seed, and the kind of input and the classes of its data."""
 
     config: Config
     kind: str
@@ -57,77 +49,54 @@ class Point:
     same_data: bool = False
 
 
-def examples_points(base: Base, wanted: Sequence[str] | None = None) -> list[Point]:
+def examples_points(base: Base, labels: Sequence[str] | None = None) -> list[Point]:
     """Shares of the training rows of each class."""
-
-    def point(share: Fraction) -> Point:
-        if share == 1:
-            return Point("1")
-        return Point(str(share), lambda config: _with_data(config, share=float(share)))
-
-    shares = dict.fromkeys(_fraction(label) for label in wanted or SHARES)
+    shares = dict.fromkeys(map(_fraction, labels or SHARES))
     _check("a share of the training rows", shares, 0, 1)
-    return [point(share) for share in shares]
+    return [
+        Point(str(share), None if share == 1 else partial(_drawn, share=float(share)))
+        for share in shares
+    ]
 
 
-def classes_points(base: Base, wanted: Sequence[str] | None = None) -> list[Point]:
+def classes_points(base: Base, labels: Sequence[str] | None = None) -> list[Point]:
     """Numbers of classes; those that the data set does not have are left out."""
+    total = base.n_classes
 
     def fewer(config: Config, n: int) -> Config:
-        clusters = config.clusters
-        if isinstance(clusters.n_clusters, int):
-            n_clusters = max(2, round(clusters.n_clusters * n / base.n_classes))
-            clusters = clusters.model_copy(update={"n_clusters": n_clusters})
-        return _with_data(config.model_copy(update={"clusters": clusters}), n_classes=n)
+        if isinstance(config.clusters.n_clusters, int):
+            n_clusters = max(2, round(config.clusters.n_clusters * n / total))
+            config = _changed(config, "clusters", n_clusters=n_clusters)
+        return _drawn(config, n_classes=n)
 
-    def point(n: int) -> Point:
-        if n == base.n_classes:
-            return Point("all")
-        return Point(str(n), lambda config: fewer(config, n))
-
-    total = base.n_classes
-    numbers = [total if label == "all" else _number(label, total) for label in wanted or CLASSES]
+    numbers = [total if label == "all" else _number(label, total) for label in labels or CLASSES]
     few_enough = [n for n in dict.fromkeys(numbers) if n <= total]
     _check("a number of classes", few_enough or numbers, 2, total)
-    return [point(n) for n in few_enough]
+    return [Point("all") if n == total else Point(str(n), partial(fewer, n=n)) for n in few_enough]
 
 
-def width_points(base: Base, wanted: Sequence[str] | None = None) -> list[Point]:
+def width_points(base: Base, labels: Sequence[str] | None = None) -> list[Point]:
     """Widths of the generalist; that of the configuration, if it names one, changes nothing."""
-    usual = base.config.generalist.width
     widest = max(base.config.resolve(base.kind).generalist.widths or (1,))
-
-    def point(n: int) -> Point:
-        if n == usual:
-            return Point(str(n))
-
-        def change(config: Config) -> Config:
-            generalist = config.generalist.model_copy(update={"width": n})
-            return config.model_copy(update={"generalist": generalist})
-
-        return Point(str(n), change, same_data=True)
-
-    return [point(n) for n in dict.fromkeys(_number(label, widest) for label in wanted or WIDTHS)]
+    widths = dict.fromkeys(_number(label, widest) for label in labels or WIDTHS)
+    return [
+        Point(str(n))
+        if n == base.config.generalist.width
+        else Point(str(n), partial(_changed, section="generalist", width=n), same_data=True)
+        for n in widths
+    ]
 
 
-def augmentation_points(base: Base, wanted: Sequence[str] | None = None) -> list[Point]:
+def augmentation_points(base: Base, labels: Sequence[str] | None = None) -> list[Point]:
     """With and without random changes of the training batches."""
-    usual = base.config.resolve(base.kind).data.augment
-
-    def point(label: str) -> Point:
+    usual = SWITCH[bool(base.config.resolve(base.kind).data.augment)]
+    points = []
+    for label in dict.fromkeys(labels or SWITCH):
         if label not in SWITCH:
             raise InputError("augmentation is on or off", where="--points", got=label)
-        augment = label == "on"
-        if augment == usual:
-            return Point(label)
-
-        def change(config: Config) -> Config:
-            data = config.data.model_copy(update={"augment": augment})
-            return config.model_copy(update={"data": data})
-
-        return Point(label, change)
-
-    return [point(label) for label in dict.fromkeys(wanted or SWITCH)]
+        change = partial(_changed, section="data", augment=label == "on")
+        points.append(Point(label, None if label == usual else change))
+    return points
 
 
 AXES: Mapping[str, Callable[[Base, Sequence[str] | None], list[Point]]] = {
@@ -138,8 +107,13 @@ AXES: Mapping[str, Callable[[Base, Sequence[str] | None], list[Point]]] = {
 }
 
 
-def _with_data(config: Config, **options: Any) -> Config:
+def _drawn(config: Config, **options: float) -> Config:
     return config.model_copy(update={"data": drawn_from(config.data, **options)})
+
+
+def _changed(config: Config, section: str, **values: object) -> Config:
+    changed = getattr(config, section).model_copy(update=values)
+    return config.model_copy(update={section: changed})
 
 
 def _check(what: str, numbers: Iterable[Fraction | int], low: int, high: int) -> None:
@@ -153,17 +127,17 @@ def _check(what: str, numbers: Iterable[Fraction | int], low: int, high: int) ->
 
 def _number(label: str, whole: int) -> int:
     """A whole number or, with a slash, a share of ``whole``."""
-    found = _fraction(label) * (whole if "/" in label else 1)
-    if "/" not in label and found.denominator != 1:
+    number = _fraction(label) * (whole if "/" in label else 1)
+    if "/" not in label and number.denominator != 1:
         raise InputError("not a whole number", where="--points", got=label, expected="128, 1/4")
-    return max(1, round(found))
+    return max(1, round(number))
 
 
 def _fraction(label: str) -> Fraction:
     try:
-        found = Fraction(label)
+        fraction = Fraction(label)
     except (ValueError, ZeroDivisionError):
-        found = Fraction(0)
-    if found <= 0:
+        fraction = Fraction(0)
+    if fraction <= 0:
         raise InputError("not a positive number", where="--points", got=label, expected="1/4, 128")
-    return found
+    return fraction

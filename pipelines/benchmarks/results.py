@@ -4,8 +4,8 @@
 
 One row a folder, of ``specialists compare`` (means over seeds with their spread, which is the
 standard deviation) or of one run: top-1 of the models in per cent, the ensemble's difference to
-each rival in points with its 95% interval, what a prediction costs over the generalist's, and what
-the student keeps of the ensemble's gain over hard labels.
+each baseline in points with its 95% interval, what a prediction costs over the generalist's, and
+what the student keeps of the ensemble's gain over hard labels.
 """
 
 from __future__ import annotations
@@ -32,29 +32,32 @@ from specialists.files import read_json
 from specialists.json_record import JsonRecord
 
 from ..messages import told_in_one_message
+from .markdown_tables import Line, markdown_table, with_interval
 
 NOT_KNOWN = "not known"  # in comparisons of an earlier version
-HEADER = (
-    "data",
-    "seeds",
-    "classes",
-    "generalist",
-    "`ensemble` (cost)",
-    *(f"- `{name}` (cost)" for name in (GENERALIST, *BASELINES)),
-    "NLL, nats",
-    "`student` (cost)",
-    "`student_hard_labels`",
-    "student keeps",
-)
+
+
+def _mean(score: float | Summary) -> float:
+    return score.mean if isinstance(score, Summary) else score
 
 
 @dataclass(frozen=True)
-class Model(JsonRecord):
+class ModelCells(JsonRecord):
     """What the table says of a model; a comparison has summaries over seeds."""
 
     top1: float | Summary
     nll: float | Summary
     inference_flops: float
+
+    @property
+    def percent(self) -> str:
+        if not isinstance(self.top1, Summary) or self.top1.spread is None:
+            return f"{100 * _mean(self.top1):.1f}"
+        return f"{100 * self.top1.mean:.2f} ± {100 * self.top1.spread:.2f}"
+
+    @property
+    def nats(self) -> str:
+        return f"{_mean(self.nll):.3f}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Result(JsonRecord):
     """What the table needs of an evaluation or a comparison, also of earlier versions."""
 
     n_classes: int
-    models: Mapping[str, Model]
+    models: Mapping[str, ModelCells]
     differences: tuple[PairedDifference, ...]
     retention: float | ShareKept | Literal["not known"] | None = NOT_KNOWN
     gate: tuple[str, ...] = ()
@@ -71,10 +74,10 @@ class Result(JsonRecord):
     def cost(self, name: str) -> str:
         """Of a prediction, over the generalist's."""
         ratio = self.models[name].inference_flops / self.models[GENERALIST].inference_flops
-        return f"{ratio:.2f}x"
+        return f"({ratio:.2f}x)"
 
 
-def row(folder: Path) -> list[str]:
+def row(folder: Path) -> Line:
     """The cells of one comparison or run, under the folder's name.
 
     Raises
@@ -84,66 +87,51 @@ def row(folder: Path) -> list[str]:
     InputError
         If what it holds is something else.
     """
-    compared = (folder / "comparison.json").is_file()
-    file = folder / ("comparison.json" if compared else "evaluation.json")
+    compared = folder / "comparison.json"
+    file = compared if compared.is_file() else folder / "evaluation.json"
     try:
-        return _cells(folder.resolve().name, Result.from_dict(read_json(file)))
+        return _line(folder.resolve().name, Result.from_dict(read_json(file)))
     except (KeyError, InputError) as error:
         raise InputError(
             "this is not the result of a finished comparison or run", where=file, got=error
         ) from error
 
 
-def _cells(name: str, result: Result) -> list[str]:
+def _line(name: str, result: Result) -> Line:
     models = result.models
-    before, after = (_value(models[name].nll)[0] for name in (GENERALIST, ENSEMBLE))
-    return [
-        name,
-        str(len(result.seeds)),
-        f"{result.n_classes:,}",
-        _percent(models[GENERALIST]),
-        f"{_percent(models[ENSEMBLE])} ({result.cost(ENSEMBLE)})",
-        *(_difference(result, baseline) for baseline in (GENERALIST, *BASELINES)),
-        f"{before:.3f} -> {after:.3f}",
-        f"{_percent(models[STUDENT])} ({result.cost(STUDENT)})",
-        _percent(models[HARD_LABELS]),
-        _kept(result.retention),
-    ]
+    return {
+        "data": name,
+        "seeds": str(len(result.seeds)),
+        "classes": f"{result.n_classes:,}",
+        "generalist": models[GENERALIST].percent,
+        "`ensemble` (cost)": f"{models[ENSEMBLE].percent} {result.cost(ENSEMBLE)}",
+        **{f"- `{b}` (cost)": _difference(result, b) for b in (GENERALIST, *BASELINES)},
+        "NLL, nats": f"{models[GENERALIST].nats} -> {models[ENSEMBLE].nats}",
+        "`student` (cost)": f"{models[STUDENT].percent} {result.cost(STUDENT)}",
+        "`student_hard_labels`": models[HARD_LABELS].percent,
+        "student keeps": _kept(result.retention),
+    }
 
 
 def table(folders: list[Path]) -> str:
     """A Markdown table of several comparisons and runs."""
-    rows = [list(HEADER), ["---"] * len(HEADER), *map(row, folders)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
-
-
-def _value(score: float | Summary) -> tuple[float, float | None]:
-    """Mean and spread of a comparison's score; of a run's, the score alone."""
-    return (score.mean, score.spread) if isinstance(score, Summary) else (score, None)
-
-
-def _percent(model: Model) -> str:
-    mean, spread = _value(model.top1)
-    return f"{100 * mean:.1f}" if spread is None else f"{100 * mean:.2f} ± {100 * spread:.2f}"
+    return markdown_table([row(folder) for folder in folders])
 
 
 def _kept(retention: float | ShareKept | str | None) -> str:
     """Of the ensemble's gain over hard labels; a run's evaluation has no interval of it."""
-    if isinstance(retention, str):
-        return retention
+    if isinstance(retention, ShareKept):
+        low, high = retention.interval
+        return f"{retention.value:.0%} [{low:.0%}, {high:.0%}]"
     if retention is None:
         return "no clear gain"
-    if not isinstance(retention, ShareKept):
-        return f"{retention:.0%}"
-    low, high = retention.interval
-    return f"{retention.value:.0%} [{low:.0%}, {high:.0%}]"
+    return retention if isinstance(retention, str) else f"{retention:.0%}"
 
 
 def _difference(result: Result, baseline: str) -> str:
-    found = find_difference(result.differences, ENSEMBLE, baseline)
-    if found is not None:
-        low, high = (100 * end for end in found.interval)
-        return f"{100 * found.value:+.2f} [{low:+.2f}, {high:+.2f}] ({result.cost(baseline)})"
+    gap = find_difference(result.differences, ENSEMBLE, baseline)
+    if gap is not None:
+        return f"{with_interval(gap.value, gap.interval)} {result.cost(baseline)}"
     if baseline in (SAME_INFERENCE, DEFERRED) and set(result.gate) == {"refused"}:
         return "the generalist itself"
     return "not trained"

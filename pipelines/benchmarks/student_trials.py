@@ -12,9 +12,9 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 
+from specialists.catalogue import ENSEMBLE, GENERALIST
 from specialists.distillation import HARD_RATES, changed_recipe
 from specialists.errors import InputError
 
@@ -24,7 +24,7 @@ from ..student_tasks import OnlineName, StudentTask, spec_of_size
 from ..terminal import log
 
 FOLDER = "students"
-HARD, SMOOTHED, GENERALIST, ENSEMBLE = "hard", "smoothed", "generalist", "ensemble"
+HARD, SMOOTHED = "hard", "smoothed"
 TEACHERS = {
     HARD: "hard labels",
     SMOOTHED: "hard labels, smoothed",
@@ -34,11 +34,13 @@ TEACHERS = {
 SMOOTHINGS = (0.1, 0.2)
 NEAR_RATES = (1.0, 0.7, 1.4, 0.5, 2.0)
 SMALLEST = 0.001
+LABELLED = 0.1  # share of the training rows whose labels are known, where they are few
+LONG_PASSES = 3.0  # times as long
 PARTS = ("all-labels", "live", "longer", "few-labels")
 
 
 @dataclass(frozen=True)
-class Row:
+class StudentRow:
     """One student of the table.
 
     Parameters
@@ -54,7 +56,7 @@ class Row:
         Times the recipe's epochs.
     transfer : bool
         Whether the rows without labels are learned from as well.
-    live : bool
+    online : bool
         Whether the teacher is asked about every batch, augmented as the student sees it.
     """
 
@@ -64,40 +66,40 @@ class Row:
     rate: float = 1.0
     passes: float = 1.0
     transfer: bool = False
-    live: bool = False
+    online: bool = False
 
     @property
-    def rival(self) -> Row:
-        """The student that learns from the same labels, as long, without a teacher."""
+    def without_teacher(self) -> StudentRow:
+        """The student that learns from the same labels, as long."""
         passes = 1 / self.labelled if self.transfer else self.passes
-        return replace(self, teacher=HARD, passes=passes, transfer=False, live=False)
+        return replace(self, teacher=HARD, passes=passes, transfer=False, online=False)
 
     @property
     def slug(self) -> str:
         """A folder's name."""
         numbers = f"{self.size:g}-{self.teacher}-{self.labelled:g}-{self.rate:g}-{self.passes:g}"
-        return numbers + "-transfer" * self.transfer + "-live" * self.live
+        return numbers + "-transfer" * self.transfer + "-live" * self.online
+
+    @property
+    def online_teacher(self) -> OnlineName | None:
+        if not self.online:
+            return None
+        return "generalist" if self.teacher == GENERALIST else "ensemble"
 
     def in_words(self) -> str:
         """For instance "the ensemble, 10% of the labels, 5x rate"."""
-        words = [TEACHERS[self.teacher] + " about every batch" * self.live]
-        if self.labelled < 1:
-            words.append(f"{self.labelled:.0%} of the labels")
-        if self.transfer:
-            words.append("the other inputs without labels")
-        if self.rate != 1:
-            words.append(f"{self.rate:g}x rate")
-        if self.passes != 1:
-            words.append(f"{self.passes:g}x epochs")
-        return ", ".join(words)
-
-    def size_in_words(self) -> str:
-        """For instance "1/16"."""
-        return str(Fraction(self.size).limit_denominator(1000))
+        words = {
+            TEACHERS[self.teacher] + " about every batch" * self.online: True,
+            f"{self.labelled:.0%} of the labels": self.labelled < 1,
+            "the other inputs without labels": self.transfer,
+            f"{self.rate:g}x rate": self.rate != 1,
+            f"{self.passes:g}x epochs": self.passes != 1,
+        }
+        return ", ".join(word for word, is_said in words.items() if is_said)
 
 
 @dataclass(frozen=True)
-class Plan:
+class StudentPlan:
     """What the table holds.
 
     Parameters
@@ -105,60 +107,58 @@ class Plan:
     sizes : sequence of float
     temperatures, alphas : sequences of float
         Every row has as many trials as these have pairs.
-    labelled : float
-        Share of labels where they are few.
     rates : sequence of float
         Times the recipe's, where labels are few.
-    long_sizes, long_passes : sequence of float, float
-        Which students are trained longer too, and how many times as long.
+    long_sizes : sequence of float
+        Which students are trained longer too.
     parts : subset of {"all-labels", "live", "longer", "few-labels"}
     """
 
     sizes: Sequence[float] = (1.0, 1 / 4, 1 / 16)
     temperatures: Sequence[float] = (1.0, 2.0, 4.0)
     alphas: Sequence[float] = (0.7, 1.0)
-    labelled: float = 0.1
     rates: Sequence[float] = (1.0, 5.0)
     long_sizes: Sequence[float] = (1.0, 1 / 4)
-    long_passes: float = 3.0
     parts: Sequence[str] = PARTS
 
     def __post_init__(self) -> None:
-        for size in self.sizes:
-            if not SMALLEST <= size < math.inf:
-                what = f"a size is a share of the generalist's parameters, at least {SMALLEST:g}"
-                raise InputError(what, where="--sizes", got=size, expected="1 0.25")
-        for temperature in self.temperatures:
-            if not 0 < temperature < math.inf:
-                what = "a temperature is a finite number above 0"
-                raise InputError(what, where="--temperatures", got=temperature)
-        for alpha in self.alphas:
-            if not 0 <= alpha <= 1:
-                what = "a weight of soft targets is a share, from 0 to 1"
-                raise InputError(what, where="--alphas", got=alpha)
+        size = f"a size is a share of the generalist's parameters, at least {SMALLEST:g}"
+        for option, what, fits in (
+            ("sizes", size, lambda x: SMALLEST <= x < math.inf),
+            (
+                "temperatures",
+                "a temperature is a finite number above 0",
+                lambda t: 0 < t < math.inf,
+            ),
+            ("alphas", "a weight of soft targets is a share, from 0 to 1", lambda x: 0 <= x <= 1),
+        ):
+            for value in getattr(self, option):
+                if not fits(value):
+                    raise InputError(what, where=f"--{option}", got=value)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[StudentRow]:
         """Every student, the largest first."""
         return [row for size in self.sizes for row in self._of_size(size)]
 
-    def _of_size(self, size: float) -> list[Row]:
+    def _of_size(self, size: float) -> list[StudentRow]:
         rows = []
         if "all-labels" in self.parts:
-            rows += [Row(size, teacher) for teacher in TEACHERS]
-        live = [Row(size, t, live=True) for t in (GENERALIST, ENSEMBLE) if "live" in self.parts]
-        rows += live
+            rows += [StudentRow(size, teacher) for teacher in TEACHERS]
+        teachers = (GENERALIST, ENSEMBLE) if "live" in self.parts else ()
+        online = [StudentRow(size, teacher, online=True) for teacher in teachers]
+        rows += online
         if "longer" in self.parts and size in self.long_sizes:
-            longer = [Row(size, HARD), Row(size, ENSEMBLE), *live]
-            rows += [replace(row, passes=self.long_passes) for row in longer]
+            longer = [StudentRow(size, HARD), StudentRow(size, ENSEMBLE), *online]
+            rows += [replace(row, passes=LONG_PASSES) for row in longer]
         if "few-labels" in self.parts:
-            few, both = Row(size, HARD, self.labelled), (HARD, ENSEMBLE)
+            few, both = StudentRow(size, HARD, LABELLED), (HARD, ENSEMBLE)
             rows += [replace(few, teacher=t, rate=rate) for rate in self.rates for t in both]
-            rows += [replace(few, teacher=t, passes=1 / self.labelled) for t in both]
+            rows += [replace(few, teacher=t, passes=1 / LABELLED) for t in both]
             rows.append(replace(few, teacher=ENSEMBLE, transfer=True))
         return rows
 
 
-def student_trials(workspace: RunContext, plan: Plan) -> dict[Row, list[StudentTask]]:
+def student_trials(context: RunContext, plan: StudentPlan) -> dict[StudentRow, list[StudentTask]]:
     """The tuning trials of every row, equally many; writes the ensemble's soft targets.
 
     Raises
@@ -166,45 +166,29 @@ def student_trials(workspace: RunContext, plan: Plan) -> dict[Row, list[StudentT
     InputError
         If there are more soft trials than there are learning rates to try against them.
     """
-    targets = {
-        HARD: None,
-        SMOOTHED: None,
-        GENERALIST: generalist_targets(workspace),
-        ENSEMBLE: write_soft_targets(workspace),
-    }
-    if "live" in plan.parts and workspace.augment is None:
-        log.info("students: a live teacher would say what is stored, since data.augment is off")
+    targets = {GENERALIST: generalist_targets(context), ENSEMBLE: write_soft_targets(context)}
+    if "live" in plan.parts and context.augment is None:
+        log.info("students: an online teacher would say what is stored, as data.augment is off")
         plan = replace(plan, parts=[part for part in plan.parts if part != "live"])
-    specs = {size: spec_of_size(workspace, size) for size in plan.sizes}
-    recipe = workspace.config.student
-    found = {}
-    for row in plan.rows():
-        folder = workspace.path(FOLDER, row.slug)
-        found[row] = [
-            StudentTask(
-                workspace.folder,
-                folder / trial.slug,
-                row.teacher,
-                specs[row.size],
-                changed_recipe(
-                    recipe, rate=trial.rate, smoothing=trial.smoothing, passes=row.passes
-                ),
-                trial.temperature,
-                trial.alpha,
-                targets[row.teacher],
-                labelled_share=row.labelled,
-                transfer=row.transfer,
-                online=_online_teacher(row),
-            )
-            for trial in _tuning(row, plan)
-        ]
-    return found
+    specs = {size: spec_of_size(context, size) for size in plan.sizes}
 
+    def task(row: StudentRow, trial: _Trial) -> StudentTask:
+        recipe, changes = context.config.student, {"rate": trial.rate, "passes": row.passes}
+        return StudentTask(
+            context.folder,
+            context.path(FOLDER, row.slug, trial.slug),
+            row.teacher,
+            specs[row.size],
+            changed_recipe(recipe, smoothing=trial.smoothing, **changes),
+            trial.temperature,
+            trial.alpha,
+            targets.get(row.teacher),
+            labelled_share=row.labelled,
+            transfer=row.transfer,
+            online=row.online_teacher,
+        )
 
-def _online_teacher(row: Row) -> OnlineName | None:
-    if not row.live:
-        return None
-    return "generalist" if row.teacher == GENERALIST else "ensemble"
+    return {row: [task(row, trial) for trial in _tuning(row, plan)] for row in plan.rows()}
 
 
 @dataclass(frozen=True)
@@ -222,16 +206,14 @@ class _Trial:
         return "-".join([*words, f"rate-{self.rate:g}"])
 
 
-def _tuning(row: Row, plan: Plan) -> list[_Trial]:
+def _tuning(row: StudentRow, plan: StudentPlan) -> list[_Trial]:
     grid = list(itertools.product(plan.temperatures, plan.alphas))
     if row.teacher in (GENERALIST, ENSEMBLE):
         return [_Trial(row.rate, None, temperature, alpha) for temperature, alpha in grid]
-    if row.teacher == SMOOTHED:
-        pairs = itertools.product(HARD_RATES, SMOOTHINGS)
-    elif row.labelled < 1:
-        pairs = itertools.product(NEAR_RATES, (0.0, *SMOOTHINGS[:1]))
-    else:
-        pairs = itertools.product(HARD_RATES, (0.0,))
+    rates, smoothings = HARD_RATES, SMOOTHINGS if row.teacher == SMOOTHED else (0.0,)
+    if row.teacher == HARD and row.labelled < 1:
+        rates, smoothings = NEAR_RATES, (0.0, SMOOTHINGS[0])
+    pairs = itertools.product(rates, smoothings)
     trials = [_Trial(row.rate * rate, smoothing) for rate, smoothing in pairs][: len(grid)]
     if len(trials) < len(grid):
         raise InputError(
@@ -242,14 +224,8 @@ def _tuning(row: Row, plan: Plan) -> list[_Trial]:
     return trials
 
 
-def needed(run: Path) -> Path:
-    """``run``, if its combined predictions are there.
-
-    Raises
-    ------
-    InputError
-        If they are not.
-    """
+def check_is_combined(run: Path) -> None:
+    """Raise an InputError unless the run's combined predictions are there."""
     file = run / "combine-predictions" / "test.ensemble.npy"
     if not file.is_file():
         raise InputError(
@@ -258,4 +234,3 @@ def needed(run: Path) -> Path:
             got=f"no {file.name}",
             fix=f"`specialists run --out {run} --until combine-predictions`",
         )
-    return run

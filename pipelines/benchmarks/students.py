@@ -6,7 +6,7 @@
 
 For runs whose combine-predictions is done. Students of the generalist's size, a quarter and a
 sixteenth of it learn from hard labels, from smoothed ones, from the generalist and from the
-ensemble, which are also asked live about every batch; with all labels, and with a tenth of them:
+ensemble, which are also asked online about every batch; with all labels, and with a tenth of them:
 for as many epochs at one and at five times the learning rate; for as many steps as on all rows; and
 with the other inputs, without labels. Every row has equally many tuning trials, and validation
 chooses. Finished trials lie in RUN/students and are kept. The test set is read once, at the end,
@@ -21,233 +21,142 @@ student of the same size that learns from the same labels as long.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from specialists.catalogue import ENSEMBLE, GENERALIST
 from specialists.distillation import best_trial
 from specialists.errors import InputError
-from specialists.files import read_array, read_json, write_text
-from specialists.uncertainty import (
-    DIFFERENCE_OF_SHARES,
-    SHARE,
-    drawn_over_seeds,
-    means_over_seeds,
-    percentile_interval,
-    share_kept,
-)
+from specialists.runs import read_json, write_text
+from specialists.uncertainty import percentile_interval, share_kept
 
 from ..context import RunContext
-from ..finished_run import examples_of, groups_of
 from ..messages import told_in_one_message
 from ..predict import check_target
 from ..runs import Run
+from ..student_tasks import StudentTask
 from ..student_training import model_outputs, train_students
-from .student_trials import (
-    ENSEMBLE,
-    GENERALIST,
-    PARTS,
-    Plan,
-    Row,
-    needed,
-    student_trials,
-)
-
-HEADER = (
-    "size",
-    "taught by",
-    "parameters",
-    "top-1, %",
-    "- generalist, points",
-    "retention",
-    "chosen",
-)
-RIGHT_OF = (GENERALIST, ENSEMBLE)
-Name = Row | str
+from .markdown_tables import Line, markdown_table
+from .measured import Estimate, Measured, Seed, SeedResults
+from .student_trials import PARTS, StudentPlan, StudentRow, check_is_combined, student_trials
 
 
 @dataclass(frozen=True)
-class Found:
+class Taught:
     """What one run's students did on its test examples.
 
     Parameters
     ----------
     dataset : str
-    examples : str
-        The same for two runs if and only if their test sets are.
-    n_test : int
-    right : mapping of a row, or "generalist" or "ensemble", to a float array of shape (n,)
-    parameters : mapping of the same
-    chosen : mapping of a row to the settings of its chosen trial
+    models : mapping of "generalist", "ensemble" or a row's slug to Measured
+        What is said about a row is the settings of its chosen trial.
+    rows : mapping of slug to StudentRow
     refused : bool
-        Whether the gate kept the specialists out, so that the ensemble is its generalist.
+        Whether the admission test kept the specialists out, so that the ensemble is its generalist.
     """
 
     dataset: str
-    examples: str
-    n_test: int
-    right: dict[Name, NDArray[np.float64]]
-    parameters: dict[Name, int]
-    chosen: dict[Row, dict[str, Any]]
+    models: dict[str, Measured]
+    rows: Mapping[str, StudentRow]
     refused: bool
-    groups: NDArray[np.int64] | None = None
 
 
-def measure(run: Run, plan: Plan) -> Found:
+def measure(run: Run, plan: StudentPlan) -> Taught:
     """Train what does not yet stand, choose by validation, and ask the test set once."""
-    needed(run.folder)  # before the lock makes a folder of a mistyped name
+    check_is_combined(run.folder)  # before the lock makes a folder of a mistyped name
     with run.lock():
-        workspace = RunContext.open(run.folder)
-        trials = student_trials(workspace, plan)
-        tasks = [task for row in trials.values() for task in row]
-        results = train_students(tasks, run.jobs)
-        best, start = {}, 0
-        for row, own in trials.items():
-            best[row] = tasks[best_trial(results, range(start, start + len(own)))]
-            start += len(own)
-        return _on_test_set(run, best)
+        trials = student_trials(RunContext.open(run.folder), plan)
+        fits = iter(train_students(list(itertools.chain(*trials.values())), run.jobs))
+        best = {}
+        for row, tasks in trials.items():
+            candidates = list(itertools.islice(fits, len(tasks)))
+            best[row] = tasks[best_trial(candidates, range(len(tasks)))]
+        return on_test_set(run, best)
 
 
-def _on_test_set(run: Run, best: dict[Row, Any]) -> Found:
-    workspace = RunContext.open(run.folder, test_labels=True)
-    labels = workspace.dataset.test.labels.numpy()
-    costs = read_json(run.path("combine-predictions", "costs.json"))
-    right: dict[Name, NDArray[np.float64]] = {}
-    parameters: dict[Name, int] = {}
-    for name in RIGHT_OF:
-        log_probs = read_array(run.path("combine-predictions", f"test.{name}.npy"))
-        right[name] = (log_probs.argmax(1) == labels).astype(np.float64)
-        parameters[name] = costs[name]["parameters"]
+def on_test_set(run: Run, best: Mapping[StudentRow, StudentTask]) -> Taught:
+    """The generalist, the ensemble and the chosen trial of each row."""
+    seed = Seed(run)
+    models = {name: seed.stored(name) for name in (GENERALIST, ENSEMBLE)}
     for row, task in best.items():
-        outputs = model_outputs(workspace, row.slug, task.folder, "test")
-        right[row] = (outputs.log_probs.argmax(1) == labels).astype(np.float64)
-        parameters[row] = outputs.parameters
-    chosen = {row: task.settings() for row, task in best.items()}
+        outputs = model_outputs(seed.context, row.slug, task.folder, "test")
+        models[row.slug] = seed.measured(outputs, _settings(task))
     choice = read_json(run.path("combine-predictions", "choice.json"))
-    refused = choice["gate"]["outcome"] == "refused"
-    return Found(
-        workspace.dataset.name,
-        examples_of(run, "test"),
-        len(labels),
-        right,
-        parameters,
-        chosen,
-        refused,
-        groups_of(run, "test"),
-    )
+    rows = {row.slug: row for row in best}
+    return Taught(seed.context.dataset.name, models, rows, choice["gate"]["outcome"] == "refused")
 
 
-def table(found: Sequence[Found]) -> str:
-    """Markdown: a line for the generalist, the ensemble and every student."""
-    if len({(run.dataset, *map(str, run.right)) for run in found}) != 1:
-        raise InputError("these runs cannot be compared", got="different data sets or students")
-    scores = _Scores(found)
-    rows = [list(HEADER), ["---"] * len(HEADER)]
-    for name in found[0].right:
-        size, teacher = ("", f"`{name}`") if isinstance(name, str) else _described(name)
-        mean = np.mean([run.parameters[name] for run in found])
-        rows.append(
-            [
-                size,
-                teacher,
-                f"{mean:,.0f}",
-                scores.top1(name),
-                "" if name == GENERALIST else scores.difference(name, GENERALIST),
-                scores.retention(name) if isinstance(name, Row) else "",
-                _chosen(found, name) if isinstance(name, Row) else "",
-            ]
-        )
-    title = f"## {found[0].dataset}: {len(found)} run{'s' * (len(found) > 1)}, " + (
-        f"{', '.join(f'{run.n_test:,}' for run in found)} test rows"
-    )
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    refused = sum(run.refused for run in found)
-    if refused:
-        lines += ["", f"In {refused} of {len(found)} runs held-out rows kept the specialists out: "]
-        lines[-1] += "there `ensemble` is its generalist."
-    return "\n".join([title, "", *lines])
-
-
-class _Scores:
-    """Means of all models over runs, and in resamples that all models share."""
-
-    def __init__(self, found: Sequence[Found]) -> None:
-        names = list(found[0].right)
-        self.column = {name: i for i, name in enumerate(names)}
-        right = [np.stack([run.right[name] for name in names], axis=1) for run in found]
-        self.by_run = np.stack([values.mean(axis=0) for values in right])
-        self.mean = self.by_run.mean(axis=0)
-        shared = len({run.examples for run in found}) == 1
-        self.examples = means_over_seeds(right, shared, groups=[run.groups for run in found])
-
-    def top1(self, name: Name) -> str:
-        """Mean, spread over several runs, interval; per cent."""
-        i = self.column[name]
-        spread = ""
-        if len(self.by_run) > 1:
-            spread = f" ± {100 * self.by_run[:, i].std(ddof=1):.2f}"
-        drawn = drawn_over_seeds(self.by_run[:, i].tolist(), self.examples[:, i])
-        low, high = (100 * end for end in percentile_interval(drawn, limits=SHARE))
-        return f"{100 * self.mean[i]:.2f}{spread} [{low:.2f}, {high:.2f}]"
-
-    def difference(self, a: Name, b: Name) -> str:
-        """Mean of a - b, spread over several runs, interval; points."""
-        gaps, drawn = self._gaps(a, b)
-        low, high = (100 * end for end in percentile_interval(drawn, limits=DIFFERENCE_OF_SHARES))
-        spread = f" ± {100 * gaps.std(ddof=1):.2f}" if len(gaps) > 1 else ""
-        return f"{100 * gaps.mean():+.2f}{spread} [{low:+.2f}, {high:+.2f}]"
-
-    def retention(self, row: Row) -> str:
-        """Share of what the ensemble gains over hard labels, or why there is none."""
-        if row == row.rival or row.rival not in self.column:
-            return ""
-        gains, gain = self._gaps(ENSEMBLE, row.rival)
-        if percentile_interval(gain)[0] <= 0:
-            return f"undefined: ensemble - hard is {self.difference(ENSEMBLE, row.rival)}"
-        kept_gains, kept = self._gaps(row, row.rival)
-        low, high = percentile_interval(share_kept(kept, gain))
-        return f"{kept_gains.mean() / gains.mean():.0%} [{low:.0%}, {high:.0%}]"
-
-    def _gaps(self, a: Name, b: Name) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Of each run a - b, and the mean of that where runs and examples are drawn anew."""
-        i, j = self.column[a], self.column[b]
-        gaps = self.by_run[:, i] - self.by_run[:, j]
-        return gaps, drawn_over_seeds(gaps.tolist(), self.examples[:, i] - self.examples[:, j])
-
-
-def _described(row: Row) -> tuple[str, str]:
-    return row.size_in_words(), row.in_words()
-
-
-def _chosen(found: Sequence[Found], row: Row) -> str:
-    counts = Counter(_in_words(run.chosen[row]) for run in found)
-    if len(found) == 1:
-        return next(iter(counts))
-    return "; ".join(f"{words} ({n} of {len(found)})" for words, n in counts.most_common())
-
-
-def _in_words(settings: dict[str, Any]) -> str:
-    rate = f"rate {settings['learning_rate']:.3g}"
-    if settings["temperature"] is not None:
-        return f"T {settings['temperature']:g}, alpha {settings['alpha']:g}, {rate}"
-    smoothing = settings["label_smoothing"]
+def _settings(task: StudentTask) -> str:
+    rate = f"rate {task.recipe.learning_rate:.3g}"
+    if task.temperature is not None:
+        return f"T {task.temperature:g}, alpha {task.alpha:g}, {rate}"
+    smoothing = task.recipe.label_smoothing
     return f"{rate}, smoothing {smoothing:g}" if smoothing else rate
 
 
-def _check_once(folders: Sequence[Path]) -> None:
-    seen = Counter(folder.resolve() for folder in folders)
-    for folder, times in seen.items():
-        if times > 1:
-            raise InputError(
-                "a run is given more than once, which would make it several seeds",
-                got=folder,
-                expected="runs with different seeds",
-            )
+def table(runs: Sequence[Taught]) -> str:
+    """Markdown: a line for the generalist, the ensemble and every student."""
+    if len({(run.dataset, *run.models) for run in runs}) != 1:
+        raise InputError("these runs cannot be compared", got="different data sets or students")
+    results = SeedResults([run.models for run in runs])
+    sizes = ", ".join(f"{len(model.right):,}" for model in results[GENERALIST])
+    title = f"## {runs[0].dataset}: {len(runs)} run{'s' * (len(runs) > 1)}, {sizes} test rows"
+    lines = [_line(results, name, runs[0].rows.get(name)) for name in results.names]
+    text = f"{title}\n\n{markdown_table(lines)}"
+    refused = sum(run.refused for run in runs)
+    if not refused:
+        return text
+    return (
+        f"{text}\n\nIn {refused} of {len(runs)} runs held-out rows kept the specialists out: "
+        "there `ensemble` is its generalist."
+    )
+
+
+def _line(results: SeedResults, name: str, row: StudentRow | None) -> Line:
+    to_generalist = results.estimate("right", name, GENERALIST)
+    return {
+        "size": "" if row is None else str(Fraction(row.size).limit_denominator(1000)),
+        "taught by": f"`{name}`" if row is None else row.in_words(),
+        "parameters": f"{results.mean('parameters', name):,.0f}",
+        "top-1, %": _percent(results.estimate("right", name)),
+        "- generalist, points": "" if name == GENERALIST else _percent(to_generalist, "+"),
+        "retention": "" if row is None else _retention(results, row),
+        "chosen": "" if row is None else _chosen(results[name]),
+    }
+
+
+def _percent(estimate: Estimate, sign: str = "") -> str:
+    """Mean, spread over several runs, interval."""
+    value, *ends = (f"{100 * x:{sign}.2f}" for x in (estimate.value, *estimate.interval))
+    several = len(estimate.values) > 1
+    spread = f" ± {100 * np.std(estimate.values, ddof=1):.2f}" if several else ""
+    return f"{value}{spread} [{', '.join(ends)}]"
+
+
+def _retention(results: SeedResults, row: StudentRow) -> str:
+    """Share of what the ensemble gains over hard labels, or why there is none."""
+    hard = row.without_teacher
+    if row == hard or hard.slug not in results.names:
+        return ""
+    gain = results.estimate("right", ENSEMBLE, hard.slug)
+    if percentile_interval(gain.drawn)[0] <= 0:
+        return f"undefined: ensemble - hard is {_percent(gain, '+')}"
+    kept = results.estimate("right", row.slug, hard.slug)
+    low, high = percentile_interval(share_kept(kept.drawn, gain.drawn))
+    return f"{kept.value / gain.value:.0%} [{low:.0%}, {high:.0%}]"
+
+
+def _chosen(students: Sequence[Measured]) -> str:
+    counts = Counter(student.about for student in students)
+    if len(students) == 1:
+        return students[0].about
+    return "; ".join(f"{words} ({n} of {len(students)})" for words, n in counts.most_common())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -256,15 +165,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     parser.add_argument("--out", type=Path, help="Markdown file")
     parser.add_argument("--jobs", type=int, help="trials at a time")
-    parser.add_argument("--sizes", nargs="+", type=float, default=Plan.sizes)
+    parser.add_argument("--sizes", nargs="+", type=float, default=StudentPlan.sizes)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--temperatures", nargs="+", type=float, default=Plan.temperatures)
-    parser.add_argument("--alphas", nargs="+", type=float, default=Plan.alphas)
+    parser.add_argument("--temperatures", nargs="+", type=float, default=StudentPlan.temperatures)
+    parser.add_argument("--alphas", nargs="+", type=float, default=StudentPlan.alphas)
     given = parser.parse_args(arguments)
-    _check_once(given.runs)
+    (folder, times), *_ = Counter(folder.resolve() for folder in given.runs).most_common()
+    if times > 1:
+        raise InputError(
+            "a run is given more than once, which would make it several seeds",
+            got=folder,
+            expected="runs with different seeds",
+        )
     if given.out is not None:
         check_target(given.out, given.runs[0], given.runs[0])
-    plan = Plan(given.sizes, given.temperatures, given.alphas, parts=given.parts)
+    plan = StudentPlan(given.sizes, given.temperatures, given.alphas, parts=given.parts)
     text = table([measure(Run(folder, given.jobs), plan) for folder in given.runs])
     print(text, flush=True)
     if given.out is not None:

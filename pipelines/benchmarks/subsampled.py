@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from specialists.config import DataConfig
 from specialists.datasets import load_dataset
@@ -24,11 +24,10 @@ from specialists.errors import DataError
 from specialists.runtime import derive_seed
 
 FACTORY = "pipelines.benchmarks.subsampled:subsampled"
-SPLITS = ("train", "validation", "gate", "test")
 
 
 def subsampled(
-    source: Mapping[str, Any], seed: int, share: float = 1.0, n_classes: int | None = None
+    source: Mapping[str, object], seed: int, share: float = 1.0, n_classes: int | None = None
 ) -> Dataset:
     """The data set of a ``[data]`` section, drawn from.
 
@@ -60,7 +59,7 @@ def subsampled(
     return dataclasses.replace(dataset, train=train, notes=(*dataset.notes, note))
 
 
-def drawn_from(data: DataConfig, **options: Any) -> DataConfig:
+def drawn_from(data: DataConfig, **options: float) -> DataConfig:
     """The ``[data]`` section with which a run takes a part of what ``data`` names.
 
     It keeps what is not for the source to read.
@@ -92,26 +91,18 @@ def with_classes(dataset: Dataset, classes: np.ndarray) -> Dataset:
     """The data set with these classes alone, in the given order; valid labels too."""
     number = torch.full((dataset.n_classes,), -1, dtype=torch.int64)
     number[torch.from_numpy(classes)] = torch.arange(len(classes))
-    splits = {
-        name: getattr(dataset, name, None) for name in ("train", "validation", "gate", "test")
-    }
-    kept = {name: _kept(split, number) for name, split in splits.items() if split is not None}
+    kept = {name: _kept(split, number) for name, split in dataset.splits.items()}
     names = tuple(dataset.class_names[i] for i in classes.tolist())
     note = f"{len(classes):,} of {dataset.n_classes:,} classes drawn"
     return dataclasses.replace(dataset, class_names=names, notes=(*dataset.notes, note), **kept)
 
 
 def _kept(split: Split, number: Tensor) -> Split:
-    rows = np.flatnonzero((number[split.labels] >= 0).numpy())
-    part = take(split, rows)
-    valid = None if part.valid is None else _renumbered(part.valid, number)
+    """The rows of the classes that have a number, -1 being none, and what else is valid of them."""
+    part = take(split, np.flatnonzero((number[split.labels] >= 0).numpy()))
+    valid = part.valid
+    if valid is not None:
+        values = number[valid.values]
+        n_before = F.pad((values >= 0).cumsum(0), (1, 0))
+        valid = Ragged(values[values >= 0], n_before[valid.offsets])
     return dataclasses.replace(part, labels=number[part.labels], valid=valid)
-
-
-def _renumbered(sets: Ragged, number: Tensor) -> Ragged:
-    """Sets of classes without those that are left out (their number is -1)."""
-    values = number[sets.values]
-    kept = values >= 0
-    before = torch.zeros(len(values) + 1, dtype=torch.int64)
-    torch.cumsum(kept, 0, out=before[1:])
-    return Ragged(values[kept], before[sets.offsets])

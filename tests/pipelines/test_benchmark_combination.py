@@ -1,23 +1,22 @@
 """The benchmark of the combination runs, and its tables say what they should."""
 
-from pipelines.benchmarks.combination import accuracy_table, sparse_table, speed_table
-from pipelines.benchmarks.predictions import QUICK_CASES
+import torch
+
+from pipelines.benchmarks.combination import accuracy_line, sparse_line, speed_line
+from pipelines.benchmarks.random_predictions import QUICK_CASES
 
 
-def cells(table):
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
-
-
-def test_every_case_is_measured_beside_its_rivals():
-    header, _, *rows = cells(speed_table(QUICK_CASES, "cpu"))
-    assert [row[0] for row in rows] == [case.name for case in QUICK_CASES]
-    for row in rows:
-        assert len(row) == len(header)
-        assert all(float(cell.replace(",", "")) > 0 for cell in row[1:])
+def test_every_case_is_measured_beside_its_baselines():
+    lines = [speed_line(case, "cpu") for case in QUICK_CASES]
+    assert [line["case"] for line in lines] == [case.name for case in QUICK_CASES]
+    for line in lines:
+        assert len(line) == 7
+        assert all(float(cell.replace(",", "")) > 0 for cell in list(line.values())[1:])
 
 
 def test_sparse_and_adversarial_rows_all_converge():
-    assert cells(sparse_table(64, 10_000, ((20, 10, 4), (900, 10, 8))))[-1][2] == "100.0%"
-    for row in cells(accuracy_table(1600, "cpu"))[2:]:
-        assert row[2] == "100.00%"
-        assert float(row[3]) < 1e-10
+    assert sparse_line(64, 10_000, 900, 10, 8)["converged"] == "100.0%"
+    for dtype in (torch.float64, torch.float32):
+        line = accuracy_line(1600, dtype, "cpu")
+        assert line["converged"] == "100.00%"
+        assert float(line["largest residual"]) < 1e-10

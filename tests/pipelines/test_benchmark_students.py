@@ -8,15 +8,21 @@ import pytest
 import small_run
 
 from pipelines import stages
-from pipelines.benchmarks.student_trials import ENSEMBLE, Plan, Row, student_trials
-from pipelines.benchmarks.students import HEADER, Found, _on_test_set, main, measure, table
+from pipelines.benchmarks.measured import Measured
+from pipelines.benchmarks.student_trials import StudentPlan, StudentRow, student_trials
+from pipelines.benchmarks.students import Taught, main, measure, on_test_set, table
 from pipelines.context import RunContext
 from pipelines.runs import Run
+from specialists.catalogue import ENSEMBLE
 from specialists.errors import InputError
 from specialists.files import read_json, write_json
 from specialists.networks import load_network
+from specialists.runs import read_json, write_json
+from specialists.training import TrainingCost
 
-TINY = Plan(sizes=(0.5,), temperatures=(2.0,), alphas=(0.7, 1.0), long_sizes=(0.5,), rates=(5.0,))
+TINY = StudentPlan(
+    sizes=(0.5,), temperatures=(2.0,), alphas=(0.7, 1.0), long_sizes=(0.5,), rates=(5.0,)
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,29 +51,31 @@ def test_every_row_has_as_many_trials_and_none_is_tried_twice(run, found):
     keys = [str((task.settings(), task.recipe.epochs)) for own in trials.values() for task in own]
     assert len(set(keys)) == len(keys)
     assert len({row.slug for row in trials}) == len(trials) == 15
-    live = [(row.teacher, task.online) for row, own in trials.items() if row.live for task in own]
-    assert len(live) == 4 * 2
-    assert all(teacher == asked for teacher, asked in live)
-    assert all(task.online is None for row, own in trials.items() if not row.live for task in own)
+    online = [
+        (row.teacher, task.online) for row, own in trials.items() if row.online for task in own
+    ]
+    assert len(online) == 4 * 2
+    assert all(teacher == asked for teacher, asked in online)
+    assert all(task.online is None for row, own in trials.items() if not row.online for task in own)
 
 
-def test_no_teacher_is_asked_live_what_is_stored(run):
+def test_no_teacher_is_asked_online_what_is_stored(run):
     workspace = RunContext.open(run.folder)
     data = workspace.config.data.model_copy(update={"augment": False})
     config = workspace.config.model_copy(update={"data": data})
     plain = student_trials(dataclasses.replace(workspace, config=config), TINY)
     assert len(plain) == 11
-    assert not any(row.live for row in plain)
+    assert not any(row.online for row in plain)
 
 
 def test_the_table_holds_what_the_chosen_trials_said(run, found):
     rows = cells(table([found]))
-    assert {len(row) for row in rows} == {len(HEADER)}
+    assert {len(row) for row in rows} == {7}
     assert [row[1] for row in rows[:2]] == ["`generalist`", "`ensemble`"]
     words = {row[1]: row for row in rows}
     assert len(words) == len(rows) == 2 + 15
     own = words["the ensemble"]
-    folder = run.path("students", Row(0.5, ENSEMBLE).slug)
+    folder = run.path("students", StudentRow(0.5, ENSEMBLE).slug)
     names = [f"T-2-alpha-{alpha}-rate-1" for alpha in ("0.7", "1")]
     results = [read_json(folder / name / "result.json") for name in names]
     best = max((0, 1), key=lambda i: (results[i]["top1"], -results[i]["loss"]))
@@ -87,7 +95,7 @@ def test_a_refused_ensemble_is_told(run, found, tmp_path):
     choice = read_json(copy / "combine-predictions" / "choice.json")
     gate = {**choice["gate"], "outcome": "refused"}
     write_json(copy / "combine-predictions" / "choice.json", {**choice, "gate": gate})
-    assert _on_test_set(Run(copy), {}).refused is True
+    assert on_test_set(Run(copy), {}).refused is True
 
 
 def test_finished_trials_are_kept(run, found):
@@ -137,27 +145,24 @@ def test_the_command_line_makes_the_plan_and_keeps_what_another_grid_found(run, 
 )
 def test_a_wrong_grid_is_refused_before_anything_is_trained(grid):
     with pytest.raises(InputError, match="--"):
-        Plan(**grid)
+        StudentPlan(**grid)
 
 
-TWO = Plan(sizes=(1.0,), parts=("all-labels",))
-NAMES = ("generalist", "ensemble", *TWO.rows())
+TWO = StudentPlan(sizes=(1.0,), parts=("all-labels",))
+NAMES = ("generalist", "ensemble", *(row.slug for row in TWO.rows()))
 
 
-def made_up(seed: int, *shares: float, test_set: int = 0) -> Found:
+def made_up(seed: int, *shares: float, test_set: int = 0) -> Taught:
     """A run in which each of ``NAMES`` is right on its share of 2,000 test rows."""
     rng = np.random.default_rng(seed)
-    right = {n: (rng.random(2000) < s).astype(float) for n, s in zip(NAMES, shares, strict=True)}
-    setting = {"temperature": None, "learning_rate": 0.1, "label_smoothing": 0.1 * test_set}
-    return Found(
-        "made up",
-        str(test_set),
-        2000,
-        right,
-        dict.fromkeys(NAMES, 7),
-        dict.fromkeys(TWO.rows(), setting),
-        refused=seed > 0,
-    )
+    models = {}
+    for name, share in zip(NAMES, shares, strict=True):
+        right = (rng.random(2000) < share).astype(float)
+        about = f"rate 0.1, smoothing {test_set}"
+        cost = TrainingCost()
+        models[name] = Measured(right, 1 - right, str(test_set), cost, 1.0, 7, about)
+    rows = {row.slug: row for row in TWO.rows()}
+    return Taught("made up", models, rows, refused=seed > 0)
 
 
 @pytest.mark.parametrize("new_split", [False, True])
@@ -165,8 +170,8 @@ def test_several_runs_give_means_spread_and_what_is_kept_of_the_gain(new_split):
     shares = (0.5, 0.8, 0.4, 0.4, 0.5, 0.7)
     runs = [made_up(seed, *shares, test_set=seed * new_split) for seed in range(2)]
     rows = cells(table(runs))
-    means = [np.mean([run.right[name].mean() for run in runs]) for name in NAMES]
-    spread = np.std([run.right[NAMES[5]].mean() for run in runs], ddof=1)
+    means = [np.mean([run.models[name].right.mean() for run in runs]) for name in NAMES]
+    spread = np.std([run.models[NAMES[5]].right.mean() for run in runs], ddof=1)
     assert rows[5][3].startswith(f"{100 * means[5]:.2f} ± {100 * spread:.2f} [")
     assert rows[5][4].startswith(f"{100 * (means[5] - means[0]):+.2f} ± ")
     low, high = (float(end) for end in rows[5][4].split("[")[1].strip("]").split(","))
@@ -199,7 +204,7 @@ def test_a_run_given_twice_is_refused(run):
 
 def test_runs_with_different_students_are_refused():
     first, other = made_up(0, *[0.5] * 6), made_up(0, *[0.5] * 6)
-    del other.right[NAMES[5]]
+    del other.models[NAMES[5]]
     with pytest.raises(InputError, match="cannot be compared"):
         table([first, other])
 
@@ -212,6 +217,6 @@ def test_a_run_without_ensemble_is_refused(run, tmp_path):
 
 
 def test_more_soft_trials_than_rates_are_refused(run):
-    plan = Plan(sizes=(0.5,), temperatures=tuple(range(1, 7)))
+    plan = StudentPlan(sizes=(0.5,), temperatures=tuple(range(1, 7)))
     with pytest.raises(InputError, match="at most 9"):
         student_trials(RunContext.open(run.folder), plan)

@@ -8,7 +8,7 @@ import small_run
 
 from pipelines import stages
 from pipelines.benchmarks import learned_combination, random_clusters
-from pipelines.benchmarks.results import HEADER, table
+from pipelines.benchmarks.results import table
 from specialists.errors import InputError
 from specialists.files import read_json, write_json
 
@@ -45,7 +45,7 @@ def run(tmp_path):
 
 def test_a_row_holds_scores_differences_with_intervals_and_costs(run):
     lines = table([run]).splitlines()
-    assert [len(line.split(" | ")) for line in lines] == [len(HEADER)] * 3
+    assert [len(line.split(" | ")) for line in lines] == [15] * 3
     assert lines[2] == (
         f"| {run.name} | 1 | 1,016 | 40.0 | 45.0 (2.50x) | +5.00 [-1.00, +11.00] (1.00x) "
         "| not trained | not trained | not trained | not trained | not trained "
@@ -112,9 +112,9 @@ def test_every_rule_and_n_has_a_row_with_validation_and_test_scores(tmp_path):
 
 def test_random_clusters_have_the_same_generalist_and_sizes(tmp_path):
     config = str(small_run.make_run(tmp_path / "source").folder / "config.toml")
-    text = random_clusters.compare(tmp_path / "out", config, ["seed=3"], 2)
+    text = random_clusters.compare_kinds(tmp_path / "out", config, ["seed=3"], 2)
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()]
-    assert rows[0] == list(random_clusters.HEADER)
+    assert rows[0][3:5] == ["confusable (cost)", "random (cost)"]
     assert [row[0] for row in rows[2:]] == ["3", "4", "mean"]
     for seed in (3, 4):
         runs = [tmp_path / "out" / f"seed-{seed}" / kind for kind in ("confusable", "random")]
@@ -128,6 +128,8 @@ def test_random_clusters_have_the_same_generalist_and_sizes(tmp_path):
     for column in (2, 3, 4):
         tops = [float(row[column].split()[0]) for row in rows[2:]]
         assert tops[2] == pytest.approx((tops[0] + tops[1]) / 2, abs=0.01)
+    gain = read_json(tmp_path / "out" / "random_clusters.json")["gains"]["right"]
+    assert rows[4][5].startswith(f"{100 * gain['value']:+.2f} [")
     gaps = [float(row[5].split()[0]) for row in rows[2:]]
     tops = [float(cell.split()[0]) for cell in rows[2][3:5]]
     assert gaps[0] == pytest.approx(tops[0] - tops[1], abs=0.02)

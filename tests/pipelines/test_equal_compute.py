@@ -8,9 +8,11 @@ import pytest
 from small_run import DIM, N_CLASSES, make_run
 
 from pipelines.benchmarks import equal_compute
-from pipelines.benchmarks.measured import Measured, difference, units
+from pipelines.benchmarks.markdown_tables import heading
+from pipelines.benchmarks.measured import Measured, SeedResults
 from pipelines.runs import Run
-from specialists.files import read_array, read_json
+from specialists.runs import read_array, read_json
+from specialists.training import TrainingCost
 
 WIDTH = 12
 NAMES = [
@@ -59,8 +61,10 @@ def test_the_heading_tells_what_its_intervals_draw(folder):
     text = (folder / "all/equal_compute.md").read_text(encoding="utf-8")
     assert "interval over groups of test examples. x:" in text
     assert "spread" not in text
-    assert "interval over seeds and groups of test examples." in units(2)
-    assert "spread" in units(2)
+    of_two = heading("languages", 2, "")
+    assert of_two.startswith("# languages, 2 seeds\n\n")
+    assert "interval over seeds and groups of test examples." in of_two
+    assert "spread" in of_two
 
 
 def test_every_model_has_a_row_and_its_mark_in_the_figure(folder):
@@ -138,19 +142,20 @@ def test_widths_can_be_named(folder, tmp_path, capsys):
 def measured(seed, examples, right=0.5):
     rng = np.random.default_rng(seed)
     answers = (rng.random(200) < right).astype(float)
-    return Measured(answers, 1 - answers, examples, 30.0, 2.0)
+    return Measured(answers, 1 - answers, examples, TrainingCost(flops=30.0), 2.0)
 
 
 def test_seeds_are_joined_by_their_mean_and_shown_with_their_spread():
     base = [measured(i, "same") for i in range(2)]
     better = [measured(i, "same", 0.9) for i in range(2)]
-    found = difference(better, base, "right")
+    rows = [{"generalist": a, "ensemble": b} for a, b in zip(base, better, strict=True)]
+    results = SeedResults(rows)
+    found = results.estimate("right", "ensemble", "generalist")
     gaps = [a.right.mean() - b.right.mean() for a, b in zip(better, base, strict=True)]
     assert found.values == pytest.approx(gaps)
     assert found.value == pytest.approx(np.mean(gaps))
     assert found.interval[0] < found.value < found.interval[1]
-    rows = [{"generalist": a, "ensemble": b} for a, b in zip(base, better, strict=True)]
-    line = equal_compute.table(rows).splitlines()[3]
+    line = equal_compute.table(results).splitlines()[3]
     tops = [100 * one.right.mean() for one in better]
     assert f"| {np.mean(tops):.2f} ± {np.std(tops, ddof=1):.2f} |" in line
     assert line.endswith("| 30 | 1.00 | 2 | 1.00 |")
@@ -159,13 +164,26 @@ def test_seeds_are_joined_by_their_mean_and_shown_with_their_spread():
 def test_seeds_with_test_sets_of_their_own_are_resampled_by_themselves():
     up, down = np.ones(200), np.zeros(200)
     up[:100], down[:100] = 0, 1  # opposite gains cancel on shared examples alone
-    zero = np.zeros(200)
+    zero, free = np.zeros(200), TrainingCost()
 
     def width(names):
-        a = [Measured(x, x, n, 1, 1) for x, n in zip((up, down), names, strict=True)]
-        b = [Measured(zero, zero, n, 1, 1) for n in names]
-        low, high = difference(a, b, "right").interval
+        seeds = [
+            {"a": Measured(x, x, name, free, 1), "b": Measured(zero, zero, name, free, 1)}
+            for x, name in zip((up, down), names, strict=True)
+        ]
+        low, high = SeedResults(seeds).estimate("right", "a", "b").interval
         return high - low
 
     assert width(("same", "same")) == 0
     assert width(("one", "other")) > 0.05
+
+
+def test_intervals_draw_groups_of_examples_whole():
+    gain, zero = np.repeat(np.arange(40) % 2, 5).astype(float), np.zeros(200)
+
+    def width(groups):
+        a, b = (Measured(x, x, "", TrainingCost(), 1, groups=groups) for x in (gain, zero))
+        low, high = SeedResults([{"a": a, "b": b}]).estimate("right", "a", "b").interval
+        return high - low
+
+    assert width(np.repeat(np.arange(40), 5)) > 1.5 * width(None)

@@ -24,8 +24,8 @@ WORKERS = """
 from importlib import import_module
 from specialists.runtime import map_processes
 if __name__ == "__main__":
-    positive = import_module("specialists.pipelines.benchmarks.measured").positive
-    assert positive.__module__ == "specialists.pipelines.benchmarks.measured"
+    positive = import_module("specialists.pipelines.benchmarks.study").positive
+    assert positive.__module__ == "specialists.pipelines.benchmarks.study"
     print(map_processes(positive, ["1", "2", "3"], jobs=2))
 """
 TINY = ["generalist.epochs=1", "generalist.widths=[4,8]", "threads=1"]

@@ -21,13 +21,13 @@ def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipes")
     config = small_run.make_run(folder / "source").folder / "config.toml"
     tried = {"wider": ["specialists.widen=4"]}
-    return folder, recipes.compare(folder / "tried", str(config), OVERRIDES, tried, 2)
+    return folder, recipes.compare_recipes(folder / "tried", str(config), OVERRIDES, tried, 2)
 
 
 def test_each_recipe_has_a_row_and_its_own_specialists_of_the_same_generalist(measured):
     folder, table = measured
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    assert rows[0] == list(recipes.HEADER)
+    assert rows[0] == ["recipe", "top-1", "NLL", "cost", "training", "rules"]
     assert [row[0] for row in rows[2:]] == [recipes.BASE, "wider"]
     assert float(rows[3][3].rstrip("x")) > float(rows[2][3].rstrip("x"))
     for seed in (0, 1):
@@ -36,6 +36,29 @@ def test_each_recipe_has_a_row_and_its_own_specialists_of_the_same_generalist(me
             for name in ("as-configured", "wider")
         ]
         assert generalists[0].samefile(generalists[1])
+
+
+def test_the_table_and_every_seed_s_figures_lie_in_the_folder(measured):
+    folder, table = measured
+    assert (folder / "tried" / "recipes.md").read_text(encoding="utf-8") == table
+    record = read_json(folder / "tried" / "recipes.json")
+    assert list(record) == [recipes.BASE, "wider"]
+    for entry, line in zip(record.values(), table.splitlines()[2:], strict=True):
+        gain, top1 = entry["gains"]["right"], [m["top1"] for m in entry["models"].values()]
+        assert gain["values"] == pytest.approx(np.subtract(top1[1], top1[0]))
+        assert f"| {100 * gain['value']:+.2f} [{100 * gain['interval'][0]:+.2f}, " in line
+
+
+def test_a_run_s_folder_that_is_somebody_else_s_stops_a_study_before_it_begins(measured, tmp_path):
+    config = str(measured[0] / "source" / "config.toml")
+    other = tmp_path / "new" / "seed-1" / "wider" / "notes.txt"
+    other.parent.mkdir(parents=True)
+    other.write_text("mine")
+    with pytest.raises(InputError, match="wider"):
+        recipes.compare_recipes(
+            tmp_path / "new", config, OVERRIDES, {"wider": ["specialists.widen=4"]}, 2
+        )
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [other]
 
 
 def test_gains_are_those_of_the_rule_that_the_other_half_chose(measured):
@@ -48,12 +71,13 @@ def test_gains_are_those_of_the_rule_that_the_other_half_chose(measured):
     gain = (joined.argmax(1) == labels).double() - (
         predictions.generalist.argmax(1) == labels
     ).double()
-    assert found.rules == ("kl, n = 1, weight 1",) * 2
-    assert len(found.top1) == len(labels)
-    assert float(found.top1.mean()) == pytest.approx(float(gain.mean()))
+    assert found["ensemble"].about == "; ".join(["kl, n = 1, weight 1"] * 2)
+    gained = found["ensemble"].right - found["generalist"].right
+    assert len(gained) == len(labels)
+    assert float(gained.mean()) == pytest.approx(float(gain.mean()))
     costs = read_json(run.path("combine-predictions", "costs.json"))
-    examples = [costs[name]["training_examples"] for name in ("ensemble", "generalist")]
-    assert found.training == examples[0] / examples[1]
+    for name, model in found.items():
+        assert model.training.examples == costs[name]["training_examples"]
 
 
 def test_predictions_of_some_rows_are_theirs(measured):
@@ -67,7 +91,7 @@ def test_predictions_of_some_rows_are_theirs(measured):
 
 def test_seeds_count_up_from_the_given_one(measured, tmp_path):
     config = str(measured[0] / "source" / "config.toml")
-    recipes.compare(tmp_path, config, (*OVERRIDES, "seed=3"), {}, 2)
+    recipes.compare_recipes(tmp_path, config, (*OVERRIDES, "seed=3"), {}, 2)
     found = [Run(tmp_path / f"seed-{s}" / "as-configured").config.seed for s in (3, 4)]
     assert found == [3, 4]
 
@@ -104,7 +128,7 @@ def test_a_recipe_with_a_mistake_is_refused_before_anything_is_trained(
 ):
     config = str(measured[0] / "source" / "config.toml")
     with pytest.raises(InputError, match=told) as error:
-        recipes.compare(tmp_path / "new", config, OVERRIDES, {"odd": changes}, 1)
+        recipes.compare_recipes(tmp_path / "new", config, OVERRIDES, {"odd": changes}, 1)
     assert "--try" in str(error.value)
     assert "odd" in str(error.value)
     assert not (tmp_path / "new").exists()

@@ -154,8 +154,8 @@ def test_gains_stand_beside_their_rivals_and_runs_are_shared(folder):
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [row[:3] for row in rows[2:]] == [["1/2", "12", "20.0"], ["1", "12", "40.0"]]
     half, whole = json.loads((folder / "all/regime-examples.json").read_text())
-    assert set(half["models"]) == {"ensemble", *regime.RIVALS}
-    for rival in regime.RIVALS:
+    assert set(half["models"]) == {"ensemble", *regime.REFERENCES}
+    for rival in regime.REFERENCES:
         gain = half["gains"][f"{rival}, right"]
         tops = [half["models"][name]["top1"][0] for name in ("ensemble", rival)]
         assert gain["value"] == pytest.approx(tops[0] - tops[1])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from specialists.combination import Subsets
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,20 @@ class Inputs:
     active: Tensor
 
     def head(self, n: int) -> Inputs:
-        votes = [log_p[:n] for log_p in self.specialists]
-        return Inputs(self.generalist[:n], votes, self.subsets, self.active[:n])
+        specialists = [log_p[:n] for log_p in self.specialists]
+        return Inputs(self.generalist[:n], specialists, self.subsets, self.active[:n])
 
     def to(self, device: str) -> Inputs:
-        votes = [log_p.to(device) for log_p in self.specialists]
-        subsets = [subset.to(device) for subset in self.subsets]
-        return Inputs(self.generalist.to(device), votes, subsets, self.active.to(device))
+        specialists, subsets = (
+            [each.to(device) for each in tensors] for tensors in (self.specialists, self.subsets)
+        )
+        return Inputs(self.generalist.to(device), specialists, subsets, self.active.to(device))
 
     def combined_by(self, method: Callable) -> Callable:
         return lambda: method(self.generalist, self.specialists, self.subsets, self.active)
 
 
-def draw(case: Case, seed: int = 0) -> Inputs:
+def draw_predictions(case: Case, seed: int = 0) -> Inputs:
     """Predictions in float32."""
     random = torch.Generator().manual_seed(seed)
 
@@ -70,17 +74,12 @@ def draw(case: Case, seed: int = 0) -> Inputs:
         return (3 * torch.randn(case.n_rows, width, generator=random)).log_softmax(1)
 
     generalist = log_probs(case.n_classes)
-    if case.overlapping:
-        order = [torch.randperm(case.n_classes, generator=random) for _ in range(case.n_subsets)]
-        subsets = [classes[: case.size] for classes in order]
-    else:
-        order = torch.randperm(case.n_classes, generator=random)
-        subsets = list(order[: case.n_subsets * case.size].split(case.size))
+    n_orders, n_each = (case.n_subsets, 1) if case.overlapping else (1, case.n_subsets)
+    orders = [torch.randperm(case.n_classes, generator=random) for _ in range(n_orders)]
+    subsets = [part for order in orders for part in order[: n_each * case.size].split(case.size)]
     if case.top:
-        member = torch.zeros(case.n_classes, case.n_subsets, dtype=torch.bool)
-        for m, subset in enumerate(subsets):
-            member[subset, m] = True
-        active = member[generalist.topk(case.top, dim=1).indices].any(1)
+        member = Subsets.from_indices(subsets, case.n_classes).member
+        active = member[:, generalist.topk(case.top, dim=1).indices].any(2).T
     else:
         chosen = torch.rand(case.n_rows, case.n_subsets, generator=random).topk(case.n_active, 1)
         active = torch.zeros(case.n_rows, case.n_subsets, dtype=torch.bool)
@@ -91,9 +90,8 @@ def draw(case: Case, seed: int = 0) -> Inputs:
 def adversarial(n_rows: int, dtype: torch.dtype, device: str) -> Iterator[tuple]:
     """Arguments of ``combine`` in batches: masses over up to 60 decades, a tenth exactly zero."""
     random = np.random.default_rng(0)
-    n_classes, batches = 40, [(d, kind) for d in (1, 3, 10, 60) for kind in range(4)]
+    n_classes, n, batches = 40, n_rows // 16, itertools.product((1, 3, 10, 60), range(4))
     for decades, kind in batches:
-        n = n_rows // len(batches)
         order = random.permutation(n_classes)
         nested = [order[:size] for size in (5, 12, 30)]
         disjoint = np.split(order, [8, 20, 28])
