@@ -28,10 +28,9 @@ import numpy as np
 from specialists.catalogue import AVERAGED, CONTINUED, ENSEMBLE, GENERALIST, PAPER, WIDE
 from specialists.ensemble import CombinationRule, score
 from specialists.figures import ComputePoint, accuracy_against_compute, to_svg_file
-from specialists.files import read_json, write_json, write_text
+from specialists.files import read_json
 from specialists.networks import ARCHITECTURES, load_network
 from specialists.report.numbers import compact
-from specialists.runs import read_json
 from specialists.training import TrainingCost
 
 from ..baselines import budget_of

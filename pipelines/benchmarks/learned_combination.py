@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from specialists.ensemble import CombinationRule, log_likelihood, score
-from specialists.runs import read_array
+from specialists.files import read_array
 from specialists.uncertainty import difference_interval
 
 from ..context import RunContext

@@ -21,9 +21,9 @@ from torch import Tensor
 from specialists.baselines import Budget, averaged, everywhere, judge_averages
 from specialists.ensemble import choose
 from specialists.evaluation.scores import MAX_NLL
+from specialists.files import read_array
 from specialists.networks import load_network, n_parameters
 from specialists.predictions import ModelOutputs
-from specialists.runs import read_array
 from specialists.training import TrainingCost
 from specialists.uncertainty import (
     ANY_REAL,

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from specialists.catalogue import ENSEMBLE, GENERALIST
-from specialists.runs import read_json
+from specialists.files import read_json
 
 from ..messages import told_in_one_message
 from ..runs import Run

@@ -32,12 +32,12 @@ import numpy as np
 from specialists.catalogue import AVERAGED, ENSEMBLE, GENERALIST, WIDE
 from specialists.config import Config
 from specialists.figures import Gain, gain_along_axis, to_svg_file
-from specialists.runs import COMPARISON, read_json
+from specialists.files import read_json
 
 from ..baselines import budget_of
 from ..classifiers import train_classifiers
 from ..messages import told_in_one_message
-from ..runs import Run, claimed
+from ..runs import COMPARISON, Run, claimed
 from .markdown_tables import Line, heading, markdown_table
 from .measured import Measured, Seed, SeedResults
 from .regime_axes import AXES, Base, Point

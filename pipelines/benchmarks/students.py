@@ -33,7 +33,7 @@ import numpy as np
 from specialists.catalogue import ENSEMBLE, GENERALIST
 from specialists.distillation import best_trial
 from specialists.errors import InputError
-from specialists.runs import read_json, write_text
+from specialists.files import read_json, write_text
 from specialists.uncertainty import percentile_interval, share_kept
 
 from ..context import RunContext

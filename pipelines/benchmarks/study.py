@@ -17,19 +17,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from specialists.config import Config
-from specialists.runs import (
-    COMPARISON,
-    RUN,
-    check_claimable,
-    claim,
-    recording,
-    write_json,
-    write_text,
-)
-from specialists.runs.records import MANIFEST, STARTED
-from specialists.runs.removal import result_files
+from specialists.files import claim, recording, write_json, write_text
+from specialists.files.ownership import MANIFEST, STARTED
 
-from ..runs import Run, claimed
+from ..runs import COMPARISON, RUN, Run, check_claimable, claimed, result_files
 from ..settings import write_config
 from ..stages import run_stages
 from ..terminal import log

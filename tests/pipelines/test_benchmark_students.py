@@ -17,7 +17,6 @@ from specialists.catalogue import ENSEMBLE
 from specialists.errors import InputError
 from specialists.files import read_json, write_json
 from specialists.networks import load_network
-from specialists.runs import read_json, write_json
 from specialists.training import TrainingCost
 
 TINY = StudentPlan(

@@ -11,7 +11,7 @@ from pipelines.benchmarks import equal_compute
 from pipelines.benchmarks.markdown_tables import heading
 from pipelines.benchmarks.measured import Measured, SeedResults
 from pipelines.runs import Run
-from specialists.runs import read_array, read_json
+from specialists.files import read_array, read_json
 from specialists.training import TrainingCost
 
 WIDTH = 12
