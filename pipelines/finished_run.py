@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from specialists.clustering import ClassClusters
 from specialists.errors import DamagedError, InputError
 from specialists.evaluation import Details, Evaluation, SeedScores, compare_seeds
-from specialists.evaluation.seeds import METRICS
-from specialists.figures.training import History
+from specialists.evaluation.several_seeds import METRICS
+from specialists.figures.loss_curves import History
 from specialists.report import DataSummary, Results
 from specialists.runs import hash_files, read_array, read_json
 from specialists.runs.records import MANIFEST

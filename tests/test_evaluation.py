@@ -18,9 +18,9 @@ from specialists.datasets.base import Ragged
 from specialists.errors import InputError, SpecialistsError
 from specialists.evaluation import Details, Evaluation, details, evaluate, score_models
 from specialists.evaluation import scores as scores_module
-from specialists.evaluation.comparison import resample
 from specialists.evaluation.details import uncalibrated, under_trained
-from specialists.evaluation.examples import mended, suspected_label_errors, top_classes
+from specialists.evaluation.notable_examples import mended, suspected_label_errors, top_classes
+from specialists.evaluation.one_run import resample
 from specialists.evaluation.scores import (
     MAX_NLL,
     Scores,

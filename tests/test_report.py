@@ -14,13 +14,13 @@ from pipelines.runs import Run
 from pipelines.write_report import closing_lines, execute
 from specialists.errors import InputError
 from specialists.evaluation.details import Changes, UnderTrained
-from specialists.evaluation.examples import Answer, ChangedExample, SpecialistAnswer
 from specialists.evaluation.findings import Difference
+from specialists.evaluation.notable_examples import Answer, ChangedExample, SpecialistAnswer
 from specialists.report import render, summary_lines
 from specialists.report.numbers import compact, duration, probability
 from specialists.report.page import thumbnails
 from specialists.report.sentences import left_out_sentence, warnings
-from specialists.report.tables import class_table
+from specialists.report.table_rows import class_table
 from specialists.report.verdict import verdict
 from specialists.runs import read_json, write_json, write_text
 

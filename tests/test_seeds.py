@@ -14,7 +14,7 @@ from pipelines.runs import Run
 from specialists.errors import InputError
 from specialists.evaluation import Comparison, Evaluation, ModelScores, SeedScores, compare_seeds
 from specialists.evaluation.costs import unlike_flops
-from specialists.evaluation.seeds import MeanDifference, ModelSummary, Summary
+from specialists.evaluation.several_seeds import MeanDifference, ModelSummary, Summary
 from specialists.report import comparison_figure, comparison_markdown, markdown, verdict
 from specialists.report.caveats import time_sentence
 from specialists.runs import write_array, write_json, write_text

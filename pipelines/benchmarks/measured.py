@@ -1,7 +1,7 @@
 """What did a model do on the test set over several seeds, and what did it cost to train and to run?
 
-FLOPs of training are those that the run counted (:mod:`specialists.training.cost`): forward,
-backward, and the optimisers' updates, repetitions included.
+FLOPs of training are those that the run counted (:mod:`specialists.training.training_cost`):
+forward, backward, and the optimisers' updates, repetitions included.
 
 Inference is counted on test inputs. Differences are paired, and their intervals draw seeds and
 groups of examples anew, as those of ``specialists compare`` do (:mod:`specialists.uncertainty`).

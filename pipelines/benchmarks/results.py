@@ -27,7 +27,7 @@ from specialists.catalogue import (
 )
 from specialists.errors import InputError
 from specialists.evaluation.findings import PairedDifference, find_difference
-from specialists.evaluation.seeds import ShareKept, Summary
+from specialists.evaluation.several_seeds import ShareKept, Summary
 from specialists.json_record import JsonRecord
 from specialists.runs import read_json
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from specialists.catalogue import BASELINES, ENSEMBLE
 from specialists.evaluation.findings import ModelScores
-from specialists.evaluation.seeds import ModelSummary
+from specialists.evaluation.several_seeds import ModelSummary
 
 UNLIKE = 1.5  # a ratio of seconds and FLOPs from which they are said to differ
 Models = Mapping[str, ModelScores] | Mapping[str, ModelSummary]  # of a run, or of several seeds

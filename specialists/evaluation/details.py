@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from specialists.catalogue import CONTINUED, ENSEMBLE, GENERALIST, STUDENT
 from specialists.datasets.base import Ragged
-from specialists.evaluation.comparison import resample, retention, score_models
-from specialists.evaluation.examples import (
+from specialists.evaluation.findings import Retention
+from specialists.evaluation.notable_examples import (
     AskSpecialists,
     ChangedExample,
     ExampleRows,
@@ -25,7 +25,7 @@ from specialists.evaluation.examples import (
     mended,
     suspected_label_errors,
 )
-from specialists.evaluation.findings import Retention
+from specialists.evaluation.one_run import resample, retention, score_models
 from specialists.evaluation.scores import Bin, Scores, blocks, reliability_bins
 from specialists.evaluation.subsets import (
     ByClass,

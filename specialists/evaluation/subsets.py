@@ -111,12 +111,7 @@ def gain_by_cluster(
             continue
         means = float(before.mean()), float(after.mean())
         interval = difference_interval(
-            after,
-            before,
-            n_bootstrap,
-            seed,
-            groups=units[inside],
-            limits=DIFFERENCE_OF_SHARES,
+            after, before, n_bootstrap, seed, groups=units[inside], limits=DIFFERENCE_OF_SHARES
         )
         gain = float(after.mean() - before.mean())
         table.append(ClusterGain(int(index), len(subset), len(before), *means, gain, interval))

@@ -9,12 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from specialists.config import (
-    Config,
-    ConfigMistakesError,
-    possible_kinds,
-    without_effect,
-)
+from specialists.config import Config, ConfigMistakesError, possible_kinds, without_effect
 from specialists.errors import ConfigError
 from specialists.feasibility.shape import DataShape
 from specialists.runtime import most_at_once, n_cores, pick_device

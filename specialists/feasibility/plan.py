@@ -9,7 +9,7 @@ from specialists.clustering.classes import MAX_WHOLE_MATRIX
 from specialists.clustering.evidence import NEED_WHOLE_MATRIX
 from specialists.clustering.methods import CLASSES_PER_CLUSTER
 from specialists.config import ClustersConfig, CombinationConfig, Config, is_set
-from specialists.feasibility.networks import GIB, impossible_networks
+from specialists.feasibility.network_memory import GIB, impossible_networks
 from specialists.feasibility.shape import DataShape
 from specialists.runtime import memory
 

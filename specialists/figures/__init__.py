@@ -13,6 +13,7 @@ from specialists.figures.compute import (
     accuracy_against_compute,
     gain_along_axis,
 )
+from specialists.figures.loss_curves import training_curves
 from specialists.figures.models import (
     CostPoint,
     accuracy_against_cost,
@@ -20,7 +21,6 @@ from specialists.figures.models import (
     reliability_diagrams,
 )
 from specialists.figures.style import to_svg, to_svg_file
-from specialists.figures.training import training_curves
 
 __all__ = [
     "ComputePoint",

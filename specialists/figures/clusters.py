@@ -41,9 +41,7 @@ def correlation_from_covariance(covariance: NDArray[np.floating]) -> NDArray[np.
 
 
 def correlation_matrix(
-    correlation: NDArray[np.floating],
-    clusters: Sequence[Sequence[int]],
-    names: Sequence[str],
+    correlation: NDArray[np.floating], clusters: Sequence[Sequence[int]], names: Sequence[str]
 ) -> Figure:
     """Correlation between classes' predicted probabilities, classes in the order of clusters.
 

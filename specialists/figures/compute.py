@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, NullLocator
 
-from specialists.figures.labels import Label, place_labels
+from specialists.figures.label_placement import Label, place_labels
 from specialists.figures.style import (
     FONT_SIZE,
     GREY,

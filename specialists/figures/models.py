@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
 from specialists.evaluation.scores import Bin
-from specialists.figures.labels import Label, place_labels
+from specialists.figures.label_placement import Label, place_labels
 from specialists.figures.style import (
     BLUE,
     FAINT,

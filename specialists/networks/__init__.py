@@ -10,7 +10,7 @@ from specialists.networks.build import (
     outline,
     with_allowed_rank,
 )
-from specialists.networks.cost import counted_flops, inference_flops, n_parameters
+from specialists.networks.flops import counted_flops, inference_flops, n_parameters
 from specialists.networks.foreign import ForeignWeights, read_foreign
 from specialists.networks.heads import find_head, merge_bottleneck, specialise_head, swap_head
 from specialists.networks.output_names import OutputOrder, files_beside, output_order
@@ -20,12 +20,7 @@ from specialists.networks.plausibility import (
     warn_of_other_inputs,
 )
 from specialists.networks.surgery import belongs, largest_width, split_frozen, widen
-from specialists.networks.weights import (
-    fitting,
-    load_network,
-    read_model,
-    save_network,
-)
+from specialists.networks.weights import fitting, load_network, read_model, save_network
 
 __all__ = [
     "ARCHITECTURES",

@@ -46,12 +46,8 @@ class HashedEmbedding(nn.Module):
 class Beside(nn.Module):
     """Hidden units beside their inputs: x -> (x, h(x)), h of ``depth`` layers with ReLU.
 
-    The layer above sees both, so that a network of bags of n-grams is a linear model, which few
-    examples a class suffice for, plus what hidden units add to it.
-
-    Parameters
-    ----------
-    n_in, width, depth : int
+    The layer above sees both. A network of bags of n-grams is thus a linear model, for which few
+    examples a class suffice, and what hidden units add to it.
     """
 
     def __init__(self, n_in: int, width: int, depth: int = 1) -> None:
@@ -68,7 +64,7 @@ class Beside(nn.Module):
 class Pixels(nn.Module):
     """uint8 images [n, c, h, w] to floats in [-1, 1]; float images keep their values.
 
-    Channels come last in memory, which convolutions on CPUs and GPUs are faster with.
+    Channels come last in memory, which makes convolutions on CPUs and GPUs faster.
     """
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Does a network that was trained elsewhere go with the data here?
 
-What it says of validation rows is looked at, and how its inputs were made, where this package wrote
-that beside the weights.
+These checks look at its predictions of validation rows. Where this package wrote beside the weights
+how their inputs were made, they compare that too.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +22,7 @@ TREATMENTS = ("kind", "char_ngrams", "word_ngrams", "lowercase", "channels", "he
 
 
 def check_outputs_are_the_heads(network: nn.Module, n_classes: int, inputs: Inputs) -> None:
-    """See that what comes after the head keeps its order, since its rows were put in another.
+    """Check that what follows the head keeps the order of its rows, which was changed.
 
     Raises
     ------
@@ -33,14 +32,13 @@ def check_outputs_are_the_heads(network: nn.Module, n_classes: int, inputs: Inpu
     heads: list[Tensor] = []
     head = network.get_submodule(find_head(network, n_classes))
 
-    def keep(module: nn.Module, given: Any, out: Tensor) -> None:
-        heads.append(out)
+    def keep(module: nn.Module, inputs: object, output: Tensor) -> None:
+        heads.append(output)
 
     handle = head.register_forward_hook(keep)
-    device = next(network.parameters()).device
     try:
         with torch.no_grad():
-            outputs = network.eval()(inputs.to(device))
+            outputs = network.eval()(inputs.to(next(network.parameters()).device))
     finally:
         handle.remove()
     if not heads or not torch.equal(outputs.argmax(-1), heads[-1].argmax(-1)):
@@ -53,15 +51,10 @@ def check_outputs_are_the_heads(network: nn.Module, n_classes: int, inputs: Inpu
 
 
 def warn_if_near_chance(top1: float, labels: Tensor, n_classes: int, name: object) -> None:
-    """Warn where an adopted network knows hardly more of validation rows than a guess would.
+    """Give a DataWarning where an adopted network is hardly better on validation rows than a guess.
 
-    A guess has the share of the largest class. A network whose classes are in another order is
-    right where the orders agree by chance; three such classes are allowed for.
-
-    Warns
-    -----
-    DataWarning
-        With the likely causes.
+    A guess is right as often as the largest class occurs. A network whose classes are in another
+    order is right where the orders agree by chance: up to three such classes are allowed for.
     """
     largest = float(torch.bincount(labels, minlength=n_classes).max()) / len(labels)
     chance = max(largest, min(3 / n_classes, 0.4))
@@ -76,20 +69,11 @@ def warn_if_near_chance(top1: float, labels: Tensor, n_classes: int, name: objec
         )
 
 
-def warn_of_other_inputs(weights: Path, preprocessing: Mapping[str, Any]) -> None:
-    """Warn where the weights are of this package, and were trained on inputs made another way.
+def warn_of_other_inputs(weights: Path, preprocessing: Mapping[str, object]) -> None:
+    """Give a DataWarning where this package trained the weights on inputs made another way.
 
-    Parameters
-    ----------
-    weights : Path
-        File or folder; a ``model.json`` beside it tells how its inputs were made.
-    preprocessing : mapping
-        Of the data here.
-
-    Warns
-    -----
-    DataWarning
-        It names what differs.
+    A ``model.json`` in the folder ``weights``, or beside the file, says how their inputs were made;
+    ``preprocessing`` says it of the data here. The warning names what differs.
     """
     about = (weights if weights.is_dir() else weights.parent) / "model.json"
     try:
@@ -97,16 +81,16 @@ def warn_of_other_inputs(weights: Path, preprocessing: Mapping[str, Any]) -> Non
         before, here = _treatment(theirs), _treatment(preprocessing)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return  # not of this package
-    told = [f"{key} {before[key]}, here {here[key]}" for key in before if before[key] != here[key]]
-    if told:
+    differing = [f"{k} {before[k]}, here {here[k]}" for k in before if before[k] != here[k]]
+    if differing:
         warnings.warn(
-            f"{weights} was trained on inputs made another way: {'; '.join(told)}; settings of "
-            "[data] make them alike (data.standardize, data.char_ngrams, data.image_size ...)",
+            f"{weights} was trained on inputs made another way: {'; '.join(differing)}; settings "
+            "of [data] make them alike (data.standardize, data.char_ngrams, data.image_size ...)",
             DataWarning,
             stacklevel=2,
         )
 
 
-def _treatment(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+def _treatment(preprocessing: Mapping[str, object]) -> dict[str, object]:
     same = {key: preprocessing.get(key) for key in TREATMENTS}
     return {**same, "standardised": preprocessing.get("mean") is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from specialists.catalogue import ALTERNATIVES, ENSEMBLE, GENERALIST
 from specialists.escaping import markdown
 from specialists.evaluation import Comparison
-from specialists.evaluation.seeds import CORRECTED_LEVEL, MeanDifference, Summary
+from specialists.evaluation.several_seeds import CORRECTED_LEVEL, MeanDifference, Summary
 from specialists.figures import CostPoint, accuracy_against_cost, to_svg_file
 from specialists.report.caveats import time_sentence
 from specialists.report.numbers import compact, duration, percent, points, points_interval

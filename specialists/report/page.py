@@ -20,7 +20,6 @@ from specialists.catalogue import BASELINES, ENSEMBLE, GENERALIST, STUDENT, WORD
 from specialists.escaping import printable
 from specialists.evaluation import Comparison
 from specialists.report.caveats import time_sentence
-from specialists.report.figures import draw
 from specialists.report.numbers import (
     compact,
     duration,
@@ -30,6 +29,7 @@ from specialists.report.numbers import (
     probability,
     signed,
 )
+from specialists.report.page_figures import draw
 from specialists.report.results import DataSummary, Results
 from specialists.report.sentences import (
     gain_sentence,
@@ -38,7 +38,7 @@ from specialists.report.sentences import (
     p_value,
     warnings,
 )
-from specialists.report.tables import (
+from specialists.report.table_rows import (
     choice_rows,
     class_table,
     cluster_rows,

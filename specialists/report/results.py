@@ -10,7 +10,7 @@ import numpy as np
 
 from specialists.clustering import ClassClusters
 from specialists.evaluation import Comparison, Details, Evaluation
-from specialists.figures.training import History
+from specialists.figures.loss_curves import History
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from specialists.catalogue import (
     WORDS,
 )
 from specialists.evaluation import Comparison
-from specialists.evaluation.seeds import MeanDifference
+from specialists.evaluation.several_seeds import MeanDifference
 from specialists.report.caveats import worse
 from specialists.report.numbers import compact, enumerated, percent, points, points_interval
 from specialists.report.recommendation import largest_gain, recommended

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from specialists.catalogue import ALTERNATIVES, ENSEMBLE, GENERALIST, HARD_LABELS, PAIRS, STUDENT
 from specialists.errors import InputError
-from specialists.evaluation.comparison import LIMITS
 from specialists.evaluation.findings import Evaluation, PairedDifference, find_difference
+from specialists.evaluation.one_run import LIMITS
 from specialists.json_record import JsonRecord
 from specialists.uncertainty import (
     Interval,

@@ -9,14 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from specialists.figures.style import (
-    BLUE,
-    FONT_SIZE,
-    GREY,
-    VERMILION,
-    new_figure,
-    quieten,
-)
+from specialists.figures.style import BLUE, FONT_SIZE, GREY, VERMILION, new_figure, quieten
 
 History = Sequence[Mapping[str, float | None]]
 

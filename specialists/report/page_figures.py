@@ -25,7 +25,7 @@ from specialists.figures import (
 from specialists.figures.clusters import MAX_ROWS
 from specialists.report.numbers import percent
 from specialists.report.results import Results
-from specialists.report.tables import changes_by_class
+from specialists.report.table_rows import changes_by_class
 
 RELIABILITY = (UNCALIBRATED, GENERALIST, ENSEMBLE, STUDENT)
 
