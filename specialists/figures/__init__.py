@@ -13,12 +13,12 @@ from specialists.figures.compute import (
     accuracy_against_compute,
     gain_along_axis,
 )
-from specialists.figures.loss_curves import training_curves
 from specialists.figures.models import (
     CostPoint,
     accuracy_against_cost,
     class_changes,
     reliability_diagrams,
+    training_curves,
 )
 from specialists.figures.style import to_svg, to_svg_file
 

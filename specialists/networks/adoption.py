@@ -3,12 +3,17 @@
 Names of parameters are matched after what wrappers put before them (``module.`` of DataParallel,
 ``_orig_mod.`` of torch.compile, ``model.`` of Lightning, or any other) is taken off. Rows of the
 head are put in the order of the data's classes. Everything else has to fit exactly.
+
+Whether the network then goes with the data here is a question of its predictions of validation
+rows, and of how its inputs were made, where this package wrote that beside the weights.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +21,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from specialists.errors import InputError
+from specialists.datasets.base import Inputs
+from specialists.errors import DataWarning, InputError
 from specialists.networks.foreign import ForeignWeights
 from specialists.networks.heads import find_head
 from specialists.networks.output_names import OutputOrder
@@ -161,7 +167,7 @@ def _reordered_head(
     state: Mapping[str, Tensor], head: str, order: OutputOrder, n_classes: int, path: Path
 ) -> dict[str, Tensor]:
     """The head's rows in the order of the data's classes; nothing where they are so already."""
-    if order.places is None or order.places == tuple(range(order.n_outputs)):
+    if order.outputs is None or order.outputs == tuple(range(order.n_outputs)):
         return {}
     tensors = {k: state[k] for k in (f"{head}.weight", f"{head}.bias") if k in state}
     for value in tensors.values():
@@ -172,7 +178,7 @@ def _reordered_head(
                 got=f"{order.n_outputs} names, {len(value)} outputs",
                 expected=f"{order.n_outputs} outputs, of which the data have {n_classes} classes",
             )
-    rows = torch.tensor(order.places)
+    rows = torch.tensor(order.outputs)
     return {name: value[rows] for name, value in tensors.items()}
 
 
@@ -204,3 +210,81 @@ def _span(value: Tensor) -> float:
     if not value.numel() or not value.is_floating_point():
         return 0.0
     return float(torch.stack(value.detach().aminmax()).abs().amax())
+
+
+TREATMENTS = ("kind", "char_ngrams", "word_ngrams", "lowercase", "channels", "height", "width")
+
+
+def check_outputs_are_the_heads(network: nn.Module, n_classes: int, inputs: Inputs) -> None:
+    """Check that what follows the head keeps the order of its rows, which was changed.
+
+    Raises
+    ------
+    InputError
+        If the largest output is not the head's largest output.
+    """
+    heads: list[Tensor] = []
+    head = network.get_submodule(find_head(network, n_classes))
+
+    def keep(module: nn.Module, inputs: object, output: Tensor) -> None:
+        heads.append(output)
+
+    handle = head.register_forward_hook(keep)
+    try:
+        with torch.no_grad():
+            outputs = network.eval()(inputs.to(next(network.parameters()).device))
+    finally:
+        handle.remove()
+    if not heads or not torch.equal(outputs.argmax(-1), heads[-1].argmax(-1)):
+        raise InputError(
+            "the outputs of this network cannot be put in the order of the classes",
+            where="generalist.classes",
+            got="outputs that are not those of its last nn.Linear with one output a class",
+            fix="permute the outputs in generalist.factory, and leave generalist.classes out",
+        )
+
+
+def warn_if_near_chance(top1: float, labels: Tensor, n_classes: int, name: object) -> None:
+    """Give a DataWarning where an adopted network is hardly better on validation rows than a guess.
+
+    A guess is right as often as the largest class occurs. A network whose classes are in another
+    order is right where the orders agree by chance: up to three such classes are allowed for.
+    """
+    largest = float(torch.bincount(labels, minlength=n_classes).max()) / len(labels)
+    chance = max(largest, min(3 / n_classes, 0.4))
+    if top1 <= chance:
+        warnings.warn(
+            f"{name} is near chance on validation rows: top-1 {top1:.3f}, where a guess has "
+            f"{max(largest, 1 / n_classes):.3f}. Are its classes others or in another order "
+            "(generalist.classes), were its inputs made another way (data.standardize, "
+            "data.image_size, data.lowercase ...), or is this another file (generalist.weights)?",
+            DataWarning,
+            stacklevel=2,
+        )
+
+
+def warn_of_other_inputs(weights: Path, preprocessing: Mapping[str, object]) -> None:
+    """Give a DataWarning where this package trained the weights on inputs made another way.
+
+    A ``model.json`` in the folder ``weights``, or beside the file, says how their inputs were made;
+    ``preprocessing`` says it of the data here. The warning names what differs.
+    """
+    about = (weights if weights.is_dir() else weights.parent) / "model.json"
+    try:
+        theirs = json.loads(about.read_text(encoding="utf-8"))["preprocessing"]
+        before, here = _treatment(theirs), _treatment(preprocessing)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return  # not of this package
+    differing = [f"{k} {before[k]}, here {here[k]}" for k in before if before[k] != here[k]]
+    if differing:
+        warnings.warn(
+            f"{weights} was trained on inputs made another way: {'; '.join(differing)}; settings "
+            "of [data] make them alike (data.standardize, data.char_ngrams, data.image_size ...)",
+            DataWarning,
+            stacklevel=2,
+        )
+
+
+def _treatment(preprocessing: Mapping[str, object]) -> dict[str, object]:
+    same = {key: preprocessing.get(key) for key in TREATMENTS}
+    return {**same, "standardised": preprocessing.get("mean") is not None}

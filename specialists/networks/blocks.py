@@ -14,16 +14,13 @@ INITIAL_ROW_SCALE = 0.1
 
 
 class HashedEmbedding(nn.Module):
-    """Mean of the table rows that a string's n-grams hash to.
-
-    Gradients of the table are sparse.
+    """Mean of the table rows that a string's n-grams hash to; gradients of the table are sparse.
 
     Parameters
     ----------
     n_buckets : int
         Rows of the table, a power of two: a hash selects row ``hash & (n_buckets - 1)``, so that
         one cached set of hashes serves tables of every size.
-    dim : int
     """
 
     def __init__(self, n_buckets: int, dim: int) -> None:

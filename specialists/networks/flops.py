@@ -38,7 +38,7 @@ def inference_flops(network: nn.Module, inputs: Inputs) -> float:
 
 @contextmanager
 def counted_flops(network: nn.Module) -> Iterator[FlopCounterMode]:
-    """Count what ``network`` computes inside; ``get_total_flops()`` tells how much.
+    """Count what ``network`` computes in this context; ``get_total_flops()`` gives the number.
 
     Meanwhile the fused kernels of attention and recurrent layers, for which the counter has no
     formulas, are off.

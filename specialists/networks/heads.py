@@ -1,4 +1,4 @@
-"""Which layer of a network is its head, and how it is swapped for another.
+"""Which layer of a network is its head, and how is it swapped for another?
 
 The head is the last ``nn.Linear`` with as many outputs as there are classes. A specialist's head
 starts from the generalist's rows of its classes; its dustbin, which stands for all the others,

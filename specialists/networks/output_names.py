@@ -29,19 +29,19 @@ _NO_NAME = re.compile(r"LABEL_\d+")
 
 @dataclass(frozen=True)
 class OutputOrder:
-    """Where the data's classes stand among the outputs of a trained network.
+    """Which output of a trained network stands for which class of the data.
 
     Parameters
     ----------
-    places : tuple of int, or None
-        Output of each class of the data; None: in the data's own order.
+    outputs : tuple of int, or None
+        Output of each class of the data; None: in the data's order.
     n_outputs : int
         Of the trained network.
     note : str
         One line about it for the user.
     """
 
-    places: tuple[int, ...] | None
+    outputs: tuple[int, ...] | None
     n_outputs: int
     note: str
 
@@ -59,7 +59,6 @@ def output_order(
 
     Parameters
     ----------
-    weights : ForeignWeights
     given : path or sequence of names, optional
         ``generalist.classes``.
     class_names : sequence of str

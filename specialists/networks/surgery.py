@@ -87,8 +87,8 @@ def _freeze(network: nn.Module, freeze: Sequence[str]) -> None:
 def widen(network: nn.Module, spec: NetworkSpec, width: int) -> tuple[nn.Module, NetworkSpec]:
     """A wider network that computes the same function (Net2Net, Chen et al. 2016, with zeros).
 
-    Units of the old network keep their weights and read nothing from the new ones, whose own
-    incoming weights are random and whose outgoing weights are zero.
+    Units of the old network keep their weights and read nothing from the new ones, which have
+    random incoming weights and outgoing weights of zero.
 
     Raises
     ------

@@ -86,7 +86,7 @@ def read_model(folder: Path) -> tuple[NetworkSpec, Description, dict[str, Tensor
 
 @contextmanager
 def fitting(folder: Path) -> Iterator[None]:
-    """Errors of parts that do not fit together, inside, are a DamagedError."""
+    """Turn errors of parts that do not fit together into a DamagedError."""
     try:
         yield
     except (InputError, OSError):

@@ -96,7 +96,6 @@ class BalancedExamples:
 
     Parameters
     ----------
-    examples : TensorExamples
     inside, outside : int64 Tensors
         Indices of the subset's examples, not empty, and of all others.
     share : float

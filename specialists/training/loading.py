@@ -42,7 +42,6 @@ class Loader:
 
     Parameters
     ----------
-    examples : Examples
     order : int64 Tensor
         The epoch's indices.
     generator : Generator

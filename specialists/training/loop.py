@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from specialists.config import Recipe
 from specialists.errors import ConfigError, InputError, TrainingError
 from specialists.runs import write_tensors
-from specialists.runtime import Hardware, autocast, derive_seed, progress
+from specialists.runtime import Hardware, Progress, autocast, derive_seed, progress
 from specialists.training.checkpoints import discard_checkpoint, load_checkpoint, save_checkpoint
 from specialists.training.examples import Examples
 from specialists.training.loading import Loader, batch_sizes, without_single
@@ -55,8 +54,6 @@ class Trainer:
 
     Parameters
     ----------
-    network : nn.Module
-    examples : Examples
     loss : callable
         Maps (outputs, *targets) to a scalar.
     validate : callable
@@ -173,7 +170,7 @@ class Trainer:
         waited = state.epoch - max(state.best_epoch, 0)
         return state.epoch >= self.n_epochs or (state.epoch > 0 and waited >= self.patience)
 
-    def _epoch(self, bar: Any) -> None:
+    def _epoch(self, bar: Progress) -> None:
         state, start = self.state, time.perf_counter()
         torch.manual_seed(derive_seed(self.seed, "epoch", state.epoch))
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", state.epoch))
@@ -189,7 +186,7 @@ class Trainer:
         if self.folder is not None:
             write_metrics(self.folder, state.history, seconds, loader.seconds)
 
-    def _steps(self, loader: Loader, bar: Any) -> float:
+    def _steps(self, loader: Loader, bar: Progress) -> float:
         _train_mode(self.network)
         total = torch.zeros((), device=self.device)
         n_steps = 0
@@ -225,13 +222,13 @@ class Trainer:
     def _stop(self, reason: str) -> None:
         kept = "there were none"
         if self.best:
-            place = "in the network"
+            where = "in the network"
             if self.folder is None:
                 self.network.load_state_dict(self.best)
             else:
-                place = self.folder / "last_good.safetensors"
-                write_tensors(place, self.best)
-            kept = f"{place} (epoch {self.state.best_epoch})"
+                where = self.folder / "last_good.safetensors"
+                write_tensors(where, self.best)
+            kept = f"{where} (epoch {self.state.best_epoch})"
         raise TrainingError(
             f"{self.description}: {reason} at step {self.state.step}\n"
             f"  last good weights: {kept}\n"

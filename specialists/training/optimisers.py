@@ -1,4 +1,4 @@
-"""Which optimiser moves which parameter, and how its rate runs over the steps.
+"""Which optimiser moves which parameter, and how does its rate change over the steps?
 
 AdamW for dense parameters, with decoupled weight decay on matrices only; Adagrad for sparse
 embedding tables, outside of clipping and weight decay. The rate rises linearly over the warm-up

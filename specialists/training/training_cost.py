@@ -1,4 +1,4 @@
-"""What a training costs: examples seen, and floating-point operations.
+"""What does a training cost? Examples seen, and floating-point operations.
 
 A step counts its forward and its backward pass (matrix products, convolutions and embedding bags,
 as :func:`specialists.networks.inference_flops` counts them) and the updates of its optimisers:
@@ -70,7 +70,7 @@ def _update_flops(network: nn.Module) -> float:
 
 
 def _table_flops(table: nn.Parameter) -> int:
-    """Duplicate rows of a table's gradient are summed, and each row is moved once."""
+    """Operations on a table: duplicate rows of its gradient are summed, each row is moved once."""
     if table.grad is None:
         return 0
     if not table.grad.is_sparse:  # the table is a dense layer's weight too

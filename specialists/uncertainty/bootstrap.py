@@ -42,8 +42,6 @@ def bootstrap_means(
     values : array of shape (n,) or (n, k)
         Scores of n examples under k models. Boolean scores are resampled as counts of their
         distinct rows, which has the same distribution and costs nothing.
-    n_resamples : int
-    seed : int
     groups : int array of shape (n,), optional
         Rows that are drawn together share a number; None: each row is drawn alone.
 
@@ -153,7 +151,7 @@ def interval_of_mean(
     level: float = 0.95,
     limits: Interval = ANY_REAL,
 ) -> Interval:
-    """Of the mean of ``values``: by its ``drawn`` means or, below 20 groups, by Student's t."""
+    """Interval of the mean of ``values``: by ``drawn`` means or, below 20 groups, Student's t."""
     if count_groups(groups, len(np.asarray(values))) < MIN_GROUPS:
         return t_interval(values, groups, level, limits)
     return percentile_interval(drawn, level, limits)

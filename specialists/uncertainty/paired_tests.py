@@ -1,6 +1,6 @@
 """Paired tests of two models' scores, and what many tests at once do to their p-values.
 
-Tests are two-sided unless told otherwise: exact McNemar for right/wrong answers, the sign-flip
+Tests are two-sided by default: exact McNemar for right/wrong answers, the sign-flip
 permutation test and the paired t-test for real-valued scores such as the negative log-likelihood.
 :func:`holm` corrects for how many were tried.
 

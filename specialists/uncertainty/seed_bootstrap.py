@@ -89,5 +89,5 @@ def drawn_over_seeds(
 
 
 def share_kept(kept: NDArray[np.float64], gain: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What share of each draw's gain is kept; NaN where a draw has no gain to keep."""
+    """The share of each draw's gain that is kept; NaN where a draw has no gain to keep."""
     return np.divide(kept, gain, out=np.full_like(gain, np.nan), where=gain > 0)
