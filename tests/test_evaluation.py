@@ -22,15 +22,15 @@ from specialists.evaluation.details import uncalibrated, under_trained
 from specialists.evaluation.notable_examples import fixed, suspected_label_errors, top_classes
 from specialists.evaluation.one_run import resample
 from specialists.evaluation.scores import (
-    MAX_NLL,
     Scores,
     expected_calibration_error,
     macro_accuracy,
     reliability_bins,
-    score,
+    score_model,
 )
 from specialists.evaluation.subsets import conditional_accuracy, gain_by_cluster
 from specialists.predictions import ModelOutputs
+from specialists.probability import MAX_NLL
 from specialists.runs import read_json, write_array, write_json
 
 NAMES = (
@@ -123,7 +123,7 @@ def _ragged(rows):
 def test_four_answers_scored_by_hand():
     model = _from_probs([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7], [0.4, 0.5, 0.1], [0.2, 0.2, 0.6]])
     valid = _ragged([[0], [1, 2], [0], [2]])
-    scores = score(model, np.array([0, 1, 0, 2]), valid)
+    scores = score_model(model, np.array([0, 1, 0, 2]), valid)
     assert scores.prediction.tolist() == [0, 2, 1, 2]
     assert scores.correct.tolist() == [True, False, False, True]
     assert scores.correct_any is not None
@@ -172,23 +172,23 @@ def test_reliability_bins_count_every_example_and_leave_empty_bins_open():
 
 
 def test_a_label_of_probability_zero_costs_a_finite_loss():
-    scores = score(_from_probs([[1.0, 0.0]]), np.array([1]), None)
+    scores = score_model(_from_probs([[1.0, 0.0]]), np.array([1]), None)
     assert scores.nll[0] == pytest.approx(MAX_NLL)
     assert pytest.approx(87.34, abs=0.01) == MAX_NLL
 
 
 def test_ties_rank_by_class_index():
     model = _from_probs([[0.125] * 8, [0.125] * 8])
-    scores = score(model, np.array([4, 5]), None)
+    scores = score_model(model, np.array([4, 5]), None)
     assert scores.in_top5.tolist() == [True, False]
     assert scores.prediction.tolist() == [0, 0]
 
 
 def test_blocks_of_rows_give_the_same_scores(outputs, labels, monkeypatch):
-    whole = score(outputs["student"], labels, None)
+    whole = score_model(outputs["student"], labels, None)
     conditional = conditional_accuracy(outputs["student"].log_probs, labels, _arrays(SUBSETS))
     monkeypatch.setattr(scores_module, "VALUES_PER_BLOCK", 100)
-    parts = score(outputs["student"], labels, None)
+    parts = score_model(outputs["student"], labels, None)
     assert (parts.nll == whole.nll).all()
     assert (parts.in_top5 == whole.in_top5).all()
     assert conditional == conditional_accuracy(
@@ -210,7 +210,7 @@ def _arrays(subsets):
 )
 def test_predictions_that_cannot_be_scored_are_named(log_probs, labels, message):
     with pytest.raises(SpecialistsError, match=message):
-        score(_outputs(log_probs, "student"), np.array(labels), None)
+        score_model(_outputs(log_probs, "student"), np.array(labels), None)
 
 
 def test_conditional_accuracy_restricts_examples_and_answers():

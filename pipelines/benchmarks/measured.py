@@ -30,8 +30,8 @@ from specialists.baselines import (
 )
 from specialists.config import Config
 from specialists.ensemble import choose, cost_sample
-from specialists.evaluation.scores import MAX_NLL
 from specialists.networks import inference_flops, load_network
+from specialists.probability import MAX_NLL
 from specialists.runs import claim, read_array, read_json, recording
 from specialists.runs.records import MANIFEST, STARTED
 from specialists.runs.removal import result_files

@@ -18,8 +18,13 @@ from specialists.catalogue import ENSEMBLE, GENERALIST, HARD_LABELS, PAIRS, STUD
 from specialists.datasets.base import Ragged
 from specialists.errors import SpecialistsError
 from specialists.evaluation.findings import Difference, Evaluation, ModelScores, Retention
-from specialists.evaluation.scores import Scores, expected_calibration_error, macro_accuracy, score
-from specialists.evaluation.subsets import conditional_accuracy, coverage_counts, gain_by_coverage
+from specialists.evaluation.scores import (
+    Scores,
+    expected_calibration_error,
+    macro_accuracy,
+    score_model,
+)
+from specialists.evaluation.subsets import conditional_accuracy, coverage_counts, coverage_gains
 from specialists.predictions import ModelOutputs
 from specialists.probability import MAX_NLL
 from specialists.uncertainty import (
@@ -59,7 +64,7 @@ def score_models(
     truth = np.asarray(labels, dtype=np.int64)
     if len(truth) == 0:
         raise SpecialistsError("Evaluation needs at least one labelled example")
-    return {name: score(model, truth, valid) for name, model in outputs.items()}
+    return {name: score_model(model, truth, valid) for name, model in outputs.items()}
 
 
 def resample(
@@ -135,7 +140,7 @@ def evaluate(
             name: conditional_accuracy(outputs[name].log_probs, truth, answering)
             for name in (GENERALIST, ENSEMBLE)
         },
-        coverage=gain_by_coverage(base, better, truth, counts) if answering else (),
+        coverage=coverage_gains(base, better, truth, counts) if answering else (),
         retention_reason=kept.reason,
     )
 

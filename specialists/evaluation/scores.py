@@ -69,7 +69,7 @@ def blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
         yield slice(start, min(start + step, n_rows))
 
 
-def score(outputs: ModelOutputs, labels: NDArray[np.int64], valid: Ragged | None) -> Scores:
+def score_model(outputs: ModelOutputs, labels: NDArray[np.int64], valid: Ragged | None) -> Scores:
     """What ``outputs`` say about each example.
 
     Parameters

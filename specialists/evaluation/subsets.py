@@ -62,7 +62,7 @@ def coverage_counts(subsets: ClassSubsets, n_classes: int) -> NDArray[np.int64]:
     return np.bincount(np.concatenate(distinct), minlength=n_classes)
 
 
-def gain_by_coverage(
+def coverage_gains(
     base: NDArray[np.bool_],
     better: NDArray[np.bool_],
     labels: NDArray[np.int64],

@@ -6,7 +6,7 @@ from specialists.networks.adoption import (
     warn_if_near_chance,
     warn_of_other_inputs,
 )
-from specialists.networks.blocks import HashedEmbedding, Pixels, ResidualBlock
+from specialists.networks.blocks import HashedEmbedding, ResidualBlock, ScaledPixels
 from specialists.networks.build import (
     ARCHITECTURES,
     NetworkSpec,
@@ -28,8 +28,8 @@ __all__ = [
     "HashedEmbedding",
     "NetworkSpec",
     "OutputOrder",
-    "Pixels",
     "ResidualBlock",
+    "ScaledPixels",
     "adopt_weights",
     "belongs",
     "build",

@@ -29,7 +29,7 @@ from specialists.networks.output_names import OutputOrder
 
 WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 COUNTER = "num_batches_tracked"
-SHOWN = 20
+MAX_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ def adopt_weights(
     wrong += [f"unknown {name} {tuple(tensors[name].shape)}" for name in match.unknown]
     wrong += filter(None, (_unfit(name, value, ours[name]) for name, value in state.items()))
     if wrong:
-        more = [f"and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
+        more = [f"and {len(wrong) - MAX_LISTED} more"] if len(wrong) > MAX_LISTED else []
         raise InputError(
             "these weights do not fit the generalist",
             where=f"{weights.path}, entry {entry!r}" if entry else weights.path,
-            got="\n       ".join([*sorted(wrong)[:SHOWN], *more]),
+            got="\n       ".join([*sorted(wrong)[:MAX_LISTED], *more]),
             fix="set generalist.model or .factory, .width, .depth ... to what they were made with; "
             "where the network knows more classes than the data, generalist.classes names them",
         )

@@ -58,7 +58,7 @@ class Beside(nn.Module):
         return torch.cat([x, self.layers(x)], dim=1)
 
 
-class Pixels(nn.Module):
+class ScaledPixels(nn.Module):
     """uint8 images [n, c, h, w] to floats in [-1, 1]; float images keep their values.
 
     Channels come last in memory, which makes convolutions on CPUs and GPUs faster.

@@ -21,7 +21,13 @@ from torch import nn
 from specialists.config import GeneralistConfig
 from specialists.datasets.factory import find_function, importable_here
 from specialists.errors import ConfigError, InputError
-from specialists.networks.blocks import Beside, HashedEmbedding, Pixels, ResidualBlock, convolution
+from specialists.networks.blocks import (
+    Beside,
+    HashedEmbedding,
+    ResidualBlock,
+    ScaledPixels,
+    convolution,
+)
 from specialists.networks.heads import find_head, swap_head
 
 GRID = 4
@@ -155,7 +161,7 @@ def resnet(spec: NetworkSpec) -> nn.Sequential:
     channels = [max(4, round(spec.width / 4)), max(4, round(spec.width / 2)), spec.width]
     n_in = channels[0]
     stem = convolution(spec.input_shape[0], n_in, 3, 2)
-    parts = OrderedDict[str, nn.Module](pixels=Pixels(), stem=nn.Sequential(*stem, nn.ReLU()))
+    parts = OrderedDict[str, nn.Module](pixels=ScaledPixels(), stem=nn.Sequential(*stem, nn.ReLU()))
     for stage, n_out in enumerate(channels, start=1):
         first = ResidualBlock(n_in, n_out, 1 if stage == 1 else 2)
         rest = [ResidualBlock(n_out, n_out, 1) for _ in range(spec.depth - 1)]

@@ -23,7 +23,7 @@ from torch import Tensor
 from specialists.errors import InputError
 from specialists.runs import read_tensors
 
-SETTING = "generalist.weights"
+WEIGHTS_KEY = "generalist.weights"
 EXPECTED = (
     "safetensors, what torch.save made of a state dict or a checkpoint, or a save_pretrained folder"
 )
@@ -71,7 +71,7 @@ def read_foreign(path: Path) -> ForeignWeights:
     if path.is_dir():
         return ForeignWeights(path, {"": _read_folder(path)})
     if not path.is_file():
-        raise InputError("no such file of weights", where=SETTING, got=path, expected=EXPECTED)
+        raise InputError("no such file of weights", where=WEIGHTS_KEY, got=path, expected=EXPECTED)
     content = _read_file(path)
     if not isinstance(content, Mapping):
         raise _without_state(path, type(content).__name__)
@@ -168,7 +168,7 @@ def _read_folder(folder: Path) -> dict[str, Tensor]:
         where=folder,
         got=", ".join(names[:10]) or "an empty folder",
         expected=", ".join((*WHOLE_FILES, *INDICES)),
-        fix=f"name the file of weights itself in {SETTING}",
+        fix=f"name the file of weights itself in {WEIGHTS_KEY}",
     )
 
 

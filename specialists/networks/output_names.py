@@ -20,10 +20,10 @@ from specialists.datasets.labels import class_name
 from specialists.errors import InputError
 from specialists.networks.foreign import ForeignWeights
 
-SETTING = "generalist.classes"
+CLASSES_KEY = "generalist.classes"
 ENTRIES = ("classes", "class_names", "id2label", "class_to_idx", "label2id")
 FILES = ("classes.json", "classes.txt", "config.json", "model.json")
-SHOWN = 5
+MAX_NAMES = 5
 _NO_NAME = re.compile(r"LABEL_\d+")
 
 
@@ -77,7 +77,7 @@ def output_order(
         return _matched(numbers, "the classes are numbers", class_names)
     note = (
         f"its outputs are taken in the data's (sorted) order of classes: {_first(class_names)}; "
-        f"{SETTING} = [...] or a file names another order"
+        f"{CLASSES_KEY} = [...] or a file names another order"
     )
     return OutputOrder(None, len(class_names), note)
 
@@ -89,7 +89,7 @@ def _names(
     if isinstance(given, str):
         return _from_file(Path(given)), given
     if given is not None:
-        return given, SETTING
+        return given, CLASSES_KEY
     for entry, value in _named_entries(weights.entries):
         return value, f"{weights.path}, entry {entry!r}"
     for file in files_beside(weights.path):
@@ -102,7 +102,7 @@ def _names(
 def _from_file(file: Path) -> list[object] | None:
     """Names of a text file, one a line, or of a JSON file; None where a JSON file has none."""
     if not file.is_file():
-        raise InputError("no such file of class names", where=SETTING, got=file)
+        raise InputError("no such file of class names", where=CLASSES_KEY, got=file)
     try:
         text = file.read_text(encoding="utf-8-sig")
         is_json = file.suffix.lower() == ".json"
@@ -113,7 +113,7 @@ def _from_file(file: Path) -> list[object] | None:
             where=file,
             got=str(error)[:200] or type(error).__name__,
             expected="UTF-8, one name a line, or a JSON list",
-            fix=f"{SETTING} = [...] or another file comes first",
+            fix=f"{CLASSES_KEY} = [...] or another file comes first",
         ) from None
     if not is_json:
         return list(text.rstrip().split("\n"))
@@ -177,8 +177,8 @@ def _matched(named: Sequence[str], source: str, class_names: Sequence[str]) -> O
             where=source,
             got=f"none for {_first(without)}"
             + f"; outputs that are no class {listed}" * bool(unused),
-            fix=f"set {SETTING} to the data's names in the order of the outputs, or leave these "
-            "classes out (data.exclude_labels)",
+            fix=f"set {CLASSES_KEY} to the data's names in the order of the outputs, or leave "
+            "these classes out (data.exclude_labels)",
         )
     note = f"its outputs are matched with the classes by name ({source})"
     note += f"; left out are those that the data lack {listed}" * bool(unused)
@@ -186,5 +186,5 @@ def _matched(named: Sequence[str], source: str, class_names: Sequence[str]) -> O
 
 
 def _first(names: Sequence[object]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(repr, names[:SHOWN])) + more
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(map(repr, names[:MAX_NAMES])) + more

@@ -22,7 +22,7 @@ from specialists.escaping import printable
 from specialists.evaluation import Comparison
 from specialists.report import numbers, sentences, table_rows
 from specialists.report.page_figures import draw
-from specialists.report.results import DataSummary, Results
+from specialists.report.run_results import DataSummary, Results
 from specialists.report.verdict import retention_sentence, share_in_words, verdict
 from specialists.uncertainty import rows_in_groups
 

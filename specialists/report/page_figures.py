@@ -12,7 +12,7 @@ from specialists.catalogue import ENSEMBLE, GENERALIST, STUDENT
 from specialists.evaluation.details import UNCALIBRATED
 from specialists.figures.clusters import MAX_ROWS
 from specialists.report.numbers import percent
-from specialists.report.results import Results
+from specialists.report.run_results import Results
 from specialists.report.table_rows import changes_by_class
 
 RELIABILITY = (UNCALIBRATED, GENERALIST, ENSEMBLE, STUDENT)
