@@ -19,7 +19,7 @@ from .terminal import log
 def execute(run: Run, split: Literal["test", "validation"] = "test") -> None:
     """Train the baselines, then measure all models."""
     from specialists.catalogue import BASELINES
-    from specialists.report.caveats import time_sentence, worse
+    from specialists.report.sentences import time_sentence, worse
     from specialists.uncertainty import MIN_GROUPS, rows_in_groups
 
     from .evaluation import evaluate_models

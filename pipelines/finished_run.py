@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specialists.clustering import ClassClusters
+from specialists.ensemble import Choice
 from specialists.errors import DamagedError, InputError
 from specialists.evaluation import Details, Evaluation, SeedScores, compare_seeds
-from specialists.evaluation.seeds import METRICS
-from specialists.figures.training import History
-from specialists.files import hash_files, read_array, read_json
-from specialists.files.ownership import MANIFEST
+from specialists.evaluation.several_seeds import METRICS
+from specialists.figures.models import History
 from specialists.report import DataSummary, Results
 from specialists.training import logged_seconds
 
@@ -124,7 +123,7 @@ def read_results(run: Run) -> Results:
         comparison=compare_seeds([seed], n_bootstrap),
         clusters=ClassClusters.from_dict(read_json(run.path("cluster-classes", "clusters.json"))),
         covariance=read_array(covariance) if covariance.is_file() else None,
-        choice=read_json(run.path("combine-predictions", "choice.json")),
+        choice=Choice.from_dict(read_json(run.path("combine-predictions", "choice.json"))),
         histories=_histories(run.folder),
         seconds=_stage_seconds(run.folder),
         images=read_array(images) if data.kind == "images" and images.is_file() else None,

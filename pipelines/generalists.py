@@ -166,7 +166,7 @@ def _adopt(context: RunContext) -> None:
     spec = context.network_spec()
     network = build(spec).eval()
     notes = adopt_weights(network, weights, order, dataset.n_classes)
-    if order.places is not None:
+    if order.outputs is not None:
         rows = torch.arange(min(COST_SAMPLE, len(dataset.validation)))
         check_outputs_are_the_heads(network, dataset.n_classes, dataset.validation.inputs[rows])
     log.info(f"train-generalist: took {settings.weights} as it is")

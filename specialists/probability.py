@@ -202,3 +202,7 @@ def aggregate(log_probs: Tensor, subset: Tensor) -> Tensor:
     outside = complement(subset, log_probs.shape[-1])
     dustbin = log_sum_exp(log_probs[..., outside]).unsqueeze(-1)
     return torch.cat([log_probs[..., subset.long()], dustbin], dim=-1)
+
+
+MAX_NLL = -float(torch.tensor(torch.finfo(torch.float32).tiny).log())
+"""The most that a label costs, 87.3 nats: -log of float32's smallest normal number."""

@@ -146,8 +146,17 @@ def _write_clusters(run, log_probs, groups, names):
     }
     write_json(run.path("cluster-classes", "clusters.json"), about)
     write_json(run.path("cluster-classes", "costs.json"), {"training_examples": 0})
-    chosen = {"rule": "kl", "n": 3, "weight": 2.0}
-    write_json(run.path("combine-predictions", "choice.json"), {"chosen": chosen})
+    write_choice(run, {"rule": "kl", "n": 3, "weight": 2.0})
+
+
+def write_choice(run, chosen, asked=1.0, **admission):
+    """What validation chose; without ``admission`` it was not tested."""
+    gate = {"method": "whole", "alpha": 0.05, "n_rows": 0, "n_groups": 0, "rule": chosen}
+    gate |= {"whole": None, "specialists": [], "outcome": "not tested", "reason": "no rows"}
+    choice = {"chosen": chosen, "rules": {"ensemble": chosen}, "candidates": [], "generalist": {}}
+    choice |= {"relative_cost": 1.0, "within_max_cost": True, "asked": asked}
+    path = run.path("combine-predictions", "choice.json")
+    write_json(path, {**choice, "gate": gate | admission})
 
 
 def _write_training(run):

@@ -18,20 +18,21 @@ from specialists.datasets.base import Ragged
 from specialists.errors import InputError, SpecialistsError
 from specialists.evaluation import Details, Evaluation, details, evaluate, score_models
 from specialists.evaluation import scores as scores_module
-from specialists.evaluation.comparison import resample
 from specialists.evaluation.details import uncalibrated, under_trained
-from specialists.evaluation.examples import mended, suspected_label_errors, top_classes
+from specialists.evaluation.notable_examples import fixed, suspected_label_errors, top_classes
+from specialists.evaluation.one_run import resample
 from specialists.evaluation.scores import (
-    MAX_NLL,
     Scores,
     expected_calibration_error,
     macro_accuracy,
     reliability_bins,
-    score,
+    score_model,
 )
 from specialists.evaluation.subsets import conditional_accuracy, gain_by_cluster
 from specialists.files import read_json, write_array, write_json
 from specialists.predictions import ModelOutputs
+from specialists.probability import MAX_NLL
+from specialists.runs import read_json, write_array, write_json
 
 NAMES = (
     "generalist",
@@ -123,7 +124,7 @@ def _ragged(rows):
 def test_four_answers_scored_by_hand():
     model = _from_probs([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7], [0.4, 0.5, 0.1], [0.2, 0.2, 0.6]])
     valid = _ragged([[0], [1, 2], [0], [2]])
-    scores = score(model, np.array([0, 1, 0, 2]), valid)
+    scores = score_model(model, np.array([0, 1, 0, 2]), valid)
     assert scores.prediction.tolist() == [0, 2, 1, 2]
     assert scores.correct.tolist() == [True, False, False, True]
     assert scores.correct_any is not None
@@ -163,32 +164,32 @@ def test_calibration_error_is_the_mean_gap_of_the_bins():
 
 
 def test_reliability_bins_count_every_example_and_leave_empty_bins_open():
-    bins = reliability_bins(np.array([0.05, 0.96, 1.0]), np.array([False, True, False]), n_bins=10)
-    assert [b.n for b in bins] == [1, 0, 0, 0, 0, 0, 0, 0, 0, 2]
-    last = bins[9]
-    assert (last.low, last.high, last.n, last.accuracy) == (0.9, 1.0, 2, 0.5)
+    bins = reliability_bins(np.array([0.05, 0.96, 1.0]), np.array([False, True, False]))
+    assert [b.n for b in bins] == [1, *[0] * 13, 2]
+    last = bins[14]
+    assert (last.low, last.high, last.n, last.accuracy) == (14 / 15, 1.0, 2, 0.5)
     assert last.confidence == pytest.approx(0.98)
     assert bins[4].accuracy is None
 
 
 def test_a_label_of_probability_zero_costs_a_finite_loss():
-    scores = score(_from_probs([[1.0, 0.0]]), np.array([1]), None)
+    scores = score_model(_from_probs([[1.0, 0.0]]), np.array([1]), None)
     assert scores.nll[0] == pytest.approx(MAX_NLL)
     assert pytest.approx(87.34, abs=0.01) == MAX_NLL
 
 
 def test_ties_rank_by_class_index():
     model = _from_probs([[0.125] * 8, [0.125] * 8])
-    scores = score(model, np.array([4, 5]), None)
+    scores = score_model(model, np.array([4, 5]), None)
     assert scores.in_top5.tolist() == [True, False]
     assert scores.prediction.tolist() == [0, 0]
 
 
 def test_blocks_of_rows_give_the_same_scores(outputs, labels, monkeypatch):
-    whole = score(outputs["student"], labels, None)
+    whole = score_model(outputs["student"], labels, None)
     conditional = conditional_accuracy(outputs["student"].log_probs, labels, _arrays(SUBSETS))
     monkeypatch.setattr(scores_module, "VALUES_PER_BLOCK", 100)
-    parts = score(outputs["student"], labels, None)
+    parts = score_model(outputs["student"], labels, None)
     assert (parts.nll == whole.nll).all()
     assert (parts.in_top5 == whole.in_top5).all()
     assert conditional == conditional_accuracy(
@@ -210,7 +211,7 @@ def _arrays(subsets):
 )
 def test_predictions_that_cannot_be_scored_are_named(log_probs, labels, message):
     with pytest.raises(SpecialistsError, match=message):
-        score(_outputs(log_probs, "student"), np.array(labels), None)
+        score_model(_outputs(log_probs, "student"), np.array(labels), None)
 
 
 def test_conditional_accuracy_restricts_examples_and_answers():
@@ -414,8 +415,8 @@ def _scores(acceptable, nll, confidence=None, prediction=None):
 def test_mended_examples_come_by_the_rise_of_their_label():
     base = _scores([0, 0, 1, 0], -np.log([0.4, 0.1, 0.9, 0.2]))
     better = _scores([1, 1, 0, 0], -np.log([0.6, 0.8, 0.3, 0.2]))
-    assert mended(base, better).tolist() == [1, 0]
-    assert mended(better, base).tolist() == [2]
+    assert fixed(base, better).tolist() == [1, 0]
+    assert fixed(better, base).tolist() == [2]
 
 
 def test_suspects_are_as_sure_as_their_class_usually_is():
@@ -482,7 +483,7 @@ def test_details_show_the_active_specialists_of_changed_examples(outputs, labels
         texts=texts,
         ask_specialists=ask,
     )
-    shown = found.mended.examples + found.broken.examples
+    shown = found.fixed.examples + found.broken.examples
     assert [example.row for example in shown] == asked
     for example in shown:
         assert example.text == f"text {example.row}"
@@ -490,7 +491,7 @@ def test_details_show_the_active_specialists_of_changed_examples(outputs, labels
         assert example.valid == (example.label,)
         assert len(example.generalist) == len(example.ensemble) == 3
     base, better = (_right(outputs, labels, n) for n in ("generalist", "ensemble"))
-    assert found.mended.n == (better > base).sum()
+    assert found.fixed.n == (better > base).sum()
     assert found.broken.n == (better < base).sum()
 
 
@@ -659,12 +660,13 @@ def test_all_models_share_the_draws_of_test_examples(groups):
     rng = np.random.default_rng(0)
     luck, right = rng.normal(size=600), rng.random(600) < 0.3
     scores = {name: _scores(right if i % 2 else ~right, luck + i) for i, name in enumerate(NAMES)}
-    drawn = resample(scores, 300, 0, groups)
+    means = resample(scores, 300, 0, groups).means
+    top1, nll = means["top1"], means["nll"]
     for i, name in enumerate(NAMES):
-        np.testing.assert_allclose(drawn.nll[name] - drawn.nll["generalist"], i, atol=1e-12)
-        both = drawn.top1[name] + drawn.top1[NAMES[1 - i % 2]]
+        np.testing.assert_allclose(nll[name] - nll["generalist"], i, atol=1e-12)
+        both = top1[name] + top1[NAMES[1 - i % 2]]
         np.testing.assert_allclose(both, 1, atol=1e-12)
-    assert drawn.top1["ensemble"].std() > 0.01
+    assert top1["ensemble"].std() > 0.01
 
 
 def test_a_run_s_groups_are_those_of_its_data_set(evaluated):

@@ -18,8 +18,8 @@ from specialists.config.sections import MOST_TRIALS
 from specialists.datasets import pictures, pixels
 from specialists.distillation import HARD_TRIALS
 from specialists.errors import ConfigError, ConfigWarning, DataError
-from specialists.feasibility import DataShape, check_settings, networks
-from specialists.files import write_text
+from specialists.feasibility import DataShape, check_settings, plan
+from specialists.runs import write_text
 from specialists.runtime import threads
 
 MANY = "1" + 400 * "0"
@@ -374,8 +374,8 @@ def test_memory_is_that_of_weights_gradients_moments_and_activations(monkeypatch
     parameters = 6 * 40 + 40 + 40 * 12 + 12
     needed = 20 * parameters + 4 * 10 * (40 + 40 + 40 + 12)
     for there, is_told in ((needed, False), (needed - 1, True)):
-        monkeypatch.setattr(networks, "memory", lambda there=there: there)
-        lines = "".join(networks.impossible_networks(config.resolve("features"), data))
+        monkeypatch.setattr(plan, "memory", lambda there=there: there)
+        lines = "".join(plan.impossible_networks(config.resolve("features"), data))
         assert (f"[generalist] (width 40, depth 1, batches of 10: {parameters}" in lines) == is_told
 
 

@@ -13,11 +13,10 @@ from pipelines.finished_run import groups_of, training_seconds
 from pipelines.runs import Run
 from specialists.errors import InputError
 from specialists.evaluation import Comparison, Evaluation, ModelScores, SeedScores, compare_seeds
-from specialists.evaluation.costs import unlike_flops
-from specialists.evaluation.seeds import MeanDifference, ModelSummary, Summary
-from specialists.files import write_array, write_json, write_text
+from specialists.evaluation.several_seeds import MeanDifference, ModelSummary, Summary
 from specialists.report import comparison_figure, comparison_markdown, markdown, verdict
-from specialists.report.caveats import time_sentence
+from specialists.report.sentences import time_sentence, unlike_flops
+from specialists.runs import write_array, write_json, write_text
 
 COSTS = {
     "generalist": (1.0, 100),
@@ -279,7 +278,7 @@ def made(gaps, gate="admitted", **flops):
     )  # fmt: skip
     return Comparison(
         dataset="made", n_classes=9, n_test=(90,) * 3, n_groups=(90,) * 3, seeds=(0, 1, 2),
-        gate=(gate,) * 3, models=models, retention=None, differences=differences,
+        admission=(gate,) * 3, models=models, retention=None, differences=differences,
     )  # fmt: skip
 
 
@@ -321,7 +320,7 @@ def test_what_is_clear_is_said_by_the_corrected_interval():
     )
 
 
-def test_specialists_are_set_against_every_rival():
+def test_specialists_are_set_against_every_baseline():
     gaps = {
         ("ensemble", "generalist"): (0.05, (0.01, 0.09)),
         ("ensemble", "generalist_continued"): (0.04, (0.02, 0.06)),
@@ -339,7 +338,7 @@ def test_specialists_are_set_against_every_rival():
     )
 
 
-def test_a_few_averaged_generalists_are_a_rival_of_the_verdict_and_of_the_table():
+def test_a_few_averaged_generalists_are_a_baseline_of_the_verdict_and_of_the_table():
     few = "generalist_ensemble_same_inference"
     gaps = {
         ("ensemble", "generalist"): (0.05, (0.01, 0.09)),
@@ -460,10 +459,10 @@ def test_specialists_that_every_gate_refused_stay_out():
     assert kept.endswith(out)
     wider = text_of(made(nothing | gain, "refused", generalist_wide=10))
     assert wider == (f"Train longer from the start: +3.00 points (+1.00 to +5.00) {cost(1)}. {out}")
-    assert out not in text_of(dataclasses.replace(made(nothing), gate=("refused", "admitted")))
+    assert out not in text_of(dataclasses.replace(made(nothing), admission=("refused", "admitted")))
 
 
-def test_without_rivals_this_is_said():
+def test_without_baselines_this_is_said():
     for gaps in ({}, {("ensemble", "generalist"): (0.05, (0.01, 0.09))}):
         alone = made(
             gaps,
@@ -473,8 +472,8 @@ def test_without_rivals_this_is_said():
             student=2,
             student_hard_labels=2,
         )
-        assert "No rival was trained" in text_of(alone)
-        assert "No rival was trained" not in text_of(made(gaps))
+        assert "No baseline was trained" in text_of(alone)
+        assert "No baseline was trained" not in text_of(made(gaps))
 
 
 def test_a_row_of_the_table():
@@ -530,7 +529,7 @@ def test_the_student_s_share_is_resampled_as_a_whole():
         assert compare_seeds([nothing]).retention is None
 
 
-def test_some_missing_rivals_are_named():
+def test_some_missing_baselines_are_named():
     told = text_of(made({}, generalist_wide=0))
     assert told.endswith("Not trained, so not known: a wider generalist.")
     assert "Not trained" not in text_of(made({}))
@@ -602,7 +601,7 @@ def test_the_table_has_a_row_a_model_and_the_figure_is_svg():
     ],
 )
 def test_seeds_that_keep_their_specialists_out_are_told(gates, told):
-    text = comparison_markdown(dataclasses.replace(compared(ensemble=0.6), gate=gates))
+    text = comparison_markdown(dataclasses.replace(compared(ensemble=0.6), admission=gates))
     assert ("answers like its generalist" in text) == (told is not None)
     assert told is None or told in text
 

@@ -10,7 +10,7 @@ from specialists.datasets.base import Ragged
 from specialists.networks import HashedEmbedding, inference_flops
 from specialists.runtime import Hardware
 from specialists.training import Batch, TensorExamples, Trainer, TrainingCost, flops_per_example
-from specialists.training.cost import ADAGRAD_FLOPS, ADAMW_FLOPS
+from specialists.training.training_cost import ADAGRAD_FLOPS, ADAMW_FLOPS
 from specialists.trunk import Stacked
 
 RECIPE = Recipe(epochs=2, batch_size=8, learning_rate=1e-3, patience=None)

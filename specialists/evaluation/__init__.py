@@ -4,11 +4,11 @@
 predictions and labels; ``compare_seeds`` joins the evaluations of several runs.
 """
 
-from specialists.evaluation.comparison import evaluate, score_models
 from specialists.evaluation.details import Details, details
 from specialists.evaluation.findings import Difference, Evaluation, ModelScores
+from specialists.evaluation.one_run import evaluate, score_models
 from specialists.evaluation.scores import Scores
-from specialists.evaluation.seeds import Comparison, SeedScores, compare_seeds
+from specialists.evaluation.several_seeds import Comparison, ModelSummary, SeedScores, compare_seeds
 
 __all__ = [
     "Comparison",
@@ -16,6 +16,7 @@ __all__ = [
     "Difference",
     "Evaluation",
     "ModelScores",
+    "ModelSummary",
     "Scores",
     "SeedScores",
     "compare_seeds",

@@ -8,32 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+from scipy.special import log_softmax
 
 from specialists.catalogue import CONTINUED, ENSEMBLE, GENERALIST, STUDENT
 from specialists.datasets.base import Ragged
-from specialists.evaluation.comparison import resample, retention, score_models
-from specialists.evaluation.examples import (
-    AskSpecialists,
-    ChangedExample,
-    ExampleRows,
-    SuspectedError,
-    answer_table,
-    label_error_table,
-    mended,
-    suspected_label_errors,
-)
+from specialists.evaluation import notable_examples as notable
 from specialists.evaluation.findings import Retention
+from specialists.evaluation.one_run import resample, retention, score_models
 from specialists.evaluation.scores import Bin, Scores, blocks, reliability_bins
-from specialists.evaluation.subsets import (
-    ByClass,
-    ClusterGain,
-    accuracy_by_class,
-    as_indices,
-    gain_by_cluster,
-)
+from specialists.evaluation.subsets import ByClass, ClusterGain, accuracy_by_class, gain_by_cluster
 from specialists.json_record import JsonRecord
 from specialists.predictions import ModelOutputs
 
@@ -47,20 +35,20 @@ class LabelErrors(JsonRecord):
     """How many labels the ensemble doubts, and the most doubtful."""
 
     n: int
-    examples: tuple[SuspectedError, ...]
+    examples: tuple[notable.SuspectedError, ...]
 
 
 @dataclass(frozen=True)
 class Changes(JsonRecord):
-    """How many examples were mended, or broken, and the largest changes."""
+    """How many examples were fixed, or broken, and the largest changes."""
 
     n: int
-    examples: tuple[ChangedExample, ...]
+    examples: tuple[notable.ChangedExample, ...]
 
 
 @dataclass(frozen=True)
 class UnderTrained(JsonRecord):
-    """What training on gains the generalist in top-1, and whether that is more than 1%."""
+    """What further training gains the generalist in top-1, and whether that is more than 1%."""
 
     flag: bool
     relative_gain: float
@@ -77,18 +65,15 @@ class Details(JsonRecord):
         ``n`` test examples of each class, and each model's accuracy on them.
     per_cluster : tuple of ClusterGain
         Of the specialists that may answer.
-    label_errors : LabelErrors
-    mended, broken : Changes
     under_trained : UnderTrained, optional
         None if it was not tried.
-    retention : Retention
     """
 
     reliability: Mapping[str, tuple[Bin, ...]]
     per_class: ByClass
     per_cluster: tuple[ClusterGain, ...]
     label_errors: LabelErrors
-    mended: Changes
+    fixed: Annotated[Changes, Field(alias="mended")]
     broken: Changes
     under_trained: UnderTrained | None
     retention: Retention
@@ -106,7 +91,7 @@ def details(
     temperature: float | None = None,
     texts: Sequence[str] | None = None,
     source_rows: ArrayLike | None = None,
-    ask_specialists: AskSpecialists | None = None,
+    ask_specialists: notable.AskSpecialists | None = None,
     scores: Mapping[str, Scores] | None = None,
     groups: ArrayLike | None = None,
     members: Sequence[int] | None = None,
@@ -118,7 +103,7 @@ def details(
     outputs, labels, valid, subsets, seed, n_bootstrap, scores, groups, members
         As for :func:`specialists.evaluation.evaluate`.
     n_examples : int
-        Mended and broken examples, each.
+        Number of fixed and of broken examples.
     temperature : float, optional
         The generalist's; its calibrated predictions are uncalibrated with it for comparison.
     texts : sequence of n str, optional
@@ -130,23 +115,22 @@ def details(
     """
     truth = np.asarray(labels, dtype=np.int64)
     scores = score_models(outputs, truth, valid) if scores is None else scores
-    classes, examples = as_indices(subsets), ExampleRows(truth, texts, source_rows)
+    classes = [np.asarray(subset, dtype=np.int64) for subset in subsets]
+    examples = notable.ExampleRows(truth, texts, source_rows)
     generalist, ensemble = scores[GENERALIST], scores[ENSEMBLE]
     before, after = (outputs[name].log_probs for name in (GENERALIST, ENSEMBLE))
     n_classes = before.shape[1]
     names = [name for name in (GENERALIST, ENSEMBLE, STUDENT) if name in scores]
-    suspects = suspected_label_errors(ensemble, truth, n_classes)
-    changed = mended(generalist, ensemble), mended(ensemble, generalist)
-    shown = np.concatenate([rows[:n_examples] for rows in changed])
-    answers = {} if ask_specialists is None or not len(shown) else ask_specialists(shown)
-
-    def changes(rows: NDArray[np.int64]) -> Changes:
-        first = rows[:n_examples]
-        table = answer_table(first, before, after, examples, valid, classes, answers)
-        return Changes(len(rows), table)
+    suspects = notable.suspected_label_errors(ensemble, truth, n_classes)
+    changed = notable.fixed(generalist, ensemble), notable.fixed(ensemble, generalist)
+    shown = [rows[:n_examples] for rows in changed]
+    asked = np.concatenate(shown)
+    answers = {} if ask_specialists is None or not len(asked) else ask_specialists(asked)
+    about = examples, valid, classes, answers
+    tables = [notable.answer_table(rows, before, after, *about) for rows in shown]
 
     return Details(
-        reliability=_reliability(outputs[GENERALIST], scores, truth, temperature),
+        reliability=_reliability(before, scores, temperature),
         per_class=accuracy_by_class({name: scores[name] for name in names}, truth, n_classes),
         per_cluster=gain_by_cluster(
             generalist.correct,
@@ -159,17 +143,17 @@ def details(
             groups=groups,
         ),
         label_errors=LabelErrors(
-            len(suspects), label_error_table(suspects[:N_LABEL_ERRORS], ensemble, examples)
+            len(suspects), notable.label_error_table(suspects[:N_LABEL_ERRORS], ensemble, examples)
         ),
-        mended=changes(changed[0]),
-        broken=changes(changed[1]),
+        fixed=Changes(len(changed[0]), tables[0]),
+        broken=Changes(len(changed[1]), tables[1]),
         under_trained=under_trained(scores),
         retention=retention(scores, resample(scores, n_bootstrap, seed, groups)),
     )
 
 
 def under_trained(scores: Mapping[str, Scores]) -> UnderTrained | None:
-    """Whether training on gains the generalist more than 1% relative top-1; None if not tried."""
+    """Whether further training gains the generalist more than 1% of its top-1; None: not tried."""
     if CONTINUED not in scores:
         return None
     before, after = (float(scores[name].correct.mean()) for name in (GENERALIST, CONTINUED))
@@ -179,27 +163,16 @@ def under_trained(scores: Mapping[str, Scores]) -> UnderTrained | None:
 
 def uncalibrated(log_probs: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
     """Log-probabilities before the division of logits by ``temperature``, shape (n, n_classes)."""
-    raw = np.asarray(log_probs) * np.float32(temperature)
-    raw -= raw.max(axis=1, keepdims=True)
-    return raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
+    return log_softmax(np.asarray(log_probs) * np.float32(temperature), axis=1)
 
 
 def _reliability(
-    generalist: ModelOutputs,
-    scores: Mapping[str, Scores],
-    labels: NDArray[np.int64],
-    temperature: float | None,
+    generalist: NDArray[np.float32], scores: Mapping[str, Scores], temperature: float | None
 ) -> dict[str, tuple[Bin, ...]]:
     bins = {name: reliability_bins(s.confidence, s.correct) for name, s in scores.items()}
     if temperature is None:
         return bins
-    confidence = _raw_confidence(generalist.log_probs, temperature)
-    raw = reliability_bins(confidence, scores[GENERALIST].correct)
-    return {UNCALIBRATED: raw} | bins
-
-
-def _raw_confidence(log_probs: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
-    confidence = np.empty(len(log_probs))
-    for rows in blocks(*log_probs.shape):
-        confidence[rows] = np.exp(uncalibrated(log_probs[rows], temperature).max(axis=1))
-    return confidence
+    raw = np.empty(len(generalist))
+    for rows in blocks(*generalist.shape):
+        raw[rows] = np.exp(uncalibrated(generalist[rows], temperature).max(axis=1))
+    return {UNCALIBRATED: reliability_bins(raw, scores[GENERALIST].correct)} | bins

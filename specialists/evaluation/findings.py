@@ -21,19 +21,16 @@ class ModelScores(JsonRecord):
     ----------
     top1, top5, top1_macro : float
         Accuracy; the last is the mean over classes of that within each.
-    top1_interval : (float, float)
     top1_any_valid : float, optional
         Accuracy where any valid label counts; None without label sets.
     nll, ece : float
         Negative log-likelihood; expected calibration error.
     agreement : float
         Share of examples that it answers like `ensemble`.
-    parameters : int
     inference_flops : float
         Mean of one prediction.
     training_examples : int
         Seen in training, repetitions included.
-    training_flops : float
     tuning_trials : int
         Candidates among which validation chose.
     """
@@ -53,7 +50,7 @@ class ModelScores(JsonRecord):
     tuning_trials: int
 
     def mean(self, metric: str) -> float:
-        """Of "top1" or "nll"."""
+        """The mean "top1" or "nll"."""
         return getattr(self, metric)
 
 
@@ -86,7 +83,7 @@ def find_difference(differences: Iterable[D], a: str, b: str, metric: str = "top
 
 @dataclass(frozen=True, kw_only=True)
 class Difference(PairedDifference):
-    """That of one run; ``p`` is None where the examples are too few groups for a test."""
+    """A difference of one run; ``p`` is None where the examples are too few groups for a test."""
 
     p: float | None
 
@@ -99,7 +96,6 @@ class Retention(JsonRecord):
     ----------
     value : float, optional
         (student - student_hard_labels) / (ensemble - student_hard_labels), in top-1.
-    interval : (float, float), optional
     reason : str, optional
         Why there is no value.
     """
@@ -124,19 +120,14 @@ class Evaluation(JsonRecord):
 
     Parameters
     ----------
-    dataset : str
-    seed : int
     n_classes, n_test, n_groups : int
         Classes, test examples, and the units of chance that these are.
-    models : mapping of name to ModelScores
-    differences : tuple of Difference
     retention : float, optional
         See :class:`Retention`.
     n_specialists, n_answering : int
         All, and those that may answer.
     conditional : mapping of name to fraction, optional
         Accuracy within the subsets, of `generalist` and `ensemble`; None where nobody may answer.
-    coverage : tuple of CoverageGain
     retention_reason : str, optional
         Why ``retention`` is None.
     """

@@ -6,8 +6,7 @@ the one with the smaller index ranks first.
 
 ECE: Guo et al., "On Calibration of Modern Neural Networks" (2017), equation 3, with 15 bins of
 equal width of the confidence. A label of probability zero costs -log of float32's smallest normal
-number, 87.3 nats, so that the mean stays finite; every probability that a float32 can hold is
-left as it is.
+number, 87.3 nats, so that the mean stays finite; every larger probability is left as it is.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from specialists.datasets.base import Ragged
 from specialists.errors import SpecialistsError
 from specialists.json_record import JsonRecord
 from specialists.predictions import ModelOutputs
+from specialists.probability import MAX_NLL
 
-MAX_NLL = float(-np.log(np.finfo(np.float32).tiny))
 N_BINS = 15
 VALUES_PER_BLOCK = 2**24
 
@@ -58,6 +57,10 @@ class Scores:
         """Right by any valid label where there are label sets, else by the label."""
         return self.correct if self.correct_any is None else self.correct_any
 
+    def values(self, metric: str) -> NDArray[np.float64]:
+        """Each example's "top1" (0 or 1) or "nll"."""
+        return self.correct.astype(np.float64) if metric == "top1" else self.nll
+
 
 def blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
     """Slices of consecutive rows that hold about 2^24 values each."""
@@ -66,7 +69,7 @@ def blocks(n_rows: int, n_columns: int) -> Iterator[slice]:
         yield slice(start, min(start + step, n_rows))
 
 
-def score(outputs: ModelOutputs, labels: NDArray[np.int64], valid: Ragged | None) -> Scores:
+def score_model(outputs: ModelOutputs, labels: NDArray[np.int64], valid: Ragged | None) -> Scores:
     """What ``outputs`` say about each example.
 
     Parameters
@@ -87,9 +90,8 @@ def score(outputs: ModelOutputs, labels: NDArray[np.int64], valid: Ragged | None
             f"Predictions of {outputs.name} have shape {(n, n_classes)} and do not fit "
             f"{len(labels)} labels"
         )
-    prediction = np.empty(n, np.int64)
-    label_log_prob, top_log_prob = np.empty(n), np.empty(n)
-    rank = np.empty(n, np.int64)
+    prediction, rank = np.empty((2, n), np.int64)
+    label_log_prob, top_log_prob = np.empty((2, n))
     for rows in blocks(n, n_classes):
         block = np.asarray(outputs.log_probs[rows])
         if np.isnan(block).any():
@@ -98,9 +100,8 @@ def score(outputs: ModelOutputs, labels: NDArray[np.int64], valid: Ragged | None
             )
         prediction[rows] = block.argmax(axis=1)
         top_log_prob[rows] = block.max(axis=1)
-        own = block[np.arange(len(block)), labels[rows]]
-        label_log_prob[rows] = own
-        rank[rows] = _rank(block, own, labels[rows])
+        label_log_prob[rows] = block[np.arange(len(block)), labels[rows]]
+        rank[rows] = _rank(block, labels[rows])
     return Scores(
         prediction=prediction,
         correct=prediction == labels,
@@ -111,21 +112,19 @@ def score(outputs: ModelOutputs, labels: NDArray[np.int64], valid: Ragged | None
     )
 
 
-def _rank(block: NDArray, own: NDArray, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    ahead = (block > own[:, None]).sum(axis=1)
-    tied = np.flatnonzero((block == own[:, None]).sum(axis=1) > 1)
-    if len(tied):
-        before = np.arange(block.shape[1]) < labels[tied, None]
-        ahead[tied] += ((block[tied] == own[tied, None]) & before).sum(axis=1)
+def _rank(block: NDArray, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many classes rank before the label."""
+    of_label = np.take_along_axis(block, labels[:, None], axis=1)
+    ahead = (block > of_label).sum(axis=1)
+    ties = block == of_label
+    tied = np.flatnonzero(ties.sum(axis=1) > 1)
+    ahead[tied] += (ties[tied] & (np.arange(block.shape[1]) < labels[tied, None])).sum(axis=1)
     return ahead
 
 
 def _is_valid(prediction: NDArray[np.int64], valid: Ragged) -> NDArray[np.bool_]:
     rows = np.repeat(np.arange(len(valid)), valid.lengths.numpy())
-    hits = valid.values.numpy() == prediction[rows]
-    found = np.zeros(len(valid), dtype=bool)
-    found[rows[hits]] = True
-    return found
+    return np.isin(np.arange(len(valid)), rows[valid.values.numpy() == prediction[rows]])
 
 
 def macro_accuracy(correct: NDArray[np.bool_], labels: NDArray[np.int64]) -> float:
@@ -147,28 +146,26 @@ class Bin(JsonRecord):
     accuracy: float | None
 
 
+def _bin_sums(confidence: NDArray[np.float64], values: NDArray | None = None) -> NDArray:
+    """Sum of ``values`` (None: the number) of the examples in each bin of confidence."""
+    index = np.clip(np.ceil(confidence * N_BINS).astype(int) - 1, 0, N_BINS - 1)
+    return np.bincount(index, weights=values, minlength=N_BINS)
+
+
 def reliability_bins(
-    confidence: NDArray[np.float64], correct: NDArray[np.bool_], n_bins: int = N_BINS
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_]
 ) -> tuple[Bin, ...]:
-    """Mean confidence and accuracy in bins (low, high] of equal width; None in empty ones."""
-    index = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
-    counts = np.bincount(index, minlength=n_bins)
-    sums = [np.bincount(index, weights=x, minlength=n_bins) for x in (confidence, correct)]
+    """Mean confidence and accuracy in 15 bins (low, high] of equal width; None in empty ones."""
+    counts = _bin_sums(confidence).tolist()
+    sums = [_bin_sums(confidence, values).tolist() for values in (confidence, correct)]
     return tuple(
-        Bin(
-            b / n_bins,
-            (b + 1) / n_bins,
-            int(counts[b]),
-            *(float(total[b] / counts[b]) if counts[b] else None for total in sums),
-        )
-        for b in range(n_bins)
+        Bin(b / N_BINS, (b + 1) / N_BINS, n, *(total[b] / n if n else None for total in sums))
+        for b, n in enumerate(counts)
     )
 
 
 def expected_calibration_error(
-    confidence: NDArray[np.float64], correct: NDArray[np.bool_], n_bins: int = N_BINS
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_]
 ) -> float:
     """Mean over the examples of |accuracy - confidence| of their bin."""
-    index = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
-    gaps = np.bincount(index, weights=confidence - correct, minlength=n_bins)
-    return float(np.abs(gaps).sum() / len(confidence))
+    return float(np.abs(_bin_sums(confidence, confidence - correct)).sum() / len(confidence))

@@ -18,7 +18,7 @@ from specialists.evaluation.scores import Scores, blocks
 from specialists.json_record import JsonRecord
 from specialists.uncertainty import DIFFERENCE_OF_SHARES, Interval, difference_interval
 
-Subsets = Sequence[NDArray[np.int64]]
+ClassSubsets = Sequence[NDArray[np.int64]]
 ByClass = Mapping[str, tuple[int | float | None, ...]]
 
 
@@ -39,7 +39,7 @@ class ClusterGain(JsonRecord):
 
 
 def conditional_accuracy(
-    log_probs: NDArray[np.float32], labels: NDArray[np.int64], subsets: Subsets
+    log_probs: NDArray[np.float32], labels: NDArray[np.int64], subsets: ClassSubsets
 ) -> float | None:
     """Mean over all (example, subset) pairs with label in subset of [best class of subset = label].
 
@@ -56,20 +56,13 @@ def conditional_accuracy(
     return right / pairs if pairs else None
 
 
-def answering(subsets: Subsets, members: Sequence[int] | None) -> Sequence[int]:
-    """Numbers of the specialists that may answer: ``members``, or all if None."""
-    return range(len(subsets)) if members is None else members
-
-
-def coverage_counts(subsets: Subsets, n_classes: int) -> NDArray[np.int64]:
+def coverage_counts(subsets: ClassSubsets, n_classes: int) -> NDArray[np.int64]:
     """Number of subsets that hold each class, shape (n_classes,)."""
-    counts = np.zeros(n_classes, dtype=np.int64)
-    for subset in subsets:
-        counts[np.unique(subset)] += 1
-    return counts
+    distinct = [np.zeros(0, np.int64), *map(np.unique, subsets)]
+    return np.bincount(np.concatenate(distinct), minlength=n_classes)
 
 
-def gain_by_coverage(
+def coverage_gains(
     base: NDArray[np.bool_],
     better: NDArray[np.bool_],
     labels: NDArray[np.int64],
@@ -88,7 +81,7 @@ def gain_by_cluster(
     base: NDArray[np.bool_],
     better: NDArray[np.bool_],
     labels: NDArray[np.int64],
-    subsets: Subsets,
+    subsets: ClassSubsets,
     members: Sequence[int] | None = None,
     *,
     n_bootstrap: int = 1000,
@@ -102,24 +95,17 @@ def gain_by_cluster(
     """
     table = []
     units = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    for index in answering(subsets, members):
-        subset = subsets[index]
-        inside = np.isin(labels, subset)
-        before, after = base[inside], better[inside]
-        if not len(before):
-            table.append(ClusterGain(int(index), len(subset), 0, None, None, None, None))
+    for index in range(len(subsets)) if members is None else members:
+        inside = np.isin(labels, subsets[index])
+        cluster = int(index), len(subsets[index]), int(inside.sum())
+        if not inside.any():
+            table.append(ClusterGain(*cluster, None, None, None, None))
             continue
-        means = float(before.mean()), float(after.mean())
-        interval = difference_interval(
-            after,
-            before,
-            n_bootstrap,
-            seed,
-            groups=units[inside],
-            limits=DIFFERENCE_OF_SHARES,
-        )
-        gain = float(after.mean() - before.mean())
-        table.append(ClusterGain(int(index), len(subset), len(before), *means, gain, interval))
+        pair = better[inside], base[inside]
+        after, before = (float(correct.mean()) for correct in pair)
+        drawn = {"groups": units[inside], "limits": DIFFERENCE_OF_SHARES}
+        interval = difference_interval(*pair, n_bootstrap, seed, **drawn)
+        table.append(ClusterGain(*cluster, before, after, after - before, interval))
     return tuple(table)
 
 
@@ -135,8 +121,3 @@ def accuracy_by_class(
             float(r / n) if n else None for r, n in zip(right.tolist(), counts, strict=True)
         )
     return table
-
-
-def as_indices(subsets: Sequence[ArrayLike]) -> list[NDArray[np.int64]]:
-    """Subsets of classes as int64 arrays."""
-    return [np.asarray(subset, dtype=np.int64) for subset in subsets]

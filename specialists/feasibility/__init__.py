@@ -1,4 +1,4 @@
-"""Can these settings work, on this machine and with these data? Told before anything is trained."""
+"""Can these settings work, on this machine and with these data? It is known before any training."""
 
 from specialists.feasibility.check import check_settings
 from specialists.feasibility.shape import DataShape

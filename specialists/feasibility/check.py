@@ -7,14 +7,10 @@ its prepared data.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 
-from specialists.config import (
-    Config,
-    ConfigMistakesError,
-    possible_kinds,
-    without_effect,
-)
+from specialists.config import Config, ConfigMistakesError, possible_kinds, without_effect
 from specialists.errors import ConfigError
 from specialists.feasibility.shape import DataShape
 from specialists.runtime import most_at_once, n_cores, pick_device
@@ -28,7 +24,7 @@ def check_settings(config: Config, data: DataShape | None = None) -> None:
     config : Config
         As it was given, not resolved.
     data : DataShape, optional
-        Of the prepared data; None: before they are.
+        Of the prepared data; None while they are not prepared.
 
     Raises
     ------
@@ -37,7 +33,7 @@ def check_settings(config: Config, data: DataShape | None = None) -> None:
     """
     kinds = possible_kinds(config.data) if data is None else (data.kind,)
     idle = without_effect(config, kinds)
-    mistakes = [*_machine(config), *(_told(config, *found) for found in idle.items())]
+    mistakes = [*_machine(config), *(_useless(config, *setting) for setting in idle.items())]
     if data is None:
         mistakes += _missing_files(config)
     if len(kinds) == 1:
@@ -59,10 +55,9 @@ def _with_defaults(config: Config, kind: str, data: DataShape | None) -> list[st
 
 
 def _machine(config: Config) -> Iterator[str]:
-    for name in ("threads", "jobs"):
-        if getattr(config, name) > most_at_once():
-            has = f"this machine has {n_cores()} cores"
-            yield f"{name} = {getattr(config, name)}: at most {most_at_once()}, since {has}"
+    for name, value in (("threads", config.threads), ("jobs", config.jobs)):
+        if value > (most := most_at_once()):
+            yield f"{name} = {value}: at most {most}, since this machine has {n_cores()} cores"
     if config.device not in ("auto", "cpu"):
         try:
             pick_device(config.device)
@@ -72,21 +67,18 @@ def _machine(config: Config) -> Iterator[str]:
 
 def _missing_files(config: Config) -> Iterator[str]:
     for name in ("generalist.weights", "generalist.classes", "student.unlabelled"):
-        section, key = name.split(".")
-        path = getattr(getattr(config, section), key)
+        path = attrgetter(name)(config)
         if isinstance(path, str) and not Path(path).exists():
             yield f"{name} = {path}: no such file"
     weights = config.generalist.weights
     if weights is not None and Path(weights).is_dir():
         from specialists.networks.foreign import INDICES, WHOLE_FILES, holds_weights
 
-        if not holds_weights(Path(weights)):  # or all that is in it would be hashed first
+        if not holds_weights(Path(weights)):  # else everything in it would be hashed first
             known = ", ".join((*WHOLE_FILES, *INDICES))
             yield f"generalist.weights = {weights}: a folder without weights, which are in {known}"
 
 
-def _told(config: Config, key: str, why: str) -> str:
-    section, name = key.split(".")
-    value = getattr(getattr(config, section), name)
-    value = list(value) if isinstance(value, tuple) else value
-    return f"{key} = {value!r} is of no use: {why}"
+def _useless(config: Config, key: str, why: str) -> str:
+    value = attrgetter(key)(config)
+    return f"{key} = {list(value) if isinstance(value, tuple) else value!r} is of no use: {why}"

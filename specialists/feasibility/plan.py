@@ -1,16 +1,35 @@
-"""Do these data have the classes and rows that a resolved configuration counts on?"""
+"""Can a resolved configuration work with these data?
+
+Do they have the classes and rows that it counts on, and can its networks be built, joined and held
+in memory? Networks are built without memory for their weights (PyTorch's meta device) and see one
+batch there. What they need is a lower bound: only what is far too large is refused.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
 
 from specialists.clustering.classes import MAX_WHOLE_MATRIX
 from specialists.clustering.evidence import NEED_WHOLE_MATRIX
 from specialists.clustering.methods import CLASSES_PER_CLUSTER
-from specialists.config import ClustersConfig, CombinationConfig, Config, is_set
-from specialists.feasibility.networks import GIB, impossible_networks
+from specialists.config import ClustersConfig, CombinationConfig, Config, Recipe, is_set
+from specialists.datasets.base import Inputs, Ragged
+from specialists.distillation import student_spec
+from specialists.errors import InputError
 from specialists.feasibility.shape import DataShape
+from specialists.networks import (
+    ARCHITECTURES,
+    NetworkSpec,
+    generalist_spec,
+    n_parameters,
+    outline,
+    split_frozen,
+)
 from specialists.runtime import memory
 
 PATTERNS = 1024  # of right and wrong answers, whose counts are drawn anew for every interval
@@ -21,52 +40,174 @@ def impossible(config: Config, data: DataShape) -> Iterator[str]:
     yield from _clusters(config.clusters, data.n_classes)
     yield from _combination(config.combination, data.n_classes)
     yield from impossible_networks(config, data)
-    needed = 8 * config.evaluation.n_bootstrap * min(data.n_test, PATTERNS)
+    n_bootstrap = config.evaluation.n_bootstrap
+    needed = 8 * n_bootstrap * min(data.n_test, PATTERNS)
     if needed > memory():
-        yield (
-            f"evaluation.n_bootstrap = {config.evaluation.n_bootstrap} needs {needed / GIB:,.1f} "
-            f"GiB of memory; this machine has {memory() / GIB:,.1f} GiB"
-        )
+        needs = f"needs {needed / GIB:,.1f} GiB of memory"
+        has = f"this machine has {memory() / GIB:,.1f} GiB"
+        yield f"evaluation.n_bootstrap = {n_bootstrap} {needs}; {has}"
 
 
-def _clusters(own: ClustersConfig, n_classes: int) -> Iterator[str]:
-    n = own.n_clusters
+def _clusters(clusters: ClustersConfig, n_classes: int) -> Iterator[str]:
+    n, coverage, overlap = clusters.n_clusters, clusters.coverage, clusters.overlap
     if isinstance(n, int) and not 2 <= n <= n_classes:
         yield f"clusters.n_clusters = {n}: from 2 to {n_classes}, the number of classes"
         return
-    if n is None and own.method != "correlation":
+    if n is None and clusters.method != "correlation":
         n = min(n_classes, max(2, round(n_classes / CLASSES_PER_CLUSTER)))
     if isinstance(n, int):
-        if own.coverage >= n:
-            yield (
-                f"clusters.coverage = {own.coverage}: less than the number of clusters ({n}), or "
-                "each specialist has all classes"
-            )
+        if coverage >= n:
+            limit = f"less than the number of clusters ({n}), or each specialist has all classes"
+            yield f"clusters.coverage = {coverage}: {limit}"
         largest = math.ceil(n_classes / n)
-        if largest + own.overlap >= n_classes:
-            yield (
-                f"clusters.overlap = {own.overlap}: a cluster of {largest} has to leave out some "
-                f"of the {n_classes} classes"
-            )
-    yield from _sketched(own, n_classes)
+        if largest + overlap >= n_classes:
+            limit = f"a cluster of {largest} has to leave out some of the {n_classes} classes"
+            yield f"clusters.overlap = {overlap}: {limit}"
+    if n_classes > MAX_WHOLE_MATRIX:
+        yield from _without_whole_matrix(clusters, n_classes)
 
 
-def _sketched(own: ClustersConfig, n_classes: int) -> Iterator[str]:
-    """What needs the whole matrix of confusions, which many classes have no room for."""
-    if n_classes <= MAX_WHOLE_MATRIX:
+def _without_whole_matrix(clusters: ClustersConfig, n_classes: int) -> Iterator[str]:
+    """What needs the whole matrix of confusions, for which many classes leave no room."""
+    method, most = clusters.method, MAX_WHOLE_MATRIX
+    if method in NEED_WHOLE_MATRIX or clusters.n_clusters == "auto":
+        settings = f"clusters.method = {method!r}, n_clusters = {clusters.n_clusters!r}"
+        yield f"{settings}: at most {most} classes, not {n_classes}"
+    if method == "balanced" and clusters.matrix not in (None, "confusion"):
+        limit = f"balanced compares confusions alone above {most} classes"
+        yield f"clusters.matrix = {clusters.matrix!r}: {limit}"
+
+
+def _combination(combination: CombinationConfig, n_classes: int) -> Iterator[str]:
+    if is_set(combination, "n") and max(combination.n) > n_classes:
+        yield f"combination.n = {list(combination.n)}: at most {n_classes}, the number of classes"
+
+
+BYTES = 20  # a parameter, its gradient, AdamW's two moments, and the best epoch's
+BYTES_IN_TABLE = 12  # without a dense gradient, and with Adagrad's one moment
+GIB = 2**30
+
+
+def impossible_networks(config: Config, data: DataShape) -> Iterator[str]:
+    """A line for each network of a resolved configuration that cannot be trained."""
+    recipe = config.generalist
+    for width in recipe.widths or (1,):
+        spec = generalist_spec(recipe, data.n_classes, data.input_shape)
+        spec = dataclasses.replace(spec, width=width)
+        if spec.model not in ARCHITECTURES and not config.specialists.freeze:
+            return  # the first stage to come builds it
+        mistakes = list(_untrainable("generalist", spec, recipe, data))
+        mistakes = mistakes or list(_impossible_beside(config, spec, data))
+        yield from mistakes
+        if mistakes:
+            return
+
+
+def _impossible_beside(config: Config, generalist: NetworkSpec, data: DataShape) -> Iterator[str]:
+    """The same for specialists and student of one generalist."""
+    specialist = _specialist_spec(config, generalist)
+    if config.specialists.start != "fresh" and specialist.width < generalist.width:
+        yield (
+            f"specialists.width, specialists.widen: {specialist.width} for a generalist of width "
+            f"{generalist.width}; only specialists.start = 'fresh' allows narrower ones"
+        )
+    else:
+        yield from _unfrozen(config, generalist, specialist)
+        yield from _untrainable("specialists", specialist, config.specialists, data)
+    yield from _impossible_student(config, generalist, data)
+
+
+def _impossible_student(config: Config, generalist: NetworkSpec, data: DataShape) -> Iterator[str]:
+    """A student of a given size is not built: to find its width takes many networks."""
+    recipe = config.student
+    if recipe.width is not None:
+        student = student_spec(generalist, recipe, data.kind)
+        yield from _untrainable("student", student, recipe, data)
         return
-    if own.method in NEED_WHOLE_MATRIX or own.n_clusters == "auto":
+    dense = recipe.size * n_parameters(outline(generalist), tables=False)
+    table = (recipe.embedding_dim or 0) * (recipe.n_buckets or 0) if data.kind == "text" else 0
+    what = f"[student] (size {recipe.size:g}, a table of {table:,} numbers)"
+    yield from _too_much(what, BYTES * dense + BYTES_IN_TABLE * table)
+
+
+def _specialist_spec(config: Config, generalist: NetworkSpec) -> NetworkSpec:
+    """A specialist of one class and a dustbin, at the width that is tried first."""
+    recipe, width = config.specialists, generalist.width
+    if generalist.model in ARCHITECTURES:
+        width = recipe.width or max(1, round((recipe.widen or 1.0) * width))
+    changes = {"width": width, "n_buckets": recipe.n_buckets or generalist.n_buckets}
+    return dataclasses.replace(generalist, n_outputs=2, head_rank=None, **changes)
+
+
+def _unfrozen(config: Config, generalist: NetworkSpec, specialist: NetworkSpec) -> Iterator[str]:
+    """A line where a frozen part does not exist, or is none that specialists can share."""
+    width, freeze = config.specialists.width, config.specialists.freeze or ()
+    try:
+        lower = [split_frozen(outline(spec), freeze)[0] for spec in (generalist, specialist)]
+    except InputError as error:
+        yield error.in_a_line
+        return
+    shapes = [[v.shape for v in part.state_dict().values()] if part else [] for part in lower]
+    if width is not None and shapes[0] != shapes[1]:
         yield (
-            f"clusters.method = {own.method!r}, n_clusters = {own.n_clusters!r}: at most "
-            f"{MAX_WHOLE_MATRIX} classes, not {n_classes}"
-        )
-    if own.method == "balanced" and own.matrix not in (None, "confusion"):
-        yield (
-            f"clusters.matrix = {own.matrix!r}: balanced compares confusions alone above "
-            f"{MAX_WHOLE_MATRIX} classes"
+            f"specialists.width = {width}: frozen parts ({', '.join(freeze)}) would have "
+            "another width than the generalist's; freeze nothing, or leave the width unset"
         )
 
 
-def _combination(own: CombinationConfig, n_classes: int) -> Iterator[str]:
-    if is_set(own, "n") and max(own.n) > n_classes:
-        yield f"combination.n = {list(own.n)}: at most {n_classes}, the number of classes"
+def _untrainable(section: str, spec: NetworkSpec, recipe: Recipe, data: DataShape) -> Iterator[str]:
+    """A line if this network cannot be built, or needs more memory than there is."""
+    try:
+        network = outline(spec)
+        total, dense = n_parameters(network), n_parameters(network, tables=False)
+        needed = BYTES * dense + BYTES_IN_TABLE * (total - dense)
+        if spec.model in ARCHITECTURES:
+            needed += _activations(network, spec, min(recipe.batch_size or 1, data.n_train))
+    except InputError as error:
+        yield error.in_a_line
+    except (ValueError, RuntimeError) as error:
+        yield f"[{section}] describes a network that cannot be trained: {error}"
+    else:
+        sizes = f"width {spec.width}, depth {spec.depth}, batches of {recipe.batch_size}"
+        if spec.model == "hashed_text":
+            sizes += f", a table of {spec.n_buckets:,} x {spec.embedding_dim:,}"
+        yield from _too_much(f"[{section}] ({sizes}: {total:,} parameters)", needed)
+
+
+def _activations(network: nn.Module, spec: NetworkSpec, n: int) -> int:
+    """Bytes of the layers' outputs for ``n`` inputs in training, which their gradients need."""
+    sizes: list[int] = []
+
+    def note(module: nn.Module, inputs: object, output: Tensor) -> None:
+        sizes.append(4 * output.numel())
+
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.BatchNorm2d):
+            network.set_submodule(name, _Normalisation())
+    for module in network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(note)
+    network(_no_inputs(spec, n))
+    return sum(sizes)
+
+
+class _Normalisation(nn.Module):
+    """The shapes of a batch normalisation in training; PyTorch's own needs seconds for them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.numel() == x.shape[1]:
+            raise ValueError("a batch of one image of so few pixels has no variance")
+        return x
+
+
+def _no_inputs(spec: NetworkSpec, n: int) -> Inputs:
+    if spec.model != "hashed_text":
+        return torch.empty(n, *spec.input_shape, device="meta")
+    values = torch.empty(n, dtype=torch.int32, device="meta")
+    return Ragged(values, torch.empty(n + 1, dtype=torch.int64, device="meta"))
+
+
+def _too_much(what: str, needed: float) -> Iterator[str]:
+    if needed > memory():
+        has = f"this machine has {memory() / GIB:,.1f} GiB"
+        yield f"{what} needs at least {needed / GIB:,.1f} GiB of memory to train; {has}"

@@ -1,4 +1,4 @@
-"""What of the data do checks need? Their kind, and how many and how large they are."""
+"""What do checks need to know of the data? Their kind, their number and their size."""
 
 from __future__ import annotations
 
@@ -7,16 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DataShape:
-    """Kind and size of prepared data.
+    """Kind ("text", "features", "images") and size of prepared data.
 
-    Parameters
-    ----------
-    kind : {"text", "features", "images"}
-    n_classes : int
-    n_train, n_test : int
-        Rows.
-    input_shape : tuple of int
-        Of one row: () for text, (d,) for features, (channels, height, width) for images.
+    ``n_train`` and ``n_test`` count rows. The shape of one row is () for text, (d,) for features
+    and (channels, height, width) for images.
     """
 
     kind: str

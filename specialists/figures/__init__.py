@@ -18,9 +18,9 @@ from specialists.figures.models import (
     accuracy_against_cost,
     class_changes,
     reliability_diagrams,
+    training_curves,
 )
 from specialists.figures.style import to_svg, to_svg_file
-from specialists.figures.training import training_curves
 
 __all__ = [
     "ComputePoint",

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from specialists.figures.style import (
-    BLUE,
-    FONT_SIZE,
-    GREY,
-    INK,
-    ORANGE,
-    VERMILION,
-    model_label,
-    new_figure,
-    quieten,
-    shorten,
-)
+from specialists.figures import style
 
 MAX_NAMED_CLASSES = 60
 MAX_CLUSTER_TICKS = 30
@@ -41,9 +29,7 @@ def correlation_from_covariance(covariance: NDArray[np.floating]) -> NDArray[np.
 
 
 def correlation_matrix(
-    correlation: NDArray[np.floating],
-    clusters: Sequence[Sequence[int]],
-    names: Sequence[str],
+    correlation: NDArray[np.floating], clusters: Sequence[Sequence[int]], names: Sequence[str]
 ) -> Figure:
     """Correlation between classes' predicted probabilities, classes in the order of clusters.
 
@@ -52,15 +38,13 @@ def correlation_matrix(
     correlation : array of shape (C, C)
     clusters : sequence of class indices
         May overlap; a class is shown in the first that holds it, uncovered classes come last.
-    names : sequence of C str
     """
     order, sizes = cluster_order(clusters, len(names))
     ordered = np.array(correlation, dtype=np.float64)[np.ix_(order, order)]
     np.fill_diagonal(ordered, 0)
     limit = _colour_limit(ordered, sizes)
-    figure = new_figure(MATRIX_HEIGHT)
+    figure, axes = style.one_panel(MATRIX_HEIGHT)
     figure.set_layout_engine("compressed")  # a square in a page: other layouts cut its labels
-    axes = figure.add_subplot()
     image = axes.imshow(
         _shrink(ordered),
         cmap="RdBu_r",
@@ -70,13 +54,10 @@ def correlation_matrix(
         interpolation="nearest",
     )
     _outline(axes, sizes)
-    quieten(axes, grid=None)
+    style.quieten(axes, grid=None)
     _label_classes(axes, [names[j] for j in order], sizes)
     axes.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=axes, shrink=0.6, extend="both")
-    bar.set_label("correlation of predicted probabilities", size=FONT_SIZE)
-    bar.ax.tick_params(labelsize=FONT_SIZE)
-    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    style.colour_bar(axes, image, "correlation of predicted probabilities", extend="both")
     return figure
 
 
@@ -86,10 +67,10 @@ def cluster_order(clusters: Sequence[Sequence[int]], n_classes: int) -> tuple[li
     order: list[int] = []
     sizes: list[int] = []
     for cluster in clusters:
-        own = [j for j in cluster if j not in seen]
-        seen.update(own)
-        order += own
-        sizes.append(len(own))
+        new = [j for j in cluster if j not in seen]
+        seen.update(new)
+        order += new
+        sizes.append(len(new))
     return order + [j for j in range(n_classes) if j not in seen], sizes
 
 
@@ -117,23 +98,18 @@ def _shrink(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 def _outline(axes: Axes, sizes: Sequence[int]) -> None:
     start, width = 0, 0.6 if len(sizes) <= MAX_BOLD_OUTLINES else 0.2
     for size in sizes:
-        square = [start, start + size, start + size, start, start]
-        axes.plot(
-            square,
-            [start, start, start + size, start + size, start],
-            color=INK,
-            linewidth=width,
-            clip_on=False,
-        )
-        start += size
+        end = start + size
+        x, y = [start, end, end, start, start], [start, start, end, end, start]
+        axes.plot(x, y, color=style.INK, linewidth=width, clip_on=False)
+        start = end
 
 
 def _label_classes(axes: Axes, names: Sequence[str], sizes: Sequence[int]) -> None:
+    axes.set_xticks([])
     if len(names) <= MAX_NAMED_CLASSES:
-        axes.set_yticks(np.arange(len(names)) + 0.5, [shorten(name, 24) for name in names])
-        axes.set_xticks([])
+        axes.set_yticks(np.arange(len(names)) + 0.5, [style.shorten(name, 24) for name in names])
         fitting = 72 * 0.8 * MATRIX_HEIGHT / len(names)
-        axes.tick_params(axis="y", length=0, labelsize=min(FONT_SIZE, fitting))
+        axes.tick_params(axis="y", length=0, labelsize=min(style.FONT_SIZE, fitting))
         return
     starts = np.cumsum([0, *sizes])[:-1]
     ticks: list[tuple[float, str]] = []
@@ -142,7 +118,6 @@ def _label_classes(axes: Axes, names: Sequence[str], sizes: Sequence[int]) -> No
         if not ticks or centre - ticks[-1][0] >= len(names) / MAX_CLUSTER_TICKS:
             ticks.append((centre, str(index)))
     axes.set_yticks([centre for centre, _ in ticks], [label for _, label in ticks])
-    axes.set_xticks([])
     axes.set_ylabel("cluster")
 
 
@@ -151,32 +126,29 @@ def cluster_overview(
 ) -> Figure:
     """Share of the generalist's confusions inside each cluster, with the classes' names.
 
-    Parameters
-    ----------
-    names : sequence of M sequences of str
-        Class names of each cluster.
-    shares, random_shares : sequences of M fractions
-        Inside each cluster, and inside as many random classes.
+    ``shares`` and ``random_shares`` are fractions: inside each of the M clusters, and inside as
+    many random classes. ``names`` are those of each cluster's classes.
     """
     numbered = zip(shares, random_shares, range(len(shares)), names, strict=True)
     rows = sorted(numbered, key=lambda row: -row[0])[:MAX_ROWS]
-    figure = new_figure(0.9 + 0.235 * len(rows))
+    figure = style.new_figure(0.9 + 0.235 * len(rows))
     bars, words = figure.subplots(1, 2, width_ratios=(1, 2.4), sharey=True)
     heights = np.arange(len(rows))
-    bars.barh(heights, [100 * row[0] for row in rows], color=BLUE, height=0.7)
-    style: dict[str, Any] = {"color": ORANGE, "marker": "|", "s": 80, "linewidths": 2}
-    bars.scatter([100 * row[1] for row in rows], heights, zorder=3, **style)
-    bars.set_yticks(heights, [str(row[2]) for row in rows])
-    bars.set_ylim(len(rows) - 0.4, -0.6)
+    bars.barh(heights, [100 * row[0] for row in rows], color=style.BLUE, height=0.7)
+    random = [100 * row[1] for row in rows]
+    bars.scatter(random, heights, s=80, color=style.ORANGE, marker="|", linewidths=2, zorder=3)
+    style.name_rows(bars, [str(row[2]) for row in rows])
     bars.set_xlabel("% of all confusions")
     bars.set_ylabel("cluster")
-    quieten(bars, grid="x")
+    style.quieten(bars, grid="x")
     words.set_axis_off()
     words.set_xlim(0, 1)
     for height, (*_, classes) in enumerate(rows):
-        label = f"{len(classes)}: " + shorten(", ".join(classes), 84)
-        words.text(0, height + 0.18, label, fontsize=FONT_SIZE - 1, color=INK, clip_on=False)
-    words.set_title("number of classes: their names", loc="left", fontsize=FONT_SIZE)
+        label = f"{len(classes)}: " + style.shorten(", ".join(classes), 84)
+        words.text(
+            0, height + 0.18, label, fontsize=style.FONT_SIZE - 1, color=style.INK, clip_on=False
+        )
+    words.set_title("number of classes: their names", loc="left", fontsize=style.FONT_SIZE)
     return figure
 
 
@@ -185,26 +157,19 @@ def gain_per_cluster(
 ) -> Figure:
     """Gain in top-1 of the ensemble over the generalist on each cluster's own test examples.
 
-    Parameters
-    ----------
-    labels : sequence of M str
-    gains : sequence of M fractions
-    intervals : sequence of M (low, high)
+    There are M labels, M gains and M intervals (low, high), in fractions.
     """
     order = _extremes(gains)
-    height = 0.9 + 0.22 * len(order)
-    figure = new_figure(height)
-    axes = figure.add_subplot()
+    figure, axes = style.one_panel(0.9 + 0.22 * len(order))
     for row, m in enumerate(order):
         low, high = (100 * x for x in intervals[m])
-        colour = BLUE if low > 0 else VERMILION if high < 0 else GREY
+        colour = style.BLUE if low > 0 else style.VERMILION if high < 0 else style.GREY
         axes.plot([low, high], [row, row], color=colour, linewidth=1.6, alpha=0.7)
         axes.plot(100 * gains[m], row, "o", color=colour, markersize=5)
-    axes.axvline(0, color=INK, linewidth=0.8)
-    axes.set_yticks(range(len(order)), [shorten(labels[m], 44) for m in order])
-    axes.set_ylim(len(order) - 0.4, -0.6)
+    axes.axvline(0, color=style.INK, linewidth=0.8)
+    style.name_rows(axes, [style.shorten(labels[m], 44) for m in order])
     axes.set_xlabel("gain in top-1, percentage points, with 95% interval")
-    quieten(axes, grid="x")
+    style.quieten(axes, grid="x")
     return figure
 
 
@@ -217,36 +182,31 @@ def _extremes(values: Sequence[float]) -> list[int]:
 def gain_by_coverage(
     specialists: Sequence[int], n_test: Sequence[int], gains: Sequence[float], model: str
 ) -> Figure:
-    """Gain in top-1 by the number of specialists whose subset holds the true class.
+    """Gain of ``model`` in top-1 by the number of specialists whose subset holds the true class.
 
-    Parameters
-    ----------
-    specialists, n_test : sequences of int
-    gains : sequence of fractions
-    model : str
-        Whose gain it is.
+    ``gains`` are fractions, one for each number of specialists.
     """
-    figure = new_figure(2.9)
-    axes = figure.add_subplot()
+    figure, axes = style.one_panel(2.9)
     points = [100 * gain for gain in gains]
     positions = range(len(points))
-    axes.bar(positions, points, color=[BLUE if g >= 0 else VERMILION for g in points], width=0.6)
-    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.bar(
+        positions,
+        points,
+        color=[style.BLUE if g >= 0 else style.VERMILION for g in points],
+        width=0.6,
+    )
+    axes.axhline(0, color=style.INK, linewidth=0.8)
     for x, value, n in zip(positions, points, n_test, strict=True):
+        offset, va = ((0, 3), "bottom") if value >= 0 else ((0, -3), "top")
+        text, size = f"{value:+.2f}\nn = {n:,}", style.FONT_SIZE - 1
         axes.annotate(
-            f"{value:+.2f}\nn = {n:,}",
-            (x, value),
-            (0, 3 if value >= 0 else -3),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if value >= 0 else "top",
-            fontsize=FONT_SIZE - 1,
+            text, (x, value), offset, textcoords="offset points", ha="center", va=va, fontsize=size
         )
     axes.margins(y=0.35)
     spare = max(0.0, MIN_COLUMNS - len(points)) / 2
     axes.set_xlim(-0.5 - spare, len(points) - 0.5 + spare)
     axes.set_xticks(positions, [str(k) for k in specialists])
     axes.set_xlabel("specialists whose classes include the true one")
-    axes.set_ylabel(f"gain of {model_label(model)},\npercentage points")
-    quieten(axes)
+    axes.set_ylabel(f"gain of {style.model_label(model)},\npercentage points")
+    style.quieten(axes)
     return figure

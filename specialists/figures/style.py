@@ -11,15 +11,19 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 from xml.sax.saxutils import quoteattr
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from specialists import catalogue as models
 from specialists.escaping import one_line, printable
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -32,25 +36,23 @@ _UNNEEDED = re.compile(r' (?:id="[A-Za-z0-9.]+_\d+"|xmlns(?::xlink)?="[^"]*")')
 WIDTH = 7.4
 FONT_SIZE = 9.0
 
-FAMILY_COLOURS = {
-    "generalist": INK,
-    "generalist_uncalibrated": GREY,
-    "generalist_continued": SKY,
-    "generalist_wide": BLUE,
-    "generalist_ensemble": PURPLE,
-    "generalist_ensemble_same_inference": MAUVE,
-    "generalist_ensemble_deferred": VIOLET,
-    "ensemble": VERMILION,
-    "ensemble_paper": ORANGE,
-    "ensemble_all": ORANGE,
-    "student": GREEN,
-    "student_hard_labels": GREY,
+MODEL_COLOURS = {
+    models.GENERALIST: INK,
+    models.CONTINUED: SKY,
+    models.WIDE: BLUE,
+    models.AVERAGED: PURPLE,
+    models.SAME_INFERENCE: MAUVE,
+    models.DEFERRED: VIOLET,
+    models.ENSEMBLE: VERMILION,
+    models.PAPER: ORANGE,
+    models.ALL: ORANGE,
+    models.STUDENT: GREEN,
 }
 
 
 def model_colour(name: str) -> str:
     """The colour that stands for a model in every figure."""
-    return FAMILY_COLOURS.get(name, GREY)
+    return MODEL_COLOURS.get(name, GREY)
 
 
 def model_label(name: str) -> str:
@@ -67,7 +69,7 @@ def shorten(text: str, length: int) -> str:
 
 @contextmanager
 def no_glyph_warnings() -> Iterator[None]:
-    """The browser draws what matplotlib's fonts lack, so their lack is no news."""
+    """No warnings of glyphs that matplotlib's fonts lack, since the browser draws them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"(?s).*[Gg]lyph.*missing")
         warnings.filterwarnings("ignore", message=r"(?s).*natively support")
@@ -77,6 +79,54 @@ def no_glyph_warnings() -> Iterator[None]:
 def new_figure(height: float, width: float = WIDTH) -> Figure:
     """An empty figure of ``width`` x ``height`` inches whose parts do not overlap."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def one_panel(height: float) -> tuple[Figure, Axes]:
+    """A figure of ``height`` inches with a single panel."""
+    figure = new_figure(height)
+    return figure, figure.add_subplot()
+
+
+def panel_grid(n: int, columns: int, margin: float, *, shared: bool = False) -> tuple[Figure, Any]:
+    """A figure of at least ``n`` panels in ``columns``, as an array; those beyond stay empty.
+
+    ``margin`` is its height in inches beside the panels; ``shared`` says whether axes are common.
+    """
+    n_rows = -(-max(n, 1) // columns)
+    figure = new_figure(margin + 1.95 * n_rows)
+    panels = figure.subplots(n_rows, columns, sharex=shared, sharey=shared, squeeze=False).flat
+    for axes in panels[n:]:
+        axes.set_axis_off()
+    return figure, panels
+
+
+def name_rows(axes: Axes, names: Sequence[str], n_rows: int = 0) -> None:
+    """Name the rows of a panel from its top, with room for ``n_rows`` if these are more."""
+    axes.set_yticks(range(len(names)), list(names))
+    axes.set_ylim(max(len(names), n_rows) - 0.4, -0.6)
+
+
+def legend_above(figure: Figure, *parts: Sequence[Any]) -> None:
+    """A legend above all panels: ``parts`` are lines and names; none: those of the panels."""
+    style = {"loc": "outside upper center", "ncols": 3, "frameon": False, "fontsize": FONT_SIZE}
+    figure.legend(*parts, **style)
+
+
+def colour_bar(axes: Axes, image: AxesImage, label: str, extend: str = "neither") -> Colorbar:
+    """A bar beside ``axes`` that says what the colours of ``image`` are."""
+    bar = axes.figure.colorbar(image, ax=axes, shrink=0.6, extend=extend)
+    bar.set_label(label, size=FONT_SIZE)
+    bar.ax.tick_params(labelsize=FONT_SIZE)
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    return bar
+
+
+def draw_interval(
+    axes: Axes, x: float, ends: Sequence[float], model: str, width: float = 1.4, alpha: float = 0.6
+) -> None:
+    """An upright line in the model's colour between fractions, which the axis has in per cent."""
+    y = [100 * end for end in ends]
+    axes.plot([x, x], y, color=model_colour(model), linewidth=width, alpha=alpha)
 
 
 def quieten(axes: Axes, grid: str | None = "y") -> None:
@@ -110,7 +160,6 @@ def to_svg(figure: Figure, description: str) -> str:
 
     Parameters
     ----------
-    figure : Figure
     description : str
         What it shows, for people who cannot see it; also makes its identifiers its own.
     """

@@ -1,7 +1,12 @@
 """Architectures by name; heads, freezing, widening, cost, weights on disk."""
 
-from specialists.networks.adoption import adopt_weights
-from specialists.networks.blocks import HashedEmbedding, Pixels, ResidualBlock
+from specialists.networks.adoption import (
+    adopt_weights,
+    check_outputs_are_the_heads,
+    warn_if_near_chance,
+    warn_of_other_inputs,
+)
+from specialists.networks.blocks import HashedEmbedding, ResidualBlock, ScaledPixels
 from specialists.networks.build import (
     ARCHITECTURES,
     NetworkSpec,
@@ -10,22 +15,12 @@ from specialists.networks.build import (
     outline,
     with_allowed_rank,
 )
-from specialists.networks.cost import counted_flops, inference_flops, n_parameters
+from specialists.networks.flops import counted_flops, inference_flops, n_parameters
 from specialists.networks.foreign import ForeignWeights, read_foreign
 from specialists.networks.heads import find_head, merge_bottleneck, specialise_head, swap_head
 from specialists.networks.output_names import OutputOrder, files_beside, output_order
-from specialists.networks.plausibility import (
-    check_outputs_are_the_heads,
-    warn_if_near_chance,
-    warn_of_other_inputs,
-)
 from specialists.networks.surgery import belongs, largest_width, split_frozen, widen
-from specialists.networks.weights import (
-    fitting,
-    load_network,
-    read_model,
-    save_network,
-)
+from specialists.networks.weights import fitting, load_network, read_model, save_network
 
 __all__ = [
     "ARCHITECTURES",
@@ -33,8 +28,8 @@ __all__ = [
     "HashedEmbedding",
     "NetworkSpec",
     "OutputOrder",
-    "Pixels",
     "ResidualBlock",
+    "ScaledPixels",
     "adopt_weights",
     "belongs",
     "build",

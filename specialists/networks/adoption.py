@@ -3,26 +3,33 @@
 Names of parameters are matched after what wrappers put before them (``module.`` of DataParallel,
 ``_orig_mod.`` of torch.compile, ``model.`` of Lightning, or any other) is taken off. Rows of the
 head are put in the order of the data's classes. Everything else has to fit exactly.
+
+Whether the network then goes with the data here is a question of its predictions of validation
+rows, and of how its inputs were made, where this package wrote that beside the weights.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from specialists.errors import InputError
+from specialists.datasets.base import Inputs
+from specialists.errors import DataWarning, InputError
 from specialists.networks.foreign import ForeignWeights
 from specialists.networks.heads import find_head
 from specialists.networks.output_names import OutputOrder
 
 WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 COUNTER = "num_batches_tracked"
-SHOWN = 20
+MAX_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -45,73 +52,64 @@ def adopt_weights(
 ) -> tuple[str, ...]:
     """Copy ``weights`` into ``network``, in its precision, and its head in the data's order.
 
-    Parameters
-    ----------
-    network : nn.Module
-        With a head over ``n_classes``.
-    weights : ForeignWeights
-    order : OutputOrder
-    n_classes : int
-
     Returns
     -------
     tuple of str
-        What was left out or chosen among several, a line each.
+        What was left out, or chosen among several: a line each.
 
     Raises
     ------
     InputError
-        If names, shapes or types differ, all of which are named; if several sets of weights fit; or
-        if a number is not finite.
+        If names, shapes or types differ (the message names all of them), if several sets of weights
+        fit, if the network has no head over ``n_classes``, or if a number is not finite.
     """
-    own = {k: v for k, v in network.state_dict().items() if isinstance(v, Tensor)}
-    place, match, notes = _chosen(own, weights)
-    state = {name: weights.states[place][theirs] for name, theirs in match.names.items()}
-    head = f"{find_head(network, n_classes)}."
-    selected = _selected(state, head, order, n_classes, weights)
-    wrong = [f"missing {name} {tuple(own[name].shape)}" for name in match.missing]
-    wrong += [f"unknown {k} {tuple(weights.states[place][k].shape)}" for k in match.unknown]
-    wrong += [told for name in selected if (told := _unfit(name, selected[name], own[name]))]
+    ours = {k: v for k, v in network.state_dict().items() if isinstance(v, Tensor)}
+    entry, match, notes = _best_entry(ours, weights)
+    tensors = weights.states[entry]
+    state = {name: tensors[theirs] for name, theirs in match.names.items()}
+    state |= _reordered_head(state, find_head(network, n_classes), order, n_classes, weights.path)
+    wrong = [f"missing {name} {tuple(ours[name].shape)}" for name in match.missing]
+    wrong += [f"unknown {name} {tuple(tensors[name].shape)}" for name in match.unknown]
+    wrong += filter(None, (_unfit(name, value, ours[name]) for name, value in state.items()))
     if wrong:
-        more = [f"and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
+        more = [f"and {len(wrong) - MAX_LISTED} more"] if len(wrong) > MAX_LISTED else []
         raise InputError(
             "these weights do not fit the generalist",
-            where=f"{weights.path}, entry {place!r}" if place else weights.path,
-            got="\n       ".join([*sorted(wrong)[:SHOWN], *more]),
+            where=f"{weights.path}, entry {entry!r}" if entry else weights.path,
+            got="\n       ".join([*sorted(wrong)[:MAX_LISTED], *more]),
             fix="set generalist.model or .factory, .width, .depth ... to what they were made with; "
             "where the network knows more classes than the data, generalist.classes names them",
         )
-    network.load_state_dict({**network.state_dict(), **selected})
-    _check_finite(network, weights)
+    network.load_state_dict({**network.state_dict(), **state})
+    _check_finite(network, weights.path)
     return notes
 
 
-def _chosen(
-    own: Mapping[str, Tensor], weights: ForeignWeights
+def _best_entry(
+    ours: Mapping[str, Tensor], weights: ForeignWeights
 ) -> tuple[str, _Match, tuple[str, ...]]:
     """The first set of weights that fits, or the likeliest one."""
-    matches = {place: _matched(own, state) for place, state in weights.states.items()}
-    fitting = [place for place, match in matches.items() if match.complete]
-    most = max(matches, key=lambda place: len(matches[place].names))
-    place = fitting[0] if fitting else most
-    match = matches[place]
-    notes = []
+    matches = {entry: _matched(ours, state) for entry, state in weights.states.items()}
+    fitting = [entry for entry, match in matches.items() if match.complete]
+    most = max(matches, key=lambda entry: len(matches[entry].names))
+    entry = fitting[0] if fitting else most
+    match, notes = matches[entry], []
     if fitting[1:]:
         others = ", ".join(map(repr, fitting[1:]))
-        notes.append(f"its entry {place!r} was taken; {others} would fit as well")
+        notes.append(f"its entry {entry!r} was taken; {others} would fit as well")
     if match.outside:
         listed = ", ".join(match.outside[:5])
         notes.append(f"tensors that are no part of it left out ({len(match.outside)}): {listed}")
-    return place, match, tuple(notes)
+    return entry, match, tuple(notes)
 
 
-def _matched(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> _Match:
+def _matched(ours: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> _Match:
     """Match names under the prefixes, on either side, that leave fewest of them without a match."""
-    ours, theirs = _without_wrappers(own), _without_wrappers(state)
+    names, theirs = _without_wrappers(ours), _without_wrappers(state)
     candidates = [
-        _under(ours, theirs, prefix, own_prefix, own)
-        for own_prefix in _common_prefixes(ours)
-        for prefix in _prefixes(theirs, list(ours)[-1].removeprefix(own_prefix))
+        _under(names, theirs, prefix, our_prefix, ours)
+        for our_prefix in _common_prefixes(names)
+        for prefix in _prefixes(list(theirs), list(names)[-1].removeprefix(our_prefix))
     ]
     best = min(candidates, key=lambda m: (len(m.missing), len(m.unknown), len(m.outside) > 0))
     rivals = {tuple(m.names.values()): m.prefix for m in candidates if m.complete}
@@ -126,25 +124,25 @@ def _matched(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> _Match:
 
 
 def _under(
-    ours: Mapping[str, str],
+    names: Mapping[str, str],
     theirs: Mapping[str, str],
     prefix: str,
-    own_prefix: str,
-    own: Mapping[str, Tensor],
+    our_prefix: str,
+    ours: Mapping[str, Tensor],
 ) -> _Match:
-    """The match of names with ``prefix`` in the file and ``own_prefix`` in the network."""
+    """The match of names with ``prefix`` in the file and ``our_prefix`` in the network."""
     inside = {k.removeprefix(prefix): full for k, full in theirs.items() if k.startswith(prefix)}
-    wanted = {name.removeprefix(own_prefix): full for name, full in ours.items()}
-    names = {full: inside[name] for name, full in wanted.items() if name in inside}
-    tied = {own[full].data_ptr() for full in names}
+    wanted = {name.removeprefix(our_prefix): full for name, full in names.items()}
+    matched = {full: inside[name] for name, full in wanted.items() if name in inside}
+    tied = {ours[full].data_ptr() for full in matched}
     missing = [
         full
         for name, full in wanted.items()
-        if name not in inside and not name.endswith(COUNTER) and own[full].data_ptr() not in tied
+        if name not in inside and not name.endswith(COUNTER) and ours[full].data_ptr() not in tied
     ]
     unknown = [full for name, full in inside.items() if name not in wanted]
     outside = [full for k, full in theirs.items() if not k.startswith(prefix)]
-    return _Match(names, missing, unknown, outside, prefix)
+    return _Match(matched, missing, unknown, outside, prefix)
 
 
 def _without_wrappers(names: Iterable[str]) -> dict[str, str]:
@@ -154,63 +152,54 @@ def _without_wrappers(names: Iterable[str]) -> dict[str, str]:
 
 def _common_prefixes(names: Iterable[str]) -> list[str]:
     """Dotted beginnings of all names, the empty one first."""
-    parts = [name.split(".")[:-1] for name in names]
-    shared = list(
-        itertools.takewhile(lambda level: len(set(level)) == 1, zip(*parts, strict=False))
-    )
-    return ["".join(f"{level[0]}." for level in shared[:n]) for n in range(len(shared) + 1)]
+    levels = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    shared = itertools.takewhile(lambda level: len(set(level)) == 1, levels)
+    return list(itertools.accumulate((f"{level[0]}." for level in shared), initial=""))
 
 
-def _prefixes(names: Iterable[str], last: str) -> list[str]:
+def _prefixes(names: Sequence[str], last: str) -> list[str]:
     """What all names begin with, and what some begin with where the name ``last`` follows."""
-    names = list(names)
     before = [name.removesuffix(last) for name in names if name.endswith(f".{last}")]
     return list(dict.fromkeys([*_common_prefixes(names), *before]))
 
 
-def _selected(
-    state: Mapping[str, Tensor],
-    head: str,
-    order: OutputOrder,
-    n_classes: int,
-    weights: ForeignWeights,
+def _reordered_head(
+    state: Mapping[str, Tensor], head: str, order: OutputOrder, n_classes: int, path: Path
 ) -> dict[str, Tensor]:
-    """The state with the head's rows in the order of the data's classes."""
-    if order.places is None or order.places == tuple(range(order.n_outputs)):
-        return dict(state)
-    rows = torch.tensor(order.places)
-    selected = dict(state)
-    for name in (f"{head}weight", f"{head}bias"):
-        if name in state and len(state[name]) != order.n_outputs:
+    """The head's rows in the order of the data's classes; nothing where they are so already."""
+    if order.outputs is None or order.outputs == tuple(range(order.n_outputs)):
+        return {}
+    tensors = {k: state[k] for k in (f"{head}.weight", f"{head}.bias") if k in state}
+    for value in tensors.values():
+        if len(value) != order.n_outputs:
             raise InputError(
                 "there is not one name for each output of the network",
-                where=weights.path,
-                got=f"{order.n_outputs} names, {len(state[name])} outputs",
+                where=path,
+                got=f"{order.n_outputs} names, {len(value)} outputs",
                 expected=f"{order.n_outputs} outputs, of which the data have {n_classes} classes",
             )
-        if name in state:
-            selected[name] = state[name][rows]
-    return selected
+    rows = torch.tensor(order.outputs)
+    return {name: value[rows] for name, value in tensors.items()}
 
 
-def _unfit(name: str, theirs: Tensor, own: Tensor) -> str | None:
-    if theirs.shape != own.shape:
-        return f"{name} is {tuple(theirs.shape)}, not {tuple(own.shape)}"
+def _unfit(name: str, theirs: Tensor, ours: Tensor) -> str | None:
+    if theirs.shape != ours.shape:
+        return f"{name} is {tuple(theirs.shape)}, not {tuple(ours.shape)}"
     real = theirs.dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
     dense = theirs.layout == torch.strided and not theirs.is_quantized
-    if not dense or own.is_floating_point() != real or theirs.is_complex():
-        return f"{name} is {theirs.dtype}, {theirs.layout}, not {own.dtype}"
+    if not dense or ours.is_floating_point() != real or theirs.is_complex():
+        return f"{name} is {theirs.dtype}, {theirs.layout}, not {ours.dtype}"
     return None
 
 
-def _check_finite(network: nn.Module, weights: ForeignWeights) -> None:
+def _check_finite(network: nn.Module, path: Path) -> None:
     """A buffer may be infinite on purpose, as a mask is, but nothing may be NaN."""
     broken = [name for name, value in network.named_parameters() if not math.isfinite(_span(value))]
     broken += [name for name, value in network.named_buffers() if math.isnan(_span(value))]
     if broken:
         raise InputError(
             "these weights are not finite numbers",
-            where=weights.path,
+            where=path,
             got=f"NaN or infinite values in {', '.join(broken[:5])}",
             fix="the file is damaged, or its training failed",
         )
@@ -220,5 +209,82 @@ def _span(value: Tensor) -> float:
     """The largest magnitude, NaN if there is one, without a copy of the values."""
     if not value.numel() or not value.is_floating_point():
         return 0.0
-    low, high = value.detach().aminmax()
-    return float(torch.maximum(low.abs(), high.abs()))
+    return float(torch.stack(value.detach().aminmax()).abs().amax())
+
+
+TREATMENTS = ("kind", "char_ngrams", "word_ngrams", "lowercase", "channels", "height", "width")
+
+
+def check_outputs_are_the_heads(network: nn.Module, n_classes: int, inputs: Inputs) -> None:
+    """Check that what follows the head keeps the order of its rows, which was changed.
+
+    Raises
+    ------
+    InputError
+        If the largest output is not the head's largest output.
+    """
+    heads: list[Tensor] = []
+    head = network.get_submodule(find_head(network, n_classes))
+
+    def keep(module: nn.Module, inputs: object, output: Tensor) -> None:
+        heads.append(output)
+
+    handle = head.register_forward_hook(keep)
+    try:
+        with torch.no_grad():
+            outputs = network.eval()(inputs.to(next(network.parameters()).device))
+    finally:
+        handle.remove()
+    if not heads or not torch.equal(outputs.argmax(-1), heads[-1].argmax(-1)):
+        raise InputError(
+            "the outputs of this network cannot be put in the order of the classes",
+            where="generalist.classes",
+            got="outputs that are not those of its last nn.Linear with one output a class",
+            fix="permute the outputs in generalist.factory, and leave generalist.classes out",
+        )
+
+
+def warn_if_near_chance(top1: float, labels: Tensor, n_classes: int, name: object) -> None:
+    """Give a DataWarning where an adopted network is hardly better on validation rows than a guess.
+
+    A guess is right as often as the largest class occurs. A network whose classes are in another
+    order is right where the orders agree by chance: up to three such classes are allowed for.
+    """
+    largest = float(torch.bincount(labels, minlength=n_classes).max()) / len(labels)
+    chance = max(largest, min(3 / n_classes, 0.4))
+    if top1 <= chance:
+        warnings.warn(
+            f"{name} is near chance on validation rows: top-1 {top1:.3f}, where a guess has "
+            f"{max(largest, 1 / n_classes):.3f}. Are its classes others or in another order "
+            "(generalist.classes), were its inputs made another way (data.standardize, "
+            "data.image_size, data.lowercase ...), or is this another file (generalist.weights)?",
+            DataWarning,
+            stacklevel=2,
+        )
+
+
+def warn_of_other_inputs(weights: Path, preprocessing: Mapping[str, object]) -> None:
+    """Give a DataWarning where this package trained the weights on inputs made another way.
+
+    A ``model.json`` in the folder ``weights``, or beside the file, says how their inputs were made;
+    ``preprocessing`` says it of the data here. The warning names what differs.
+    """
+    about = (weights if weights.is_dir() else weights.parent) / "model.json"
+    try:
+        theirs = json.loads(about.read_text(encoding="utf-8"))["preprocessing"]
+        before, here = _treatment(theirs), _treatment(preprocessing)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return  # not of this package
+    differing = [f"{k} {before[k]}, here {here[k]}" for k in before if before[k] != here[k]]
+    if differing:
+        warnings.warn(
+            f"{weights} was trained on inputs made another way: {'; '.join(differing)}; settings "
+            "of [data] make them alike (data.standardize, data.char_ngrams, data.image_size ...)",
+            DataWarning,
+            stacklevel=2,
+        )
+
+
+def _treatment(preprocessing: Mapping[str, object]) -> dict[str, object]:
+    same = {key: preprocessing.get(key) for key in TREATMENTS}
+    return {**same, "standardised": preprocessing.get("mean") is not None}

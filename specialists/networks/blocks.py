@@ -14,16 +14,13 @@ INITIAL_ROW_SCALE = 0.1
 
 
 class HashedEmbedding(nn.Module):
-    """Mean of the table rows that a string's n-grams hash to.
-
-    Gradients of the table are sparse.
+    """Mean of the table rows that a string's n-grams hash to; gradients of the table are sparse.
 
     Parameters
     ----------
     n_buckets : int
         Rows of the table, a power of two: a hash selects row ``hash & (n_buckets - 1)``, so that
         one cached set of hashes serves tables of every size.
-    dim : int
     """
 
     def __init__(self, n_buckets: int, dim: int) -> None:
@@ -46,12 +43,8 @@ class HashedEmbedding(nn.Module):
 class Beside(nn.Module):
     """Hidden units beside their inputs: x -> (x, h(x)), h of ``depth`` layers with ReLU.
 
-    The layer above sees both, so that a network of bags of n-grams is a linear model, which few
-    examples a class suffice for, plus what hidden units add to it.
-
-    Parameters
-    ----------
-    n_in, width, depth : int
+    The layer above sees both. A network of bags of n-grams is thus a linear model, for which few
+    examples a class suffice, and what hidden units add to it.
     """
 
     def __init__(self, n_in: int, width: int, depth: int = 1) -> None:
@@ -65,10 +58,10 @@ class Beside(nn.Module):
         return torch.cat([x, self.layers(x)], dim=1)
 
 
-class Pixels(nn.Module):
+class ScaledPixels(nn.Module):
     """uint8 images [n, c, h, w] to floats in [-1, 1]; float images keep their values.
 
-    Channels come last in memory, which convolutions on CPUs and GPUs are faster with.
+    Channels come last in memory, which makes convolutions on CPUs and GPUs faster.
     """
 
     def forward(self, images: Tensor) -> Tensor:

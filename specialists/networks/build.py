@@ -21,7 +21,13 @@ from torch import nn
 from specialists.config import GeneralistConfig
 from specialists.datasets.factory import find_function, importable_here
 from specialists.errors import ConfigError, InputError
-from specialists.networks.blocks import Beside, HashedEmbedding, Pixels, ResidualBlock, convolution
+from specialists.networks.blocks import (
+    Beside,
+    HashedEmbedding,
+    ResidualBlock,
+    ScaledPixels,
+    convolution,
+)
 from specialists.networks.heads import find_head, swap_head
 
 GRID = 4
@@ -55,15 +61,13 @@ class NetworkSpec:
     n_buckets: int = 2**17
     dropout: float = 0.0
     n_outputs: int | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, object] = field(default_factory=dict)
     head_rank: int | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """For JSON; ``head_rank`` only where there is one, as older descriptions have none."""
         values = dataclasses.asdict(self)
-        if self.head_rank is None:
-            del values["head_rank"]
-        return values
+        return {k: v for k, v in values.items() if k != "head_rank" or v is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkSpec:
@@ -97,17 +101,14 @@ def build(spec: NetworkSpec) -> nn.Module:
         If the name is unknown, the factory cannot be imported, or a size makes no sense; if a
         cheap head is wanted of a factory, or would not be cheaper.
     """
-    if ":" in spec.model:
-        network = _from_factory(spec)
-    elif spec.model in ARCHITECTURES:
-        network = ARCHITECTURES[spec.model](spec)
-    else:
+    if ":" not in spec.model and spec.model not in ARCHITECTURES:
         raise ConfigError(
             "no such model",
             where="generalist.model",
             got=spec.model,
             expected=", ".join(ARCHITECTURES) + ", or generalist.factory",
         )
+    network = ARCHITECTURES.get(spec.model, _from_factory)(spec)
     if spec.n_outputs is not None:
         swap_head(network, spec.n_classes, spec.n_outputs)
     return network
@@ -131,11 +132,11 @@ def hashed_text(spec: NetworkSpec) -> nn.Sequential:
             got=spec.n_buckets,
             fix=f"for instance {1 << spec.n_buckets.bit_length()}",
         )
-    parts: OrderedDict[str, nn.Module] = OrderedDict()
-    parts["embedding"] = HashedEmbedding(spec.n_buckets, spec.embedding_dim)
-    parts["hidden"] = Beside(spec.embedding_dim, spec.width, spec.depth)
-    parts.update(_head(spec, spec.embedding_dim + spec.width))
-    return nn.Sequential(parts)
+    parts = OrderedDict[str, nn.Module](
+        embedding=HashedEmbedding(spec.n_buckets, spec.embedding_dim),
+        hidden=Beside(spec.embedding_dim, spec.width, spec.depth),
+    )
+    return nn.Sequential(parts | _head(spec, spec.embedding_dim + spec.width))
 
 
 def mlp(spec: NetworkSpec) -> nn.Sequential:
@@ -146,8 +147,7 @@ def mlp(spec: NetworkSpec) -> nn.Sequential:
         parts[f"hidden{layer}"] = nn.Linear(n_in, spec.width)
         parts[f"relu{layer}"] = nn.ReLU()
         n_in = spec.width
-    parts.update(_head(spec, n_in))
-    return nn.Sequential(parts)
+    return nn.Sequential(parts | _head(spec, n_in))
 
 
 def resnet(spec: NetworkSpec) -> nn.Sequential:
@@ -159,19 +159,16 @@ def resnet(spec: NetworkSpec) -> nn.Sequential:
     memory as images do here, channels last: on a CPU a step in bfloat16 is a fifth quicker so.
     """
     channels = [max(4, round(spec.width / 4)), max(4, round(spec.width / 2)), spec.width]
-    parts: OrderedDict[str, nn.Module] = OrderedDict()
-    parts["pixels"] = Pixels()
-    stem = convolution(spec.input_shape[0], channels[0], 3, 2)
-    parts["stem"] = nn.Sequential(*stem, nn.ReLU())
     n_in = channels[0]
+    stem = convolution(spec.input_shape[0], n_in, 3, 2)
+    parts = OrderedDict[str, nn.Module](pixels=ScaledPixels(), stem=nn.Sequential(*stem, nn.ReLU()))
     for stage, n_out in enumerate(channels, start=1):
         first = ResidualBlock(n_in, n_out, 1 if stage == 1 else 2)
         rest = [ResidualBlock(n_out, n_out, 1) for _ in range(spec.depth - 1)]
         parts[f"stage{stage}"] = nn.Sequential(first, *rest)
         n_in = n_out
     parts["pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(GRID), nn.Flatten())
-    parts.update(_head(spec, spec.width * GRID**2))
-    network = nn.Sequential(parts)
+    network = nn.Sequential(parts | _head(spec, spec.width * GRID**2))
     # PyTorch's overloads of `to` leave memory_format out.
     return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
@@ -248,10 +245,7 @@ def _from_factory(spec: NetworkSpec) -> nn.Module:
     with importable_here():
         network = function(*arguments.args, **arguments.kwargs)
     if not isinstance(network, nn.Module):
-        raise InputError(
-            "a model's factory must return a torch.nn.Module",
-            where=spec.model,
-            got=type(network).__name__,
-        )
-    find_head(network, spec.n_classes)  # told now rather than after hours of training
+        what, got = "a model's factory must return a torch.nn.Module", type(network).__name__
+        raise InputError(what, where=spec.model, got=got)
+    find_head(network, spec.n_classes)  # raises now rather than after hours of training
     return network

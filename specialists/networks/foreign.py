@@ -23,7 +23,7 @@ from torch import Tensor
 from specialists.errors import InputError
 from specialists.files import read_tensors
 
-SETTING = "generalist.weights"
+WEIGHTS_KEY = "generalist.weights"
 EXPECTED = (
     "safetensors, what torch.save made of a state dict or a checkpoint, or a save_pretrained folder"
 )
@@ -57,7 +57,7 @@ class ForeignWeights:
 
     path: Path
     states: Mapping[str, Mapping[str, Tensor]]
-    entries: Mapping[str, Any] = field(default_factory=dict)
+    entries: Mapping[str, object] = field(default_factory=dict)
 
 
 def read_foreign(path: Path) -> ForeignWeights:
@@ -71,25 +71,20 @@ def read_foreign(path: Path) -> ForeignWeights:
     if path.is_dir():
         return ForeignWeights(path, {"": _read_folder(path)})
     if not path.is_file():
-        raise InputError("no such file of weights", where=SETTING, got=path, expected=EXPECTED)
+        raise InputError("no such file of weights", where=WEIGHTS_KEY, got=path, expected=EXPECTED)
     content = _read_file(path)
     if not isinstance(content, Mapping):
-        raise InputError(
-            "this file holds no state dict",
-            where=path,
-            got=type(content).__name__,
-            expected=EXPECTED,
-        )
-    states = dict(sorted(_states(content), key=lambda found: _rank(found[0])))
+        raise _without_state(path, type(content).__name__)
+    states = dict(sorted(_states(content), key=lambda state: _rank(state[0])))
     if not states:
-        raise InputError(
-            "this file holds no state dict",
-            where=path,
-            got=f"no tensors under the entries {', '.join(map(str, list(content)[:10])) or 'none'}",
-            expected=EXPECTED,
-        )
+        entries = ", ".join(map(str, list(content)[:10])) or "none"
+        raise _without_state(path, f"no tensors under the entries {entries}")
     rest = {k: v for k, v in content.items() if isinstance(k, str) and not isinstance(v, Tensor)}
     return ForeignWeights(path, states, rest)
+
+
+def _without_state(path: Path, got: str) -> InputError:
+    return InputError("this file holds no state dict", where=path, got=got, expected=EXPECTED)
 
 
 def holds_weights(folder: Path) -> bool:
@@ -97,19 +92,19 @@ def holds_weights(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (*WHOLE_FILES, *INDICES))
 
 
-def _rank(place: str) -> int:
-    first = place.partition(".")[0]
+def _rank(entry: str) -> int:
+    first = entry.partition(".")[0]
     return CONTAINERS.index(first) if first in CONTAINERS else len(CONTAINERS)
 
 
-def _states(content: Mapping[Any, Any], place: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Every entry that holds tensors by name, with where it stands."""
+def _states(content: Mapping[Any, Any], entry: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Every entry that holds tensors by name, with its dotted name."""
     tensors = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, Tensor)}
     if tensors:
-        yield place, tensors
+        yield entry, tensors
     for key, value in content.items():
-        if isinstance(key, str) and isinstance(value, Mapping) and place.count(".") < 2:
-            yield from _states(value, f"{place}.{key}" if place else key)
+        if isinstance(key, str) and isinstance(value, Mapping) and entry.count(".") < 2:
+            yield from _states(value, f"{entry}.{key}" if entry else key)
 
 
 def _read_file(path: Path) -> Any:
@@ -120,12 +115,12 @@ def _read_file(path: Path) -> Any:
             return read_tensors(path)
         return _load(path)
     except Exception as error:  # readers of damaged files raise whatever they stumble over
-        told = [what for magic, what in _MAGIC.items() if head.lstrip().startswith(magic)]
-        told += ["an empty file"] * (not head) + [_reason(error)]
+        reasons = [what for magic, what in _MAGIC.items() if head.lstrip().startswith(magic)]
+        reasons += ["an empty file"] * (not head) + [_reason(error)]
         raise InputError(
             "this file of weights cannot be read as plain tensors",
             where=path,
-            got=told[0],
+            got=reasons[0],
             expected=EXPECTED,
             fix="torch.save(network.state_dict(), file) writes nothing but tensors; a file that "
             "is damaged has to be fetched again",
@@ -153,32 +148,27 @@ def _check_sums(path: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """What was found in place of plain tensors, without the advice of PyTorch to execute it."""
+    """What is there in place of plain tensors, without the advice of PyTorch to execute it."""
     called = re.search(r"GLOBAL (\S+)", str(error))
     if called:
         return f"a pickle that calls {called[1]}, which would have to be executed"
-    first = "" if "Weights only" in str(error) else next(iter(str(error).splitlines()), "")
-    name = type(error).__name__
-    return f"a file that gives {name}: {first[:200]}" if first else f"a file that gives {name}"
+    first = "" if "Weights only" in str(error) else str(error).partition("\n")[0]
+    return f"a file that gives {type(error).__name__}{': ' * bool(first)}{first[:200]}"
 
 
 def _read_folder(folder: Path) -> dict[str, Tensor]:
-    for name in WHOLE_FILES:
-        if (folder / name).is_file():
-            return _plain(_read_file(folder / name), folder / name)
-    for name in INDICES:
-        if (folder / name).is_file():
-            state: dict[str, Tensor] = {}
-            for shard in _shards(folder / name):
-                state.update(_plain(_read_file(shard), shard))
-            return state
-    found = sorted(path.name for path in folder.iterdir())
+    for name in (*WHOLE_FILES, *INDICES):
+        file = folder / name
+        if file.is_file():
+            shards = _shards(file) if name in INDICES else [file]
+            return {k: v for shard in shards for k, v in _plain(shard).items()}
+    names = sorted(path.name for path in folder.iterdir())
     raise InputError(
         "this folder holds no weights",
         where=folder,
-        got=", ".join(found[:10]) or "an empty folder",
+        got=", ".join(names[:10]) or "an empty folder",
         expected=", ".join((*WHOLE_FILES, *INDICES)),
-        fix=f"name the file of weights itself in {SETTING}",
+        fix=f"name the file of weights itself in {WEIGHTS_KEY}",
     )
 
 
@@ -201,7 +191,8 @@ def _shards(index: Path) -> list[Path]:
     return [index.parent / name for name in names]
 
 
-def _plain(content: Any, path: Path) -> dict[str, Tensor]:
+def _plain(path: Path) -> dict[str, Tensor]:
+    content = _read_file(path)
     if isinstance(content, Mapping) and all(isinstance(v, Tensor) for v in content.values()):
         return dict(content)
-    raise InputError("this file holds no state dict", where=path, got=type(content).__name__)
+    raise _without_state(path, type(content).__name__)

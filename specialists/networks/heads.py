@@ -1,4 +1,4 @@
-"""Which layer of a network is its head, and how it is swapped for another.
+"""Which layer of a network is its head, and how is it swapped for another?
 
 The head is the last ``nn.Linear`` with as many outputs as there are classes. A specialist's head
 starts from the generalist's rows of its classes; its dustbin, which stands for all the others,
@@ -33,10 +33,10 @@ def find_head(network: nn.Module, n_classes: int) -> str:
             fix="wrap it: nn.Sequential(nn.Linear(...))",
         )
     if not heads:
-        found = ", ".join(f"{name} ({module.out_features})" for name, module in linear.items())
+        layers = ", ".join(f"{name} ({module.out_features})" for name, module in linear.items())
         raise InputError(
             "this network has no head",
-            got=f"linear layers: {found or 'none'}",
+            got=f"linear layers: {layers or 'none'}",
             expected=f"an nn.Linear with {n_classes} outputs, one a class",
         )
     return heads[-1]
@@ -56,12 +56,7 @@ def swap_head(network: nn.Module, n_classes: int, n_outputs: int) -> nn.Linear:
 def specialise_head(network: nn.Module, n_classes: int, subset: Tensor) -> None:
     """Swap the head, in place, for one over ``subset`` and a dustbin (last), started from it.
 
-    Parameters
-    ----------
-    network : nn.Module
-    n_classes : int
-    subset : int64 Tensor of shape (k,)
-        Classes that keep their rows.
+    ``subset``, int64 of shape (k,), lists the classes that keep their rows.
     """
     old = network.get_submodule(find_head(network, n_classes))
     assert isinstance(old, nn.Linear)
@@ -79,13 +74,9 @@ def specialise_head(network: nn.Module, n_classes: int, subset: Tensor) -> None:
 def merge_bottleneck(network: nn.Module) -> nn.Linear:
     """Replace ``bottleneck`` and ``head``, in place, by one layer that computes the same.
 
-    Both factors are linear with nothing but dropout between them, so the product of their weights
-    is the layer that stands for both. Returns it.
-
-    Parameters
-    ----------
-    network : nn.Module
-        Of a shipped architecture whose description has a ``head_rank``.
+    The network is of a shipped architecture and has a ``head_rank``. Both factors are linear, with
+    nothing but dropout between them, so that the product of their weights stands for both. Returns
+    that layer.
     """
     bottleneck, head = network.get_submodule("bottleneck"), network.get_submodule("head")
     assert isinstance(bottleneck, nn.Linear)

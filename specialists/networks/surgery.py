@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
@@ -40,16 +42,18 @@ def split_frozen(
     _freeze(network, freeze)
     if not isinstance(network, nn.Sequential):
         return None, network
-    children = OrderedDict(network.named_children())
-    lower: OrderedDict[str, nn.Module] = OrderedDict()
-    for name, child in children.items():
-        if isinstance(child, nn.Dropout) or any(p.requires_grad for p in child.parameters()):
-            break
-        lower[name] = child
+    children = list(network.named_children())
+    lower = OrderedDict(itertools.takewhile(lambda part: _is_fixed(part[1]), children))
     if not any(True for child in lower.values() for _ in child.parameters()):
         return None, network
-    upper = OrderedDict((name, child) for name, child in children.items() if name not in lower)
-    return nn.Sequential(lower).eval(), nn.Sequential(upper)
+    return nn.Sequential(lower).eval(), nn.Sequential(OrderedDict(children[len(lower) :]))
+
+
+def _is_fixed(module: nn.Module) -> bool:
+    """Whether its outputs can be computed once."""
+    return not isinstance(module, nn.Dropout) and not any(
+        p.requires_grad for p in module.parameters()
+    )
 
 
 def belongs(name: str, parts: Sequence[str]) -> bool:
@@ -58,20 +62,20 @@ def belongs(name: str, parts: Sequence[str]) -> bool:
 
 
 def _freeze(network: nn.Module, freeze: Sequence[str]) -> None:
-    names = [name for name, _ in network.named_parameters()]
+    parameters = dict(network.named_parameters())
     for part in freeze:
-        if not any(belongs(name, [part]) for name in names):
-            parts = ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
+        if not any(belongs(name, [part]) for name in parameters):
+            parts = ", ".join(dict.fromkeys(name.split(".")[0] for name in parameters))
             raise ConfigError(
                 "this part of the network cannot be frozen, because it does not exist",
                 where="specialists.freeze",
                 got=part,
                 expected=f"some of {parts}, or longer prefixes of parameter names",
             )
-    for name, parameter in network.named_parameters():
+    for name, parameter in parameters.items():
         if belongs(name, freeze):
             parameter.requires_grad_(False)
-    if not any(p.requires_grad for p in network.parameters()):
+    if not any(p.requires_grad for p in parameters.values()):
         raise ConfigError(
             "every part of the network is frozen",
             where="specialists.freeze",
@@ -83,8 +87,8 @@ def _freeze(network: nn.Module, freeze: Sequence[str]) -> None:
 def widen(network: nn.Module, spec: NetworkSpec, width: int) -> tuple[nn.Module, NetworkSpec]:
     """A wider network that computes the same function (Net2Net, Chen et al. 2016, with zeros).
 
-    Units of the old network keep their weights and read nothing from the new ones, whose own
-    incoming weights are random and whose outgoing weights are zero.
+    Units of the old network keep their weights and read nothing from the new ones, which have
+    random incoming weights and outgoing weights of zero.
 
     Raises
     ------
@@ -124,15 +128,12 @@ def largest_width(spec: NetworkSpec, fits: Callable[[NetworkSpec], bool], low: i
     then bisected.
     """
 
-    def fit(width: int) -> bool:
-        return fits(dataclasses.replace(spec, width=width))
+    def too_wide(width: int) -> bool:
+        return not fits(dataclasses.replace(spec, width=width))
 
-    if not fit(low):
+    if too_wide(low):
         return low
     high = 2 * low
-    while fit(high):
+    while not too_wide(high):
         low, high = high, 2 * high
-    while low + 1 < high:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fit(middle) else (low, middle)
-    return low
+    return bisect.bisect_left(range(high), True, lo=low + 1, key=too_wide) - 1

@@ -26,22 +26,22 @@ from specialists.files import (
 )
 from specialists.networks.build import ARCHITECTURES, NetworkSpec, build, outline
 
+Description = dict[str, Any]  # what model.json says beside the network's architecture
+
 UNFIT = (LookupError, ArithmeticError, TypeError, ValueError, RuntimeError, AttributeError)
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 
 
 def save_network(network: nn.Module, spec: NetworkSpec, folder: Path, **extra: Any) -> None:
     """Write ``weights.safetensors``, then ``model.json`` with the description and ``extra``."""
-    state = {
-        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
-    }
-    write_tensors(folder / WEIGHTS, state)
+    state = network.state_dict()
+    write_tensors(folder / WEIGHTS, {k: v.detach().cpu().contiguous() for k, v in state.items()})
     description = {"network": spec.to_dict(), **extra, "weights": sha256(folder / WEIGHTS)}
     write_sealed(folder / DESCRIPTION, description)
 
 
-def load_network(folder: Path) -> tuple[nn.Module, NetworkSpec, dict[str, Any]]:
-    """The network of a folder in evaluation mode, its description and what else was written.
+def load_network(folder: Path) -> tuple[nn.Module, NetworkSpec, Description]:
+    """The network of a folder in evaluation mode, its architecture and what else was written.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def load_network(folder: Path) -> tuple[nn.Module, NetworkSpec, dict[str, Any]]:
     return network.eval(), spec, description
 
 
-def read_model(folder: Path) -> tuple[NetworkSpec, dict[str, Any], dict[str, Tensor]]:
+def read_model(folder: Path) -> tuple[NetworkSpec, Description, dict[str, Tensor]]:
     """What describes the network of a folder, what else was written, and the weights.
 
     Raises as :func:`load_network` does; nothing is built.
@@ -86,23 +86,24 @@ def read_model(folder: Path) -> tuple[NetworkSpec, dict[str, Any], dict[str, Ten
 
 @contextmanager
 def fitting(folder: Path) -> Iterator[None]:
-    """Errors of parts that do not fit together, inside, are a DamagedError."""
+    """Turn errors of parts that do not fit together into a DamagedError."""
     try:
         yield
     except (InputError, OSError):
         raise
     except UNFIT as error:
-        told = str(error).strip().splitlines() or [""]
-        raise _unfitting(folder, f"{type(error).__name__}: {told[0]}") from None
+        lines = str(error).strip().splitlines() or [""]
+        raise _unfitting(folder, f"{type(error).__name__}: {lines[0]}") from None
 
 
 def _check_shapes(network: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
     """Compare a network's shapes with those of its weights, before it takes any memory."""
-    own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in tensors.items()}
-    if own != found:
-        differing = sorted(name for name, _ in own.items() ^ found.items())
-        raise _unfitting(folder, f"other shapes in {differing[0]}")
+    built, stored = (
+        {(name, tuple(value.shape)) for name, value in state.items()}
+        for state in (network.state_dict(), tensors)
+    )
+    if built != stored:
+        raise _unfitting(folder, f"other shapes in {min(built ^ stored)[0]}")
 
 
 def _unfitting(folder: Path, got: str) -> DamagedError:

@@ -2,7 +2,7 @@
 
 from specialists.report.markdown import comparison_figure, comparison_markdown
 from specialists.report.page import render, summary_lines
-from specialists.report.results import DataSummary, Results
+from specialists.report.run_results import DataSummary, Results
 from specialists.report.verdict import verdict
 
 __all__ = [

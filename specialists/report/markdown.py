@@ -5,10 +5,10 @@ from __future__ import annotations
 from specialists.catalogue import ALTERNATIVES, ENSEMBLE, GENERALIST
 from specialists.escaping import markdown
 from specialists.evaluation import Comparison
-from specialists.evaluation.seeds import CORRECTED_LEVEL, MeanDifference, Summary
+from specialists.evaluation.several_seeds import CORRECTED_LEVEL, MeanDifference, Summary
 from specialists.figures import CostPoint, accuracy_against_cost, to_svg_file
-from specialists.report.caveats import time_sentence
 from specialists.report.numbers import compact, duration, percent, points, points_interval
+from specialists.report.sentences import time_sentence
 from specialists.report.verdict import retention_sentence, verdict
 from specialists.uncertainty import MIN_GROUPS, rows_in_groups
 
@@ -58,13 +58,9 @@ def _test_sets(comparison: Comparison) -> str:
 def comparison_figure(comparison: Comparison) -> str:
     """Accuracy against inference cost as SVG; lines are the range over seeds."""
     spots = [
-        CostPoint(
-            name=name,
-            top1=model.top1.mean,
-            interval=(min(model.top1.values), max(model.top1.values)),
-            inference_flops=model.inference_flops,
-        )
+        CostPoint(name, model.inference_flops, top1.mean, (min(top1.values), max(top1.values)))
         for name, model in comparison.models.items()
+        for top1 in (model.top1,)
     ]
     what = "Top-1 accuracy against inference cost, mean and range over seeds"
     lines = "range over seeds" if len(comparison.seeds) > 1 else ""
@@ -78,21 +74,11 @@ def _rows(comparison: Comparison) -> list[list[str]]:
     rows = [header, ["---", *["---:"] * (len(header) - 1)]]
     for name, model in models.items():
         against = comparison.find(ENSEMBLE, name) if name in (*ALTERNATIVES, GENERALIST) else None
-        base = models[GENERALIST].inference_flops
-        rows.append(
-            [
-                f"`{name}`",
-                _mean(model.top1, 100, 2),
-                _difference(comparison.find(name, GENERALIST)),
-                _difference(against),
-                _mean(model.nll, 1, 3),
-                f"{model.inference_flops / base:.2f}x",
-                compact(model.training_flops),
-                compact(model.training_examples),
-                duration(model.training_seconds),
-                f"{model.tuning_trials:.0f}",
-            ]
-        )
+        relative = model.inference_flops / models[GENERALIST].inference_flops
+        gains = _difference(comparison.find(name, GENERALIST)), _difference(against)
+        row = [f"`{name}`", _mean(model.top1, 100, 2), *gains, _mean(model.nll, 1, 3)]
+        row += [f"{relative:.2f}x", compact(model.training_flops), compact(model.training_examples)]
+        rows.append([*row, duration(model.training_seconds), f"{model.tuning_trials:.0f}"])
     return rows
 
 
@@ -109,12 +95,10 @@ def _difference(entry: MeanDifference | None) -> str:
 
 
 def _admitted(comparison: Comparison) -> str:
-    outcomes = comparison.gate
-    n = outcomes.count("refused")
+    n, k = comparison.admission.count("refused"), len(comparison.admission)
     if not n:
         return ""
-    where = "all" if n == len(outcomes) else f"{n} of {len(outcomes)}"
-    which = "the one seed" if len(outcomes) == 1 else f"{where} seeds"
+    which = "the one seed" if k == 1 else f"{'all' if n == k else f'{n} of {k}'} seeds"
     return (
         f"In {which} held-out rows do not show that specialists help: there `ensemble` "
         "answers like its generalist. `ensemble_paper` and `ensemble_all` do not pass that test "

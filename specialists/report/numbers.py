@@ -20,10 +20,10 @@ def probability(value: float) -> str:
 
 def points(value: float) -> str:
     """A difference of fractions in percentage points: "+1.52"."""
-    return f"{100 * value:+.2f}".replace("-", "\N{MINUS SIGN}")
+    return signed(100 * value, 2)
 
 
-def points_interval(interval: tuple[float, float] | list[float]) -> str:
+def points_interval(interval: tuple[float, float]) -> str:
     """An interval of a difference in percentage points: "+1.20 to +1.84"."""
     return f"{points(interval[0])} to {points(interval[1])}"
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import metadata
-from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,37 +20,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from specialists.catalogue import BASELINES, ENSEMBLE, GENERALIST, STUDENT, WORDS
 from specialists.escaping import printable
 from specialists.evaluation import Comparison
-from specialists.report.caveats import time_sentence
-from specialists.report.figures import draw
-from specialists.report.numbers import (
-    compact,
-    duration,
-    percent,
-    points,
-    points_interval,
-    probability,
-    signed,
-)
-from specialists.report.results import DataSummary, Results
-from specialists.report.sentences import (
-    gain_sentence,
-    interval_in_words,
-    left_out_sentence,
-    p_value,
-    warnings,
-)
-from specialists.report.tables import (
-    choice_rows,
-    class_table,
-    cluster_rows,
-    cut,
-    difference_rows,
-)
-from specialists.report.verdict import retention_sentence, verdict
+from specialists.report import numbers, sentences, table_rows
+from specialists.report.page_figures import draw
+from specialists.report.run_results import DataSummary, Results
+from specialists.report.verdict import retention_sentence, share_in_words, verdict
 from specialists.uncertainty import rows_in_groups
 
 PACKAGES = ("specialist-distillation", "torch", "numpy", "scipy", "scikit-learn", "matplotlib")
 THUMBNAIL_SIDE = 56
+DIFFERENCES = (numbers.points, numbers.points_interval, numbers.signed, sentences.p_value)
+FILTERS = (*DIFFERENCES, numbers.percent, numbers.probability, numbers.compact, numbers.duration)
 
 
 def render(results: Results) -> str:
@@ -64,72 +44,58 @@ def render(results: Results) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        percent=percent,
-        points=points,
-        points_interval=points_interval,
-        probability=probability,
-        signed=signed,
-        p_value=p_value,
-        compact=compact,
-        duration=duration,
-    )
+    environment.filters.update({function.__name__: function for function in FILTERS})
     return printable(environment.get_template("report.html.j2").render(page_content(results)))
 
 
-def page_content(results: Results) -> dict[str, Any]:
-    """What the template sees."""
-    names, details, evaluation = cut(results.data.class_names), results.details, results.evaluation
-    examples = [
-        *details.mended.examples[: results.n_examples],
-        *details.broken.examples[: results.n_examples],
-        *details.label_errors.examples,
-    ]
-    left_out = left_out_sentence(evaluation.n_specialists, evaluation.n_answering)
+def page_content(results: Results) -> dict[str, object]:
+    """What the template sees: the fields of the results, and what is made of them."""
+    names = table_rows.cut(results.data.class_names)
+    details, evaluation = results.details, results.evaluation
+    changed = (part.examples[: results.n_examples] for part in (details.fixed, details.broken))
+    examples = [*itertools.chain(*changed), *details.label_errors.examples]
+    admission = results.choice.admission
     return {
+        **vars(results),
         "title": results.title or f"Specialists on {evaluation.dataset}",
         "names": names,
-        "evaluation": evaluation,
-        "details": details,
-        "n_examples": results.n_examples,
-        "data": results.data,
         "splits": split_sizes(results.data),
-        "interval": interval_in_words(evaluation),
+        "interval": sentences.interval_in_words(evaluation),
         **_answer(results),
         "descriptions": {name: WORDS[name].description for name in evaluation.models},
         "training_seconds": results.training_seconds,
-        "time_note": time_sentence(evaluation.models, results.training_seconds),
-        "differences": difference_rows(evaluation),
-        "choice": choice_rows(results.choice),
+        "time_note": sentences.time_sentence(evaluation.models, results.training_seconds),
+        "differences": table_rows.difference_rows(evaluation),
+        "chosen_rule": table_rows.rule_in_words(results.choice),
+        "admission": admission,
+        "admission_words": sentences.admission_sentence(admission),
+        "learned": table_rows.learned_rows(admission.chosen),
         "figures": draw(results),
-        "clusters": cluster_rows(results.clusters, details.per_cluster),
-        "left_out": left_out,
+        "clusters": table_rows.cluster_rows(results.clusters, details.per_cluster),
+        "left_out": sentences.left_out_sentence(evaluation.n_specialists, evaluation.n_answering),
         "share_of_confusions": results.clusters.total_share,
         "random_share": results.clusters.random_share,
         "uncovered": [names[j] for j in results.clusters.uncovered],
         "class_tables": [
-            class_table(details.per_class, names, model)
+            table_rows.class_table(details.per_class, names, model)
             for model in (ENSEMBLE, STUDENT)
             if model in details.per_class
         ],
         "pictures": thumbnails(results.images, [example.row for example in examples]),
-        "config_text": results.config_text,
-        "seconds": results.seconds,
         "versions": versions(),
     }
 
 
-def _answer(results: Results) -> dict[str, Any]:
+def _answer(results: Results) -> dict[str, object]:
     """The verdict with what supports it, and what makes it doubtful."""
-    answer = verdict(results.comparison)
+    answer, gain = verdict(results.comparison), sentences.gain_sentence(results.evaluation)
     first, *others = answer.sentences
-    sentences = [gain_sentence(results.evaluation), *others]
-    sentences += [retention_sentence(results.comparison), answer.caution]
+    evidence = [gain, *others, retention_sentence(results.comparison), answer.caution]
     return {
         "headline": f"{answer.headline}: {first}",
         "tone": answer.tone,
-        "sentences": list(filter(None, sentences)),
-        "warnings": warnings(results.details),
+        "sentences": list(filter(None, evidence)),
+        "warnings": sentences.warnings(results.details),
     }
 
 
@@ -160,20 +126,18 @@ def _data_url(image: np.ndarray) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide the numbers."""
-    found = {"Python": platform.python_version()}
+    installed = {"Python": platform.python_version()}
     for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+        with suppress(metadata.PackageNotFoundError):
+            installed[package] = metadata.version(package)
+    return installed
 
 
 def summary_lines(results: Results) -> list[str]:
     """What a finished run found, in 2 to 5 lines for the terminal."""
     comparison, answer = results.comparison, verdict(results.comparison)
     models, kept = comparison.models, comparison.retention
-    top1 = {name: percent(model.top1.mean) for name, model in models.items()}
+    top1 = {name: numbers.percent(model.top1.mean) for name, model in models.items()}
     lines = [
         f"{answer.headline}: {answer.sentences[0]}",
         f"  top-1: generalist {top1[GENERALIST]}, ensemble {top1[ENSEMBLE]} "
@@ -183,18 +147,15 @@ def summary_lines(results: Results) -> list[str]:
     if against:
         lines.append("  ensemble against " + "; ".join(against))
     if STUDENT in models:
-        student = f"  student {top1[STUDENT]}"
-        if kept is not None:
-            share = "nothing" if kept.value <= 0 else percent(kept.value, 0)
-            student += f", keeps {share} of the gain"
-        lines.append(student)
-    doubts = [warning.split(":")[0].lower() for warning in warnings(results.details)]
+        share = "" if kept is None else f", keeps {share_in_words(kept)} of the gain"
+        lines.append(f"  student {top1[STUDENT]}{share}")
+    doubts = [warning.split(":")[0].lower() for warning in sentences.warnings(results.details)]
     return lines + [f"  warning: {doubt}" for doubt in doubts]
 
 
 def _gain(comparison: Comparison, name: str) -> str:
-    """Of the ensemble over another model, with its 95% interval."""
+    """The ensemble's gain over another model, with its 95% interval."""
     difference = comparison.find(ENSEMBLE, name)
     if difference is None:
         return ""
-    return f"{points(difference.value)} [{points_interval(difference.interval)}]"
+    return f"{numbers.points(difference.value)} [{numbers.points_interval(difference.interval)}]"

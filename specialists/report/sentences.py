@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from specialists.catalogue import ENSEMBLE, GENERALIST
-from specialists.ensemble import admitted_in_words
-from specialists.evaluation import Details, Evaluation
-from specialists.report.numbers import percent, points, points_interval, signed
+from specialists.catalogue import BASELINES, ENSEMBLE, GENERALIST
+from specialists.ensemble import AdmissionDecision, admitted_in_words
+from specialists.evaluation import Details, Evaluation, ModelScores, ModelSummary
+from specialists.report.numbers import enumerated, percent, points, points_interval, signed
 from specialists.uncertainty import MIN_GROUPS, groups_in_words, no_test, rows_in_groups
 
 
@@ -35,11 +34,10 @@ def gain_sentence(evaluation: Evaluation) -> str:
         return ""
     base, better = (evaluation.models[name].top1 for name in (GENERALIST, ENSEMBLE))
     n, k = evaluation.n_test, evaluation.n_groups
-    of_them = f"of {evaluation.n_classes:,} classes"
-    of_them += "" if k == n else f", in {groups_in_words(k)}"
+    groups = "" if k == n else f", in {groups_in_words(k)}"
     return (
-        f"On {n:,} test examples {of_them}, top-1 goes from {percent(base)} "
-        f"(generalist) to {percent(better)} (ensemble): "
+        f"On {n:,} test examples of {evaluation.n_classes:,} classes{groups}, "
+        f"top-1 goes from {percent(base)} (generalist) to {percent(better)} (ensemble): "
         f"{points(top1.value)} percentage points (95% interval "
         f"{points_interval(top1.interval)}; {p_value(top1.p, k)}). The negative "
         f"log-likelihood changes by {signed(nll.value)} nats "
@@ -47,15 +45,16 @@ def gain_sentence(evaluation: Evaluation) -> str:
     )
 
 
-def gate_sentence(gate: Mapping[str, Any]) -> str:
-    """What the test on rows that were kept for it decided, and why."""
-    reason = gate["reason"]
-    if gate["outcome"] == "not tested":
-        return f"Whether the specialists help was not tested before they entered: {reason}."
-    if gate["outcome"] == "refused":
-        return f"The ensemble answers exactly like its generalist: {reason}."
-    admitted = [entry["admitted"] for entry in gate["specialists"]]
-    return f"{admitted_in_words(gate['method'], admitted)}: {reason}."
+def admission_sentence(admission: AdmissionDecision) -> str:
+    """What the admission test decided on the rows that were kept for it, and why."""
+    answer = {
+        "not tested": "Whether the specialists help was not tested before they entered",
+        "refused": "The ensemble answers exactly like its generalist",
+        "admitted": admitted_in_words(
+            admission.method, [t.admitted for t in admission.specialists]
+        ),
+    }[admission.outcome]
+    return f"{answer}: {admission.reason}."
 
 
 def left_out_sentence(n_specialists: int, n_answering: int) -> str:
@@ -83,3 +82,45 @@ def warnings(details: Details) -> list[str]:
         "gain is only more training. Raise generalist.epochs and judge the ensemble against "
         "generalist_continued."
     ]
+
+
+UNLIKE = 1.5  # a ratio of seconds and FLOPs from which on they differ
+Models = Mapping[str, ModelScores] | Mapping[str, ModelSummary]  # of a run, or of several seeds
+
+
+def unlike_flops(models: Models, seconds: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    """Baselines whose training seconds differ from their training FLOPs by more than 1.5 times.
+
+    Returns
+    -------
+    dict
+        Model name -> (FLOPs, seconds), over those of `ensemble`, to whose FLOPs it is matched.
+    """
+    flops = {name: model.training_flops for name, model in models.items()}
+    if not (flops[ENSEMBLE] and seconds.get(ENSEMBLE)):
+        return {}
+    ratios = {
+        name: (flops[name] / flops[ENSEMBLE], seconds[name] / seconds[ENSEMBLE])
+        for name in BASELINES
+        if flops.get(name) and seconds.get(name)
+    }
+    return {name: (a, b) for name, (a, b) in ratios.items() if max(a / b, b / a) > UNLIKE}
+
+
+def time_sentence(models: Models, seconds: Mapping[str, float]) -> str:
+    """Where training seconds are not what training FLOPs promise; empty where they are."""
+    unlike = [
+        f"{name} took {flops:.2f} times the FLOPs and {time:.2f} times the seconds"
+        for name, (flops, time) in unlike_flops(models, seconds).items()
+    ]
+    start = f"Training FLOPs do not tell training time here: relative to {ENSEMBLE}, "
+    return f"{start}{'; '.join(unlike)}." if unlike else ""
+
+
+def worse(models: Models, name: str) -> str:
+    """In what a baseline is worse than the generalist, so that beating it means little; or ""."""
+    top1, base = (models[each].mean("top1") for each in (name, GENERALIST))
+    nll, base_nll = (models[each].mean("nll") for each in (name, GENERALIST))
+    flaws = [f"in top-1 ({percent(top1, 2)} against {percent(base, 2)})"] * (top1 < base)
+    flaws += [f"in NLL ({nll:.3f} against {base_nll:.3f} nats)"] * (nll > base_nll)
+    return f"worse than the generalist {enumerated(flaws)}" if flaws else ""

@@ -1,8 +1,12 @@
 """Was it worth it? What a run, or several seeds, say in words to act on.
 
-A run is a comparison of one seed. What is recommended is
-:func:`specialists.report.recommendation.recommended`; what gains more at no more inference is named
-beside it, and so are specialists and student, whatever they gain.
+A run is a comparison of one seed. Alternatives to the generalist are the ensemble, what the same
+computing could have bought (training longer, going wider, averaging generalists), the student, and
+its network with hard labels. One of them counts as clearly better if its interval of the difference
+lies above 0, at the level that is corrected for their number. The cheapest in inference of those
+that are not clearly worse than the best is recommended; of equal costs the simplest. What gains
+more at no more inference is named beside it, and so are specialists and student, whatever they
+gain.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from dataclasses import dataclass
 from specialists.baselines import SAME_COST
 from specialists.catalogue import (
     BASELINES,
+    BY_SIMPLICITY,
     ENSEMBLE,
     GENERALIST,
     HARD_LABELS,
@@ -21,17 +26,16 @@ from specialists.catalogue import (
     WORDS,
 )
 from specialists.evaluation import Comparison
-from specialists.evaluation.seeds import MeanDifference
-from specialists.report.caveats import worse
+from specialists.evaluation.several_seeds import MeanDifference, ShareKept
 from specialists.report.numbers import compact, enumerated, percent, points, points_interval
-from specialists.report.recommendation import largest_gain, recommended
+from specialists.report.sentences import worse
 
 CAUTION = {
     1: "One seed cannot tell the luck of a training from a gain.",
     2: "Two seeds can hardly tell the luck of a training from a gain: run at least three.",
 }
 STAY_OUT = "Specialists stay out: held-out rows do not show that they help."
-NO_BASELINE = "No rival was trained: what else the same computing would bring is not known."
+NO_BASELINE = "No baseline was trained: what else the same computing would bring is not known."
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,9 @@ def verdict(comparison: Comparison) -> Verdict:
         headline, named = "Keep the generalist", largest_gain(comparison, None)
         sentences = _kept_generalist(comparison, named)
     else:
-        headline, named = _advice(comparison, chosen).capitalize(), chosen
+        as_wide = _is_as_wide(comparison, chosen)
+        advice = "train longer from the start" if as_wide else WORDS[chosen].advice
+        headline, named = advice.capitalize(), chosen
         sentences = _recommendation(comparison, chosen)
     if STUDENT in comparison.models and named != STUDENT:
         sentences.append(f"The student: {_bought(comparison, STUDENT)}.")
@@ -93,10 +99,13 @@ def retention_sentence(comparison: Comparison) -> str:
             "same network with hard labels."
         )
     low, high = (percent(end, 0) for end in kept.interval)
-    share = "nothing" if kept.value <= 0 else percent(kept.value, 0)
-    return (
-        f"The student keeps {share} [{low} to {high}] of what the ensemble gains over hard labels."
-    )
+    share = f"{share_in_words(kept)} [{low} to {high}]"
+    return f"The student keeps {share} of what the ensemble gains over hard labels."
+
+
+def share_in_words(kept: ShareKept) -> str:
+    """What the student keeps of the gain, for instance "42%"."""
+    return "nothing" if kept.value <= 0 else percent(kept.value, 0)
 
 
 def _kept_generalist(comparison: Comparison, largest: str | None) -> list[str]:
@@ -143,11 +152,8 @@ def _bought(comparison: Comparison, name: str) -> str:
     flops = sum(model.training_flops for model in trained)
     seconds = sum(model.training_seconds for model in trained)
     base = models[GENERALIST]
-    costs = [_inference(comparison, name)]
-    if base.training_flops:
-        costs.append(f"{flops / base.training_flops:.1f} times the training FLOPs")
-    else:
-        costs.append(f"{compact(flops)} training FLOPs")
+    relative = base.training_flops and f"{flops / base.training_flops:.1f} times the training FLOPs"
+    costs = [_inference(comparison, name), relative or f"{compact(flops)} training FLOPs"]
     if base.training_seconds:
         costs.append(f"{seconds / base.training_seconds:.1f} times the training time")
     return f"{_in_points(comparison.gain(name))} for {enumerated(costs)}"
@@ -175,11 +181,48 @@ def _is_as_wide(comparison: Comparison, name: str) -> bool:
     return name == WIDE and max(costs) <= SAME_COST * min(costs)
 
 
-def _advice(comparison: Comparison, name: str) -> str:
-    return "train longer from the start" if _is_as_wide(comparison, name) else WORDS[name].advice
-
-
 def _named(comparison: Comparison, name: str) -> str:
-    if _is_as_wide(comparison, name):
-        return "a generalist trained longer from the start"
-    return WORDS[name].noun
+    as_wide = "a generalist trained longer from the start"
+    return as_wide if _is_as_wide(comparison, name) else WORDS[name].noun
+
+
+def alternatives(comparison: Comparison) -> list[str]:
+    """The models that were tried beside the generalist, without specialists that stay out."""
+    tried = [name for name in BY_SIMPLICITY if name in comparison.models]
+    return [name for name in tried if name != ENSEMBLE or not comparison.is_refused]
+
+
+def recommended(comparison: Comparison) -> str | None:
+    """The model to use; None: the generalist, since nothing is clearly better.
+
+    Of models of equal cost, too, only those count that are not clearly worse than their best.
+    """
+    clear = [name for name in alternatives(comparison) if comparison.is_clear(name, GENERALIST)]
+    if not clear:
+        return None
+    good = _not_clearly_worse(comparison, clear)
+    costs = {name: comparison.models[name].inference_flops for name in good}
+    limit = SAME_COST * min(costs.values())
+    cheapest = [name for name in good if costs[name] <= limit]
+    return min(_not_clearly_worse(comparison, cheapest), key=BY_SIMPLICITY.index)
+
+
+def _not_clearly_worse(comparison: Comparison, names: list[str]) -> list[str]:
+    """The best by its gain, and those that it does not clearly beat."""
+    best = max(names, key=lambda name: comparison.gain(name).value)
+    return [name for name in names if name == best or not comparison.is_clear(best, name)]
+
+
+def largest_gain(comparison: Comparison, than: str | None) -> str | None:
+    """The model with the largest gain: of all, or of those that cost no more than ``than``.
+
+    Beside ``than`` it has to gain more, and ensemble and student, always named, do not count.
+    """
+    names, least = alternatives(comparison), 0.0
+    if than is not None:
+        least = comparison.gain(than).value
+        limit = SAME_COST * comparison.models[than].inference_flops
+        cheap = [name for name in names if comparison.models[name].inference_flops <= limit]
+        names = [name for name in cheap if name not in (ENSEMBLE, STUDENT)]
+    gains = {name: gain for name in names if (gain := comparison.gain(name).value) > least}
+    return max(gains, key=gains.__getitem__, default=None)

@@ -2,7 +2,7 @@
 
 ``checkpoint.json`` beside ``checkpoint.pt`` holds the SHA-256 of the checkpoint that is there and
 of the one that takes its place, so that a kill at any moment leaves one that it knows. One that it
-does not know is told and removed: the training starts again, as if there had been none.
+does not know is reported and removed: the training starts again, as if there had been none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 CHECKPOINT, CHECKSUMS = "checkpoint.pt", "checkpoint.json"
 
 
-def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+def save_checkpoint(folder: Path, state: Mapping[str, object]) -> None:
     """Put ``state`` (tensors, numbers, strings, lists, dicts) in the place of the last one."""
     file = folder / CHECKPOINT
     with atomic_write(file) as temporary:

@@ -1,4 +1,4 @@
-"""What a training loop draws from: orders of an epoch, and batches gathered by index.
+"""What does a training loop draw from? Orders of an epoch, and batches gathered by index.
 
 No batch costs a Python loop over its examples: inputs are tensors or flat ragged arrays, targets
 are tensors, and augmentation acts on whole batches.
@@ -20,7 +20,7 @@ Augmentation = Callable[[Inputs, Generator], Inputs]
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs of a step, and what the loss gets after the network's outputs."""
+    """Inputs of a step, and the targets, which the loss takes after the network's outputs."""
 
     inputs: Inputs
     targets: tuple[Tensor, ...]
@@ -36,7 +36,7 @@ class Batch:
         return Batch(self.inputs.pin_memory(), tuple(t.pin_memory() for t in self.targets))
 
 
-class Rows(Protocol):
+class IndexedRows(Protocol):
     """What targets are gathered from: a tensor, or rows on disk."""
 
     def __getitem__(self, index: Tensor, /) -> Tensor: ...
@@ -70,7 +70,7 @@ class TensorExamples:
     """
 
     inputs: Inputs
-    targets: tuple[Rows, ...]
+    targets: tuple[IndexedRows, ...]
     augment: Augmentation | None = None
 
     def __len__(self) -> int:
@@ -89,18 +89,15 @@ class TensorExamples:
 
 @dataclass(frozen=True)
 class BalancedExamples:
-    """Half of an epoch from a subset, the rest drawn from everything else (section 2, step 3).
+    """A share s of an epoch, half unless told otherwise, from a subset; the rest from all others.
 
-    An epoch holds every subset example once and, for a share s, (1 - s) / s times as many of the
-    others, drawn anew each epoch without replacement (with, where there are too few).
+    An epoch holds every subset example once and (1 - s) / s times as many of the others, drawn anew
+    each epoch without replacement (with, where there are too few).
 
     Parameters
     ----------
-    examples : TensorExamples
-    inside : int64 Tensor
-        Indices of the subset's examples, not empty.
-    outside : int64 Tensor
-        Indices of all others.
+    inside, outside : int64 Tensors
+        Indices of the subset's examples, not empty, and of all others.
     share : float
         s, in (0, 1).
     """

@@ -6,10 +6,10 @@ batches while the device works, and copies do not block.
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
 from torch import Generator, Tensor
@@ -32,7 +32,7 @@ def batch_sizes(n_examples: int, batch_size: int) -> list[int]:
 
 
 def without_single(n_examples: float, n_epoch: int) -> int:
-    """A number of examples of which no epoch's part, of ``n_epoch`` at most, is a single one."""
+    """The number of examples, rounded so that no epoch (``n_epoch`` at most) has a single one."""
     rounded = max(2, round(n_examples))
     return rounded - (n_epoch > 1 and rounded % n_epoch == 1)
 
@@ -42,13 +42,10 @@ class Loader:
 
     Parameters
     ----------
-    examples : Examples
     order : int64 Tensor
         The epoch's indices.
-    batch_size : int
     generator : Generator
         For augmentation; used in the order of the batches, whatever the device.
-    device : torch.device
 
     Attributes
     ----------
@@ -71,7 +68,8 @@ class Loader:
         self.seconds = 0.0
 
     def __iter__(self) -> Iterator[Batch]:
-        source = self._prefetched() if self.device.type == "cuda" else self._gathered()
+        gathered = (self.examples.batch(chunk, self.generator) for chunk in self.chunks)
+        source = self._prefetched() if self.device.type == "cuda" else gathered
         while True:
             start = time.perf_counter()
             batch = next(source, None)
@@ -82,36 +80,19 @@ class Loader:
                 return
             yield batch
 
-    def _gathered(self) -> Iterator[Batch]:
-        for chunk in self.chunks:
-            yield self.examples.batch(chunk, self.generator)
-
     def _prefetched(self) -> Iterator[Batch]:
-        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)
-        stop = threading.Event()
-
-        def put(item: Batch | BaseException | None) -> None:
-            while not stop.is_set():
-                try:
-                    return ready.put(item, timeout=0.1)
-                except queue.Full:
-                    continue
-
-        def gather() -> None:
-            try:
-                for batch in self._gathered():
-                    put(batch.pin_memory() if torch.cuda.is_available() else batch)
-                    if stop.is_set():
-                        return
-                put(None)
-            except BaseException as error:
-                put(error)
-
-        threading.Thread(target=gather, daemon=True).start()
+        ahead: deque[Future[Batch]] = deque()
+        pool = ThreadPoolExecutor(1)  # a single thread gathers the batches in their order
         try:
-            while (item := ready.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
+            for chunk in self.chunks:
+                ahead.append(pool.submit(self._pinned, chunk))
+                if len(ahead) > AHEAD:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
         finally:
-            stop.set()
+            pool.shutdown(cancel_futures=True)
+
+    def _pinned(self, chunk: Tensor) -> Batch:
+        batch = self.examples.batch(chunk, self.generator)
+        return batch.pin_memory() if torch.cuda.is_available() else batch

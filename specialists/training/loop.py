@@ -2,33 +2,32 @@
 
 After every epoch the validation loss is measured. The weights of the best epoch are kept (best by
 that loss or, if the recipe says so, by top-1), and the loop stops after ``patience`` epochs without
-a better one (None: at the end of its schedule). A run that was interrupted goes on from its last
-checkpoint with the same result: an epoch's order, augmentation and dropout follow from the seed and
-the epoch's number alone. Without a folder nothing is written: no metrics, no checkpoint.
+a better one (None: at the end of its schedule). A training that was interrupted goes on from its
+last checkpoint with the same result: an epoch's order, augmentation and dropout follow from the
+seed and the epoch's number alone. Without a folder no metrics and no checkpoint are written.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from specialists.config import Recipe
 from specialists.errors import ConfigError, InputError, TrainingError
-from specialists.files import write_tensors
-from specialists.runtime import Hardware, autocast, derive_seed, progress
+from specialists.runs import write_tensors
+from specialists.runtime import Hardware, Progress, autocast, derive_seed, progress
 from specialists.training.checkpoints import discard_checkpoint, load_checkpoint, save_checkpoint
-from specialists.training.cost import TrainingCost, flops_per_example
 from specialists.training.examples import Examples
 from specialists.training.loading import Loader, batch_sizes, without_single
 from specialists.training.metrics import EpochMetrics, FitResult, write_metrics
 from specialists.training.optimisers import Optimisers
+from specialists.training.training_cost import TrainingCost, flops_per_example
 
 CHECKPOINT_SECONDS = 20.0
 FINITE_CHECK_STEPS = 50
@@ -49,29 +48,20 @@ class _Progress:
     best_top1: float = 0.0
     history: list[EpochMetrics] = field(default_factory=list)
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> _Progress:
-        """What ``asdict`` gave."""
-        return cls(**{**values, "history": [EpochMetrics(**epoch) for epoch in values["history"]]})
-
 
 class Trainer:
     """One training, from the given weights to the best ones, which ``fit`` leaves in the network.
 
     Parameters
     ----------
-    network : nn.Module
-    examples : Examples
     loss : callable
         Maps (outputs, *targets) to a scalar.
     validate : callable
         Maps a network in evaluation mode to (loss in nats, top-1).
     recipe : Recipe
         Resolved: epochs, batch size and rates are set.
-    seed : int
     folder : Path, optional
         Receives ``metrics.jsonl``, ``timing.jsonl`` and, meanwhile, ``checkpoint.pt``.
-    hardware : Hardware
     n_examples : int, optional
         Examples to train on instead of ``recipe.epochs`` epochs.
     flops : float, optional
@@ -157,10 +147,9 @@ class Trainer:
         self.network.eval()
         if self.folder is not None:
             discard_checkpoint(self.folder)
-        state = self.state
-        cost = TrainingCost(state.examples, state.examples * self.flops_per_example)
-        best = (state.best_epoch, state.best_loss, state.best_top1)
-        return FitResult(*best, cost, tuple(state.history))
+        s = self.state
+        cost = TrainingCost(s.examples, s.examples * self.flops_per_example)
+        return FitResult(s.best_epoch, s.best_loss, s.best_top1, cost, tuple(s.history))
 
     def _measure(self) -> float:
         """Operations of a step over its examples, by a first batch that trains nothing."""
@@ -181,7 +170,7 @@ class Trainer:
         waited = state.epoch - max(state.best_epoch, 0)
         return state.epoch >= self.n_epochs or (state.epoch > 0 and waited >= self.patience)
 
-    def _epoch(self, bar: Any) -> None:
+    def _epoch(self, bar: Progress) -> None:
         state, start = self.state, time.perf_counter()
         torch.manual_seed(derive_seed(self.seed, "epoch", state.epoch))
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", state.epoch))
@@ -191,14 +180,13 @@ class Trainer:
         train_loss = self._steps(loader, bar)
         seconds = time.perf_counter() - start
         state.epoch += 1
-        loss, top1 = self._judge(state.epoch)
-        state.history.append(
-            EpochMetrics(state.epoch, state.step, state.examples, train_loss, loss, top1, rate)
-        )
+        judged = self._judge(state.epoch)
+        now = state.epoch, state.step, state.examples
+        state.history.append(EpochMetrics(*now, train_loss, *judged, rate))
         if self.folder is not None:
             write_metrics(self.folder, state.history, seconds, loader.seconds)
 
-    def _steps(self, loader: Loader, bar: Any) -> float:
+    def _steps(self, loader: Loader, bar: Progress) -> float:
         _train_mode(self.network)
         total = torch.zeros((), device=self.device)
         n_steps = 0
@@ -213,9 +201,9 @@ class Trainer:
             self.state.step += 1
             self.state.examples += len(batch)
             bar.advance(len(batch))
-            if n_steps % FINITE_CHECK_STEPS == 0:
-                self._check_finite(total)
-        self._check_finite(total)
+            last = n_steps == len(loader.chunks)
+            if (last or n_steps % FINITE_CHECK_STEPS == 0) and not torch.isfinite(total):
+                self._stop("the training loss is not finite")
         return float(total) / n_steps
 
     def _judge(self, epoch: int) -> tuple[float, float]:
@@ -231,20 +219,16 @@ class Trainer:
             self.best = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         return loss, top1
 
-    def _check_finite(self, total: Tensor) -> None:
-        if not torch.isfinite(total):
-            self._stop("the training loss is not finite")
-
     def _stop(self, reason: str) -> None:
         kept = "there were none"
         if self.best:
-            place = "in the network"
+            where = "in the network"
             if self.folder is None:
                 self.network.load_state_dict(self.best)
             else:
-                place = self.folder / "last_good.safetensors"
-                write_tensors(place, self.best)
-            kept = f"{place} (epoch {self.state.best_epoch})"
+                where = self.folder / "last_good.safetensors"
+                write_tensors(where, self.best)
+            kept = f"{where} (epoch {self.state.best_epoch})"
         raise TrainingError(
             f"{self.description}: {reason} at step {self.state.step}\n"
             f"  last good weights: {kept}\n"
@@ -255,13 +239,8 @@ class Trainer:
         recent = time.monotonic() - self.saved_at < CHECKPOINT_SECONDS
         if self.folder is None or recent or self._finished():
             return
-        state = {
-            "network": self.network.state_dict(),
-            "optimisers": self.optimisers.state_dict(),
-            "best": self.best,
-            "progress": asdict(self.state),
-        }
-        save_checkpoint(self.folder, state)
+        parts = {"network": self.network.state_dict(), "optimisers": self.optimisers.state_dict()}
+        save_checkpoint(self.folder, {**parts, "best": self.best, "progress": asdict(self.state)})
         self.saved_at = time.monotonic()
 
     def _restore(self, folder: Path) -> None:
@@ -270,7 +249,9 @@ class Trainer:
             return
         try:
             self.optimisers.load_state_dict(saved["optimisers"])
-            self.state, self.best = _Progress.from_dict(saved["progress"]), saved["best"]
+            history = [EpochMetrics(**epoch) for epoch in saved["progress"]["history"]]
+            self.state = _Progress(**{**saved["progress"], "history": history})
+            self.best = saved["best"]
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             discard_checkpoint(folder, f"it is of another training: {error}")
             self._begin()
@@ -282,6 +263,6 @@ def _train_mode(network: nn.Module) -> None:
     """Training mode, except for modules whose own parameters are all frozen (their statistics)."""
     network.train()
     for module in network.modules():
-        own = list(module.parameters(recurse=False))
-        if own and not any(parameter.requires_grad for parameter in own):
+        trained = [parameter.requires_grad for parameter in module.parameters(recurse=False)]
+        if trained and not any(trained):
             module.eval()

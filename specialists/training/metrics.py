@@ -7,17 +7,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from specialists.files import write_text
-from specialists.training.cost import TrainingCost
+from specialists.runs import write_text
+from specialists.training.training_cost import TrainingCost
 
 TIMING = "timing.jsonl"
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """What an epoch gave.
+    """Losses of one epoch, and how far training had come at its end.
 
     Parameters
     ----------
@@ -68,23 +67,18 @@ class FitResult:
         return best | self.cost.to_dict()
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> FitResult:
-        """Of a JSON object that holds what :meth:`to_dict` gives, among other things."""
-        cost = TrainingCost.from_dict(values)
-        return cls(values["best_epoch"], values["loss"], values["top1"], cost)
+    def from_dict(cls, values: Mapping[str, float]) -> FitResult:
+        """The result in a JSON object that holds what :meth:`to_dict` gives, among other things."""
+        best = int(values["best_epoch"]), values["loss"], values["top1"]
+        return cls(*best, TrainingCost.from_dict(values))
 
 
 def write_metrics(
     folder: Path, history: Sequence[EpochMetrics], seconds: float, loading: float
 ) -> None:
-    """Every epoch's metrics, and a line on the time of the last one.
+    """Write every epoch's metrics, and add a line on the time of the last one.
 
-    Parameters
-    ----------
-    folder : Path
-    history : sequence of EpochMetrics
-    seconds, loading : float
-        Of the last epoch: of all of it, and of waiting for batches.
+    ``seconds`` is the time of all of that epoch, ``loading`` that of waiting for batches.
     """
     write_text(folder / "metrics.jsonl", "".join(_json_line(asdict(epoch)) for epoch in history))
     seen = [0, *(epoch.examples for epoch in history)]

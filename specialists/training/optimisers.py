@@ -1,4 +1,4 @@
-"""Which optimiser moves which parameter, and how its rate runs over the steps.
+"""Which optimiser moves which parameter, and how does its rate change over the steps?
 
 AdamW for dense parameters, with decoupled weight decay on matrices only; Adagrad for sparse
 embedding tables, outside of clipping and weight decay. The rate rises linearly over the warm-up
@@ -21,17 +21,12 @@ from specialists.networks.blocks import HashedEmbedding
 class Optimisers:
     """The optimisers of one network with their common schedule.
 
-    Parameters
-    ----------
-    network : nn.Module
-    recipe : Recipe
-    n_steps : int
-        Steps until the rate reaches zero.
+    The rate reaches zero after ``n_steps`` steps.
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe, n_steps: int) -> None:
         sparse = sparse_parameters(network)
-        tables = {id(p) for p in sparse}
+        tables = set(map(id, sparse))
         self.dense = [p for p in network.parameters() if p.requires_grad and id(p) not in tables]
         self.clip = recipe.clip
         self.optimisers: list[Optimizer] = []
@@ -44,6 +39,7 @@ class Optimisers:
             self.optimisers.append(torch.optim.Adagrad(sparse, lr=rate))
         factor = _schedule(n_steps, round(recipe.warmup * n_steps))
         self.schedules = [LambdaLR(optimiser, factor) for optimiser in self.optimisers]
+        self.parts = [*self.optimisers, *self.schedules]
 
     def step(self) -> None:
         """Clip the dense gradients, move every parameter, advance the schedule."""
@@ -59,11 +55,10 @@ class Optimisers:
         return float(self.optimisers[0].param_groups[0]["lr"])
 
     def state_dict(self) -> dict:
-        parts = [*self.optimisers, *self.schedules]
-        return {str(i): part.state_dict() for i, part in enumerate(parts)}
+        return {str(i): part.state_dict() for i, part in enumerate(self.parts)}
 
     def load_state_dict(self, state: dict) -> None:
-        for i, part in enumerate([*self.optimisers, *self.schedules]):
+        for i, part in enumerate(self.parts):
             part.load_state_dict(state[str(i)])
 
 
@@ -80,11 +75,10 @@ def sparse_parameters(network: nn.Module) -> list[nn.Parameter]:
 
 def _adamw(parameters: list[nn.Parameter], recipe: Recipe) -> Optimizer:
     assert recipe.learning_rate is not None
-    groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    matrices = [p for p in parameters if p.dim() > 1]
+    others = [p for p in parameters if p.dim() <= 1]
+    parts = ((matrices, recipe.weight_decay), (others, 0.0))
+    groups = [{"params": part, "weight_decay": decay} for part, decay in parts if part]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 

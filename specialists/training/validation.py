@@ -1,4 +1,4 @@
-"""How good a network is on validation data, once its temperature is right.
+"""How good is a network on validation data, once its temperature is right?
 
 Every model is calibrated after training, so epochs are compared by the loss that calibration
 leaves: the mean negative log-likelihood at the temperature that minimises it. The plain loss stops
@@ -27,7 +27,6 @@ class ValidationLoss:
     labels : int64 Tensor of shape (n,)
     weights : Tensor of shape (n,), optional
         Importance of each example; a specialist is judged under the prior it trains with.
-    batch_size : int
     """
 
     inputs: Inputs
@@ -44,9 +43,8 @@ class ValidationLoss:
             if not torch.isfinite(logits).all():
                 return math.nan, math.nan
             labels = self.labels.to(device)
-            weights = torch.ones_like(labels, dtype=torch.float32)
-            if self.weights is not None:
-                weights = self.weights.to(device)
+            ones = torch.ones_like(labels, dtype=torch.float32)
+            weights = ones if self.weights is None else self.weights.to(device)
             right = ((logits.argmax(-1) == labels) * weights).sum() / weights.sum()
             temperature = fit_temperature(logits, labels, weights)
             return tempered_loss(logits, labels, temperature, weights), right.item()

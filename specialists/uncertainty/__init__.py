@@ -15,14 +15,6 @@ from specialists.uncertainty.bootstrap import (
     percentile_interval,
     t_interval,
 )
-from specialists.uncertainty.groups import (
-    MIN_GROUPS,
-    count_groups,
-    group_sums,
-    groups_in_words,
-    no_test,
-    rows_in_groups,
-)
 from specialists.uncertainty.paired_tests import (
     Alternative,
     holm,
@@ -31,7 +23,15 @@ from specialists.uncertainty.paired_tests import (
     paired_t,
     sign_flip,
 )
-from specialists.uncertainty.seeds import drawn_over_seeds, means_over_seeds, share_kept
+from specialists.uncertainty.row_groups import (
+    MIN_GROUPS,
+    count_groups,
+    group_sums,
+    groups_in_words,
+    no_test,
+    rows_in_groups,
+)
+from specialists.uncertainty.seed_bootstrap import drawn_over_seeds, means_over_seeds, share_kept
 
 __all__ = [
     "ANY_REAL",

@@ -5,9 +5,9 @@ the mean of every model's scores at once, and the interval of a difference (or a
 the differences within resamples. Intervals are percentile intervals (Efron and Tibshirani, "An
 Introduction to the Bootstrap", chapter 13): for a score that never varies they have no width.
 
-Examples that are one observation form a group (:mod:`specialists.uncertainty.groups`), and groups
-are drawn whole. The mean of a resample is the ratio of the drawn groups' sums, of values and of
-examples, so that groups may differ in size. The percentiles of a resample of few groups are too
+Examples that are one observation form a group (:mod:`specialists.uncertainty.row_groups`), and
+groups are drawn whole. The mean of a resample is the ratio of the drawn groups' sums, of values and
+of examples, so that groups may differ in size. The percentiles of resamples of few groups are too
 close together. Below 20 groups means are therefore drawn from a distribution with the quantiles of
 Student's t (:func:`t_interval`).
 """
@@ -15,14 +15,15 @@ Student's t (:func:`t_interval`).
 from __future__ import annotations
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from specialists.errors import InputError
-from specialists.uncertainty.groups import MIN_GROUPS, count_groups, group_sums
-from specialists.uncertainty.pairs import paired
+from specialists.uncertainty.row_groups import MIN_GROUPS, count_groups, group_sums
 
 Interval = tuple[float, float]
+Floats = NDArray[np.float64]
 
 INDICES_PER_BLOCK = 2**22
 MAX_PATTERN_COLUMNS = 62
@@ -33,7 +34,7 @@ DIFFERENCE_OF_SHARES: Interval = (-1.0, 1.0)
 
 def bootstrap_means(
     values: ArrayLike, n_resamples: int = 1000, seed: int = 0, groups: ArrayLike | None = None
-) -> NDArray[np.float64]:
+) -> Floats:
     """Mean of every column in each of ``n_resamples`` resamples of the groups of rows.
 
     Parameters
@@ -41,8 +42,6 @@ def bootstrap_means(
     values : array of shape (n,) or (n, k)
         Scores of n examples under k models. Boolean scores are resampled as counts of their
         distinct rows, which has the same distribution and costs nothing.
-    n_resamples : int
-    seed : int
     groups : int array of shape (n,), optional
         Rows that are drawn together share a number; None: each row is drawn alone.
 
@@ -71,9 +70,7 @@ def bootstrap_means(
     return _resample_groups(*group_sums(table, groups), n_resamples, rng)
 
 
-def _resample_patterns(
-    table: NDArray[np.bool_], n_resamples: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def _resample_patterns(table: NDArray[np.bool_], n_resamples: int, rng: Generator) -> Floats:
     codes = table @ (1 << np.arange(table.shape[1], dtype=np.int64))
     _, first, counts = np.unique(codes, return_index=True, return_counts=True)
     n = len(table)
@@ -81,12 +78,7 @@ def _resample_patterns(
     return drawn @ table[first].astype(np.float64) / n
 
 
-def _resample_groups(
-    sums: NDArray[np.float64],
-    sizes: NDArray[np.float64],
-    n_resamples: int,
-    rng: np.random.Generator,
-) -> NDArray[np.float64]:
+def _resample_groups(sums: Floats, sizes: Floats, n_resamples: int, rng: Generator) -> Floats:
     k = len(sizes)
     block = max(1, INDICES_PER_BLOCK // k)
     means = np.empty((n_resamples, sums.shape[1]))
@@ -98,12 +90,7 @@ def _resample_groups(
     return means
 
 
-def _drawn_from_t(
-    sums: NDArray[np.float64],
-    sizes: NDArray[np.float64],
-    n_resamples: int,
-    rng: np.random.Generator,
-) -> NDArray[np.float64]:
+def _drawn_from_t(sums: Floats, sizes: Floats, n_resamples: int, rng: Generator) -> Floats:
     """Means from the multivariate t distribution of :func:`t_interval`, k - 1 degrees of freedom.
 
     One normal number a group moves all columns, so that any difference of columns has the t
@@ -118,10 +105,8 @@ def _drawn_from_t(
     return mean + normal * scale / sizes.sum()
 
 
-def _residuals(
-    sums: NDArray[np.float64], sizes: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The mean over rows, and what each group's sum has more than its rows times that mean."""
+def _residuals(sums: Floats, sizes: Floats) -> tuple[Floats, Floats]:
+    """The mean over rows, and how far each group's sum lies above its rows times that mean."""
     mean = sums.sum(0) / sizes.sum()
     return mean, sums - np.multiply.outer(sizes, mean)
 
@@ -166,7 +151,7 @@ def interval_of_mean(
     level: float = 0.95,
     limits: Interval = ANY_REAL,
 ) -> Interval:
-    """Of the mean of ``values``: by its ``drawn`` means or, below 20 groups, by Student's t."""
+    """Interval of the mean of ``values``: by ``drawn`` means or, below 20 groups, Student's t."""
     if count_groups(groups, len(np.asarray(values))) < MIN_GROUPS:
         return t_interval(values, groups, level, limits)
     return percentile_interval(drawn, level, limits)
@@ -177,16 +162,15 @@ def percentile_interval(
 ) -> Interval:
     """The central ``level`` of bootstrap ``samples``; undefined (NaN) samples are left out.
 
-    Drawn seeds may lead out of what is possible, ``limits``; there the interval ends. Where all
-    samples are undefined, all that is possible is the interval.
+    Drawn seeds may lead beyond ``limits``, what is possible; there the interval ends. Where all
+    samples are undefined, the interval is ``limits``.
     """
-    defined = np.asarray(samples, dtype=np.float64)
-    defined = defined[~np.isnan(defined)]
+    drawn = np.asarray(samples, dtype=np.float64)
+    defined = drawn[~np.isnan(drawn)]
     if not len(defined):
         return limits
     tail = 50 * (1 - level)
-    ends = np.percentile(defined, [tail, 100 - tail])
-    low, high = np.clip(ends, *limits)
+    low, high = np.clip(np.percentile(defined, [tail, 100 - tail]), *limits)
     return float(low), float(high)
 
 
@@ -213,7 +197,24 @@ def difference_interval(
     limits: Interval = ANY_REAL,
 ) -> Interval:
     """Paired interval of mean(a) - mean(b), both of shape (n,), as :func:`mean_interval`."""
+    means = bootstrap_means(np.stack(paired(a, b), axis=1), n_resamples, seed, groups)
+    gaps = paired_differences(a, b)
+    return interval_of_mean(gaps, means[:, 0] - means[:, 1], groups, level, limits)
+
+
+def paired(a: ArrayLike, b: ArrayLike) -> tuple[NDArray, NDArray]:
+    """Both as arrays of one shape (n,); an InputError for anything else, n = 0 included."""
+    first, second = np.asarray(a), np.asarray(b)
+    if first.ndim != 1 or first.shape != second.shape or len(first) == 0:
+        raise InputError(
+            "Paired scores must be two arrays of the same examples",
+            got=f"shapes {first.shape} and {second.shape}",
+            expected="two equal shapes (n,), n at least 1",
+        )
+    return first, second
+
+
+def paired_differences(a: ArrayLike, b: ArrayLike) -> Floats:
+    """The difference a - b of each example, as float64."""
     first, second = paired(a, b)
-    means = bootstrap_means(np.stack([first, second], axis=1), n_resamples, seed, groups)
-    gap = first.astype(np.float64) - second.astype(np.float64)
-    return interval_of_mean(gap, means[:, 0] - means[:, 1], groups, level, limits)
+    return first.astype(np.float64) - second

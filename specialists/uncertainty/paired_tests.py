@@ -1,11 +1,11 @@
 """Paired tests of two models' scores, and what many tests at once do to their p-values.
 
-Tests are two-sided unless told otherwise: exact McNemar for right/wrong answers, the sign-flip
+Tests are two-sided by default: exact McNemar for right/wrong answers, the sign-flip
 permutation test and the paired t-test for real-valued scores such as the negative log-likelihood.
 :func:`holm` corrects for how many were tried.
 
-Examples that are one observation form a group (:mod:`specialists.uncertainty.groups`). Tests then
-see the sum of each group's differences, as if it were one example's.
+Examples that are one observation form a group (:mod:`specialists.uncertainty.row_groups`). Tests
+then see the sum of each group's differences, as if it were one example's.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import stats
 
-from specialists.uncertainty.groups import group_sums
-from specialists.uncertainty.pairs import paired
+from specialists.uncertainty.bootstrap import paired, paired_differences
+from specialists.uncertainty.row_groups import group_sums
 
 Alternative = Literal["two-sided", "greater"]
 
@@ -31,9 +31,9 @@ def mcnemar(a: ArrayLike, b: ArrayLike, groups: ArrayLike | None = None) -> floa
     """Exact two-sided p that a and b are right equally often.
 
     Only the examples on which they differ count; under the null hypothesis each of them favours
-    either model with probability 1/2 (McNemar 1947, exact binomial form). Of groups those count in
-    which the models have different numbers of right answers; each favours, by as many answers as
-    it did, either model with probability 1/2.
+    either model with probability 1/2 (McNemar 1947, exact binomial form). Of groups, only those
+    count in which the models have different numbers of right answers. Each favours either model
+    with probability 1/2, by as many answers as it did.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def paired_t(a: ArrayLike, b: ArrayLike, alternative: Alternative = "two-sided")
 
     Differences that never vary have a p of 0, or 1 where they point the other way or are 0.
     """
-    difference = _difference(a, b)
+    difference = paired_differences(a, b)
     n = len(difference)
     spread = float(difference.std(ddof=1)) if n > 1 else 0.0
     if spread == 0.0:
@@ -92,7 +92,7 @@ def sign_flip(
     p = (1 + flips at least as extreme) / (1 + n_flips), which is never 0 (Phipson and Smyth 2010).
     With ``alternative="greater"`` only a larger sum is more extreme.
     """
-    difference = _difference(a, b)
+    difference = paired_differences(a, b)
     n = len(difference)
     extremity = np.abs if alternative == "two-sided" else np.positive
     bound = extremity(difference.sum()) - 1e-12 * np.abs(difference).sum()
@@ -115,8 +115,8 @@ def paired_mean_test(
     alternative: Alternative = "two-sided",
     groups: ArrayLike | None = None,
 ) -> float:
-    """Whether mean(a) = mean(b), or is not above it: p by sign flips up to 500 groups, else t."""
-    sums, _ = group_sums(_difference(a, b), groups)
+    """The p that mean(a) = mean(b), or is not above it: by sign flips up to 500 groups, else t."""
+    sums, _ = group_sums(paired_differences(a, b), groups)
     if len(sums) <= MAX_PERMUTED_GROUPS:
         return sign_flip(sums, np.zeros_like(sums), seed=seed, alternative=alternative)
     return paired_t(sums, np.zeros_like(sums), alternative)
@@ -138,8 +138,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty_like(p)
     corrected[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
     return corrected.tolist()
-
-
-def _difference(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
-    first, second = paired(a, b)
-    return first.astype(np.float64) - second.astype(np.float64)

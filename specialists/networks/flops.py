@@ -17,12 +17,8 @@ from specialists.networks.blocks import HashedEmbedding
 
 def n_parameters(network: nn.Module, tables: bool = True) -> int:
     """Number of parameters; without hashed embedding tables if ``tables`` is False."""
-    total = sum(p.numel() for p in network.parameters())
-    if tables:
-        return total
-    return total - sum(
-        m.weight.numel() for m in network.modules() if isinstance(m, HashedEmbedding)
-    )
+    hashed = [m.weight.numel() for m in network.modules() if isinstance(m, HashedEmbedding)]
+    return sum(p.numel() for p in network.parameters()) - (0 if tables else sum(hashed))
 
 
 def inference_flops(network: nn.Module, inputs: Inputs) -> float:
@@ -42,29 +38,24 @@ def inference_flops(network: nn.Module, inputs: Inputs) -> float:
 
 @contextmanager
 def counted_flops(network: nn.Module) -> Iterator[FlopCounterMode]:
-    """Count what ``network`` computes inside; ``get_total_flops()`` tells how much.
+    """Count what ``network`` computes in this context; ``get_total_flops()`` gives the number.
 
-    Fused kernels of attention and recurrent layers, which the counter has no formulas for, are off
-    meanwhile.
+    Meanwhile the fused kernels of attention and recurrent layers, for which the counter has no
+    formulas, are off.
     """
-    bag = torch.ops.aten._embedding_bag, torch.ops.aten._embedding_bag_forward_only
-    mapping = dict.fromkeys(bag, _bag_flops)
+    bags = torch.ops.aten._embedding_bag, torch.ops.aten._embedding_bag_forward_only
+    mapping = dict.fromkeys(bags, _bag_flops)
     fused = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.callback(torch.backends.mha.set_fastpath_enabled, fused)
         torch.backends.mha.set_fastpath_enabled(False)
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if any(isinstance(module, nn.RNNBase) for module in network.modules()):
-            stack.enter_context(_plain_recurrence())
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", message="TF32")  # of Intel GPUs, whatever is set
+            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         yield stack.enter_context(FlopCounterMode(display=False, custom_mapping=mapping))
-
-
-@contextmanager
-def _plain_recurrence() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="TF32")  # of Intel GPUs, whatever is set
-        with torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False):
-            yield
 
 
 def _bag_flops(weight_shape, indices_shape, *args, out_shape=None, **kwargs) -> int:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from specialists.catalogue import ALTERNATIVES, ENSEMBLE, GENERALIST, HARD_LABELS, PAIRS, STUDENT
 from specialists.errors import InputError
-from specialists.evaluation.comparison import LIMITS
 from specialists.evaluation.findings import Evaluation, PairedDifference, find_difference
+from specialists.evaluation.one_run import LIMITS
 from specialists.json_record import JsonRecord
 from specialists.uncertainty import (
     Interval,
@@ -28,6 +30,7 @@ from specialists.uncertainty import (
 )
 
 METRICS = ("top1", "nll")
+COSTS = ("parameters", "inference_flops", "training_examples", "training_flops", "tuning_trials")
 LEVEL = 0.95
 CORRECTED_LEVEL = 1 - (1 - LEVEL) / len(ALTERNATIVES)  # for the best of them (Bonferroni)
 ALL_PAIRS = tuple(dict.fromkeys((*PAIRS, *itertools.combinations(ALTERNATIVES, 2))))
@@ -39,12 +42,11 @@ class SeedScores:
 
     Parameters
     ----------
-    evaluation : Evaluation
     examples : str
         The same for two seeds if and only if their test sets are.
     scores : mapping of metric to mapping of model name to float array of shape (n,)
     seconds : mapping of model name to seconds of training
-    gate : {"admitted", "refused", "not tested"}
+    admission : {"admitted", "refused", "not tested"}
         Whether the specialists may answer.
     groups : int64 array of shape (n,), optional
         Test examples that are one observation share a number; None: each is one.
@@ -54,7 +56,7 @@ class SeedScores:
     examples: str
     scores: Mapping[str, Mapping[str, NDArray[np.float64]]]
     seconds: Mapping[str, float]
-    gate: str = "not tested"
+    admission: str = "not tested"
     groups: NDArray[np.int64] | None = None
 
 
@@ -88,7 +90,7 @@ class ModelSummary(JsonRecord):
     training_seconds: float
 
     def mean(self, metric: str) -> float:
-        """Of "top1" or "nll"."""
+        """The mean "top1" or "nll"."""
         return getattr(self, metric).mean
 
 
@@ -115,16 +117,12 @@ class Comparison(JsonRecord):
 
     Parameters
     ----------
-    dataset : str
-    n_classes : int
     n_test, n_groups, seeds : tuples of int
         Of each seed: its test examples, the units of chance that these are, its number.
-    gate : tuple of str
-        Its outcome in each seed.
-    models : mapping of name to ModelSummary
+    admission : tuple of str
+        Outcome of the admission test in each seed.
     retention : ShareKept, optional
         None without a clear gain.
-    differences : tuple of MeanDifference
     """
 
     dataset: str
@@ -132,7 +130,7 @@ class Comparison(JsonRecord):
     n_test: tuple[int, ...]
     n_groups: tuple[int, ...]
     seeds: tuple[int, ...]
-    gate: tuple[str, ...]
+    admission: Annotated[tuple[str, ...], Field(alias="gate")]
     models: Mapping[str, ModelSummary]
     retention: ShareKept | None
     differences: tuple[MeanDifference, ...]
@@ -143,22 +141,21 @@ class Comparison(JsonRecord):
 
     def gain(self, name: str) -> MeanDifference:
         """The difference in top-1 to the generalist."""
-        found = self.find(name, GENERALIST)
-        assert found is not None, "every model is compared with the generalist"
-        return found
+        difference = self.find(name, GENERALIST)
+        assert difference is not None, "every model is compared with the generalist"
+        return difference
 
     def is_clear(self, a: str, b: str) -> bool:
         """Whether a is better than b at the corrected level, whichever way it was taken."""
-        found = self.find(a, b)
-        if found is not None:
-            return found.corrected_interval[0] > 0
-        other = self.find(b, a)
-        return other is not None and other.corrected_interval[1] < 0
+        taken, reverse = self.find(a, b), self.find(b, a)
+        if taken is not None:
+            return taken.corrected_interval[0] > 0
+        return reverse is not None and reverse.corrected_interval[1] < 0
 
     @property
     def is_refused(self) -> bool:
-        """Whether the gate kept the specialists out in every seed."""
-        return set(self.gate) == {"refused"}
+        """Whether the admission test kept the specialists out in every seed."""
+        return set(self.admission) == {"refused"}
 
 
 def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> Comparison:
@@ -186,7 +183,7 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> Compa
         n_test=tuple(seed.evaluation.n_test for seed in seeds),
         n_groups=tuple(count_groups(seed.groups, seed.evaluation.n_test) for seed in seeds),
         seeds=tuple(seed.evaluation.seed for seed in seeds),
-        gate=tuple(seed.gate for seed in seeds),
+        admission=tuple(seed.admission for seed in seeds),
         models={name: _model(seeds, name) for name in names},
         retention=_retention(seeds, drawn["top1"]),
         differences=tuple(
@@ -205,21 +202,14 @@ def _check_same(what: str, a: object, b: object) -> None:
 def _model(seeds: Sequence[SeedScores], name: str) -> ModelSummary:
     models = [seed.evaluation.models[name] for seed in seeds]
     any_valid = [m.top1_any_valid for m in models if m.top1_any_valid is not None]
-
-    def mean(cost: str) -> float:
-        return float(np.mean([getattr(model, cost) for model in models]))
-
+    costs = {cost: float(np.mean([getattr(model, cost) for model in models])) for cost in COSTS}
     return ModelSummary(
         top1=Summary.from_values([model.top1 for model in models]),
         top5=Summary.from_values([model.top5 for model in models]),
         nll=Summary.from_values([model.nll for model in models]),
         top1_any_valid=Summary.from_values(any_valid) if len(any_valid) == len(models) else None,
-        parameters=mean("parameters"),
-        inference_flops=mean("inference_flops"),
-        training_examples=mean("training_examples"),
-        training_flops=mean("training_flops"),
-        tuning_trials=mean("tuning_trials"),
         training_seconds=float(np.mean([seed.seconds[name] for seed in seeds])),
+        **costs,
     )
 
 
@@ -275,5 +265,5 @@ def _retention(
 
 
 def _gaps(seeds: Sequence[SeedScores], a: str, b: str, metric: str) -> list[float]:
-    """Of each seed, a - b."""
+    """The mean difference a - b of each seed."""
     return [float((seed.scores[metric][a] - seed.scores[metric][b]).mean()) for seed in seeds]

@@ -1,4 +1,4 @@
-"""Which examples should a person look at? Suspected label errors, mended and broken examples.
+"""Which examples should a person look at? Suspected label errors, fixed and broken examples.
 
 Suspected label errors follow confident learning (Northcutt, Jiang and Chuang, "Confident Learning:
 Estimating Uncertainty in Dataset Labels", 2021): an example is suspect when the ensemble's answer
@@ -7,7 +7,7 @@ class is, on average, on the examples that carry it. They are ranked by p(label)
 most negative first: ranking by p(label) alone would order answers that the ensemble is equally
 sure of by their far tails.
 
-Mended: the generalist's answer is wrong and the ensemble's right. Broken: the other way round.
+Fixed: the generalist's answer is wrong and the ensemble's right. Broken: the other way round.
 Where there are sets of valid labels, right means any of them.
 """
 
@@ -23,7 +23,7 @@ from pydantic import Field
 
 from specialists.datasets.base import Ragged
 from specialists.evaluation.scores import Scores
-from specialists.evaluation.subsets import Subsets
+from specialists.evaluation.subsets import ClassSubsets
 from specialists.json_record import JsonRecord
 
 N_SHOWN_CLASSES = 3
@@ -70,7 +70,7 @@ class SuspectedError(Example):
 
 @dataclass(frozen=True, kw_only=True)
 class ChangedExample(Example):
-    """An example that the specialists mended or broke; ``valid`` are all labels that are right."""
+    """An example that the specialists fixed or broke; ``valid`` are all labels that are right."""
 
     valid: tuple[int, ...]
     generalist: tuple[Answer, ...]
@@ -86,31 +86,28 @@ class ExampleRows:
     texts: Sequence[str] | None
     source_rows: ArrayLike | None
 
-    def text(self, row: int) -> str | None:
-        """The text with what UTF-8 cannot hold replaced, so that it can be written."""
-        texts = self.texts
-        return None if texts is None else texts[int(row)].encode("utf-8", "replace").decode("utf-8")
-
-    def source_row(self, row: int) -> int | None:
-        """Line or row in the user's file."""
-        return None if self.source_rows is None else int(np.asarray(self.source_rows)[row])
+    def example(self, row: int) -> Example:
+        """The example of a row; its text has what UTF-8 cannot hold replaced."""
+        text = None if self.texts is None else self.texts[row].encode("utf-8", "replace").decode()
+        source_row = None if self.source_rows is None else int(np.asarray(self.source_rows)[row])
+        return Example(row=row, text=text, label=int(self.labels[row]), source_row=source_row)
 
 
 def suspected_label_errors(
     ensemble: Scores, labels: NDArray[np.int64], n_classes: int
 ) -> NDArray[np.int64]:
     """Rows whose label the ensemble doubts, the most doubtful first."""
-    own = np.exp(-ensemble.nll)
+    of_label = np.exp(-ensemble.nll)
     counts = np.bincount(labels, minlength=n_classes)
-    sums = np.bincount(labels, weights=own, minlength=n_classes)
+    sums = np.bincount(labels, weights=of_label, minlength=n_classes)
     usual = np.divide(sums, counts, out=np.ones(n_classes), where=counts > 0)
     sure = ensemble.confidence >= np.maximum(usual[ensemble.prediction], MIN_CONFIDENCE)
     rows = np.flatnonzero(~ensemble.acceptable & sure)
-    margin = own[rows] - ensemble.confidence[rows]
+    margin = of_label[rows] - ensemble.confidence[rows]
     return rows[np.argsort(margin, kind="stable")]
 
 
-def mended(base: Scores, better: Scores) -> NDArray[np.int64]:
+def fixed(base: Scores, better: Scores) -> NDArray[np.int64]:
     """Rows that ``base`` gets wrong and ``better`` right, by the rise of p(label)."""
     rows = np.flatnonzero(~base.acceptable & better.acceptable)
     rise = np.exp(-better.nll[rows]) - np.exp(-base.nll[rows])
@@ -123,15 +120,12 @@ def label_error_table(
     """One entry per suspect: its label and the ensemble's answer, with their probabilities."""
     return tuple(
         SuspectedError(
-            row=int(row),
-            text=examples.text(row),
-            label=int(examples.labels[row]),
-            source_row=examples.source_row(row),
+            **vars(examples.example(row)),
             self_confidence=float(np.exp(-ensemble.nll[row])),
             suggested=int(ensemble.prediction[row]),
             suggested_probability=float(ensemble.confidence[row]),
         )
-        for row in rows
+        for row in rows.tolist()
     )
 
 
@@ -141,7 +135,7 @@ def answer_table(
     ensemble: NDArray[np.float32],
     examples: ExampleRows,
     valid: Ragged | None,
-    subsets: Subsets,
+    subsets: ClassSubsets,
     answers: SpecialistAnswers,
 ) -> tuple[ChangedExample, ...]:
     """The three most probable classes of both models and active specialists, for ``rows``.
@@ -151,21 +145,16 @@ def answer_table(
     """
     return tuple(
         ChangedExample(
-            row=int(row),
-            text=examples.text(row),
-            label=int(examples.labels[row]),
-            source_row=examples.source_row(row),
-            valid=(int(examples.labels[row]),)
-            if valid is None
-            else tuple(valid.row(int(row)).tolist()),
+            **vars(example := examples.example(row)),
+            valid=(example.label,) if valid is None else tuple(valid.row(row).tolist()),
             generalist=top_classes(generalist[row]),
             ensemble=top_classes(ensemble[row]),
             specialists=tuple(
                 SpecialistAnswer(int(m), top_classes(values, subsets[m]))
-                for m, values in answers.get(int(row), {}).items()
+                for m, values in answers.get(row, {}).items()
             ),
         )
-        for row in rows
+        for row in rows.tolist()
     )
 
 

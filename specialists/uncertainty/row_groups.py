@@ -1,13 +1,13 @@
 """Units of chance: rows that share a concept, a writer or an input are one observation.
 
-A new sample of data holds other concepts or writers, each with all of its rows. So what is drawn,
-or has its sign flipped, is a group of rows, and a mean over rows is the ratio of two sums over
-groups,
+A new sample of data holds other concepts or writers, each with all of its rows. Therefore whole
+groups of rows are drawn, or have their sign flipped, and a mean over rows is the ratio of two sums
+over groups,
 
     mean = (sum over groups of its rows' values) / (sum over groups of its rows).
 
-Groups of one row each give what rows give. Fewer than ``MIN_GROUPS`` groups are no test: there is
-no p-value then, and an interval is that of Student's t over groups.
+Groups of one row each give what rows give. Fewer than ``MIN_GROUPS`` groups are too few for a
+test: there is no p-value then, and an interval is that of Student's t over groups.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ def group_sums(
     if groups is None:
         return table, np.ones(len(table))
     number = _one_a_row(groups, len(table))
-    _, place, sizes = np.unique(number, return_inverse=True, return_counts=True)
+    _, group, sizes = np.unique(number, return_inverse=True, return_counts=True)
     if len(sizes) == len(table):
         return table, np.ones(len(table))
     sums = np.zeros((len(sizes), *table.shape[1:]))
-    np.add.at(sums, place, table)
+    np.add.at(sums, group, table)
     return sums, sizes.astype(np.float64)
 
 
@@ -76,7 +76,7 @@ def groups_in_words(n_groups: int) -> str:
 
 
 def no_test(n_groups: int) -> str:
-    """What stands where a p-value would be: for instance "12 groups: no test"."""
+    """What takes the place of a p-value, for instance "12 groups: no test"."""
     return f"{groups_in_words(n_groups)}: no test"
 
 

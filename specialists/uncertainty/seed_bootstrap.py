@@ -1,13 +1,12 @@
 """Bootstrap over seeds and test examples.
 
 Over several seeds the bootstrap has two levels: seeds are drawn with replacement, and so are groups
-of test examples. These have the same draw for all seeds where the seeds have the same examples, and
-each seed its own where each splits the data anew (:func:`means_over_seeds`,
-:func:`drawn_over_seeds`). The levels are drawn apart and not one inside the other, since a seed's
-mean holds noise of its examples already, which would else count again (Davison and Hinkley 1997,
-"Bootstrap Methods and their Application", section 3.8 on hierarchical resampling). What noise of
-examples differs from seed to seed still counts twice, so that intervals are rather too wide; what
-is common to all seeds counts once.
+of test examples. Seeds with the same test examples share one draw of them; seeds that split the
+data anew have a draw each (:func:`means_over_seeds`, :func:`drawn_over_seeds`). The levels are
+drawn apart and not one inside the other: a seed's mean already holds noise of its examples, which
+would otherwise count again (Davison and Hinkley 1997, "Bootstrap Methods and their Application",
+section 3.8 on hierarchical resampling). Noise of examples that differs from seed to seed still
+counts twice, so that intervals are rather too wide; noise that all seeds share counts once.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ def means_over_seeds(
         A seed's scores of its n examples under k models.
     shared : bool
         Whether the seeds have the same examples, of which one draw then serves all.
-    n_resamples : int
     groups : sequence of int arrays of shape (n,), optional
         A seed's groups of examples, or None for one whose examples are drawn alone.
 
@@ -47,11 +45,9 @@ def means_over_seeds(
     if shared:
         mean = np.mean([np.asarray(table, dtype=np.float64) for table in tables], axis=0)
         return bootstrap_means(mean, n_resamples, groups=groups[0])
-    own = [
-        bootstrap_means(table, n_resamples, i, units)
-        for i, (table, units) in enumerate(zip(tables, groups, strict=True))
-    ]
-    return np.mean(own, axis=0)
+    each = enumerate(zip(tables, groups, strict=True))
+    means = [bootstrap_means(table, n_resamples, i, units) for i, (table, units) in each]
+    return np.mean(means, axis=0)
 
 
 def drawn_over_seeds(
@@ -63,9 +59,10 @@ def drawn_over_seeds(
 
         g* + c (mean of g_k over K* - mean of g_k over all K),    c = sqrt(K / (K - 1)) t / z.
 
-    K seeds drawn from K vary (K - 1) / K times too little, which the root mends; t / z, quantiles
-    of Student's t with K - 1 degrees of freedom and of the normal distribution at the interval's
-    ends, is for a variance that is known from K seeds only. Of one seed only examples are drawn.
+    K seeds drawn from K have (K - 1) / K times the variance, which the root corrects. The variance
+    is known from K seeds only, which t / z allows for: the quantiles at the interval's ends of
+    Student's t with K - 1 degrees of freedom and of the normal distribution. Of one seed only
+    examples are drawn.
 
     Parameters
     ----------
@@ -92,5 +89,5 @@ def drawn_over_seeds(
 
 
 def share_kept(kept: NDArray[np.float64], gain: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What share of each draw's gain is kept; NaN where a draw has no gain to keep."""
+    """The share of each draw's gain that is kept; NaN where a draw has no gain to keep."""
     return np.divide(kept, gain, out=np.full_like(gain, np.nan), where=gain > 0)

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-from specialists.figures.style import FONT_SIZE, GREY
+from specialists.figures.style import FONT_SIZE, GREY, model_colour
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,6 @@ class Label:
         The point, in the units of its axes.
     ends : (float, float)
         Lowest and highest y that is drawn there.
-    colour : str
     room : float
         Pixels around the point that are kept clear.
     """
@@ -43,6 +42,12 @@ class Label:
     ends: tuple[float, float]
     colour: str
     room: float = 5.0
+
+
+def label_beside(text: str, x: float, top1: float, ends: tuple[float, float], model: str) -> Label:
+    """The label of a model's point; ``top1`` and ``ends`` are fractions, drawn in per cent."""
+    low, high = (100 * end for end in ends)
+    return Label(text, x, 100 * top1, (low, high), model_colour(model))
 
 
 def place_labels(
@@ -56,28 +61,21 @@ def place_labels(
     canvas.draw()
     figure.set_layout_engine("none")
     for axes, labels in panels.items():
-        frame = axes.get_window_extent()
         taken = [_point_box(axes, label) for label in labels]
         for label in sorted(labels, key=lambda one: -one.x):
             if label.text:
-                taken.append(_write(figure, canvas, axes, label, taken, frame, size))
+                taken.append(_write(canvas, axes, label, taken, size))
 
 
 def _write(
-    figure: Figure,
-    canvas: FigureCanvasAgg,
-    axes: Axes,
-    label: Label,
-    taken: Sequence[Bbox],
-    frame: Bbox,
-    size: float,
+    canvas: FigureCanvasAgg, axes: Axes, label: Label, taken: Sequence[Bbox], size: float
 ) -> Bbox:
     anchor = axes.transData.transform((label.x, label.y))
-    probe = figure.text(0, 0, label.text, fontsize=size)
+    probe = canvas.figure.text(0, 0, label.text, fontsize=size)
     extent = np.array(probe.get_window_extent(canvas.get_renderer()).size)
     probe.remove()
-    box = _nearest_free_place(anchor, extent, taken, frame)
-    centre = (box.get_points().mean(axis=0) - anchor) * 72 / figure.dpi
+    box = _nearest_free_place(anchor, extent, taken, axes.get_window_extent())
+    centre = (box.get_points().mean(axis=0) - anchor) * 72 / canvas.figure.dpi
     far = _gap(box, _point_box(axes, label)) > extent[1]
     axes.annotate(
         label.text,
@@ -95,8 +93,7 @@ def _write(
 
 def _point_box(axes: Axes, label: Label) -> Bbox:
     values = [*label.ends, label.y]
-    ends = [(label.x, min(values)), (label.x, max(values))]
-    corners = axes.transData.transform(ends)
+    corners = axes.transData.transform([(label.x, min(values)), (label.x, max(values))])
     return Bbox([corners[0] - label.room, corners[1] + label.room])
 
 
@@ -127,6 +124,5 @@ def _gap(a: Bbox, b: Bbox) -> float:
 
 
 def _shared_area(a: Bbox, b: Bbox) -> float:
-    width = min(a.x1, b.x1) - max(a.x0, b.x0)
-    height = min(a.y1, b.y1) - max(a.y0, b.y0)
-    return max(width, 0.0) * max(height, 0.0)
+    shared = Bbox.intersection(a, b)
+    return 0.0 if shared is None else shared.width * shared.height

@@ -19,20 +19,14 @@ from specialists.datasets.base import Ragged
 from specialists.errors import SpecialistsError
 from specialists.evaluation.findings import Difference, Evaluation, ModelScores, Retention
 from specialists.evaluation.scores import (
-    MAX_NLL,
     Scores,
     expected_calibration_error,
     macro_accuracy,
-    score,
+    score_model,
 )
-from specialists.evaluation.subsets import (
-    answering,
-    as_indices,
-    conditional_accuracy,
-    coverage_counts,
-    gain_by_coverage,
-)
+from specialists.evaluation.subsets import conditional_accuracy, coverage_counts, coverage_gains
 from specialists.predictions import ModelOutputs
+from specialists.probability import MAX_NLL
 from specialists.uncertainty import (
     DIFFERENCE_OF_SHARES,
     MIN_GROUPS,
@@ -50,14 +44,13 @@ LIMITS = {"top1": DIFFERENCE_OF_SHARES, "nll": (-MAX_NLL, MAX_NLL)}  # of a diff
 
 
 @dataclass(frozen=True)
-class Resamples:
-    """Bootstrap means of every model: ``top1`` and ``nll``, name -> array (n_bootstrap,).
+class BootstrapMeans:
+    """Bootstrap means of "top1" and "nll": metric -> model name -> array (n_bootstrap,).
 
     ``groups`` are those of the test examples, which were drawn whole; None: each is one.
     """
 
-    top1: Mapping[str, NDArray[np.float64]]
-    nll: Mapping[str, NDArray[np.float64]]
+    means: Mapping[str, Mapping[str, NDArray[np.float64]]]
     groups: ArrayLike | None = None
 
 
@@ -71,20 +64,20 @@ def score_models(
     truth = np.asarray(labels, dtype=np.int64)
     if len(truth) == 0:
         raise SpecialistsError("Evaluation needs at least one labelled example")
-    return {name: score(model, truth, valid) for name, model in outputs.items()}
+    return {name: score_model(model, truth, valid) for name, model in outputs.items()}
 
 
 def resample(
     scores: Mapping[str, Scores], n_bootstrap: int, seed: int, groups: ArrayLike | None = None
-) -> Resamples:
+) -> BootstrapMeans:
     """Mean top-1 and NLL of all models in the same resamples of the groups of examples."""
     correct = np.stack([model.correct for model in scores.values()], axis=1)
     nll = np.stack([model.nll for model in scores.values()], axis=1)
-    top1, loss = (
-        dict(zip(scores, bootstrap_means(table, n_bootstrap, seed, groups).T, strict=True))
-        for table in (correct, nll)
-    )
-    return Resamples(top1, loss, groups)
+    means = {
+        metric: dict(zip(scores, bootstrap_means(table, n_bootstrap, seed, groups).T, strict=True))
+        for metric, table in (("top1", correct), ("nll", nll))
+    }
+    return BootstrapMeans(means, groups)
 
 
 def evaluate(
@@ -115,7 +108,6 @@ def evaluate(
         Its name.
     seed : int
         Of the run and of the bootstrap.
-    n_bootstrap : int
     scores : mapping of model name to Scores, optional
         From :func:`score_models`, to save the pass over the predictions.
     groups : int array of shape (n,), optional
@@ -130,9 +122,9 @@ def evaluate(
     kept = retention(scores, samples)
     n_classes = outputs[GENERALIST].log_probs.shape[1]
     base, better = (scores[name].correct for name in (GENERALIST, ENSEMBLE))
-    classes = as_indices(subsets)
-    answer = [classes[m] for m in answering(classes, members)]
-    counts = coverage_counts(answer, n_classes)
+    may_answer = range(len(subsets)) if members is None else members
+    answering = [np.asarray(subsets[m], dtype=np.int64) for m in may_answer]
+    counts = coverage_counts(answering, n_classes)
     return Evaluation(
         dataset=dataset,
         seed=seed,
@@ -143,12 +135,12 @@ def evaluate(
         differences=differences(scores, samples, seed),
         retention=kept.value,
         n_specialists=len(subsets),
-        n_answering=len(answer),
+        n_answering=len(answering),
         conditional={
-            name: conditional_accuracy(outputs[name].log_probs, truth, answer)
+            name: conditional_accuracy(outputs[name].log_probs, truth, answering)
             for name in (GENERALIST, ENSEMBLE)
         },
-        coverage=gain_by_coverage(base, better, truth, counts) if answer else (),
+        coverage=coverage_gains(base, better, truth, counts) if answering else (),
         retention_reason=kept.reason,
     )
 
@@ -158,13 +150,13 @@ def _model(
     outputs: Mapping[str, ModelOutputs],
     all_scores: Mapping[str, Scores],
     labels: NDArray[np.int64],
-    samples: Resamples,
+    samples: BootstrapMeans,
 ) -> ModelScores:
     model, scores, any_valid = outputs[name], all_scores[name], all_scores[name].correct_any
     return ModelScores(
         top1=float(scores.correct.mean()),
         top1_interval=interval_of_mean(
-            scores.correct, samples.top1[name], samples.groups, limits=SHARE
+            scores.correct, samples.means["top1"][name], samples.groups, limits=SHARE
         ),
         top1_any_valid=None if any_valid is None else float(any_valid.mean()),
         top1_macro=macro_accuracy(scores.correct, labels),
@@ -181,57 +173,60 @@ def _model(
 
 
 def differences(
-    scores: Mapping[str, Scores], samples: Resamples, seed: int
+    scores: Mapping[str, Scores], samples: BootstrapMeans, seed: int
 ) -> tuple[Difference, ...]:
     """Top-1 and NLL of a minus those of b, for every pair whose models are there."""
-    table = []
-    for a, b in PAIRS:
-        if a not in scores or b not in scores:
-            continue
-        p = _p_values(scores[a], scores[b], samples.groups, seed)
-        for metric, drawn in (("top1", samples.top1), ("nll", samples.nll)):
-            first, second = (_values(scores[name], metric) for name in (a, b))
-            interval = interval_of_mean(
-                first - second, drawn[a] - drawn[b], samples.groups, limits=LIMITS[metric]
-            )
-            value = float(first.mean() - second.mean())
-            table.append(
-                Difference(a=a, b=b, metric=metric, value=value, interval=interval, p=p[metric])
-            )
-    return tuple(table)
+    return tuple(
+        _difference(a, b, metric, scores, samples, seed)
+        for a, b in PAIRS
+        if a in scores and b in scores
+        for metric in LIMITS
+    )
 
 
-def _values(scores: Scores, metric: str) -> NDArray[np.float64]:
-    return scores.correct.astype(np.float64) if metric == "top1" else scores.nll
+def _difference(
+    a: str, b: str, metric: str, scores: Mapping[str, Scores], samples: BootstrapMeans, seed: int
+) -> Difference:
+    first, second = (scores[name].values(metric) for name in (a, b))
+    drawn, groups = samples.means[metric], samples.groups
+    gaps = drawn[a] - drawn[b]
+    return Difference(
+        a=a,
+        b=b,
+        metric=metric,
+        value=float(first.mean() - second.mean()),
+        interval=interval_of_mean(first - second, gaps, groups, limits=LIMITS[metric]),
+        p=_p_value(metric, scores[a], scores[b], groups, seed),
+    )
 
 
-def _p_values(a: Scores, b: Scores, groups: ArrayLike | None, seed: int) -> dict[str, float | None]:
+def _p_value(
+    metric: str, a: Scores, b: Scores, groups: ArrayLike | None, seed: int
+) -> float | None:
     if count_groups(groups, len(a.nll)) < MIN_GROUPS:
-        return {"top1": None, "nll": None}
-    return {
-        "top1": mcnemar(a.correct, b.correct, groups),
-        "nll": paired_mean_test(a.nll, b.nll, seed, groups=groups),
-    }
+        return None
+    if metric == "top1":
+        return mcnemar(a.correct, b.correct, groups)
+    return paired_mean_test(a.nll, b.nll, seed, groups=groups)
 
 
-def retention(scores: Mapping[str, Scores], samples: Resamples) -> Retention:
+def retention(scores: Mapping[str, Scores], samples: BootstrapMeans) -> Retention:
     """What the student keeps of the ensemble's gain, or why that cannot be said."""
     names = (STUDENT, HARD_LABELS, ENSEMBLE)
     missing = [name for name in names if name not in scores]
     if missing:
         return Retention(None, None, f"there is no {' and no '.join(missing)}")
     student, hard, ensemble = (float(scores[name].correct.mean()) for name in names)
-    gap = samples.top1[ENSEMBLE] - samples.top1[HARD_LABELS]
-    gains = _values(scores[ENSEMBLE], "top1") - _values(scores[HARD_LABELS], "top1")
+    drawn = samples.means["top1"]
+    gap = drawn[ENSEMBLE] - drawn[HARD_LABELS]
+    gains = scores[ENSEMBLE].values("top1") - scores[HARD_LABELS].values("top1")
     low, high = interval_of_mean(gains, gap, samples.groups, limits=DIFFERENCE_OF_SHARES)
     if low <= 0:
-        return Retention(
-            None,
-            None,
+        reason = (
             f"ensemble - student_hard_labels is {100 * (ensemble - hard):+.2f} points with a 95% "
             f"interval from {100 * low:+.2f} to {100 * high:+.2f}, not all of it above 0: "
-            "there is no clear gain to keep",
+            "there is no clear gain to keep"
         )
-    kept = samples.top1[STUDENT] - samples.top1[HARD_LABELS]
-    interval = percentile_interval(share_kept(kept, gap))
+        return Retention(None, None, reason)
+    interval = percentile_interval(share_kept(drawn[STUDENT] - drawn[HARD_LABELS], gap))
     return Retention((student - hard) / (ensemble - hard), interval, None)

@@ -1,4 +1,4 @@
-"""What a training costs: examples seen, and floating-point operations.
+"""What does a training cost? Examples seen, and floating-point operations.
 
 A step counts its forward and its backward pass (matrix products, convolutions and embedding bags,
 as :func:`specialists.networks.inference_flops` counts them) and the updates of its optimisers:
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +18,9 @@ from specialists.networks import counted_flops
 from specialists.training.examples import Batch
 from specialists.training.optimisers import sparse_parameters
 
-ADAMW_FLOPS = (
-    14  # a parameter: decay 1, first moment 3, second 4, root and its correction 3, step 3
-)
-ADAGRAD_FLOPS = 7  # a parameter: sum of squares 2, root 2, step 3
+# Of each parameter: decay 1, first moment 3, second 4, root and its correction 3, step 3.
+ADAMW_FLOPS = 14
+ADAGRAD_FLOPS = 7  # of each parameter: sum of squares 2, root 2, step 3
 
 
 @dataclass(frozen=True)
@@ -36,18 +34,18 @@ class TrainingCost:
         return TrainingCost(self.examples + other.examples, self.flops + other.flops)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> TrainingCost:
-        """Of a JSON object that holds what :meth:`to_dict` gives, among other things."""
-        return cls(values["training_examples"], values["training_flops"])
+    def from_dict(cls, values: Mapping[str, float]) -> TrainingCost:
+        """The cost in a JSON object that holds what :meth:`to_dict` gives, among other things."""
+        return cls(int(values["training_examples"]), values["training_flops"])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, float]:
         return {"training_examples": self.examples, "training_flops": self.flops}
 
 
 def flops_per_example(network: nn.Module, batch: Batch, loss: Callable[..., Tensor]) -> float:
-    """Floating-point operations of one training step on ``batch``, over its examples.
+    """Floating-point operations of one training step on ``batch``, divided by its examples.
 
-    Gradients, buffers and the state of torch's random numbers are as before.
+    Buffers and the state of torch's random numbers are as before; gradients are None.
     """
     buffers = [
         (module, name, None if value is None else value.clone())
@@ -66,15 +64,13 @@ def flops_per_example(network: nn.Module, batch: Batch, loss: Callable[..., Tens
 
 
 def _update_flops(network: nn.Module) -> float:
-    tables = sparse_parameters(network)
-    rows = sum(_touched(table) for table in tables)
-    skipped = {id(table) for table in tables}
-    dense = sum(p.numel() for p in network.parameters() if p.requires_grad and id(p) not in skipped)
-    return ADAMW_FLOPS * dense + rows
+    tables = {id(table): table for table in sparse_parameters(network)}
+    dense = [p for p in network.parameters() if p.requires_grad and id(p) not in tables]
+    return ADAMW_FLOPS * sum(p.numel() for p in dense) + sum(map(_table_flops, tables.values()))
 
 
-def _touched(table: nn.Parameter) -> int:
-    """Operations on the rows of a table: duplicates of its gradient summed, each row moved once."""
+def _table_flops(table: nn.Parameter) -> int:
+    """Operations on a table: duplicate rows of its gradient are summed, each row is moved once."""
     if table.grad is None:
         return 0
     if not table.grad.is_sparse:  # the table is a dense layer's weight too

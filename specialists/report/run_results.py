@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from specialists.clustering import ClassClusters
+from specialists.ensemble import Choice
 from specialists.evaluation import Comparison, Details, Evaluation
-from specialists.figures.training import History
+from specialists.figures.models import History
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,14 @@ class Results:
     title : str, optional
         The configuration's heading.
     n_examples : int
-        Mended and broken examples to show, each.
+        Number of fixed and of broken examples to show.
     config_text : str
         The configuration as the user wrote it.
-    data : DataSummary
-    evaluation : Evaluation
-    details : Details
     comparison : Comparison
         The same run as a comparison of one seed.
-    clusters : ClassClusters
     covariance : array of shape (C, C), optional
-    choice : mapping
-        What validation chose, as ``choice.json`` has it.
+    choice : Choice
+        What validation chose.
     histories : mapping of title to training histories
     seconds : mapping of stage to seconds
     images : uint8 array of shape (n_test, channels, height, width), optional
@@ -73,12 +69,12 @@ class Results:
     comparison: Comparison
     clusters: ClassClusters
     covariance: np.ndarray | None
-    choice: Mapping[str, Any]
+    choice: Choice
     histories: Mapping[str, Sequence[History]]
     seconds: Mapping[str, float]
     images: np.ndarray | None
 
     @property
     def training_seconds(self) -> dict[str, float]:
-        """Of each model."""
+        """Seconds of training of each model."""
         return {name: model.training_seconds for name, model in self.comparison.models.items()}

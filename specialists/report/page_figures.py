@@ -7,25 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
+from specialists import figures
 from specialists.catalogue import ENSEMBLE, GENERALIST, STUDENT
 from specialists.evaluation.details import UNCALIBRATED
-from specialists.figures import (
-    CostPoint,
-    accuracy_against_cost,
-    class_changes,
-    cluster_overview,
-    correlation_from_covariance,
-    correlation_matrix,
-    gain_by_coverage,
-    gain_per_cluster,
-    reliability_diagrams,
-    to_svg,
-    training_curves,
-)
 from specialists.figures.clusters import MAX_ROWS
 from specialists.report.numbers import percent
-from specialists.report.results import Results
-from specialists.report.tables import changes_by_class
+from specialists.report.run_results import Results
+from specialists.report.table_rows import changes_by_class
 
 RELIABILITY = (UNCALIBRATED, GENERALIST, ENSEMBLE, STUDENT)
 
@@ -40,12 +28,12 @@ class ReportFigure:
 
 
 def _figure(title: str, figure: Figure, caption: str) -> ReportFigure:
-    return ReportFigure(title, to_svg(figure, f"{title}. {caption}"), caption)
+    return ReportFigure(title, figures.to_svg(figure, f"{title}. {caption}"), caption)
 
 
 def draw(results: Results) -> dict[str, ReportFigure]:
     """Every figure that the results have the data for, by name."""
-    made = {
+    drawn = {
         "cost": _cost(results),
         "correlation": _correlation(results),
         "clusters": _clusters(results),
@@ -55,29 +43,29 @@ def draw(results: Results) -> dict[str, ReportFigure]:
         "classes": _classes(results),
         "training": _training(results),
     }
-    return {name: figure for name, figure in made.items() if figure is not None}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def _cost(results: Results) -> ReportFigure:
     points = [
-        CostPoint(name, max(m.inference_flops, 1.0), m.top1, m.top1_interval)
+        figures.CostPoint(name, max(m.inference_flops, 1.0), m.top1, m.top1_interval)
         for name, m in results.evaluation.models.items()
     ]
     caption = (
         "Up is better, left is cheaper: a model is worth its cost when no other lies above it and "
         "to its left. Bars are 95% intervals."
     )
-    return _figure("Accuracy against inference cost", accuracy_against_cost(points), caption)
+    return _figure(
+        "Accuracy against inference cost", figures.accuracy_against_cost(points), caption
+    )
 
 
 def _correlation(results: Results) -> ReportFigure | None:
     if results.covariance is None:
         return None
-    figure = correlation_matrix(
-        correlation_from_covariance(np.asarray(results.covariance)),
-        results.clusters.core_classes,
-        results.data.class_names,
-    )
+    correlation = figures.correlation_from_covariance(np.asarray(results.covariance))
+    clusters, names = results.clusters.core_classes, results.data.class_names
+    figure = figures.correlation_matrix(correlation, clusters, names)
     caption = (
         "Classes in the order of their clusters, which are outlined: red squares on the diagonal "
         "are classes that the generalist finds probable together; red outside them is confusion "
@@ -90,11 +78,8 @@ def _clusters(results: Results) -> ReportFigure | None:
     clusters = results.clusters
     if not clusters.n_clusters:
         return None
-    figure = cluster_overview(
-        [clusters.names(index) for index in range(clusters.n_clusters)],
-        clusters.share_of_confusions,
-        clusters.random_shares,
-    )
+    names = [clusters.names(index) for index in range(clusters.n_clusters)]
+    figure = figures.cluster_overview(names, clusters.share_of_confusions, clusters.random_shares)
     caption = (
         f"{percent(clusters.total_share)} of the generalist's confusions fall inside some cluster; "
         "only there can a specialist decide. Inside random clusters of the same sizes "
@@ -108,12 +93,10 @@ def _gain_per_cluster(results: Results) -> ReportFigure | None:
     known = [e for e in results.details.per_cluster if e.gain is not None]
     if not known:
         return None
-    names = results.clusters.names
+    labels = [f"{e.cluster}: {', '.join(results.clusters.names(e.cluster)[:4])}" for e in known]
     intervals = [e.interval for e in known if e.interval is not None]
-    figure = gain_per_cluster(
-        [f"{e.cluster}: " + ", ".join(names(e.cluster)[:4]) for e in known],
-        [e.gain for e in known if e.gain is not None],
-        intervals,
+    figure = figures.gain_per_cluster(
+        labels, [e.gain for e in known if e.gain is not None], intervals
     )
     better = sum(low > 0 for low, _ in intervals)
     worse = sum(high < 0 for _, high in intervals)
@@ -129,12 +112,8 @@ def _coverage(results: Results) -> ReportFigure | None:
     coverage = results.evaluation.coverage
     if len(coverage) < 2:
         return None
-    figure = gain_by_coverage(
-        [e.specialists for e in coverage],
-        [e.n_test for e in coverage],
-        [e.gain for e in coverage],
-        ENSEMBLE,
-    )
+    specialists, n_test = [e.specialists for e in coverage], [e.n_test for e in coverage]
+    figure = figures.gain_by_coverage(specialists, n_test, [e.gain for e in coverage], ENSEMBLE)
     caption = (
         "Gain over the generalist by the number of specialists whose classes include the true one "
         "(the paper's Table 4); classes in no subset have no specialist of their own."
@@ -149,7 +128,7 @@ def _reliability(results: Results) -> ReportFigure | None:
         "On the dashed line confidence and accuracy agree; below it a model is too sure of itself. "
         "Grey bars: share of the test examples at that confidence."
     )
-    return _figure("Calibration", reliability_diagrams(chosen), caption) if chosen else None
+    return _figure("Calibration", figures.reliability_diagrams(chosen), caption) if chosen else None
 
 
 def _classes(results: Results) -> ReportFigure | None:
@@ -159,7 +138,7 @@ def _classes(results: Results) -> ReportFigure | None:
     }
     if not changes:
         return None
-    figure = class_changes(results.data.class_names, changes, GENERALIST)
+    figure = figures.class_changes(results.data.class_names, changes, GENERALIST)
     caption = "The classes whose test accuracy changes most, at most twelve each way."
     return _figure("Gains and losses by class", figure, caption)
 
@@ -171,4 +150,4 @@ def _training(results: Results) -> ReportFigure | None:
         "A validation curve that still falls at its end asks for more epochs; one that rises "
         "while training loss falls is overfitting, and its best epoch was kept."
     )
-    return _figure("Training", training_curves(results.histories), caption)
+    return _figure("Training", figures.training_curves(results.histories), caption)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from specialists.catalogue import GENERALIST
 from specialists.clustering import ClassClusters
-from specialists.ensemble import CombinationRule
+from specialists.ensemble import Choice, CombinationRule
 from specialists.evaluation import Difference, Evaluation
 from specialists.evaluation.subsets import ByClass, ClusterGain
-from specialists.report.sentences import gate_sentence
 
-MAX_CLASSES = 15
-MAX_CLUSTER_NAMES = 40
 MAX_NAME = 200
 
 
@@ -25,75 +21,49 @@ def cut(names: Sequence[str]) -> list[str]:
 
 def difference_rows(evaluation: Evaluation) -> list[tuple[Difference, Difference]]:
     """The difference of each pair of models in top-1, and that in NLL."""
-    rows = []
-    for top1 in evaluation.differences:
-        nll = evaluation.find(top1.a, top1.b, "nll")
-        if top1.metric == "top1" and nll is not None:
-            rows.append((top1, nll))
-    return rows
+    return [
+        (top1, nll)
+        for top1 in evaluation.differences
+        if top1.metric == "top1" and (nll := evaluation.find(top1.a, top1.b, "nll"))
+    ]
 
 
-@dataclass(frozen=True)
-class ChoiceRows:
-    """The rule that validation chose in words, its learned numbers, and what the gate decided.
-
-    ``learned`` has a row (name, weight, temperature) for the generalist and each specialist.
-    """
-
-    words: str
-    learned: list[tuple[str, float, float]]
-    gate: Mapping[str, Any] | None
-    gate_words: str
+def rule_in_words(choice: Choice) -> str:
+    """The rule that validation chose, and how many rows it leaves to the specialists."""
+    rule = choice.admission.chosen
+    asked = f": {choice.asked:.0%} of the validation rows"
+    return rule.in_words() + asked * (rule.defer_above is not None and choice.asked > 0)
 
 
-def choice_rows(choice: Mapping[str, Any]) -> ChoiceRows:
-    """Of ``choice.json``."""
-    gate = choice.get("gate")
-    rule = CombinationRule.from_dict(choice["chosen"] if gate is None else gate["rule"])
-    words, asked = rule.in_words(), choice.get("asked")
-    if rule.defer_above is not None and asked:
-        words += f": {asked:.0%} of the validation rows"
-    return ChoiceRows(words, _learned_rows(rule), gate, "" if gate is None else gate_sentence(gate))
-
-
-def _learned_rows(rule: CombinationRule) -> list[tuple[str, float, float]]:
+def learned_rows(rule: CombinationRule) -> list[tuple[str, float, float]]:
+    """Name, weight and temperature of the generalist and each specialist; none if not learned."""
     if rule.learned is None:
         return []
     weights, temperatures = rule.learned.weights.tolist(), rule.learned.temperatures.tolist()
-    each = enumerate(zip(weights, temperatures, strict=True))
-    rows = [(GENERALIST, 1.0, rule.learned.generalist_temperature)]
-    return rows + [(f"specialist {m}", weight, t) for m, (weight, t) in each]
+    names = [f"specialist {m}" for m in range(len(weights))]
+    generalist = (GENERALIST, 1.0, rule.learned.generalist_temperature)
+    return [generalist, *zip(names, weights, temperatures, strict=True)]
 
 
 @dataclass(frozen=True)
 class ClusterRow:
-    """A cluster, its first classes and the others, and what its specialist brought, if it may."""
+    """A cluster with its classes' names, and what its specialist gained, if it may answer."""
 
     index: int
     size: int
     share: float
     random_share: float
-    first: list[str]
-    more: list[str]
+    names: list[str]
     gain: ClusterGain | None
 
 
 def cluster_rows(clusters: ClassClusters, per_cluster: Sequence[ClusterGain]) -> list[ClusterRow]:
     """One row a cluster."""
     gains = {entry.cluster: entry for entry in per_cluster}
+    columns = zip(clusters.sizes, clusters.share_of_confusions, clusters.random_shares, strict=True)
     return [
-        ClusterRow(
-            index,
-            size,
-            clusters.share_of_confusions[index],
-            random_share,
-            cut(clusters.names(index)[:MAX_CLUSTER_NAMES]),
-            cut(clusters.names(index)[MAX_CLUSTER_NAMES:]),
-            gains.get(index),
-        )
-        for index, (size, random_share) in enumerate(
-            zip(clusters.sizes, clusters.random_shares, strict=True)
-        )
+        ClusterRow(i, *column, cut(clusters.names(i)), gains.get(i))
+        for i, column in enumerate(columns)
     ]
 
 
@@ -118,13 +88,11 @@ class ClassTable:
     model: str
     gains: list[ClassRow]
     losses: list[ClassRow]
-    n_gains: int
-    n_losses: int
     n_equal: int
 
 
 def class_table(per_class: ByClass, names: Sequence[str], model: str) -> ClassTable:
-    """At most 15 classes each way."""
+    """What a model gains and loses against the generalist, by class."""
     columns = zip(names, per_class["n"], per_class[GENERALIST], per_class[model], strict=True)
     rows = [
         ClassRow(name, int(n), before, after)
@@ -133,9 +101,7 @@ def class_table(per_class: ByClass, names: Sequence[str], model: str) -> ClassTa
     ]
     gains = sorted((r for r in rows if r.change > 0), key=lambda r: (-r.change, -r.n))
     losses = sorted((r for r in rows if r.change < 0), key=lambda r: (r.change, -r.n))
-    n_equal = len(rows) - len(gains) - len(losses)
-    shown = gains[:MAX_CLASSES], losses[:MAX_CLASSES]
-    return ClassTable(model, *shown, len(gains), len(losses), n_equal)
+    return ClassTable(model, gains, losses, len(rows) - len(gains) - len(losses))
 
 
 def changes_by_class(per_class: ByClass, model: str) -> list[float | None]:
