@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from specialists.evaluation import Evaluation, details, evaluate, score_models
 from specialists.evaluation.notable_examples import SpecialistAnswers
-from specialists.runs import read_array, read_json, write_array, write_json
+from specialists.files import read_array, read_json, write_array, write_json
 
 from .baselines import STAGE, baseline_outputs
 from .context import RunContext

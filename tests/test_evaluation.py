@@ -32,7 +32,6 @@ from specialists.evaluation.subsets import conditional_accuracy, gain_by_cluster
 from specialists.files import read_json, write_array, write_json
 from specialists.predictions import ModelOutputs
 from specialists.probability import MAX_NLL
-from specialists.runs import read_json, write_array, write_json
 
 NAMES = (
     "generalist",

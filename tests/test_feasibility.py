@@ -19,7 +19,7 @@ from specialists.datasets import pictures, pixels
 from specialists.distillation import HARD_TRIALS
 from specialists.errors import ConfigError, ConfigWarning, DataError
 from specialists.feasibility import DataShape, check_settings, plan
-from specialists.runs import write_text
+from specialists.files import write_text
 from specialists.runtime import threads
 
 MANY = "1" + 400 * "0"

@@ -14,9 +14,9 @@ from pipelines.runs import Run
 from specialists.errors import InputError
 from specialists.evaluation import Comparison, Evaluation, ModelScores, SeedScores, compare_seeds
 from specialists.evaluation.several_seeds import MeanDifference, ModelSummary, Summary
+from specialists.files import write_array, write_json, write_text
 from specialists.report import comparison_figure, comparison_markdown, markdown, verdict
 from specialists.report.sentences import time_sentence, unlike_flops
-from specialists.runs import write_array, write_json, write_text
 
 COSTS = {
     "generalist": (1.0, 100),

@@ -1,10 +1,9 @@
 """What did a model do on the rows of a split over several seeds, and what did it cost?
 
-FLOPs of training are those that the run counted (:mod:`specialists.training.training_cost`):
-forward, backward, and the optimisers' updates, repetitions included.
-
-Inference is counted on test inputs. Differences are paired, and their intervals draw seeds and
-groups of examples anew, as those of ``specialists compare`` do (:mod:`specialists.uncertainty`).
+FLOPs of training are those that the run counted (:mod:`specialists.training.training_cost`): forward,
+backward, and the optimisers' updates, repetitions included. Inference is counted on inputs of the
+split. Differences are paired, and their intervals draw seeds and groups of examples anew, as those
+of ``specialists compare`` do (:mod:`specialists.uncertainty`).
 """
 
 from __future__ import annotations
@@ -19,19 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from specialists.baselines import (
-    Budget,
-    averaged,
-    everywhere,
-    judge_averages,
-)
-from specialists.config import Config
-from specialists.ensemble import choose, cost_sample
-from specialists.networks import inference_flops, load_network
+from specialists.baselines import Budget, averaged, everywhere, judge_averages
+from specialists.ensemble import choose
+from specialists.files import read_array
+from specialists.networks import load_network, n_parameters
+from specialists.predictions import ModelOutputs
 from specialists.probability import MAX_NLL
-from specialists.runs import claim, read_array, read_json, recording
-from specialists.runs.records import MANIFEST, STARTED
-from specialists.runs.removal import result_files
+from specialists.training import TrainingCost
 from specialists.uncertainty import (
     ANY_REAL,
     DIFFERENCE_OF_SHARES,

@@ -28,6 +28,7 @@ from specialists.catalogue import (
 from specialists.errors import InputError
 from specialists.evaluation.findings import PairedDifference, find_difference
 from specialists.evaluation.several_seeds import ShareKept, Summary
+from specialists.files import read_json
 from specialists.json_record import JsonRecord
 
 from ..messages import told_in_one_message

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from specialists.config import Recipe
 from specialists.errors import ConfigError, InputError, TrainingError
-from specialists.runs import write_tensors
+from specialists.files import write_tensors
 from specialists.runtime import Hardware, Progress, autocast, derive_seed, progress
 from specialists.training.checkpoints import discard_checkpoint, load_checkpoint, save_checkpoint
 from specialists.training.examples import Examples

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from specialists.runs import write_text
+from specialists.files import write_text
 from specialists.training.training_cost import TrainingCost
 
 TIMING = "timing.jsonl"
