@@ -376,6 +376,18 @@ def test_the_folder_of_images_that_a_run_lies_in_stays_as_it_was_read(tmp_path):
     assert not is_output_folder(run.parent)
 
 
+def test_output_is_known_by_its_marker_or_by_its_settings_beside_results(tmp_path):
+    marked, old = tmp_path / "marked", made(tmp_path / "old")
+    put(marked, "comparison.json")
+    assert not is_output_folder(marked)
+    (marked / MARKER).write_text('{"kind": "comparison"}')
+    as_older_versions_left_it(old)
+    assert is_output_folder(marked)
+    assert is_output_folder(old)
+    (old / "config.toml").unlink()
+    assert not is_output_folder(old)
+
+
 @pytest.mark.parametrize(
     ("name", "folder"),
     [
