@@ -15,6 +15,8 @@ from specialists.errors import DamagedError, InputError
 from specialists.evaluation import Details, Evaluation, SeedScores, compare_seeds
 from specialists.evaluation.several_seeds import METRICS
 from specialists.figures.models import History
+from specialists.files import hash_files, read_array, read_json
+from specialists.files.ownership import MANIFEST
 from specialists.report import DataSummary, Results
 from specialists.training import logged_seconds
 
