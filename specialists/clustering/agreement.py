@@ -21,18 +21,10 @@ N_STARTS = 4
 
 
 def correlation_labels(weights: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Labels with the most weight inside clusters that the search finds, of any number.
+    """Labels (C,), from 0 on, with the most weight inside clusters that the search finds.
 
-    Parameters
-    ----------
-    weights : ndarray of shape (C, C)
-        Symmetric; the diagonal is ignored.
-    seed : int
-
-    Returns
-    -------
-    int ndarray of shape (C,)
-        From 0 on; a class that agrees with no other has a cluster of its own.
+    ``weights`` (C, C) are symmetric; their diagonal is ignored. A class that agrees with no other
+    has a cluster of its own.
     """
     weights = weights.copy()
     np.fill_diagonal(weights, 0.0)

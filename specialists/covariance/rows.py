@@ -37,6 +37,13 @@ def row_blocks(starts: np.ndarray) -> Iterator[slice]:
         row = end
 
 
+def product_blocks(left: Any, right: Any) -> Iterator[tuple[slice, sparse.csr_matrix]]:
+    """Blocks of rows, and those of the product of two sparse matrices, of bounded work each."""
+    work = np.concatenate([[0], np.cumsum(np.diff(right.indptr)[left.indices])])
+    for rows in row_blocks(work[left.indptr]):
+        yield rows, sparse.csr_matrix(left[rows] @ right)
+
+
 def entries(matrix: sparse.csr_matrix, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Row, column and value of each entry in a block of rows, in the order of rows."""
     starts = matrix.indptr[rows.start : rows.stop + 1]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from specialists.clustering.classes import MAX_WHOLE_MATRIX
-from specialists.clustering.evidence import NEED_WHOLE_MATRIX
+from specialists.clustering.co_predictions import MAX_WHOLE_MATRIX, NEED_WHOLE_MATRIX
 from specialists.clustering.methods import CLASSES_PER_CLUSTER
 from specialists.config import ClustersConfig, CombinationConfig, Config, is_set
 from specialists.feasibility.networks import GIB, impossible_networks

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from specialists.clustering.comparison import Comparison
-from specialists.clustering.diagnostics import ClusterDiagnostics
+from specialists.clustering import ClusterDiagnostics, GroupComparison
 from specialists.figures.style import (
     BLUE,
     FAINT,
@@ -54,7 +53,7 @@ def diagnostic_panels(diagnostics: Mapping[str, ClusterDiagnostics]) -> Figure:
     return figure
 
 
-def group_table(comparison: Comparison, n_groups: int = 40) -> Figure:
+def group_table(comparison: GroupComparison, n_groups: int = 40) -> Figure:
     """Number of classes in each cluster of each known group, the largest groups first."""
     table = np.array(comparison.table)
     order = np.argsort(-table.sum(axis=0), kind="stable")[:n_groups]
