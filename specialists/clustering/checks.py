@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def one_of(value: str, known: Iterable[str], option: str) -> str:
     )
 
 
-def whole_number(value: object, option: str, smallest: int, largest: int) -> int:
+def whole_number(value: Any, option: str, smallest: int, largest: int) -> int:
     """``value`` as an int from ``smallest`` to ``largest``."""
     is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not is_whole or not smallest <= value <= largest:

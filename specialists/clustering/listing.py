@@ -21,7 +21,7 @@ INDENT = "    "
 def as_content(clusters: ClassClusters) -> dict[str, object]:
     """JSON-able content; :func:`fields_from` reads it back."""
     random_shares = clusters.random_shares
-    return {
+    content: dict[str, object] = {
         "method": clusters.method,
         "matrix": clusters.matrix,
         "n_classes": clusters.n_classes,
@@ -41,7 +41,8 @@ def as_content(clusters: ClassClusters) -> dict[str, object]:
             for index, members in enumerate(clusters.classes)
         ],
         "uncovered": list(clusters.uncovered),
-    } | ({} if clusters.agreement is None else {"agreement": clusters.agreement})
+    }
+    return content | ({} if clusters.agreement is None else {"agreement": clusters.agreement})
 
 
 def fields_from(content: Any) -> dict[str, Any]:

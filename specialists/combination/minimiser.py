@@ -103,6 +103,17 @@ def combine(
             expected="'forward', KL(p || q), or 'reverse', KL(q || p)",
         )
     problem = as_problem(generalist, specialists, subsets, active, weights)
+    return minimise(problem, direction, tolerance, strict, out)
+
+
+def minimise(
+    problem: CombinationProblem,
+    direction: str = "forward",
+    tolerance: float = 1e-10,
+    strict: bool = False,
+    out: Tensor | None = None,
+) -> Combination:
+    """What :func:`combine` does with arguments that were checked."""
     with torch.no_grad():
         solution = _solve(problem, direction, result_memory(problem, out))
     converged = solution.kkt_residual <= tolerance

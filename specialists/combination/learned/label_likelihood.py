@@ -137,7 +137,6 @@ class LabelLikelihood:
     Parameters
     ----------
     problem : CombinationProblem
-        Its weights are those of the start.
     generalist : _Merged
     specialists : tuple of M _Merged
     active_rows : tuple of M int64 Tensors
