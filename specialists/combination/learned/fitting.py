@@ -97,7 +97,9 @@ class LearnedCombination:
         first, others = self.tempered(problem.generalist, problem.specialists)
         weights = self.weights.to(problem.rows.device)
         specialists = tuple(others)
-        return minimise(replace(problem, generalist=first, specialists=specialists, weights=weights))
+        return minimise(
+            replace(problem, generalist=first, specialists=specialists, weights=weights)
+        )
 
 
 def fit_combination(

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from specialists.combination.problem import CombinationProblem, check_sums
+from specialists.combination.problem import CombinationProblem, RowTensors, check_sums
 
 Rows = Tensor | slice
 
 
 @dataclass(frozen=True)
-class ActiveRows:
+class ActiveRows(RowTensors):
     """The active specialists' log-probabilities in n rows, K specialists and E = K s entries each.
 
     Parameters
@@ -54,13 +54,6 @@ class ActiveRows:
         """Sum (n, E) over the entries of each slot that are no repetitions, (n, K)."""
         counted = per_entry if self.valid is None else per_entry * self.valid
         return counted.view(len(self.slots), -1, self.size).sum(2)  # (n, K s) -> (n, K, s)
-
-    def select(self, rows: Tensor) -> ActiveRows:
-        """Some of the rows."""
-        valid = None if self.valid is None else self.valid[rows]
-        parts = (self.slots, self.classes, self.log_p, self.b, self.v)
-        slots, classes, log_p, b, v = (part[rows] for part in parts)
-        return ActiveRows(slots, classes, log_p, valid, b, v)
 
 
 def gather_active_rows(problem: CombinationProblem, rows: Rows, b: Tensor) -> ActiveRows:

@@ -7,12 +7,12 @@ conditions (METHOD.md (3)), relative to L.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from specialists.combination.problem import RowTensors
 
 GOOD = 1e-12
 _LEAST_MASS = 1e-290
@@ -20,7 +20,7 @@ _LEAST_SHARE = 1e-280
 
 
 @dataclass(frozen=True)
-class PatternProblem:
+class PatternProblem(RowTensors):
     """Rows as problems over membership patterns (METHOD.md (4)).
 
     Parameters
@@ -40,19 +40,9 @@ class PatternProblem:
     inside: Tensor
     b: Tensor
 
-    def select(self, rows: Tensor) -> PatternProblem:
-        """Some of the rows."""
-        return PatternProblem(self.masses[rows], self.counts[rows], self.inside[rows], self.b[rows])
-
-    def blocks(self, size: int) -> Iterator[PatternProblem]:
-        """The same rows, at most ``size`` at a time."""
-        fields = (self.masses, self.counts, self.inside, self.b)
-        for parts in zip(*(field.split(size) for field in fields), strict=True):
-            yield PatternProblem(*parts)
-
 
 @dataclass(frozen=True)
-class PatternSolution:
+class PatternSolution(RowTensors):
     """Masses of membership patterns.
 
     Parameters
@@ -72,12 +62,6 @@ class PatternSolution:
     lost: Tensor
     kkt_residual: Tensor
     n_iterations: Tensor
-
-    def replaced(self, rows: Tensor, other: PatternSolution) -> PatternSolution:
-        """The same with the solutions of ``other`` in some of the rows."""
-        fields = (field.name for field in dataclasses.fields(self))
-        pairs = ((getattr(self, name), getattr(other, name)) for name in fields)
-        return PatternSolution(*(mine.index_copy(0, rows, theirs) for mine, theirs in pairs))
 
 
 def lost_patterns(masses: Tensor, q: Tensor) -> Tensor:
