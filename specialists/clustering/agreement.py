@@ -66,8 +66,7 @@ def agreement(weights: np.ndarray, labels: np.ndarray) -> float:
 
 def free_partition(weights: np.ndarray, labels: np.ndarray) -> Partition:
     """Clusters of any size, with an empty one for every class that may leave."""
-    n_classes = len(labels)
-    return Partition(weights, labels, n_classes + 1, SizeBounds(0, n_classes))
+    return Partition(weights, labels, len(labels) + 1, SizeBounds(0, len(labels)))
 
 
 def merged_pair(partition: Partition) -> np.ndarray | None:

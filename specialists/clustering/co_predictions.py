@@ -53,10 +53,7 @@ class CoPredictions:
     def from_source(cls, source: object, confusion: object = None) -> CoPredictions:
         """Checked co-predictions of a covariance (object, array, tensor) or a sketch.
 
-        Raises
-        ------
-        InputError
-            A matrix is not square, finite and symmetric, or a sketch comes with a confusion.
+        Matrices must be square, finite and symmetric; a sketch comes without a confusion.
         """
         if isinstance(source, PredictionSketch):
             if confusion is not None:
@@ -64,7 +61,6 @@ class CoPredictions:
                     "a sketch has its own confusion",
                     where="confusion",
                     got=type(confusion).__name__,
-                    expected=None,
                     fix="leave confusion out",
                 )
             return cls(source.confusion(), sketch=source)
@@ -85,13 +81,7 @@ class CoPredictions:
         return float(self.confusion.sum() if self.sketch is None else self.sketch.confusion_mass)
 
     def matrix_name(self, asked: str | None, usual: str, method: str) -> str:
-        """The matrix that a method is to compare: the one asked for, or its usual one.
-
-        Raises
-        ------
-        InputError
-            Unknown, or not in a sketch.
-        """
+        """The matrix that a method compares: the one asked for, if there is one, or its usual."""
         if self.sketch is None:
             return one_of(asked or usual, MATRICES, "matrix")
         there = ("covariance",) if self.sketch.n_dimensions else MATRICES
@@ -140,9 +130,6 @@ class CoPredictions:
     def whole(self) -> np.ndarray:
         """The C x C covariance; an :class:`InputError` where there is only a sketch."""
         if self.covariance is None:
-            raise InputError(
-                "a sketch does not hold the whole covariance",
-                got="PredictionSketch",
-                expected="PredictionCovariance or a matrix",
-            )
+            what = "a sketch does not hold the whole covariance"
+            raise InputError(what, expected="PredictionCovariance or a matrix")
         return self.covariance

@@ -34,9 +34,8 @@ def contracted(confusion: sparse.csr_matrix, n_clusters: int, bounds: SizeBounds
             break
         target = np.arange(len(sizes))
         target[second] = first
-        used, target = np.unique(target, return_inverse=True)
-        shape = (len(sizes), len(used))
-        join = sparse.csr_matrix((np.ones(len(sizes)), (np.arange(len(sizes)), target)), shape)
+        target = np.unique(target, return_inverse=True)[1]
+        join = sparse.csr_matrix((np.ones(len(sizes)), (np.arange(len(sizes)), target)))
         graph = (join.T @ graph @ join).tocsr()
         sizes = np.bincount(target, weights=sizes)
         labels = target[labels]

@@ -21,7 +21,6 @@ import scipy.sparse as sparse
 from specialists.clustering.agreement import correlation_labels
 from specialists.clustering.balanced import (
     Partition,
-    SizeBounds,
     fit_sizes,
     refine,
     shake,
@@ -112,7 +111,10 @@ def balanced(problem: ClusteringProblem) -> np.ndarray:
     """
     bounds = size_bounds(problem.confusion.shape[0], problem.n_clusters, problem.max_ratio)
     if sparse.issparse(problem.confusion):
-        return _sparse_balanced(problem, bounds)
+        start = contracted(problem.confusion, problem.n_clusters, bounds)
+        partition = SparsePartition(problem.confusion, start, problem.n_clusters, bounds)
+        partition.climb(np.random.default_rng(problem.seed).permutation(len(start)))
+        return partition.labels
     columns = unit_rows(problem.columns)
     best, most = np.empty(0, dtype=int), -np.inf
     for i in range(N_BALANCED_STARTS):
@@ -126,13 +128,6 @@ def balanced(problem: ClusteringProblem) -> np.ndarray:
     return shake(best, problem.confusion, problem.n_clusters, bounds, problem.seed)
 
 
-def _sparse_balanced(problem: ClusteringProblem, bounds: SizeBounds) -> np.ndarray:
-    start = contracted(problem.confusion, problem.n_clusters, bounds)
-    partition = SparsePartition(problem.confusion, start, problem.n_clusters, bounds)
-    partition.climb(np.random.default_rng(problem.seed).permutation(len(start)))
-    return partition.labels
-
-
 METHODS: dict[str, tuple[Callable[[ClusteringProblem], np.ndarray], str]] = {
     "agglomerative": (agglomerative, "correlation"),
     "balanced": (balanced, "correlation"),
@@ -144,13 +139,7 @@ METHODS: dict[str, tuple[Callable[[ClusteringProblem], np.ndarray], str]] = {
 
 
 def number_of_clusters(asked: int | str | None, co_predictions: CoPredictions, seed: int) -> int:
-    """The number asked for; None is about C / 30 and "auto" what correlation clustering finds.
-
-    Raises
-    ------
-    InputError
-        Not a whole number from 1 to C.
-    """
+    """The number asked for; None is about C / 30 and "auto" what correlation clustering finds."""
     n_classes = co_predictions.n_classes
     if asked is None:
         return min(n_classes, max(2, round(n_classes / CLASSES_PER_CLUSTER)))

@@ -117,7 +117,7 @@ def minimise(
     with torch.no_grad():
         solution = _solve(problem, direction, result_memory(problem, out))
     converged = solution.kkt_residual <= tolerance
-    report_unsolved(solution.kkt_residual, converged, tolerance, strict)
+    report_unsolved(solution.kkt_residual, converged, tolerance, strict, stacklevel=4)
     log_probs = solution.log_probs
     if problem.requires_grad and problem.specialists:
         log_probs = attach_gradient(problem, solution, direction)

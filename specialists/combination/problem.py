@@ -43,8 +43,7 @@ class CombinationProblem:
     ----------
     generalist : Tensor of shape (n, n_classes), log-probabilities
     specialists : tuple of M Tensors of shape (n, k_m + 1), log-probabilities, dustbin last
-    subsets : Subsets
-        M of them.
+    subsets : Subsets, M of them
     active : bool Tensor of shape (n, M)
     weights : Tensor of shape (M,), positive
     rows : int64 Tensor of shape (n,)
@@ -105,10 +104,7 @@ def as_problem(
 ) -> CombinationProblem:
     """Check the arguments of ``combine`` and bring them to one dtype.
 
-    Raises
-    ------
-    InputError
-        Naming the argument, what was found and what was expected.
+    An :class:`InputError` names the argument, what was given and what was expected.
     """
     check_matrix(generalist, "generalist")
     n, n_classes = generalist.shape
@@ -227,11 +223,8 @@ def _check_specialist(log_p: Tensor, generalist: Tensor, size: int, name: str) -
             expected=f"{expected}: one column a class of its subset, then the dustbin",
         )
     if log_p.device != generalist.device:
-        raise InputError(
-            f"{name} lies on another device than the generalist",
-            got=log_p.device,
-            expected=generalist.device,
-        )
+        what = f"{name} lies on another device than the generalist"
+        raise InputError(what, got=log_p.device, expected=generalist.device)
 
 
 def _as_active(active: Tensor | None, shape: tuple[int, int], device: torch.device) -> Tensor:
@@ -253,13 +246,7 @@ def as_weights(
     device: torch.device | str,
     model: str = "specialist",
 ) -> Tensor:
-    """Weights in float64, one for each model; ones by default.
-
-    Raises
-    ------
-    InputError
-        Another shape, or not positive and finite.
-    """
+    """Weights in float64, positive and finite, one for each model; ones by default."""
     if weights is None:
         return torch.ones(n_models, dtype=torch.float64, device=device)
     given = torch.as_tensor(weights, device=device, dtype=torch.float64)

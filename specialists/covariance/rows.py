@@ -24,10 +24,7 @@ def n_rows(matrix: Any) -> int:
 def row_blocks(starts: np.ndarray) -> Iterator[slice]:
     """Slices of at most 65,536 rows and four million entries, or of one longer row.
 
-    Parameters
-    ----------
-    starts : int ndarray of shape (rows + 1,)
-        First entry of each row, and the end: ``indptr`` of a CSR matrix.
+    ``starts`` (rows + 1,) is the first entry of each row, and the end: ``indptr`` of a CSR matrix.
     """
     row, n = 0, len(starts) - 1
     while row < n:

@@ -121,10 +121,7 @@ class PredictionCovariance:
     def correlation(self) -> np.ndarray:
         """Correlation in [-1, 1], shape (C, C); 0 with a class whose prediction never changes.
 
-        Raises
-        ------
-        InputError
-            Fewer than two rows were seen.
+        Raises :class:`InputError` where fewer than two rows were seen.
         """
         return normalised(self.covariance())
 
@@ -198,13 +195,7 @@ def normalised(covariance: np.ndarray) -> np.ndarray:
 def probability_chunks(
     probs: np.ndarray | torch.Tensor, n_classes: int | None = None
 ) -> Iterator[np.ndarray]:
-    """Float64 chunks of rows that were checked to be probabilities.
-
-    Raises
-    ------
-    InputError
-        Not two-dimensional, wrong width, not finite, negative, or rows that do not sum to 1.
-    """
+    """Float64 chunks of rows, checked to be finite, not negative and to sum to 1."""
     n_rows, width = predictions_shape(probs)
     if n_classes is not None and width != n_classes:
         raise InputError(

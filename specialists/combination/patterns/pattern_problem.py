@@ -27,12 +27,9 @@ class PatternProblem(RowTensors):
     ----------
     masses : float64 Tensor of shape (n, P)
         ``c`` summed over the classes of each pattern; pattern 0 lies outside of every subset.
-    counts : float64 Tensor of shape (n, P)
-        Classes in each pattern; 0 for a pattern not used.
-    inside : bool Tensor of shape (n, K, P)
-        Whether the pattern lies in the subset.
-    b : float64 Tensor of shape (n, K)
-        Weighted dustbins v_m d_m.
+    counts : float64 Tensor of shape (n, P), classes in each pattern; 0 for a pattern not used
+    inside : bool Tensor of shape (n, K, P), whether the pattern lies in the subset
+    b : float64 Tensor of shape (n, K), weighted dustbins v_m d_m
     """
 
     masses: Tensor
@@ -47,8 +44,7 @@ class PatternSolution(RowTensors):
 
     Parameters
     ----------
-    q : float64 Tensor of shape (n, P)
-        Sums to 1.
+    q : float64 Tensor of shape (n, P), sums to 1
     log_factor : float64 Tensor of shape (n, P)
         ``log q - log c``, the same for all classes of a pattern.
     lost : bool Tensor of shape (n, P)
@@ -70,18 +66,11 @@ def lost_patterns(masses: Tensor, q: Tensor) -> Tensor:
 
 
 def kkt_residual(q: Tensor, c: Tensor, outside: Tensor, b: Tensor, present: Tensor) -> Tensor:
-    """Largest violation of the optimality conditions of KL(p || q), for a problem with L = 1.
+    """Largest violation (n,) of the optimality conditions of KL(p || q) with L = 1.
 
-    Parameters
-    ----------
-    q, c : float64 Tensors of shape (n, P), pattern masses of the solution and of the inputs
-    outside : float64 Tensor of shape (n, K, P), 1 where pattern P lies outside subset m
-    b : float64 Tensor of shape (n, K), weighted dustbins
-    present : bool Tensor of shape (n, P), patterns that hold a class
-
-    Returns
-    -------
-    Tensor of shape (n,)
+    Pattern masses ``q`` of the solution and ``c`` of the inputs have shape (n, P), dustbins ``b``
+    (n, K). ``outside`` (n, K, P) is 1 where a pattern lies outside a subset, and ``present``
+    (n, P) says which patterns hold a class.
     """
     complement = (outside * q[:, None, :]).sum(2)
     w = torch.where(b > 0, b / complement, 0.0)

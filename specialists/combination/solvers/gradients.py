@@ -136,6 +136,5 @@ def _pull_back_reverse(
     for_v = (beyond * patterns.sums(for_e)[:, None, :]).sum(2) * y
     for_v = for_v - (inside * patterns.sums(for_e * log_q)[:, None, :]).sum(2)
     for_log_d = torch.where(is_open, pulled[:, :-1], 0.0)
-    n_specialists = weights.shape[1]
-    by_specialist = (patterns.from_slots(x, n_specialists) for x in (for_log_d, for_v))
-    return for_e, *by_specialist
+    width = weights.shape[1]
+    return for_e, patterns.from_slots(for_log_d, width), patterns.from_slots(for_v, width)

@@ -107,12 +107,8 @@ def _refined(state: _State) -> tuple[Tensor, Tensor]:
     """Pattern masses without the floor where a pattern has next to no mass.
 
     There s is known to more digits than q, so q = c / s, unless the residual of the row says that
-    the floor carried weight (a dustbin below it whose complement has no other mass).
-
-    Returns
-    -------
-    q : Tensor of shape (n, P)
-    exact : bool Tensor of shape (n, P), where q is c / s
+    the floor carried weight (a dustbin below it whose complement has no other mass). Returns q and
+    where it is c / s, (n, P) each.
     """
     light = (state.q <= state.s) & (state.even > 0)
     refined = replace(state, q=torch.where(light, state.c / state.s, state.q))
