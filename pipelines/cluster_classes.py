@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def execute(run: Run) -> None:
     """Cluster the columns of the covariance of predicted probabilities."""
     from specialists.clustering import cluster_classes
-    from specialists.clustering.classes import MAX_WHOLE_MATRIX
+    from specialists.clustering.co_predictions import MAX_WHOLE_MATRIX
     from specialists.covariance import PredictionCovariance, PredictionSketch
 
     settings = run.config.resolve(run.kind).clusters

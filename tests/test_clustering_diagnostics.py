@@ -149,7 +149,7 @@ def test_a_sketch_of_all_pairs_gives_the_same_diagnostics(options, probs):
 
 
 def test_predictions_of_very_many_classes_are_sketched(probs, monkeypatch):
-    monkeypatch.setattr("specialists.clustering.diagnostics.MAX_WHOLE_MATRIX", 20)
+    monkeypatch.setattr("specialists.clustering.co_predictions.MAX_WHOLE_MATRIX", 20)
     clusters = ClassClusters.from_predictions(probs, n_clusters=5)
     assert diagnose(clusters, probs) == diagnose(clusters, PredictionSketch(30).update(probs))
 

@@ -5,8 +5,8 @@ import torch
 
 from specialists.clustering import ClassClusters, cluster_classes
 from specialists.clustering.balanced import SizeBounds
+from specialists.clustering.co_predictions import N_ENTRIES, CoPredictions
 from specialists.clustering.contraction import contracted, mutual_best, packed
-from specialists.clustering.evidence import N_ENTRIES, Evidence
 from specialists.clustering.shares import shares_inside, with_nearest
 from specialists.clustering.sparse_search import SparsePartition
 from specialists.covariance import PredictionCovariance, PredictionSketch, confusion_mass
@@ -176,7 +176,7 @@ def test_methods_that_work_on_sketches_cover_every_class(method, probs):
 
 
 def test_very_many_classes_are_sketched_by_themselves(monkeypatch, probs):
-    monkeypatch.setattr("specialists.clustering.classes.MAX_WHOLE_MATRIX", 50)
+    monkeypatch.setattr("specialists.clustering.co_predictions.MAX_WHOLE_MATRIX", 50)
     clusters = ClassClusters.from_predictions(probs, n_clusters=5)
     assert clusters == cluster_classes(PredictionSketch(80).update(probs), 5)
 
@@ -204,7 +204,7 @@ def test_clusters_of_a_sketch_are_those_of_the_whole_covariance(method):
 def test_the_matrix_of_a_sketch_can_be_chosen(matrix, probs, monkeypatch):
     monkeypatch.setitem(N_ENTRIES, matrix, 80)
     sketch = PredictionSketch(80, top_k=80).update(probs)
-    found = Evidence.of(sketch, None).columns(matrix, "kmeans")
+    found = CoPredictions.from_source(sketch, None).columns(matrix, "kmeans")
     moments = probs.T @ probs / len(probs)
     if matrix == "correlation":
         deviation = probs.std(axis=0)

@@ -38,15 +38,15 @@ def problem(kind, n=80, k=10, seed=0, scale=3.0):
     active = torch.rand(n, len(subsets), generator=generator).argsort(1)[:, :width]
     active[torch.rand(n, width, generator=generator) < 0.3] = -1
     s = max(len(subset) for subset in subsets)
-    votes = torch.randn(n, width, s + 1, generator=generator, dtype=torch.float64) * scale
+    by_slot = torch.randn(n, width, s + 1, generator=generator, dtype=torch.float64) * scale
     for m, subset in enumerate(subsets):
-        votes[..., len(subset) : s][active == m] = -torch.inf
-    return top.indices, top.values, log_rest, votes.log_softmax(2), active, subsets
+        by_slot[..., len(subset) : s][active == m] = -torch.inf
+    return top.indices, top.values, log_rest, by_slot.log_softmax(2), active, subsets
 
 
 def dense(inputs, prior=None, weights=None):
     """``combine`` on the distribution that the sparse inputs stand for, and that distribution."""
-    classes, log_probs, log_rest, votes, active, subsets = inputs
+    classes, log_probs, log_rest, by_slot, active, subsets = inputs
     n = len(classes)
     pi = torch.full((N_CLASSES,), 1 / N_CLASSES, dtype=torch.float64) if prior is None else prior
     pi = (pi / pi.sum()).expand(n, -1).scatter(1, classes, 0.0)
@@ -57,7 +57,7 @@ def dense(inputs, prior=None, weights=None):
     for m, subset in enumerate(subsets):
         log_p = torch.full((n, len(subset) + 1), 1.0 / (len(subset) + 1), dtype=torch.float64).log()
         row, slot = (active == m).nonzero().unbind(1)
-        log_p[row] = votes[row, slot][:, [*range(len(subset)), -1]]
+        log_p[row] = by_slot[row, slot][:, [*range(len(subset)), -1]]
         chosen[row, m] = True
         specialists.append(log_p)
     return combine(g.log(), specialists, subsets, chosen, weights), g
@@ -88,78 +88,78 @@ def test_it_is_the_dense_combination_of_the_spread_out_generalist(kind, with_pri
     weights = torch.rand(len(inputs[-1]), generator=generator, dtype=torch.float64) * 3 + 0.1
     expected, _ = dense(inputs, prior, weights)
     *arrays, subsets = inputs
-    found = solve(
+    result = solve(
         *arrays, Subsets.from_indices(subsets, N_CLASSES), weights=weights, prior=prior, strict=True
     )
-    q = spread_out(found, prior)
+    q = spread_out(result, prior)
     torch.testing.assert_close(q.sum(1), torch.ones(len(q), dtype=torch.float64))
     torch.testing.assert_close(q, expected.log_probs.exp(), atol=1e-9, rtol=0)
-    named = found.classes >= 0
-    ordered = found.classes.masked_fill(~named, -1).sort(1).values
+    named = result.classes >= 0
+    ordered = result.classes.masked_fill(~named, -1).sort(1).values
     assert not ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any()
 
 
 @pytest.mark.parametrize("kind", ["disjoint", "overlapping"])
 def test_zeros_everywhere_still_agree(kind):
-    classes, log_probs, log_rest, votes, active, subsets = problem(kind, seed=3)
+    classes, log_probs, log_rest, by_slot, active, subsets = problem(kind, seed=3)
     log_rest = torch.full_like(log_rest, -torch.inf)
     log_probs = log_probs.masked_fill(torch.arange(log_probs.shape[1]) > 3, -torch.inf)
     log_probs = log_probs.log_softmax(1)
-    votes = votes.masked_fill(votes < -4, -torch.inf).log_softmax(2)
-    inputs = (classes, log_probs, log_rest, votes, active, subsets)
+    by_slot = by_slot.masked_fill(by_slot < -4, -torch.inf).log_softmax(2)
+    inputs = (classes, log_probs, log_rest, by_slot, active, subsets)
     expected, _ = dense(inputs)
-    found = solve(*inputs, n_classes=N_CLASSES, strict=True)
-    q = spread_out(found)
+    result = solve(*inputs, n_classes=N_CLASSES, strict=True)
+    q = spread_out(result)
     torch.testing.assert_close(q.sum(1), torch.ones(len(q), dtype=torch.float64))
     unique = expected.log_probs.exp()
     torch.testing.assert_close(q, unique, atol=1e-8, rtol=0)
 
 
 def test_rows_without_active_specialists_keep_the_generalist():
-    classes, log_probs, log_rest, votes, active, subsets = problem("disjoint")
+    classes, log_probs, log_rest, by_slot, active, subsets = problem("disjoint")
     active = torch.full_like(active, -1)
-    found = solve(classes, log_probs, log_rest, votes, active, subsets, n_classes=60)
-    torch.testing.assert_close(found.classes[:, : classes.shape[1]], classes)
-    torch.testing.assert_close(found.log_probs[:, : classes.shape[1]], log_probs)
-    torch.testing.assert_close(found.log_rest, log_rest)
-    assert (found.classes[:, classes.shape[1] :] == -1).all()
-    assert found.converged.all()
+    result = solve(classes, log_probs, log_rest, by_slot, active, subsets, n_classes=60)
+    torch.testing.assert_close(result.classes[:, : classes.shape[1]], classes)
+    torch.testing.assert_close(result.log_probs[:, : classes.shape[1]], log_probs)
+    torch.testing.assert_close(result.log_rest, log_rest)
+    assert (result.classes[:, classes.shape[1] :] == -1).all()
+    assert result.converged.all()
 
 
 def test_what_stands_in_unused_slots_is_not_read():
-    classes, log_probs, log_rest, votes, active, subsets = problem("disjoint")
+    classes, log_probs, log_rest, by_slot, active, subsets = problem("disjoint")
     inputs = (classes, log_probs, log_rest)
-    expected = solve(*inputs, votes, active, subsets, n_classes=N_CLASSES)
-    votes[active < 0] = torch.nan
-    found = solve(*inputs, votes, active, subsets, n_classes=N_CLASSES)
-    torch.testing.assert_close(found.log_probs, expected.log_probs)
+    expected = solve(*inputs, by_slot, active, subsets, n_classes=N_CLASSES)
+    by_slot[active < 0] = torch.nan
+    result = solve(*inputs, by_slot, active, subsets, n_classes=N_CLASSES)
+    torch.testing.assert_close(result.log_probs, expected.log_probs)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_lower_precisions_agree_to_their_precision(dtype):
-    classes, log_probs, log_rest, votes, active, subsets = problem("overlapping", scale=1.0)
-    exact = solve(classes, log_probs, log_rest, votes, active, subsets, n_classes=N_CLASSES)
-    inputs = (log_probs.to(dtype), log_rest.to(dtype), votes.to(dtype))
-    found = solve(classes, *inputs, active, subsets, n_classes=N_CLASSES)
-    assert found.log_probs.dtype == torch.float32
+    classes, log_probs, log_rest, by_slot, active, subsets = problem("overlapping", scale=1.0)
+    exact = solve(classes, log_probs, log_rest, by_slot, active, subsets, n_classes=N_CLASSES)
+    inputs = (log_probs.to(dtype), log_rest.to(dtype), by_slot.to(dtype))
+    result = solve(classes, *inputs, active, subsets, n_classes=N_CLASSES)
+    assert result.log_probs.dtype == torch.float32
     tolerance = 1e-5 if dtype == torch.float32 else 0.05
-    q, expected = found.log_probs.double().exp(), exact.log_probs.exp()
+    q, expected = result.log_probs.double().exp(), exact.log_probs.exp()
     torch.testing.assert_close(q, expected, atol=tolerance, rtol=0)
 
 
 def test_the_top_classes_are_the_most_probable_named_ones():
-    classes, log_probs, log_rest, votes, active, subsets = problem("disjoint")
-    found = solve(classes, log_probs, log_rest, votes, active, subsets, n_classes=N_CLASSES)
-    top, values = found.top(3)
-    q = spread_out(found)
+    classes, log_probs, log_rest, by_slot, active, subsets = problem("disjoint")
+    result = solve(classes, log_probs, log_rest, by_slot, active, subsets, n_classes=N_CLASSES)
+    top, values = result.top(3)
+    q = spread_out(result)
     torch.testing.assert_close(q.gather(1, top), values.exp())
     torch.testing.assert_close(values.exp(), q.topk(3, dim=1).values)
 
 
 def test_an_empty_batch_gives_an_empty_result():
     *arrays, subsets = problem("disjoint")
-    found = solve(*(x[:0] for x in arrays), subsets, n_classes=N_CLASSES)
-    assert found.log_probs.shape == (0, 10 + 3 * 8)
+    result = solve(*(x[:0] for x in arrays), subsets, n_classes=N_CLASSES)
+    assert result.log_probs.shape == (0, 10 + 3 * 8)
 
 
 def test_rows_that_did_not_converge_are_told():
@@ -226,22 +226,22 @@ def test_subsets_that_cover_everything_leave_no_rest():
         "subsets": [torch.tensor([1]), torch.tensor([0])],
         "n_classes": 2,
     }
-    found = solve(**arguments)
-    assert float(found.log_rest) == -torch.inf
-    torch.testing.assert_close(found.log_probs.exp().sum(), torch.tensor(1.0))
+    result = solve(**arguments)
+    assert float(result.log_rest) == -torch.inf
+    torch.testing.assert_close(result.log_probs.exp().sum(), torch.tensor(1.0))
 
 
 def test_mass_that_has_no_class_is_refused():
-    classes, log_probs, log_rest, votes, active, _ = problem("one")
+    classes, log_probs, log_rest, by_slot, active, _ = problem("one")
     everything = torch.arange(N_CLASSES).expand(len(classes), -1)
     half = torch.full(everything.shape, 0.5 / N_CLASSES, dtype=torch.float64).log()
     rest = torch.full_like(log_rest, 0.5).log()
     with pytest.raises(InputError, match="all classes named"):
-        solve(everything, half, rest, votes, active, [torch.arange(5, 12)], n_classes=N_CLASSES)
+        solve(everything, half, rest, by_slot, active, [torch.arange(5, 12)], n_classes=N_CLASSES)
     sizes = [torch.arange(7), torch.arange(10, 11)]
     everyone = torch.ones_like(active)
     with pytest.raises(InputError, match="specialists"):
-        solve(classes, log_probs, log_rest, votes, everyone, sizes, n_classes=N_CLASSES)
+        solve(classes, log_probs, log_rest, by_slot, everyone, sizes, n_classes=N_CLASSES)
 
 
 @pytest.mark.parametrize(("i", "given"), [(0, [[1]]), (4, [[0]]), (0, torch.tensor([1]))])

@@ -21,18 +21,10 @@ N_STARTS = 4
 
 
 def correlation_labels(weights: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Labels with the most weight inside clusters that the search finds, of any number.
+    """Labels (C,), from 0 on, with the most weight inside clusters that the search finds.
 
-    Parameters
-    ----------
-    weights : ndarray of shape (C, C)
-        Symmetric; the diagonal is ignored.
-    seed : int
-
-    Returns
-    -------
-    int ndarray of shape (C,)
-        From 0 on; a class that agrees with no other has a cluster of its own.
+    ``weights`` (C, C) are symmetric; their diagonal is ignored. A class that agrees with no other
+    has a cluster of its own.
     """
     weights = weights.copy()
     np.fill_diagonal(weights, 0.0)
@@ -74,8 +66,7 @@ def agreement(weights: np.ndarray, labels: np.ndarray) -> float:
 
 def free_partition(weights: np.ndarray, labels: np.ndarray) -> Partition:
     """Clusters of any size, with an empty one for every class that may leave."""
-    n_classes = len(labels)
-    return Partition(weights, labels, n_classes + 1, SizeBounds(0, n_classes))
+    return Partition(weights, labels, len(labels) + 1, SizeBounds(0, len(labels)))
 
 
 def merged_pair(partition: Partition) -> np.ndarray | None:

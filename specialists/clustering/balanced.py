@@ -1,10 +1,10 @@
 """How to cut classes into clusters of bounded size that hold as many confusions as they can?
 
 The objective is the sum of ``confusion[i, j]`` over pairs inside a cluster, maximised subject to
-``smallest <= size <= largest``. K-means gives the start, its sizes are mended greedily, and then
-single moves and pairwise swaps climb until none helps (Kernighan and Lin, 1970, with one class a
-side). The state keeps each class's mass with each cluster, so a class's best move costs O(M), its
-best swap O(C), and a sweep over all classes O(C^2).
+``smallest <= size <= largest``. K-means gives the start, whose sizes are brought within the bounds
+greedily. Then single moves and pairwise swaps climb until none helps (Kernighan and Lin, 1970, with
+one class a side). The state keeps each class's mass with each cluster, so a class's best move costs
+O(M), its best swap O(C), and a sweep over all classes O(C^2).
 """
 
 from __future__ import annotations
@@ -79,23 +79,23 @@ class Partition:
 
     def best_move(self, i: int) -> tuple[float, int]:
         """Gain of the best move of class ``i`` that the bounds allow, and its cluster."""
-        own = self.labels[i]
-        if self.sizes[own] <= self.bounds.smallest:
-            return -np.inf, int(own)
-        gains = self.pull[:, i] - self.pull[own, i]
-        gains[(self.sizes >= self.bounds.largest)] = -np.inf
-        gains[own] = -np.inf
+        home = self.labels[i]
+        if self.sizes[home] <= self.bounds.smallest:
+            return -np.inf, int(home)
+        gains = self.pull[:, i] - self.pull[home, i]
+        gains[self.sizes >= self.bounds.largest] = -np.inf
+        gains[home] = -np.inf
         cluster = int(gains.argmax())
         return float(gains[cluster]), cluster
 
     def best_swap(self, i: int) -> tuple[float, int]:
         """Gain of the best exchange of class ``i`` with another cluster's class, and that class."""
-        own = self.labels[i]
-        gains = (self.pull[:, i] - self.pull[own, i])[self.labels]
-        gains += self.pull[own]
+        home = self.labels[i]
+        gains = (self.pull[:, i] - self.pull[home, i])[self.labels]
+        gains += self.pull[home]
         gains -= self.held
         gains -= 2 * self.confusion[i]
-        gains[self.labels == own] = -np.inf
+        gains[self.labels == home] = -np.inf
         other = int(gains.argmax())
         return float(gains[other]), other
 
@@ -105,12 +105,12 @@ class Partition:
         swap_gain, other = self.best_swap(i) if swaps else (-np.inf, i)
         if max(move_gain, swap_gain) <= self.tolerance:
             return None
-        own = int(self.labels[i])
+        home = int(self.labels[i])
         if swap_gain > move_gain:
             cluster = int(self.labels[other])
-            self.put(other, own)
+            self.put(other, home)
         self.put(i, cluster)
-        return own, cluster
+        return home, cluster
 
     def climb(self, order: np.ndarray, swaps: bool = True) -> None:
         """Visit all classes, then those whose cluster has changed since, until none is left."""
@@ -124,31 +124,15 @@ class Partition:
 
 
 def refine(
-    labels: np.ndarray,
-    confusion: np.ndarray,
-    n_clusters: int,
-    bounds: SizeBounds,
-    seed: int = 0,
+    labels: np.ndarray, confusion: np.ndarray, n_clusters: int, bounds: SizeBounds, seed: int = 0
 ) -> np.ndarray:
-    """Climb by moves and swaps from ``labels`` towards a local maximum of the mass inside clusters.
+    """Labels after moves and swaps, up to a local maximum of the mass inside clusters.
 
-    Parameters
-    ----------
-    labels : int ndarray of shape (C,)
-        A start that keeps the bounds.
-    confusion : ndarray of shape (C, C)
-        Symmetric, not negative, diagonal zero.
-    seed : int
-        Order in which the classes are visited.
-
-    Returns
-    -------
-    int ndarray of shape (C,)
-        Within the bounds, and never with less mass inside than ``labels``.
+    ``labels`` (C,) keep the bounds; ``confusion`` (C, C) is symmetric and not negative, with a zero
+    diagonal. The seed orders the classes' visits. No mass inside is lost.
     """
     partition = Partition(confusion, labels, n_clusters, bounds)
-    order = np.random.default_rng(seed).permutation(len(labels))
-    partition.climb(order)
+    partition.climb(np.random.default_rng(seed).permutation(len(labels)))
     return partition.labels
 
 
@@ -167,24 +151,17 @@ def shake(
         shaken = np.isin(best, chosen)
         start = best.copy()
         start[shaken] = random.permutation(best[shaken])
-        found = refine(start, confusion, n_clusters, bounds, seed)
-        inside = Partition(confusion, found, n_clusters, bounds).inside
+        refined = refine(start, confusion, n_clusters, bounds, seed)
+        inside = Partition(confusion, refined, n_clusters, bounds).inside
         if inside > most:
-            best, most = found, inside
+            best, most = refined, inside
     return refine(best, confusion, n_clusters, bounds, seed)
 
 
 def fit_sizes(distances: np.ndarray, bounds: SizeBounds) -> np.ndarray:
-    """Labels within the bounds, the nearest pairs of class and cluster first.
+    """Labels (C,) within the bounds, the nearest pairs of class and cluster first.
 
-    Parameters
-    ----------
-    distances : ndarray of shape (C, M)
-        Of each class to each cluster's centre.
-
-    Returns
-    -------
-    int ndarray of shape (C,)
+    ``distances`` (C, M) are those of each class to each cluster's centre.
     """
     n_classes, n_clusters = distances.shape
     labels = np.full(n_classes, -1)
@@ -194,18 +171,12 @@ def fit_sizes(distances: np.ndarray, bounds: SizeBounds) -> np.ndarray:
         if labels[i] < 0 and sizes[cluster] < bounds.largest:
             labels[i] = cluster
             sizes[cluster] += 1
-    _fill_small(labels, sizes, distances, bounds.smallest)
-    return labels
-
-
-def _fill_small(
-    labels: np.ndarray, sizes: np.ndarray, distances: np.ndarray, smallest: int
-) -> None:
-    while sizes.min() < smallest:
+    while sizes.min() < bounds.smallest:
         cluster = int(sizes.argmin())
-        cost = distances[:, cluster] - distances[np.arange(len(labels)), labels]
-        cost[sizes[labels] <= smallest] = np.inf
+        cost = distances[:, cluster] - distances[np.arange(n_classes), labels]
+        cost[sizes[labels] <= bounds.smallest] = np.inf
         i = int(cost.argmin())
         sizes[labels[i]] -= 1
         labels[i] = cluster
         sizes[cluster] += 1
+    return labels

@@ -1,7 +1,7 @@
 """Are these matrices, names and options ones that classes can be clustered by?
 
-Everything that a caller hands to ``cluster_classes`` is checked here, before any work, and named in
-the error with what was expected.
+Everything that a caller hands to ``cluster_classes`` is checked here, before any work. A function
+returns the checked value, or raises an :class:`InputError` that names it and what was expected.
 """
 
 from __future__ import annotations
@@ -12,20 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from specialists.covariance.streaming import host_array
 from specialists.errors import InputError
 
 
-def square_matrix(matrix: Any, name: str) -> np.ndarray:
-    """Float64 copy of a finite, symmetric square matrix.
-
-    Raises
-    ------
-    InputError
-        Not square, smaller than 2 x 2, not finite or not symmetric.
-    """
-    if hasattr(matrix, "detach"):
-        matrix = matrix.detach().cpu().double().numpy()
-    values = np.array(matrix, dtype=np.float64)
+def square_matrix(matrix: object, name: str) -> np.ndarray:
+    """Float64 copy of a matrix that must be square (2 x 2 at least), finite and symmetric."""
+    values = np.array(host_array(matrix), dtype=np.float64)
     if values.ndim != 2 or values.shape[0] != values.shape[1] or len(values) < 2:
         raise InputError(
             f"the {name} is not a square matrix",
@@ -44,16 +37,14 @@ def square_matrix(matrix: Any, name: str) -> np.ndarray:
     return values
 
 
-def confusion_matrix(confusion: Any, covariance: np.ndarray) -> np.ndarray:
+def confusion_matrix(confusion: object, covariance: np.ndarray) -> np.ndarray:
     """The confusion mass with a zero diagonal; without one, the positive covariances.
 
-    Raises
-    ------
-    InputError
-        Not square, not finite, of another size than the covariance, or negative.
+    It must be square, finite, not negative and of the covariance's size.
     """
-    values = np.maximum(covariance, 0.0) if confusion is None else None
-    if values is None:
+    if confusion is None:
+        values = np.maximum(covariance, 0.0)
+    else:
         values = square_matrix(confusion, "confusion")
     if values.shape != covariance.shape:
         raise InputError(
@@ -68,13 +59,7 @@ def confusion_matrix(confusion: Any, covariance: np.ndarray) -> np.ndarray:
 
 
 def named(names: Sequence[str] | None, n_classes: int) -> tuple[str, ...]:
-    """Class names as a tuple; the indices where there are none.
-
-    Raises
-    ------
-    InputError
-        Another number of names than classes.
-    """
+    """One name for each class; their indices where there are none."""
     if names is None:
         return tuple(str(i) for i in range(n_classes))
     if len(names) != n_classes:
@@ -88,13 +73,7 @@ def named(names: Sequence[str] | None, n_classes: int) -> tuple[str, ...]:
 
 
 def one_of(value: str, known: Iterable[str], option: str) -> str:
-    """``value`` if it is known.
-
-    Raises
-    ------
-    InputError
-        Not known; the nearest known one is named.
-    """
+    """``value`` if it is known; the error names the nearest known one."""
     known = sorted(known)
     if value in known:
         return value
@@ -108,13 +87,7 @@ def one_of(value: str, known: Iterable[str], option: str) -> str:
 
 
 def whole_number(value: Any, option: str, smallest: int, largest: int) -> int:
-    """``value`` as an int within bounds.
-
-    Raises
-    ------
-    InputError
-        Not a whole number, or out of bounds.
-    """
+    """``value`` as an int from ``smallest`` to ``largest``."""
     is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not is_whole or not smallest <= value <= largest:
         raise InputError(
@@ -126,14 +99,8 @@ def whole_number(value: Any, option: str, smallest: int, largest: int) -> int:
     return int(value)
 
 
-def suits_correlation(method: str, n_clusters: Any, matrix: str) -> None:
-    """Let ``correlation`` find its number, from a matrix with entries of both signs.
-
-    Raises
-    ------
-    InputError
-        A number is asked of ``correlation``, or it is to work on the confusion.
-    """
+def suits_correlation(method: str, n_clusters: object, matrix: str) -> None:
+    """Let ``correlation`` find its number itself, from a matrix with entries of both signs."""
     if method != "correlation":
         return
     if n_clusters not in (None, "auto"):
@@ -154,13 +121,7 @@ def suits_correlation(method: str, n_clusters: Any, matrix: str) -> None:
 
 
 def size_ratio(value: float) -> float:
-    """``max_ratio`` as a float of at least 1.
-
-    Raises
-    ------
-    InputError
-        Below 1 or not a number: no clusters could keep it.
-    """
+    """``max_ratio`` as a float; below 1 no clusters could keep it."""
     if not isinstance(value, int | float | np.number) or not value >= 1:
         raise InputError(
             "max_ratio is not possible", where="max_ratio", got=value, expected="a number >= 1"

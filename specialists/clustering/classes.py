@@ -8,18 +8,17 @@ Hinton, Vinyals and Dean (2015), section 5.3; deviations are named at each metho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 
 from specialists.clustering import checks
 from specialists.clustering.agreement import agreement
-from specialists.clustering.evidence import Evidence
-from specialists.clustering.listing import clusters_text
-from specialists.clustering.methods import METHODS, Problem, number_of_clusters
-from specialists.clustering.options import Options
+from specialists.clustering.co_predictions import CoPredictions, streamed
+from specialists.clustering.listing import as_content, clusters_text, fields_from
+from specialists.clustering.methods import METHODS, ClusteringProblem, number_of_clusters
 from specialists.clustering.shares import (
     share_of_pairs,
     shares_inside,
@@ -27,14 +26,23 @@ from specialists.clustering.shares import (
     with_coverage,
     with_nearest,
 )
-from specialists.clustering.stored import as_content, fields_of
 from specialists.covariance.sketched import PredictionSketch
-from specialists.covariance.streaming import PredictionCovariance, probability_chunks
+from specialists.covariance.streaming import PredictionCovariance, predictions_shape
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-MAX_WHOLE_MATRIX = 8192
+
+class ClusterOptions(TypedDict, total=False):
+    """Keyword arguments of :func:`cluster_classes` beside its matrices, described there."""
+
+    method: str
+    max_ratio: float
+    overlap: int
+    coverage: int
+    seed: int
+    matrix: str | None
+    shuffled: bool
 
 
 @dataclass(frozen=True)
@@ -124,22 +132,16 @@ class ClassClusters:
 
     def to_text(self, width: int = 100) -> str:
         """A listing for people: each cluster's size, share of confusions and class names."""
-        return clusters_text(self.to_dict(), width)
+        return clusters_text(self, width)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """What ``clusters.json`` holds; :meth:`from_dict` reads it back."""
         return as_content(self)
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> ClassClusters:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises
-        ------
-        InputError
-            A key is missing.
-        """
-        return cls(**fields_of(content))
+    def from_dict(cls, content: Any) -> ClassClusters:
+        """What :meth:`to_dict` gave; an :class:`InputError` if a key is missing."""
+        return cls(**fields_from(content))
 
     @classmethod
     def from_predictions(
@@ -147,7 +149,7 @@ class ClassClusters:
         probs: np.ndarray | Tensor,
         class_names: Sequence[str] | None = None,
         n_clusters: int | str | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[ClusterOptions],
     ) -> ClassClusters:
         """Clusters of any model's predicted probabilities, shape (n, C).
 
@@ -160,11 +162,7 @@ class ClassClusters:
         InputError
             ``probs`` are not probabilities, or an option is not possible.
         """
-        if len(getattr(probs, "shape", ())) != 2:
-            list(probability_chunks(probs))
-        n_classes = probs.shape[1]
-        streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch
-        covariance = streaming(n_classes).update(probs)
+        covariance = streamed(probs, predictions_shape(probs)[1])
         return cluster_classes(covariance, n_clusters, class_names=class_names, **options)
 
 
@@ -224,24 +222,24 @@ def cluster_classes(
     InputError
         A matrix is not square, finite and symmetric; a number, method or matrix is not possible.
     """
-    evidence = Evidence.of(covariance, confusion)
+    co_predictions = CoPredictions.from_source(covariance, confusion)
     find, usual_matrix = METHODS[checks.one_of(method, METHODS, "method")]
-    matrix = evidence.matrix_name(matrix, usual_matrix, method)
-    names = checks.named(class_names, evidence.n_classes)
-    overlap = checks.whole_number(overlap, "overlap", 0, evidence.n_classes - 1)
-    coverage = checks.whole_number(coverage, "coverage", 1, evidence.n_classes)
+    matrix = co_predictions.matrix_name(matrix, usual_matrix, method)
+    names = checks.named(class_names, co_predictions.n_classes)
+    overlap = checks.whole_number(overlap, "overlap", 0, co_predictions.n_classes - 1)
+    coverage = checks.whole_number(coverage, "coverage", 1, co_predictions.n_classes)
     checks.suits_correlation(method, n_clusters, matrix)
-    problem = Problem(
-        columns=evidence.columns(matrix, method),
-        confusion=evidence.confusion,
-        n_clusters=number_of_clusters(n_clusters, evidence, seed),
+    problem = ClusteringProblem(
+        columns=co_predictions.columns(matrix, method),
+        confusion=co_predictions.confusion,
+        n_clusters=number_of_clusters(n_clusters, co_predictions, seed),
         max_ratio=checks.size_ratio(max_ratio),
         seed=seed,
     )
     labels = find(problem)
     if shuffled:
         labels = np.random.default_rng(seed).permutation(labels)
-    clusters = described(labels, evidence, names, method, matrix, overlap, coverage)
+    clusters = described(labels, co_predictions, names, method, matrix, overlap, coverage)
     if method != "correlation":
         return clusters
     return replace(clusters, agreement=agreement(problem.columns, labels))
@@ -249,7 +247,7 @@ def cluster_classes(
 
 def described(
     labels: np.ndarray,
-    evidence: Evidence,
+    pairs: CoPredictions,
     class_names: tuple[str, ...],
     method: str,
     matrix: str,
@@ -259,9 +257,9 @@ def described(
     """Clusters of given labels (-1: none), with overlap and shares, the largest share first."""
     labels = np.unique(labels, return_inverse=True)[1] - int(labels.min() < 0)
     core = split_by_label(np.arange(len(labels)), labels, int(labels.max()) + 1)
-    grown = core if coverage == 1 else with_coverage(core, evidence.confusion, coverage)
-    grown = [with_nearest(members, evidence.confusion, overlap) for members in grown]
-    shares, total_share = shares_inside(grown, evidence.confusion, evidence.confusion_mass)
+    grown = core if coverage == 1 else with_coverage(core, pairs.confusion, coverage)
+    grown = [with_nearest(members, pairs.confusion, overlap) for members in grown]
+    shares, total_share = shares_inside(grown, pairs.confusion, pairs.confusion_mass)
     order = sorted(range(len(core)), key=lambda index: (-shares[index], int(core[index][0])))
     return ClassClusters(
         classes=tuple(tuple(grown[index].tolist()) for index in order),

@@ -21,17 +21,9 @@ N_NEIGHBOURS = 32
 
 
 def contracted(confusion: sparse.csr_matrix, n_clusters: int, bounds: SizeBounds) -> np.ndarray:
-    """Labels by rounds of mutual best pairs, then packed into ``n_clusters`` within the bounds.
+    """Labels (C,) by rounds of mutual best pairs, packed into ``n_clusters`` within the bounds.
 
-    Parameters
-    ----------
-    confusion : sparse matrix of shape (C, C)
-        Symmetric, diagonal empty.
-
-    Returns
-    -------
-    int ndarray of shape (C,)
-        Labels from 0 to ``n_clusters - 1``.
+    ``confusion`` (C, C) is symmetric, with an empty diagonal.
     """
     labels = np.arange(n_rows(confusion))
     near = strongest(confusion, N_NEIGHBOURS)
@@ -42,9 +34,8 @@ def contracted(confusion: sparse.csr_matrix, n_clusters: int, bounds: SizeBounds
             break
         target = np.arange(len(sizes))
         target[second] = first
-        used, target = np.unique(target, return_inverse=True)
-        shape = (len(sizes), len(used))
-        join = sparse.csr_matrix((np.ones(len(sizes)), (np.arange(len(sizes)), target)), shape)
+        target = np.unique(target, return_inverse=True)[1]
+        join = sparse.csr_matrix((np.ones(len(sizes)), (np.arange(len(sizes)), target)))
         graph = (join.T @ graph @ join).tocsr()
         sizes = np.bincount(target, weights=sizes)
         labels = target[labels]
@@ -82,22 +73,18 @@ def packed(labels: np.ndarray, n_clusters: int, bounds: SizeBounds) -> np.ndarra
     order = np.argsort(labels, kind="stable")
     pieces = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
     pieces.sort(key=lambda piece: (-len(piece), piece[0]))
-    found = np.full(len(labels), -1)
+    packed_labels = np.full(len(labels), -1)
     emptiest = [(0, cluster) for cluster in range(n_clusters)]
     for piece in pieces:
         whole = emptiest[0][0] + len(piece) <= bounds.largest
         for part in [piece] if whole else np.split(piece, len(piece)):
             size, cluster = emptiest[0]
             heapq.heapreplace(emptiest, (size + len(part), cluster))
-            found[part] = cluster
-    return _filled(found, n_clusters, bounds.smallest)
-
-
-def _filled(labels: np.ndarray, n_clusters: int, smallest: int) -> np.ndarray:
-    sizes = np.bincount(labels, minlength=n_clusters)
-    while sizes.min() < smallest:
+            packed_labels[part] = cluster
+    sizes = np.bincount(packed_labels, minlength=n_clusters)
+    while sizes.min() < bounds.smallest:
         rich, poor = sizes.argmax(), sizes.argmin()
-        labels[np.flatnonzero(labels == rich)[0]] = poor
+        packed_labels[np.flatnonzero(packed_labels == rich)[0]] = poor
         sizes[rich] -= 1
         sizes[poor] += 1
-    return labels
+    return packed_labels

@@ -21,15 +21,14 @@ import scipy.sparse as sparse
 from specialists.clustering.agreement import correlation_labels
 from specialists.clustering.balanced import (
     Partition,
-    SizeBounds,
     fit_sizes,
     refine,
     shake,
     size_bounds,
 )
 from specialists.clustering.checks import whole_number
+from specialists.clustering.co_predictions import CoPredictions
 from specialists.clustering.contraction import contracted
-from specialists.clustering.evidence import Evidence
 from specialists.clustering.sparse_kmeans import sparse_kmeans, sparse_minibatch
 from specialists.clustering.sparse_search import SparsePartition
 from specialists.covariance.rows import unit_rows
@@ -41,18 +40,11 @@ N_BALANCED_STARTS = 2
 
 
 @dataclass(frozen=True)
-class Problem:
+class ClusteringProblem:
     """What a method may look at.
 
-    Parameters
-    ----------
-    columns : ndarray or sparse matrix of shape (C, d)
-        One row a class, its column of the matrix asked for (or a sketch of it).
-    confusion : ndarray or sparse matrix of shape (C, C)
-        Confusion mass, diagonal zero.
-    n_clusters : int
-    max_ratio : float
-    seed : int
+    ``columns``, an array or sparse matrix of shape (C, d), has one row a class: its column of the
+    matrix asked for, or a sketch of it. ``confusion`` (C, C) is the confusion mass, diagonal zero.
     """
 
     columns: Any
@@ -62,7 +54,7 @@ class Problem:
     seed: int
 
 
-def kmeans(problem: Problem) -> np.ndarray:
+def kmeans(problem: ClusteringProblem) -> np.ndarray:
     """Labels that minimise the squared distance of each column to its cluster's mean column.
 
     Sizes are unbounded: on O*NET titles 728 of 781 classes share one of 26 clusters, and the 0.53
@@ -71,12 +63,12 @@ def kmeans(problem: Problem) -> np.ndarray:
     return _kmeans_labels(problem.columns, problem)
 
 
-def spherical(problem: Problem) -> np.ndarray:
+def spherical(problem: ClusteringProblem) -> np.ndarray:
     """K-means on columns scaled to unit length (their directions alone)."""
     return _kmeans_labels(unit_rows(problem.columns), problem)
 
 
-def minibatch(problem: Problem) -> np.ndarray:
+def minibatch(problem: ClusteringProblem) -> np.ndarray:
     """K-means from random batches of columns; for more classes than K-means has time for."""
     if sparse.issparse(problem.columns):
         return sparse_minibatch(problem.columns, problem.n_clusters, problem.seed)
@@ -91,7 +83,7 @@ def minibatch(problem: Problem) -> np.ndarray:
     return _labels(model, problem.columns)
 
 
-def agglomerative(problem: Problem) -> np.ndarray:
+def agglomerative(problem: ClusteringProblem) -> np.ndarray:
     """Average linkage by the cosine of columns, from single classes up to ``n_clusters``."""
     from sklearn.cluster import AgglomerativeClustering
 
@@ -101,13 +93,13 @@ def agglomerative(problem: Problem) -> np.ndarray:
     return _labels(model, distances)
 
 
-def correlation(problem: Problem) -> np.ndarray:
+def correlation(problem: ClusteringProblem) -> np.ndarray:
     """Correlation clustering with the columns as weights; -1 for a class that stays alone."""
     labels = correlation_labels(problem.columns, problem.seed)
     return np.where(np.bincount(labels)[labels] > 1, labels, -1)
 
 
-def balanced(problem: Problem) -> np.ndarray:
+def balanced(problem: ClusteringProblem) -> np.ndarray:
     """Labels of bounded cluster size with the most confusion mass inside that the search finds.
 
     Measured share of confusions inside, found on half the validation predictions and measured on
@@ -119,7 +111,10 @@ def balanced(problem: Problem) -> np.ndarray:
     """
     bounds = size_bounds(problem.confusion.shape[0], problem.n_clusters, problem.max_ratio)
     if sparse.issparse(problem.confusion):
-        return _sparse_balanced(problem, bounds)
+        start = contracted(problem.confusion, problem.n_clusters, bounds)
+        partition = SparsePartition(problem.confusion, start, problem.n_clusters, bounds)
+        partition.climb(np.random.default_rng(problem.seed).permutation(len(start)))
+        return partition.labels
     columns = unit_rows(problem.columns)
     best, most = np.empty(0, dtype=int), -np.inf
     for i in range(N_BALANCED_STARTS):
@@ -133,14 +128,7 @@ def balanced(problem: Problem) -> np.ndarray:
     return shake(best, problem.confusion, problem.n_clusters, bounds, problem.seed)
 
 
-def _sparse_balanced(problem: Problem, bounds: SizeBounds) -> np.ndarray:
-    start = contracted(problem.confusion, problem.n_clusters, bounds)
-    partition = SparsePartition(problem.confusion, start, problem.n_clusters, bounds)
-    partition.climb(np.random.default_rng(problem.seed).permutation(len(start)))
-    return partition.labels
-
-
-METHODS: dict[str, tuple[Callable[[Problem], np.ndarray], str]] = {
+METHODS: dict[str, tuple[Callable[[ClusteringProblem], np.ndarray], str]] = {
     "agglomerative": (agglomerative, "correlation"),
     "balanced": (balanced, "correlation"),
     "correlation": (correlation, "covariance"),
@@ -150,24 +138,18 @@ METHODS: dict[str, tuple[Callable[[Problem], np.ndarray], str]] = {
 }
 
 
-def number_of_clusters(asked: int | str | None, evidence: Evidence, seed: int) -> int:
-    """The number asked for; None is about C / 30 and "auto" what correlation clustering finds.
-
-    Raises
-    ------
-    InputError
-        Not a whole number from 1 to C.
-    """
-    n_classes = evidence.n_classes
+def number_of_clusters(asked: int | str | None, co_predictions: CoPredictions, seed: int) -> int:
+    """The number asked for; None is about C / 30 and "auto" what correlation clustering finds."""
+    n_classes = co_predictions.n_classes
     if asked is None:
         return min(n_classes, max(2, round(n_classes / CLASSES_PER_CLUSTER)))
     if asked == "auto":
-        sizes = np.bincount(correlation_labels(evidence.whole(), seed))
+        sizes = np.bincount(correlation_labels(co_predictions.whole(), seed))
         return max(2, int((sizes > 1).sum()))
     return whole_number(asked, "n_clusters", 1, n_classes)
 
 
-def _kmeans_labels(columns: Any, problem: Problem) -> np.ndarray:
+def _kmeans_labels(columns: Any, problem: ClusteringProblem) -> np.ndarray:
     if sparse.issparse(columns):
         return sparse_kmeans(columns, problem.n_clusters, problem.seed)
     return _kmeans(columns, problem.n_clusters, problem.seed, n_init=N_STARTS)[0]

@@ -15,8 +15,8 @@ import numpy as np
 
 from specialists.clustering.checks import named, whole_number
 from specialists.clustering.classes import ClassClusters, described
-from specialists.clustering.evidence import Evidence
-from specialists.clustering.methods import Problem, kmeans
+from specialists.clustering.co_predictions import CoPredictions
+from specialists.clustering.methods import ClusteringProblem, kmeans
 from specialists.covariance.streaming import PredictionCovariance
 from specialists.errors import InputError
 
@@ -63,13 +63,12 @@ class OnlineClusters:
     def clusters(self, class_names: Sequence[str] | None = None) -> ClassClusters:
         """The clusters as they stand."""
         names = named(class_names, self.covariance.n_classes)
-        return described(
-            self.labels, Evidence.of(self.covariance, None), names, "online", "covariance"
-        )
+        co_predictions = CoPredictions.from_source(self.covariance)
+        return described(self.labels, co_predictions, names, "online", "covariance")
 
     def _step(self, columns: np.ndarray) -> None:
         if self._labels is None:
-            start = Problem(columns, columns, self.n_clusters, np.inf, self.seed)
+            start = ClusteringProblem(columns, columns, self.n_clusters, np.inf, self.seed)
             self._labels = kmeans(start)
             return
         member = self._labels == np.arange(self.n_clusters)[:, None]

@@ -1,7 +1,7 @@
 """How many of a model's confusions fall inside the clusters, and which classes lie nearest to one?
 
-Confusion mass is symmetric with a zero diagonal, an array or a sparse matrix; a share is a fraction
-in [0, 1] of all of it.
+Confusion mass is symmetric with a zero diagonal, an array or a sparse matrix of shape (C, C); a
+share is a fraction in [0, 1] of all of it. Subsets are int arrays of class indices.
 """
 
 from __future__ import annotations
@@ -12,30 +12,21 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sparse
 
-from specialists.covariance.rows import n_rows, row_blocks
+from specialists.covariance.rows import n_rows, product_blocks, row_blocks
 
 
 def with_nearest(members: np.ndarray, confusion: Any, n_more: int) -> np.ndarray:
     """``members`` and the ``n_more`` outside classes with the most confusion mass with them.
 
-    Parameters
-    ----------
-    members : int ndarray of shape (size,)
-    confusion : ndarray or sparse matrix of shape (C, C)
-    n_more : int
-        More than there are outside means all of them.
-
-    Returns
-    -------
-    int ndarray
-        Sorted.
+    Sorted; all classes where fewer than ``n_more`` are outside. Classes without confusions come
+    last, in their order.
     """
     if not n_more:
         return np.sort(members)
     n_more = min(n_more, n_rows(confusion) - len(members))
     part = sparse.csr_matrix(confusion[members])
-    near, place = np.unique(part.indices, return_inverse=True)
-    mass = np.bincount(place, weights=part.data, minlength=len(near))
+    near, index = np.unique(part.indices, return_inverse=True)
+    mass = np.bincount(index, weights=part.data, minlength=len(near))
     mass[np.isin(near, members)] = 0.0
     nearest = near[np.argsort(-mass, kind="stable")[: min(n_more, int((mass > 0).sum()))]]
     chosen = np.concatenate([members, nearest])
@@ -48,24 +39,14 @@ def with_nearest(members: np.ndarray, confusion: Any, n_more: int) -> np.ndarray
 def with_coverage(core: Sequence[np.ndarray], confusion: Any, coverage: int) -> list[np.ndarray]:
     """Let every class lie in ``coverage`` clusters: its own and those it is confused with most.
 
-    Parameters
-    ----------
-    core : sequence of int ndarrays
-        Disjoint clusters.
-    confusion : ndarray or sparse matrix of shape (C, C)
-    coverage : int
-        A class that is confused with fewer clusters lies in fewer.
-
-    Returns
-    -------
-    list of int ndarrays
-        Sorted.
+    ``core`` are disjoint clusters; the result is sorted. A class that is confused with fewer
+    clusters lies in fewer.
     """
     member = _membership(core, n_rows(confusion))
     pull = sparse.coo_matrix(sparse.csr_matrix(confusion) @ member.T)
-    own = np.full(n_rows(confusion), -1)
-    own[member.indices] = np.repeat(np.arange(len(core)), np.diff(member.indptr))
-    foreign = (pull.data > 0) & (own[pull.row] != pull.col)
+    home = np.full(n_rows(confusion), -1)
+    home[member.indices] = np.repeat(np.arange(len(core)), np.diff(member.indptr))
+    foreign = (pull.data > 0) & (home[pull.row] != pull.col)
     classes, clusters, mass = (
         np.asarray(part)[foreign] for part in (pull.row, pull.col, pull.data)
     )
@@ -88,15 +69,8 @@ def shares_inside(
 ) -> tuple[list[float], float]:
     """Share of confusions inside each subset, and inside any of them.
 
-    Pairs of classes that several subsets hold count once in the second. Without any confusion all
-    shares are 0.
-
-    Parameters
-    ----------
-    subsets : sequence of int ndarrays
-    confusion : ndarray or sparse matrix of shape (C, C)
-    total : float
-        Mass that shares are of: all of ``confusion``, or more where it leaves pairs out.
+    Pairs of classes that several subsets hold count once in the second. Shares are of ``total``:
+    the mass of ``confusion``, or more where it leaves pairs out. Without any they are 0.
     """
     total = total or 1.0
     held = sparse.csr_matrix(_membership(subsets, n_rows(confusion)).T)
@@ -128,21 +102,13 @@ def share_of_pairs(subsets: Sequence[np.ndarray], n_classes: int) -> float:
     every pair of classes lies in a subset with the same probability, and the expected share of
     confusions inside is that probability, whatever the confusions: for disjoint subsets of sizes
     s_m, ``sum_m s_m (s_m - 1) / (C (C - 1))``; a pair that several subsets hold counts once.
-
-    Parameters
-    ----------
-    subsets : sequence of int ndarrays
-    n_classes : int
-        C, at least 2.
     """
     member = _membership(subsets, n_classes)
     held = sparse.csr_matrix(member.T)
-    sizes = np.diff(member.indptr)
-    work = np.concatenate([[0], np.cumsum(sizes[held.indices])])[held.indptr]
     if _overlapping(held):
-        pairs = sum((held[rows] @ member).nnz for rows in row_blocks(work))
+        pairs = sum(product.nnz for _, product in product_blocks(held, member))
     else:
-        pairs = int((sizes**2).sum())
+        pairs = int((np.diff(member.indptr) ** 2).sum())
     alone = np.count_nonzero(np.diff(held.indptr))
     return float(pairs - alone) / (n_classes * (n_classes - 1))
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sparse
 
-from specialists.covariance.rows import n_rows, row_blocks, squares, unit_rows
+from specialists.covariance.rows import n_rows, product_blocks, squares, unit_rows
 
 
 def silhouettes(columns: Any, labels: np.ndarray) -> np.ndarray:
@@ -33,38 +33,37 @@ def silhouettes(columns: Any, labels: np.ndarray) -> np.ndarray:
     """
     values = np.full(len(labels), np.nan)
     known = np.flatnonzero(labels >= 0)
-    own = np.unique(labels[known], return_inverse=True)[1]
-    sizes = np.bincount(own)
+    home = np.unique(labels[known], return_inverse=True)[1]
+    sizes = np.bincount(home)
     if not 2 <= len(sizes) < len(known):
         return values
     columns = unit_rows(columns[known])
-    member = sparse.csr_matrix((np.ones(len(own)), (own, np.arange(len(own)))))
-    inner, outer = _mean_cosines(columns, member @ columns, own, sizes)
+    member = sparse.csr_matrix((np.ones(len(home)), (home, np.arange(len(home)))))
+    inner, outer = _mean_cosines(columns, member @ columns, home, sizes)
     a, b = 1 - inner, 1 - outer
-    found = np.divide(b - a, np.maximum(a, b), out=np.zeros_like(a), where=np.maximum(a, b) > 0)
-    values[known] = np.where(sizes[own] > 1, found, 0.0)
+    larger = np.maximum(a, b)
+    silhouette = np.divide(b - a, larger, out=np.zeros_like(a), where=larger > 0)
+    values[known] = np.where(sizes[home] > 1, silhouette, 0.0)
     return values
 
 
 def _mean_cosines(
-    columns: Any, sums: Any, own: np.ndarray, sizes: np.ndarray
+    columns: Any, sums: Any, home: np.ndarray, sizes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of each class: mean cosine with the others of its cluster, largest mean with another one."""
     if not sparse.issparse(columns):
         product = columns @ sums.T
-        place = np.arange(len(own))
-        inner = product[place, own] - (columns**2).sum(axis=1)
+        every = np.arange(len(home))
+        inner = product[every, home] - (columns**2).sum(axis=1)
         product /= sizes
-        product[place, own] = -np.inf
-        return inner / np.maximum(sizes[own] - 1, 1), product.max(axis=1)
+        product[every, home] = -np.inf
+        return inner / np.maximum(sizes[home] - 1, 1), product.max(axis=1)
     inner, outer = -squares(columns), np.zeros(n_rows(columns))
-    turned = sparse.csr_matrix(sums.T)
-    work = np.concatenate([[0], np.cumsum(np.diff(turned.indptr)[columns.indices])])
-    for rows in row_blocks(work[columns.indptr]):
-        product = sparse.coo_matrix(columns[rows] @ turned)
+    for rows, block in product_blocks(columns, sparse.csr_matrix(sums.T)):
+        product = block.tocoo()
         row, cluster = np.asarray(product.row) + rows.start, np.asarray(product.col)
-        at_home = own[row] == cluster
+        at_home = home[row] == cluster
         inner[row[at_home]] += product.data[at_home]
         away = ~at_home
         np.maximum.at(outer, row[away], product.data[away] / sizes[cluster[away]])
-    return inner / np.maximum(sizes[own] - 1, 1), outer
+    return inner / np.maximum(sizes[home] - 1, 1), outer

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sparse
 
-from specialists.covariance.rows import n_rows, row_blocks, squares, strongest
+from specialists.covariance.rows import n_rows, product_blocks, squares, strongest
 
 MAX_STEPS = 100
 SETTLED = 1e-4
@@ -29,18 +29,10 @@ N_PASSES = 3
 
 
 def sparse_kmeans(columns: sparse.csr_matrix, n_clusters: int, seed: int) -> np.ndarray:
-    """Labels of the least sum of squared distances to cluster means.
+    """Labels (C,) of the least sum of squared distances to cluster means.
 
-    The best of four starts; of one for more than 50,000 columns.
-
-    Parameters
-    ----------
-    columns : sparse matrix of shape (C, d)
-        One row a class; not negative.
-
-    Returns
-    -------
-    int ndarray of shape (C,)
+    The best of four starts; of one for more than 50,000 columns. ``columns`` has one row a class,
+    (C, d), not negative.
     """
     best, least = np.empty(0, dtype=int), np.inf
     n_starts = N_STARTS if n_rows(columns) <= MANY_COLUMNS else 1
@@ -80,10 +72,7 @@ def nearest(
     plain = int(lengths.argmin())
     labels = np.full(n_rows(columns), plain)
     least = np.full(n_rows(columns), lengths[plain])
-    turned = sparse.csr_matrix(centres.T)
-    work = np.concatenate([[0], np.cumsum(np.diff(turned.indptr)[columns.indices])])
-    for rows in row_blocks(work[columns.indptr]):
-        product = sparse.csr_matrix(columns[rows] @ turned)
+    for rows, product in product_blocks(columns, sparse.csr_matrix(centres.T)):
         distance = lengths[product.indices] - 2 * product.data
         filled = np.flatnonzero(np.diff(product.indptr))
         if not len(filled):
@@ -91,11 +80,11 @@ def nearest(
         shortest = np.minimum.reduceat(distance, product.indptr[filled])
         row = np.repeat(np.arange(len(filled)), np.diff(product.indptr)[filled])
         hits = np.flatnonzero(distance == shortest[row])[::-1]
-        found = np.empty(len(filled), dtype=int)
-        found[row[hits]] = product.indices[hits]
+        centre = np.empty(len(filled), dtype=int)
+        centre[row[hits]] = product.indices[hits]
         nearer = shortest < least[rows.start + filled]
-        place = rows.start + filled[nearer]
-        labels[place], least[place] = found[nearer], shortest[nearer]
+        column = rows.start + filled[nearer]
+        labels[column], least[column] = centre[nearer], shortest[nearer]
     return labels, np.maximum(least + squares(columns), 0.0)
 
 
@@ -148,13 +137,13 @@ class _Spread:
 
     def _near(self, column: int) -> tuple[np.ndarray, np.ndarray]:
         """Columns that share an entry with this one, and their squared distances to it."""
-        own = slice(self.columns.indptr[column], self.columns.indptr[column + 1])
-        shared, starts = self.columns.indices[own], self.rows_of.indptr
+        part = slice(self.columns.indptr[column], self.columns.indptr[column + 1])
+        shared, starts = self.columns.indices[part], self.rows_of.indptr
         counts = starts[shared + 1] - starts[shared]
         before = np.cumsum(counts) - counts
-        place = np.arange(counts.sum()) + np.repeat(starts[shared] - before, counts)
-        rows, inverse = np.unique(self.rows_of.indices[place], return_inverse=True)
-        values = self.rows_of.data[place] * np.repeat(self.columns.data[own], counts)
+        entry = np.arange(counts.sum()) + np.repeat(starts[shared] - before, counts)
+        rows, inverse = np.unique(self.rows_of.indices[entry], return_inverse=True)
+        values = self.rows_of.data[entry] * np.repeat(self.columns.data[part], counts)
         products = np.bincount(inverse, weights=values, minlength=len(rows))
         distance = self.squares[rows] + self.squares[column] - 2 * products
         return rows, np.maximum(distance, 0.0)
@@ -176,6 +165,6 @@ def _lloyd(columns: sparse.csr_matrix, centres: sparse.csr_matrix) -> tuple[np.n
 
 def _means(columns: sparse.csr_matrix, labels: np.ndarray, n_clusters: int) -> sparse.csr_matrix:
     sizes = np.bincount(labels, minlength=n_clusters)
-    place = (labels, np.arange(len(labels)))
+    shares = (1 / sizes[labels], (labels, np.arange(len(labels))))
     shape = (n_clusters, len(labels))
-    return sparse.csr_matrix(sparse.csr_matrix((1 / sizes[labels], place), shape=shape) @ columns)
+    return sparse.csr_matrix(sparse.csr_matrix(shares, shape=shape) @ columns)

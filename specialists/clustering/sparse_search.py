@@ -30,11 +30,7 @@ class SparsePartition:
     """
 
     def __init__(
-        self,
-        confusion: sparse.csr_matrix,
-        labels: np.ndarray,
-        n_clusters: int,
-        bounds: SizeBounds,
+        self, confusion: sparse.csr_matrix, labels: np.ndarray, n_clusters: int, bounds: SizeBounds
     ) -> None:
         self.starts, self.columns = confusion.indptr, confusion.indices
         self.mass = confusion.data
@@ -72,9 +68,9 @@ class SparsePartition:
         """Move class ``i`` to ``cluster``."""
         old = int(self.labels[i])
         others, mass = self.neighbours(i)
-        home = self.labels[others]
-        joined = home == cluster
-        self.held[others] += mass * joined - mass * (home == old)
+        clusters = self.labels[others]
+        joined = clusters == cluster
+        self.held[others] += mass * joined - mass * (clusters == old)
         self.held[i] = mass[joined].sum()
         self.labels[i] = cluster
         self.members[old].discard(i)
@@ -82,9 +78,9 @@ class SparsePartition:
 
     def improve(self, i: int) -> list[int]:
         """Make the first move or trade of class ``i`` that helps; the classes that moved."""
-        own, pull = int(self.labels[i]), self.pull(i)
-        pull.pop(own, None)
-        may_leave = len(self.members[own]) > self.bounds.smallest
+        home, pull = int(self.labels[i]), self.pull(i)
+        pull.pop(home, None)
+        may_leave = len(self.members[home]) > self.bounds.smallest
         for cluster in sorted(pull, key=lambda k: (-pull[k], k))[:N_TARGETS]:
             gain = pull[cluster] - self.held[i]
             if gain <= self.tolerance:
@@ -92,19 +88,19 @@ class SparsePartition:
             if may_leave and len(self.members[cluster]) < self.bounds.largest:
                 self.put(i, cluster)
                 return [i]
-            other, loss = self._cheapest(cluster, own, i)
+            other, loss = self._cheapest(cluster, home, i)
             if gain - loss > self.tolerance:
-                self.put(other, own)
+                self.put(other, home)
                 self.put(i, cluster)
                 return [i, other]
         return []
 
-    def _cheapest(self, cluster: int, own: int, i: int) -> tuple[int, float]:
+    def _cheapest(self, cluster: int, home: int, i: int) -> tuple[int, float]:
         members = np.array(sorted(self.members[cluster]))
         other = int(members[self.held[members].argmin()])
         others, mass = self.neighbours(i)
         shared = float(mass[others == other].sum())
-        return other, float(self.held[other]) - self.pull(other).get(own, 0.0) + 2 * shared
+        return other, float(self.held[other]) - self.pull(other).get(home, 0.0) + 2 * shared
 
     def climb(self, order: np.ndarray) -> None:
         """Visit all classes, then those with a neighbour that moved since, until none is left."""

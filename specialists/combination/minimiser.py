@@ -103,10 +103,21 @@ def combine(
             expected="'forward', KL(p || q), or 'reverse', KL(q || p)",
         )
     problem = as_problem(generalist, specialists, subsets, active, weights)
+    return minimise(problem, direction, tolerance, strict, out)
+
+
+def minimise(
+    problem: CombinationProblem,
+    direction: str = "forward",
+    tolerance: float = 1e-10,
+    strict: bool = False,
+    out: Tensor | None = None,
+) -> Combination:
+    """What :func:`combine` does with arguments that were checked."""
     with torch.no_grad():
         solution = _solve(problem, direction, result_memory(problem, out))
     converged = solution.kkt_residual <= tolerance
-    report_unsolved(solution.kkt_residual, converged, tolerance, strict)
+    report_unsolved(solution.kkt_residual, converged, tolerance, strict, stacklevel=4)
     log_probs = solution.log_probs
     if problem.requires_grad and problem.specialists:
         log_probs = attach_gradient(problem, solution, direction)

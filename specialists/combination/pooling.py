@@ -16,6 +16,8 @@ from torch import Tensor
 from specialists.combination.problem import (
     CombinationProblem,
     as_problem,
+    as_weights,
+    check_matrix,
     check_probabilities,
     check_sums,
     log_add,
@@ -204,46 +206,22 @@ def _as_members(
     given = list(members)
     if not given:
         raise InputError("there are no members to average", expected="at least one")
-    problems = []
+    logs = []
     for i, member in enumerate(given):
-        _check_member(member, given[0], f"members[{i}]")
+        check_matrix(member, f"members[{i}]")
+        if member.shape != given[0].shape or member.device != given[0].device:
+            raise InputError(
+                f"members[{i}] differs from the first member in shape or device",
+                got=f"{tuple(member.shape)} on {member.device}",
+                expected=f"{tuple(given[0].shape)} on {given[0].device}",
+            )
         problem = as_problem(member, (), ())
         check_sums(problem.generalist.exp().sum(1), problem.rows, problem, f"members[{i}]")
-        problems.append(problem)
-    double = any(problem.generalist.dtype == torch.float64 for problem in problems)
-    dtype = torch.float64 if double else torch.float32
-    logs = [problem.generalist.to(dtype) for problem in problems]
-    return logs, _as_shares(weights, len(logs))
-
-
-def _check_member(member: Tensor, first: Tensor, name: str) -> None:
-    if not isinstance(member, Tensor) or not member.is_floating_point() or member.dim() != 2:
-        is_tensor = isinstance(member, Tensor)
-        raise InputError(
-            f"{name} is not a matrix of log-probabilities",
-            got=f"{member.dtype} {tuple(member.shape)}" if is_tensor else type(member).__name__,
-            expected="a floating tensor of shape (n, n_classes)",
-        )
-    if member.shape != first.shape or member.device != first.device:
-        raise InputError(
-            f"{name} differs from the first member in shape or device",
-            got=f"{tuple(member.shape)} on {member.device}",
-            expected=f"{tuple(first.shape)} on {first.device}",
-        )
-
-
-def _as_shares(weights: Sequence[float] | Tensor | None, n_members: int) -> list[float]:
-    given = torch.ones(n_members) if weights is None else torch.as_tensor(weights)
-    given = given.detach().double().cpu()
-    positive = bool(((given > 0) & given.isfinite()).all())
-    if tuple(given.shape) != (n_members,) or not positive:
-        raise InputError(
-            "weights are not one positive finite number for each member",
-            got=given.tolist(),
-            expected=f"{n_members} numbers, all > 0",
-            fix="to switch a member off, leave it out",
-        )
-    return (given / given.max() / (given / given.max()).sum()).tolist()
+        logs.append(problem.generalist)
+    dtype = max((log_p.dtype for log_p in logs), key=lambda dtype: dtype.itemsize)
+    relative = as_weights(weights, len(logs), "cpu", model="member").detach()
+    relative = relative / relative.max()
+    return [log_p.to(dtype) for log_p in logs], (relative / relative.sum()).tolist()
 
 
 def _linear(logs: list[Tensor], shares: list[float]) -> Tensor:
@@ -259,11 +237,11 @@ def _mean_parts(problem: CombinationProblem, part_of: Callable[[int, Tensor], Te
     ``part_of(m, rows)`` gives the terms of specialist m in ``rows``, logs of shape (rows, k_m).
     """
     dtype = problem.generalist.dtype
-    n_holders = problem.active.to(dtype) @ problem.subsets.member.to(dtype)
+    n_holders = problem.active.to(dtype) @ problem.subsets.member.to(dtype)  # (n, n_classes)
     single = problem.subsets.overlaps is None
     parts = problem.generalist.masked_fill(n_holders > 0, -torch.inf)
     for m, (_, subset, rows) in enumerate(problem.parts()):
-        at = (rows[:, None], subset[None, :])
+        at = (rows[:, None], subset[None, :])  # (rows, k_m)
         part = part_of(m, rows)
         parts = parts.index_put(at, part if single else log_add(parts[at], part))
     return parts - n_holders.clamp(min=1).log()

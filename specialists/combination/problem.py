@@ -7,7 +7,8 @@ and :func:`dustbin_masses` form them. The rows of an inactive specialist are nev
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -19,6 +20,22 @@ HALF_PRECISION = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
+class RowTensors:
+    """Base of dataclasses of tensors, all of which have a row for each row of a batch."""
+
+    def select(self, rows: Tensor) -> Self:
+        """Some of the rows."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return type(self)(*(None if value is None else value[rows] for value in values))
+
+    def replaced(self, rows: Tensor, other: Self) -> Self:
+        """The same with those of ``other`` in some of the rows."""
+        names = [field.name for field in fields(self)]
+        pairs = ((getattr(self, name), getattr(other, name)) for name in names)
+        return type(self)(*(mine.index_copy(0, rows, theirs) for mine, theirs in pairs))
+
+
+@dataclass(frozen=True)
 class CombinationProblem:
     """A batch of combinations, in one floating dtype and on one device.
 
@@ -26,8 +43,7 @@ class CombinationProblem:
     ----------
     generalist : Tensor of shape (n, n_classes), log-probabilities
     specialists : tuple of M Tensors of shape (n, k_m + 1), log-probabilities, dustbin last
-    subsets : Subsets
-        M of them.
+    subsets : Subsets, M of them
     active : bool Tensor of shape (n, M)
     weights : Tensor of shape (M,), positive
     rows : int64 Tensor of shape (n,)
@@ -88,12 +104,9 @@ def as_problem(
 ) -> CombinationProblem:
     """Check the arguments of ``combine`` and bring them to one dtype.
 
-    Raises
-    ------
-    InputError
-        Naming the argument, what was found and what was expected.
+    An :class:`InputError` names the argument, what was given and what was expected.
     """
-    _check_matrix(generalist, "generalist")
+    check_matrix(generalist, "generalist")
     n, n_classes = generalist.shape
     if len(specialists) != len(subsets):
         raise InputError(
@@ -183,20 +196,25 @@ def check_sums(totals: Tensor, rows: Tensor, problem: CombinationProblem, where:
     )
 
 
-def _check_matrix(log_probs: Tensor, name: str) -> None:
+def described(given: object) -> str:
+    """Dtype and shape of a tensor, the type of anything else, for messages."""
+    is_tensor = isinstance(given, Tensor)
+    return f"{given.dtype} {tuple(given.shape)}" if is_tensor else type(given).__name__
+
+
+def check_matrix(log_probs: Tensor, name: str) -> None:
+    """Raise :class:`InputError` unless it is a floating tensor of shape (n, n_classes)."""
     floating = isinstance(log_probs, Tensor) and log_probs.is_floating_point()
     if not floating or log_probs.dim() != 2 or log_probs.shape[1] == 0:
-        kind = type(log_probs).__name__
-        got = f"{log_probs.dtype} {tuple(log_probs.shape)}" if kind == "Tensor" else kind
         raise InputError(
             f"{name} is not a matrix of log-probabilities",
-            got=got,
+            got=described(log_probs),
             expected="a floating tensor of shape (n, n_classes)",
         )
 
 
 def _check_specialist(log_p: Tensor, generalist: Tensor, size: int, name: str) -> None:
-    _check_matrix(log_p, name)
+    check_matrix(log_p, name)
     expected = (generalist.shape[0], size + 1)
     if tuple(log_p.shape) != expected:
         raise InputError(
@@ -205,11 +223,8 @@ def _check_specialist(log_p: Tensor, generalist: Tensor, size: int, name: str) -
             expected=f"{expected}: one column a class of its subset, then the dustbin",
         )
     if log_p.device != generalist.device:
-        raise InputError(
-            f"{name} lies on another device than the generalist",
-            got=log_p.device,
-            expected=generalist.device,
-        )
+        what = f"{name} lies on another device than the generalist"
+        raise InputError(what, got=log_p.device, expected=generalist.device)
 
 
 def _as_active(active: Tensor | None, shape: tuple[int, int], device: torch.device) -> Tensor:
@@ -219,29 +234,29 @@ def _as_active(active: Tensor | None, shape: tuple[int, int], device: torch.devi
     if tuple(given.shape) != shape or given.dtype != torch.bool:
         raise InputError(
             "active does not say which specialists to use in each row",
-            got=f"{given.dtype} {tuple(given.shape)}",
+            got=described(given),
             expected=f"torch.bool {shape}",
         )
     return given
 
 
-def as_weights(weights: Tensor | None, n_specialists: int, device: torch.device) -> Tensor:
-    """Positive finite weights in float64, one for each specialist; ones by default.
-
-    Raises
-    ------
-    InputError
-        Another shape, or not positive and finite.
-    """
+def as_weights(
+    weights: Tensor | Sequence[float] | None,
+    n_models: int,
+    device: torch.device | str,
+    model: str = "specialist",
+) -> Tensor:
+    """Weights in float64, positive and finite, one for each model; ones by default."""
     if weights is None:
-        return torch.ones(n_specialists, dtype=torch.float64, device=device)
+        return torch.ones(n_models, dtype=torch.float64, device=device)
     given = torch.as_tensor(weights, device=device, dtype=torch.float64)
     positive = bool(((given > 0) & given.isfinite()).all())
-    if tuple(given.shape) != (n_specialists,) or not positive:
+    if tuple(given.shape) != (n_models,) or not positive:
         raise InputError(
-            "weights are not one positive finite number for each specialist",
+            f"weights are not one positive finite number for each {model}",
             got=given.tolist(),
-            expected=f"shape ({n_specialists},), all > 0",
-            fix="to switch a specialist off, leave it out of `active`",
+            expected=f"shape ({n_models},), all > 0",
+            fix=f"to switch a {model} off, leave it out"
+            + (" of `active`" if model == "specialist" else ""),
         )
     return given

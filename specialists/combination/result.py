@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from specialists.combination.problem import CombinationProblem
+from specialists.combination.problem import CombinationProblem, described
 from specialists.errors import ConvergenceError, ConvergenceWarning, InputError
 
 _LEAST_BYTES = 2**24
@@ -60,14 +60,10 @@ class Solution:
         self.n_iterations[rows] = other.n_iterations
 
 
-def report_unsolved(residual: Tensor, converged: Tensor, tolerance: float, strict: bool) -> None:
-    """Warn about rows that are not solved, or refuse them.
-
-    Raises
-    ------
-    ConvergenceError
-        With ``strict``.
-    """
+def report_unsolved(
+    residual: Tensor, converged: Tensor, tolerance: float, strict: bool, stacklevel: int = 3
+) -> None:
+    """Warn about rows that are not solved; with ``strict`` raise :class:`ConvergenceError`."""
     failed = (~converged).nonzero().squeeze(1)
     if not len(failed):
         return
@@ -80,17 +76,14 @@ def report_unsolved(residual: Tensor, converged: Tensor, tolerance: float, stric
     )
     if strict:
         raise ConvergenceError(message)
-    warnings.warn(message, ConvergenceWarning, stacklevel=3)
+    warnings.warn(message, ConvergenceWarning, stacklevel=stacklevel)
 
 
 def result_memory(problem: CombinationProblem, out: Tensor | None = None) -> Tensor:
-    """``out`` if it fits the problem's result, otherwise an uninitialised tensor that does.
+    """``out`` if it fits the problem's result, or an uninitialised tensor where it is None.
 
-    Raises
-    ------
-    InputError
-        Another shape, dtype or device than the result's, not contiguous, in the memory of an input,
-        or with a gradient.
+    Raises :class:`InputError` for another shape, dtype or device than the result's, for memory that
+    is not contiguous or an input's, and where a gradient is asked for.
     """
     log_g = problem.generalist
     if out is None:
@@ -102,13 +95,11 @@ def result_memory(problem: CombinationProblem, out: Tensor | None = None) -> Ten
     if out.numel() and out.untyped_storage().data_ptr() in inputs:
         raise InputError("out shares memory with an input", expected="memory of its own")
     if not fits or not out.is_contiguous() or problem.requires_grad or out.requires_grad:
+        gradient = ", inputs with a gradient" if problem.requires_grad else ""
         raise InputError(
             "out cannot take the result",
-            got=f"{out.dtype} {tuple(out.shape)} on {out.device}, inputs with a gradient"
-            if problem.requires_grad
-            else f"{out.dtype} {tuple(out.shape)} on {out.device}",
-            expected=f"a contiguous {log_g.dtype} tensor of shape {tuple(log_g.shape)} on "
-            f"{log_g.device}, and inputs without a gradient",
+            got=f"{described(out)} on {out.device}{gradient}",
+            expected=f"contiguous {described(log_g)} on {log_g.device}, inputs without a gradient",
         )
     return out
 

@@ -38,13 +38,10 @@ class Overlaps:
     n_subsets: int
 
     def shared_positions(self, slots: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What the subsets in the slots of each row, (n, K), share; in order of rows.
+        """Row, slot, other slot and position, (N,) each, of what the slots (n, K) of a row share.
 
-        Returns
-        -------
-        row, slot, other, position : int64 Tensors of shape (N,)
-            The class at ``position`` of ``slot`` lies in slot ``other`` too. A class that k slots
-            hold occurs once for each ordered pair of them.
+        The class at that position of the slot lies in the other slot too. A class that k slots hold
+        occurs once for each ordered pair of them. Rows come in order.
         """
         width = slots.shape[1]
         wanted = (slots[:, :, None] * self.n_subsets + slots[:, None, :]).flatten()  # (n K K,)
@@ -103,10 +100,14 @@ class Subsets:
         InputError
             A subset is empty, or its indices are not distinct integers in 0 ... n_classes - 1.
         """
-        checked = [_checked(x, n_classes, f"subsets[{m}]", device) for m, x in enumerate(subsets)]
+        checked = [torch.as_tensor(subset, device=device) for subset in subsets]
+        for m, indices in enumerate(checked):
+            if indices.numel() == 0:
+                raise InputError(f"subsets[{m}] is empty", expected="at least one class")
+            check_subset(indices, n_classes, where=f"subsets[{m}]")
         sizes = torch.tensor([len(x) for x in checked], dtype=torch.int64, device=device)
         s = max((len(x) for x in checked), default=0)
-        flat = torch.cat([sizes.new_empty(0), *checked])
+        flat = torch.cat([sizes.new_empty(0), *(indices.long() for indices in checked)])
         owner, position = ragged(torch.zeros_like(sizes), sizes)
         table = flat[sizes.cumsum(0) - sizes][:, None].repeat(1, s)
         table[owner, position] = flat
@@ -155,10 +156,8 @@ def as_subsets(
 ) -> Subsets:
     """The tables of ``subsets``, which are made and checked here unless they were before.
 
-    Raises
-    ------
-    InputError
-        As :meth:`Subsets.from_indices`, or tables of other classes or on another device.
+    Raises :class:`InputError` as :meth:`Subsets.from_indices` does, and for tables of other classes
+    or on another device.
     """
     if not isinstance(subsets, Subsets):
         return Subsets.from_indices(subsets, n_classes, device)
@@ -172,22 +171,8 @@ def as_subsets(
     return subsets
 
 
-def _checked(subset: Tensor, n_classes: int, name: str, device: torch.device | str) -> Tensor:
-    indices = torch.as_tensor(subset, device=device)
-    if indices.numel() == 0:
-        raise InputError(f"{name} is empty", expected="at least one class")
-    check_subset(indices, n_classes, where=name)
-    return indices.long()
-
-
 def ragged(starts: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """The ranges ``starts[i] ... starts[i] + counts[i] - 1`` one after another.
-
-    Returns
-    -------
-    owner, element : int64 Tensors
-        i, and the number, of each element.
-    """
+    """The ranges ``starts[i] ... starts[i] + counts[i] - 1`` one after another: i, and elements."""
     owner = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
     shift = starts - (counts.cumsum(0) - counts)
     return owner, torch.arange(len(owner), device=counts.device) + shift.index_select(0, owner)

@@ -24,10 +24,7 @@ def n_rows(matrix: Any) -> int:
 def row_blocks(starts: np.ndarray) -> Iterator[slice]:
     """Slices of at most 65,536 rows and four million entries, or of one longer row.
 
-    Parameters
-    ----------
-    starts : int ndarray of shape (rows + 1,)
-        First entry of each row, and the end: ``indptr`` of a CSR matrix.
+    ``starts`` (rows + 1,) is the first entry of each row, and the end: ``indptr`` of a CSR matrix.
     """
     row, n = 0, len(starts) - 1
     while row < n:
@@ -35,6 +32,13 @@ def row_blocks(starts: np.ndarray) -> Iterator[slice]:
         end = min(max(full, row + 1), row + BLOCK_ROWS, n)
         yield slice(row, end)
         row = end
+
+
+def product_blocks(left: Any, right: Any) -> Iterator[tuple[slice, sparse.csr_matrix]]:
+    """Blocks of rows, and those of the product of two sparse matrices, of bounded work each."""
+    work = np.concatenate([[0], np.cumsum(np.diff(right.indptr)[left.indices])])
+    for rows in row_blocks(work[left.indptr]):
+        yield rows, sparse.csr_matrix(left[rows] @ right)
 
 
 def entries(matrix: sparse.csr_matrix, rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sparse
 
 from specialists.covariance.rows import strongest
-from specialists.covariance.streaming import host_array, probability_chunks
+from specialists.covariance.streaming import host_array, probability_chunks, require_rows
 from specialists.errors import InputError
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class PredictionSketch:
     @property
     def mean(self) -> np.ndarray:
         """Mean probability of each class, shape (C,); of ``update_sparse`` what was given."""
-        return self._sum / self._rows(1)
+        return self._sum / require_rows(self, 1)
 
     def columns(self) -> np.ndarray:
         """Sketched columns of the covariance, shape (C, d): ``covariance @ projection``.
@@ -161,7 +161,7 @@ class PredictionSketch:
         InputError
             Fewer than two rows were seen, or the sketch was made without columns.
         """
-        count = self._rows(2)
+        count = require_rows(self, 2)
         if not self.n_dimensions:
             raise InputError("this sketch keeps no columns", got=0, expected="n_dimensions > 0")
         projected_mean = self._projection.T @ self._sum
@@ -170,30 +170,20 @@ class PredictionSketch:
     @property
     def confusion_mass(self) -> float:
         """Mean over rows of ``1 - sum_j p_j^2``: the confusions of all pairs, kept or not."""
-        return self._mass / self._rows(1)
+        return self._mass / require_rows(self, 1)
 
     def co_prediction(self) -> sparse.csr_matrix:
         """Mean over rows of ``p p^T`` of the most probable classes, diagonal included, (C, C)."""
         pairs = self._gathered()
-        parts = (pairs.data / self._rows(1), pairs.indices, pairs.indptr)
+        parts = (pairs.data / require_rows(self, 1), pairs.indices, pairs.indptr)
         return sparse.csr_matrix(parts, shape=pairs.shape)
 
     def confusion(self) -> sparse.csr_matrix:
         """The same without its diagonal: expected confusions, as of ``confusion_mass``."""
         pairs = self._gathered()
         confusion = sparse.csr_matrix(pairs - sparse.diags(pairs.diagonal(), format="csr"))
-        confusion.data /= self._rows(1)
+        confusion.data /= require_rows(self, 1)
         return confusion
-
-    def _rows(self, n_samples: int) -> int:
-        if self.n_samples < n_samples:
-            raise InputError(
-                "too few rows of predictions",
-                where="PredictionSketch",
-                got=self.n_samples,
-                expected=f"at least {n_samples}",
-            )
-        return self.n_samples
 
     def _add_rows(self, rows: sparse.csr_matrix) -> None:
         self._waiting.append(rows)
@@ -217,7 +207,7 @@ class PredictionSketch:
         self._pairs.append(pairs)
 
     def _gathered(self) -> sparse.csr_matrix:
-        self._rows(1)
+        require_rows(self, 1)
         if self._waiting:
             self._count_pairs()
         while len(self._pairs) > 1:
@@ -232,9 +222,9 @@ def _signs(n_classes: int, n_dimensions: int, seed: int) -> sparse.csr_matrix:
     random = np.random.default_rng(seed)
     shape = (n_classes, SIGNS_PER_CLASS)
     values = random.choice([-0.5, 0.5], shape).ravel()
-    places = random.integers(0, n_dimensions, shape).ravel()
+    columns = random.integers(0, n_dimensions, shape).ravel()
     rows = np.repeat(np.arange(n_classes), SIGNS_PER_CLASS)
-    return sparse.csr_matrix((values, (rows, places)), shape=(n_classes, n_dimensions))
+    return sparse.csr_matrix((values, (rows, columns)), shape=(n_classes, n_dimensions))
 
 
 def _sparse_rows(top: np.ndarray, values: np.ndarray, width: int) -> sparse.csr_matrix:

@@ -19,6 +19,8 @@ from specialists.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+    from specialists.covariance.sketched import PredictionSketch
+
 CHUNK_VALUES = 4_000_000
 SUM_TOLERANCE = 0.01
 
@@ -102,7 +104,7 @@ class PredictionCovariance:
     @property
     def mean(self) -> np.ndarray:
         """Mean probability of each class, shape (C,)."""
-        self._require(1)
+        require_rows(self, 1)
         return self._mean.copy()
 
     def covariance(self) -> np.ndarray:
@@ -113,16 +115,13 @@ class PredictionCovariance:
         InputError
             Fewer than two rows were seen.
         """
-        self._require(2)
+        require_rows(self, 2)
         return (self._scatter + self._scatter.T) / (2 * (self.n_samples - 1))
 
     def correlation(self) -> np.ndarray:
         """Correlation in [-1, 1], shape (C, C); 0 with a class whose prediction never changes.
 
-        Raises
-        ------
-        InputError
-            Fewer than two rows were seen.
+        Raises :class:`InputError` where fewer than two rows were seen.
         """
         return normalised(self.covariance())
 
@@ -131,20 +130,25 @@ class PredictionCovariance:
 
         Pairs below 1e-12 of what independent predictions would give are rounding, and set to 0.
         """
-        self._require(1)
+        require_rows(self, 1)
         independent = np.outer(self._mean, self._mean)
         mass = (self._scatter + self._scatter.T) / (2 * self.n_samples) + independent
-        return _without_diagonal(np.where(mass > 1e-12 * independent, mass, 0.0))
+        mass = np.where(mass > 1e-12 * independent, mass, 0.0)
+        np.fill_diagonal(mass, 0.0)
+        return mass
 
-    def _require(self, n_samples: int) -> None:
-        if self.n_samples < n_samples:
-            raise InputError(
-                "too few rows of predictions",
-                where="PredictionCovariance",
-                got=self.n_samples,
-                expected=f"at least {n_samples}",
-                fix="call update(probs) with the predictions of a validation set first",
-            )
+
+def require_rows(predictions: PredictionCovariance | PredictionSketch, n_rows: int) -> int:
+    """The number of rows seen; an :class:`InputError` where it is below ``n_rows``."""
+    if predictions.n_samples < n_rows:
+        raise InputError(
+            "too few rows of predictions",
+            where=type(predictions).__name__,
+            got=predictions.n_samples,
+            expected=f"at least {n_rows}",
+            fix="call update(probs) with the predictions of a validation set first",
+        )
+    return predictions.n_samples
 
 
 def confusion_mass(probs: np.ndarray | torch.Tensor) -> np.ndarray:
@@ -169,13 +173,14 @@ def confusion_mass(probs: np.ndarray | torch.Tensor) -> np.ndarray:
     InputError
         Not probabilities, not finite, or no row.
     """
-    n_classes = int(_shape(probs)[1])
+    n_classes = int(predictions_shape(probs)[1])
     total = np.zeros((n_classes, n_classes))
     for rows in probability_chunks(probs, n_classes):
         total += rows.T @ rows
     if not len(probs):
         raise InputError("too few rows of predictions", got=0, expected="at least 1")
-    return _without_diagonal((total + total.T) / (2 * len(probs)))
+    np.fill_diagonal(total, 0.0)
+    return (total + total.T) / (2 * len(probs))
 
 
 def normalised(covariance: np.ndarray) -> np.ndarray:
@@ -190,14 +195,8 @@ def normalised(covariance: np.ndarray) -> np.ndarray:
 def probability_chunks(
     probs: np.ndarray | torch.Tensor, n_classes: int | None = None
 ) -> Iterator[np.ndarray]:
-    """Float64 chunks of rows that were checked to be probabilities.
-
-    Raises
-    ------
-    InputError
-        Not two-dimensional, wrong width, not finite, negative, or rows that do not sum to 1.
-    """
-    n_rows, width = _shape(probs)
+    """Float64 chunks of rows, checked to be finite, not negative and to sum to 1."""
+    n_rows, width = predictions_shape(probs)
     if n_classes is not None and width != n_classes:
         raise InputError(
             "predictions have the wrong number of columns",
@@ -211,7 +210,8 @@ def probability_chunks(
         yield rows
 
 
-def _shape(probs: Any) -> tuple[int, int]:
+def predictions_shape(probs: object) -> tuple[int, int]:
+    """Shape (n, C) of predictions; an :class:`InputError` if they are no matrix."""
     shape = tuple(getattr(probs, "shape", ()))
     if len(shape) != 2:
         raise InputError(
@@ -244,8 +244,3 @@ def _check_probabilities(rows: np.ndarray, start: int) -> None:
         expected="values in [0, 1] that sum to 1 in every row",
         fix="apply softmax to logits, exp to log-probabilities" if finite else None,
     )
-
-
-def _without_diagonal(matrix: np.ndarray) -> np.ndarray:
-    np.fill_diagonal(matrix, 0.0)
-    return matrix

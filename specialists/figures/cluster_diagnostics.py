@@ -10,9 +10,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from specialists.clustering.comparison import Comparison
-from specialists.clustering.diagnostics import ClusterDiagnostics
-from specialists.figures import style
+from specialists.clustering import ClusterDiagnostics, GroupComparison
+from specialists.figures.style import (
+    BLUE,
+    FAINT,
+    FONT_SIZE,
+    INK,
+    ORANGE,
+    SKY,
+    new_figure,
+    quieten,
+    shorten,
+)
 
 MAX_POINTS = 80
 MAX_NUMBERS = 1200
@@ -39,7 +48,7 @@ def diagnostic_panels(diagnostics: Mapping[str, ClusterDiagnostics]) -> Figure:
     return figure
 
 
-def group_table(comparison: Comparison, n_groups: int = 40) -> Figure:
+def group_table(comparison: GroupComparison, n_groups: int = 40) -> Figure:
     """Number of classes in each cluster of each known group, the largest groups first."""
     table = np.array(comparison.table)
     order = np.argsort(-table.sum(axis=0), kind="stable")[:n_groups]

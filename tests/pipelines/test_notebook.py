@@ -81,8 +81,7 @@ def test_a_file_of_probabilities_needs_no_names(tmp_path, log_probs, pictures, c
 def test_names_and_very_many_classes_are_read_from_a_file(
     tmp_path, log_probs, pictures, monkeypatch
 ):
-    for module in ("classes", "diagnostics"):
-        monkeypatch.setattr(f"specialists.clustering.{module}.MAX_WHOLE_MATRIX", 10)
+    monkeypatch.setattr("specialists.clustering.co_predictions.MAX_WHOLE_MATRIX", 10)
     path = tmp_path / "predictions.npz"
     np.savez(path, probs=np.exp(log_probs), class_names=NAMES)
     found = execute(PREDICTIONS=repr(str(path)))

@@ -10,8 +10,8 @@ highest, so a lower objective is always a lower loss.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from specialists.combination.learned.label_likelihood import LEAST_LOG_PROB, LabelLikelihood
 from specialists.combination.learned.prior import Prior
-from specialists.combination.minimiser import combine
+from specialists.combination.minimiser import minimise
 from specialists.combination.problem import HALF_PRECISION, CombinationProblem, as_problem
 from specialists.combination.result import Combination
 from specialists.combination.subset_tables import Subsets
@@ -54,14 +54,14 @@ class LearnedCombination:
         return cls(weight * ones, 1.0, ones)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> LearnedCombination:
+    def from_dict(cls, values: Any) -> LearnedCombination:
         """What :meth:`to_dict` gave."""
         weights, temperatures = (
             torch.tensor(values[name], dtype=torch.float64) for name in ("weights", "temperatures")
         )
         return cls(weights, float(values["generalist_temperature"]), temperatures)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain numbers and lists, for JSON; nothing is rounded."""
         return {
             "weights": self.weights.tolist(),
@@ -89,8 +89,17 @@ class LearnedCombination:
         active: Tensor | None = None,
     ) -> Combination:
         """:func:`specialists.combination.combine` of the tempered, with these weights."""
-        first, others = self.tempered(generalist, specialists)
-        return combine(first, others, subsets, active, self.weights)
+        problem = as_problem(generalist, specialists, subsets, active, self.weights)
+        return self.combine_problem(problem)
+
+    def combine_problem(self, problem: CombinationProblem) -> Combination:
+        """The same of arguments that were checked, whatever their weights."""
+        first, others = self.tempered(problem.generalist, problem.specialists)
+        weights = self.weights.to(problem.rows.device)
+        specialists = tuple(others)
+        return minimise(
+            replace(problem, generalist=first, specialists=specialists, weights=weights)
+        )
 
 
 def fit_combination(
@@ -121,8 +130,8 @@ def fit_combination(
     Returns
     -------
     LearnedCombination
-        Whose mean loss over *all* rows is at most that of the start, of which a specialist that
-        is never active keeps its numbers. The start itself if nothing better is found.
+        Its mean loss over *all* rows is at most that of the start: the start itself if nothing
+        better is found. A specialist that is never active keeps its numbers.
 
     Raises
     ------
@@ -131,25 +140,7 @@ def fit_combination(
     """
     start = LearnedCombination.unfitted(len(subsets), weight)
     problem = as_problem(generalist, specialists, subsets, active, start.weights)
-    labels = _as_labels(labels, problem)
-    rows = _spread(problem, max_elements)
-    kept = problem.select(rows)
-    if not bool(kept.active.any()):
-        return start
-
-    def loss(rule: LearnedCombination) -> float:
-        return _loss(
-            rule.combine(generalist, specialists, problem.subsets, active).log_probs, labels
-        )
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        before = loss(start)
-        weights, temperatures, of_generalist = _most_probable(
-            LabelLikelihood.from_problem(kept, labels[rows]), weight, max_steps
-        )
-        fitted = LearnedCombination(weights.cpu(), float(of_generalist), temperatures.cpu())
-        return fitted if loss(fitted) <= before else start
+    return _fit(problem, _as_labels(labels, problem), weight, max_steps, max_elements)
 
 
 def cross_fitted(
@@ -160,7 +151,8 @@ def cross_fitted(
     active: Tensor | None = None,
     weight: float = 1.0,
     seed: int = 0,
-    **options: Any,
+    max_steps: int = 30,
+    max_elements: int = 2**24,
 ) -> Tensor:
     """Predictions of a learned combination for rows that it was not fitted on.
 
@@ -170,30 +162,50 @@ def cross_fitted(
 
     Parameters
     ----------
-    generalist, specialists, subsets, labels, active, weight
+    generalist, specialists, subsets, labels, active, weight, max_steps, max_elements
         As for :func:`fit_combination`.
     seed : int
         Of the split.
-    **options
-        Passed on to :func:`fit_combination`.
 
     Returns
     -------
     Tensor of shape (n, n_classes)
         Log-probabilities.
     """
-    problem = as_problem(generalist, specialists, subsets, active)
+    start = LearnedCombination.unfitted(len(subsets), weight)
+    problem = as_problem(generalist, specialists, subsets, active, start.weights)
     labels = _as_labels(labels, problem)
     order = torch.randperm(problem.n_rows, generator=torch.Generator().manual_seed(seed))
     halves = [half.sort().values.to(problem.rows.device) for half in (order[::2], order[1::2])]
     log_probs = torch.empty_like(problem.generalist)
     for fitted_on, predicted in (halves, halves[::-1]):
-        known, new = problem.select(fitted_on), problem.select(predicted)
-        seen = (known.generalist, known.specialists, known.subsets, labels[fitted_on])
-        rule = fit_combination(*seen, known.active, weight, **options)
-        result = rule.combine(new.generalist, new.specialists, new.subsets, new.active)
-        log_probs[predicted] = result.log_probs
+        rule = _fit(problem.select(fitted_on), labels[fitted_on], weight, max_steps, max_elements)
+        log_probs[predicted] = rule.combine_problem(problem.select(predicted)).log_probs
     return log_probs
+
+
+def _fit(
+    problem: CombinationProblem, labels: Tensor, weight: float, max_steps: int, max_elements: int
+) -> LearnedCombination:
+    start = LearnedCombination.unfitted(len(problem.subsets), weight)
+    rows = _spread(problem, max_elements)
+    kept = problem.select(rows)
+    if not bool(kept.active.any()):
+        return start
+
+    def loss(rule: LearnedCombination) -> float:
+        log_probs = rule.combine_problem(problem).log_probs
+        of_labels = log_probs.gather(1, labels[:, None]).clamp_min(LEAST_LOG_PROB)
+        return -float(of_labels.mean(dtype=torch.float64))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        before = loss(start)
+        weights, temperatures, of_generalist = _most_probable(
+            LabelLikelihood.from_problem(kept, labels[rows]), weight, max_steps
+        )
+        fitted = LearnedCombination(weights.cpu(), float(of_generalist), temperatures.cpu())
+        return fitted if loss(fitted) <= before else start
 
 
 def _most_probable(
@@ -231,12 +243,6 @@ def _wide(log_probs: Tensor) -> Tensor:
     return log_probs.float() if log_probs.dtype in HALF_PRECISION else log_probs
 
 
-def _loss(log_probs: Tensor, labels: Tensor) -> float:
-    """Mean of -log q_label in nats, at most 100 a row."""
-    of_labels = log_probs.gather(1, labels[:, None]).clamp_min(LEAST_LOG_PROB)
-    return -float(of_labels.mean(dtype=torch.float64))
-
-
 def _spread(problem: CombinationProblem, max_elements: int) -> Tensor:
     """Evenly spaced rows, first and last among them, as many as ``max_elements`` hold."""
     n = min(problem.n_rows, max(1, max_elements // problem.n_classes))
@@ -247,14 +253,11 @@ def _spread(problem: CombinationProblem, max_elements: int) -> Tensor:
 def _as_labels(labels: Tensor, problem: CombinationProblem) -> Tensor:
     given = torch.as_tensor(labels, device=problem.generalist.device)
     whole = not given.is_floating_point() and given.dtype != torch.bool
-    if tuple(given.shape) != (problem.n_rows,) or not whole or _outside(given, problem.n_classes):
+    outside = bool(((given < 0) | (given >= problem.n_classes)).any())
+    if tuple(given.shape) != (problem.n_rows,) or not whole or outside:
         raise InputError(
             "labels do not name a class for each row",
             got=f"{given.dtype} {tuple(given.shape)}",
             expected=f"integers from 0 to {problem.n_classes - 1}, shape ({problem.n_rows},)",
         )
     return given.long()
-
-
-def _outside(labels: Tensor, n_classes: int) -> bool:
-    return bool(((labels < 0) | (labels >= n_classes)).any())

@@ -31,14 +31,9 @@ _NEVER = -1e30
 class _Columns:
     """Membership patterns of all classes, and the columns that stand for them.
 
-    Parameters
-    ----------
-    of_class : int64 Tensor of shape (n_classes,)
-        Pattern of each class, which is also the column of its mass.
-    of_label : int64 Tensor of shape (P,)
-        Column of a label in each pattern: the same column if the pattern holds one class only.
-    n_columns : int
-        At most n_classes.
+    ``of_class`` (n_classes,) is the pattern of each class, which is also the column of its mass.
+    ``of_label`` (P,) is the column of a label in each pattern: the same column if the pattern holds
+    one class only. There are at most n_classes columns.
     """
 
     of_class: Tensor
@@ -62,19 +57,12 @@ class _Columns:
 
 @dataclass(frozen=True)
 class _Merged:
-    """One member's distribution in r rows, relative to the row's largest log-probability.
+    """One model's distribution in r rows, relative to the row's largest log-probability.
 
-    Parameters
-    ----------
-    others : Tensor of shape (k, r)
-        Of its classes but the label.
-    label, dustbin : Tensors of shape (r,)
-        Of the label, if it is one of its classes, and of the dustbin, if it has one.
-    column : int64 Tensor of shape (k,)
-        Where each class adds to.
-    label_column : int64 Tensor of shape (r,)
-        Where the label goes; ``n_columns + 1``, which is cut off, if it is not of its classes.
-    n_columns : int
+    ``others`` (k, r) are those of its classes but the label, ``label`` and ``dustbin`` (r,) those
+    of the label, if it is one of its classes, and of the dustbin, if it has one. Each class adds to
+    its ``column`` (k,). The label goes to ``label_column`` (r,), which is ``n_columns + 1`` and is
+    cut off where the label is none of its classes.
     """
 
     others: Tensor
@@ -86,23 +74,18 @@ class _Merged:
 
     @classmethod
     def from_log_probs(
-        cls,
-        log_probs: Tensor,
-        dustbin: Tensor | None,
-        classes: Tensor,
-        labels: Tensor,
-        to: _Columns,
+        cls, log_p: Tensor, dustbin: Tensor | None, classes: Tensor, labels: Tensor, to: _Columns
     ) -> _Merged:
         """Merge log-probabilities (r, k) over ``classes``, and of a dustbin (r,)."""
-        columns = to.columns(classes)
+        columns = to.columns(classes)  # of the worked row's specialist: [1, 3]
         positions = torch.full_like(to.of_class, -1)
         positions[classes] = torch.arange(len(classes), device=classes.device)
         position = positions[labels]
         inside = position >= 0
         rows = inside.nonzero().squeeze(1)
-        top = log_probs.amax(1)
+        top = log_p.amax(1)
         top = top if dustbin is None else torch.maximum(top, dustbin)
-        others = (log_probs - top[:, None]).clamp_min(_NEVER).T.contiguous()
+        others = (log_p - top[:, None]).clamp_min(_NEVER).T.contiguous()
         label = torch.full_like(top, _NEVER)
         label[rows] = others[position[rows], rows]
         others[position[rows], rows] = _NEVER
@@ -134,17 +117,8 @@ class _Merged:
 class LabelLikelihood:
     """Labelled rows, and how likely a combination makes their labels.
 
-    Parameters
-    ----------
-    problem : CombinationProblem
-        Its weights are those of the start.
-    generalist : _Merged
-    specialists : tuple of M _Merged
-    active_rows : tuple of M int64 Tensors
-        Rows in which each specialist is active.
-    subsets : Subsets
-        Each specialist's columns.
-    label_column : int64 Tensor of shape (n, 1)
+    ``active_rows`` are those in which each specialist is active, ``subsets`` each specialist's
+    columns; ``label_column`` has shape (n, 1).
     """
 
     problem: CombinationProblem
@@ -177,10 +151,7 @@ class LabelLikelihood:
     def loss(self, weights: Tensor, temperatures: Tensor, generalist_temperature: Tensor) -> Tensor:
         """Sum over rows of -log q_label, at most 100 nats each; differentiable.
 
-        Parameters
-        ----------
-        weights, temperatures : float64 Tensors of shape (M,)
-        generalist_temperature : float64 Tensor, scalar
+        Weights and temperatures are float64 of shape (M,), the generalist's a scalar.
         """
         generalist = self.generalist.tempered(generalist_temperature)[:, :-1]
         specialists = []

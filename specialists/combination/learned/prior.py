@@ -26,15 +26,8 @@ class Prior:
     """The prior of a combination's numbers, and the scale on which they are fitted.
 
     x is theta in units of about its posterior deviation, so that the objective is about as steep in
-    every direction.
-
-    Parameters
-    ----------
-    weight : float
-        Every specialist's at x = 0, where all temperatures are 1.
-    n_active : float64 Tensor of shape (M,)
-        Rows in which each specialist is active; one that never is keeps the start's numbers.
-    n_rows : int
+    every direction. At x = 0 all specialists have ``weight`` and all temperatures are 1. Specialist
+    m is active in ``n_active[m]`` rows, float64 (M,); one that never is keeps these numbers.
     """
 
     weight: float

@@ -13,25 +13,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from specialists.combination.problem import CombinationProblem, check_sums
+from specialists.combination.problem import CombinationProblem, RowTensors, check_sums
 
 Rows = Tensor | slice
 
 
 @dataclass(frozen=True)
-class ActiveRows:
+class ActiveRows(RowTensors):
     """The active specialists' log-probabilities in n rows, K specialists and E = K s entries each.
 
     Parameters
     ----------
     slots : int64 Tensor of shape (n, K), increasing specialists
     classes : int64 Tensor of shape (n, E)
-    log_p : Tensor of shape (n, E)
-        Log-probabilities of the specialists for their classes.
-    valid : bool Tensor of shape (n, E), or None
-        False at repetitions of a subset's first class.
-    b, v : float64 Tensors of shape (n, K)
-        Weighted dustbins v_m d_m, and weights.
+    log_p : Tensor of shape (n, E), the specialists' log-probabilities of these classes
+    valid : bool Tensor of shape (n, E), false at repetitions; None if there are none
+    b, v : float64 Tensors of shape (n, K), weighted dustbins v_m d_m, and weights
     """
 
     slots: Tensor
@@ -55,26 +52,14 @@ class ActiveRows:
         counted = per_entry if self.valid is None else per_entry * self.valid
         return counted.view(len(self.slots), -1, self.size).sum(2)  # (n, K s) -> (n, K, s)
 
-    def select(self, rows: Tensor) -> ActiveRows:
-        """Some of the rows."""
-        valid = None if self.valid is None else self.valid[rows]
-        parts = (self.slots, self.classes, self.log_p, self.b, self.v)
-        slots, classes, log_p, b, v = (part[rows] for part in parts)
-        return ActiveRows(slots, classes, log_p, valid, b, v)
-
 
 def gather_active_rows(problem: CombinationProblem, rows: Rows, b: Tensor) -> ActiveRows:
     """The active specialists of ``rows``, each of which has equally many, at least one.
 
     Two rows whose active specialists are {0, 1} and {0, 2} have slots [[0, 1], [0, 2]]. Sorted by
     specialist, their flat slots 0, 2, 1, 3 are those of specialist 0 (slots 0 and 2, which are
-    rows 0 and 1, a slot divided by K), of specialist 1 (slot 1, row 0) and 2 (slot 3, row 1).
-
-    Parameters
-    ----------
-    problem : CombinationProblem
-    rows : int64 Tensor or slice
-    b : float64 Tensor of shape (n_rows of the problem, M), weighted dustbins
+    rows 0 and 1, a slot divided by K), of specialist 1 (slot 1, row 0) and 2 (slot 3, row 1). ``b``
+    are the weighted dustbins of all rows of the problem, float64 (n_rows, M).
     """
     active, subsets = problem.active[rows], problem.subsets
     n = len(active)
@@ -86,13 +71,13 @@ def gather_active_rows(problem: CombinationProblem, rows: Rows, b: Tensor) -> Ac
     if valid is not None:
         valid = valid.view(1, -1).expand(n, -1) if everyone else valid[slots].view(n, -1)
     log_p = problem.generalist.new_empty(n * width, s)
-    numbers = problem.rows.new_empty(0) if everyone else _numbers(rows, n, slots.device)
+    numbers = torch.arange(problem.n_rows, device=slots.device)[rows]
     order = slots.flatten().argsort(stable=True)
     ends = slots.flatten().bincount(minlength=len(subsets)).tolist()
     for m, flat_slots in enumerate(order.split(ends)):
         given = problem.specialists[m]
         if everyone:
-            log_p.view(n, width, s)[:, m] = _padded(given[rows], s)
+            log_p.view(n, width, s)[:, m] = _padded(given[rows], s)  # (n K, s) -> (n, K, s)
         elif len(flat_slots):
             part = given.index_select(0, numbers.index_select(0, flat_slots // width))
             log_p.index_copy_(0, flat_slots, _padded(part, s))
@@ -119,13 +104,6 @@ def weighted_probs(problem: CombinationProblem, active: ActiveRows, rows: Rows) 
         p.mul_(active.valid)
     p.view(len(p), -1, active.size).mul_(active.v.to(p.dtype)[:, :, None])
     return p
-
-
-def _numbers(rows: Rows, n: int, device: torch.device) -> Tensor:
-    if isinstance(rows, slice):
-        start = rows.start or 0
-        return torch.arange(start, start + n, device=device)
-    return rows
 
 
 def _padded(log_p: Tensor, s: int) -> Tensor:

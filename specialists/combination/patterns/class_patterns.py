@@ -58,13 +58,7 @@ class ClassPatterns:
 
 
 def find_class_patterns(active: Tensor, member: Tensor) -> ClassPatterns:
-    """Patterns of classes for each distinct row of ``active``.
-
-    Parameters
-    ----------
-    active : bool Tensor of shape (n, M)
-    member : bool Tensor of shape (M, n_classes)
-    """
+    """Patterns of classes, of which (M, n_classes) are members, in rows of ``active`` (n, M)."""
     sets, which = _distinct_sets(active)
     width = max(1, int(sets.sum(1).max()) if sets.numel() else 0)
     slots = sets.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :width]

@@ -29,12 +29,7 @@ _MANY_SLOTS = 16
 class SharedEntries:
     """Entries whose class lies in several active subsets of its row, in order of rows.
 
-    Parameters
-    ----------
-    row, entry : int64 Tensors of shape (N,)
-    pattern : int64 Tensor of shape (N,)
-    first : bool Tensor of shape (N,)
-        Whether no lower entry of the row holds the same class.
+    ``first`` says that no lower entry of the row holds the same class. All have shape (N,).
     """
 
     row: Tensor
@@ -55,12 +50,9 @@ class EntryPatterns:
 
     Parameters
     ----------
-    counts : float64 Tensor of shape (n, P)
-        Classes in each pattern; 0 for a pattern not used.
-    inside : bool Tensor of shape (n, K, P)
-        Whether the pattern's classes lie in the slot's subset.
-    shared : SharedEntries, or None
-        None where no class lies in two active subsets.
+    counts : float64 Tensor of shape (n, P), classes in each pattern; 0 for a pattern not used
+    inside : bool Tensor of shape (n, K, P), whether the pattern lies in the slot's subset
+    shared : SharedEntries; None where no class lies in two active subsets
     """
 
     counts: Tensor
@@ -68,13 +60,7 @@ class EntryPatterns:
     shared: SharedEntries | None
 
     def sums(self, active: ActiveRows, joint: Tensor, rest: Tensor) -> Tensor:
-        """Mass of each pattern in float64, (n, P), of masses at the entries and outside of them.
-
-        Parameters
-        ----------
-        joint : Tensor of shape (n, E)
-        rest : float64 Tensor of shape (n,)
-        """
+        """Mass of each pattern, float64 (n, P), from ``joint`` (n, E) and the ``rest`` (n,)."""
         if self.shared is None:
             return torch.cat([rest[:, None], active.slot_sums(joint).double()], 1)
         at = (self.shared.row, self.shared.entry)
@@ -176,12 +162,9 @@ def _of_distinct_sets(slots: Tensor, subsets: Subsets) -> EntryPatterns:
 
 
 def _shared_entries(slots: Tensor, subsets: Subsets) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Row, slot and position of every class in several slots, each entry once, and all its slots.
+    """Row, slot and position, (N,) each, of every class in several slots, and its slots (K, N).
 
-    Returns
-    -------
-    row, slot, position : int64 Tensors of shape (N,)
-    held : bool Tensor of shape (K, N)
+    Each entry comes once.
     """
     assert subsets.overlaps is not None
     if slots.shape[1] > _MANY_SLOTS:

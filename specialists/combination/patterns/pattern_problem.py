@@ -7,12 +7,12 @@ conditions (METHOD.md (3)), relative to L.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from specialists.combination.problem import RowTensors
 
 GOOD = 1e-12
 _LEAST_MASS = 1e-290
@@ -20,19 +20,16 @@ _LEAST_SHARE = 1e-280
 
 
 @dataclass(frozen=True)
-class PatternProblem:
+class PatternProblem(RowTensors):
     """Rows as problems over membership patterns (METHOD.md (4)).
 
     Parameters
     ----------
     masses : float64 Tensor of shape (n, P)
         ``c`` summed over the classes of each pattern; pattern 0 lies outside of every subset.
-    counts : float64 Tensor of shape (n, P)
-        Classes in each pattern; 0 for a pattern not used.
-    inside : bool Tensor of shape (n, K, P)
-        Whether the pattern lies in the subset.
-    b : float64 Tensor of shape (n, K)
-        Weighted dustbins v_m d_m.
+    counts : float64 Tensor of shape (n, P), classes in each pattern; 0 for a pattern not used
+    inside : bool Tensor of shape (n, K, P), whether the pattern lies in the subset
+    b : float64 Tensor of shape (n, K), weighted dustbins v_m d_m
     """
 
     masses: Tensor
@@ -40,25 +37,14 @@ class PatternProblem:
     inside: Tensor
     b: Tensor
 
-    def select(self, rows: Tensor) -> PatternProblem:
-        """Some of the rows."""
-        return PatternProblem(self.masses[rows], self.counts[rows], self.inside[rows], self.b[rows])
-
-    def blocks(self, size: int) -> Iterator[PatternProblem]:
-        """The same rows, at most ``size`` at a time."""
-        fields = (self.masses, self.counts, self.inside, self.b)
-        for parts in zip(*(field.split(size) for field in fields), strict=True):
-            yield PatternProblem(*parts)
-
 
 @dataclass(frozen=True)
-class PatternSolution:
+class PatternSolution(RowTensors):
     """Masses of membership patterns.
 
     Parameters
     ----------
-    q : float64 Tensor of shape (n, P)
-        Sums to 1.
+    q : float64 Tensor of shape (n, P), sums to 1
     log_factor : float64 Tensor of shape (n, P)
         ``log q - log c``, the same for all classes of a pattern.
     lost : bool Tensor of shape (n, P)
@@ -73,12 +59,6 @@ class PatternSolution:
     kkt_residual: Tensor
     n_iterations: Tensor
 
-    def replaced(self, rows: Tensor, other: PatternSolution) -> PatternSolution:
-        """The same with the solutions of ``other`` in some of the rows."""
-        fields = (field.name for field in dataclasses.fields(self))
-        pairs = ((getattr(self, name), getattr(other, name)) for name in fields)
-        return PatternSolution(*(mine.index_copy(0, rows, theirs) for mine, theirs in pairs))
-
 
 def lost_patterns(masses: Tensor, q: Tensor) -> Tensor:
     """Patterns with mass whose own ``c`` is zero, or too small for ``q / c`` to be a number."""
@@ -86,18 +66,11 @@ def lost_patterns(masses: Tensor, q: Tensor) -> Tensor:
 
 
 def kkt_residual(q: Tensor, c: Tensor, outside: Tensor, b: Tensor, present: Tensor) -> Tensor:
-    """Largest violation of the optimality conditions of KL(p || q), for a problem with L = 1.
+    """Largest violation (n,) of the optimality conditions of KL(p || q) with L = 1.
 
-    Parameters
-    ----------
-    q, c : float64 Tensors of shape (n, P), pattern masses of the solution and of the inputs
-    outside : float64 Tensor of shape (n, K, P), 1 where pattern P lies outside subset m
-    b : float64 Tensor of shape (n, K), weighted dustbins
-    present : bool Tensor of shape (n, P), patterns that hold a class
-
-    Returns
-    -------
-    Tensor of shape (n,)
+    Pattern masses ``q`` of the solution and ``c`` of the inputs have shape (n, P), dustbins ``b``
+    (n, K). ``outside`` (n, K, P) is 1 where a pattern lies outside a subset, and ``present``
+    (n, P) says which patterns hold a class.
     """
     complement = (outside * q[:, None, :]).sum(2)
     w = torch.where(b > 0, b / complement, 0.0)

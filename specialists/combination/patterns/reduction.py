@@ -37,16 +37,8 @@ def solve_by_patterns(
 ) -> None:
     """Minimise KL(p || q) for ``rows``, each of them feasible; write the answers into ``result``.
 
-    A residual of NaN marks a row that needs double precision.
-
-    Parameters
-    ----------
-    problem : CombinationProblem
-    rows : int64 Tensor, increasing
-    solver : callable
-        Finds the masses of patterns.
-    result : Solution
-        Of all rows of the problem.
+    The rows are increasing; ``result`` holds all rows of the problem. A residual of NaN marks a row
+    that needs double precision.
     """
     b = dustbin_masses(problem)
     n_active = problem.active[rows].sum(1)
@@ -154,45 +146,36 @@ def _log_joint(
 
 
 def _write(
-    log_g: Tensor,
-    log_factor: Tensor,
-    log_inside: Tensor,
-    classes: Tensor,
-    rows: Rows,
-    log_q: Tensor,
+    log_g: Tensor, factor: Tensor, log_inside: Tensor, classes: Tensor, rows: Rows, log_q: Tensor
 ) -> None:
-    """``log g + log_factor``, and ``log_inside`` at the entries."""
+    """``log g + factor``, and ``log_inside`` at the entries."""
     for block, block_rows in _blocks(rows, log_g.shape[1], log_g.device):
-        at, values, factor = classes[block], log_inside[block], log_factor[block]
+        at, values, shift = classes[block], log_inside[block], factor[block]
         if isinstance(block_rows, slice):
-            torch.add(log_g[block_rows], factor, out=log_q[block_rows]).scatter_(1, at, values)
+            torch.add(log_g[block_rows], shift, out=log_q[block_rows]).scatter_(1, at, values)
         else:
-            part = log_g.index_select(0, block_rows).add_(factor).scatter_(1, at, values)
+            part = log_g.index_select(0, block_rows).add_(shift).scatter_(1, at, values)
             log_q.index_copy_(0, block_rows, part)
 
 
 def _refill(
-    log_q: Tensor,
-    rows: Rows,
-    active: ActiveRows,
-    patterns: EntryPatterns,
-    solution: PatternSolution,
+    log_q: Tensor, rows: Rows, active: ActiveRows, patterns: EntryPatterns, solved: PatternSolution
 ) -> None:
     """Give each lost pattern's mass to its classes, whose ``log_q`` still is ``log c``.
 
     In proportion to ``c`` taken in logs, or evenly where all its ``c`` are exactly zero: the limit
     of a generalist smoothed by a uniform.
     """
-    few = solution.lost.any(1).nonzero().squeeze(1)
+    few = solved.lost.any(1).nonzero().squeeze(1)
     if not len(few):
         return
-    at = few + (rows.start or 0) if isinstance(rows, slice) else rows[few]
-    log_c, lost = log_q[at], solution.lost[few]
+    at = torch.arange(len(log_q), device=log_q.device)[rows][few]
+    log_c, lost = log_q[at], solved.lost[few]
     ids = torch.zeros_like(log_c, dtype=torch.int64)
     ids.scatter_(1, active.classes[few], patterns.ids(active, few))
     top = log_c.new_full(lost.shape, -torch.inf).scatter_reduce(1, ids, log_c, "amax")
     base = log_c.masked_fill(top.gather(1, ids) == -torch.inf, 0.0)
     relative = base - top.masked_fill(top == -torch.inf, 0.0).gather(1, ids)
     sums = torch.zeros_like(top).scatter_add_(1, ids, relative.exp())
-    shift = safe_log(solution.q[few]).to(log_c.dtype) - safe_log(sums)
+    shift = safe_log(solved.q[few]).to(log_c.dtype) - safe_log(sums)
     log_q[at] = torch.where(lost.gather(1, ids), relative + shift.gather(1, ids), log_c)

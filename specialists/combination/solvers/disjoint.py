@@ -26,90 +26,44 @@ _PRECISION = 4e-15
 
 
 def solve_disjoint(problem: PatternProblem) -> PatternSolution:
-    """Minimise KL(p || q) for rows whose patterns are the rest and one a slot, each feasible."""
+    """Minimise KL(p || q) for rows whose patterns are the rest and one a slot, each feasible.
+
+    The masses maximise sum a log Q + b log(1 - Q) + r log(Q_0), with sum Q + Q_0 = 1.
+    """
     with_dustbin = problem.b > 0
     in_rest = torch.cat([torch.ones_like(with_dustbin[:, :1]), ~with_dustbin], 1)
-    rest = (problem.masses * in_rest).sum(1)
-    n_rest = (problem.counts * in_rest).sum(1)
-    shares = _disjoint_shares(problem.masses[:, 1:] * with_dustbin, problem.b, rest, n_rest > 0)
-    log_rest = shares.rest_factor.log()[:, None]
-    log_inside = torch.where(with_dustbin, shares.inside_factor.log(), log_rest)
-    of_rest = _share_of_rest(problem, in_rest, rest, n_rest) * shares.rest[:, None]
-    q = torch.where(in_rest, of_rest, torch.cat([log_rest, shares.inside], 1))
-    return PatternSolution(
-        q,
-        torch.cat([log_rest, log_inside], 1),
-        lost_patterns(problem.masses, q),
-        shares.kkt_residual,
-        shares.n_iterations,
-    )
-
-
-def _share_of_rest(
-    problem: PatternProblem, in_rest: Tensor, rest: Tensor, n_rest: Tensor
-) -> Tensor:
-    """By mass or, where the rest has none, by number of classes."""
-    by_mass = problem.masses / rest[:, None]
-    by_number = problem.counts / n_rest.clamp(min=1)[:, None]
-    return torch.where(rest[:, None] > 0, by_mass, by_number) * in_rest
-
-
-@dataclass(frozen=True)
-class _Shares:
-    """The masses of disjoint subsets and of the rest, which sum to 1.
-
-    Parameters
-    ----------
-    inside : float64 Tensor of shape (n, M)
-    rest : float64 Tensor of shape (n,)
-    inside_factor, rest_factor : float64 Tensors of shape (n, M), (n,)
-        1 / s: share divided by c; 1 where c is zero and s too.
-    kkt_residual : float64 Tensor of shape (n,)
-    n_iterations : int64 Tensor of shape (n,)
-    """
-
-    inside: Tensor
-    rest: Tensor
-    inside_factor: Tensor
-    rest_factor: Tensor
-    kkt_residual: Tensor
-    n_iterations: Tensor
-
-
-def _disjoint_shares(a: Tensor, b: Tensor, rest: Tensor, has_rest: Tensor) -> _Shares:
-    """Masses that maximise sum a log Q + b log(1 - Q) + rest log(Q_0), with sum Q + Q_0 = 1.
-
-    Parameters
-    ----------
-    a, b : float64 Tensors of shape (n, M)
-        c inside each subset, and its weighted dustbin; both zero where a subset is not active.
-    rest : float64 Tensor of shape (n,)
-        c outside of them all.
-    has_rest : bool Tensor of shape (n,)
-        Whether any class lies outside of them all.
-    """
-    total = a.sum(1) + b.sum(1) + rest
-    a, b, r = (a.T / total).contiguous(), (b.T / total).contiguous(), rest / total
-    u, n_iterations = _solve(_Equation(a, b, r, has_rest))
+    rest, n_rest = ((x * in_rest).sum(1) for x in (problem.masses, problem.counts))
+    a = problem.masses[:, 1:] * with_dustbin
+    total = a.sum(1) + problem.b.sum(1) + rest
+    a, b, r = (a.T / total).contiguous(), (problem.b.T / total).contiguous(), rest / total
+    equation = _Equation(a, b, r, n_rest > 0)
+    u, n_iterations = _solve(equation)
     q, complement, root = _masses(a, b, u)
-    q_rest = torch.where(r > 0, r / u, torch.where(has_rest, _excess(q, complement), 0.0))
+    left, others = _balance(q, complement)
+    q_rest = torch.where(r > 0, r / u, torch.where(equation.open_end, left - others, 0.0))
     q_rest = q_rest.clamp(min=0)
     norm = q.sum(0) + q_rest
-    near = u + a + b
-    factor = torch.where(near > 0, 2 / (near + root), q / a)
-    q, q_rest = q / norm, q_rest / norm
     scale = norm * total
-    return _Shares(
-        q.T,
-        q_rest,
-        _finite(factor / scale).masked_fill(b == 0, 1.0).T,
-        _finite(1 / (u * scale)),
-        _residual(q, q_rest, _Equation(a, b, r, has_rest)),
+    near = u + a + b
+    factor = _finite(torch.where(near > 0, 2 / (near + root), q / a) / scale)
+    q, q_rest = q / norm, q_rest / norm
+    log_rest = _finite(1 / (u * scale)).log()[:, None]
+    log_inside = torch.where(with_dustbin, factor.masked_fill(b == 0, 1.0).T.log(), log_rest)
+    by_mass = problem.masses / rest[:, None]
+    by_number = problem.counts / n_rest.clamp(min=1)[:, None]
+    shares = torch.where(rest[:, None] > 0, by_mass, by_number) * in_rest
+    masses = torch.where(in_rest, shares * q_rest[:, None], torch.cat([log_rest, q.T], 1))
+    return PatternSolution(
+        masses,
+        torch.cat([log_rest, log_inside], 1),
+        lost_patterns(problem.masses, masses),
+        _residual(q, q_rest, equation),
         n_iterations,
     )
 
 
 def _finite(factor: Tensor) -> Tensor:
+    """1 / s, share divided by c; 1 where c is zero and s too."""
     return torch.where(factor.isfinite() & (factor > 0), factor, 1.0)
 
 
@@ -196,12 +150,6 @@ def _stable_quotient(part: Tensor, near: Tensor, root: Tensor, u: Tensor) -> Ten
     upper = near > 0
     numerator = torch.where(upper, part, (root - near).mul_(0.5))
     return numerator.div_(torch.where(upper, near.add_(root).mul_(0.5), u))
-
-
-def _excess(q: Tensor, complement: Tensor) -> Tensor:
-    """``1 - sum Q`` as the largest subset's complement less the other subsets; shape (n,)."""
-    left, others = _balance(q, complement)
-    return left - others
 
 
 def _balance(q: Tensor, complement: Tensor) -> tuple[Tensor, Tensor]:

@@ -36,18 +36,11 @@ def solve_nested(problem: PatternProblem) -> PatternSolution:
 
 
 def ring_masses(masses: Tensor, b: Tensor, counts: Tensor) -> Tensor:
-    """The solution's mass of each ring.
+    """The solution's mass of each ring, (n, k + 1), which sums to 1.
 
-    Parameters
-    ----------
-    masses : float64 Tensor of shape (n, k + 1), c summed over ring 0 ... k
-    b : float64 Tensor of shape (n, k), weighted dustbins of the subsets in increasing size
-    counts : float64 Tensor of shape (n, k + 1), classes in each ring
-
-    Returns
-    -------
-    Tensor of shape (n, k + 1)
-        Sums to 1. A ring below which nothing has mass shares evenly with the rings below it.
+    ``masses`` and ``counts`` (n, k + 1) are c and classes of ring 0 ... k, ``b`` (n, k) weighted
+    dustbins of the subsets in increasing size. A ring below which nothing has mass shares evenly
+    with the rings below it.
     """
     beyond = torch.zeros_like(masses)
     beyond[:, :-1] = _tail_sums(masses)[:, 1:] + _tail_sums(b)

@@ -20,6 +20,7 @@ from specialists.combination.patterns.pattern_problem import (
     kkt_residual,
     lost_patterns,
 )
+from specialists.combination.problem import RowTensors
 from specialists.probability import safe_log
 
 _BLOCK_ELEMENTS = 2**22
@@ -33,7 +34,7 @@ _TINY = 1e-300
 
 
 @dataclass(frozen=True)
-class _State:
+class _State(RowTensors):
     """Pattern problem scaled to L = 1 with its primal and dual variables; rows first."""
 
     c: Tensor
@@ -45,14 +46,12 @@ class _State:
     r: Tensor
     w: Tensor
 
-    def select(self, rows: Tensor) -> _State:
-        return _State(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
-
 
 def solve_overlapping(problem: PatternProblem) -> PatternSolution:
     """Minimise KL(p || q) for rows with any active sets, each of them feasible."""
     size = max(1, _BLOCK_ELEMENTS // max(1, problem.inside[0].numel()))
-    parts = [_solve_block(block) for block in problem.blocks(size)]
+    rows = torch.arange(len(problem.masses), device=problem.masses.device)
+    parts = [_solve_block(problem.select(block)) for block in rows.split(size)]
     return PatternSolution(*(torch.cat(field) for field in zip(*parts, strict=True)))
 
 
@@ -99,12 +98,7 @@ def _descend_floors(state: _State) -> tuple[_State, Tensor]:
         before = state.select(rows)
         after, steps = _newton(before, floor, _MAX_STEPS_LOWER)
         better = _residual(after) <= _residual(before).clamp(min=1e-15)
-        kept = rows[better]
-        fields = {
-            name: getattr(state, name).index_copy(0, kept, getattr(after, name)[better])
-            for name in ("q", "s", "r", "w")
-        }
-        state = replace(state, **fields)
+        state = _write(state, rows[better], after.select(better))
         n_iterations = n_iterations.index_add(0, rows, steps)
     return state, n_iterations
 
@@ -113,12 +107,8 @@ def _refined(state: _State) -> tuple[Tensor, Tensor]:
     """Pattern masses without the floor where a pattern has next to no mass.
 
     There s is known to more digits than q, so q = c / s, unless the residual of the row says that
-    the floor carried weight (a dustbin below it whose complement has no other mass).
-
-    Returns
-    -------
-    q : Tensor of shape (n, P)
-    exact : bool Tensor of shape (n, P), where q is c / s
+    the floor carried weight (a dustbin below it whose complement has no other mass). Returns q and
+    where it is c / s, (n, P) each.
     """
     light = (state.q <= state.s) & (state.even > 0)
     refined = replace(state, q=torch.where(light, state.c / state.s, state.q))

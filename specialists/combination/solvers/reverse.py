@@ -14,7 +14,12 @@ import torch
 from torch import Tensor
 
 from specialists.combination.patterns.class_patterns import ClassPatterns, find_class_patterns
-from specialists.combination.problem import CombinationProblem, log_dustbins, log_products
+from specialists.combination.problem import (
+    CombinationProblem,
+    RowTensors,
+    log_dustbins,
+    log_products,
+)
 from specialists.combination.result import Solution
 from specialists.probability import log_sum_exp
 
@@ -24,7 +29,7 @@ _GOOD = 1e-13
 
 
 @dataclass(frozen=True)
-class _Equations:
+class _Equations(RowTensors):
     """The equations of each row in terms of patterns.
 
     ``log_a`` and ``n`` have shape (rows, P), ``outside`` (rows, K, P), ``v`` and ``log_d``
@@ -36,9 +41,6 @@ class _Equations:
     outside: Tensor
     v: Tensor
     log_d: Tensor
-
-    def select(self, rows: Tensor) -> _Equations:
-        return _Equations(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
 
 def solve_reverse(problem: CombinationProblem) -> Solution:
@@ -131,11 +133,7 @@ def _step(equations: _Equations, x: Tensor, log_mass: Tensor, gaps: Tensor) -> T
     outer = log_mass[:, None, :].masked_fill(outside == 0, -torch.inf)
     shares = (outer - log_sum_exp(outer)[:, :, None].nan_to_num(neginf=0.0)).exp()
     slopes = torch.cat([equations.v, torch.ones_like(gaps[:, :1])], dim=1)
-    # (n, K + 1, P) (n, P, K + 1): the last equation and unknown are the total and nu
-    jacobian = (shares / equations.n[:, None, :]) @ outside.mT * slopes[:, None, :]
-    diagonal = torch.ones_like(slopes)
-    diagonal[:, -1] = 0.0
-    jacobian = jacobian + torch.diag_embed(diagonal)
+    jacobian = log_jacobian(shares, outside, equations.n, slopes)
     direction = -torch.linalg.solve_ex(jacobian, gaps)[0]
     length = torch.ones_like(x[:, :1])
     before = gaps.abs().amax(1, keepdim=True)
@@ -147,6 +145,18 @@ def _step(equations: _Equations, x: Tensor, log_mass: Tensor, gaps: Tensor) -> T
             break
         length = torch.where(worse, length / 2, length)
     return torch.where(worse, x, x + length * direction)
+
+
+def log_jacobian(shares: Tensor, outside: Tensor, n: Tensor, slopes: Tensor) -> Tensor:
+    """Of log R + y and log sum q by y and nu, (n, K + 1, K + 1); the total and nu come last.
+
+    ``shares`` are those of the patterns in each sum and ``outside`` says which are in it, both of
+    shape (n, K + 1, P); ``slopes`` (n, K + 1) are the weights and 1.
+    """
+    jacobian = (shares / n[:, None, :]) @ outside.mT * slopes[:, None, :]
+    diagonal = torch.ones_like(slopes)
+    diagonal[:, -1] = 0.0
+    return jacobian + torch.diag_embed(diagonal)
 
 
 def _residual(log_mass: Tensor, equations: _Equations) -> Tensor:

@@ -10,7 +10,7 @@ other classes share the rest by a prior (METHOD.md (12)), uniform or, say, the c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -125,14 +125,8 @@ def combine_sparse(
                 _solve_chunk(problem.select(chunk, width), chunk, result)
     converged = result.kkt_residual <= tolerance
     report_unsolved(result.kkt_residual, converged, tolerance, strict)
-    return SparseCombination(
-        result.classes,
-        result.log_probs.to(problem.dtype),
-        result.log_rest.to(problem.dtype),
-        result.kkt_residual,
-        result.n_iterations,
-        converged,
-    )
+    log_probs, log_rest = (x.to(problem.dtype) for x in (result.log_probs, result.log_rest))
+    return replace(result, log_probs=log_probs, log_rest=log_rest, converged=converged)
 
 
 def _empty_result(problem: SparseProblem) -> SparseCombination:

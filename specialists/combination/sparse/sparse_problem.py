@@ -10,7 +10,7 @@ from torch import Tensor
 
 from specialists.combination.patterns.active_rows import ActiveRows
 from specialists.combination.patterns.entry_patterns import EntryPatterns
-from specialists.combination.problem import HALF_PRECISION, as_weights
+from specialists.combination.problem import HALF_PRECISION, as_weights, described
 from specialists.combination.subset_tables import Subsets, as_subsets
 from specialists.errors import InputError
 
@@ -128,13 +128,7 @@ def as_sparse_problem(
     prior: Tensor | None,
     n_classes: int | None,
 ) -> SparseProblem:
-    """Check the arguments of ``combine_sparse``; float64, used slots first and increasing.
-
-    Raises
-    ------
-    InputError
-        Naming the argument, what was found and what was expected.
-    """
+    """Check the arguments of ``combine_sparse``; float64, used slots first and increasing."""
     tables = _as_tables(subsets, n_classes, classes)
     _check_arguments(classes, log_probs, log_rest, specialists, active, tables)
     n_subsets = len(tables)
@@ -165,8 +159,8 @@ def _as_tables(
         n_classes = subsets.n_classes
     if not len(subsets):
         raise InputError("there are no subsets", expected="at least one")
-    _check_tensor(classes, "classes")
-    return as_subsets(subsets, n_classes, classes.device)
+    device = classes.device if isinstance(classes, Tensor) else torch.device("cpu")
+    return as_subsets(subsets, n_classes, device)
 
 
 def _check_arguments(
@@ -177,27 +171,20 @@ def _check_arguments(
     active: Tensor,
     subsets: Subsets,
 ) -> None:
-    arrays = {
-        "classes": classes,
-        "log_probs": log_probs,
-        "log_rest": log_rest,
-        "specialists": specialists,
-        "active": active,
-    }
-    for name, given in arrays.items():
-        _check_tensor(given, name, n_dimensions=2 if name in ("classes", "active") else None)
+    for name, given in (("classes", classes), ("active", active)):
+        if not isinstance(given, Tensor) or given.dim() != 2:
+            raise InputError(
+                f"{name} is not a matrix", got=described(given), expected="(n, width) integers"
+            )
     n, k = classes.shape
     width = active.shape[1]
-    s, n_subsets = subsets.classes.shape[1], len(subsets)
     _check_shape(classes, (n, k), "classes", integers=True)
     _check_shape(log_probs, (n, k), "log_probs")
     _check_shape(log_rest, (n,), "log_rest")
     _check_shape(active, (n, width), "active", integers=True)
-    _check_shape(specialists, (n, width, s + 1), "specialists")
-    _check_range(classes, 0, subsets.n_classes, "classes")
-    _check_range(active, -1, n_subsets, "active")
-    _check_distinct(classes, "classes")
-    _check_distinct(active, "active")
+    _check_shape(specialists, (n, width, subsets.classes.shape[1] + 1), "specialists")
+    _check_numbers(classes, 0, subsets.n_classes, "classes")
+    _check_numbers(active, -1, len(subsets), "active")
     if int(subsets.sizes.max()) == subsets.n_classes:
         raise InputError(
             "a subset holds all classes, so that no class is left to give its dustbin to",
@@ -231,34 +218,25 @@ def _refuse(totals: Tensor, tolerance: float, where: str) -> None:
     )
 
 
-def _check_tensor(given: object, name: str, n_dimensions: int | None = None) -> None:
-    if not isinstance(given, Tensor):
-        raise InputError(f"{name} is not a tensor", got=type(given).__name__)
-    if n_dimensions is not None and given.dim() != n_dimensions:
-        raise InputError(f"{name} is not a matrix", got=tuple(given.shape), expected="(n, width)")
-
-
 def _check_shape(tensor: Tensor, shape: tuple[int, ...], name: str, integers: bool = False) -> None:
-    is_integer = not tensor.is_floating_point() and tensor.dtype != torch.bool
-    if tuple(tensor.shape) != shape or is_integer != integers:
-        kind = "an integer" if integers else "a floating"
+    fits = isinstance(tensor, Tensor) and tuple(tensor.shape) == shape
+    is_integer = fits and not tensor.is_floating_point() and tensor.dtype != torch.bool
+    if not fits or is_integer != integers:
         raise InputError(
             f"{name} has the wrong shape or type",
-            got=f"{tensor.dtype} {tuple(tensor.shape)}",
-            expected=f"{kind} tensor of shape {shape}",
+            got=described(tensor),
+            expected=f"{'an integer' if integers else 'a floating'} tensor of shape {shape}",
         )
 
 
-def _check_range(numbers: Tensor, low: int, high: int, name: str) -> None:
+def _check_numbers(numbers: Tensor, low: int, high: int, name: str) -> None:
+    """Each in low ... high - 1, and those that are not negative distinct within a row."""
     if numbers.numel() and not (int(numbers.min()) >= low and int(numbers.max()) < high):
         raise InputError(
             f"{name} are out of range",
             got=f"{int(numbers.min())} to {int(numbers.max())}",
             expected=f"{low} to {high - 1}",
         )
-
-
-def _check_distinct(numbers: Tensor, name: str) -> None:
     ordered = numbers.sort(dim=1).values
     twice = ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any(1)
     if bool(twice.any()):
@@ -267,14 +245,12 @@ def _check_distinct(numbers: Tensor, name: str) -> None:
 
 
 def _as_prior(prior: Tensor, n_classes: int) -> Tensor:
-    _check_tensor(prior, "prior")
-    values = prior.double()
-    if tuple(values.shape) != (n_classes,) or not bool(
-        ((values >= 0) & values.isfinite()).all() & (values.sum() > 0)
-    ):
+    values = prior.double() if isinstance(prior, Tensor) else torch.empty(0)
+    good = bool(((values >= 0) & values.isfinite()).all() & (values.sum() > 0))
+    if tuple(values.shape) != (n_classes,) or not good:
         raise InputError(
             "the prior is not one non-negative finite number a class",
-            got=tuple(values.shape),
+            got=described(prior),
             expected=f"shape ({n_classes},), some of them positive",
         )
     return values / values.sum()

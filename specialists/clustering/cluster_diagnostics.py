@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from specialists.clustering.checks import whole_number
-from specialists.clustering.classes import MAX_WHOLE_MATRIX, ClassClusters
-from specialists.clustering.evidence import Evidence
+from specialists.clustering.classes import ClassClusters
+from specialists.clustering.co_predictions import CoPredictions, streamed
 from specialists.clustering.shares import shares_inside
 from specialists.clustering.silhouette import silhouettes
 from specialists.covariance.sketched import PredictionSketch
-from specialists.covariance.streaming import PredictionCovariance
 from specialists.errors import InputError
 from specialists.escaping import one_line
 
@@ -88,25 +87,19 @@ class ClusterDiagnostics:
 
 
 def diagnostics_text(diagnostics: Mapping[str, ClusterDiagnostics]) -> str:
-    """A table for people, one clustering a line.
-
-    Parameters
-    ----------
-    diagnostics : mapping of name to ClusterDiagnostics
-    """
+    """A table for people, one clustering a line, of diagnostics by name."""
     header = ("", "inside", "random", "silhouette", "stability", "sizes", "largest/mean", "covered")
     lines: list[tuple[str, ...]] = [header]
-    for name, found in diagnostics.items():
-        stable = f"{np.mean(found.stability):.2f}" if found.stability else "-"
+    for name, each in diagnostics.items():
         line = (
             one_line(name),
-            f"{found.share_of_confusions:.1%}",
-            f"{found.random_share:.1%}",
-            f"{found.silhouette:.3f}",
-            stable,
-            f"{min(found.sizes)} to {max(found.sizes)}",
-            f"{found.size_ratio:.2f}",
-            f"{np.mean(found.coverage):.2f} times",
+            f"{each.share_of_confusions:.1%}",
+            f"{each.random_share:.1%}",
+            f"{each.silhouette:.3f}",
+            f"{np.mean(each.stability):.2f}" if each.stability else "-",
+            f"{min(each.sizes)} to {max(each.sizes)}",
+            f"{each.size_ratio:.2f}",
+            f"{np.mean(each.coverage):.2f} times",
         )
         lines.append(line)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -144,11 +137,12 @@ def diagnose(
         ``probs`` are not probabilities of the clusters' classes, or a sketch is to be bootstrapped.
     """
     n_bootstraps = whole_number(n_bootstraps, "n_bootstraps", 0, 1000)
-    evidence = Evidence.of(_streamed(probs, clusters.n_classes), None)
+    source = probs if isinstance(probs, PredictionSketch) else streamed(probs, clusters.n_classes)
+    pairs = CoPredictions.from_source(source)
     subsets = [np.array(members, dtype=int) for members in clusters.classes]
-    columns = evidence.columns(evidence.matrix_name(None, "correlation", "spherical"), "spherical")
+    columns = pairs.columns(pairs.matrix_name(None, "correlation", "spherical"), "spherical")
     return ClusterDiagnostics(
-        share_of_confusions=_share(subsets, evidence),
+        share_of_confusions=shares_inside(subsets, pairs.confusion, pairs.confusion_mass)[1],
         random_share=clusters.random_share,
         silhouettes=tuple(silhouettes(columns, clusters.labels).tolist()),
         stability=tuple(
@@ -157,19 +151,6 @@ def diagnose(
         sizes=clusters.sizes,
         coverage=tuple(np.bincount(np.concatenate(subsets), minlength=clusters.n_classes).tolist()),
     )
-
-
-def _share(subsets: list[np.ndarray], evidence: Evidence) -> float:
-    return shares_inside(subsets, evidence.confusion, evidence.confusion_mass)[1]
-
-
-def _streamed(
-    probs: np.ndarray | Tensor | PredictionSketch, n_classes: int
-) -> PredictionCovariance | PredictionSketch:
-    if isinstance(probs, PredictionSketch):
-        return probs
-    streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch
-    return streaming(n_classes).update(probs)
 
 
 def _bootstrapped(
@@ -194,7 +175,7 @@ def _bootstrapped(
             expected=0,
         )
     rows = np.random.default_rng(seed).integers(0, len(probs), len(probs))
-    found = ClassClusters.from_predictions(
+    again = ClassClusters.from_predictions(
         probs[rows],
         n_clusters=None if clusters.method == "correlation" else clusters.n_clusters,
         method=clusters.method,
@@ -202,4 +183,4 @@ def _bootstrapped(
         max_ratio=max_ratio,
         seed=seed,
     )
-    return float(adjusted_rand_score(clusters.labels, found.labels))
+    return float(adjusted_rand_score(clusters.labels, again.labels))

@@ -21,7 +21,7 @@ N_GROUPS_SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GroupComparison:
     """Agreement of clusters with groups.
 
     Parameters
@@ -64,7 +64,7 @@ class Comparison:
 
 def compare(
     clusters: ClassClusters, other: ClassClusters | Mapping[str, Hashable] | Sequence[Hashable]
-) -> Comparison:
+) -> GroupComparison:
     """Clusters before overlap against groups of the same classes.
 
     Parameters
@@ -83,13 +83,11 @@ def compare(
     groups = _groups(clusters, other)
     known = np.flatnonzero([g is not None for g in groups] & (clusters.labels >= 0))
     labels = clusters.labels[known]
-    names = sorted({str(groups[i]) for i in known})
-    place = {name: index for index, name in enumerate(names)}
-    codes = np.array([place[str(groups[i])] for i in known], dtype=int)
+    names, codes = np.unique(np.array([str(groups[i]) for i in known]), return_inverse=True)
     table = np.zeros((clusters.n_clusters, len(names)), dtype=int)
     np.add.at(table, (labels, codes), 1)
-    return Comparison(
-        groups=tuple(names),
+    return GroupComparison(
+        groups=tuple(names.tolist()),
         table=tuple(tuple(row) for row in table.tolist()),
         adjusted_rand=float(metrics.adjusted_rand_score(codes, labels)),
         adjusted_mutual_information=float(metrics.adjusted_mutual_info_score(codes, labels)),

@@ -7,7 +7,7 @@ matrix say so.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sparse
@@ -18,13 +18,23 @@ from specialists.covariance.sketched import PredictionSketch
 from specialists.covariance.streaming import PredictionCovariance, normalised
 from specialists.errors import InputError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 MATRICES = ("covariance", "correlation", "confusion")
 N_ENTRIES = {"covariance": 128, "correlation": 64, "confusion": 128}
 NEED_WHOLE_MATRIX = ("agglomerative", "correlation")
+MAX_WHOLE_MATRIX = 8192
+
+
+def streamed(probs: np.ndarray | Tensor, n_classes: int) -> PredictionCovariance | PredictionSketch:
+    """The covariance of predictions, shape (n, C); a sketch of it above 8,192 classes."""
+    streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch
+    return streaming(n_classes).update(probs)
 
 
 @dataclass(frozen=True)
-class Evidence:
+class CoPredictions:
     """Covariance and confusion mass, or a sketch in the place of the covariance.
 
     Parameters
@@ -40,13 +50,10 @@ class Evidence:
     sketch: PredictionSketch | None = None
 
     @classmethod
-    def of(cls, source: Any, confusion: Any) -> Evidence:
-        """Checked evidence of a covariance (object, array, tensor) or a sketch.
+    def from_source(cls, source: object, confusion: object = None) -> CoPredictions:
+        """Checked co-predictions of a covariance (object, array, tensor) or a sketch.
 
-        Raises
-        ------
-        InputError
-            A matrix is not square, finite and symmetric, or a sketch comes with a confusion.
+        Matrices must be square, finite and symmetric; a sketch comes without a confusion.
         """
         if isinstance(source, PredictionSketch):
             if confusion is not None:
@@ -54,7 +61,6 @@ class Evidence:
                     "a sketch has its own confusion",
                     where="confusion",
                     got=type(confusion).__name__,
-                    expected=None,
                     fix="leave confusion out",
                 )
             return cls(source.confusion(), sketch=source)
@@ -72,18 +78,10 @@ class Evidence:
     @property
     def confusion_mass(self) -> float:
         """Mass of all confusions, also of those that a sketch does not keep."""
-        if self.sketch is not None:
-            return self.sketch.confusion_mass
-        return float(self.confusion.sum())
+        return float(self.confusion.sum() if self.sketch is None else self.sketch.confusion_mass)
 
     def matrix_name(self, asked: str | None, usual: str, method: str) -> str:
-        """The matrix that a method is to compare: the one asked for, or its usual one.
-
-        Raises
-        ------
-        InputError
-            Unknown, or not in a sketch.
-        """
+        """The matrix that a method compares: the one asked for, if there is one, or its usual."""
         if self.sketch is None:
             return one_of(asked or usual, MATRICES, "matrix")
         there = ("covariance",) if self.sketch.n_dimensions else MATRICES
@@ -130,17 +128,8 @@ class Evidence:
         return strongest(pairs, N_ENTRIES[matrix])
 
     def whole(self) -> np.ndarray:
-        """The C x C covariance.
-
-        Raises
-        ------
-        InputError
-            There is only a sketch.
-        """
+        """The C x C covariance; an :class:`InputError` where there is only a sketch."""
         if self.covariance is None:
-            raise InputError(
-                "a sketch does not hold the whole covariance",
-                got="PredictionSketch",
-                expected="PredictionCovariance or a matrix",
-            )
+            what = "a sketch does not hold the whole covariance"
+            raise InputError(what, expected="PredictionCovariance or a matrix")
         return self.covariance
