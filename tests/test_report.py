@@ -16,6 +16,7 @@ from specialists.errors import InputError
 from specialists.evaluation.details import Changes, UnderTrained
 from specialists.evaluation.findings import Difference
 from specialists.evaluation.notable_examples import Answer, ChangedExample, SpecialistAnswer
+from specialists.files import read_json, write_json, write_text
 from specialists.report import render, summary_lines
 from specialists.report.numbers import compact, duration, probability
 from specialists.report.page import thumbnails

@@ -1,9 +1,9 @@
 """What did a model do on the rows of a split over several seeds, and what did it cost?
 
-FLOPs of training are those that the run counted (:mod:`specialists.training.training_cost`): forward,
-backward, and the optimisers' updates, repetitions included. Inference is counted on inputs of the
-split. Differences are paired, and their intervals draw seeds and groups of examples anew, as those
-of ``specialists compare`` do (:mod:`specialists.uncertainty`).
+FLOPs of training are those that the run counted (:mod:`specialists.training.training_cost`):
+forward, backward, and the optimisers' updates, repetitions included. Inference is counted on inputs
+of the split. Differences are paired, and their intervals draw seeds and groups of examples anew, as
+those of ``specialists compare`` do (:mod:`specialists.uncertainty`).
 """
 
 from __future__ import annotations

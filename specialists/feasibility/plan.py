@@ -11,6 +11,9 @@ import dataclasses
 import math
 from collections.abc import Iterator
 
+import torch
+from torch import Tensor, nn
+
 from specialists.clustering.co_predictions import MAX_WHOLE_MATRIX, NEED_WHOLE_MATRIX
 from specialists.clustering.methods import CLASSES_PER_CLUSTER
 from specialists.config import ClustersConfig, CombinationConfig, Config, Recipe, is_set

@@ -11,17 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from numpy.typing import NDArray
 
 from specialists.clustering import ClusterDiagnostics, GroupComparison
-from specialists.figures.style import (
-    BLUE,
-    FAINT,
-    FONT_SIZE,
-    INK,
-    ORANGE,
-    SKY,
-    new_figure,
-    quieten,
-    shorten,
-)
+from specialists.figures import style
 
 MAX_POINTS = 80
 MAX_NUMBERS = 1200
