@@ -32,16 +32,11 @@ def plain_labels(y: np.ndarray, where: object) -> tuple[np.ndarray | list[Any], 
         There is not one label a row, or it is neither a whole number nor a string.
     """
     y, notes = _one_a_row(y, where)
-    if y.dtype.kind in "US":
-        return y.tolist(), notes
-    if y.dtype.kind == "b":
-        return y, notes
+    if y.dtype.kind in "USb":
+        return y if y.dtype.kind == "b" else y.tolist(), notes
     if y.dtype.kind not in "iuf":
-        raise DataError(
-            "labels are neither whole numbers nor strings",
-            where=where,
-            got=f"dtype {y.dtype}",
-        )
+        what = "labels are neither whole numbers nor strings"
+        raise DataError(what, where=where, got=f"dtype {y.dtype}")
     if y.dtype.kind == "f":
         notes = (*notes, f"{where}: labels are floats that are whole numbers, taken as such")
         _check_whole(y, where)
@@ -63,7 +58,7 @@ def _check_whole(y: np.ndarray, where: object) -> None:
         )
 
 
-def joined(labels: Sequence[np.ndarray | list[Any]], where: object) -> np.ndarray | list[Any]:
+def concatenated(parts: Sequence[np.ndarray | list[Any]], where: object) -> np.ndarray | list[Any]:
     """The labels of all splits, one after another.
 
     Raises
@@ -71,16 +66,11 @@ def joined(labels: Sequence[np.ndarray | list[Any]], where: object) -> np.ndarra
     DataError
         Some are numbers and some are strings.
     """
-    lists = [isinstance(part, list) for part in labels]
-    if all(lists):
-        return list(chain.from_iterable(labels))
-    if any(lists):
-        raise DataError(
-            "labels are numbers in one split and strings in another",
-            where=where,
-            expected="one way to name a class in all of them",
-        )
-    return labels[0] if len(labels) == 1 else np.concatenate(labels)
+    lists, arrays = ([part for part in parts if isinstance(part, t)] for t in (list, np.ndarray))
+    if lists and arrays:
+        what = "labels are numbers in one split and strings in another"
+        raise DataError(what, where=where, expected="one way to name a class in all of them")
+    return list(chain.from_iterable(lists)) if lists else np.concatenate(arrays)
 
 
 def _one_a_row(y: np.ndarray, where: object) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -88,16 +78,11 @@ def _one_a_row(y: np.ndarray, where: object) -> tuple[np.ndarray, tuple[str, ...
         return y, ()
     if y.ndim == 2 and y.shape[1] == 1:
         return y[:, 0], (f"{where}: labels of shape {y.shape} taken as one a row",)
+    got = f"shape {y.shape}"
     if y.ndim == 2 and y.shape[1] and y.dtype.kind in "biuf":
         one_hot = ((y != 0).sum(axis=1) == 1) & (y.max(axis=1) == 1)
         if one_hot.all():
             return y.argmax(axis=1), (f"{where}: one-hot labels of {y.shape[1]} classes",)
-        row = f"row {int(np.flatnonzero(~one_hot)[0])} of {where} is not one-hot"
-    else:
-        row = None
-    raise DataError(
-        "labels need one value a row",
-        where=where,
-        got=f"shape {y.shape}" + (f"; {row}" if row else ""),
-        expected="[n], or one-hot rows [n, n_classes]",
-    )
+        got += f"; row {int(np.flatnonzero(~one_hot)[0])} of {where} is not one-hot"
+    expected = "[n], or one-hot rows [n, n_classes]"
+    raise DataError("labels need one value a row", where=where, got=got, expected=expected)

@@ -16,23 +16,22 @@ from typing import Any
 
 import numpy as np
 
+from specialists.config import DataConfig
 from specialists.datasets.array_files import ArrayFile, open_apart, open_arrays
-from specialists.datasets.array_labels import joined, plain_labels
+from specialists.datasets.array_labels import concatenated, plain_labels
 from specialists.datasets.array_splits import array_roles, group_values, pieces, split_by
 from specialists.datasets.assembly import Rows, assemble
-from specialists.datasets.base import Dataset, Kind
+from specialists.datasets.base import Dataset, Preprocessing
+from specialists.datasets.classes import Classes, classes_of, classes_of_codes, labels_left_out
 from specialists.datasets.encoding import check_finite, numeric
-from specialists.datasets.files import existing
-from specialists.datasets.groups import declared_groups, same_input
-from specialists.datasets.labels import Classes, classes_of, classes_of_codes, labels_left_out
+from specialists.datasets.naming import existing, listed
+from specialists.datasets.observations import declared_groups
 from specialists.datasets.pixels import layout_note, with_channels
-from specialists.datasets.splits import LEFT_OUT, listed
+from specialists.datasets.splits import LEFT_OUT
 from specialists.errors import DataError
 
-_SPLITS = ("split", "splits", "subset", "partition")
 
-
-def load_arrays(config: Any, seed: int) -> Dataset:
+def load_arrays(config: DataConfig, seed: int) -> Dataset:
     """The data set of ``config.arrays``.
 
     Raises
@@ -41,12 +40,13 @@ def load_arrays(config: Any, seed: int) -> Dataset:
         No such file or array, wrong shapes or types, NaN or infinite features, or splits that
         cannot be made.
     """
-    apart = isinstance(config.arrays, Mapping)
-    arrays = open_apart(config.arrays) if apart else open_arrays(existing(config.arrays))
+    paths = {"": config.arrays} if isinstance(config.arrays, str) else dict(config.arrays or {})
+    apart = "" not in paths
+    arrays = open_apart(paths) if apart else open_arrays(existing(paths[""]))
     roles = array_roles(arrays, config.keys or {})
-    x, y, given, rows, notes = _stacked(arrays, roles)
+    x, y, given, row_numbers, notes = _stacked(arrays, roles)
     values, grouping = group_values(arrays, config.groups, roles, given)
-    declared, alone = (None, []) if values is None else declared_groups(values, config.groups)
+    declared, alone = (None, []) if values is None else declared_groups(values, str(config.groups))
     if config.split_by is not None:
         given, left = split_by(arrays, config.split_by, given)
         notes += left
@@ -56,30 +56,20 @@ def load_arrays(config: Any, seed: int) -> Dataset:
     excluded, left = labels_left_out(classes, config.exclude_labels, arrays.path)
     used = {*roles.values(), *grouping, (config.split_by or {}).get("array")}
     notes += (*classes.notes, *left, *alone, *_not_used(arrays, used))
-    kind, preprocessing = _preprocessing(x, config)
-    preprocessing["key"] = None if apart else roles.get("x", roles.get("x_train"))
-    return assemble(
-        Rows(
-            raw=x,
-            labels=classes.labels,
-            names=classes.names,
-            groups=same_input(x),
-            given=np.where(excluded, LEFT_OUT, given),
-            notes=notes,
-            rows=rows,
-            declared=declared,
-            declared_as=f"a value of {config.groups!r}",
-        ),
-        config,
-        seed,
-        name=arrays.path.stem,
-        kind=kind,
-        preprocessing=preprocessing,
-        source={
-            "arrays": ", ".join(dict.fromkeys(p.name for p, _ in arrays.places.values())),
-            "rows": "row",
-        },
+    rows = Rows(
+        raw=x,
+        labels=classes.labels,
+        names=classes.names,
+        given=np.where(excluded, LEFT_OUT, given),
+        notes=notes,
+        rows=row_numbers,
+        declared=declared,
+        declared_as=f"a value of {config.groups!r}",
     )
+    key = None if apart else roles.get("x", roles.get("x_train"))
+    files = ", ".join(dict.fromkeys(path.name for path, _ in arrays.members.values()))
+    preprocessing, source = _preprocessing(x, config, key), {"arrays": files, "rows": "row"}
+    return assemble(rows, config, seed, arrays.path.stem, preprocessing, source)
 
 
 def _stacked(
@@ -99,22 +89,19 @@ def _stacked(
         if not len(x):
             notes.append(f"{arrays.where(x_name)}: no rows")
             continue
-        labels, told = plain_labels(y, arrays.where(y_name))
-        notes += [*layout_note(x, arrays.where(x_name)), *told]
+        labels, meant = plain_labels(y, arrays.where(y_name))
+        notes += [*layout_note(x, arrays.where(x_name)), *meant]
         xs.append(_inputs(x, arrays.where(x_name)))
         ys.append(labels)
         given.append(np.full(len(x), part))
     if not xs:
         raise DataError("no rows", where=arrays.path, got="; ".join(notes))
     if len({x.shape[1:] for x in xs}) > 1:
-        raise DataError(
-            "the splits differ in shape",
-            where=arrays.path,
-            got=", ".join(str(x.shape) for x in xs),
-        )
+        shapes = ", ".join(str(x.shape) for x in xs)
+        raise DataError("the splits differ in shape", where=arrays.path, got=shapes)
     x = xs[0] if len(xs) == 1 else np.concatenate(xs)
     rows = np.concatenate([np.arange(len(part)) for part in given])
-    return x, joined(ys, arrays.path), np.concatenate(given), rows, tuple(notes)
+    return x, concatenated(ys, arrays.path), np.concatenate(given), rows, tuple(notes)
 
 
 def _inputs(x: np.ndarray, where: str) -> np.ndarray:
@@ -136,19 +123,14 @@ def _inputs(x: np.ndarray, where: str) -> np.ndarray:
     return np.ascontiguousarray(features, dtype=np.float32)
 
 
-def _preprocessing(x: np.ndarray, config: Any) -> tuple[Kind, dict[str, Any]]:
-    """Kind of input that an array holds, and how such inputs are encoded."""
+def _preprocessing(x: np.ndarray, config: DataConfig, key: str | None) -> Preprocessing:
+    """How inputs like those of an array are encoded."""
     if x.ndim == 2:
-        features = {"kind": "features", "n_features": x.shape[1], "mean": None, "std": None}
-        return "features", features
-    height, width = x.shape[2:]
-    size = config.image_size
-    return "images", {
-        "kind": "images",
-        "channels": x.shape[1],
-        "height": size or height,
-        "width": size or width,
-    }
+        about = {"kind": "features", "n_features": x.shape[1], "mean": None, "std": None}
+        return {**about, "key": key}
+    channels, height, width = x.shape[1:]
+    size = {"height": config.image_size or height, "width": config.image_size or width}
+    return {"kind": "images", "channels": channels, **size, "key": key}
 
 
 def _classes(arrays: ArrayFile, roles: Mapping[str, str], y: Any) -> Classes:
@@ -175,6 +157,6 @@ def _not_used(arrays: ArrayFile, used: Set[str | None]) -> tuple[str, ...]:
         f"the array {name!r} may say which row is of which split: "
         f'data.split_by = {{array = "{name}", test = [...]}} uses it'
         for name in left
-        if name.casefold() in _SPLITS
+        if name.casefold() in ("split", "splits", "subset", "partition")
     ]
     return tuple(notes)

@@ -15,8 +15,8 @@ import os
 import secrets
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from specialists.datasets.base import Dataset
 from specialists.datasets.storage import load_dataset_folder, remove_dataset, save_dataset
@@ -37,40 +37,33 @@ def cache_folder() -> Path | None:
         return None
 
 
-def cached(name: str, key: Mapping[str, Any], build: Callable[[], Dataset]) -> Dataset:
+def cached(name: str, key: Mapping[str, object], build: Callable[[], Dataset]) -> Dataset:
     """The data set of this name and key, from the cache or from ``build()``."""
     base = cache_folder()
     if base is None:
         message = f"the data set {name!r} is not cached: no home folder; set XDG_CACHE_HOME"
         warnings.warn(message, DataWarning, stacklevel=2)
         return build()
-    told = json.dumps({**key, "code": CODE_VERSION}, sort_keys=True, default=str)
-    folder = base / f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
-    manifest = manifest_key({}, {"key": told})
+    described = json.dumps({**key, "code": CODE_VERSION}, sort_keys=True, default=str)
+    folder = base / f"{name}-{hashlib.sha256(described.encode()).hexdigest()[:16]}"
+    manifest = manifest_key({}, {"key": described})
     if os.path.exists(folder):  # False where it may not be looked at
         reason = is_done(folder, manifest)
         if reason is None:
             return load_dataset_folder(folder, test_labels=True)
         log.warning(f"the cached data set {folder} is damaged ({reason}): it is built again")
         remove_dataset(folder)
-    dataset = build()
-    try:
-        _store(dataset, folder, manifest)
-    except OSError as error:
-        reason = str(error).partition("\n")[0]
-        message = f"the data set {name!r} could not be cached in {folder}: {reason}"
-        warnings.warn(message, DataWarning, stacklevel=2)
-    return dataset
-
-
-def _store(dataset: Dataset, folder: Path, manifest: Mapping[str, Any]) -> None:
-    temporary = folder.with_name(f".tmp-{secrets.token_hex(4)}-{folder.name}")
+    dataset, temporary = build(), folder.with_name(f".tmp-{secrets.token_hex(4)}-{folder.name}")
     try:
         save_dataset(dataset, temporary)
         finish(temporary, manifest)
         os.rename(temporary, folder)
-    except OSError:
+    except OSError as error:
         if not os.path.exists(folder):  # otherwise another process was first, with the same bytes
-            raise
+            reason = str(error).partition("\n")[0]
+            message = f"the data set {name!r} could not be cached in {folder}: {reason}"
+            warnings.warn(message, DataWarning, stacklevel=2)
     finally:
-        remove_dataset(temporary)
+        with suppress(OSError):
+            remove_dataset(temporary)
+    return dataset

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from specialists.datasets.files import nearest
-from specialists.datasets.labels import normalised
-from specialists.datasets.splits import listed
+from specialists.datasets.classes import normalised
+from specialists.datasets.naming import listed, nearest
 from specialists.errors import DataError
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -65,17 +64,14 @@ class Table:
         DataError
             Several columns have it.
         """
-        for folded in (str, _folded):
-            found = [i for i, own in enumerate(self.names) if folded(own) == folded(name)]
-            if len(found) > 1:
-                raise DataError(
-                    f"{len(found)} columns are called {name!r}",
-                    where=self.path,
-                    got=f"the header {', '.join(map(repr, self.names))}",
-                    fix="give each its own name",
-                )
-            if found:
-                return found[0]
+        for folded in (str, lambda name: normalised(name).casefold()):
+            columns = [i for i, other in enumerate(self.names) if folded(other) == folded(name)]
+            if len(columns) > 1:
+                what, header = f"{len(columns)} columns are called {name!r}", map(repr, self.names)
+                got, fix = f"the header {', '.join(header)}", "give each its own name"
+                raise DataError(what, where=self.path, got=got, fix=fix)
+            if columns:
+                return columns[0]
         return None
 
     def column(self, name: str, option: str | None = None) -> int:
@@ -92,20 +88,17 @@ class Table:
         DataError
             No such column; it names the nearest one.
         """
-        found = self.find(name)
-        if found is not None:
-            return found
-        near, told = nearest(name, self.names), listed(map(repr, self.names))
+        column = self.find(name)
+        if column is not None:
+            return column
+        near, header = nearest(name, self.names), listed(map(repr, self.names))
         fix = "give the file the columns of the training data, with their header"
         if option is not None:
-            fix = (
-                f"set data.{option}{f' = {near!r}' if near else ''}, "
-                "or data.columns = [...] if the file has no header"
-            )
-        others = other_separators(self.names)
-        if others:
-            told, fix = f"{told}, one column that holds {others}", SEPARATE
-        raise DataError(f"no column {name!r}", where=self.path, got=f"the header {told}", fix=fix)
+            value = f" = {near!r}" if near else ""
+            fix = f"set data.{option}{value}, or data.columns = [...] if the file has no header"
+        if others := other_separators(self.names):
+            header, fix = f"{header}, one column that holds {others}", SEPARATE
+        raise DataError(f"no column {name!r}", where=self.path, got=f"the header {header}", fix=fix)
 
     def strings(self, column: int) -> list[str]:
         """A column as strings, "" where a value is missing.
@@ -154,14 +147,14 @@ class Table:
 
     def is_numeric(self, column: int) -> bool:
         """Whether every cell that is filled in holds a number."""
-        filled = self._filled(column)
-        return bool(len(self)) and not any(math.isnan(_number(cell)) for _, cell in filled)
+        cells = self._filled(column).values()
+        return bool(len(self)) and not any(math.isnan(_number(cell)) for cell in cells)
 
     def odd_cell(self, column: int) -> int | None:
         """The first row whose cell is no number, where most cells are, with a comma or a point."""
-        filled = {i: str(cell) for i, cell in self._filled(column)}
-        odd = [i for i, cell in filled.items() if math.isnan(_number(cell))]
-        alike = sum(not math.isnan(_number(cell.replace(",", "."))) for cell in filled.values())
+        filled = self._filled(column)
+        odd = [i for i, cell in filled.items() if math.isnan(_number(str(cell)))]
+        alike = sum(not math.isnan(_number(str(c).replace(",", "."))) for c in filled.values())
         return odd[0] if odd and 2 * alike > len(filled) else None
 
     def place(self, index: Iterable[int]) -> str:
@@ -169,11 +162,10 @@ class Table:
         rows = [str(int(self.rows[i])) for i in index]
         return f"{self.path}, {self.unit}{'s' * (len(rows) > 1)} {listed(rows)}"
 
-    def _filled(self, column: int) -> Iterator[tuple[int, Any]]:
-        """Rows and cells, without those where a value is missing."""
-        for i, cell in enumerate(self.cells[column]):
-            if cell is not None and cell == cell and str(cell).strip():
-                yield i, cell
+    def _filled(self, column: int) -> dict[int, Any]:
+        """Cells by row, without those where a value is missing."""
+        cells = enumerate(self.cells[column])
+        return {i: c for i, c in cells if c is not None and c == c and str(c).strip()}
 
     def _string(self, cell: Any, column: int, i: int) -> str:
         if cell is None or cell != cell:
@@ -197,9 +189,8 @@ class Table:
 
 def other_separators(names: Sequence[str]) -> str | None:
     """What seems to separate the cells of a table that was read as one column."""
-    others = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
-    found = [told for sign, told in others.items() if sign in names[0]]
-    return found[0] if len(names) == 1 and found else None
+    signs = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+    return next((signs[s] for s in signs if len(names) == 1 and s in names[0]), None)
 
 
 def renamed(path: Path, columns: Sequence[str], n: int) -> tuple[str, ...]:
@@ -211,17 +202,11 @@ def renamed(path: Path, columns: Sequence[str], n: int) -> tuple[str, ...]:
         They are not as many.
     """
     if len(columns) != n:
+        got, expected = f"{len(columns)} names ({', '.join(columns)})", f"{n}, one for each column"
         raise DataError(
-            "data.columns does not fit the file",
-            where=path,
-            got=f"{len(columns)} names ({', '.join(columns)})",
-            expected=f"{n}, one for each column",
+            "data.columns does not fit the file", where=path, got=got, expected=expected
         )
     return tuple(columns)
-
-
-def _folded(name: str) -> str:
-    return normalised(name).casefold()
 
 
 def _number(cell: Any) -> float:

@@ -1,7 +1,7 @@
 """Which files of a folder are images of which class and split, and what else lies there?
 
     FOLDER/cat/*.png  FOLDER/dog/*.jpg                 the splits are cut elsewhere
-    FOLDER/train/cat/*.png  FOLDER/test/cat/*.png      as given, for any name in SPLIT_FOLDERS
+    FOLDER/train/cat/*.png  FOLDER/test/cat/*.png      as given, for any name in SPLIT_NAMES
 
 A folder with the name of a split that holds images itself, and no folders, may be a class: there
 are trains in pictures. What is not used is counted.
@@ -10,29 +10,20 @@ are trains in pictures. What is not used is counted.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from specialists.datasets.labels import normalised
+from specialists.datasets.classes import normalised
+from specialists.datasets.naming import listed
 from specialists.datasets.pictures import READ, SUFFIXES
-from specialists.datasets.splits import TEST, TRAIN, VALIDATION, listed
+from specialists.datasets.splits import SPLIT_NAMES, TRAIN
 from specialists.errors import DataError
 from specialists.runs import is_run_folder
 from specialists.runs.walk import walk
 
-SPLIT_FOLDERS: Mapping[str, int] = {
-    "train": TRAIN,
-    "training": TRAIN,
-    "val": VALIDATION,
-    "valid": VALIDATION,
-    "validation": VALIDATION,
-    "dev": VALIDATION,
-    "test": TEST,
-    "testing": TEST,
-}
 _OF_SYSTEMS = ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN")
 _OUTSIDE = "images outside class folders"
 
@@ -134,7 +125,7 @@ def list_images(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
 def _parts(folder: Path, found: _Found) -> list[tuple[Path, int]]:
     """Folders of classes with their part: those of splits, or ``folder`` itself."""
     tops = _folders(folder, _Found())
-    named = [top for top in tops if normalised(top.name).casefold() in SPLIT_FOLDERS]
+    named = [top for top in tops if normalised(top.name).casefold() in SPLIT_NAMES]
     others = [top for top in tops if top not in named]
     if not any(_folders(top, _Found()) for top in named):
         if named and not others:
@@ -150,7 +141,7 @@ def _parts(folder: Path, found: _Found) -> list[tuple[Path, int]]:
             expected="folders of splits (train, validation, test), or folders of classes",
             fix="move the others away, or name the folder of the classes in data.images",
         )
-    parts = [(top, SPLIT_FOLDERS[normalised(top.name).casefold()]) for top in named]
+    parts = [(top, SPLIT_NAMES[normalised(top.name).casefold()]) for top in named]
     if TRAIN not in {part for _, part in parts}:
         _refuse_parts("no folder of training images", folder, named)
     _folders(folder, found)

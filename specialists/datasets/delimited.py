@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from specialists.datasets.cells import SEPARATE, Table, other_separators, renamed
-from specialists.datasets.splits import listed
-from specialists.datasets.text_files import lines, read_text
+from specialists.datasets.naming import listed
+from specialists.datasets.text_files import lines, read_text, suffix
 from specialists.errors import DataError
 
 _QUOTED = 0.5  # share of the cells of a TSV that look quoted, from which on it is told
@@ -58,33 +58,30 @@ def read_csv(path: Path, columns: Sequence[str] | None) -> Table:
 def swallowed_rows(table: Table, label: int | None = None) -> list[int]:
     """Rows with a quoted cell that holds other rows, because a quotation mark is unbalanced.
 
-    Lines in a cell count as rows if they have as many cells as the header and, where ``label``
-    names that column, a label that other rows have.
+    Lines in a cell of a .csv count as rows if they have as many cells as the header and, where
+    ``label`` names that column, a label that other rows have.
     """
-    several = _several_lines(table)
-    if not several or len(table.names) < 2:
+    n = len(table.names)
+    if n < 2 or suffix(table.path) != "csv":
         return []
     known = None if label is None else set(table.cells[label]) - {""}
-    return [
-        i
-        for i, inner in several.items()
-        if any(_is_row(line, len(table.names), label, known) for line in inner)
-    ]
+
+    def is_row(line: str) -> bool:
+        cells = next(csv.reader([line]), [])
+        return len(cells) == n and (known is None or label is None or cells[label] in known)
+
+    return [i for i, inner in _several_lines(table).items() if any(map(is_row, inner))]
 
 
 def _several_lines(table: Table) -> dict[int, list[str]]:
     """The lines inside the cells of each row that lies on several lines."""
     after = np.diff(table.rows, append=table.rows[-1:] + 2)
-    found = {
-        i: [line for column in table.cells if len(inner := lines(column[i])) > 1 for line in inner]
-        for i in np.flatnonzero(after > 1).tolist()
-    }
-    return {i: inner for i, inner in found.items() if inner}
-
-
-def _is_row(line: str, n: int, label: int | None, known: set[str] | None) -> bool:
-    cells = next(csv.reader([line]), [])
-    return len(cells) == n and (known is None or label is None or cells[label] in known)
+    several = {}
+    for i in np.flatnonzero(after > 1).tolist():
+        cells = [lines(column[i]) for column in table.cells]
+        inner = [line for cell in cells if len(cell) > 1 for line in cell]
+        several |= {i: inner} if inner else {}
+    return several
 
 
 def _parsed(text: str, path: Path) -> Records:
@@ -121,8 +118,8 @@ def _table(path: Path, records: Records, columns: Sequence[str] | None) -> Table
         starts.append(start)
     if ragged:
         raise _ragged(path, ragged, names)
-    cells = [flat[i::n] for i in range(n)]
-    return Table(path, names, cells, np.array(starts, dtype=np.int64), notes=notes)
+    cells, rows = [flat[i::n] for i in range(n)], np.array(starts, dtype=np.int64)
+    return Table(path, names, cells, rows, notes=notes)
 
 
 def _header(
@@ -151,14 +148,13 @@ def _ragged(path: Path, ragged: Sequence[tuple[int, list[str]]], names: Sequence
     start, record = ragged[0]
     many, others = len(ragged) > 1, other_separators(names)
     header = f", the header {names[0]!r} holds {others}" if others else ""
+    fix = "put a cell that holds the separator into quotation marks (CSV), or mend these lines"
     return DataError(
         f"{len(ragged)} row{'s have' if many else ' has'} more or fewer cells than the header",
         where=f"{path}, line{'s' * many} {listed(start for start, _ in ragged)}",
         got=f"{len(record)} cells in line {start}: {str(record)[:80]}{header}",
-        expected=f"{len(names)}",
-        fix=SEPARATE
-        if others
-        else "put a cell that holds the separator into quotation marks (CSV), or mend these lines",
+        expected=len(names),
+        fix=SEPARATE if others else fix,
     )
 
 

@@ -23,9 +23,9 @@ from typing import Any
 import torch
 
 from specialists.datasets.base import Dataset, Ragged, Split
+from specialists.datasets.classes import class_name
 from specialists.datasets.encoding import check_finite
-from specialists.datasets.groups import input_groups, units_of_chance
-from specialists.datasets.labels import class_name
+from specialists.datasets.observations import input_groups, units_of_chance
 from specialists.datasets.splits import check_every_class
 from specialists.errors import DataError
 

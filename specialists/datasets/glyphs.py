@@ -16,15 +16,14 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
+from specialists.config import DataConfig
 from specialists.datasets.assembly import Rows, assemble
 from specialists.datasets.base import Dataset
 from specialists.datasets.cache import cached
-from specialists.datasets.groups import same_input
+from specialists.datasets.observations import same_input
 from specialists.datasets.pixels import check_memory
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION
 from specialists.errors import DataWarning
@@ -66,7 +65,7 @@ class Drawings:
     points: np.ndarray
 
 
-def load_glyphs(config: Any) -> Dataset:
+def load_glyphs(config: DataConfig) -> Dataset:
     """The glyphs data set, from the cache if it was built before.
 
     Parameters
@@ -144,18 +143,11 @@ def _are_twins(a: Mapping[int, bytes], b: Mapping[int, bytes]) -> bool:
 
 def _build(size: int) -> Dataset:
     rows = _rows(draw_faces(size))
-    keep_all = SimpleNamespace(min_examples=1, validation_fraction=0.0, test_fraction=0.0)
+    keep_all = DataConfig(name="glyphs", min_examples=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # repeats that stay are told in the notes
-        return assemble(
-            rows,
-            keep_all,
-            0,
-            name="glyphs",
-            kind="images",
-            preprocessing={"kind": "images", "channels": 1, "height": size, "width": size},
-            source=_source(),
-        )
+        about = {"kind": "images", "channels": 1, "height": size, "width": size}
+        return assemble(rows, keep_all, 0, "glyphs", about, _source())
 
 
 def _rows(drawings: Drawings) -> Rows:
@@ -175,7 +167,6 @@ def _rows(drawings: Drawings) -> Rows:
         raw=drawings.images[:, None],
         labels=labels,
         names=[_class_name(members[root]) for root in classes],
-        groups=groups,
         given=given,
         texts=[f"{chr(point)} {_code(point)} {faces[face]}" for point, face in shown],
         notes=_notes(members, given),

@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from specialists.datasets.naming import listed
 from specialists.errors import DataError, first_of
-
-SHOWN = 8
 
 
 def texts_of(given: Any, column: str = "text") -> list[str]:
@@ -42,7 +41,7 @@ def texts_of(given: Any, column: str = "text") -> list[str]:
             raise DataError(
                 f"no column {column!r}",
                 where="a DataFrame of texts",
-                got=f"the columns {_first(names)}",
+                got=f"the columns {listed(map(repr, names))}",
                 fix="pass the column itself: table['...']",
             )
         given = given[column if column in names else names[0]]
@@ -129,8 +128,8 @@ def pictures_of(given: Any, shape: tuple[int, int]) -> np.ndarray | list[Any]:
                 fix="pass x[None]",
             )
         return given
-    listed = _listed(given, "pictures", "arrays, paths, or images of Pillow")
-    pictures = [_in_numpy(picture) for picture in listed]
+    singles = _listed(given, "pictures", "arrays, paths, or images of Pillow")
+    pictures = [_in_numpy(picture) for picture in singles]
     wrong = [i for i, picture in enumerate(pictures) if not _is_picture(picture)]
     if wrong:
         raise DataError(
@@ -192,35 +191,27 @@ def _listed(given: Any, what: str, wanted: str) -> list[Any]:
 
 def _numeric_columns(table: Any, names: Sequence[str] | None) -> np.ndarray:
     _check_pandas(table)
-    found = list(map(str, table.columns))
-    missing = [name for name in names or () if name not in found]
+    where, columns = "a DataFrame of features", list(map(str, table.columns))
+    missing = [name for name in names or () if name not in columns]
     if missing:
-        raise DataError(
-            f"{len(missing)} of the columns that training used are missing",
-            where="a DataFrame of features",
-            got=f"no {_first(missing)}; there are {_first(found)}",
-        )
-    repeated = [name for name in names or () if found.count(name) > 1]
+        what = f"{len(missing)} of the columns that training used are missing"
+        got = f"no {listed(map(repr, missing))}; there are {listed(map(repr, columns))}"
+        raise DataError(what, where=where, got=got)
+    repeated = [name for name in names or () if columns.count(name) > 1]
     if repeated:
-        raise DataError(
+        what, fix = (
             "columns that training used are there more than once",
-            where="a DataFrame of features",
-            got=_first(repeated),
-            fix="leave all but one of each out",
+            "leave all but one of each out",
         )
+        raise DataError(what, where=where, got=listed(map(repr, repeated)), fix=fix)
     if names is not None:
-        table = table.iloc[:, [found.index(name) for name in names]]
-    wrong = [
-        str(name)
-        for name, dtype in zip(table.columns, table.dtypes, strict=True)
-        if getattr(dtype, "kind", "O") not in "fiub"
-    ]
+        table = table.iloc[:, [columns.index(name) for name in names]]
+    kinds = zip(table.columns, table.dtypes, strict=True)
+    wrong = [str(name) for name, dtype in kinds if getattr(dtype, "kind", "O") not in "fiub"]
     if wrong:
+        fix = "leave them out or turn them into numbers"
         raise DataError(
-            "columns without numbers",
-            where="a DataFrame of features",
-            got=_first(wrong),
-            fix="leave them out or turn them into numbers",
+            "columns without numbers", where=where, got=listed(map(repr, wrong)), fix=fix
         )
     return table.to_numpy(dtype=np.float64, na_value=np.nan)
 
@@ -235,8 +226,8 @@ def _check_order(rows: Sequence[Any], names: Sequence[str] | None) -> None:
             raise DataError(
                 "a row has other columns than training had, or in another order",
                 where=f"input {i}",
-                got=_first(own),
-                expected=_first(names),
+                got=listed(map(repr, own)),
+                expected=listed(map(repr, names)),
                 fix="pass the rows as one DataFrame, whose columns are found by name",
             )
 
@@ -247,8 +238,3 @@ def _described(value: Any) -> str:
         return f"{type(value).__name__}, {value.dtype} of shape {tuple(value.shape)}"
     shown = " ".join(repr(value).split())
     return f"{type(value).__name__} {shown[:60]}{'...' * (len(shown) > 60)}"
-
-
-def _first(names: Sequence[Any]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(repr, names[:SHOWN])) + more

@@ -9,23 +9,21 @@ colour, RGB otherwise. :mod:`specialists.datasets.class_folders` says which file
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from specialists.config import DataConfig
 from specialists.datasets.assembly import Rows, assemble
 from specialists.datasets.base import Dataset
 from specialists.datasets.class_folders import list_class_folders
-from specialists.datasets.files import existing
-from specialists.datasets.groups import same_input
-from specialists.datasets.labels import classes_of, labels_left_out
+from specialists.datasets.classes import classes_of, labels_left_out
+from specialists.datasets.naming import existing
 from specialists.datasets.pictures import read_pictures
 from specialists.errors import DataError
 
 IMAGE_SIZE = 32
 
 
-def load_images(config: Any, seed: int) -> Dataset:
+def load_images(config: DataConfig, seed: int) -> Dataset:
     """The data set of ``config.images``.
 
     Raises
@@ -34,7 +32,7 @@ def load_images(config: Any, seed: int) -> Dataset:
         No such folder, no images in class folders, unreadable images, or splits that cannot be
         made.
     """
-    folder = existing(config.images, "folder")
+    folder = existing(str(config.images), "folder")
     if not folder.is_dir():
         raise DataError("not a folder", where=folder, expected="one folder a class")
     listing = list_class_folders(folder)
@@ -44,22 +42,14 @@ def load_images(config: Any, seed: int) -> Dataset:
     paths = [listing.paths[i] for i in used.tolist()]
     side = config.image_size or IMAGE_SIZE
     pictures = read_pictures(paths, (side, side))
-    channels = pictures.pixels.shape[1]
     rows = Rows(
         raw=pictures.pixels,
         labels=classes.labels[used],
         names=classes.names,
-        groups=same_input(pictures.pixels),
         given=listing.given[used],
-        texts=[path.relative_to(folder).as_posix() for path in paths],
         notes=(*listing.notes, *classes.notes, *left_out, *pictures.notes),
+        texts=[path.relative_to(folder).as_posix() for path in paths],
     )
-    return assemble(
-        rows,
-        config,
-        seed,
-        name=folder.resolve().name,
-        kind="images",
-        preprocessing={"kind": "images", "channels": channels, "height": side, "width": side},
-        source={"images": folder.resolve().name},
-    )
+    size = {"channels": pictures.pixels.shape[1], "height": side, "width": side}
+    name = folder.resolve().name
+    return assemble(rows, config, seed, name, {"kind": "images", **size}, {"images": name})

@@ -21,9 +21,9 @@ import torch
 
 from specialists.datasets.base import Dataset, Ragged, Split
 from specialists.datasets.cache import cached
+from specialists.datasets.classes import label_sets
 from specialists.datasets.encoding import encode_text
-from specialists.datasets.groups import units_of_chance
-from specialists.datasets.labels import label_sets
+from specialists.datasets.observations import units_of_chance
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, check_every_class
 from specialists.datasets.text import clean
 

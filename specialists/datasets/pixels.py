@@ -27,7 +27,9 @@ def check_memory(n: int, channels: int, size: tuple[int, int]) -> None:
         )
 
 
-def fit_images(images: np.ndarray, channels: int, size: tuple[int, int]) -> Tensor:
+def fit_images(
+    images: np.ndarray, channels: int, size: tuple[int, int], where: object = None
+) -> Tensor:
     """Images of an array, resampled (area-weighted, antialiased) where their size differs.
 
     Those of the right size and layout are not copied.
@@ -35,12 +37,17 @@ def fit_images(images: np.ndarray, channels: int, size: tuple[int, int]) -> Tens
     Raises
     ------
     DataError
-        Not uint8, or not of shape [n, h, w], [n, channels, h, w] or [n, h, w, channels].
+        Not uint8, not of shape [n, h, w], [n, channels, h, w] or [n, h, w, channels], or of
+        another number of channels.
     """
-    pixels = with_channels(images)
+    pixels = with_channels(images, where)
     if pixels.shape[1] != channels:
         raise DataError(
-            "images have the wrong number of channels", got=pixels.shape[1], expected=channels
+            "images have the wrong number of channels",
+            where=where,
+            got=f"{pixels.shape[1]}, of shape {images.shape}",
+            expected=f"{channels}, as in training",
+            fix="make them grey, or coloured, as image files are: pass images of Pillow",
         )
     check_memory(len(pixels), channels, size)
     tensor = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
@@ -63,16 +70,17 @@ def with_channels(images: np.ndarray, where: object = None) -> np.ndarray:
     DataError
         Not uint8, no pixels, or of another layout or number of channels.
     """
-    if images.ndim in (3, 4) and images.dtype != np.uint8:
-        raise DataError(
-            "images are not bytes",
-            where=where,
-            got=f"dtype {images.dtype} of shape {images.shape}",
-            expected=f"{_LAYOUTS}; features have the shape [n, d]",
-            fix=_as_bytes(images),
-        )
-    if images.ndim in (3, 4) and 0 in images.shape[1:]:
-        raise DataError("images without pixels", where=where, got=f"shape {images.shape}")
+    if images.ndim in (3, 4):
+        if images.dtype != np.uint8:
+            raise DataError(
+                "images are not bytes",
+                where=where,
+                got=f"dtype {images.dtype} of shape {images.shape}",
+                expected=f"{_LAYOUTS}; features have the shape [n, d]",
+                fix=_as_bytes(images),
+            )
+        if 0 in images.shape[1:]:
+            raise DataError("images without pixels", where=where, got=f"shape {images.shape}")
     if images.ndim == 3:
         return images[:, None]
     if images.ndim == 4 and images.shape[1] in _CHANNELS:

@@ -13,10 +13,10 @@ can be kept from reading them. The same data set gives the same bytes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ def save_dataset(dataset: Dataset, folder: str | Path) -> None:
     """
     folder = Path(folder)
     claim(*(folder / name for name in (*_FILES, ABOUT)))  # also those that this one lacks
-    _remove_arrays(folder)
+    _remove(folder, _FILES)
     for name, split in dataset.splits.items():
         _save_split(split, folder, name)
     about = {
@@ -69,9 +69,7 @@ def save_dataset(dataset: Dataset, folder: str | Path) -> None:
 def remove_dataset(folder: str | Path) -> None:
     """Remove what :func:`save_dataset` may have written, and the folder if it is then empty."""
     folder = Path(folder)
-    _remove_arrays(folder)
-    for name in (ABOUT, MANIFEST):
-        (folder / name).unlink(missing_ok=True)
+    _remove(folder, (*_FILES, ABOUT, MANIFEST))
     with suppress(OSError):
         folder.rmdir()
 
@@ -94,7 +92,7 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
     folder = Path(folder)
     if not (folder / ABOUT).exists():
         raise DataError("no data set here", where=folder, fix="run prepare-data first")
-    about: dict[str, Any] = read_json(folder / ABOUT)
+    about = read_json(folder / ABOUT)
     _check_files(folder, test_labels)
     found = about.get("format") if isinstance(about, dict) else None
     if found != FORMAT or not about.keys() >= KEYS:
@@ -105,22 +103,23 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
             expected=f"format {FORMAT} with {', '.join(sorted(KEYS))}",
             fix="remove the folder and prepare the data again",
         )
+    splits = {
+        name: _load_split(folder, name, name != "test" or test_labels)
+        for name in ("train", "validation", "test", *(["gate"] if "gate" in about["rows"] else []))
+    }
     return Dataset(
         name=about["name"],
         kind=about["kind"],
         class_names=tuple(about["class_names"]),
-        train=_load_split(folder, "train", True),
-        validation=_load_split(folder, "validation", True),
-        test=_load_split(folder, "test", test_labels),
         preprocessing=about["preprocessing"],
         notes=tuple(about["notes"]),
         source=about["source"],
-        gate=_load_split(folder, "gate", True) if "gate" in about["rows"] else None,
+        **splits,
     )
 
 
-def _remove_arrays(folder: Path) -> None:
-    for name in _FILES:
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
         (folder / name).unlink(missing_ok=True)
 
 
@@ -134,44 +133,37 @@ def _check_files(folder: Path, test_labels: bool) -> None:
 
 
 def _save_split(split: Split, folder: Path, name: str) -> None:
-    _save_rows(split.inputs, folder, f"{name}.inputs")
-    write_array(folder / f"{name}.labels.npy", split.labels.numpy())
-    if split.valid is not None:
-        _save_rows(split.valid, folder, f"{name}.valid")
-    if split.texts is not None:
-        _save_rows(_bytes(split.texts), folder, f"{name}.texts")
-    if split.rows is not None:
-        write_array(folder / f"{name}.rows.npy", split.rows.numpy())
-    if split.groups is not None:
-        write_array(folder / f"{name}.groups.npy", split.groups.numpy())
+    texts = None if split.texts is None else _bytes(split.texts)
+    values = (split.inputs, split.labels, split.valid, texts, split.rows, split.groups)
+    for part, rows in zip(_PARTS, values, strict=True):
+        if isinstance(rows, Ragged):
+            write_array(folder / f"{name}.{part}.offsets.npy", rows.offsets.numpy())
+            rows = rows.values
+        if rows is not None:
+            write_array(folder / f"{name}.{part}.npy", rows.contiguous().numpy())
 
 
 def _load_split(folder: Path, name: str, labelled: bool) -> Split:
-    inputs = _load_rows(folder, f"{name}.inputs")
-    has_texts = (folder / f"{name}.texts.npy").exists()
-    texts = _strings(_load_rows(folder, f"{name}.texts")) if has_texts else None
-    rows, groups = (_optional(folder / f"{name}.{what}.npy") for what in ("rows", "groups"))
-    if not labelled:
-        return Split(inputs, torch.full((len(inputs),), HIDDEN), None, texts, rows, groups)
-    valid = None
-    if (folder / f"{name}.valid.npy").exists():
-        valid = _load_rows(folder, f"{name}.valid")
-        if not isinstance(valid, Ragged):
-            raise DataError("a file of the data set is missing", where=f"{name}.valid.offsets.npy")
-    return Split(inputs, _mapped(folder / f"{name}.labels.npy"), valid, texts, rows, groups)
+    inputs: Inputs = _mapped(folder / f"{name}.inputs.npy")
+    offsets, texts = (
+        _optional(folder / f"{name}.inputs.offsets.npy"),
+        _ragged(folder, f"{name}.texts"),
+    )
+    inputs = inputs if offsets is None else Ragged(inputs, offsets)
+    hidden = torch.full((len(inputs),), HIDDEN)
+    return Split(
+        inputs=inputs,
+        labels=_mapped(folder / f"{name}.labels.npy") if labelled else hidden,
+        valid=_ragged(folder, f"{name}.valid") if labelled else None,
+        texts=None if texts is None else _strings(texts),
+        rows=_optional(folder / f"{name}.rows.npy"),
+        groups=_optional(folder / f"{name}.groups.npy"),
+    )
 
 
-def _save_rows(rows: Inputs, folder: Path, name: str) -> None:
-    if isinstance(rows, Ragged):
-        write_array(folder / f"{name}.offsets.npy", rows.offsets.numpy())
-        rows = rows.values
-    write_array(folder / f"{name}.npy", rows.contiguous().numpy())
-
-
-def _load_rows(folder: Path, name: str) -> Inputs:
-    values = _mapped(folder / f"{name}.npy")
-    offsets = folder / f"{name}.offsets.npy"
-    return Ragged(values, _mapped(offsets)) if offsets.exists() else values
+def _ragged(folder: Path, name: str) -> Ragged | None:
+    values = _optional(folder / f"{name}.npy")
+    return None if values is None else Ragged(values, _mapped(folder / f"{name}.offsets.npy"))
 
 
 def _optional(path: Path) -> Tensor | None:
@@ -181,24 +173,17 @@ def _optional(path: Path) -> Tensor | None:
 def _mapped(path: Path) -> Tensor:
     """Writable, since PyTorch has no read-only tensors; the file itself never changes."""
     if not path.exists():
-        raise DataError(
-            "a file of the data set is missing", where=path, fix="prepare the data again"
-        )
+        what = "a file of the data set is missing"
+        raise DataError(what, where=path, fix="prepare the data again")
     return torch.from_numpy(read_array(path, writable=True))
 
 
 def _bytes(texts: tuple[str, ...]) -> Ragged:
     encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-    lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     flat = np.frombuffer(b"".join(encoded), dtype=np.uint8).copy()
-    return Ragged(torch.from_numpy(flat), torch.from_numpy(offsets))
+    return Ragged.from_lengths(flat, np.array([len(text) for text in encoded], dtype=np.int64))
 
 
-def _strings(rows: Inputs) -> tuple[str, ...]:
-    if not isinstance(rows, Ragged):
-        raise DataError("a file of the data set is missing", where="texts.offsets.npy")
-    flat, offsets = rows.values.numpy().tobytes(), rows.offsets.tolist()
-    return tuple(
-        flat[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise(offsets)
-    )
+def _strings(rows: Ragged) -> tuple[str, ...]:
+    flat, bounds = rows.values.numpy().tobytes(), pairwise(rows.offsets.tolist())
+    return tuple(flat[start:end].decode("utf-8", "surrogatepass") for start, end in bounds)

@@ -95,14 +95,12 @@ def read_text(path: Path) -> str:
     DataError
         As for :func:`read_bytes`, or bytes that are no text, with the line of the first.
     """
-    content, encoding = read_bytes(path), "utf-8"
+    content = read_bytes(path)
     for start, what in _OTHERS.items():
         if content.lstrip()[:64].lower().startswith(start):
             raise DataError("the file is no text of a table", where=path, got=what, fix=_OTHER_FIX)
-    for mark, marked in _MARKS:
-        if content.startswith(mark):
-            content, encoding = content[len(mark) :], marked
-            break
+    mark, encoding = next((m for m in _MARKS if content.startswith(m[0])), (b"", "utf-8"))
+    content = content.removeprefix(mark)
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
@@ -114,10 +112,11 @@ def read_text(path: Path) -> str:
             expected="UTF-8",
             fix="save it as UTF-8, for instance with `iconv -f LATIN1 -t UTF-8`",
         ) from error
-    if "\0" in text:
+    before, nul, _ = text.partition("\0")
+    if nul:
         raise DataError(
             "the file cannot be read as text",
-            where=f"{path}, line {text[: text.index(chr(0))].count(chr(10)) + 1}",
+            where=f"{path}, line {before.count(chr(10)) + 1}",
             got="a NUL character",
             expected="UTF-8, or UTF-16 with a byte order mark",
         )

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from specialists.datasets.labels import class_name
+from specialists.datasets.classes import class_name
 from specialists.errors import InputError
 from specialists.networks.foreign import ForeignWeights
 

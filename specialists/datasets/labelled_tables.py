@@ -9,23 +9,22 @@ valid. Rows without a text or a label are left out and counted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from specialists.config import DataConfig
 from specialists.datasets.assembly import Rows, assemble
-from specialists.datasets.base import Dataset
+from specialists.datasets.base import Dataset, Preprocessing
 from specialists.datasets.cells import Table
+from specialists.datasets.classes import classes_of, labels_left_out, normalised
 from specialists.datasets.columns import Roles, find_roles, given_splits
 from specialists.datasets.delimited import read_csv, read_tsv, swallowed_rows
-from specialists.datasets.files import existing
-from specialists.datasets.groups import declared_groups, same_input
-from specialists.datasets.labels import classes_of, labels_left_out, normalised
-from specialists.datasets.records import read_json_lines, read_parquet
-from specialists.datasets.text import clean
+from specialists.datasets.naming import existing
+from specialists.datasets.observations import declared_groups
 from specialists.datasets.text_files import stem, suffix
+from specialists.datasets.typed_tables import read_json_lines, read_parquet
 from specialists.errors import DataError
 
 READERS = {
@@ -38,7 +37,7 @@ READERS = {
 FORMATS = f"{', '.join(f'.{kind}' for kind in READERS)}, plain or .gz"
 
 
-def load_table(config: Any, seed: int) -> Dataset:
+def load_table(config: DataConfig, seed: int) -> Dataset:
     """The data set of ``config.table``.
 
     Raises
@@ -46,7 +45,7 @@ def load_table(config: Any, seed: int) -> Dataset:
     DataError
         No such file or column, a damaged file, or splits that cannot be made.
     """
-    path = existing(config.table)
+    path = existing(str(config.table))
     whole = read_table(path, config.columns)
     roles = find_roles(whole, config)
     _refuse_swallowed(whole, roles.label)
@@ -56,30 +55,26 @@ def load_table(config: Any, seed: int) -> Dataset:
     if excluded.any():
         table = table.take(np.flatnonzero(~excluded))
     given, unnamed = given_splits(table, roles, config)
-    declared, alone = _declared(table, roles)
-    preprocessing = _preprocessing(table, roles, config)
-    raw, texts, groups = _raw(table, roles, preprocessing)
+    declared, alone = None, []
+    if roles.groups is not None:
+        values = [normalised(value) for value in table.strings(roles.groups)]
+        declared, alone = declared_groups(values, table.names[roles.groups])
+    texts = None if roles.text is None else table.strings(roles.text)
     notes = (*whole.notes, *roles.notes, *missing, *classes.notes, *left_out, *unnamed, *alone)
-    return assemble(
-        Rows(
-            raw=raw,
-            labels=classes.labels[~excluded],
-            names=classes.names,
-            groups=groups,
-            given=given,
-            texts=texts,
-            notes=notes,
-            rows=table.rows,
-            declared=declared,
-            declared_as=f"a value of {config.groups!r}",
-        ),
-        config,
-        seed,
-        name=stem(path),
-        kind=preprocessing["kind"],
-        preprocessing=preprocessing,
-        source={"table": path.name, "rows": table.unit},
+    rows = Rows(
+        raw=feature_matrix(table, roles.features) if texts is None else texts,
+        labels=classes.labels[~excluded],
+        names=classes.names,
+        given=given,
+        notes=notes,
+        texts=texts,
+        rows=table.rows,
+        declared=declared,
+        declared_as=f"a value of {config.groups!r}",
     )
+    source = {"table": path.name, "rows": table.unit}
+    preprocessing = _preprocessing(table, roles, config)
+    return assemble(rows, config, seed, stem(path), preprocessing, source)
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
@@ -115,26 +110,7 @@ def feature_matrix(table: Table, columns: Sequence[int]) -> np.ndarray:
     return np.stack([table.numbers(i) for i in columns], axis=1).astype(np.float32)
 
 
-def _raw(
-    table: Table, roles: Roles, preprocessing: Mapping[str, Any]
-) -> tuple[Any, list[str] | None, np.ndarray]:
-    """Raw inputs, texts for people, and the group of equal inputs of each row."""
-    if roles.text is None:
-        features = feature_matrix(table, roles.features)
-        return features, None, same_input(features)
-    texts = table.strings(roles.text)
-    return texts, texts, same_input(clean(texts, preprocessing["lowercase"]))
-
-
-def _declared(table: Table, roles: Roles) -> tuple[np.ndarray | None, list[str]]:
-    """The groups that ``data.groups`` declares, int64 (n,), and a note of rows without one."""
-    if roles.groups is None:
-        return None, []
-    values = [normalised(value) for value in table.strings(roles.groups)]
-    return declared_groups(values, table.names[roles.groups])
-
-
-def _preprocessing(table: Table, roles: Roles, config: Any) -> dict[str, Any]:
+def _preprocessing(table: Table, roles: Roles, config: DataConfig) -> Preprocessing:
     """How the texts are hashed: characters 2 to 5, words 1 to 2, lower case. Or which features."""
     columns = list(config.columns) if config.columns else None
     if roles.text is None:
@@ -154,24 +130,22 @@ def _preprocessing(table: Table, roles: Roles, config: Any) -> dict[str, Any]:
 def _complete(table: Table, roles: Roles) -> tuple[Table, list[str]]:
     """The rows that have a label and, where there is one, a text; a note of the others."""
     labelled = _filled(table.strings(roles.label))
-    filled = np.ones(len(table), dtype=bool)
-    notes = []
+    filled, notes = np.ones(len(table), dtype=bool), []
     if roles.text is not None:
-        texts = table.strings(roles.text)
-        filled = _filled(texts)
-        read = sum(type(cell) is not str for cell in table.cells[roles.text]) - int((~filled).sum())
-        notes = [f"{read} texts are no strings in the file, read as such"] if read > 0 else []
+        filled = _filled(table.strings(roles.text))
+        others = sum(type(cell) is not str for cell in table.cells[roles.text]) - int(
+            (~filled).sum()
+        )
+        notes = [f"{others} texts are no strings in the file, read as such"] if others > 0 else []
     kept = labelled & filled
     if not kept.any():
-        raise DataError(
-            "no row has both an input and a label", where=table.path, got=f"{len(table)} rows"
-        )
+        what = "no row has both an input and a label"
+        raise DataError(what, where=table.path, got=f"{len(table)} rows")
     if kept.all():
         return table, notes
-    out = np.flatnonzero(~kept)
     counts = {"label": int((~labelled).sum()), "text": int((labelled & ~filled).sum())}
-    told = " and ".join(f"{n} rows without a {what}" for what, n in counts.items() if n)
-    note = f"{told} left out ({table.place(out)})"
+    count = " and ".join(f"{n} rows without a {what}" for what, n in counts.items() if n)
+    note = f"{count} left out ({table.place(np.flatnonzero(~kept))})"
     return table.take(np.flatnonzero(kept)), [*notes, note]
 
 
@@ -180,7 +154,7 @@ def _filled(values: Sequence[str]) -> np.ndarray:
 
 
 def _refuse_swallowed(table: Table, label: int) -> None:
-    rows = swallowed_rows(table, label) if suffix(table.path) == "csv" else []
+    rows = swallowed_rows(table, label)
     if rows:
         raise DataError(
             f"{len(rows)} quoted cell{'s' * (len(rows) > 1)} swallowed other rows",

@@ -29,17 +29,15 @@ def read_json_lines(path: Path, columns: Sequence[str] | None) -> Table:
         A line that is no object, with its number.
     """
     if columns:
-        raise DataError(
-            "data.columns is for files without names of their own",
-            where=path,
-            fix="remove data.columns; data.text and data.label choose keys",
-        )
+        fix = "remove data.columns; data.text and data.label choose keys"
+        what = "data.columns is for files without names of their own"
+        raise DataError(what, where=path, fix=fix)
     records = [_record(line, path, i) for i, line in enumerate(lines(read_text(path)), start=1)]
     names = tuple(dict.fromkeys(key for record in records for key in record))
     if not names:
         raise DataError("the file is empty", where=path)
     cells = [[record.get(name, ABSENT if record else None) for record in records] for name in names]
-    damaged = sum(map(_mend_surrogates, cells))
+    damaged = sum(map(_replace_surrogates, cells))
     note = f"{damaged} strings held half a character (a lone surrogate), now {_REPLACEMENT}"
     rows = np.arange(1, len(records) + 1)
     return Table(path, names, cells, rows, notes=(note,) if damaged else ())
@@ -65,17 +63,11 @@ def read_parquet(path: Path, columns: Sequence[str] | None) -> Table:
     return Table(path, names, cells, np.arange(table.num_rows), "row")
 
 
-def _record(line: str, path: Path, number: int) -> dict[str, Any]:
+def _record(line: str, path: Path, number: int) -> dict[str, object]:
     if not line.strip():
         return {}
     try:
-        record = json.loads(
-            line,
-            parse_int=Number,
-            parse_float=Number,
-            parse_constant=lambda _: None,
-            object_pairs_hook=_object,
-        )
+        record = _DECODER.decode(line)
         if isinstance(record, dict):
             return record
         got: object = f"a {type(record).__name__}: {line[:60]}"
@@ -89,20 +81,23 @@ def _record(line: str, path: Path, number: int) -> dict[str, Any]:
     )
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, object]:
     record = dict(pairs)
     if len(record) < len(pairs):
         raise ValueError("a key occurs twice")
     return record
 
 
-def _mend_surrogates(cells: list[Any]) -> int:
+_DECODER = json.JSONDecoder(
+    parse_int=Number, parse_float=Number, parse_constant=lambda _: None, object_pairs_hook=_object
+)
+
+
+def _replace_surrogates(cells: list[Any]) -> int:
     """Replace lone surrogates, which no file can hold, in place; the number of such strings."""
-    mended = 0
+    fixed = 0
     for i, cell in enumerate(cells):
         if type(cell) is str and not cell.isascii():
-            whole = cell.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-            if whole != cell:
-                cells[i] = whole
-                mended += 1
-    return mended
+            cells[i] = cell.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            fixed += cells[i] != cell
+    return fixed
