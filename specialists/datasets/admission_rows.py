@@ -20,16 +20,9 @@ from specialists.runtime import derive_seed
 
 
 def hold_out_admission_rows(dataset: Dataset, fraction: float, seed: int) -> Dataset:
-    """Move about ``fraction`` of the validation rows to the split ``gate``.
+    """Move about ``fraction``, in [0, 1), of the validation rows to the split ``gate``.
 
     A data set that brings a gate of its own keeps it; with a fraction of 0 there is none.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    fraction : float
-        In [0, 1).
-    seed : int
     """
     if dataset.gate is not None or fraction == 0:
         return dataset

@@ -19,7 +19,7 @@ import numpy as np
 from specialists.datasets.naming import did_you_mean, existing
 from specialists.errors import DataError
 
-SUFFIXES = (".npz", ".npy")
+ARRAY_SUFFIXES = (".npz", ".npy")
 _NUMPY = b"\x93NUMPY"
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -116,12 +116,10 @@ def open_apart(paths: Mapping[str, str]) -> ArrayFile:
     for role, path in paths.items():
         arrays = open_arrays(existing(path))
         if len(arrays) > 1:
-            raise DataError(
-                "a file of several arrays where one is wanted",
-                where=f"data.arrays, {role} = {path}",
-                got=f"the arrays {', '.join(arrays)}",
-                fix="name the file alone, as data.arrays, and the arrays in data.keys",
-            )
+            what = "a file of several arrays where one is wanted"
+            where = f"data.arrays, {role} = {path}"
+            fix = "name the file alone, as data.arrays, and the arrays in data.keys"
+            raise DataError(what, where=where, got=f"the arrays {', '.join(arrays)}", fix=fix)
         members[role] = next(iter(arrays.members.values()))
     return ArrayFile(Path(next(iter(paths.values()))), members)
 
@@ -154,10 +152,8 @@ def _read(path: Path, member: str | None, where: str) -> np.ndarray:
     except DataError:
         raise
     except Exception as error:  # on damaged bytes NumPy and zipfile may raise anything
-        got, fix = (
-            str(error) or type(error).__name__,
-            "the file is damaged; save or download it again",
-        )
+        got = str(error) or type(error).__name__
+        fix = "the file is damaged; save or download it again"
         raise DataError("an array cannot be read", where=where, got=got, fix=fix) from error
 
 
@@ -170,29 +166,21 @@ def _check_header(stream: IO[bytes], size: int, where: str) -> None:
         raise DataError("an impossible header", where=where, got=f"{dtype} of shape {shape}")
     needed = math.prod(shape) * dtype.itemsize
     if needed != n_bytes:
-        raise DataError(
-            "an array of another size than its header says",
-            where=where,
-            got=f"{n_bytes:,} bytes of data",
-            expected=f"{needed:,} for {dtype} of shape {shape}",
-            fix="the file may be cut off; save it again, one array a file",
-        )
+        what, got = "an array of another size than its header says", f"{n_bytes:,} bytes of data"
+        expected = f"{needed:,} for {dtype} of shape {shape}"
+        fix = "the file may be cut off; save it again, one array a file"
+        raise DataError(what, where=where, got=got, expected=expected, fix=fix)
 
 
 def _check_type(dtype: np.dtype[Any], where: str) -> None:
     if dtype.hasobject:
-        raise DataError(
-            "an array is ragged or holds Python objects",
-            where=where,
-            got="dtype object, which cannot be read without executing it",
-            expected="numbers or strings of one shape",
-            fix="store rows of equal length, and strings as dtype U",
-        )
+        what = "an array is ragged or holds Python objects"
+        got = "dtype object, which cannot be read without executing it"
+        expected = "numbers or strings of one shape"
+        fix = "store rows of equal length, and strings as dtype U"
+        raise DataError(what, where=where, got=got, expected=expected, fix=fix)
     if dtype.kind == "V":
-        raise DataError(
-            "an array of records",
-            where=where,
-            got=f"the fields {', '.join(dtype.names)}" if dtype.names else f"dtype {dtype}",
-            expected="numbers or strings",
-            fix="store every field as an array of its own, or all as one of shape [n, d]",
-        )
+        what = "an array of records"
+        got = f"the fields {', '.join(dtype.names)}" if dtype.names else f"dtype {dtype}"
+        fix = "store every field as an array of its own, or all as one of shape [n, d]"
+        raise DataError(what, where=where, got=got, expected="numbers or strings", fix=fix)

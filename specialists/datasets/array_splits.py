@@ -35,13 +35,13 @@ def array_roles(arrays: ArrayFile, named: Mapping[str, str]) -> dict[str, str]:
             roles[role] = name
     whole, parted = {"x", "y"} & set(roles), {"x_train", "y_train"} & set(roles)
     if len(whole) < 2 and len(parted) < 2:
-        raise DataError(
-            "no inputs and labels found",
-            where=arrays.path,
-            got=f"the arrays {', '.join(arrays)}",
-            expected="x and y, or x_train, y_train, x_test, y_test",
-            fix='name them: data.keys = {x = "...", y = "..."}',
+        expected = "x and y, or x_train, y_train, x_test, y_test"
+        got, fix = (
+            f"the arrays {', '.join(arrays)}",
+            'name them: data.keys = {x = "...", y = "..."}',
         )
+        what, where = "no inputs and labels found", arrays.path
+        raise DataError(what, where=where, got=got, expected=expected, fix=fix)
     return {r: n for r, n in roles.items() if r == "classes" or ("_" in r) == (len(whole) < 2)}
 
 
@@ -65,11 +65,8 @@ def split_by(
     """
     name = wanted.get("array")
     if not isinstance(name, str) or set(wanted) - {"array", *PARTS}:
-        raise DataError(
-            "data.split_by is not understood",
-            got=dict(wanted),
-            expected='{array = "name", test = [values], validation = [values] (optional)}',
-        )
+        expected = '{array = "name", test = [values], validation = [values] (optional)}'
+        raise DataError("data.split_by is not understood", got=dict(wanted), expected=expected)
     if (given != TRAIN).any():
         what = "data.split_by on arrays that are split already"
         raise DataError(what, where=arrays.path, fix="remove split_by")
@@ -120,12 +117,9 @@ def _rows_with(values: np.ndarray, wanted: Any, part: str, where: str) -> np.nda
     same = np.array([np.broadcast_to(values == value, len(values)) for value in wanted], dtype=bool)
     missing = [value for value, rows in zip(wanted, same, strict=True) if not rows.any()]
     if missing:
-        raise DataError(
-            f"data.split_by: no row has the values for {part}",
-            where=where,
-            got=listed(missing),
-            expected=listed(np.unique(values).tolist()),
-        )
+        what = f"data.split_by: no row has the values for {part}"
+        got = listed(missing)
+        raise DataError(what, where=where, got=got, expected=listed(np.unique(values).tolist()))
     return np.flatnonzero(same.reshape(len(wanted), len(values)).any(axis=0))
 
 

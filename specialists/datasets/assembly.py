@@ -105,7 +105,9 @@ def assemble(
         for part in (TRAIN, VALIDATION, TEST)
         for index in [plan.rows(part)]
     ]
-    notes += _several_labels(splits)
+    n = sum(int((split.valid.lengths > 1).sum()) for split in splits if split.valid is not None)
+    if n:
+        notes.append(f"{n} rows have an input with several labels, of which any counts as right")
     return Dataset(
         name,
         kind,
@@ -155,12 +157,6 @@ def _units(rows: Rows, groups: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]
     declared = None if rows.declared is None else rows.declared[used]
     units[used], notes = units_of_chance(groups[used], declared, rows.declared_as)
     return units, notes
-
-
-def _several_labels(splits: Sequence[Split]) -> list[str]:
-    n = sum(int((split.valid.lengths > 1).sum()) for split in splits if split.valid is not None)
-    note = f"{n} rows have an input with several labels, of which any counts as right"
-    return [note] if n else []
 
 
 def _picked(raw: Any, plan: Plan, part: int, kind: Kind) -> Any:

@@ -66,10 +66,8 @@ class Ragged:
         return self.values[int(self.offsets[i]) : int(self.offsets[i + 1])]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Ragged:
-        values, offsets = (
-            t.to(device, non_blocking=non_blocking) for t in (self.values, self.offsets)
-        )
-        return Ragged(values, offsets)
+        both = (self.values, self.offsets)
+        return Ragged(*(tensor.to(device, non_blocking=non_blocking) for tensor in both))
 
     def pin_memory(self) -> Ragged:
         return Ragged(self.values.pin_memory(), self.offsets.pin_memory())

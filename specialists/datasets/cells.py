@@ -77,11 +77,7 @@ class Table:
     def column(self, name: str, option: str | None = None) -> int:
         """As :meth:`find`, for a column that must be there.
 
-        Parameters
-        ----------
-        name : str
-        option : str, optional
-            ``data.<option>`` may name another column; None: it has to be this one.
+        ``data.<option>`` may name another column; without an option it has to be this one.
 
         Raises
         ------
@@ -113,11 +109,9 @@ class Table:
             return list(cells)
         absent = [i for i, cell in enumerate(cells) if cell is ABSENT]
         if absent:
-            raise DataError(
-                f"{len(absent)} rows have no {self.names[column]!r}",
-                where=self.place(absent),
-                fix="add it, as null where it is not known, or remove these rows",
-            )
+            what = f"{len(absent)} rows have no {self.names[column]!r}"
+            fix = "add it, as null where it is not known, or remove these rows"
+            raise DataError(what, where=self.place(absent), fix=fix)
         return [self._string(cell, column, i) for i, cell in enumerate(cells)]
 
     def numbers(self, column: int) -> np.ndarray:
@@ -131,13 +125,11 @@ class Table:
         values = np.fromiter(map(_number, self.cells[column]), np.float64, len(self))
         bad = np.flatnonzero(np.isnan(values))
         if len(bad):
-            raise DataError(
-                f"{len(bad)} cells are no numbers",
-                where=f"{self.place(bad)}, column {self.names[column]!r}",
-                got=repr(self.cells[column][int(bad[0])])[:60],
-                expected="finite numbers with a decimal point",
-                fix="fill them in, leave these rows out, or name other columns in data.features",
-            )
+            where = f"{self.place(bad)}, column {self.names[column]!r}"
+            what, cell = f"{len(bad)} cells are no numbers", self.cells[column][int(bad[0])]
+            expected = "finite numbers with a decimal point"
+            fix = "fill them in, leave these rows out, or name other columns in data.features"
+            raise DataError(what, where=where, got=repr(cell)[:60], expected=expected, fix=fix)
         return values
 
     def take(self, index: np.ndarray) -> Table:
@@ -178,12 +170,10 @@ class Table:
             except UnicodeDecodeError:
                 cell = list(cell)
         if isinstance(cell, list | tuple | dict | set):
-            raise DataError(
-                "a cell holds more than one value, or bytes that are not UTF-8",
-                where=f"{self.place([i])}, column {self.names[column]!r}",
-                got=repr(cell)[:60],
-                expected="text, or a whole number for a label; a row for each of several labels",
-            )
+            what = "a cell holds more than one value, or bytes that are not UTF-8"
+            where = f"{self.place([i])}, column {self.names[column]!r}"
+            expected = "text, or a whole number for a label; a row for each of several labels"
+            raise DataError(what, where=where, got=repr(cell)[:60], expected=expected)
         return str(cell)
 
 
@@ -203,9 +193,8 @@ def renamed(path: Path, columns: Sequence[str], n: int) -> tuple[str, ...]:
     """
     if len(columns) != n:
         got, expected = f"{len(columns)} names ({', '.join(columns)})", f"{n}, one for each column"
-        raise DataError(
-            "data.columns does not fit the file", where=path, got=got, expected=expected
-        )
+        what = "data.columns does not fit the file"
+        raise DataError(what, where=path, got=got, expected=expected)
     return tuple(columns)
 
 

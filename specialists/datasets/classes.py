@@ -89,20 +89,17 @@ def classes_of_codes(codes: np.ndarray, names: Sequence[Any], where: object = No
     """
     distinct, labels = np.unique(codes, return_inverse=True)
     if len(distinct) and (distinct[0] < 0 or distinct[-1] >= len(names)):
-        raise DataError(
-            "a label has no name",
-            where=where,
-            got=f"labels {distinct[0]} to {distinct[-1]}, {len(names)} names",
-        )
+        got = f"labels {distinct[0]} to {distinct[-1]}, {len(names)} names"
+        raise DataError("a label has no name", where=where, got=got)
     codes_of: dict[str, list[int]] = {}
     for code in distinct.tolist():
         codes_of.setdefault(class_name(names[code], where), []).append(code)
-    shared = {name: own for name, own in codes_of.items() if len(own) > 1}
-    named = {code: name for name, own in codes_of.items() for code in own}
+    shared = {name: codes for name, codes in codes_of.items() if len(codes) > 1}
+    named = {code: name for name, codes in codes_of.items() for code in codes}
     unique = tuple(f"{named[c]} [{c}]" if named[c] in shared else named[c] for c in sorted(named))
-    told = (f"{name!r} of the labels {', '.join(map(str, own))}" for name, own in shared.items())
-    notes = [f"labels with the same name are kept apart by their number: {listed(told, _SHOWN)}"]
-    notes = (*(notes if shared else []), *_look_alikes(unique))
+    alike = [f"{name!r} of the labels {', '.join(map(str, c))}" for name, c in shared.items()]
+    note = f"labels with the same name are kept apart by their number: {listed(alike, _SHOWN)}"
+    notes = (*([note] if shared else []), *_look_alikes(unique))
     return Classes(labels.astype(np.int64), unique, notes)
 
 
@@ -152,8 +149,8 @@ def labels_left_out(
             what = f"data.exclude_labels names {written!r}, which is no label"
             raise DataError(what, where=where, fix=did_you_mean(name, classes.names))
     out = np.array([name in wanted for name in classes.names], dtype=bool)[classes.labels]
-    told = f"{int(out.sum())} rows with the labels {listed(wanted)} left out (data.exclude_labels)"
-    return out, (told,) if wanted else ()
+    note = f"{int(out.sum())} rows with the labels {listed(wanted)} left out (data.exclude_labels)"
+    return out, (note,) if wanted else ()
 
 
 def label_sets(groups: np.ndarray, labels: np.ndarray, n_groups: int) -> Ragged:
@@ -233,9 +230,9 @@ def _look_alikes(names: Sequence[str]) -> list[str]:
     for name in names:
         alike.setdefault(_seen(name), []).append(name)
     pairs = [group for group in alike.values() if len(group) > 1]
-    told = listed((" and ".join(map(_shown, group)) for group in pairs), _SHOWN)
+    shown = listed((" and ".join(map(_shown, group)) for group in pairs), _SHOWN)
     form = "case, width, invisible characters, or the same number"
-    note = f"{sum(map(len, pairs))} classes look alike ({form}), kept apart: {told}"
+    note = f"{sum(map(len, pairs))} classes look alike ({form}), kept apart: {shown}"
     return [note] if pairs else []
 
 
@@ -249,4 +246,4 @@ def _seen(name: str) -> str | Decimal:
 
 
 def _shown(name: str) -> str:
-    return repr(name) if all(unicodedata.category(c) != "Cf" for c in name) else ascii(name)
+    return ascii(name) if any(unicodedata.category(c) == "Cf" for c in name) else repr(name)

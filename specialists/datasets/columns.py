@@ -18,24 +18,12 @@ from specialists.datasets.naming import listed
 from specialists.datasets.splits import LEFT_OUT, PARTS, SPLIT_NAMES, TRAIN
 from specialists.errors import DataError
 
-_FEW = 20
-
 
 @dataclass(frozen=True)
 class Roles:
-    """What the columns of a table are.
+    """Which column is what. A table has a text or ``features``; ``groups`` names units of chance.
 
-    Parameters
-    ----------
-    label : int
-    text : int, optional
-        None: the table has ``features``.
-    features : tuple of int
-    split : int, optional
-    groups : int, optional
-        Names the unit of chance of each row.
-    notes : tuple of str
-        Which columns were taken, and which are not used.
+    The notes say which columns were taken, and which are not used.
     """
 
     label: int
@@ -60,11 +48,8 @@ def find_roles(table: Table, config: DataConfig) -> Roles:
     text, features = _inputs(table, config, {label, split, groups})
     chosen = [i for i in (text, *features, label, split, groups) if i is not None]
     if len(set(chosen)) < len(chosen):
-        raise DataError(
-            "one column cannot be two of text, features, label, split and groups",
-            where=table.path,
-            got=listed(repr(table.names[i]) for i in chosen),
-        )
+        what = "one column cannot be two of text, features, label, split and groups"
+        raise DataError(what, where=table.path, got=listed(repr(table.names[i]) for i in chosen))
     for role, name, i in (("text", config.text, text), ("label", config.label, label)):
         if i is not None and table.names[i] != (name or role):
             notes.append(f"the column {table.names[i]!r} is taken for {name or role!r}")
@@ -91,14 +76,11 @@ def given_splits(table: Table, roles: Roles, config: DataConfig) -> tuple[np.nda
         part_of = {v: PARTS[part] for part, named in config.splits.items() for v in _folded(named)}
     unknown = sorted(set(values) - part_of.keys())
     if (unknown and config.splits is None) or part_of.keys().isdisjoint(values):
-        raise DataError(
-            "the split column has values of unknown meaning",
-            where=f"{table.path}, column {table.names[roles.split]!r}",
-            got=listed(map(repr, unknown)),
-            expected=listed(part_of),
-            fix='set data.splits = {train = ["..."], validation = ["..."], test = ["..."]}, '
-            'or data.split = "" to use no split column',
-        )
+        what, got = "the split column has values of unknown meaning", listed(map(repr, unknown))
+        where = f"{table.path}, column {table.names[roles.split]!r}"
+        fix = 'set data.splits = {train = ["..."], validation = ["..."], test = ["..."]}, '
+        fix += 'or data.split = "" to use no split column'
+        raise DataError(what, where=where, got=got, expected=listed(part_of), fix=fix)
     given = np.array([part_of.get(value, LEFT_OUT) for value in values], dtype=np.int64)
     left_out = int((given == LEFT_OUT).sum())
     note = f"{left_out} rows in the splits {listed(map(repr, unknown))} left out (data.splits)"
@@ -155,14 +137,12 @@ def _check_numbers(table: Table, columns: Iterable[int]) -> None:
     """Refuse a table without a text by the first cell that keeps a column from being a feature."""
     for i in columns:
         if (row := table.odd_cell(i)) is not None:
-            raise DataError(
-                "no column 'text', and a column of numbers holds something else",
-                where=f"{table.place([row])}, column {table.names[i]!r}",
-                got=repr(table.cells[i][row])[:60],
-                expected="finite numbers with a decimal point",
-                fix="mend such cells or leave these rows out; or set data.text, "
-                'or data.features = [...] ("numeric": every column of nothing but numbers)',
-            )
+            what = "no column 'text', and a column of numbers holds something else"
+            where, cell = f"{table.place([row])}, column {table.names[i]!r}", table.cells[i][row]
+            expected = "finite numbers with a decimal point"
+            fix = "mend such cells or leave these rows out; or set data.text, or data.features = "
+            fix += '[...] ("numeric": every column of nothing but numbers)'
+            raise DataError(what, where=where, got=repr(cell)[:60], expected=expected, fix=fix)
 
 
 def _counts_rows(table: Table, column: int) -> bool:
@@ -178,18 +158,8 @@ def _unused(table: Table, used: set[int], split: int | None) -> list[str]:
     others = [i for i in range(len(table.names)) if i not in used]
     notes = [f"columns not used: {listed(repr(table.names[i]) for i in others)}"] if others else []
     for i in others if split is None else ():
-        name, values = table.names[i], set(_folded(_few(table.cells[i])))
+        name, values = table.names[i], set(_folded(set(map(str, table.cells[i]))))
         if len(values) > 1 and values <= SPLIT_NAMES.keys():
             looks = f"the column {name!r} looks like a split ({listed(sorted(values))})"
             notes.append(f"{looks}: data.split = {name!r} uses it")
     return notes
-
-
-def _few(cells: Iterable[object]) -> set[str]:
-    """The distinct cells, or a few more than any split column has."""
-    seen: set[str] = set()
-    for cell in cells:
-        seen.add(str(cell))
-        if len(seen) > _FEW:
-            break
-    return seen

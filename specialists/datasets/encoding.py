@@ -21,8 +21,7 @@ from torch import Tensor
 
 from specialists.datasets.base import Inputs, Preprocessing, Ragged
 from specialists.datasets.handed_over import features_of, pictures_of, texts_of
-from specialists.datasets.pictures import image_pixels, read_images
-from specialists.datasets.pixels import fit_images
+from specialists.datasets.pictures import fit_images, image_pixels, read_images
 from specialists.datasets.text import hash_ngrams
 from specialists.errors import DataError
 
@@ -70,11 +69,7 @@ def check_complete(preprocessing: Preprocessing) -> None:
 def check_preprocessing(preprocessing: Preprocessing, input_shape: tuple[int, ...]) -> None:
     """Check what somebody else may have written before inputs are encoded by it.
 
-    Parameters
-    ----------
-    preprocessing : mapping
-    input_shape : tuple of int
-        What the network takes: () for text.
+    The network takes inputs of ``input_shape``: () for text.
 
     Raises
     ------
@@ -93,9 +88,9 @@ def check_preprocessing(preprocessing: Preprocessing, input_shape: tuple[int, ..
         shortest, longest = preprocessing[key]
         if not 0 <= shortest <= longest <= LONGEST_NGRAM:
             raise ValueError(f"{key} from {shortest} to {longest}")
-    for key in ("mean", "std"):
-        if preprocessing.get(key) is not None:
-            np.asarray(preprocessing[key], dtype=np.float32).reshape(shape)
+    for numbers in (preprocessing.get("mean"), preprocessing.get("std")):
+        if numbers is not None:
+            np.asarray(numbers, dtype=np.float32).reshape(shape)
     names = [preprocessing.get("key"), preprocessing.get("column")]
     for key in ("features", "columns"):
         names += preprocessing.get(key) or []
@@ -147,12 +142,9 @@ def _picture(picture: Any, channels: int, size: tuple[int, int], where: str) -> 
 
 
 def standardisation(features: np.ndarray) -> dict[str, list[float]]:
-    """Mean and standard deviation of every column; a constant column keeps its scale.
+    """Mean and standard deviation of every column of training features, float (n, d).
 
-    Parameters
-    ----------
-    features : float array of shape (n, d)
-        Of the training split alone.
+    A constant column keeps its scale.
     """
     mean = features.mean(axis=0, dtype=np.float64)
     std = features.std(axis=0, dtype=np.float64)
@@ -176,12 +168,9 @@ def numeric(features: Any, where: object = None) -> np.ndarray:
         what = "the rows of the features have different lengths"
         raise DataError(what, where=where, expected="[n, d]") from error
     if array.dtype.kind not in "fiub":
-        raise DataError(
-            "features are not numbers",
-            where=where,
-            got=f"dtype {array.dtype}{_first_other(array)}",
-            expected="real numbers of shape [n, d]",
-        )
+        got = f"dtype {array.dtype}{_first_other(array)}"
+        expected = "real numbers of shape [n, d]"
+        raise DataError("features are not numbers", where=where, got=got, expected=expected)
     return array
 
 
@@ -199,11 +188,7 @@ def check_finite(features: np.ndarray, where: object = None) -> None:
         bad = ~np.isfinite(features.astype(np.float32, copy=False))
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
-        raise DataError(
-            "NaN or infinite features",
-            where=where,
-            got=f"{int(bad.sum())} in {int(bad.any(axis=1).sum())} rows, "
-            f"first {features[row, column]} in row {row}, column {column}",
-            expected="finite numbers",
-            fix="leave these rows out or fill them in",
-        )
+        first = f"first {features[row, column]} in row {row}, column {column}"
+        got = f"{int(bad.sum())} in {int(bad.any(axis=1).sum())} rows, {first}"
+        what, fix = "NaN or infinite features", "leave these rows out or fill them in"
+        raise DataError(what, where=where, got=got, expected="finite numbers", fix=fix)

@@ -10,7 +10,6 @@ valid. Rows without a text or a label are left out and counted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -20,21 +19,11 @@ from specialists.datasets.base import Dataset, Preprocessing
 from specialists.datasets.cells import Table
 from specialists.datasets.classes import classes_of, labels_left_out, normalised
 from specialists.datasets.columns import Roles, find_roles, given_splits
-from specialists.datasets.delimited import read_csv, read_tsv, swallowed_rows
 from specialists.datasets.naming import existing
 from specialists.datasets.observations import declared_groups
-from specialists.datasets.text_files import stem, suffix
-from specialists.datasets.typed_tables import read_json_lines, read_parquet
+from specialists.datasets.table_files import read_table, swallowed_rows
+from specialists.datasets.text_files import stem
 from specialists.errors import DataError
-
-READERS = {
-    "tsv": read_tsv,
-    "csv": read_csv,
-    "jsonl": read_json_lines,
-    "ndjson": read_json_lines,
-    "parquet": read_parquet,
-}
-FORMATS = f"{', '.join(f'.{kind}' for kind in READERS)}, plain or .gz"
 
 
 def load_table(config: DataConfig, seed: int) -> Dataset:
@@ -77,28 +66,6 @@ def load_table(config: DataConfig, seed: int) -> Dataset:
     return assemble(rows, config, seed, stem(path), preprocessing, source)
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
-    """Every row of a table, in order.
-
-    Parameters
-    ----------
-    path : Path
-        .tsv, .csv, .jsonl, .ndjson or .parquet, plain or .gz.
-    columns : sequence of str, optional
-        Names of the columns of a file without a header.
-
-    Raises
-    ------
-    DataError
-        The file cannot be read, a row has more or fewer cells than there are columns, or the
-        columns are not as many as ``columns``.
-    """
-    reader = READERS.get(suffix(path))
-    if reader is None:
-        raise DataError("unknown kind of table", where=path, expected=FORMATS)
-    return reader(path, columns)
-
-
 def feature_matrix(table: Table, columns: Sequence[int]) -> np.ndarray:
     """Columns of numbers side by side, float32 (n, d).
 
@@ -133,10 +100,8 @@ def _complete(table: Table, roles: Roles) -> tuple[Table, list[str]]:
     filled, notes = np.ones(len(table), dtype=bool), []
     if roles.text is not None:
         filled = _filled(table.strings(roles.text))
-        others = sum(type(cell) is not str for cell in table.cells[roles.text]) - int(
-            (~filled).sum()
-        )
-        notes = [f"{others} texts are no strings in the file, read as such"] if others > 0 else []
+        n = sum(type(cell) is not str for cell in table.cells[roles.text]) - int((~filled).sum())
+        notes = [f"{n} texts are no strings in the file, read as such"] if n > 0 else []
     kept = labelled & filled
     if not kept.any():
         what = "no row has both an input and a label"
@@ -154,12 +119,9 @@ def _filled(values: Sequence[str]) -> np.ndarray:
 
 
 def _refuse_swallowed(table: Table, label: int) -> None:
-    rows = swallowed_rows(table, label)
-    if rows:
-        raise DataError(
-            f"{len(rows)} quoted cell{'s' * (len(rows) > 1)} swallowed other rows",
-            where=table.place(rows),
-            got="lines inside the quotation marks that look like rows of their own",
-            fix="close the quotation mark in these lines; if the lines are one text, "
-            "put spaces in place of its line breaks",
-        )
+    if rows := swallowed_rows(table, label):
+        what = f"{len(rows)} quoted cell{'s' * (len(rows) > 1)} swallowed other rows"
+        got = "lines inside the quotation marks that look like rows of their own"
+        fix = "close the quotation mark in these lines; if the lines are one text, "
+        fix += "put spaces in place of its line breaks"
+        raise DataError(what, where=table.place(rows), got=got, fix=fix)

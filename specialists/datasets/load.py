@@ -9,18 +9,14 @@ from specialists.datasets.assembly import limit
 from specialists.datasets.base import Dataset
 from specialists.datasets.factory import load_factory
 from specialists.datasets.glyphs import load_glyphs
-from specialists.datasets.images import load_images
+from specialists.datasets.image_folders import load_images
 from specialists.datasets.labelled_tables import load_table
 from specialists.datasets.languages import load_languages
 from specialists.datasets.naming import did_you_mean
 from specialists.errors import DataError
 
-LOADERS = {
-    "table": load_table,
-    "arrays": load_arrays,
-    "images": load_images,
-    "factory": load_factory,
-}
+LOADERS = {"table": load_table, "arrays": load_arrays, "images": load_images}
+LOADERS |= {"factory": load_factory}
 SOURCES = ("name", *LOADERS)
 
 
@@ -35,13 +31,9 @@ def available() -> dict[str, str]:
 def load_dataset(config: DataConfig, seed: int) -> Dataset:
     """The data set that ``config`` names, built or from the cache.
 
-    Parameters
-    ----------
-    config : specialists.config.DataConfig
-        Exactly one of ``name``, ``table``, ``arrays``, ``images`` and ``factory`` is set.
-    seed : int
-        Of the splits that are cut here. Data sets that ship bring their own, but for the rows of
-        the admission test.
+    Exactly one of ``name``, ``table``, ``arrays``, ``images`` and ``factory`` is set. The seed is
+    that of the splits that are cut here. Data sets that ship bring their own, but for the rows of
+    the admission test.
 
     Raises
     ------
@@ -50,11 +42,9 @@ def load_dataset(config: DataConfig, seed: int) -> Dataset:
     """
     chosen = [source for source in SOURCES if getattr(config, source) is not None]
     if len(chosen) != 1:
-        raise DataError(
-            "the data need exactly one source",
-            got=", ".join(f"data.{source}" for source in chosen) or "none",
-            expected="one of " + ", ".join(f"data.{source}" for source in SOURCES),
-        )
+        got = ", ".join(f"data.{source}" for source in chosen) or "none"
+        expected = "one of " + ", ".join(f"data.{source}" for source in SOURCES)
+        raise DataError("the data need exactly one source", got=got, expected=expected)
     source = chosen[0]
     dataset = _shipped(config) if source == "name" else LOADERS[source](config, seed)
     if config.max_examples:
@@ -66,9 +56,6 @@ def _shipped(config: DataConfig) -> Dataset:
     loaders = {"languages": load_languages, "glyphs": load_glyphs}
     if config.name in loaders:
         return loaders[config.name](config)
-    raise DataError(
-        f"no data set {config.name!r} ships",
-        expected=", ".join(available()),
-        fix=did_you_mean(str(config.name), available())
-        or "set data.table, data.arrays or data.images",
-    )
+    fix = did_you_mean(str(config.name), available())
+    fix = fix or "set data.table, data.arrays or data.images"
+    raise DataError(f"no data set {config.name!r} ships", expected=", ".join(available()), fix=fix)

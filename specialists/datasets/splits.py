@@ -118,13 +118,11 @@ def check_every_class(names: Sequence[str], train: np.ndarray, validation: np.nd
         missing = np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0)
         if len(missing):
             has, many = ("es have", "es") if len(missing) > 1 else (" has", "")
-            raise DataError(
-                f"{len(missing)} class{has} too few examples for the split",
-                where=f"class{many} {listed(names[int(i)] for i in missing)}",
-                got=f"no {split} row",
-                expected="at least one training and one validation row of each class",
-                fix=_cure(missing, names, counts),
-            )
+            what = f"{len(missing)} class{has} too few examples for the split"
+            where = f"class{many} {listed(names[int(i)] for i in missing)}"
+            expected = "at least one training and one validation row of each class"
+            got, fix = f"no {split} row", _cure(missing, names, counts)
+            raise DataError(what, where=where, got=got, expected=expected, fix=fix)
 
 
 def _cure(missing: np.ndarray, names: Sequence[str], counts: np.ndarray) -> str:
@@ -155,16 +153,14 @@ def _check_seen(labels: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> 
         return
     # The cure also covers what would be refused next: classes that a given validation split lacks.
     bad = unseen | ((counts > 0) & (validation == 0) & bool(validation.any()))
-    told = "validation" if validation[unseen].all() else "test"
+    split = "validation" if validation[unseen].all() else "test"
     known = {names[int(i)].casefold(): names[int(i)] for i in np.flatnonzero(train)}
     missing = [names[int(i)] for i in np.flatnonzero(unseen)]
     twins = [f"{known[n.casefold()]!r} for {n!r}" for n in missing if n.casefold() in known]
-    raise DataError(
-        f"{len(missing)} labels in the {told} split that training never saw",
-        where=listed(missing),
-        got=f"in training there are {listed(twins)}" if twins else None,
-        fix=_cure(np.flatnonzero(bad), names, counts),
-    )
+    what = f"{len(missing)} labels in the {split} split that training never saw"
+    where = listed(missing)
+    got = f"in training there are {listed(twins)}" if twins else None
+    raise DataError(what, where=where, got=got, fix=_cure(np.flatnonzero(bad), names, counts))
 
 
 def _counts(labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -174,12 +170,10 @@ def _counts(labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
 def _check_two_classes(labels: np.ndarray, parts: np.ndarray, notes: Sequence[str]) -> None:
     n_classes = len(np.unique(labels[parts != LEFT_OUT]))
     if n_classes < 2:
-        raise DataError(
-            "fewer than two classes",
-            got="; ".join([f"{n_classes} with enough rows", *notes]),
-            expected="at least two, each with data.min_examples rows and different inputs",
-            fix="lower data.min_examples, or check the label column",
-        )
+        got = "; ".join([f"{n_classes} with enough rows", *notes])
+        expected = "at least two, each with data.min_examples rows and different inputs"
+        fix = "lower data.min_examples, or check the label column"
+        raise DataError("fewer than two classes", got=got, expected=expected, fix=fix)
 
 
 def _numbered(

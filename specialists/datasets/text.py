@@ -39,7 +39,6 @@ def hash_ngrams(
 
     Parameters
     ----------
-    texts : sequence of str
     char_ngrams, word_ngrams : (int, int)
         Shortest and longest n-gram; (0, 0) for none.
     lowercase : bool

@@ -18,17 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from specialists.datasets.array_files import SUFFIXES as ARRAY_SUFFIXES
-from specialists.datasets.array_files import open_arrays
+from specialists.datasets.array_files import ARRAY_SUFFIXES, open_arrays
 from specialists.datasets.base import Inputs, Preprocessing
 from specialists.datasets.cells import Table
-from specialists.datasets.class_folders import list_images
-from specialists.datasets.delimited import swallowed_rows
 from specialists.datasets.encoding import check_complete, encode
-from specialists.datasets.labelled_tables import FORMATS, READERS, feature_matrix, read_table
+from specialists.datasets.image_folders import list_images
+from specialists.datasets.labelled_tables import feature_matrix
 from specialists.datasets.naming import existing
-from specialists.datasets.pictures import READ
-from specialists.datasets.pictures import SUFFIXES as IMAGE_SUFFIXES
+from specialists.datasets.pictures import IMAGE_SUFFIXES, READ
+from specialists.datasets.table_files import READERS, TABLE_FORMATS, read_table, swallowed_rows
 from specialists.datasets.text_files import lines, read_text, suffix
 from specialists.errors import DataError, DataWarning
 
@@ -71,7 +69,7 @@ def _texts(path: Path, preprocessing: Preprocessing) -> tuple[list[str], list[st
         table = _new_table(path, preprocessing, [column])
         texts = table.strings(table.column(column))
     else:
-        raise DataError("not a file of texts", where=path, expected=f".txt, {FORMATS}")
+        raise DataError("not a file of texts", where=path, expected=f".txt, {TABLE_FORMATS}")
     return texts, texts
 
 
@@ -93,7 +91,7 @@ def _features(path: Path, preprocessing: Preprocessing) -> tuple[np.ndarray, lis
         return _array(path, preprocessing)
     table = _new_table(path, preprocessing, names)
     features = feature_matrix(table, [table.column(name) for name in names])
-    return features, _numbers(features)
+    return features, list(map(str, range(len(features))))
 
 
 def _array(path: Path, preprocessing: Preprocessing) -> tuple[np.ndarray, list[str]]:
@@ -106,11 +104,7 @@ def _array(path: Path, preprocessing: Preprocessing) -> tuple[np.ndarray, list[s
     array = arrays[name]
     if not array.ndim:
         raise DataError("a single value", where=arrays.where(name), expected="one input a row")
-    return array, _numbers(array)
-
-
-def _numbers(array: np.ndarray) -> list[str]:
-    return [str(i) for i in range(len(array))]
+    return array, list(map(str, range(len(array))))
 
 
 def _images(path: Path, preprocessing: Preprocessing) -> tuple[Any, list[str]]:

@@ -1,8 +1,8 @@
-"""How are TSV and CSV read without losing a row?
+"""How are TSV, CSV, JSON lines and Parquet read without losing a row?
 
 Every row of the file is a row of the table, in order: a blank line too, whose cells are all empty.
 CSV quotes cells with quotation marks, doubled inside a cell. TSV has no quoting: a quotation mark
-is a character like any other.
+is a character like any other. JSON lines hold an object a line, whose numbers stay as written.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from specialists.datasets.cells import SEPARATE, Table, other_separators, renamed
+from specialists.datasets.cells import ABSENT, SEPARATE, Number, Table, other_separators, renamed
 from specialists.datasets.naming import listed
-from specialists.datasets.text_files import lines, read_text, suffix
+from specialists.datasets.text_files import lines, read_bytes, read_text, suffix
 from specialists.errors import DataError
 
 _QUOTED = 0.5  # share of the cells of a TSV that look quoted, from which on it is told
@@ -51,8 +53,8 @@ def read_csv(path: Path, columns: Sequence[str] | None) -> Table:
     if not several:
         return table
     longest = max(several, key=lambda i: len(several[i]))
-    told = f"{len(several)} rows lie on several lines, the longest on {len(several[longest])}"
-    return replace(table, notes=(*table.notes, f"{told} ({table.place([longest])})"))
+    note = f"{len(several)} rows lie on several lines, the longest on {len(several[longest])}"
+    return replace(table, notes=(*table.notes, f"{note} ({table.place([longest])})"))
 
 
 def swallowed_rows(table: Table, label: int | None = None) -> list[int]:
@@ -93,12 +95,10 @@ def _parsed(text: str, path: Path) -> Records:
             yield start, record
             start = reader.line_num + 1
     except csv.Error as error:
-        raise DataError(
-            "a quotation mark is unbalanced",
-            where=f"{path}, the row that starts in line {start}",
-            got=f"{error}, up to line {reader.line_num}",
-            fix='double the quotation marks inside a quoted cell (""), or save the table as TSV',
-        ) from error
+        where = f"{path}, the row that starts in line {start}"
+        got = f"{error}, up to line {reader.line_num}"
+        fix = 'double the quotation marks inside a quoted cell (""), or save the table as TSV'
+        raise DataError("a quotation mark is unbalanced", where=where, got=got, fix=fix) from error
 
 
 def _table(path: Path, records: Records, columns: Sequence[str] | None) -> Table:
@@ -161,9 +161,114 @@ def _ragged(path: Path, ragged: Sequence[tuple[int, list[str]]], names: Sequence
 def _quoted(table: Table, column: int) -> str | None:
     cells = [cell for cell in table.cells[column] if cell]
     quoted = sum(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in cells)
-    if quoted <= _QUOTED * len(cells):
-        return None
-    return (
-        f"{quoted} cells of the column {table.names[column]!r} stand in quotation marks, which are "
-        "read as characters: TSV has no quoting here, CSV has"
+    what = f"{quoted} cells of the column {table.names[column]!r} stand in quotation marks"
+    why = "which are read as characters: TSV has no quoting here, CSV has"
+    return f"{what}, {why}" if quoted > _QUOTED * len(cells) else None
+
+
+def read_json_lines(path: Path, columns: Sequence[str] | None) -> Table:
+    """A table with a column for each key of any object.
+
+    Raises
+    ------
+    DataError
+        A line that is no object, with its number.
+    """
+    if columns:
+        fix = "remove data.columns; data.text and data.label choose keys"
+        what = "data.columns is for files without names of their own"
+        raise DataError(what, where=path, fix=fix)
+    records = [_record(line, path, i) for i, line in enumerate(lines(read_text(path)), start=1)]
+    names = tuple(dict.fromkeys(key for record in records for key in record))
+    if not names:
+        raise DataError("the file is empty", where=path)
+    cells = [[record.get(name, ABSENT if record else None) for record in records] for name in names]
+    damaged = sum(map(_replace_surrogates, cells))
+    note = (
+        f"{damaged} strings held half a character (a lone surrogate), now \N{REPLACEMENT CHARACTER}"
     )
+    rows = np.arange(1, len(records) + 1)
+    return Table(path, names, cells, rows, notes=(note,) if damaged else ())
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None) -> Table:
+    """A table of a Parquet file; a row's place is its number from 0."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        fix = "pip install 'specialist-distillation[parquet]'"
+        raise DataError("Parquet needs pyarrow", fix=fix) from error
+    content = read_bytes(path)
+    try:
+        table = parquet.read_table(io.BytesIO(content))
+        cells = [column.to_pylist() for column in table.columns]
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError("the file cannot be read", where=path, got=reason[:200]) from error
+    names = renamed(path, columns or table.column_names, len(cells))
+    return Table(path, names, cells, np.arange(table.num_rows), "row")
+
+
+def _record(line: str, path: Path, number: int) -> dict[str, object]:
+    if not line.strip():
+        return {}
+    try:
+        record = _DECODER.decode(line)
+        if isinstance(record, dict):
+            return record
+        got: object = f"a {type(record).__name__}: {line[:60]}"
+    except (ValueError, RecursionError) as error:
+        got = error
+    what = "a line is not a JSON object"
+    expected = 'an object a line, for instance {"text": "...", "label": "..."}'
+    raise DataError(what, where=f"{path}, line {number}", got=got, expected=expected)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, object]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return record
+
+
+_DECODER = json.JSONDecoder(
+    parse_int=Number, parse_float=Number, parse_constant=lambda _: None, object_pairs_hook=_object
+)
+
+
+def _replace_surrogates(cells: list[Any]) -> int:
+    """Replace lone surrogates, which no file can hold, in place; the number of such strings."""
+    fixed = 0
+    for i, cell in enumerate(cells):
+        if type(cell) is str and not cell.isascii():
+            cells[i] = cell.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            fixed += cells[i] != cell
+    return fixed
+
+
+READERS = {
+    "tsv": read_tsv,
+    "csv": read_csv,
+    "jsonl": read_json_lines,
+    "ndjson": read_json_lines,
+    "parquet": read_parquet,
+}
+TABLE_FORMATS = f"{', '.join(f'.{kind}' for kind in READERS)}, plain or .gz"
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
+    """Every row of a .tsv, .csv, .jsonl, .ndjson or .parquet file, plain or .gz, in order.
+
+    ``columns`` names the columns of a file without a header.
+
+    Raises
+    ------
+    DataError
+        The file cannot be read, a row has more or fewer cells than there are columns, or the
+        columns are not as many as ``columns``.
+    """
+    reader = READERS.get(suffix(path))
+    if reader is None:
+        raise DataError("unknown kind of table", where=path, expected=TABLE_FORMATS)
+    return reader(path, columns)
