@@ -78,7 +78,7 @@ def stage_key(run: Run, stage: Stage) -> dict[str, Any]:
     for setting, path in _users_files(run, stage):
         where = f"{setting} in the configuration"
         if not path.exists():
-            from specialists.datasets.files import nearest_file
+            from specialists.datasets.naming import nearest_file
 
             near = nearest_file(path)
             fix = f"did you mean {near}?" if near else None

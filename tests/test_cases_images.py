@@ -235,7 +235,7 @@ ROTATED[0x112] = 6
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_pictures_are_turned_upright_once(tmp_path, suffix):
     lying = PICTURE.transpose(Image.Transpose.ROTATE_90)
-    pixels = read(stored(tmp_path / f"a.{suffix}", lying, exif=ROTATED)).pixels[0]
+    pixels = read(stored(tmp_path / f"a.{suffix}", lying, exif=ROTATED))[0][0]
     np.testing.assert_array_equal(pixels.transpose(1, 2, 0), PIXELS)
 
 
@@ -262,7 +262,7 @@ SIXTEEN = (np.asarray(GREY).astype(np.uint16)) * 257
     ],
 )
 def test_odd_pictures_keep_their_pixels(tmp_path, name, picture, options, expected):
-    pixels = read(stored(tmp_path / name, picture, **options)).pixels[0]
+    pixels = read(stored(tmp_path / name, picture, **options))[0][0]
     np.testing.assert_allclose(pixels.transpose(1, 2, 0), expected, atol=1)
 
 
@@ -270,7 +270,7 @@ def test_a_transparent_entry_of_a_palette_is_white(tmp_path):
     palette = Image.new("P", (16, 20), 1)
     palette.putpalette([10, 20, 30, 200, 0, 0])
     palette.paste(0, (0, 0, 16, 10))
-    pixels = read(stored(tmp_path / "a.png", palette, transparency=1)).pixels[0]
+    pixels = read(stored(tmp_path / "a.png", palette, transparency=1))[0][0]
     assert (pixels[:, 10:] == 255).all()
     assert pixels[:, 0, 0].tolist() == [10, 20, 30]
 
@@ -278,28 +278,28 @@ def test_a_transparent_entry_of_a_palette_is_white(tmp_path):
 def test_the_first_of_several_pictures_is_used_and_told(tmp_path):
     turned = PICTURE.rotate(180)
     path = stored(tmp_path / "a.png", save_all=True, append_images=[turned])
-    pictures = read(path)
-    np.testing.assert_array_equal(pictures.pixels[0].transpose(1, 2, 0), PIXELS)
-    assert pictures.notes[0].startswith("files of several pictures")
+    pixels, notes = read(path)
+    np.testing.assert_array_equal(pixels[0].transpose(1, 2, 0), PIXELS)
+    assert notes[0].startswith("files of several pictures")
 
 
 def test_a_warning_of_pillow_is_told_with_its_file(tmp_path):
     cut_exif = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x02\x00\x12\x01"
     path = stored(tmp_path / "a.jpg", exif=cut_exif)
-    assert len(read(path).pixels) == 1
+    assert len(read(path)[0]) == 1
     with pytest.warns(DataWarning, match=r"in spite of a warning(?s:.*)a\.jpg \(Corrupt EXIF"):
         read_images([path], 3, (20, 16))
 
 
 def test_a_picture_that_becomes_nearly_black_is_told(tmp_path):
     path = stored(tmp_path / "a.png", Image.fromarray(SIXTEEN // 257 * 16))  # of 12 bits
-    assert re.search(r"a\.png \(its 16-bit values end at 3872 of 65535", read(path).notes[0])
+    assert re.search(r"a\.png \(its 16-bit values end at 3872 of 65535", read(path)[1][0])
 
 
 def test_a_large_picture_is_read_without_a_word_and_a_larger_one_refused(tmp_path, monkeypatch):
     path = stored(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", PIXELS[..., 0].size - 1)
-    assert read(path).notes == ()
+    assert read(path)[1] == ()
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", PIXELS[..., 0].size // 2 - 1)
     with pytest.raises(DataError, match="too large: more than 318 pixels"):
         read(path)
@@ -307,9 +307,9 @@ def test_a_large_picture_is_read_without_a_word_and_a_larger_one_refused(tmp_pat
 
 def test_colour_after_grey_gives_all_pictures_three_channels(tmp_path):
     paths = [stored(tmp_path / f"{i}.png", GREY) for i in range(3)]
-    assert read_pictures(paths, (20, 16)).pixels.shape[1] == 1
+    assert read_pictures(paths, (20, 16))[0].shape[1] == 1
     paths.insert(2, stored(tmp_path / "c.png"))
-    pixels = read_pictures(paths, (20, 16)).pixels
+    pixels = read_pictures(paths, (20, 16))[0]
     assert pixels.shape == (4, 3, 20, 16)
     np.testing.assert_array_equal(pixels[2].transpose(1, 2, 0), PIXELS)
     for i in (0, 1, 3):
@@ -329,7 +329,7 @@ def test_every_file_is_opened_once(tmp_path, monkeypatch):
 
 def test_a_large_photograph_is_read_at_a_smaller_scale(tmp_path):
     path = stored(tmp_path / "a.jpg", PICTURE.resize((128, 160), Image.Resampling.BILINEAR))
-    small = read(path).pixels[0].transpose(1, 2, 0)
+    small = read(path)[0][0].transpose(1, 2, 0)
     whole = np.asarray(Image.open(path).resize((16, 20), Image.Resampling.BILINEAR))
     assert np.abs(small.astype(int) - whole).mean() < 1.5
 
@@ -410,7 +410,7 @@ def test_pictures_with_flipped_bits_are_read_or_named(tmp_path, suffix):
             content[place] ^= 1 << int(generator.integers(8))
         path.write_bytes(content)
         try:
-            told = read(path, channels=3).pixels.shape
+            told = read(path, channels=3)[0].shape
         except DataError as error:
             told = str(error)
         assert told == (1, 3, 20, 16) or str(path) in told

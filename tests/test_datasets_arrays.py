@@ -87,6 +87,17 @@ def test_arrays_that_are_split_stay_so(path):
     assert len(dataset.validation) == 9
 
 
+@pytest.mark.parametrize("part", ["validation", "val", "valid", "Valid"])
+@pytest.mark.parametrize("names", ["classes", "class_names", "target_names"])
+def test_usual_names_of_arrays_are_known(path, part, names):
+    x, y = features()
+    arrays = {"x_train": x[:80], "y_train": y[:80], "x_test": x[90:], "y_test": y[90:]}
+    arrays |= {f"x_{part}": x[80:90], f"y_{part}": y[80:90], names: np.array(["a", "b", "c"])}
+    dataset = load(path, arrays)
+    assert len(dataset.validation) == 10
+    assert dataset.class_names == ("a", "b", "c")
+
+
 def test_keys_give_other_names(path):
     x, y = features()
     dataset = load(path, {"emb": x, "code": y, "x": x[:3]}, keys={"x": "emb", "y": "code"})

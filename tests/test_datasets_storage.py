@@ -16,7 +16,7 @@ from specialists.datasets import (
     load_dataset_folder,
     save_dataset,
 )
-from specialists.datasets.cache import cached
+from specialists.datasets.storage import cached
 from specialists.datasets.text import hash_ngrams
 from specialists.errors import DataError, DataWarning, InputError
 from specialists.files import artifacts, read_json, recording

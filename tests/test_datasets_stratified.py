@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from test_datasets_gate import validated
+from test_datasets_admission_rows import validated
 
-from specialists.datasets.gate import hold_out_gate
+from specialists.datasets.admission_rows import hold_out_admission_rows
 from specialists.datasets.splits import TEST, TRAIN, VALIDATION, plan_splits
 from specialists.datasets.stratified import draw_groups
 
@@ -165,7 +165,8 @@ def test_ambiguous_inputs_are_tested_and_validated_as_often_as_others():
 def test_ambiguous_inputs_are_in_the_gate_as_often_as_others():
     labels, groups, sizes = ambiguous()
     rows = validated(labels, groups)
-    gates = [hold_out_gate(rows, 0.5, seed).gate.inputs.flatten().numpy() for seed in range(60)]  # type: ignore[union-attr]
+    drawn = (hold_out_admission_rows(rows, 0.5, seed).gate for seed in range(60))
+    gates = [gate.inputs.flatten().numpy() for gate in drawn]  # type: ignore[union-attr]
     held = np.stack([np.isin(np.arange(len(sizes)), gate) for gate in gates])
     for size in SIZES:
         assert off(held[:, sizes == size], 0.5) < 4

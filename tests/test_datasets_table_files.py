@@ -15,7 +15,7 @@ from pyarrow import parquet
 
 from specialists.config import DataConfig
 from specialists.datasets import load_dataset, read_unlabelled, text_files
-from specialists.datasets.tables import read_table
+from specialists.datasets.table_files import read_table
 from specialists.errors import DataError, DataWarning
 
 WORDS = ("hat", "car", "door", "cup", "shoe", "boat", "lamp", "desk", "coat", "bowl")

@@ -15,7 +15,7 @@ from pipelines.checks import check_run
 from specialists.clustering import ClassClusters
 from specialists.config import Config, shipped_configs
 from specialists.config.sections import MOST_TRIALS
-from specialists.datasets import pictures, pixels
+from specialists.datasets import pictures
 from specialists.distillation import HARD_TRIALS
 from specialists.errors import ConfigError, ConfigWarning, DataError
 from specialists.feasibility import DataShape, check_settings, plan
@@ -380,12 +380,12 @@ def test_memory_is_that_of_weights_gradients_moments_and_activations(monkeypatch
 
 
 def test_images_larger_than_the_memory_are_refused_with_figures(monkeypatch):
-    monkeypatch.setattr(pixels, "memory", lambda: 2**30)
+    monkeypatch.setattr(pictures, "memory", lambda: 2**30)
     with pytest.raises(DataError, match=r"2 images of 40000 x 40000 pixels: 3\.0 GiB"):
-        pixels.check_memory(2, 1, (40_000, 40_000))
+        pictures.check_memory(2, 1, (40_000, 40_000))
     blank = np.zeros((9, 4, 4), dtype=np.uint8)
     with pytest.raises(DataError, match="larger than this machine's memory"):
-        pixels.fit_images(blank, 1, (40_000, 40_000))
+        pictures.fit_images(blank, 1, (40_000, 40_000))
     with pytest.raises(DataError, match="larger than this machine's memory"):
         pictures.read_pictures([Path("x.png")] * 9, (40_000, 40_000), 1)
 

@@ -16,11 +16,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from specialists.datasets.files import existing, nearest
+from specialists.datasets.naming import did_you_mean, existing
 from specialists.errors import DataError
 
-SUFFIXES = (".npz", ".npy")
-_NUMPY, _ZIP, _GZIP, _PICKLE = b"\x93NUMPY", b"PK", b"\x1f\x8b", b"\x80"
+ARRAY_SUFFIXES = (".npz", ".npy")
+_NUMPY = b"\x93NUMPY"
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -35,24 +35,24 @@ class ArrayFile(Mapping[str, np.ndarray]):
     ----------
     path : Path
         For messages.
-    places : mapping
-        File of each array, and the member that it is in an archive.
+    members : mapping
+        File of each array, and its name in an archive.
     others : tuple of str
         Members of the archive that are no arrays.
     """
 
     path: Path
-    places: Mapping[str, tuple[Path, str | None]]
+    members: Mapping[str, tuple[Path, str | None]]
     others: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.places)
+        return iter(self.members)
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.members)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.places
+        return name in self.members
 
     def __getitem__(self, name: str) -> np.ndarray:
         """Read an array.
@@ -64,22 +64,17 @@ class ArrayFile(Mapping[str, np.ndarray]):
             strings.
         """
         self.check(name)
-        return _read(*self.places[name], self.where(name))
+        return _read(*self.members[name], self.where(name))
 
     def check(self, name: str) -> None:
         """Raise a DataError where there is no array of this name."""
         if name not in self:
-            near = nearest(name, self)
-            raise DataError(
-                f"no array {name!r}",
-                where=self.path,
-                got=f"the arrays {', '.join(self)}",
-                fix=f"did you mean {near!r}?" if near else None,
-            )
+            got, fix = f"the arrays {', '.join(self)}", did_you_mean(name, self)
+            raise DataError(f"no array {name!r}", where=self.path, got=got, fix=fix)
 
     def where(self, name: str) -> str:
         """An array as messages name it."""
-        path, member = self.places[name]
+        path, member = self.members[name]
         return f"{path}, array {name!r}" if member else str(path)
 
 
@@ -99,18 +94,14 @@ def open_arrays(path: Path) -> ArrayFile:
         return ArrayFile(path, {"x": (path, None)})
     try:
         with zipfile.ZipFile(path) as archive:
-            members = archive.namelist()
+            names = archive.namelist()
     except Exception as error:  # on damaged bytes it may raise anything
-        raise DataError(
-            "the file holds no plain NumPy arrays",
-            where=path,
-            got=_told(start, error),
-            expected=".npz or .npy",
-        ) from error
-    arrays = {m.removesuffix(".npy"): (path, m) for m in members if m.endswith(".npy")}
+        got, what = _format_of(start, error), "the file holds no plain NumPy arrays"
+        raise DataError(what, where=path, got=got, expected=".npz or .npy") from error
+    arrays = {name.removesuffix(".npy"): (path, name) for name in names if name.endswith(".npy")}
     if not arrays:
         raise DataError("an archive without arrays", where=path, expected="members called NAME.npy")
-    return ArrayFile(path, arrays, tuple(m for m in members if not m.endswith(".npy")))
+    return ArrayFile(path, arrays, tuple(name for name in names if not name.endswith(".npy")))
 
 
 def open_apart(paths: Mapping[str, str]) -> ArrayFile:
@@ -121,39 +112,35 @@ def open_apart(paths: Mapping[str, str]) -> ArrayFile:
     DataError
         A file does not exist, or holds several arrays.
     """
-    places: dict[str, tuple[Path, str | None]] = {}
+    members: dict[str, tuple[Path, str | None]] = {}
     for role, path in paths.items():
         arrays = open_arrays(existing(path))
         if len(arrays) > 1:
-            raise DataError(
-                "a file of several arrays where one is wanted",
-                where=f"data.arrays, {role} = {path}",
-                got=f"the arrays {', '.join(arrays)}",
-                fix="name the file alone, as data.arrays, and the arrays in data.keys",
-            )
-        places[role] = next(iter(arrays.places.values()))
-    return ArrayFile(Path(next(iter(paths.values()))), places)
+            what = "a file of several arrays where one is wanted"
+            where = f"data.arrays, {role} = {path}"
+            fix = "name the file alone, as data.arrays, and the arrays in data.keys"
+            raise DataError(what, where=where, got=f"the arrays {', '.join(arrays)}", fix=fix)
+        members[role] = next(iter(arrays.members.values()))
+    return ArrayFile(Path(next(iter(paths.values()))), members)
 
 
-def _told(start: bytes, error: Exception) -> str:
-    if not start:
-        return "an empty file"
-    if start.startswith(_GZIP):
-        return "a gzip file, which has to be unpacked"
-    if start.startswith(_PICKLE):
-        return "a pickle, which cannot be read without executing it"
-    if start.startswith(_ZIP):
-        return f"a damaged or truncated archive ({error})"
-    return f"a file that begins with {start!r}"
+def _format_of(start: bytes, error: Exception) -> str:
+    known = {
+        b"\x1f\x8b": "a gzip file, which has to be unpacked",
+        b"\x80": "a pickle, which cannot be read without executing it",
+        b"PK": f"a damaged or truncated archive ({error})",
+    }
+    formats = (known[magic] for magic in known if start.startswith(magic))
+    return next(formats, f"a file that begins with {start!r}") if start else "an empty file"
 
 
 def _read(path: Path, member: str | None, where: str) -> np.ndarray:
-    if member is None:
-        with path.open("rb") as file:
-            _check_header(file, path.stat().st_size, where)
-            file.seek(0)
-            return _read_data(file, where)
     try:
+        if member is None:
+            with path.open("rb") as file:
+                _check_header(file, path.stat().st_size, where)
+                file.seek(0)
+                return np.lib.format.read_array(file, allow_pickle=False)
         with zipfile.ZipFile(path) as archive:
             info = archive.getinfo(member)
             if info.flag_bits & 1:
@@ -161,65 +148,39 @@ def _read(path: Path, member: str | None, where: str) -> np.ndarray:
             with archive.open(info) as stream:
                 _check_header(stream, info.file_size, where)
             with archive.open(info) as stream:
-                return _read_data(stream, where)
+                return np.lib.format.read_array(stream, allow_pickle=False)
     except DataError:
         raise
-    except Exception as error:
-        raise _damaged(where, error) from error
+    except Exception as error:  # on damaged bytes NumPy and zipfile may raise anything
+        got = str(error) or type(error).__name__
+        fix = "the file is damaged; save or download it again"
+        raise DataError("an array cannot be read", where=where, got=got, fix=fix) from error
 
 
 def _check_header(stream: IO[bytes], size: int, where: str) -> None:
     """Refuse, before memory is asked for, what is no array of numbers or strings of its size."""
-    try:
-        version = np.lib.format.read_magic(stream)
-        shape, _, dtype = _HEADERS[version](stream)
-        offset = stream.tell()
-    except Exception as error:
-        raise _damaged(where, error) from error
+    shape, _, dtype = _HEADERS[np.lib.format.read_magic(stream)](stream)
+    n_bytes = size - stream.tell()
     _check_type(dtype, where)
     if any(n < 0 for n in shape) or (dtype.itemsize == 0 and math.prod(shape) > 0):
         raise DataError("an impossible header", where=where, got=f"{dtype} of shape {shape}")
     needed = math.prod(shape) * dtype.itemsize
-    if needed != size - offset:
-        raise DataError(
-            "an array of another size than its header says",
-            where=where,
-            got=f"{size - offset:,} bytes of data",
-            expected=f"{needed:,} for {dtype} of shape {shape}",
-            fix="the file may be cut off; save it again, one array a file",
-        )
+    if needed != n_bytes:
+        what, got = "an array of another size than its header says", f"{n_bytes:,} bytes of data"
+        expected = f"{needed:,} for {dtype} of shape {shape}"
+        fix = "the file may be cut off; save it again, one array a file"
+        raise DataError(what, where=where, got=got, expected=expected, fix=fix)
 
 
 def _check_type(dtype: np.dtype[Any], where: str) -> None:
     if dtype.hasobject:
-        raise DataError(
-            "an array is ragged or holds Python objects",
-            where=where,
-            got="dtype object, which cannot be read without executing it",
-            expected="numbers or strings of one shape",
-            fix="store rows of equal length, and strings as dtype U",
-        )
+        what = "an array is ragged or holds Python objects"
+        got = "dtype object, which cannot be read without executing it"
+        expected = "numbers or strings of one shape"
+        fix = "store rows of equal length, and strings as dtype U"
+        raise DataError(what, where=where, got=got, expected=expected, fix=fix)
     if dtype.kind == "V":
-        raise DataError(
-            "an array of records",
-            where=where,
-            got=f"the fields {', '.join(dtype.names)}" if dtype.names else f"dtype {dtype}",
-            expected="numbers or strings",
-            fix="store every field as an array of its own, or all as one of shape [n, d]",
-        )
-
-
-def _read_data(stream: IO[bytes], where: str) -> np.ndarray:
-    try:
-        return np.lib.format.read_array(stream, allow_pickle=False)
-    except Exception as error:
-        raise _damaged(where, error) from error
-
-
-def _damaged(where: str, error: Exception) -> DataError:
-    return DataError(
-        "an array cannot be read",
-        where=where,
-        got=str(error) or type(error).__name__,
-        fix="the file is damaged; save or download it again",
-    )
+        what = "an array of records"
+        got = f"the fields {', '.join(dtype.names)}" if dtype.names else f"dtype {dtype}"
+        fix = "store every field as an array of its own, or all as one of shape [n, d]"
+        raise DataError(what, where=where, got=got, expected="numbers or strings", fix=fix)

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from specialists.datasets.array_files import ArrayFile
-from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, listed
+from specialists.datasets.naming import listed
+from specialists.datasets.splits import LEFT_OUT, PARTS, TRAIN
 from specialists.errors import DataError
 
-PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 ROLES = ("x", "y", "classes", *(f"{role}_{part}" for part in PARTS for role in "xy"))
-_ALIASES = {
-    "x_validation": ("x_val", "x_valid"),
-    "y_validation": ("y_val", "y_valid"),
-    "classes": ("class_names", "target_names"),
-}
-_SUFFIXES = {TRAIN: ("_train",), VALIDATION: ("_validation", "_val", "_valid"), TEST: ("_test",)}
 
 
 def array_roles(arrays: ArrayFile, named: Mapping[str, str]) -> dict[str, str]:
@@ -36,18 +30,18 @@ def array_roles(arrays: ArrayFile, named: Mapping[str, str]) -> dict[str, str]:
         arrays.check(name)
     roles = dict(named)
     for role in ROLES:
-        name = _called((role, *_ALIASES.get(role, ())), arrays)
+        name = _called(role, arrays)
         if role not in roles and name is not None and _fits(role, named):
             roles[role] = name
     whole, parted = {"x", "y"} & set(roles), {"x_train", "y_train"} & set(roles)
     if len(whole) < 2 and len(parted) < 2:
-        raise DataError(
-            "no inputs and labels found",
-            where=arrays.path,
-            got=f"the arrays {', '.join(arrays)}",
-            expected="x and y, or x_train, y_train, x_test, y_test",
-            fix='name them: data.keys = {x = "...", y = "..."}',
+        expected = "x and y, or x_train, y_train, x_test, y_test"
+        got, fix = (
+            f"the arrays {', '.join(arrays)}",
+            'name them: data.keys = {x = "...", y = "..."}',
         )
+        what, where = "no inputs and labels found", arrays.path
+        raise DataError(what, where=where, got=got, expected=expected, fix=fix)
     return {r: n for r, n in roles.items() if r == "classes" or ("_" in r) == (len(whole) < 2)}
 
 
@@ -60,7 +54,7 @@ def pieces(roles: Mapping[str, str]) -> list[tuple[str, str, int]]:
 
 
 def split_by(
-    arrays: ArrayFile, wanted: Mapping[str, Any], given: np.ndarray
+    arrays: ArrayFile, wanted: Mapping[str, object], given: np.ndarray
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The part of every row by the values of an array, and a note on rows that are in none.
 
@@ -71,33 +65,23 @@ def split_by(
     """
     name = wanted.get("array")
     if not isinstance(name, str) or set(wanted) - {"array", *PARTS}:
-        raise DataError(
-            "data.split_by is not understood",
-            got=dict(wanted),
-            expected='{array = "name", test = [values], validation = [values] (optional)}',
-        )
+        expected = '{array = "name", test = [values], validation = [values] (optional)}'
+        raise DataError("data.split_by is not understood", got=dict(wanted), expected=expected)
     if (given != TRAIN).any():
-        raise DataError(
-            "data.split_by on arrays that are split already",
-            where=arrays.path,
-            fix="remove split_by",
-        )
+        what = "data.split_by on arrays that are split already"
+        raise DataError(what, where=arrays.path, fix="remove split_by")
     values = arrays[name]
     if values.shape != given.shape:
-        raise DataError(
-            "data.split_by needs one value a row",
-            where=arrays.where(name),
-            got=values.shape,
-            expected=given.shape,
-        )
+        what, got = "data.split_by needs one value a row", values.shape
+        raise DataError(what, where=arrays.where(name), got=got, expected=given.shape)
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8", "backslashreplace")
     given = np.full(len(given), LEFT_OUT if "train" in wanted else TRAIN)
     for part in set(PARTS) & set(wanted):
         given[_rows_with(values, wanted[part], part, arrays.where(name))] = PARTS[part]
     n = int((given == LEFT_OUT).sum())
-    told = f"rows left out ({n}), since data.split_by names no split for their value of {name!r}"
-    return given, (told,) if n else ()
+    note = f"rows left out ({n}), since data.split_by names no split for their value of {name!r}"
+    return given, (note,) if n else ()
 
 
 def group_values(
@@ -116,43 +100,37 @@ def group_values(
         return None, []
     values, names = [], []
     for _, _, part in pieces(roles):
-        named = [wanted] if "x" in roles else [wanted + suffix for suffix in _SUFFIXES[part]]
-        name, n = _called(named, arrays) or named[0], int((given == part).sum())
+        named = wanted if "x" in roles else f"{wanted}_{list(PARTS)[part]}"
+        name, n = _called(named, arrays) or named, int((given == part).sum())
         arrays.check(name)
-        found = arrays[name]
-        if found.shape != (n,):
-            raise DataError(
-                "data.groups needs one value a row",
-                where=arrays.where(name),
-                got=f"shape {found.shape}",
-                expected=f"({n},)",
-            )
-        values += found.tolist()
+        array = arrays[name]
+        if array.shape != (n,):
+            what, got = "data.groups needs one value a row", f"shape {array.shape}"
+            raise DataError(what, where=arrays.where(name), got=got, expected=f"({n},)")
+        values += array.tolist()
         names.append(name)
     return values, names
 
 
 def _rows_with(values: np.ndarray, wanted: Any, part: str, where: str) -> np.ndarray:
     wanted = wanted if isinstance(wanted, (list, tuple)) else [wanted]
-    has = np.zeros(len(values), dtype=bool)
-    missing = []
-    for value in wanted:
-        same = values == value
-        has |= same
-        missing += [] if np.any(same) else [value]
+    same = np.array([np.broadcast_to(values == value, len(values)) for value in wanted], dtype=bool)
+    missing = [value for value, rows in zip(wanted, same, strict=True) if not rows.any()]
     if missing:
-        raise DataError(
-            f"data.split_by: no row has the values for {part}",
-            where=where,
-            got=listed(missing),
-            expected=listed(np.unique(values).tolist()),
-        )
-    return has
+        what = f"data.split_by: no row has the values for {part}"
+        got = listed(missing)
+        raise DataError(what, where=where, got=got, expected=listed(np.unique(values).tolist()))
+    return np.flatnonzero(same.reshape(len(wanted), len(values)).any(axis=0))
 
 
-def _called(names: Sequence[str], arrays: ArrayFile) -> str | None:
-    """The array with one of these names, exactly or but for the case of letters."""
-    folded = {name.casefold(): name for name in arrays}
+def _called(name: str, arrays: ArrayFile) -> str | None:
+    """The array of this name or an alias, exactly or but for the case of letters."""
+    names = [name]
+    if name.endswith("_validation"):
+        names += [name.removesuffix("idation"), name.removesuffix("ation")]
+    if name == "classes":
+        names += ["class_names", "target_names"]
+    folded = {array.casefold(): array for array in arrays}
     exact = (name for name in names if name in arrays)
     return next(chain(exact, (folded[name] for name in names if name in folded)), None)
 

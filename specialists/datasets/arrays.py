@@ -7,32 +7,37 @@ labels (whole numbers or strings [n]): ``x`` and ``y``, or ``x_train``, ``y_trai
 called ``classes``, ``class_names`` or ``target_names`` names whole-number labels. ``split_by``
 sends rows to the test by the value of an array; ``groups`` names the array whose equal values are
 one observation.
+
+Forms of labels that mean the same are taken, and told: a column [n, 1], one-hot rows [n, C], floats
+that are whole numbers, bytes for strings. Anything else is refused with its row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from specialists.config import DataConfig
 from specialists.datasets.array_files import ArrayFile, open_apart, open_arrays
-from specialists.datasets.array_labels import joined, plain_labels
 from specialists.datasets.array_splits import array_roles, group_values, pieces, split_by
 from specialists.datasets.assembly import Rows, assemble
-from specialists.datasets.base import Dataset, Kind
+from specialists.datasets.base import Dataset, Preprocessing
+from specialists.datasets.classes import Classes, classes_of, classes_of_codes, labels_left_out
 from specialists.datasets.encoding import check_finite, numeric
-from specialists.datasets.files import existing
-from specialists.datasets.groups import declared_groups, same_input
-from specialists.datasets.labels import Classes, classes_of, classes_of_codes, labels_left_out
-from specialists.datasets.pixels import layout_note, with_channels
-from specialists.datasets.splits import LEFT_OUT, listed
+from specialists.datasets.naming import existing, listed
+from specialists.datasets.observations import declared_groups
+from specialists.datasets.pictures import layout_note, with_channels
+from specialists.datasets.splits import LEFT_OUT
 from specialists.errors import DataError
 
-_SPLITS = ("split", "splits", "subset", "partition")
+_EXACT = 2.0**53  # floats above it are whole for want of digits
 
 
-def load_arrays(config: Any, seed: int) -> Dataset:
+def load_arrays(config: DataConfig, seed: int) -> Dataset:
     """The data set of ``config.arrays``.
 
     Raises
@@ -41,12 +46,13 @@ def load_arrays(config: Any, seed: int) -> Dataset:
         No such file or array, wrong shapes or types, NaN or infinite features, or splits that
         cannot be made.
     """
-    apart = isinstance(config.arrays, Mapping)
-    arrays = open_apart(config.arrays) if apart else open_arrays(existing(config.arrays))
+    paths = {"": config.arrays} if isinstance(config.arrays, str) else dict(config.arrays or {})
+    apart = "" not in paths
+    arrays = open_apart(paths) if apart else open_arrays(existing(paths[""]))
     roles = array_roles(arrays, config.keys or {})
-    x, y, given, rows, notes = _stacked(arrays, roles)
+    x, y, given, row_numbers, notes = _stacked(arrays, roles)
     values, grouping = group_values(arrays, config.groups, roles, given)
-    declared, alone = (None, []) if values is None else declared_groups(values, config.groups)
+    declared, alone = (None, []) if values is None else declared_groups(values, str(config.groups))
     if config.split_by is not None:
         given, left = split_by(arrays, config.split_by, given)
         notes += left
@@ -56,30 +62,20 @@ def load_arrays(config: Any, seed: int) -> Dataset:
     excluded, left = labels_left_out(classes, config.exclude_labels, arrays.path)
     used = {*roles.values(), *grouping, (config.split_by or {}).get("array")}
     notes += (*classes.notes, *left, *alone, *_not_used(arrays, used))
-    kind, preprocessing = _preprocessing(x, config)
-    preprocessing["key"] = None if apart else roles.get("x", roles.get("x_train"))
-    return assemble(
-        Rows(
-            raw=x,
-            labels=classes.labels,
-            names=classes.names,
-            groups=same_input(x),
-            given=np.where(excluded, LEFT_OUT, given),
-            notes=notes,
-            rows=rows,
-            declared=declared,
-            declared_as=f"a value of {config.groups!r}",
-        ),
-        config,
-        seed,
-        name=arrays.path.stem,
-        kind=kind,
-        preprocessing=preprocessing,
-        source={
-            "arrays": ", ".join(dict.fromkeys(p.name for p, _ in arrays.places.values())),
-            "rows": "row",
-        },
+    rows = Rows(
+        raw=x,
+        labels=classes.labels,
+        names=classes.names,
+        given=np.where(excluded, LEFT_OUT, given),
+        notes=notes,
+        rows=row_numbers,
+        declared=declared,
+        declared_as=f"a value of {config.groups!r}",
     )
+    key = None if apart else roles.get("x", roles.get("x_train"))
+    files = ", ".join(dict.fromkeys(path.name for path, _ in arrays.members.values()))
+    preprocessing, source = _preprocessing(x, config, key), {"arrays": files, "rows": "row"}
+    return assemble(rows, config, seed, arrays.path.stem, preprocessing, source)
 
 
 def _stacked(
@@ -90,43 +86,34 @@ def _stacked(
     for x_name, y_name, part in pieces(roles):
         x, y = arrays[x_name], arrays[y_name]
         if not x.ndim or not y.ndim or len(x) != len(y):
-            raise DataError(
-                "inputs and labels do not fit together",
-                where=arrays.path,
-                got=f"{x_name} of shape {x.shape}, {y_name} of shape {y.shape}",
-                expected="[n, ...] and [n]",
-            )
+            what = "inputs and labels do not fit together"
+            got = f"{x_name} of shape {x.shape}, {y_name} of shape {y.shape}"
+            raise DataError(what, where=arrays.path, got=got, expected="[n, ...] and [n]")
         if not len(x):
             notes.append(f"{arrays.where(x_name)}: no rows")
             continue
-        labels, told = plain_labels(y, arrays.where(y_name))
-        notes += [*layout_note(x, arrays.where(x_name)), *told]
+        labels, meant = _plain_labels(y, arrays.where(y_name))
+        notes += [*layout_note(x, arrays.where(x_name)), *meant]
         xs.append(_inputs(x, arrays.where(x_name)))
         ys.append(labels)
         given.append(np.full(len(x), part))
     if not xs:
         raise DataError("no rows", where=arrays.path, got="; ".join(notes))
     if len({x.shape[1:] for x in xs}) > 1:
-        raise DataError(
-            "the splits differ in shape",
-            where=arrays.path,
-            got=", ".join(str(x.shape) for x in xs),
-        )
+        shapes = ", ".join(str(x.shape) for x in xs)
+        raise DataError("the splits differ in shape", where=arrays.path, got=shapes)
     x = xs[0] if len(xs) == 1 else np.concatenate(xs)
     rows = np.concatenate([np.arange(len(part)) for part in given])
-    return x, joined(ys, arrays.path), np.concatenate(given), rows, tuple(notes)
+    return x, _concatenated(ys, arrays.path), np.concatenate(given), rows, tuple(notes)
 
 
 def _inputs(x: np.ndarray, where: str) -> np.ndarray:
     """Finite float32 features [n, d], or uint8 images [n, channels, h, w]."""
     if x.ndim == 1:
-        raise DataError(
-            "inputs of one dimension",
-            where=where,
-            got=f"shape {x.shape}",
-            expected="features [n, d] or images",
-            fix="store a single feature as [n, 1]",
-        )
+        what = "inputs of one dimension"
+        got = f"shape {x.shape}"
+        fix = "store a single feature as [n, 1]"
+        raise DataError(what, where=where, got=got, expected="features [n, d] or images", fix=fix)
     if x.ndim > 2:
         return np.ascontiguousarray(with_channels(x, where))
     features = numeric(x, where)
@@ -136,19 +123,14 @@ def _inputs(x: np.ndarray, where: str) -> np.ndarray:
     return np.ascontiguousarray(features, dtype=np.float32)
 
 
-def _preprocessing(x: np.ndarray, config: Any) -> tuple[Kind, dict[str, Any]]:
-    """Kind of input that an array holds, and how such inputs are encoded."""
+def _preprocessing(x: np.ndarray, config: DataConfig, key: str | None) -> Preprocessing:
+    """How inputs like those of an array are encoded."""
     if x.ndim == 2:
-        features = {"kind": "features", "n_features": x.shape[1], "mean": None, "std": None}
-        return "features", features
-    height, width = x.shape[2:]
-    size = config.image_size
-    return "images", {
-        "kind": "images",
-        "channels": x.shape[1],
-        "height": size or height,
-        "width": size or width,
-    }
+        about = {"kind": "features", "n_features": x.shape[1], "mean": None, "std": None}
+        return {**about, "key": key}
+    channels, height, width = x.shape[1:]
+    size = {"height": config.image_size or height, "width": config.image_size or width}
+    return {"kind": "images", "channels": channels, **size, "key": key}
 
 
 def _classes(arrays: ArrayFile, roles: Mapping[str, str], y: Any) -> Classes:
@@ -159,12 +141,10 @@ def _classes(arrays: ArrayFile, roles: Mapping[str, str], y: Any) -> Classes:
     where = arrays.where(roles["classes"])
     names = arrays[roles["classes"]]
     if names.ndim != 1 or names.dtype.kind not in "USiu":
-        raise DataError(
-            "names of classes are neither strings nor whole numbers",
-            where=where,
-            got=f"{names.dtype} of shape {names.shape}",
-            expected="[n_classes], a name for each label from 0",
-        )
+        what = "names of classes are neither strings nor whole numbers"
+        got = f"{names.dtype} of shape {names.shape}"
+        expected = "[n_classes], a name for each label from 0"
+        raise DataError(what, where=where, got=got, expected=expected)
     return classes_of_codes(y, names.tolist(), where)
 
 
@@ -175,6 +155,56 @@ def _not_used(arrays: ArrayFile, used: Set[str | None]) -> tuple[str, ...]:
         f"the array {name!r} may say which row is of which split: "
         f'data.split_by = {{array = "{name}", test = [...]}} uses it'
         for name in left
-        if name.casefold() in _SPLITS
+        if name.casefold() in ("split", "splits", "subset", "partition")
     ]
     return tuple(notes)
+
+
+def _plain_labels(y: np.ndarray, where: str) -> tuple[np.ndarray | list[Any], tuple[str, ...]]:
+    """Labels of shape (n,), booleans, int64, or a list of str or bytes; notes on their form."""
+    y, notes = _one_a_row(y, where)
+    if y.dtype.kind in "USb":
+        return y if y.dtype.kind == "b" else y.tolist(), notes
+    if y.dtype.kind not in "iuf":
+        what = "labels are neither whole numbers nor strings"
+        raise DataError(what, where=where, got=f"dtype {y.dtype}")
+    if y.dtype.kind == "f":
+        notes = (*notes, f"{where}: labels are floats that are whole numbers, taken as such")
+        _check_whole(y, where)
+    elif y.size and y.max() > np.iinfo(np.int64).max:
+        return [str(label) for label in y.tolist()], notes
+    return y.astype(np.int64), notes
+
+
+def _check_whole(y: np.ndarray, where: object) -> None:
+    with np.errstate(invalid="ignore"):
+        whole = (np.rint(y) == y) & (np.abs(y.astype(np.float64)) <= _EXACT)
+    if not whole.all():
+        row = int(np.flatnonzero(~whole)[0])
+        what = f"labels that are neither whole numbers nor strings ({int((~whole).sum())})"
+        fix = "labels name classes; numbers to be predicted as such are another task"
+        raise DataError(what, where=f"{where}, row {row}", got=y[row], fix=fix)
+
+
+def _concatenated(parts: Sequence[np.ndarray | list[Any]], where: Path) -> np.ndarray | list[Any]:
+    """The labels of all splits, one after another."""
+    lists, arrays = ([part for part in parts if isinstance(part, t)] for t in (list, np.ndarray))
+    if lists and arrays:
+        what = "labels are numbers in one split and strings in another"
+        raise DataError(what, where=where, expected="one way to name a class in all of them")
+    return list(chain.from_iterable(lists)) if lists else np.concatenate(arrays)
+
+
+def _one_a_row(y: np.ndarray, where: object) -> tuple[np.ndarray, tuple[str, ...]]:
+    if y.ndim == 1:
+        return y, ()
+    if y.ndim == 2 and y.shape[1] == 1:
+        return y[:, 0], (f"{where}: labels of shape {y.shape} taken as one a row",)
+    got = f"shape {y.shape}"
+    if y.ndim == 2 and y.shape[1] and y.dtype.kind in "biuf":
+        one_hot = ((y != 0).sum(axis=1) == 1) & (y.max(axis=1) == 1)
+        if one_hot.all():
+            return y.argmax(axis=1), (f"{where}: one-hot labels of {y.shape[1]} classes",)
+        got += f"; row {int(np.flatnonzero(~one_hot)[0])} of {where} is not one-hot"
+    expected = "[n], or one-hot rows [n, n_classes]"
+    raise DataError("labels need one value a row", where=where, got=got, expected=expected)

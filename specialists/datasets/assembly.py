@@ -1,23 +1,25 @@
 """How do labelled rows become a data set? Every source of the user's own data ends here.
 
-The source says what the rows are and which share an input; the splits, the classes, the sets of
-valid labels, the standardisation and the encoding are made here, alike for all of them.
+The source says what the rows are; here they are split, checked, standardised and encoded, and get
+their sets of valid labels, alike for all sources.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from specialists.datasets.base import Dataset, Kind, Ragged, Split
+from specialists.config import DataConfig
+from specialists.datasets.base import Dataset, Kind, Preprocessing, Ragged, Split
+from specialists.datasets.classes import valid_of_rows
 from specialists.datasets.encoding import encode, standardisation
-from specialists.datasets.groups import straddling, units_of_chance
-from specialists.datasets.labels import valid_of_rows
+from specialists.datasets.observations import same_input, straddling, units_of_chance
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, Plan, plan_splits
+from specialists.datasets.text import clean
 
 
 @dataclass(frozen=True)
@@ -26,19 +28,17 @@ class Rows:
 
     Parameters
     ----------
-    raw : array or list of n raw inputs, as ``encode`` takes them
+    raw : array, or list of str, of n raw inputs, as ``encode`` takes them
         :func:`assemble` puts the rows of images in another order.
     labels : int array of shape (n,)
         Index into ``names``.
     names : sequence of str
         Names of the labels, of which some may not occur.
-    groups : int array of shape (n,)
-        Rows with the same input share a group.
     given : int array of shape (n,)
         TRAIN, VALIDATION, TEST or LEFT_OUT, as the source says.
-    texts : sequence of str, optional
-        For people to read.
     notes : tuple of str
+    texts : list of str, optional
+        For people to read.
     rows : int64 array of shape (n,), optional
         Line or row of each example in the user's file.
     declared : int64 array of shape (n,), optional
@@ -50,10 +50,9 @@ class Rows:
     raw: Any
     labels: np.ndarray
     names: Sequence[str]
-    groups: np.ndarray
     given: np.ndarray
-    texts: Sequence[str] | None = None
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...]
+    texts: list[str] | None = None
     rows: np.ndarray | None = None
     declared: np.ndarray | None = None
     declared_as: str = "group"
@@ -61,13 +60,11 @@ class Rows:
 
 def assemble(
     rows: Rows,
-    config: Any,
+    config: DataConfig,
     seed: int,
-    *,
     name: str,
-    kind: Kind,
-    preprocessing: Mapping[str, Any],
-    source: Mapping[str, Any],
+    preprocessing: Preprocessing,
+    source: Mapping[str, str],
 ) -> Dataset:
     """Split, check and encode the rows.
 
@@ -78,37 +75,46 @@ def assemble(
         Its ``min_examples``, ``validation_fraction``, ``test_fraction`` and ``standardize``.
     seed : int
         Of the splits that are cut here.
+    name : str
     preprocessing : mapping
         ``mean`` and ``std`` are filled in here, from training rows alone.
+    source : mapping
+        As of a :class:`Dataset`.
     """
-    units, told = _units(rows)
-    plan = plan_splits(
-        rows.labels,
-        rows.names,
-        units,
-        rows.given,
-        min_examples=config.min_examples,
-        validation_fraction=config.validation_fraction,
-        test_fraction=config.test_fraction,
-        seed=seed,
-    )
-    notes = (*rows.notes, *told, *plan.notes, *_straddling(rows, plan))
+    kind, raw = preprocessing["kind"], rows.raw
+    groups = same_input(clean(raw, preprocessing["lowercase"]) if kind == "text" else raw)
+    units, notes = _units(rows, groups)
+    limits = config.model_dump(include={"min_examples", "validation_fraction", "test_fraction"})
+    plan = plan_splits(rows.labels, rows.names, units, rows.given, seed=seed, **limits)
+    notes = [*rows.notes, *notes, *plan.notes, *straddling(plan.parts, groups, "an input")]
+    if rows.declared is not None:
+        notes += straddling(plan.parts, rows.declared, rows.declared_as)
     if kind == "features" and config.standardize is not False:
-        preprocessing = {**preprocessing, **standardisation(rows.raw[plan.rows(TRAIN)])}
+        preprocessing = {**preprocessing, **standardisation(raw[plan.rows(TRAIN)])}
     if kind == "images":
-        _sort_by_part(rows.raw, plan.parts)
-    train, validation, test = (
-        _split(rows, units, plan, part, preprocessing) for part in (TRAIN, VALIDATION, TEST)
-    )
+        _sort_by_part(raw, plan.parts)
+    splits = [
+        Split(
+            inputs=encode(preprocessing, _picked(raw, plan, part, kind)),
+            labels=torch.from_numpy(plan.labels[index]),
+            valid=_valid(groups, plan, part),
+            texts=None if rows.texts is None else tuple(rows.texts[i] for i in index.tolist()),
+            rows=None if rows.rows is None else torch.from_numpy(rows.rows[index].astype(np.int64)),
+            groups=torch.from_numpy(units[index]),
+        )
+        for part in (TRAIN, VALIDATION, TEST)
+        for index in [plan.rows(part)]
+    ]
+    n = sum(int((split.valid.lengths > 1).sum()) for split in splits if split.valid is not None)
+    if n:
+        notes.append(f"{n} rows have an input with several labels, of which any counts as right")
     return Dataset(
-        name=name,
-        kind=kind,
-        class_names=plan.class_names,
-        train=train,
-        validation=validation,
-        test=test,
+        name,
+        kind,
+        plan.class_names,
+        *splits,
         preprocessing=preprocessing,
-        notes=(*notes, *_several_labels(train, validation, test)),
+        notes=tuple(notes),
         source=source,
     )
 
@@ -119,14 +125,13 @@ def limit(dataset: Dataset, max_examples: int, seed: int) -> Dataset:
     Every class keeps a training and a validation row. The test split is drawn without a look at
     its labels.
     """
-    splits = dataset.splits
-    total = sum(map(len, splits.values()))
+    total = sum(map(len, dataset.splits.values()))
     if total <= max_examples:
         return dataset
     generator = np.random.default_rng(seed)
     kept = {
         name: take(split, _drawn(split, max_examples / total, name == "test", generator))
-        for name, split in splits.items()
+        for name, split in dataset.splits.items()
     }
     note = f"{sum(map(len, kept.values()))} of {total} rows drawn (data.max_examples)"
     return replace(dataset, **kept, notes=(*dataset.notes, note))
@@ -134,8 +139,7 @@ def limit(dataset: Dataset, max_examples: int, seed: int) -> Dataset:
 
 def take(split: Split, index: np.ndarray) -> Split:
     """The rows of ``split`` named by ``index``, in its order."""
-    rows = torch.from_numpy(np.asarray(index, dtype=np.int64))
-    texts = split.texts
+    rows, texts = torch.from_numpy(np.asarray(index, dtype=np.int64)), split.texts
     return Split(
         inputs=split.inputs[rows],
         labels=split.labels[rows],
@@ -146,52 +150,21 @@ def take(split: Split, index: np.ndarray) -> Split:
     )
 
 
-def _units(rows: Rows) -> tuple[np.ndarray, tuple[str, ...]]:
+def _units(rows: Rows, groups: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Units of chance of the rows in use; each of the others stands alone and joins no two."""
     used = rows.given != LEFT_OUT
     units = np.arange(len(used), 2 * len(used))
     declared = None if rows.declared is None else rows.declared[used]
-    units[used], notes = units_of_chance(rows.groups[used], declared, rows.declared_as)
+    units[used], notes = units_of_chance(groups[used], declared, rows.declared_as)
     return units, notes
-
-
-def _straddling(rows: Rows, plan: Plan) -> list[str]:
-    """What the splits share, which is kept as the source gives it."""
-    notes = straddling(plan.parts, rows.groups, "an input")
-    if rows.declared is not None:
-        notes += straddling(plan.parts, rows.declared, rows.declared_as)
-    return notes
-
-
-def _split(
-    rows: Rows, units: np.ndarray, plan: Plan, part: int, preprocessing: Mapping[str, Any]
-) -> Split:
-    index, texts = plan.rows(part), rows.texts
-    return Split(
-        inputs=encode(preprocessing, _picked(rows.raw, plan, part, preprocessing["kind"])),
-        labels=torch.from_numpy(plan.labels[index]),
-        valid=_valid(rows, plan, part, index),
-        texts=None if texts is None else tuple(texts[int(i)] for i in index),
-        rows=None if rows.rows is None else torch.from_numpy(rows.rows[index].astype(np.int64)),
-        groups=torch.from_numpy(units[index]),
-    )
-
-
-def _several_labels(*splits: Split) -> list[str]:
-    """A note of the rows for which more than one answer counts as right."""
-    valid = [split.valid.lengths for split in splits if split.valid is not None]
-    n = sum(int((lengths > 1).sum()) for lengths in valid)
-    return (
-        [f"{n} rows have an input with several labels, of which any counts as right"] if n else []
-    )
 
 
 def _picked(raw: Any, plan: Plan, part: int, kind: Kind) -> Any:
     index = plan.rows(part)
-    if kind == "images":
+    if kind == "images":  # a view: they were sorted
         start = int((plan.parts < part).sum())
         return raw[start : start + len(index)]
-    return raw[index] if isinstance(raw, np.ndarray) else [raw[i] for i in index.tolist()]
+    return raw[index] if kind == "features" else [raw[i] for i in index.tolist()]
 
 
 def _sort_by_part(raw: np.ndarray, parts: np.ndarray) -> None:
@@ -212,14 +185,15 @@ def _sort_by_part(raw: np.ndarray, parts: np.ndarray) -> None:
             placed[i] = True
 
 
-def _valid(rows: Rows, plan: Plan, part: int, index: np.ndarray) -> Ragged | None:
+def _valid(groups: np.ndarray, plan: Plan, part: int) -> Ragged | None:
     """Label sets; those of training and validation rows come from training and validation alone."""
     known = plan.parts != LEFT_OUT if part == TEST else np.isin(plan.parts, (TRAIN, VALIDATION))
-    everywhere = valid_of_rows(rows.groups[known], plan.labels[known])
-    if everywhere is None:
-        return None
-    position = np.cumsum(known) - 1
-    return everywhere[torch.from_numpy(position[index])]
+    everywhere = valid_of_rows(groups[known], plan.labels[known])
+    return (
+        None
+        if everywhere is None
+        else everywhere[torch.from_numpy(np.flatnonzero(plan.parts[known] == part))]
+    )
 
 
 def _drawn(split: Split, share: float, blind: bool, generator: np.random.Generator) -> np.ndarray:

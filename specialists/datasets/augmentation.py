@@ -74,7 +74,6 @@ def drop_ngrams(ragged: Ragged, generator: torch.Generator, rate: float = 0.1) -
 
     Parameters
     ----------
-    ragged : Ragged
     generator : torch.Generator
         Of the device of ``ragged``, or of the CPU.
     rate : float in [0, 1)

@@ -11,10 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 Kind = Literal["text", "features", "images"]
+# JSON that travels with data sets and models; `specialists.datasets.encoding` lists its keys.
+Preprocessing = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,12 @@ class Ragged:
 
     values: Tensor
     offsets: Tensor
+
+    @classmethod
+    def from_lengths(cls, values: np.ndarray, lengths: np.ndarray) -> Ragged:
+        """Rows of these lengths, whose values lie one after another."""
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        return cls(torch.from_numpy(values), torch.from_numpy(offsets))
 
     def __len__(self) -> int:
         return self.offsets.numel() - 1
@@ -57,10 +66,8 @@ class Ragged:
         return self.values[int(self.offsets[i]) : int(self.offsets[i + 1])]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Ragged:
-        return Ragged(
-            self.values.to(device, non_blocking=non_blocking),
-            self.offsets.to(device, non_blocking=non_blocking),
-        )
+        both = (self.values, self.offsets)
+        return Ragged(*(tensor.to(device, non_blocking=non_blocking) for tensor in both))
 
     def pin_memory(self) -> Ragged:
         return Ragged(self.values.pin_memory(), self.offsets.pin_memory())
@@ -136,9 +143,9 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
-    preprocessing: Mapping[str, Any]
+    preprocessing: Preprocessing
     notes: tuple[str, ...] = ()
-    source: Mapping[str, Any] = field(default_factory=dict)
+    source: Mapping[str, object] = field(default_factory=dict)
     gate: Split | None = None
 
     @property

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from specialists.datasets.files import nearest
-from specialists.datasets.labels import normalised
-from specialists.datasets.splits import listed
+from specialists.datasets.classes import normalised
+from specialists.datasets.naming import listed, nearest
 from specialists.errors import DataError
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -65,47 +64,37 @@ class Table:
         DataError
             Several columns have it.
         """
-        for folded in (str, _folded):
-            found = [i for i, own in enumerate(self.names) if folded(own) == folded(name)]
-            if len(found) > 1:
-                raise DataError(
-                    f"{len(found)} columns are called {name!r}",
-                    where=self.path,
-                    got=f"the header {', '.join(map(repr, self.names))}",
-                    fix="give each its own name",
-                )
-            if found:
-                return found[0]
+        for folded in (str, lambda name: normalised(name).casefold()):
+            columns = [i for i, other in enumerate(self.names) if folded(other) == folded(name)]
+            if len(columns) > 1:
+                what, header = f"{len(columns)} columns are called {name!r}", map(repr, self.names)
+                got, fix = f"the header {', '.join(header)}", "give each its own name"
+                raise DataError(what, where=self.path, got=got, fix=fix)
+            if columns:
+                return columns[0]
         return None
 
     def column(self, name: str, option: str | None = None) -> int:
         """As :meth:`find`, for a column that must be there.
 
-        Parameters
-        ----------
-        name : str
-        option : str, optional
-            ``data.<option>`` may name another column; None: it has to be this one.
+        ``data.<option>`` may name another column; without an option it has to be this one.
 
         Raises
         ------
         DataError
             No such column; it names the nearest one.
         """
-        found = self.find(name)
-        if found is not None:
-            return found
-        near, told = nearest(name, self.names), listed(map(repr, self.names))
+        column = self.find(name)
+        if column is not None:
+            return column
+        near, header = nearest(name, self.names), listed(map(repr, self.names))
         fix = "give the file the columns of the training data, with their header"
         if option is not None:
-            fix = (
-                f"set data.{option}{f' = {near!r}' if near else ''}, "
-                "or data.columns = [...] if the file has no header"
-            )
-        others = other_separators(self.names)
-        if others:
-            told, fix = f"{told}, one column that holds {others}", SEPARATE
-        raise DataError(f"no column {name!r}", where=self.path, got=f"the header {told}", fix=fix)
+            value = f" = {near!r}" if near else ""
+            fix = f"set data.{option}{value}, or data.columns = [...] if the file has no header"
+        if others := other_separators(self.names):
+            header, fix = f"{header}, one column that holds {others}", SEPARATE
+        raise DataError(f"no column {name!r}", where=self.path, got=f"the header {header}", fix=fix)
 
     def strings(self, column: int) -> list[str]:
         """A column as strings, "" where a value is missing.
@@ -120,11 +109,9 @@ class Table:
             return list(cells)
         absent = [i for i, cell in enumerate(cells) if cell is ABSENT]
         if absent:
-            raise DataError(
-                f"{len(absent)} rows have no {self.names[column]!r}",
-                where=self.place(absent),
-                fix="add it, as null where it is not known, or remove these rows",
-            )
+            what = f"{len(absent)} rows have no {self.names[column]!r}"
+            fix = "add it, as null where it is not known, or remove these rows"
+            raise DataError(what, where=self.place(absent), fix=fix)
         return [self._string(cell, column, i) for i, cell in enumerate(cells)]
 
     def numbers(self, column: int) -> np.ndarray:
@@ -138,13 +125,11 @@ class Table:
         values = np.fromiter(map(_number, self.cells[column]), np.float64, len(self))
         bad = np.flatnonzero(np.isnan(values))
         if len(bad):
-            raise DataError(
-                f"{len(bad)} cells are no numbers",
-                where=f"{self.place(bad)}, column {self.names[column]!r}",
-                got=repr(self.cells[column][int(bad[0])])[:60],
-                expected="finite numbers with a decimal point",
-                fix="fill them in, leave these rows out, or name other columns in data.features",
-            )
+            where = f"{self.place(bad)}, column {self.names[column]!r}"
+            what, cell = f"{len(bad)} cells are no numbers", self.cells[column][int(bad[0])]
+            expected = "finite numbers with a decimal point"
+            fix = "fill them in, leave these rows out, or name other columns in data.features"
+            raise DataError(what, where=where, got=repr(cell)[:60], expected=expected, fix=fix)
         return values
 
     def take(self, index: np.ndarray) -> Table:
@@ -154,14 +139,14 @@ class Table:
 
     def is_numeric(self, column: int) -> bool:
         """Whether every cell that is filled in holds a number."""
-        filled = self._filled(column)
-        return bool(len(self)) and not any(math.isnan(_number(cell)) for _, cell in filled)
+        cells = self._filled(column).values()
+        return bool(len(self)) and not any(math.isnan(_number(cell)) for cell in cells)
 
     def odd_cell(self, column: int) -> int | None:
         """The first row whose cell is no number, where most cells are, with a comma or a point."""
-        filled = {i: str(cell) for i, cell in self._filled(column)}
-        odd = [i for i, cell in filled.items() if math.isnan(_number(cell))]
-        alike = sum(not math.isnan(_number(cell.replace(",", "."))) for cell in filled.values())
+        filled = self._filled(column)
+        odd = [i for i, cell in filled.items() if math.isnan(_number(str(cell)))]
+        alike = sum(not math.isnan(_number(str(c).replace(",", "."))) for c in filled.values())
         return odd[0] if odd and 2 * alike > len(filled) else None
 
     def place(self, index: Iterable[int]) -> str:
@@ -169,11 +154,10 @@ class Table:
         rows = [str(int(self.rows[i])) for i in index]
         return f"{self.path}, {self.unit}{'s' * (len(rows) > 1)} {listed(rows)}"
 
-    def _filled(self, column: int) -> Iterator[tuple[int, Any]]:
-        """Rows and cells, without those where a value is missing."""
-        for i, cell in enumerate(self.cells[column]):
-            if cell is not None and cell == cell and str(cell).strip():
-                yield i, cell
+    def _filled(self, column: int) -> dict[int, Any]:
+        """Cells by row, without those where a value is missing."""
+        cells = enumerate(self.cells[column])
+        return {i: c for i, c in cells if c is not None and c == c and str(c).strip()}
 
     def _string(self, cell: Any, column: int, i: int) -> str:
         if cell is None or cell != cell:
@@ -186,20 +170,17 @@ class Table:
             except UnicodeDecodeError:
                 cell = list(cell)
         if isinstance(cell, list | tuple | dict | set):
-            raise DataError(
-                "a cell holds more than one value, or bytes that are not UTF-8",
-                where=f"{self.place([i])}, column {self.names[column]!r}",
-                got=repr(cell)[:60],
-                expected="text, or a whole number for a label; a row for each of several labels",
-            )
+            what = "a cell holds more than one value, or bytes that are not UTF-8"
+            where = f"{self.place([i])}, column {self.names[column]!r}"
+            expected = "text, or a whole number for a label; a row for each of several labels"
+            raise DataError(what, where=where, got=repr(cell)[:60], expected=expected)
         return str(cell)
 
 
 def other_separators(names: Sequence[str]) -> str | None:
     """What seems to separate the cells of a table that was read as one column."""
-    others = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
-    found = [told for sign, told in others.items() if sign in names[0]]
-    return found[0] if len(names) == 1 and found else None
+    signs = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+    return next((signs[s] for s in signs if len(names) == 1 and s in names[0]), None)
 
 
 def renamed(path: Path, columns: Sequence[str], n: int) -> tuple[str, ...]:
@@ -211,17 +192,10 @@ def renamed(path: Path, columns: Sequence[str], n: int) -> tuple[str, ...]:
         They are not as many.
     """
     if len(columns) != n:
-        raise DataError(
-            "data.columns does not fit the file",
-            where=path,
-            got=f"{len(columns)} names ({', '.join(columns)})",
-            expected=f"{n}, one for each column",
-        )
+        got, expected = f"{len(columns)} names ({', '.join(columns)})", f"{n}, one for each column"
+        what = "data.columns does not fit the file"
+        raise DataError(what, where=path, got=got, expected=expected)
     return tuple(columns)
-
-
-def _folded(name: str) -> str:
-    return normalised(name).casefold()
 
 
 def _number(cell: Any) -> float:

@@ -9,32 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from specialists.config import DataConfig
 from specialists.datasets.cells import Table
-from specialists.datasets.splits import LEFT_OUT, SPLIT_NAMES, TEST, TRAIN, VALIDATION, listed
+from specialists.datasets.naming import listed
+from specialists.datasets.splits import LEFT_OUT, PARTS, SPLIT_NAMES, TRAIN
 from specialists.errors import DataError
-
-_PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
 
 @dataclass(frozen=True)
 class Roles:
-    """What the columns of a table are.
+    """Which column is what. A table has a text or ``features``; ``groups`` names units of chance.
 
-    Parameters
-    ----------
-    label : int
-    text : int, optional
-        None: the table has ``features``.
-    features : tuple of int
-    split : int, optional
-    groups : int, optional
-        Names the unit of chance of each row.
-    notes : tuple of str
-        Which columns were taken, and which are not used.
+    The notes say which columns were taken, and which are not used.
     """
 
     label: int
@@ -45,7 +34,7 @@ class Roles:
     notes: tuple[str, ...]
 
 
-def find_roles(table: Table, config: Any) -> Roles:
+def find_roles(table: Table, config: DataConfig) -> Roles:
     """The columns that ``config`` (DataConfig) names, or those with the usual names.
 
     Raises
@@ -59,17 +48,11 @@ def find_roles(table: Table, config: Any) -> Roles:
     text, features = _inputs(table, config, {label, split, groups})
     chosen = [i for i in (text, *features, label, split, groups) if i is not None]
     if len(set(chosen)) < len(chosen):
-        raise DataError(
-            "one column cannot be two of text, features, label, split and groups",
-            where=table.path,
-            got=listed(repr(table.names[i]) for i in chosen),
-        )
-    wanted = {"text": (config.text, text), "label": (config.label, label)}
-    notes += [
-        f"the column {table.names[i]!r} is taken for {name or role!r}"
-        for role, (name, i) in wanted.items()
-        if i is not None and table.names[i] != (name or role)
-    ]
+        what = "one column cannot be two of text, features, label, split and groups"
+        raise DataError(what, where=table.path, got=listed(repr(table.names[i]) for i in chosen))
+    for role, name, i in (("text", config.text, text), ("label", config.label, label)):
+        if i is not None and table.names[i] != (name or role):
+            notes.append(f"the column {table.names[i]!r} is taken for {name or role!r}")
     if features and not config.features:
         named = listed(repr(table.names[i]) for i in features)
         notes.append(f"no column 'text': {len(features)} columns of numbers are features: {named}")
@@ -77,7 +60,7 @@ def find_roles(table: Table, config: Any) -> Roles:
     return Roles(label, text, features, split, groups, tuple(notes))
 
 
-def given_splits(table: Table, roles: Roles, config: Any) -> tuple[np.ndarray, list[str]]:
+def given_splits(table: Table, roles: Roles, config: DataConfig) -> tuple[np.ndarray, list[str]]:
     """The part of every row, int (n,), TRAIN where there is no split column; notes.
 
     Raises
@@ -87,56 +70,47 @@ def given_splits(table: Table, roles: Roles, config: Any) -> tuple[np.ndarray, l
     """
     if roles.split is None:
         return np.full(len(table), TRAIN), []
-    values = [value.strip().casefold() for value in table.strings(roles.split)]
-    part_of = _part_of(config)
+    values = _folded(table.strings(roles.split))
+    part_of = SPLIT_NAMES
+    if config.splits is not None:
+        part_of = {v: PARTS[part] for part, named in config.splits.items() for v in _folded(named)}
     unknown = sorted(set(values) - part_of.keys())
     if (unknown and config.splits is None) or part_of.keys().isdisjoint(values):
-        raise DataError(
-            "the split column has values of unknown meaning",
-            where=f"{table.path}, column {table.names[roles.split]!r}",
-            got=listed(map(repr, unknown)),
-            expected=listed(part_of),
-            fix='set data.splits = {train = ["..."], validation = ["..."], test = ["..."]}, '
-            'or data.split = "" to use no split column',
-        )
+        what, got = "the split column has values of unknown meaning", listed(map(repr, unknown))
+        where = f"{table.path}, column {table.names[roles.split]!r}"
+        fix = 'set data.splits = {train = ["..."], validation = ["..."], test = ["..."]}, '
+        fix += 'or data.split = "" to use no split column'
+        raise DataError(what, where=where, got=got, expected=listed(part_of), fix=fix)
     given = np.array([part_of.get(value, LEFT_OUT) for value in values], dtype=np.int64)
     left_out = int((given == LEFT_OUT).sum())
-    told = f"{left_out} rows in the splits {listed(map(repr, unknown))} left out (data.splits)"
-    notes = [told] if left_out else []
+    note = f"{left_out} rows in the splits {listed(map(repr, unknown))} left out (data.splits)"
+    notes = [note] if left_out else []
     if config.split is None and config.splits is None:
-        counts = ", ".join(f"{int((given == part).sum())} {name}" for name, part in _PARTS.items())
+        counts = ", ".join(f"{int((given == part).sum())} {name}" for name, part in PARTS.items())
         notes.append(f"splits as the column {table.names[roles.split]!r} says: {counts}")
     return given, notes
 
 
-def _split_column(table: Table, config: Any) -> tuple[int | None, list[str]]:
+def _split_column(table: Table, config: DataConfig) -> tuple[int | None, list[str]]:
     """The split column, and a note where one of that name holds no splits."""
     if config.split == "":
         return None, []
     if config.split is not None or config.splits is not None:
         return table.column(config.split or "split", "split"), []
-    found = table.find("split")
-    if found is None:
-        return None, []
-    values = {value.strip().casefold() for value in table.strings(found)}
-    if not values.isdisjoint(SPLIT_NAMES):
-        return found, []
+    column = table.find("split")
+    values = set() if column is None else set(_folded(table.strings(column)))
+    if column is None or not values.isdisjoint(SPLIT_NAMES):
+        return column, []
     shown = listed(map(repr, sorted(values)))
-    return None, [f"the column {table.names[found]!r} holds no splits and is not used: {shown}"]
+    return None, [f"the column {table.names[column]!r} holds no splits and is not used: {shown}"]
 
 
-def _part_of(config: Any) -> dict[str, int]:
-    if config.splits is None:
-        return SPLIT_NAMES
-    return {
-        value.strip().casefold(): _PARTS[part]
-        for part, values in config.splits.items()
-        for value in values
-    }
+def _folded(values: Iterable[object]) -> list[str]:
+    return [str(value).strip().casefold() for value in values]
 
 
 def _inputs(
-    table: Table, config: Any, taken: set[int | None]
+    table: Table, config: DataConfig, taken: set[int | None]
 ) -> tuple[int | None, tuple[int, ...]]:
     """The text column, or the columns of the features."""
     if config.features and config.text:
@@ -162,16 +136,13 @@ def _inputs(
 def _check_numbers(table: Table, columns: Iterable[int]) -> None:
     """Refuse a table without a text by the first cell that keeps a column from being a feature."""
     for i in columns:
-        row = table.odd_cell(i)
-        if row is not None:
-            raise DataError(
-                "no column 'text', and a column of numbers holds something else",
-                where=f"{table.place([row])}, column {table.names[i]!r}",
-                got=repr(table.cells[i][row])[:60],
-                expected="finite numbers with a decimal point",
-                fix="mend such cells or leave these rows out; or set data.text, "
-                'or data.features = [...] ("numeric": every column of nothing but numbers)',
-            )
+        if (row := table.odd_cell(i)) is not None:
+            what = "no column 'text', and a column of numbers holds something else"
+            where, cell = f"{table.place([row])}, column {table.names[i]!r}", table.cells[i][row]
+            expected = "finite numbers with a decimal point"
+            fix = "mend such cells or leave these rows out; or set data.text, or data.features = "
+            fix += '[...] ("numeric": every column of nothing but numbers)'
+            raise DataError(what, where=where, got=repr(cell)[:60], expected=expected, fix=fix)
 
 
 def _counts_rows(table: Table, column: int) -> bool:
@@ -187,21 +158,8 @@ def _unused(table: Table, used: set[int], split: int | None) -> list[str]:
     others = [i for i in range(len(table.names)) if i not in used]
     notes = [f"columns not used: {listed(repr(table.names[i]) for i in others)}"] if others else []
     for i in others if split is None else ():
-        values = {str(value).strip().casefold() for value in _few(table.cells[i])}
+        name, values = table.names[i], set(_folded(set(map(str, table.cells[i]))))
         if len(values) > 1 and values <= SPLIT_NAMES.keys():
-            name = table.names[i]
-            notes.append(
-                f"the column {name!r} looks like a split ({listed(sorted(values))}): "
-                f"data.split = {name!r} uses it"
-            )
+            looks = f"the column {name!r} looks like a split ({listed(sorted(values))})"
+            notes.append(f"{looks}: data.split = {name!r} uses it")
     return notes
-
-
-def _few(cells: Iterable[Any], limit: int = 20) -> set[str]:
-    """The distinct cells, or more than ``limit`` of them."""
-    seen: set[str] = set()
-    for cell in cells:
-        seen.add(str(cell))
-        if len(seen) > limit:
-            break
-    return seen

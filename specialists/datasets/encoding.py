@@ -11,7 +11,6 @@ Keys beside these tell where the training data lay (for instance the name of a t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specialists.datasets.base import Inputs, Ragged
+from specialists.datasets.base import Inputs, Preprocessing, Ragged
 from specialists.datasets.handed_over import features_of, pictures_of, texts_of
-from specialists.datasets.pictures import image_pixels, read_images
-from specialists.datasets.pixels import fit_images, with_channels
+from specialists.datasets.pictures import fit_images, image_pixels, read_images
 from specialists.datasets.text import hash_ngrams
 from specialists.errors import DataError
 
@@ -35,7 +33,7 @@ NEEDED = {
 LONGEST_NGRAM = 64
 
 
-def encode(preprocessing: Mapping[str, Any], raw: Any) -> Inputs:
+def encode(preprocessing: Preprocessing, raw: Any) -> Inputs:
     """Encode raw inputs as the training data were.
 
     Parameters
@@ -57,27 +55,21 @@ def encode(preprocessing: Mapping[str, Any], raw: Any) -> Inputs:
     return encoders[preprocessing["kind"]](preprocessing, raw)
 
 
-def check_complete(preprocessing: Mapping[str, Any]) -> None:
+def check_complete(preprocessing: Preprocessing) -> None:
     """Raise a DataError unless it says how new inputs are encoded; that of a factory may not."""
     kind = preprocessing.get("kind")
     if not isinstance(kind, str) or kind not in NEEDED:
         raise DataError("unknown kind of input", got=kind, expected=", ".join(NEEDED))
     missing = [key for key in NEEDED[kind] if key not in preprocessing]
     if missing:
-        raise DataError(
-            "the preprocessing of this model does not say how new inputs are encoded",
-            got=f"{kind} without {', '.join(missing)}",
-        )
+        what = "the preprocessing of this model does not say how new inputs are encoded"
+        raise DataError(what, got=f"{kind} without {', '.join(missing)}")
 
 
-def check_preprocessing(preprocessing: Mapping[str, Any], input_shape: tuple[int, ...]) -> None:
+def check_preprocessing(preprocessing: Preprocessing, input_shape: tuple[int, ...]) -> None:
     """Check what somebody else may have written before inputs are encoded by it.
 
-    Parameters
-    ----------
-    preprocessing : mapping
-    input_shape : tuple of int
-        What the network takes: () for text.
+    The network takes inputs of ``input_shape``: () for text.
 
     Raises
     ------
@@ -96,9 +88,9 @@ def check_preprocessing(preprocessing: Mapping[str, Any], input_shape: tuple[int
         shortest, longest = preprocessing[key]
         if not 0 <= shortest <= longest <= LONGEST_NGRAM:
             raise ValueError(f"{key} from {shortest} to {longest}")
-    for key in ("mean", "std"):
-        if preprocessing.get(key) is not None:
-            np.asarray(preprocessing[key], dtype=np.float32).reshape(shape)
+    for numbers in (preprocessing.get("mean"), preprocessing.get("std")):
+        if numbers is not None:
+            np.asarray(numbers, dtype=np.float32).reshape(shape)
     names = [preprocessing.get("key"), preprocessing.get("column")]
     for key in ("features", "columns"):
         names += preprocessing.get(key) or []
@@ -106,26 +98,20 @@ def check_preprocessing(preprocessing: Mapping[str, Any], input_shape: tuple[int
         raise TypeError("names that are no strings")
 
 
-def encode_text(preprocessing: Mapping[str, Any], texts: Any) -> Ragged:
+def encode_text(preprocessing: Preprocessing, texts: Any) -> Ragged:
     """Hashed n-grams of strings, one row each."""
-    shortest, longest = preprocessing["char_ngrams"]
-    words = preprocessing["word_ngrams"]
-    return hash_ngrams(
-        texts_of(texts, preprocessing.get("column", "text")),
-        (shortest, longest),
-        (words[0], words[1]),
-        bool(preprocessing["lowercase"]),
-    )
+    strings = texts_of(texts, preprocessing.get("column", "text"))
+    characters, words = preprocessing["char_ngrams"], preprocessing["word_ngrams"]
+    return hash_ngrams(strings, characters, words, bool(preprocessing["lowercase"]))
 
 
-def encode_features(preprocessing: Mapping[str, Any], features: Any) -> Tensor:
+def encode_features(preprocessing: Preprocessing, features: Any) -> Tensor:
     """Finite float32 features, standardised where the training data were: (x - mean) / std."""
     n_features = preprocessing["n_features"]
     array = numeric(features_of(features, n_features, preprocessing.get("features")))
     if array.ndim != 2 or array.shape[1] != n_features:
-        raise DataError(
-            "features have the wrong shape", got=array.shape, expected=f"[n, {n_features}]"
-        )
+        expected = f"[n, {n_features}]"
+        raise DataError("features have the wrong shape", got=array.shape, expected=expected)
     check_finite(array)
     encoded = array.astype(np.float32)
     if preprocessing.get("mean") is not None:
@@ -134,15 +120,14 @@ def encode_features(preprocessing: Mapping[str, Any], features: Any) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(encoded))
 
 
-def encode_images(preprocessing: Mapping[str, Any], images: Any) -> Tensor:
+def encode_images(preprocessing: Preprocessing, images: Any) -> Tensor:
     """Pixels of shape [n, channels, height, width], uint8; other sizes are resampled."""
     channels, size = preprocessing["channels"], (preprocessing["height"], preprocessing["width"])
     pictures = pictures_of(images, size)
     if isinstance(pictures, np.ndarray):
-        return _fitted(pictures, channels, size)
-    paths = [Path(p) for p in pictures if isinstance(p, str | PathLike)]
-    if len(paths) == len(pictures):
-        return read_images(paths, channels, size)
+        return fit_images(pictures, channels, size)
+    if all(isinstance(picture, str | PathLike) for picture in pictures):
+        return read_images([Path(path) for path in pictures], channels, size)
     singles = [_picture(p, channels, size, f"input {i}") for i, p in enumerate(pictures)]
     return torch.cat(singles)
 
@@ -150,34 +135,16 @@ def encode_images(preprocessing: Mapping[str, Any], images: Any) -> Tensor:
 def _picture(picture: Any, channels: int, size: tuple[int, int], where: str) -> Tensor:
     """One picture of a list, of shape [1, channels, height, width]."""
     if isinstance(picture, np.ndarray):
-        return _fitted(picture[None], channels, size, where)
+        return fit_images(picture[None], channels, size, where)
     if isinstance(picture, str | PathLike):
         return read_images([Path(picture)], channels, size)
     return torch.from_numpy(image_pixels(picture, channels, size, where)[None])
 
 
-def _fitted(
-    pictures: np.ndarray, channels: int, size: tuple[int, int], where: str | None = None
-) -> Tensor:
-    pixels = with_channels(pictures, where)
-    if pixels.shape[1] != channels:
-        raise DataError(
-            "images have the wrong number of channels",
-            where=where,
-            got=f"{pixels.shape[1]}, of shape {pictures.shape}",
-            expected=f"{channels}, as in training",
-            fix="make them grey, or coloured, as image files are: pass images of Pillow",
-        )
-    return fit_images(pixels, channels, size)
-
-
 def standardisation(features: np.ndarray) -> dict[str, list[float]]:
-    """Mean and standard deviation of every column; a constant column keeps its scale.
+    """Mean and standard deviation of every column of training features, float (n, d).
 
-    Parameters
-    ----------
-    features : float array of shape (n, d)
-        Of the training split alone.
+    A constant column keeps its scale.
     """
     mean = features.mean(axis=0, dtype=np.float64)
     std = features.std(axis=0, dtype=np.float64)
@@ -198,24 +165,20 @@ def numeric(features: Any, where: object = None) -> np.ndarray:
     try:
         array = np.asarray(features)
     except ValueError as error:
-        raise DataError(
-            "the rows of the features have different lengths", where=where, expected="[n, d]"
-        ) from error
+        what = "the rows of the features have different lengths"
+        raise DataError(what, where=where, expected="[n, d]") from error
     if array.dtype.kind not in "fiub":
-        raise DataError(
-            "features are not numbers",
-            where=where,
-            got=f"dtype {array.dtype}{_first_other(array)}",
-            expected="real numbers of shape [n, d]",
-        )
+        got = f"dtype {array.dtype}{_first_other(array)}"
+        expected = "real numbers of shape [n, d]"
+        raise DataError("features are not numbers", where=where, got=got, expected=expected)
     return array
 
 
 def _first_other(array: np.ndarray) -> str:
-    """Where the first thing is that is no number."""
-    for place, value in np.ndenumerate(array):
+    """Type, value and row of the first element that is not a number."""
+    for index, value in np.ndenumerate(array):
         if not isinstance(value, int | float | np.number):
-            return f"; {type(value).__name__} {str(value)[:40]!r} in row {(*place, 0)[0]}"
+            return f"; {type(value).__name__} {str(value)[:40]!r} in row {(*index, 0)[0]}"
     return ""
 
 
@@ -225,11 +188,7 @@ def check_finite(features: np.ndarray, where: object = None) -> None:
         bad = ~np.isfinite(features.astype(np.float32, copy=False))
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
-        raise DataError(
-            "NaN or infinite features",
-            where=where,
-            got=f"{int(bad.sum())} in {int(bad.any(axis=1).sum())} rows, "
-            f"first {features[row, column]} in row {row}, column {column}",
-            expected="finite numbers",
-            fix="leave these rows out or fill them in",
-        )
+        first = f"first {features[row, column]} in row {row}, column {column}"
+        got = f"{int(bad.sum())} in {int(bad.any(axis=1).sum())} rows, {first}"
+        what, fix = "NaN or infinite features", "leave these rows out or fill them in"
+        raise DataError(what, where=where, got=got, expected="finite numbers", fix=fix)

@@ -21,16 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from specialists.config import DataConfig
 from specialists.datasets.base import Dataset, Ragged, Split
+from specialists.datasets.classes import class_name
 from specialists.datasets.encoding import check_finite
-from specialists.datasets.groups import input_groups, units_of_chance
-from specialists.datasets.labels import class_name
+from specialists.datasets.observations import input_groups, units_of_chance
 from specialists.datasets.splits import check_every_class
 from specialists.errors import DataError
 
 
-def load_factory(config: Any, seed: int) -> Dataset:
+def load_factory(config: DataConfig, seed: int) -> Dataset:
     """The data set that the function of ``config.factory`` returns.
 
     Raises
@@ -39,29 +41,22 @@ def load_factory(config: Any, seed: int) -> Dataset:
         No such module or function, arguments that it does not take, or a data set that is
         inconsistent.
     """
-    function = find_function(config.factory)
-    options = dict(config.options)
-    if "seed" in inspect.signature(function).parameters:
+    path = str(config.factory)
+    function = find_function(path)
+    signature, options = inspect.signature(function), dict(config.options)
+    if "seed" in signature.parameters:
         options.setdefault("seed", seed)
     try:
-        inspect.signature(function).bind(**options)
+        signature.bind(**options)
     except TypeError as error:
-        raise DataError(
-            "data.options do not fit the factory",
-            where=config.factory,
-            got=error,
-            expected=f"{config.factory}{inspect.signature(function)}",
-        ) from error
+        what, expected = "data.options do not fit the factory", f"{path}{signature}"
+        raise DataError(what, where=path, got=error, expected=expected) from error
     with importable_here():
         dataset = function(**options)
     if not isinstance(dataset, Dataset):
-        raise DataError(
-            "the factory returned something else",
-            where=config.factory,
-            got=type(dataset).__name__,
-            expected="specialists.datasets.Dataset",
-        )
-    names = tuple(class_name(name, config.factory) for name in dataset.class_names)
+        what, got = "the factory returned something else", type(dataset).__name__
+        raise DataError(what, where=path, got=got, expected="specialists.datasets.Dataset")
+    names = tuple(class_name(name, path) for name in dataset.class_names)
     dataset = replace(dataset, class_names=names)
     check_dataset(dataset)
     return _with_units(dataset)
@@ -74,13 +69,13 @@ def find_function(path: str) -> Callable[..., Any]:
         raise DataError("not an import path", got=path, expected="package.module:function")
     with importable_here():
         try:
-            found = importlib.import_module(module)
+            namespace = importlib.import_module(module)
         except ModuleNotFoundError as error:
             if error.name and not module.startswith(error.name):
                 raise
             fix = _how_to_find(module.partition(".")[0])
             raise DataError("no such module", where=path, got=error, fix=fix) from error
-    function = getattr(found, name, None)
+    function = getattr(namespace, name, None)
     if not callable(function):
         raise DataError(f"no function {name!r} in {module}", where=path)
     return function
@@ -100,26 +95,25 @@ def source_file(path: str) -> Path | None:
     Nothing is imported, no parent package either, so that a name that a stranger's folder holds
     may be looked up.
     """
-    found: ModuleSpec | None = None
+    spec: ModuleSpec | None = None
     parts = path.partition(":")[0].split(".")
     with importable_here():
         importlib.invalidate_caches()
         for depth in range(1, len(parts) + 1):
-            places = None if found is None else found.submodule_search_locations
-            if depth > 1 and places is None:
+            folders = None if spec is None else spec.submodule_search_locations
+            if depth > 1 and folders is None:
                 return None
-            found = _find_module(".".join(parts[:depth]), places)
-    file = Path(found.origin) if found is not None and found.origin else None
+            spec = _find_module(".".join(parts[:depth]), folders)
+    file = Path(spec.origin) if spec is not None and spec.origin else None
     return file if file is not None and file.is_file() else None
 
 
-def _find_module(name: str, places: Sequence[str] | None) -> ModuleSpec | None:
+def _find_module(name: str, folders: Sequence[str] | None) -> ModuleSpec | None:
     """A module below the folders of its parent, by the finders that Python would ask."""
     for finder in sys.meta_path:
         with suppress(ImportError, ValueError, AttributeError):
-            found = finder.find_spec(name, places)
-            if found is not None:
-                return found
+            if (spec := finder.find_spec(name, folders)) is not None:
+                return spec
     return None
 
 
@@ -145,57 +139,41 @@ def _with_units(dataset: Dataset) -> Dataset:
     declared = torch.cat(given).numpy() if given else None
     units, notes = units_of_chance(inputs, declared, "a group")
     parts = torch.from_numpy(units).split([len(split) for split in splits.values()])
-    grouped = {
-        name: replace(split, groups=part)
-        for (name, split), part in zip(splits.items(), parts, strict=True)
-    }
+    named = zip(splits, parts, strict=True)
+    grouped = {name: replace(splits[name], groups=part) for name, part in named}
     return replace(dataset, **grouped, notes=(*dataset.notes, *notes))
 
 
 def _check_split(split: Split, dataset: Dataset, name: str) -> None:
-    n, labels = len(split), split.labels
+    labels, inputs, valid = split.labels, split.inputs, split.valid
     others = {"texts": split.texts, "rows": split.rows, "groups": split.groups}
-    lengths = {"inputs": len(split.inputs)}
+    lengths = {"inputs": len(inputs)}
     lengths |= {what: len(values) for what, values in others.items() if values is not None}
-    if not n or set(lengths.values()) != {n}:
-        raise DataError(
-            "a split needs as many inputs (and texts, rows, groups) as labels, and at least one",
-            where=name,
-            got=f"{n} labels, {', '.join(f'{k} {what}' for what, k in lengths.items())}",
-        )
+    if not len(split) or set(lengths.values()) != {len(split)}:
+        counts = ", ".join(f"{n} {what}" for what, n in lengths.items())
+        what = "a split needs as many inputs (and texts, rows, groups) as labels, and at least one"
+        raise DataError(what, where=name, got=f"{len(split)} labels, {counts}")
     if labels.dtype != torch.int64 or labels.min() < 0 or labels.max() >= dataset.n_classes:
-        raise DataError(
-            "labels are not class indices",
-            where=name,
-            got=f"{labels.dtype} from {labels.min()} to {labels.max()}",
-            expected=f"int64 from 0 to {dataset.n_classes - 1}",
-        )
-    wanted = {"text": torch.int32, "features": torch.float32, "images": torch.uint8}
-    values = split.inputs.values if isinstance(split.inputs, Ragged) else split.inputs
-    ragged = dataset.kind == "text"
-    if wanted.get(dataset.kind) != values.dtype or ragged != isinstance(split.inputs, Ragged):
-        raise DataError(
-            "inputs do not fit the kind",
-            where=name,
-            got=f"{type(split.inputs).__name__} of {values.dtype}",
-            expected=f"for {dataset.kind}: {wanted.get(dataset.kind)}",
-        )
+        got = f"{labels.dtype} from {labels.min()} to {labels.max()}"
+        expected = f"int64 from 0 to {dataset.n_classes - 1}"
+        raise DataError("labels are not class indices", where=name, got=got, expected=expected)
+    dtypes = {"text": torch.int32, "features": torch.float32, "images": torch.uint8}
+    ragged, dtype = isinstance(inputs, Ragged), dtypes.get(dataset.kind)
+    values = inputs.values if isinstance(inputs, Ragged) else inputs
+    if values.dtype != dtype or ragged != (dataset.kind == "text"):
+        got, expected = f"{type(inputs).__name__} of {values.dtype}", f"for {dataset.kind}: {dtype}"
+        raise DataError("inputs do not fit the kind", where=name, got=got, expected=expected)
     if dataset.kind == "features":
         check_finite(values.numpy(), where=name)
-    _check_valid(split, dataset.n_classes, name)
-
-
-def _check_valid(split: Split, n_classes: int, name: str) -> None:
-    if split.valid is None:
-        return
-    rows = torch.repeat_interleave(torch.arange(len(split.valid)), split.valid.lengths)
-    fits = len(split.valid) == len(split)
-    if fits:
-        held = torch.zeros(len(split), dtype=torch.bool)
-        held[rows[split.valid.values == split.labels[rows]]] = True
-        fits = bool(held.all()) and bool((split.valid.values < n_classes).all())
-    if not fits:
+    if valid is not None and not _holds_labels(valid, labels, dataset.n_classes):
         raise DataError("a set of valid labels does not hold the label", where=name)
+
+
+def _holds_labels(valid: Ragged, labels: Tensor, n_classes: int) -> bool:
+    if len(valid) != len(labels) or bool((valid.values >= n_classes).any()):
+        return False
+    rows = torch.repeat_interleave(torch.arange(len(valid)), valid.lengths)
+    return len(rows[valid.values == labels[rows]].unique()) == len(labels)
 
 
 @contextmanager

@@ -13,20 +13,21 @@ from __future__ import annotations
 
 import unicodedata
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
+from specialists.config import DataConfig
 from specialists.datasets.assembly import Rows, assemble
 from specialists.datasets.base import Dataset
-from specialists.datasets.cache import cached
-from specialists.datasets.groups import same_input
-from specialists.datasets.pixels import check_memory
+from specialists.datasets.observations import same_input
+from specialists.datasets.pictures import check_memory
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION
+from specialists.datasets.storage import cached
 from specialists.errors import DataWarning
 
 RECIPE = 3
@@ -54,7 +55,6 @@ FACES: Mapping[str, int] = {
 }
 _INVISIBLE = "CZM"  # control, space, and marks that need a letter to stand on
 _EM = 0.75  # font size and baseline as a share of the image
-_SHOWN_TWINS = 3
 
 
 @dataclass(frozen=True)
@@ -66,52 +66,36 @@ class Drawings:
     points: np.ndarray
 
 
-def load_glyphs(config: Any) -> Dataset:
+def load_glyphs(config: DataConfig) -> Dataset:
     """The glyphs data set, from the cache if it was built before.
 
-    Parameters
-    ----------
-    config : DataConfig
-        Only ``image_size`` (default 32) is used: the faces make the splits.
+    Of ``config`` only ``image_size`` (default 32) is used: the faces make the splits.
     """
     import matplotlib
     import PIL
     from PIL import features
 
     size = config.image_size or IMAGE_SIZE
-    key = {
-        "matplotlib": matplotlib.__version__,
-        "pillow": PIL.__version__,
-        "freetype": features.version("freetype2"),
-        "recipe": RECIPE,
-        "size": size,
-    }
+    key = {"matplotlib": matplotlib.__version__, "pillow": PIL.__version__}
+    key |= {"freetype": features.version("freetype2"), "recipe": RECIPE, "size": size}
     return cached("glyphs", key, lambda: _build(size))
 
 
 def draw_faces(size: int = IMAGE_SIZE) -> Drawings:
-    """Draw every visible character that at least 12 faces have.
+    """Draw every visible character that at least 12 faces have, ``size`` pixels high and wide.
 
-    Parameters
-    ----------
-    size : int
-        Height and width in pixels. The few widest glyphs are cut at the edge, and the tallest
-        are moved down until they fit at the top.
+    The few widest glyphs are cut at the edge, and the tallest are moved down until they fit.
     """
     check_memory(N_IMAGES, 1, (size, size))
     drawn = [
-        (face, point, image)
+        (image, face, point)
         for face, name in enumerate(FACES)
-        for point, image in _draw_face(_font_path(name), size)
+        for point, image in _draw_face(name, size)
     ]
-    points = np.array([point for _, point, _ in drawn])
-    distinct, which, counts = np.unique(points, return_inverse=True, return_counts=True)
-    kept = np.flatnonzero(counts[which] >= MIN_FACES)
-    return Drawings(
-        images=np.stack([drawn[i][2] for i in kept.tolist()]),
-        faces=np.array([drawn[i][0] for i in kept.tolist()]),
-        points=distinct[which[kept]],
-    )
+    n_faces = Counter(point for _, _, point in drawn)
+    kept = (row for row in drawn if n_faces[row[2]] >= MIN_FACES)
+    images, faces, points = map(list, zip(*kept, strict=True))
+    return Drawings(np.stack(images), np.array(faces), np.array(points))
 
 
 def merge_twins(drawings: Drawings) -> dict[int, int]:
@@ -120,42 +104,38 @@ def merge_twins(drawings: Drawings) -> dict[int, int]:
     Two code points are twins if their images are equal in at least half of the faces that draw
     both. A class is closed under being twins.
     """
-    by_point: dict[int, dict[int, bytes]] = {}
-    by_image: dict[tuple[int, bytes], list[int]] = {}
-    for image, face, point in zip(
-        drawings.images, drawings.faces.tolist(), drawings.points.tolist(), strict=True
-    ):
-        pixels = image.tobytes()
-        by_point.setdefault(point, {})[face] = pixels
-        by_image.setdefault((face, pixels), []).append(point)
-    first = {point: point for point in by_point}
-    pairs = {(a, b) for alike in by_image.values() for a in alike for b in alike if a < b}
-    for a, b in sorted(pairs):
-        if _are_twins(by_point[a], by_point[b]):
+    faces_of: dict[int, set[int]] = {}
+    points_of: dict[tuple[int, bytes], list[int]] = {}
+    shown = zip(drawings.images, drawings.faces.tolist(), drawings.points.tolist(), strict=True)
+    for image, face, point in shown:
+        faces_of.setdefault(point, set()).add(face)
+        points_of.setdefault((face, image.tobytes()), []).append(point)
+    alike = Counter(
+        (a, b) for twins in points_of.values() for a, b in combinations(sorted(twins), 2)
+    )
+    first = {point: point for point in faces_of}
+    for (a, b), n in sorted(alike.items()):
+        if n >= TWIN_SHARE * len(faces_of[a] & faces_of[b]):
             low, high = sorted((first[a], first[b]))
             first.update({point: low for point, root in first.items() if root == high})
     return first
 
 
-def _are_twins(a: Mapping[int, bytes], b: Mapping[int, bytes]) -> bool:
-    common = a.keys() & b.keys()
-    return sum(a[face] == b[face] for face in common) >= TWIN_SHARE * len(common)
-
-
 def _build(size: int) -> Dataset:
+    import matplotlib
+    import PIL
+
     rows = _rows(draw_faces(size))
-    keep_all = SimpleNamespace(min_examples=1, validation_fraction=0.0, test_fraction=0.0)
+    source = {
+        "package": f"matplotlib {matplotlib.__version__}, drawn by Pillow {PIL.__version__}",
+        "data": "16 text faces: 12 DejaVu, 4 STIXGeneral",
+        "licence": "Bitstream Vera and DejaVu fonts licence, STIX Font License",
+    }
+    keep_all = DataConfig(name="glyphs", min_examples=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # repeats that stay are told in the notes
-        return assemble(
-            rows,
-            keep_all,
-            0,
-            name="glyphs",
-            kind="images",
-            preprocessing={"kind": "images", "channels": 1, "height": size, "width": size},
-            source=_source(),
-        )
+        about = {"kind": "images", "channels": 1, "height": size, "width": size}
+        return assemble(rows, keep_all, 0, "glyphs", about, source)
 
 
 def _rows(drawings: Drawings) -> Rows:
@@ -164,18 +144,15 @@ def _rows(drawings: Drawings) -> Rows:
     for point, root in sorted(first.items()):
         members.setdefault(root, []).append(point)
     classes = sorted(members)
-    roots = np.array([first[point] for point in drawings.points.tolist()])
-    labels = np.searchsorted(classes, roots)
+    labels = np.searchsorted(classes, [first[point] for point in drawings.points.tolist()])
     groups = same_input(drawings.images)
     parts = np.array(list(FACES.values()))[drawings.faces]
     given = _without_repeats(parts, drawings.faces, groups, labels)
-    faces = list(FACES)
-    shown = zip(drawings.points.tolist(), drawings.faces.tolist(), strict=True)
+    faces, shown = list(FACES), zip(drawings.points.tolist(), drawings.faces.tolist(), strict=True)
     return Rows(
         raw=drawings.images[:, None],
         labels=labels,
         names=[_class_name(members[root]) for root in classes],
-        groups=groups,
         given=given,
         texts=[f"{chr(point)} {_code(point)} {faces[face]}" for point, face in shown],
         notes=_notes(members, given),
@@ -195,10 +172,12 @@ def _notes(members: Mapping[int, Sequence[int]], given: np.ndarray) -> tuple[str
     )
 
 
-def _draw_face(path: Path, size: int) -> Iterator[tuple[int, np.ndarray]]:
+def _draw_face(name: str, size: int) -> Iterator[tuple[int, np.ndarray]]:
+    from matplotlib import get_data_path
     from matplotlib.ft2font import FT2Font
     from PIL import Image, ImageDraw, ImageFont
 
+    path = Path(get_data_path(), "fonts", "ttf", f"{name}.ttf")
     # The basic layout draws one glyph a character and needs no optional library.
     font = ImageFont.truetype(str(path), round(_EM * size), layout_engine=ImageFont.Layout.BASIC)
     for point in sorted(FT2Font(str(path)).get_charmap()):
@@ -233,29 +212,10 @@ def _without_repeats(
     return given
 
 
-def _font_path(name: str) -> Path:
-    import matplotlib
-
-    return Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf")
-
-
 def _class_name(twins: Sequence[int]) -> str:
-    name = f"{_code(twins[0])} {chr(twins[0])}"
-    if len(twins) == 1:
-        return name
-    return f"{name} (also {', '.join(_code(point) for point in twins[1:])})"
+    also = f" (also {', '.join(map(_code, twins[1:]))})" if len(twins) > 1 else ""
+    return f"{_code(twins[0])} {chr(twins[0])}{also}"
 
 
 def _code(point: int) -> str:
     return f"U+{point:04X}"
-
-
-def _source() -> dict[str, str]:
-    import matplotlib
-    import PIL
-
-    return {
-        "package": f"matplotlib {matplotlib.__version__}, drawn by Pillow {PIL.__version__}",
-        "data": "16 text faces: 12 DejaVu, 4 STIXGeneral",
-        "licence": "Bitstream Vera and DejaVu fonts licence, STIX Font License",
-    }

@@ -16,19 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from specialists.datasets.naming import listed
 from specialists.errors import DataError, first_of
-
-SHOWN = 8
 
 
 def texts_of(given: Any, column: str = "text") -> list[str]:
-    """Strings, one an input.
-
-    Parameters
-    ----------
-    given : iterable of str, or DataFrame
-    column : str
-        Of a DataFrame, unless it has only one.
+    """Strings, one an input; those of the named column of a DataFrame, or of its only one.
 
     Raises
     ------
@@ -39,25 +32,19 @@ def texts_of(given: Any, column: str = "text") -> list[str]:
         _check_pandas(given)
         names = list(given.columns)
         if column not in names and len(names) != 1:
-            raise DataError(
-                f"no column {column!r}",
-                where="a DataFrame of texts",
-                got=f"the columns {_first(names)}",
-                fix="pass the column itself: table['...']",
-            )
+            got = f"the columns {listed(map(repr, names))}"
+            fix = "pass the column itself: table['...']"
+            raise DataError(f"no column {column!r}", where="a DataFrame of texts", got=got, fix=fix)
         given = given[column if column in names else names[0]]
         if _is_table(given):
             raise DataError(f"several columns {column!r}", where="a DataFrame of texts")
     texts = _listed(given, "texts", "strings")
     wrong = [i for i, text in enumerate(texts) if not isinstance(text, str)]
     if wrong:
-        raise DataError(
-            "a text is not a string",
-            where=first_of(wrong, "input"),
-            got=_described(texts[wrong[0]]),
-            expected="str, one an input",
-            fix="fill missing texts with '', decode bytes, or leave these rows out",
-        )
+        where, got = first_of(wrong, "input"), _described(texts[wrong[0]])
+        what, expected = "a text is not a string", "str, one an input"
+        fix = "fill missing texts with '', decode bytes, or leave these rows out"
+        raise DataError(what, where=where, got=got, expected=expected, fix=fix)
     return texts
 
 
@@ -67,7 +54,6 @@ def features_of(given: Any, n_features: int, names: Sequence[str] | None = None)
     Parameters
     ----------
     given : array-like of shape (n, n_features), or DataFrame
-    n_features : int
     names : sequence of str, optional
         Columns of a DataFrame, as training had them; None: all columns, in their order.
 
@@ -90,12 +76,10 @@ def features_of(given: Any, n_features: int, names: Sequence[str] | None = None)
             return np.zeros((0, n_features))
     numbers = isinstance(given, list) and isinstance(given[0], int | float | np.number)
     if numbers or (isinstance(given, np.ndarray | Tensor) and given.ndim == 1):
-        raise DataError(
-            "features in one dimension",
-            got=f"{len(given)} values",
-            expected=f"a row of {n_features} features for each input, [n, {n_features}]",
-            fix="pass [x] if these are the features of one input",
-        )
+        what = "features in one dimension"
+        expected = f"a row of {n_features} features for each input, [n, {n_features}]"
+        fix = "pass [x] if these are the features of one input"
+        raise DataError(what, got=f"{len(given)} values", expected=expected, fix=fix)
     return given
 
 
@@ -114,32 +98,26 @@ def pictures_of(given: Any, shape: tuple[int, int]) -> np.ndarray | list[Any]:
         A single picture, or another kind of thing.
     """
     if isinstance(given, (str, os.PathLike)) or _is_image(given):
-        raise DataError(
-            "one picture where several are wanted",
-            got=_described(given),
-            fix="pass a list: [picture]; of a folder: sorted(Path(folder).glob('*.png'))",
-        )
+        fix = "pass a list: [picture]; of a folder: sorted(Path(folder).glob('*.png'))"
+        raise DataError("one picture where several are wanted", got=_described(given), fix=fix)
     given = _in_numpy(given)
     if isinstance(given, np.ndarray) and given.dtype.kind not in "UO":
-        if given.ndim == 2 or (given.ndim == 3 and _is_one(given, shape)):
-            raise DataError(
-                "one picture where several are wanted",
-                got=f"an array of shape {given.shape}",
-                expected="[n, h, w], [n, channels, h, w] or [n, h, w, channels]",
-                fix="pass x[None]",
-            )
+        # Three axes may be those of one picture, [h, w, channels], rather than of n grey ones.
+        is_one = given.ndim == 3 and given.shape[2] in (1, 3, 4) and given.shape[1:] != shape
+        if given.ndim == 2 or is_one:
+            what = "one picture where several are wanted"
+            got = f"an array of shape {given.shape}"
+            expected = "[n, h, w], [n, channels, h, w] or [n, h, w, channels]"
+            raise DataError(what, got=got, expected=expected, fix="pass x[None]")
         return given
-    listed = _listed(given, "pictures", "arrays, paths, or images of Pillow")
-    pictures = [_in_numpy(picture) for picture in listed]
+    singles = _listed(given, "pictures", "arrays, paths, or images of Pillow")
+    pictures = [_in_numpy(picture) for picture in singles]
     wrong = [i for i, picture in enumerate(pictures) if not _is_picture(picture)]
     if wrong:
-        raise DataError(
-            "this is no picture",
-            where=first_of(wrong, "input"),
-            got=_described(pictures[wrong[0]]),
-            expected="a uint8 array [h, w], [channels, h, w] or [h, w, channels], a path, or an "
-            "image of Pillow",
-        )
+        where, got = first_of(wrong, "input"), _described(pictures[wrong[0]])
+        expected = "a uint8 array [h, w], [channels, h, w] or [h, w, channels], a path, or an "
+        expected += "image of Pillow"
+        raise DataError("this is no picture", where=where, got=got, expected=expected)
     alike = {p.shape if isinstance(p, np.ndarray) else None for p in pictures}
     return np.stack(pictures) if len(alike) == 1 and None not in alike else pictures
 
@@ -147,11 +125,6 @@ def pictures_of(given: Any, shape: tuple[int, int]) -> np.ndarray | list[Any]:
 def _in_numpy(value: Any) -> Any:
     """A tensor as an array; anything else as it is."""
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
-
-
-def _is_one(array: np.ndarray, shape: tuple[int, int]) -> bool:
-    """Whether three axes are those of one picture, [h, w, channels], rather than of n grey ones."""
-    return array.shape[2] in (1, 3, 4) and array.shape[1:] != shape
 
 
 def _is_picture(picture: Any) -> bool:
@@ -170,9 +143,8 @@ def _is_table(value: Any) -> bool:
 
 def _check_pandas(table: Any) -> None:
     if not hasattr(table, "iloc"):
-        raise DataError(
-            "a table that is none of pandas", got=type(table).__name__, fix="pass x.to_pandas()"
-        )
+        got, fix = type(table).__name__, "pass x.to_pandas()"
+        raise DataError("a table that is none of pandas", got=got, fix=fix)
 
 
 def _listed(given: Any, what: str, wanted: str) -> list[Any]:
@@ -181,47 +153,33 @@ def _listed(given: Any, what: str, wanted: str) -> list[Any]:
     keyed = isinstance(given, (Mapping, Set)) or _is_table(given)
     flat = not isinstance(given, (np.ndarray, Tensor)) or given.ndim == 1
     if single or keyed or not flat or not isinstance(given, Iterable):
-        raise DataError(
-            f"these are no {what} in a list",
-            got=_described(given),
-            expected=f"a list of {wanted}",
-            fix=f"pass [{'text' if what == 'texts' else 'x'}]" if single else None,
-        )
+        got = _described(given)
+        expected = f"a list of {wanted}"
+        fix = f"pass [{'text' if what == 'texts' else 'x'}]" if single else None
+        raise DataError(f"these are no {what} in a list", got=got, expected=expected, fix=fix)
     return list(given)
 
 
 def _numeric_columns(table: Any, names: Sequence[str] | None) -> np.ndarray:
     _check_pandas(table)
-    found = list(map(str, table.columns))
-    missing = [name for name in names or () if name not in found]
+    where, columns = "a DataFrame of features", list(map(str, table.columns))
+    missing = [name for name in names or () if name not in columns]
     if missing:
-        raise DataError(
-            f"{len(missing)} of the columns that training used are missing",
-            where="a DataFrame of features",
-            got=f"no {_first(missing)}; there are {_first(found)}",
-        )
-    repeated = [name for name in names or () if found.count(name) > 1]
+        what = f"{len(missing)} of the columns that training used are missing"
+        got = f"no {listed(map(repr, missing))}; there are {listed(map(repr, columns))}"
+        raise DataError(what, where=where, got=got)
+    repeated = [name for name in names or () if columns.count(name) > 1]
     if repeated:
-        raise DataError(
-            "columns that training used are there more than once",
-            where="a DataFrame of features",
-            got=_first(repeated),
-            fix="leave all but one of each out",
-        )
+        what = "columns that training used are there more than once"
+        got, fix = listed(map(repr, repeated)), "leave all but one of each out"
+        raise DataError(what, where=where, got=got, fix=fix)
     if names is not None:
-        table = table.iloc[:, [found.index(name) for name in names]]
-    wrong = [
-        str(name)
-        for name, dtype in zip(table.columns, table.dtypes, strict=True)
-        if getattr(dtype, "kind", "O") not in "fiub"
-    ]
+        table = table.iloc[:, [columns.index(name) for name in names]]
+    kinds = zip(table.columns, table.dtypes, strict=True)
+    wrong = [str(name) for name, dtype in kinds if getattr(dtype, "kind", "O") not in "fiub"]
     if wrong:
-        raise DataError(
-            "columns without numbers",
-            where="a DataFrame of features",
-            got=_first(wrong),
-            fix="leave them out or turn them into numbers",
-        )
+        got, fix = listed(map(repr, wrong)), "leave them out or turn them into numbers"
+        raise DataError("columns without numbers", where=where, got=got, fix=fix)
     return table.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
@@ -230,15 +188,12 @@ def _check_order(rows: Sequence[Any], names: Sequence[str] | None) -> None:
     if names is None:
         return
     for i, row in enumerate(rows):
-        own = list(row.index) if hasattr(row, "iloc") else list(names)
-        if list(map(str, own)) != list(names) and own != list(range(len(own))):
-            raise DataError(
-                "a row has other columns than training had, or in another order",
-                where=f"input {i}",
-                got=_first(own),
-                expected=_first(names),
-                fix="pass the rows as one DataFrame, whose columns are found by name",
-            )
+        columns = list(row.index) if hasattr(row, "iloc") else list(names)
+        if list(map(str, columns)) != list(names) and columns != list(range(len(columns))):
+            what = "a row has other columns than training had, or in another order"
+            got, expected = listed(map(repr, columns)), listed(map(repr, names))
+            fix = "pass the rows as one DataFrame, whose columns are found by name"
+            raise DataError(what, where=f"input {i}", got=got, expected=expected, fix=fix)
 
 
 def _described(value: Any) -> str:
@@ -247,8 +202,3 @@ def _described(value: Any) -> str:
         return f"{type(value).__name__}, {value.dtype} of shape {tuple(value.shape)}"
     shown = " ".join(repr(value).split())
     return f"{type(value).__name__} {shown[:60]}{'...' * (len(shown) > 60)}"
-
-
-def _first(names: Sequence[Any]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(repr, names[:SHOWN])) + more

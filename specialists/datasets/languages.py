@@ -14,31 +14,29 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from specialists.datasets.base import Dataset, Ragged, Split
-from specialists.datasets.cache import cached
+from specialists.config import DataConfig
+from specialists.datasets.base import Dataset, Preprocessing, Split
+from specialists.datasets.classes import label_sets
 from specialists.datasets.encoding import encode_text
-from specialists.datasets.groups import units_of_chance
-from specialists.datasets.labels import label_sets
+from specialists.datasets.observations import same_input, units_of_chance
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, check_every_class
+from specialists.datasets.storage import cached
 from specialists.datasets.text import clean
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 MIN_STRINGS = 200
 RECIPE = 3
 SPLIT_SEED = 20150309
 _KINDS = (
-    "territories",
-    "languages",
-    "scripts",
-    "currency_names",
-    "months",
-    "days",
-    "unit_display_names",
-    "date_fields",
+    *("territories", "languages", "scripts", "currency_names"),
+    *("months", "days", "unit_display_names", "date_fields"),
 )
 _LOCALE = re.compile(r"[a-z]{2,3}(_[A-Z][a-z]{3})?")
 _CODE = re.compile(r"[A-Za-z]{2,3}")
@@ -54,14 +52,11 @@ class Row:
     text: str
 
 
-def load_languages(config: Any) -> Dataset:
+def load_languages(config: DataConfig) -> Dataset:
     """The languages data set, from the cache if it was built before.
 
-    Parameters
-    ----------
-    config : DataConfig
-        Its n-grams (default: characters 1 to 4, no words, case kept) and its
-        ``validation_fraction`` and ``test_fraction``, shares of the concepts of each kind.
+    ``config`` says the n-grams (default: characters 1 to 4, no words, case kept) and, with
+    ``validation_fraction`` and ``test_fraction``, the shares of the concepts of each kind.
 
     Raises
     ------
@@ -77,12 +72,8 @@ def load_languages(config: Any) -> Dataset:
         "lowercase": bool(config.lowercase),
     }
     fractions = (config.validation_fraction, config.test_fraction)
-    key = {
-        "babel": babel.__version__,
-        "recipe": RECIPE,
-        "preprocessing": preprocessing,
-        "fractions": fractions,
-    }
+    key = {"babel": babel.__version__, "recipe": RECIPE}
+    key |= {"preprocessing": preprocessing, "fractions": fractions}
     return cached("languages", key, lambda: _build(preprocessing, *fractions))
 
 
@@ -94,12 +85,17 @@ def own_strings() -> list[Row]:
     """
     from babel import localedata
 
-    locales = sorted(filter(_LOCALE.fullmatch, localedata.locale_identifiers()))
-    rows = {row for locale in locales for row in _locale_rows(locale, _own_data(locale))}
+    rows = {
+        Row(locale, kind, _key(kind, path), text.strip())
+        for locale in filter(_LOCALE.fullmatch, localedata.locale_identifiers())
+        for kind, data in _own_data(locale).items()
+        for path, text in (_leaves(data, ()) if kind in _KINDS else ())
+        if _is_word(text.strip())
+    }
     return sorted(rows, key=lambda row: (row.locale, row.kind, row.key, row.text))
 
 
-def _own_data(locale: str) -> Mapping[str, Any]:
+def _own_data(locale: str) -> Mapping[str, Mapping]:
     """A locale's file without what it inherits.
 
     Babel keeps one cache for data with and without inheritance, so that this call would spoil
@@ -115,14 +111,6 @@ def _own_data(locale: str) -> Mapping[str, Any]:
         finally:
             localedata._cache.clear()
             localedata._cache.update(kept)
-
-
-def _locale_rows(locale: str, data: Mapping[str, Any]) -> Iterator[Row]:
-    for kind in _KINDS:
-        for path, found in _leaves(data.get(kind, {}), ()):
-            text = found.strip()
-            if _is_word(text):
-                yield Row(locale, kind, _key(kind, path), text)
 
 
 def _leaves(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -143,92 +131,76 @@ def _key(kind: str, path: Sequence[str]) -> str:
 
 
 def _is_word(text: str) -> bool:
-    if "{" in text or _CODE.fullmatch(text):
+    # Digits are mostly years in the names of old currencies, alike in every language.
+    if "{" in text or _CODE.fullmatch(text) or any(map(str.isdecimal, text)):
         return False
-    if any(character.isdecimal() for character in text):
-        return False  # mostly years in the names of old currencies, alike in every language
-    return len(text) > 1 and any(character.isalpha() for character in text)
+    return len(text) > 1 and any(map(str.isalpha, text))
 
 
 def _build(
-    preprocessing: Mapping[str, Any], validation_fraction: float, test_fraction: float
+    preprocessing: Preprocessing, validation_fraction: float, test_fraction: float
 ) -> Dataset:
+    import babel
+
     rows = own_strings()
-    n_locales = len({row.locale for row in rows})
     parts = _held_out(rows, validation_fraction, test_fraction)
-    strings = _distinct(rows, parts, preprocessing["lowercase"])
-    valid = label_sets(strings.text_ids, strings.labels, len(strings.texts))
-    train, validation, test = (
-        _split(strings, valid, np.flatnonzero(strings.parts == part), preprocessing)
-        for part in (TRAIN, VALIDATION, TEST)
-    )
-    names = class_names(strings.locales)
+    locales, texts, strings = _distinct(rows, parts, preprocessing["lowercase"])
+    valid = label_sets(strings["text"].to_numpy(), strings["label"].to_numpy(), len(texts))
+
+    def split(part: int) -> Split:
+        there = strings.loc[strings["part"] == part]
+        columns = (there[name].to_numpy(dtype=np.int64) for name in ("text", "label", "unit"))
+        ids, labels, units = map(torch.tensor, columns)
+        shown = tuple(texts[i] for i in ids.tolist())
+        return Split(encode_text(preprocessing, shown), labels, valid[ids], shown, groups=units)
+
+    train, validation, test = map(split, (TRAIN, VALIDATION, TEST))
+    names = class_names(locales)
     check_every_class(names, train.labels.numpy(), validation.labels.numpy())
-    n_seen = int((strings.parts == LEFT_OUT).sum())
+    named = {"training": train, "validation": validation, "test": test}
+    units = ", ".join(f"{split.n_groups} {part}" for part, split in named.items())
     notes = (
-        f"{len(strings.locales)} of {n_locales} locales have at least {MIN_STRINGS} strings; "
-        f"{len(strings.labels)} strings in all",
-        f"{n_seen} held-out strings left out: in some language they also name a concept of "
-        "training (or, in the test split, of validation)",
-        "units of chance, concepts (held-out ones that share a string are one): "
-        + ", ".join(
-            f"{len(split.units.unique())} {part}"
-            for part, split in (("training", train), ("validation", validation), ("test", test))
-        ),
+        f"{len(names)} of {len({row.locale for row in rows})} locales have at least {MIN_STRINGS} "
+        f"strings; {len(strings)} strings in all",
+        f"{(strings['part'] == LEFT_OUT).sum()} held-out strings left out: in some language they "
+        "also name a concept of training (or, in the test split, of validation)",
+        f"units of chance, concepts (held-out ones that share a string are one): {units}",
     )
-    return Dataset(
-        "languages", "text", names, train, validation, test, preprocessing, notes, _source()
-    )
+    source = {
+        "package": f"Babel {babel.__version__}",
+        "data": "Unicode CLDR names, each locale file's own strings",
+        "licence": "BSD-3-Clause (Babel), Unicode License (CLDR)",
+    }
+    splits = (train, validation, test)
+    return Dataset("languages", "text", names, *splits, preprocessing, notes, source)
 
 
-@dataclass(frozen=True)
-class _Strings:
-    """Distinct strings of the locales that have enough of them.
+def _distinct(
+    rows: Sequence[Row], parts: np.ndarray, lowercase: bool
+) -> tuple[list[str], list[str], DataFrame]:
+    """Locales with enough strings, texts as the network sees them, and a row a string of a locale.
 
-    ``labels``, ``text_ids``, ``parts`` and ``units`` have one entry a string of a locale. A part is
-    LEFT_OUT where the same text lies in an earlier one, in whichever locale. Strings of one unit
-    name the same concept, or hang together by strings that name several.
+    A row has a label, the index of its text, a part and a unit. A string of several concepts lies
+    in the earliest part. The part is LEFT_OUT where the same text lies in an earlier one, in
+    whichever locale. Strings of one unit name the same concept, or hang together by strings that
+    name several.
     """
+    from pandas import DataFrame
 
-    locales: tuple[str, ...]
-    texts: tuple[str, ...]
-    labels: np.ndarray
-    text_ids: np.ndarray
-    parts: np.ndarray
-    units: np.ndarray
-
-
-def _distinct(rows: Sequence[Row], concept_parts: np.ndarray, lowercase: bool) -> _Strings:
-    """Strings as the network sees them; one of several concepts lies in the earliest part."""
     locales, labels = np.unique([row.locale for row in rows], return_inverse=True)
-    shown = clean([row.text for row in rows], lowercase)
-    texts, text_ids = np.unique(shown, return_inverse=True)
-    order = np.lexsort((concept_parts, text_ids, labels))
-    labels, text_ids, parts = labels[order], text_ids[order], concept_parts[order]
-    concepts = _concepts(rows)[order]
-    new = np.ones(len(order), dtype=bool)
-    new[1:] = (labels[1:] != labels[:-1]) | (text_ids[1:] != text_ids[:-1])
-    enough = np.bincount(labels[new], minlength=len(locales)) >= MIN_STRINGS
-    used = enough[labels]
-    first = np.full(len(texts), TEST)
-    np.minimum.at(first, text_ids[used], parts[used])
-    parts[(first[text_ids] < parts) | ~used] = LEFT_OUT
-    units = _units(text_ids, concepts, parts)
-    kept, number = new & used, np.cumsum(enough) - 1
-    return _Strings(
-        locales=tuple(locales[enough].tolist()),
-        texts=tuple(texts.tolist()),
-        labels=number[labels[kept]],
-        text_ids=text_ids[kept],
-        parts=parts[kept],
-        units=units[kept],
-    )
-
-
-def _concepts(rows: Sequence[Row]) -> np.ndarray:
-    """The number of the concept of every row, int64 (n,)."""
-    seen: dict[tuple[str, str], int] = {}
-    return np.array([seen.setdefault((row.kind, row.key), len(seen)) for row in rows])
+    texts, ids = np.unique(clean([row.text for row in rows], lowercase), return_inverse=True)
+    concepts = same_input([(row.kind, row.key) for row in rows])
+    strings = DataFrame({"label": labels, "text": ids, "part": parts, "unit": concepts})
+    strings = strings.iloc[np.lexsort((parts, ids, labels))]
+    new = ~strings.duplicated(["label", "text"])
+    enough = np.bincount(strings["label"][new], minlength=len(locales)) >= MIN_STRINGS
+    used = enough[strings["label"]]
+    strings, new = strings[used], new[used]
+    earlier = strings.groupby("text")["part"].transform("min") < strings["part"]
+    strings = strings.assign(part=strings["part"].mask(earlier, LEFT_OUT))
+    strings["unit"] = _units(*(strings[name].to_numpy() for name in ("text", "unit", "part")))
+    strings["label"] = (np.cumsum(enough) - 1)[strings["label"]]
+    return locales[enough].tolist(), texts.tolist(), strings[new]
 
 
 def _units(text_ids: np.ndarray, concepts: np.ndarray, parts: np.ndarray) -> np.ndarray:
@@ -236,8 +208,7 @@ def _units(text_ids: np.ndarray, concepts: np.ndarray, parts: np.ndarray) -> np.
     units = np.full(len(parts), -1)
     for part in (TRAIN, VALIDATION, TEST):
         rows = parts == part
-        found = units_of_chance(text_ids[rows], concepts[rows], "a concept")[0]
-        units[rows] = units.max() + 1 + found
+        units[rows] = units.max() + 1 + units_of_chance(text_ids[rows], concepts[rows])[0]
     return units
 
 
@@ -256,20 +227,6 @@ def _held_out(rows: Sequence[Row], validation_fraction: float, test_fraction: fl
     return np.array([part_of[row.kind, row.key] for row in rows])
 
 
-def _split(
-    strings: _Strings, valid: Ragged, index: np.ndarray, preprocessing: Mapping[str, Any]
-) -> Split:
-    ids = strings.text_ids[index]
-    texts = tuple(strings.texts[i] for i in ids.tolist())
-    return Split(
-        inputs=encode_text(preprocessing, texts),
-        labels=torch.from_numpy(strings.labels[index].astype(np.int64)),
-        valid=valid[torch.from_numpy(ids.astype(np.int64))],
-        texts=texts,
-        groups=torch.from_numpy(strings.units[index]),
-    )
-
-
 def class_names(locales: Sequence[str]) -> tuple[str, ...]:
     """Readable names.
 
@@ -278,22 +235,10 @@ def class_names(locales: Sequence[str]) -> tuple[str, ...]:
     >>> class_names(["de", "zh_Hant"])
     ('de (German)', 'zh_Hant (Chinese, Traditional)')
     """
-    english = _own_data("en")
-    names = []
+    english, names = _own_data("en"), []
     for locale in locales:
         language, _, script = locale.partition("_")
-        told = english["languages"].get(language, language)
-        if script:
-            told += f", {english['scripts'].get(script, script)}"
-        names.append(f"{locale} ({told})")
+        words = [english["languages"].get(language, language)]
+        words += [english["scripts"].get(script, script)] if script else []
+        names.append(f"{locale} ({', '.join(words)})")
     return tuple(names)
-
-
-def _source() -> dict[str, str]:
-    import babel
-
-    return {
-        "package": f"Babel {babel.__version__}",
-        "data": "Unicode CLDR names, each locale file's own strings",
-        "licence": "BSD-3-Clause (Babel), Unicode License (CLDR)",
-    }

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from specialists.config import DataConfig
+from specialists.datasets.admission_rows import hold_out_admission_rows
+from specialists.datasets.arrays import load_arrays
 from specialists.datasets.assembly import limit
 from specialists.datasets.base import Dataset
-from specialists.datasets.files import nearest
-from specialists.datasets.gate import hold_out_gate
+from specialists.datasets.factory import load_factory
+from specialists.datasets.glyphs import load_glyphs
+from specialists.datasets.image_folders import load_images
+from specialists.datasets.labelled_tables import load_table
+from specialists.datasets.languages import load_languages
+from specialists.datasets.naming import did_you_mean
 from specialists.errors import DataError
 
-SOURCES = ("name", "table", "arrays", "images", "factory")
+LOADERS = {"table": load_table, "arrays": load_arrays, "images": load_images}
+LOADERS |= {"factory": load_factory}
+SOURCES = ("name", *LOADERS)
 
 
 def available() -> dict[str, str]:
@@ -21,15 +28,12 @@ def available() -> dict[str, str]:
     }
 
 
-def load_dataset(config: Any, seed: int) -> Dataset:
+def load_dataset(config: DataConfig, seed: int) -> Dataset:
     """The data set that ``config`` names, built or from the cache.
 
-    Parameters
-    ----------
-    config : specialists.config.DataConfig
-        Exactly one of ``name``, ``table``, ``arrays``, ``images`` and ``factory`` is set.
-    seed : int
-        Of the splits that are cut here; data sets that ship bring their own, but for the gate.
+    Exactly one of ``name``, ``table``, ``arrays``, ``images`` and ``factory`` is set. The seed is
+    that of the splits that are cut here. Data sets that ship bring their own, but for the rows of
+    the admission test.
 
     Raises
     ------
@@ -38,49 +42,20 @@ def load_dataset(config: Any, seed: int) -> Dataset:
     """
     chosen = [source for source in SOURCES if getattr(config, source) is not None]
     if len(chosen) != 1:
-        raise DataError(
-            "the data need exactly one source",
-            got=", ".join(f"data.{source}" for source in chosen) or "none",
-            expected="one of " + ", ".join(f"data.{source}" for source in SOURCES),
-        )
-    dataset = _load(chosen[0], config, seed)
+        got = ", ".join(f"data.{source}" for source in chosen) or "none"
+        expected = "one of " + ", ".join(f"data.{source}" for source in SOURCES)
+        raise DataError("the data need exactly one source", got=got, expected=expected)
+    source = chosen[0]
+    dataset = _shipped(config) if source == "name" else LOADERS[source](config, seed)
     if config.max_examples:
         dataset = limit(dataset, config.max_examples, seed)
-    return hold_out_gate(dataset, config.gate_fraction, seed)
+    return hold_out_admission_rows(dataset, config.gate_fraction, seed)
 
 
-def _load(source: str, config: Any, seed: int) -> Dataset:
-    if source == "table":
-        from specialists.datasets.tables import load_table
-
-        return load_table(config, seed)
-    if source == "arrays":
-        from specialists.datasets.arrays import load_arrays
-
-        return load_arrays(config, seed)
-    if source == "images":
-        from specialists.datasets.images import load_images
-
-        return load_images(config, seed)
-    if source == "factory":
-        from specialists.datasets.factory import load_factory
-
-        return load_factory(config, seed)
-    return _shipped(config)
-
-
-def _shipped(config: Any) -> Dataset:
-    if config.name == "languages":
-        from specialists.datasets.languages import load_languages
-
-        return load_languages(config)
-    if config.name == "glyphs":
-        from specialists.datasets.glyphs import load_glyphs
-
-        return load_glyphs(config)
-    near = nearest(config.name, available())
-    raise DataError(
-        f"no data set {config.name!r} ships",
-        expected=", ".join(available()),
-        fix=f"did you mean {near!r}?" if near else "set data.table, data.arrays or data.images",
-    )
+def _shipped(config: DataConfig) -> Dataset:
+    loaders = {"languages": load_languages, "glyphs": load_glyphs}
+    if config.name in loaders:
+        return loaders[config.name](config)
+    fix = did_you_mean(str(config.name), available())
+    fix = fix or "set data.table, data.arrays or data.images"
+    raise DataError(f"no data set {config.name!r} ships", expected=", ".join(available()), fix=fix)

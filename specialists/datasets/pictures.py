@@ -1,78 +1,63 @@
-"""How do image files become pixels, uint8 [n, channels, height, width]?
+"""How do image files and arrays of images become pixels, uint8 [n, channels, height, width]?
 
-Pillow reads them, but only the formats of ``FORMATS``, by their content and not by their suffix:
-some of its other readers start programs. Pictures are turned upright (EXIF), laid on white where
-they are transparent, made grey or RGB, and resampled to the wanted size, which may change their
-proportions. Of an animation or a file of several pages the first picture is used. Colour profiles
-are not applied.
+Pillow reads files, but only the formats of ``PILLOW_FORMATS``, by their content and not by their
+suffix: some of its other readers start programs. Pictures are turned upright (EXIF), laid on white
+where they are transparent, made grey or RGB, and resampled to the wanted size, which may change
+their proportions. Of an animation or a file of several pages the first picture is used. Colour
+profiles are not applied.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from specialists.datasets.pixels import check_memory
 from specialists.errors import DataError, DataWarning
+from specialists.runtime import memory
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-SUFFIXES = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".jfif",
-    ".webp",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".pgm",
+
+PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+IMAGE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp"),
+    *(".gif", ".tif", ".tiff", ".ppm", ".pgm"),
 )
 READ = "PNG, JPEG, WebP, BMP, GIF, TIFF, PPM"
 _GREY = ("1", "L", "LA", "F")
 _DRAFT = 4  # a JPEG is decoded at a smaller scale, but at least so many times the wanted size
 _DARK = 8  # from 12 bits stored as 16 on, a picture is told to be dark
 _NAMED = 100
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Pixels of n image files.
-
-    Parameters
-    ----------
-    pixels : uint8 array of shape (n, channels, height, width)
-    notes : tuple of str
-        What was read otherwise than one might think, with counts.
-    """
-
-    pixels: np.ndarray
-    notes: tuple[str, ...]
+_CHANNELS = (1, 3)
+_LAYOUTS = "uint8 of shape [n, h, w], [n, channels, h, w] or [n, h, w, channels]; channels 1 or 3"
+_CHUNK = 4096
 
 
 def read_pictures(
     paths: Sequence[Path], size: tuple[int, int], channels: int | None = None
-) -> Pictures:
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Read image files, each once.
 
     Parameters
     ----------
-    paths : sequence of Path
     size : (int, int)
         Height and width in pixels.
     channels : {1, 3}, optional
         None: 1 if the mode of no file has colour, else 3.
+
+    Returns
+    -------
+    uint8 array of shape (n, channels, height, width)
+    tuple of str
+        What was read otherwise than one might think, with counts.
 
     Raises
     ------
@@ -84,25 +69,41 @@ def read_pictures(
     unreadable, several, warned = [], [], []
     for i, path in enumerate(paths):
         try:
-            picture, has_more, told = _decoded(path, size, channels)
+            picture, has_more, messages = _decoded(path, size, channels)
         except Exception as error:  # on damaged bytes a decoder may raise anything
             unreadable.append(f"{path} ({_reason(path, error)})")
             continue
         several += [str(path)] * has_more
-        warned += [f"{path} ({told[0]})"] if told else []
-        if len(picture) > pixels.shape[1]:
-            pixels = _with_colour(pixels, i)
+        warned += [f"{path} ({messages[0]})"] if messages else []
+        if len(picture) > pixels.shape[1]:  # all before were grey
+            coloured = np.zeros((len(pixels), 3, *size), dtype=np.uint8)
+            coloured[:i] = pixels[:i]
+            pixels = coloured
         pixels[i] = picture
-    _refuse(unreadable)
-    return Pictures(pixels, tuple(_notes(several, warned)))
+    if unreadable:
+        more = [f"and {len(unreadable) - _NAMED} more"] * (len(unreadable) > _NAMED)
+        what = f"{len(unreadable)} unreadable image{'s' if len(unreadable) > 1 else ''}"
+        where, expected = (
+            [*unreadable[:_NAMED], *more],
+            f"image files that Pillow can open ({READ})",
+        )
+        fix = "remove or replace them"
+        raise DataError(what, where="\n    ".join(where), expected=expected, fix=fix)
+    notes = {
+        "files of several pictures, of which the first is used": several,
+        "image files read in spite of a warning": warned,
+    }
+    return pixels, tuple(
+        f"{what} ({len(files)}), for instance {files[0]}" for what, files in notes.items() if files
+    )
 
 
 def read_images(paths: Sequence[Path], channels: int, size: tuple[int, int]) -> Tensor:
     """The same as a tensor, with what is to be told as a DataWarning."""
-    pictures = read_pictures(paths, size, channels)
-    for note in pictures.notes:
+    pixels, notes = read_pictures(paths, size, channels)
+    for note in notes:
         warnings.warn(note, DataWarning, stacklevel=2)
-    return torch.from_numpy(pictures.pixels)
+    return torch.from_numpy(pixels)
 
 
 def image_pixels(
@@ -118,13 +119,10 @@ def image_pixels(
     from PIL import ImageOps
 
     try:
-        upright = ImageOps.exif_transpose(image)
-        pixels = np.asarray(_resized(upright, "L" if channels == 1 else "RGB", size), np.uint8)
+        pixels = _pixels(ImageOps.exif_transpose(image), channels == 1, size)
     except Exception as error:  # on damaged bytes a decoder may raise anything
         raise DataError("this picture cannot be decoded", where=where, got=error) from None
-    return np.array(
-        pixels.reshape(*size, -1).transpose(2, 0, 1), order="C"
-    )  # Pillow's are read-only
+    return np.array(pixels, order="C")  # Pillow's pixels are read-only
 
 
 def _decoded(
@@ -135,24 +133,22 @@ def _decoded(
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        with Image.open(path, formats=FORMATS) as image:
+        with Image.open(path, formats=PILLOW_FORMATS) as image:
             has_more = bool(getattr(image, "is_animated", False))
             image.draft(image.mode, (_DRAFT * max(size), _DRAFT * max(size)))
             ImageOps.exif_transpose(image, in_place=True)
-            grey = channels == 1 or (channels is None and _is_grey(image))
-            pixels = np.asarray(_resized(image, "L" if grey else "RGB", size), dtype=np.uint8)
-    told = [str(w.message) for w in caught if w.category is not Image.DecompressionBombWarning]
-    return pixels.reshape(*size, -1).transpose(2, 0, 1), has_more, told
+            is_grey = image.mode in _GREY or image.mode.startswith("I")
+            grey = is_grey if channels is None else channels == 1
+            pixels = _pixels(image, grey, size)
+    messages = [str(w.message) for w in caught if w.category is not Image.DecompressionBombWarning]
+    return pixels, has_more, messages
 
 
-def _is_grey(image: Image) -> bool:
-    return image.mode in _GREY or image.mode.startswith("I")
-
-
-def _resized(image: Image, mode: str, size: tuple[int, int]) -> Image:
-    """A small picture in ``mode``, of a large one that is copied as seldom as possible."""
+def _pixels(image: Image, grey: bool, size: tuple[int, int]) -> np.ndarray:
+    """Pixels (1 or 3, height, width) of a picture, which is copied as seldom as possible."""
     from PIL import Image as Images
 
+    mode = "L" if grey else "RGB"
     transparent = image.mode in ("LA", "RGBA", "RGBa", "PA") or "transparency" in image.info
     if image.mode.startswith("I") or image.mode == "F":
         image = _eight_bits(image)
@@ -165,7 +161,8 @@ def _resized(image: Image, mode: str, size: tuple[int, int]) -> Image:
         image = image.resize((width, height), Images.Resampling.BILINEAR)
     if image.mode == "RGBA":
         image = Images.alpha_composite(Images.new("RGBA", image.size, "white"), image)
-    return image.convert(mode)
+    pixels = np.asarray(image.convert(mode), dtype=np.uint8)
+    return pixels.reshape(*size, -1).transpose(2, 0, 1)
 
 
 def _eight_bits(image: Image) -> Image:
@@ -187,13 +184,6 @@ def _eight_bits(image: Image) -> Image:
     return Images.fromarray((values / top * 255).clip(0, 255).round().astype(np.uint8))
 
 
-def _with_colour(pixels: np.ndarray, n: int) -> np.ndarray:
-    """Room for colour, after the first n pictures were grey."""
-    coloured = np.zeros((len(pixels), 3, *pixels.shape[2:]), dtype=np.uint8)
-    coloured[:n] = pixels[:n]
-    return coloured
-
-
 def _reason(path: Path, error: Exception) -> str:
     from PIL import Image, UnidentifiedImageError
 
@@ -206,20 +196,90 @@ def _reason(path: Path, error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _notes(several: Sequence[str], warned: Sequence[str]) -> list[str]:
-    told = (
-        (several, "files of several pictures, of which the first is used"),
-        (warned, "image files read in spite of a warning"),
-    )
-    return [f"{what} ({len(files)}), for instance {files[0]}" for files, what in told if files]
+def check_memory(n: int, channels: int, size: tuple[int, int]) -> None:
+    """Raise a DataError if so many images of this height and width are larger than the memory."""
+    needed = n * channels * size[0] * size[1]
+    if needed > memory():
+        what = "these images are larger than this machine's memory"
+        got = f"{n:,} images of {size[0]} x {size[1]} pixels: {needed / 2**30:,.1f} GiB"
+        expected = f"less than {memory() / 2**30:,.1f} GiB"
+        raise DataError(what, got=got, expected=expected, fix="set a smaller data.image_size")
 
 
-def _refuse(unreadable: Sequence[str]) -> None:
-    if unreadable:
-        more = [f"and {len(unreadable) - _NAMED} more"] * (len(unreadable) > _NAMED)
-        raise DataError(
-            f"{len(unreadable)} unreadable image{'s' if len(unreadable) > 1 else ''}",
-            where="\n    ".join([*unreadable[:_NAMED], *more]),
-            expected=f"image files that Pillow can open ({READ})",
-            fix="remove or replace them",
-        )
+def fit_images(
+    images: np.ndarray, channels: int, size: tuple[int, int], where: object = None
+) -> Tensor:
+    """Images of an array, resampled (area-weighted, antialiased) where their size differs.
+
+    Those of the right size and layout are not copied.
+
+    Raises
+    ------
+    DataError
+        Not uint8, not of shape [n, h, w], [n, channels, h, w] or [n, h, w, channels], or of
+        another number of channels.
+    """
+    pixels = with_channels(images, where)
+    if pixels.shape[1] != channels:
+        what = "images have the wrong number of channels"
+        got = f"{pixels.shape[1]}, of shape {images.shape}"
+        fix = "make them grey, or coloured, as image files are: pass images of Pillow"
+        raise DataError(what, where=where, got=got, expected=f"{channels}, as in training", fix=fix)
+    check_memory(len(pixels), channels, size)
+    tensor = torch.from_numpy(np.require(pixels, requirements=["C", "W"]))
+    if tuple(tensor.shape[2:]) == tuple(size):
+        return tensor
+    fitted = torch.empty((len(tensor), channels, *size), dtype=torch.uint8)
+    for chunk, out in zip(tensor.split(_CHUNK), fitted.split(_CHUNK), strict=True):
+        resampled = F.interpolate(chunk.float(), size=size, mode="bilinear", antialias=True)
+        out.copy_(resampled.round().clamp(0, 255))
+    return fitted
+
+
+def with_channels(images: np.ndarray, where: object = None) -> np.ndarray:
+    """Images of shape [n, channels, h, w], a view, from any of the layouts in use.
+
+    Where both layouts are possible, channels come first.
+
+    Raises
+    ------
+    DataError
+        Not uint8, no pixels, or of another layout or number of channels.
+    """
+    if images.ndim in (3, 4):
+        if images.dtype != np.uint8:
+            got = f"dtype {images.dtype} of shape {images.shape}"
+            expected, fix = f"{_LAYOUTS}; features have the shape [n, d]", _as_bytes(images)
+            what = "images are not bytes"
+            raise DataError(what, where=where, got=got, expected=expected, fix=fix)
+        if 0 in images.shape[1:]:
+            raise DataError("images without pixels", where=where, got=f"shape {images.shape}")
+    if images.ndim == 3:
+        return images[:, None]
+    if images.ndim == 4 and images.shape[1] in _CHANNELS:
+        return images
+    if images.ndim == 4 and images.shape[3] in _CHANNELS:
+        return images.transpose(0, 3, 1, 2)
+    alpha = images.ndim == 4 and {images.shape[1], images.shape[3]} & {2, 4}
+    what = "images have the wrong shape"
+    fix = "if the last channel is transparency, leave it out" if alpha else None
+    raise DataError(what, where=where, got=f"shape {images.shape}", expected=_LAYOUTS, fix=fix)
+
+
+def layout_note(images: np.ndarray, where: object) -> list[str]:
+    """Which layout is taken, where the shape fits two."""
+    both = images.ndim == 4 and images.shape[1] in _CHANNELS and images.shape[3] in _CHANNELS
+    note = f"{where}: the shape {images.shape} is read as [n, channels, height, width]"
+    return [note] if both else []
+
+
+def _as_bytes(images: np.ndarray) -> str:
+    if images.dtype.kind == "b":
+        return "store x.astype('uint8') * 255"
+    if images.dtype.kind in "iuf" and images.size:
+        low, high = images.min(), images.max()
+        if low >= 0 and high <= 1:
+            return "the values lie in 0..1: store (x * 255).round().astype('uint8')"
+        if low >= 0 and high <= 255:
+            return "the values lie in 0..255: store x.round().astype('uint8')"
+    return "scale them to 0..255 and store them as uint8"

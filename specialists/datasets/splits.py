@@ -9,37 +9,21 @@ training and one validation row, or the data are refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from specialists.datasets.naming import listed
 from specialists.datasets.stratified import draw_groups
 from specialists.errors import DataError
 
 TRAIN, VALIDATION, TEST, LEFT_OUT = 0, 1, 2, -1
-SPLIT_NAMES = {
-    "train": TRAIN,
-    "training": TRAIN,
-    "validation": VALIDATION,
-    "val": VALIDATION,
-    "valid": VALIDATION,
-    "dev": VALIDATION,
-    "test": TEST,
-    "testing": TEST,
-}
-_SHOWN = 8
-
-
-def part_named(name: str) -> int | None:
-    """The part that a folder or a cell names, case and outer white space ignored.
-
-    Examples
-    --------
-    >>> part_named(" Valid "), part_named("fold 3")
-    (1, None)
-    """
-    return SPLIT_NAMES.get(name.strip().casefold())
+PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
+# What a cell or a folder may call a part, in lower case.
+SPLIT_NAMES = PARTS | {"training": TRAIN, "testing": TEST}
+SPLIT_NAMES |= dict.fromkeys(("val", "valid", "dev"), VALIDATION)
+_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -99,23 +83,30 @@ def plan_splits(
     DataError
         Fewer than two classes, classes with too few rows, or labels that training never saw.
     """
-    parts = given.copy()
+    parts, generator = given.copy(), np.random.default_rng(seed)
+
+    def cut(part: int, fraction: float, needed: int, left: int) -> list[str]:
+        """Move training rows to ``part``; classes need some groups there and have some left."""
+        pool = np.flatnonzero(parts == TRAIN)
+        drawn = draw_groups(labels[pool], groups[pool], fraction, needed, left, generator)
+        parts[pool[drawn.held]] = part
+        return drawn.notes("the validation split" if part == VALIDATION else "the test split")
+
     counts = _counts(labels[parts != LEFT_OUT], names)
     rare = (counts > 0) & (counts < min_examples)
     notes = _leave_out(rare, labels, parts, f"with fewer than {min_examples} rows")
     _check_two_classes(labels, parts, notes)
     _check_seen(labels, parts, names)
-    generator = np.random.default_rng(seed)
     has_test, has_validation = (parts == TEST).any(), (parts == VALIDATION).any()
     if not has_test:
-        notes += _cut(parts, TEST, labels, groups, test_fraction, generator)
+        notes += cut(TEST, test_fraction, 0, 2)
     if not has_validation:
-        left = validation_fraction if has_test else validation_fraction / (1 - test_fraction)
-        notes += _cut(parts, VALIDATION, labels, groups, left, generator)
+        share = validation_fraction if has_test else validation_fraction / (1 - test_fraction)
+        notes += cut(VALIDATION, share, 1, 1)
         uncut = _counts(labels[parts == VALIDATION], names) == 0
         uncut &= _counts(labels[parts == TRAIN], names) > 0
-        told = "with too few different inputs for a training and a validation row"
-        notes += _leave_out(uncut, labels, parts, told)
+        why = "with too few different inputs for a training and a validation row"
+        notes += _leave_out(uncut, labels, parts, why)
         _check_two_classes(labels, parts, notes)
     return _numbered(labels, parts, names, tuple(notes))
 
@@ -126,20 +117,17 @@ def check_every_class(names: Sequence[str], train: np.ndarray, validation: np.nd
     for split, labels in (("training", train), ("validation", validation)):
         missing = np.flatnonzero(np.bincount(labels, minlength=len(names)) == 0)
         if len(missing):
-            raise DataError(
-                f"{len(missing)} class{'es have' if len(missing) > 1 else ' has'} too few examples "
-                "for the split",
-                where=f"class{'es' * (len(missing) > 1)} "
-                f"{listed([names[int(i)] for i in missing])}",
-                got=f"no {split} row",
-                expected="at least one training and one validation row of each class",
-                fix=_cure(missing, names, counts),
-            )
+            has, many = ("es have", "es") if len(missing) > 1 else (" has", "")
+            what = f"{len(missing)} class{has} too few examples for the split"
+            where = f"class{many} {listed(names[int(i)] for i in missing)}"
+            expected = "at least one training and one validation row of each class"
+            got, fix = f"no {split} row", _cure(missing, names, counts)
+            raise DataError(what, where=where, got=got, expected=expected, fix=fix)
 
 
 def _cure(missing: np.ndarray, names: Sequence[str], counts: np.ndarray) -> str:
     """How to do without the classes ``missing``: by name if they are few, else by size."""
-    if len(missing) <= _SHOWN:
+    if len(missing) <= _NAMED:
         named = ", ".join(json.dumps(names[int(i)], ensure_ascii=False) for i in missing)
         return f"data.exclude_labels = [{named}], or change the split"
     enough = int(counts[missing].max()) + 1
@@ -149,20 +137,11 @@ def _cure(missing: np.ndarray, names: Sequence[str], counts: np.ndarray) -> str:
     return f"data.min_examples = {enough}, which keeps {kept} classes, or change the split"
 
 
-def listed(names: Iterable[object]) -> str:
-    """The first few names, and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(map(str, names[:_SHOWN])) + more
-
-
-def _leave_out(classes: np.ndarray, labels: np.ndarray, parts: np.ndarray, told: str) -> list[str]:
+def _leave_out(classes: np.ndarray, labels: np.ndarray, parts: np.ndarray, why: str) -> list[str]:
     """Leave the rows of ``classes``, bool of shape (n_classes,), out in place; a note of it."""
-    rows = classes[labels] & (parts != LEFT_OUT)
+    rows, n = classes[labels] & (parts != LEFT_OUT), int(classes.sum())
     parts[rows] = LEFT_OUT
-    n = int(classes.sum())
-    what = f"{n} class{'es' * (n != 1)}"
-    return [f"{what} {told} left out ({int(rows.sum())} rows)"] if n else []
+    return [f"{n} class{'es' * (n != 1)} {why} left out ({int(rows.sum())} rows)"] if n else []
 
 
 def _check_seen(labels: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> None:
@@ -174,16 +153,14 @@ def _check_seen(labels: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> 
         return
     # The cure also covers what would be refused next: classes that a given validation split lacks.
     bad = unseen | ((counts > 0) & (validation == 0) & bool(validation.any()))
-    told = "validation" if validation[unseen].all() else "test"
+    split = "validation" if validation[unseen].all() else "test"
     known = {names[int(i)].casefold(): names[int(i)] for i in np.flatnonzero(train)}
     missing = [names[int(i)] for i in np.flatnonzero(unseen)]
     twins = [f"{known[n.casefold()]!r} for {n!r}" for n in missing if n.casefold() in known]
-    raise DataError(
-        f"{len(missing)} labels in the {told} split that training never saw",
-        where=listed(missing),
-        got=f"in training there are {listed(twins)}" if twins else None,
-        fix=_cure(np.flatnonzero(bad), names, counts),
-    )
+    what = f"{len(missing)} labels in the {split} split that training never saw"
+    where = listed(missing)
+    got = f"in training there are {listed(twins)}" if twins else None
+    raise DataError(what, where=where, got=got, fix=_cure(np.flatnonzero(bad), names, counts))
 
 
 def _counts(labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -193,28 +170,10 @@ def _counts(labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
 def _check_two_classes(labels: np.ndarray, parts: np.ndarray, notes: Sequence[str]) -> None:
     n_classes = len(np.unique(labels[parts != LEFT_OUT]))
     if n_classes < 2:
-        raise DataError(
-            "fewer than two classes",
-            got="; ".join([f"{n_classes} with enough rows", *notes]),
-            expected="at least two, each with data.min_examples rows and different inputs",
-            fix="lower data.min_examples, or check the label column",
-        )
-
-
-def _cut(
-    parts: np.ndarray,
-    part: int,
-    labels: np.ndarray,
-    groups: np.ndarray,
-    fraction: float,
-    generator: np.random.Generator,
-) -> list[str]:
-    """Move about ``fraction`` of the training rows to ``part``, in place; a note of repairs."""
-    needed, left = (1, 1) if part == VALIDATION else (0, 2)  # groups of each class, here and there
-    pool = np.flatnonzero(parts == TRAIN)
-    drawn = draw_groups(labels[pool], groups[pool], fraction, needed, left, generator)
-    parts[pool[drawn.held]] = part
-    return drawn.notes("the validation split" if part == VALIDATION else "the test split")
+        got = "; ".join([f"{n_classes} with enough rows", *notes])
+        expected = "at least two, each with data.min_examples rows and different inputs"
+        fix = "lower data.min_examples, or check the label column"
+        raise DataError("fewer than two classes", got=got, expected=expected, fix=fix)
 
 
 def _numbered(

@@ -9,24 +9,36 @@
 
 The labels of the test split lie in files of their own, so that every stage before the evaluation
 can be kept from reading them. The same data set gives the same bytes.
+
+A data set that ships is built once and kept under ``$XDG_CACHE_HOME/specialists``, in a folder
+named by a hash of all that went into it (versions of the sources, preprocessing, recipe), written
+whole under a temporary name and renamed. A folder that is damaged is told and built again. A cache
+that cannot be written, or has no home, costs time and no more.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from specialists import runs
 from specialists.datasets.base import Dataset, Inputs, Ragged, Split
-from specialists.errors import DataError
-from specialists.files import check_file, claim, read_array, read_json, write_array, write_json
+from specialists.errors import DataError, DataWarning
 from specialists.files.manifests import MANIFEST, read_manifest
 
+log = logging.getLogger(__name__)
 FORMAT = 1
 HIDDEN = -1
 KEYS = {"name", "kind", "class_names", "rows", "preprocessing", "notes", "source"}
@@ -48,8 +60,8 @@ def save_dataset(dataset: Dataset, folder: str | Path) -> None:
         If a file that would be read as a part of the data set is somebody else's.
     """
     folder = Path(folder)
-    claim(*(folder / name for name in (*_FILES, ABOUT)))  # also those that this one lacks
-    _remove_arrays(folder)
+    runs.claim(*(folder / name for name in (*_FILES, ABOUT)))  # also those that this one lacks
+    _remove(folder, _FILES)
     for name, split in dataset.splits.items():
         _save_split(split, folder, name)
     about = {
@@ -63,15 +75,13 @@ def save_dataset(dataset: Dataset, folder: str | Path) -> None:
         "notes": list(dataset.notes),
         "source": dict(dataset.source),
     }
-    write_json(folder / ABOUT, about)
+    runs.write_json(folder / ABOUT, about)
 
 
 def remove_dataset(folder: str | Path) -> None:
     """Remove what :func:`save_dataset` may have written, and the folder if it is then empty."""
     folder = Path(folder)
-    _remove_arrays(folder)
-    for name in (ABOUT, MANIFEST):
-        (folder / name).unlink(missing_ok=True)
+    _remove(folder, (*_FILES, ABOUT, MANIFEST))
     with suppress(OSError):
         folder.rmdir()
 
@@ -79,12 +89,8 @@ def remove_dataset(folder: str | Path) -> None:
 def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Dataset:
     """Read what :func:`save_dataset` wrote, memory-mapped.
 
-    Parameters
-    ----------
-    folder : path
-    test_labels : bool
-        False: ``test.labels`` is -1 everywhere, ``test.valid`` is None, and their files are not
-        opened.
+    Without ``test_labels``, ``test.labels`` is -1 everywhere, ``test.valid`` is None, and their
+    files are not opened.
 
     Raises
     ------
@@ -94,33 +100,31 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
     folder = Path(folder)
     if not (folder / ABOUT).exists():
         raise DataError("no data set here", where=folder, fix="run prepare-data first")
-    about: dict[str, Any] = read_json(folder / ABOUT)
+    about = runs.read_json(folder / ABOUT)
     _check_files(folder, test_labels)
-    found = about.get("format") if isinstance(about, dict) else None
-    if found != FORMAT or not about.keys() >= KEYS:
-        raise DataError(
-            "this data set was written by another version, or is damaged",
-            where=folder / ABOUT,
-            got=f"format {found}",
-            expected=f"format {FORMAT} with {', '.join(sorted(KEYS))}",
-            fix="remove the folder and prepare the data again",
-        )
+    version = about.get("format") if isinstance(about, dict) else None
+    if version != FORMAT or not about.keys() >= KEYS:
+        what = "this data set was written by another version, or is damaged"
+        got, expected = f"format {version}", f"format {FORMAT} with {', '.join(sorted(KEYS))}"
+        fix = "remove the folder and prepare the data again"
+        raise DataError(what, where=folder / ABOUT, got=got, expected=expected, fix=fix)
+    splits = {
+        name: _load_split(folder, name, name != "test" or test_labels)
+        for name in ("train", "validation", "test", *(["gate"] if "gate" in about["rows"] else []))
+    }
     return Dataset(
         name=about["name"],
         kind=about["kind"],
         class_names=tuple(about["class_names"]),
-        train=_load_split(folder, "train", True),
-        validation=_load_split(folder, "validation", True),
-        test=_load_split(folder, "test", test_labels),
         preprocessing=about["preprocessing"],
         notes=tuple(about["notes"]),
         source=about["source"],
-        gate=_load_split(folder, "gate", True) if "gate" in about["rows"] else None,
+        **splits,
     )
 
 
-def _remove_arrays(folder: Path) -> None:
-    for name in _FILES:
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
         (folder / name).unlink(missing_ok=True)
 
 
@@ -130,48 +134,39 @@ def _check_files(folder: Path, test_labels: bool) -> None:
         return
     for name, digest in read_manifest(folder)["outputs"].items():
         if test_labels or not name.startswith(TEST_LABELS):
-            check_file(folder / name, digest)
+            runs.check_file(folder / name, digest)
 
 
 def _save_split(split: Split, folder: Path, name: str) -> None:
-    _save_rows(split.inputs, folder, f"{name}.inputs")
-    write_array(folder / f"{name}.labels.npy", split.labels.numpy())
-    if split.valid is not None:
-        _save_rows(split.valid, folder, f"{name}.valid")
-    if split.texts is not None:
-        _save_rows(_bytes(split.texts), folder, f"{name}.texts")
-    if split.rows is not None:
-        write_array(folder / f"{name}.rows.npy", split.rows.numpy())
-    if split.groups is not None:
-        write_array(folder / f"{name}.groups.npy", split.groups.numpy())
+    texts = None if split.texts is None else _bytes(split.texts)
+    values = (split.inputs, split.labels, split.valid, texts, split.rows, split.groups)
+    for part, rows in zip(_PARTS, values, strict=True):
+        if isinstance(rows, Ragged):
+            runs.write_array(folder / f"{name}.{part}.offsets.npy", rows.offsets.numpy())
+            rows = rows.values
+        if rows is not None:
+            runs.write_array(folder / f"{name}.{part}.npy", rows.contiguous().numpy())
 
 
 def _load_split(folder: Path, name: str, labelled: bool) -> Split:
-    inputs = _load_rows(folder, f"{name}.inputs")
-    has_texts = (folder / f"{name}.texts.npy").exists()
-    texts = _strings(_load_rows(folder, f"{name}.texts")) if has_texts else None
-    rows, groups = (_optional(folder / f"{name}.{what}.npy") for what in ("rows", "groups"))
-    if not labelled:
-        return Split(inputs, torch.full((len(inputs),), HIDDEN), None, texts, rows, groups)
-    valid = None
-    if (folder / f"{name}.valid.npy").exists():
-        valid = _load_rows(folder, f"{name}.valid")
-        if not isinstance(valid, Ragged):
-            raise DataError("a file of the data set is missing", where=f"{name}.valid.offsets.npy")
-    return Split(inputs, _mapped(folder / f"{name}.labels.npy"), valid, texts, rows, groups)
+    inputs: Inputs = _mapped(folder / f"{name}.inputs.npy")
+    offsets = _optional(folder / f"{name}.inputs.offsets.npy")
+    texts = _ragged(folder, f"{name}.texts")
+    inputs = inputs if offsets is None else Ragged(inputs, offsets)
+    hidden = torch.full((len(inputs),), HIDDEN)
+    return Split(
+        inputs=inputs,
+        labels=_mapped(folder / f"{name}.labels.npy") if labelled else hidden,
+        valid=_ragged(folder, f"{name}.valid") if labelled else None,
+        texts=None if texts is None else _strings(texts),
+        rows=_optional(folder / f"{name}.rows.npy"),
+        groups=_optional(folder / f"{name}.groups.npy"),
+    )
 
 
-def _save_rows(rows: Inputs, folder: Path, name: str) -> None:
-    if isinstance(rows, Ragged):
-        write_array(folder / f"{name}.offsets.npy", rows.offsets.numpy())
-        rows = rows.values
-    write_array(folder / f"{name}.npy", rows.contiguous().numpy())
-
-
-def _load_rows(folder: Path, name: str) -> Inputs:
-    values = _mapped(folder / f"{name}.npy")
-    offsets = folder / f"{name}.offsets.npy"
-    return Ragged(values, _mapped(offsets)) if offsets.exists() else values
+def _ragged(folder: Path, name: str) -> Ragged | None:
+    values = _optional(folder / f"{name}.npy")
+    return None if values is None else Ragged(values, _mapped(folder / f"{name}.offsets.npy"))
 
 
 def _optional(path: Path) -> Tensor | None:
@@ -181,24 +176,60 @@ def _optional(path: Path) -> Tensor | None:
 def _mapped(path: Path) -> Tensor:
     """Writable, since PyTorch has no read-only tensors; the file itself never changes."""
     if not path.exists():
-        raise DataError(
-            "a file of the data set is missing", where=path, fix="prepare the data again"
-        )
-    return torch.from_numpy(read_array(path, writable=True))
+        what = "a file of the data set is missing"
+        raise DataError(what, where=path, fix="prepare the data again")
+    return torch.from_numpy(runs.read_array(path, writable=True))
 
 
 def _bytes(texts: tuple[str, ...]) -> Ragged:
     encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-    lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     flat = np.frombuffer(b"".join(encoded), dtype=np.uint8).copy()
-    return Ragged(torch.from_numpy(flat), torch.from_numpy(offsets))
+    return Ragged.from_lengths(flat, np.array([len(text) for text in encoded], dtype=np.int64))
 
 
-def _strings(rows: Inputs) -> tuple[str, ...]:
-    if not isinstance(rows, Ragged):
-        raise DataError("a file of the data set is missing", where="texts.offsets.npy")
-    flat, offsets = rows.values.numpy().tobytes(), rows.offsets.tolist()
-    return tuple(
-        flat[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise(offsets)
-    )
+def _strings(rows: Ragged) -> tuple[str, ...]:
+    flat, bounds = rows.values.numpy().tobytes(), pairwise(rows.offsets.tolist())
+    return tuple(flat[start:end].decode("utf-8", "surrogatepass") for start, end in bounds)
+
+
+def cache_folder() -> Path | None:
+    """``$XDG_CACHE_HOME/specialists`` or ``~/.cache/specialists``; None if there is no home."""
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(home):
+        return Path(home) / "specialists"
+    try:
+        return Path.home() / ".cache" / "specialists"
+    except RuntimeError:
+        return None
+
+
+def cached(name: str, key: Mapping[str, object], build: Callable[[], Dataset]) -> Dataset:
+    """The data set of this name and key, from the cache or from ``build()``."""
+    base = cache_folder()
+    if base is None:
+        message = f"the data set {name!r} is not cached: no home folder; set XDG_CACHE_HOME"
+        warnings.warn(message, DataWarning, stacklevel=2)
+        return build()
+    described = json.dumps({**key, "code": runs.CODE_VERSION}, sort_keys=True, default=str)
+    folder = base / f"{name}-{hashlib.sha256(described.encode()).hexdigest()[:16]}"
+    manifest = runs.manifest_key({}, {"key": described})
+    if os.path.exists(folder):  # False where it may not be looked at
+        reason = runs.is_done(folder, manifest)
+        if reason is None:
+            return load_dataset_folder(folder, test_labels=True)
+        log.warning(f"the cached data set {folder} is damaged ({reason}): it is built again")
+        remove_dataset(folder)
+    dataset, temporary = build(), folder.with_name(f".tmp-{secrets.token_hex(4)}-{folder.name}")
+    try:
+        save_dataset(dataset, temporary)
+        runs.finish(temporary, manifest)
+        os.rename(temporary, folder)
+    except OSError as error:
+        if not os.path.exists(folder):  # otherwise another process was first, with the same bytes
+            reason = str(error).partition("\n")[0]
+            message = f"the data set {name!r} could not be cached in {folder}: {reason}"
+            warnings.warn(message, DataWarning, stacklevel=2)
+    finally:
+        with suppress(OSError):
+            remove_dataset(temporary)
+    return dataset

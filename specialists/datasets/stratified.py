@@ -58,78 +58,58 @@ def draw_groups(
         In [0, 1); the probability of each group.
     needed, left : int
         Groups of each class that are drawn, and that are not, at least (if it has as many).
-    generator : numpy Generator
     """
     _, which, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    members = _Members(which, labels)
-    order = _order(members, labels, which, sizes, fraction, generator)
+    drawing = _Drawing(which, labels, generator)
+    order = drawing.order(sizes, fraction)
     marks = np.floor(generator.random() + fraction * np.arange(len(sizes) + 1))
     held = np.zeros(len(sizes), dtype=bool)
     held[order] = np.diff(marks) > 0
     drawn = held.copy()
-    members.cover(held, False, left, 0, generator)
-    members.cover(held, True, needed, left, generator)
+    drawing.cover(held, False, left, 0)
+    drawing.cover(held, True, needed, left)
     added, returned = (int(sizes[moved].sum()) for moved in (held & ~drawn, drawn & ~held))
     return Draw(held[which], added, returned)
 
 
-def _order(
-    members: _Members,
-    labels: np.ndarray,
-    which: np.ndarray,
-    sizes: np.ndarray,
-    fraction: float,
-    generator: np.random.Generator,
-) -> np.ndarray:
-    """Groups in the order in which they stand.
-
-    Sizes that differ by less than a factor of about 1.4 count as equal: were all large groups in
-    one strict order, few draws would be possible. Classes stand in random order, and in each the
-    small or the large groups stand first, by chance: otherwise classes of equal make-up would all
-    give their small groups, or all their large ones.
-    """
-    counts = np.bincount(labels)
-    primary = _rarest_label(labels, which, counts)
-    share = np.bincount(primary, weights=sizes, minlength=len(counts))
-    apart = np.diff(members.starts) > _FEW_LABELS
-    apart |= sizes > np.maximum(fraction * share, 1)[primary]
-    place = generator.permutation(len(counts))[primary]
-    upwards = generator.choice([-1, 1], len(counts))[primary]
-    size = np.round(2 * np.log2(sizes))
-    return np.lexsort(
-        (
-            generator.random(len(sizes)),
-            place,
-            np.where(apart, size, upwards * size),
-            np.where(apart, len(counts), place),
-        )
-    )
-
-
-def _rarest_label(labels: np.ndarray, which: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The label of each group that has fewest rows."""
-    order = np.lexsort((labels, counts[labels], which))
-    firsts = np.searchsorted(which[order], np.arange(which.max(initial=-1) + 1))
-    return labels[order][firsts]
-
-
-class _Members:
+class _Drawing:
     """The labels of each group and the groups of each label."""
 
-    def __init__(self, which: np.ndarray, labels: np.ndarray) -> None:
+    def __init__(
+        self, which: np.ndarray, labels: np.ndarray, generator: np.random.Generator
+    ) -> None:
+        self.which, self.labels, self.generator = which, labels, generator
         pairs = np.unique(np.stack([which, labels], axis=1), axis=0)
         self.group_of, self.label_of = pairs[:, 0], pairs[:, 1]
         self.starts = np.searchsorted(self.group_of, np.arange(which.max(initial=-1) + 2))
         self.n_labels = int(labels.max(initial=-1)) + 1
 
-    def cover(
-        self,
-        held: np.ndarray,
-        side: bool,
-        wanted: int,
-        kept: int,
-        generator: np.random.Generator,
-    ) -> None:
+    def order(self, sizes: np.ndarray, fraction: float) -> np.ndarray:
+        """Groups in the order in which they stand.
+
+        Sizes that differ by less than a factor of about 1.4 count as equal: were all large groups
+        in one strict order, few draws would be possible. Classes stand in random order, and in each
+        the small or the large groups stand first, by chance: otherwise classes of equal make-up
+        would all give their small groups, or all their large ones.
+        """
+        labels, which, generator = self.labels, self.which, self.generator
+        counts = np.bincount(labels)
+        # The label of each group that has fewest rows.
+        by_group = np.lexsort((labels, counts[labels], which))
+        primary = labels[by_group][np.searchsorted(which[by_group], np.arange(len(sizes)))]
+        share = np.bincount(primary, weights=sizes, minlength=len(counts))
+        apart = np.diff(self.starts) > _FEW_LABELS
+        apart |= sizes > np.maximum(fraction * share, 1)[primary]
+        place = generator.permutation(len(counts))[primary]
+        upwards = generator.choice([-1, 1], len(counts))[primary]
+        size = np.round(2 * np.log2(sizes))
+        by_size, by_class = (
+            np.where(apart, size, upwards * size),
+            np.where(apart, len(counts), place),
+        )
+        return np.lexsort((generator.random(len(sizes)), place, by_size, by_class))
+
+    def cover(self, held: np.ndarray, side: bool, wanted: int, kept: int) -> None:
         """Move random groups to ``side``, in place, for classes with fewer than ``wanted`` there.
 
         Every class keeps ``kept`` groups (or as many as it has) on the other side.
@@ -140,7 +120,7 @@ class _Members:
         bounds = np.searchsorted(self.label_of[by_label], np.arange(self.n_labels + 1))
         for label in np.flatnonzero((here < wanted) & (here + there > 0)):
             groups = self.group_of[by_label[bounds[label] : bounds[label + 1]]]
-            for group in generator.permutation(groups[held[groups] != side]):
+            for group in self.generator.permutation(groups[held[groups] != side]):
                 touched = self.label_of[self.starts[group] : self.starts[group + 1]]
                 if here[label] < wanted and (there[touched] > kept).all():
                     held[group] = side

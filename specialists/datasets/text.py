@@ -16,10 +16,9 @@ import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
 from specialists.datasets.base import Ragged
-from specialists.datasets.labels import normalised
+from specialists.datasets.classes import normalised
 
 _START, _END = 0x110000, 0x110001
 _MULTIPLIER = np.uint64(0x9E6C63D0676A9A99)
@@ -28,8 +27,8 @@ _CHARACTERS, _WORDS = 0x243F6A8885A308D3, 0x13198A2E03707344
 
 def hash_ngrams(
     texts: Sequence[str],
-    char_ngrams: tuple[int, int] = (1, 4),
-    word_ngrams: tuple[int, int] = (0, 0),
+    char_ngrams: Sequence[int] = (1, 4),
+    word_ngrams: Sequence[int] = (0, 0),
     lowercase: bool = False,
 ) -> Ragged:
     """Hash every n-gram of every string.
@@ -40,7 +39,6 @@ def hash_ngrams(
 
     Parameters
     ----------
-    texts : sequence of str
     char_ngrams, word_ngrams : (int, int)
         Shortest and longest n-gram; (0, 0) for none.
     lowercase : bool
@@ -83,24 +81,23 @@ def _code_points(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _character_windows(
-    points: np.ndarray, lengths: np.ndarray, ngrams: tuple[int, int]
+    points: np.ndarray, lengths: np.ndarray, ngrams: Sequence[int]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    padded_lengths = lengths + 2
+    padded_lengths, pieces = lengths + 2, []
     starts = _starts(padded_lengths)
     symbols = np.empty(int(padded_lengths.sum()), dtype=np.uint64)
     symbols[starts] = _START
     symbols[starts + padded_lengths - 1] = _END
     symbols[_ranges(starts + 1, lengths)] = points
-    pieces = []
     for n, states in _rolling(symbols, ngrams, _CHARACTERS):
-        alone = n == 1  # a marker by itself says nothing
-        first, counts = (starts + 1, lengths) if alone else (starts, padded_lengths - n + 1)
+        # A marker by itself says nothing.
+        first, counts = (starts + 1, lengths) if n == 1 else (starts, padded_lengths - n + 1)
         counts = np.maximum(counts, 0)
         pieces.append((states[_ranges(first, counts)], counts))
     return pieces
 
 
-def _rolling(symbols: np.ndarray, ngrams: tuple[int, int], salt: int):
+def _rolling(symbols: np.ndarray, ngrams: Sequence[int], salt: int):
     """Yield (n, int32 hashes of the n-gram that starts at each symbol)."""
     shortest, longest = max(ngrams[0], 1), ngrams[1]
     states = np.full(len(symbols), np.uint64(salt))
@@ -135,27 +132,21 @@ def _words(points: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndar
     if not len(at):
         return np.empty(0, dtype=np.uint64), np.zeros(len(lengths), dtype=np.int64)
     positions = np.arange(len(points)) - at[np.maximum(np.cumsum(begins) - 1, 0)]
-    powers = _powers(int(positions.max(initial=0)) + 1)
+    n_powers = int(positions.max(initial=0)) + 1
+    powers = np.multiply.accumulate(np.full(n_powers, _MULTIPLIER, dtype=np.uint64))
     terms = (points + np.uint64(1)) * powers[np.maximum(positions, 0)]
     terms[~inside[:-1]] = 0
     return np.add.reduceat(terms, at), np.bincount(rows[at], minlength=len(lengths))
 
 
-def _powers(count: int) -> np.ndarray:
-    powers = np.full(count, _MULTIPLIER, dtype=np.uint64)
-    return np.multiply.accumulate(powers)
-
-
 def _interleave(pieces: Sequence[tuple[np.ndarray, np.ndarray]], n_rows: int) -> Ragged:
     """Join several raggeds row by row."""
-    totals = np.sum([counts for _, counts in pieces] or [np.zeros(n_rows, np.int64)], axis=0)
-    offsets = np.concatenate([[0], np.cumsum(totals)]).astype(np.int64)
-    values = np.empty(int(offsets[-1]), dtype=np.int32)
-    at = offsets[:-1].copy()
+    totals = np.sum([np.zeros(n_rows, np.int64), *(counts for _, counts in pieces)], axis=0)
+    values, at = np.empty(int(totals.sum()), dtype=np.int32), _starts(totals)
     for piece, counts in pieces:
         values[_ranges(at, counts)] = piece
         at += counts
-    return Ragged(torch.from_numpy(values), torch.from_numpy(offsets))
+    return Ragged.from_lengths(values, totals)
 
 
 def _starts(lengths: np.ndarray) -> np.ndarray:

@@ -78,12 +78,9 @@ def read_bytes(path: Path) -> bytes:
     except (OSError, EOFError, zlib.error) as error:
         raise DataError("the file cannot be read", where=path, got=error) from error
     if len(content) > limit:
-        raise DataError(
-            "the compressed file is too large to be read",
-            where=path,
-            got=f"more than {limit:,} bytes",
-            fix="decompress it, if it is meant to be so large",
-        )
+        what = "the compressed file is too large to be read"
+        fix = "decompress it, if it is meant to be so large"
+        raise DataError(what, where=path, got=f"more than {limit:,} bytes", fix=fix)
     return content
 
 
@@ -95,32 +92,25 @@ def read_text(path: Path) -> str:
     DataError
         As for :func:`read_bytes`, or bytes that are no text, with the line of the first.
     """
-    content, encoding = read_bytes(path), "utf-8"
-    for start, what in _OTHERS.items():
+    content = read_bytes(path)
+    for start, kind in _OTHERS.items():
         if content.lstrip()[:64].lower().startswith(start):
-            raise DataError("the file is no text of a table", where=path, got=what, fix=_OTHER_FIX)
-    for mark, marked in _MARKS:
-        if content.startswith(mark):
-            content, encoding = content[len(mark) :], marked
-            break
+            raise DataError("the file is no text of a table", where=path, got=kind, fix=_OTHER_FIX)
+    mark, encoding = next((m for m in _MARKS if content.startswith(m[0])), (b"", "utf-8"))
+    content, what = content.removeprefix(mark), "the file cannot be read as text"
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content[: error.start].decode(encoding, "replace").count("\n") + 1
-        raise DataError(
-            "the file cannot be read as text",
-            where=f"{path}, line {line}",
-            got=f"byte 0x{content[error.start]:02x}, which is no {encoding.upper()} there",
-            expected="UTF-8",
-            fix="save it as UTF-8, for instance with `iconv -f LATIN1 -t UTF-8`",
-        ) from error
-    if "\0" in text:
-        raise DataError(
-            "the file cannot be read as text",
-            where=f"{path}, line {text[: text.index(chr(0))].count(chr(10)) + 1}",
-            got="a NUL character",
-            expected="UTF-8, or UTF-16 with a byte order mark",
-        )
+        where = f"{path}, line {line}"
+        got = f"byte 0x{content[error.start]:02x}, which is no {encoding.upper()} there"
+        fix = "save it as UTF-8, for instance with `iconv -f LATIN1 -t UTF-8`"
+        raise DataError(what, where=where, got=got, expected="UTF-8", fix=fix) from error
+    before, nul, _ = text.partition("\0")
+    if nul:
+        where = f"{path}, line {before.count(chr(10)) + 1}"
+        expected = "UTF-8, or UTF-16 with a byte order mark"
+        raise DataError(what, where=where, got="a NUL character", expected=expected)
     return text
 
 

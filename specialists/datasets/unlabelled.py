@@ -12,29 +12,27 @@ capitals.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from specialists.datasets.array_files import SUFFIXES as ARRAY_SUFFIXES
-from specialists.datasets.array_files import open_arrays
-from specialists.datasets.base import Inputs
+from specialists.datasets.array_files import ARRAY_SUFFIXES, open_arrays
+from specialists.datasets.base import Inputs, Preprocessing
 from specialists.datasets.cells import Table
-from specialists.datasets.class_folders import list_images
-from specialists.datasets.delimited import swallowed_rows
 from specialists.datasets.encoding import check_complete, encode
-from specialists.datasets.files import existing
-from specialists.datasets.pictures import READ
-from specialists.datasets.pictures import SUFFIXES as IMAGE_SUFFIXES
-from specialists.datasets.tables import FORMATS, READERS, feature_matrix, read_table
+from specialists.datasets.image_folders import list_images
+from specialists.datasets.labelled_tables import feature_matrix
+from specialists.datasets.naming import existing
+from specialists.datasets.pictures import IMAGE_SUFFIXES, READ
+from specialists.datasets.table_files import READERS, TABLE_FORMATS, read_table, swallowed_rows
 from specialists.datasets.text_files import lines, read_text, suffix
 from specialists.errors import DataError, DataWarning
 
 
 def read_unlabelled(
-    path: str | Path, preprocessing: Mapping[str, Any]
+    path: str | Path, preprocessing: Preprocessing
 ) -> tuple[Inputs, tuple[str, ...]]:
     """Read and encode the inputs of a file or folder.
 
@@ -63,7 +61,7 @@ def read_unlabelled(
         raise DataError(f"{error}\n  in: {path}") from None
 
 
-def _texts(path: Path, preprocessing: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+def _texts(path: Path, preprocessing: Preprocessing) -> tuple[list[str], list[str]]:
     if suffix(path) == "txt":
         texts = lines(read_text(path))
     elif suffix(path) in READERS:
@@ -71,52 +69,45 @@ def _texts(path: Path, preprocessing: Mapping[str, Any]) -> tuple[list[str], lis
         table = _new_table(path, preprocessing, [column])
         texts = table.strings(table.column(column))
     else:
-        raise DataError("not a file of texts", where=path, expected=f".txt, {FORMATS}")
+        raise DataError("not a file of texts", where=path, expected=f".txt, {TABLE_FORMATS}")
     return texts, texts
 
 
-def _new_table(path: Path, preprocessing: Mapping[str, Any], wanted: Sequence[str]) -> Table:
+def _new_table(path: Path, preprocessing: Preprocessing, wanted: Sequence[str]) -> Table:
     """A table; one without a header is known by having as many columns as training's."""
     table, columns = read_table(path), preprocessing.get("columns")
     if columns and len(table.names) == len(columns) and any(table.find(n) is None for n in wanted):
         table = read_table(path, columns)
-    swallowed = swallowed_rows(table) if suffix(path) == "csv" else []
-    if swallowed:
-        message = (
-            f"{len(swallowed)} quoted cells hold lines that look like rows: is a quotation mark "
-            f"unbalanced? {table.place(swallowed)}"
-        )
+    if swallowed := swallowed_rows(table):
+        what = f"{len(swallowed)} quoted cells hold lines that look like rows"
+        message = f"{what}: is a quotation mark unbalanced? {table.place(swallowed)}"
         warnings.warn(message, DataWarning, stacklevel=5)
     return table
 
 
-def _features(path: Path, preprocessing: Mapping[str, Any]) -> tuple[np.ndarray, list[str]]:
+def _features(path: Path, preprocessing: Preprocessing) -> tuple[np.ndarray, list[str]]:
     names = preprocessing.get("features")
     if names is None or suffix(path) not in READERS:
         return _array(path, preprocessing)
     table = _new_table(path, preprocessing, names)
     features = feature_matrix(table, [table.column(name) for name in names])
-    return features, _numbers(features)
+    return features, list(map(str, range(len(features))))
 
 
-def _array(path: Path, preprocessing: Mapping[str, Any]) -> tuple[np.ndarray, list[str]]:
+def _array(path: Path, preprocessing: Preprocessing) -> tuple[np.ndarray, list[str]]:
     if path.suffix.lower() not in ARRAY_SUFFIXES:
         raise DataError("not a file of arrays", where=path, expected=".npz or .npy")
     arrays = open_arrays(path)
     wanted = preprocessing.get("key") or "x"
-    named = (name for name in (wanted, "x", "x_test") if name in arrays)
-    name = next(named, next(iter(arrays)) if len(arrays) == 1 else wanted)
+    usual = (name for name in (wanted, "x", "x_test") if name in arrays)
+    name = next(usual, next(iter(arrays)) if len(arrays) == 1 else wanted)
     array = arrays[name]
     if not array.ndim:
         raise DataError("a single value", where=arrays.where(name), expected="one input a row")
-    return array, _numbers(array)
+    return array, list(map(str, range(len(array))))
 
 
-def _numbers(array: np.ndarray) -> list[str]:
-    return [str(i) for i in range(len(array))]
-
-
-def _images(path: Path, preprocessing: Mapping[str, Any]) -> tuple[Any, list[str]]:
+def _images(path: Path, preprocessing: Preprocessing) -> tuple[Any, list[str]]:
     if path.suffix.lower() in ARRAY_SUFFIXES:
         return _array(path, preprocessing)
     if path.is_dir():

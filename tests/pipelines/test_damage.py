@@ -407,7 +407,7 @@ def test_forged_parts_of_an_ensemble_are_told_in_one_message(copied, monkeypatch
     write_json(copied.folder / file, value)
     for module in ("trained_models", "specialist_tasks"):
         monkeypatch.setattr(f"specialists.pipelines.{module}.check_result", nothing_is_checked)
-    monkeypatch.setattr("specialists.datasets.storage.check_file", lambda *_: None)
+    monkeypatch.setattr("specialists.files.check_file", lambda *_: None)
     with pytest.raises(InputError, match=r"does not fit|is damaged"):
         specialists.load(copied.folder, "ensemble")
 

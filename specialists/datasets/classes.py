@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -20,8 +20,7 @@ import numpy as np
 import torch
 
 from specialists.datasets.base import Ragged
-from specialists.datasets.files import nearest
-from specialists.datasets.splits import listed
+from specialists.datasets.naming import did_you_mean, listed
 from specialists.errors import DataError
 
 _NUMBER = re.compile(r"[-+]?[0-9]{1,40}(\.[0-9]{0,40})?")
@@ -65,14 +64,11 @@ def classes_of(values: Sequence[Any] | np.ndarray, where: object = None) -> Clas
     """
     written, which, counts = _distinct(values, where)
     named = [class_name(value, where) for value in written]
-    names = _sorted(set(named))
+    whole = all(_WHOLE.fullmatch(name) for name in named)
+    names = tuple(sorted(set(named), key=int if whole else None))
     index = {name: i for i, name in enumerate(names)}
     labels = np.array([index[name] for name in named], dtype=np.int64)[which]
-    strings = [
-        value if isinstance(value, str) else name
-        for value, name in zip(written, named, strict=True)
-    ]
-    return Classes(labels, names, (*_made_alike(strings, named, counts), *_look_alikes(names)))
+    return Classes(labels, names, (*_made_alike(written, named, counts), *_look_alikes(names)))
 
 
 def classes_of_codes(codes: np.ndarray, names: Sequence[Any], where: object = None) -> Classes:
@@ -93,23 +89,18 @@ def classes_of_codes(codes: np.ndarray, names: Sequence[Any], where: object = No
     """
     distinct, labels = np.unique(codes, return_inverse=True)
     if len(distinct) and (distinct[0] < 0 or distinct[-1] >= len(names)):
-        raise DataError(
-            "a label has no name",
-            where=where,
-            got=f"labels {distinct[0]} to {distinct[-1]}, {len(names)} names",
-        )
-    named = [class_name(names[code], where) for code in distinct.tolist()]
-    owners: dict[str, list[int]] = {}
-    for name, code in zip(named, distinct.tolist(), strict=True):
-        owners.setdefault(name, []).append(code)
-    shared = {name: own for name, own in owners.items() if len(own) > 1}
-    pairs = zip(named, distinct.tolist(), strict=True)
-    unique = tuple(f"{name} [{code}]" if name in shared else name for name, code in pairs)
-    told = (f"{name!r} of the labels {', '.join(map(str, own))}" for name, own in shared.items())
-    notes = [f"labels with the same name are kept apart by their number: {_first(told)}"]
-    return Classes(
-        labels.astype(np.int64), unique, (*(notes if shared else []), *_look_alikes(unique))
-    )
+        got = f"labels {distinct[0]} to {distinct[-1]}, {len(names)} names"
+        raise DataError("a label has no name", where=where, got=got)
+    codes_of: dict[str, list[int]] = {}
+    for code in distinct.tolist():
+        codes_of.setdefault(class_name(names[code], where), []).append(code)
+    shared = {name: codes for name, codes in codes_of.items() if len(codes) > 1}
+    named = {code: name for name, codes in codes_of.items() for code in codes}
+    unique = tuple(f"{named[c]} [{c}]" if named[c] in shared else named[c] for c in sorted(named))
+    alike = [f"{name!r} of the labels {', '.join(map(str, c))}" for name, c in shared.items()]
+    note = f"labels with the same name are kept apart by their number: {listed(alike, _SHOWN)}"
+    notes = (*([note] if shared else []), *_look_alikes(unique))
+    return Classes(labels.astype(np.int64), unique, notes)
 
 
 def class_name(value: Any, where: object = None) -> str:
@@ -121,15 +112,14 @@ def class_name(value: Any, where: object = None) -> str:
     ('two words', '7', '7', '007')
     """
     if isinstance(value, bytes):
-        value = _decoded(value, where)
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise DataError("a label is not UTF-8", where=where, got=value[:40]) from None
     elif isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
     if not isinstance(value, str | int | np.integer | np.bool_):
-        raise DataError(
-            "a label is neither a string nor a whole number",
-            where=where,
-            got=f"{type(value).__name__} {str(value)[:40]!r}",
-        )
+        raise _no_label(value, where)
     name = normalised(str(value))
     if not name:
         raise DataError("a label is empty", where=where, fix="fill it in or leave the row out")
@@ -156,15 +146,11 @@ def labels_left_out(
     wanted = {normalised(name): name for name in exclude}
     for name, written in wanted.items():
         if name not in classes.names:
-            near = nearest(name, classes.names)
-            raise DataError(
-                f"data.exclude_labels names {written!r}, which is no label",
-                where=where,
-                fix=f"did you mean {near!r}?" if near else None,
-            )
+            what = f"data.exclude_labels names {written!r}, which is no label"
+            raise DataError(what, where=where, fix=did_you_mean(name, classes.names))
     out = np.array([name in wanted for name in classes.names], dtype=bool)[classes.labels]
-    told = f"{int(out.sum())} rows with the labels {listed(wanted)} left out (data.exclude_labels)"
-    return out, (told,) if wanted else ()
+    note = f"{int(out.sum())} rows with the labels {listed(wanted)} left out (data.exclude_labels)"
+    return out, (note,) if wanted else ()
 
 
 def label_sets(groups: np.ndarray, labels: np.ndarray, n_groups: int) -> Ragged:
@@ -183,15 +169,12 @@ def label_sets(groups: np.ndarray, labels: np.ndarray, n_groups: int) -> Ragged:
     ([1, 2], [0])
     """
     pairs = np.unique(np.stack([groups, labels], axis=1).astype(np.int64), axis=0)
-    counts = np.bincount(pairs[:, 0], minlength=n_groups)
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return Ragged(torch.from_numpy(pairs[:, 1].copy()), torch.from_numpy(offsets))
+    return Ragged.from_lengths(pairs[:, 1].copy(), np.bincount(pairs[:, 0], minlength=n_groups))
 
 
 def valid_of_rows(groups: np.ndarray, labels: np.ndarray) -> Ragged | None:
     """The label set of every row, or None where no input has two labels."""
-    n_groups = int(groups.max(initial=-1)) + 1
-    sets = label_sets(groups, labels, n_groups)
+    sets = label_sets(groups, labels, int(groups.max(initial=-1)) + 1)
     if not len(groups) or int(sets.lengths.max()) < 2:
         return None
     return sets[torch.from_numpy(groups.astype(np.int64))]
@@ -215,42 +198,30 @@ def _distinct(
             key = value if type(value) is str else (type(value), value)
             which[i] = seen.setdefault(key, len(seen))
         except TypeError:
-            raise DataError(
-                "a label is neither a string nor a whole number",
-                where=f"{where}, row {i}" if where else f"row {i}",
-                got=f"{type(value).__name__} {str(value)[:40]!r}",
-            ) from None
+            raise _no_label(value, f"{where}, row {i}" if where else f"row {i}") from None
     written = [key if type(key) is str else key[1] for key in seen]
     return written, which, np.bincount(which, minlength=len(seen))
 
 
-def _decoded(value: bytes, where: object) -> str:
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        raise DataError("a label is not UTF-8", where=where, got=value[:40]) from None
+def _no_label(value: object, where: object) -> DataError:
+    got = f"{type(value).__name__} {str(value)[:40]!r}"
+    return DataError("a label is neither a string nor a whole number", where=where, got=got)
 
 
-def _sorted(names: Iterable[str]) -> tuple[str, ...]:
-    names = list(names)
-    whole = all(_WHOLE.fullmatch(name) for name in names)
-    return tuple(sorted(names, key=int) if whole else sorted(names))
-
-
-def _made_alike(written: Sequence[str], named: Sequence[str], counts: np.ndarray) -> list[str]:
-    """A note of labels that are not written as their class's name."""
-    changed = [i for i, name in enumerate(named) if written[i] != name]
+def _made_alike(written: Sequence[Any], named: Sequence[str], counts: np.ndarray) -> list[str]:
+    """A note of strings that are not written as their class's name."""
+    changed = [i for i, value in enumerate(written) if isinstance(value, str) and value != named[i]]
     if not changed:
         return []
-    rows = int(counts[changed].sum())
     merged = len(named) - len(set(named))
     shown = (
         f"{ascii(written[i]) if normalised(written[i]) != written[i].strip() else repr(written[i])}"
         f" is {named[i]!r}"
         for i in changed
     )
-    told = f"white space and Unicode form of the labels of {rows} rows made alike: {_first(shown)}"
-    return [f"{told}; {merged} ways to write a label merged with another" if merged else told]
+    note = f"white space and Unicode form of the labels of {counts[changed].sum()} rows made alike"
+    more = f"; {merged} ways to write a label merged with another" if merged else ""
+    return [f"{note}: {listed(shown, _SHOWN)}{more}"]
 
 
 def _look_alikes(names: Sequence[str]) -> list[str]:
@@ -259,12 +230,10 @@ def _look_alikes(names: Sequence[str]) -> list[str]:
     for name in names:
         alike.setdefault(_seen(name), []).append(name)
     pairs = [group for group in alike.values() if len(group) > 1]
-    if not pairs:
-        return []
-    n = sum(map(len, pairs))
-    told = _first(" and ".join(map(_shown, group)) for group in pairs)
+    shown = listed((" and ".join(map(_shown, group)) for group in pairs), _SHOWN)
     form = "case, width, invisible characters, or the same number"
-    return [f"{n} classes look alike ({form}), kept apart: {told}"]
+    note = f"{sum(map(len, pairs))} classes look alike ({form}), kept apart: {shown}"
+    return [note] if pairs else []
 
 
 def _seen(name: str) -> str | Decimal:
@@ -277,10 +246,4 @@ def _seen(name: str) -> str | Decimal:
 
 
 def _shown(name: str) -> str:
-    return repr(name) if all(unicodedata.category(c) != "Cf" for c in name) else ascii(name)
-
-
-def _first(entries: Iterable[str]) -> str:
-    entries = list(entries)
-    more = f" and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
-    return ", ".join(entries[:_SHOWN]) + more
+    return ascii(name) if any(unicodedata.category(c) == "Cf" for c in name) else repr(name)

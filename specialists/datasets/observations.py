@@ -23,12 +23,10 @@ from specialists.errors import DataWarning
 LARGEST_SHARE = 0.05  # of the rows, in one joined group
 
 
-def same_input(raw: Sequence[str] | Sequence[bytes] | np.ndarray) -> np.ndarray:
-    """Group of every row: the rows of equal inputs, and only those, share one.
+def same_input(raw: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Group of every row, int64 (n,): the rows of equal inputs, and only those, share one.
 
-    Parameters
-    ----------
-    raw : sequence of str or bytes, or array whose first axis is the rows
+    Inputs are a sequence of hashable things, or an array whose first axis is the rows.
     """
     seen: dict[Any, int] = {}
     return np.array([seen.setdefault(key, len(seen)) for key in _keys(raw)], dtype=np.int64)
@@ -94,12 +92,8 @@ def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def declared_groups(values: Sequence[Any], name: str) -> tuple[np.ndarray, list[str]]:
     """The rows of one value share a number, int64 (n,); a note of rows without a value.
 
-    Parameters
-    ----------
-    values : sequence of n strings or numbers
-        Blank strings and NaN are no values: such a row stands alone.
-    name : str
-        Of the column or array, for people.
+    Blank strings and NaN are no values: such a row stands alone. ``name`` is that of the column or
+    array, for people.
     """
     groups = same_input(values)
     blank = np.array([value != value or not str(value).strip() for value in values], dtype=bool)
@@ -108,7 +102,7 @@ def declared_groups(values: Sequence[Any], name: str) -> tuple[np.ndarray, list[
     return groups, [f"rows without a value of {name!r}, each a unit of its own: {n}"] if n else []
 
 
-def straddling(parts: np.ndarray, groups: np.ndarray, told: str) -> list[str]:
+def straddling(parts: np.ndarray, groups: np.ndarray, shared: str) -> list[str]:
     """Warn of groups that lie in several splits, and count their validation and test rows.
 
     Parameters
@@ -116,17 +110,17 @@ def straddling(parts: np.ndarray, groups: np.ndarray, told: str) -> list[str]:
     parts : int array of shape (n,)
         TRAIN, VALIDATION, TEST or LEFT_OUT.
     groups : int array of shape (n,)
-    told : str
+    shared : str
         What the rows of a group share, for people.
     """
     numbered = _numbered(groups)
-    shared = np.zeros(_n_groups(numbered), dtype=np.int64)
+    n_parts = np.zeros(_n_groups(numbered), dtype=np.int64)
     for part in (TRAIN, VALIDATION, TEST):
-        shared[np.unique(numbered[parts == part])] += 1
-    n = int(((parts != LEFT_OUT) & (parts != TRAIN) & (shared[numbered] > 1)).sum())
+        n_parts[np.unique(numbered[parts == part])] += 1
+    n = int(((parts != LEFT_OUT) & (parts != TRAIN) & (n_parts[numbered] > 1)).sum())
     if not n:
         return []
-    message = f"validation and test rows with {told} that another split has too: {n}"
+    message = f"validation and test rows with {shared} that another split has too: {n}"
     warnings.warn(message, DataWarning, stacklevel=2)
     return [message]
 

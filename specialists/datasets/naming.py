@@ -1,4 +1,4 @@
-"""Does this file or name exist, and if not, which one was meant?"""
+"""How does a message name things: the file that was meant, the name that was meant, a long list?"""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def nearest_file(path: Path) -> Path | None:
     """The file or folder beside ``path`` whose name is most like it, if any is like it."""
     if not path.parent.is_dir():
         return None
-    found = nearest(path.name, (entry.name for entry in path.parent.iterdir()))
-    return path.parent / found if found else None
+    near = nearest(path.name, (entry.name for entry in path.parent.iterdir()))
+    return path.parent / near if near else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -42,5 +42,23 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     >>> nearest("lable", ["text", "label"])
     'label'
     """
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return matches[0] if matches else None
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """The nearest known name as a question, for the end of a message."""
+    near = nearest(name, known)
+    return f"did you mean {near!r}?" if near else None
+
+
+def listed(names: Iterable[object], shown: int = 8) -> str:
+    """The first few names, and how many more there are.
+
+    Examples
+    --------
+    >>> listed("abc", 2)
+    'a, b and 1 more'
+    """
+    names = list(names)
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(map(str, names[:shown])) + more

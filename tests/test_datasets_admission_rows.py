@@ -8,7 +8,7 @@ import torch
 
 from specialists.config import DataConfig
 from specialists.datasets import Dataset, Ragged, Split, load_dataset
-from specialists.datasets.gate import hold_out_gate
+from specialists.datasets.admission_rows import hold_out_admission_rows
 from specialists.datasets.text import hash_ngrams
 from specialists.errors import DataError
 
@@ -39,7 +39,7 @@ def counted(split: Split | None, n_classes: int) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(3))
 def test_every_class_gives_its_share_and_keeps_a_row(fraction, seed):
     counts = np.random.default_rng(seed).integers(1, 30, 80)
-    dataset = hold_out_gate(made(counts), fraction, seed)
+    dataset = hold_out_admission_rows(made(counts), fraction, seed)
     gate, kept = counted(dataset.gate, 80), counted(dataset.validation, 80)
     assert np.array_equal(gate + kept, counts)
     assert kept.min() >= 1
@@ -52,7 +52,7 @@ def test_every_class_gives_its_share_and_keeps_a_row(fraction, seed):
 
 def test_rows_of_validation_go_to_one_side_and_no_other_split_changes():
     before = made([9] * 12)
-    dataset = hold_out_gate(before, 0.5, 3)
+    dataset = hold_out_admission_rows(before, 0.5, 3)
     assert dataset.gate is not None
     rows = [split.inputs.flatten().tolist() for split in (dataset.validation, dataset.gate)]  # type: ignore[union-attr]
     assert sorted(rows[0] + rows[1]) == list(range(108))
@@ -67,7 +67,7 @@ def test_rows_of_validation_go_to_one_side_and_no_other_split_changes():
 
 def test_the_seed_decides_which_rows():
     def rows(seed):
-        return hold_out_gate(made([9] * 12), 0.5, seed).gate.inputs.flatten().tolist()  # type: ignore
+        return hold_out_admission_rows(made([9] * 12), 0.5, seed).gate.inputs.flatten().tolist()  # type: ignore
 
     assert rows(1) == rows(1)
     assert rows(1) != rows(2)
@@ -75,7 +75,7 @@ def test_the_seed_decides_which_rows():
 
 @pytest.mark.parametrize("duplicates", [2, 5])
 def test_rows_with_the_same_input_stay_together(duplicates):
-    dataset = hold_out_gate(made([20] * 15, duplicates), 0.5, 0)
+    dataset = hold_out_admission_rows(made([20] * 15, duplicates), 0.5, 0)
     assert dataset.gate is not None
     sides = [set(s.inputs.flatten().tolist()) for s in (dataset.validation, dataset.gate)]  # type: ignore[union-attr]
     assert not sides[0] & sides[1]
@@ -86,7 +86,7 @@ def test_rows_with_the_same_input_stay_together(duplicates):
 def test_whole_units_of_chance_go_to_one_side_and_are_kept():
     generator = np.random.default_rng(0)
     labels, groups = np.arange(600) % 10, generator.integers(100, 160, 600)
-    dataset = hold_out_gate(validated(labels, np.arange(600), groups), 0.5, 0)
+    dataset = hold_out_admission_rows(validated(labels, np.arange(600), groups), 0.5, 0)
     assert dataset.gate is not None
     sides = [split.inputs.flatten().long().numpy() for split in (dataset.validation, dataset.gate)]  # type: ignore[union-attr]
     units = [split.units.numpy() for split in (dataset.validation, dataset.gate)]
@@ -99,7 +99,7 @@ def test_where_no_unit_can_be_spared_whole_the_gate_is_drawn_by_input():
     labels = np.concatenate([np.arange(30), np.arange(15), np.arange(15, 30)])
     groups = np.repeat([7, 8], 30)  # of 15 classes, all rows lie in one unit
     groups[30:45] = 7
-    dataset = hold_out_gate(validated(labels, np.arange(60), groups), 0.5, 0)
+    dataset = hold_out_admission_rows(validated(labels, np.arange(60), groups), 0.5, 0)
     assert dataset.gate is not None
     assert len(dataset.gate) > 20
     assert "no unit of chance can be spared whole" in dataset.notes[0]
@@ -110,7 +110,8 @@ def test_equal_strings_stay_together_and_keep_their_texts_and_valid_labels():
     labels = torch.arange(40) % 2
     valid = Ragged(torch.tensor([0, 1] * 40), 2 * torch.arange(41))
     split = Split(hash_ngrams(texts, (1, 3)), labels, valid, texts)
-    dataset = hold_out_gate(Dataset("t", "text", ("a", "b"), split, split, split, {}), 0.5, 0)
+    given = Dataset("t", "text", ("a", "b"), split, split, split, {})
+    dataset = hold_out_admission_rows(given, 0.5, 0)
     assert dataset.gate is not None
     assert dataset.gate.texts is not None
     assert dataset.validation.texts is not None
@@ -122,11 +123,11 @@ def test_equal_strings_stay_together_and_keep_their_texts_and_valid_labels():
 
 def test_without_a_share_nothing_is_put_aside():
     before = made([5, 5])
-    assert hold_out_gate(before, 0.0, 0) is before
+    assert hold_out_admission_rows(before, 0.0, 0) is before
 
 
 def test_where_no_class_can_spare_a_row_there_is_no_gate():
-    dataset = hold_out_gate(made([1, 1, 1]), 0.5, 0)
+    dataset = hold_out_admission_rows(made([1, 1, 1]), 0.5, 0)
     assert dataset.gate is None
     assert len(dataset.validation) == 3
     assert "no class can spare one" in dataset.notes[-1]
@@ -135,7 +136,7 @@ def test_where_no_class_can_spare_a_row_there_is_no_gate():
 def test_a_gate_that_the_data_bring_is_kept():
     gate = Split(torch.zeros(2, 1), torch.tensor([0, 1]))
     before = made([5, 5], gate=gate)
-    assert hold_out_gate(before, 0.5, 0) is before
+    assert hold_out_admission_rows(before, 0.5, 0) is before
 
 
 @pytest.fixture
@@ -179,4 +180,4 @@ def with_bad_gate() -> Dataset:
 
 def test_a_gate_that_a_factory_brings_is_checked():
     with pytest.raises(DataError, match=r"labels are not class indices(?s:.*)gate"):
-        load_dataset(DataConfig(factory="test_datasets_gate:with_bad_gate"), seed=0)
+        load_dataset(DataConfig(factory="test_datasets_admission_rows:with_bad_gate"), seed=0)

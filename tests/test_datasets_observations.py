@@ -10,7 +10,7 @@ import torch
 
 from specialists.config import Config, DataConfig
 from specialists.datasets import Dataset, Split, load_dataset
-from specialists.datasets.groups import declared_groups, straddling, units_of_chance
+from specialists.datasets.observations import declared_groups, straddling, units_of_chance
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION
 from specialists.errors import DataError, DataWarning
 
@@ -202,14 +202,14 @@ def from_factory(grouped: str = "all") -> Dataset:
 
 
 def test_rows_of_a_factory_with_equal_inputs_share_a_unit():
-    config = {"factory": "test_datasets_groups:from_factory", "gate_fraction": 0}
+    config = {"factory": "test_datasets_observations:from_factory", "gate_fraction": 0}
     dataset = load_dataset(DataConfig(**config, options={"grouped": "none"}), seed=0)
     assert dataset.train.units[5] == dataset.validation.units[0] == dataset.test.units[0]
     assert len(torch.cat([split.units for split in dataset.splits.values()]).unique()) == 16
 
 
 def test_groups_of_a_factory_are_kept_and_must_be_in_every_split():
-    config = {"factory": "test_datasets_groups:from_factory", "gate_fraction": 0}
+    config = {"factory": "test_datasets_observations:from_factory", "gate_fraction": 0}
     dataset = load_dataset(DataConfig(**config), seed=0)
     assert dataset.test.units.tolist() == [6, 6, 7, 7, 8, 8]
     with pytest.raises(DataError, match=r"some have none(?s:.*)train"):

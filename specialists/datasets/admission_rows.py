@@ -1,0 +1,54 @@
+"""Which validation rows are put aside for the admission test, whether specialists help?
+
+Early stopping, calibration, clusters and the choice of a rule all look at the validation split, so
+what it says of the ensemble flatters the ensemble. The rows of the admission test are taken out of
+it before any of that: seeded, stratified by label, units of chance whole and all with the same
+probability. Every class keeps at least one validation row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from specialists.datasets.assembly import take
+from specialists.datasets.base import Dataset
+from specialists.datasets.observations import input_groups
+from specialists.datasets.stratified import Draw, draw_groups
+from specialists.runtime import derive_seed
+
+
+def hold_out_admission_rows(dataset: Dataset, fraction: float, seed: int) -> Dataset:
+    """Move about ``fraction``, in [0, 1), of the validation rows to the split ``gate``.
+
+    A data set that brings a gate of its own keeps it; with a fraction of 0 there is none.
+    """
+    if dataset.gate is not None or fraction == 0:
+        return dataset
+    validation, notes = dataset.validation, list(dataset.notes)
+
+    def draw(groups: np.ndarray) -> Draw:
+        generator = np.random.default_rng(derive_seed(seed, "gate"))
+        return draw_groups(validation.labels.numpy(), groups, fraction, 0, 1, generator)
+
+    if validation.groups is None:
+        drawn = draw(input_groups(validation.inputs))
+    else:
+        drawn = draw(validation.groups.numpy())
+        if not drawn.held.any():
+            notes.append(
+                "no unit of chance can be spared whole, so the gate's rows are drawn by input"
+            )
+            drawn = draw(input_groups(validation.inputs))
+    rows, kept = np.flatnonzero(drawn.held), np.flatnonzero(~drawn.held)
+    count = f"{len(rows)} of {len(validation)} validation rows put aside for the gate"
+    count += " (data.gate_fraction)"
+    if not len(rows):
+        return replace(dataset, notes=(*dataset.notes, f"{count}: no class can spare one"))
+    return replace(
+        dataset,
+        validation=take(validation, kept),
+        gate=take(validation, rows),
+        notes=(*notes, count, *drawn.notes("the gate")),
+    )
