@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specialists import runs
+from specialists import files
 from specialists.datasets.base import Dataset, Inputs, Ragged, Split
 from specialists.errors import DataError, DataWarning
 from specialists.files.manifests import MANIFEST, read_manifest
