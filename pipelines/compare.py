@@ -14,8 +14,8 @@ from specialists.config import Config
 from specialists.runs import COMPARISON, RUN, check_claimable, write_json, write_text
 
 from . import stages
-from .runs import Run, claimed
-from .settings import source_and_folder, write_config
+from .runs import claimed
+from .settings import configured, source_and_folder
 from .terminal import log
 
 
@@ -43,13 +43,14 @@ def compare(
     from .finished_run import read_seed
 
     first = Config.from_toml(source, overrides).seed
-    runs = {seed: Run(seed_folder(folder, seed), jobs) for seed in range(first, first + n_seeds)}
+    numbers = range(first, first + n_seeds)
     seeds = []
-    with claimed_comparison(folder, runs):
-        for seed, run in runs.items():
-            log.info(f"compare: seed {seed} in {run.folder}")
-            with run.lock():
-                write_config(run, Config.from_toml(source, [*overrides, f"seed={seed}"]))
+    with claimed_comparison(folder, numbers):
+        for seed in numbers:
+            place = seed_folder(folder, seed)
+            log.info(f"compare: seed {seed} in {place}")
+            settings = Config.from_toml(source, [*overrides, f"seed={seed}"])
+            with configured(place, settings, jobs) as run:
                 stages.run_stages(run)
                 seeds.append(read_seed(run))
         comparison = compare_seeds(seeds)

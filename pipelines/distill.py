@@ -9,20 +9,18 @@ as long and with as many trials, without the teacher.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from specialists.errors import InputError
 from specialists.runs import EVERYTHING, NOTHING, hash_files, sha256, trusting
-from specialists.runs.manifests import CODE_VERSION
 from specialists.runs.markers import RUN, kind_of
 
-from . import prepare_data
 from .runs import Run, refuse_missing
 from .settings import source_and_folder
 from .stage import Stage, run_stage
+from .stages import DATA, find_stage
 from .terminal import log
 
 if TYPE_CHECKING:
@@ -42,13 +40,6 @@ RUN_FILES = (
 )
 
 
-class Teacher(StrEnum):
-    """Which model of a run teaches."""
-
-    ensemble = "ensemble"
-    generalist = "generalist"
-
-
 @dataclass(frozen=True)
 class TeacherSource:
     """Where a teacher lies.
@@ -57,14 +48,14 @@ class TeacherSource:
     ----------
     path : Path
         A run, or the folder of a model.
-    model : Teacher
+    model : {"ensemble", "generalist"}
         Of a run.
     trust_code : bool
         See :func:`specialists.load`.
     """
 
     path: Path
-    model: Teacher = Teacher.ensemble
+    model: Literal["ensemble", "generalist"] = "ensemble"
     trust_code: bool = False
 
     @property
@@ -135,17 +126,13 @@ def distill(run: Run, teacher: TeacherSource) -> Path:
         teacher.path, "generalist" if teacher.is_model else teacher.model, teacher.trust_code
     )
     with trusting(EVERYTHING if teacher.trust_code else NOTHING):
-        run_stage(run, prepare_data.STAGE)
+        run_stage(run, find_stage("prepare-data"))
         run_stage(
             run,
             Stage(
                 name=NAME,
                 sections=("seed", "device", "precision", "data", "student"),
-                inputs=(
-                    "prepare-data/dataset.json",
-                    "prepare-data/train.*",
-                    "prepare-data/validation.*",
-                ),
+                inputs=DATA,
                 execute=partial(_execute, teacher=teacher, predictor=predictor),
                 files=("student.unlabelled",),
                 elsewhere=teacher.digests(),
@@ -161,22 +148,20 @@ def _execute(run: Run, teacher: TeacherSource, predictor: Predictor) -> None:
 
     from .context import RunContext
     from .soft_targets import online_teacher, write_targets
-    from .student_tasks import student_tasks
-    from .student_training import train_and_choose
+    from .student_training import student_tasks, train_and_choose
 
-    workspace = RunContext.open(run.folder)
-    dataset, settings = workspace.dataset, workspace.config.student
+    context = RunContext.open(run.folder)
+    dataset, settings = context.dataset, context.config.student
     _check_same_task(predictor, dataset, teacher.path)
     ask = predictor.log_probs
-    if not teacher.is_model and teacher.model is Teacher.ensemble:
+    if not teacher.is_model and teacher.model == "ensemble":
         ask = online_teacher(RunContext.open(teacher.path), "ensemble")  # about every row
-    inputs = workspace.fingerprints("prepare-data/train.inputs.npy") | teacher.digests()
-    key = {"inputs": inputs, "config": {}, "code": CODE_VERSION}
-    write_targets(workspace, run.path(NAME, "targets"), key, lambda: ask)
+    inputs = context.fingerprints("prepare-data/train.inputs.npy") | teacher.digests()
+    write_targets(context, run.path(NAME, "targets"), inputs, lambda: ask)
     spec = student_spec(load_network(teacher.network)[1], settings, dataset.kind)
     known = score(ask(dataset.validation.inputs), dataset.validation.labels)
     log.info(f"{NAME}: teacher, validation top-1 {known['top1']:.3f}")
-    train_and_choose(workspace, student_tasks(workspace, spec, NAME), run.jobs, NAME)
+    train_and_choose(context, student_tasks(context, spec, NAME), run.jobs, NAME)
 
 
 def _check_same_task(predictor: Predictor, dataset: Dataset, teacher: Path) -> None:

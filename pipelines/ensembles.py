@@ -2,66 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
+from specialists.catalogue import ALL, ENSEMBLE, GENERALIST, PAPER
 from specialists.ensemble import Choice, CombinationRule, Ensemble, MemberPredictions
 from specialists.predictions import ModelOutputs
 from specialists.runs import read_array, read_json, write_array
 from specialists.training import TrainingCost
 
 from .context import RunContext
-from .generalists import chosen_training, initial_generalists
 from .runs import Run
-from .specialist_tasks import load_specialists, specialist_tasks
+from .train_generalist import chosen_training, initial_generalists
+from .train_specialists import load_specialists, specialist_tasks
 from .trunk_files import split_generalist
 
 STAGE = "combine-predictions"
-NAMES = ("generalist", "ensemble", "ensemble_paper", "ensemble_all")
 
 
-def open_ensemble(workspace: RunContext) -> Ensemble:
+def open_ensemble(context: RunContext) -> Ensemble:
     """The ensemble of a run whose specialists are trained, with the paper's rule."""
-    lower, upper = split_generalist(workspace)
-    calibration = read_json(workspace.path("train-generalist", "calibration.json"))
-    specialists = load_specialists(workspace)
+    lower, upper = split_generalist(context)
+    calibration = read_json(context.path("train-generalist", "calibration.json"))
+    specialists = load_specialists(context)
     for specialist in specialists:
-        specialist.network.to(workspace.device)
+        specialist.network.to(context.device)
     temperature = float(calibration["temperature"])
     return Ensemble(upper, specialists, temperature=temperature, lower=lower)
 
 
-def chosen_rule(workspace: RunContext) -> CombinationRule:
+def chosen_rule(context: RunContext) -> CombinationRule:
     """The rule of `ensemble`, with the specialists that may answer."""
-    return CombinationRule.from_dict(read_json(workspace.path(STAGE, "choice.json"))["chosen"])
+    return CombinationRule.from_dict(read_json(context.path(STAGE, "choice.json"))["chosen"])
 
 
 def ensemble_costs(
-    workspace: RunContext, ensemble: Ensemble, predictions: MemberPredictions, choice: Choice
-) -> dict[str, Any]:
+    context: RunContext, ensemble: Ensemble, predictions: MemberPredictions, choice: Choice
+) -> dict[str, dict[str, object]]:
     """What each ensemble takes: all its specialists are trained, whoever may be asked."""
-    trained = read_json(workspace.path("train-generalist", "result.json"))
-    generalist, base = TrainingCost.from_dict(trained), chosen_training(workspace)
-    clusters = read_json(workspace.path("cluster-classes", "costs.json"))
-    soft_targets = len(workspace.dataset.train) * predictions.generalist_flops
+    trained = read_json(context.path("train-generalist", "result.json"))
+    clusters = read_json(context.path("cluster-classes", "costs.json"))
+    independents = [task.folder for task in initial_generalists(context)]
+    soft_targets = len(context.dataset.train) * predictions.generalist_flops
+    generalist = TrainingCost.from_dict(trained)
     further = TrainingCost.from_dict(clusters) + TrainingCost(flops=soft_targets)
-    independents = [task.folder for task in initial_generalists(workspace)]
     for folder in independents:
         further += TrainingCost.from_dict(read_json(folder / "result.json"))
     further = sum((specialist.cost for specialist in ensemble.specialists), further)
-    trained_for_it = [*independents, *(task.folder for task in specialist_tasks(workspace))]
-    folders = [*clusters["trainings"], *_below(workspace, trained_for_it)]
-    start = [] if base is None else _below(workspace, [base])
+    base = chosen_training(context)
+    start = [] if base is None else [context.below(base)]
+    trained_for_it = [*independents, *(task.folder for task in specialist_tasks(context))]
+    trainings = [*start, *clusters["trainings"], *map(context.below, trained_for_it)]
     of_all = sum(candidate.rule.n is None for candidate in choice.candidates)
-    trials = {"ensemble_paper": 1, "ensemble_all": of_all}
-    costs = {
-        "generalist": {
+    trials = {PAPER: 1, ALL: of_all}
+    costs: dict[str, dict[str, object]] = {
+        GENERALIST: {
             "parameters": trained["parameters"],
             "inference_flops": predictions.generalist_flops,
             **generalist.to_dict(),
-            "tuning_trials": len(workspace.config.generalist.widths or (0,)),
+            "tuning_trials": len(context.config.generalist.widths or (0,)),
             "trainings": start,
         }
     }
@@ -71,16 +69,16 @@ def ensemble_costs(
             "inference_flops": predictions.flops(rule),
             **(generalist + further).to_dict(),
             "tuning_trials": trials.get(name, len(choice.candidates)),
-            "trainings": [*start, *folders],
+            "trainings": trainings,
         }
     return costs
 
 
 def write_predictions(
-    workspace: RunContext, predictions: MemberPredictions, choice: Choice, split: str
+    context: RunContext, predictions: MemberPredictions, choice: Choice, split: str
 ) -> None:
     """Write what the generalist and every ensemble predict for a split, and who is asked."""
-    folder = workspace.path(STAGE)
+    folder = context.path(STAGE)
     write_array(folder / f"{split}.generalist.npy", predictions.generalist.numpy())
     for name, rule in choice.rules.items():
         write_array(folder / f"{split}.{name}.npy", predictions.joined(rule).float().numpy())
@@ -92,9 +90,5 @@ def ensemble_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     costs = read_json(run.path(STAGE, "costs.json"))
     return {
         name: ModelOutputs(name, read_array(run.path(STAGE, f"{split}.{name}.npy")), **costs[name])
-        for name in NAMES
+        for name in (GENERALIST, ENSEMBLE, PAPER, ALL)
     }
-
-
-def _below(workspace: RunContext, folders: Sequence[Path]) -> list[str]:
-    return [folder.relative_to(workspace.folder).as_posix() for folder in folders]

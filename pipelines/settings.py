@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -11,6 +13,7 @@ from specialists.errors import InputError
 from specialists.feasibility import check_settings
 from specialists.runs import RUN, Trust, check_trusted, describe_changes, kind_of, write_text
 from specialists.runs.trust import functions, record
+from specialists.runtime import threads
 
 from .runs import Run
 from .terminal import log
@@ -46,65 +49,65 @@ def source_and_folder(
     return None, out or _default_folder(name, key)
 
 
-def check_given(
-    source: str | Path | None, overrides: list[str], settings: Config, trust_code: bool
-) -> None:
-    """Check, before any work, whose functions the settings name and whether they can work.
+def read_settings(source: str | Path | None, overrides: list[str], trust_code: bool) -> Config:
+    """The settings, checked before any work.
+
+    A CONFIG (a str) and ``--set`` come from the user, who vouches for the functions that they name.
+    The config.toml of a run (a Path, see :func:`source_and_folder`) came with its folder, which may
+    be a stranger's.
 
     Raises
     ------
     InputError
-        As :func:`check_functions` and :func:`specialists.feasibility.check_settings`.
+        If nobody vouches for a function, or the settings cannot work
+        (:func:`specialists.feasibility.check_settings`).
     """
-    check_functions(source, overrides, settings, trust_code)
+    settings = Config.from_toml(source, overrides)
+    if isinstance(source, Path) and not trust_code:
+        given = {override.partition("=")[2].strip().strip("\"'") for override in overrides}
+        for function, options in functions(settings).values():
+            if options or function not in given:
+                check_trusted(function, options, source)
     check_settings(settings)
+    return settings
 
 
-def check_functions(
-    source: str | Path | None, overrides: list[str], settings: Config, trust_code: bool
-) -> None:
-    """Check that the user vouches for every function that the settings name.
-
-    A CONFIG (a str) and ``--set`` come from the user. The config.toml of a run (a Path, see
-    :func:`source_and_folder`) came with its folder, which may be a stranger's.
-
-    Raises
-    ------
-    InputError
-        If nobody vouches for a function; it is named.
-    """
-    if trust_code or not isinstance(source, Path):
-        return
-    given = {override.partition("=")[2].strip().strip("\"'") for override in overrides}
-    for function, options in functions(settings).values():
-        if options or function not in given:
-            check_trusted(function, options, source)
+@contextmanager
+def configured(folder: Path, settings: Config, jobs: int | None) -> Iterator[Run]:
+    """A run with these settings, that this process alone works on."""
+    run = Run(folder, jobs)
+    with run.lock():
+        write_config(run, settings)
+        if settings.threads:
+            threads(settings.threads)
+        yield run
 
 
 def write_config(run: Run, settings: Config) -> None:
     """Write config.toml, and say what differs from the one that was there.
 
-    The caller vouches for the functions that ``settings`` names, see :func:`check_functions`.
+    The caller vouches for the functions that ``settings`` names, see :func:`read_settings`.
     """
-    _replace_config(run, settings)
+    changes = _changes(run, settings)
+    if changes:
+        log.info(f"config.toml of this run is replaced: {changes}")
+    if changes != "":
+        write_text(run.config_file, settings.to_toml())
+        run.reread_config()
     run.trust |= Trust.from_config(settings)
     if functions(settings):
         record(run.folder)
 
 
-def _replace_config(run: Run, settings: Config) -> None:
-    if run.config_file.is_file():
-        try:
-            changes = describe_changes(
-                run.config.model_dump(mode="json"), settings.model_dump(mode="json")
-            )
-        except InputError:
-            changes = "the old one cannot be read"
-        if not changes:
-            return
-        log.info(f"config.toml of this run is replaced: {changes}")
-    write_text(run.config_file, settings.to_toml())
-    run.reread_config()
+def _changes(run: Run, settings: Config) -> str | None:
+    """What differs from the settings that the run has; None if it has none."""
+    if not run.config_file.is_file():
+        return None
+    try:
+        old = run.config.model_dump(mode="json")
+    except InputError:
+        return "the old one cannot be read"
+    return describe_changes(old, settings.model_dump(mode="json"))
 
 
 def _data_of(overrides: list[str]) -> tuple[str, str]:

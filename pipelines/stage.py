@@ -47,7 +47,7 @@ class Stage:
     inputs : tuple of str
         Globs of earlier artifacts, relative to the run folder.
     execute : callable
-        Writes the stage's folder. It may find finished units of an interrupted attempt there.
+        Writes the stage's folder. It may find finished results of an interrupted attempt there.
     files : tuple of str
         Settings that name files, folders or functions of the user, for instance "data.table".
     outputs : tuple of str
@@ -56,6 +56,8 @@ class Stage:
         Raises what is wrong with the settings before anything of an old result is removed.
     elsewhere : mapping, optional
         sha256 of files outside the run that the result depends on, by the name of each.
+    summary : str
+        The help of its command.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Stage:
     outputs: tuple[str, ...] = ()
     check: Callable[[Run], None] | None = None
     elsewhere: Mapping[str, str] = field(default_factory=dict)
+    summary: str = ""
 
 
 def stage_key(run: Run, stage: Stage) -> dict[str, Any]:

@@ -1,35 +1,135 @@
-"""In which order do the stages run, and how far has a run come?"""
+"""Which stages are there, in which order do they run, and how far has a run come?"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 
 from specialists.errors import InputError
+from specialists.feasibility import check_settings
 
-from . import (
-    cluster_classes,
-    combine_predictions,
-    distill_student,
-    evaluate_models,
-    prepare_data,
-    train_generalist,
-    train_specialists,
-    write_report,
-)
+from .checks import check_run
 from .runs import Run
 from .stage import MISSING, Stage, run_stage, what_changed, why_not_done
 
+
+def _lazily(module: str) -> Callable[[Run], None]:
+    """``execute`` of a module that is imported when it is called, since PyTorch takes long."""
+
+    def execute(run: Run) -> None:
+        import_module(f".{module}", __package__).execute(run)
+
+    return execute
+
+
+TRAINED = ("seed", "device", "precision", "data", "generalist")
+EVALUATED = (*TRAINED, "clusters", "specialists", "combination", "student", "evaluation")
+DATA = ("prepare-data/dataset.json", "prepare-data/train.*", "prepare-data/validation.*")
+ALL_RESULTS = (
+    "prepare-data/*",
+    "train-generalist/*",
+    "cluster-classes/*",
+    "train-specialists/specialist-*/*",
+    "train-specialists/independent-*/*",
+    "combine-predictions/*",
+    "distill-student/*",
+    "distill-student/student/*",
+    "distill-student/student_hard_labels/*",
+)
 STAGES: tuple[Stage, ...] = (
-    prepare_data.STAGE,
-    train_generalist.STAGE,
-    cluster_classes.STAGE,
-    train_specialists.STAGE,
-    combine_predictions.STAGE,
-    distill_student.STAGE,
-    evaluate_models.STAGE,
-    write_report.STAGE,
+    Stage(
+        name="prepare-data",
+        summary="Load, split and encode the data set.",
+        sections=("seed", "data"),
+        inputs=(),
+        execute=_lazily("prepare_data"),
+        check=lambda run: check_settings(run.config),
+        files=("data.table", "data.arrays", "data.images", "data.factory"),
+    ),
+    Stage(
+        name="train-generalist",
+        summary="Train a generalist of each candidate width and keep the best.",
+        sections=TRAINED,
+        inputs=DATA,
+        execute=_lazily("train_generalist"),
+        check=check_run,
+        files=("generalist.weights", "generalist.classes", "generalist.factory"),
+    ),
+    Stage(
+        name="cluster-classes",
+        summary="Find the classes that the generalist confuses with each other.",
+        sections=(*TRAINED, "clusters"),
+        inputs=(*DATA, "train-generalist/*"),
+        execute=_lazily("cluster_classes"),
+        check=check_run,
+    ),
+    Stage(
+        name="train-specialists",
+        summary="Train one specialist for each cluster of classes.",
+        sections=(*TRAINED, "specialists"),
+        inputs=(*DATA, "train-generalist/*", "cluster-classes/clusters.json"),
+        execute=_lazily("train_specialists"),
+        check=check_run,
+    ),
+    Stage(
+        name="combine-predictions",
+        summary="Choose how generalist and specialists are combined.",
+        sections=(*TRAINED, "specialists", "combination"),
+        inputs=(
+            "prepare-data/dataset.json",
+            "prepare-data/validation.*",
+            "prepare-data/gate.*",
+            "prepare-data/test.inputs*",
+            "train-generalist/*",
+            "cluster-classes/clusters.json",
+            "cluster-classes/costs.json",
+            "train-specialists/specialist-*/*",
+            "train-specialists/independent-*/*",
+        ),
+        execute=_lazily("combine_predictions"),
+        check=check_run,
+    ),
+    Stage(
+        name="distill-student",
+        summary="Train a student on the ensemble's predictions.",
+        sections=(*TRAINED, "specialists", "student"),
+        inputs=(
+            *DATA,
+            "train-generalist/*",
+            "cluster-classes/clusters.json",
+            "train-specialists/specialist-*/*",
+            "combine-predictions/choice.json",
+            "combine-predictions/validation.*",
+        ),
+        execute=_lazily("distill_student"),
+        check=check_run,
+        files=("student.unlabelled",),
+    ),
+    Stage(
+        name="evaluate-models",
+        summary="Train the baselines and measure all models.",
+        sections=EVALUATED,
+        inputs=ALL_RESULTS,
+        execute=_lazily("evaluate_models"),
+        check=partial(check_run, unlabelled=False),
+        outputs=("evaluation.json",),
+    ),
+    Stage(
+        name="write-report",
+        summary="Write one HTML file with the results and figures.",
+        sections=(*EVALUATED, "report"),
+        inputs=(
+            *ALL_RESULTS,
+            "evaluation.json",
+            "evaluate-models/details.json",
+            "evaluate-models/controls/*/*",
+        ),
+        execute=_lazily("write_report"),
+        outputs=("report.html",),
+    ),
 )
 
 

@@ -64,9 +64,9 @@ def _ensemble(run: Path) -> Predictor:
     _check_made(run, "ensemble", choice)
     check_result(run, "combine-predictions")
     with fitting(run):
-        workspace = RunContext.open(run)
-        ensemble = replace(open_ensemble(workspace), rule=chosen_rule(workspace))
+        context = RunContext.open(run)
+        ensemble = replace(open_ensemble(context), rule=chosen_rule(context))
         _ = ensemble.members  # an error if the rule names one that there is not
-        dataset, preprocessing = workspace.dataset, dict(workspace.dataset.preprocessing)
-        check_preprocessing(preprocessing, workspace.network_spec().input_shape)
+        dataset, preprocessing = context.dataset, dict(context.dataset.preprocessing)
+        check_preprocessing(preprocessing, context.network_spec().input_shape)
     return Predictor(dataset.class_names, preprocessing, ensemble.log_probs)

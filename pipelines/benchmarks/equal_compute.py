@@ -39,9 +39,9 @@ from specialists.training import TrainingCost
 from ..classifiers import ClassifierTask, train_classifiers
 from ..compare import claimed_comparison, seed_folder
 from ..ensembles import chosen_rule, open_ensemble
-from ..generalists import width_task
 from ..messages import told_in_one_message
 from ..terminal import log
+from ..train_generalist import width_task
 from .measured import (
     Measured,
     Seed,

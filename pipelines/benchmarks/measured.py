@@ -44,8 +44,8 @@ from specialists.uncertainty import (
     percentile_interval,
 )
 
-from ..baselines import Member, baseline_tasks, best_schedule, budget_of
-from ..classifiers import ClassifierTask
+from ..baselines import baseline_tasks, best_schedule, budget_of
+from ..classifiers import ClassifierTask, Member
 from ..context import RunContext
 from ..finished_run import examples_of, groups_of
 from ..runs import Run

@@ -42,12 +42,13 @@ from specialists.uncertainty import (
     share_kept,
 )
 
+from ..classifiers import Member
 from ..context import RunContext
 from ..finished_run import examples_of, groups_of
 from ..messages import told_in_one_message
 from ..predict import check_target
 from ..runs import Run
-from ..student_training import model_outputs, train_students
+from ..student_training import train_students
 from .student_trials import (
     ENSEMBLE,
     GENERALIST,
@@ -124,7 +125,7 @@ def _on_test_set(run: Run, best: dict[Row, Any]) -> Found:
         right[name] = (log_probs.argmax(1) == labels).astype(np.float64)
         parameters[name] = costs[name]["parameters"]
     for row, task in best.items():
-        outputs = model_outputs(workspace, row.slug, task.folder, "test")
+        outputs = Member(workspace, task.folder).outputs(row.slug, "test")
         right[row] = (outputs.log_probs.argmax(1) == labels).astype(np.float64)
         parameters[row] = outputs.parameters
     chosen = {row: task.settings() for row, task in best.items()}

@@ -28,7 +28,7 @@ from specialists.runs.records import (
 from specialists.runs.removal import clear, remove_leftovers
 
 
-def build_unit(folder: Path, key: Mapping[str, Any], build: Callable[[Path], None]) -> bool:
+def ensure_result(folder: Path, key: Mapping[str, Any], build: Callable[[Path], None]) -> bool:
     """Run ``build(folder)`` unless what lies there holds for ``key``.
 
     Parameters
