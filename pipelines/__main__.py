@@ -152,44 +152,42 @@ def distill_command(
         say(f"the student: {distill(run, taught_by)}")
 
 
-def _stage_command(stage: Stage) -> None:
-    """Add the command that makes one stage of a run."""
+def stage_command(
+    ctx: typer.Context,
+    run: RunArgument,
+    force: ForceOption = False,
+    jobs: JobsOption = None,
+    trust_code: TrustOption = False,
+) -> None:
+    """Make the stage that the command is called after."""
+    stage = stages.find_stage(str(ctx.info_name))
+    with _opened(run, stage, jobs, trust_code) as opened:
+        run_stage(opened, stage, force)
 
-    @app.command(stage.name, help=stage.summary)
-    def command(
-        run: RunArgument,
-        force: ForceOption = False,
-        jobs: JobsOption = None,
-        trust_code: TrustOption = False,
-    ) -> None:
-        with _opened(run, stage.name, jobs, trust_code) as opened:
-            run_stage(opened, stages.find_stage(stage.name), force)
 
+def evaluate_command(
+    run: RunArgument,
+    split: Annotated[
+        Split, typer.Option(help="test: once, at the end; validation: while you develop.")
+    ] = "test",
+    force: ForceOption = False,
+    jobs: JobsOption = None,
+    trust_code: TrustOption = False,
+) -> None:
+    """Make the stage that measures, or show figures on validation data."""
+    stage = stages.find_stage("evaluate-models")
+    with _opened(run, stage, jobs, trust_code) as opened:
+        if split == "test":
+            run_stage(opened, stage, force)
+        else:
+            from . import evaluate_models
 
-def _evaluate_command(stage: Stage) -> None:
-    """Add the command that measures: the stage, or figures on validation data."""
-
-    @app.command(stage.name, help=stage.summary)
-    def command(
-        run: RunArgument,
-        split: Annotated[
-            Split, typer.Option(help="test: once, at the end; validation: while you develop.")
-        ] = "test",
-        force: ForceOption = False,
-        jobs: JobsOption = None,
-        trust_code: TrustOption = False,
-    ) -> None:
-        with _opened(run, stage.name, jobs, trust_code) as opened:
-            if split == "test":
-                run_stage(opened, stages.find_stage(stage.name), force)
-            else:
-                from . import evaluate_models
-
-                evaluate_models.execute(opened, split)
+            evaluate_models.execute(opened, split)
 
 
 for _stage in stages.STAGES:
-    (_evaluate_command if _stage.name == "evaluate-models" else _stage_command)(_stage)
+    _command = evaluate_command if _stage.name == "evaluate-models" else stage_command
+    app.command(_stage.name, help=_stage.summary)(_command)
 
 
 @app.command("status", help="Show which stages of a run are done, stale (and why) or missing.")
@@ -268,12 +266,12 @@ def main() -> None:
 
 
 @contextmanager
-def _opened(folder: Path, stage: str, jobs: int | None, trust_code: bool) -> Iterator[Run]:
+def _opened(folder: Path, stage: Stage, jobs: int | None, trust_code: bool) -> Iterator[Run]:
     """A run that this process alone works on, with all stages before ``stage`` done."""
     run = Run(folder, jobs, EVERYTHING if trust_code else NOTHING)
     _ = run.config  # before the lock makes a folder of a mistyped name
     with run.lock(), run.trusting():
-        stages.check_earlier(run, stages.find_stage(stage))
+        stages.check_earlier(run, stage)
         if run.config.threads:
             threads(run.config.threads)
         yield run

@@ -1,4 +1,4 @@
-"""Can the settings of a run work with its prepared data? No later stage is the first to tell."""
+"""Can the settings of a run work with its prepared data? Every stage asks before it works."""
 
 from __future__ import annotations
 
@@ -29,20 +29,14 @@ def check_run(run: Run, unlabelled: bool = True) -> None:
     settings = run.config.generalist
     if settings.factory is not None:
         check_trusted(settings.factory, settings.options, run.config_file)
-    check_settings(run.config, data_shape(run))
+    about = read_json(run.path("prepare-data", "dataset.json"))
+    kind, rows, shape = about["kind"], about["rows"], ()
+    if kind != "text":
+        shape = tuple(read_array(run.path("prepare-data", "train.inputs.npy")).shape[1:])
+    n_classes = len(about["class_names"])
+    check_settings(run.config, DataShape(kind, n_classes, rows["train"], rows["test"], shape))
     more = run.config.student.unlabelled
     if unlabelled and more is not None:
         from specialists.datasets import read_unlabelled
 
-        about = read_json(run.path("prepare-data", "dataset.json"))
         read_unlabelled(more, about["preprocessing"])
-
-
-def data_shape(run: Run) -> DataShape:
-    """Kind and size of a run's prepared data, of which no row is read."""
-    about = read_json(run.path("prepare-data", "dataset.json"))
-    shape = ()
-    if about["kind"] != "text":
-        shape = tuple(read_array(run.path("prepare-data", "train.inputs.npy")).shape[1:])
-    rows = about["rows"]
-    return DataShape(about["kind"], len(about["class_names"]), rows["train"], rows["test"], shape)

@@ -147,8 +147,8 @@ def _execute(run: Run, teacher: TeacherSource, predictor: Predictor) -> None:
     from specialists.networks import load_network
 
     from .context import RunContext
+    from .distill_student import student_tasks, train_and_choose
     from .soft_targets import online_teacher, write_targets
-    from .student_training import student_tasks, train_and_choose
 
     context = RunContext.open(run.folder)
     dataset, settings = context.dataset, context.config.student

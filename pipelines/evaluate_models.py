@@ -24,10 +24,10 @@ from specialists.uncertainty import MIN_GROUPS, rows_in_groups
 
 from .baselines import STAGE, baseline_outputs
 from .context import RunContext
+from .distill_student import student_outputs
 from .ensembles import chosen_rule, ensemble_outputs, open_ensemble
 from .finished_run import training_seconds
 from .runs import Run
-from .student_training import student_outputs
 from .terminal import log
 from .train_generalist import read_subsets
 

@@ -20,17 +20,9 @@ from specialists.runs.records import MANIFEST
 from specialists.training import logged_seconds
 
 from .runs import Run, check_result
+from .stages import STAGES
 
 STAGE = "evaluate-models"
-STAGES = (
-    "prepare-data",
-    "train-generalist",
-    "cluster-classes",
-    "train-specialists",
-    "combine-predictions",
-    "distill-student",
-    "evaluate-models",
-)
 CONTROLS = "evaluate-models/controls/"
 HISTORIES = (
     ("generalist", "train-generalist"),
@@ -133,29 +125,29 @@ def read_results(run: Run) -> Results:
 
 def _data_summary(run: Run) -> DataSummary:
     about = read_json(run.path("prepare-data", "dataset.json"))
-    unit = about.get("source", {}).get("rows", "row")
-    rows, groups = about.get("rows", {}), about.get("groups", {})
     return DataSummary(
-        about["kind"], about["class_names"], rows, groups, unit, about.get("notes", ())
+        about["kind"],
+        about["class_names"],
+        about.get("rows", {}),
+        about.get("groups", {}),
+        about.get("source", {}).get("rows", "row"),
+        about.get("notes", ()),
     )
 
 
 def _histories(folder: Path) -> dict[str, list[History]]:
-    found = {}
-    for title, place in HISTORIES:
-        files = sorted(folder.glob(f"{place}/metrics.jsonl"))
-        if files:
-            found[title] = [_json_lines(file.read_text(encoding="utf-8")) for file in files]
-    return found
+    files = {title: sorted(folder.glob(f"{place}/metrics.jsonl")) for title, place in HISTORIES}
+    return {title: [_json_lines(file) for file in some] for title, some in files.items() if some}
+
+
+def _json_lines(file: Path) -> History:
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines() if line.strip()]
 
 
 def _stage_seconds(folder: Path) -> dict[str, float]:
-    found = {}
-    for stage in STAGES:
+    seconds = {}
+    for stage in STAGES[:-1]:  # the report is the last
         with suppress(FileNotFoundError, DamagedError, TypeError, KeyError, ValueError):
-            found[stage] = float(read_json(folder / stage / "timing-stage.json")["seconds"])
-    return found
-
-
-def _json_lines(text: str) -> History:
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+            timing = read_json(folder / stage.name / "timing-stage.json")
+            seconds[stage.name] = float(timing["seconds"])
+    return seconds

@@ -74,7 +74,6 @@ PIPELINE_ORDER = [
     "ensembles",
     "combine_predictions",
     "soft_targets",
-    "student_training",
     "distill_student",
     "baselines",
     "finished_run",

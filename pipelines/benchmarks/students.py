@@ -44,11 +44,11 @@ from specialists.uncertainty import (
 
 from ..classifiers import Member
 from ..context import RunContext
+from ..distill_student import train_students
 from ..finished_run import examples_of, groups_of
 from ..messages import told_in_one_message
 from ..predict import check_target
 from ..runs import Run
-from ..student_training import train_students
 from .student_trials import (
     ENSEMBLE,
     GENERALIST,
