@@ -22,8 +22,6 @@ from specialists.runs import EVERYTHING, NOTHING, storage_faults
 from specialists.runtime import threads
 
 from . import stages, write_report
-from .compare import compare, source_and_comparison
-from .distill import NO_TEST_OF_SPECIALISTS, TeacherSource, distill, distill_source
 from .messages import Commands, format_warning
 from .options import (
     ConfigArgument,
@@ -117,6 +115,8 @@ def compare_command(
     trust_code: TrustOption = False,
 ) -> None:
     """Run what is missing, then say whether specialists are worth it."""
+    from .compare import compare, source_and_comparison
+
     source, folder = source_and_comparison(config, out, overrides)
     first = read_settings(source, overrides, trust_code).seed
     Config.from_toml(source, [*overrides, f"seed={first + seeds - 1}"])
@@ -145,6 +145,8 @@ def distill_command(
     trust_code: TrustOption = False,
 ) -> None:
     """Prepare the data, train what is missing, and say where the student lies."""
+    from .distill import NO_TEST_OF_SPECIALISTS, TeacherSource, distill, distill_source
+
     taught_by = TeacherSource(teacher, model, trust_code)
     changes = [*NO_TEST_OF_SPECIALISTS, *overrides]
     source, folder = distill_source(taught_by, out, changes)

@@ -11,11 +11,7 @@ from .runs import Run
 def check_run(run: Run, unlabelled: bool = True) -> None:
     """Check a run's configuration against its prepared data.
 
-    Parameters
-    ----------
-    run : Run
-    unlabelled : bool
-        Whether ``student.unlabelled`` is still to be read.
+    ``unlabelled`` says whether ``student.unlabelled`` is still to be read.
 
     Raises
     ------

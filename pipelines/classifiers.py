@@ -43,6 +43,7 @@ DATA = (
     "prepare-data/validation.labels.npy",
     "prepare-data/validation.inputs.npy",
 )
+WEIGHTS = "weights.safetensors"
 GENERALIST = ("train-generalist/weights.safetensors", "train-generalist/calibration.json")
 
 
@@ -111,7 +112,7 @@ class ClassifierTask(TrainingTask):
             "flops": self.flops,
             "rows": self.rows,
         }
-        start = () if self.start is None else (weights_below(context, self.start),)
+        start = [] if self.start is None else [context.below(self.start / WEIGHTS)]
         inputs = context.fingerprints(*DATA, *start)
         return {"config": task, "conditions": context.conditions, "inputs": inputs}
 
@@ -189,10 +190,14 @@ class Member:
         """On the configured device."""
         return self._read[0]
 
-    def log_probs(self, split: str) -> Tensor:
-        """Calibrated log-probabilities of a split, shape (n, C)."""
+    def predict(self, inputs: Inputs) -> Tensor:
+        """Calibrated log-probabilities of shape (n, C)."""
         network, temperature = self._read
-        return predict_log_probs(network, self.context.split(split).inputs, temperature)
+        return predict_log_probs(network, inputs, temperature)
+
+    def log_probs(self, split: str) -> Tensor:
+        """The same of a split."""
+        return self.predict(self.context.split(split).inputs)
 
     def sample(self, split: str) -> Inputs:
         """Inputs of a split to count operations on."""
@@ -239,8 +244,3 @@ def training_flops_per_example(context: RunContext, network: nn.Module) -> float
 def recipe_settings(recipe: Recipe) -> dict[str, object]:
     """A recipe without what else its section of the configuration says, JSON-able."""
     return recipe.model_dump(mode="json", include=set(Recipe.model_fields))
-
-
-def weights_below(context: RunContext, folder: Path) -> str:
-    """The path of a model's weights, below the run folder."""
-    return context.below(folder / "weights.safetensors")

@@ -1,7 +1,7 @@
 """One configuration over several seeds: is it worth it?
 
-Each seed is a run of its own in FOLDER/seed-S; finished stages are kept, so that a comparison that
-was interrupted goes on and more seeds can be added.
+Each seed is a run in FOLDER/seed-S. Finished stages are kept: what was interrupted goes on, and
+seeds can be added.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from specialists.config import Config
+from specialists.evaluation import compare_seeds
+from specialists.report import comparison_figure, comparison_markdown
 from specialists.runs import COMPARISON, RUN, check_claimable, write_json, write_text
 
 from . import stages
+from .finished_run import read_seed
 from .runs import claimed
 from .settings import configured, source_and_folder
 from .terminal import log
@@ -22,9 +25,9 @@ from .terminal import log
 def source_and_comparison(
     config: str | None, out: Path | None, overrides: list[str]
 ) -> tuple[str | Path | None, Path]:
-    """Settings and folder; with --out and no CONFIG a comparison keeps its first seed's settings.
+    """Settings and folder, runs/compare-NAME unless ``out`` names another.
 
-    The folder is runs/compare-NAME unless ``out`` names another.
+    With --out and no CONFIG a comparison keeps its first seed's settings.
     """
     kept = _kept_configs(out) if config is None and out is not None else []
     source, folder = source_and_folder(config, None, overrides)
@@ -37,11 +40,6 @@ def compare(
     source: str | Path | None, overrides: list[str], folder: Path, n_seeds: int, jobs: int | None
 ) -> str:
     """Run every seed, write FOLDER/comparison.{json,md,svg}; returns the table and the verdict."""
-    from specialists.evaluation import compare_seeds
-    from specialists.report import comparison_figure, comparison_markdown
-
-    from .finished_run import read_seed
-
     first = Config.from_toml(source, overrides).seed
     numbers = range(first, first + n_seeds)
     seeds = []

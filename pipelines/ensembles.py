@@ -10,6 +10,7 @@ from specialists.predictions import ModelOutputs
 from specialists.runs import read_array, read_json, write_array
 from specialists.training import TrainingCost
 
+from .classifiers import Member
 from .context import RunContext
 from .runs import Run
 from .train_generalist import chosen_training, initial_generalists
@@ -45,8 +46,7 @@ def ensemble_costs(
     soft_targets = len(context.dataset.train) * predictions.generalist_flops
     generalist = TrainingCost.from_dict(trained)
     further = TrainingCost.from_dict(clusters) + TrainingCost(flops=soft_targets)
-    for folder in independents:
-        further += TrainingCost.from_dict(read_json(folder / "result.json"))
+    further = sum((Member(context, folder).cost for folder in independents), further)
     further = sum((specialist.cost for specialist in ensemble.specialists), further)
     base = chosen_training(context)
     start = [] if base is None else [context.below(base)]

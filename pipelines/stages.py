@@ -16,13 +16,21 @@ from .runs import Run
 from .stage import MISSING, Stage, run_stage, what_changed, why_not_done
 
 
-def _lazily(module: str) -> Callable[[Run], None]:
-    """``execute`` of a module that is imported when it is called, since PyTorch takes long."""
+def _stage(
+    name: str,
+    summary: str,
+    sections: tuple[str, ...],
+    inputs: tuple[str, ...],
+    check: Callable[[Run], None] | None = check_run,
+    files: tuple[str, ...] = (),
+    outputs: tuple[str, ...] = (),
+) -> Stage:
+    """The stage of a module, which is imported when it is executed, since PyTorch takes long."""
 
     def execute(run: Run) -> None:
-        import_module(f".{module}", __package__).execute(run)
+        import_module(f".{name.replace('-', '_')}", __package__).execute(run)
 
-    return execute
+    return Stage(name, sections, inputs, execute, files, outputs, check, summary=summary)
 
 
 TRAINED = ("seed", "device", "precision", "data", "generalist")
@@ -40,45 +48,38 @@ ALL_RESULTS = (
     "distill-student/student_hard_labels/*",
 )
 STAGES: tuple[Stage, ...] = (
-    Stage(
-        name="prepare-data",
-        summary="Load, split and encode the data set.",
-        sections=("seed", "data"),
-        inputs=(),
-        execute=_lazily("prepare_data"),
+    _stage(
+        "prepare-data",
+        "Load, split and encode the data set.",
+        ("seed", "data"),
+        (),
         check=lambda run: check_settings(run.config),
         files=("data.table", "data.arrays", "data.images", "data.factory"),
     ),
-    Stage(
-        name="train-generalist",
-        summary="Train a generalist of each candidate width and keep the best.",
-        sections=TRAINED,
-        inputs=DATA,
-        execute=_lazily("train_generalist"),
-        check=check_run,
+    _stage(
+        "train-generalist",
+        "Train a generalist of each candidate width and keep the best.",
+        TRAINED,
+        DATA,
         files=("generalist.weights", "generalist.classes", "generalist.factory"),
     ),
-    Stage(
-        name="cluster-classes",
-        summary="Find the classes that the generalist confuses with each other.",
-        sections=(*TRAINED, "clusters"),
-        inputs=(*DATA, "train-generalist/*"),
-        execute=_lazily("cluster_classes"),
-        check=check_run,
+    _stage(
+        "cluster-classes",
+        "Find the classes that the generalist confuses with each other.",
+        (*TRAINED, "clusters"),
+        (*DATA, "train-generalist/*"),
     ),
-    Stage(
-        name="train-specialists",
-        summary="Train one specialist for each cluster of classes.",
-        sections=(*TRAINED, "specialists"),
-        inputs=(*DATA, "train-generalist/*", "cluster-classes/clusters.json"),
-        execute=_lazily("train_specialists"),
-        check=check_run,
+    _stage(
+        "train-specialists",
+        "Train one specialist for each cluster of classes.",
+        (*TRAINED, "specialists"),
+        (*DATA, "train-generalist/*", "cluster-classes/clusters.json"),
     ),
-    Stage(
-        name="combine-predictions",
-        summary="Choose how generalist and specialists are combined.",
-        sections=(*TRAINED, "specialists", "combination"),
-        inputs=(
+    _stage(
+        "combine-predictions",
+        "Choose how generalist and specialists are combined.",
+        (*TRAINED, "specialists", "combination"),
+        (
             "prepare-data/dataset.json",
             "prepare-data/validation.*",
             "prepare-data/gate.*",
@@ -89,14 +90,12 @@ STAGES: tuple[Stage, ...] = (
             "train-specialists/specialist-*/*",
             "train-specialists/independent-*/*",
         ),
-        execute=_lazily("combine_predictions"),
-        check=check_run,
     ),
-    Stage(
-        name="distill-student",
-        summary="Train a student on the ensemble's predictions.",
-        sections=(*TRAINED, "specialists", "student"),
-        inputs=(
+    _stage(
+        "distill-student",
+        "Train a student on the ensemble's predictions.",
+        (*TRAINED, "specialists", "student"),
+        (
             *DATA,
             "train-generalist/*",
             "cluster-classes/clusters.json",
@@ -104,30 +103,27 @@ STAGES: tuple[Stage, ...] = (
             "combine-predictions/choice.json",
             "combine-predictions/validation.*",
         ),
-        execute=_lazily("distill_student"),
-        check=check_run,
         files=("student.unlabelled",),
     ),
-    Stage(
-        name="evaluate-models",
-        summary="Train the baselines and measure all models.",
-        sections=EVALUATED,
-        inputs=ALL_RESULTS,
-        execute=_lazily("evaluate_models"),
+    _stage(
+        "evaluate-models",
+        "Train the baselines and measure all models.",
+        EVALUATED,
+        ALL_RESULTS,
         check=partial(check_run, unlabelled=False),
         outputs=("evaluation.json",),
     ),
-    Stage(
-        name="write-report",
-        summary="Write one HTML file with the results and figures.",
-        sections=(*EVALUATED, "report"),
-        inputs=(
+    _stage(
+        "write-report",
+        "Write one HTML file with the results and figures.",
+        (*EVALUATED, "report"),
+        (
             *ALL_RESULTS,
             "evaluation.json",
             "evaluate-models/details.json",
             "evaluate-models/controls/*/*",
         ),
-        execute=_lazily("write_report"),
+        check=None,
         outputs=("report.html",),
     ),
 )
@@ -135,15 +131,7 @@ STAGES: tuple[Stage, ...] = (
 
 @dataclass(frozen=True)
 class StageStatus:
-    """How a stage stands.
-
-    Parameters
-    ----------
-    name : str
-    state : {"done", "stale", "missing"}
-    reason : str
-        Why it is stale; empty otherwise.
-    """
+    """How a stage stands: "done", "stale" (then with the reason) or "missing"."""
 
     name: str
     state: str
@@ -171,15 +159,9 @@ def find_stage(name: str) -> Stage:
 
 
 def run_stages(run: Run, until: str | None = None, force: Collection[str] = ()) -> None:
-    """Make every stage up to ``until``, in order, as far as its result does not hold.
+    """Make every stage up to ``until`` (None: all), in order, whose result does not hold.
 
-    Parameters
-    ----------
-    run : Run
-    until : str, optional
-        Last stage; None: all.
-    force : collection of str
-        Stages that are made again although their result holds.
+    Stages of ``force`` are made again although their results hold.
     """
     forced = {find_stage(name).name for name in force}
     for stage in chosen(until, force):
@@ -192,7 +174,7 @@ def chosen(until: str | None = None, force: Collection[str] = ()) -> tuple[Stage
     Raises
     ------
     InputError
-        A name is that of no stage, or a stage of ``force`` comes after ``until``.
+        If a name is that of no stage, or a stage of ``force`` comes after ``until``.
     """
     last = find_stage(until or STAGES[-1].name)
     stages = STAGES[: STAGES.index(last) + 1]
@@ -226,12 +208,10 @@ def check_earlier(run: Run, stage: Stage) -> None:
 
 
 def status(run: Run) -> Iterator[StageStatus]:
-    """How every stage stands, in order; what comes after a stage that is not done is stale too."""
+    """How every stage stands, in order. What comes after a stage that is not done is stale too."""
     waits_for = None
     for stage in STAGES:
-        reason = why_not_done(run, stage)
-        if reason is None and waits_for is not None:
-            reason = f"{waits_for} comes first"
+        reason = why_not_done(run, stage) or (waits_for and f"{waits_for} comes first")
         if reason is None:
             yield StageStatus(stage.name, "done")
             continue

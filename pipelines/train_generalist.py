@@ -1,8 +1,8 @@
 """Which generalists does a run train, and where do they lie?
 
-The one of each candidate width, of which validation keeps one; those that predict each other's
-training rows, to find clusters by; and those that specialists start from. Or the user's own, as it
-is.
+One of each candidate width, of which validation keeps the best; those that predict each other's
+training rows, to find clusters by; and those that specialists start from. Or the user gives a
+trained one, which is taken as it is.
 """
 
 from __future__ import annotations
@@ -98,11 +98,7 @@ def _task(
 def cross_fitted_generalists(run: Run, n_folds: int = 2) -> tuple[CrossFitted, list[str]]:
     """Predict the training rows by ``n_folds`` generalists of the chosen width.
 
-    Returns
-    -------
-    CrossFitted
-    list of str
-        The folders of their trainings, below the run's.
+    Returns the predictions and the folders of the trainings, below the run's.
     """
     context = RunContext.open(run.folder)
     spec = load_network(context.path(STAGE))[1]
@@ -125,10 +121,10 @@ def read_subsets(context: RunContext) -> list[tuple[int, ...]]:
 
 
 def initial_generalists(context: RunContext) -> list[ClassifierTask]:
-    """The trainings of the other generalists that specialists start from; often none.
+    """The trainings of further generalists that specialists start from; often none.
 
-    With ``specialists.start = "independent"`` there are as many of them as a class has specialists
-    (on average, rounded): the run's recipe, each with a seed of its own.
+    With ``specialists.start = "independent"`` there are as many as a class has specialists (on
+    average, rounded). They have the run's recipe, and a seed each.
     """
     if context.config.specialists.start != "independent":
         return []
@@ -171,13 +167,7 @@ def _adopt(context: RunContext) -> None:
 
 
 def _publish(context: RunContext, classifier: TrainedClassifier, spec: NetworkSpec) -> float:
-    """Write the chosen generalist with its validation predictions and its temperature.
-
-    Returns
-    -------
-    float
-        Its top-1 on validation rows.
-    """
+    """Write the chosen generalist with its validation predictions; returns its top-1 there."""
     network, folder = classifier.network.to(context.device), context.path(STAGE)
     validation = context.dataset.validation
     log_probs = F.log_softmax(predict_outputs(network, validation.inputs), dim=-1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +24,10 @@ from specialists.specialist import (
 from .classifiers import (
     DATA,
     GENERALIST,
+    WEIGHTS,
     TrainingTask,
     train_classifiers,
     train_tasks,
-    weights_below,
 )
 from .context import RunContext
 from .runs import Run, check_result, does_not_stand
@@ -56,13 +55,12 @@ class SpecialistTask(TrainingTask):
     start: Path
 
     def key(self, context: RunContext) -> dict[str, object]:
-        start = weights_below(context, self.start)
         settings = context.config.specialists.model_dump(mode="json")
         return {
             "config": {**settings, "seed": context.config.seed},
             "conditions": context.conditions,
             "subset": self.subset,
-            "inputs": context.fingerprints(*DATA, *GENERALIST, start),
+            "inputs": context.fingerprints(*DATA, *GENERALIST, context.below(self.start / WEIGHTS)),
         }
 
     def train(self, context: RunContext, folder: Path) -> None:
@@ -104,7 +102,11 @@ def execute(run: Run) -> None:
     for task in tasks:
         subset, where = torch.tensor(task.subset), f"cluster {task.index}"
         check_share(dataset.train.labels, subset, dataset.class_names, where)
-    _remove_others(context, [task.folder for task in (*tasks, *trainings)])
+    wanted = [task.folder for task in (*tasks, *trainings)]
+    for pattern in ("specialist-*", "independent-*"):
+        for folder in context.path(STAGE).glob(pattern):
+            if folder not in wanted:
+                clear(folder)
     prepare_trunk(context)
     if trainings:
         train_classifiers(trainings, run.jobs, "independent generalists")
@@ -123,8 +125,7 @@ def load_specialists(context: RunContext) -> list[Specialist]:
     manifest = check_result(context.folder, STAGE)
     freeze = context.config.specialists.freeze or ()
     if tuple(manifest["config"]["specialists"]["freeze"] or ()) != tuple(freeze):
-        reason = "specialists.freeze in config.toml changed"
-        raise does_not_stand(context.folder, STAGE, reason)
+        raise does_not_stand(context.folder, STAGE, "specialists.freeze in config.toml changed")
     folders = [task.folder for task in specialist_tasks(context)]
     missing = [folder.name for folder in folders if not (folder / "model.json").is_file()]
     if missing:
@@ -145,10 +146,3 @@ def specialist_tasks(context: RunContext) -> list[SpecialistTask]:
         SpecialistTask(context.folder, folder / f"specialist-{i:03d}", i, subset, start)
         for i, (subset, start) in enumerate(pairs)
     ]
-
-
-def _remove_others(context: RunContext, wanted: Sequence[Path]) -> None:
-    for pattern in ("specialist-*", "independent-*"):
-        for folder in context.path(STAGE).glob(pattern):
-            if folder not in wanted:
-                clear(folder)

@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from specialists.datasets.base import Inputs
 from specialists.distillation import teacher_blocks
 from specialists.networks import load_network, split_frozen
-from specialists.predictions import predict_log_probs, read_rows, write_shards
+from specialists.predictions import read_rows, write_shards
 from specialists.runs import claim, write_array
 from specialists.trunk import Trunk
 
-from .classifiers import GENERALIST
+from .classifiers import GENERALIST, Member
 from .context import RunContext
 from .runs import ensure_result
 
@@ -30,14 +29,12 @@ def load_trunk(context: RunContext) -> Trunk:
     """What :func:`prepare_trunk` wrote, memory-mapped."""
     lower, _ = split_generalist(context)
     folder = context.path(*FOLDER)
-    train: Inputs = context.dataset.train.inputs
-    validation: Inputs = context.dataset.validation.inputs
-    cached = (folder / "train.npy").is_file()
-    if lower is not None:
-        validation = read_rows(folder / "validation.npy")
-    if cached:
-        train = read_rows(folder / "train.npy")
-    return Trunk(lower, lower is not None and not cached, train, validation)
+    train, validation = context.dataset.train.inputs, context.dataset.validation.inputs
+    if lower is None:
+        return Trunk(None, False, train, validation)
+    on_the_fly = not (folder / "train.npy").is_file()
+    train = train if on_the_fly else read_rows(folder / "train.npy")
+    return Trunk(lower, on_the_fly, train, read_rows(folder / "validation.npy"))
 
 
 def generalist_targets(context: RunContext) -> Path:
@@ -74,10 +71,6 @@ def _write_trunk(context: RunContext, key: dict[str, object], folder: Path) -> N
         write_array(folder / "validation.npy", np.asarray(trunk.validation))
         if not trunk.on_the_fly:
             write_array(folder / "train.npy", np.asarray(trunk.train))
-    network, _, about = load_network(context.path("train-generalist"))
-    network.to(context.device)
-    blocks = teacher_blocks(
-        lambda inputs: predict_log_probs(network, inputs, about["temperature"]),
-        dataset.train.inputs,
-    )
+    generalist = Member(context, context.path("train-generalist"))
+    blocks = teacher_blocks(generalist.predict, dataset.train.inputs)
     write_shards(folder / "log_probs", blocks, dataset.n_classes, key)
