@@ -36,8 +36,8 @@ from .options import (
     out_option,
 )
 from .predict import check_target, predict, write_table
+from .run_settings import configured, read_settings, source_and_folder
 from .runs import Run
-from .settings import configured, read_settings, source_and_folder
 from .stage import Stage, run_stage
 from .terminal import say
 

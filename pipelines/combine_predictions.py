@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 
-from specialists.ensemble import Choice, KeptRows, MemberPredictions, choose_rule, score
-from specialists.runs import write_json
+from specialists.catalogue import ALL, ENSEMBLE, GENERALIST, PAPER
+from specialists.ensemble import (
+    Choice,
+    CombinationRule,
+    Ensemble,
+    KeptRows,
+    MemberPredictions,
+    choose_rule,
+    score,
+)
+from specialists.predictions import ModelOutputs
+from specialists.runs import read_array, read_json, write_array, write_json
+from specialists.training import TrainingCost
 
+from .classifiers import Member
 from .context import RunContext
-from .ensembles import STAGE, ensemble_costs, open_ensemble, write_predictions
 from .runs import Run
 from .terminal import log
+from .train_generalist import chosen_training, initial_generalists
+from .train_specialists import load_specialists, specialist_tasks
+from .trunk_files import split_generalist
+
+STAGE = "combine-predictions"
 
 
 def execute(run: Run) -> None:
@@ -52,3 +70,77 @@ def _announce(choice: Choice, predictions: MemberPredictions, labels: Tensor) ->
         after = score(predictions.joined(rule), labels)["top1"]
     change = f"{choice.generalist['top1']:.3f} -> {after:.3f}"
     log.info(f"{STAGE}: {rule.in_words()}; validation top-1 {change}")
+
+
+def open_ensemble(context: RunContext) -> Ensemble:
+    """The ensemble of a run whose specialists are trained, with the paper's rule."""
+    lower, upper = split_generalist(context)
+    calibration = read_json(context.path("train-generalist", "calibration.json"))
+    specialists = load_specialists(context)
+    for specialist in specialists:
+        specialist.network.to(context.device)
+    temperature = float(calibration["temperature"])
+    return Ensemble(upper, specialists, temperature=temperature, lower=lower)
+
+
+def chosen_rule(context: RunContext) -> CombinationRule:
+    """The rule of `ensemble`, with the specialists that may answer."""
+    return CombinationRule.from_dict(read_json(context.path(STAGE, "choice.json"))["chosen"])
+
+
+def ensemble_costs(
+    context: RunContext, ensemble: Ensemble, predictions: MemberPredictions, choice: Choice
+) -> dict[str, dict[str, object]]:
+    """What each ensemble takes: all its specialists are trained, whoever may be asked."""
+    trained = read_json(context.path("train-generalist", "result.json"))
+    clusters = read_json(context.path("cluster-classes", "costs.json"))
+    independents = [task.folder for task in initial_generalists(context)]
+    soft_targets = len(context.dataset.train) * predictions.generalist_flops
+    generalist = TrainingCost.from_dict(trained)
+    further = TrainingCost.from_dict(clusters) + TrainingCost(flops=soft_targets)
+    further = sum((Member(context, folder).cost for folder in independents), further)
+    further = sum((specialist.cost for specialist in ensemble.specialists), further)
+    base = chosen_training(context)
+    start = [] if base is None else [context.below(base)]
+    trained_for_it = [*independents, *(task.folder for task in specialist_tasks(context))]
+    trainings = [*start, *clusters["trainings"], *map(context.below, trained_for_it)]
+    of_all = sum(candidate.rule.n is None for candidate in choice.candidates)
+    trials = {PAPER: 1, ALL: of_all}
+    costs: dict[str, dict[str, object]] = {
+        GENERALIST: {
+            "parameters": trained["parameters"],
+            "inference_flops": predictions.generalist_flops,
+            **generalist.to_dict(),
+            "tuning_trials": len(context.config.generalist.widths or (0,)),
+            "trainings": start,
+        }
+    }
+    for name, rule in choice.rules.items():
+        costs[name] = {
+            "parameters": replace(ensemble, rule=rule).parameters,
+            "inference_flops": predictions.flops(rule),
+            **(generalist + further).to_dict(),
+            "tuning_trials": trials.get(name, len(choice.candidates)),
+            "trainings": trainings,
+        }
+    return costs
+
+
+def write_predictions(
+    context: RunContext, predictions: MemberPredictions, choice: Choice, split: str
+) -> None:
+    """Write what the generalist and every ensemble predict for a split, and who is asked."""
+    folder = context.path(STAGE)
+    write_array(folder / f"{split}.generalist.npy", predictions.generalist.numpy())
+    for name, rule in choice.rules.items():
+        write_array(folder / f"{split}.{name}.npy", predictions.joined(rule).float().numpy())
+    write_array(folder / f"{split}.active.npy", predictions.active(choice.chosen).numpy())
+
+
+def ensemble_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
+    """What the generalist and the ensembles predict for a split, by name."""
+    costs = read_json(run.path(STAGE, "costs.json"))
+    return {
+        name: ModelOutputs(name, read_array(run.path(STAGE, f"{split}.{name}.npy")), **costs[name])
+        for name in (GENERALIST, ENSEMBLE, PAPER, ALL)
+    }

@@ -17,8 +17,8 @@ from specialists.runs import COMPARISON, RUN, check_claimable, write_json, write
 
 from . import stages
 from .finished_run import read_seed
+from .run_settings import configured, source_and_folder
 from .runs import claimed
-from .settings import configured, source_and_folder
 from .terminal import log
 
 

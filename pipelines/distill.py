@@ -23,8 +23,8 @@ from specialists.runs.markers import RUN, kind_of
 
 from .context import RunContext
 from .distill_student import student_tasks, train_and_choose
+from .run_settings import source_and_folder
 from .runs import Run, refuse_missing
-from .settings import source_and_folder
 from .soft_targets import OnlineName, online_teacher, write_targets
 from .stage import Stage, run_stage
 from .stages import DATA, find_stage

@@ -23,9 +23,9 @@ from specialists.runs import read_array, read_json, recording, write_array, writ
 from specialists.uncertainty import MIN_GROUPS, rows_in_groups
 
 from .baselines import STAGE, baseline_outputs
+from .combine_predictions import chosen_rule, ensemble_outputs, open_ensemble
 from .context import RunContext
 from .distill_student import student_outputs
-from .ensembles import chosen_rule, ensemble_outputs, open_ensemble
 from .finished_run import training_seconds
 from .runs import Run
 from .terminal import log

@@ -9,7 +9,7 @@ import typer
 
 from specialists.runtime import most_at_once
 
-from .settings import named_folder
+from .run_settings import named_folder
 
 Split = Literal["test", "validation"]
 Model = Literal["student", "ensemble", "generalist"]

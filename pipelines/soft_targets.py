@@ -20,8 +20,8 @@ from specialists.runs import sha256
 from specialists.runs.manifests import CODE_VERSION
 
 from .classifiers import GENERALIST
+from .combine_predictions import chosen_rule, open_ensemble
 from .context import RunContext
-from .ensembles import chosen_rule, open_ensemble
 from .runs import ensure_result
 
 STAGE = "distill-student"

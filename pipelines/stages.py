@@ -11,7 +11,7 @@ from importlib import import_module
 from specialists.errors import InputError
 from specialists.feasibility import check_settings
 
-from .checks import check_run
+from .run_settings import check_run
 from .runs import Run
 from .stage import MISSING, Stage, run_stage, what_changed, why_not_done
 

@@ -11,8 +11,8 @@ from specialists.networks import fitting
 from specialists.predictor import Predictor, load_model
 from specialists.runs import EVERYTHING, NOTHING, trusting
 
+from .combine_predictions import chosen_rule, open_ensemble
 from .context import RunContext
-from .ensembles import chosen_rule, open_ensemble
 from .runs import check_result, refuse_missing
 
 FOLDERS = {

@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from pipelines import stages
+from pipelines.combine_predictions import open_ensemble
 from pipelines.context import RunContext
 from pipelines.distill_student import StudentTask, spec_of_size, student_data, student_tasks
-from pipelines.ensembles import open_ensemble
 from pipelines.soft_targets import teaching_rule, write_soft_targets
 from pipelines.trunk_files import generalist_targets
 from specialists.baselines import widened

@@ -37,8 +37,8 @@ from specialists.runs import read_json, write_json, write_text
 from specialists.training import TrainingCost
 
 from ..classifiers import ClassifierTask, train_classifiers
+from ..combine_predictions import chosen_rule, open_ensemble
 from ..compare import claimed_comparison, seed_folder
-from ..ensembles import chosen_rule, open_ensemble
 from ..messages import told_in_one_message
 from ..terminal import log
 from ..train_generalist import width_task

@@ -23,8 +23,8 @@ from specialists.ensemble import CombinationRule, MemberPredictions, score
 from specialists.runs import read_array
 from specialists.uncertainty import difference_interval
 
+from ..combine_predictions import open_ensemble
 from ..context import RunContext
-from ..ensembles import open_ensemble
 from ..messages import told_in_one_message
 
 HEADER = (

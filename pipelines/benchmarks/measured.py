@@ -48,8 +48,8 @@ from ..baselines import baseline_tasks, best_schedule, budget_of
 from ..classifiers import ClassifierTask, Member
 from ..context import RunContext
 from ..finished_run import examples_of, groups_of
+from ..run_settings import write_config
 from ..runs import Run
-from ..settings import write_config
 from ..stages import run_stages
 
 LAST_STAGE = "combine-predictions"

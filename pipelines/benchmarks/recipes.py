@@ -37,8 +37,8 @@ from specialists.runs import COMPARISON, read_json
 from specialists.runtime import derive_seed
 from specialists.uncertainty import ANY_REAL, DIFFERENCE_OF_SHARES
 
+from ..combine_predictions import open_ensemble
 from ..context import RunContext
-from ..ensembles import open_ensemble
 from ..finished_run import examples_of, groups_of
 from ..messages import told_in_one_message
 from ..runs import Run, claimed

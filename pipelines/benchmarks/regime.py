@@ -38,8 +38,8 @@ from specialists.runs import COMPARISON, read_json, write_json, write_text
 
 from ..classifiers import train_classifiers
 from ..messages import told_in_one_message
+from ..run_settings import write_config
 from ..runs import Run, claimed
-from ..settings import write_config
 from ..stages import run_stages
 from ..terminal import log
 from .measured import (

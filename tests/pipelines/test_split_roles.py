@@ -11,8 +11,8 @@ import torch
 
 from pipelines import stages
 from pipelines.baselines import baseline_tasks
+from pipelines.combine_predictions import open_ensemble
 from pipelines.context import RunContext
-from pipelines.ensembles import open_ensemble
 from specialists.baselines import Budget
 from specialists.calibration import fit_calibration, fit_temperature
 from specialists.datasets import load_dataset

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from pipelines import stages, write_report
 from pipelines.__main__ import app
 from pipelines.benchmarks.measured import share_stage
+from pipelines.run_settings import source_and_folder
 from pipelines.runs import Run
-from pipelines.settings import source_and_folder
 from specialists.errors import InputError
 from specialists.runs import is_run_folder, kind_of, read_json, recording, write_text
 from specialists.runs.markers import MARKER

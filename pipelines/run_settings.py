@@ -1,4 +1,4 @@
-"""Which settings and which folder does `specialists run` work with?"""
+"""Which settings and which folder does a run work with, and can they work?"""
 
 from __future__ import annotations
 
@@ -10,8 +10,17 @@ import typer
 
 from specialists.config import Config, find_config, shipped_configs
 from specialists.errors import InputError
-from specialists.feasibility import check_settings
-from specialists.runs import RUN, Trust, check_trusted, describe_changes, kind_of, write_text
+from specialists.feasibility import DataShape, check_settings
+from specialists.runs import (
+    RUN,
+    Trust,
+    check_trusted,
+    describe_changes,
+    kind_of,
+    read_array,
+    read_json,
+    write_text,
+)
 from specialists.runs.trust import functions, record
 from specialists.runtime import threads
 
@@ -70,6 +79,36 @@ def read_settings(source: str | Path | None, overrides: list[str], trust_code: b
                 check_trusted(function, options, source)
     check_settings(settings)
     return settings
+
+
+def check_run(run: Run, unlabelled: bool = True) -> None:
+    """Check a run's configuration against its prepared data.
+
+    ``unlabelled`` says whether ``student.unlabelled`` is still to be read.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake, one a line.
+    InputError
+        If nobody vouches for the function of ``generalist.factory``.
+    DataError
+        If ``student.unlabelled`` cannot be read as the training data were.
+    """
+    settings = run.config.generalist
+    if settings.factory is not None:
+        check_trusted(settings.factory, settings.options, run.config_file)
+    about = read_json(run.path("prepare-data", "dataset.json"))
+    kind, rows, shape = about["kind"], about["rows"], ()
+    if kind != "text":
+        shape = tuple(read_array(run.path("prepare-data", "train.inputs.npy")).shape[1:])
+    n_classes = len(about["class_names"])
+    check_settings(run.config, DataShape(kind, n_classes, rows["train"], rows["test"], shape))
+    more = run.config.student.unlabelled
+    if unlabelled and more is not None:
+        from specialists.datasets import read_unlabelled
+
+        read_unlabelled(more, about["preprocessing"])
 
 
 @contextmanager
