@@ -58,7 +58,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     _stage(
         "train-generalist",
-        "Train a generalist of each candidate width and keep the best.",
+        "Train a generalist of each candidate width and keep the best, or take the user's own.",
         TRAINED,
         DATA,
         files=("generalist.weights", "generalist.classes", "generalist.factory"),
