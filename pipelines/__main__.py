@@ -21,14 +21,23 @@ from specialists.escaping import printable
 from specialists.files import EVERYTHING, NOTHING, storage_faults
 from specialists.runtime import threads
 
-from . import evaluate_models, stages, write_report
-from .compare import compare, source_and_comparison
-from .distill import NO_TEST_OF_SPECIALISTS, Teacher, TeacherSource, distill, distill_source
+from . import stages, write_report
 from .messages import Commands, format_warning
-from .options import ForceOption, JobsOption, Model, RunArgument, SetOption, Split, TrustOption
+from .options import (
+    ConfigArgument,
+    ForceOption,
+    JobsOption,
+    Model,
+    RunArgument,
+    SetOption,
+    Split,
+    TeacherModel,
+    TrustOption,
+    out_option,
+)
 from .predict import check_target, predict, write_table
+from .run_settings import configured, read_settings, source_and_folder
 from .runs import Run
-from .settings import check_given, named_folder, source_and_folder, write_config
 from .stage import Stage, run_stage
 from .terminal import say
 
@@ -51,151 +60,141 @@ app = typer.Typer(
 )
 
 
-@app.command("run", help="Run the whole pipeline; what is done already is skipped.")
+@app.command("run", help="Run the whole pipeline. What is done already is skipped.")
 def run_command(
-    config: Annotated[
-        str | None,
-        typer.Argument(help="A TOML file or a shipped config (`specialists configs`)."),
-    ] = None,
+    *,
+    config: ConfigArgument = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="RUN",
-            parser=named_folder,
-            help="The run folder: new, empty, or a run's; default runs/CONFIG or runs/DATA.",
+        out_option(
+            "RUN", "The run folder: new, empty, or a run's. Default: runs/CONFIG or runs/DATA."
         ),
     ] = None,
-    overrides: SetOption = None,
-    until: Annotated[str | None, typer.Option(metavar="STAGE", help="The last stage.")] = None,
-    force: Annotated[
-        list[str] | None,
-        typer.Option(metavar="STAGE", help="Make this stage again; may be repeated."),
+    overrides: SetOption,
+    until: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="The last stage to run.")
     ] = None,
+    force: Annotated[
+        list[str],
+        typer.Option(
+            metavar="STAGE",
+            default_factory=list,
+            show_default=False,
+            help="Make this stage again; may be repeated.",
+        ),
+    ],
     jobs: JobsOption = None,
     trust_code: TrustOption = False,
 ) -> None:
-    """Make every stage that is missing or stale, then say what was found."""
-    stages.chosen(until, force or [])
-    source, folder = source_and_folder(config, out, overrides or [])
-    settings = Config.from_toml(source, overrides or [])
-    check_given(source, overrides or [], settings, trust_code)
-    run = Run(folder, jobs)
-    with run.lock():
-        write_config(run, settings)
-        _set_threads(run)
-        stages.run_stages(run, until, force or [])
+    """Make every stage that is missing or stale, then show the result."""
+    stages.chosen(until, force)
+    source, folder = source_and_folder(config, out, overrides)
+    with configured(folder, read_settings(source, overrides, trust_code), jobs) as run:
+        stages.run_stages(run, until, force)
     if until is None or until == stages.STAGES[-1].name:
-        _conclude(run)
+        say(f"\nThe report: {run.folder / 'report.html'}")
+        for line in write_report.closing_lines(run):
+            say(line)
 
 
-@app.command("compare", help="One configuration over several seeds: table, figure and verdict.")
+@app.command("compare", help="Run one configuration over several seeds: table, figure, verdict.")
 def compare_command(
-    config: Annotated[
-        str | None,
-        typer.Argument(help="A TOML file or a shipped config (`specialists configs`)."),
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs, with seeds that count up.")] = 3,
+    *,
+    config: ConfigArgument = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many runs; their seeds count up.")] = 3,
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            parser=named_folder,
-            help="A folder a seed: new, empty, or a comparison's; default runs/compare-CONFIG.",
+        out_option(
+            "FOLDER",
+            "It holds a folder a seed: new, empty, or a comparison's. "
+            "Default: runs/compare-CONFIG.",
         ),
     ] = None,
-    overrides: SetOption = None,
+    overrides: SetOption,
     jobs: JobsOption = None,
     trust_code: TrustOption = False,
 ) -> None:
     """Run what is missing, then say whether specialists are worth it."""
-    source, folder = source_and_comparison(config, out, overrides or [])
-    settings = Config.from_toml(source, overrides or [])
-    check_given(source, overrides or [], settings, trust_code)
-    Config.from_toml(source, [*(overrides or []), f"seed={settings.seed + seeds - 1}"])
-    if settings.threads:
-        threads(settings.threads)
-    say(compare(source, overrides or [], folder, seeds, jobs))
+    from .compare import compare, source_and_comparison
+
+    source, folder = source_and_comparison(config, out, overrides)
+    first = read_settings(source, overrides, trust_code).seed
+    Config.from_toml(source, [*overrides, f"seed={first + seeds - 1}"])
+    say(compare(source, overrides, folder, seeds, jobs))
     say(f"the table, the figure and all values: {folder}/comparison.md, .svg and .json")
 
 
-@app.command("distill", help="One teacher, one student: a small network learns from a trained one.")
+@app.command("distill", help="Train a small network, the student, on a trained one, its teacher.")
 def distill_command(
+    *,
     teacher: Annotated[
         Path, typer.Option(metavar="RUN-or-FOLDER", help="A run, or the folder of a model.")
     ],
-    model: Annotated[Teacher, typer.Option(help="Which of the run's models teaches.")] = (
-        Teacher.ensemble
-    ),
+    model: Annotated[
+        TeacherModel, typer.Option(help="Which of the run's models teaches.")
+    ] = "ensemble",
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="RUN",
-            parser=named_folder,
-            help="The folder of the student: new, empty, or a run's; default runs/distill-NAME.",
+        out_option(
+            "RUN",
+            "The folder of the student: new, empty, or a run's. Default: runs/distill-NAME.",
         ),
     ] = None,
-    overrides: SetOption = None,
+    overrides: SetOption,
     jobs: JobsOption = None,
     trust_code: TrustOption = False,
 ) -> None:
     """Prepare the data, train what is missing, and say where the student lies."""
+    from .distill import NO_TEST_OF_SPECIALISTS, TeacherSource, distill, distill_source
+
     taught_by = TeacherSource(teacher, model, trust_code)
-    changes = [*NO_TEST_OF_SPECIALISTS, *(overrides or [])]
+    changes = [*NO_TEST_OF_SPECIALISTS, *overrides]
     source, folder = distill_source(taught_by, out, changes)
-    settings = Config.from_toml(source, changes)
-    check_given(source, changes, settings, trust_code)
-    run = Run(folder, jobs)
-    with run.lock():
-        write_config(run, settings)
-        _set_threads(run)
+    with configured(folder, read_settings(source, changes, trust_code), jobs) as run:
         say(f"the student: {distill(run, taught_by)}")
 
 
-def _summary(stage: Stage) -> str:
-    return (stage.execute.__doc__ or stage.name).splitlines()[0]
+def stage_command(
+    ctx: typer.Context,
+    run: RunArgument,
+    force: ForceOption = False,
+    jobs: JobsOption = None,
+    trust_code: TrustOption = False,
+) -> None:
+    """Make the stage that the command is called after."""
+    stage = stages.find_stage(str(ctx.info_name))
+    with _opened(run, stage, jobs, trust_code) as opened:
+        run_stage(opened, stage, force)
 
 
-def _stage_command(stage: Stage) -> None:
-    """Add the command that makes one stage of a run."""
+def evaluate_command(
+    run: RunArgument,
+    split: Annotated[
+        Split, typer.Option(help="test: once, at the end; validation: while you develop.")
+    ] = "test",
+    force: ForceOption = False,
+    jobs: JobsOption = None,
+    trust_code: TrustOption = False,
+) -> None:
+    """Make the stage that measures, or show figures on validation data."""
+    stage = stages.find_stage("evaluate-models")
+    with _opened(run, stage, jobs, trust_code) as opened:
+        if split == "test":
+            run_stage(opened, stage, force)
+        else:
+            from . import evaluate_models
 
-    @app.command(stage.name, help=_summary(stage))
-    def command(
-        run: RunArgument,
-        force: ForceOption = False,
-        jobs: JobsOption = None,
-        trust_code: TrustOption = False,
-    ) -> None:
-        with _opened(run, stage.name, jobs, trust_code) as opened:
-            run_stage(opened, stages.find_stage(stage.name), force)
-
-
-def _evaluate_command(stage: Stage) -> None:
-    """Add the command that measures: the stage, or figures on validation data."""
-
-    @app.command(stage.name, help=_summary(stage))
-    def command(
-        run: RunArgument,
-        split: Annotated[
-            Split, typer.Option(help="test, once at the end; validation, while you develop.")
-        ] = Split.test,
-        force: ForceOption = False,
-        jobs: JobsOption = None,
-        trust_code: TrustOption = False,
-    ) -> None:
-        with _opened(run, stage.name, jobs, trust_code) as opened:
-            if split is Split.test:
-                run_stage(opened, stages.find_stage(stage.name), force)
-            else:
-                evaluate_models.execute(opened, "validation")
+            evaluate_models.execute(opened, split)
 
 
 for _stage in stages.STAGES:
-    (_evaluate_command if _stage is evaluate_models.STAGE else _stage_command)(_stage)
+    _command = evaluate_command if _stage.name == "evaluate-models" else stage_command
+    app.command(_stage.name, help=_stage.summary)(_command)
 
 
-@app.command("status", help="How far a run has come: done, stale (and why) or missing.")
+@app.command("status", help="Show which stages of a run are done, stale (and why) or missing.")
 def status_command(run: RunArgument) -> None:
-    """Print a table with a row a stage."""
+    """Print a table with one row a stage."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -211,7 +210,7 @@ def status_command(run: RunArgument) -> None:
         Console(soft_wrap=True).print(table)
 
 
-@app.command("configs", help="The configurations that ship.")
+@app.command("configs", help="List the configurations that ship.")
 def configs_command() -> None:
     """Print name, first line and file of each."""
     for name, file in shipped_configs().items():
@@ -219,7 +218,7 @@ def configs_command() -> None:
         say(f"{name:<12} {first}\n{'':<12} {file}")
 
 
-@app.command("datasets", help="The data sets that ship.")
+@app.command("datasets", help="List the data sets that ship, and how to name your own.")
 def datasets_command() -> None:
     """Print name and description of each, and how to bring one's own."""
     from specialists.datasets import available
@@ -229,23 +228,25 @@ def datasets_command() -> None:
     say(OWN_DATA)
 
 
-@app.command("predict", help="Classes and probabilities of new, unlabelled input.")
+@app.command("predict", help="Predict the classes of new, unlabelled input, with probabilities.")
 def predict_command(
     run: RunArgument,
     input_: Annotated[
         Path, typer.Argument(metavar="INPUT", help="In the same form as the training data.")
     ],
-    model: Annotated[Model, typer.Option(help="Which of the run's models.")] = Model.student,
-    top: Annotated[int, typer.Option(min=1, help="Most probable classes to name.")] = 5,
+    model: Annotated[Model, typer.Option(help="Which of the run's models.")] = "student",
+    top: Annotated[
+        int, typer.Option(min=1, help="How many classes to name, the most probable first.")
+    ] = 5,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A .tsv file; default: standard output.")
+        Path | None, typer.Option(metavar="FILE", help="A .tsv file. Default: standard output.")
     ] = None,
     trust_code: TrustOption = False,
 ) -> None:
     """Write a table with a line for each input and class, the most probable first."""
     if out is not None:
         check_target(out, input_, run)
-    table = predict(run, input_, model.value, top, trust_code)
+    table = predict(run, input_, model, top, trust_code)
     if out is not None:
         say(f"{write_table(out, table) - 1} lines in {out}")
         return
@@ -267,25 +268,15 @@ def main() -> None:
 
 
 @contextmanager
-def _opened(folder: Path, stage: str, jobs: int | None, trust_code: bool) -> Iterator[Run]:
+def _opened(folder: Path, stage: Stage, jobs: int | None, trust_code: bool) -> Iterator[Run]:
     """A run that this process alone works on, with all stages before ``stage`` done."""
     run = Run(folder, jobs, EVERYTHING if trust_code else NOTHING)
     _ = run.config  # before the lock makes a folder of a mistyped name
     with run.lock(), run.trusting():
-        stages.check_earlier(run, stages.find_stage(stage))
-        _set_threads(run)
+        stages.check_earlier(run, stage)
+        if run.config.threads:
+            threads(run.config.threads)
         yield run
-
-
-def _set_threads(run: Run) -> None:
-    if run.config.threads:
-        threads(run.config.threads)
-
-
-def _conclude(run: Run) -> None:
-    say(f"\nThe report: {run.folder / 'report.html'}")
-    for line in write_report.closing_lines(run):
-        say(line)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,25 @@
-"""The baselines of a run: what they cost at most, their trainings, what they say of a split.
+"""The baselines of a run: what they may cost, their trainings, what they predict for a split.
 
-Matched are floating-point operations. Counted is what the whole ensemble took: its generalist, its
-specialists, and generalists that were trained only to find the clusters or for specialists to start
-from. `generalist_continued` is trained on for as many as all but the generalist took; its start may
-stay its best. `generalist_wide` has at most the ensemble's mean inference FLOPs and is trained for
-as many as the whole ensemble, or for a half or a quarter of them. `generalist_ensemble` averages k
-generalists that differ in their seeds, k the number of generalists that those operations would
-train; averages of some of them are those of :mod:`specialists.baselines.matching`.
+Baselines and ensemble are matched by floating-point operations. The whole ensemble counts: its
+generalist, its specialists, and generalists that were trained only to find the clusters or for
+specialists to start from. `generalist_continued` is the generalist trained longer, for as many
+FLOPs as the rest of the ensemble took; its start may stay its best. `generalist_wide` has at most
+the ensemble's mean inference FLOPs and is trained for as many FLOPs as the whole ensemble, or for a
+half or a quarter of them. `generalist_ensemble` averages as many generalists as those FLOPs would
+train, each with a seed of its own; :mod:`specialists.baselines.matching` averages some of them.
 
-All but the averaged generalists are trained to the end of their schedule: the best epoch by
-validation counts, but there is no early end, which noise would cause while the learning rate is
-still high. Whatever is to be chosen is chosen on validation rows as the ensemble's rule is.
+All but the averaged generalists are trained to the end of their schedule, and the best epoch by
+validation counts: noise would end them too early, while the learning rate is still high. Validation
+rows choose everything, as they choose the ensemble's rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
-from torch import Tensor, nn
+import torch
 
 from specialists.baselines import (
     AverageCandidate,
@@ -31,39 +30,37 @@ from specialists.baselines import (
     head_share,
     widened,
 )
-from specialists.catalogue import AVERAGED, CONTINUED, WIDE
-from specialists.datasets.base import Inputs
-from specialists.ensemble import choose, cost_sample, score
+from specialists.catalogue import AVERAGED, CONTINUED
+from specialists.ensemble import choose, score
 from specialists.files import read_json, write_json
-from specialists.networks import (
-    ARCHITECTURES,
-    NetworkSpec,
-    inference_flops,
-    load_network,
-    n_parameters,
-)
-from specialists.predictions import ModelOutputs, predict_log_probs
+from specialists.networks import ARCHITECTURES, NetworkSpec, load_network
+from specialists.predictions import ModelOutputs
 from specialists.training import TrainingCost
 
-from .classifiers import ClassifierTask, train_classifiers, training_flops_per_example
+from .classifiers import (
+    ClassifierTask,
+    Member,
+    train_classifiers,
+    training_flops_per_example,
+)
 from .context import RunContext
-from .generalists import STAGE as GENERALIST
-from .generalists import chosen_training
 from .runs import Run
 from .terminal import log
+from .train_generalist import STAGE as GENERALIST
+from .train_generalist import chosen_training
 
 STAGE = "evaluate-models"
 SCHEDULES = (1.0, 0.5, 0.25)  # parts of the budget; validation chooses one for the wide generalist
 
 
-def budget_of(workspace: RunContext) -> Budget:
+def budget_of(context: RunContext) -> Budget:
     """What the ensemble of a run cost; a generalist that was given counts as if trained here."""
-    costs = read_json(workspace.path("combine-predictions", "costs.json"))
-    choice = read_json(workspace.path("combine-predictions", "choice.json"))
+    costs = read_json(context.path("combine-predictions", "costs.json"))
+    choice = read_json(context.path("combine-predictions", "choice.json"))
     seen, total = (TrainingCost.from_dict(costs[name]) for name in ("generalist", "ensemble"))
     further = TrainingCost(total.examples - seen.examples, total.flops - seen.flops)
     return Budget(
-        seen if seen.examples else _as_if_trained(workspace),
+        seen if seen.examples else _as_if_trained(context),
         further,
         costs["ensemble"]["inference_flops"],
         costs["generalist"]["inference_flops"],
@@ -71,120 +68,67 @@ def budget_of(workspace: RunContext) -> Budget:
     )
 
 
-def _as_if_trained(workspace: RunContext) -> TrainingCost:
-    recipe = workspace.config.generalist
-    n_examples = (recipe.epochs or 1) * len(workspace.dataset.train)
-    network = load_network(workspace.path(GENERALIST))[0]
-    return TrainingCost(n_examples, n_examples * training_flops_per_example(workspace, network))
+def _as_if_trained(context: RunContext) -> TrainingCost:
+    recipe = context.config.generalist
+    n_examples = (recipe.epochs or 1) * len(context.dataset.train)
+    network = load_network(context.path(GENERALIST))[0]
+    return TrainingCost(n_examples, n_examples * training_flops_per_example(context, network))
 
 
-def baseline_tasks(workspace: RunContext, budget: Budget) -> dict[str, list[ClassifierTask]]:
+def baseline_tasks(context: RunContext, budget: Budget) -> dict[str, list[ClassifierTask]]:
     """The trainings of each baseline that the configuration asks for, by name."""
-    _, spec, _ = load_network(workspace.path(GENERALIST))
-    recipe = workspace.config.generalist
+    _, spec, _ = load_network(context.path(GENERALIST))
+    recipe = context.config.generalist
     patient = recipe.model_copy(update={"patience": 10**6})
-    folder = workspace.path(STAGE, "controls")
+    folder = context.path(STAGE, "controls")
 
     def task(name: str, spec: NetworkSpec = spec, **changes) -> ClassifierTask:
-        values = {"recipe": recipe, "seed": workspace.seed(name), **changes}
-        return ClassifierTask(workspace.folder, folder / name, spec, **values)
+        values = {"recipe": recipe, "seed": context.seed(name), **changes}
+        return ClassifierTask(context.folder, folder / name, spec, **values)
 
-    def continued() -> list[ClassifierTask]:
-        start, flops = workspace.path(GENERALIST), budget.further.flops
-        return [task(CONTINUED, recipe=patient, start=start, flops=flops)]
-
-    def wide() -> list[ClassifierTask]:
-        wider = widened(spec, workspace.dataset.test.inputs, budget.inference_flops)
-        return [
-            task(f"{WIDE}-{i}", wider, recipe=patient, flops=part * budget.training_flops)
-            for i, part in enumerate(SCHEDULES)
-        ]
-
-    def averaged() -> list[ClassifierTask]:
-        return [task(f"{AVERAGED}-{i}") for i in range(1, budget.n_generalists)]
-
-    makers: dict[str, Callable[[], list[ClassifierTask]]]
-    makers = {CONTINUED: continued, WIDE: wide, AVERAGED: averaged}
-    wanted = list(workspace.config.evaluation.controls)
-    if WIDE in wanted and spec.model not in ARCHITECTURES:
-        log.info(f"{STAGE}: no {WIDE}, since {spec.model} does not come in widths")
-        wanted.remove(WIDE)
-    return {name: makers[name]() for name in wanted}
-
-
-@dataclass(frozen=True)
-class Member:
-    """One trained generalist of a run.
-
-    Parameters
-    ----------
-    workspace : RunContext
-    folder : Path
-        Of its network.
-    """
-
-    workspace: RunContext
-    folder: Path
-
-    def log_probs(self, split: str) -> Tensor:
-        """Calibrated log-probabilities of a split, shape (n, C)."""
-        network, _, about = load_network(self.folder)
-        inputs = self.workspace.split(split).inputs
-        return predict_log_probs(network.to(self.workspace.device), inputs, about["temperature"])
-
-    def network(self) -> nn.Module:
-        return load_network(self.folder)[0].to(self.workspace.device)
-
-    def head_share(self, split: str) -> float:
-        """The head's part of one prediction's FLOPs."""
-        return head_share(self.network(), self.workspace.dataset.n_classes, self.sample(split))
-
-    def inference_flops(self, split: str) -> float:
-        """Of one prediction."""
-        return inference_flops(self.network(), self.sample(split))
-
-    def sample(self, split: str) -> Inputs:
-        """Inputs of a split to count operations on."""
-        return cost_sample(self.workspace.split(split).inputs).to(self.workspace.device)
-
-    @property
-    def is_generalist(self) -> bool:
-        return self.folder == self.workspace.path(GENERALIST)
-
-    @property
-    def training(self) -> Path | None:
-        """The folder of its training; None for a generalist that was given."""
-        return chosen_training(self.workspace) if self.is_generalist else self.folder
-
-    @property
-    def cost(self) -> TrainingCost:
-        return TrainingCost.from_dict(read_json(self.folder / "result.json"))
+    tasks = {}
+    for name in context.config.evaluation.controls:
+        if name == CONTINUED:
+            start, flops = context.path(GENERALIST), budget.further.flops
+            tasks[name] = [task(name, recipe=patient, start=start, flops=flops)]
+        elif name == AVERAGED:
+            tasks[name] = [task(f"{name}-{i}") for i in range(1, budget.n_generalists)]
+        elif spec.model in ARCHITECTURES:
+            wider = widened(spec, context.dataset.test.inputs, budget.inference_flops)
+            tasks[name] = [
+                task(f"{name}-{i}", wider, recipe=patient, flops=part * budget.training_flops)
+                for i, part in enumerate(SCHEDULES)
+            ]
+        else:
+            log.info(f"{STAGE}: no {name}, since {spec.model} does not come in widths")
+    return tasks
 
 
 def baseline_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
-    """Train the baselines that do not yet stand; what each says of a split, by name."""
-    workspace = RunContext.open(run.folder)
-    budget = budget_of(workspace)
-    tasks = baseline_tasks(workspace, budget)
-    train_classifiers([task for group in tasks.values() for task in group], run.jobs, "rivals")
-    base = Member(workspace, workspace.path(GENERALIST))
-    outputs, chosen = {}, {}
+    """Train the baselines that do not yet stand; what each predicts for a split, by name."""
+    context = RunContext.open(run.folder)
+    budget = budget_of(context)
+    tasks = baseline_tasks(context, budget)
+    train_classifiers([task for group in tasks.values() for task in group], run.jobs, "baselines")
+    base = Member(context, context.path(GENERALIST))
+    outputs, record = {}, {}
     for name, group in tasks.items():
-        members = [Member(workspace, task.folder) for task in group]
+        members = [Member(context, task.folder) for task in group]
         if name == AVERAGED:
-            rules = averaging_rules([base, *members], budget)
-            for key, (rule, averages) in rules.items():
+            members = [base, *members]
+            for key, (rule, averages) in averaging_rules(members, budget).items():
                 candidates = [candidate.to_dict() for candidate in averages]
-                chosen[key] = (rule, candidates)
-                outputs[key] = _mean([base, *members], rule, split, key, len(candidates))
+                record[key] = {"chosen": asdict(rule), "candidates": candidates}
+                outputs[key] = _mean(members, rule, split, key, len(candidates))
             continue
         best, candidates = best_schedule(members)
-        chosen[name] = (best, candidates)
-        start = [base] if name == CONTINUED else []
-        if start and read_json(members[0].folder / "result.json")["best_epoch"] == 0:
+        record[name] = {"chosen": best, "candidates": candidates}
+        member = members[best]
+        trained = [base, member] if name == CONTINUED else [member]
+        if name == CONTINUED and read_json(member.folder / "result.json")["best_epoch"] == 0:
             log.info(f"{STAGE}: {name}: validation prefers its start, the generalist itself")
-        outputs[name] = _single(name, members[best], start, split, len(candidates))
-    write_json(workspace.path(STAGE, "baselines.json"), {k: _record(*v) for k, v in chosen.items()})
+        outputs[name] = _with_trainings(member.outputs(name, split), trained, len(candidates))
+    write_json(context.path(STAGE, "baselines.json"), record)
     return outputs
 
 
@@ -197,71 +141,60 @@ class _Schedule:
 
 
 def best_schedule(members: Sequence[Member]) -> tuple[int, list[dict[str, float]]]:
-    """Which training validation prefers, and what it says of each."""
-    workspace = members[0].workspace
-    labels = workspace.dataset.validation.labels
+    """Which training validation prefers, and the scores and cost of each."""
+    context = members[0].context
+    labels = context.dataset.validation.labels
     scores = [score(member.log_probs("validation"), labels) for member in members]
-    judged = [_Schedule(i, each["top1"], each["nll"]) for i, each in enumerate(scores)]
-    best = choose(judged, workspace.config.combination).index
+    schedules = [_Schedule(i, each["top1"], each["nll"]) for i, each in enumerate(scores)]
+    best = choose(schedules, context.config.combination).index
     costs = [member.cost.to_dict() for member in members]
-    return best, [{**found, **cost} for found, cost in zip(scores, costs, strict=True)]
+    return best, [{**each, **cost} for each, cost in zip(scores, costs, strict=True)]
 
 
 def averaging_rules(
     members: Sequence[Member], budget: Budget
 ) -> dict[str, tuple[AveragingRule, list[AverageCandidate]]]:
     """The rule of each average that validation prefers, and all its candidates, by name."""
-    workspace = members[0].workspace
-    labels, settings = workspace.dataset.validation.labels, workspace.config.combination
+    context = members[0].context
+    labels, settings = context.dataset.validation.labels, context.config.combination
     log_probs = [member.log_probs("validation") for member in members]
-    share = members[0].head_share("validation")
+    share = _head_share(members[0], "validation")
     return choose_averages(log_probs, labels, budget, share, settings)
 
 
-def _record(chosen: AveragingRule | int, candidates: list[dict[str, Any]]) -> dict[str, Any]:
-    shown = asdict(chosen) if isinstance(chosen, AveragingRule) else chosen
-    return {"chosen": shown, "candidates": candidates}
-
-
-def _single(
-    name: str, member: Member, start: Sequence[Member], split: str, n_trials: int
-) -> ModelOutputs:
-    """A classifier that was trained, from ``start`` if that is one."""
-    return ModelOutputs(
-        name,
-        member.log_probs(split).numpy(),
-        n_parameters(member.network()),
-        member.inference_flops(split),
-        **_trained([*start, member]),
-        tuning_trials=n_trials,
-    )
+def _head_share(member: Member, split: str) -> float:
+    n_classes = member.context.dataset.n_classes
+    return head_share(member.network(), n_classes, member.sample(split))
 
 
 def _mean(
     members: Sequence[Member], rule: AveragingRule, split: str, name: str, n_trials: int
 ) -> ModelOutputs:
-    own = members[: rule.n_members]
-    first = own[0].log_probs(split)
-
-    def log_probs() -> Iterator[Tensor]:
-        yield first
-        yield from (member.log_probs(split) for member in own[1:])
-
-    return ModelOutputs(
-        name,
-        averaged(log_probs(), rule).numpy(),
-        len(own) * n_parameters(own[0].network()),
-        own[0].inference_flops(split) * rule.relative_cost(first, own[0].head_share(split)),
-        **_trained(own),
-        tuning_trials=n_trials,
+    members = members[: rule.n_members]
+    first = members[0].outputs(name, split)
+    log_probs = torch.from_numpy(first.log_probs)
+    others = (member.log_probs(split) for member in members[1:])  # one at a time
+    cost = rule.relative_cost(log_probs, _head_share(members[0], split))
+    mean = replace(
+        first,
+        log_probs=averaged(itertools.chain([log_probs], others), rule).numpy(),
+        parameters=len(members) * first.parameters,
+        inference_flops=first.inference_flops * cost,
     )
+    return _with_trainings(mean, members, n_trials)
 
 
-def _trained(members: Sequence[Member]) -> dict[str, Any]:
-    """What the trainings of some members took together, and where they lie."""
-    folder = members[0].workspace.folder
-    trainings = [member.training for member in members]
-    return {
-        **sum((member.cost for member in members), TrainingCost()).to_dict(),
-        "trainings": tuple(t.relative_to(folder).as_posix() for t in trainings if t is not None),
-    }
+def _with_trainings(
+    outputs: ModelOutputs, members: Sequence[Member], n_trials: int
+) -> ModelOutputs:
+    """The outputs with what the trainings of all ``members`` took, and where they lie."""
+    context = members[0].context
+    cost = sum((member.cost for member in members), TrainingCost())
+    base = context.path(GENERALIST)
+    folders = [chosen_training(context) if m.folder == base else m.folder for m in members]
+    return replace(
+        outputs,
+        **cost.to_dict(),
+        tuning_trials=n_trials,
+        trainings=tuple(context.below(folder) for folder in folders if folder is not None),
+    )

@@ -1,24 +1,40 @@
-"""Classifiers over all classes as resumable results, of which a run trains several at a time."""
+"""Models of a run as resumable results, of which several are trained at a time.
+
+A task is plain data that a worker process can take. Every model of a run is trained by one: here
+the classifiers over all classes, in other modules the specialists and the students.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from specialists.classifier import TrainedClassifier, hard_label_loss, train_classifier
 from specialists.config import Recipe
 from specialists.cross_fitting import without_fold
+from specialists.datasets.base import Inputs
+from specialists.ensemble import cost_sample
 from specialists.files import read_json, write_json
-from specialists.networks import NetworkSpec, build, load_network, save_network
+from specialists.networks import (
+    NetworkSpec,
+    build,
+    inference_flops,
+    load_network,
+    n_parameters,
+    save_network,
+)
+from specialists.predictions import ModelOutputs, predict_log_probs
 from specialists.runtime import map_processes, seed_everything, threads
-from specialists.training import FitResult, TensorExamples, flops_per_example
+from specialists.training import FitResult, TensorExamples, TrainingCost, flops_per_example
 
 from .context import RunContext
-from .runs import build_unit
+from .runs import ensure_result
 
 DATA = (
     "prepare-data/dataset.json",
@@ -27,16 +43,49 @@ DATA = (
     "prepare-data/validation.labels.npy",
     "prepare-data/validation.inputs.npy",
 )
+WEIGHTS = "weights.safetensors"
+GENERALIST = ("train-generalist/weights.safetensors", "train-generalist/calibration.json")
 
 
 @dataclass(frozen=True)
-class ClassifierTask:
-    """One classifier to be trained, as plain data that a worker process can take.
+class TrainingTask(ABC):
+    """One model to be trained, as a resumable result.
 
     Parameters
     ----------
     run, folder : Path
         Run folder, and where the result goes.
+    """
+
+    run: Path
+    folder: Path
+
+    @abstractmethod
+    def key(self, context: RunContext) -> dict[str, object]:
+        """What the result depends on."""
+
+    @abstractmethod
+    def train(self, context: RunContext, folder: Path) -> None:
+        """Train the model and write it; a checkpoint in the folder is gone on from."""
+
+
+def train_task(task: TrainingTask) -> None:
+    """Train one model, unless it stands."""
+    context = RunContext.open(task.run)
+    ensure_result(task.folder, task.key(context), partial(task.train, context))
+
+
+def train_tasks(tasks: Sequence[TrainingTask], jobs: int, description: str) -> None:
+    """Train what does not yet stand, several at a time."""
+    map_processes(train_task, tasks, jobs, description=description)
+
+
+@dataclass(frozen=True)
+class ClassifierTask(TrainingTask):
+    """One classifier over all classes to be trained.
+
+    Parameters
+    ----------
     spec : NetworkSpec
     recipe : Recipe
     seed : int
@@ -48,8 +97,6 @@ class ClassifierTask:
         (fold, number of folds): train on all rows but those of the fold.
     """
 
-    run: Path
-    folder: Path
     spec: NetworkSpec
     recipe: Recipe
     seed: int
@@ -58,17 +105,37 @@ class ClassifierTask:
     rows: tuple[int, int] | None = None
 
     def key(self, context: RunContext) -> dict[str, object]:
-        """What the result depends on."""
         task = {
             "spec": self.spec.to_dict(),
-            "recipe": self.recipe.model_dump(mode="json", include=set(Recipe.model_fields)),
+            "recipe": recipe_settings(self.recipe),
             "seed": self.seed,
             "flops": self.flops,
             "rows": self.rows,
         }
-        start = () if self.start is None else (weights_below(self.run, self.start),)
+        start = [] if self.start is None else [context.below(self.start / WEIGHTS)]
         inputs = context.fingerprints(*DATA, *start)
         return {"config": task, "conditions": context.conditions, "inputs": inputs}
+
+    def train(self, context: RunContext, folder: Path) -> None:
+        seed_everything(self.seed)
+        network = build(self.spec)
+        if self.start is not None:
+            network.load_state_dict(load_network(self.start)[0].state_dict())
+        rows = context.dataset.train
+        classifier = train_classifier(
+            network,
+            rows if self.rows is None else without_fold(rows, *self.rows),
+            context.dataset.validation,
+            self.recipe,
+            seed=self.seed,
+            hardware=context.hardware,
+            folder=folder,
+            augment=context.augment,
+            flops=self.flops,
+            keep_start=self.start is not None,
+            description=folder.name,
+        )
+        save_classifier(context, classifier, self.spec, folder)
 
 
 def train_classifiers(tasks: Sequence[ClassifierTask], jobs: int, description: str) -> None:
@@ -77,35 +144,7 @@ def train_classifiers(tasks: Sequence[ClassifierTask], jobs: int, description: s
         threads(RunContext.open(tasks[0].run).config.threads)
         train_task(tasks[0])
     else:
-        map_processes(train_task, tasks, jobs, description=description)
-
-
-def train_task(task: ClassifierTask) -> None:
-    """Train one classifier and write it as a resumable result."""
-    context = RunContext.open(task.run)
-
-    def train(folder: Path) -> None:
-        seed_everything(task.seed)
-        network = build(task.spec)
-        if task.start is not None:
-            network.load_state_dict(load_network(task.start)[0].state_dict())
-        rows = context.dataset.train
-        classifier = train_classifier(
-            network,
-            rows if task.rows is None else without_fold(rows, *task.rows),
-            context.dataset.validation,
-            task.recipe,
-            seed=task.seed,
-            hardware=context.hardware,
-            folder=folder,
-            augment=context.augment,
-            flops=task.flops,
-            keep_start=task.start is not None,
-            description=folder.name,
-        )
-        save_classifier(context, classifier, task.spec, folder)
-
-    build_unit(task.folder, task.key(context), train)
+        train_tasks(tasks, jobs, description)
 
 
 def save_classifier(
@@ -126,6 +165,59 @@ def load_classifier(folder: Path) -> TrainedClassifier:
         temperature=about["temperature"],
         inference_flops=result["inference_flops"],
     )
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trained classifier of a run, which is read once.
+
+    Parameters
+    ----------
+    context : RunContext
+    folder : Path
+        Of its network.
+    """
+
+    context: RunContext
+    folder: Path
+
+    @cached_property
+    def _read(self) -> tuple[nn.Module, float]:
+        network, _, about = load_network(self.folder)
+        return network.to(self.context.device), about["temperature"]
+
+    def network(self) -> nn.Module:
+        """On the configured device."""
+        return self._read[0]
+
+    def predict(self, inputs: Inputs) -> Tensor:
+        """Calibrated log-probabilities of shape (n, C)."""
+        network, temperature = self._read
+        return predict_log_probs(network, inputs, temperature)
+
+    def log_probs(self, split: str) -> Tensor:
+        """The same of a split."""
+        return self.predict(self.context.split(split).inputs)
+
+    def sample(self, split: str) -> Inputs:
+        """Inputs of a split to count operations on."""
+        return cost_sample(self.context.split(split).inputs).to(self.context.device)
+
+    @property
+    def cost(self) -> TrainingCost:
+        """Of its training."""
+        return TrainingCost.from_dict(read_json(self.folder / "result.json"))
+
+    def outputs(self, name: str, split: str) -> ModelOutputs:
+        """What it predicts for a split, and what it costs."""
+        return ModelOutputs(
+            name,
+            self.log_probs(split).numpy(),
+            n_parameters(self.network()),
+            inference_flops(self.network(), self.sample(split)),
+            self.cost.examples,
+            self.cost.flops,
+        )
 
 
 def describe(context: RunContext, temperature: float) -> dict[str, object]:
@@ -150,6 +242,6 @@ def training_flops_per_example(context: RunContext, network: nn.Module) -> float
     return flops_per_example(network, batch.to(device), hard_label_loss(recipe))
 
 
-def weights_below(run: Path, folder: Path) -> str:
-    """The path of a model's weights, below its run's folder."""
-    return (folder / "weights.safetensors").relative_to(run).as_posix()
+def recipe_settings(recipe: Recipe) -> dict[str, object]:
+    """A recipe without what else its section of the configuration says, JSON-able."""
+    return recipe.model_dump(mode="json", include=set(Recipe.model_fields))

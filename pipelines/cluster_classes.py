@@ -6,28 +6,26 @@ the other half; never on the test set.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import torch
+from torch import Tensor
 
+from specialists.clustering import cluster_classes
+from specialists.clustering.co_predictions import MAX_WHOLE_MATRIX
+from specialists.covariance import PredictionCovariance, PredictionSketch
 from specialists.files import read_array, read_json, write_array, write_json, write_text
+from specialists.probability import tempered_log_softmax
+from specialists.training import TrainingCost
 
-from .checks import check_run
+from .context import RunContext
 from .runs import Run
-from .stage import Stage
 from .terminal import log
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from specialists.training import TrainingCost
+from .train_generalist import cross_fitted_generalists
 
 
 def execute(run: Run) -> None:
     """Cluster the columns of the covariance of predicted probabilities."""
-    from specialists.clustering import cluster_classes
-    from specialists.clustering.co_predictions import MAX_WHOLE_MATRIX
-    from specialists.covariance import PredictionCovariance, PredictionSketch
-
-    settings = run.config.resolve(run.kind).clusters
+    context = RunContext.open(run.folder)
+    settings = context.config.clusters
     log_probs, cost, trainings = _calibrated_log_probs(run, settings.predictions)
     n_classes = log_probs.shape[1]
     streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch
@@ -38,13 +36,13 @@ def execute(run: Run) -> None:
         method=settings.method,
         max_ratio=settings.max_ratio,
         overlap=settings.overlap,
-        seed=run.config.seed,
-        class_names=read_json(run.path("prepare-data", "dataset.json"))["class_names"],
+        seed=context.config.seed,
+        class_names=context.dataset.class_names,
         matrix=settings.matrix,
         coverage=settings.coverage,
         shuffled=settings.shuffled,
     )
-    folder = run.path("cluster-classes")
+    folder = context.path("cluster-classes")
     if isinstance(covariance, PredictionCovariance):
         write_array(folder / "covariance.npy", covariance.covariance().astype("float32"))
     write_text(folder / "clusters.txt", clusters.to_text())
@@ -60,30 +58,9 @@ def execute(run: Run) -> None:
 def _calibrated_log_probs(run: Run, predictions: str) -> tuple[Tensor, TrainingCost, list[str]]:
     """Predictions to cluster by; what their own trainings cost, and where these lie."""
     if predictions == "cross-fitted":
-        from .generalists import cross_fitted_generalists
-
         fitted, trainings = cross_fitted_generalists(run)
         return fitted.log_probs, fitted.cost, trainings
-    import torch
-
-    from specialists.probability import tempered_log_softmax
-    from specialists.training import TrainingCost
-
     folder = run.path("train-generalist")
     log_probs = torch.from_numpy(read_array(folder / "validation.log_probs.npy", mmap=False))
     temperature = read_json(folder / "calibration.json")["temperature"]
     return tempered_log_softmax(log_probs, temperature), TrainingCost(), []
-
-
-STAGE = Stage(
-    name="cluster-classes",
-    sections=("seed", "device", "precision", "data", "generalist", "clusters"),
-    inputs=(
-        "prepare-data/dataset.json",
-        "prepare-data/train.*",
-        "prepare-data/validation.*",
-        "train-generalist/*",
-    ),
-    execute=execute,
-    check=check_run,
-)

@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
-from specialists.files import write_json
+from torch import Tensor
 
-from .checks import check_run
+from specialists.catalogue import ALL, ENSEMBLE, GENERALIST, PAPER
+from specialists.ensemble import (
+    Choice,
+    CombinationRule,
+    Ensemble,
+    KeptRows,
+    MemberPredictions,
+    choose_rule,
+    score,
+)
+from specialists.files import read_array, read_json, write_array, write_json
+from specialists.predictions import ModelOutputs
+from specialists.training import TrainingCost
+
+from .classifiers import Member
+from .context import RunContext
 from .runs import Run
-from .stage import Stage
 from .terminal import log
+from .train_generalist import chosen_training, initial_generalists
+from .train_specialists import load_specialists, specialist_tasks
+from .trunk_files import split_generalist
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from specialists.ensemble import Choice, MemberPredictions
+STAGE = "combine-predictions"
 
 
 def execute(run: Run) -> None:
     """Choose the combination on validation data; combine validation and test predictions."""
-    from specialists.ensemble import KeptRows, choose_rule
-
-    from .context import RunContext
-    from .ensembles import ensemble_costs, open_ensemble, write_predictions
-
-    workspace = RunContext.open(run.folder)
-    settings, dataset = workspace.config.combination, workspace.dataset
-    ensemble = open_ensemble(workspace)
-    validation, labels = dataset.validation.inputs, dataset.validation.labels
-    predictions = ensemble.member_predictions(validation)
-    kept = None
-    if dataset.gate is not None and settings.gate != "off":
-        gate = dataset.gate
+    context = RunContext.open(run.folder)
+    settings, dataset = context.config.combination, context.dataset
+    ensemble = open_ensemble(context)
+    labels, gate, kept = dataset.validation.labels, dataset.gate, None
+    predictions = ensemble.member_predictions(dataset.validation.inputs)
+    if gate is not None and settings.gate != "off":
         kept = KeptRows(ensemble.member_predictions(gate.inputs), gate.labels, gate.units)
-    needs_test = workspace.config.data.gate_fraction > 0
+    needs_test = context.config.data.gate_fraction > 0
     choice = choose_rule(predictions, labels, settings, kept, needs_test=needs_test)
-    write_json(workspace.path(STAGE.name, "choice.json"), choice.to_dict())
-    write_predictions(workspace, predictions, choice, "validation")
+    write_json(context.path(STAGE, "choice.json"), choice.to_dict())
+    write_predictions(context, predictions, choice, "validation")
     test_predictions = ensemble.member_predictions(dataset.test.inputs)
-    write_predictions(workspace, test_predictions, choice, "test")
-    costs = ensemble_costs(workspace, ensemble, test_predictions, choice)
-    write_json(workspace.path(STAGE.name, "costs.json"), costs)
+    write_predictions(context, test_predictions, choice, "test")
+    costs = ensemble_costs(context, ensemble, test_predictions, choice)
+    write_json(context.path(STAGE, "costs.json"), costs)
     if not choice.within_max_cost:
         log.info(
-            f"{STAGE.name}: no rule costs at most {settings.max_cost:g} generalists; the "
+            f"{STAGE}: no rule costs at most {settings.max_cost:g} generalists; the "
             f"cheapest, which costs {choice.relative_cost:.1f}, stands in (smaller shares in "
             "combination.deferral, narrower specialists or fewer classes a cluster cost less)"
         )
@@ -52,11 +59,9 @@ def execute(run: Run) -> None:
 
 def _announce(choice: Choice, predictions: MemberPredictions, labels: Tensor) -> None:
     """Who may answer, and what it brings on validation rows."""
-    from specialists.ensemble import score
-
     admission, rule = choice.admission, choice.chosen
     if admission.method != "off":
-        log.info(f"{STAGE.name}: {admission.in_words()}")
+        log.info(f"{STAGE}: {admission.in_words()}")
     if admission.outcome == "refused":
         return
     if rule.members is None:
@@ -64,23 +69,78 @@ def _announce(choice: Choice, predictions: MemberPredictions, labels: Tensor) ->
     else:
         after = score(predictions.joined(rule), labels)["top1"]
     change = f"{choice.generalist['top1']:.3f} -> {after:.3f}"
-    log.info(f"{STAGE.name}: {rule.in_words()}; validation top-1 {change}")
+    log.info(f"{STAGE}: {rule.in_words()}; validation top-1 {change}")
 
 
-STAGE = Stage(
-    name="combine-predictions",
-    sections=("seed", "device", "precision", "data", "generalist", "specialists", "combination"),
-    inputs=(
-        "prepare-data/dataset.json",
-        "prepare-data/validation.*",
-        "prepare-data/gate.*",
-        "prepare-data/test.inputs*",
-        "train-generalist/*",
-        "cluster-classes/clusters.json",
-        "cluster-classes/costs.json",
-        "train-specialists/specialist-*/*",
-        "train-specialists/independent-*/*",
-    ),
-    execute=execute,
-    check=check_run,
-)
+def open_ensemble(context: RunContext) -> Ensemble:
+    """The ensemble of a run whose specialists are trained, with the paper's rule."""
+    lower, upper = split_generalist(context)
+    calibration = read_json(context.path("train-generalist", "calibration.json"))
+    specialists = load_specialists(context)
+    for specialist in specialists:
+        specialist.network.to(context.device)
+    temperature = float(calibration["temperature"])
+    return Ensemble(upper, specialists, temperature=temperature, lower=lower)
+
+
+def chosen_rule(context: RunContext) -> CombinationRule:
+    """The rule of `ensemble`, with the specialists that may answer."""
+    return CombinationRule.from_dict(read_json(context.path(STAGE, "choice.json"))["chosen"])
+
+
+def ensemble_costs(
+    context: RunContext, ensemble: Ensemble, predictions: MemberPredictions, choice: Choice
+) -> dict[str, dict[str, object]]:
+    """What each ensemble takes: all its specialists are trained, whoever may be asked."""
+    trained = read_json(context.path("train-generalist", "result.json"))
+    clusters = read_json(context.path("cluster-classes", "costs.json"))
+    independents = [task.folder for task in initial_generalists(context)]
+    soft_targets = len(context.dataset.train) * predictions.generalist_flops
+    generalist = TrainingCost.from_dict(trained)
+    further = TrainingCost.from_dict(clusters) + TrainingCost(flops=soft_targets)
+    further = sum((Member(context, folder).cost for folder in independents), further)
+    further = sum((specialist.cost for specialist in ensemble.specialists), further)
+    base = chosen_training(context)
+    start = [] if base is None else [context.below(base)]
+    trained_for_it = [*independents, *(task.folder for task in specialist_tasks(context))]
+    trainings = [*start, *clusters["trainings"], *map(context.below, trained_for_it)]
+    of_all = sum(candidate.rule.n is None for candidate in choice.candidates)
+    trials = {PAPER: 1, ALL: of_all}
+    costs: dict[str, dict[str, object]] = {
+        GENERALIST: {
+            "parameters": trained["parameters"],
+            "inference_flops": predictions.generalist_flops,
+            **generalist.to_dict(),
+            "tuning_trials": len(context.config.generalist.widths or (0,)),
+            "trainings": start,
+        }
+    }
+    for name, rule in choice.rules.items():
+        costs[name] = {
+            "parameters": replace(ensemble, rule=rule).parameters,
+            "inference_flops": predictions.flops(rule),
+            **(generalist + further).to_dict(),
+            "tuning_trials": trials.get(name, len(choice.candidates)),
+            "trainings": trainings,
+        }
+    return costs
+
+
+def write_predictions(
+    context: RunContext, predictions: MemberPredictions, choice: Choice, split: str
+) -> None:
+    """Write what the generalist and every ensemble predict for a split, and who is asked."""
+    folder = context.path(STAGE)
+    write_array(folder / f"{split}.generalist.npy", predictions.generalist.numpy())
+    for name, rule in choice.rules.items():
+        write_array(folder / f"{split}.{name}.npy", predictions.joined(rule).float().numpy())
+    write_array(folder / f"{split}.active.npy", predictions.active(choice.chosen).numpy())
+
+
+def ensemble_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
+    """What the generalist and the ensembles predict for a split, by name."""
+    costs = read_json(run.path(STAGE, "costs.json"))
+    return {
+        name: ModelOutputs(name, read_array(run.path(STAGE, f"{split}.{name}.npy")), **costs[name])
+        for name in (GENERALIST, ENSEMBLE, PAPER, ALL)
+    }

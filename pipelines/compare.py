@@ -1,7 +1,7 @@
 """One configuration over several seeds: is it worth it?
 
-Each seed is a run of its own in FOLDER/seed-S; finished stages are kept, so that a comparison that
-was interrupted goes on and more seeds can be added.
+Each seed is a run in FOLDER/seed-S. Finished stages are kept: what was interrupted goes on, and
+seeds can be added.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from specialists.config import Config
+from specialists.evaluation import compare_seeds
 from specialists.files import write_json, write_text
+from specialists.report import comparison_figure, comparison_markdown
 
 from . import stages
-from .runs import COMPARISON, RUN, Run, check_claimable, claimed
-from .settings import source_and_folder, write_config
+from .finished_run import read_seed
+from .run_settings import configured, source_and_folder
+from .runs import COMPARISON, RUN, check_claimable, claimed
 from .terminal import log
 
 
 def source_and_comparison(
     config: str | None, out: Path | None, overrides: list[str]
 ) -> tuple[str | Path | None, Path]:
-    """Settings and folder; with --out and no CONFIG a comparison keeps its first seed's settings.
+    """Settings and folder, runs/compare-NAME unless ``out`` names another.
 
-    The folder is runs/compare-NAME unless ``out`` names another.
+    With --out and no CONFIG a comparison keeps its first seed's settings.
     """
     kept = _kept_configs(out) if config is None and out is not None else []
     source, folder = source_and_folder(config, None, overrides)
@@ -37,19 +40,15 @@ def compare(
     source: str | Path | None, overrides: list[str], folder: Path, n_seeds: int, jobs: int | None
 ) -> str:
     """Run every seed, write FOLDER/comparison.{json,md,svg}; returns the table and the verdict."""
-    from specialists.evaluation import compare_seeds
-    from specialists.report import comparison_figure, comparison_markdown
-
-    from .finished_run import read_seed
-
     first = Config.from_toml(source, overrides).seed
-    runs = {seed: Run(seed_folder(folder, seed), jobs) for seed in range(first, first + n_seeds)}
+    numbers = range(first, first + n_seeds)
     seeds = []
-    with claimed_comparison(folder, runs):
-        for seed, run in runs.items():
-            log.info(f"compare: seed {seed} in {run.folder}")
-            with run.lock():
-                write_config(run, Config.from_toml(source, [*overrides, f"seed={seed}"]))
+    with claimed_comparison(folder, numbers):
+        for seed in numbers:
+            place = seed_folder(folder, seed)
+            log.info(f"compare: seed {seed} in {place}")
+            settings = Config.from_toml(source, [*overrides, f"seed={seed}"])
+            with configured(place, settings, jobs) as run:
                 stages.run_stages(run)
                 seeds.append(read_seed(run))
         comparison = compare_seeds(seeds)

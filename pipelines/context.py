@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -77,15 +76,19 @@ class RunContext:
         """The split of this name: train, validation, test, and gate if there is one."""
         return self.dataset.splits[name]
 
-    def network_spec(self, **changes: Any) -> NetworkSpec:
-        """The generalist's description; ``changes`` replace parts of it."""
+    def network_spec(self, width: int | None = None) -> NetworkSpec:
+        """The generalist's description, at another ``width`` if one is given."""
         settings = self.config.generalist
         if settings.factory:
             check_trusted(settings.factory, settings.options, self.folder / "config.toml")
         inputs = self.dataset.train.inputs
         shape = () if isinstance(inputs, Ragged) else tuple(inputs.shape[1:])
         spec = generalist_spec(settings, self.dataset.n_classes, shape)
-        return dataclasses.replace(spec, **changes)
+        return spec if width is None else dataclasses.replace(spec, width=width)
+
+    def below(self, path: Path) -> str:
+        """A path below the run folder, as artifacts name it."""
+        return path.relative_to(self.folder).as_posix()
 
     def fingerprints(self, *files: str) -> dict[str, str]:
         """sha256 of files below the run folder, by path."""

@@ -1,32 +1,34 @@
 """One teacher, one student, no specialist: ``specialists distill --teacher RUN-or-FOLDER``.
 
-The teacher is a run's ensemble or generalist, or a model's folder. The student has the size that
-the configuration says beside it, learns from its soft targets at each temperature and weight, and
-lies in ``OUT/distill/student``. Beside it lies ``student_hard_labels``: the same network, trained
-as long and with as many trials, without the teacher.
+The teacher is a run's ensemble or generalist, or a model's folder. The configuration gives the
+student's size beside the teacher's. The student learns from the teacher's soft targets at each
+temperature and weight, and lies in ``OUT/distill/student``. Beside it lies ``student_hard_labels``:
+the same network, trained as long and with as many trials, without the teacher.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from specialists.datasets.base import Dataset
+from specialists.distillation import student_spec
+from specialists.ensemble import score
 from specialists.errors import InputError
 from specialists.files import EVERYTHING, NOTHING, hash_files, sha256, trusting
-from specialists.files.manifests import CODE_VERSION
+from specialists.networks import load_network
+from specialists.predictor import Predictor
 
-from . import prepare_data
+from .context import RunContext
+from .distill_student import student_tasks, train_and_choose
+from .run_settings import source_and_folder
 from .runs import RUN, Run, kind_of, refuse_missing
-from .settings import source_and_folder
+from .soft_targets import OnlineName, online_teacher, write_targets
 from .stage import Stage, run_stage
+from .stages import DATA, find_stage
 from .terminal import log
-
-if TYPE_CHECKING:
-    from specialists.datasets.base import Dataset
-    from specialists.predictor import Predictor
+from .trained_models import load
 
 NAME = "distill"
 NO_TEST_OF_SPECIALISTS = ("data.gate_fraction=0",)  # all validation rows judge the student
@@ -41,13 +43,6 @@ RUN_FILES = (
 )
 
 
-class Teacher(StrEnum):
-    """Which model of a run teaches."""
-
-    ensemble = "ensemble"
-    generalist = "generalist"
-
-
 @dataclass(frozen=True)
 class TeacherSource:
     """Where a teacher lies.
@@ -56,25 +51,20 @@ class TeacherSource:
     ----------
     path : Path
         A run, or the folder of a model.
-    model : Teacher
+    model : {"ensemble", "generalist"}
         Of a run.
     trust_code : bool
         See :func:`specialists.load`.
     """
 
     path: Path
-    model: Teacher = Teacher.ensemble
+    model: OnlineName = "ensemble"
     trust_code: bool = False
 
     @property
     def is_model(self) -> bool:
         """Whether the folder holds a single model."""
         return (self.path / "model.json").is_file()
-
-    @property
-    def network(self) -> Path:
-        """The folder of the network beside which the student's size is measured."""
-        return self.path if self.is_model else self.path / "train-generalist"
 
     def digests(self) -> dict[str, str]:
         """sha256 of the files that say what the teacher predicts, by name."""
@@ -104,24 +94,20 @@ def distill_source(
     ours, theirs = folder.resolve(), teacher.path.resolve()
     if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
         raise InputError(
-            "student and teacher would share a folder",
-            where=folder,
-            fix="--out of another folder",
+            "student and teacher would share a folder", where=folder, fix="--out of another folder"
         )
     return source, folder
 
 
 def distill(run: Run, teacher: TeacherSource) -> Path:
-    """Prepare the data and train the students, as far as they do not hold; the student's folder.
+    """Prepare the data and train what is missing of the students; returns the student's folder.
 
     Raises
     ------
     InputError
-        If there is no such teacher, it was trained on other classes or other inputs, or the
-        student is to ask it about every batch.
+        If there is no such teacher, it was trained on other classes or other inputs, or
+        ``student.teacher`` is "live".
     """
-    from .trained_models import load
-
     if run.config.student.teacher == "live":
         raise InputError(
             "a teacher of another folder is asked once, not about every batch",
@@ -130,52 +116,36 @@ def distill(run: Run, teacher: TeacherSource) -> Path:
             expected="stored",
             fix="--set student.teacher=stored",
         )
-    predictor = load(
-        teacher.path, "generalist" if teacher.is_model else teacher.model, teacher.trust_code
+    model = "generalist" if teacher.is_model else teacher.model
+    predictor = load(teacher.path, model, teacher.trust_code)
+    stage = Stage(
+        name=NAME,
+        sections=("seed", "device", "precision", "data", "student"),
+        inputs=DATA,
+        execute=partial(_execute, teacher=teacher, predictor=predictor),
+        files=("student.unlabelled",),
+        elsewhere=teacher.digests(),
     )
     with trusting(EVERYTHING if teacher.trust_code else NOTHING):
-        run_stage(run, prepare_data.STAGE)
-        run_stage(
-            run,
-            Stage(
-                name=NAME,
-                sections=("seed", "device", "precision", "data", "student"),
-                inputs=(
-                    "prepare-data/dataset.json",
-                    "prepare-data/train.*",
-                    "prepare-data/validation.*",
-                ),
-                execute=partial(_execute, teacher=teacher, predictor=predictor),
-                files=("student.unlabelled",),
-                elsewhere=teacher.digests(),
-            ),
-        )
+        run_stage(run, find_stage("prepare-data"))
+        run_stage(run, stage)
     return run.path(NAME, "student")
 
 
 def _execute(run: Run, teacher: TeacherSource, predictor: Predictor) -> None:
-    from specialists.distillation import student_spec
-    from specialists.ensemble import score
-    from specialists.networks import load_network
-
-    from .context import RunContext
-    from .soft_targets import online_teacher, write_targets
-    from .student_tasks import student_tasks
-    from .student_training import train_and_choose
-
-    workspace = RunContext.open(run.folder)
-    dataset, settings = workspace.dataset, workspace.config.student
+    context = RunContext.open(run.folder)
+    dataset = context.dataset
     _check_same_task(predictor, dataset, teacher.path)
     ask = predictor.log_probs
-    if not teacher.is_model and teacher.model is Teacher.ensemble:
+    if not teacher.is_model and teacher.model == "ensemble":
         ask = online_teacher(RunContext.open(teacher.path), "ensemble")  # about every row
-    inputs = workspace.fingerprints("prepare-data/train.inputs.npy") | teacher.digests()
-    key = {"inputs": inputs, "config": {}, "code": CODE_VERSION}
-    write_targets(workspace, run.path(NAME, "targets"), key, lambda: ask)
-    spec = student_spec(load_network(teacher.network)[1], settings, dataset.kind)
-    known = score(ask(dataset.validation.inputs), dataset.validation.labels)
-    log.info(f"{NAME}: teacher, validation top-1 {known['top1']:.3f}")
-    train_and_choose(workspace, student_tasks(workspace, spec, NAME), run.jobs, NAME)
+    inputs = context.fingerprints("prepare-data/train.inputs.npy") | teacher.digests()
+    write_targets(context, run.path(NAME, "targets"), inputs, lambda: ask)
+    network = teacher.path if teacher.is_model else teacher.path / "train-generalist"
+    spec = student_spec(load_network(network)[1], context.config.student, dataset.kind)
+    top1 = score(ask(dataset.validation.inputs), dataset.validation.labels)["top1"]
+    log.info(f"{NAME}: teacher, validation top-1 {top1:.3f}")
+    train_and_choose(context, student_tasks(context, spec, NAME), run.jobs, NAME)
 
 
 def _check_same_task(predictor: Predictor, dataset: Dataset, teacher: Path) -> None:

@@ -1,30 +1,41 @@
 """Every model and its baselines on the test set -> ``RUN/evaluation.json``.
 
-The only stage that reads the test labels.
+The only stage that reads the test labels. It trains the baselines that do not yet stand, measures
+every model and writes each model's scores of each test example (RUN/evaluate-models/top1.npy and
+nll.npy, a row a model in the order of evaluation.json), RUN/evaluate-models/details.json, then
+RUN/evaluation.json. With ``split="validation"``, for development, it reads no test label and writes
+only RUN/evaluate-models/validation.json.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
-from specialists.files import recording
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from specialists.evaluation.examples import SpecialistAnswers
+from specialists.report.caveats import time_sentence, worse
 
-from .checks import check_run
+from specialists.catalogue import BASELINES
+from specialists.evaluation import Evaluation, details, evaluate, score_models
+from specialists.files import read_array, read_json, recording, write_array, write_json
+from specialists.uncertainty import MIN_GROUPS, rows_in_groups
+
+from .baselines import STAGE, baseline_outputs
+from .combine_predictions import chosen_rule, ensemble_outputs, open_ensemble
+from .context import RunContext
+from .distill_student import student_outputs
+from .finished_run import training_seconds
 from .runs import Run
-from .stage import Stage
 from .terminal import log
+from .train_generalist import read_subsets
+
+SplitName = Literal["test", "validation"]
 
 
-def execute(run: Run, split: Literal["test", "validation"] = "test") -> None:
+def execute(run: Run, split: SplitName = "test") -> None:
     """Train the baselines, then measure all models."""
-    from specialists.catalogue import BASELINES
-    from specialists.report.sentences import time_sentence, worse
-    from specialists.uncertainty import MIN_GROUPS, rows_in_groups
-
-    from .evaluation import evaluate_models
-    from .finished_run import training_seconds
-
     with recording(run.path("evaluate-models")):
         evaluation = evaluate_models(run, split=split)
     models, n, k = evaluation.models, evaluation.n_test, evaluation.n_groups
@@ -39,32 +50,64 @@ def execute(run: Run, split: Literal["test", "validation"] = "test") -> None:
         log.info(f"{split}: {note}")
 
 
-STAGE = Stage(
-    name="evaluate-models",
-    sections=(
-        "seed",
-        "device",
-        "precision",
-        "data",
-        "generalist",
-        "clusters",
-        "specialists",
-        "combination",
-        "student",
-        "evaluation",
-    ),
-    inputs=(
-        "prepare-data/*",
-        "train-generalist/*",
-        "cluster-classes/*",
-        "train-specialists/specialist-*/*",
-        "train-specialists/independent-*/*",
-        "combine-predictions/*",
-        "distill-student/*",
-        "distill-student/student/*",
-        "distill-student/student_hard_labels/*",
-    ),
-    execute=execute,
-    check=partial(check_run, unlabelled=False),
-    outputs=("evaluation.json",),
-)
+def evaluate_models(run: Run, split: SplitName = "test") -> Evaluation:
+    """Measure the generalist, ensembles, baselines and students of a run on ``split``."""
+    outputs = {
+        **ensemble_outputs(run, split),
+        **baseline_outputs(run, split),
+        **student_outputs(run, split),
+    }
+    context = RunContext.open(run.folder, test_labels=split == "test")
+    examples = context.split(split)
+    labels = examples.labels.numpy()
+    subsets = read_subsets(context)
+    scores = score_models(outputs, labels, examples.valid)
+    common: dict[str, Any] = {
+        "seed": run.config.seed,
+        "n_bootstrap": run.config.evaluation.n_bootstrap,
+        "scores": scores,
+        "groups": examples.units.numpy(),
+        "members": chosen_rule(context).voters(len(subsets)),
+    }
+    name = context.dataset.name
+    result = evaluate(outputs, labels, examples.valid, subsets, dataset=name, **common)
+    if split != "test":
+        write_json(run.path(STAGE, f"{split}.json"), result.to_dict())
+        return result
+    more = details(
+        outputs,
+        labels,
+        examples.valid,
+        subsets,
+        temperature=read_json(run.path("train-generalist", "calibration.json"))["temperature"],
+        texts=examples.texts,
+        source_rows=examples.rows,
+        ask_specialists=lambda rows: specialist_answers(run, split, rows),
+        **common,
+    )
+    write_array(run.path(STAGE, "top1.npy"), np.stack([m.correct for m in scores.values()]))
+    write_array(run.path(STAGE, "nll.npy"), np.stack([m.nll for m in scores.values()]))
+    write_json(run.path(STAGE, "details.json"), more.to_dict())
+    trainings = {name: list(model.trainings) for name, model in outputs.items()}
+    write_json(run.path(STAGE, "trainings.json"), trainings)
+    write_json(run.folder / "evaluation.json", result.to_dict())
+    return result
+
+
+def specialist_answers(run: Run, split: str, rows: NDArray[np.int64]) -> SpecialistAnswers:
+    """What the active specialists of `ensemble` predict for some rows of ``split``.
+
+    Returns
+    -------
+    {row: {specialist: log-probabilities of shape (|subset| + 1,), the dustbin last}}
+    """
+    context = RunContext.open(run.folder)
+    ensemble = open_ensemble(context)
+    stored = read_array(run.path("combine-predictions", f"{split}.active.npy"))
+    active = torch.from_numpy(np.array(stored[rows]))
+    inputs = context.split(split).inputs[torch.from_numpy(np.array(rows))]
+    answers = ensemble.specialist_log_probs(ensemble.features(inputs), active)
+    return {
+        int(row): {m: answers[m][i].numpy() for m in active[i].nonzero().flatten().tolist()}
+        for i, row in enumerate(rows)
+    }

@@ -1,4 +1,4 @@
-"""What a finished run holds for its report and for a comparison; only artifacts are read."""
+"""What a finished run holds for its report and for a comparison. Only artifacts are read."""
 
 from __future__ import annotations
 
@@ -21,17 +21,9 @@ from specialists.report import DataSummary, Results
 from specialists.training import logged_seconds
 
 from .runs import Run, check_result
+from .stages import STAGES
 
 STAGE = "evaluate-models"
-STAGES = (
-    "prepare-data",
-    "train-generalist",
-    "cluster-classes",
-    "train-specialists",
-    "combine-predictions",
-    "distill-student",
-    "evaluate-models",
-)
 CONTROLS = "evaluate-models/controls/"
 HISTORIES = (
     ("generalist", "train-generalist"),
@@ -77,7 +69,7 @@ def training_seconds(run: Run) -> dict[str, float]:
 
     Only the chosen candidate counts: one width of the generalist, one trial of a student (without
     its teacher). Generalists that found the clusters, or that specialists started from, count with
-    the ensembles. A generalist that was given took none.
+    the ensembles. A generalist that the user gave took no time.
     """
     trainings = read_json(run.path(STAGE, "trainings.json"))
     return {
@@ -87,28 +79,28 @@ def training_seconds(run: Run) -> dict[str, float]:
 
 
 def examples_of(run: Run, split: str) -> str:
-    """The same for two runs if and only if their examples of this split are."""
+    """A string that two runs share if and only if they have the same examples in this split."""
     return " ".join(hash_files(run.folder, [f"prepare-data/{split}.*.npy"]).values())
 
 
 def groups_of(run: Run, split: str) -> NDArray[np.int64] | None:
-    """The unit of chance of each example, int64 (n,); None where each is one of its own."""
+    """The group of each example, drawn as one, int64 (n,); None if each is one of its own."""
     file = run.path("prepare-data", f"{split}.groups.npy")
     return np.array(read_array(file)) if file.is_file() else None
 
 
 def read_results(run: Run) -> Results:
-    """Everything that the report of ``run`` needs; what a stage did not leave is None or empty.
+    """Everything that the report of ``run`` needs. What a stage did not leave is None or empty.
 
     Raises
     ------
     InputError
-        When the folder is no run, or one that has not been evaluated.
+        If the folder is no run, or one that has not been evaluated.
     """
-    settings, n_bootstrap = run.config.report, run.config.evaluation.n_bootstrap
+    settings = run.config.report
     if not (run.folder / "evaluation.json").is_file():
         raise InputError(
-            "This run has no evaluation to report",
+            "this run has no evaluation to report",
             where=run.folder / "evaluation.json",
             fix=f"specialists evaluate-models {run.folder}",
         )
@@ -122,7 +114,7 @@ def read_results(run: Run) -> Results:
         data=data,
         evaluation=seed.evaluation,
         details=Details.from_dict(read_json(run.path(STAGE, "details.json"))),
-        comparison=compare_seeds([seed], n_bootstrap),
+        comparison=compare_seeds([seed], run.config.evaluation.n_bootstrap),
         clusters=ClassClusters.from_dict(read_json(run.path("cluster-classes", "clusters.json"))),
         covariance=read_array(covariance) if covariance.is_file() else None,
         choice=Choice.from_dict(read_json(run.path("combine-predictions", "choice.json"))),
@@ -134,29 +126,29 @@ def read_results(run: Run) -> Results:
 
 def _data_summary(run: Run) -> DataSummary:
     about = read_json(run.path("prepare-data", "dataset.json"))
-    unit = about.get("source", {}).get("rows", "row")
-    rows, groups = about.get("rows", {}), about.get("groups", {})
     return DataSummary(
-        about["kind"], about["class_names"], rows, groups, unit, about.get("notes", ())
+        about["kind"],
+        about["class_names"],
+        about.get("rows", {}),
+        about.get("groups", {}),
+        about.get("source", {}).get("rows", "row"),
+        about.get("notes", ()),
     )
 
 
 def _histories(folder: Path) -> dict[str, list[History]]:
-    found = {}
-    for title, place in HISTORIES:
-        files = sorted(folder.glob(f"{place}/metrics.jsonl"))
-        if files:
-            found[title] = [_json_lines(file.read_text(encoding="utf-8")) for file in files]
-    return found
+    files = {title: sorted(folder.glob(f"{place}/metrics.jsonl")) for title, place in HISTORIES}
+    return {title: [_json_lines(file) for file in some] for title, some in files.items() if some}
+
+
+def _json_lines(file: Path) -> History:
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines() if line.strip()]
 
 
 def _stage_seconds(folder: Path) -> dict[str, float]:
-    found = {}
-    for stage in STAGES:
+    seconds = {}
+    for stage in STAGES[:-1]:  # the report is the last
         with suppress(FileNotFoundError, DamagedError, TypeError, KeyError, ValueError):
-            found[stage] = float(read_json(folder / stage / "timing-stage.json")["seconds"])
-    return found
-
-
-def _json_lines(text: str) -> History:
-    return [json.loads(line) for line in text.splitlines() if line.strip()]
+            timing = read_json(folder / stage.name / "timing-stage.json")
+            seconds[stage.name] = float(timing["seconds"])
+    return seconds

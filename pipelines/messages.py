@@ -1,7 +1,7 @@
-"""How is it told that something went wrong, and with which exit code does the command end?
+"""What does the command show when something goes wrong, and with which exit code does it end?
 
-What the user can mend is one message without a traceback, see `specialists.errors`. A disk that is
-full or fails is one message too, with the exit code of a fault.
+An error that the user can fix is one message without a traceback, see `specialists.errors`. A disk
+that is full or fails is one message too, with the exit code of a fault.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ INTERRUPTED = 130
 
 
 class Commands(TyperGroup):
-    """The commands, with one message and an exit code for what goes wrong."""
+    """The commands; an error is one message and an exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Read the arguments and run a command; help, too, may meet a full disk."""
@@ -40,7 +40,7 @@ class Commands(TyperGroup):
 
 @contextmanager
 def told_in_one_message() -> Iterator[None]:
-    """Errors of the user inside are one message and an exit code, no traceback.
+    """Turn an error inside into one message and an exit code, without a traceback.
 
     What the library logs inside is shown, see :func:`lines_and_bars`.
 
@@ -52,11 +52,11 @@ def told_in_one_message() -> Iterator[None]:
         with lines_and_bars():
             yield
     except SpecialistsError as error:
-        raise _told(error) from None
+        raise _exit(error) from None
     except BrokenPipeError:  # the reader of our output had enough
         raise
     except OSError as error:
-        raise _told(_fault_or_refusal(error)) from None
+        raise _exit(_fault_or_refusal(error)) from None
     except KeyboardInterrupt:
         typer.echo("\nInterrupted. The same command goes on where this one stopped.", err=True)
         raise SystemExit(INTERRUPTED) from None
@@ -69,13 +69,13 @@ def format_warning(
     lineno: int,
     line: str | None = None,
 ) -> str:
-    """A warning as one line; of one of ours its place in the code says nothing."""
+    """A warning as one line, without its place in the code if it is one of ours."""
     if category.__module__ == "specialists.errors":
         return printable(f"warning: {message}\n")
     return printable(f"{filename}:{lineno}: {category.__name__}: {message}\n")
 
 
-def _told(error: SpecialistsError) -> SystemExit:
+def _exit(error: SpecialistsError) -> SystemExit:
     typer.echo(printable(f"error: {error}"), err=True)
     return SystemExit(error.exit_code)
 

@@ -1,37 +1,39 @@
-"""Options that several commands share."""
+"""Arguments and options of the commands that several share, or that take a choice."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
 from specialists.runtime import most_at_once
 
+from .run_settings import named_folder
 
-class Split(StrEnum):
-    """What `evaluate-models` measures on."""
-
-    test = "test"
-    validation = "validation"
-
-
-class Model(StrEnum):
-    """What `predict` predicts with."""
-
-    student = "student"
-    ensemble = "ensemble"
-    generalist = "generalist"
+Split = Literal["test", "validation"]
+Model = Literal["student", "ensemble", "generalist"]
+TeacherModel = Literal["ensemble", "generalist"]
 
 
+def out_option(metavar: str, text: str) -> Any:
+    """--out: the folder of what a command makes."""
+    return typer.Option("--out", metavar=metavar, parser=named_folder, help=text)
+
+
+ConfigArgument = Annotated[
+    str | None,
+    typer.Argument(help="A TOML file, or the name of a shipped config (`specialists configs`)."),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 SetOption = Annotated[
-    list[str] | None,
+    list[str],
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Replace one setting (KEY= takes it back); may be repeated.",
+        default_factory=list,
+        show_default=False,
+        help="Replace one setting (KEY= restores its default); may be repeated.",
     ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Make it again from nothing.")]
@@ -39,15 +41,14 @@ TrustOption = Annotated[
     bool,
     typer.Option(
         "--trust-code",
-        help="Run the functions that the folder names (factories), wherever it comes from.",
+        help="Run the functions (factories) that the folder names, wherever it comes from.",
     ),
 ]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
 JobsOption = Annotated[
     int | None,
     typer.Option(
         min=0,
         max=most_at_once(),
-        help="Models trained at a time; 0: one a core. No result depends on it.",
+        help="How many models are trained at a time; 0: one a core. No result depends on it.",
     ),
 ]

@@ -17,12 +17,10 @@ HEADER = ("row", "input", "rank", "class", "probability")
 
 
 def predict(run: Path, file: Path, model: str, top: int, trust_code: bool = False) -> Iterator[str]:
-    """Tab-separated: a header, then one line for each input and each of its ``top`` classes.
+    """Tab-separated lines: a header, then one for each input and each of its ``top`` classes.
 
-    The lines come in blocks, as they are predicted, so that memory does not grow with the rows
-    times the classes.
-
-    Names and inputs are shown by :func:`specialists.escaping.cell`.
+    They come in blocks, as they are predicted, so that memory does not grow with the rows times the
+    classes. :func:`specialists.escaping.cell` shows names and inputs.
 
     Parameters
     ----------
@@ -39,7 +37,7 @@ def predict(run: Path, file: Path, model: str, top: int, trust_code: bool = Fals
     Raises
     ------
     InputError
-        There is no such model, or the input is not as the training data were.
+        If there is no such model, or the input is not as the training data were.
     """
     from specialists import load
     from specialists.datasets import read_unlabelled
@@ -84,10 +82,9 @@ def check_target(file: Path, source: Path, run: Path) -> None:
         If it is a folder or a device, its folder is a file, or it would replace the input or a
         part of a run.
     """
+    other = "name another file, for instance x.tsv"
     if file.is_dir():
-        raise InputError(
-            "this is a folder, not a file", where=file, expected="a file, for instance x.tsv"
-        )
+        raise InputError("this is a folder, not a file", where=file, fix=other)
     if file.exists() and not file.is_file():  # it would be replaced, not written to
         raise InputError(
             "this is no ordinary file", where=file, fix="leave --out out, and redirect the output"
@@ -97,13 +94,11 @@ def check_target(file: Path, source: Path, run: Path) -> None:
     place, model = file.resolve(), run.resolve()
     image = source.resolve() in place.parents and file.suffix != ".tsv"
     if file.exists() and source.exists() and (image or file.samefile(source)):
-        _refuse_target("the table would replace the input", file)
+        raise InputError("the table would replace the input", where=f"--out {file}", fix=other)
     if belongs_to_result(place) or (place.parent == model and place.name in RUN_FILES):
-        _refuse_target("the table would replace a file of a run", file)
-
-
-def _refuse_target(what: str, file: Path) -> None:
-    raise InputError(what, where=f"--out {file}", fix="name another file, for instance x.tsv")
+        raise InputError(
+            "the table would replace a file of a run", where=f"--out {file}", fix=other
+        )
 
 
 def _lines(rows: Iterable[tuple[object, ...]]) -> str:

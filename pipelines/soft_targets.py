@@ -1,9 +1,7 @@
-"""What does a student of a run learn from: inputs, a teacher's soft targets, and labels.
+"""What does the teacher of a run's students predict: stored once, or asked about every batch?
 
 The ensemble's log-probabilities of the training inputs (and of unlabelled ones, if there are any)
-are computed once and stored; the generalist's were already, for the specialists. Or the ensemble is
-asked about every batch. Labels may be known for a share of the rows only; the others then serve
-without them, or not at all.
+are computed once and stored; the generalist's were already, for the specialists.
 """
 
 from __future__ import annotations
@@ -11,132 +9,98 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import Literal
 
 from specialists.datasets import read_unlabelled
-from specialists.datasets.base import Inputs, Ragged, Split
-from specialists.distillation import (
-    OnlineTeacher,
-    SelectedRows,
-    Teacher,
-    labelled_rows,
-    teacher_blocks,
-)
+from specialists.datasets.base import Inputs
+from specialists.distillation import OnlineTeacher, teacher_blocks
 from specialists.ensemble import CombinationRule
 from specialists.files import sha256
 from specialists.files.manifests import CODE_VERSION
-from specialists.losses import UNLABELLED
-from specialists.predictions import ShardedRows, write_shards
+from specialists.predictions import write_shards
 
+from .classifiers import GENERALIST
+from .combine_predictions import chosen_rule, open_ensemble
 from .context import RunContext
-from .ensembles import chosen_rule, open_ensemble
-from .runs import build_unit
-from .student_tasks import STAGE, OnlineName, StudentTask
-from .trunk_files import FOLDER
+from .runs import ensure_result
+
+STAGE = "distill-student"
+
+OnlineName = Literal["ensemble", "generalist"]
 
 
-def teaching_rule(workspace: RunContext) -> CombinationRule:
+def teaching_rule(context: RunContext) -> CombinationRule:
     """The rule of `ensemble`, its specialists asked about every row, whatever that costs.
 
-    A generalist is sure of most of what it was trained on, so that a teacher who leaves sure rows
-    to it would hand on little of what the specialists know; and a teacher's inference is paid for
-    in training only.
+    A generalist is sure of most of what it was trained on. A teacher that leaves sure rows to it
+    would hand on little of what the specialists know, and its inference is paid for only once.
     """
-    return replace(chosen_rule(workspace), defer_above=None)
+    return replace(chosen_rule(context), defer_above=None)
 
 
-def online_teacher(workspace: RunContext, name: OnlineName) -> OnlineTeacher:
+def online_teacher(context: RunContext, name: OnlineName) -> OnlineTeacher:
     """The run's ensemble, its specialists asked about every row, or its generalist."""
-    rule = teaching_rule(workspace)
+    rule = teaching_rule(context)
     if name == "generalist":
         rule = replace(rule, members=())
-    return replace(open_ensemble(workspace), rule=rule).log_probs
+    return replace(open_ensemble(context), rule=rule).log_probs
 
 
-def student_data(workspace: RunContext, task: StudentTask) -> tuple[Split, Teacher | None]:
-    """The training rows of a student, and its teacher's predictions for them or its teacher."""
-    train = workspace.dataset.train
-    inputs, labels = train.inputs, train.labels
-    rows = None if task.targets is None or task.online is not None else ShardedRows(task.targets)
-    if task.unlabelled is not None:
-        extra = _unlabelled(workspace, task.unlabelled)
-        inputs = _concatenated(inputs, extra)
-        labels = torch.cat([labels, torch.full((len(extra),), UNLABELLED)])
-    index = torch.arange(len(labels))
-    if task.labelled_share < 1:
-        seed = workspace.seed("labelled rows", task.labelled_share)
-        known = labelled_rows(train.labels, task.labelled_share, seed)
-        if task.transfer:
-            hidden = torch.full_like(labels, UNLABELLED)
-            hidden[known] = labels[known]
-            labels = hidden
-        else:
-            inputs, labels, index = inputs[known], labels[known], known
-    if task.online is not None:
-        return Split(inputs, labels), online_teacher(workspace, task.online)
-    return Split(inputs, labels), None if rows is None else SelectedRows(rows, index)
-
-
-def generalist_targets(workspace: RunContext) -> Path:
-    """The folder of the calibrated generalist's log-probabilities of the training inputs."""
-    return workspace.path(*FOLDER, "log_probs")
-
-
-def write_soft_targets(workspace: RunContext) -> Path:
+def write_soft_targets(context: RunContext) -> Path:
     """Write the ensemble's log-probabilities of every transfer input as half-precision shards.
 
     Specialists are asked about every row (:func:`teaching_rule`). Returns the shards' folder.
     """
-    folder = workspace.path(STAGE, "targets")
-    files = ["combine-predictions/choice.json", "prepare-data/train.inputs.npy"]
-    files += ["train-generalist/weights.safetensors", "train-generalist/calibration.json"]
-    members = sorted(workspace.path("train-specialists").glob("specialist-*/manifest.json"))
-    files += [member.relative_to(workspace.folder).as_posix() for member in members]
-    inputs = workspace.fingerprints(*files)
-    rule = teaching_rule(workspace)
-    key: dict[str, Any] = {
-        "inputs": inputs,
-        "config": {"rule": rule.to_dict()},
-        "code": CODE_VERSION,
-    }
+    folder = context.path(STAGE, "targets")
+    members = sorted(context.path("train-specialists").glob("specialist-*/manifest.json"))
+    inputs = context.fingerprints(
+        "combine-predictions/choice.json",
+        "prepare-data/train.inputs.npy",
+        *GENERALIST,
+        *map(context.below, members),
+    )
+    rule = teaching_rule(context).to_dict()
     write_targets(
-        workspace, folder, key, lambda: replace(open_ensemble(workspace), rule=rule).log_probs
+        context, folder, inputs, lambda: online_teacher(context, "ensemble"), {"rule": rule}
     )
     return folder
 
 
 def write_targets(
-    workspace: RunContext,
+    context: RunContext,
     folder: Path,
-    key: dict[str, Any],
+    inputs: dict[str, str],
     open_teacher: Callable[[], OnlineTeacher],
+    config: dict[str, object] | None = None,
 ) -> None:
-    """Write a teacher's log-probabilities of every transfer input, unless they stand already."""
-    extra = workspace.config.student.unlabelled
+    """Write a teacher's log-probabilities of every transfer input, unless they stand already.
+
+    Parameters
+    ----------
+    context : RunContext
+    folder : Path
+    inputs : dict
+        sha256 of the files that say what the teacher predicts, and of what, by name.
+    open_teacher : callable
+        Gives the teacher, if it is to be asked.
+    config : dict, optional
+        What else the predictions depend on, JSON-able.
+    """
+    extra = context.config.student.unlabelled
     if extra:
-        key = {**key, "inputs": key["inputs"] | {extra: sha256(extra)}}
+        inputs = inputs | {extra: sha256(extra)}
+    key = {"inputs": inputs, "config": config or {}, "code": CODE_VERSION}
 
     def build(folder: Path) -> None:
         teacher = open_teacher()
-        sources = [workspace.dataset.train.inputs]
-        sources += [_unlabelled(workspace, extra)] if extra else []
+        sources = [context.dataset.train.inputs]
+        sources += [unlabelled_inputs(context, extra)] if extra else []
         blocks = (block for source in sources for block in teacher_blocks(teacher, source))
-        write_shards(folder, blocks, workspace.dataset.n_classes, key)
+        write_shards(folder, blocks, context.dataset.n_classes, key)
 
-    build_unit(folder, key, build)
-
-
-def _unlabelled(workspace: RunContext, file: str) -> Inputs:
-    return read_unlabelled(file, workspace.dataset.preprocessing)[0]
+    ensure_result(folder, key, build)
 
 
-def _concatenated(first: Inputs, second: Inputs) -> Inputs:
-    if isinstance(first, Ragged) and isinstance(second, Ragged):
-        offsets = torch.cat([first.offsets, second.offsets[1:] + first.offsets[-1]])
-        return Ragged(torch.cat([first.values, second.values]), offsets)
-    assert isinstance(first, Tensor)
-    assert isinstance(second, Tensor)
-    return torch.cat([first, second])
+def unlabelled_inputs(context: RunContext, file: str) -> Inputs:
+    """The inputs of ``student.unlabelled``, encoded as the training data were."""
+    return read_unlabelled(file, context.dataset.preprocessing)[0]

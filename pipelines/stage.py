@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from specialists.config import Config
 from specialists.errors import DamagedError, InputError
@@ -46,7 +45,7 @@ class Stage:
     inputs : tuple of str
         Globs of earlier artifacts, relative to the run folder.
     execute : callable
-        Writes the stage's folder. It may find finished units of an interrupted attempt there.
+        Writes the stage's folder. It may find finished results of an interrupted attempt there.
     files : tuple of str
         Settings that name files, folders or functions of the user, for instance "data.table".
     outputs : tuple of str
@@ -55,6 +54,8 @@ class Stage:
         Raises what is wrong with the settings before anything of an old result is removed.
     elsewhere : mapping, optional
         sha256 of files outside the run that the result depends on, by the name of each.
+    summary : str
+        The help of its command.
     """
 
     name: str
@@ -65,48 +66,14 @@ class Stage:
     outputs: tuple[str, ...] = ()
     check: Callable[[Run], None] | None = None
     elsewhere: Mapping[str, str] = field(default_factory=dict)
-
-
-def stage_key(run: Run, stage: Stage) -> dict[str, Any]:
-    """Everything that the stage's result depends on, as its manifest records it.
-
-    Raises
-    ------
-    InputError
-        If a file of the user is gone, or is a pipe or device, which cannot be read twice.
-    """
-    for setting, path in _users_files(run, stage):
-        where = f"{setting} in the configuration"
-        if not path.exists():
-            from specialists.datasets.naming import nearest_file
-
-            near = nearest_file(path)
-            fix = f"did you mean {near}?" if near else None
-            raise InputError("no such file", where=where, got=path, fix=fix)
-        if not path.is_file() and not path.is_dir():
-            fix = "save its content to a file first"
-            raise InputError("this is no ordinary file", where=where, got=path, fix=fix)
-    return _key(run, stage)
-
-
-def _key(run: Run, stage: Stage) -> dict[str, Any]:
-    """The key, in which a file that is gone has the digest that the manifest recorded."""
-    config = _resolved(run, stage)
-    parts = {name: config.section(name) for name in stage.sections}
-    settings = {name: part.get(name, part) for name, part in parts.items()}
-    named = _hashes_of_users_files(run, stage)
-    return manifest_key(
-        {**hash_files(run.folder, stage.inputs), **named, **stage.elsewhere}, settings
-    )
+    summary: str = ""
 
 
 def why_not_done(run: Run, stage: Stage) -> str | None:
     """None if the stage's result holds, else the reason in words ("missing" if never finished)."""
-    reason = what_changed(run, stage)
-    if reason is None:
-        gone = [f"{setting}: {path} is gone" for setting, path in _gone(run, stage)]
-        reason = ", ".join(gone) or None
-    return reason
+    files = _users_files(run, stage)
+    gone = (f"{setting}: {path} is gone" for setting, path in files if not path.exists())
+    return what_changed(run, stage) or ", ".join(gone) or None
 
 
 def what_changed(run: Run, stage: Stage) -> str | None:
@@ -127,14 +94,14 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
     """Make the stage's result unless it holds; say which, and why.
 
     An interrupted attempt with the same key goes on where it stopped. Otherwise what is left of
-    the old result is removed, except for units that have a manifest of their own and may still
-    hold; with ``force`` they go too. Files of others in its folder are not touched.
+    the old result is removed, except for inner results, which have a manifest of their own and may
+    still hold; with ``force`` they go too. Files of others in its folder are not touched.
 
     Raises
     ------
     InputError
-        If the stage's folder, or one inside it, is a link that would be followed, or if somebody
-        else's file is in the way.
+        If a file of the user is gone, or is none that can be read twice; if the stage's folder, or
+        one inside it, is a link that would be followed; if somebody else's file is in the way.
     """
     folder = run.path(stage.name)
     reason = why_not_done(run, stage)
@@ -145,11 +112,13 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
     if stage.check is not None:
         with run.trusting():
             stage.check(run)
-    key = stage_key(run, stage)
+    _check_users_files(run, stage)
+    key = _key(run, stage)
     goes_on = not force and is_same_attempt(folder, key)
     log.info(f"{stage.name}: {_announcement(reason, force, goes_on)}")
-    if not goes_on:
-        _tell_others(stage, clear(folder, units=force), folder)
+    if not goes_on and (n := clear(folder, units=force)):
+        files = f"{n} file{'s' * (n > 1)} in {folder}"
+        log.info(f"{stage.name}: {files} not written by specialists, kept")
     began = time.monotonic()
     outside = [run.folder / name for name in stage.outputs]
     with run.trusting(), recording(run.folder, follow=True), attempt(folder, key, outside):
@@ -159,18 +128,44 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
     log.info(f"{stage.name}: done in {seconds:.1f} s")
 
 
-def _tell_others(stage: Stage, n_files: int, folder: Path) -> None:
-    if n_files:
-        files = f"{n_files} file{'s' * (n_files > 1)}"
-        log.info(f"{stage.name}: {files} in {folder} not written by specialists, kept")
-
-
 def _announcement(reason: str | None, force: bool, goes_on: bool) -> str:
     if force:
         return "forced, made again from nothing"
     if goes_on:
         return "goes on where it was interrupted"
     return "starts" if reason == MISSING else f"stale ({reason}), made again"
+
+
+def _key(run: Run, stage: Stage) -> dict[str, object]:
+    """Everything that the stage's result depends on, as its manifest records it.
+
+    A file of the user that is gone has the digest that the manifest recorded.
+    """
+    config = _resolved(run, stage)
+    parts = {name: config.section(name) for name in stage.sections}
+    settings = {name: part.get(name, part) for name, part in parts.items()}
+    inputs = hash_files(run.folder, stage.inputs)
+    for name, path in _users_files(run, stage):
+        if path.exists():
+            inputs[name] = sha256(path)
+        elif name in (recorded := read_json(run.path(stage.name, MANIFEST)).get("inputs", {})):
+            inputs[name] = recorded[name]
+    return manifest_key({**inputs, **stage.elsewhere}, settings)
+
+
+def _check_users_files(run: Run, stage: Stage) -> None:
+    """Check that no file of the user is gone, or a pipe or device, which cannot be read twice."""
+    for setting, path in _users_files(run, stage):
+        where = f"{setting} in the configuration"
+        if not path.exists():
+            from specialists.datasets.files import nearest_file
+
+            near = nearest_file(path)
+            fix = f"did you mean {near}?" if near else None
+            raise InputError("no such file", where=where, got=path, fix=fix)
+        if not path.is_file() and not path.is_dir():
+            fix = "save its content to a file first"
+            raise InputError("this is no ordinary file", where=where, got=path, fix=fix)
 
 
 def _resolved(run: Run, stage: Stage) -> Config:
@@ -202,14 +197,3 @@ def _source_file(function: str) -> Path:
     from specialists.datasets.factory import source_file
 
     return source_file(function) or Path(function.partition(":")[0].replace(".", "/") + ".py")
-
-
-def _gone(run: Run, stage: Stage) -> list[tuple[str, Path]]:
-    return [(name, path) for name, path in _users_files(run, stage) if not path.exists()]
-
-
-def _hashes_of_users_files(run: Run, stage: Stage) -> dict[str, str]:
-    hashes = {name: sha256(path) for name, path in _users_files(run, stage) if path.exists()}
-    gone = _gone(run, stage)
-    recorded = read_json(run.path(stage.name, MANIFEST)).get("inputs", {}) if gone else {}
-    return hashes | {name: recorded[name] for name, _ in gone if name in recorded}

@@ -1,49 +1,137 @@
-"""In which order do the stages run, and how far has a run come?"""
+"""Which stages are there, in which order do they run, and how far has a run come?"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 
 from specialists.errors import InputError
+from specialists.feasibility import check_settings
 
-from . import (
-    cluster_classes,
-    combine_predictions,
-    distill_student,
-    evaluate_models,
-    prepare_data,
-    train_generalist,
-    train_specialists,
-    write_report,
-)
+from .run_settings import check_run
 from .runs import Run
 from .stage import MISSING, Stage, run_stage, what_changed, why_not_done
 
+
+def _stage(
+    name: str,
+    summary: str,
+    sections: tuple[str, ...],
+    inputs: tuple[str, ...],
+    check: Callable[[Run], None] | None = check_run,
+    files: tuple[str, ...] = (),
+    outputs: tuple[str, ...] = (),
+) -> Stage:
+    """The stage of a module, which is imported when it is executed, since PyTorch takes long."""
+
+    def execute(run: Run) -> None:
+        import_module(f".{name.replace('-', '_')}", __package__).execute(run)
+
+    return Stage(name, sections, inputs, execute, files, outputs, check, summary=summary)
+
+
+TRAINED = ("seed", "device", "precision", "data", "generalist")
+EVALUATED = (*TRAINED, "clusters", "specialists", "combination", "student", "evaluation")
+DATA = ("prepare-data/dataset.json", "prepare-data/train.*", "prepare-data/validation.*")
+ALL_RESULTS = (
+    "prepare-data/*",
+    "train-generalist/*",
+    "cluster-classes/*",
+    "train-specialists/specialist-*/*",
+    "train-specialists/independent-*/*",
+    "combine-predictions/*",
+    "distill-student/*",
+    "distill-student/student/*",
+    "distill-student/student_hard_labels/*",
+)
 STAGES: tuple[Stage, ...] = (
-    prepare_data.STAGE,
-    train_generalist.STAGE,
-    cluster_classes.STAGE,
-    train_specialists.STAGE,
-    combine_predictions.STAGE,
-    distill_student.STAGE,
-    evaluate_models.STAGE,
-    write_report.STAGE,
+    _stage(
+        "prepare-data",
+        "Load, split and encode the data set.",
+        ("seed", "data"),
+        (),
+        check=lambda run: check_settings(run.config),
+        files=("data.table", "data.arrays", "data.images", "data.factory"),
+    ),
+    _stage(
+        "train-generalist",
+        "Train a generalist of each candidate width and keep the best, or take the user's own.",
+        TRAINED,
+        DATA,
+        files=("generalist.weights", "generalist.classes", "generalist.factory"),
+    ),
+    _stage(
+        "cluster-classes",
+        "Find the classes that the generalist confuses with each other.",
+        (*TRAINED, "clusters"),
+        (*DATA, "train-generalist/*"),
+    ),
+    _stage(
+        "train-specialists",
+        "Train one specialist for each cluster of classes.",
+        (*TRAINED, "specialists"),
+        (*DATA, "train-generalist/*", "cluster-classes/clusters.json"),
+    ),
+    _stage(
+        "combine-predictions",
+        "Choose how generalist and specialists are combined.",
+        (*TRAINED, "specialists", "combination"),
+        (
+            "prepare-data/dataset.json",
+            "prepare-data/validation.*",
+            "prepare-data/gate.*",
+            "prepare-data/test.inputs*",
+            "train-generalist/*",
+            "cluster-classes/clusters.json",
+            "cluster-classes/costs.json",
+            "train-specialists/specialist-*/*",
+            "train-specialists/independent-*/*",
+        ),
+    ),
+    _stage(
+        "distill-student",
+        "Train a student on the ensemble's predictions.",
+        (*TRAINED, "specialists", "student"),
+        (
+            *DATA,
+            "train-generalist/*",
+            "cluster-classes/clusters.json",
+            "train-specialists/specialist-*/*",
+            "combine-predictions/choice.json",
+            "combine-predictions/validation.*",
+        ),
+        files=("student.unlabelled",),
+    ),
+    _stage(
+        "evaluate-models",
+        "Train the baselines and measure all models.",
+        EVALUATED,
+        ALL_RESULTS,
+        check=partial(check_run, unlabelled=False),
+        outputs=("evaluation.json",),
+    ),
+    _stage(
+        "write-report",
+        "Write one HTML file with the results and figures.",
+        (*EVALUATED, "report"),
+        (
+            *ALL_RESULTS,
+            "evaluation.json",
+            "evaluate-models/details.json",
+            "evaluate-models/controls/*/*",
+        ),
+        check=None,
+        outputs=("report.html",),
+    ),
 )
 
 
 @dataclass(frozen=True)
 class StageStatus:
-    """How a stage stands.
-
-    Parameters
-    ----------
-    name : str
-    state : {"done", "stale", "missing"}
-    reason : str
-        Why it is stale; empty otherwise.
-    """
+    """How a stage stands: "done", "stale" (then with the reason) or "missing"."""
 
     name: str
     state: str
@@ -71,15 +159,9 @@ def find_stage(name: str) -> Stage:
 
 
 def run_stages(run: Run, until: str | None = None, force: Collection[str] = ()) -> None:
-    """Make every stage up to ``until``, in order, as far as its result does not hold.
+    """Make every stage up to ``until`` (None: all), in order, whose result does not hold.
 
-    Parameters
-    ----------
-    run : Run
-    until : str, optional
-        Last stage; None: all.
-    force : collection of str
-        Stages that are made again although their result holds.
+    Stages of ``force`` are made again although their results hold.
     """
     forced = {find_stage(name).name for name in force}
     for stage in chosen(until, force):
@@ -92,7 +174,7 @@ def chosen(until: str | None = None, force: Collection[str] = ()) -> tuple[Stage
     Raises
     ------
     InputError
-        A name is that of no stage, or a stage of ``force`` comes after ``until``.
+        If a name is that of no stage, or a stage of ``force`` comes after ``until``.
     """
     last = find_stage(until or STAGES[-1].name)
     stages = STAGES[: STAGES.index(last) + 1]
@@ -126,12 +208,10 @@ def check_earlier(run: Run, stage: Stage) -> None:
 
 
 def status(run: Run) -> Iterator[StageStatus]:
-    """How every stage stands, in order; what comes after a stage that is not done is stale too."""
+    """How every stage stands, in order. What comes after a stage that is not done is stale too."""
     waits_for = None
     for stage in STAGES:
-        reason = why_not_done(run, stage)
-        if reason is None and waits_for is not None:
-            reason = f"{waits_for} comes first"
+        reason = why_not_done(run, stage) or (waits_for and f"{waits_for} comes first")
         if reason is None:
             yield StageStatus(stage.name, "done")
             continue

@@ -1,6 +1,6 @@
 """What does the command show while it works? The lines that the library logs, and bars.
 
-Lines go to standard output, bars to the terminal: to standard error where standard output is none.
+Lines go to standard output. Bars go to the terminal: to standard error if standard output is none.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ log = logging.getLogger("specialists.pipelines")  # `__name__` is another in a c
 class _Lines(logging.Handler):
     """Each record as one plain line, above the bars if there are any.
 
-    RichHandler folds lines at the width of the terminal, also in files, and goes on where standard
-    output cannot be written; here that ends the command.
+    RichHandler folds lines at the terminal's width, also in files, and goes on if standard output
+    cannot be written; here that ends the command.
     """
 
     def __init__(self, console: Console) -> None:
@@ -39,9 +39,7 @@ class _Lines(logging.Handler):
             with storage_faults("standard output"):
                 self.console.out(printable(self.format(record)), highlight=False)
         except StorageError:
-            self.console = (
-                Console()
-            )  # the other one keeps the line, and would write it with the next
+            self.console = Console()  # the old one would write this line with the next
             raise
 
 

@@ -1,29 +1,147 @@
-"""Generalist and clusters -> ``RUN/train-specialists``: one small model a cluster, calibrated."""
+"""The specialists of a run: trained several at a time, and read back."""
 
 from __future__ import annotations
 
-from .checks import check_run
-from .runs import Run
-from .stage import Stage
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from specialists.errors import InputError
+from specialists.networks import load_network
+from specialists.predictions import ShardedRows
+from specialists.runtime import seed_everything
+from specialists.specialist import (
+    Specialist,
+    check_share,
+    load_specialist,
+    save_specialist,
+    starting_network,
+    train_specialist,
+)
+
+from .classifiers import (
+    DATA,
+    GENERALIST,
+    WEIGHTS,
+    TrainingTask,
+    train_classifiers,
+    train_tasks,
+)
+from .context import RunContext
+from .runs import Run, check_result, clear, does_not_stand
+from .train_generalist import initial_folders, initial_generalists, read_subsets
+from .trunk_files import generalist_targets, load_trunk, prepare_trunk
+
+STAGE = "train-specialists"
+
+
+@dataclass(frozen=True)
+class SpecialistTask(TrainingTask):
+    """One specialist to be trained.
+
+    Parameters
+    ----------
+    index : int
+        Of its cluster.
+    subset : tuple of int
+    start : Path
+        Folder of the generalist that it starts from.
+    """
+
+    index: int
+    subset: tuple[int, ...]
+    start: Path
+
+    def key(self, context: RunContext) -> dict[str, object]:
+        settings = context.config.specialists.model_dump(mode="json")
+        return {
+            "config": {**settings, "seed": context.config.seed},
+            "conditions": context.conditions,
+            "subset": self.subset,
+            "inputs": context.fingerprints(*DATA, *GENERALIST, context.below(self.start / WEIGHTS)),
+        }
+
+    def train(self, context: RunContext, folder: Path) -> None:
+        settings, dataset = context.config.specialists, context.dataset
+        seed = context.seed("specialist", self.index)
+        seed_everything(seed)
+        trunk = load_trunk(context)
+        generalist, spec, _ = load_network(self.start)
+        subset = torch.tensor(self.subset, dtype=torch.int64)
+        network, spec = starting_network(generalist, spec, subset, settings, trunk.lower)
+        specialist = train_specialist(
+            network,
+            subset,
+            dataset.train,
+            dataset.validation,
+            ShardedRows(generalist_targets(context)),
+            settings,
+            seed=seed,
+            trunk=trunk,
+            hardware=context.hardware,
+            folder=folder,
+            augment=context.augment,
+            description=folder.name,
+        )
+        save_specialist(specialist, spec, settings.freeze or (), folder)
 
 
 def execute(run: Run) -> None:
-    """Train what is missing of the specialists, several at a time."""
-    from .specialist_tasks import train_specialists
+    """Train every specialist that does not yet stand, several at a time.
 
-    train_specialists(run)
+    Raises
+    ------
+    DataError
+        If a subset has no training example; it names the classes.
+    """
+    context = RunContext.open(run.folder)
+    tasks, trainings = specialist_tasks(context), initial_generalists(context)
+    dataset = context.dataset
+    for task in tasks:
+        subset, where = torch.tensor(task.subset), f"cluster {task.index}"
+        check_share(dataset.train.labels, subset, dataset.class_names, where)
+    wanted = [task.folder for task in (*tasks, *trainings)]
+    for pattern in ("specialist-*", "independent-*"):
+        for folder in context.path(STAGE).glob(pattern):
+            if folder not in wanted:
+                clear(folder)
+    prepare_trunk(context)
+    if trainings:
+        train_classifiers(trainings, run.jobs, "independent generalists")
+    train_tasks(tasks, run.jobs, "specialists")
 
 
-STAGE = Stage(
-    name="train-specialists",
-    sections=("seed", "device", "precision", "data", "generalist", "specialists"),
-    inputs=(
-        "prepare-data/dataset.json",
-        "prepare-data/train.*",
-        "prepare-data/validation.*",
-        "train-generalist/*",
-        "cluster-classes/clusters.json",
-    ),
-    execute=execute,
-    check=check_run,
-)
+def load_specialists(context: RunContext) -> list[Specialist]:
+    """All trained specialists, in the order of the clusters.
+
+    Raises
+    ------
+    InputError
+        If the stage is not done, one of them is not there, or they were made with other frozen
+        parts than the configuration names.
+    """
+    manifest = check_result(context.folder, STAGE)
+    freeze = context.config.specialists.freeze or ()
+    if tuple(manifest["config"]["specialists"]["freeze"] or ()) != tuple(freeze):
+        raise does_not_stand(context.folder, STAGE, "specialists.freeze in config.toml changed")
+    folders = [task.folder for task in specialist_tasks(context)]
+    missing = [folder.name for folder in folders if not (folder / "model.json").is_file()]
+    if missing:
+        raise InputError(
+            "the ensemble is not complete",
+            where=context.path(STAGE),
+            got=f"no {', '.join(missing)}",
+            fix=f"`specialists run --out {context.folder}` trains what is missing",
+        )
+    return [load_specialist(folder) for folder in folders]
+
+
+def specialist_tasks(context: RunContext) -> list[SpecialistTask]:
+    """Every specialist of a run, in the order of the clusters."""
+    pairs = zip(read_subsets(context), initial_folders(context), strict=True)
+    folder = context.path(STAGE)
+    return [
+        SpecialistTask(context.folder, folder / f"specialist-{i:03d}", i, subset, start)
+        for i, (subset, start) in enumerate(pairs)
+    ]

@@ -11,16 +11,16 @@ from specialists.files import EVERYTHING, NOTHING, trusting
 from specialists.networks import fitting
 from specialists.predictor import Predictor, load_model
 
+from .combine_predictions import chosen_rule, open_ensemble
 from .context import RunContext
-from .ensembles import chosen_rule, open_ensemble
 from .runs import check_result, refuse_missing
 
 FOLDERS = {
     "student": "distill-student/student",
-    "student_hard_labels": "distill-student/student_hard_labels",
+    "ensemble": "combine-predictions",
     "generalist": "train-generalist",
+    "student_hard_labels": "distill-student/student_hard_labels",
 }
-MODELS = ("student", "ensemble", "generalist", "student_hard_labels")
 
 
 def load(path: str | Path, model: str, trust_code: bool) -> Predictor:
@@ -39,34 +39,26 @@ def _load(path: Path, model: str) -> Predictor:
                 fix="name the run folder, or leave out --model",
             )
         return load_model(path)
-    if model not in MODELS:
-        raise InputError("no such model", got=model, expected=", ".join(MODELS))
-    if model == "ensemble":
-        return _ensemble(path)
+    if model not in FOLDERS:
+        raise InputError("no such model", got=model, expected=", ".join(FOLDERS))
     folder = path / FOLDERS[model]
-    _check_made(path, model, folder / "model.json")
-    check_result(path, FOLDERS[model].partition("/")[0])
-    return load_model(folder)
-
-
-def _check_made(run: Path, model: str, file: Path) -> None:
+    file = folder / ("choice.json" if model == "ensemble" else "model.json")
     if not file.is_file():
         raise InputError(
             f"there is no trained {model} here",
-            where=run,
+            where=path,
             expected=file,
-            fix=f"`specialists run --out {run}` makes it",
+            fix=f"`specialists run --out {path}` makes it",
         )
+    check_result(path, FOLDERS[model].partition("/")[0])
+    return _ensemble(path) if model == "ensemble" else load_model(folder)
 
 
 def _ensemble(run: Path) -> Predictor:
-    choice = run / "combine-predictions" / "choice.json"
-    _check_made(run, "ensemble", choice)
-    check_result(run, "combine-predictions")
     with fitting(run):
-        workspace = RunContext.open(run)
-        ensemble = replace(open_ensemble(workspace), rule=chosen_rule(workspace))
+        context = RunContext.open(run)
+        ensemble = replace(open_ensemble(context), rule=chosen_rule(context))
         _ = ensemble.members  # an error if the rule names one that there is not
-        dataset, preprocessing = workspace.dataset, dict(workspace.dataset.preprocessing)
-        check_preprocessing(preprocessing, workspace.network_spec().input_shape)
+        dataset, preprocessing = context.dataset, dict(context.dataset.preprocessing)
+        check_preprocessing(preprocessing, context.network_spec().input_shape)
     return Predictor(dataset.class_names, preprocessing, ensemble.log_probs)

@@ -1,4 +1,4 @@
-"""``RUN/train-specialists/trunk``: what the shared frozen parts give, and what the generalist says.
+"""``RUN/train-specialists/trunk``: the shared frozen part's features, the generalist's targets.
 
 Features of the training inputs are cached where they never change. The generalist's
 log-probabilities of the training inputs lie beside them, as half-precision shards.
@@ -6,44 +6,40 @@ log-probabilities of the training inputs lie beside them, as half-precision shar
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from specialists.datasets.base import Inputs
+from specialists.distillation import teacher_blocks
 from specialists.files import claim, write_array
 from specialists.networks import load_network, split_frozen
-from specialists.predictions import ShardedRows, predict_log_probs, read_rows, write_shards
-from specialists.runtime import progress
+from specialists.predictions import read_rows, write_shards
 from specialists.trunk import Trunk
 
+from .classifiers import GENERALIST, Member
 from .context import RunContext
-from .runs import build_unit
+from .runs import ensure_result
 
 FOLDER = ("train-specialists", "trunk")
-ROWS_AT_A_TIME = 8192
 
 
 def load_trunk(context: RunContext) -> Trunk:
     """What :func:`prepare_trunk` wrote, memory-mapped."""
     lower, _ = split_generalist(context)
     folder = context.path(*FOLDER)
-    train: Inputs = context.dataset.train.inputs
-    validation: Inputs = context.dataset.validation.inputs
-    cached = (folder / "train.npy").is_file()
-    if lower is not None:
-        validation = read_rows(folder / "validation.npy")
-    if cached:
-        train = read_rows(folder / "train.npy")
-    return Trunk(lower, lower is not None and not cached, train, validation)
+    train, validation = context.dataset.train.inputs, context.dataset.validation.inputs
+    if lower is None:
+        return Trunk(None, False, train, validation)
+    on_the_fly = not (folder / "train.npy").is_file()
+    train = train if on_the_fly else read_rows(folder / "train.npy")
+    return Trunk(lower, on_the_fly, train, read_rows(folder / "validation.npy"))
 
 
-def load_log_probs(context: RunContext) -> ShardedRows:
-    """The calibrated generalist's log-probabilities of the training inputs, memory-mapped."""
-    return ShardedRows(context.path(*FOLDER, "log_probs"))
+def generalist_targets(context: RunContext) -> Path:
+    """The folder of the calibrated generalist's log-probabilities of the training inputs."""
+    return context.path(*FOLDER, "log_probs")
 
 
 def split_generalist(context: RunContext) -> tuple[nn.Sequential | None, nn.Module]:
@@ -56,37 +52,25 @@ def split_generalist(context: RunContext) -> tuple[nn.Sequential | None, nn.Modu
 
 def prepare_trunk(context: RunContext) -> None:
     """Write features and the generalist's log-probabilities, unless they stand already."""
-    settings, dataset = context.config, context.dataset
+    settings = context.config
+    inputs = ("prepare-data/train.inputs.npy", "prepare-data/validation.inputs.npy")
     key = {
         "config": {"freeze": settings.specialists.freeze, "augment": settings.data.augment},
-        "inputs": context.fingerprints(
-            "prepare-data/train.inputs.npy",
-            "prepare-data/validation.inputs.npy",
-            "train-generalist/weights.safetensors",
-            "train-generalist/calibration.json",
-        ),
+        "inputs": context.fingerprints(*inputs, *GENERALIST),
     }
-
-    def build(folder: Path) -> None:
-        claim(folder / "validation.npy", folder / "train.npy")  # their absence means something
-        lower, _ = split_generalist(context)
-        if lower is not None:
-            inputs = (dataset.train.inputs, dataset.validation.inputs)
-            trunk = Trunk.from_inputs(lower, *inputs, augmented=context.augment is not None)
-            features = {"validation": trunk.validation, "train": trunk.train}
-            for name in ("validation",) if trunk.on_the_fly else features:
-                write_array(folder / f"{name}.npy", np.asarray(features[name]))
-        blocks = _generalist_blocks(context)
-        write_shards(folder / "log_probs", blocks, dataset.n_classes, key)
-
-    build_unit(context.path(*FOLDER), key, build)
+    ensure_result(context.path(*FOLDER), key, partial(_write_trunk, context, key))
 
 
-def _generalist_blocks(context: RunContext) -> Iterator[Tensor]:
-    network, _, about = load_network(context.path("train-generalist"))
-    network.to(context.device)
-    inputs = context.dataset.train.inputs
-    with progress("generalist on training data", len(inputs)) as bar:
-        for rows in torch.arange(len(inputs)).split(ROWS_AT_A_TIME):
-            yield predict_log_probs(network, inputs[rows], about["temperature"])
-            bar.advance(len(rows))
+def _write_trunk(context: RunContext, key: dict[str, object], folder: Path) -> None:
+    claim(folder / "validation.npy", folder / "train.npy")  # their absence means something
+    dataset = context.dataset
+    lower, _ = split_generalist(context)
+    if lower is not None:
+        inputs = (dataset.train.inputs, dataset.validation.inputs)
+        trunk = Trunk.from_inputs(lower, *inputs, augmented=context.augment is not None)
+        write_array(folder / "validation.npy", np.asarray(trunk.validation))
+        if not trunk.on_the_fly:
+            write_array(folder / "train.npy", np.asarray(trunk.train))
+    generalist = Member(context, context.path("train-generalist"))
+    blocks = teacher_blocks(generalist.predict, dataset.train.inputs)
+    write_shards(folder / "log_probs", blocks, dataset.n_classes, key)

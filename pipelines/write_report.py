@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from specialists.files import write_text
 
-from .evaluate_models import STAGE as EVALUATION
 from .runs import Run
-from .stage import Stage
 
 
 def execute(run: Run) -> None:
@@ -25,17 +23,3 @@ def closing_lines(run: Run) -> list[str]:
     from .finished_run import read_results
 
     return summary_lines(read_results(run))
-
-
-STAGE = Stage(
-    name="write-report",
-    sections=(*EVALUATION.sections, "report"),
-    inputs=(
-        *EVALUATION.inputs,
-        "evaluation.json",
-        "evaluate-models/details.json",
-        "evaluate-models/controls/*/*",
-    ),
-    execute=execute,
-    outputs=("report.html",),
-)

@@ -13,7 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from pipelines.__main__ import app
-from pipelines.settings import source_and_folder
+from pipelines.run_settings import source_and_folder
 from specialists.config import DataConfig
 from specialists.datasets import Inputs, encode, load_dataset, read_unlabelled
 from specialists.datasets.array_files import open_arrays

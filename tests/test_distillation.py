@@ -10,16 +10,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pipelines import stages, student_training
+from pipelines import stages
+from pipelines.combine_predictions import open_ensemble
 from pipelines.context import RunContext
-from pipelines.ensembles import open_ensemble
-from pipelines.soft_targets import (
-    generalist_targets,
-    student_data,
-    teaching_rule,
-    write_soft_targets,
-)
-from pipelines.student_tasks import StudentTask, spec_of_size, student_tasks
+from pipelines.distill_student import StudentTask, spec_of_size, student_data, student_tasks
+from pipelines.soft_targets import teaching_rule, write_soft_targets
+from pipelines.trunk_files import generalist_targets
 from specialists.baselines import widened
 from specialists.config import Recipe, StudentConfig
 from specialists.datasets.base import Split
@@ -117,7 +113,7 @@ def test_the_other_rows_may_be_learned_from_without_their_labels(workspace):
 
 def test_a_trial_without_few_labels_has_the_key_that_it_always_had(workspace):
     usual = task(workspace)
-    assert "labelled_share" not in usual.key(workspace)["config"]
+    assert "labelled_share" not in str(usual.key(workspace))
     few = dataclasses.replace(usual, labelled_share=0.1)
     transfer = dataclasses.replace(few, transfer=True)
     keys = [str(t.key(workspace)) for t in (usual, few, transfer)]
@@ -253,7 +249,7 @@ def test_students_begin_with_the_same_weights_whoever_teaches_them(workspace, mo
     monkeypatch.setattr(students, "Trainer", begin)
     for changes in ({"targets": None}, {}, {"online": "ensemble"}):
         with pytest.raises(BegunError):
-            student_training._train(workspace, task(workspace, **changes), workspace.path("trial"))
+            task(workspace, **changes).train(workspace, workspace.path("trial"))
     assert torch.equal(begun[0], begun[1])
     assert torch.equal(begun[0], begun[2])
 

@@ -12,8 +12,8 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, log_loss, top_k_accuracy_score
 from synthetic_run import synthetic_run
 
-from pipelines import evaluation
-from pipelines.evaluation import evaluate_models
+from pipelines import evaluate_models as evaluation
+from pipelines.evaluate_models import evaluate_models
 from specialists.datasets.base import Ragged
 from specialists.errors import InputError, SpecialistsError
 from specialists.evaluation import Details, Evaluation, details, evaluate, score_models

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from pipelines import stages
 from pipelines.__main__ import app
-from pipelines.checks import check_run
+from pipelines.run_settings import check_run
 from specialists.clustering import ClassClusters
 from specialists.config import Config, shipped_configs
 from specialists.config.sections import MOST_TRIALS

@@ -287,14 +287,17 @@ def test_a_second_process_is_refused_at_once_and_told_who_works(tmp_path):
 
 def test_a_dead_process_s_lock_does_not_block_and_its_leftovers_go(tmp_path):
     kill(start(LOCK_HOLDER, tmp_path))
-    with recording(tmp_path / "stage"):
-        write_text(tmp_path / "stage" / "weights.npy", "whole")
-    write_text(tmp_path / "stage" / ".tmp-0123abcd-weights.npy", "half")
-    write_text(tmp_path / "stage" / ".tmp-0123abcd-notes.txt", "of the user")
+    folders = [tmp_path / "stage", tmp_path / "stage/units/wide"]
+    for folder in folders:
+        with recording(folder):
+            write_text(folder / "weights.npy", "whole")
+        write_text(folder / ".tmp-0123abcd-weights.npy", "half")
+        write_text(folder / ".tmp-0123abcd-notes.txt", "of the user")
     with Run(tmp_path).lock():
         assert re.fullmatch(str(os.getpid()), (tmp_path / ".lock").read_text())
-        left = sorted(path.name for path in (tmp_path / "stage").iterdir())
-        assert left == [".specialists-written", ".tmp-0123abcd-notes.txt", "weights.npy"]
+        for folder in folders:
+            left = sorted(path.name for path in folder.iterdir() if path.is_file())
+            assert left == [".specialists-written", ".tmp-0123abcd-notes.txt", "weights.npy"]
 
 
 def test_a_lock_ends_with_its_block(tmp_path):

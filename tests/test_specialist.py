@@ -10,16 +10,18 @@ import torch
 from torch.nn import functional as F
 
 from pipelines.context import RunContext
-from pipelines.generalists import initial_generalists
 from pipelines.runs import Run
-from pipelines.specialist_tasks import load_specialists, train_specialists
-from pipelines.trunk_files import load_log_probs, load_trunk
+from pipelines.train_generalist import initial_generalists
+from pipelines.train_specialists import execute as train_specialists
+from pipelines.train_specialists import load_specialists
+from pipelines.trunk_files import generalist_targets, load_trunk
 from specialists.calibration import Calibration, dustbin_correction
 from specialists.config import Config, SpecialistsConfig
 from specialists.datasets.storage import save_dataset
 from specialists.errors import ConfigError, DataError, InputError
 from specialists.files import read_json
 from specialists.networks import NetworkSpec, build, save_network, split_frozen
+from specialists.predictions import ShardedRows
 from specialists.probability import aggregate
 from specialists.specialist import (
     assign_generalists,
@@ -257,7 +259,7 @@ def test_what_specialists_learn_from_are_the_generalists_calibrated_log_probs(tm
     with torch.no_grad():
         logits = network(context.dataset.train.inputs)
     expected = F.log_softmax(logits / about["temperature"], dim=-1)
-    found = load_log_probs(context)[torch.arange(480)].float()
+    found = ShardedRows(generalist_targets(context))[torch.arange(480)].float()
     torch.testing.assert_close(found, expected, atol=1e-2, rtol=1e-3)
     assert about["temperature"] != 1.0
 

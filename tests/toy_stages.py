@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipelines import __main__ as command
 from pipelines import stages, write_report
-from pipelines.runs import Run, build_unit
+from pipelines.runs import Run, ensure_result
 from pipelines.stage import Stage
 from specialists.errors import DataError
 from specialists.files import artifacts, manifest_key, read_json, write_json, write_text
@@ -47,7 +47,7 @@ def train(run: Run) -> None:
             (folder / "checkpoint.json").unlink()
 
         key = manifest_key({}, {"epochs": epochs, "number": number})
-        build_unit(run.path("train-generalist", f"unit-{index}"), key, build)
+        ensure_result(run.path("train-generalist", f"unit-{index}"), key, build)
     write_json(run.path("train-generalist", "best.json"), epochs)
 
 

@@ -35,11 +35,11 @@ from specialists.training import TrainingCost
 
 from ..baselines import budget_of
 from ..classifiers import ClassifierTask, train_classifiers
+from ..combine_predictions import chosen_rule, ensemble_outputs, open_ensemble
 from ..compare import seed_folder
-from ..ensembles import chosen_rule, ensemble_outputs, open_ensemble
-from ..generalists import width_task
 from ..messages import told_in_one_message
 from ..terminal import log
+from ..train_generalist import width_task
 from .markdown_tables import Line, heading, markdown_table, mean_and_spread
 from .measured import Measured, Seed, SeedResults
 from .study import Cell, command_line, configs_by_seed, run_study, write_results

@@ -22,8 +22,8 @@ from specialists.ensemble import CombinationRule, log_likelihood, score
 from specialists.files import read_array
 from specialists.uncertainty import difference_interval
 
+from ..combine_predictions import open_ensemble
 from ..context import RunContext
-from ..ensembles import open_ensemble
 from ..messages import told_in_one_message
 from .markdown_tables import Line, markdown_table, with_interval
 

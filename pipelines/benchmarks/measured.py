@@ -21,7 +21,7 @@ from torch import Tensor
 from specialists.baselines import Budget, averaged, everywhere, judge_averages
 from specialists.ensemble import choose
 from specialists.files import read_array
-from specialists.networks import load_network, n_parameters
+from specialists.networks import inference_flops, load_network, n_parameters
 from specialists.predictions import ModelOutputs
 from specialists.probability import MAX_NLL
 from specialists.training import TrainingCost
@@ -35,10 +35,10 @@ from specialists.uncertainty import (
     percentile_interval,
 )
 
-from ..baselines import Member, baseline_tasks, best_schedule
-from ..classifiers import ClassifierTask
+from ..baselines import baseline_tasks, best_schedule
+from ..classifiers import ClassifierTask, Member
+from ..combine_predictions import ensemble_outputs
 from ..context import RunContext
-from ..ensembles import ensemble_outputs
 from ..finished_run import examples_of, groups_of
 from ..runs import Run
 from .markdown_tables import mean_and_spread, with_interval
@@ -256,8 +256,8 @@ class Seed:
             candidates = judge_averages(everywhere(k), validation, labels, 0.0)
             mean = averaged(log_probs, choose(candidates, settings).rule).numpy()
             cost += member.cost
-            inference += member.inference_flops(self.split)
+            inference += inference_flops(member.network(), member.sample(self.split))
             parameters += n_parameters(member.network())
-            outputs = ModelOutputs("mean", mean, parameters, inference, **cost.to_dict())
+            outputs = ModelOutputs("mean", mean, parameters, inference, cost.examples, cost.flops)
             means.append(self.measured(outputs, about))
         return means

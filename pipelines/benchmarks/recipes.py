@@ -28,8 +28,8 @@ from specialists.ensemble import affordable, choose, score_rules
 from specialists.errors import InputError
 from specialists.runtime import derive_seed
 
+from ..combine_predictions import ensemble_outputs, open_ensemble
 from ..context import RunContext
-from ..ensembles import ensemble_outputs, open_ensemble
 from ..messages import told_in_one_message
 from ..runs import Run
 from .markdown_tables import Line, markdown_table

@@ -19,9 +19,10 @@ from specialists.distillation import HARD_RATES, changed_recipe
 from specialists.errors import InputError
 
 from ..context import RunContext
-from ..soft_targets import generalist_targets, write_soft_targets
-from ..student_tasks import OnlineName, StudentTask, spec_of_size
+from ..distill_student import StudentTask, spec_of_size
+from ..soft_targets import OnlineName, write_soft_targets
 from ..terminal import log
+from ..trunk_files import generalist_targets
 
 FOLDER = "students"
 HARD, SMOOTHED = "hard", "smoothed"

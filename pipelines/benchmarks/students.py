@@ -36,12 +36,12 @@ from specialists.errors import InputError
 from specialists.files import read_json, write_text
 from specialists.uncertainty import percentile_interval, share_kept
 
+from ..classifiers import Member
 from ..context import RunContext
+from ..distill_student import StudentTask, train_students
 from ..messages import told_in_one_message
 from ..predict import check_target
 from ..runs import Run
-from ..student_tasks import StudentTask
-from ..student_training import model_outputs, train_students
 from .markdown_tables import Line, markdown_table
 from .measured import Estimate, Measured, Seed, SeedResults
 from .student_trials import PARTS, StudentPlan, StudentRow, check_is_combined, student_trials
@@ -85,7 +85,7 @@ def on_test_set(run: Run, best: Mapping[StudentRow, StudentTask]) -> Taught:
     seed = Seed(run)
     models = {name: seed.stored(name) for name in (GENERALIST, ENSEMBLE)}
     for row, task in best.items():
-        outputs = model_outputs(seed.context, row.slug, task.folder, "test")
+        outputs = Member(seed.context, task.folder).outputs(row.slug, "test")
         models[row.slug] = seed.measured(outputs, _settings(task))
     choice = read_json(run.path("combine-predictions", "choice.json"))
     rows = {row.slug: row for row in best}

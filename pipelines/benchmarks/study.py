@@ -20,8 +20,8 @@ from specialists.config import Config
 from specialists.files import claim, recording, write_json, write_text
 from specialists.files.ownership import MANIFEST, STARTED
 
+from ..run_settings import write_config
 from ..runs import COMPARISON, RUN, Run, check_claimable, claimed, result_files
-from ..settings import write_config
 from ..stages import run_stages
 from ..terminal import log
 

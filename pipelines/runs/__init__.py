@@ -3,7 +3,7 @@
 from .folder import Run, claimed, refuse_missing
 from .folder_kinds import COMPARISON, RUN, belongs_to_result, check_claimable, kind_of
 from .removal import clear, remove_leftovers, result_files
-from .units import attempt, build_unit, end_attempt, is_same_attempt
+from .resumable import attempt, end_attempt, ensure_result, is_same_attempt
 from .verification import check_result, does_not_stand
 
 __all__ = [
@@ -12,13 +12,13 @@ __all__ = [
     "Run",
     "attempt",
     "belongs_to_result",
-    "build_unit",
     "check_claimable",
     "check_result",
     "claimed",
     "clear",
     "does_not_stand",
     "end_attempt",
+    "ensure_result",
     "is_same_attempt",
     "kind_of",
     "refuse_missing",

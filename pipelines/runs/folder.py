@@ -74,7 +74,7 @@ class Run:
 
     @cached_property
     def config(self) -> Config:
-        """The configuration as it was given: what is None depends on the kind of input.
+        """The configuration as it was given. Where it is None, the kind of input decides.
 
         Raises
         ------
@@ -165,12 +165,12 @@ class Run:
 
     def _remove_leftovers(self) -> None:
         """Clear what killed writers left in the run's own folders."""
-        folders = [self.folder]
-        for folder in self.folder.iterdir():
-            if folder.is_dir() and not folder.is_symlink() and is_own(folder):
-                folders += _with_inner(folder)
-        for folder in folders:
+        inner = [path for path in self.folder.iterdir() if path.is_dir() and not path.is_symlink()]
+        waiting = [self.folder, *filter(is_own, inner)]
+        for folder in waiting:
             remove_leftovers(folder)
+            if folder != self.folder:
+                waiting += own_folders(folder)
 
 
 def refuse_missing(folder: Path) -> None:
@@ -201,16 +201,10 @@ def claimed(folder: Path, kind: str) -> Iterator[None]:
 
 def _known_without_a_list(folder: Path, listed: set[str]) -> set[str]:
     """Files beside the stages that are ours although a damaged list lacks them."""
-    found = {"config.toml"} if is_configuration(folder / "config.toml") else set()
+    known = {"config.toml"} if is_configuration(folder / "config.toml") else set()
     for stage in folder.glob(f"*/{MANIFEST}"):
         for name, digest in (recorded_outputs(stage.parent) or {}).items():
             file = folder / name.removeprefix("../")
             if name == f"../{file.name}" and file.name not in listed and file.is_file():
-                found |= {file.name} if sha256(file) == digest else set()
-    return found
-
-
-def _with_inner(folder: Path) -> Iterator[Path]:
-    yield folder
-    for inner in own_folders(folder):
-        yield from _with_inner(inner)
+                known |= {file.name} if sha256(file) == digest else set()
+    return known

@@ -1,9 +1,9 @@
 """Do the parts of a run that are read together belong together?
 
-``specialists run`` compares everything that a stage depends on before it works. Who only reads,
-to predict or to draw, asks here: the manifest of the stage that made a result recorded the SHA-256
-of all that went into it and came out of it. Descriptions (JSON) are compared; each of them vouches
-for the weights or arrays beside it, which their readers check.
+``specialists run`` compares everything that a stage depends on before it works. Code that only
+reads a result, to predict or to draw, asks here. The manifest of the stage recorded the SHA-256 of
+all that went into the result and came out of it. Descriptions (JSON) are compared; each of them
+vouches for the weights or arrays beside it, which their readers check.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def check_result(run: Path, stage: str, suffixes: tuple[str, ...] = DESCRIPTIONS
     """
     try:
         manifest = read_manifest(run / stage)
-        reason = _why_stale(run, run / stage, manifest, suffixes)
+        reason = _why_stale(run, stage, manifest, suffixes)
     except FileNotFoundError:
         raise does_not_stand(run, stage, "it was not finished") from None
     except DamagedError as error:
@@ -61,19 +61,19 @@ def does_not_stand(run: Path, stage: str, reason: str) -> InputError:
 
 
 def _why_stale(
-    run: Path, folder: Path, manifest: Manifest, suffixes: tuple[str, ...]
+    run: Path, stage: str, manifest: Manifest, suffixes: tuple[str, ...]
 ) -> str | None:
     if manifest.get("code") != CODE_VERSION:
         return f"code version {manifest.get('code')} -> {CODE_VERSION}"
-    inputs = {name: run / name for name in manifest.get("inputs", {}) if "/" in name}
-    outputs = {name: folder / name for name in manifest["outputs"]}
-    for kind, files in (("input", inputs), ("output", outputs)):
-        recorded = manifest[f"{kind}s"]
-        for name, file in files.items():
-            if not file.name.endswith(suffixes):
-                continue
-            if not file.is_file():
-                return f"{kind} {name} is gone"
-            if sha256(file) != recorded[name]:
-                return f"{kind} {name} changed"
+    inputs = {name: digest for name, digest in manifest.get("inputs", {}).items() if "/" in name}
+    for kind, folder, recorded in (
+        ("input", run, inputs),
+        ("output", run / stage, manifest["outputs"]),
+    ):
+        for name, digest in recorded.items():
+            if name.endswith(suffixes):
+                if not (folder / name).is_file():
+                    return f"{kind} {name} is gone"
+                if sha256(folder / name) != digest:
+                    return f"{kind} {name} changed"
     return None

@@ -60,7 +60,7 @@ def save_dataset(dataset: Dataset, folder: str | Path) -> None:
         If a file that would be read as a part of the data set is somebody else's.
     """
     folder = Path(folder)
-    runs.claim(*(folder / name for name in (*_FILES, ABOUT)))  # also those that this one lacks
+    files.claim(*(folder / name for name in (*_FILES, ABOUT)))  # also those that this one lacks
     _remove(folder, _FILES)
     for name, split in dataset.splits.items():
         _save_split(split, folder, name)
@@ -75,7 +75,7 @@ def save_dataset(dataset: Dataset, folder: str | Path) -> None:
         "notes": list(dataset.notes),
         "source": dict(dataset.source),
     }
-    runs.write_json(folder / ABOUT, about)
+    files.write_json(folder / ABOUT, about)
 
 
 def remove_dataset(folder: str | Path) -> None:
@@ -100,7 +100,7 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
     folder = Path(folder)
     if not (folder / ABOUT).exists():
         raise DataError("no data set here", where=folder, fix="run prepare-data first")
-    about = runs.read_json(folder / ABOUT)
+    about = files.read_json(folder / ABOUT)
     _check_files(folder, test_labels)
     version = about.get("format") if isinstance(about, dict) else None
     if version != FORMAT or not about.keys() >= KEYS:
@@ -134,7 +134,7 @@ def _check_files(folder: Path, test_labels: bool) -> None:
         return
     for name, digest in read_manifest(folder)["outputs"].items():
         if test_labels or not name.startswith(TEST_LABELS):
-            runs.check_file(folder / name, digest)
+            files.check_file(folder / name, digest)
 
 
 def _save_split(split: Split, folder: Path, name: str) -> None:
@@ -142,10 +142,10 @@ def _save_split(split: Split, folder: Path, name: str) -> None:
     values = (split.inputs, split.labels, split.valid, texts, split.rows, split.groups)
     for part, rows in zip(_PARTS, values, strict=True):
         if isinstance(rows, Ragged):
-            runs.write_array(folder / f"{name}.{part}.offsets.npy", rows.offsets.numpy())
+            files.write_array(folder / f"{name}.{part}.offsets.npy", rows.offsets.numpy())
             rows = rows.values
         if rows is not None:
-            runs.write_array(folder / f"{name}.{part}.npy", rows.contiguous().numpy())
+            files.write_array(folder / f"{name}.{part}.npy", rows.contiguous().numpy())
 
 
 def _load_split(folder: Path, name: str, labelled: bool) -> Split:
@@ -178,7 +178,7 @@ def _mapped(path: Path) -> Tensor:
     if not path.exists():
         what = "a file of the data set is missing"
         raise DataError(what, where=path, fix="prepare the data again")
-    return torch.from_numpy(runs.read_array(path, writable=True))
+    return torch.from_numpy(files.read_array(path, writable=True))
 
 
 def _bytes(texts: tuple[str, ...]) -> Ragged:
@@ -210,11 +210,11 @@ def cached(name: str, key: Mapping[str, object], build: Callable[[], Dataset]) -
         message = f"the data set {name!r} is not cached: no home folder; set XDG_CACHE_HOME"
         warnings.warn(message, DataWarning, stacklevel=2)
         return build()
-    described = json.dumps({**key, "code": runs.CODE_VERSION}, sort_keys=True, default=str)
+    described = json.dumps({**key, "code": files.CODE_VERSION}, sort_keys=True, default=str)
     folder = base / f"{name}-{hashlib.sha256(described.encode()).hexdigest()[:16]}"
-    manifest = runs.manifest_key({}, {"key": described})
+    manifest = files.manifest_key({}, {"key": described})
     if os.path.exists(folder):  # False where it may not be looked at
-        reason = runs.is_done(folder, manifest)
+        reason = files.is_done(folder, manifest)
         if reason is None:
             return load_dataset_folder(folder, test_labels=True)
         log.warning(f"the cached data set {folder} is damaged ({reason}): it is built again")
@@ -222,7 +222,7 @@ def cached(name: str, key: Mapping[str, object], build: Callable[[], Dataset]) -
     dataset, temporary = build(), folder.with_name(f".tmp-{secrets.token_hex(4)}-{folder.name}")
     try:
         save_dataset(dataset, temporary)
-        runs.finish(temporary, manifest)
+        files.finish(temporary, manifest)
         os.rename(temporary, folder)
     except OSError as error:
         if not os.path.exists(folder):  # otherwise another process was first, with the same bytes

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from pipelines.__main__ import app
 from pipelines.compare import source_and_comparison
-from pipelines.settings import source_and_folder
+from pipelines.run_settings import source_and_folder
 from specialists.files import write_text
 
 

@@ -405,7 +405,7 @@ def test_a_preprocessing_that_is_not_complete_is_told_where_inputs_are_encoded()
 )
 def test_forged_parts_of_an_ensemble_are_told_in_one_message(copied, monkeypatch, file, value):
     write_json(copied.folder / file, value)
-    for module in ("trained_models", "specialist_tasks"):
+    for module in ("trained_models", "train_specialists"):
         monkeypatch.setattr(f"specialists.pipelines.{module}.check_result", nothing_is_checked)
     monkeypatch.setattr("specialists.files.check_file", lambda *_: None)
     with pytest.raises(InputError, match=r"does not fit|is damaged"):

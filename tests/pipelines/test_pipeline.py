@@ -20,10 +20,10 @@ from pipelines import stages
 from pipelines.__main__ import app
 from pipelines.baselines import baseline_outputs, baseline_tasks, budget_of
 from pipelines.classifiers import train_task
+from pipelines.combine_predictions import open_ensemble
 from pipelines.context import RunContext
-from pipelines.ensembles import open_ensemble
-from pipelines.generalists import cross_fitted_generalists
 from pipelines.runs import Run
+from pipelines.train_generalist import cross_fitted_generalists
 from pipelines.write_report import closing_lines
 from specialists.baselines import AveragingRule, head_share
 from specialists.catalogue import BASELINES, DEFERRED, SAME_INFERENCE

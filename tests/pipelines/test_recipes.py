@@ -6,8 +6,8 @@ import small_run
 import torch
 
 from pipelines.benchmarks import recipes
+from pipelines.combine_predictions import open_ensemble
 from pipelines.context import RunContext
-from pipelines.ensembles import open_ensemble
 from pipelines.runs import Run
 from specialists.ensemble import CombinationRule
 from specialists.errors import InputError

@@ -11,8 +11,8 @@ import torch
 
 from pipelines import stages
 from pipelines.baselines import baseline_tasks
+from pipelines.combine_predictions import open_ensemble
 from pipelines.context import RunContext
-from pipelines.ensembles import open_ensemble
 from specialists.baselines import Budget
 from specialists.calibration import fit_calibration, fit_temperature
 from specialists.datasets import load_dataset
@@ -42,7 +42,7 @@ def with_wrong_gate_labels(config, seed) -> Dataset:
 def workspace(tmp_path_factory) -> RunContext:
     run = small_run.make_run(tmp_path_factory.mktemp("roles") / "run")
     with pytest.MonkeyPatch.context() as patch, run.lock():
-        patch.setattr("specialists.datasets.load_dataset", with_wrong_gate_labels)
+        patch.setattr("pipelines.prepare_data.load_dataset", with_wrong_gate_labels)
         stages.run_stages(run, "combine-predictions")
     return RunContext.open(run.folder)
 

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from pipelines import stages, write_report
 from pipelines.__main__ import app
 from pipelines.benchmarks.study import share_stage
+from pipelines.run_settings import source_and_folder
 from pipelines.runs import Run, kind_of
-from pipelines.settings import source_and_folder
 from specialists.errors import InputError
 from specialists.files import is_output_folder, read_json, recording, write_text
 from specialists.files.ownership import MARKER, WRITTEN

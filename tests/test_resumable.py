@@ -1,10 +1,10 @@
-"""A unit is built once, again when what it depends on changed, and goes on where it was stopped."""
+"""A resumable result is built once, again if what it depends on changed, and goes on if stopped."""
 
 import os
 
 import pytest
 
-from pipelines.runs import build_unit
+from pipelines.runs import ensure_result
 from specialists.errors import InputError
 from specialists.files import CODE_VERSION, is_done, write_json, write_text
 from specialists.files.ownership import MARKER, WRITTEN
@@ -39,38 +39,38 @@ class Build:
         write_text(folder / "weights", "whole")
 
 
-def test_a_unit_that_holds_is_not_built_again(tmp_path):
+def test_a_result_that_holds_is_not_built_again(tmp_path):
     build = Build()
-    assert build_unit(tmp_path / "unit", KEY, build)
-    assert not build_unit(tmp_path / "unit", KEY, build)
+    assert ensure_result(tmp_path / "unit", KEY, build)
+    assert not ensure_result(tmp_path / "unit", KEY, build)
     assert build.found == [[".started.json"]]
     assert visible(tmp_path / "unit") == ["manifest.json", "weights"]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_an_interrupted_unit_finds_its_checkpoint_only_under_the_same_key(tmp_path, seed):
+def test_an_interrupted_result_finds_its_checkpoint_only_under_the_same_key(tmp_path, seed):
     build = Build()
     build.fails = True
     with pytest.raises(RuntimeError, match="killed"):
-        build_unit(tmp_path, KEY, build)
+        ensure_result(tmp_path, KEY, build)
     build.fails = False
-    assert build_unit(tmp_path, {**KEY, "config": {"seed": seed}}, build)
+    assert ensure_result(tmp_path, {**KEY, "config": {"seed": seed}}, build)
     goes_on = [".started.json", "checkpoint.pt"]
     assert build.found[1] == (goes_on if seed == 1 else [".started.json"])
 
 
 def test_a_changed_key_builds_from_nothing(tmp_path):
     build = Build()
-    build_unit(tmp_path, KEY, build)
-    assert build_unit(tmp_path, {**KEY, "inputs": {"a": "b"}}, build)
+    ensure_result(tmp_path, KEY, build)
+    assert ensure_result(tmp_path, {**KEY, "inputs": {"a": "b"}}, build)
     assert build.found[1] == [".started.json"]
 
 
 def test_a_damaged_output_is_made_again(tmp_path):
     build = Build()
-    build_unit(tmp_path, KEY, build)
+    ensure_result(tmp_path, KEY, build)
     (tmp_path / "weights").write_text("damaged")
-    assert build_unit(tmp_path, KEY, build)
+    assert ensure_result(tmp_path, KEY, build)
     assert (tmp_path / "weights").read_text() == "whole"
 
 
@@ -78,25 +78,25 @@ def test_the_key_may_hold_tuples(tmp_path):
     build = Build()
     build.fails = True
     with pytest.raises(RuntimeError, match="killed"):
-        build_unit(tmp_path, {"subset": (1, 2)}, build)
+        ensure_result(tmp_path, {"subset": (1, 2)}, build)
     build.fails = False
-    build_unit(tmp_path, {"subset": (1, 2)}, build)
+    ensure_result(tmp_path, {"subset": (1, 2)}, build)
     assert build.found[1] == [".started.json", "checkpoint.pt"]
     assert is_done(tmp_path, {"code": CODE_VERSION, "subset": (1, 2)}) is None
 
 
-def test_a_unit_is_not_made_beyond_a_link_inside_its_run(tmp_path):
+def test_a_result_is_not_made_beyond_a_link_inside_its_run(tmp_path):
     build, run = Build(), tmp_path / "by-a-link"
     (tmp_path / "run").mkdir()
     run.symlink_to(tmp_path / "run")
     write_json(run / MARKER, {"kind": "run"})
-    assert build_unit(run / "stage/units/wide", KEY, build)
+    assert ensure_result(run / "stage/units/wide", KEY, build)
     (run / "stage/units").rename(tmp_path / "elsewhere")
     (run / "stage/units").symlink_to(tmp_path / "elsewhere")
     write_json(tmp_path / "elsewhere" / MARKER, {"kind": "run"})  # of another run, or forged
-    assert not build_unit(run / "stage/units/wide", KEY, build)
+    assert not ensure_result(run / "stage/units/wide", KEY, build)
     for key, name in (({**KEY, "inputs": {"a": "b"}}, "wide"), (KEY, "narrow")):
         with pytest.raises(InputError, match="symbolic link, which is neither followed nor empt"):
-            build_unit(run / "stage/units" / name, key, build)
+            ensure_result(run / "stage/units" / name, key, build)
     assert visible(tmp_path / "elsewhere/wide") == ["manifest.json", "weights"]
     assert len(build.found) == 1

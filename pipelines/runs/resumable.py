@@ -1,8 +1,8 @@
-"""How is a result made whole, also where its making was interrupted?
+"""How is a result made whole, even if its making was interrupted?
 
-A unit is a result inside a stage that stands alone: each specialist, each tuning trial, each
-control. It is a folder with a manifest of its own. One that holds is kept; one that was interrupted
-goes on from its checkpoint, unless what it depends on has changed.
+Inside a stage some results stand alone: each specialist, each tuning trial, each baseline. Such a
+result is a folder with a manifest of its own. One that holds is kept. One that was interrupted goes
+on from its checkpoint, unless what it depends on has changed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from specialists.errors import DamagedError
 from specialists.files.artifacts import read_json, write_json
@@ -30,7 +29,7 @@ from .folder_kinds import RUN
 from .removal import clear, remove_leftovers
 
 
-def build_unit(folder: Path, key: Mapping[str, Any], build: Callable[[Path], None]) -> bool:
+def ensure_result(folder: Path, key: Mapping[str, object], build: Callable[[Path], None]) -> bool:
     """Run ``build(folder)`` unless what lies there holds for ``key``.
 
     Parameters
@@ -39,7 +38,7 @@ def build_unit(folder: Path, key: Mapping[str, Any], build: Callable[[Path], Non
     key : mapping
         JSON-able: everything that the result depends on.
     build : callable
-        Writes the unit into the folder; may find its own checkpoint there.
+        Writes the result into the folder; may find its checkpoint there.
 
     Returns
     -------
@@ -49,13 +48,16 @@ def build_unit(folder: Path, key: Mapping[str, Any], build: Callable[[Path], Non
     Raises
     ------
     InputError
-        If it has to be made, and a folder between the run and the unit is a link.
+        If it has to be made, and a folder between the run and the result is a link.
     """
     key = {"code": CODE_VERSION, **key}
     if is_done(folder, key) is None:
         end_attempt(folder)
         return False
-    _refuse_links_above(folder)
+    above = folder.absolute().parents
+    n_inside = max((i for i, place in enumerate(above) if marked_kind(place) == RUN), default=0)
+    for place in above[:n_inside]:
+        refuse_link(place)
     if not is_same_attempt(folder, key):
         clear(folder)
     with attempt(folder, key):
@@ -64,7 +66,9 @@ def build_unit(folder: Path, key: Mapping[str, Any], build: Callable[[Path], Non
 
 
 @contextmanager
-def attempt(folder: Path, key: Mapping[str, Any], outside: Sequence[Path] = ()) -> Iterator[None]:
+def attempt(
+    folder: Path, key: Mapping[str, object], outside: Sequence[Path] = ()
+) -> Iterator[None]:
     """Make a result inside: its marker first, its manifest last.
 
     Parameters
@@ -98,23 +102,12 @@ def end_attempt(folder: Path) -> None:
         (folder / STARTED).unlink(missing_ok=True)
 
 
-def is_same_attempt(folder: Path, key: Mapping[str, Any]) -> bool:
+def is_same_attempt(folder: Path, key: Mapping[str, object]) -> bool:
     """Whether an attempt with the same key was interrupted here."""
     marker = folder / STARTED
     if (folder / MANIFEST).is_file() or not marker.is_file():
         return False
     try:
-        return not describe_changes(read_json(marker), _plain(key))
+        return not describe_changes(read_json(marker), json.loads(json.dumps(key)))
     except DamagedError:
         return False
-
-
-def _refuse_links_above(folder: Path) -> None:
-    above = folder.absolute().parents
-    run = max((i for i, place in enumerate(above) if marked_kind(place) == RUN), default=0)
-    for place in above[:run]:
-        refuse_link(place)
-
-
-def _plain(key: Mapping[str, Any]) -> Any:
-    return json.loads(json.dumps(key))

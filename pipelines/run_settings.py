@@ -1,0 +1,180 @@
+"""Which settings and which folder does a run work with, and can they work?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from specialists.config import Config, find_config, shipped_configs
+from specialists.errors import InputError
+from specialists.feasibility import DataShape, check_settings
+from specialists.files import (
+    Trust,
+    check_trusted,
+    describe_changes,
+    read_array,
+    read_json,
+    write_text,
+)
+from specialists.files.trust import functions, record
+from specialists.runtime import threads
+
+from .runs import RUN, Run, kind_of
+from .terminal import log
+
+DEFAULT_CONFIG = "languages"
+SOURCES = ("data.name", "data.table", "data.arrays", "data.images", "data.factory")
+
+
+def named_folder(text: str) -> Path:
+    """The folder of --out; an empty name would be that of the folder one is in."""
+    if not text.strip():
+        raise typer.BadParameter("the name of a folder is empty")
+    return Path(text)
+
+
+def source_and_folder(
+    config: str | None, out: Path | None, overrides: list[str]
+) -> tuple[str | Path | None, Path]:
+    """Settings and run folder; with --out and no CONFIG a run keeps its own settings.
+
+    Without either, data that ``--set`` names start from nothing but defaults (None), or from the
+    config that ships with them.
+    """
+    if config is None and out is not None and kind_of(out) == RUN:
+        return Run(out).config_file, out
+    if config is not None:
+        return config, out or _default_folder(*_config_of(config))
+    key, name = _data_of(overrides)
+    if key == "name" and name in shipped_configs():
+        return name, out or Path("runs", name)
+    if not key:
+        return DEFAULT_CONFIG, out or Path("runs", DEFAULT_CONFIG)
+    return None, out or _default_folder(name, key)
+
+
+def read_settings(source: str | Path | None, overrides: list[str], trust_code: bool) -> Config:
+    """The settings, checked before any work.
+
+    A CONFIG (a str) and ``--set`` come from the user, who vouches for the functions that they name.
+    The config.toml of a run (a Path, see :func:`source_and_folder`) came with its folder, which may
+    be a stranger's.
+
+    Raises
+    ------
+    InputError
+        If nobody vouches for a function, or the settings cannot work
+        (:func:`specialists.feasibility.check_settings`).
+    """
+    settings = Config.from_toml(source, overrides)
+    if isinstance(source, Path) and not trust_code:
+        given = {override.partition("=")[2].strip().strip("\"'") for override in overrides}
+        for function, options in functions(settings).values():
+            if options or function not in given:
+                check_trusted(function, options, source)
+    check_settings(settings)
+    return settings
+
+
+def check_run(run: Run, unlabelled: bool = True) -> None:
+    """Check a run's configuration against its prepared data.
+
+    ``unlabelled`` says whether ``student.unlabelled`` is still to be read.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake, one a line.
+    InputError
+        If nobody vouches for the function of ``generalist.factory``.
+    DataError
+        If ``student.unlabelled`` cannot be read as the training data were.
+    """
+    settings = run.config.generalist
+    if settings.factory is not None:
+        check_trusted(settings.factory, settings.options, run.config_file)
+    about = read_json(run.path("prepare-data", "dataset.json"))
+    kind, rows, shape = about["kind"], about["rows"], ()
+    if kind != "text":
+        shape = tuple(read_array(run.path("prepare-data", "train.inputs.npy")).shape[1:])
+    n_classes = len(about["class_names"])
+    check_settings(run.config, DataShape(kind, n_classes, rows["train"], rows["test"], shape))
+    more = run.config.student.unlabelled
+    if unlabelled and more is not None:
+        from specialists.datasets import read_unlabelled
+
+        read_unlabelled(more, about["preprocessing"])
+
+
+@contextmanager
+def configured(folder: Path, settings: Config, jobs: int | None) -> Iterator[Run]:
+    """A run with these settings, that this process alone works on."""
+    run = Run(folder, jobs)
+    with run.lock():
+        write_config(run, settings)
+        if settings.threads:
+            threads(settings.threads)
+        yield run
+
+
+def write_config(run: Run, settings: Config) -> None:
+    """Write config.toml, and say what differs from the one that was there.
+
+    The caller vouches for the functions that ``settings`` names, see :func:`read_settings`.
+    """
+    changes = _changes(run, settings)
+    if changes:
+        log.info(f"config.toml of this run is replaced: {changes}")
+    if changes != "":
+        write_text(run.config_file, settings.to_toml())
+        run.reread_config()
+    run.trust |= Trust.from_config(settings)
+    if functions(settings):
+        record(run.folder)
+
+
+def _changes(run: Run, settings: Config) -> str | None:
+    """What differs from the settings that the run has; None if it has none."""
+    if not run.config_file.is_file():
+        return None
+    try:
+        old = run.config.model_dump(mode="json")
+    except InputError:
+        return "the old one cannot be read"
+    return describe_changes(old, settings.model_dump(mode="json"))
+
+
+def _data_of(overrides: list[str]) -> tuple[str, str]:
+    """What ``--set`` names: name, table ..., and the data set's, file's ... or function's name."""
+    for override in reversed(overrides):
+        key, _, value = override.partition("=")
+        value = value.strip().strip("\"'")
+        if key.strip() in SOURCES and value:
+            if value.startswith("{"):  # a file for each array: named after the first
+                value = value.partition("=")[2].partition(",")[0].strip(" \"'}")
+            path = Path(value.rpartition(":")[2])
+            if path.name in ("", ".."):
+                path = path.resolve()
+            return key.strip().removeprefix("data."), path.name.strip(".").partition(".")[0]
+    return "", ""
+
+
+def _config_of(config: str) -> tuple[str, str]:
+    """The name of a configuration, and "config" if it is a file of the user's."""
+    file = find_config(config)
+    own = shipped_configs().get(file.stem, file).resolve() != file.resolve()
+    return file.stem.strip("."), "config" if own else ""
+
+
+def _default_folder(name: str, kind: str) -> Path:
+    """``runs/NAME``; what is not a shipped configuration does not take the folder of one."""
+    name = name or kind or "run"
+    if kind and name in shipped_configs():
+        folder = Path("runs", f"{name}-{kind}")
+        whose = f"that of the shipped configuration {name}"
+        log.info(f"run folder: {folder}, since runs/{name} is {whose}")
+        return folder
+    return Path("runs", name)
