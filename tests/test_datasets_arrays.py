@@ -98,6 +98,16 @@ def test_usual_names_of_arrays_are_known(path, part, names):
     assert dataset.class_names == ("a", "b", "c")
 
 
+@pytest.mark.filterwarnings("ignore:validation and test rows:specialists.errors.DataWarning")
+def test_label_sets_of_training_do_not_see_the_test(path):
+    x, y = features()
+    arrays = {"x_train": x[:90], "y_train": y[:90], "x_test": x[:30], "y_test": (y[:30] + 1) % 3}
+    dataset = load(path, arrays)
+    assert dataset.train.valid is dataset.validation.valid is None
+    assert dataset.test.valid is not None
+    assert (dataset.test.valid.lengths == 2).all()
+
+
 def test_keys_give_other_names(path):
     x, y = features()
     dataset = load(path, {"emb": x, "code": y, "x": x[:3]}, keys={"x": "emb", "y": "code"})
