@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from specialists.evaluation.examples import SpecialistAnswers
+from specialists.evaluation.notable_examples import SpecialistAnswers
 from specialists.report.caveats import time_sentence, worse
 
 from specialists.catalogue import BASELINES

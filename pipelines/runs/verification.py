@@ -60,9 +60,7 @@ def does_not_stand(run: Path, stage: str, reason: str) -> InputError:
     )
 
 
-def _why_stale(
-    run: Path, stage: str, manifest: Manifest, suffixes: tuple[str, ...]
-) -> str | None:
+def _why_stale(run: Path, stage: str, manifest: Manifest, suffixes: tuple[str, ...]) -> str | None:
     if manifest.get("code") != CODE_VERSION:
         return f"code version {manifest.get('code')} -> {CODE_VERSION}"
     inputs = {name: digest for name, digest in manifest.get("inputs", {}).items() if "/" in name}
