@@ -15,12 +15,13 @@ still high. Whatever is to be chosen is chosen on validation rows as the ensembl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from specialists.baselines import (
     AverageCandidate,
@@ -41,7 +42,7 @@ from specialists.networks import (
     load_network,
     n_parameters,
 )
-from specialists.predictions import ModelOutputs, predict_log_probs
+from specialists.predictions import ModelOutputs, Predictions, predict
 from specialists.runs import read_json, write_json
 from specialists.training import TrainingCost
 
@@ -126,11 +127,12 @@ class Member:
     workspace: RunContext
     folder: Path
 
-    def log_probs(self, split: str) -> Tensor:
-        """Calibrated log-probabilities of a split, shape (n, C)."""
+    def predictions(self, split: str) -> Predictions:
+        """Calibrated predictions of a split."""
         network, _, about = load_network(self.folder)
+        network.to(self.workspace.device)
         inputs = self.workspace.split(split).inputs
-        return predict_log_probs(network.to(self.workspace.device), inputs, about["temperature"])
+        return predict(network, inputs, about["temperature"])
 
     def network(self) -> nn.Module:
         return load_network(self.folder)[0].to(self.workspace.device)
@@ -200,7 +202,7 @@ def best_schedule(members: Sequence[Member]) -> tuple[int, list[dict[str, float]
     """Which training validation prefers, and what it says of each."""
     workspace = members[0].workspace
     labels = workspace.dataset.validation.labels
-    scores = [score(member.log_probs("validation"), labels) for member in members]
+    scores = [score(member.predictions("validation"), labels) for member in members]
     judged = [_Schedule(i, each["top1"], each["nll"]) for i, each in enumerate(scores)]
     best = choose(judged, workspace.config.combination).index
     costs = [member.cost.to_dict() for member in members]
@@ -213,9 +215,9 @@ def averaging_rules(
     """The rule of each average that validation prefers, and all its candidates, by name."""
     workspace = members[0].workspace
     labels, settings = workspace.dataset.validation.labels, workspace.config.combination
-    log_probs = [member.log_probs("validation") for member in members]
+    predictions = [member.predictions("validation") for member in members]
     share = members[0].head_share("validation")
-    return choose_averages(log_probs, labels, budget, share, settings)
+    return choose_averages(predictions, labels, budget, share, settings)
 
 
 def _record(chosen: AveragingRule | int, candidates: list[dict[str, Any]]) -> dict[str, Any]:
@@ -229,7 +231,7 @@ def _single(
     """A classifier that was trained, from ``start`` if that is one."""
     return ModelOutputs(
         name,
-        member.log_probs(split).numpy(),
+        member.predictions(split),
         n_parameters(member.network()),
         member.inference_flops(split),
         **_trained([*start, member]),
@@ -241,15 +243,12 @@ def _mean(
     members: Sequence[Member], rule: AveragingRule, split: str, name: str, n_trials: int
 ) -> ModelOutputs:
     own = members[: rule.n_members]
-    first = own[0].log_probs(split)
-
-    def log_probs() -> Iterator[Tensor]:
-        yield first
-        yield from (member.log_probs(split) for member in own[1:])
+    first = own[0].predictions(split)
+    others = (member.predictions(split) for member in own[1:])
 
     return ModelOutputs(
         name,
-        averaged(log_probs(), rule).numpy(),
+        averaged(itertools.chain([first], others), rule),
         len(own) * n_parameters(own[0].network()),
         own[0].inference_flops(split) * rule.relative_cost(first, own[0].head_share(split)),
         **_trained(own),

@@ -16,8 +16,7 @@ from .stage import Stage
 from .terminal import log
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from specialists.predictions import Predictions
     from specialists.training import TrainingCost
 
 
@@ -28,10 +27,10 @@ def execute(run: Run) -> None:
     from specialists.covariance import PredictionCovariance, PredictionSketch
 
     settings = run.config.resolve(run.kind).clusters
-    log_probs, cost, trainings = _calibrated_log_probs(run, settings.predictions)
-    n_classes = log_probs.shape[1]
+    predictions, cost, trainings = _calibrated_predictions(run, settings.predictions)
+    n_classes = predictions.n_classes
     streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch
-    covariance = streaming(n_classes).update(log_probs.exp())
+    covariance = streaming(n_classes).update(predictions.dense().exp())
     clusters = cluster_classes(
         covariance,
         settings.n_clusters,
@@ -57,22 +56,26 @@ def execute(run: Run) -> None:
     )
 
 
-def _calibrated_log_probs(run: Run, predictions: str) -> tuple[Tensor, TrainingCost, list[str]]:
+def _calibrated_predictions(
+    run: Run, predictions: str
+) -> tuple[Predictions, TrainingCost, list[str]]:
     """Predictions to cluster by; what their own trainings cost, and where these lie."""
     if predictions == "cross-fitted":
         from .generalists import cross_fitted_generalists
 
         fitted, trainings = cross_fitted_generalists(run)
-        return fitted.log_probs, fitted.cost, trainings
+        return fitted.predictions, fitted.cost, trainings
     import torch
 
+    from specialists.predictions import DensePredictions
     from specialists.probability import tempered_log_softmax
     from specialists.training import TrainingCost
 
     folder = run.path("train-generalist")
     log_probs = torch.from_numpy(read_array(folder / "validation.log_probs.npy", mmap=False))
     temperature = read_json(folder / "calibration.json")["temperature"]
-    return tempered_log_softmax(log_probs, temperature), TrainingCost(), []
+    calibrated = DensePredictions(tempered_log_softmax(log_probs, temperature))
+    return calibrated, TrainingCost(), []
 
 
 STAGE = Stage(

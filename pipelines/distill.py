@@ -167,7 +167,7 @@ def _execute(run: Run, teacher: TeacherSource, predictor: Predictor) -> None:
     workspace = RunContext.open(run.folder)
     dataset, settings = workspace.dataset, workspace.config.student
     _check_same_task(predictor, dataset, teacher.path)
-    ask = predictor.log_probs
+    ask = predictor.predictions
     if not teacher.is_model and teacher.model is Teacher.ensemble:
         ask = online_teacher(RunContext.open(teacher.path), "ensemble")  # about every row
     inputs = workspace.fingerprints("prepare-data/train.inputs.npy") | teacher.digests()

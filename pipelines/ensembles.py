@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from specialists.ensemble import Choice, CombinationRule, Ensemble, MemberPredictions
-from specialists.predictions import ModelOutputs
-from specialists.runs import read_array, read_json, write_array
+from specialists.predictions import ModelOutputs, read_predictions
+from specialists.runs import read_json, write_array
 from specialists.training import TrainingCost
 
 from .context import RunContext
@@ -81,9 +81,12 @@ def write_predictions(
 ) -> None:
     """Write what the generalist and every ensemble predict for a split, and who is asked."""
     folder = workspace.path(STAGE)
-    write_array(folder / f"{split}.generalist.npy", predictions.generalist.numpy())
+    log_probs = predictions.generalist.dense()
+    write_array(folder / f"{split}.generalist.npy", log_probs.numpy())
     for name, rule in choice.rules.items():
-        write_array(folder / f"{split}.{name}.npy", predictions.joined(rule).float().numpy())
+        write_array(
+            folder / f"{split}.{name}.npy", predictions.joined(rule).dense().float().numpy()
+        )
     write_array(folder / f"{split}.active.npy", predictions.active(choice.chosen).numpy())
 
 
@@ -91,7 +94,9 @@ def ensemble_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     """What the generalist and the ensembles predict for a split, by name."""
     costs = read_json(run.path(STAGE, "costs.json"))
     return {
-        name: ModelOutputs(name, read_array(run.path(STAGE, f"{split}.{name}.npy")), **costs[name])
+        name: ModelOutputs(
+            name, read_predictions(run.path(STAGE, f"{split}.{name}.npy")), **costs[name]
+        )
         for name in NAMES
     }
 

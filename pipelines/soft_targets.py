@@ -20,14 +20,13 @@ from specialists.datasets import read_unlabelled
 from specialists.datasets.base import Inputs, Ragged, Split
 from specialists.distillation import (
     OnlineTeacher,
-    SelectedRows,
     Teacher,
     labelled_rows,
     teacher_blocks,
 )
 from specialists.ensemble import CombinationRule
 from specialists.losses import UNLABELLED
-from specialists.predictions import ShardedRows, write_shards
+from specialists.predictions import SelectedPredictions, StoredPredictions, write_shards
 from specialists.runs import sha256
 from specialists.runs.manifests import CODE_VERSION
 
@@ -53,14 +52,16 @@ def online_teacher(workspace: RunContext, name: OnlineName) -> OnlineTeacher:
     rule = teaching_rule(workspace)
     if name == "generalist":
         rule = replace(rule, members=())
-    return replace(open_ensemble(workspace), rule=rule).log_probs
+    return replace(open_ensemble(workspace), rule=rule).predictions
 
 
 def student_data(workspace: RunContext, task: StudentTask) -> tuple[Split, Teacher | None]:
     """The training rows of a student, and its teacher's predictions for them or its teacher."""
     train = workspace.dataset.train
     inputs, labels = train.inputs, train.labels
-    rows = None if task.targets is None or task.online is not None else ShardedRows(task.targets)
+    rows = (
+        None if task.targets is None or task.online is not None else StoredPredictions(task.targets)
+    )
     if task.unlabelled is not None:
         extra = _unlabelled(workspace, task.unlabelled)
         inputs = _concatenated(inputs, extra)
@@ -77,7 +78,7 @@ def student_data(workspace: RunContext, task: StudentTask) -> tuple[Split, Teach
             inputs, labels, index = inputs[known], labels[known], known
     if task.online is not None:
         return Split(inputs, labels), online_teacher(workspace, task.online)
-    return Split(inputs, labels), None if rows is None else SelectedRows(rows, index)
+    return Split(inputs, labels), None if rows is None else SelectedPredictions(rows, index)
 
 
 def generalist_targets(workspace: RunContext) -> Path:
@@ -103,7 +104,7 @@ def write_soft_targets(workspace: RunContext) -> Path:
         "code": CODE_VERSION,
     }
     write_targets(
-        workspace, folder, key, lambda: replace(open_ensemble(workspace), rule=rule).log_probs
+        workspace, folder, key, lambda: replace(open_ensemble(workspace), rule=rule).predictions
     )
     return folder
 

@@ -25,7 +25,7 @@ from .classifiers import DATA, train_classifiers, weights_below
 from .context import RunContext
 from .generalists import initial_folders, initial_generalists, read_subsets
 from .runs import Run, build_unit, check_result, does_not_stand
-from .trunk_files import load_log_probs, load_trunk, prepare_trunk
+from .trunk_files import load_predictions, load_trunk, prepare_trunk
 
 STAGE = "train-specialists"
 
@@ -108,7 +108,7 @@ def train_task(task: SpecialistTask) -> None:
             subset,
             dataset.train,
             dataset.validation,
-            load_log_probs(context),
+            load_predictions(context),
             settings,
             seed=seed,
             trunk=trunk,

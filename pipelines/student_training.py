@@ -14,7 +14,7 @@ from specialists.networks import (
     load_network,
     n_parameters,
 )
-from specialists.predictions import ModelOutputs, predict_log_probs
+from specialists.predictions import ModelOutputs, predict
 from specialists.runs import copy_file, read_json, write_json
 from specialists.runtime import map_processes, seed_everything
 from specialists.training import FitResult, TrainingCost
@@ -85,7 +85,7 @@ def model_outputs(workspace: RunContext, name: str, folder: Path, split: str) ->
     network.to(workspace.device)
     return ModelOutputs(
         name,
-        predict_log_probs(network, inputs, about["temperature"]).numpy(),
+        predict(network, inputs, about["temperature"]),
         n_parameters(network),
         inference_flops(network, cost_sample(inputs).to(workspace.device)),
         **TrainingCost.from_dict(read_json(folder / "result.json")).to_dict(),

@@ -69,4 +69,4 @@ def _ensemble(run: Path) -> Predictor:
         _ = ensemble.members  # an error if the rule names one that there is not
         dataset, preprocessing = workspace.dataset, dict(workspace.dataset.preprocessing)
         check_preprocessing(preprocessing, workspace.network_spec().input_shape)
-    return Predictor(dataset.class_names, preprocessing, ensemble.log_probs)
+    return Predictor(dataset.class_names, preprocessing, ensemble.predictions)

@@ -11,11 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from specialists.datasets.base import Inputs
 from specialists.networks import load_network, split_frozen
-from specialists.predictions import ShardedRows, predict_log_probs, read_rows, write_shards
+from specialists.predictions import (
+    Predictions,
+    StoredPredictions,
+    predict,
+    read_rows,
+    write_shards,
+)
 from specialists.runs import claim, write_array
 from specialists.runtime import progress
 from specialists.trunk import Trunk
@@ -41,9 +47,9 @@ def load_trunk(context: RunContext) -> Trunk:
     return Trunk(lower, lower is not None and not cached, train, validation)
 
 
-def load_log_probs(context: RunContext) -> ShardedRows:
-    """The calibrated generalist's log-probabilities of the training inputs, memory-mapped."""
-    return ShardedRows(context.path(*FOLDER, "log_probs"))
+def load_predictions(context: RunContext) -> StoredPredictions:
+    """What the calibrated generalist predicts for the training inputs, memory-mapped."""
+    return StoredPredictions(context.path(*FOLDER, "log_probs"))
 
 
 def split_generalist(context: RunContext) -> tuple[nn.Sequential | None, nn.Module]:
@@ -82,11 +88,11 @@ def prepare_trunk(context: RunContext) -> None:
     build_unit(context.path(*FOLDER), key, build)
 
 
-def _generalist_blocks(context: RunContext) -> Iterator[Tensor]:
+def _generalist_blocks(context: RunContext) -> Iterator[Predictions]:
     network, _, about = load_network(context.path("train-generalist"))
     network.to(context.device)
     inputs = context.dataset.train.inputs
     with progress("generalist on training data", len(inputs)) as bar:
         for rows in torch.arange(len(inputs)).split(ROWS_AT_A_TIME):
-            yield predict_log_probs(network, inputs[rows], about["temperature"])
+            yield predict(network, inputs[rows], about["temperature"])
             bar.advance(len(rows))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from specialists.combination import LearnedCombination, combine, concatenate_subsets, within_subsets
+from specialists.predictions import DensePredictions, Predictions
 
 WEIGHTED = ("kl", "within_subsets")
 MAX_NAMED = 12
@@ -138,7 +139,7 @@ def numbered(specialists: Sequence[int]) -> str:
 
 
 def active_specialists(
-    log_probs: Tensor, subsets: Sequence[Tensor], rule: CombinationRule
+    generalist: Predictions, subsets: Sequence[Tensor], rule: CombinationRule
 ) -> Tensor:
     """Which specialists a rule asks about each row.
 
@@ -147,59 +148,56 @@ def active_specialists(
 
     Parameters
     ----------
-    log_probs : Tensor of shape (rows, C)
-        The generalist's.
+    generalist : Predictions of n rows
     subsets : sequence of M int64 Tensors
     rule : CombinationRule
 
     Returns
     -------
-    bool Tensor of shape (rows, M)
+    bool Tensor of shape (n, M)
     """
     allowed = torch.ones(len(subsets), dtype=torch.bool)
     if rule.members is not None:
         allowed = torch.zeros_like(allowed)
         allowed[list(rule.members)] = True
     if rule.n is None:
-        active = allowed.repeat(len(log_probs), 1)
+        active = allowed.repeat(len(generalist), 1)
     else:
-        member = torch.zeros(log_probs.shape[1], len(subsets), dtype=torch.bool)
+        member = torch.zeros(generalist.n_classes, len(subsets), dtype=torch.bool)
         for m in allowed.nonzero().flatten().tolist():
             member[subsets[m], m] = True
-        top = log_probs.topk(min(rule.n, log_probs.shape[1]), dim=1).indices
+        _, top = generalist.most_probable(rule.n)
         active = member[top].any(1)
     if rule.defer_above is not None:
-        active &= (confidence(log_probs) <= rule.defer_above)[:, None]
+        active &= (generalist.confidence() <= rule.defer_above)[:, None]
     return active
 
 
-def confidence(log_probs: Tensor) -> Tensor:
-    """The largest probability of each row, float64 of shape (n,), of log-probabilities [n, C]."""
-    return log_probs.amax(1).double().exp()
-
-
 def join(
-    generalist: Tensor,
+    generalist: Predictions,
     specialists: Sequence[Tensor],
     subsets: Sequence[Tensor],
     active: Tensor,
     rule: CombinationRule,
-) -> Tensor:
-    """One distribution over all classes, log-probabilities [n, C], by a rule.
+) -> Predictions:
+    """One distribution over all classes a row, by a rule.
 
     ``active`` leaves out who is no member of the rule; without any the generalist is returned.
     """
     if rule.members == ():
         return generalist
-    predictions = (generalist, specialists, subsets, active)
+    log_probs = generalist.dense()
+    predictions = (log_probs, specialists, subsets, active)
     if rule.method == "side_by_side":
-        return concatenate_subsets(*predictions)
-    if rule.method == "within_subsets":
-        return within_subsets(*predictions, weight=rule.weight)
-    if rule.learned is not None:
-        return rule.learned.combine(*predictions).log_probs
-    weights = torch.full((len(subsets),), rule.weight, dtype=generalist.dtype)
-    return combine(*predictions, weights).log_probs
+        joined = concatenate_subsets(*predictions)
+    elif rule.method == "within_subsets":
+        joined = within_subsets(*predictions, weight=rule.weight)
+    elif rule.learned is not None:
+        joined = rule.learned.combine(*predictions).log_probs
+    else:
+        weights = torch.full((len(subsets),), rule.weight, dtype=log_probs.dtype)
+        joined = combine(*predictions, weights).log_probs
+    return DensePredictions(joined)
 
 
 def mean_flops(generalist: float, each: Tensor, active: Tensor) -> float:

@@ -128,7 +128,7 @@ def evaluate(
     scores = score_models(outputs, truth, valid) if scores is None else scores
     samples = resample(scores, n_bootstrap, seed, groups)
     kept = retention(scores, samples)
-    n_classes = outputs[GENERALIST].log_probs.shape[1]
+    n_classes = outputs[GENERALIST].predictions.n_classes
     base, better = (scores[name].correct for name in (GENERALIST, ENSEMBLE))
     classes = as_indices(subsets)
     answer = [classes[m] for m in answering(classes, members)]
@@ -145,7 +145,7 @@ def evaluate(
         n_specialists=len(subsets),
         n_answering=len(answer),
         conditional={
-            name: conditional_accuracy(outputs[name].log_probs, truth, answer)
+            name: conditional_accuracy(outputs[name].predictions, truth, answer)
             for name in (GENERALIST, ENSEMBLE)
         },
         coverage=gain_by_coverage(base, better, truth, counts) if answer else (),

@@ -35,7 +35,8 @@ from specialists.evaluation.subsets import (
     gain_by_cluster,
 )
 from specialists.json_record import JsonRecord
-from specialists.predictions import ModelOutputs
+from specialists.predictions import DensePredictions, ModelOutputs, Predictions
+from specialists.probability import tempered_log_softmax
 
 UNDER_TRAINED_GAIN = 0.01
 N_LABEL_ERRORS = 40
@@ -132,8 +133,8 @@ def details(
     scores = score_models(outputs, truth, valid) if scores is None else scores
     classes, examples = as_indices(subsets), ExampleRows(truth, texts, source_rows)
     generalist, ensemble = scores[GENERALIST], scores[ENSEMBLE]
-    before, after = (outputs[name].log_probs for name in (GENERALIST, ENSEMBLE))
-    n_classes = before.shape[1]
+    before, after = (outputs[name].predictions for name in (GENERALIST, ENSEMBLE))
+    n_classes = before.n_classes
     names = [name for name in (GENERALIST, ENSEMBLE, STUDENT) if name in scores]
     suspects = suspected_label_errors(ensemble, truth, n_classes)
     changed = mended(generalist, ensemble), mended(ensemble, generalist)
@@ -177,13 +178,6 @@ def under_trained(scores: Mapping[str, Scores]) -> UnderTrained | None:
     return UnderTrained(gain > UNDER_TRAINED_GAIN, gain)
 
 
-def uncalibrated(log_probs: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Log-probabilities before the division of logits by ``temperature``, shape (n, n_classes)."""
-    raw = np.asarray(log_probs) * np.float32(temperature)
-    raw -= raw.max(axis=1, keepdims=True)
-    return raw - np.log(np.exp(raw).sum(axis=1, keepdims=True))
-
-
 def _reliability(
     generalist: ModelOutputs,
     scores: Mapping[str, Scores],
@@ -193,13 +187,15 @@ def _reliability(
     bins = {name: reliability_bins(s.confidence, s.correct) for name, s in scores.items()}
     if temperature is None:
         return bins
-    confidence = _raw_confidence(generalist.log_probs, temperature)
+    confidence = _raw_confidence(generalist.predictions, temperature)
     raw = reliability_bins(confidence, scores[GENERALIST].correct)
     return {UNCALIBRATED: raw} | bins
 
 
-def _raw_confidence(log_probs: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
-    confidence = np.empty(len(log_probs))
-    for rows in blocks(*log_probs.shape):
-        confidence[rows] = np.exp(uncalibrated(log_probs[rows], temperature).max(axis=1))
+def _raw_confidence(predictions: Predictions, temperature: float) -> NDArray[np.float64]:
+    """The largest probabilities before the division of logits by ``temperature``, shape (n,)."""
+    confidence = np.empty(len(predictions))
+    for rows in blocks(len(predictions), predictions.n_classes):
+        raw = tempered_log_softmax(predictions[rows].dense(), 1.0 / temperature)
+        confidence[rows] = DensePredictions(raw).confidence()
     return confidence
