@@ -81,23 +81,19 @@ def write_predictions(
 ) -> None:
     """Write what the generalist and every ensemble predict for a split, and who is asked."""
     folder = workspace.path(STAGE)
-    log_probs = predictions.generalist.dense()
-    write_array(folder / f"{split}.generalist.npy", log_probs.numpy())
-    for name, rule in choice.rules.items():
-        write_array(
-            folder / f"{split}.{name}.npy", predictions.joined(rule).dense().float().numpy()
-        )
+    joined = {name: predictions.joined(rule) for name, rule in choice.rules.items()}
+    for name, made in {"generalist": predictions.generalist, **joined}.items():
+        write_array(folder / f"{split}.{name}.npy", made.dense().float().numpy())
     write_array(folder / f"{split}.active.npy", predictions.active(choice.chosen).numpy())
 
 
 def ensemble_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     """What the generalist and the ensembles predict for a split, by name."""
     costs = read_json(run.path(STAGE, "costs.json"))
+    files = {name: run.path(STAGE, f"{split}.{name}.npy") for name in NAMES}
     return {
-        name: ModelOutputs(
-            name, read_predictions(run.path(STAGE, f"{split}.{name}.npy")), **costs[name]
-        )
-        for name in NAMES
+        name: ModelOutputs(name, read_predictions(file), **costs[name])
+        for name, file in files.items()
     }
 
 

@@ -26,7 +26,12 @@ from specialists.distillation import (
 )
 from specialists.ensemble import CombinationRule
 from specialists.losses import UNLABELLED
-from specialists.predictions import SelectedPredictions, StoredPredictions, write_shards
+from specialists.predictions import (
+    Predictions,
+    SelectedPredictions,
+    StoredPredictions,
+    write_shards,
+)
 from specialists.runs import sha256
 from specialists.runs.manifests import CODE_VERSION
 
@@ -47,7 +52,7 @@ def teaching_rule(workspace: RunContext) -> CombinationRule:
     return replace(chosen_rule(workspace), defer_above=None)
 
 
-def online_teacher(workspace: RunContext, name: OnlineName) -> OnlineTeacher:
+def online_teacher(workspace: RunContext, name: OnlineName) -> Callable[[Inputs], Predictions]:
     """The run's ensemble, its specialists asked about every row, or its generalist."""
     rule = teaching_rule(workspace)
     if name == "generalist":
@@ -59,9 +64,6 @@ def student_data(workspace: RunContext, task: StudentTask) -> tuple[Split, Teach
     """The training rows of a student, and its teacher's predictions for them or its teacher."""
     train = workspace.dataset.train
     inputs, labels = train.inputs, train.labels
-    rows = (
-        None if task.targets is None or task.online is not None else StoredPredictions(task.targets)
-    )
     if task.unlabelled is not None:
         extra = _unlabelled(workspace, task.unlabelled)
         inputs = _concatenated(inputs, extra)
@@ -76,9 +78,12 @@ def student_data(workspace: RunContext, task: StudentTask) -> tuple[Split, Teach
             labels = hidden
         else:
             inputs, labels, index = inputs[known], labels[known], known
+    teacher = None
     if task.online is not None:
-        return Split(inputs, labels), online_teacher(workspace, task.online)
-    return Split(inputs, labels), None if rows is None else SelectedPredictions(rows, index)
+        teacher = online_teacher(workspace, task.online)
+    elif task.targets is not None:
+        teacher = SelectedPredictions(StoredPredictions(task.targets), index)
+    return Split(inputs, labels), teacher
 
 
 def generalist_targets(workspace: RunContext) -> Path:
