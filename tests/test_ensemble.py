@@ -238,7 +238,7 @@ def test_without_members_the_ensemble_is_exactly_its_generalist(rule):
 
 def test_the_papers_rule_is_one_class_and_weight_one():
     assert CombinationRule("kl", 1, 1.0) == PAPER
-    assert PAPER.to_dict() == {"rule": "kl", "n": 1, "weight": 1.0}
+    assert PAPER.to_dict() == {"rule": "kl", "n": 1}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=RULE_NAMES)

@@ -278,10 +278,9 @@ def test_blocks_of_any_size_are_the_whole(per_block, monkeypatch):
     inputs = encode(TEXT, texts)
     blocks = list(model.blocks(inputs))
     assert max(len(block) for _, block in blocks) == min(per_block, 11)
-    np.testing.assert_array_equal(
-        np.concatenate([b for _, b in blocks]), summed(inputs).dense().exp()
-    )
-    np.testing.assert_array_equal(model.predict_proba(texts), summed(inputs).dense().exp())
+    expected = summed(inputs).dense().exp()
+    np.testing.assert_array_equal(np.concatenate([b for _, b in blocks]), expected)
+    np.testing.assert_array_equal(model.predict_proba(texts), expected)
 
 
 def test_no_block_holds_more_values_than_its_limit(monkeypatch):

@@ -9,14 +9,16 @@ by concatenating the specialists' subset parts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated
 
 import torch
+from pydantic import Field, PlainSerializer, PlainValidator
 from torch import Tensor
 
 from specialists.combination import LearnedCombination, combine, concatenate_subsets, within_subsets
+from specialists.json_record import JsonRecord
 from specialists.predictions import DensePredictions, Predictions
 
 WEIGHTED = ("kl", "within_subsets")
@@ -30,8 +32,8 @@ NAMES_IN_WORDS = {
 
 
 @dataclass(frozen=True)
-class CombinationRule:
-    """How specialists are selected and combined.
+class CombinationRule(JsonRecord):
+    """How specialists are selected and combined: in JSON as ``choice.json`` and candidates hold it.
 
     Parameters
     ----------
@@ -50,31 +52,19 @@ class CombinationRule:
         they are asked about every row.
     """
 
-    method: str
+    method: Annotated[str, Field(alias="rule")]
     n: int | None
     weight: float = 1.0
-    learned: LearnedCombination | None = None
+    learned: (
+        Annotated[
+            LearnedCombination,
+            PlainValidator(LearnedCombination.from_dict),
+            PlainSerializer(LearnedCombination.to_dict),
+        ]
+        | None
+    ) = None
     members: tuple[int, ...] | None = None
-    defer_above: float | None = None
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> CombinationRule:
-        """The rule of a candidate or of ``choice.json``; what else stands there is not read."""
-        learned = values.get("learned")
-        fitted = None if learned is None else LearnedCombination.from_dict(learned)
-        members = values.get("members")
-        members = None if members is None else tuple(members)
-        limit = values.get("confidence")
-        return cls(values["rule"], values["n"], values["weight"], fitted, members, limit)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON; ``learned``, ``members`` and ``confidence`` only where there are any."""
-        values: dict[str, Any] = {"rule": self.method, "n": self.n, "weight": self.weight}
-        if self.learned is not None:
-            values["learned"] = self.learned.to_dict()
-        if self.members is not None:
-            values["members"] = list(self.members)
-        return values if self.defer_above is None else {**values, "confidence": self.defer_above}
+    defer_above: Annotated[float | None, Field(alias="confidence")] = None
 
     def voters(self, n_specialists: int) -> tuple[int, ...]:
         """Indices of the specialists, of so many, that may be asked."""
