@@ -19,8 +19,6 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-import torch
-
 from specialists.baselines import (
     AverageCandidate,
     AveragingRule,
@@ -144,7 +142,7 @@ def best_schedule(members: Sequence[Member]) -> tuple[int, list[dict[str, float]
     """Which training validation prefers, and the scores and cost of each."""
     context = members[0].context
     labels = context.dataset.validation.labels
-    scores = [score(member.log_probs("validation"), labels) for member in members]
+    scores = [score(replace(member).predictions("validation"), labels) for member in members]
     schedules = [_Schedule(i, each["top1"], each["nll"]) for i, each in enumerate(scores)]
     best = choose(schedules, context.config.combination).index
     costs = [member.cost.to_dict() for member in members]
@@ -157,9 +155,9 @@ def averaging_rules(
     """The rule of each average that validation prefers, and all its candidates, by name."""
     context = members[0].context
     labels, settings = context.dataset.validation.labels, context.config.combination
-    log_probs = [member.log_probs("validation") for member in members]
+    predictions = [replace(member).predictions("validation") for member in members]
     share = _head_share(members[0], "validation")
-    return choose_averages(log_probs, labels, budget, share, settings)
+    return choose_averages(predictions, labels, budget, share, settings)
 
 
 def _head_share(member: Member, split: str) -> float:
@@ -172,12 +170,11 @@ def _mean(
 ) -> ModelOutputs:
     members = members[: rule.n_members]
     first = members[0].outputs(name, split)
-    log_probs = torch.from_numpy(first.log_probs)
-    others = (member.log_probs(split) for member in members[1:])  # one at a time
-    cost = rule.relative_cost(log_probs, _head_share(members[0], split))
+    others = (replace(member).predictions(split) for member in members[1:])
+    cost = rule.relative_cost(first.predictions, _head_share(members[0], split))
     mean = replace(
         first,
-        log_probs=averaged(itertools.chain([log_probs], others), rule).numpy(),
+        predictions=averaged(itertools.chain([first.predictions], others), rule),
         parameters=len(members) * first.parameters,
         inference_flops=first.inference_flops * cost,
     )

@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from specialists.classifier import TrainedClassifier, hard_label_loss, train_classifier
 from specialists.config import Recipe
@@ -29,7 +29,7 @@ from specialists.networks import (
     n_parameters,
     save_network,
 )
-from specialists.predictions import ModelOutputs, predict_log_probs
+from specialists.predictions import ModelOutputs, Predictions, predict
 from specialists.runtime import map_processes, seed_everything, threads
 from specialists.training import FitResult, TensorExamples, TrainingCost, flops_per_example
 
@@ -190,12 +190,12 @@ class Member:
         """On the configured device."""
         return self._read[0]
 
-    def predict(self, inputs: Inputs) -> Tensor:
-        """Calibrated log-probabilities of shape (n, C)."""
+    def predict(self, inputs: Inputs) -> Predictions:
+        """Calibrated predictions."""
         network, temperature = self._read
-        return predict_log_probs(network, inputs, temperature)
+        return predict(network, inputs, temperature)
 
-    def log_probs(self, split: str) -> Tensor:
+    def predictions(self, split: str) -> Predictions:
         """The same of a split."""
         return self.predict(self.context.split(split).inputs)
 
@@ -212,7 +212,7 @@ class Member:
         """What it predicts for a split, and what it costs."""
         return ModelOutputs(
             name,
-            self.log_probs(split).numpy(),
+            self.predictions(split),
             n_parameters(self.network()),
             inference_flops(self.network(), self.sample(split)),
             self.cost.examples,

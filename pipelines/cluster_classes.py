@@ -7,12 +7,12 @@ the other half; never on the test set.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from specialists.clustering import cluster_classes
 from specialists.clustering.co_predictions import MAX_WHOLE_MATRIX
 from specialists.covariance import PredictionCovariance, PredictionSketch
 from specialists.files import read_array, read_json, write_array, write_json, write_text
+from specialists.predictions import DensePredictions, Predictions
 from specialists.probability import tempered_log_softmax
 from specialists.training import TrainingCost
 
@@ -26,10 +26,10 @@ def execute(run: Run) -> None:
     """Cluster the columns of the covariance of predicted probabilities."""
     context = RunContext.open(run.folder)
     settings = context.config.clusters
-    log_probs, cost, trainings = _calibrated_log_probs(run, settings.predictions)
-    n_classes = log_probs.shape[1]
+    predictions, cost, trainings = _calibrated_predictions(run, settings.predictions)
+    n_classes = predictions.n_classes
     streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch
-    covariance = streaming(n_classes).update(log_probs.exp())
+    covariance = streaming(n_classes).update(predictions.dense().exp())
     clusters = cluster_classes(
         covariance,
         settings.n_clusters,
@@ -55,12 +55,15 @@ def execute(run: Run) -> None:
     )
 
 
-def _calibrated_log_probs(run: Run, predictions: str) -> tuple[Tensor, TrainingCost, list[str]]:
+def _calibrated_predictions(
+    run: Run, predictions: str
+) -> tuple[Predictions, TrainingCost, list[str]]:
     """Predictions to cluster by; what their own trainings cost, and where these lie."""
     if predictions == "cross-fitted":
         fitted, trainings = cross_fitted_generalists(run)
-        return fitted.log_probs, fitted.cost, trainings
+        return fitted.predictions, fitted.cost, trainings
     folder = run.path("train-generalist")
     log_probs = torch.from_numpy(read_array(folder / "validation.log_probs.npy", mmap=False))
     temperature = read_json(folder / "calibration.json")["temperature"]
-    return tempered_log_softmax(log_probs, temperature), TrainingCost(), []
+    calibrated = DensePredictions(tempered_log_softmax(log_probs, temperature))
+    return calibrated, TrainingCost(), []

@@ -16,8 +16,8 @@ from specialists.ensemble import (
     choose_rule,
     score,
 )
-from specialists.files import read_array, read_json, write_array, write_json
-from specialists.predictions import ModelOutputs
+from specialists.files import read_json, write_array, write_json
+from specialists.predictions import ModelOutputs, read_predictions
 from specialists.training import TrainingCost
 
 from .classifiers import Member
@@ -131,16 +131,18 @@ def write_predictions(
 ) -> None:
     """Write what the generalist and every ensemble predict for a split, and who is asked."""
     folder = context.path(STAGE)
-    write_array(folder / f"{split}.generalist.npy", predictions.generalist.numpy())
-    for name, rule in choice.rules.items():
-        write_array(folder / f"{split}.{name}.npy", predictions.joined(rule).float().numpy())
+    joined = {name: predictions.joined(rule) for name, rule in choice.rules.items()}
+    for name, each in {GENERALIST: predictions.generalist, **joined}.items():
+        write_array(folder / f"{split}.{name}.npy", each.dense().float().numpy())
     write_array(folder / f"{split}.active.npy", predictions.active(choice.chosen).numpy())
 
 
 def ensemble_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     """What the generalist and the ensembles predict for a split, by name."""
     costs = read_json(run.path(STAGE, "costs.json"))
+    names = (GENERALIST, ENSEMBLE, PAPER, ALL)
+    files = {name: run.path(STAGE, f"{split}.{name}.npy") for name in names}
     return {
-        name: ModelOutputs(name, read_array(run.path(STAGE, f"{split}.{name}.npy")), **costs[name])
-        for name in (GENERALIST, ENSEMBLE, PAPER, ALL)
+        name: ModelOutputs(name, read_predictions(file), **costs[name])
+        for name, file in files.items()
     }

@@ -136,7 +136,7 @@ def _execute(run: Run, teacher: TeacherSource, predictor: Predictor) -> None:
     context = RunContext.open(run.folder)
     dataset = context.dataset
     _check_same_task(predictor, dataset, teacher.path)
-    ask = predictor.log_probs
+    ask = predictor.predictions
     if not teacher.is_model and teacher.model == "ensemble":
         ask = online_teacher(RunContext.open(teacher.path), "ensemble")  # about every row
     inputs = context.fingerprints("prepare-data/train.inputs.npy") | teacher.digests()

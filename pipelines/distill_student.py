@@ -19,7 +19,6 @@ from specialists.config import Recipe
 from specialists.datasets.base import Inputs, Ragged, Split
 from specialists.distillation import (
     HARD_TRIALS,
-    SelectedRows,
     Teacher,
     best_trial,
     changed_recipe,
@@ -30,7 +29,7 @@ from specialists.distillation import (
 from specialists.files import copy_file, read_json, sha256, write_json
 from specialists.losses import UNLABELLED
 from specialists.networks import NetworkSpec, build, load_network
-from specialists.predictions import ModelOutputs, ShardedRows
+from specialists.predictions import ModelOutputs, SelectedPredictions, StoredPredictions
 from specialists.runtime import seed_everything
 from specialists.training import FitResult
 
@@ -178,7 +177,9 @@ def student_data(context: RunContext, task: StudentTask) -> tuple[Split, Teacher
     rows = Split(inputs, labels)
     if task.online is not None:
         return rows, online_teacher(context, task.online)
-    return rows, None if task.targets is None else SelectedRows(ShardedRows(task.targets), index)
+    if task.targets is None:
+        return rows, None
+    return rows, SelectedPredictions(StoredPredictions(task.targets), index)
 
 
 def student_tasks(context: RunContext, spec: NetworkSpec, stage: str = STAGE) -> list[StudentTask]:

@@ -17,7 +17,7 @@ from specialists.distillation import OnlineTeacher, teacher_blocks
 from specialists.ensemble import CombinationRule
 from specialists.files import sha256
 from specialists.files.manifests import CODE_VERSION
-from specialists.predictions import write_shards
+from specialists.predictions import Predictions, write_shards
 
 from .classifiers import GENERALIST
 from .combine_predictions import chosen_rule, open_ensemble
@@ -38,12 +38,12 @@ def teaching_rule(context: RunContext) -> CombinationRule:
     return replace(chosen_rule(context), defer_above=None)
 
 
-def online_teacher(context: RunContext, name: OnlineName) -> OnlineTeacher:
+def online_teacher(context: RunContext, name: OnlineName) -> Callable[[Inputs], Predictions]:
     """The run's ensemble, its specialists asked about every row, or its generalist."""
     rule = teaching_rule(context)
     if name == "generalist":
         rule = replace(rule, members=())
-    return replace(open_ensemble(context), rule=rule).log_probs
+    return replace(open_ensemble(context), rule=rule).predictions
 
 
 def write_soft_targets(context: RunContext) -> Path:

@@ -9,7 +9,7 @@ import torch
 
 from specialists.errors import InputError
 from specialists.networks import load_network
-from specialists.predictions import ShardedRows
+from specialists.predictions import StoredPredictions
 from specialists.runtime import seed_everything
 from specialists.specialist import (
     Specialist,
@@ -75,7 +75,7 @@ class SpecialistTask(TrainingTask):
             subset,
             dataset.train,
             dataset.validation,
-            ShardedRows(generalist_targets(context)),
+            StoredPredictions(generalist_targets(context)),
             settings,
             seed=seed,
             trunk=trunk,

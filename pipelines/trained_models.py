@@ -61,4 +61,4 @@ def _ensemble(run: Path) -> Predictor:
         _ = ensemble.members  # an error if the rule names one that there is not
         dataset, preprocessing = context.dataset, dict(context.dataset.preprocessing)
         check_preprocessing(preprocessing, context.network_spec().input_shape)
-    return Predictor(dataset.class_names, preprocessing, ensemble.log_probs)
+    return Predictor(dataset.class_names, preprocessing, ensemble.predictions)

@@ -18,7 +18,11 @@ from specialists.config import Recipe
 from specialists.datasets.base import Inputs, Split
 from specialists.errors import InputError
 from specialists.networks import inference_flops, n_parameters
-from specialists.predictions import predict_log_probs, predict_outputs
+from specialists.predictions import (
+    Predictions,
+    predict,
+    predict_outputs,
+)
 from specialists.probability import check_labels
 from specialists.runtime import Hardware
 from specialists.training import (
@@ -52,9 +56,9 @@ class TrainedClassifier(FitResult):
     temperature: float
     inference_flops: float
 
-    def log_probs(self, inputs: Inputs) -> Tensor:
-        """Calibrated log-probabilities of shape (n, C)."""
-        return predict_log_probs(self.network, inputs, self.temperature)
+    def predictions(self, inputs: Inputs) -> Predictions:
+        """Calibrated predictions."""
+        return predict(self.network, inputs, self.temperature)
 
     def to_dict(self) -> dict[str, float]:
         """For JSON: everything but the weights."""

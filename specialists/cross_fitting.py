@@ -14,6 +14,7 @@ from torch import Tensor
 
 from specialists.classifier import TrainedClassifier
 from specialists.datasets.base import Split
+from specialists.predictions import Predictions, concatenated
 from specialists.training import TrainingCost
 
 Fit = Callable[[int, Split], TrainedClassifier]
@@ -24,14 +25,14 @@ class CrossFitted(NamedTuple):
 
     Attributes
     ----------
-    log_probs : Tensor of shape (n_train, C), calibrated
+    predictions : Predictions of n_train rows, calibrated
     rows : int64 Tensor of shape (n_train,)
         Which row each prediction is of.
     cost : TrainingCost
         Of all these classifiers, and of their predictions.
     """
 
-    log_probs: Tensor
+    predictions: Predictions
     rows: Tensor
     cost: TrainingCost
 
@@ -50,10 +51,10 @@ def cross_fitted_predictions(train: Split, fit: Fit, n_folds: int = 2) -> CrossF
     for fold in range(n_folds):
         classifier = fit(fold, without_fold(train, fold, n_folds))
         rows = torch.arange(fold, len(train), n_folds)
-        parts.append(classifier.log_probs(train.inputs[rows]))
+        parts.append(classifier.predictions(train.inputs[rows]))
         folds.append(rows)
         cost += classifier.cost + TrainingCost(flops=len(rows) * classifier.inference_flops)
-    return CrossFitted(torch.cat(parts), torch.cat(folds), cost)
+    return CrossFitted(concatenated(parts), torch.cat(folds), cost)
 
 
 def without_fold(train: Split, fold: int, n_folds: int) -> Split:

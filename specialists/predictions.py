@@ -1,4 +1,4 @@
-"""Predictions of networks: batched, and those of whole data sets kept on disk.
+"""What a model predicts: one type for every room, made by networks in batches, kept on disk.
 
 Log-probabilities of large data sets lie in half-precision shards with a manifest and are read
 back memory-mapped, so that soft targets cost no memory.
@@ -6,7 +6,8 @@ back memory-mapped, so that soft targets cost no memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,110 @@ from torch.nn import functional as F
 
 from specialists.datasets.base import Inputs
 from specialists.files import finish, read_array, read_json, recording, write_array, write_json
+from specialists.probability import aggregate
 from specialists.runtime import Progress, progress
 
 BATCH_SIZE = 2048
 SHARD_BYTES = 1 << 26
+
+
+RowIndex = Tensor | slice | list[int]
+
+
+class Predictions(ABC):
+    """What a model predicts for n rows over C classes, however it is held.
+
+    Rooms ask no more than these questions. Each but :meth:`dense` is cheap also where a row is held
+    as its k most probable classes and the mass of the others.
+    """
+
+    @property
+    @abstractmethod
+    def n_classes(self) -> int:
+        """C."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitem__(self, rows: RowIndex, /) -> Predictions:
+        """Those of some rows, by indices, a mask or a slice."""
+
+    @abstractmethod
+    def dense(self) -> Tensor:
+        """Log-probabilities of all classes, of shape (n, C)."""
+
+    def most_probable(self, k: int) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and classes of the min(k, C) most probable, best first, (n, k) each."""
+        log_probs, classes = self.dense().topk(min(k, self.n_classes), dim=1)
+        return log_probs, classes
+
+    def predicted(self) -> Tensor:
+        """The most probable class of each row, int64 of shape (n,); of equal ones the first."""
+        return self.dense().argmax(1)
+
+    def confidence(self) -> Tensor:
+        """The largest probability of each row, float64 of shape (n,)."""
+        return self.dense().amax(1).double().exp()
+
+    def of_labels(self, labels: Tensor) -> Tensor:
+        """Log-probability of each row's label, (n,); ``labels`` is int64 of shape (n,)."""
+        return self.dense().gather(1, labels[:, None]).squeeze(1)
+
+    def rank_of(self, labels: Tensor) -> Tensor:
+        """How many classes rank before each row's label, (n,); of equal ones the first is first."""
+        log_probs, label = self.dense(), labels[:, None]
+        value = log_probs.gather(1, label)
+        rank = (log_probs > value).sum(1)
+        tied = ((log_probs == value).sum(1) > 1).nonzero().squeeze(1)
+        before = torch.arange(self.n_classes) < label[tied]
+        rank[tied] += ((log_probs[tied] == value[tied]) & before).sum(1)
+        return rank
+
+    def of_classes(self, classes: Tensor) -> Tensor:
+        """Log-probabilities of k classes, (n, k); ``classes`` is int64 of shape (k,)."""
+        return self.dense()[:, classes]
+
+    def of_subset(self, subset: Tensor) -> Tensor:
+        """Log-probabilities of k classes and of all others together, (n, k + 1)."""
+        log_probs = self.dense()
+        return aggregate(log_probs.to(torch.promote_types(log_probs.dtype, torch.float32)), subset)
+
+
+@dataclass(frozen=True)
+class DensePredictions(Predictions):
+    """Predictions that are held as log-probabilities of all classes.
+
+    Parameters
+    ----------
+    log_probs : Tensor of shape (n, C)
+        Natural logarithms; may be memory-mapped.
+    """
+
+    log_probs: Tensor
+
+    @property
+    def n_classes(self) -> int:
+        return self.log_probs.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.log_probs)
+
+    def __getitem__(self, rows: RowIndex, /) -> DensePredictions:
+        return DensePredictions(self.log_probs[rows])
+
+    def dense(self) -> Tensor:
+        return self.log_probs
+
+
+def as_predictions(predictions: Predictions | Tensor) -> Predictions:
+    """Predictions as they are; a tensor of log-probabilities [n, C] as dense ones."""
+    return DensePredictions(predictions) if isinstance(predictions, Tensor) else predictions
+
+
+def concatenated(parts: Sequence[Predictions]) -> Predictions:
+    """The rows of all parts, one part after the other."""
+    return DensePredictions(torch.cat([part.dense() for part in parts]))
 
 
 @dataclass(frozen=True)
@@ -31,8 +132,7 @@ class ModelOutputs:
     Parameters
     ----------
     name : str
-    log_probs : float32 array of shape (n, n_classes)
-        Natural logarithms; may be memory-mapped.
+    predictions : Predictions
     parameters : int
     inference_flops : float
         Mean floating-point operations of one prediction.
@@ -47,7 +147,7 @@ class ModelOutputs:
     """
 
     name: str
-    log_probs: np.ndarray
+    predictions: Predictions
     parameters: int
     inference_flops: float
     training_examples: int
@@ -92,43 +192,72 @@ def predict_outputs(
     return outputs
 
 
-def predict_log_probs(
+def predict(
     network: nn.Module, inputs: Inputs, temperature: float = 1.0, description: str | None = None
-) -> Tensor:
-    """Log softmax(z / T) of every row, float32 of shape (n, n_classes)."""
+) -> Predictions:
+    """Softmax(z / T) of the outputs z of every row."""
     logits = predict_outputs(network, inputs, description=description)
-    return F.log_softmax(logits / temperature, dim=-1)
+    return DensePredictions(F.log_softmax(logits / temperature, dim=-1))
 
 
-class ShardedRows:
-    """Rows of a half-precision matrix in memory-mapped shards on disk.
-
-    ``rows[index]`` gathers rows for an int64 tensor, as a float16 tensor of shape (len(index), C).
-    """
+class StoredPredictions(Predictions):
+    """Predictions in half-precision shards on disk; some rows of them are float16."""
 
     def __init__(self, folder: Path) -> None:
         about = read_json(folder / "shards.json")
-        self.shards = [read_array(folder / name) for name in about["files"]]
-        self.starts = torch.tensor([0, *np.cumsum([len(shard) for shard in self.shards])])
-        self.shape = (int(self.starts[-1]), about["n_columns"])
+        self._shards = [read_array(folder / name) for name in about["files"]]
+        self._starts = torch.tensor([0, *np.cumsum([len(shard) for shard in self._shards])])
+        self._n_classes = about["n_columns"]
+
+    @property
+    def n_classes(self) -> int:
+        return self._n_classes
 
     def __len__(self) -> int:
-        return self.shape[0]
+        return int(self._starts[-1])
 
-    def is_floating_point(self) -> bool:
-        return True
-
-    def __getitem__(self, index: Tensor) -> Tensor:
-        rows = np.empty((len(index), self.shape[1]), dtype=np.float16)
-        shard = torch.searchsorted(self.starts, index, right=True) - 1
+    def __getitem__(self, rows: RowIndex, /) -> DensePredictions:
+        index = torch.arange(len(self))[rows]
+        log_probs = np.empty((len(index), self.n_classes), dtype=np.float16)
+        shard = torch.searchsorted(self._starts, index, right=True) - 1
         for number in torch.unique(shard).tolist():
             here = (shard == number).numpy()
-            rows[here] = self.shards[number][(index[here] - self.starts[number]).numpy()]
-        return torch.from_numpy(rows)
+            log_probs[here] = self._shards[number][(index[here] - self._starts[number]).numpy()]
+        return DensePredictions(torch.from_numpy(log_probs))
+
+    def dense(self) -> Tensor:
+        return self[slice(None)].log_probs
+
+
+@dataclass(frozen=True)
+class SelectedPredictions(Predictions):
+    """Some rows of predictions on disk, read when they are asked for.
+
+    Parameters
+    ----------
+    predictions : Predictions
+    index : int64 Tensor of shape (n,)
+    """
+
+    predictions: Predictions
+    index: Tensor
+
+    @property
+    def n_classes(self) -> int:
+        return self.predictions.n_classes
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: RowIndex, /) -> Predictions:
+        return self.predictions[self.index[rows]]
+
+    def dense(self) -> Tensor:
+        return self[slice(None)].dense()
 
 
 def write_shards(
-    folder: Path, blocks: Iterable[Tensor], n_columns: int, key: dict[str, object]
+    folder: Path, blocks: Iterable[Predictions], n_columns: int, key: dict[str, object]
 ) -> None:
     """Write blocks of rows as float16 shards, then their index, then the manifest."""
     files: list[str] = []
@@ -142,13 +271,18 @@ def write_shards(
 
     with recording(folder):
         for block in blocks:
-            pending.append(block.to(torch.float16).numpy())
+            pending.append(block.dense().to(torch.float16).numpy())
             if sum(map(len, pending)) >= limit:
                 flush()
         if pending:
             flush()
         write_json(folder / "shards.json", {"files": files, "n_columns": n_columns})
         finish(folder, key)
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Log-probabilities [n, C] of an array on disk, memory-mapped."""
+    return DensePredictions(read_rows(path))
 
 
 def read_rows(path: Path) -> Tensor:

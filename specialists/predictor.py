@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from specialists.datasets import check_preprocessing, encode
 from specialists.datasets.base import Inputs
 from specialists.errors import InputError
 from specialists.networks import fitting, load_network
-from specialists.predictions import BATCH_SIZE, predict_log_probs
+from specialists.predictions import BATCH_SIZE, Predictions, predict
 
 BLOCK_VALUES = 1 << 23
 
@@ -29,13 +28,13 @@ class Predictor:
     ----------
     class_names : tuple of str
     preprocessing : mapping
-    log_probs : callable
-        Maps encoded inputs to a Tensor [n, C].
+    predictions : callable
+        Maps encoded inputs to what the model predicts.
     """
 
     class_names: tuple[str, ...]
     preprocessing: Mapping[str, object]
-    log_probs: Callable[[Inputs], Tensor]
+    predictions: Callable[[Inputs], Predictions]
 
     def predict_proba(self, x: Any) -> np.ndarray:
         """Calibrated probabilities of raw inputs.
@@ -73,7 +72,7 @@ class Predictor:
         for index in torch.arange(len(inputs)).split(size):
             if len(index):
                 rows = slice(int(index[0]), int(index[-1]) + 1)
-                yield rows, self.log_probs(inputs[index]).exp().numpy()
+                yield rows, self.predictions(inputs[index]).dense().exp().numpy()
 
     def top(self, probs: np.ndarray, k: int = 5) -> list[list[tuple[str, float]]]:
         """The k most probable classes of each row, with their probabilities.
@@ -121,7 +120,7 @@ def load_model(folder: Path) -> Predictor:
         if len(names) != spec.n_classes:
             raise ValueError(f"{len(names)} names for {spec.n_classes} classes")
 
-    def log_probs(inputs: Inputs) -> Tensor:
-        return predict_log_probs(network, inputs, temperature)
+    def predictions(inputs: Inputs) -> Predictions:
+        return predict(network, inputs, temperature)
 
-    return Predictor(names, preprocessing, log_probs)
+    return Predictor(names, preprocessing, predictions)

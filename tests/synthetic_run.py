@@ -10,7 +10,7 @@ from specialists.datasets.base import Dataset, Ragged, Split
 from specialists.datasets.storage import save_dataset
 from specialists.evaluation import details, evaluate, score_models
 from specialists.files import write_array, write_json, write_text
-from specialists.predictions import ModelOutputs
+from specialists.predictions import DensePredictions, ModelOutputs
 
 SKILLS = {
     "generalist": (0.0, 1.0, 400_000, 40_000),
@@ -65,7 +65,7 @@ def synthetic_run(
     for metric, values in (("top1", "correct"), ("nll", "nll")):
         table = np.stack([getattr(model, values) for model in scores.values()])
         write_array(run.path("evaluate-models", f"{metric}.npy"), table)
-    _write_clusters(run, outputs["generalist"].log_probs, groups, names)
+    _write_clusters(run, outputs["generalist"].predictions.dense().numpy(), groups, names)
     _write_training(run)
     return run
 
@@ -84,7 +84,8 @@ def _predictions(rng, labels, n_classes, skills):
         log_probs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
         flops = 250_000.0 * cost
         rows = log_probs.astype(np.float32)
-        outputs[name] = ModelOutputs(name, rows, parameters, flops, seen, 3.0 * seen * flops)
+        known = DensePredictions(torch.from_numpy(rows))
+        outputs[name] = ModelOutputs(name, known, parameters, flops, seen, 3.0 * seen * flops)
     return outputs
 
 

@@ -31,6 +31,7 @@ from specialists.ensemble.admission import (
 )
 from specialists.ensemble.decision import restricted
 from specialists.ensemble.gains import specialist_gains
+from specialists.predictions import DensePredictions, Predictions
 
 C = 8
 SUBSETS = [torch.tensor([2 * m, 2 * m + 1]) for m in range(4)]
@@ -78,7 +79,7 @@ def predictions(
             own = own * torch.where(outside, 0.1, 0.9)[:, None]
         specialists.append(torch.cat([own, 1 - own.sum(1, keepdim=True)], 1).log())
     return MemberPredictions(
-        generalist, specialists, SUBSETS, 100.0, torch.tensor([10.0] * 4).double()
+        DensePredictions(generalist), specialists, SUBSETS, 100.0, torch.tensor([10.0] * 4).double()
     ), labels
 
 
@@ -95,8 +96,8 @@ def check_written(decision: AdmissionDecision) -> None:
     assert again.rule.to_dict() == decision.rule.to_dict()
 
 
-def log_likelihood(log_probs: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
-    return log_probs.gather(1, labels[:, None]).squeeze(1).double().numpy()
+def log_likelihood(predictions: Predictions, labels: torch.Tensor) -> np.ndarray:
+    return predictions.dense().gather(1, labels[:, None]).squeeze(1).double().numpy()
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.method}-{rule.n}")
@@ -107,7 +108,8 @@ def test_a_specialist_alone_gains_what_the_rule_with_it_says_over_the_rule_witho
         joined = found.joined(replace(rule, members=(m,)))
         none = found.generalist
         if rule.learned is not None:
-            none = (none / rule.learned.generalist_temperature).log_softmax(1)
+            tempered = none.dense() / rule.learned.generalist_temperature
+            none = DensePredictions(tempered.log_softmax(1))
         expected = log_likelihood(joined, labels) - log_likelihood(none, labels)
         np.testing.assert_allclose(gain, expected[rows.numpy()], atol=2e-5)
         assert 0 < len(gain) == int(rows.sum())
@@ -203,7 +205,7 @@ def test_where_nothing_helps_the_generalist_answers(method, everyone):
         decision = decided(method, known=known, kept=(kept, labels))
         assert decision.outcome == "refused"
         assert decision.rule == replace(CHOSEN, members=())
-        assert torch.equal(kept.joined(decision.rule), kept.generalist)
+        assert torch.equal(kept.joined(decision.rule).dense(), kept.generalist.dense())
         assert kept.flops(decision.rule) / kept.generalist_flops == 1.0
         assert not any(entry.admitted for entry in decision.specialists)
         assert decision.in_words().startswith("the ensemble answers like its generalist: ")
@@ -224,9 +226,8 @@ def pair(generalist, specialist) -> MemberPredictions:
     """Two classes that one specialist knows, and a third with hardly any mass."""
     g, s = (torch.as_tensor(x, dtype=torch.float32) for x in (generalist, specialist))
     three, dustbin = (torch.cat([x * 0.999, torch.full((len(x), 1), 0.001)], 1) for x in (g, s))
-    return MemberPredictions(
-        three.log(), [dustbin.log()], [torch.tensor([0, 1])], 1.0, torch.ones(1).double()
-    )
+    subsets, flops = [torch.tensor([0, 1])], torch.ones(1).double()
+    return MemberPredictions(DensePredictions(three.log()), [dustbin.log()], subsets, 1.0, flops)
 
 
 def test_a_better_likelihood_with_fewer_right_answers_is_refused():

@@ -17,7 +17,7 @@ from specialists.baselines import (
     judge_averages,
 )
 from specialists.baselines.averages import shortlist_cost, within_shortlist
-from specialists.ensemble import confidence
+from specialists.predictions import DensePredictions, concatenated
 
 N, C = 60, 40
 
@@ -26,7 +26,7 @@ def members(k=3, n=N, seed=0, scale=2.0):
     generator = torch.Generator().manual_seed(seed)
     shared = torch.randn(n, C, generator=generator)
     logits = [shared + torch.randn(n, C, generator=generator) for _ in range(k)]
-    return [torch.log_softmax(scale * z, dim=1) for z in logits]
+    return [DensePredictions(torch.log_softmax(scale * z, dim=1)) for z in logits]
 
 
 RULES = [
@@ -46,23 +46,25 @@ RULES = [
 @pytest.mark.parametrize("scale", [0.0, 2.0, 30.0])
 def test_averages_are_what_a_slow_float64_loop_says(rule, scale):
     own = members(scale=scale)
-    found = averaged(iter(own), rule)
-    expected = reference.averaged([m.double().numpy() for m in own], **dataclasses.asdict(rule))
+    found = averaged(iter(own), rule).dense()
+    expected = reference.averaged(
+        [m.dense().double().numpy() for m in own], **dataclasses.asdict(rule)
+    )
     np.testing.assert_allclose(found.exp().numpy(), np.exp(expected), atol=2e-6)
     np.testing.assert_allclose(found.double().exp().sum(1).numpy(), 1.0, atol=1e-5)
 
 
 def test_the_first_answers_alone_where_it_is_sure():
     own, rule = members(), AveragingRule(3, "geometric", 2.0, 0.4)
-    found, sure = averaged(own, rule), confidence(own[0]) > 0.4
+    found, sure = averaged(own, rule), own[0].confidence() > 0.4
     assert 5 < int(sure.sum()) < N - 5
-    assert torch.equal(found[sure], own[0][sure])
-    assert not torch.isclose(found[~sure], own[0][~sure]).all(1).any()
-    assert torch.equal(averaged(own[:1], AveragingRule(1)), own[0])
+    assert torch.equal(found[sure].dense(), own[0][sure].dense())
+    assert not torch.isclose(found[~sure].dense(), own[0][~sure].dense()).all(1).any()
+    assert averaged(own[:1], AveragingRule(1)) is own[0]
 
 
 def test_a_shortlist_shares_the_mass_that_the_first_gives_it():
-    first, other = members(2)
+    first, other = (member.dense() for member in members(2))
     found = within_shortlist(first, other, 5)
     top = first.topk(5, dim=1).indices
     outside = torch.ones_like(first, dtype=torch.bool).scatter(1, top, False)
@@ -88,7 +90,7 @@ def test_a_shortlist_costs_the_heads_rows_of_its_classes(rule, cost):
 
 def test_deferral_costs_its_share_of_the_rows():
     first = members(1)[0]
-    share = float((confidence(first) <= 0.4).double().mean())
+    share = float((first.confidence() <= 0.4).double().mean())
     assert AveragingRule(3, confidence=0.4).relative_cost(first, 0.8) == 1 + 2 * share
     both = AveragingRule(3, confidence=0.4, shortlist=10).relative_cost(first, 0.8)
     assert both == pytest.approx(1 + 2 * (share + (1 - share) * shortlist_cost(10, C, 0.8)))
@@ -122,9 +124,10 @@ def test_the_limit_is_spent():
 
 
 def test_rows_that_are_equally_sure_are_not_deferred_beyond_the_limit():
-    first = members(1, n=1)[0].repeat(100, 1)
+    first = DensePredictions(members(1, n=1)[0].dense().repeat(100, 1))
     assert deferring_rules(first, 2, 1.5, 0.0) == [AveragingRule(1)]
-    half = torch.cat([members(1, n=50)[0], torch.eye(C).log()[:1].repeat(50, 1)])
+    certain = DensePredictions(torch.eye(C).log()[:1].repeat(50, 1))
+    half = concatenated([*members(1, n=50), certain])
     costs = [rule.relative_cost(half, 0.0) for rule in deferring_rules(half, 2, 1.8, 0.0)]
     assert max(costs) == 1.5
 
@@ -139,13 +142,13 @@ def test_as_many_rows_are_deferred_as_the_limit_pays_for(n):
 
 def test_a_mean_is_as_sure_as_it_is_right_after_its_temperature():
     own = members(3, n=4000, scale=1.5)
-    truth = torch.distributions.Categorical(logits=2.5 * averaged(own, AveragingRule(3))).sample()
     plain = averaged(own, AveragingRule(3))
+    truth = torch.distributions.Categorical(logits=2.5 * plain.dense()).sample()
     (found, *_), judged = everywhere(3), judge_averages(everywhere(3), own, truth, 0.0)
     assert [c.rule.mean for c in judged] == ["arithmetic", "geometric"]
     assert judged[0].rule.temperature == pytest.approx(1 / 2.5, rel=0.05)
-    assert judged[0].nll < float(-plain.gather(1, truth[:, None]).mean()) - 0.05
-    mean = averaged(own, judged[0].rule)
+    assert judged[0].nll < float(-plain.dense().gather(1, truth[:, None]).mean()) - 0.05
+    mean = averaged(own, judged[0].rule).dense()
     assert judged[0].nll == pytest.approx(float(-mean.gather(1, truth[:, None]).mean()))
     assert judged[0].top1 == float((mean.argmax(1) == truth).double().mean())
     assert found == AveragingRule(3)
@@ -153,8 +156,8 @@ def test_a_mean_is_as_sure_as_it_is_right_after_its_temperature():
 
 def test_a_temperature_is_fitted_on_the_rows_where_others_are_asked():
     own = members(2, n=2000)
-    truth = own[0].argmax(1)  # the first is right where it is sure, and by chance elsewhere
-    unsure = confidence(own[0]) <= 0.4
+    truth = own[0].predicted()  # the first is right where it is sure, and by chance elsewhere
+    unsure = own[0].confidence() <= 0.4
     truth[unsure] = torch.randint(0, C, (int(unsure.sum()),))
     (judged,) = judge_averages([AveragingRule(2, confidence=0.4)], own, truth, 0.0)
     assert judged.rule.temperature > 3

@@ -25,7 +25,7 @@ from specialists.distillation import (
     labelled_rows,
     student_examples,
     students,
-    teacher_log_probs,
+    teacher_predictions,
 )
 from specialists.distillation.teachers import TaughtExamples
 from specialists.ensemble import CombinationRule
@@ -41,7 +41,7 @@ from specialists.networks import (
     save_network,
     with_allowed_rank,
 )
-from specialists.predictions import ShardedRows, predict_log_probs
+from specialists.predictions import DensePredictions, StoredPredictions, predict
 from specialists.runtime import Hardware
 from specialists.training import TensorExamples
 
@@ -79,8 +79,8 @@ def test_a_share_of_every_class_is_labelled_and_at_least_one_row():
 def test_the_generalists_targets_are_its_calibrated_log_probs(workspace):
     network, _, about = load_network(workspace.path("train-generalist"))
     inputs = workspace.dataset.train.inputs
-    expected = predict_log_probs(network, inputs, about["temperature"])
-    found = ShardedRows(generalist_targets(workspace))[torch.arange(len(inputs))].float()
+    expected = predict(network, inputs, about["temperature"]).dense()
+    found = StoredPredictions(generalist_targets(workspace)).dense().float()
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-2)
 
 
@@ -96,7 +96,7 @@ def test_few_labels_come_with_their_own_inputs_and_targets(workspace, soft):
     assert batch.targets[-1].tolist() == train.labels[rows].tolist()
     assert len(batch.targets) == 1 + soft
     if wanted.targets is not None:
-        expected = ShardedRows(wanted.targets)[torch.tensor(rows)].float()
+        expected = StoredPredictions(wanted.targets)[torch.tensor(rows)].dense().float()
         torch.testing.assert_close(batch.targets[0], expected)
 
 
@@ -203,9 +203,9 @@ def test_an_online_teacher_answers_what_the_student_sees(workspace):
     assert (batch.inputs != plain).any()  # features are dropped
     rule = teaching_rule(workspace)
     ensemble = dataclasses.replace(open_ensemble(workspace), rule=rule)
-    expected = ensemble.log_probs(batch.inputs)
+    expected = ensemble.predictions(batch.inputs).dense()
     torch.testing.assert_close(batch.targets[0], expected)
-    assert not torch.allclose(expected, ensemble.log_probs(plain), atol=0.1)
+    assert not torch.allclose(expected, ensemble.predictions(plain).dense(), atol=0.1)
     assert torch.equal(batch.targets[1], workspace.dataset.train.labels[index])
 
 
@@ -213,7 +213,11 @@ def test_the_generalist_alone_is_asked_too(workspace):
     examples = examples_of(workspace, task(workspace, online="generalist"))
     index = torch.arange(20, 50)
     batch = examples.batch(index, torch.Generator()).to(torch.device("cpu"))
-    alone = open_ensemble(workspace).generalist_log_probs(workspace.dataset.train.inputs[index])
+    alone = (
+        open_ensemble(workspace)
+        .generalist_predictions(workspace.dataset.train.inputs[index])
+        .dense()
+    )
     torch.testing.assert_close(batch.targets[0], alone)
     both = examples_of(workspace, task(workspace, online="ensemble"))
     ensemble = both.batch(index, torch.Generator()).to(torch.device("cpu")).targets[0]
@@ -225,7 +229,7 @@ def test_a_teacher_is_asked_before_its_batch_leaves_for_the_device(workspace):
 
     def teacher(inputs):
         asked.append(inputs.device.type)
-        return torch.zeros(len(inputs), 12)
+        return DensePredictions(torch.zeros(len(inputs), 12))
 
     examples = examples_of(workspace, task(workspace, targets=None))
     assert isinstance(examples, TensorExamples)
@@ -266,11 +270,11 @@ def test_a_teacher_is_asked_about_rows_that_the_generalist_is_sure_of(workspace,
     examples = examples_of(deferring, task(deferring, online=online))
     batch = examples.batch(index, torch.Generator()).to(torch.device("cpu"))
     ensemble, plain = open_ensemble(deferring), deferring.dataset.train.inputs[index]
-    always = dataclasses.replace(ensemble, rule=CombinationRule("kl", 2)).log_probs(plain)
+    always = dataclasses.replace(ensemble, rule=CombinationRule("kl", 2)).predictions(plain).dense()
     torch.testing.assert_close(batch.targets[0].float(), always, rtol=1e-3, atol=1e-2)
     rule = CombinationRule.from_dict(choice["chosen"])
-    alone = dataclasses.replace(ensemble, rule=rule).log_probs(plain)
-    assert torch.equal(alone, ensemble.generalist_log_probs(plain))
+    alone = dataclasses.replace(ensemble, rule=rule).predictions(plain).dense()
+    assert torch.equal(alone, ensemble.generalist_predictions(plain).dense())
     assert not torch.allclose(always, alone, atol=0.1)
 
 
@@ -314,7 +318,7 @@ RECIPE = Recipe(epochs=20, batch_size=32, learning_rate=0.05)
 TEACHERS = {
     "module": lambda inputs: Teacher(),
     "callable": lambda inputs: lambda x: Teacher().eval()(x).log_softmax(1),
-    "tensor": lambda inputs: teacher_log_probs(Teacher(), inputs),
+    "tensor": lambda inputs: teacher_predictions(Teacher(), inputs),
 }
 
 
@@ -333,7 +337,7 @@ def test_a_student_becomes_its_teacher_however_that_is_given(teacher, tmp_path):
     found = student.network(x).log_softmax(1)
     torch.testing.assert_close(found.exp(), Teacher().eval()(x).softmax(1), atol=0.05, rtol=0)
     torch.testing.assert_close(
-        student.log_probs(x), (student.network(x) / student.temperature).log_softmax(1)
+        student.predictions(x).dense(), (student.network(x) / student.temperature).log_softmax(1)
     )
     again = distilled(teacher, tmp_path)
     assert torch.equal(again.network(x), student.network(x))
@@ -343,10 +347,10 @@ def test_a_student_becomes_its_teacher_however_that_is_given(teacher, tmp_path):
 def test_a_student_without_a_teacher_learns_the_labels():
     student, validation = distilled(None), examples_of_three_classes(200, 2)
     assert student.top1 > 0.7
-    nll = F.nll_loss(student.log_probs(validation.inputs), validation.labels)
+    nll = F.nll_loss(student.predictions(validation.inputs).dense(), validation.labels)
     assert float(nll) <= student.loss + 1e-4  # calibrated on these rows
-    taught = distilled("module").log_probs(validation.inputs)
-    assert not torch.equal(taught, student.log_probs(validation.inputs))
+    taught = distilled("module").predictions(validation.inputs).dense()
+    assert not torch.equal(taught, student.predictions(validation.inputs).dense())
 
 
 def test_targets_of_other_inputs_are_refused():

@@ -41,6 +41,7 @@ from specialists.ensemble import (
     score_rules,
 )
 from specialists.ensemble.candidates import Judge, deferral_limit
+from specialists.predictions import DensePredictions
 from specialists.specialist import Specialist
 from specialists.training import TrainingCost
 
@@ -99,7 +100,7 @@ def rows_seen(ensemble: Ensemble) -> list[int]:
 @pytest.mark.parametrize("n", [1, 2, 5, 8, 100, None])
 def test_the_most_probable_classes_select_the_specialists_that_hold_them(n):
     log_probs = F.log_softmax(inputs() @ torch.randn(DIM, C), dim=-1)
-    active = active_specialists(log_probs, SUBSETS, CombinationRule("kl", n))
+    active = active_specialists(DensePredictions(log_probs), SUBSETS, CombinationRule("kl", n))
     for row, votes in zip(log_probs, active, strict=True):
         best = set(row.argsort(descending=True)[: C if n is None else n].tolist())
         expected = [n is None or bool(best & set(subset.tolist())) for subset in SUBSETS]
@@ -108,19 +109,18 @@ def test_the_most_probable_classes_select_the_specialists_that_hold_them(n):
 
 def test_a_row_whose_best_class_nobody_covers_has_no_active_specialist():
     log_probs = torch.full((1, C), -5.0).index_fill(1, torch.tensor([3]), -0.01)
-    assert not active_specialists(log_probs, SUBSETS, PAPER).any()
+    generalist = DensePredictions(log_probs.log_softmax(1))
+    assert not active_specialists(generalist, SUBSETS, PAPER).any()
     specialists = [torch.full((1, len(s) + 1), -1.0).log_softmax(1) for s in SUBSETS]
-    q = join(
-        log_probs.log_softmax(1), specialists, SUBSETS, torch.zeros(1, 3, dtype=torch.bool), PAPER
-    )
-    torch.testing.assert_close(q, log_probs.log_softmax(1))
+    q = join(generalist, specialists, SUBSETS, torch.zeros(1, 3, dtype=torch.bool), PAPER)
+    torch.testing.assert_close(q.dense(), generalist.dense())
 
 
 @pytest.mark.parametrize("rule", RULES, ids=RULE_NAMES)
 def test_specialists_run_on_the_rows_where_they_are_active_and_on_no_others(rule):
     ensemble = made(rule=rule)
-    ensemble.log_probs(inputs())
-    generalist = ensemble.generalist_log_probs(inputs())
+    ensemble.predictions(inputs())
+    generalist = ensemble.generalist_predictions(inputs())
     active = active_specialists(generalist, SUBSETS, rule)
     assert rows_seen(ensemble) == active.sum(0).tolist()
 
@@ -141,7 +141,7 @@ def test_what_an_ensemble_says_is_its_parts_joined(rule, at_a_time, monkeypatch)
         features = lower(x)
         generalist = F.log_softmax(ensemble.upper(features) / 1.7, dim=-1)
         each = [s.calibration.log_probs(s.network(features)) for s in ensemble.specialists]
-    active = active_specialists(generalist, SUBSETS, rule)
+    active = active_specialists(DensePredictions(generalist), SUBSETS, rule)
     if rule.method == "kl":
         weights = torch.full((3,), rule.weight)
         expected = combine(generalist, each, SUBSETS, active, weights).log_probs
@@ -155,16 +155,16 @@ def test_what_an_ensemble_says_is_its_parts_joined(rule, at_a_time, monkeypatch)
         expected = within_subsets(generalist, each, SUBSETS, active, weight=4.0)
     else:
         expected = concatenate_subsets(generalist, each, SUBSETS, active)
-    found = ensemble.log_probs(x)
+    found = ensemble.predictions(x).dense()
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found.exp().sum(1), torch.ones(40))
 
 
 def test_specialists_influence_what_the_ensemble_says():
     ensemble = made(rule=CombinationRule("kl", None))
-    before = ensemble.log_probs(inputs())
+    before = ensemble.predictions(inputs()).dense()
     nn.init.normal_(ensemble.specialists[1].network.layer.weight, std=3.0)  # type: ignore
-    after = ensemble.log_probs(inputs())
+    after = ensemble.predictions(inputs()).dense()
     assert float((before.exp() - after.exp()).abs().max()) > 0.05
 
 
@@ -172,8 +172,10 @@ def test_specialists_influence_what_the_ensemble_says():
 @pytest.mark.parametrize("n", [1, 3, None])
 def test_only_members_vote(members, n):
     log_probs = F.log_softmax(inputs() @ torch.randn(DIM, C), dim=-1)
-    active = active_specialists(log_probs, SUBSETS, CombinationRule("kl", n, members=members))
-    everyone = active_specialists(log_probs, SUBSETS, CombinationRule("kl", n))
+    active = active_specialists(
+        DensePredictions(log_probs), SUBSETS, CombinationRule("kl", n, members=members)
+    )
+    everyone = active_specialists(DensePredictions(log_probs), SUBSETS, CombinationRule("kl", n))
     allowed = torch.tensor([m in members for m in range(3)])
     assert torch.equal(active, everyone & allowed)
 
@@ -184,13 +186,13 @@ def test_only_members_vote(members, n):
 def test_a_generalist_that_is_sure_enough_answers_alone(rule):
     found, _ = predictions()
     cascade = dataclasses.replace(rule, defer_above=0.5)
-    sure = found.generalist.exp().amax(1) > 0.5
+    sure = found.generalist.dense().exp().amax(1) > 0.5
     assert 0 < sure.sum() < len(sure)
     everywhere = found.active(rule)
     assert torch.equal(found.active(cascade), everywhere & ~sure[:, None])
     joined, asked = found.joined(cascade), found.joined(rule)
-    torch.testing.assert_close(joined[sure], found.generalist[sure])
-    torch.testing.assert_close(joined[~sure], asked[~sure])
+    torch.testing.assert_close(joined[sure].dense(), found.generalist[sure].dense())
+    torch.testing.assert_close(joined[~sure].dense(), asked[~sure].dense())
     assert found.flops(cascade) < found.flops(rule)
 
 
@@ -199,7 +201,7 @@ def test_a_limit_defers_the_least_sure_rows_and_that_share_of_them(share):
     found, _ = predictions()
     limit = deferral_limit(found.generalist, share)
     n = math.ceil(share * 200)
-    last, surer = found.generalist.double().exp().amax(1).sort().values[n - 1 : n + 1]
+    last, surer = found.generalist.dense().double().exp().amax(1).sort().values[n - 1 : n + 1]
     assert limit == pytest.approx(float(last + surer) / 2)
     assert found.active(CombinationRule("kl", None, defer_above=limit)).any(1).sum() == n
     assert deferral_limit(found.generalist, 1.0) is None
@@ -208,8 +210,9 @@ def test_a_limit_defers_the_least_sure_rows_and_that_share_of_them(share):
 def test_rows_that_are_equally_sure_are_deferred_together_whatever_rounding_does():
     sure, unsure = torch.full((1, C), 0.05 / (C - 1)), torch.full((1, C), 0.5 / (C - 1))
     sure[0, 0], unsure[0, 0] = 0.95, 0.5
-    generalist = torch.cat([unsure] * 8 + [sure] * 2).log()
-    generalist[:4] += 1e-7
+    log_probs = torch.cat([unsure] * 8 + [sure] * 2).log()
+    log_probs[:4] += 1e-7
+    generalist = DensePredictions(log_probs)
     limit = deferral_limit(generalist, 0.2)
     assert limit == pytest.approx(0.725)
     active = active_specialists(generalist, SUBSETS, CombinationRule("kl", None, defer_above=limit))
@@ -222,10 +225,10 @@ def test_rows_that_are_equally_sure_are_deferred_together_whatever_rounding_does
 def test_without_members_the_ensemble_is_exactly_its_generalist(rule):
     nobody = dataclasses.replace(rule, members=())
     ensemble, found = made(rule=nobody), predictions()[0]
-    expected = ensemble.generalist_log_probs(inputs())
-    assert torch.equal(ensemble.log_probs(inputs()), expected)
+    expected = ensemble.generalist_predictions(inputs()).dense()
+    assert torch.equal(ensemble.predictions(inputs()).dense(), expected)
     assert rows_seen(ensemble) == [0, 0, 0]
-    assert torch.equal(found.joined(nobody), found.generalist)
+    assert found.joined(nobody) is found.generalist
     assert found.flops(nobody) == found.generalist_flops
     assert ensemble.members == []
     assert ensemble.parameters == DIM * C + C
@@ -235,7 +238,7 @@ def test_without_members_the_ensemble_is_exactly_its_generalist(rule):
 
 def test_the_papers_rule_is_one_class_and_weight_one():
     assert CombinationRule("kl", 1, 1.0) == PAPER
-    assert PAPER.to_dict() == {"rule": "kl", "n": 1, "weight": 1.0}
+    assert PAPER.to_dict() == {"rule": "kl", "n": 1}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=RULE_NAMES)
@@ -245,7 +248,7 @@ def test_a_rule_is_read_back_as_it_was_written(rule):
     assert again.to_dict() == rule.to_dict()
     assert ("learned" in written) == (rule.method == "learned")
     found = predictions(30)[0]
-    assert torch.equal(found.joined(again), found.joined(rule))
+    assert torch.equal(found.joined(again).dense(), found.joined(rule).dense())
 
 
 @pytest.mark.parametrize(
@@ -328,7 +331,7 @@ def test_flops_are_the_generalists_and_those_of_the_active_specialists():
 def predictions(n: int = 200) -> tuple[MemberPredictions, torch.Tensor]:
     found = made().member_predictions(inputs(n))
     labels = torch.multinomial(
-        found.joined(CombinationRule("kl", 2, 1.0)).exp(),
+        found.joined(CombinationRule("kl", 2, 1.0)).dense().exp(),
         1,
         generator=torch.Generator().manual_seed(0),
     )
@@ -352,7 +355,7 @@ def test_every_rule_is_judged_once_with_its_cost():
     reference = score(found.generalist, labels)["nll"]
     for candidate in fixed:
         rule = candidate.rule
-        q = found.joined(rule)
+        q = found.joined(rule).dense()
         assert candidate.top1 == float((q.argmax(1) == labels).double().mean())
         assert candidate.nll == pytest.approx(float(F.nll_loss(q, labels)), rel=1e-5)
         assert candidate.relative_cost == found.flops(rule) / found.generalist_flops
@@ -376,10 +379,11 @@ def test_a_learned_rule_starts_from_the_best_weight_and_is_judged_by_rows_that_i
         ]
         best = min(kl, key=lambda c: c.nll)
         assert candidate.rule.weight == best.rule.weight
-        data = (found.generalist, found.specialists, SUBSETS, labels, active, best.rule.weight)
+        members = (found.generalist.dense(), found.specialists, SUBSETS)
+        data = (*members, labels, active, best.rule.weight)
         assert candidate.rule.learned is not None
         assert candidate.rule.learned.to_dict() == fit_combination(*data).to_dict()
-        unseen = score(cross_fitted(*data), labels)
+        unseen = score(DensePredictions(cross_fitted(*data)), labels)
         assert {"top1": candidate.top1, "nll": candidate.nll} == unseen
         assert candidate.in_sample is not None
         assert candidate.in_sample["nll"] <= best.nll

@@ -18,7 +18,7 @@ from specialists.datasets.base import Ragged
 from specialists.errors import InputError, SpecialistsError
 from specialists.evaluation import Details, Evaluation, details, evaluate, score_models
 from specialists.evaluation import scores as scores_module
-from specialists.evaluation.details import uncalibrated, under_trained
+from specialists.evaluation.details import under_trained
 from specialists.evaluation.notable_examples import fixed, suspected_label_errors, top_classes
 from specialists.evaluation.one_run import resample
 from specialists.evaluation.scores import (
@@ -78,7 +78,8 @@ KEYS = {
 
 
 def _outputs(log_probs, name="generalist"):
-    return ModelOutputs(name, np.asarray(log_probs, np.float32), 10, 20.0, 30, 40.0)
+    rows = torch.tensor(np.asarray(log_probs, np.float32))
+    return ModelOutputs(name, DensePredictions(rows), 10, 20.0, 30, 40.0)
 
 
 def _from_probs(rows, name="generalist"):
@@ -134,7 +135,7 @@ def test_four_answers_scored_by_hand():
 
 def test_metrics_agree_with_scikit_learn(outputs, labels, result):
     for name, model in outputs.items():
-        probs = np.exp(model.log_probs.astype(float))
+        probs = np.exp(model.predictions.dense().numpy().astype(float))
         probs /= probs.sum(1, keepdims=True)
         found = result.models[name]
         classes = np.arange(12)
@@ -186,13 +187,13 @@ def test_ties_rank_by_class_index():
 
 def test_blocks_of_rows_give_the_same_scores(outputs, labels, monkeypatch):
     whole = score_model(outputs["student"], labels, None)
-    conditional = conditional_accuracy(outputs["student"].log_probs, labels, _arrays(SUBSETS))
+    conditional = conditional_accuracy(outputs["student"].predictions, labels, _arrays(SUBSETS))
     monkeypatch.setattr(scores_module, "VALUES_PER_BLOCK", 100)
     parts = score_model(outputs["student"], labels, None)
     assert (parts.nll == whole.nll).all()
     assert (parts.in_top5 == whole.in_top5).all()
     assert conditional == conditional_accuracy(
-        outputs["student"].log_probs, labels, _arrays(SUBSETS)
+        outputs["student"].predictions, labels, _arrays(SUBSETS)
     )
 
 
@@ -222,21 +223,21 @@ def test_conditional_accuracy_restricts_examples_and_answers():
         False,  # row 1 in {0, 2}: 0 beats 2
     ]
     subsets = _arrays([[1, 2], [0, 2]])
-    assert conditional_accuracy(model.log_probs, labels, subsets) == pytest.approx(np.mean(pairs))
+    assert conditional_accuracy(model.predictions, labels, subsets) == pytest.approx(np.mean(pairs))
 
 
 def test_conditional_accuracy_agrees_with_a_loop(outputs, labels):
-    log_probs, right = outputs["ensemble"].log_probs, []
+    predictions, right = outputs["ensemble"].predictions, []
     for subset in SUBSETS:
-        for row, label in zip(log_probs, labels, strict=True):
+        for row, label in zip(predictions.dense().tolist(), labels, strict=True):
             if label in subset:
                 right.append(max(subset, key=row.__getitem__) == label)
-    found = conditional_accuracy(log_probs, labels, _arrays(SUBSETS))
+    found = conditional_accuracy(predictions, labels, _arrays(SUBSETS))
     assert found == pytest.approx(np.mean(right))
 
 
 def test_conditional_accuracy_without_covered_examples_is_unknown():
-    assert conditional_accuracy(_from_probs([[0.5, 0.5]]).log_probs, np.array([0]), []) is None
+    assert conditional_accuracy(_from_probs([[0.5, 0.5]]).predictions, np.array([0]), []) is None
 
 
 def test_coverage_splits_the_gain_by_the_number_of_specialists(outputs, labels, result):
@@ -278,7 +279,7 @@ def test_clusters_keep_their_numbers_where_others_may_not_answer(outputs, labels
 
 
 def _right(outputs, labels, name):
-    return (outputs[name].log_probs.argmax(1) == labels).astype(float)
+    return (outputs[name].predictions.dense().numpy().argmax(1) == labels).astype(float)
 
 
 def test_evaluation_has_exactly_the_documented_keys(result):
@@ -341,7 +342,7 @@ def test_clear_differences_have_a_small_p_and_the_right_sign(result):
 
 
 def test_the_ensemble_agrees_with_itself(result, outputs):
-    answers = {name: model.log_probs.argmax(1) for name, model in outputs.items()}
+    answers = {name: model.predictions.dense().numpy().argmax(1) for name, model in outputs.items()}
     assert result.models["ensemble"].agreement == 1.0
     same = (answers["student"] == answers["ensemble"]).mean()
     assert result.models["student"].agreement == pytest.approx(same)
@@ -375,7 +376,7 @@ def test_without_an_ensemble_nothing_can_be_evaluated(outputs, labels):
 
 
 def test_label_sets_raise_accuracy_by_other_valid_answers(outputs, labels, result):
-    answers = outputs["generalist"].log_probs.argmax(1)
+    answers = outputs["generalist"].predictions.dense().numpy().argmax(1)
     valid = _ragged([sorted({int(y), int(a)}) for y, a in zip(labels, answers, strict=True)])
     found = evaluate(outputs, labels, valid, SUBSETS, dataset="d", seed=3, n_bootstrap=50)
     assert found.models["generalist"].top1_any_valid == 1.0
@@ -391,8 +392,8 @@ def test_the_same_seed_gives_the_same_evaluation(outputs, labels, result):
 def test_log_probs_may_be_memory_mapped(outputs, labels, result, tmp_path):
     mapped = {}
     for name, model in outputs.items():
-        np.save(tmp_path / f"{name}.npy", model.log_probs)
-        rows = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+        np.save(tmp_path / f"{name}.npy", model.predictions.dense().numpy())
+        rows = read_predictions(tmp_path / f"{name}.npy")
         mapped[name] = ModelOutputs(name, rows, 10, 20.0, 30, 40.0)
     again = evaluate(mapped, labels, None, SUBSETS, dataset="made", seed=3, n_bootstrap=200)
     assert again == result
@@ -512,11 +513,18 @@ def test_gain_of_a_cluster_is_over_its_own_examples():
     assert table[2].gain is None
 
 
-def test_undoing_a_temperature_gives_back_the_raw_predictions():
-    raw = _random_log_probs(np.zeros(5, int), 7, 3.0, 0)
+def test_the_generalist_without_its_temperature_is_shown_beside_the_calibrated_one():
+    labels = np.arange(60) % 7
+    raw = _random_log_probs(labels, 7, 3.0, 0)
     calibrated = raw / 1.7
     calibrated -= np.log(np.exp(calibrated).sum(1, keepdims=True))
-    assert uncalibrated(calibrated, 1.7) == pytest.approx(raw, abs=1e-5)
+    outputs = {name: _outputs(calibrated, name) for name in ("generalist", "ensemble")}
+    found = details(outputs, labels, None, [[0, 1]], seed=0, n_bootstrap=5, temperature=1.7)
+    expected = reliability_bins(np.exp(raw.max(1)), raw.argmax(1) == labels)
+    bins = found.reliability["generalist_uncalibrated"]
+    assert [b.n for b in bins] == [b.n for b in expected]
+    means = [b.confidence for b in expected]
+    assert [b.confidence for b in bins] == pytest.approx(means, abs=1e-5, nan_ok=True)
 
 
 @pytest.mark.parametrize(("after", "flag"), [(50, False), (51, True), (49, False)])
@@ -610,7 +618,7 @@ def test_groups_of_one_example_change_nothing(outputs, labels, result):
 def test_repeated_examples_tell_no_more_than_once(outputs, labels):
     times = np.repeat(np.arange(600), 5)
     repeated = {
-        name: ModelOutputs(name, model.log_probs[times], 10, 20.0, 30, 40.0)
+        name: ModelOutputs(name, model.predictions[torch.from_numpy(times)], 10, 20.0, 30, 40.0)
         for name, model in outputs.items()
     }
     result = _evaluated(outputs, labels, None, 2000)

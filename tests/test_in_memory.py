@@ -53,9 +53,9 @@ def generalist(recipe: Recipe = RECIPE, **changes) -> TrainedClassifier:
 def specialist(base: TrainedClassifier, subset: torch.Tensor, **changes) -> TrainedSpecialist:
     network = specialise(base.network, small_run.N_CLASSES, subset)
     given = {"network": network, "settings": SETTINGS, "train": TRAIN, **changes}
-    log_probs = base.log_probs(TRAIN.inputs)
+    known = base.predictions(TRAIN.inputs)
     return train_specialist(
-        subset=subset, validation=VALIDATION, log_probs=log_probs, seed=2, hardware=CPU, **given
+        subset=subset, validation=VALIDATION, predictions=known, seed=2, hardware=CPU, **given
     )
 
 
@@ -67,7 +67,7 @@ def nll(log_probs: torch.Tensor) -> float:
 def test_plain_modules_are_trained_calibrated_and_combined():
     base = generalist()
     experts = [specialist(base, subset) for subset in FAMILIES]
-    said = base.log_probs(TEST.inputs)
+    said = base.predictions(TEST.inputs).dense()
     votes = [expert.log_probs(TEST.inputs) for expert in experts]
     joined = combine(said, votes, FAMILIES)
     assert bool(joined.converged.all())
@@ -92,9 +92,9 @@ def test_a_training_without_a_folder_is_the_one_with_a_folder(tmp_path_factory):
 
 def test_a_specialised_copy_leaves_its_generalist_as_it_was():
     base = generalist()
-    before = base.log_probs(TEST.inputs)
+    before = base.predictions(TEST.inputs).dense()
     specialist(base, FAMILIES[0])
-    assert torch.equal(base.log_probs(TEST.inputs), before)
+    assert torch.equal(base.predictions(TEST.inputs).dense(), before)
 
 
 def test_a_network_that_was_trained_elsewhere_is_calibrated_alone():
@@ -121,7 +121,7 @@ def test_each_fold_is_predicted_by_a_classifier_that_never_saw_it():
 
     found = cross_fitted_predictions(TRAIN, fit, 3)
     assert torch.equal(found.rows.sort().values, torch.arange(len(TRAIN)))
-    assert found.log_probs.shape == (len(TRAIN), small_run.N_CLASSES)
+    assert found.predictions.dense().shape == (len(TRAIN), small_run.N_CLASSES)
     for fold, rest in seen.items():
         own = as_tensor(TRAIN)[found.rows[found.rows % 3 == fold]]
         assert not bool((own[:, None] == as_tensor(rest)).all(-1).any())

@@ -12,6 +12,7 @@ from specialists import predictor as predictors
 from specialists.datasets import encode
 from specialists.datasets.encoding import encode_images
 from specialists.errors import InputError
+from specialists.predictions import DensePredictions, Predictions
 from specialists.predictor import Predictor
 
 TEXT = {
@@ -28,13 +29,14 @@ COLOUR = {**GREY, "channels": 3}
 NAMES = tuple("pqrstuv")
 
 
-def summed(inputs) -> torch.Tensor:
+def summed(inputs) -> Predictions:
     """Log-probabilities [n, 7] that tell inputs apart."""
     if hasattr(inputs, "row"):
         sums = torch.stack([inputs.row(i).double().sum() for i in range(len(inputs))])
     else:
         sums = inputs.double().flatten(1).sum(1)
-    return F.log_softmax(torch.cos(sums[:, None] * torch.arange(1, 8)).float(), dim=1)
+    logits = torch.cos(sums[:, None] * torch.arange(1, 8)).float()
+    return DensePredictions(F.log_softmax(logits, dim=1))
 
 
 def predictor(preprocessing) -> Predictor:
@@ -276,8 +278,9 @@ def test_blocks_of_any_size_are_the_whole(per_block, monkeypatch):
     inputs = encode(TEXT, texts)
     blocks = list(model.blocks(inputs))
     assert max(len(block) for _, block in blocks) == min(per_block, 11)
-    np.testing.assert_array_equal(np.concatenate([b for _, b in blocks]), summed(inputs).exp())
-    np.testing.assert_array_equal(model.predict_proba(texts), summed(inputs).exp())
+    expected = summed(inputs).dense().exp()
+    np.testing.assert_array_equal(np.concatenate([b for _, b in blocks]), expected)
+    np.testing.assert_array_equal(model.predict_proba(texts), expected)
 
 
 def test_no_block_holds_more_values_than_its_limit(monkeypatch):
@@ -285,7 +288,7 @@ def test_no_block_holds_more_values_than_its_limit(monkeypatch):
 
     def watched(inputs):
         seen.append(len(inputs))
-        return torch.zeros(len(inputs), len(NAMES))
+        return DensePredictions(torch.zeros(len(inputs), len(NAMES)))
 
     monkeypatch.setattr(predictors, "BLOCK_VALUES", 3 * len(NAMES))
     Predictor(NAMES, FEATURES, watched).predict_proba(np.zeros((10, 3)))

@@ -21,7 +21,7 @@ from specialists.datasets.storage import save_dataset
 from specialists.errors import ConfigError, DataError, InputError
 from specialists.files import read_json
 from specialists.networks import NetworkSpec, build, save_network, split_frozen
-from specialists.predictions import ShardedRows
+from specialists.predictions import DensePredictions, StoredPredictions
 from specialists.probability import aggregate
 from specialists.specialist import (
     assign_generalists,
@@ -134,7 +134,7 @@ LABELS = torch.arange(9).repeat_interleave(torch.tensor([6, 2, 6, 6, 2, 6, 6, 2,
 def examples_of(**settings) -> tuple[BalancedExamples, float]:
     """Half-precision predictions of 40 rows, as a specialist of the subset sees them."""
     values = {"subset_share": 0.5, "soft_targets": 0.5, "temperature": 2.0, **settings}
-    rows = generalist(40).half()
+    rows = DensePredictions(generalist(40).half())
     return subset_examples(INPUTS, LABELS, rows, SUBSET, SpecialistsConfig(**values))
 
 
@@ -259,7 +259,7 @@ def test_what_specialists_learn_from_are_the_generalists_calibrated_log_probs(tm
     with torch.no_grad():
         logits = network(context.dataset.train.inputs)
     expected = F.log_softmax(logits / about["temperature"], dim=-1)
-    found = ShardedRows(generalist_targets(context))[torch.arange(480)].float()
+    found = StoredPredictions(generalist_targets(context))[:480].dense().float()
     torch.testing.assert_close(found, expected, atol=1e-2, rtol=1e-3)
     assert about["temperature"] != 1.0
 

@@ -142,8 +142,8 @@ def _specialists(seed: Seed) -> Models:
     models = {}
     for mark, n in SPECIALISTS.items():
         rule = min((CombinationRule("kl", n, weight) for weight in settings.weights), key=loss)
-        log_probs, inference = test.joined(rule).numpy(), test.flops(rule)
-        outputs = dataclasses.replace(stored, log_probs=log_probs, inference_flops=inference)
+        joined, inference = test.joined(rule), test.flops(rule)
+        outputs = dataclasses.replace(stored, predictions=joined, inference_flops=inference)
         models[f"specialists, {mark}"] = seed.measured(outputs, f"weight {rule.weight:g}")
     return {**models, ENSEMBLE: seed.measured(stored, chosen_rule(seed.context).in_short())}
 

@@ -16,10 +16,10 @@ from itertools import chain
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from specialists.ensemble import CombinationRule, log_likelihood, score
 from specialists.files import read_array
+from specialists.predictions import Predictions
 from specialists.uncertainty import difference_interval
 
 from ..combine_predictions import open_ensemble
@@ -44,15 +44,15 @@ class SplitPredictions:
         inputs = context.split(split).inputs
         self.members = open_ensemble(context).member_predictions(inputs)
 
-    def nats_and_percent(self, log_probs: Tensor) -> tuple[str, str]:
+    def nats_and_percent(self, predictions: Predictions) -> tuple[str, str]:
         """NLL and top-1."""
-        scores = score(log_probs, self.labels)
+        scores = score(predictions, self.labels)
         return f"{scores['nll']:.4f}", f"{100 * scores['top1']:.2f}"
 
-    def differences(self, log_probs: Tensor, base: Tensor) -> tuple[str, str]:
+    def differences(self, predictions: Predictions, base: Predictions) -> tuple[str, str]:
         """Of NLL in nats and of top-1 in points, with their intervals."""
-        right = [(q.argmax(1) == self.labels).double() for q in (log_probs, base)]
-        nll = [-log_likelihood(q, self.labels) for q in (log_probs, base)]
+        right = [(q.predicted() == self.labels).double() for q in (predictions, base)]
+        nll = [-log_likelihood(q, self.labels) for q in (predictions, base)]
         cells = []
         for (a, b), scale, digits in ((nll, 1, 4), (right, 100, 2)):
             interval = difference_interval(a.numpy(), b.numpy(), groups=self.groups)
@@ -103,14 +103,14 @@ def _lines(
     cost = f"{test.members.flops(unfitted) / test.members.generalist_flops:.2f}"
     lines = []
     for name, rule in rules.items():
-        log_probs = test.members.joined(rule)
+        predictions = test.members.joined(rule)
         scores = validation.nats_and_percent(validation.members.joined(rule))
         if rule is learned:
             both = zip(scores, validation.nats_and_percent(cross_fitted), strict=True)
             scores = tuple(" / ".join(pair) for pair in both)
-        differences = ("", "") if rule == unfitted else test.differences(log_probs, base)
+        differences = ("", "") if rule == unfitted else test.differences(predictions, base)
         first = ("all" if n is None else str(n), cost, name)
-        cells = (*first, *scores, *test.nats_and_percent(log_probs), *differences)
+        cells = (*first, *scores, *test.nats_and_percent(predictions), *differences)
         lines.append(dict(zip(HEADER, cells, strict=True)))
     return lines
 

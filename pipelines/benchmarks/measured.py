@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -217,12 +218,11 @@ class Seed:
         return baseline_tasks(dataclasses.replace(self.context, config=config), budget)
 
     def measured(self, outputs: ModelOutputs, about: str = "") -> Measured:
-        """The scores of log-probabilities of shape (n, C)."""
-        rows = np.asarray(outputs.log_probs)
-        label_log_probs = rows[np.arange(len(rows)), self.labels].astype(np.float64)
+        """The scores of a model's predictions."""
+        labels = torch.from_numpy(self.labels)
         return Measured(
-            (rows.argmax(1) == self.labels).astype(np.float64),
-            np.minimum(-label_log_probs, MAX_NLL),
+            (outputs.predictions.predicted() == labels).double().numpy(),
+            (-outputs.predictions.of_labels(labels).double()).clamp_max(MAX_NLL).numpy(),
             self.examples,
             TrainingCost(outputs.training_examples, outputs.training_flops),
             outputs.inference_flops,
@@ -247,14 +247,15 @@ class Seed:
         temperature.
         """
         members = [Member(self.context, folder) for folder in folders]
-        validation, log_probs = (
-            [member.log_probs(split) for member in members] for split in ("validation", self.split)
+        validation, predictions = (
+            [member.predictions(split) for member in members]
+            for split in ("validation", self.split)
         )
         labels, settings = self.context.dataset.validation.labels, self.context.config.combination
         cost, inference, parameters, means = TrainingCost(), 0.0, 0, []
         for k, member in enumerate(members, start=1):
             candidates = judge_averages(everywhere(k), validation, labels, 0.0)
-            mean = averaged(log_probs, choose(candidates, settings).rule).numpy()
+            mean = averaged(predictions, choose(candidates, settings).rule)
             cost += member.cost
             inference += inference_flops(member.network(), member.sample(self.split))
             parameters += n_parameters(member.network())

@@ -26,6 +26,7 @@ from specialists.catalogue import ENSEMBLE, GENERALIST
 from specialists.config import Config
 from specialists.ensemble import affordable, choose, score_rules
 from specialists.errors import InputError
+from specialists.predictions import concatenated
 from specialists.runtime import derive_seed
 
 from ..combine_predictions import ensemble_outputs, open_ensemble
@@ -98,20 +99,20 @@ def outcome(run: Run) -> dict[str, Measured]:
     predictions = open_ensemble(context).member_predictions(validation.inputs)
     generator = torch.Generator().manual_seed(derive_seed(0, "halves of the validation rows"))
     halves = torch.randperm(len(labels), generator=generator).tensor_split(2)
-    log_probs, flops, rules = [], [], []
+    parts, flops, rules = [], [], []
     for chosen_on, measured_on in (halves, halves[::-1]):
         candidates = score_rules(predictions.select(chosen_on), labels[chosen_on], settings)
         rule = choose(affordable(candidates), settings).rule
         other_half = predictions.select(measured_on)
-        log_probs.append(other_half.joined(rule))
+        parts.append(other_half.joined(rule))
         flops.append(other_half.flops(rule))
         rules.append(rule.in_short())
     order = torch.cat(halves[::-1])
     seed, stored = Seed(run, "validation", order), ensemble_outputs(run, "validation")
-    generalist = replace(stored[GENERALIST], log_probs=predictions.generalist[order].numpy())
+    generalist = replace(stored[GENERALIST], predictions=predictions.generalist[order])
     ensemble = replace(
         stored[ENSEMBLE],
-        log_probs=torch.cat(log_probs).numpy(),
+        predictions=concatenated(parts),
         inference_flops=float(np.mean(flops)),
     )
     return {

@@ -22,7 +22,8 @@ from torch.nn import functional as F
 
 from specialists.calibration import fit_temperature
 from specialists.combination import arithmetic_mean, geometric_mean
-from specialists.ensemble import confidence, score
+from specialists.ensemble import score
+from specialists.predictions import DensePredictions, Predictions
 
 Mean = Literal["arithmetic", "geometric"]
 
@@ -61,13 +62,13 @@ class AveragingRule:
     confidence: float | None = None
     shortlist: int = 0
 
-    def asked(self, first: Tensor) -> tuple[Tensor, Tensor]:
+    def asked(self, first: Predictions) -> tuple[Tensor, Tensor]:
         """Where later members are asked about all classes, and where about the shortlist.
 
         Parameters
         ----------
-        first : Tensor of shape (n, C)
-            Log-probabilities of the first member.
+        first : Predictions of n rows
+            By the first member.
 
         Returns
         -------
@@ -76,20 +77,20 @@ class AveragingRule:
         none = torch.zeros(len(first), dtype=torch.bool)
         if self.n_members == 1:
             return none, none
-        whole = ~none if self.confidence is None else confidence(first) <= self.confidence
+        whole = ~none if self.confidence is None else first.confidence() <= self.confidence
         return whole, ~whole if self.shortlist else none
 
-    def relative_cost(self, first: Tensor, head_share: float) -> float:
+    def relative_cost(self, first: Predictions, head_share: float) -> float:
         """Mean inference FLOPs over those of the first member.
 
         Parameters
         ----------
-        first : Tensor of shape (n, C)
+        first : Predictions
         head_share : float
             h, the part of the head in a prediction's FLOPs.
         """
         whole, short = (float(rows.double().mean()) for rows in self.asked(first))
-        asked = whole + short * shortlist_cost(self.shortlist, first.shape[1], head_share)
+        asked = whole + short * shortlist_cost(self.shortlist, first.n_classes, head_share)
         return 1.0 + (self.n_members - 1) * asked
 
 
@@ -125,32 +126,32 @@ def shortlist_cost(shortlist: int, n_classes: int, head_share: float) -> float:
     return 1.0 - head_share * (1.0 - shortlist / n_classes) if shortlist else 0.0
 
 
-def averaged(members: Iterable[Tensor], rule: AveragingRule) -> Tensor:
-    """The mean of the first k members by a rule, log-probabilities of shape (n, C).
+def averaged(members: Iterable[Predictions], rule: AveragingRule) -> Predictions:
+    """The mean of the first k members by a rule.
 
     Parameters
     ----------
-    members : iterable of Tensors of shape (n, C)
-        Log-probabilities; each is used once, so that they may be made on the way.
+    members : iterable of Predictions of the same n rows
+        Each is used once, so that they may be made on the way.
     rule : AveragingRule
     """
-    own = iter(members)
-    first = next(own)
+    rest = iter(members)
+    first = next(rest)
     whole, short = rule.asked(first)
     rows = (whole | short).nonzero().squeeze(1)
     if not len(rows):
         return first
-    start, on_shortlist = first[rows], short[rows]
+    start, on_shortlist = first[rows].dense(), short[rows]
     mean = start
     for i in range(1, rule.n_members):
-        other = next(own)[rows]
+        other = next(rest)[rows].dense()
         if bool(on_shortlist.any()):
             kept = start[on_shortlist]
             other[on_shortlist] = within_shortlist(kept, other[on_shortlist], rule.shortlist)
         mean = MEANS[rule.mean]([mean, other], [i, 1])
-    result = first.clone()
+    result = first.dense().clone()
     result[rows] = F.log_softmax(mean / rule.temperature, dim=1)
-    return result
+    return DensePredictions(result)
 
 
 def within_shortlist(first: Tensor, other: Tensor, shortlist: int) -> Tensor:
@@ -175,7 +176,7 @@ def everywhere(n_members: int) -> list[AveragingRule]:
 
 
 def deferring_rules(
-    first: Tensor, n_members: int, limit: float, head_share: float
+    first: Predictions, n_members: int, limit: float, head_share: float
 ) -> list[AveragingRule]:
     """Rules that cost at most ``limit`` first members on these rows; the first alone is one.
 
@@ -185,15 +186,14 @@ def deferring_rules(
 
     Parameters
     ----------
-    first : Tensor of shape (n, C)
-        Log-probabilities on validation rows.
+    first : Predictions of the validation rows
     n_members : int
         At most.
     limit : float
         Relative cost.
     head_share : float
     """
-    n_classes = first.shape[1]
+    n_classes = first.n_classes
     lists = SHORTLISTS if head_share > MOST_OF_THE_COST else ()
     rules = [AveragingRule(1)]
     for k in range(2, n_members + 1):
@@ -211,9 +211,9 @@ def deferring_rules(
     return [r for r in rules if r.relative_cost(first, head_share) <= limit + ROUNDING]
 
 
-def _up_to(first: Tensor, share: float) -> float | None:
+def _up_to(first: Predictions, share: float) -> float | None:
     """The confidence up to which at most this share of the rows lies; None: all of them."""
-    sureness = confidence(first).sort().values
+    sureness = first.confidence().sort().values
     n = math.floor(share * len(first) + ROUNDING)
     while 0 < n < len(sureness) and sureness[n] - sureness[n - 1] <= SAME_CONFIDENCE:
         n -= 1
@@ -223,15 +223,17 @@ def _up_to(first: Tensor, share: float) -> float | None:
 
 
 def judge_averages(
-    rules: Sequence[AveragingRule], members: Sequence[Tensor], labels: Tensor, head_share: float
+    rules: Sequence[AveragingRule],
+    members: Sequence[Predictions],
+    labels: Tensor,
+    head_share: float,
 ) -> list[AverageCandidate]:
     """Each rule with its temperature fitted, and what it reaches and costs on validation rows.
 
     Parameters
     ----------
     rules : sequence of AveragingRule
-    members : sequence of Tensors of shape (n, C)
-        Log-probabilities.
+    members : sequence of Predictions of the same n rows
     labels : int64 Tensor of shape (n,)
     head_share : float
     """
@@ -243,8 +245,9 @@ def judge_averages(
         whole, short = rule.asked(first)
         rows = whole | short
         if bool(rows.any()):
-            rule = replace(rule, temperature=fit_temperature(mean[rows], labels[rows]))
-            mean[rows] = F.log_softmax(mean[rows] / rule.temperature, dim=1)
+            log_probs = mean.dense()
+            rule = replace(rule, temperature=fit_temperature(log_probs[rows], labels[rows]))
+            log_probs[rows] = F.log_softmax(log_probs[rows] / rule.temperature, dim=1)
         cost, scores = rule.relative_cost(first, head_share), score(mean, labels)
         top1, nll = scores["top1"], scores["nll"]
         candidates.append(AverageCandidate(rule, top1, nll, cost, nll <= reference))

@@ -28,6 +28,7 @@ from specialists.datasets.base import Inputs
 from specialists.ensemble import choose, cost_sample
 from specialists.errors import InputError
 from specialists.networks import NetworkSpec, build, find_head, inference_flops, largest_width
+from specialists.predictions import Predictions
 
 N_ROWS = 64  # of the inputs on which widths are compared
 
@@ -58,7 +59,7 @@ def head_share(network: nn.Module, n_classes: int, inputs: Inputs) -> float:
 
 
 def choose_averages(
-    members: Sequence[Tensor],
+    members: Sequence[Predictions],
     labels: Tensor,
     budget: Budget,
     share: float,
@@ -68,8 +69,8 @@ def choose_averages(
 
     Parameters
     ----------
-    members : sequence of Tensors of shape (n, C)
-        Log-probabilities of the generalists on validation rows.
+    members : sequence of Predictions
+        Of the validation rows, by each generalist.
     labels : int64 Tensor of shape (n,)
     budget : Budget
     share : float

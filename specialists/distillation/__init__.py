@@ -4,11 +4,10 @@ from specialists.distillation.sizes import student_spec
 from specialists.distillation.students import best_trial, distil, student_examples
 from specialists.distillation.teachers import (
     OnlineTeacher,
-    SelectedRows,
     Teacher,
     labelled_rows,
     teacher_blocks,
-    teacher_log_probs,
+    teacher_predictions,
 )
 from specialists.distillation.trials import HARD_RATES, HARD_TRIALS, changed_recipe
 
@@ -16,7 +15,6 @@ __all__ = [
     "HARD_RATES",
     "HARD_TRIALS",
     "OnlineTeacher",
-    "SelectedRows",
     "Teacher",
     "best_trial",
     "changed_recipe",
@@ -25,5 +23,5 @@ __all__ = [
     "student_examples",
     "student_spec",
     "teacher_blocks",
-    "teacher_log_probs",
+    "teacher_predictions",
 ]

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from specialists.classifier import TrainedClassifier, calibrate_classifier, hard_label_loss
 from specialists.config import Recipe
 from specialists.datasets.base import Split
-from specialists.distillation.teachers import TaughtExamples, Teacher, online
+from specialists.distillation.teachers import SoftTargets, TaughtExamples, Teacher, online
 from specialists.errors import InputError
 from specialists.losses import DistillationLoss
+from specialists.predictions import Predictions, as_predictions
 from specialists.runtime import Hardware
 from specialists.training import FitResult, TensorExamples, Trainer, ValidationLoss
 from specialists.training.examples import Augmentation
@@ -46,10 +47,10 @@ def distil(
     ----------
     network : nn.Module
         The student, with the weights that it starts from; it is trained in place.
-    teacher : Tensor, callable or nn.Module, optional
-        Log-probabilities [n, C] of the training inputs (see :func:`teacher_log_probs`); or who is
-        asked about every batch as the student sees it: a function from inputs to log-probabilities,
-        or a network. None: the student learns from the labels alone.
+    teacher : Predictions, Tensor, callable or nn.Module, optional
+        Predictions (or log-probabilities [n, C]) of the training inputs, see
+        :func:`teacher_predictions`; or who is asked about every batch as the student sees it: a
+        function from inputs to these, or a network. None: the student learns from the labels alone.
     train, validation : Split
         Beside a teacher, rows whose label is ``specialists.losses.UNLABELLED`` have no label.
     recipe : Recipe
@@ -96,7 +97,7 @@ def student_examples(
     labelled = TensorExamples(train.inputs, (train.labels,), augment)
     if teacher is None:
         return labelled
-    if callable(teacher):
+    if not isinstance(teacher, Predictions | Tensor):
         return TaughtExamples(labelled, online(teacher))
     if len(teacher) != len(train):
         raise InputError(
@@ -104,7 +105,8 @@ def student_examples(
             got=f"{len(teacher):,} predictions for {len(train):,} inputs",
             expected="one row of log-probabilities an input, in the same order",
         )
-    return TensorExamples(train.inputs, (teacher, train.labels), augment)
+    targets = SoftTargets(as_predictions(teacher))
+    return TensorExamples(train.inputs, (targets, train.labels), augment)
 
 
 def best_trial(results: Sequence[FitResult], among: Sequence[int]) -> int:

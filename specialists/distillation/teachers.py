@@ -10,50 +10,44 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from torch import Generator, Tensor, nn
 
 from specialists.datasets.base import Inputs
-from specialists.predictions import predict_log_probs
+from specialists.predictions import (
+    Predictions,
+    as_predictions,
+    concatenated,
+    predict,
+)
 from specialists.runtime import progress
 from specialists.training import Batch, TensorExamples
 
 ROWS_AT_A_TIME = 8192
 
-OnlineTeacher = Callable[[Inputs], Tensor]
+OnlineTeacher = nn.Module | Callable[[Inputs], Predictions | Tensor]
+Teacher = Predictions | Tensor | OnlineTeacher
 
 
-class OfflineTeacher(Protocol):
-    """A teacher's log-probabilities, a row a training input: a tensor, or rows on disk."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: Tensor, /) -> Tensor: ...
-
-
-Teacher = OfflineTeacher | OnlineTeacher
-
-
-def online(teacher: OnlineTeacher) -> OnlineTeacher:
-    """The teacher as a function from inputs to log-probabilities [n, C] on the CPU.
+def online(teacher: OnlineTeacher) -> Callable[[Inputs], Predictions]:
+    """The teacher as a function from inputs to predictions on the CPU.
 
     A network, which gives logits, is asked in evaluation mode and without gradients.
     """
-    if not isinstance(teacher, nn.Module):
-        return teacher
-    network = teacher
-    return lambda inputs: predict_log_probs(network, inputs)
+    if isinstance(teacher, nn.Module):
+        return lambda inputs: predict(teacher, inputs)
+    return lambda inputs: as_predictions(teacher(inputs))
 
 
-def teacher_blocks(teacher: OnlineTeacher, inputs: Inputs) -> Iterator[Tensor]:
+def teacher_blocks(teacher: OnlineTeacher, inputs: Inputs) -> Iterator[Predictions]:
     """What a teacher predicts for every input, a few thousand rows at a time.
 
     Parameters
     ----------
     teacher : nn.Module or callable
-        Maps n inputs to logits (a module) or log-probabilities (any other callable), [n, C].
+        Maps n inputs to logits [n, C] (a module), or to predictions or log-probabilities [n, C]
+        (any other callable).
     inputs : Tensor or Ragged of n rows
     """
     ask = online(teacher)
@@ -63,29 +57,19 @@ def teacher_blocks(teacher: OnlineTeacher, inputs: Inputs) -> Iterator[Tensor]:
             bar.advance(len(index))
 
 
-def teacher_log_probs(teacher: OnlineTeacher, inputs: Inputs) -> Tensor:
-    """The blocks of :func:`teacher_blocks` as one tensor of shape (n, C): offline targets."""
-    return torch.cat(list(teacher_blocks(teacher, inputs)))
+def teacher_predictions(teacher: OnlineTeacher, inputs: Inputs) -> Predictions:
+    """The blocks of :func:`teacher_blocks` as one: offline targets."""
+    return concatenated(list(teacher_blocks(teacher, inputs)))
 
 
 @dataclass(frozen=True)
-class SelectedRows:
-    """Some rows of a matrix on disk, gathered when they are asked for.
+class SoftTargets:
+    """A teacher's predictions as targets of a training, gathered batch by batch."""
 
-    Parameters
-    ----------
-    rows : OfflineTeacher
-    index : int64 Tensor of shape (n,)
-    """
-
-    rows: OfflineTeacher
-    index: Tensor
-
-    def __len__(self) -> int:
-        return len(self.index)
+    predictions: Predictions
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        return self.rows[self.index[index]]
+        return self.predictions[index].dense()
 
 
 @dataclass(frozen=True)
@@ -95,13 +79,13 @@ class TaughtBatch(Batch):
     Parameters
     ----------
     teacher : callable
-        Maps inputs on the CPU to log-probabilities of shape (n, C).
+        Maps inputs on the CPU to predictions.
     """
 
-    teacher: OnlineTeacher = field(kw_only=True)
+    teacher: Callable[[Inputs], Predictions] = field(kw_only=True)
 
     def to(self, device: torch.device) -> Batch:
-        soft = self.teacher(self.inputs)
+        soft = self.teacher(self.inputs).dense()
         return Batch(self.inputs, (soft, *self.targets)).to(device)
 
     def pin_memory(self) -> Batch:
@@ -121,7 +105,7 @@ class TaughtExamples:
     """
 
     examples: TensorExamples
-    teacher: OnlineTeacher
+    teacher: Callable[[Inputs], Predictions]
 
     def __len__(self) -> int:
         return len(self.examples)

@@ -17,7 +17,6 @@ from specialists.ensemble.rules import (
     PAPER,
     CombinationRule,
     active_specialists,
-    confidence,
     join,
     mean_flops,
 )
@@ -37,7 +36,6 @@ __all__ = [
     "affordable",
     "choose",
     "choose_rule",
-    "confidence",
     "cost_sample",
     "deferral_limit",
     "join",

@@ -168,7 +168,7 @@ def whole_test(
     """Does the rule gain on the generalist, without fewer right answers?"""
     joined, base = predictions.joined(rule), predictions.generalist
     enough = _count(groups) >= MIN_GROUPS
-    right, before = (int((q.argmax(1) == labels).sum()) for q in (joined, base))
+    right, before = (int((q.predicted() == labels).sum()) for q in (joined, base))
     gain = log_likelihood_gain(joined, base, labels)
     test = _tested(gain, groups, enough)
     limits = (LEAST_LOG_LIKELIHOOD, -LEAST_LOG_LIKELIHOOD)

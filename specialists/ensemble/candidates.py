@@ -24,7 +24,8 @@ from torch import Tensor
 
 from specialists.config import CombinationConfig
 from specialists.ensemble.members import MemberPredictions
-from specialists.ensemble.rules import WEIGHTED, CombinationRule, confidence
+from specialists.ensemble.rules import WEIGHTED, CombinationRule
+from specialists.predictions import Predictions
 from specialists.runtime import progress
 
 ROUNDING = 1e-6
@@ -135,7 +136,7 @@ def choose(candidates: Sequence[Choosable], settings: CombinationConfig) -> Choo
     return max(pool, key=lambda candidate: (candidate.top1, -candidate.nll))
 
 
-def deferral_limit(generalist: Tensor, share: float) -> float | None:
+def deferral_limit(generalist: Predictions, share: float) -> float | None:
     """The confidence up to which the generalist defers this share of the rows; None: all of them.
 
     It lies midway between the rows on either side, so that rounding decides for none of them; rows
@@ -143,25 +144,24 @@ def deferral_limit(generalist: Tensor, share: float) -> float | None:
 
     Parameters
     ----------
-    generalist : Tensor of shape (n, C)
-        Log-probabilities, n > 0.
+    generalist : Predictions of n > 0 rows
     share : float
         In (0, 1].
     """
-    sureness = confidence(generalist)
+    sureness = generalist.confidence()
     last = float(np.quantile(sureness, share, method="inverted_cdf"))
     surer = sureness[sureness > last + ROUNDING]
     return (last + float(surer.min())) / 2 if len(surer) else None
 
 
-def score(log_probs: Tensor, labels: Tensor) -> dict[str, float]:
-    """Top-1 (fraction) and NLL (nats) of log-probabilities [n, C]."""
-    return _mean_score(*_outcomes(log_probs, labels))
+def score(predictions: Predictions, labels: Tensor) -> dict[str, float]:
+    """Top-1 (fraction) and NLL (nats) for labels of shape (n,)."""
+    return _mean_score(*_outcomes(predictions, labels))
 
 
-def log_likelihood(log_probs: Tensor, labels: Tensor) -> Tensor:
+def log_likelihood(predictions: Predictions, labels: Tensor) -> Tensor:
     """Of each row's label in nats, at least -100; float64 of shape (n,)."""
-    return log_probs.gather(1, labels[:, None]).squeeze(1).clamp_min(LEAST_LOG_LIKELIHOOD).double()
+    return predictions.of_labels(labels).clamp_min(LEAST_LOG_LIKELIHOOD).double()
 
 
 class Judge:
@@ -173,12 +173,12 @@ class Judge:
         self.max_cost = max_cost
         self.alone = _outcomes(predictions.generalist, labels)
         self.reference = _mean_score(*self.alone)["nll"]
-        self.confidence = confidence(predictions.generalist)
+        self.confidence = predictions.generalist.confidence()
         self._flops: dict[tuple[Any, ...], float] = {}
 
-    def __call__(self, rule: CombinationRule, log_probs: Tensor) -> Candidate:
+    def __call__(self, rule: CombinationRule, predictions: Predictions) -> Candidate:
         """A rule by what it predicts for the validation rows."""
-        return self._candidate(rule, score(log_probs, self.labels))
+        return self._candidate(rule, score(predictions, self.labels))
 
     def deferring(self, rule: CombinationRule, limits: Iterable[float | None]) -> list[Candidate]:
         """The rule at each confidence, from one combination of all rows."""
@@ -207,9 +207,9 @@ class Judge:
         return Candidate(rule, scores["top1"], nll, flops, relative, eligible, lower)
 
 
-def _outcomes(log_probs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _outcomes(predictions: Predictions, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Whether each row is right, and the log-likelihood of its label."""
-    return log_probs.argmax(1) == labels, log_likelihood(log_probs, labels)
+    return predictions.predicted() == labels, log_likelihood(predictions, labels)
 
 
 def _mean_score(right: Tensor, gained: Tensor) -> dict[str, float]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from specialists.ensemble.rules import CombinationRule
+from specialists.json_record import JsonRecord
 
 Outcome = Literal["admitted", "refused", "not tested"]
 
@@ -49,12 +52,6 @@ class GroupTest(GainTest):
     passed: bool
     interval: tuple[float, float] | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON; ``interval`` only where there is one."""
-        values = asdict(self)
-        interval = values.pop("interval")
-        return values if interval is None else {**values, "interval": list(interval)}
-
 
 @dataclass(frozen=True)
 class SpecialistTest(GainTest):
@@ -80,7 +77,7 @@ class SpecialistTest(GainTest):
 
 
 @dataclass(frozen=True)
-class AdmissionDecision:
+class AdmissionDecision(JsonRecord):
     """Which specialists may answer.
 
     Parameters
@@ -101,7 +98,7 @@ class AdmissionDecision:
     """
 
     method: str
-    chosen: CombinationRule
+    chosen: Annotated[CombinationRule, Field(alias="rule")]
     outcome: Outcome
     reason: str
     alpha: float
@@ -119,38 +116,6 @@ class AdmissionDecision:
             return self.chosen
         admitted = [test.specialist for test in self.specialists if test.admitted]
         return restricted(self.chosen, admitted, len(self.specialists))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> AdmissionDecision:
-        """The decision that ``to_dict`` wrote."""
-        whole = values["whole"]
-        if whole is not None and "interval" in whole:
-            whole = {**whole, "interval": tuple(whole["interval"])}
-        return cls(
-            values["method"],
-            CombinationRule.from_dict(values["rule"]),
-            values["outcome"],
-            values["reason"],
-            values["alpha"],
-            values["n_rows"],
-            values["n_groups"],
-            None if whole is None else GroupTest(**whole),
-            tuple(SpecialistTest(**test) for test in values["specialists"]),
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "method": self.method,
-            "alpha": self.alpha,
-            "n_rows": self.n_rows,
-            "n_groups": self.n_groups,
-            "rule": self.chosen.to_dict(),
-            "whole": None if self.whole is None else self.whole.to_dict(),
-            "specialists": [asdict(test) for test in self.specialists],
-            "outcome": self.outcome,
-            "reason": self.reason,
-        }
 
     def in_words(self) -> str:
         """One line that says what was decided, and why."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from specialists.ensemble.candidates import log_likelihood
 from specialists.ensemble.members import MemberPredictions
 from specialists.ensemble.rules import CombinationRule, join
+from specialists.predictions import Predictions
 
 ROUNDING = 1e-5
 
@@ -29,7 +30,7 @@ def specialist_gains(
     ]
 
 
-def log_likelihood_gain(joined: Tensor, base: Tensor, labels: Tensor) -> Tensor:
+def log_likelihood_gain(joined: Predictions, base: Predictions, labels: Tensor) -> Tensor:
     """Log-likelihoods of the truth, joined minus base; what single precision rounds is 0."""
     gain = log_likelihood(joined, labels) - log_likelihood(base, labels)
     return gain.masked_fill(gain.abs() < ROUNDING, 0.0)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from specialists.combination import cross_fitted, fit_combination
 from specialists.datasets.base import Inputs
@@ -24,7 +23,13 @@ from specialists.ensemble.rules import (
     mean_flops,
 )
 from specialists.networks import inference_flops, n_parameters
-from specialists.predictions import predict_outputs
+from specialists.predictions import (
+    DensePredictions,
+    Predictions,
+    concatenated,
+    predict,
+    predict_outputs,
+)
 from specialists.specialist import Specialist
 
 ROWS_AT_A_TIME = 8192
@@ -36,8 +41,7 @@ class MemberPredictions:
 
     Parameters
     ----------
-    generalist : Tensor of shape (n, C)
-        Log-probabilities.
+    generalist : Predictions of n rows
     specialists : list of M Tensors of shape (n, k_m + 1)
         Log-probabilities, the dustbin last.
     subsets : list of M int64 Tensors of shape (k_m,)
@@ -47,7 +51,7 @@ class MemberPredictions:
         Of one prediction, the shared trunk left out.
     """
 
-    generalist: Tensor
+    generalist: Predictions
     specialists: list[Tensor]
     subsets: list[Tensor]
     generalist_flops: float
@@ -62,8 +66,8 @@ class MemberPredictions:
         """Which specialists the rule asks about which row, bool of shape (n, M)."""
         return active_specialists(self.generalist, self.subsets, rule)
 
-    def joined(self, rule: CombinationRule) -> Tensor:
-        """Combined log-probabilities of shape (n, C)."""
+    def joined(self, rule: CombinationRule) -> Predictions:
+        """What the rule makes of them."""
         active = self.active(rule)
         return join(self.generalist, self.specialists, self.subsets, active, rule)
 
@@ -73,12 +77,13 @@ class MemberPredictions:
 
     def learn(
         self, n: int | None, labels: Tensor, weight: float = 1.0
-    ) -> tuple[CombinationRule, Tensor]:
-        """The learned rule, and cross-fitted log-probabilities to judge it by."""
+    ) -> tuple[CombinationRule, Predictions]:
+        """The learned rule, and cross-fitted predictions to judge it by."""
         active = self.active(CombinationRule("learned", n))
-        problem = (self.generalist, self.specialists, self.subsets, labels, active, weight)
+        generalist = self.generalist.dense()
+        problem = (generalist, self.specialists, self.subsets, labels, active, weight)
         rule = CombinationRule("learned", n, weight, fit_combination(*problem))
-        return rule, cross_fitted(*problem)
+        return rule, DensePredictions(cross_fitted(*problem))
 
 
 @dataclass(frozen=True)
@@ -123,9 +128,9 @@ class Ensemble:
         """What the parts above the trunk take."""
         return inputs if self.lower is None else predict_outputs(self.lower, inputs)
 
-    def generalist_log_probs(self, features: Inputs) -> Tensor:
-        """Calibrated log-probabilities of shape (n, C)."""
-        return F.log_softmax(predict_outputs(self.upper, features) / self.temperature, dim=-1)
+    def generalist_predictions(self, features: Inputs) -> Predictions:
+        """The calibrated generalist's."""
+        return predict(self.upper, features, self.temperature)
 
     def specialist_log_probs(self, features: Inputs, active: Tensor | None = None) -> list[Tensor]:
         """Log-probabilities [n, k_m + 1] of every specialist, computed only where it is active.
@@ -145,19 +150,19 @@ class Ensemble:
             outputs.append(out)
         return outputs
 
-    def log_probs(self, inputs: Inputs) -> Tensor:
-        """Combined log-probabilities of shape (n, C); specialists run only where they are asked."""
+    def predictions(self, inputs: Inputs) -> Predictions:
+        """Of the whole ensemble; specialists run only where they are asked."""
         parts = []
         for rows in torch.arange(len(inputs)).split(ROWS_AT_A_TIME):
             features = self.features(inputs[rows])
-            generalist = self.generalist_log_probs(features)
+            generalist = self.generalist_predictions(features)
             if self.rule.members == ():
                 parts.append(generalist)
                 continue
             active = active_specialists(generalist, self.subsets, self.rule)
             specialists = self.specialist_log_probs(features, active)
             parts.append(join(generalist, specialists, self.subsets, active, self.rule))
-        return torch.cat(parts)
+        return concatenated(parts)
 
     def member_predictions(self, inputs: Inputs) -> MemberPredictions:
         """What every member predicts for every row, whatever the rule."""
@@ -165,7 +170,7 @@ class Ensemble:
         device = next(self.upper.parameters()).device
         generalist, each = self.flops(cost_sample(inputs).to(device))
         return MemberPredictions(
-            self.generalist_log_probs(features),
+            self.generalist_predictions(features),
             self.specialist_log_probs(features),
             self.subsets,
             generalist,

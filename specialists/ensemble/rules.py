@@ -9,14 +9,17 @@ by concatenating the specialists' subset parts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated
 
 import torch
+from pydantic import Field, PlainSerializer, PlainValidator
 from torch import Tensor
 
 from specialists.combination import LearnedCombination, combine, concatenate_subsets, within_subsets
+from specialists.json_record import JsonRecord
+from specialists.predictions import DensePredictions, Predictions
 
 WEIGHTED = ("kl", "within_subsets")
 MAX_NAMED = 12
@@ -29,8 +32,8 @@ NAMES_IN_WORDS = {
 
 
 @dataclass(frozen=True)
-class CombinationRule:
-    """How specialists are selected and combined.
+class CombinationRule(JsonRecord):
+    """How specialists are selected and combined: in JSON as ``choice.json`` and candidates hold it.
 
     Parameters
     ----------
@@ -49,31 +52,19 @@ class CombinationRule:
         they are asked about every row.
     """
 
-    method: str
+    method: Annotated[str, Field(alias="rule")]
     n: int | None
     weight: float = 1.0
-    learned: LearnedCombination | None = None
+    learned: (
+        Annotated[
+            LearnedCombination,
+            PlainValidator(LearnedCombination.from_dict),
+            PlainSerializer(LearnedCombination.to_dict),
+        ]
+        | None
+    ) = None
     members: tuple[int, ...] | None = None
-    defer_above: float | None = None
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> CombinationRule:
-        """The rule of a candidate or of ``choice.json``; what else stands there is not read."""
-        learned = values.get("learned")
-        fitted = None if learned is None else LearnedCombination.from_dict(learned)
-        members = values.get("members")
-        members = None if members is None else tuple(members)
-        limit = values.get("confidence")
-        return cls(values["rule"], values["n"], values["weight"], fitted, members, limit)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON; ``learned``, ``members`` and ``confidence`` only where there are any."""
-        values: dict[str, Any] = {"rule": self.method, "n": self.n, "weight": self.weight}
-        if self.learned is not None:
-            values["learned"] = self.learned.to_dict()
-        if self.members is not None:
-            values["members"] = list(self.members)
-        return values if self.defer_above is None else {**values, "confidence": self.defer_above}
+    defer_above: Annotated[float | None, Field(alias="confidence")] = None
 
     def voters(self, n_specialists: int) -> tuple[int, ...]:
         """Indices of the specialists, of so many, that may be asked."""
@@ -138,7 +129,7 @@ def numbered(specialists: Sequence[int]) -> str:
 
 
 def active_specialists(
-    log_probs: Tensor, subsets: Sequence[Tensor], rule: CombinationRule
+    generalist: Predictions, subsets: Sequence[Tensor], rule: CombinationRule
 ) -> Tensor:
     """Which specialists a rule asks about each row.
 
@@ -147,59 +138,56 @@ def active_specialists(
 
     Parameters
     ----------
-    log_probs : Tensor of shape (rows, C)
-        The generalist's.
+    generalist : Predictions of n rows
     subsets : sequence of M int64 Tensors
     rule : CombinationRule
 
     Returns
     -------
-    bool Tensor of shape (rows, M)
+    bool Tensor of shape (n, M)
     """
     allowed = torch.ones(len(subsets), dtype=torch.bool)
     if rule.members is not None:
         allowed = torch.zeros_like(allowed)
         allowed[list(rule.members)] = True
     if rule.n is None:
-        active = allowed.repeat(len(log_probs), 1)
+        active = allowed.repeat(len(generalist), 1)
     else:
-        member = torch.zeros(log_probs.shape[1], len(subsets), dtype=torch.bool)
+        member = torch.zeros(generalist.n_classes, len(subsets), dtype=torch.bool)
         for m in allowed.nonzero().flatten().tolist():
             member[subsets[m], m] = True
-        top = log_probs.topk(min(rule.n, log_probs.shape[1]), dim=1).indices
+        _, top = generalist.most_probable(rule.n)
         active = member[top].any(1)
     if rule.defer_above is not None:
-        active &= (confidence(log_probs) <= rule.defer_above)[:, None]
+        active &= (generalist.confidence() <= rule.defer_above)[:, None]
     return active
 
 
-def confidence(log_probs: Tensor) -> Tensor:
-    """The largest probability of each row, float64 of shape (n,), of log-probabilities [n, C]."""
-    return log_probs.amax(1).double().exp()
-
-
 def join(
-    generalist: Tensor,
+    generalist: Predictions,
     specialists: Sequence[Tensor],
     subsets: Sequence[Tensor],
     active: Tensor,
     rule: CombinationRule,
-) -> Tensor:
-    """One distribution over all classes, log-probabilities [n, C], by a rule.
+) -> Predictions:
+    """One distribution over all classes a row, by a rule.
 
     ``active`` leaves out who is no member of the rule; without any the generalist is returned.
     """
     if rule.members == ():
         return generalist
-    predictions = (generalist, specialists, subsets, active)
+    log_probs = generalist.dense()
+    predictions = (log_probs, specialists, subsets, active)
     if rule.method == "side_by_side":
-        return concatenate_subsets(*predictions)
-    if rule.method == "within_subsets":
-        return within_subsets(*predictions, weight=rule.weight)
-    if rule.learned is not None:
-        return rule.learned.combine(*predictions).log_probs
-    weights = torch.full((len(subsets),), rule.weight, dtype=generalist.dtype)
-    return combine(*predictions, weights).log_probs
+        joined = concatenate_subsets(*predictions)
+    elif rule.method == "within_subsets":
+        joined = within_subsets(*predictions, weight=rule.weight)
+    elif rule.learned is not None:
+        joined = rule.learned.combine(*predictions).log_probs
+    else:
+        weights = torch.full((len(subsets),), rule.weight, dtype=log_probs.dtype)
+        joined = combine(*predictions, weights).log_probs
+    return DensePredictions(joined)
 
 
 def mean_flops(generalist: float, each: Tensor, active: Tensor) -> float:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from pydantic import Field
-from scipy.special import log_softmax
+from torch.nn import functional as F
 
 from specialists.catalogue import CONTINUED, ENSEMBLE, GENERALIST, STUDENT
 from specialists.datasets.base import Ragged
@@ -23,7 +23,7 @@ from specialists.evaluation.one_run import resample, retention, score_models
 from specialists.evaluation.scores import Bin, Scores, blocks, reliability_bins
 from specialists.evaluation.subsets import ByClass, ClusterGain, accuracy_by_class, gain_by_cluster
 from specialists.json_record import JsonRecord
-from specialists.predictions import ModelOutputs
+from specialists.predictions import DensePredictions, ModelOutputs, Predictions
 
 UNDER_TRAINED_GAIN = 0.01
 N_LABEL_ERRORS = 40
@@ -118,8 +118,8 @@ def details(
     classes = [np.asarray(subset, dtype=np.int64) for subset in subsets]
     examples = notable.ExampleRows(truth, texts, source_rows)
     generalist, ensemble = scores[GENERALIST], scores[ENSEMBLE]
-    before, after = (outputs[name].log_probs for name in (GENERALIST, ENSEMBLE))
-    n_classes = before.shape[1]
+    before, after = (outputs[name].predictions for name in (GENERALIST, ENSEMBLE))
+    n_classes = before.n_classes
     names = [name for name in (GENERALIST, ENSEMBLE, STUDENT) if name in scores]
     suspects = notable.suspected_label_errors(ensemble, truth, n_classes)
     changed = notable.fixed(generalist, ensemble), notable.fixed(ensemble, generalist)
@@ -161,18 +161,14 @@ def under_trained(scores: Mapping[str, Scores]) -> UnderTrained | None:
     return UnderTrained(gain > UNDER_TRAINED_GAIN, gain)
 
 
-def uncalibrated(log_probs: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
-    """Log-probabilities before the division of logits by ``temperature``, shape (n, n_classes)."""
-    return log_softmax(np.asarray(log_probs) * np.float32(temperature), axis=1)
-
-
 def _reliability(
-    generalist: NDArray[np.float32], scores: Mapping[str, Scores], temperature: float | None
+    generalist: Predictions, scores: Mapping[str, Scores], temperature: float | None
 ) -> dict[str, tuple[Bin, ...]]:
     bins = {name: reliability_bins(s.confidence, s.correct) for name, s in scores.items()}
     if temperature is None:
         return bins
     raw = np.empty(len(generalist))
-    for rows in blocks(*generalist.shape):
-        raw[rows] = np.exp(uncalibrated(generalist[rows], temperature).max(axis=1))
+    for rows in blocks(len(generalist), generalist.n_classes):
+        logits = generalist[rows].dense() * temperature
+        raw[rows] = DensePredictions(F.log_softmax(logits, dim=1)).confidence()
     return {UNCALIBRATED: reliability_bins(raw, scores[GENERALIST].correct)} | bins

@@ -25,6 +25,7 @@ from specialists.datasets.base import Ragged
 from specialists.evaluation.scores import Scores
 from specialists.evaluation.subsets import ClassSubsets
 from specialists.json_record import JsonRecord
+from specialists.predictions import Predictions
 
 N_SHOWN_CLASSES = 3
 MIN_CONFIDENCE = 0.5
@@ -131,8 +132,8 @@ def label_error_table(
 
 def answer_table(
     rows: NDArray[np.int64],
-    generalist: NDArray[np.float32],
-    ensemble: NDArray[np.float32],
+    generalist: Predictions,
+    ensemble: Predictions,
     examples: ExampleRows,
     valid: Ragged | None,
     subsets: ClassSubsets,
@@ -140,15 +141,14 @@ def answer_table(
 ) -> tuple[ChangedExample, ...]:
     """The three most probable classes of both models and active specialists, for ``rows``.
 
-    ``generalist`` and ``ensemble`` are log-probabilities of shape (n, C); ``valid`` lists every
-    label that would be right.
+    ``valid`` lists every label that would be right.
     """
     return tuple(
         ChangedExample(
             **vars(example := examples.example(row)),
             valid=(example.label,) if valid is None else tuple(valid.row(row).tolist()),
-            generalist=top_classes(generalist[row]),
-            ensemble=top_classes(ensemble[row]),
+            generalist=top_classes(generalist[[row]].dense()[0]),
+            ensemble=top_classes(ensemble[[row]].dense()[0]),
             specialists=tuple(
                 SpecialistAnswer(int(m), top_classes(values, subsets[m]))
                 for m, values in answers.get(row, {}).items()
@@ -159,7 +159,7 @@ def answer_table(
 
 
 def top_classes(
-    log_probs: NDArray[np.float32], subset: NDArray[np.int64] | None = None
+    log_probs: ArrayLike, subset: NDArray[np.int64] | None = None
 ) -> tuple[Answer, ...]:
     """The most probable classes of one row.
 

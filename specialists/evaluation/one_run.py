@@ -120,7 +120,7 @@ def evaluate(
     scores = score_models(outputs, truth, valid) if scores is None else scores
     samples = resample(scores, n_bootstrap, seed, groups)
     kept = retention(scores, samples)
-    n_classes = outputs[GENERALIST].log_probs.shape[1]
+    n_classes = outputs[GENERALIST].predictions.n_classes
     base, better = (scores[name].correct for name in (GENERALIST, ENSEMBLE))
     may_answer = range(len(subsets)) if members is None else members
     answering = [np.asarray(subsets[m], dtype=np.int64) for m in may_answer]
@@ -137,7 +137,7 @@ def evaluate(
         n_specialists=len(subsets),
         n_answering=len(answering),
         conditional={
-            name: conditional_accuracy(outputs[name].log_probs, truth, answering)
+            name: conditional_accuracy(outputs[name].predictions, truth, answering)
             for name in (GENERALIST, ENSEMBLE)
         },
         coverage=coverage_gains(base, better, truth, counts) if answering else (),

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from specialists.datasets.base import Ragged
@@ -75,7 +76,7 @@ def score_model(outputs: ModelOutputs, labels: NDArray[np.int64], valid: Ragged 
     Parameters
     ----------
     outputs : ModelOutputs
-        ``log_probs`` of shape (n, n_classes).
+        Its predictions are of n rows.
     labels : int64 array of shape (n,)
     valid : Ragged of n rows of class indices, optional
 
@@ -84,42 +85,32 @@ def score_model(outputs: ModelOutputs, labels: NDArray[np.int64], valid: Ragged 
     SpecialistsError
         When the rows are not those of ``labels`` or hold NaN.
     """
-    n, n_classes = outputs.log_probs.shape
+    n, n_classes = len(outputs.predictions), outputs.predictions.n_classes
     if n != len(labels) or (n and not 0 <= labels.min() <= labels.max() < n_classes):
         raise SpecialistsError(
             f"Predictions of {outputs.name} have shape {(n, n_classes)} and do not fit "
             f"{len(labels)} labels"
         )
     prediction, rank = np.empty((2, n), np.int64)
-    label_log_prob, top_log_prob = np.empty((2, n))
+    label_log_prob, confidence = np.empty((2, n))
     for rows in blocks(n, n_classes):
-        block = np.asarray(outputs.log_probs[rows])
-        if np.isnan(block).any():
+        block, truth = outputs.predictions[rows], torch.from_numpy(labels[rows])
+        confidence[rows] = block.confidence()
+        if np.isnan(confidence[rows]).any():
             raise SpecialistsError(
                 f"Predictions of {outputs.name} hold NaN in rows {rows.start} to {rows.stop - 1}"
             )
-        prediction[rows] = block.argmax(axis=1)
-        top_log_prob[rows] = block.max(axis=1)
-        label_log_prob[rows] = block[np.arange(len(block)), labels[rows]]
-        rank[rows] = _rank(block, labels[rows])
+        prediction[rows] = block.predicted()
+        label_log_prob[rows] = block.of_labels(truth)
+        rank[rows] = block.rank_of(truth)
     return Scores(
         prediction=prediction,
         correct=prediction == labels,
         in_top5=rank < 5,
         correct_any=None if valid is None else _is_valid(prediction, valid),
         nll=np.clip(-label_log_prob, 0.0, MAX_NLL),
-        confidence=np.exp(np.minimum(top_log_prob, 0.0)),
+        confidence=np.minimum(confidence, 1.0),
     )
-
-
-def _rank(block: NDArray, labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many classes rank before the label."""
-    of_label = np.take_along_axis(block, labels[:, None], axis=1)
-    ahead = (block > of_label).sum(axis=1)
-    ties = block == of_label
-    tied = np.flatnonzero(ties.sum(axis=1) > 1)
-    ahead[tied] += (ties[tied] & (np.arange(block.shape[1]) < labels[tied, None])).sum(axis=1)
-    return ahead
 
 
 def _is_valid(prediction: NDArray[np.int64], valid: Ragged) -> NDArray[np.bool_]:

@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from specialists.evaluation.findings import CoverageGain
 from specialists.evaluation.scores import Scores, blocks
 from specialists.json_record import JsonRecord
+from specialists.predictions import Predictions
 from specialists.uncertainty import DIFFERENCE_OF_SHARES, Interval, difference_interval
 
 ClassSubsets = Sequence[NDArray[np.int64]]
@@ -39,19 +41,19 @@ class ClusterGain(JsonRecord):
 
 
 def conditional_accuracy(
-    log_probs: NDArray[np.float32], labels: NDArray[np.int64], subsets: ClassSubsets
+    predictions: Predictions, labels: NDArray[np.int64], subsets: ClassSubsets
 ) -> float | None:
     """Mean over all (example, subset) pairs with label in subset of [best class of subset = label].
 
     None where no example's class is in any subset.
     """
     right = pairs = 0
-    for rows in blocks(*log_probs.shape):
-        block, truth = np.asarray(log_probs[rows]), labels[rows]
+    for rows in blocks(len(predictions), predictions.n_classes):
+        block, truth = predictions[rows], labels[rows]
         for subset in subsets:
             inside = np.flatnonzero(np.isin(truth, subset))
-            best = subset[block[inside[:, None], subset].argmax(axis=1)]
-            right += int((best == truth[inside]).sum())
+            within = block[torch.from_numpy(inside)].of_classes(torch.from_numpy(subset))
+            right += int((subset[within.argmax(1)] == truth[inside]).sum())
             pairs += len(inside)
     return right / pairs if pairs else None
 

@@ -15,8 +15,8 @@ from specialists.calibration import dustbin_correction
 from specialists.config import SpecialistsConfig
 from specialists.datasets.base import Inputs
 from specialists.errors import DataError, InputError, first_of
-from specialists.predictions import ShardedRows
-from specialists.probability import aggregate, check_labels, check_rows, check_subset
+from specialists.predictions import Predictions, as_predictions
+from specialists.probability import check_labels, check_rows, check_subset
 from specialists.training import BalancedExamples, TensorExamples, ValidationLoss
 from specialists.training.examples import Augmentation
 
@@ -39,7 +39,7 @@ def subset_labels(labels: Tensor, subset: Tensor, n_classes: int) -> Tensor:
 
 
 def soft_targets(
-    log_probs: Tensor, subset: Tensor, training_share: float, natural_share: float
+    predictions: Predictions | Tensor, subset: Tensor, training_share: float, natural_share: float
 ) -> Tensor:
     """The generalist's posterior over a subset and the dustbin, under a specialist's prior.
 
@@ -48,7 +48,7 @@ def soft_targets(
 
     Parameters
     ----------
-    log_probs : Tensor of shape (n, C)
+    predictions : Predictions, or Tensor of log-probabilities of shape (n, C)
         Under the natural prior.
     subset : int64 Tensor of shape (k,)
     training_share, natural_share : float
@@ -64,8 +64,9 @@ def soft_targets(
     InputError
         If the rows are no log-probabilities (logits, NaN, other axes), or a share is 0 or 1.
     """
-    check_rows(log_probs, "log-probabilities")
-    shifted = aggregate(log_probs.to(torch.promote_types(log_probs.dtype, torch.float32)), subset)
+    if isinstance(predictions, Tensor):
+        check_rows(predictions, "log-probabilities")
+    shifted = as_predictions(predictions).of_subset(subset)
     _check_sums(shifted.logsumexp(-1))
     shifted[:, :-1] += dustbin_correction(training_share, natural_share)
     return F.log_softmax(shifted, dim=-1)
@@ -87,7 +88,7 @@ def _check_sums(log_sums: Tensor) -> None:
 def subset_examples(
     inputs: Inputs,
     labels: Tensor,
-    log_probs: Tensor | ShardedRows,
+    predictions: Predictions,
     subset: Tensor,
     settings: SpecialistsConfig,
     augment: Augmentation | None = None,
@@ -99,14 +100,14 @@ def subset_examples(
     inputs : Tensor or Ragged of n rows
     labels : int64 Tensor of shape (n,)
         Of all C classes.
-    log_probs : Tensor or ShardedRows of shape (n, C)
+    predictions : Predictions of n rows
         The generalist's, under the natural prior.
     subset : int64 Tensor of shape (k,)
     settings : SpecialistsConfig
         Whose ``subset_share``, ``soft_targets`` and ``temperature`` are used.
     augment : callable, optional
     """
-    places = subset_labels(labels, subset, log_probs.shape[1])
+    places = subset_labels(labels, subset, predictions.n_classes)
     inside = places < len(subset)
     natural_share = float(inside.double().mean())
     share = settings.subset_share
@@ -114,7 +115,7 @@ def subset_examples(
     target = torch.zeros(len(places), 0)
     if settings.soft_targets > 0:
         blocks = [
-            soft_targets(log_probs[rows].float(), subset, share, natural_share)
+            soft_targets(predictions[rows], subset, share, natural_share)
             for rows in index.split(8192)
         ]
         target = F.softmax(torch.cat(blocks) / settings.temperature, dim=-1)

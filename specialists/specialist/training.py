@@ -19,7 +19,7 @@ from specialists.config import SpecialistsConfig
 from specialists.datasets.base import Split
 from specialists.errors import InputError
 from specialists.losses import SpecialistLoss
-from specialists.predictions import ShardedRows, predict_outputs
+from specialists.predictions import Predictions, as_predictions, predict_outputs
 from specialists.runtime import Hardware
 from specialists.specialist.model import TrainedSpecialist
 from specialists.specialist.sampling import check_share, subset_examples, subset_validation
@@ -33,7 +33,7 @@ def train_specialist(
     subset: Tensor,
     train: Split,
     validation: Split,
-    log_probs: Tensor | ShardedRows,
+    predictions: Predictions | Tensor,
     settings: SpecialistsConfig,
     *,
     seed: int,
@@ -55,8 +55,8 @@ def train_specialist(
         Its classes.
     train, validation : Split
         With labels of all C classes. Validation rows choose the epoch and the calibration.
-    log_probs : Tensor or ShardedRows of shape (n_train, C)
-        The calibrated generalist's log-probabilities of the training rows.
+    predictions : Predictions, or Tensor of log-probabilities of shape (n_train, C)
+        The calibrated generalist's, of the training rows.
     settings : SpecialistsConfig
         Its epochs, batch size and learning rate are set.
     seed : int
@@ -83,13 +83,15 @@ def train_specialist(
     """
     if trunk is None:
         trunk = Trunk(None, False, train.inputs, validation.inputs)
-    n_classes, share = log_probs.shape[1], settings.subset_share
-    _check_fit(network, subset, train, log_probs, trunk)
+    predictions, share = as_predictions(predictions), settings.subset_share
+    _check_fit(network, subset, train, predictions, trunk)
     check_share(train.labels, subset)
     examples, natural_share = subset_examples(
-        trunk.train, train.labels, log_probs, subset, settings, augment
+        trunk.train, train.labels, predictions, subset, settings, augment
     )
-    judge = subset_validation(trunk.validation, validation.labels, n_classes, subset, share)
+    judge = subset_validation(
+        trunk.validation, validation.labels, predictions.n_classes, subset, share
+    )
     smoothing = settings.label_smoothing or 0.0
     trainer = Trainer(
         trunk.stacked(network),
@@ -113,7 +115,7 @@ def train_specialist(
 
 
 def _check_fit(
-    network: nn.Module, subset: Tensor, train: Split, log_probs: Tensor | ShardedRows, trunk: Trunk
+    network: nn.Module, subset: Tensor, train: Split, predictions: Predictions, trunk: Trunk
 ) -> None:
     """Raise :class:`InputError` unless there are k + 1 outputs, and a prediction a training row."""
     n_outputs = predict_outputs(network, trunk.validation[torch.arange(1)]).shape[-1]
@@ -124,8 +126,8 @@ def _check_fit(
             expected=len(subset) + 1,
             fix="specialise(generalist, n_classes, subset) makes such a network",
         )
-    if len(log_probs) != len(train.labels):
+    if len(predictions) != len(train.labels):
         raise InputError(
             "the generalist's predictions are not one for each training row",
-            got=f"{len(log_probs)} predictions, {len(train.labels)} rows",
+            got=f"{len(predictions)} predictions, {len(train.labels)} rows",
         )

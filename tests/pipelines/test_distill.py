@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import small_run
-import torch
 from typer.testing import CliRunner
 
 import specialists
@@ -11,7 +10,7 @@ from pipelines import stages
 from pipelines.__main__ import app
 from pipelines.runs import Run
 from specialists.files import read_json, sha256
-from specialists.predictions import ShardedRows
+from specialists.predictions import StoredPredictions
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,7 @@ def test_a_models_folder_teaches_and_what_holds_is_not_made_again(teacher, tmp_p
     arguments = ["--teacher", folder, "--out", out, *(f"--set={one}" for one in settings)]
     distill(*arguments)
     x = np.load(str(teacher.config.data.arrays))["x_train"]
-    rows = ShardedRows(out / "distill" / "targets")[torch.arange(len(x))].float().exp()
+    rows = StoredPredictions(out / "distill" / "targets").dense().float().exp()
     expected = specialists.load(folder).predict_proba(x)
     np.testing.assert_allclose(rows, expected, atol=2e-3)
     assert len(read_json(out / "distill" / "trials.json")) == 2 * 4

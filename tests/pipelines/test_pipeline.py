@@ -33,7 +33,7 @@ from specialists.cross_fitting import without_fold
 from specialists.errors import InputError
 from specialists.files import artifacts, read_array, read_json, read_tensors, write_json
 from specialists.networks import load_network
-from specialists.predictions import ShardedRows, predict_log_probs, read_rows
+from specialists.predictions import StoredPredictions, predict, read_predictions
 
 pytestmark = pytest.mark.xdist_group("small_run")
 
@@ -168,9 +168,9 @@ def test_fewer_generalists_are_averaged_where_inference_pays_for_fewer(done, tmp
             rule = rules[name]["chosen"]
             members = [predicted(run, i) for i in range(rule["n_members"])]
             expected = np.exp(reference.averaged(members, **rule))
-            np.testing.assert_allclose(np.exp(output.log_probs), expected, atol=1e-5)
+            np.testing.assert_allclose(output.predictions.dense().exp(), expected, atol=1e-5)
             assert output.tuning_trials == len(rules[name]["candidates"])
-    assert not np.allclose(whole.log_probs, two.log_probs, atol=1e-3)
+    assert not np.allclose(whole.predictions.dense(), two.predictions.dense(), atol=1e-3)
 
 
 def predicted(run: Run, i: int) -> np.ndarray:
@@ -178,7 +178,7 @@ def predicted(run: Run, i: int) -> np.ndarray:
     own = run.path("evaluate-models", "controls", f"generalist_ensemble-{i}")
     network, _, about = load_network(own if i else run.path("train-generalist"))
     inputs = RunContext.open(run.folder).dataset.test.inputs
-    return predict_log_probs(network, inputs, about["temperature"]).double().numpy()
+    return predict(network, inputs, about["temperature"]).dense().double().numpy()
 
 
 def test_deferring_generalists_keep_to_the_ensembles_inference_on_validation(done):
@@ -191,7 +191,7 @@ def test_deferring_generalists_keep_to_the_ensembles_inference_on_validation(don
     candidates = read_json(done.path("evaluate-models", "baselines.json"))[DEFERRED]["candidates"]
     assert {candidate["shortlist"] for candidate in candidates} == {0, 8}
     first, test = (
-        read_rows(done.path("combine-predictions", f"{split}.generalist.npy"))
+        read_predictions(done.path("combine-predictions", f"{split}.generalist.npy"))
         for split in ("validation", "test")
     )
     limit = read_json(done.path("combine-predictions", "choice.json"))["relative_cost"]
@@ -224,7 +224,7 @@ def test_validation_chooses_the_schedule_of_the_wide_generalist(done):
     assert model["tuning_trials"] == 3
     network, _, about = load_network(folder)
     validation = RunContext.open(done.folder).dataset.validation
-    said = predict_log_probs(network, validation.inputs, about["temperature"])
+    said = predict(network, validation.inputs, about["temperature"]).dense()
     assert min(losses) == pytest.approx(-float(said.gather(1, validation.labels[:, None]).mean()))
 
 
@@ -271,9 +271,9 @@ def test_a_learned_combination_predicts_the_same_everywhere(again):
     found = specialists.load(run.folder, "ensemble").predict_proba(new_inputs())
     np.testing.assert_allclose(found, np.exp(stored), atol=1e-6)
     train = RunContext.open(run.folder).dataset.train.inputs
-    targets = ShardedRows(run.path("distill-student", "targets"))
+    targets = StoredPredictions(run.path("distill-student", "targets"))
     said = specialists.load(run.folder, "ensemble").predict_encoded(train)
-    np.testing.assert_allclose(targets[torch.arange(len(train))].float().exp(), said, atol=2e-3)
+    np.testing.assert_allclose(targets[: len(train)].dense().float().exp(), said, atol=2e-3)
     assert "learned weights and temperatures" in run.folder.joinpath("report.html").read_text()
 
 
@@ -482,7 +482,7 @@ def test_the_clusters_confusions_are_told_beside_those_of_random_clusters(again,
 
 def test_cross_fitted_predictions_come_from_generalists_that_never_saw_the_rows(again):
     run = again("cluster-classes", "clusters.predictions=cross-fitted")
-    (log_probs, rows, cost), trainings = cross_fitted_generalists(run)
+    (predictions, rows, cost), trainings = cross_fitted_generalists(run)
     assert torch.equal(rows.sort().values, torch.arange(480))
     context = RunContext.open(run.folder)
     train = context.dataset.train
@@ -493,7 +493,7 @@ def test_cross_fitted_predictions_come_from_generalists_that_never_saw_the_rows(
         with torch.no_grad():
             own = torch.arange(fold, 480, 2)
             expected = torch.log_softmax(network(train.inputs[own]) / about["temperature"], -1)
-        torch.testing.assert_close(log_probs[rows % 2 == fold], expected)
+        torch.testing.assert_close(predictions[rows % 2 == fold].dense(), expected)
     assert cost.examples == 2 * 3 * len(train) // 2
     own = read_json(run.path("train-generalist", "result.json"))
     passes = own["training_flops"] + len(train) * own["inference_flops"]
@@ -613,11 +613,11 @@ def test_a_student_learns_from_unlabelled_inputs_too(again, tmp_path):
     np.savez(tmp_path / "more.npz", x_train=small_run.features(5, 77)[0])
     more = f"student.unlabelled={tmp_path / 'more.npz'}"
     run = again("distill-student", "combination.deferral=[1.0]", more)
-    targets = ShardedRows(run.path("distill-student", "targets"))
+    targets = StoredPredictions(run.path("distill-student", "targets"))
     assert len(targets) == 480 + 60
     ensemble = specialists.load(run.folder, "ensemble")
     expected = ensemble.predict_proba(small_run.features(5, 77)[0])
-    np.testing.assert_allclose(targets[torch.arange(480, 540)].float().exp(), expected, atol=2e-3)
+    np.testing.assert_allclose(targets[480:540].dense().float().exp(), expected, atol=2e-3)
     seen = [read_json(run.path("distill-student", name, "result.json")) for name in STUDENTS]
     assert seen[0]["training_examples"] == seen[1]["training_examples"] == 2 * 480
 
