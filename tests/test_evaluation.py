@@ -30,7 +30,7 @@ from specialists.evaluation.scores import (
 )
 from specialists.evaluation.subsets import conditional_accuracy, gain_by_cluster
 from specialists.files import read_json, write_array, write_json
-from specialists.predictions import ModelOutputs
+from specialists.predictions import DensePredictions, ModelOutputs, read_predictions
 from specialists.probability import MAX_NLL
 
 NAMES = (
