@@ -13,7 +13,7 @@ from specialists.config import Config
 from specialists.errors import DamagedError, InputError
 from specialists.files import is_done, read_array, read_json, write_sealed
 from specialists.files.manifests import CODE_VERSION, read_manifest
-from specialists.files.ownership import listed, owned_names
+from specialists.files.ownership import owned_names, written_names
 from specialists.files.reading import LARGEST
 
 DIGEST = "0" * 64
@@ -89,7 +89,7 @@ def test_a_manifest_of_other_types_is_damaged(tmp_path, part, forged):
 
 def test_a_name_that_no_file_can_have_is_nobodys(tmp_path):
     (tmp_path / ".specialists-written").write_bytes(b"\na.npy\nb\0c\n\0\0")
-    assert listed(tmp_path) == {"a.npy", "b\0c", "\0\0"}
+    assert written_names(tmp_path) == {"a.npy", "b\0c", "\0\0"}
     assert owned_names(tmp_path) == {"a.npy"}
     assert kind_of(tmp_path) is None
 

@@ -12,15 +12,14 @@ from specialists.uncertainty import (
     count_groups,
     difference_interval,
     drawn_over_seeds,
-    group_sums,
     mcnemar,
-    mean_interval,
     means_over_seeds,
     paired_mean_test,
     percentile_interval,
     rows_in_groups,
     t_interval,
 )
+from specialists.uncertainty.row_groups import group_sums
 
 
 def correlated(n_groups, seed=0, largest=20, spread=1.0):
@@ -90,10 +89,12 @@ def test_equal_groups_make_an_interval_as_wide_as_their_means_would(right):
     rng = np.random.default_rng(2)
     means = rng.normal(size=40) > 0 if right else rng.normal(size=40)
     groups = np.repeat(np.arange(40), 6)
-    low, high = mean_interval(np.repeat(means, 6), 20_000, groups=groups)
-    alone = mean_interval(means, 20_000)
+    zeros = np.zeros_like(means)
+    rows = np.repeat(means, 6), np.repeat(zeros, 6), 20_000
+    low, high = difference_interval(*rows, groups=groups)
+    alone = difference_interval(means, zeros, 20_000)
     assert (low, high) == pytest.approx(alone, abs=0.02)
-    by_rows = mean_interval(np.repeat(means, 6), 20_000)
+    by_rows = difference_interval(*rows)
     assert (high - low) / (by_rows[1] - by_rows[0]) == pytest.approx(np.sqrt(6), rel=0.08)
 
 

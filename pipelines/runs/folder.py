@@ -29,6 +29,7 @@ from specialists.files import (
     write_text,
 )
 from specialists.files.ownership import ANYTHING, MANIFEST, MARKER, marked_kind, recorded_outputs
+from specialists.runtime import n_cores
 
 from .folder_kinds import KINDS, LOCK, RUN, check_claimable, is_configuration, kind_of
 from .removal import is_own, own_folders, remove_leftovers
@@ -39,7 +40,6 @@ class Run:
 
     Parameters
     ----------
-    folder : path
     jobs : int, optional
         Processes at a time, instead of the configuration's; 0: one a core. No result depends on it.
     trust : Trust
@@ -58,10 +58,7 @@ class Run:
     def create(cls, folder: str | Path, config: Config, jobs: int | None = None) -> Run:
         """A run with these settings in a new or empty folder, or in that of a run.
 
-        Raises
-        ------
-        InputError
-            If the folder is somebody else's.
+        An InputError if the folder is somebody else's.
         """
         run = cls(folder, jobs)
         with run.lock():
@@ -76,10 +73,7 @@ class Run:
     def config(self) -> Config:
         """The configuration as it was given. Where it is None, the kind of input decides.
 
-        Raises
-        ------
-        InputError
-            If the folder is no run.
+        An InputError if the folder is no run.
         """
         refuse_missing(self.folder)
         if not self.config_file.is_file():
@@ -98,10 +92,7 @@ class Run:
     def kind(self) -> str:
         """The kind of input: text, features or images; known once the data are prepared.
 
-        Raises
-        ------
-        DamagedError
-            If what was prepared does not say it.
+        A DamagedError if what was prepared does not say it.
         """
         file = self.path("prepare-data", "dataset.json")
         about = read_json(file)
@@ -120,7 +111,7 @@ class Run:
     def jobs(self) -> int:
         """How many processes train at a time, at least 1."""
         wanted = self.config.jobs if self._jobs is None else self._jobs
-        return wanted or len(os.sched_getaffinity(0))
+        return wanted or n_cores()
 
     def path(self, stage: str, *parts: str) -> Path:
         """``RUN/stage/parts``; nothing is made."""
@@ -183,10 +174,7 @@ def refuse_missing(folder: Path) -> None:
 def claimed(folder: Path, kind: str) -> Iterator[None]:
     """Write in the folder of a run or a comparison, with its marker, which a new folder gets.
 
-    Raises
-    ------
-    InputError
-        If the folder is somebody else's; then nothing is written.
+    An InputError if the folder is somebody else's; then nothing is written.
     """
     check_claimable(folder, kind)
     with recording(folder, follow=True) as record:

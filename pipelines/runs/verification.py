@@ -18,25 +18,10 @@ DESCRIPTIONS = (".json",)
 
 
 def check_result(run: Path, stage: str, suffixes: tuple[str, ...] = DESCRIPTIONS) -> Manifest:
-    """Check that a stage's result is whole, and newer than everything that it was made from.
+    """The manifest of a stage whose result is whole, and newer than all that it was made from.
 
-    Parameters
-    ----------
-    run : Path
-    stage : str
-    suffixes : tuple of str
-        Which of the recorded files are compared.
-
-    Returns
-    -------
-    Manifest
-        Of the stage.
-
-    Raises
-    ------
-    InputError
-        If the stage is not done, or if a file is not the recorded one. The message names the
-        stage to run.
+    Recorded files with these ``suffixes`` are compared. An InputError, which names the stage to
+    run, if the stage is not done or a file is not the recorded one.
     """
     try:
         manifest = read_manifest(run / stage)

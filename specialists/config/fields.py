@@ -58,7 +58,7 @@ def import_path(text: str) -> str:
     return text
 
 
-def plain(values: dict[str, object]) -> dict[str, object]:
+def plain_values(values: dict[str, object]) -> dict[str, object]:
     """``values``, if they are strings, numbers, booleans, and lists and tables of these."""
     level: list[object] = [values]
     for _ in range(MOST_LEVELS):
@@ -94,7 +94,7 @@ Length = Annotated[int, Field(strict=True, ge=0, le=64)]
 NGrams = Annotated[tuple[Length, Length], AfterValidator(n_grams)]
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(without_nul)]
 ImportPath = Annotated[str, AfterValidator(import_path)]
-Options = Annotated[dict[str, object], AfterValidator(plain)]
+Options = Annotated[dict[str, object], AfterValidator(plain_values)]
 Distinct = AfterValidator(distinct)
 
 

@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 
 from specialists.datasets.cells import ABSENT, SEPARATE, Number, Table, other_separators, renamed
-from specialists.datasets.naming import listed
 from specialists.datasets.text_files import lines, read_bytes, read_text, suffix
-from specialists.errors import DataError
+from specialists.errors import DataError, listed
 
 _QUOTED = 0.5  # share of the cells of a TSV that look quoted, from which on it is told
 Records = Iterator[tuple[int, list[str]]]

@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from specialists.errors import DamagedError
+from specialists.errors import DamagedError, listed
 from specialists.files.artifacts import read_json, sha256
-from specialists.files.ownership import MANIFEST, listed, recorded_outputs
+from specialists.files.ownership import MANIFEST, recorded_outputs, written_names
 from specialists.files.sealed import read_sealed, write_sealed
 from specialists.version import __version__
 
@@ -39,7 +39,7 @@ class Manifest(TypedDict):
 
 def manifest_key(inputs: Mapping[str, str], config: Mapping[str, object]) -> dict[str, object]:
     """What a result depends on: hashes of inputs by path, configuration, and the code's version."""
-    return plain({"inputs": dict(inputs), "config": dict(config), "code": CODE_VERSION})
+    return through_json({"inputs": dict(inputs), "config": dict(config), "code": CODE_VERSION})
 
 
 def hash_files(folder: str | Path, patterns: Iterable[str]) -> dict[str, str]:
@@ -50,8 +50,8 @@ def hash_files(folder: str | Path, patterns: Iterable[str]) -> dict[str, str]:
     folder = Path(folder)
     found = {file for pattern in patterns for file in folder.glob(pattern) if _is_recorded(file)}
     outputs = cache(recorded_outputs)
-    files = [file for file in found if _is_result(file, folder, outputs)]
-    return {file.relative_to(folder).as_posix(): sha256(file) for file in sorted(files)}
+    results = sorted(file for file in found if _is_result(file, folder, outputs))
+    return {file.relative_to(folder).as_posix(): sha256(file) for file in results}
 
 
 def finish(
@@ -75,7 +75,7 @@ def finish(
     outputs = {file.relative_to(folder).as_posix(): sha256(file) for file in _outputs(folder)}
     for file in outside:
         outputs[Path(os.path.relpath(file, folder)).as_posix()] = sha256(file)
-    content = {**dict(sorted(plain(key).items())), "outputs": dict(sorted(outputs.items()))}
+    content = {**dict(sorted(through_json(key).items())), "outputs": dict(sorted(outputs.items()))}
     write_sealed(folder / MANIFEST, content)
 
 
@@ -96,18 +96,11 @@ def is_done(folder: str | Path, key: Mapping[str, object]) -> str | None:
     except DamagedError:
         return f"{MANIFEST} cannot be read"
     recorded = {name: value for name, value in manifest.items() if name != "outputs"}
-    return _key_change(recorded, plain(key)) or _output_change(folder, manifest["outputs"])
+    return _key_change(recorded, through_json(key)) or _output_change(folder, manifest["outputs"])
 
 
 def read_manifest(folder: str | Path) -> Manifest:
-    """What `finish` wrote, or a version before this one.
-
-    Raises
-    ------
-    DamagedError
-        If it is not as it was written.
-    FileNotFoundError
-    """
+    """What `finish` wrote, or a version before this one; a DamagedError if that has changed."""
     file = Path(folder) / MANIFEST
     manifest = read_json(file)
     older = isinstance(manifest, dict) and manifest.get("code", CODE_VERSION) != CODE_VERSION
@@ -127,7 +120,7 @@ def describe_changes(old: object, new: object) -> str:
     >>> describe_changes({"generalist": {"epochs": 6}}, {"generalist": {"epochs": 8}, "seed": 1})
     'generalist.epochs 6 -> 8, seed nothing -> 1'
     """
-    return _listed(list(_changes(old, new)))
+    return listed(_changes(old, new), NAMED_CHANGES)
 
 
 def _is_recorded(file: Path) -> bool:
@@ -149,7 +142,7 @@ def _is_result(file: Path, top: Path, outputs: Callable[[Path], Mapping | None])
 
 
 def _outputs(folder: Path, inner: Path | None = None) -> Iterator[Path]:
-    names = listed(folder)
+    names = written_names(folder)
     for path in sorted((inner or folder).iterdir()):
         if path.is_dir():
             if recorded_outputs(path) is not None:
@@ -162,8 +155,8 @@ def _outputs(folder: Path, inner: Path | None = None) -> Iterator[Path]:
             yield path
 
 
-def plain(key: Mapping[str, object]) -> dict[str, object]:
-    """A key as it looks after a round trip through JSON."""
+def through_json(key: Mapping[str, object]) -> dict[str, object]:
+    """A key as it reads back from JSON."""
     return json.loads(json.dumps(key))
 
 
@@ -178,7 +171,7 @@ def _key_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     changes = [f"{name} is gone" for name in sorted(old.keys() - new.keys())]
     changes += [f"{name} changed" for name in sorted(old.keys() & new) if old[name] != new[name]]
     changes += [f"{name} is new" for name in sorted(new.keys() - old.keys())]
-    return f"input {_listed(changes)}" if changes else None
+    return f"input {listed(changes, NAMED_CHANGES)}" if changes else None
 
 
 def _output_change(folder: Path, outputs: dict[str, str]) -> str | None:
@@ -209,8 +202,3 @@ def _shown(value: object) -> str:
         return "nothing"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _listed(changes: list[str]) -> str:
-    more = len(changes) - NAMED_CHANGES
-    return ", ".join(changes[:NAMED_CHANGES]) + (f" and {more} more" if more > 0 else "")

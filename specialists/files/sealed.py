@@ -38,14 +38,7 @@ def write_sealed(path: str | Path, content: Mapping[str, object]) -> None:
 
 
 def read_sealed(path: str | Path) -> dict[str, Any]:
-    """What `write_sealed` wrote, without its seal.
-
-    Raises
-    ------
-    DamagedError
-        If it is not as it was written.
-    FileNotFoundError
-    """
+    """What `write_sealed` wrote, without its seal; a DamagedError if that has changed."""
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get(SEAL), str):
         raise DamagedError(
