@@ -103,7 +103,7 @@ def test_intervals_over_groups_cover_and_those_over_rows_do_not(n_groups):
     hits, hits_of_rows, n_tries = 0, 0, 400
     for seed in range(n_tries):
         values, groups = correlated(n_groups, seed)
-        low, high = mean_interval(values, 400, seed, groups=groups)
+        low, high = difference_interval(values, 0 * values, 400, seed, groups=groups)
         hits += low <= 0 <= high
         error = 1.96 * values.std() / np.sqrt(len(values))
         hits_of_rows += abs(values.mean()) <= error
@@ -148,9 +148,11 @@ def test_a_test_over_groups_keeps_its_level_and_one_over_rows_does_not(n_groups)
 def test_few_groups_of_one_size_have_students_interval_of_their_means():
     means = np.random.default_rng(4).normal(size=7)
     groups = np.repeat(np.arange(7), 5)
+    values = np.repeat(means, 5)
     expected = stats.t.interval(0.9, 6, means.mean(), stats.sem(means))
-    assert t_interval(np.repeat(means, 5), groups, 0.9) == pytest.approx(expected)
-    assert mean_interval(np.repeat(means, 5), level=0.9, groups=groups) == pytest.approx(expected)
+    assert t_interval(values, groups, 0.9) == pytest.approx(expected)
+    expected = stats.t.interval(0.95, 6, means.mean(), stats.sem(means))
+    assert difference_interval(values, 0 * values, groups=groups) == pytest.approx(expected)
 
 
 def test_draws_of_few_groups_have_the_quantiles_of_students_interval():

@@ -68,12 +68,12 @@ class ScaledPixels(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions, ``n_in`` to ``n_out`` channels, and a shortcut (He et al. 2016, fig. 2).
+    """Two 3x3 convolutions beside a shortcut (He et al. 2016, figure 2).
 
-    The first has the stride. A 1x1 convolution adapts the shortcut where shapes differ. It takes
-    every ``stride``-th pixel and has stride 1: the same outputs as with a stride of its own, whose
-    gradient oneDNN writes out of bounds on CPUs without AVX-512 (fewer than 8 input channels,
-    channels last).
+    They lead from ``n_in`` to ``n_out`` channels; the first has the stride. A 1x1 convolution
+    adapts the shortcut where shapes differ. It takes every ``stride``-th pixel and has stride 1:
+    the same outputs as with a stride of its own, whose gradient oneDNN writes out of bounds on CPUs
+    without AVX-512 (fewer than 8 input channels, channels last).
     """
 
     def __init__(self, n_in: int, n_out: int, stride: int) -> None:

@@ -113,9 +113,12 @@ def _residuals(sums: Floats, sizes: Floats) -> tuple[Floats, Floats]:
 
 
 def t_interval(
-    values: ArrayLike, groups: ArrayLike | None = None, limits: Interval = ANY_REAL
+    values: ArrayLike,
+    groups: ArrayLike | None = None,
+    level: float = LEVEL,
+    limits: Interval = ANY_REAL,
 ) -> Interval:
-    """Student's t interval, of level 0.95, of the mean of ``values``, shape (n,), over k groups of rows.
+    """Student's t interval of the mean of ``values``, shape (n,), over k groups of rows.
 
     With n_g rows and the sum s_g in group g, and m the mean of all n rows, the standard error of
     the ratio m is that of its linearisation (Cochran 1977, "Sampling Techniques", section 6.4),
@@ -137,7 +140,7 @@ def t_interval(
     if k == 1:
         return limits
     error = np.sqrt(k / (k - 1) * (residuals**2).sum()) / sizes.sum()
-    half = stats.t.ppf((1 + LEVEL) / 2, k - 1) * error
+    half = stats.t.ppf((1 + level) / 2, k - 1) * error
     low, high = np.clip([mean - half, mean + half], *limits)
     return float(low), float(high)
 
@@ -150,7 +153,7 @@ def interval_of_mean(
 ) -> Interval:
     """Interval of the mean of ``values``: by ``drawn`` means or, below 20 groups, Student's t."""
     if count_groups(groups, len(np.asarray(values))) < MIN_GROUPS:
-        return t_interval(values, groups, limits)
+        return t_interval(values, groups, limits=limits)
     return percentile_interval(drawn, limits=limits)
 
 
