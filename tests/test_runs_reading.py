@@ -5,10 +5,11 @@ import signal
 
 import numpy as np
 import pytest
+from small_run import create_run
 from typer.testing import CliRunner
 
 from pipelines.__main__ import app
-from pipelines.runs import Run, check_result, kind_of
+from pipelines.runs import check_result, kind_of
 from specialists.config import Config
 from specialists.errors import DamagedError, InputError
 from specialists.files import is_done, read_array, read_json, write_sealed
@@ -60,7 +61,7 @@ def test_json_is_read_of_ordinary_files_only(tmp_path, trap):
              "prepare-data/.specialists-written", "comparison.json", "prepare-data/dataset.json"],
 )  # fmt: skip
 def test_no_command_waits_for_what_lies_in_a_strangers_folder(tmp_path, trap, name):
-    run = Run.create(tmp_path / "run", Config.from_dict({"data": {"arrays": "gone.npz"}}))
+    run = create_run(tmp_path / "run", Config.from_dict({"data": {"arrays": "gone.npz"}}))
     (run.folder / "prepare-data").mkdir()
     trap(run.folder / name)
     for command in ("status", "prepare-data"):

@@ -26,7 +26,6 @@ from specialists.files import (
     storage_faults,
     trusting,
     write_json,
-    write_text,
 )
 from specialists.files.ownership import ANYTHING, MANIFEST, MARKER, marked_kind, recorded_outputs
 from specialists.runtime import n_cores
@@ -53,17 +52,6 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
-
-    @classmethod
-    def create(cls, folder: str | Path, config: Config, jobs: int | None = None) -> Run:
-        """A run with these settings in a new or empty folder, or in that of a run.
-
-        An InputError if the folder is somebody else's.
-        """
-        run = cls(folder, jobs)
-        with run.lock():
-            write_text(run.config_file, config.to_toml())
-        return run
 
     @property
     def config_file(self) -> Path:

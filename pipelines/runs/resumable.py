@@ -13,13 +13,7 @@ from pathlib import Path
 
 from specialists.errors import DamagedError
 from specialists.files.artifacts import read_json, write_json
-from specialists.files.manifests import (
-    CODE_VERSION,
-    describe_changes,
-    finish,
-    is_done,
-    through_json,
-)
+from specialists.files.manifests import CODE_VERSION, describe_changes, finish, is_done
 from specialists.files.ownership import (
     MANIFEST,
     RESERVED,
@@ -96,6 +90,6 @@ def is_same_attempt(folder: Path, key: Mapping[str, object]) -> bool:
     if (folder / MANIFEST).is_file() or not marker.is_file():
         return False
     try:
-        return not describe_changes(read_json(marker), through_json(key))
+        return not describe_changes(read_json(marker), key)
     except DamagedError:
         return False

@@ -11,8 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from specialists.errors import DamagedError, InputError
-from specialists.files.artifacts import sha256
-from specialists.files.manifests import CODE_VERSION, Manifest, read_manifest
+from specialists.files.manifests import CODE_VERSION, Manifest, file_change, read_manifest
 
 DESCRIPTIONS = (".json",)
 
@@ -54,9 +53,7 @@ def _why_stale(run: Path, stage: str, manifest: Manifest, suffixes: tuple[str, .
         ("output", run / stage, manifest["outputs"]),
     ):
         for name, digest in recorded.items():
-            if name.endswith(suffixes):
-                if not (folder / name).is_file():
-                    return f"{kind} {name} is gone"
-                if sha256(folder / name) != digest:
-                    return f"{kind} {name} changed"
+            change = file_change(folder / name, digest) if name.endswith(suffixes) else None
+            if change is not None:
+                return f"{kind} {name} {change}"
     return None

@@ -39,7 +39,7 @@ class Manifest(TypedDict):
 
 def manifest_key(inputs: Mapping[str, str], config: Mapping[str, object]) -> dict[str, object]:
     """What a result depends on: hashes of inputs by path, configuration, and the code's version."""
-    return through_json({"inputs": dict(inputs), "config": dict(config), "code": CODE_VERSION})
+    return _through_json({"inputs": dict(inputs), "config": dict(config), "code": CODE_VERSION})
 
 
 def hash_files(folder: str | Path, patterns: Iterable[str]) -> dict[str, str]:
@@ -75,7 +75,7 @@ def finish(
     outputs = {file.relative_to(folder).as_posix(): sha256(file) for file in _outputs(folder)}
     for file in outside:
         outputs[Path(os.path.relpath(file, folder)).as_posix()] = sha256(file)
-    content = {**dict(sorted(through_json(key).items())), "outputs": dict(sorted(outputs.items()))}
+    content = {**dict(sorted(_through_json(key).items())), "outputs": dict(sorted(outputs.items()))}
     write_sealed(folder / MANIFEST, content)
 
 
@@ -96,7 +96,7 @@ def is_done(folder: str | Path, key: Mapping[str, object]) -> str | None:
     except DamagedError:
         return f"{MANIFEST} cannot be read"
     recorded = {name: value for name, value in manifest.items() if name != "outputs"}
-    return _key_change(recorded, through_json(key)) or _output_change(folder, manifest["outputs"])
+    return _key_change(recorded, _through_json(key)) or _output_change(folder, manifest["outputs"])
 
 
 def read_manifest(folder: str | Path) -> Manifest:
@@ -112,6 +112,13 @@ def read_manifest(folder: str | Path) -> Manifest:
     return cast(Manifest, manifest)
 
 
+def file_change(file: Path, digest: str) -> str | None:
+    """What happened to a file since its SHA-256 was recorded: "is gone", "changed", or nothing."""
+    if not file.is_file():
+        return "is gone"
+    return None if sha256(file) == digest else "changed"
+
+
 def describe_changes(old: object, new: object) -> str:
     """What differs between two JSON-able values, in words; empty if nothing does.
 
@@ -120,7 +127,7 @@ def describe_changes(old: object, new: object) -> str:
     >>> describe_changes({"generalist": {"epochs": 6}}, {"generalist": {"epochs": 8}, "seed": 1})
     'generalist.epochs 6 -> 8, seed nothing -> 1'
     """
-    return listed(_changes(old, new), NAMED_CHANGES)
+    return listed(_changes(_through_json(old), _through_json(new)), NAMED_CHANGES)
 
 
 def _is_recorded(file: Path) -> bool:
@@ -155,7 +162,7 @@ def _outputs(folder: Path, inner: Path | None = None) -> Iterator[Path]:
             yield path
 
 
-def through_json(key: Mapping[str, object]) -> dict[str, object]:
+def _through_json(key: object) -> Any:
     """A key as it reads back from JSON."""
     return json.loads(json.dumps(key))
 
@@ -164,9 +171,9 @@ def _key_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     if old.get("code") != new.get("code"):
         return f"code version {old.get('code')} -> {new.get('code')}"
     for name in sorted((old.keys() | new.keys()) - {"code", "inputs"}):
-        changes = describe_changes(old.get(name, _ABSENT), new.get(name, _ABSENT))
+        changes = list(_changes(old.get(name, _ABSENT), new.get(name, _ABSENT)))
         if changes:
-            return f"{name} changed: {changes}"
+            return f"{name} changed: {listed(changes, NAMED_CHANGES)}"
     old, new = old.get("inputs", {}), new.get("inputs", {})
     changes = [f"{name} is gone" for name in sorted(old.keys() - new.keys())]
     changes += [f"{name} changed" for name in sorted(old.keys() & new) if old[name] != new[name]]
@@ -177,10 +184,9 @@ def _key_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
 def _output_change(folder: Path, outputs: dict[str, str]) -> str | None:
     for name, recorded in outputs.items():
         file = folder / name
-        if not file.is_file():
-            return f"output {name} is gone"
-        if sha256(file) != recorded:
-            return f"output {name} changed"
+        change = file_change(file, recorded)
+        if change is not None:
+            return f"output {name} {change}"
         inner = recorded_outputs(file.parent) if file.name == MANIFEST else None
         change = _output_change(file.parent, inner or {})
         if change is not None:
