@@ -72,7 +72,7 @@ class Predictor:
     def top(self, probs: np.ndarray, k: int = 5) -> list[list[tuple[str, float]]]:
         """The k most probable classes of each row, with their probabilities.
 
-        An InputError if ``probs`` has not one column a class, or k is less than 1.
+        Raises an InputError if ``probs`` has not one column a class, or k is less than 1.
         """
         probs = np.asarray(probs, dtype=np.float32)
         if probs.ndim != 2 or probs.shape[1] != len(self.class_names) or k < 1:

@@ -61,7 +61,7 @@ class Run:
     def config(self) -> Config:
         """The configuration as it was given. Where it is None, the kind of input decides.
 
-        An InputError if the folder is no run.
+        Raises an InputError if the folder is no run.
         """
         refuse_missing(self.folder)
         if not self.config_file.is_file():
@@ -80,7 +80,7 @@ class Run:
     def kind(self) -> str:
         """The kind of input: text, features or images; known once the data are prepared.
 
-        A DamagedError if what was prepared does not say it.
+        Raises a DamagedError if what was prepared does not say it.
         """
         file = self.path("prepare-data", "dataset.json")
         about = read_json(file)
@@ -162,7 +162,7 @@ def refuse_missing(folder: Path) -> None:
 def claimed(folder: Path, kind: str) -> Iterator[None]:
     """Write in the folder of a run or a comparison, with its marker, which a new folder gets.
 
-    An InputError if the folder is somebody else's; then nothing is written.
+    Raises an InputError if the folder is somebody else's; then nothing is written.
     """
     check_claimable(folder, kind)
     with recording(folder, follow=True) as record:

@@ -46,7 +46,8 @@ def kind_of(folder: Path) -> str | None:
 def check_claimable(folder: Path, kind: str) -> None:
     """Check, before anything is written, that a folder is new, empty, or of this kind.
 
-    An InputError if it is a file, of the other kind, or holds what this program did not write.
+    Raises an InputError if it is a file, of the other kind, or holds what this program did not
+    write.
     """
     if folder.is_file():
         raise InputError(

@@ -33,8 +33,8 @@ def clear(folder: Path, units: bool = True) -> int:
     """Remove what this program wrote in a folder of results, and the folders that this empties.
 
     Without ``units``, inner folders with a manifest of their own stay, since they may still hold.
-    Returns how many files of others are left there. An InputError if a link is in the way; then
-    nothing is removed.
+    Returns how many files of others are left there. Raises an InputError if a link is in the way;
+    then nothing is removed.
     """
     _refuse_links(folder, units)
     if not folder.is_dir():

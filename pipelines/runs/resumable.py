@@ -65,7 +65,8 @@ def attempt(
     """Make a result inside: its marker first, its manifest last.
 
     The folder holds nothing of ours, or what an interrupted attempt with the same key left. Outputs
-    may lie ``outside`` of it. An InputError if a link, or a file of somebody else, is in the way.
+    may lie ``outside`` of it. Raises an InputError if a link, or a file of somebody else, is in the
+    way.
     """
     with recording(folder) as record:
         record.claim(*(folder / name for name in RESERVED))

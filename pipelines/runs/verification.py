@@ -19,8 +19,8 @@ DESCRIPTIONS = (".json",)
 def check_result(run: Path, stage: str, suffixes: tuple[str, ...] = DESCRIPTIONS) -> Manifest:
     """The manifest of a stage whose result is whole, and newer than all that it was made from.
 
-    Recorded files with these ``suffixes`` are compared. An InputError, which names the stage to
-    run, if the stage is not done or a file is not the recorded one.
+    Recorded files with these ``suffixes`` are compared. Raises an InputError, which names the stage
+    to run, if the stage is not done or a file is not the recorded one.
     """
     try:
         manifest = read_manifest(run / stage)

@@ -42,8 +42,8 @@ def override(values: dict[str, object], assignment: str) -> str:
     """Apply ``key=value`` to ``values``, in place; returns the key.
 
     The value is read as TOML, or else as text. Without a value the key is removed. A source of the
-    data takes the place of all others. A ConfigError if it is no assignment, or assigns below what
-    is no section.
+    data takes the place of all others. Raises a ConfigError if it is no assignment, or assigns
+    below what is no section.
     """
     if any("\ud800" <= character <= "\udfff" for character in assignment):
         raise ConfigError(

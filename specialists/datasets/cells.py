@@ -17,7 +17,7 @@ from specialists.errors import DataError, listed
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-class Number(str):
+class Digits(str):
     """A number of a JSON file as it is written there."""
 
     __slots__ = ()

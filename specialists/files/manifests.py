@@ -100,7 +100,10 @@ def is_done(folder: str | Path, key: Mapping[str, object]) -> str | None:
 
 
 def read_manifest(folder: str | Path) -> Manifest:
-    """What `finish` wrote, or a version before this one; a DamagedError if that has changed."""
+    """What `finish` wrote, or a version before this one.
+
+    Raises a DamagedError if that has changed, a FileNotFoundError if there is no manifest.
+    """
     file = Path(folder) / MANIFEST
     manifest = read_json(file)
     older = isinstance(manifest, dict) and manifest.get("code", CODE_VERSION) != CODE_VERSION

@@ -50,7 +50,7 @@ class Record:
     def claim(self, *paths: Path) -> None:
         """Write down that these files of the folder are ours, before they are written.
 
-        An InputError if a file or link of somebody else is in the way.
+        Raises an InputError if a file or link of somebody else is in the way.
         """
         names = [Path(os.path.abspath(path)).relative_to(self.folder) for path in paths]
         for name in names:
@@ -91,7 +91,7 @@ class Record:
 def recording(folder: Path, follow: bool = False) -> Iterator[Record]:
     """What is written in this folder while the block runs is ours; the innermost block counts.
 
-    An InputError if a file is there or, without ``follow``, a link.
+    Raises an InputError if a file is there or, without ``follow``, a link.
     """
     if not follow:
         refuse_link(folder)
@@ -106,7 +106,7 @@ def recording(folder: Path, follow: bool = False) -> Iterator[Record]:
 def claim(*paths: Path) -> None:
     """Say that files are ours before they are written, or before their absence means something.
 
-    An InputError if a file or link of somebody else is in the way.
+    Raises an InputError if a file or link of somebody else is in the way.
     """
     for record in reversed(_open):
         held = [path for path in paths if record.holds(path)]

@@ -17,8 +17,8 @@ LARGEST = 2**28  # bytes: the names of a few million classes
 def read_text_file(file: Path, errors: str = "strict") -> str:
     """The content, in UTF-8, of an ordinary file that fits into memory.
 
-    A ValueError if it is a pipe or a device, larger than any that this program writes, or not
-    UTF-8; an OSError if it cannot be read.
+    Raises a ValueError if it is a pipe or a device, larger than any that this program writes, or
+    not UTF-8; an OSError if it cannot be read.
     """
     with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
         status = os.fstat(opened.fileno())

@@ -38,7 +38,10 @@ def write_sealed(path: str | Path, content: Mapping[str, object]) -> None:
 
 
 def read_sealed(path: str | Path) -> dict[str, Any]:
-    """What `write_sealed` wrote, without its seal; a DamagedError if that has changed."""
+    """What `write_sealed` wrote, without its seal.
+
+    Raises a DamagedError if that has changed, a FileNotFoundError if there is no such file.
+    """
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get(SEAL), str):
         raise DamagedError(

@@ -218,7 +218,7 @@ TREATMENTS = ("kind", "char_ngrams", "word_ngrams", "lowercase", "channels", "he
 def check_outputs_are_the_heads(network: nn.Module, n_classes: int, inputs: Inputs) -> None:
     """Check that what follows the head keeps the order of its rows, which was changed.
 
-    An InputError if the largest output is not the head's largest output.
+    Raises an InputError if the largest output is not the head's largest output.
     """
     heads: list[Tensor] = []
     head = network.get_submodule(find_head(network, n_classes))

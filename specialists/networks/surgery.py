@@ -84,8 +84,8 @@ def widen(network: nn.Module, spec: NetworkSpec, width: int) -> tuple[nn.Module,
     """A wider network that computes the same function (Net2Net, Chen et al. 2016, with zeros).
 
     Units of the old network keep their weights and read nothing from the new ones, which have
-    random incoming weights and outgoing weights of zero. A ConfigError if the architecture does not
-    come in widths, or would become narrower.
+    random incoming weights and outgoing weights of zero. Raises a ConfigError if the architecture
+    does not come in widths, or would become narrower.
     """
     if spec.model not in ARCHITECTURES or width < spec.width:
         raise ConfigError(
