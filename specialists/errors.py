@@ -8,7 +8,7 @@ traceback and exits with ``exit_code``. Every other :class:`SpecialistsError` is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from specialists.escaping import printable
 
@@ -16,16 +16,8 @@ from specialists.escaping import printable
 class SpecialistsError(Exception):
     """Base of every exception that this package raises on purpose.
 
-    Parameters
-    ----------
-    what : str
-        What is wrong, as a sentence without a full stop.
-    where : object, optional
-        File, column, row, option.
-    got, expected : object, optional
-        What was found, and what would have been right.
-    fix : str, optional
-        How to mend it.
+    It says what is wrong, as a sentence without a full stop; where (file, column, row, option);
+    what was found and what would have been right; how to mend it.
     """
 
     exit_code = 1
@@ -98,6 +90,19 @@ class ConfigWarning(UserWarning):
 
 class DataWarning(UserWarning):
     """A data set is usable but has something its owner should know."""
+
+
+def listed(names: Iterable[object], shown: int = 8) -> str:
+    """The first few names, and how many more there are.
+
+    Examples
+    --------
+    >>> listed("abc", 2)
+    'a, b and 1 more'
+    """
+    names = list(names)
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(map(str, names[:shown])) + more
 
 
 def first_of(rows: Sequence[int], what: str = "row") -> str:

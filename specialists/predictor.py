@@ -24,12 +24,7 @@ BLOCK_VALUES = 1 << 23
 class Predictor:
     """A model with the preprocessing and the class names it was trained with.
 
-    Parameters
-    ----------
-    class_names : tuple of str
-    preprocessing : mapping
-    predictions : callable
-        Maps encoded inputs to what the model predicts.
+    ``predictions`` maps encoded inputs to what the model predicts.
     """
 
     class_names: tuple[str, ...]
@@ -77,10 +72,7 @@ class Predictor:
     def top(self, probs: np.ndarray, k: int = 5) -> list[list[tuple[str, float]]]:
         """The k most probable classes of each row, with their probabilities.
 
-        Raises
-        ------
-        InputError
-            If ``probs`` has not one column a class, or k is less than 1.
+        Raises an InputError if ``probs`` has not one column a class, or k is less than 1.
         """
         probs = np.asarray(probs, dtype=np.float32)
         if probs.ndim != 2 or probs.shape[1] != len(self.class_names) or k < 1:

@@ -86,7 +86,15 @@ def make_run(folder: Path) -> Run:
     """A run folder with its settings and its data, and nothing made yet."""
     data = {"arrays": str(write_arrays(folder.parent / "data")), "augment": False}
     values = {**SETTINGS, "data": data}
-    return Run.create(folder, Config.from_dict(values))
+    return create_run(folder, Config.from_dict(values))
+
+
+def create_run(folder: Path, config: Config) -> Run:
+    """A run folder that holds nothing but its settings."""
+    run = Run(folder)
+    with run.lock():
+        write_text(run.config_file, config.to_toml())
+    return run
 
 
 def changed_copy(run: Run, folder: Path, *overrides: str, jobs: int | None = None) -> Run:

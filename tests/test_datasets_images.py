@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_run import create_run
 
-from pipelines.runs import Run
 from specialists.config import Config, DataConfig
 from specialists.datasets import Inputs, encode, load_dataset, read_unlabelled
 from specialists.datasets.augmentation import random_affine
@@ -146,7 +146,7 @@ def test_runs_in_the_folder_of_images_are_no_classes_and_change_no_hash(tmp_path
     paint(tmp_path, COLOURS)
     before = sha256(tmp_path)
     for place in ("runs/x", "runs/deeper/y", "red/mine"):
-        Run.create(tmp_path / place, Config())
+        create_run(tmp_path / place, Config())
     paint(tmp_path / "runs" / "x" / "prepare-data", {"thumbnails": (0, 0, 0)})
     dataset = load(tmp_path)
     assert dataset.class_names == ("blue", "red")

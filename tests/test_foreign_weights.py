@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from specialists.errors import DataWarning, InputError
 from specialists.networks import (
-    ForeignWeights,
     NetworkSpec,
     adopt_weights,
     build,
@@ -26,6 +25,7 @@ from specialists.networks import (
     warn_if_near_chance,
     warn_of_other_inputs,
 )
+from specialists.networks.foreign import ForeignWeights
 
 C, DIM = 5, 3
 SPEC = NetworkSpec("mlp", C, (DIM,), width=6, depth=2)

@@ -24,10 +24,10 @@ from specialists.networks import (
     save_network,
     specialise_head,
     split_frozen,
-    swap_head,
     widen,
     with_allowed_rank,
 )
+from specialists.networks.heads import swap_head
 
 TEXT = NetworkSpec("hashed_text", 5, (), width=6, depth=2, embedding_dim=4, n_buckets=16)
 MLP = NetworkSpec("mlp", 5, (3,), width=6, depth=2)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from specialists.networks import NetworkSpec, ResidualBlock, build
+from specialists.networks import NetworkSpec, build
+from specialists.networks.blocks import ResidualBlock
 
 WIDTHS = (*range(1, 32), 48)
 SIZES = (13, 14, 28)

@@ -5,15 +5,16 @@ import signal
 
 import numpy as np
 import pytest
+from small_run import create_run
 from typer.testing import CliRunner
 
 from pipelines.__main__ import app
-from pipelines.runs import Run, check_result, kind_of
+from pipelines.runs import check_result, kind_of
 from specialists.config import Config
 from specialists.errors import DamagedError, InputError
 from specialists.files import is_done, read_array, read_json, write_sealed
 from specialists.files.manifests import CODE_VERSION, read_manifest
-from specialists.files.ownership import listed, owned_names
+from specialists.files.ownership import owned_names, written_names
 from specialists.files.reading import LARGEST
 
 DIGEST = "0" * 64
@@ -60,7 +61,7 @@ def test_json_is_read_of_ordinary_files_only(tmp_path, trap):
              "prepare-data/.specialists-written", "comparison.json", "prepare-data/dataset.json"],
 )  # fmt: skip
 def test_no_command_waits_for_what_lies_in_a_strangers_folder(tmp_path, trap, name):
-    run = Run.create(tmp_path / "run", Config.from_dict({"data": {"arrays": "gone.npz"}}))
+    run = create_run(tmp_path / "run", Config.from_dict({"data": {"arrays": "gone.npz"}}))
     (run.folder / "prepare-data").mkdir()
     trap(run.folder / name)
     for command in ("status", "prepare-data"):
@@ -89,7 +90,7 @@ def test_a_manifest_of_other_types_is_damaged(tmp_path, part, forged):
 
 def test_a_name_that_no_file_can_have_is_nobodys(tmp_path):
     (tmp_path / ".specialists-written").write_bytes(b"\na.npy\nb\0c\n\0\0")
-    assert listed(tmp_path) == {"a.npy", "b\0c", "\0\0"}
+    assert written_names(tmp_path) == {"a.npy", "b\0c", "\0\0"}
     assert owned_names(tmp_path) == {"a.npy"}
     assert kind_of(tmp_path) is None
 

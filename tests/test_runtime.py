@@ -26,6 +26,7 @@ from specialists.runtime import (
     threads,
 )
 
+DIE = "from specialists.runtime.processes import die_with_parent; die_with_parent"
 PARENT = """
 import sys
 from pathlib import Path
@@ -201,13 +202,13 @@ def test_children_die_with_a_killed_parent(tmp_path):
 
 
 def test_a_child_whose_parent_is_dead_already_ends_at_once():
-    code = "from specialists.runtime import die_with_parent; die_with_parent(1 << 22); print('on')"
+    code = f"{DIE}(1 << 22); print('on')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (1, "")
 
 
 def test_a_live_parent_leaves_the_child_alone():
-    code = f"from specialists.runtime import die_with_parent; die_with_parent({os.getpid()})"
+    code = f"{DIE}({os.getpid()})"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

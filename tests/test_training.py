@@ -14,15 +14,9 @@ from specialists.errors import InputError, TrainingError
 from specialists.files import artifacts, read_tensors
 from specialists.networks import HashedEmbedding
 from specialists.runtime import Hardware
-from specialists.training import (
-    BalancedExamples,
-    Loader,
-    Optimisers,
-    TensorExamples,
-    Trainer,
-    ValidationLoss,
-    loop,
-)
+from specialists.training import BalancedExamples, TensorExamples, Trainer, ValidationLoss, loop
+from specialists.training.loading import Loader
+from specialists.training.optimisers import Optimisers
 
 CPU = torch.device("cpu")
 RECIPE = {"epochs": 5, "batch_size": 16, "learning_rate": 0.02, "patience": 10}

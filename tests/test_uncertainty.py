@@ -14,14 +14,16 @@ from specialists.uncertainty import (
     drawn_over_seeds,
     holm,
     mcnemar,
-    mean_interval,
     means_over_seeds,
     paired_mean_test,
-    paired_t,
     percentile_interval,
     share_kept,
-    sign_flip,
 )
+from specialists.uncertainty.paired_tests import paired_t, sign_flip
+
+
+def mean_interval(values, n_resamples=1000, seed=0):
+    return difference_interval(values, np.zeros_like(values), n_resamples, seed)
 
 
 def _skewed(n, seed=0):

@@ -12,15 +12,14 @@ from specialists.uncertainty import (
     count_groups,
     difference_interval,
     drawn_over_seeds,
-    group_sums,
     mcnemar,
-    mean_interval,
     means_over_seeds,
     paired_mean_test,
     percentile_interval,
     rows_in_groups,
     t_interval,
 )
+from specialists.uncertainty.row_groups import group_sums
 
 
 def correlated(n_groups, seed=0, largest=20, spread=1.0):
@@ -90,10 +89,12 @@ def test_equal_groups_make_an_interval_as_wide_as_their_means_would(right):
     rng = np.random.default_rng(2)
     means = rng.normal(size=40) > 0 if right else rng.normal(size=40)
     groups = np.repeat(np.arange(40), 6)
-    low, high = mean_interval(np.repeat(means, 6), 20_000, groups=groups)
-    alone = mean_interval(means, 20_000)
+    zeros = np.zeros_like(means)
+    rows = np.repeat(means, 6), np.repeat(zeros, 6), 20_000
+    low, high = difference_interval(*rows, groups=groups)
+    alone = difference_interval(means, zeros, 20_000)
     assert (low, high) == pytest.approx(alone, abs=0.02)
-    by_rows = mean_interval(np.repeat(means, 6), 20_000)
+    by_rows = difference_interval(*rows)
     assert (high - low) / (by_rows[1] - by_rows[0]) == pytest.approx(np.sqrt(6), rel=0.08)
 
 
@@ -102,7 +103,7 @@ def test_intervals_over_groups_cover_and_those_over_rows_do_not(n_groups):
     hits, hits_of_rows, n_tries = 0, 0, 400
     for seed in range(n_tries):
         values, groups = correlated(n_groups, seed)
-        low, high = mean_interval(values, 400, seed, groups=groups)
+        low, high = difference_interval(values, 0 * values, 400, seed, groups=groups)
         hits += low <= 0 <= high
         error = 1.96 * values.std() / np.sqrt(len(values))
         hits_of_rows += abs(values.mean()) <= error
@@ -147,9 +148,11 @@ def test_a_test_over_groups_keeps_its_level_and_one_over_rows_does_not(n_groups)
 def test_few_groups_of_one_size_have_students_interval_of_their_means():
     means = np.random.default_rng(4).normal(size=7)
     groups = np.repeat(np.arange(7), 5)
+    values = np.repeat(means, 5)
     expected = stats.t.interval(0.9, 6, means.mean(), stats.sem(means))
-    assert t_interval(np.repeat(means, 5), groups, 0.9) == pytest.approx(expected)
-    assert mean_interval(np.repeat(means, 5), level=0.9, groups=groups) == pytest.approx(expected)
+    assert t_interval(values, groups, 0.9) == pytest.approx(expected)
+    expected = stats.t.interval(0.95, 6, means.mean(), stats.sem(means))
+    assert difference_interval(values, 0 * values, groups=groups) == pytest.approx(expected)
 
 
 def test_draws_of_few_groups_have_the_quantiles_of_students_interval():

@@ -26,9 +26,9 @@ from specialists.files import (
     storage_faults,
     trusting,
     write_json,
-    write_text,
 )
 from specialists.files.ownership import ANYTHING, MANIFEST, MARKER, marked_kind, recorded_outputs
+from specialists.runtime import n_cores
 
 from .folder_kinds import KINDS, LOCK, RUN, check_claimable, is_configuration, kind_of
 from .removal import is_own, own_folders, remove_leftovers
@@ -39,7 +39,6 @@ class Run:
 
     Parameters
     ----------
-    folder : path
     jobs : int, optional
         Processes at a time, instead of the configuration's; 0: one a core. No result depends on it.
     trust : Trust
@@ -54,20 +53,6 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
 
-    @classmethod
-    def create(cls, folder: str | Path, config: Config, jobs: int | None = None) -> Run:
-        """A run with these settings in a new or empty folder, or in that of a run.
-
-        Raises
-        ------
-        InputError
-            If the folder is somebody else's.
-        """
-        run = cls(folder, jobs)
-        with run.lock():
-            write_text(run.config_file, config.to_toml())
-        return run
-
     @property
     def config_file(self) -> Path:
         return self.folder / "config.toml"
@@ -76,10 +61,7 @@ class Run:
     def config(self) -> Config:
         """The configuration as it was given. Where it is None, the kind of input decides.
 
-        Raises
-        ------
-        InputError
-            If the folder is no run.
+        Raises an InputError if the folder is no run.
         """
         refuse_missing(self.folder)
         if not self.config_file.is_file():
@@ -98,10 +80,7 @@ class Run:
     def kind(self) -> str:
         """The kind of input: text, features or images; known once the data are prepared.
 
-        Raises
-        ------
-        DamagedError
-            If what was prepared does not say it.
+        Raises a DamagedError if what was prepared does not say it.
         """
         file = self.path("prepare-data", "dataset.json")
         about = read_json(file)
@@ -120,7 +99,7 @@ class Run:
     def jobs(self) -> int:
         """How many processes train at a time, at least 1."""
         wanted = self.config.jobs if self._jobs is None else self._jobs
-        return wanted or len(os.sched_getaffinity(0))
+        return wanted or n_cores()
 
     def path(self, stage: str, *parts: str) -> Path:
         """``RUN/stage/parts``; nothing is made."""
@@ -183,10 +162,7 @@ def refuse_missing(folder: Path) -> None:
 def claimed(folder: Path, kind: str) -> Iterator[None]:
     """Write in the folder of a run or a comparison, with its marker, which a new folder gets.
 
-    Raises
-    ------
-    InputError
-        If the folder is somebody else's; then nothing is written.
+    Raises an InputError if the folder is somebody else's; then nothing is written.
     """
     check_claimable(folder, kind)
     with recording(folder, follow=True) as record:

@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 from specialists.config import Config
-from specialists.errors import InputError
+from specialists.errors import InputError, listed
 from specialists.files.ownership import (
     MANIFEST,
     MARKER,
@@ -46,10 +46,8 @@ def kind_of(folder: Path) -> str | None:
 def check_claimable(folder: Path, kind: str) -> None:
     """Check, before anything is written, that a folder is new, empty, or of this kind.
 
-    Raises
-    ------
-    InputError
-        If it is a file, of the other kind, or holds what this program did not write.
+    Raises an InputError if it is a file, of the other kind, or holds what this program did not
+    write.
     """
     if folder.is_file():
         raise InputError(
@@ -61,11 +59,10 @@ def check_claimable(folder: Path, kind: str) -> None:
     if actual == kind or (actual is None and _is_empty(folder)):
         return
     entries = sorted(path.name for path in folder.iterdir())
-    more = f" and {len(entries) - NAMED} more" if len(entries) > NAMED else ""
     raise InputError(
         f"this is not {KINDS[kind]}, so nothing is written there",
         where=folder,
-        got=KINDS[actual] if actual else ", ".join(entries[:NAMED]) + more,
+        got=KINDS[actual] if actual else listed(entries, NAMED),
         expected=f"a new or empty folder, or {KINDS[kind]} made by specialists",
         fix=f"name another folder, for instance --out {folder / kind}",
     )

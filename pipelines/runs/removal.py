@@ -18,10 +18,10 @@ from specialists.files.ownership import (
     WRITTEN,
     Record,
     is_output_folder,
-    listed,
     owned_names,
     recorded_outputs,
     refuse_link,
+    written_names,
 )
 
 from .folder_kinds import kind_of
@@ -32,21 +32,9 @@ TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{8}-(.+)")
 def clear(folder: Path, units: bool = True) -> int:
     """Remove what this program wrote in a folder of results, and the folders that this empties.
 
-    Parameters
-    ----------
-    folder : Path
-    units : bool
-        False: inner folders that have a manifest of their own stay, since they may still hold.
-
-    Returns
-    -------
-    int
-        How many files of others are left there.
-
-    Raises
-    ------
-    InputError
-        If a link is in the way; then nothing is removed.
+    Without ``units``, inner folders with a manifest of their own stay, since they may still hold.
+    Returns how many files of others are left there. Raises an InputError if a link is in the way;
+    then nothing is removed.
     """
     _refuse_links(folder, units)
     if not folder.is_dir():
@@ -100,7 +88,7 @@ def remove_leftovers(folder: Path) -> None:
 
 def is_own(folder: Path) -> bool:
     """Whether a folder holds a result of ours, or what is left of an attempt to make one."""
-    return listed(folder) is not None or bool(owned_names(folder))
+    return written_names(folder) is not None or bool(owned_names(folder))
 
 
 def own_folders(folder: Path) -> Iterator[Path]:
@@ -146,9 +134,9 @@ def _refuse_links(folder: Path, units: bool) -> None:
 
 
 def _count_others(folder: Path, kept: list[Path]) -> int:
-    found = 0
+    n_others = 0
     for place, folders, files in os.walk(folder):
         inside = [Path(place, name) for name in folders]
         folders[:] = [path.name for path in inside if path not in kept and not path.is_symlink()]
-        found += len(files) + sum(path.is_symlink() for path in inside)
-    return found - (folder / WRITTEN).exists()
+        n_others += len(files) + sum(path.is_symlink() for path in inside)
+    return n_others - (folder / WRITTEN).exists()

@@ -7,7 +7,6 @@ on from its checkpoint, unless what it depends on has changed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,20 +29,14 @@ from .removal import clear, remove_leftovers
 
 
 def ensure_result(folder: Path, key: Mapping[str, object], build: Callable[[Path], None]) -> bool:
-    """Run ``build(folder)`` unless what lies there holds for ``key``.
+    """Run ``build(folder)`` unless what lies there holds for ``key``; returns whether it ran.
 
     Parameters
     ----------
-    folder : Path
     key : mapping
         JSON-able: everything that the result depends on.
     build : callable
         Writes the result into the folder; may find its checkpoint there.
-
-    Returns
-    -------
-    bool
-        Whether anything had to be done.
 
     Raises
     ------
@@ -71,19 +64,9 @@ def attempt(
 ) -> Iterator[None]:
     """Make a result inside: its marker first, its manifest last.
 
-    Parameters
-    ----------
-    folder : Path
-        Holds nothing of ours, or what an interrupted attempt with the same key left.
-    key : mapping
-        See `finish`.
-    outside : sequence of Path
-        Outputs that lie elsewhere.
-
-    Raises
-    ------
-    InputError
-        If a link, or somebody else's file, is in the way.
+    The folder holds nothing of ours, or what an interrupted attempt with the same key left. Outputs
+    may lie ``outside`` of it. Raises an InputError if a link, or a file of somebody else, is in the
+    way.
     """
     with recording(folder) as record:
         record.claim(*(folder / name for name in RESERVED))
@@ -108,6 +91,6 @@ def is_same_attempt(folder: Path, key: Mapping[str, object]) -> bool:
     if (folder / MANIFEST).is_file() or not marker.is_file():
         return False
     try:
-        return not describe_changes(read_json(marker), json.loads(json.dumps(key)))
+        return not describe_changes(read_json(marker), key)
     except DamagedError:
         return False

@@ -11,32 +11,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from specialists.errors import DamagedError, InputError
-from specialists.files.artifacts import sha256
-from specialists.files.manifests import CODE_VERSION, Manifest, read_manifest
+from specialists.files.manifests import CODE_VERSION, Manifest, file_change, read_manifest
 
 DESCRIPTIONS = (".json",)
 
 
 def check_result(run: Path, stage: str, suffixes: tuple[str, ...] = DESCRIPTIONS) -> Manifest:
-    """Check that a stage's result is whole, and newer than everything that it was made from.
+    """The manifest of a stage whose result is whole, and newer than all that it was made from.
 
-    Parameters
-    ----------
-    run : Path
-    stage : str
-    suffixes : tuple of str
-        Which of the recorded files are compared.
-
-    Returns
-    -------
-    Manifest
-        Of the stage.
-
-    Raises
-    ------
-    InputError
-        If the stage is not done, or if a file is not the recorded one. The message names the
-        stage to run.
+    Recorded files with these ``suffixes`` are compared. Raises an InputError, which names the stage
+    to run, if the stage is not done or a file is not the recorded one.
     """
     try:
         manifest = read_manifest(run / stage)
@@ -69,9 +53,7 @@ def _why_stale(run: Path, stage: str, manifest: Manifest, suffixes: tuple[str, .
         ("output", run / stage, manifest["outputs"]),
     ):
         for name, digest in recorded.items():
-            if name.endswith(suffixes):
-                if not (folder / name).is_file():
-                    return f"{kind} {name} is gone"
-                if sha256(folder / name) != digest:
-                    return f"{kind} {name} changed"
+            change = file_change(folder / name, digest) if name.endswith(suffixes) else None
+            if change is not None:
+                return f"{kind} {name} {change}"
     return None

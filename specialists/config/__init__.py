@@ -7,10 +7,8 @@ from specialists.config.mistakes import ConfigMistakesError
 from specialists.config.sections import (
     ClustersConfig,
     CombinationConfig,
-    EvaluationConfig,
     GeneralistConfig,
     Recipe,
-    ReportConfig,
     SpecialistsConfig,
     StudentConfig,
 )
@@ -21,10 +19,8 @@ __all__ = [
     "Config",
     "ConfigMistakesError",
     "DataConfig",
-    "EvaluationConfig",
     "GeneralistConfig",
     "Recipe",
-    "ReportConfig",
     "SpecialistsConfig",
     "StudentConfig",
     "find_config",

@@ -56,10 +56,9 @@ _SECTIONS = {
 
 
 def _column(i: int) -> dict[str, dict[str, Any]]:
-    named = {name: {key: row[i] for key, row in rows.items()} for name, rows in _SECTIONS.items()}
     return {
-        name: {key: value for key, value in values.items() if value is not None}
-        for name, values in named.items()
+        name: {key: row[i] for key, row in rows.items() if row[i] is not None}
+        for name, rows in _SECTIONS.items()
     }
 
 

@@ -19,14 +19,13 @@ PLAIN = (str, int, float, bool, type(None))
 Value = TypeVar("Value")
 
 
-def power_of_two(value: int) -> int:
-    """``value``, if it is a power of two."""
+def _power_of_two(value: int) -> int:
     if value & (value - 1):
         raise ValueError(f"a power of two is needed, for instance {1 << value.bit_length()}")
     return value
 
 
-def n_grams(lengths: tuple[int, int]) -> tuple[int, int]:
+def _n_grams(lengths: tuple[int, int]) -> tuple[int, int]:
     """``lengths``, if they are a shortest and a longest length, or (0, 0) for none."""
     if lengths[0] > lengths[1]:
         raise ValueError("the shortest length comes first")
@@ -35,30 +34,27 @@ def n_grams(lengths: tuple[int, int]) -> tuple[int, int]:
     return lengths
 
 
-def distinct(values: tuple[Value, ...]) -> tuple[Value, ...]:
-    """``values``, if each is given once."""
+def _distinct(values: tuple[Value, ...]) -> tuple[Value, ...]:
     twice = [value for i, value in enumerate(values) if value in values[:i]]
     if twice:
         raise ValueError(f"{twice[0]} is given twice")
     return values
 
 
-def without_nul(text: str) -> str:
-    """``text``, if it can be a path."""
+def _without_nul(text: str) -> str:
     if "\0" in text:
         raise ValueError("a path holds no NUL character")
     return text
 
 
-def import_path(text: str) -> str:
-    """``text``, if it names a function: package.module:function."""
+def _import_path(text: str) -> str:
     module, _, name = text.partition(":")
     if not (name.isidentifier() and all(part.isidentifier() for part in module.split("."))):
         raise ValueError("package.module:function is needed")
     return text
 
 
-def plain(values: dict[str, object]) -> dict[str, object]:
+def _plain(values: dict[str, object]) -> dict[str, object]:
     """``values``, if they are strings, numbers, booleans, and lists and tables of these."""
     level: list[object] = [values]
     for _ in range(MOST_LEVELS):
@@ -81,7 +77,7 @@ Seed = Annotated[int, Field(strict=True, ge=0, lt=MOST_SEEDS)]
 Layers = Annotated[int, Field(strict=True, ge=1, le=100)]
 Pixels = Annotated[int, Field(strict=True, ge=1, le=4096)]
 Resamples = Annotated[int, Field(strict=True, ge=1, le=10**6)]
-PowerOfTwo = Annotated[int, Field(strict=True, ge=1, le=2**31), AfterValidator(power_of_two)]
+PowerOfTwo = Annotated[int, Field(strict=True, ge=1, le=2**31), AfterValidator(_power_of_two)]
 Switch = Annotated[bool, Field(strict=True)]
 Fraction = Annotated[Number, Field(ge=0, lt=1)]
 Rate = Annotated[Number, Field(gt=0, le=1000)]
@@ -91,11 +87,11 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 PositiveShare = Annotated[Number, Field(gt=0, le=1)]
 Ratio = Annotated[Number, Field(gt=0, le=1000)]
 Length = Annotated[int, Field(strict=True, ge=0, le=64)]
-NGrams = Annotated[tuple[Length, Length], AfterValidator(n_grams)]
-FilePath = Annotated[str, Field(min_length=1), AfterValidator(without_nul)]
-ImportPath = Annotated[str, AfterValidator(import_path)]
-Options = Annotated[dict[str, object], AfterValidator(plain)]
-Distinct = AfterValidator(distinct)
+NGrams = Annotated[tuple[Length, Length], AfterValidator(_n_grams)]
+FilePath = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
+ImportPath = Annotated[str, AfterValidator(_import_path)]
+Options = Annotated[dict[str, object], AfterValidator(_plain)]
+Distinct = AfterValidator(_distinct)
 
 
 class Section(BaseModel):

@@ -16,15 +16,7 @@ MOST_LINES = 20
 
 
 class ConfigMistakesError(ConfigError):
-    """Several mistakes of one configuration.
-
-    Parameters
-    ----------
-    lines : iterable of str
-        One for each mistake.
-    where : object
-        The file, or what was checked.
-    """
+    """Several mistakes, a line each, of one configuration: a file, or what was checked."""
 
     def __init__(self, lines: Iterable[str], where: object) -> None:
         self.lines = list(dict.fromkeys(lines))

@@ -23,13 +23,7 @@ PATHS = (
 
 
 def read_toml(file: Path) -> dict[str, object]:
-    """The content of a file.
-
-    Raises
-    ------
-    ConfigError
-        If it is too large for a configuration, or no TOML.
-    """
+    """The content of a file; a ConfigError if it is no TOML or too large for a configuration."""
     with file.open("rb") as opened:
         content = opened.read(LARGEST + 1)
     if len(content) > LARGEST:
@@ -48,12 +42,8 @@ def override(values: dict[str, object], assignment: str) -> str:
     """Apply ``key=value`` to ``values``, in place; returns the key.
 
     The value is read as TOML, or else as text. Without a value the key is removed. A source of the
-    data takes the place of all others.
-
-    Raises
-    ------
-    ConfigError
-        If it is no assignment, or assigns below what is no section.
+    data takes the place of all others. Raises a ConfigError if it is no assignment, or assigns
+    below what is no section.
     """
     if any("\ud800" <= character <= "\udfff" for character in assignment):
         raise ConfigError(

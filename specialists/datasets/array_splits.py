@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from specialists.datasets.array_files import ArrayFile
-from specialists.datasets.naming import listed
 from specialists.datasets.splits import LEFT_OUT, PARTS, TRAIN
-from specialists.errors import DataError
+from specialists.errors import DataError, listed
 
 ROLES = ("x", "y", "classes", *(f"{role}_{part}" for part in PARTS for role in "xy"))
 

@@ -28,11 +28,11 @@ from specialists.datasets.assembly import Rows, assemble
 from specialists.datasets.base import Dataset, Preprocessing
 from specialists.datasets.classes import Classes, classes_of, classes_of_codes, labels_left_out
 from specialists.datasets.encoding import check_finite, numeric
-from specialists.datasets.naming import existing, listed
+from specialists.datasets.naming import existing
 from specialists.datasets.observations import declared_groups
 from specialists.datasets.pictures import layout_note, with_channels
 from specialists.datasets.splits import LEFT_OUT
-from specialists.errors import DataError
+from specialists.errors import DataError, listed
 
 _EXACT = 2.0**53  # floats above it are whole for want of digits
 

@@ -11,13 +11,13 @@ from typing import Any, Literal
 import numpy as np
 
 from specialists.datasets.classes import normalised
-from specialists.datasets.naming import listed, nearest
-from specialists.errors import DataError
+from specialists.datasets.naming import nearest
+from specialists.errors import DataError, listed
 
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-class Number(str):
+class Digits(str):
     """A number of a JSON file as it is written there."""
 
     __slots__ = ()

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 
 from specialists.datasets.base import Ragged
-from specialists.datasets.naming import did_you_mean, listed
-from specialists.errors import DataError
+from specialists.datasets.naming import did_you_mean
+from specialists.errors import DataError, listed
 
 _NUMBER = re.compile(r"[-+]?[0-9]{1,40}(\.[0-9]{0,40})?")
 _WHOLE = re.compile(r"-?[1-9][0-9]{0,17}|0")

@@ -14,9 +14,8 @@ import numpy as np
 
 from specialists.config import DataConfig
 from specialists.datasets.cells import Table
-from specialists.datasets.naming import listed
 from specialists.datasets.splits import LEFT_OUT, PARTS, SPLIT_NAMES, TRAIN
-from specialists.errors import DataError
+from specialists.errors import DataError, listed
 
 
 @dataclass(frozen=True)

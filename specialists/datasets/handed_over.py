@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specialists.datasets.naming import listed
-from specialists.errors import DataError, first_of
+from specialists.errors import DataError, first_of, listed
 
 
 def texts_of(given: Any, column: str = "text") -> list[str]:

@@ -21,10 +21,10 @@ from specialists.config import DataConfig
 from specialists.datasets.assembly import Rows, assemble
 from specialists.datasets.base import Dataset
 from specialists.datasets.classes import classes_of, labels_left_out, normalised
-from specialists.datasets.naming import existing, listed
+from specialists.datasets.naming import existing
 from specialists.datasets.pictures import IMAGE_SUFFIXES, READ, read_pictures
 from specialists.datasets.splits import SPLIT_NAMES, TRAIN
-from specialists.errors import DataError
+from specialists.errors import DataError, listed
 from specialists.files import is_output_folder
 from specialists.files.reading import walk
 

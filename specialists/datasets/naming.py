@@ -1,4 +1,4 @@
-"""How does a message name things: the file that was meant, the name that was meant, a long list?"""
+"""How does a message name things: the file that was meant, or the name that was meant?"""
 
 from __future__ import annotations
 
@@ -49,16 +49,3 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """The nearest known name as a question, for the end of a message."""
     near = nearest(name, known)
     return f"did you mean {near!r}?" if near else None
-
-
-def listed(names: Iterable[object], shown: int = 8) -> str:
-    """The first few names, and how many more there are.
-
-    Examples
-    --------
-    >>> listed("abc", 2)
-    'a, b and 1 more'
-    """
-    names = list(names)
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(map(str, names[:shown])) + more

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from specialists.datasets.naming import listed
 from specialists.datasets.stratified import draw_groups
-from specialists.errors import DataError
+from specialists.errors import DataError, listed
 
 TRAIN, VALIDATION, TEST, LEFT_OUT = 0, 1, 2, -1
 PARTS = {"train": TRAIN, "validation": VALIDATION, "test": TEST}

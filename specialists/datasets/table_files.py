@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from specialists.datasets.cells import ABSENT, SEPARATE, Number, Table, other_separators, renamed
-from specialists.datasets.naming import listed
+from specialists.datasets.cells import ABSENT, SEPARATE, Digits, Table, other_separators, renamed
 from specialists.datasets.text_files import lines, read_bytes, read_text, suffix
-from specialists.errors import DataError
+from specialists.errors import DataError, listed
 
 _QUOTED = 0.5  # share of the cells of a TSV that look quoted, from which on it is told
 Records = Iterator[tuple[int, list[str]]]
@@ -233,7 +232,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, object]:
 
 
 _DECODER = json.JSONDecoder(
-    parse_int=Number, parse_float=Number, parse_constant=lambda _: None, object_pairs_hook=_object
+    parse_int=Digits, parse_float=Digits, parse_constant=lambda _: None, object_pairs_hook=_object
 )
 
 

@@ -41,13 +41,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     The temporary name keeps the suffix, since some writers add a missing one. On an error it is
     removed and ``path`` stays as it was. Missing folders are made. In a folder of results
-    (:func:`~specialists.files.ownership.recording`) the name is written down first, and a file of
-    somebody else is never replaced.
+    (:func:`~specialists.files.ownership.recording`) the name is written down first.
 
     Raises
     ------
     InputError
-        If such a file is in the way.
+        If a file of somebody else is in the way, which is never replaced.
     StorageError
         If the machine cannot keep the file, whatever the writer inside raises then.
 
@@ -95,13 +94,7 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """What ``write_json`` wrote.
-
-    Raises
-    ------
-    DamagedError
-        If it is no longer JSON.
-    """
+    """What ``write_json`` wrote; a DamagedError if it is no longer JSON."""
     try:
         return json.loads(read_text_file(Path(path)), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # of the characters, or of the JSON
@@ -121,20 +114,10 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
 
 
 def read_array(path: str | Path, mmap: bool = True, writable: bool = False) -> np.ndarray:
-    """The array of an .npy file.
+    """The array of an .npy file; a DamagedError if it is no longer one.
 
-    Parameters
-    ----------
-    path : path
-    mmap : bool
-        Memory-mapped and read-only; False: in memory.
-    writable : bool
-        A memory-mapped array may be written to; changes stay in memory.
-
-    Raises
-    ------
-    DamagedError
-        If it is no longer an array.
+    It is memory-mapped and read-only, or in memory with ``mmap=False``. A ``writable`` mapped array
+    takes changes, which stay in memory.
     """
     import numpy as np
 
@@ -154,19 +137,13 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
     """
     from safetensors.torch import save
 
-    own = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    apart = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
-        temporary.write_bytes(save(own))
+        temporary.write_bytes(save(apart))
 
 
 def read_tensors(path: str | Path, device: str = "cpu") -> dict[str, Tensor]:
-    """The named tensors of a safetensors file.
-
-    Raises
-    ------
-    DamagedError
-        If it is no longer one.
-    """
+    """The named tensors of a safetensors file; a DamagedError if it is no longer one."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

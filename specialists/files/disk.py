@@ -37,17 +37,9 @@ _CUT_SHORT = re.compile(
 
 @contextmanager
 def storage_faults(target: Path | str) -> Iterator[None]:
-    """Tell faults of the machine while the block writes.
+    """Raise a StorageError in place of a writer's error that is a fault of the machine.
 
-    Parameters
-    ----------
-    target : Path or str
-        The file, or in words what has no path.
-
-    Raises
-    ------
-    StorageError
-        In place of the writer's own error.
+    ``target`` is the file or, where there is no path, words for what is written.
     """
     try:
         yield

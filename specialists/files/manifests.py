@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from specialists.errors import DamagedError
+from specialists.errors import DamagedError, listed
 from specialists.files.artifacts import read_json, sha256
-from specialists.files.ownership import MANIFEST, listed, recorded_outputs
+from specialists.files.ownership import MANIFEST, recorded_outputs, written_names
 from specialists.files.sealed import read_sealed, write_sealed
 from specialists.version import __version__
 
@@ -39,7 +39,7 @@ class Manifest(TypedDict):
 
 def manifest_key(inputs: Mapping[str, str], config: Mapping[str, object]) -> dict[str, object]:
     """What a result depends on: hashes of inputs by path, configuration, and the code's version."""
-    return plain({"inputs": dict(inputs), "config": dict(config), "code": CODE_VERSION})
+    return _through_json({"inputs": dict(inputs), "config": dict(config), "code": CODE_VERSION})
 
 
 def hash_files(folder: str | Path, patterns: Iterable[str]) -> dict[str, str]:
@@ -50,8 +50,8 @@ def hash_files(folder: str | Path, patterns: Iterable[str]) -> dict[str, str]:
     folder = Path(folder)
     found = {file for pattern in patterns for file in folder.glob(pattern) if _is_recorded(file)}
     outputs = cache(recorded_outputs)
-    files = [file for file in found if _is_result(file, folder, outputs)]
-    return {file.relative_to(folder).as_posix(): sha256(file) for file in sorted(files)}
+    results = sorted(file for file in found if _is_result(file, folder, outputs))
+    return {file.relative_to(folder).as_posix(): sha256(file) for file in results}
 
 
 def finish(
@@ -75,7 +75,7 @@ def finish(
     outputs = {file.relative_to(folder).as_posix(): sha256(file) for file in _outputs(folder)}
     for file in outside:
         outputs[Path(os.path.relpath(file, folder)).as_posix()] = sha256(file)
-    content = {**dict(sorted(plain(key).items())), "outputs": dict(sorted(outputs.items()))}
+    content = {**dict(sorted(_through_json(key).items())), "outputs": dict(sorted(outputs.items()))}
     write_sealed(folder / MANIFEST, content)
 
 
@@ -96,17 +96,13 @@ def is_done(folder: str | Path, key: Mapping[str, object]) -> str | None:
     except DamagedError:
         return f"{MANIFEST} cannot be read"
     recorded = {name: value for name, value in manifest.items() if name != "outputs"}
-    return _key_change(recorded, plain(key)) or _output_change(folder, manifest["outputs"])
+    return _key_change(recorded, _through_json(key)) or _output_change(folder, manifest["outputs"])
 
 
 def read_manifest(folder: str | Path) -> Manifest:
     """What `finish` wrote, or a version before this one.
 
-    Raises
-    ------
-    DamagedError
-        If it is not as it was written.
-    FileNotFoundError
+    Raises a DamagedError if that has changed, a FileNotFoundError if there is no manifest.
     """
     file = Path(folder) / MANIFEST
     manifest = read_json(file)
@@ -119,6 +115,13 @@ def read_manifest(folder: str | Path) -> Manifest:
     return cast(Manifest, manifest)
 
 
+def file_change(file: Path, digest: str) -> str | None:
+    """What happened to a file since its SHA-256 was recorded: "is gone", "changed", or nothing."""
+    if not file.is_file():
+        return "is gone"
+    return None if sha256(file) == digest else "changed"
+
+
 def describe_changes(old: object, new: object) -> str:
     """What differs between two JSON-able values, in words; empty if nothing does.
 
@@ -127,7 +130,7 @@ def describe_changes(old: object, new: object) -> str:
     >>> describe_changes({"generalist": {"epochs": 6}}, {"generalist": {"epochs": 8}, "seed": 1})
     'generalist.epochs 6 -> 8, seed nothing -> 1'
     """
-    return _listed(list(_changes(old, new)))
+    return listed(_changes(_through_json(old), _through_json(new)), NAMED_CHANGES)
 
 
 def _is_recorded(file: Path) -> bool:
@@ -149,7 +152,7 @@ def _is_result(file: Path, top: Path, outputs: Callable[[Path], Mapping | None])
 
 
 def _outputs(folder: Path, inner: Path | None = None) -> Iterator[Path]:
-    names = listed(folder)
+    names = written_names(folder)
     for path in sorted((inner or folder).iterdir()):
         if path.is_dir():
             if recorded_outputs(path) is not None:
@@ -162,8 +165,8 @@ def _outputs(folder: Path, inner: Path | None = None) -> Iterator[Path]:
             yield path
 
 
-def plain(key: Mapping[str, object]) -> dict[str, object]:
-    """A key as it looks after a round trip through JSON."""
+def _through_json(key: object) -> Any:
+    """A key as it reads back from JSON."""
     return json.loads(json.dumps(key))
 
 
@@ -171,23 +174,22 @@ def _key_change(old: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
     if old.get("code") != new.get("code"):
         return f"code version {old.get('code')} -> {new.get('code')}"
     for name in sorted((old.keys() | new.keys()) - {"code", "inputs"}):
-        changes = describe_changes(old.get(name, _ABSENT), new.get(name, _ABSENT))
+        changes = list(_changes(old.get(name, _ABSENT), new.get(name, _ABSENT)))
         if changes:
-            return f"{name} changed: {changes}"
+            return f"{name} changed: {listed(changes, NAMED_CHANGES)}"
     old, new = old.get("inputs", {}), new.get("inputs", {})
     changes = [f"{name} is gone" for name in sorted(old.keys() - new.keys())]
     changes += [f"{name} changed" for name in sorted(old.keys() & new) if old[name] != new[name]]
     changes += [f"{name} is new" for name in sorted(new.keys() - old.keys())]
-    return f"input {_listed(changes)}" if changes else None
+    return f"input {listed(changes, NAMED_CHANGES)}" if changes else None
 
 
 def _output_change(folder: Path, outputs: dict[str, str]) -> str | None:
     for name, recorded in outputs.items():
         file = folder / name
-        if not file.is_file():
-            return f"output {name} is gone"
-        if sha256(file) != recorded:
-            return f"output {name} changed"
+        change = file_change(file, recorded)
+        if change is not None:
+            return f"output {name} {change}"
         inner = recorded_outputs(file.parent) if file.name == MANIFEST else None
         change = _output_change(file.parent, inner or {})
         if change is not None:
@@ -209,8 +211,3 @@ def _shown(value: object) -> str:
         return "nothing"
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _listed(changes: list[str]) -> str:
-    more = len(changes) - NAMED_CHANGES
-    return ", ".join(changes[:NAMED_CHANGES]) + (f" and {more} more" if more > 0 else "")

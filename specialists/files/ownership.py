@@ -37,28 +37,20 @@ _open: list[Record] = []
 
 
 class Record:
-    """What this program wrote in one folder, by name.
-
-    Parameters
-    ----------
-    folder : Path
-    """
+    """What this program wrote in one folder, by name."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(os.path.abspath(folder))
-        self._listed = listed(self.folder) or set()
+        self._listed = written_names(self.folder) or set()
         self.names = owned_names(self.folder)
 
     def holds(self, path: Path) -> bool:
         return self.folder in Path(os.path.abspath(path)).parents
 
     def claim(self, *paths: Path) -> None:
-        """Write down that these files of the folder are ours, before they are.
+        """Write down that these files of the folder are ours, before they are written.
 
-        Raises
-        ------
-        InputError
-            If somebody else's file or link is in the way.
+        Raises an InputError if a file or link of somebody else is in the way.
         """
         names = [Path(os.path.abspath(path)).relative_to(self.folder) for path in paths]
         for name in names:
@@ -99,10 +91,7 @@ class Record:
 def recording(folder: Path, follow: bool = False) -> Iterator[Record]:
     """What is written in this folder while the block runs is ours; the innermost block counts.
 
-    Raises
-    ------
-    InputError
-        If a file is there, or a link and not ``follow``.
+    Raises an InputError if a file is there or, without ``follow``, a link.
     """
     if not follow:
         refuse_link(folder)
@@ -117,25 +106,17 @@ def recording(folder: Path, follow: bool = False) -> Iterator[Record]:
 def claim(*paths: Path) -> None:
     """Say that files are ours before they are written, or before their absence means something.
 
-    Raises
-    ------
-    InputError
-        If somebody else's file or link is in the way.
+    Raises an InputError if a file or link of somebody else is in the way.
     """
     for record in reversed(_open):
-        own = [path for path in paths if record.holds(path)]
-        if own:
-            record.claim(*own)
-            paths = tuple(path for path in paths if path not in own)
+        held = [path for path in paths if record.holds(path)]
+        if held:
+            record.claim(*held)
+            paths = tuple(path for path in paths if path not in held)
 
 
 def refuse_link(folder: Path) -> None:
-    """Refuse to work in a folder of results if it is a link or a file.
-
-    Raises
-    ------
-    InputError
-    """
+    """Raise an InputError if a folder of results is a link or a file."""
     if folder.is_symlink():
         raise InputError(
             "this folder is a symbolic link, which is neither followed nor emptied",
@@ -152,7 +133,7 @@ def owned_names(folder: Path) -> set[str]:
 
     `ANYTHING` is among them where an older version was interrupted.
     """
-    names = listed(folder)
+    names = written_names(folder)
     outputs = recorded_outputs(folder)
     recorded: set[str] = set()
     if outputs is not None:  # inner manifests stand in the lists of their own folders
@@ -162,7 +143,7 @@ def owned_names(folder: Path) -> set[str]:
     return {name for name in (names or set()) | recorded if _lies_below(name)}
 
 
-def listed(folder: Path) -> set[str] | None:
+def written_names(folder: Path) -> set[str] | None:
     """What the folder's list says; None if it has none."""
     try:
         text = read_text_file(folder / WRITTEN, errors="replace")

@@ -17,12 +17,8 @@ LARGEST = 2**28  # bytes: the names of a few million classes
 def read_text_file(file: Path, errors: str = "strict") -> str:
     """The content, in UTF-8, of an ordinary file that fits into memory.
 
-    Raises
-    ------
-    ValueError
-        If it is a pipe or a device, larger than any that this program writes, or not UTF-8.
-    OSError
-        If it cannot be read.
+    Raises a ValueError if it is a pipe or a device, larger than any that this program writes, or
+    not UTF-8; an OSError if it cannot be read.
     """
     with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
         status = os.fstat(opened.fileno())
@@ -40,19 +36,8 @@ def walk(
 ) -> Iterator[Path]:
     """Every file in a folder and below, in the order of names; links to folders are followed.
 
-    Parameters
-    ----------
-    folder : Path
-    enter : callable
-        Whether to look into a folder.
-    above : frozenset of Path
-        Resolved folders that are not entered again, beside ``folder`` and those above it.
-
-    Yields
-    ------
-    Path
-        Files, and the folders that were not entered: those that ``enter`` refuses, and links that
-        lead back to a folder above.
+    Folders that are not entered come too: those that ``enter`` refuses, and links that lead back to
+    a folder above or to one of ``above`` (resolved paths).
     """
     real = folder.resolve()
     above = above | {real, *real.parents}

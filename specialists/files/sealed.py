@@ -40,11 +40,7 @@ def write_sealed(path: str | Path, content: Mapping[str, object]) -> None:
 def read_sealed(path: str | Path) -> dict[str, Any]:
     """What `write_sealed` wrote, without its seal.
 
-    Raises
-    ------
-    DamagedError
-        If it is not as it was written.
-    FileNotFoundError
+    Raises a DamagedError if that has changed, a FileNotFoundError if there is no such file.
     """
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get(SEAL), str):

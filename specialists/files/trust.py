@@ -33,15 +33,7 @@ LEVELS = 4  # config.toml lies at most so many folders above a model
 
 @dataclass(frozen=True)
 class Trust:
-    """Which calls may be made.
-
-    Parameters
-    ----------
-    calls : frozenset of str
-        Functions with their options, as :func:`call` writes them.
-    everything : bool
-        Any call, by the caller's word.
-    """
+    """Which calls may be made: these (as :func:`call` writes them), or everything."""
 
     calls: frozenset[str] = frozenset()
     everything: bool = False
@@ -79,20 +71,7 @@ def trusting(trust: Trust) -> Iterator[None]:
 
 
 def check_trusted(function: str, options: Mapping[str, object], where: Path) -> None:
-    """Refuse a call that a file names unless somebody vouches for it.
-
-    Parameters
-    ----------
-    function : str
-        ``package.module:function``
-    options : mapping
-    where : Path
-        The file that names it.
-
-    Raises
-    ------
-    InputError
-    """
+    """Raise an InputError unless somebody vouches for a call that the file ``where`` names."""
     if vouched().allows(function, options) or recorded(where).allows(function, options):
         return
     given = json.dumps(dict(options), default=str, ensure_ascii=False) if options else "no options"
@@ -109,7 +88,7 @@ def check_trusted(function: str, options: Mapping[str, object], where: Path) -> 
 def functions(config: Config) -> dict[str, tuple[str, Mapping[str, object]]]:
     """The functions that a configuration names, with their options, by setting."""
     sections = {"data.factory": config.data, "generalist.factory": config.generalist}
-    return {key: (own.factory, own.options) for key, own in sections.items() if own.factory}
+    return {key: (part.factory, part.options) for key, part in sections.items() if part.factory}
 
 
 def call(function: str, options: Mapping[str, object]) -> str:

@@ -6,7 +6,7 @@ from specialists.networks.adoption import (
     warn_if_near_chance,
     warn_of_other_inputs,
 )
-from specialists.networks.blocks import HashedEmbedding, ResidualBlock, ScaledPixels
+from specialists.networks.blocks import HashedEmbedding
 from specialists.networks.build import (
     ARCHITECTURES,
     NetworkSpec,
@@ -16,20 +16,16 @@ from specialists.networks.build import (
     with_allowed_rank,
 )
 from specialists.networks.flops import counted_flops, inference_flops, n_parameters
-from specialists.networks.foreign import ForeignWeights, read_foreign
-from specialists.networks.heads import find_head, merge_bottleneck, specialise_head, swap_head
-from specialists.networks.output_names import OutputOrder, files_beside, output_order
+from specialists.networks.foreign import read_foreign
+from specialists.networks.heads import find_head, merge_bottleneck, specialise_head
+from specialists.networks.output_names import files_beside, output_order
 from specialists.networks.surgery import belongs, largest_width, split_frozen, widen
 from specialists.networks.weights import fitting, load_network, read_model, save_network
 
 __all__ = [
     "ARCHITECTURES",
-    "ForeignWeights",
     "HashedEmbedding",
     "NetworkSpec",
-    "OutputOrder",
-    "ResidualBlock",
-    "ScaledPixels",
     "adopt_weights",
     "belongs",
     "build",
@@ -51,7 +47,6 @@ __all__ = [
     "save_network",
     "specialise_head",
     "split_frozen",
-    "swap_head",
     "warn_if_near_chance",
     "warn_of_other_inputs",
     "widen",

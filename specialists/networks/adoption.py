@@ -98,8 +98,8 @@ def _best_entry(
         others = ", ".join(map(repr, fitting[1:]))
         notes.append(f"its entry {entry!r} was taken; {others} would fit as well")
     if match.outside:
-        listed = ", ".join(match.outside[:5])
-        notes.append(f"tensors that are no part of it left out ({len(match.outside)}): {listed}")
+        first = ", ".join(match.outside[:5])
+        notes.append(f"tensors that are no part of it left out ({len(match.outside)}): {first}")
     return entry, match, tuple(notes)
 
 
@@ -218,10 +218,7 @@ TREATMENTS = ("kind", "char_ngrams", "word_ngrams", "lowercase", "channels", "he
 def check_outputs_are_the_heads(network: nn.Module, n_classes: int, inputs: Inputs) -> None:
     """Check that what follows the head keeps the order of its rows, which was changed.
 
-    Raises
-    ------
-    InputError
-        If the largest output is not the head's largest output.
+    Raises an InputError if the largest output is not the head's largest output.
     """
     heads: list[Tensor] = []
     head = network.get_submodule(find_head(network, n_classes))

@@ -16,11 +16,8 @@ INITIAL_ROW_SCALE = 0.1
 class HashedEmbedding(nn.Module):
     """Mean of the table rows that a string's n-grams hash to; gradients of the table are sparse.
 
-    Parameters
-    ----------
-    n_buckets : int
-        Rows of the table, a power of two: a hash selects row ``hash & (n_buckets - 1)``, so that
-        one cached set of hashes serves tables of every size.
+    It has ``n_buckets`` rows, a power of two: a hash selects row ``hash & (n_buckets - 1)``, so
+    that one cached set of hashes serves tables of every size.
     """
 
     def __init__(self, n_buckets: int, dim: int) -> None:
@@ -73,15 +70,10 @@ class ScaledPixels(nn.Module):
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions beside a shortcut (He et al. 2016, figure 2).
 
-    Parameters
-    ----------
-    n_in, n_out : int
-        Channels.
-    stride : int
-        Of the first convolution; a 1x1 convolution adapts the shortcut where shapes differ. It
-        takes every ``stride``-th pixel and has stride 1: the same outputs as with a stride of its
-        own, whose gradient oneDNN writes out of bounds on CPUs without AVX-512 (fewer than 8 input
-        channels, channels last).
+    They lead from ``n_in`` to ``n_out`` channels; the first has the stride. A 1x1 convolution
+    adapts the shortcut where shapes differ. It takes every ``stride``-th pixel and has stride 1:
+    the same outputs as with a stride of its own, whose gradient oneDNN writes out of bounds on CPUs
+    without AVX-512 (fewer than 8 input channels, channels last).
     """
 
     def __init__(self, n_in: int, n_out: int, stride: int) -> None:

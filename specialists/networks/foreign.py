@@ -42,17 +42,10 @@ _MAGIC = {
 
 @dataclass(frozen=True)
 class ForeignWeights:
-    """What files of weights hold.
+    """What a file or folder of weights holds.
 
-    Parameters
-    ----------
-    path : Path
-        File or folder.
-    states : mapping from str to a mapping from str to Tensor
-        Everything in it that may be a state dict, by where it stands there ("" for the whole), the
-        likeliest first.
-    entries : mapping
-        The other entries of a checkpoint.
+    ``states`` is everything in it that may be a state dict, by where it stands there ("" for the
+    whole), the likeliest first; ``entries`` are the other entries of a checkpoint.
     """
 
     path: Path
@@ -161,7 +154,7 @@ def _read_folder(folder: Path) -> dict[str, Tensor]:
         file = folder / name
         if file.is_file():
             shards = _shards(file) if name in INDICES else [file]
-            return {k: v for shard in shards for k, v in _plain(shard).items()}
+            return {k: v for shard in shards for k, v in _tensors(shard).items()}
     names = sorted(path.name for path in folder.iterdir())
     raise InputError(
         "this folder holds no weights",
@@ -177,8 +170,8 @@ def _shards(index: Path) -> list[Path]:
         content = json.loads(index.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
         content = None
-    listed = content.get("weight_map") if isinstance(content, dict) else None
-    names = sorted(set(map(str, listed.values()))) if isinstance(listed, dict) else []
+    shards = content.get("weight_map") if isinstance(content, dict) else None
+    names = sorted(set(map(str, shards.values()))) if isinstance(shards, dict) else []
     if not names or any(Path(name).name != name for name in names):
         raise InputError("this index of shards names no files of its folder", where=index)
     missing = [name for name in names if not (index.parent / name).is_file()]
@@ -191,7 +184,7 @@ def _shards(index: Path) -> list[Path]:
     return [index.parent / name for name in names]
 
 
-def _plain(path: Path) -> dict[str, Tensor]:
+def _tensors(path: Path) -> dict[str, Tensor]:
     content = _read_file(path)
     if isinstance(content, Mapping) and all(isinstance(v, Tensor) for v in content.values()):
         return dict(content)

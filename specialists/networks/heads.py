@@ -19,10 +19,7 @@ from specialists.errors import InputError
 def find_head(network: nn.Module, n_classes: int) -> str:
     """Dotted name of the last ``nn.Linear`` with ``n_classes`` outputs.
 
-    Raises
-    ------
-    InputError
-        If there is none; the message lists the linear layers that there are.
+    Raises an InputError, which lists the linear layers, if there is none.
     """
     linear = {name: m for name, m in network.named_modules() if isinstance(m, nn.Linear)}
     heads = [name for name, module in linear.items() if module.out_features == n_classes]

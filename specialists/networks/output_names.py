@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from specialists.datasets.classes import class_name
-from specialists.errors import InputError
+from specialists.errors import InputError, listed
 from specialists.networks.foreign import ForeignWeights
 
 CLASSES_KEY = "generalist.classes"
@@ -29,16 +29,9 @@ _NO_NAME = re.compile(r"LABEL_\d+")
 
 @dataclass(frozen=True)
 class OutputOrder:
-    """Which output of a trained network stands for which class of the data.
+    """Which output of a trained network, of ``n_outputs``, stands for which class of the data.
 
-    Parameters
-    ----------
-    outputs : tuple of int, or None
-        Output of each class of the data; None: in the data's order.
-    n_outputs : int
-        Of the trained network.
-    note : str
-        One line about it for the user.
+    ``outputs`` is None where both are in the same order; ``note`` tells the user about it.
     """
 
     outputs: tuple[int, ...] | None
@@ -117,17 +110,17 @@ def _from_file(file: Path) -> list[object] | None:
         ) from None
     if not is_json:
         return list(text.rstrip().split("\n"))
-    listed = _listed(content) if file.name not in ("config.json", "model.json") else None
+    names = _in_order(content) if file.name not in ("config.json", "model.json") else None
     entries = _named_entries(content) if isinstance(content, dict) else []
-    return listed if listed is not None else entries[0][1] if entries else None
+    return names if names is not None else entries[0][1] if entries else None
 
 
 def _named_entries(entries: Mapping[str, object]) -> list[tuple[str, list[object]]]:
-    named = [(entry, _listed(entries[entry])) for entry in ENTRIES if entry in entries]
+    named = [(entry, _in_order(entries[entry])) for entry in ENTRIES if entry in entries]
     return [(entry, value) for entry, value in named if value is not None]
 
 
-def _listed(value: object) -> list[object] | None:
+def _in_order(value: object) -> list[object] | None:
     """Names in the order of their numbers; None for what holds no names."""
     if isinstance(value, Mapping):
         by_name = all(type(number) is int for number in value.values())
@@ -170,21 +163,20 @@ def _matched(named: Sequence[str], source: str, class_names: Sequence[str]) -> O
     output = {name: i for i, name in enumerate(named)}
     without = [name for name in class_names if name not in output]
     unused, n_classes = sorted(set(named) - set(class_names)), len(class_names)
-    listed = f"({len(unused)}): {_first(unused)}"
+    left_out = f"({len(unused)}): {_first(unused)}"
     if without:
         raise InputError(
             f"the network has no output for {len(without)} of the data's {n_classes} classes",
             where=source,
             got=f"none for {_first(without)}"
-            + f"; outputs that are no class {listed}" * bool(unused),
+            + f"; outputs that are no class {left_out}" * bool(unused),
             fix=f"set {CLASSES_KEY} to the data's names in the order of the outputs, or leave "
             "these classes out (data.exclude_labels)",
         )
     note = f"its outputs are matched with the classes by name ({source})"
-    note += f"; left out are those that the data lack {listed}" * bool(unused)
+    note += f"; left out are those that the data lack {left_out}" * bool(unused)
     return OutputOrder(tuple(output[name] for name in class_names), len(named), note)
 
 
 def _first(names: Sequence[object]) -> str:
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return ", ".join(map(repr, names[:MAX_NAMES])) + more
+    return listed(map(repr, names), MAX_NAMES)

@@ -19,12 +19,8 @@ def split_frozen(
 ) -> tuple[nn.Sequential | None, nn.Module]:
     """Cut a network after its leading frozen parts, and freeze the others that are named.
 
-    Parameters
-    ----------
-    network : nn.Module
-        A chain (``nn.Sequential``) is cut; any other module stays whole.
-    freeze : sequence of str
-        Names of parts, or prefixes of parameter names.
+    A chain (``nn.Sequential``) is cut; any other module stays whole. ``freeze`` holds names of
+    parts, or prefixes of parameter names.
 
     Returns
     -------
@@ -88,12 +84,8 @@ def widen(network: nn.Module, spec: NetworkSpec, width: int) -> tuple[nn.Module,
     """A wider network that computes the same function (Net2Net, Chen et al. 2016, with zeros).
 
     Units of the old network keep their weights and read nothing from the new ones, which have
-    random incoming weights and outgoing weights of zero.
-
-    Raises
-    ------
-    ConfigError
-        If the architecture does not come in widths, or would become narrower.
+    random incoming weights and outgoing weights of zero. Raises a ConfigError if the architecture
+    does not come in widths, or would become narrower.
     """
     if spec.model not in ARCHITECTURES or width < spec.width:
         raise ConfigError(

@@ -12,7 +12,7 @@ from specialists.runtime.conditions import (
     seed_everything,
     threads,
 )
-from specialists.runtime.processes import die_with_parent, map_processes
+from specialists.runtime.processes import map_processes
 from specialists.runtime.progress import Progress, progress, show_progress
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "Progress",
     "autocast",
     "derive_seed",
-    "die_with_parent",
     "map_processes",
     "memory",
     "most_at_once",

@@ -60,10 +60,7 @@ class Hardware:
 def pick_device(name: str = "auto") -> torch.device:
     """The device called ``name``; "auto" is the first CUDA device, or the CPU.
 
-    Raises
-    ------
-    ConfigError
-        If there is no such device.
+    Raises a ConfigError if there is no such device.
     """
     import torch
 
@@ -134,10 +131,7 @@ def memory() -> int:
 def threads(n: int = 0) -> int:
     """Let PyTorch use ``n`` threads in this process (0: one a core); return how many.
 
-    Raises
-    ------
-    ConfigError
-        If there are too many for this machine; OpenMP would end the process.
+    Raises a ConfigError if there are too many for this machine: OpenMP would end the process.
     """
     import torch
 

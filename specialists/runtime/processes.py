@@ -26,7 +26,7 @@ from specialists.files import Trust, trusting, vouched
 from specialists.runtime.progress import Progress, progress
 
 Task = TypeVar("Task")
-Result = TypeVar("Result")
+Returned = TypeVar("Returned")
 
 PR_SET_PDEATHSIG = 1
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
@@ -42,11 +42,11 @@ def die_with_parent(parent: int) -> None:
 
 
 def map_processes(
-    function: Callable[[Task], Result],
+    function: Callable[[Task], Returned],
     tasks: Sequence[Task],
     jobs: int = 1,
     description: str = "",
-) -> list[Result]:
+) -> list[Returned]:
     """``[function(task) for task in tasks]``, ``jobs`` tasks at a time.
 
     Parameters
@@ -54,17 +54,12 @@ def map_processes(
     function : callable
         Importable by name.
     tasks : sequence
-        Each can be pickled, as can each result.
+        Each can be pickled, as can each result; the results are in their order.
     jobs : int
         Number of worker processes; with 1, or one task, everything runs in this process. PyTorch
         has one thread in either case, so that no result depends on ``jobs``.
     description : str
         Label of the progress bar.
-
-    Returns
-    -------
-    list
-        In the order of the tasks.
 
     Raises
     ------
@@ -90,10 +85,10 @@ def map_processes(
     return [result for result, _ in outcomes]
 
 
-Outcome = tuple[Any, Exception | None]
+_Outcome = tuple[Any, Exception | None]
 
 
-def _outcome(function: Callable[[Any], Any], task: Any) -> Outcome:
+def _outcome(function: Callable[[Any], Any], task: Any) -> _Outcome:
     try:
         return function(task), None
     except Exception as error:
@@ -108,8 +103,8 @@ class _Pool:
         self._workers: dict[Connection, BaseProcess] = {}
         self._tasks: dict[Connection, int] = {}
 
-    def run(self, tasks: Sequence[Any], jobs: int, bar: Progress) -> list[Outcome]:
-        outcomes: dict[int, Outcome] = {}
+    def run(self, tasks: Sequence[Any], jobs: int, bar: Progress) -> list[_Outcome]:
+        outcomes: dict[int, _Outcome] = {}
         waiting = list(range(len(tasks)))[::-1]
         try:
             while len(outcomes) < len(tasks):
@@ -146,7 +141,7 @@ class _Pool:
         with suppress(BrokenPipeError):  # the worker is dead, which `_collect` finds next
             connection.send(tasks[index])
 
-    def _collect(self, connection: Connection) -> Outcome | None:
+    def _collect(self, connection: Connection) -> _Outcome | None:
         """What became of a worker's task; None after a record of its log, which is passed on."""
         message: Any = ""
         try:
@@ -178,20 +173,14 @@ class _Pool:
 class _ToParent(QueueHandler):
     """Sends what a worker logs to its parent, whose handlers and levels count."""
 
-    def __init__(self, connection: Any) -> None:
-        super().__init__(connection)
-        self._connection = connection
+    queue: Any
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        self._connection.send(record)
+        self.queue.send(record)
 
 
 def _work(
-    connection: Connection,
-    parent: int,
-    level: int,
-    trust: Trust,
-    function: Callable[[Any], Any],
+    connection: Any, parent: int, level: int, trust: Trust, function: Callable[[Any], Any]
 ) -> None:
     die_with_parent(parent)
     LIBRARY.addHandler(_ToParent(connection))
@@ -207,7 +196,7 @@ def _work(
             _send(connection, _outcome(function, task))
 
 
-def _send(connection: Connection, outcome: Outcome) -> None:
+def _send(connection: Connection, outcome: _Outcome) -> None:
     """First the traceback in words, in case the error itself does not survive the way."""
     error, words = outcome[1], ""
     if error is not None:

@@ -18,14 +18,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """One bar; without a display it counts in silence.
-
-    Parameters
-    ----------
-    display : rich.progress.Progress, optional
-    task : int, optional
-        Its row in the display.
-    """
+    """One bar: a row, ``task``, of a display. Without a display it counts in silence."""
 
     def __init__(self, display: rich.progress.Progress | None = None, task: Any = None) -> None:
         self._display = display
@@ -63,13 +56,7 @@ def progress(description: str, total: int | None = None) -> Iterator[Progress]:
     """Show a bar with rate and time left while the block runs.
 
     Bars may be nested; the inner one is another row of the same display. Nothing is shown outside
-    of :func:`show_progress`.
-
-    Parameters
-    ----------
-    description : str
-    total : int, optional
-        Number of units; None where it is not known.
+    of :func:`show_progress`. ``total`` is None where the number of units is not known.
     """
     if not _consoles:
         yield Progress()

@@ -35,10 +35,7 @@ def save_checkpoint(folder: Path, state: Mapping[str, object]) -> None:
 def load_checkpoint(
     folder: Path, device: torch.device, like: Mapping[str, Tensor]
 ) -> dict[str, Any] | None:
-    """What was saved last, or None where there is none that can be used.
-
-    Its ``network`` and ``best`` weights have the names and shapes of ``like``.
-    """
+    """What was saved last, with weights shaped ``like`` these; None if nothing can be used."""
     file = folder / CHECKPOINT
     if not file.is_file():
         return None

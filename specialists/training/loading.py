@@ -38,19 +38,10 @@ def without_single(n_examples: float, n_epoch: int) -> int:
 
 
 class Loader:
-    """Iterates over the batches of one epoch.
+    """Iterates over the batches of one epoch, whose indices are ``order``, int64.
 
-    Parameters
-    ----------
-    order : int64 Tensor
-        The epoch's indices.
-    generator : Generator
-        For augmentation; used in the order of the batches, whatever the device.
-
-    Attributes
-    ----------
-    seconds : float
-        Time that the consumer waited for batches so far.
+    The generator, for augmentation, is used in the order of the batches, whatever the device.
+    ``seconds`` is the time that the consumer waited for batches so far.
     """
 
     def __init__(

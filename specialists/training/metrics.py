@@ -16,18 +16,10 @@ TIMING = "timing.jsonl"
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """Losses of one epoch, and how far training had come at its end.
+    """Losses of one epoch, and how many epochs, steps and examples there were up to its end.
 
-    Parameters
-    ----------
-    epoch, step, examples : int
-        Epochs, steps and examples up to its end.
-    train_loss : float
-        Mean over its steps.
-    validation_loss, validation_top1 : float
-        At its end; nats, fraction.
-    learning_rate : float
-        Of its first step.
+    ``train_loss`` is the mean over its steps, ``learning_rate`` that of its first step. The loss
+    (nats) and top-1 (fraction) on validation data are measured at its end.
     """
 
     epoch: int

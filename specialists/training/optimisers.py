@@ -25,9 +25,7 @@ class Optimisers:
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe, n_steps: int) -> None:
-        sparse = sparse_parameters(network)
-        tables = set(map(id, sparse))
-        self.dense = [p for p in network.parameters() if p.requires_grad and id(p) not in tables]
+        self.dense, sparse = dense_and_sparse(network)
         self.clip = recipe.clip
         self.optimisers: list[Optimizer] = []
         if self.dense:
@@ -62,15 +60,17 @@ class Optimisers:
             part.load_state_dict(state[str(i)])
 
 
-def sparse_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """Trainable tables whose gradients are sparse."""
+def dense_and_sparse(network: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Trainable parameters: those whose gradients are dense, and tables with sparse ones."""
     tables = [
         next(module.parameters())
         for module in network.modules()
         if isinstance(module, HashedEmbedding)
         or (isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.sparse)
     ]
-    return list(dict.fromkeys(table for table in tables if table.requires_grad))
+    sparse = dict.fromkeys(table for table in tables if table.requires_grad)
+    dense = [p for p in network.parameters() if p.requires_grad and p not in sparse]
+    return dense, list(sparse)
 
 
 def _adamw(parameters: list[nn.Parameter], recipe: Recipe) -> Optimizer:

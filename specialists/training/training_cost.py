@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from specialists.networks import counted_flops
 from specialists.training.examples import Batch
-from specialists.training.optimisers import sparse_parameters
+from specialists.training.optimisers import dense_and_sparse
 
 # Of each parameter: decay 1, first moment 3, second 4, root and its correction 3, step 3.
 ADAMW_FLOPS = 14
@@ -64,9 +64,8 @@ def flops_per_example(network: nn.Module, batch: Batch, loss: Callable[..., Tens
 
 
 def _update_flops(network: nn.Module) -> float:
-    tables = {id(table): table for table in sparse_parameters(network)}
-    dense = [p for p in network.parameters() if p.requires_grad and id(p) not in tables]
-    return ADAMW_FLOPS * sum(p.numel() for p in dense) + sum(map(_table_flops, tables.values()))
+    dense, tables = dense_and_sparse(network)
+    return ADAMW_FLOPS * sum(p.numel() for p in dense) + sum(map(_table_flops, tables))
 
 
 def _table_flops(table: nn.Parameter) -> int:

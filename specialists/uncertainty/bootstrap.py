@@ -28,6 +28,7 @@ Floats = NDArray[np.float64]
 INDICES_PER_BLOCK = 2**22
 MAX_PATTERN_COLUMNS = 62
 ANY_REAL: Interval = (-np.inf, np.inf)
+LEVEL = 0.95
 SHARE: Interval = (0.0, 1.0)
 DIFFERENCE_OF_SHARES: Interval = (-1.0, 1.0)
 
@@ -114,7 +115,7 @@ def _residuals(sums: Floats, sizes: Floats) -> tuple[Floats, Floats]:
 def t_interval(
     values: ArrayLike,
     groups: ArrayLike | None = None,
-    level: float = 0.95,
+    level: float = LEVEL,
     limits: Interval = ANY_REAL,
 ) -> Interval:
     """Student's t interval of the mean of ``values``, shape (n,), over k groups of rows.
@@ -148,17 +149,16 @@ def interval_of_mean(
     values: ArrayLike,
     drawn: ArrayLike,
     groups: ArrayLike | None = None,
-    level: float = 0.95,
     limits: Interval = ANY_REAL,
 ) -> Interval:
     """Interval of the mean of ``values``: by ``drawn`` means or, below 20 groups, Student's t."""
     if count_groups(groups, len(np.asarray(values))) < MIN_GROUPS:
-        return t_interval(values, groups, level, limits)
-    return percentile_interval(drawn, level, limits)
+        return t_interval(values, groups, limits=limits)
+    return percentile_interval(drawn, limits=limits)
 
 
 def percentile_interval(
-    samples: ArrayLike, level: float = 0.95, limits: Interval = ANY_REAL
+    samples: ArrayLike, level: float = LEVEL, limits: Interval = ANY_REAL
 ) -> Interval:
     """The central ``level`` of bootstrap ``samples``; undefined (NaN) samples are left out.
 
@@ -174,32 +174,18 @@ def percentile_interval(
     return float(low), float(high)
 
 
-def mean_interval(
-    values: ArrayLike,
-    n_resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-    groups: ArrayLike | None = None,
-    limits: Interval = ANY_REAL,
-) -> Interval:
-    """Bootstrap interval of the mean of ``values``, shape (n,); below 20 groups Student's t."""
-    drawn = bootstrap_means(values, n_resamples, seed, groups)[:, 0]
-    return interval_of_mean(values, drawn, groups, level, limits)
-
-
 def difference_interval(
     a: ArrayLike,
     b: ArrayLike,
     n_resamples: int = 1000,
     seed: int = 0,
-    level: float = 0.95,
     groups: ArrayLike | None = None,
     limits: Interval = ANY_REAL,
 ) -> Interval:
-    """Paired interval of mean(a) - mean(b), both of shape (n,), as :func:`mean_interval`."""
+    """Paired interval of mean(a) - mean(b), both of shape (n,); below 20 groups Student's t."""
     means = bootstrap_means(np.stack(paired(a, b), axis=1), n_resamples, seed, groups)
     gaps = paired_differences(a, b)
-    return interval_of_mean(gaps, means[:, 0] - means[:, 1], groups, level, limits)
+    return interval_of_mean(gaps, means[:, 0] - means[:, 1], groups, limits)
 
 
 def paired(a: ArrayLike, b: ArrayLike) -> tuple[NDArray, NDArray]:
