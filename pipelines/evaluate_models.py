@@ -14,12 +14,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from specialists.report.caveats import time_sentence, worse
 
 from specialists.catalogue import BASELINES
 from specialists.evaluation import Evaluation, details, evaluate, score_models
 from specialists.evaluation.notable_examples import SpecialistAnswers
 from specialists.files import read_array, read_json, recording, write_array, write_json
+from specialists.report.sentences import time_sentence, worse
 from specialists.uncertainty import MIN_GROUPS, rows_in_groups
 
 from .baselines import STAGE, baseline_outputs

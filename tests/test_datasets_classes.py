@@ -6,7 +6,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from specialists.datasets.classes import classes_of, classes_of_codes, labels_left_out
+from specialists.datasets.class_names import classes_of, classes_of_codes, labels_left_out
 from specialists.datasets.text import hash_ngrams
 from specialists.errors import DataError
 
