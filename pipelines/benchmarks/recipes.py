@@ -132,7 +132,7 @@ def _line(name: str, results: SeedResults) -> Line:
 
 
 def read_recipes(given: Sequence[str]) -> dict[str, list[str]]:
-    """Names and settings of ``--try``; an InputError where two would share a folder."""
+    """Names and settings of ``--try``; no two may share a folder."""
     recipes: dict[str, list[str]] = {}
     slugs = {_slug(BASE)}
     for recipe in given:

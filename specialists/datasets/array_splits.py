@@ -53,8 +53,7 @@ def split_by(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The part of every row by the values of an array, and a note on rows that are in none.
 
-    Raises DataError: ``wanted`` (``data.split_by``) is not understood, or no row has one of its
-    values.
+    Raises DataError: ``data.split_by`` is not understood, or no row has one of its values.
     """
     name = wanted.get("array")
     if not isinstance(name, str) or set(wanted) - {"array", *PARTS}:

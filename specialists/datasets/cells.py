@@ -83,8 +83,7 @@ class Table:
     def strings(self, column: int) -> list[str]:
         """A column as strings, "" where a value is missing.
 
-        Raises DataError: a cell that is neither text nor a number, or a JSON object without this
-        key.
+        Raises DataError: a cell that is neither text nor a number, or an object without this key.
         """
         cells = self.cells[column]
         if all(type(cell) is str for cell in cells):

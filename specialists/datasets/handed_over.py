@@ -23,8 +23,7 @@ from specialists.errors import DataError, first_of
 def texts_of(given: Any, column: str = "text") -> list[str]:
     """Strings, one an input; those of the named column of a DataFrame, or of its only one.
 
-    Raises DataError: another kind of thing, or a row that is no string; the first such row is
-    named.
+    Raises DataError: another kind of thing, or a row that is no string; it names the first.
     """
     if _is_table(given):
         _check_pandas(given)

@@ -53,8 +53,7 @@ def plan_splits(
 ) -> Plan:
     """Leave rare classes out, cut the splits that are missing, check that every class is covered.
 
-    Raises DataError: fewer than two classes, classes with too few rows, or labels that training
-    never saw.
+    Raises DataError: fewer than two classes, too few rows of one, or labels never trained on.
 
     Parameters
     ----------
