@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans
 
 from specialists.clustering.shares import shares_inside, with_coverage
 from specialists.clustering.sparse_kmeans import (
-    nearest,
+    nearest_centres,
     sparse_kmeans,
     sparse_minibatch,
     spread_centres,
@@ -83,7 +83,7 @@ def test_the_nearest_of_all_centres_is_found(seed, small_blocks):
     columns[[0, 7]] = 0
     centres[4] = 0.01 * (np.arange(25) == 3)
     every = ((columns[:, None] - centres) ** 2).sum(axis=2)
-    labels, distance = nearest(sparse.csr_matrix(columns), sparse.csr_matrix(centres))
+    labels, distance = nearest_centres(sparse.csr_matrix(columns), sparse.csr_matrix(centres))
     np.testing.assert_array_equal(labels, every.argmin(axis=1))
     np.testing.assert_allclose(distance, every.min(axis=1), atol=1e-12)
 

@@ -6,7 +6,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from specialists.datasets.classes import classes_of, classes_of_codes, labels_left_out
+from specialists.datasets.class_names import classes_of, classes_of_codes, labels_left_out
 from specialists.datasets.text import hash_ngrams
 from specialists.errors import DataError
 
@@ -37,7 +37,13 @@ def test_labels_that_differ_in_white_space_are_one_class_and_told(other):
     assert classes.names == ("boot", "shoe")
     assert classes.labels.tolist() == [0, 0, 1]
     assert "labels of 1 rows made alike" in classes.notes[0]
-    assert "1 ways to write a label merged" in classes.notes[0]
+    assert f"{other!r} is 'boot'" in classes.notes[0]
+
+
+def test_another_form_of_a_label_is_told_in_ascii():
+    note = classes_of(["cafe\u0301", "shoe"]).notes[0]
+    shown = ascii("cafe\u0301")
+    assert f"{shown} is 'caf\xe9'" in note
 
 
 def test_two_unicode_forms_are_one_class_and_one_text():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from specialists.clustering import ClassClusters, ClusterDiagnostics, compare
-from specialists.figures.cluster_diagnostics import diagnostic_panels, group_table
+from specialists.figures.diagnostic_panels import diagnostic_panels, group_table
 from specialists.figures.style import to_svg
 
 

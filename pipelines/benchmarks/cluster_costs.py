@@ -62,7 +62,7 @@ def _goal_met(n_classes: int, seconds: float, peak: float) -> str:
     return "yes" if seconds <= most_seconds and peak <= most_memory else "NO"
 
 
-def measure(n_classes: int, rows_per_class: int, method: str) -> dict[str, float]:
+def measure_cost(n_classes: int, rows_per_class: int, method: str) -> dict[str, float]:
     """Seconds, peak memory in GB and figures of the clusters of one streamed sketch."""
     from sklearn.metrics import normalized_mutual_info_score
 
@@ -99,4 +99,4 @@ def _peak() -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])))
+    print(json.dumps(measure_cost(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])))

@@ -13,7 +13,6 @@ process for each line (``pipelines.benchmarks.cluster_costs``).
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
 import time
@@ -30,7 +29,7 @@ from specialists.clustering import ClassClusters, cluster_classes, compare
 from specialists.covariance import PredictionCovariance, PredictionSketch
 
 from .cluster_costs import cost_table
-from .combination import machine
+from .combination import machine, options_of
 from .markdown_tables import Line, markdown_table
 from .planted import PlantedPredictions
 from .real_predictions import real_predictions
@@ -217,18 +216,8 @@ def run(scale: Scale, data: Path | None, show: Callable[[str], None]) -> dict[st
     return tables
 
 
-def main() -> None:
-    """Print the machine and all tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
-    parser.add_argument("--data", type=Path, help="folder with real data")
-    options = parser.parse_args()
+if __name__ == "__main__":
+    options = options_of(__doc__, "--data", type=Path, help="folder with real data")
     print(f"{machine('cpu')}, {os.cpu_count()} cores, {LIBRARIES}", flush=True)
     scale = QUICK if options.quick else Scale()
     run(scale, options.data, lambda text: print(text, flush=True))
-
-
-if __name__ == "__main__":
-    main()

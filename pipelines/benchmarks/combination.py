@@ -30,7 +30,14 @@ from specialists.combination import Subsets, combine, combine_sparse
 
 from .gradient_descent import gradient_descent
 from .markdown_tables import Line, markdown_table
-from .random_predictions import CASES, QUICK_CASES, Case, Inputs, adversarial, draw_predictions
+from .random_predictions import (
+    CASES,
+    QUICK_CASES,
+    Case,
+    CombineArguments,
+    adversarial,
+    draw_predictions,
+)
 
 N_ROUNDS = 7
 GRADIENT_BATCHES = (32, 256)
@@ -127,7 +134,7 @@ def _wait() -> None:
         torch.cuda.synchronize()
 
 
-def _cvxpy_seconds(inputs: Inputs) -> float:
+def _cvxpy_seconds(inputs: CombineArguments) -> float:
     """Mean time of one row's problem, whether Clarabel solves it or gives up."""
     import cvxpy
 
@@ -159,14 +166,19 @@ def machine(device: str) -> str:
     return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
 
 
-def main() -> None:
-    """Print all tables."""
+def options_of(text: str | None, option: str, **keywords: Any) -> argparse.Namespace:
+    """``--quick`` and one other option of the command line, whose help is ``text``."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        description=text, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options = parser.parse_args()
+    parser.add_argument(option, **keywords)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    usual = "cuda" if torch.cuda.is_available() else "cpu"
+    options = options_of(__doc__, "--device", default=usual)
     quick, device = options.quick, options.device
     print(machine(device), "\n")
     cases, sparse = (QUICK_CASES, QUICK_SPARSE) if quick else (CASES, SPARSE)
@@ -175,7 +187,3 @@ def main() -> None:
     n_rows = 1600 if quick else ADVERSARIAL_ROWS
     dtypes = (torch.float64, torch.float32)
     print(markdown_table([accuracy_line(n_rows, dtype, device) for dtype in dtypes]))
-
-
-if __name__ == "__main__":
-    main()

@@ -41,7 +41,7 @@ from ..messages import told_in_one_message
 from ..terminal import log
 from ..train_generalist import width_task
 from .markdown_tables import Line, heading, markdown_table, mean_and_spread
-from .measured import Measured, Seed, SeedResults
+from .measured import Measured, MeasuredRun, SeedResults
 from .study import Cell, command_line, configs_by_seed, run_study, write_results
 
 FACTORS = {"1/4": 0.25, "1/2": 0.5, "2x": 2.0, "4x": 4.0}
@@ -49,8 +49,6 @@ MAX_AVERAGED = 4
 SPECIALISTS: dict[str, int | None] = {"n = 1": 1, "n = 3": 3, "all": None}
 LEGEND = {AVERAGED: "generalists averaged", PAPER: "specialists, KL"}
 FIGURE = "Top-1 accuracy against FLOPs of training and of inference, mean and range over seeds"
-
-Models = dict[str, Measured]
 
 
 def equal_compute(
@@ -65,7 +63,9 @@ def equal_compute(
         Cell("equal compute", seed_folder(folder, settings.seed), settings)
         for settings in configs_by_seed(config, overrides, seeds)
     ]
-    (models,) = run_study(folder, cells, lambda run: measure(Seed(run), widths)).values()
+    (models,) = run_study(
+        folder, cells, lambda run: measure_models(MeasuredRun(run), widths)
+    ).values()
     results = SeedResults(models)
     record = results.to_dict()
     for name, values in record.items():
@@ -73,11 +73,12 @@ def equal_compute(
     figure = to_svg_file(accuracy_against_compute(figure_points(results), LEGEND), FIGURE)
     about = read_json(cells[0].folder / "prepare-data" / "dataset.json")
     title = f"{about['name']}: {len(about['class_names']):,} classes"
-    text = heading(title, seeds, "x: over the generalist's.") + table(results)
+    lines = [model_line(results, name) for name in results.names]
+    text = heading(title, seeds, "x: over the generalist's.") + markdown_table(lines)
     return write_results(folder, "equal_compute", text, record, figure)
 
 
-def measure(seed: Seed, widths: Sequence[str]) -> Models:
+def measure_models(seed: MeasuredRun, widths: Sequence[str]) -> dict[str, Measured]:
     """Train what is missing of one seed's models; each on the test set, by name."""
     models = {GENERALIST: seed.stored(GENERALIST, f"width {seed.width}")}
     for mark, task in width_tasks(seed, widths).items():
@@ -87,7 +88,7 @@ def measure(seed: Seed, widths: Sequence[str]) -> Models:
     return {**models, **_baselines(seed, models[GENERALIST]), **_specialists(seed)}
 
 
-def width_tasks(seed: Seed, marks: Sequence[str]) -> dict[str, ClassifierTask]:
+def width_tasks(seed: MeasuredRun, marks: Sequence[str]) -> dict[str, ClassifierTask]:
     """A training for each width that is not the generalist's; none for a model without widths.
 
     Widths among which the run itself chose are trained already.
@@ -106,7 +107,7 @@ def width_tasks(seed: Seed, marks: Sequence[str]) -> dict[str, ClassifierTask]:
     return tasks
 
 
-def _baselines(seed: Seed, generalist: Measured) -> Models:
+def _baselines(seed: MeasuredRun, generalist: Measured) -> dict[str, Measured]:
     """The generalist trained on, the wide one, and two to four independent ones averaged."""
     budget = budget_of(seed.context)
     further = TrainingCost(flops=(MAX_AVERAGED - 1) * budget.generalist.flops)
@@ -126,7 +127,7 @@ def _baselines(seed: Seed, generalist: Measured) -> Models:
     return models | {f"{AVERAGED}, {k}": mean for k, mean in enumerate(means[1:], start=2)}
 
 
-def _specialists(seed: Seed) -> Models:
+def _specialists(seed: MeasuredRun) -> dict[str, Measured]:
     """The specialists by the KL rule for several n, and the rule that the run chose."""
     ensemble, settings = open_ensemble(seed.context), seed.context.config.combination
     stored = ensemble_outputs(seed.run, "test")[ENSEMBLE]
@@ -148,12 +149,8 @@ def _specialists(seed: Seed) -> Models:
     return {**models, ENSEMBLE: seed.measured(stored, chosen_rule(seed.context).in_short())}
 
 
-def table(results: SeedResults) -> str:
-    """A line for each model, in Markdown."""
-    return markdown_table([_line(results, name) for name in results.names])
-
-
-def _line(results: SeedResults, name: str) -> Line:
+def model_line(results: SeedResults, name: str) -> Line:
+    """A model in the table."""
     is_base = name == GENERALIST
     line = {
         "model": _label(name),
@@ -195,13 +192,6 @@ def _label(name: str) -> str:
     return f"{names.get(family, f'`{family}`')}{comma}{mark}"
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = command_line("equal_compute")
-    parser.add_argument("--widths", type=_marks, default=tuple(FACTORS))
-    return parser.parse_intermixed_args(arguments)
-
-
 def _marks(text: str) -> tuple[str, ...]:
     marks = text.split(",")
     if not set(marks) <= set(FACTORS):
@@ -209,7 +199,8 @@ def _marks(text: str) -> tuple[str, ...]:
     return tuple(mark for mark in FACTORS if mark in marks)
 
 
+OPTIONS = {"--widths": {"type": _marks, "default": tuple(FACTORS)}}
+
 if __name__ == "__main__":
-    given = parse()
     with told_in_one_message():
-        print(equal_compute(**vars(given)))
+        print(equal_compute(**command_line("equal_compute", OPTIONS)))

@@ -60,7 +60,7 @@ class SplitPredictions:
         return cells[0], cells[1]
 
 
-def table(run: Path) -> str:
+def rules_table(run: Path) -> str:
     """Markdown: what every rule says of both splits of a run."""
     context = RunContext.open(run)
     validation, test = (SplitPredictions(context, split) for split in ("validation", "test"))
@@ -120,4 +120,4 @@ if __name__ == "__main__":
         parser = argparse.ArgumentParser(prog="python -m pipelines.benchmarks.learned_combination")
         parser.add_argument("runs", nargs="+", type=Path)
         for run in parser.parse_args().runs:
-            print(table(run), end="\n\n", flush=True)
+            print(rules_table(run), end="\n\n", flush=True)

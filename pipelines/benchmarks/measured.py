@@ -47,33 +47,16 @@ from .markdown_tables import mean_and_spread, with_interval
 
 @dataclass(frozen=True)
 class Measured:
-    """One seed's model on the rows of a split.
+    """One seed's model on the n rows of a split."""
 
-    Parameters
-    ----------
-    right, nll : float64 arrays of shape (n,)
-        Whether the label is the most probable class; -log p(label) in nats.
-    examples : str
-        The same for two seeds if and only if their rows are.
-    training : TrainingCost
-        Of all trainings that made it.
-    inference_flops : float
-        The mean of one prediction.
-    parameters : int
-    about : str
-        A word on what it is: its width, its weight, its rule.
-    groups : int64 array of shape (n,), optional
-        Examples that are one observation share a number; None: each is one.
-    """
-
-    right: NDArray[np.float64]
-    nll: NDArray[np.float64]
-    examples: str
-    training: TrainingCost
-    inference_flops: float
+    right: NDArray[np.float64]  # (n,), whether the label is the most probable class
+    nll: NDArray[np.float64]  # (n,), -log p(label) in nats
+    examples: str  # the same for two seeds if and only if their rows are
+    training: TrainingCost  # of all trainings that made it
+    inference_flops: float  # the mean of one prediction
     parameters: int = 0
-    about: str = ""
-    groups: NDArray[np.int64] | None = None
+    about: str = ""  # a word on what it is: its width, its weight, its rule
+    groups: NDArray[np.int64] | None = None  # (n,), equal for examples that are one observation
 
     @property
     def training_flops(self) -> float:
@@ -84,20 +67,13 @@ class Measured:
 class Estimate:
     """A mean over seeds.
 
-    Parameters
-    ----------
-    values : tuple of K floats
-        Of each seed.
-    drawn : float64 array of shape (n_resamples,)
-        The mean where seeds and groups of examples are drawn anew; those of two estimates of the
-        same seeds are paired.
-    limits : pair of floats
-        Between which it lies.
+    ``drawn`` is the mean where seeds and groups of examples are drawn anew, of shape
+    (n_resamples,). That of two estimates of the same seeds is paired.
     """
 
-    values: tuple[float, ...]
+    values: tuple[float, ...]  # of each seed
     drawn: NDArray[np.float64]
-    limits: Interval
+    limits: Interval  # between which the mean lies
 
     @property
     def value(self) -> float:
@@ -185,15 +161,10 @@ class SeedResults:
         }
 
 
-class Seed:
+class MeasuredRun:
     """A run up to its combined predictions, whose models are measured on a split.
 
-    Parameters
-    ----------
-    run : Run
-    split : str
-    rows : int64 Tensor, optional
-        Which rows of the split the predictions are for, in which order; None: all.
+    ``rows`` says which rows of the split the predictions are for, in which order; None: all.
     """
 
     def __init__(self, run: Run, split: str = "test", rows: Tensor | None = None) -> None:

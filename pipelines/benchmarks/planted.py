@@ -28,14 +28,9 @@ FREQUENCY_EXPONENT = 0.5
 
 
 class PlantedPredictions:
-    """Predictions with planted clusters of confusable classes.
+    """Predictions with planted clusters of confusable classes, at least a hundred.
 
-    Parameters
-    ----------
-    n_classes : int
-        Number of classes C, at least a hundred.
-    seed : int
-        Of the planted structure; rows have a seed of their own.
+    ``seed`` is that of the planted structure; rows have a seed of their own.
     """
 
     def __init__(self, n_classes: int, seed: int = 0) -> None:

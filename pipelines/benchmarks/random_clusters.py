@@ -23,7 +23,7 @@ from specialists.files import read_json
 from ..messages import told_in_one_message
 from ..runs import Run
 from .markdown_tables import Line, markdown_table
-from .measured import Measured, Seed, SeedResults
+from .measured import Measured, MeasuredRun, SeedResults
 from .study import Cell, command_line, configs_by_seed, run_study, write_results
 
 SHARED_STAGES = ("prepare-data", "train-generalist")
@@ -58,7 +58,7 @@ def compare_kinds(folder: Path, config: str, overrides: Sequence[str], seeds: in
 def _measure(run: Run) -> tuple[Measured, Measured]:
     """The generalist, and the ensemble with the share of confusions in its clusters."""
     clusters = read_json(run.path("cluster-classes", "clusters.json"))
-    seed = Seed(run)
+    seed = MeasuredRun(run)
     return seed.stored(GENERALIST), seed.stored(ENSEMBLE, f"{clusters['share_of_confusions']:.0%}")
 
 
@@ -78,6 +78,5 @@ def _line(label: str, results: SeedResults) -> Line:
 
 
 if __name__ == "__main__":
-    given = command_line("random_clusters").parse_intermixed_args()
     with told_in_one_message():
-        print(compare_kinds(**vars(given)))
+        print(compare_kinds(**command_line("random_clusters")))

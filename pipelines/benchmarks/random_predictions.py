@@ -44,7 +44,7 @@ QUICK_CASES = (
 
 
 @dataclass(frozen=True)
-class Inputs:
+class CombineArguments:
     """Arguments of ``combine``."""
 
     generalist: Tensor
@@ -52,21 +52,23 @@ class Inputs:
     subsets: list[Tensor]
     active: Tensor
 
-    def head(self, n: int) -> Inputs:
+    def head(self, n: int) -> CombineArguments:
         specialists = [log_p[:n] for log_p in self.specialists]
-        return Inputs(self.generalist[:n], specialists, self.subsets, self.active[:n])
+        return CombineArguments(self.generalist[:n], specialists, self.subsets, self.active[:n])
 
-    def to(self, device: str) -> Inputs:
+    def to(self, device: str) -> CombineArguments:
         specialists, subsets = (
             [each.to(device) for each in tensors] for tensors in (self.specialists, self.subsets)
         )
-        return Inputs(self.generalist.to(device), specialists, subsets, self.active.to(device))
+        return CombineArguments(
+            self.generalist.to(device), specialists, subsets, self.active.to(device)
+        )
 
     def combined_by(self, method: Callable) -> Callable:
         return lambda: method(self.generalist, self.specialists, self.subsets, self.active)
 
 
-def draw_predictions(case: Case, seed: int = 0) -> Inputs:
+def draw_predictions(case: Case, seed: int = 0) -> CombineArguments:
     """Predictions in float32."""
     random = torch.Generator().manual_seed(seed)
 
@@ -84,7 +86,9 @@ def draw_predictions(case: Case, seed: int = 0) -> Inputs:
         chosen = torch.rand(case.n_rows, case.n_subsets, generator=random).topk(case.n_active, 1)
         active = torch.zeros(case.n_rows, case.n_subsets, dtype=torch.bool)
         active.scatter_(1, chosen.indices, True)
-    return Inputs(generalist, [log_probs(case.size + 1) for _ in subsets], subsets, active)
+    return CombineArguments(
+        generalist, [log_probs(case.size + 1) for _ in subsets], subsets, active
+    )
 
 
 def adversarial(n_rows: int, dtype: torch.dtype, device: str) -> Iterator[tuple]:

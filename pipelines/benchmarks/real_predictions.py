@@ -21,7 +21,7 @@ TEMPERATURES = 2.0 ** np.arange(0, 5, 0.5)
 
 
 @dataclass(frozen=True)
-class Predictions:
+class RealPredictions:
     """Out-of-fold probabilities of shape (n, C), and a known group for each class."""
 
     name: str
@@ -30,7 +30,7 @@ class Predictions:
     top1: float
 
 
-def real_predictions(folder: Path) -> Iterator[Predictions]:
+def real_predictions(folder: Path) -> Iterator[RealPredictions]:
     """Predictions for each data set that is in ``folder``."""
     for path, load in (
         ("onet_titles/onet_minilm.npz", onet),
@@ -41,7 +41,7 @@ def real_predictions(folder: Path) -> Iterator[Predictions]:
             yield load(folder / path)
 
 
-def onet(path: Path) -> Predictions:
+def onet(path: Path) -> RealPredictions:
     """781 occupations by the sentence embeddings of their titles."""
     arrays = np.load(path, allow_pickle=False)
     names, labels = np.unique(arrays["y"], return_inverse=True)
@@ -49,7 +49,7 @@ def onet(path: Path) -> Predictions:
     return _predicted("O*NET titles", arrays["x"], labels, groups)
 
 
-def omniglot(path: Path) -> Predictions:
+def omniglot(path: Path) -> RealPredictions:
     """1,623 characters by their pixels, 14 x 14."""
     arrays = np.load(path, allow_pickle=False)
     images, labels = arrays["x"] / 255.0, arrays["y"].astype(int)
@@ -60,7 +60,7 @@ def omniglot(path: Path) -> Predictions:
     return _predicted("Omniglot", small, labels, known)
 
 
-def clinc150(path: Path) -> Predictions:
+def clinc150(path: Path) -> RealPredictions:
     """150 intents by the words of their sentences."""
     import pandas as pd
     from sklearn.decomposition import TruncatedSVD
@@ -79,9 +79,9 @@ def clinc150(path: Path) -> Predictions:
 
 def _predicted(
     name: str, features: NDArray, labels: NDArray[np.int64], groups: list[str]
-) -> Predictions:
+) -> RealPredictions:
     probs = tempered(out_of_fold(features.astype(np.float64), labels), labels)
-    return Predictions(name, probs, groups, float((probs.argmax(axis=1) == labels).mean()))
+    return RealPredictions(name, probs, groups, float((probs.argmax(axis=1) == labels).mean()))
 
 
 def out_of_fold(features: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float32]:

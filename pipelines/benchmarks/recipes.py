@@ -14,7 +14,6 @@ FOLDER/recipes.{json,md}.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,12 +33,15 @@ from ..context import RunContext
 from ..messages import told_in_one_message
 from ..runs import Run
 from .markdown_tables import Line, markdown_table
-from .measured import Measured, Seed, SeedResults
+from .measured import Measured, MeasuredRun, SeedResults
 from .study import Cell, command_line, configs_by_seed, run_study, write_results
 
 SHARED_STAGES = ("prepare-data", "train-generalist", "cluster-classes")
 SHARED_SETTINGS = ("seed", "data", "generalist")
 BASE = "as configured"
+OPTIONS = {
+    "--try": {"dest": "recipes", "action": "append", "default": [], "metavar": "NAME: SETS"},
+}
 
 
 def compare_recipes(
@@ -70,13 +72,7 @@ def compare_recipes(
 def changed(
     base: Config, config: str, overrides: Sequence[str], name: str, changes: Sequence[str]
 ) -> Config:
-    """One seed's configuration with a recipe.
-
-    Raises
-    ------
-    InputError
-        For settings that there are not, or on which the shared generalist depends.
-    """
+    """One seed's configuration with a recipe, which may not change the shared generalist."""
     try:
         settings = Config.from_toml(config, [*overrides, *changes])
     except InputError as error:
@@ -108,7 +104,7 @@ def outcome(run: Run) -> dict[str, Measured]:
         flops.append(other_half.flops(rule))
         rules.append(rule.in_short())
     order = torch.cat(halves[::-1])
-    seed, stored = Seed(run, "validation", order), ensemble_outputs(run, "validation")
+    seed, stored = MeasuredRun(run, "validation", order), ensemble_outputs(run, "validation")
     generalist = replace(stored[GENERALIST], predictions=predictions.generalist[order])
     ensemble = replace(
         stored[ENSEMBLE],
@@ -135,21 +131,8 @@ def _line(name: str, results: SeedResults) -> Line:
     }
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line (module docstring)."""
-    parser = command_line("recipes")
-    parser.add_argument("--try", dest="recipes", action="append", default=[], metavar="NAME: SETS")
-    return parser.parse_intermixed_args(arguments)
-
-
 def read_recipes(given: Sequence[str]) -> dict[str, list[str]]:
-    """Names and settings of ``--try``.
-
-    Raises
-    ------
-    InputError
-        For a recipe without a name or settings, or whose folder is that of another.
-    """
+    """Names and settings of ``--try``; no two may share a folder."""
     recipes: dict[str, list[str]] = {}
     slugs = {_slug(BASE)}
     for recipe in given:
@@ -177,12 +160,7 @@ def _slug(name: str) -> str:
     return name.replace(" ", "-")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table."""
-    given = parse(arguments)
-    print(compare_recipes(**{**vars(given), "recipes": read_recipes(given.recipes)}))
-
-
 if __name__ == "__main__":
     with told_in_one_message():
-        main()
+        given = command_line("recipes", OPTIONS)
+        print(compare_recipes(**{**given, "recipes": read_recipes(given["recipes"])}))

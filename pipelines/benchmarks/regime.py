@@ -22,7 +22,6 @@ FOLDER/regime-AXIS.{json,md,svg}.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,7 +38,7 @@ from ..classifiers import train_classifiers
 from ..messages import told_in_one_message
 from ..runs import COMPARISON, Run, claimed
 from .markdown_tables import Line, heading, markdown_table
-from .measured import Measured, Seed, SeedResults
+from .measured import Measured, MeasuredRun, SeedResults
 from .regime_axes import AXES, Base, Point
 from .study import Cell, command_line, configs_by_seed, run_study, run_until, write_results
 
@@ -50,28 +49,20 @@ UNITS = {
     "width": "width of the generalist (log scale)",
     "augmentation": "augmentation",
 }
+OPTIONS = {
+    "--axis": {"choices": list(AXES), "required": True},
+    "--points": {"type": lambda text: text.split(",")},
+}
 TICKS = {"examples": "{:.3g}", "classes": "{:,.0f}", "width": "{:,.0f}"}
-
-Scale = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Place:
-    """What was measured at a point.
-
-    Parameters
-    ----------
-    label : str
-    x : float
-        Examples a class, classes, width, or the point's number.
-    scale : mapping
-        Means over seeds: "classes", "examples" (training examples a class), "width".
-    results : SeedResults
-    """
+    """What was measured at a point."""
 
     label: str
-    x: float
-    scale: Scale
+    x: float  # examples a class, classes, width, or the point's number
+    scale: dict[str, float]  # means over seeds: "classes", "examples" (of a class), "width"
     results: SeedResults
 
 
@@ -97,7 +88,7 @@ def regime(
         for settings in configs
     ]
     places = []
-    for number, (label, measured) in enumerate(run_study(folder, cells, measure).items()):
+    for number, (label, measured) in enumerate(run_study(folder, cells, measure_point).items()):
         models, scales = zip(*measured, strict=True)
         scale = {name: float(np.mean([each[name] for each in scales])) for name in scales[0]}
         places.append(Place(label, scale.get(axis, number), scale, SeedResults(models)))
@@ -116,9 +107,9 @@ def _cell(folder: Path, axis: str, point: Point, config: Config) -> Cell:
     return replace(cell, start=base, shared=("prepare-data",)) if point.same_data else cell
 
 
-def measure(run: Run) -> tuple[dict[str, Measured], Scale]:
+def measure_point(run: Run) -> tuple[dict[str, Measured], dict[str, float]]:
     """The ensemble and what it is compared with, trained where it does not stand; the scale."""
-    seed = Seed(run)
+    seed = MeasuredRun(run)
     models = {name: seed.stored(name) for name in (GENERALIST, ENSEMBLE)}
     for name, tasks in seed.baselines(budget_of(seed.context), REFERENCES[1:]).items():
         if tasks:
@@ -184,15 +175,6 @@ def figure(axis: str, places: Sequence[Place]) -> str:
     return to_svg_file(drawn, f"Gain of the ensemble in top-1 by {axis}, 95% intervals")
 
 
-def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = command_line("regime")
-    parser.add_argument("--axis", choices=list(AXES), required=True)
-    parser.add_argument("--points", type=lambda text: text.split(","))
-    return parser.parse_intermixed_args(arguments)
-
-
 if __name__ == "__main__":
-    given = parse()
     with told_in_one_message():
-        print(regime(**vars(given)))
+        print(regime(**command_line("regime", OPTIONS)))

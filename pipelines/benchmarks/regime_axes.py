@@ -33,20 +33,11 @@ class Base:
 
 @dataclass(frozen=True)
 class Point:
-    """One place of an axis.
-
-    Parameters
-    ----------
-    label : str
-    change : callable, optional
-        Maps a configuration to the one of this place; None: the configuration as it is.
-    same_data : bool
-        Whether the prepared data are those of the base.
-    """
+    """One place of an axis, and the change of a configuration that leads there (None: none)."""
 
     label: str
     change: Callable[[Config], Config] | None = None
-    same_data: bool = False
+    same_data: bool = False  # whether the prepared data are those of the base
 
 
 def examples_points(base: Base, labels: Sequence[str] | None = None) -> list[Point]:

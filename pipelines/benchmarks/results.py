@@ -61,7 +61,7 @@ class ModelCells(JsonRecord):
 
 
 @dataclass(frozen=True)
-class Result(JsonRecord):
+class EvaluationRecord(JsonRecord):
     """What the table needs of an evaluation or a comparison, also of earlier versions."""
 
     n_classes: int
@@ -78,26 +78,18 @@ class Result(JsonRecord):
 
 
 def row(folder: Path) -> Line:
-    """The cells of one comparison or run, under the folder's name.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it holds neither ``comparison.json`` nor ``evaluation.json``.
-    InputError
-        If what it holds is something else.
-    """
+    """The cells of one comparison or run, under the folder's name."""
     compared = folder / "comparison.json"
     file = compared if compared.is_file() else folder / "evaluation.json"
     try:
-        return _line(folder.resolve().name, Result.from_dict(read_json(file)))
+        return _line(folder.resolve().name, EvaluationRecord.from_dict(read_json(file)))
     except (KeyError, InputError) as error:
         raise InputError(
             "this is not the result of a finished comparison or run", where=file, got=error
         ) from error
 
 
-def _line(name: str, result: Result) -> Line:
+def _line(name: str, result: EvaluationRecord) -> Line:
     models = result.models
     return {
         "data": name,
@@ -113,11 +105,6 @@ def _line(name: str, result: Result) -> Line:
     }
 
 
-def table(folders: list[Path]) -> str:
-    """A Markdown table of several comparisons and runs."""
-    return markdown_table([row(folder) for folder in folders])
-
-
 def _kept(retention: float | ShareKept | str | None) -> str:
     """Of the ensemble's gain over hard labels; a run's evaluation has no interval of it."""
     if isinstance(retention, ShareKept):
@@ -128,7 +115,7 @@ def _kept(retention: float | ShareKept | str | None) -> str:
     return retention if isinstance(retention, str) else f"{retention:.0%}"
 
 
-def _difference(result: Result, baseline: str) -> str:
+def _difference(result: EvaluationRecord, baseline: str) -> str:
     gap = find_difference(result.differences, ENSEMBLE, baseline)
     if gap is not None:
         return f"{with_interval(gap.value, gap.interval)} {result.cost(baseline)}"
@@ -141,4 +128,4 @@ if __name__ == "__main__":
     with told_in_one_message():
         parser = argparse.ArgumentParser(prog="python -m pipelines.benchmarks.results")
         parser.add_argument("folders", nargs="+", type=Path)
-        print(table(parser.parse_args().folders))
+        print(markdown_table([row(folder) for folder in parser.parse_args().folders]))

@@ -42,32 +42,15 @@ PARTS = ("all-labels", "live", "longer", "few-labels")
 
 @dataclass(frozen=True)
 class StudentRow:
-    """One student of the table.
+    """One student of the table."""
 
-    Parameters
-    ----------
-    size : float
-        Parameters over the generalist's.
-    teacher : {"hard", "smoothed", "generalist", "ensemble"}
-    labelled : float
-        Share of the training rows whose labels are known.
-    rate : float
-        Times the recipe's learning rates.
-    passes : float
-        Times the recipe's epochs.
-    transfer : bool
-        Whether the rows without labels are learned from as well.
-    online : bool
-        Whether the teacher is asked about every batch, augmented as the student sees it.
-    """
-
-    size: float
-    teacher: str
-    labelled: float = 1.0
-    rate: float = 1.0
-    passes: float = 1.0
-    transfer: bool = False
-    online: bool = False
+    size: float  # its parameters over the generalist's
+    teacher: str  # a key of TEACHERS
+    labelled: float = 1.0  # share of the training rows whose labels are known
+    rate: float = 1.0  # times the recipe's learning rates
+    passes: float = 1.0  # times the recipe's epochs
+    transfer: bool = False  # whether it learns from the rows without labels as well
+    online: bool = False  # whether the teacher sees every batch, augmented as the student's
 
     @property
     def without_teacher(self) -> StudentRow:
@@ -101,37 +84,23 @@ class StudentRow:
 
 @dataclass(frozen=True)
 class StudentPlan:
-    """What the table holds.
-
-    Parameters
-    ----------
-    sizes : sequence of float
-    temperatures, alphas : sequences of float
-        Every row has as many trials as these have pairs.
-    rates : sequence of float
-        Times the recipe's, where labels are few.
-    long_sizes : sequence of float
-        Which students are trained longer too.
-    parts : subset of {"all-labels", "live", "longer", "few-labels"}
-    """
+    """What the table holds: every row has a trial for each pair of a temperature and an alpha."""
 
     sizes: Sequence[float] = (1.0, 1 / 4, 1 / 16)
     temperatures: Sequence[float] = (1.0, 2.0, 4.0)
     alphas: Sequence[float] = (0.7, 1.0)
-    rates: Sequence[float] = (1.0, 5.0)
-    long_sizes: Sequence[float] = (1.0, 1 / 4)
+    rates: Sequence[float] = (1.0, 5.0)  # times the recipe's, where labels are few
+    long_sizes: Sequence[float] = (1.0, 1 / 4)  # of the students that are trained longer too
     parts: Sequence[str] = PARTS
 
     def __post_init__(self) -> None:
         size = f"a size is a share of the generalist's parameters, at least {SMALLEST:g}"
+        temperature = "a temperature is a finite number above 0"
+        alpha = "a weight of soft targets is a share, from 0 to 1"
         for option, what, fits in (
             ("sizes", size, lambda x: SMALLEST <= x < math.inf),
-            (
-                "temperatures",
-                "a temperature is a finite number above 0",
-                lambda t: 0 < t < math.inf,
-            ),
-            ("alphas", "a weight of soft targets is a share, from 0 to 1", lambda x: 0 <= x <= 1),
+            ("temperatures", temperature, lambda t: 0 < t < math.inf),
+            ("alphas", alpha, lambda x: 0 <= x <= 1),
         ):
             for value in getattr(self, option):
                 if not fits(value):
@@ -160,13 +129,7 @@ class StudentPlan:
 
 
 def student_trials(context: RunContext, plan: StudentPlan) -> dict[StudentRow, list[StudentTask]]:
-    """The tuning trials of every row, equally many; writes the ensemble's soft targets.
-
-    Raises
-    ------
-    InputError
-        If there are more soft trials than there are learning rates to try against them.
-    """
+    """The tuning trials of every row, equally many; writes the ensemble's soft targets."""
     targets = {GENERALIST: generalist_targets(context), ENSEMBLE: write_soft_targets(context)}
     if "live" in plan.parts and context.augment is None:
         log.info("students: an online teacher would say what is stored, as data.augment is off")
@@ -226,7 +189,7 @@ def _tuning(row: StudentRow, plan: StudentPlan) -> list[_Trial]:
 
 
 def check_is_combined(run: Path) -> None:
-    """Raise an InputError unless the run's combined predictions are there."""
+    """Refuse a run whose combined predictions are not there."""
     file = run / "combine-predictions" / "test.ensemble.npy"
     if not file.is_file():
         raise InputError(

@@ -43,7 +43,7 @@ from ..messages import told_in_one_message
 from ..predict import check_target
 from ..runs import Run
 from .markdown_tables import Line, markdown_table
-from .measured import Estimate, Measured, Seed, SeedResults
+from .measured import Estimate, Measured, MeasuredRun, SeedResults
 from .student_trials import PARTS, StudentPlan, StudentRow, check_is_combined, student_trials
 
 
@@ -51,23 +51,17 @@ from .student_trials import PARTS, StudentPlan, StudentRow, check_is_combined, s
 class Taught:
     """What one run's students did on its test examples.
 
-    Parameters
-    ----------
-    dataset : str
-    models : mapping of "generalist", "ensemble" or a row's slug to Measured
-        What is said about a row is the settings of its chosen trial.
-    rows : mapping of slug to StudentRow
-    refused : bool
-        Whether the admission test kept the specialists out, so that the ensemble is its generalist.
+    ``models`` has the keys "generalist", "ensemble" and every row's slug. A row's ``about`` is the
+    settings of its chosen trial.
     """
 
     dataset: str
     models: dict[str, Measured]
-    rows: Mapping[str, StudentRow]
-    refused: bool
+    rows: Mapping[str, StudentRow]  # by their slugs
+    refused: bool  # by the admission test, so that the ensemble is its generalist
 
 
-def measure(run: Run, plan: StudentPlan) -> Taught:
+def measure_students(run: Run, plan: StudentPlan) -> Taught:
     """Train what does not yet stand, choose by validation, and ask the test set once."""
     check_is_combined(run.folder)  # before the lock makes a folder of a mistyped name
     with run.lock():
@@ -82,7 +76,7 @@ def measure(run: Run, plan: StudentPlan) -> Taught:
 
 def on_test_set(run: Run, best: Mapping[StudentRow, StudentTask]) -> Taught:
     """The generalist, the ensemble and the chosen trial of each row."""
-    seed = Seed(run)
+    seed = MeasuredRun(run)
     models = {name: seed.stored(name) for name in (GENERALIST, ENSEMBLE)}
     for row, task in best.items():
         outputs = Member(seed.context, task.folder).outputs(row.slug, "test")
@@ -100,7 +94,7 @@ def _settings(task: StudentTask) -> str:
     return f"{rate}, smoothing {smoothing:g}" if smoothing else rate
 
 
-def table(runs: Sequence[Taught]) -> str:
+def students_table(runs: Sequence[Taught]) -> str:
     """Markdown: a line for the generalist, the ensemble and every student."""
     if len({(run.dataset, *run.models) for run in runs}) != 1:
         raise InputError("these runs cannot be compared", got="different data sets or students")
@@ -180,7 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.out is not None:
         check_target(given.out, given.runs[0], given.runs[0])
     plan = StudentPlan(given.sizes, given.temperatures, given.alphas, parts=given.parts)
-    text = table([measure(Run(folder, given.jobs), plan) for folder in given.runs])
+    text = students_table(
+        [measure_students(Run(folder, given.jobs), plan) for folder in given.runs]
+    )
     print(text, flush=True)
     if given.out is not None:
         write_text(given.out, text + "\n")

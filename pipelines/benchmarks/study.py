@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from specialists.config import Config
 from specialists.files import claim, recording, write_json, write_text
@@ -31,18 +31,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of a study with one seed.
+    """One point of a study with one seed, whose run lies in ``folder``.
 
-    Parameters
-    ----------
-    point : str
-    folder : Path
-        Of its run.
-    config : Config
-    start : Cell, optional
-        Whose finished stages ``shared`` are this one's too.
-    shared : tuple of str
-        The first stages of a run, in their order.
+    The finished stages ``shared`` of ``start``, a run's first ones in their order, are its own too.
     """
 
     point: str
@@ -64,10 +55,7 @@ def run_study(
 ) -> dict[str, list[T]]:
     """What ``measure`` gives for the runs of each point, by point; each run is made and locked.
 
-    Raises
-    ------
-    InputError
-        Before any work, if the folder, or one that a run would have, is somebody else's.
+    An InputError comes before any work if a run's folder is somebody else's.
     """
     cells = list(cells)
     for cell in cells:
@@ -121,14 +109,20 @@ def share_stage(source: Path, folder: Path, stage: str) -> None:
                 os.link(source / stage / name, target / name)
 
 
-def command_line(name: str) -> argparse.ArgumentParser:
-    """What a study of a configuration over several seeds is called with."""
+def command_line(
+    name: str,
+    options: Mapping[str, dict[str, Any]] | None = None,
+    arguments: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Arguments of a study over several seeds; ``options`` are those that it alone has."""
     parser = argparse.ArgumentParser(prog=f"python -m pipelines.benchmarks.{name}")
     parser.add_argument("folder", type=Path)
     parser.add_argument("config")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     parser.add_argument("--seeds", type=positive, default=3)
-    return parser
+    for option, keywords in (options or {}).items():
+        parser.add_argument(option, **keywords)
+    return vars(parser.parse_intermixed_args(arguments))
 
 
 def positive(text: str) -> int:

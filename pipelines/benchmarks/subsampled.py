@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from specialists.config import DataConfig
 from specialists.datasets import load_dataset
-from specialists.datasets.assembly import take
+from specialists.datasets.assembly import draw_share, take
 from specialists.datasets.base import Dataset, Ragged, Split
 from specialists.errors import DataError
 from specialists.runtime import derive_seed
@@ -29,23 +29,10 @@ FACTORY = "pipelines.benchmarks.subsampled:subsampled"
 def subsampled(
     source: Mapping[str, object], seed: int, share: float = 1.0, n_classes: int | None = None
 ) -> Dataset:
-    """The data set of a ``[data]`` section, drawn from.
+    """The data set of the ``[data]`` section ``source``, of which a part is drawn.
 
-    Parameters
-    ----------
-    source : mapping
-        The section.
-    seed : int
-        Of the data set's own splits and of the draws.
-    share : float in (0, 1]
-        Of each class's training rows, rounded; at least one row.
-    n_classes : int, optional
-        Classes to keep; None: all.
-
-    Raises
-    ------
-    DataError
-        If the share or the number of classes cannot be.
+    ``seed`` is that of the splits and of the draws. ``share``, in (0, 1], is that of each class's
+    training rows, rounded, at least one row. ``n_classes`` are kept; None: all.
     """
     dataset = load_dataset(DataConfig.model_validate(dict(source)), seed)
     if not 0 < share <= 1:
@@ -53,7 +40,8 @@ def subsampled(
     if n_classes is not None:
         kept = draw_classes(dataset.n_classes, n_classes, derive_seed(seed, "classes"))
         dataset = with_classes(dataset, kept)
-    rows = draw_rows(dataset.train.labels.numpy(), share, derive_seed(seed, "rows"))
+    generator = np.random.default_rng(derive_seed(seed, "rows"))
+    rows = draw_share(dataset.train.labels.numpy(), share, generator)
     note = f"{len(rows):,} of {len(dataset.train):,} training rows drawn"
     train = take(dataset.train, rows)
     return dataclasses.replace(dataset, train=train, notes=(*dataset.notes, note))
@@ -76,15 +64,6 @@ def draw_classes(n_classes: int, n_kept: int, seed: int) -> np.ndarray:
             "so many classes cannot be drawn", got=n_kept, expected=f"from 2 to {n_classes}"
         )
     return np.sort(np.random.default_rng(seed).permutation(n_classes)[:n_kept])
-
-
-def draw_rows(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Increasing indices of a share of the rows of each class, at least one of each."""
-    order = np.lexsort((np.random.default_rng(seed).random(len(labels)), labels))
-    counts = np.bincount(labels)
-    rank = np.arange(len(labels)) - (np.cumsum(counts) - counts)[labels[order]]
-    wanted = np.maximum(np.round(share * counts), 1)
-    return np.sort(order[rank < wanted[labels[order]]])
 
 
 def with_classes(dataset: Dataset, classes: np.ndarray) -> Dataset:

@@ -39,13 +39,7 @@ def size_bounds(n_classes: int, n_clusters: int, max_ratio: float) -> SizeBounds
 class Partition:
     """Classes in clusters, with the confusion mass between every class and every cluster.
 
-    Parameters
-    ----------
-    confusion : ndarray of shape (C, C)
-        Symmetric, diagonal zero; entries of either sign.
-    labels : int ndarray of shape (C,)
-    n_clusters : int
-    bounds : SizeBounds
+    ``confusion`` (C, C) is symmetric, its diagonal zero, its entries of either sign.
     """
 
     def __init__(

@@ -239,13 +239,13 @@ def cluster_classes(
     labels = find(problem)
     if shuffled:
         labels = np.random.default_rng(seed).permutation(labels)
-    clusters = described(labels, co_predictions, names, method, matrix, overlap, coverage)
+    clusters = clusters_of_labels(labels, co_predictions, names, method, matrix, overlap, coverage)
     if method != "correlation":
         return clusters
     return replace(clusters, agreement=agreement(problem.columns, labels))
 
 
-def described(
+def clusters_of_labels(
     labels: np.ndarray,
     pairs: CoPredictions,
     class_names: tuple[str, ...],

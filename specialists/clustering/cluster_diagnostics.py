@@ -162,18 +162,12 @@ def _bootstrapped(
     from sklearn.metrics import adjusted_rand_score
 
     if isinstance(probs, PredictionSketch):
-        raise InputError(
-            "a sketch keeps no rows to draw again",
-            where="n_bootstraps",
-            expected=0,
-            fix="give the rows of predictions themselves",
-        )
+        what = "a sketch keeps no rows to draw again"
+        fix = "give the rows of predictions themselves"
+        raise InputError(what, where="n_bootstraps", expected=0, fix=fix)
     if clusters.method == "online":
-        raise InputError(
-            "online clusters depend on the order of predictions and are not bootstrapped",
-            where="n_bootstraps",
-            expected=0,
-        )
+        what = "online clusters depend on the order of predictions and are not bootstrapped"
+        raise InputError(what, where="n_bootstraps", expected=0)
     rows = np.random.default_rng(seed).integers(0, len(probs), len(probs))
     again = ClassClusters.from_predictions(
         probs[rows],

@@ -35,17 +35,9 @@ def streamed(probs: np.ndarray | Tensor, n_classes: int) -> PredictionCovariance
 
 @dataclass(frozen=True)
 class CoPredictions:
-    """Covariance and confusion mass, or a sketch in the place of the covariance.
+    """Covariance (C, C) and confusion mass, or a sketch in the place of the covariance."""
 
-    Parameters
-    ----------
-    confusion : ndarray or sparse matrix of shape (C, C)
-        Symmetric, not negative, diagonal zero.
-    covariance : ndarray of shape (C, C), optional
-    sketch : PredictionSketch, optional
-    """
-
-    confusion: np.ndarray | sparse.csr_matrix
+    confusion: np.ndarray | sparse.csr_matrix  # (C, C), symmetric, not negative, diagonal zero
     covariance: np.ndarray | None = None
     sketch: PredictionSketch | None = None
 

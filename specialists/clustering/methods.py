@@ -19,13 +19,7 @@ import numpy as np
 import scipy.sparse as sparse
 
 from specialists.clustering.agreement import correlation_labels
-from specialists.clustering.balanced import (
-    Partition,
-    fit_sizes,
-    refine,
-    shake,
-    size_bounds,
-)
+from specialists.clustering.balanced import Partition, fit_sizes, refine, shake, size_bounds
 from specialists.clustering.checks import whole_number
 from specialists.clustering.co_predictions import CoPredictions
 from specialists.clustering.contraction import contracted

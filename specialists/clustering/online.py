@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from specialists.clustering.checks import named, whole_number
-from specialists.clustering.classes import ClassClusters, described
+from specialists.clustering.classes import ClassClusters, clusters_of_labels
 from specialists.clustering.co_predictions import CoPredictions
 from specialists.clustering.methods import ClusteringProblem, kmeans
 from specialists.covariance.streaming import PredictionCovariance
@@ -27,11 +27,7 @@ if TYPE_CHECKING:
 class OnlineClusters:
     """K-means on covariance columns, one step a batch of predictions.
 
-    Parameters
-    ----------
-    n_classes, n_clusters : int
-    seed : int
-        Of the start, which is K-means after the first batch.
+    ``seed`` is that of the start, which is K-means after the first batch.
     """
 
     def __init__(self, n_classes: int, n_clusters: int, seed: int = 0) -> None:
@@ -42,13 +38,7 @@ class OnlineClusters:
 
     @property
     def labels(self) -> np.ndarray:
-        """Cluster of each class as it stands, int64 of shape (C,).
-
-        Raises
-        ------
-        InputError
-            Fewer than two rows of predictions were seen.
-        """
+        """Cluster of each class as it stands, int64 (C,), once two rows were seen."""
         if self._labels is None:
             raise InputError("too few rows of predictions", got=self.covariance.n_samples)
         return self._labels.astype(np.int64)
@@ -64,7 +54,7 @@ class OnlineClusters:
         """The clusters as they stand."""
         names = named(class_names, self.covariance.n_classes)
         co_predictions = CoPredictions.from_source(self.covariance)
-        return described(self.labels, co_predictions, names, "online", "covariance")
+        return clusters_of_labels(self.labels, co_predictions, names, "online", "covariance")
 
     def _step(self, columns: np.ndarray) -> None:
         if self._labels is None:

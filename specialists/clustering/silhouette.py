@@ -20,16 +20,8 @@ from specialists.covariance.rows import n_rows, product_blocks, squares, unit_ro
 def silhouettes(columns: Any, labels: np.ndarray) -> np.ndarray:
     """Silhouette of each class, in [-1, 1]; NaN at label -1, or where there is one cluster only.
 
-    Parameters
-    ----------
-    columns : ndarray or sparse matrix of shape (C, d)
-        One row a class.
-    labels : int ndarray of shape (C,)
-
-    Returns
-    -------
-    ndarray of shape (C,)
-        0 for a class that is alone in its cluster.
+    ``columns`` (C, d), an array or sparse matrix, has one row a class, as has the result (C,). A
+    class that is alone in its cluster has 0.
     """
     values = np.full(len(labels), np.nan)
     known = np.flatnonzero(labels >= 0)

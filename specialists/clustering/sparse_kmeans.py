@@ -54,17 +54,17 @@ def sparse_minibatch(columns: sparse.csr_matrix, n_clusters: int, seed: int) -> 
     seen = np.zeros(n_clusters)
     for _ in range(N_PASSES):
         for batch in np.array_split(random.permutation(n_rows(columns)), N_BATCHES):
-            labels, _ = nearest(columns[batch], centres)
+            labels, _ = nearest_centres(columns[batch], centres)
             arrived = np.bincount(labels, minlength=n_clusters)
             share = arrived / np.maximum(seen + arrived, 1)
             new = _means(columns[batch], labels, n_clusters)
             centres = sparse.diags(1 - share) @ centres + sparse.diags(share) @ new
             centres = sparse.csr_matrix(centres)
             seen += arrived
-    return nearest(columns, centres)[0]
+    return nearest_centres(columns, centres)[0]
 
 
-def nearest(
+def nearest_centres(
     columns: sparse.csr_matrix, centres: sparse.csr_matrix
 ) -> tuple[np.ndarray, np.ndarray]:
     """Nearest centre of each column, and the squared distance to it."""
@@ -152,14 +152,14 @@ class _Spread:
 def _lloyd(columns: sparse.csr_matrix, centres: sparse.csr_matrix) -> tuple[np.ndarray, float]:
     n_clusters = n_rows(centres)
     before = np.full(n_rows(columns), -1)
-    labels, distance = nearest(columns, centres)
+    labels, distance = nearest_centres(columns, centres)
     for _ in range(MAX_STEPS):
         empty = np.flatnonzero(np.bincount(labels, minlength=n_clusters) == 0)
         labels[np.argsort(-distance, kind="stable")[: len(empty)]] = empty
         if np.count_nonzero(labels != before) <= n_rows(columns) * SETTLED:
             break
         before = labels
-        labels, distance = nearest(columns, _means(columns, labels, n_clusters))
+        labels, distance = nearest_centres(columns, _means(columns, labels, n_clusters))
     return labels, float(distance.sum())
 
 

@@ -20,13 +20,7 @@ N_TARGETS = 3
 class SparsePartition:
     """Classes in clusters, with the mass of each class inside its own.
 
-    Parameters
-    ----------
-    confusion : sparse matrix of shape (C, C)
-        Symmetric, not negative, diagonal empty.
-    labels : int ndarray of shape (C,)
-    n_clusters : int
-    bounds : SizeBounds
+    ``confusion`` (C, C) is symmetric and not negative, its diagonal empty.
     """
 
     def __init__(

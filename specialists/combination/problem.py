@@ -37,28 +37,15 @@ class RowTensors:
 
 @dataclass(frozen=True)
 class CombinationProblem:
-    """A batch of combinations, in one floating dtype and on one device.
+    """A batch of combinations, in one floating dtype and on one device."""
 
-    Parameters
-    ----------
-    generalist : Tensor of shape (n, n_classes), log-probabilities
-    specialists : tuple of M Tensors of shape (n, k_m + 1), log-probabilities, dustbin last
-    subsets : Subsets, M of them
-    active : bool Tensor of shape (n, M)
-    weights : Tensor of shape (M,), positive
-    rows : int64 Tensor of shape (n,)
-        Row numbers in the caller's batch, for messages.
-    sum_tolerance : float
-        How far the probabilities of a row may be from 1 (coarser for half-precision inputs).
-    """
-
-    generalist: Tensor
-    specialists: tuple[Tensor, ...]
-    subsets: Subsets
-    active: Tensor
-    weights: Tensor
-    rows: Tensor
-    sum_tolerance: float
+    generalist: Tensor  # (n, n_classes), log-probabilities
+    specialists: tuple[Tensor, ...]  # M of (n, k_m + 1), log-probabilities, dustbin last
+    subsets: Subsets  # M of them
+    active: Tensor  # bool (n, M)
+    weights: Tensor  # (M,), positive
+    rows: Tensor  # int64 (n,), row numbers in the caller's batch, for messages
+    sum_tolerance: float  # of a row's probabilities from 1; coarser for half-precision inputs
 
     @property
     def requires_grad(self) -> bool:

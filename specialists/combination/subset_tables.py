@@ -19,22 +19,11 @@ from specialists.probability import check_subset
 
 @dataclass(frozen=True)
 class Overlaps:
-    """Shared classes of every ordered pair of subsets that share any.
+    """Shared classes of every ordered pair of subsets that share any, as int64 tensors."""
 
-    Parameters
-    ----------
-    pairs : int64 Tensor of shape (Z,)
-        ``m * M + l`` for each pair of subsets (m, l), increasing.
-    starts : int64 Tensor of shape (Z + 1,)
-        Where the pair's positions begin.
-    positions : int64 Tensor, one-dimensional
-        Positions in subset m of classes that subset l holds too.
-    n_subsets : int
-    """
-
-    pairs: Tensor
-    starts: Tensor
-    positions: Tensor
+    pairs: Tensor  # (Z,), m * M + l for each pair of subsets (m, l), increasing
+    starts: Tensor  # (Z + 1,), where the pair's positions begin
+    positions: Tensor  # in subset m of classes that subset l holds too
     n_subsets: int
 
     def shared_positions(self, slots: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

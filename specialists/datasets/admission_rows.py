@@ -37,9 +37,8 @@ def hold_out_admission_rows(dataset: Dataset, fraction: float, seed: int) -> Dat
     else:
         drawn = draw(validation.groups.numpy())
         if not drawn.held.any():
-            notes.append(
-                "no unit of chance can be spared whole, so the gate's rows are drawn by input"
-            )
+            reason = "no unit of chance can be spared whole"
+            notes.append(f"{reason}, so the gate's rows are drawn by input")
             drawn = draw(input_groups(validation.inputs))
     rows, kept = np.flatnonzero(drawn.held), np.flatnonzero(~drawn.held)
     count = f"{len(rows)} of {len(validation)} validation rows put aside for the gate"

@@ -29,21 +29,11 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class ArrayFile(Mapping[str, np.ndarray]):
-    """Arrays by name, each read when it is asked for.
+    """Arrays by name, each read when it is asked for."""
 
-    Parameters
-    ----------
-    path : Path
-        For messages.
-    members : mapping
-        File of each array, and its name in an archive.
-    others : tuple of str
-        Members of the archive that are no arrays.
-    """
-
-    path: Path
-    members: Mapping[str, tuple[Path, str | None]]
-    others: tuple[str, ...] = ()
+    path: Path  # for messages
+    members: Mapping[str, tuple[Path, str | None]]  # file of each array, its name in an archive
+    others: tuple[str, ...] = ()  # members of the archive that are no arrays
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.members)
@@ -57,11 +47,8 @@ class ArrayFile(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         """Read an array.
 
-        Raises
-        ------
-        DataError
-            There is none of this name, it is damaged, or it holds something else than numbers or
-            strings.
+        Raises DataError: there is none of this name, it is damaged, or it holds something else than
+        numbers or strings.
         """
         self.check(name)
         return _read(*self.members[name], self.where(name))
@@ -81,10 +68,7 @@ class ArrayFile(Mapping[str, np.ndarray]):
 def open_arrays(path: Path) -> ArrayFile:
     """The arrays of an .npz file; an .npy file is one array called ``x``.
 
-    Raises
-    ------
-    DataError
-        The file is of another format, or damaged.
+    Raises DataError: the file is of another format, or damaged.
     """
     if path.is_dir():
         raise DataError("a folder is no file of arrays", where=path, expected=".npz or .npy")
@@ -107,10 +91,7 @@ def open_arrays(path: Path) -> ArrayFile:
 def open_apart(paths: Mapping[str, str]) -> ArrayFile:
     """Arrays in a file each, by their role.
 
-    Raises
-    ------
-    DataError
-        A file does not exist, or holds several arrays.
+    Raises DataError: a file does not exist, or holds several arrays.
     """
     members: dict[str, tuple[Path, str | None]] = {}
     for role, path in paths.items():

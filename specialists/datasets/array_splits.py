@@ -18,10 +18,7 @@ ROLES = ("x", "y", "classes", *(f"{role}_{part}" for part in PARTS for role in "
 def array_roles(arrays: ArrayFile, named: Mapping[str, str]) -> dict[str, str]:
     """The array in each role: as ``data.keys`` names it, or called like the role, case ignored.
 
-    Raises
-    ------
-    DataError
-        ``named`` holds an unknown role or array, or there are no inputs or no labels.
+    Raises DataError: ``named`` holds an unknown role or array, or there are no inputs or no labels.
     """
     for role, name in named.items():
         if role not in ROLES:
@@ -35,11 +32,9 @@ def array_roles(arrays: ArrayFile, named: Mapping[str, str]) -> dict[str, str]:
     whole, parted = {"x", "y"} & set(roles), {"x_train", "y_train"} & set(roles)
     if len(whole) < 2 and len(parted) < 2:
         expected = "x and y, or x_train, y_train, x_test, y_test"
-        got, fix = (
-            f"the arrays {', '.join(arrays)}",
-            'name them: data.keys = {x = "...", y = "..."}',
-        )
+        fix = 'name them: data.keys = {x = "...", y = "..."}'
         what, where = "no inputs and labels found", arrays.path
+        got = f"the arrays {', '.join(arrays)}"
         raise DataError(what, where=where, got=got, expected=expected, fix=fix)
     return {r: n for r, n in roles.items() if r == "classes" or ("_" in r) == (len(whole) < 2)}
 
@@ -57,10 +52,7 @@ def split_by(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The part of every row by the values of an array, and a note on rows that are in none.
 
-    Raises
-    ------
-    DataError
-        ``wanted`` (``data.split_by``) is not understood, or no row has one of its values.
+    Raises DataError: ``data.split_by`` is not understood, or no row has one of its values.
     """
     name = wanted.get("array")
     if not isinstance(name, str) or set(wanted) - {"array", *PARTS}:
@@ -90,10 +82,7 @@ def group_values(
 
     Where inputs lie in ``x_train``, ``x_test``, the values lie in ``NAME_train``, ``NAME_test``.
 
-    Raises
-    ------
-    DataError
-        There is no such array, or it does not hold one value a row.
+    Raises DataError: there is no such array, or it does not hold one value a row.
     """
     if wanted is None:
         return None, []

@@ -24,9 +24,9 @@ import numpy as np
 from specialists.config import DataConfig
 from specialists.datasets.array_files import ArrayFile, open_apart, open_arrays
 from specialists.datasets.array_splits import array_roles, group_values, pieces, split_by
-from specialists.datasets.assembly import Rows, assemble
+from specialists.datasets.assembly import LabelledRows, assemble
 from specialists.datasets.base import Dataset, Preprocessing
-from specialists.datasets.classes import Classes, classes_of, classes_of_codes, labels_left_out
+from specialists.datasets.class_names import Classes, classes_of, classes_of_codes, labels_left_out
 from specialists.datasets.encoding import check_finite, numeric
 from specialists.datasets.naming import existing
 from specialists.datasets.observations import declared_groups
@@ -40,11 +40,8 @@ _EXACT = 2.0**53  # floats above it are whole for want of digits
 def load_arrays(config: DataConfig, seed: int) -> Dataset:
     """The data set of ``config.arrays``.
 
-    Raises
-    ------
-    DataError
-        No such file or array, wrong shapes or types, NaN or infinite features, or splits that
-        cannot be made.
+    Raises DataError: no such file or array, wrong shapes or types, NaN or infinite features, or
+    splits that cannot be made.
     """
     paths = {"": config.arrays} if isinstance(config.arrays, str) else dict(config.arrays or {})
     apart = "" not in paths
@@ -62,7 +59,7 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
     excluded, left = labels_left_out(classes, config.exclude_labels, arrays.path)
     used = {*roles.values(), *grouping, (config.split_by or {}).get("array")}
     notes += (*classes.notes, *left, *alone, *_not_used(arrays, used))
-    rows = Rows(
+    rows = LabelledRows(
         raw=x,
         labels=classes.labels,
         names=classes.names,

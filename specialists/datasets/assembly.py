@@ -15,7 +15,7 @@ import torch
 
 from specialists.config import DataConfig
 from specialists.datasets.base import Dataset, Kind, Preprocessing, Ragged, Split
-from specialists.datasets.classes import valid_of_rows
+from specialists.datasets.class_names import valid_of_rows
 from specialists.datasets.encoding import encode, standardisation
 from specialists.datasets.observations import same_input, straddling, units_of_chance
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, Plan, plan_splits
@@ -23,63 +23,36 @@ from specialists.datasets.text import clean
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Labelled rows of one source.
+class LabelledRows:
+    """Labelled rows of one source: n inputs, as ``encode`` takes them; arrays have shape (n,).
 
-    Parameters
-    ----------
-    raw : array, or list of str, of n raw inputs, as ``encode`` takes them
-        :func:`assemble` puts the rows of images in another order.
-    labels : int array of shape (n,)
-        Index into ``names``.
-    names : sequence of str
-        Names of the labels, of which some may not occur.
-    given : int array of shape (n,)
-        TRAIN, VALIDATION, TEST or LEFT_OUT, as the source says.
-    notes : tuple of str
-    texts : list of str, optional
-        For people to read.
-    rows : int64 array of shape (n,), optional
-        Line or row of each example in the user's file.
-    declared : int64 array of shape (n,), optional
-        Rows that the source says are one observation share a number.
-    declared_as : str
-        What ``declared`` counts, for people.
+    Rows that the source says are one observation share a number in ``declared``.
+    :func:`assemble` puts the rows of images in another order.
     """
 
     raw: Any
-    labels: np.ndarray
+    labels: np.ndarray  # index into ``names``, of which some may not occur
     names: Sequence[str]
-    given: np.ndarray
+    given: np.ndarray  # TRAIN, VALIDATION, TEST or LEFT_OUT, as the source says
     notes: tuple[str, ...]
-    texts: list[str] | None = None
-    rows: np.ndarray | None = None
+    texts: list[str] | None = None  # for people to read
+    rows: np.ndarray | None = None  # line or row of each example in the user's file
     declared: np.ndarray | None = None
-    declared_as: str = "group"
+    declared_as: str = "group"  # what ``declared`` counts, for people
 
 
 def assemble(
-    rows: Rows,
+    rows: LabelledRows,
     config: DataConfig,
     seed: int,
     name: str,
     preprocessing: Preprocessing,
     source: Mapping[str, str],
 ) -> Dataset:
-    """Split, check and encode the rows.
+    """Split, check and encode the rows; ``seed`` is that of the splits that are cut here.
 
-    Parameters
-    ----------
-    rows : Rows
-    config : DataConfig
-        Its ``min_examples``, ``validation_fraction``, ``test_fraction`` and ``standardize``.
-    seed : int
-        Of the splits that are cut here.
-    name : str
-    preprocessing : mapping
-        ``mean`` and ``std`` are filled in here, from training rows alone.
-    source : mapping
-        As of a :class:`Dataset`.
+    ``config`` gives ``min_examples``, ``validation_fraction``, ``test_fraction`` and
+    ``standardize``. ``mean`` and ``std`` of the preprocessing come from training rows alone.
     """
     kind, raw = preprocessing["kind"], rows.raw
     groups = same_input(clean(raw, preprocessing["lowercase"]) if kind == "text" else raw)
@@ -130,8 +103,9 @@ def limit(dataset: Dataset, max_examples: int, seed: int) -> Dataset:
         return dataset
     generator = np.random.default_rng(seed)
     kept = {
-        name: take(split, _drawn(split, max_examples / total, name == "test", generator))
+        name: take(split, draw_share(labels, max_examples / total, generator))
         for name, split in dataset.splits.items()
+        for labels in [np.zeros(len(split), int) if name == "test" else split.labels.numpy()]
     }
     note = f"{sum(map(len, kept.values()))} of {total} rows drawn (data.max_examples)"
     return replace(dataset, **kept, notes=(*dataset.notes, note))
@@ -150,7 +124,7 @@ def take(split: Split, index: np.ndarray) -> Split:
     )
 
 
-def _units(rows: Rows, groups: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def _units(rows: LabelledRows, groups: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Units of chance of the rows in use; each of the others stands alone and joins no two."""
     used = rows.given != LEFT_OUT
     units = np.arange(len(used), 2 * len(used))
@@ -189,19 +163,15 @@ def _valid(groups: np.ndarray, plan: Plan, part: int) -> Ragged | None:
     """Label sets; those of training and validation rows come from training and validation alone."""
     known = plan.parts != LEFT_OUT if part == TEST else np.isin(plan.parts, (TRAIN, VALIDATION))
     everywhere = valid_of_rows(groups[known], plan.labels[known])
-    return (
-        None
-        if everywhere is None
-        else everywhere[torch.from_numpy(np.flatnonzero(plan.parts[known] == part))]
-    )
+    if everywhere is None:
+        return None
+    return everywhere[torch.from_numpy(np.flatnonzero(plan.parts[known] == part))]
 
 
-def _drawn(split: Split, share: float, blind: bool, generator: np.random.Generator) -> np.ndarray:
-    """Indices of a share of the rows: of every class, or (``blind``) of all together."""
-    labels = np.zeros(len(split), dtype=np.int64) if blind else split.labels.numpy()
+def draw_share(labels: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
+    """Increasing indices of a share of the rows of each class, at least one of each."""
     order = np.lexsort((generator.random(len(labels)), labels))
     counts = np.bincount(labels)
-    starts = np.cumsum(counts) - counts
-    rank = np.arange(len(labels)) - starts[labels[order]]
+    rank = np.arange(len(labels)) - (np.cumsum(counts) - counts)[labels[order]]
     wanted = np.maximum(np.round(share * counts), 1)
     return np.sort(order[rank < wanted[labels[order]]])

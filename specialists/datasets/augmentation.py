@@ -2,7 +2,8 @@
 
 Images: a random affine map each (rotation, shear, scale, shift), applied to the whole batch by
 ``affine_grid`` and ``grid_sample``. Text: n-grams dropped at random. Features: numbers dropped at
-random. All draw from a generator that the caller owns, so that a run can be repeated.
+random. All draw from a generator that the caller owns, so that a run can be repeated; it is of the
+device of the batch, or of the CPU.
 """
 
 from __future__ import annotations
@@ -32,23 +33,9 @@ def random_affine(
     scale, and bilinear between pixels. What comes from outside takes the image's background: the
     median of the pixels at its rim.
 
-    Parameters
-    ----------
-    images : Tensor of shape (n, channels, height, width), uint8 or float
-    generator : torch.Generator
-        Of the device of ``images``, or of the CPU.
-    degrees : float
-        Largest rotation either way.
-    translate : float
-        Largest shift either way, as a share of the image's side.
-    scale : float
-        Sizes lie in [1 - scale, 1 + scale].
-    shear : float
-        Largest shear either way.
-
-    Returns
-    -------
-    Tensor of the shape and type of ``images``
+    ``images`` have shape (n, channels, height, width), uint8 or float, and so has the result.
+    ``degrees``, ``shear`` and ``translate`` (a share of the image's side) are the largest either
+    way, and sizes lie in [1 - scale, 1 + scale].
     """
     n = len(images)
     if not n:
@@ -70,14 +57,7 @@ def random_affine(
 
 
 def drop_ngrams(ragged: Ragged, generator: torch.Generator, rate: float = 0.1) -> Ragged:
-    """Drop each value with probability ``rate``; rows may become empty.
-
-    Parameters
-    ----------
-    generator : torch.Generator
-        Of the device of ``ragged``, or of the CPU.
-    rate : float in [0, 1)
-    """
+    """Drop each value with probability ``rate`` in [0, 1); rows may become empty."""
     draws = torch.rand(ragged.values.numel(), generator=generator, device=generator.device)
     kept = draws.to(ragged.values.device) >= rate
     before = torch.zeros(kept.numel() + 1, dtype=torch.int64, device=kept.device)
@@ -88,14 +68,8 @@ def drop_ngrams(ragged: Ragged, generator: torch.Generator, rate: float = 0.1) -
 def drop_features(features: Tensor, generator: torch.Generator, rate: float = 0.2) -> Tensor:
     """Set each number to 0 with probability ``rate`` and divide the others by 1 - ``rate``.
 
-    Dropout of the inputs (Srivastava et al. 2014): their expectation stays.
-
-    Parameters
-    ----------
-    features : Tensor of shape (n, d)
-    generator : torch.Generator
-        Of the device of ``features``, or of the CPU.
-    rate : float in [0, 1)
+    Dropout of the inputs (Srivastava et al. 2014): their expectation stays. ``features`` have shape
+    (n, d), and ``rate`` lies in [0, 1).
     """
     draws = torch.rand(features.shape, generator=generator, device=generator.device)
     kept = draws.to(features.device) >= rate

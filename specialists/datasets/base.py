@@ -22,9 +22,7 @@ Preprocessing = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Ragged:
-    """Rows of different lengths in one flat tensor.
-
-    Row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
+    """Rows of different lengths in one flat tensor: row i is ``values[offsets[i]:offsets[i + 1]]``.
 
     Parameters
     ----------

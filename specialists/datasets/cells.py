@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from specialists.datasets.classes import normalised
-from specialists.datasets.naming import nearest
+from specialists.datasets.class_names import normal_form
+from specialists.datasets.naming import nearest_name
 from specialists.errors import DataError, listed
 
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-class Digits(str):
+class WrittenNumber(str):
     """A number of a JSON file as it is written there."""
 
     __slots__ = ()
@@ -31,27 +31,17 @@ ABSENT = object()  # the cell of a JSON object without that key
 class Table:
     """A table with every row of its file, in order.
 
-    Parameters
-    ----------
-    path : Path
-    names : tuple of str
-        Of the columns.
-    cells : sequence of columns, each a sequence of n cells
-        Strings; from JSON and Parquet whatever they hold, and None where a value is missing.
-    rows : int64 array of shape (n,)
-        The place of each row in the file.
-    unit : {"line", "row"}
-        What ``rows`` counts: lines from 1 (a header is line 1), or rows from 0.
-    notes : tuple of str
-        What is odd about the file.
+    ``cells`` holds columns of n cells each: strings; from JSON and Parquet whatever they hold, and
+    None where a value is missing. ``rows``, int64 (n,), is the place of each row in the file:
+    lines from 1 (a header is line 1), or rows from 0, as ``unit`` says.
     """
 
     path: Path
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # of the columns
     cells: Sequence[Sequence[Any]]
     rows: np.ndarray
     unit: Literal["line", "row"] = "line"
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # on what is odd about the file
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,12 +49,9 @@ class Table:
     def find(self, name: str) -> int | None:
         """The column of that name: exactly, or else with case and outer white space ignored.
 
-        Raises
-        ------
-        DataError
-            Several columns have it.
+        Raises DataError: several columns have it.
         """
-        for folded in (str, lambda name: normalised(name).casefold()):
+        for folded in (str, lambda name: normal_form(name).casefold()):
             columns = [i for i, other in enumerate(self.names) if folded(other) == folded(name)]
             if len(columns) > 1:
                 what, header = f"{len(columns)} columns are called {name!r}", map(repr, self.names)
@@ -79,15 +66,12 @@ class Table:
 
         ``data.<option>`` may name another column; without an option it has to be this one.
 
-        Raises
-        ------
-        DataError
-            No such column; it names the nearest one.
+        Raises DataError: no such column; it names the nearest one.
         """
         column = self.find(name)
         if column is not None:
             return column
-        near, header = nearest(name, self.names), listed(map(repr, self.names))
+        near, header = nearest_name(name, self.names), listed(map(repr, self.names))
         fix = "give the file the columns of the training data, with their header"
         if option is not None:
             value = f" = {near!r}" if near else ""
@@ -99,10 +83,7 @@ class Table:
     def strings(self, column: int) -> list[str]:
         """A column as strings, "" where a value is missing.
 
-        Raises
-        ------
-        DataError
-            A cell that is neither text nor a number, or a JSON object without this key.
+        Raises DataError: a cell that is neither text nor a number, or an object without this key.
         """
         cells = self.cells[column]
         if all(type(cell) is str for cell in cells):
@@ -117,10 +98,7 @@ class Table:
     def numbers(self, column: int) -> np.ndarray:
         """A column as finite numbers, float64 (n,).
 
-        Raises
-        ------
-        DataError
-            A cell that is none, with its place.
+        Raises DataError: a cell that is none, with its place.
         """
         values = np.fromiter(map(_number, self.cells[column]), np.float64, len(self))
         bad = np.flatnonzero(np.isnan(values))
@@ -186,10 +164,7 @@ def other_separators(names: Sequence[str]) -> str | None:
 def renamed(path: Path, columns: Sequence[str], n: int) -> tuple[str, ...]:
     """``columns`` as the names of ``n`` columns.
 
-    Raises
-    ------
-    DataError
-        They are not as many.
+    Raises DataError: they are not as many.
     """
     if len(columns) != n:
         got, expected = f"{len(columns)} names ({', '.join(columns)})", f"{n}, one for each column"

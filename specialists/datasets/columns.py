@@ -36,10 +36,7 @@ class Roles:
 def find_roles(table: Table, config: DataConfig) -> Roles:
     """The columns that ``config`` (DataConfig) names, or those with the usual names.
 
-    Raises
-    ------
-    DataError
-        No such column, or columns that exclude one another.
+    Raises DataError: no such column, or columns that exclude one another.
     """
     label = table.column(config.label or "label", "label")
     split, notes = _split_column(table, config)
@@ -62,10 +59,7 @@ def find_roles(table: Table, config: DataConfig) -> Roles:
 def given_splits(table: Table, roles: Roles, config: DataConfig) -> tuple[np.ndarray, list[str]]:
     """The part of every row, int (n,), TRAIN where there is no split column; notes.
 
-    Raises
-    ------
-    DataError
-        A value that is no split.
+    Raises DataError: a value that is no split.
     """
     if roles.split is None:
         return np.full(len(table), TRAIN), []

@@ -155,10 +155,7 @@ def standardisation(features: np.ndarray) -> dict[str, list[float]]:
 def numeric(features: Any, where: object = None) -> np.ndarray:
     """An array of real numbers.
 
-    Raises
-    ------
-    DataError
-        Rows of different lengths, objects, strings or complex numbers.
+    Raises DataError: rows of different lengths, objects, strings or complex numbers.
     """
     if isinstance(features, Tensor):
         features = features.detach().cpu().float().numpy()

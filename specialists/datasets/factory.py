@@ -25,7 +25,7 @@ from torch import Tensor
 
 from specialists.config import DataConfig
 from specialists.datasets.base import Dataset, Ragged, Split
-from specialists.datasets.classes import class_name
+from specialists.datasets.class_names import class_name
 from specialists.datasets.encoding import check_finite
 from specialists.datasets.observations import input_groups, units_of_chance
 from specialists.datasets.splits import check_every_class
@@ -35,11 +35,8 @@ from specialists.errors import DataError
 def load_factory(config: DataConfig, seed: int) -> Dataset:
     """The data set that the function of ``config.factory`` returns.
 
-    Raises
-    ------
-    DataError
-        No such module or function, arguments that it does not take, or a data set that is
-        inconsistent.
+    Raises DataError: no such module or function, arguments that it does not take, or a data set
+    that is inconsistent.
     """
     path = str(config.factory)
     function = find_function(path)

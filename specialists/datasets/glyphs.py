@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from specialists.config import DataConfig
-from specialists.datasets.assembly import Rows, assemble
+from specialists.datasets.assembly import LabelledRows, assemble
 from specialists.datasets.base import Dataset
 from specialists.datasets.observations import same_input
 from specialists.datasets.pictures import check_memory
@@ -138,7 +138,7 @@ def _build(size: int) -> Dataset:
         return assemble(rows, keep_all, 0, "glyphs", about, source)
 
 
-def _rows(drawings: Drawings) -> Rows:
+def _rows(drawings: Drawings) -> LabelledRows:
     first = merge_twins(drawings)
     members: dict[int, list[int]] = {}
     for point, root in sorted(first.items()):
@@ -149,7 +149,7 @@ def _rows(drawings: Drawings) -> Rows:
     parts = np.array(list(FACES.values()))[drawings.faces]
     given = _without_repeats(parts, drawings.faces, groups, labels)
     faces, shown = list(FACES), zip(drawings.points.tolist(), drawings.faces.tolist(), strict=True)
-    return Rows(
+    return LabelledRows(
         raw=drawings.images[:, None],
         labels=labels,
         names=[_class_name(members[root]) for root in classes],

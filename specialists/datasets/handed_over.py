@@ -22,10 +22,7 @@ from specialists.errors import DataError, first_of, listed
 def texts_of(given: Any, column: str = "text") -> list[str]:
     """Strings, one an input; those of the named column of a DataFrame, or of its only one.
 
-    Raises
-    ------
-    DataError
-        Another kind of thing, or a row that is no string; the first such row is named.
+    Raises DataError: another kind of thing, or a row that is no string; it names the first.
     """
     if _is_table(given):
         _check_pandas(given)
@@ -50,16 +47,10 @@ def texts_of(given: Any, column: str = "text") -> list[str]:
 def features_of(given: Any, n_features: int, names: Sequence[str] | None = None) -> Any:
     """Something that NumPy makes a matrix of, a row an input.
 
-    Parameters
-    ----------
-    given : array-like of shape (n, n_features), or DataFrame
-    names : sequence of str, optional
-        Columns of a DataFrame, as training had them; None: all columns, in their order.
+    Raises DataError: another kind of thing, or a column that is missing or holds no numbers.
 
-    Raises
-    ------
-    DataError
-        Another kind of thing, or a column that is missing or holds no numbers.
+    ``given`` is array-like of shape (n, n_features), or a DataFrame; ``names`` are its columns, as
+    training had them (None: all columns, in their order).
     """
     if _is_table(given):
         return _numeric_columns(given, names)
@@ -85,16 +76,10 @@ def features_of(given: Any, n_features: int, names: Sequence[str] | None = None)
 def pictures_of(given: Any, shape: tuple[int, int]) -> np.ndarray | list[Any]:
     """An array of pictures, or a list of single ones: paths, arrays, or images of Pillow.
 
-    Parameters
-    ----------
-    given : uint8 array of shape (n, h, w), (n, channels, h, w) or (n, h, w, channels), or a list
-    shape : (int, int)
-        Height and width of the training's pictures.
+    Raises DataError: a single picture, or another kind of thing.
 
-    Raises
-    ------
-    DataError
-        A single picture, or another kind of thing.
+    An array is uint8 of shape (n, h, w), (n, channels, h, w) or (n, h, w, channels); ``shape`` is
+    the height and width of the training's pictures.
     """
     if isinstance(given, (str, os.PathLike)) or _is_image(given):
         fix = "pass a list: [picture]; of a folder: sorted(Path(folder).glob('*.png'))"

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from specialists.config import DataConfig
-from specialists.datasets.assembly import Rows, assemble
+from specialists.datasets.assembly import LabelledRows, assemble
 from specialists.datasets.base import Dataset
-from specialists.datasets.classes import classes_of, labels_left_out, normalised
+from specialists.datasets.class_names import classes_of, labels_left_out, normal_form
 from specialists.datasets.naming import existing
 from specialists.datasets.pictures import IMAGE_SUFFIXES, READ, read_pictures
 from specialists.datasets.splits import SPLIT_NAMES, TRAIN
@@ -59,11 +59,8 @@ class _Survey:
 def load_images(config: DataConfig, seed: int) -> Dataset:
     """The data set of ``config.images``.
 
-    Raises
-    ------
-    DataError
-        No such folder, no images in class folders, folders of splits beside others that hold
-        images, unreadable images, or splits that cannot be made.
+    Raises DataError: no such folder, no images in class folders, folders of splits beside others
+    that hold images, unreadable images, or splits that cannot be made.
     """
     folder = existing(str(config.images), "folder")
     if not folder.is_dir():
@@ -76,7 +73,7 @@ def load_images(config: DataConfig, seed: int) -> Dataset:
     paths = [paths[i] for i in used.tolist()]
     side = config.image_size or _SIDE
     pixels, notes = read_pictures(paths, (side, side))
-    rows = Rows(
+    rows = LabelledRows(
         raw=pixels,
         labels=classes.labels[used],
         names=classes.names,
@@ -123,7 +120,7 @@ def list_images(folder: Path) -> tuple[list[Path], tuple[str, ...]]:
 def _parts(folder: Path, survey: _Survey) -> list[tuple[Path, int]]:
     """Folders of classes with their part: those of splits, or ``folder`` itself."""
     tops = _folders(folder, _Survey())
-    part_of = {top: SPLIT_NAMES.get(normalised(top.name).casefold()) for top in tops}
+    part_of = {top: SPLIT_NAMES.get(normal_form(top.name).casefold()) for top in tops}
     named = [top for top in tops if part_of[top] is not None]
     others = [top for top in tops if part_of[top] is None]
     if not any(_folders(top, _Survey()) for top in named):

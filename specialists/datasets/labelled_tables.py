@@ -14,10 +14,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from specialists.config import DataConfig
-from specialists.datasets.assembly import Rows, assemble
+from specialists.datasets.assembly import LabelledRows, assemble
 from specialists.datasets.base import Dataset, Preprocessing
 from specialists.datasets.cells import Table
-from specialists.datasets.classes import classes_of, labels_left_out, normalised
+from specialists.datasets.class_names import classes_of, labels_left_out, normal_form
 from specialists.datasets.columns import Roles, find_roles, given_splits
 from specialists.datasets.naming import existing
 from specialists.datasets.observations import declared_groups
@@ -29,10 +29,7 @@ from specialists.errors import DataError
 def load_table(config: DataConfig, seed: int) -> Dataset:
     """The data set of ``config.table``.
 
-    Raises
-    ------
-    DataError
-        No such file or column, a damaged file, or splits that cannot be made.
+    Raises DataError: no such file or column, a damaged file, or splits that cannot be made.
     """
     path = existing(str(config.table))
     whole = read_table(path, config.columns)
@@ -46,11 +43,11 @@ def load_table(config: DataConfig, seed: int) -> Dataset:
     given, unnamed = given_splits(table, roles, config)
     declared, alone = None, []
     if roles.groups is not None:
-        values = [normalised(value) for value in table.strings(roles.groups)]
+        values = [normal_form(value) for value in table.strings(roles.groups)]
         declared, alone = declared_groups(values, table.names[roles.groups])
     texts = None if roles.text is None else table.strings(roles.text)
     notes = (*whole.notes, *roles.notes, *missing, *classes.notes, *left_out, *unnamed, *alone)
-    rows = Rows(
+    rows = LabelledRows(
         raw=feature_matrix(table, roles.features) if texts is None else texts,
         labels=classes.labels[~excluded],
         names=classes.names,
@@ -69,10 +66,7 @@ def load_table(config: DataConfig, seed: int) -> Dataset:
 def feature_matrix(table: Table, columns: Sequence[int]) -> np.ndarray:
     """Columns of numbers side by side, float32 (n, d).
 
-    Raises
-    ------
-    DataError
-        A cell that is no number, with its place.
+    Raises DataError: a cell that is no number, with its place.
     """
     return np.stack([table.numbers(i) for i in columns], axis=1).astype(np.float32)
 

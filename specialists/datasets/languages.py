@@ -21,7 +21,7 @@ import torch
 
 from specialists.config import DataConfig
 from specialists.datasets.base import Dataset, Preprocessing, Split
-from specialists.datasets.classes import label_sets
+from specialists.datasets.class_names import label_sets
 from specialists.datasets.encoding import encode_text
 from specialists.datasets.observations import same_input, units_of_chance
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, check_every_class
@@ -58,10 +58,7 @@ def load_languages(config: DataConfig) -> Dataset:
     ``config`` says the n-grams (default: characters 1 to 4, no words, case kept) and, with
     ``validation_fraction`` and ``test_fraction``, the shares of the concepts of each kind.
 
-    Raises
-    ------
-    DataError
-        A language has no training or no validation string left.
+    Raises DataError: a language has no training or no validation string left.
     """
     import babel
 

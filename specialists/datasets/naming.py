@@ -30,22 +30,16 @@ def nearest_file(path: Path) -> Path | None:
     """The file or folder beside ``path`` whose name is most like it, if any is like it."""
     if not path.parent.is_dir():
         return None
-    near = nearest(path.name, (entry.name for entry in path.parent.iterdir()))
+    near = nearest_name(path.name, (entry.name for entry in path.parent.iterdir()))
     return path.parent / near if near else None
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like ``name``, if any is like it.
-
-    Examples
-    --------
-    >>> nearest("lable", ["text", "label"])
-    'label'
-    """
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like ``name``, if any is like it."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """The nearest known name as a question, for the end of a message."""
-    near = nearest(name, known)
+    near = nearest_name(name, known)
     return f"did you mean {near!r}?" if near else None

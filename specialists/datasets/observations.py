@@ -42,20 +42,10 @@ def units_of_chance(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """The group of each row that chance deals out whole, and notes.
 
-    Parameters
-    ----------
-    inputs : int array of shape (n,)
-        Rows with the same input share a number.
-    declared : int array of shape (n,), optional
-        Rows that the data say belong together share a number.
-    name : str
-        What ``declared`` counts, for people.
-
-    Returns
-    -------
-    int64 array of shape (n,), tuple of str
-        Numbers from 0. Joined groups of both kinds; ``declared`` alone where the largest joined
-        group would hold more than 5% of the rows.
+    Rows with the same input share a number in ``inputs``, int (n,), and rows that the data say
+    belong together in ``declared``, which counts ``name``. The result, int64 (n,) from 0, joins
+    groups of both kinds. It is ``declared`` alone where the largest joined group would hold more
+    than 5% of the rows.
     """
     if declared is None:
         return _numbered(inputs), ()
@@ -105,13 +95,7 @@ def declared_groups(values: Sequence[Any], name: str) -> tuple[np.ndarray, list[
 def straddling(parts: np.ndarray, groups: np.ndarray, shared: str) -> list[str]:
     """Warn of groups that lie in several splits, and count their validation and test rows.
 
-    Parameters
-    ----------
-    parts : int array of shape (n,)
-        TRAIN, VALIDATION, TEST or LEFT_OUT.
-    groups : int array of shape (n,)
-    shared : str
-        What the rows of a group share, for people.
+    ``parts`` and ``groups`` are int (n,); ``shared`` is what the rows of a group share, for people.
     """
     numbered = _numbered(groups)
     n_parts = np.zeros(_n_groups(numbered), dtype=np.int64)

@@ -44,25 +44,12 @@ _CHUNK = 4096
 def read_pictures(
     paths: Sequence[Path], size: tuple[int, int], channels: int | None = None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Read image files, each once.
+    """Image files as uint8 (n, channels, height, width), each read once, and notes with counts.
 
-    Parameters
-    ----------
-    size : (int, int)
-        Height and width in pixels.
-    channels : {1, 3}, optional
-        None: 1 if the mode of no file has colour, else 3.
+    ``size`` is height and width in pixels. Without ``channels`` there is 1 if the mode of no file
+    has colour, else 3. The notes say what was read otherwise than one might think.
 
-    Returns
-    -------
-    uint8 array of shape (n, channels, height, width)
-    tuple of str
-        What was read otherwise than one might think, with counts.
-
-    Raises
-    ------
-    DataError
-        Some files cannot be read; it names them all.
+    Raises DataError: some files cannot be read; it names them all.
     """
     check_memory(len(paths), channels or 1, size)
     pixels = np.zeros((len(paths), channels or 1, *size), dtype=np.uint8)
@@ -83,12 +70,9 @@ def read_pictures(
     if unreadable:
         more = [f"and {len(unreadable) - _NAMED} more"] * (len(unreadable) > _NAMED)
         what = f"{len(unreadable)} unreadable image{'s' if len(unreadable) > 1 else ''}"
-        where, expected = (
-            [*unreadable[:_NAMED], *more],
-            f"image files that Pillow can open ({READ})",
-        )
-        fix = "remove or replace them"
-        raise DataError(what, where="\n    ".join(where), expected=expected, fix=fix)
+        where = "\n    ".join([*unreadable[:_NAMED], *more])
+        expected, fix = f"image files that Pillow can open ({READ})", "remove or replace them"
+        raise DataError(what, where=where, expected=expected, fix=fix)
     notes = {
         "files of several pictures, of which the first is used": several,
         "image files read in spite of a warning": warned,
@@ -111,10 +95,7 @@ def image_pixels(
 ) -> np.ndarray:
     """Pixels of an image of Pillow, uint8 of shape (channels, height, width).
 
-    Raises
-    ------
-    DataError
-        It cannot be decoded, which Pillow does when it is asked for pixels.
+    Raises DataError: it cannot be decoded, which Pillow does when it is asked for pixels.
     """
     from PIL import ImageOps
 
@@ -213,11 +194,8 @@ def fit_images(
 
     Those of the right size and layout are not copied.
 
-    Raises
-    ------
-    DataError
-        Not uint8, not of shape [n, h, w], [n, channels, h, w] or [n, h, w, channels], or of
-        another number of channels.
+    Raises DataError: not uint8, not of shape [n, h, w], [n, channels, h, w] or [n, h, w, channels],
+    or of another number of channels.
     """
     pixels = with_channels(images, where)
     if pixels.shape[1] != channels:
@@ -241,10 +219,7 @@ def with_channels(images: np.ndarray, where: object = None) -> np.ndarray:
 
     Where both layouts are possible, channels come first.
 
-    Raises
-    ------
-    DataError
-        Not uint8, no pixels, or of another layout or number of channels.
+    Raises DataError: not uint8, no pixels, or of another layout or number of channels.
     """
     if images.ndim in (3, 4):
         if images.dtype != np.uint8:

@@ -27,23 +27,12 @@ _NAMED = 8
 
 @dataclass(frozen=True)
 class Plan:
-    """Which rows lie in which split, and what their classes are.
-
-    Parameters
-    ----------
-    class_names : tuple of str
-    labels : int64 array of shape (n,)
-        Class of every row; -1 for rows that are left out.
-    parts : int array of shape (n,)
-        TRAIN, VALIDATION, TEST or LEFT_OUT.
-    notes : tuple of str
-        What was left out, with counts.
-    """
+    """Which rows lie in which split, and what their classes are."""
 
     class_names: tuple[str, ...]
-    labels: np.ndarray
-    parts: np.ndarray
-    notes: tuple[str, ...]
+    labels: np.ndarray  # int64 (n,), class of every row; -1 for rows that are left out
+    parts: np.ndarray  # int (n,), TRAIN, VALIDATION, TEST or LEFT_OUT
+    notes: tuple[str, ...]  # on what was left out, with counts
 
     def rows(self, part: int) -> np.ndarray:
         """Indices of the rows of a part, ascending."""
@@ -63,24 +52,17 @@ def plan_splits(
 ) -> Plan:
     """Leave rare classes out, cut the splits that are missing, check that every class is covered.
 
+    Raises DataError: fewer than two classes, too few rows of one, or labels never trained on.
+
     Parameters
     ----------
-    labels : int array of shape (n,)
-        Index into ``names``.
-    groups : int array of shape (n,)
-        Rows that are one unit of chance share a group.
-    given : int array of shape (n,)
-        TRAIN, VALIDATION, TEST or LEFT_OUT, as the data say; all TRAIN where they say nothing.
+    labels, groups, given : int arrays of shape (n,)
+        Index into ``names``; the unit of chance; TRAIN, VALIDATION, TEST or LEFT_OUT, as the data
+        say (all TRAIN where they say nothing).
     min_examples : int
         Classes with fewer rows (of all splits together) are left out.
     validation_fraction, test_fraction : float
         Shares of the training rows that are cut where a split is missing.
-    seed : int
-
-    Raises
-    ------
-    DataError
-        Fewer than two classes, classes with too few rows, or labels that training never saw.
     """
     parts, generator = given.copy(), np.random.default_rng(seed)
 

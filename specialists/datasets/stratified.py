@@ -19,16 +19,9 @@ _FEW_LABELS = 2
 
 @dataclass(frozen=True)
 class Draw:
-    """Which rows are drawn.
+    """Which rows are drawn, and how many of them repairs moved to the drawn side, and back."""
 
-    Parameters
-    ----------
-    held : bool array of shape (n,)
-    added, returned : int
-        Rows that repairs moved to the drawn side, and back.
-    """
-
-    held: np.ndarray
+    held: np.ndarray  # bool (n,)
     added: int
     returned: int
 
@@ -49,15 +42,9 @@ def draw_groups(
 ) -> Draw:
     """Draw whole groups of rows, each with the same probability, stratified by label.
 
-    Parameters
-    ----------
-    labels : int array of shape (n,)
-    groups : int array of shape (n,)
-        Rows that belong together share a number.
-    fraction : float
-        In [0, 1); the probability of each group.
-    needed, left : int
-        Groups of each class that are drawn, and that are not, at least (if it has as many).
+    ``labels`` and ``groups`` are int (n,). ``fraction``, in [0, 1), is the probability of each
+    group. Of each class at least ``needed`` groups are drawn and ``left`` are not, if it has as
+    many.
     """
     _, which, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     drawing = _Drawing(which, labels, generator)

@@ -19,7 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from specialists.datasets.cells import ABSENT, SEPARATE, Digits, Table, other_separators, renamed
+from specialists.datasets.cells import (
+    ABSENT,
+    SEPARATE,
+    Table,
+    WrittenNumber,
+    other_separators,
+    renamed,
+)
 from specialists.datasets.text_files import lines, read_bytes, read_text, suffix
 from specialists.errors import DataError, listed
 
@@ -38,10 +45,7 @@ def read_tsv(path: Path, columns: Sequence[str] | None) -> Table:
 def read_csv(path: Path, columns: Sequence[str] | None) -> Table:
     """A table of strings; ``columns`` names those of a file without a header.
 
-    Raises
-    ------
-    DataError
-        A quotation mark that is not closed, or closed in the middle of a cell.
+    Raises DataError: a quotation mark that is not closed, or closed in the middle of a cell.
     """
     limit = csv.field_size_limit(sys.maxsize)  # a cell may have more than 131,072 characters
     try:
@@ -168,10 +172,7 @@ def _quoted(table: Table, column: int) -> str | None:
 def read_json_lines(path: Path, columns: Sequence[str] | None) -> Table:
     """A table with a column for each key of any object.
 
-    Raises
-    ------
-    DataError
-        A line that is no object, with its number.
+    Raises DataError: a line that is no object, with its number.
     """
     if columns:
         fix = "remove data.columns; data.text and data.label choose keys"
@@ -183,9 +184,8 @@ def read_json_lines(path: Path, columns: Sequence[str] | None) -> Table:
         raise DataError("the file is empty", where=path)
     cells = [[record.get(name, ABSENT if record else None) for record in records] for name in names]
     damaged = sum(map(_replace_surrogates, cells))
-    note = (
-        f"{damaged} strings held half a character (a lone surrogate), now \N{REPLACEMENT CHARACTER}"
-    )
+    note = f"{damaged} strings held half a character (a lone surrogate), now "
+    note += "\N{REPLACEMENT CHARACTER}"
     rows = np.arange(1, len(records) + 1)
     return Table(path, names, cells, rows, notes=(note,) if damaged else ())
 
@@ -232,7 +232,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, object]:
 
 
 _DECODER = json.JSONDecoder(
-    parse_int=Digits, parse_float=Digits, parse_constant=lambda _: None, object_pairs_hook=_object
+    parse_int=WrittenNumber,
+    parse_float=WrittenNumber,
+    parse_constant=lambda _: None,
+    object_pairs_hook=_object,
 )
 
 
@@ -261,11 +264,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
 
     ``columns`` names the columns of a file without a header.
 
-    Raises
-    ------
-    DataError
-        The file cannot be read, a row has more or fewer cells than there are columns, or the
-        columns are not as many as ``columns``.
+    Raises DataError: the file cannot be read, a row has more or fewer cells than there are columns,
+    or the columns are not as many as ``columns``.
     """
     reader = READERS.get(suffix(path))
     if reader is None:

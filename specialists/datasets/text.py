@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from specialists.datasets.base import Ragged
-from specialists.datasets.classes import normalised
+from specialists.datasets.class_names import normal_form
 
 _START, _END = 0x110000, 0x110001
 _MULTIPLIER = np.uint64(0x9E6C63D0676A9A99)
@@ -70,7 +70,7 @@ def hash_ngrams(
 
 def clean(texts: Sequence[str], lowercase: bool) -> list[str]:
     """What the n-grams see: Unicode normal form C, white space one space, perhaps lower case."""
-    cleaned = [normalised(text) for text in texts]
+    cleaned = [normal_form(text) for text in texts]
     return [text.lower() for text in cleaned] if lowercase else cleaned
 
 

@@ -61,10 +61,7 @@ def stem(path: Path) -> str:
 def read_bytes(path: Path) -> bytes:
     """The content of a file, decompressed if it is gzip.
 
-    Raises
-    ------
-    DataError
-        A folder, a file without the right to read it, or a damaged or absurdly large .gz.
+    Raises DataError: a folder, a file that may not be read, or a damaged or absurdly large .gz.
     """
     if path.is_dir():
         raise DataError("this is a folder, not a file", where=path)
@@ -87,10 +84,7 @@ def read_bytes(path: Path) -> bytes:
 def read_text(path: Path) -> str:
     """The content of a file as text.
 
-    Raises
-    ------
-    DataError
-        As for :func:`read_bytes`, or bytes that are no text, with the line of the first.
+    Raises DataError: as :func:`read_bytes`, or bytes that are no text, with the line of the first.
     """
     content = read_bytes(path)
     for start, kind in _OTHERS.items():

@@ -33,11 +33,8 @@ def correlation_matrix(
 ) -> Figure:
     """Correlation between classes' predicted probabilities, classes in the order of clusters.
 
-    Parameters
-    ----------
-    correlation : array of shape (C, C)
-    clusters : sequence of class indices
-        May overlap; a class is shown in the first that holds it, uncovered classes come last.
+    ``correlation`` has shape (C, C). Clusters are class indices and may overlap: a class is shown
+    in the first that holds it, and uncovered classes come last.
     """
     order, sizes = cluster_order(clusters, len(names))
     ordered = np.array(correlation, dtype=np.float64)[np.ix_(order, order)]

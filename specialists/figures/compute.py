@@ -24,24 +24,16 @@ POINTS_ON_A_LINE = 16
 class ComputePoint:
     """One model of the figure of accuracy against training and inference.
 
-    Parameters
-    ----------
-    family : str
-        A model's name: points of a family share its colour, and a line where there are several.
-    mark : str
-        What is written beside the point; empty: nothing.
-    training_flops, inference_flops : float
-        Of the whole training, and of one prediction. A point without (0) is left out of a panel.
-    ends : (float, float)
-        Lowest and highest top-1 over seeds.
+    Points of a family share its colour, and a line where there are several. A point without FLOPs
+    (0) is left out of a panel.
     """
 
-    family: str
-    mark: str
-    training_flops: float
-    inference_flops: float
+    family: str  # a model's name
+    mark: str  # what is written beside the point; empty: nothing
+    training_flops: float  # of the whole training
+    inference_flops: float  # of one prediction
     top1: float
-    ends: tuple[float, float]
+    ends: tuple[float, float]  # lowest and highest top-1 over seeds
 
 
 Placed = Sequence[tuple[float, ComputePoint]]  # FLOPs with their point

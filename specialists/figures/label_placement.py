@@ -22,26 +22,14 @@ from specialists.figures.style import FONT_SIZE, GREY, model_colour
 
 @dataclass(frozen=True)
 class Label:
-    """A name to be written beside a point.
+    """A name to be written beside the point (x, y), in the units of its axes."""
 
-    Parameters
-    ----------
-    text : str
-        Empty: the point is only kept clear of other names.
-    x, y : float
-        The point, in the units of its axes.
-    ends : (float, float)
-        Lowest and highest y that is drawn there.
-    room : float
-        Pixels around the point that are kept clear.
-    """
-
-    text: str
+    text: str  # empty: the point is only kept clear of other names
     x: float
     y: float
-    ends: tuple[float, float]
+    ends: tuple[float, float]  # lowest and highest y that is drawn there
     colour: str
-    room: float = 5.0
+    room: float = 5.0  # pixels around the point that are kept clear
 
 
 def label_beside(text: str, x: float, top1: float, ends: tuple[float, float], model: str) -> Label:

@@ -156,12 +156,8 @@ def to_svg(figure: Figure, description: str) -> str:
     """``figure`` as an SVG element for an HTML page.
 
     Identifiers that nothing refers to, name spaces and metadata are left out: HTML needs none of
-    them, and several figures share one page.
-
-    Parameters
-    ----------
-    description : str
-        What it shows, for people who cannot see it; also makes its identifiers its own.
+    them, and several figures share one page. ``description`` says what it shows, for people who
+    cannot see it, and makes its identifiers its own.
     """
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from specialists.datasets.classes import class_name
+from specialists.datasets.class_names import class_name
 from specialists.errors import InputError, listed
 from specialists.networks.foreign import ForeignWeights
 

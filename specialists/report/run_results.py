@@ -15,64 +15,33 @@ from specialists.figures.models import History
 
 @dataclass(frozen=True)
 class DataSummary:
-    """The data set in a few words.
+    """The data set in a few words."""
 
-    Parameters
-    ----------
-    kind : {"text", "features", "images"}
-    class_names : sequence of str
-        By class index.
-    rows, groups : mappings of split to number
-        Examples; units of chance, where these are fewer.
-    unit : str
-        What a row of the user's file is called.
-    notes : sequence of str
-        What was left out.
-    """
-
-    kind: str
-    class_names: Sequence[str]
-    rows: Mapping[str, int]
-    groups: Mapping[str, int]
-    unit: str = "row"
-    notes: Sequence[str] = ()
+    kind: str  # "text", "features" or "images"
+    class_names: Sequence[str]  # by class index
+    rows: Mapping[str, int]  # examples of each split
+    groups: Mapping[str, int]  # units of chance of each split, where these are fewer
+    unit: str = "row"  # what a row of the user's file is called
+    notes: Sequence[str] = ()  # on what was left out
 
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """One finished run.
+    """One finished run."""
 
-    Parameters
-    ----------
-    title : str, optional
-        The configuration's heading.
-    n_examples : int
-        Number of fixed and of broken examples to show.
-    config_text : str
-        The configuration as the user wrote it.
-    comparison : Comparison
-        The same run as a comparison of one seed.
-    covariance : array of shape (C, C), optional
-    choice : Choice
-        What validation chose.
-    histories : mapping of title to training histories
-    seconds : mapping of stage to seconds
-    images : uint8 array of shape (n_test, channels, height, width), optional
-    """
-
-    title: str | None
-    n_examples: int
-    config_text: str
+    title: str | None  # the configuration's heading
+    n_examples: int  # number of fixed and of broken examples to show
+    config_text: str  # the configuration as the user wrote it
     data: DataSummary
     evaluation: Evaluation
     details: Details
-    comparison: Comparison
+    comparison: Comparison  # the same run as a comparison of one seed
     clusters: ClassClusters
-    covariance: np.ndarray | None
-    choice: Choice
-    histories: Mapping[str, Sequence[History]]
-    seconds: Mapping[str, float]
-    images: np.ndarray | None
+    covariance: np.ndarray | None  # (C, C)
+    choice: Choice  # what validation chose
+    histories: Mapping[str, Sequence[History]]  # of training, by title
+    seconds: Mapping[str, float]  # of each stage
+    images: np.ndarray | None  # uint8 (n_test, channels, height, width)
 
     @property
     def training_seconds(self) -> dict[str, float]:

@@ -91,10 +91,8 @@ Models = Mapping[str, ModelScores] | Mapping[str, ModelSummary]  # of a run, or 
 def unlike_flops(models: Models, seconds: Mapping[str, float]) -> dict[str, tuple[float, float]]:
     """Baselines whose training seconds differ from their training FLOPs by more than 1.5 times.
 
-    Returns
-    -------
-    dict
-        Model name -> (FLOPs, seconds), over those of `ensemble`, to whose FLOPs it is matched.
+    The result is (FLOPs, seconds) by name, over those of `ensemble`, to whose FLOPs they are
+    matched.
     """
     flops = {name: model.training_flops for name, model in models.items()}
     if not (flops[ENSEMBLE] and seconds.get(ENSEMBLE)):

@@ -40,24 +40,12 @@ NO_BASELINE = "No baseline was trained: what else the same computing would bring
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a user should do.
+    """What a user should do."""
 
-    Parameters
-    ----------
-    headline : str
-        In a few words, without a full stop.
-    tone : {"good", "bad", "unclear"}
-        Of what the specialists did.
-    sentences : tuple of str
-        What supports it; the first goes on where the headline ends.
-    caution : str
-        What makes it doubtful; empty for three seeds or more.
-    """
-
-    headline: str
-    tone: str
-    sentences: tuple[str, ...]
-    caution: str
+    headline: str  # in a few words, without a full stop
+    tone: str  # "good", "bad" or "unclear": of what the specialists did
+    sentences: tuple[str, ...]  # what supports it; the first goes on where the headline ends
+    caution: str  # what makes it doubtful; empty for three seeds or more
 
     @property
     def text(self) -> str:

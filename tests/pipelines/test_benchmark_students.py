@@ -10,7 +10,13 @@ import small_run
 from pipelines import stages
 from pipelines.benchmarks.measured import Measured
 from pipelines.benchmarks.student_trials import StudentPlan, StudentRow, student_trials
-from pipelines.benchmarks.students import Taught, main, measure, on_test_set, table
+from pipelines.benchmarks.students import (
+    Taught,
+    main,
+    measure_students,
+    on_test_set,
+    students_table,
+)
 from pipelines.context import RunContext
 from pipelines.runs import Run
 from specialists.catalogue import ENSEMBLE
@@ -36,7 +42,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(run):
-    return measure(run, TINY)
+    return measure_students(run, TINY)
 
 
 def cells(text: str) -> list[list[str]]:
@@ -68,7 +74,7 @@ def test_no_teacher_is_asked_online_what_is_stored(run):
 
 
 def test_the_table_holds_what_the_chosen_trials_said(run, found):
-    rows = cells(table([found]))
+    rows = cells(students_table([found]))
     assert {len(row) for row in rows} == {7}
     assert [row[1] for row in rows[:2]] == ["`generalist`", "`ensemble`"]
     words = {row[1]: row for row in rows}
@@ -100,10 +106,10 @@ def test_a_refused_ensemble_is_told(run, found, tmp_path):
 def test_finished_trials_are_kept(run, found):
     files = list(run.path("students").rglob("result.json"))
     before = [file.stat().st_mtime_ns for file in files]
-    again = measure(run, TINY)
+    again = measure_students(run, TINY)
     assert [file.stat().st_mtime_ns for file in files] == before
     assert len(files) == 30
-    assert table([again]) == table([found])
+    assert students_table([again]) == students_table([found])
 
 
 def test_the_command_line_makes_the_plan_and_keeps_what_another_grid_found(run, found, capsys):
@@ -125,7 +131,7 @@ def test_the_command_line_makes_the_plan_and_keeps_what_another_grid_found(run, 
     printed = {row[1]: row for row in cells(capsys.readouterr().out)}
     assert len(printed) == 2 + 4
     assert printed["the ensemble"][6].startswith("T 2, alpha 1, ")
-    assert printed["`ensemble`"] == cells(table([found]))[1]
+    assert printed["`ensemble`"] == cells(students_table([found]))[1]
     assert {file: file.stat().st_mtime_ns for file in before} == before
     assert set(run.path("students").rglob("result.json")) == set(before)
 
@@ -168,7 +174,7 @@ def made_up(seed: int, *shares: float, test_set: int = 0) -> Taught:
 def test_several_runs_give_means_spread_and_what_is_kept_of_the_gain(new_split):
     shares = (0.5, 0.8, 0.4, 0.4, 0.5, 0.7)
     runs = [made_up(seed, *shares, test_set=seed * new_split) for seed in range(2)]
-    rows = cells(table(runs))
+    rows = cells(students_table(runs))
     means = [np.mean([run.models[name].right.mean() for run in runs]) for name in NAMES]
     spread = np.std([run.models[NAMES[5]].right.mean() for run in runs], ddof=1)
     assert rows[5][3].startswith(f"{100 * means[5]:.2f} ± {100 * spread:.2f} [")
@@ -180,19 +186,19 @@ def test_several_runs_give_means_spread_and_what_is_kept_of_the_gain(new_split):
     kept = (means[5] - means[2]) / (means[1] - means[2])
     assert rows[5][5].startswith(f"{kept:.0%} [")
     assert rows[2][5] == ""
-    assert "In 1 of 2 runs held-out rows kept the specialists out" in table(runs)
+    assert "In 1 of 2 runs held-out rows kept the specialists out" in students_table(runs)
     assert ("(1 of 2)" in rows[2][6], "(2 of 2)" in rows[2][6]) == (new_split, not new_split)
 
 
 def test_nothing_is_kept_where_there_is_no_clear_gain():
-    rows = cells(table([made_up(0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5)]))
+    rows = cells(students_table([made_up(0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5)]))
     assert rows[5][5].startswith("undefined: ensemble - hard is ")
-    assert "kept the specialists out" not in table([made_up(0, *[0.5] * 6)])
+    assert "kept the specialists out" not in students_table([made_up(0, *[0.5] * 6)])
 
 
 def test_drawn_seeds_do_not_lead_out_of_what_is_possible():
     apart = [made_up(seed, *shares) for seed, shares in enumerate([[0.1] * 6, [0.9] * 6])]
-    line = cells(table(apart))[1]
+    line = cells(students_table(apart))[1]
     assert line[3].endswith("[0.00, 100.00]")
 
 
@@ -205,14 +211,14 @@ def test_runs_with_different_students_are_refused():
     first, other = made_up(0, *[0.5] * 6), made_up(0, *[0.5] * 6)
     del other.models[NAMES[5]]
     with pytest.raises(InputError, match="cannot be compared"):
-        table([first, other])
+        students_table([first, other])
 
 
 def test_a_run_without_ensemble_is_refused(run, tmp_path):
     shutil.copytree(run.folder, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "combine-predictions")
     with pytest.raises(InputError, match="no ensemble to learn from"):
-        measure(Run(tmp_path / "run"), TINY)
+        measure_students(Run(tmp_path / "run"), TINY)
 
 
 def test_more_soft_trials_than_rates_are_refused(run):

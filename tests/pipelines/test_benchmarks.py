@@ -8,7 +8,8 @@ import small_run
 
 from pipelines import stages
 from pipelines.benchmarks import learned_combination, random_clusters
-from pipelines.benchmarks.results import table
+from pipelines.benchmarks.markdown_tables import markdown_table
+from pipelines.benchmarks.results import row
 from specialists.errors import InputError
 from specialists.files import read_json, write_json
 
@@ -44,7 +45,7 @@ def run(tmp_path):
 
 
 def test_a_row_holds_scores_differences_with_intervals_and_costs(run):
-    lines = table([run]).splitlines()
+    lines = markdown_table([row(run)]).splitlines()
     assert [len(line.split(" | ")) for line in lines] == [15] * 3
     assert lines[2] == (
         f"| {run.name} | 1 | 1,016 | 40.0 | 45.0 (2.50x) | +5.00 [-1.00, +11.00] (1.00x) "
@@ -60,14 +61,14 @@ def test_a_row_of_several_seeds_holds_means_and_spreads(run):
         model["nll"] = {"mean": model["nll"], "spread": 0.2, "values": [0.1, 0.9]}
     kept = {"value": 0.25, "interval": [-0.1, 0.6]}
     write_json(run / "comparison.json", {**evaluation, "seeds": [3, 4], "retention": kept})
-    assert table([run]).splitlines()[2].endswith(" | 25% [-10%, 60%] |")
+    assert markdown_table([row(run)]).splitlines()[2].endswith(" | 25% [-10%, 60%] |")
     for told, retention in (("no clear gain", {"retention": None}), ("not known", {})):
         del evaluation["retention"]
         write_json(run / "comparison.json", {**evaluation, "seeds": [3, 4], **retention})
-        assert table([run]).splitlines()[2].endswith(f" | {told} |")
+        assert markdown_table([row(run)]).splitlines()[2].endswith(f" | {told} |")
         evaluation["retention"] = kept
     write_json(run / "comparison.json", {**evaluation, "seeds": [3, 4]})
-    assert table([run]).splitlines()[2].split(" | ")[1:6] == [
+    assert markdown_table([row(run)]).splitlines()[2].split(" | ")[1:6] == [
         "2",
         "1,016",
         "40.00 ± 1.23",
@@ -79,27 +80,29 @@ def test_a_row_of_several_seeds_holds_means_and_spreads(run):
 def test_where_every_gate_refused_one_generalist_has_the_same_inference(run):
     evaluation = read_json(run / "evaluation.json")
     write_json(run / "comparison.json", {**evaluation, "seeds": [3], "gate": ["refused"]})
-    assert "| not trained | not trained | not trained | the generalist itself |" in table([run])
+    assert "| not trained | not trained | not trained | the generalist itself |" in markdown_table(
+        [row(run)]
+    )
 
 
 @pytest.mark.parametrize("found", [{}, [1], {"models": {}}])
 def test_what_is_no_comparison_is_refused(run, found):
     write_json(run / "comparison.json", found)
     with pytest.raises(InputError, match="not the result") as told:
-        table([run])
+        markdown_table([row(run)])
     assert "comparison.json" in str(told.value)
 
 
 def test_every_rule_and_n_has_a_row_with_validation_and_test_scores(tmp_path):
     run = small_run.make_run(tmp_path / "run")
     stages.run_stages(run, "combine-predictions")
-    title, _, *lines = learned_combination.table(run.folder).splitlines()
+    title, _, *lines = learned_combination.rules_table(run.folder).splitlines()
     assert "12 classes, 3 specialists, 60 validation and 120 test rows" in title
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert {len(row) for row in rows} == {len(learned_combination.HEADER)}
     assert [row[0] for row in rows[3:]] == [n for n in ("1", "2", "all") for _ in range(5)]
     candidates = read_json(run.path("combine-predictions", "choice.json"))["candidates"]
-    everywhere = [c for c in candidates if c["weight"] == 1 and "confidence" not in c]
+    everywhere = [c for c in candidates if c.get("weight", 1) == 1 and "confidence" not in c]
     scores = {(c["rule"], c["n"]): f"{c['nll']:.4f}" for c in everywhere}
     kl, learned = rows[3], rows[5]
     assert (kl[2], kl[3], kl[7:]) == ("KL, weight 1", scores["kl", 1], ["", ""])

@@ -8,8 +8,9 @@ import pytest
 from small_run import DIM, N_CLASSES, make_run
 
 from pipelines.benchmarks import equal_compute
-from pipelines.benchmarks.markdown_tables import heading
+from pipelines.benchmarks.markdown_tables import heading, markdown_table
 from pipelines.benchmarks.measured import Measured, SeedResults
+from pipelines.benchmarks.study import command_line
 from pipelines.runs import Run
 from specialists.files import read_array, read_json
 from specialists.training import TrainingCost
@@ -128,14 +129,16 @@ def test_what_stands_is_not_made_again(folder):
 
 
 def test_widths_can_be_named(folder, tmp_path, capsys):
-    given = equal_compute.parse(["folder", "glyphs", "--widths", "2x,1/4"])
-    assert given.widths == ("1/4", "2x")
+    given = command_line(
+        "equal_compute", equal_compute.OPTIONS, ["folder", "glyphs", "--widths", "2x,1/4"]
+    )
+    assert given["widths"] == ("1/4", "2x")
     shutil.copytree(folder, tmp_path / "copy")
-    benchmark(tmp_path / "copy", given.widths)
+    benchmark(tmp_path / "copy", given["widths"])
     widths = [name for name in found(tmp_path / "copy") if name.startswith("generalist, ")]
     assert widths == ["generalist, 1/4", "generalist, 2x"]
     with pytest.raises(SystemExit):
-        equal_compute.parse(["folder", "glyphs", "--widths", "3x"])
+        command_line("equal_compute", equal_compute.OPTIONS, ["folder", "glyphs", "--widths", "3x"])
     assert "3x is not of 1/4,1/2,2x,4x" in capsys.readouterr().err
 
 
@@ -155,7 +158,7 @@ def test_seeds_are_joined_by_their_mean_and_shown_with_their_spread():
     assert found.values == pytest.approx(gaps)
     assert found.value == pytest.approx(np.mean(gaps))
     assert found.interval[0] < found.value < found.interval[1]
-    line = equal_compute.table(results).splitlines()[3]
+    line = markdown_table([equal_compute.model_line(results, "ensemble")]).splitlines()[2]
     tops = [100 * one.right.mean() for one in better]
     assert f"| {np.mean(tops):.2f} ± {np.std(tops, ddof=1):.2f} |" in line
     assert line.endswith("| 30 | 1.00 | 2 | 1.00 |")

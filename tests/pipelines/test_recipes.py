@@ -6,6 +6,7 @@ import small_run
 import torch
 
 from pipelines.benchmarks import recipes
+from pipelines.benchmarks.study import command_line
 from pipelines.combine_predictions import open_ensemble
 from pipelines.context import RunContext
 from pipelines.runs import Run
@@ -68,9 +69,8 @@ def test_gains_are_those_of_the_rule_that_the_other_half_chose(measured):
     predictions = open_ensemble(workspace).member_predictions(workspace.dataset.validation.inputs)
     labels = workspace.dataset.validation.labels
     joined = predictions.joined(CombinationRule("kl", 1, 1.0))
-    gain = (joined.argmax(1) == labels).double() - (
-        predictions.generalist.predicted() == labels
-    ).double()
+    right, base = (p.predicted() == labels for p in (joined, predictions.generalist))
+    gain = right.double() - base.double()
     assert found["ensemble"].about == "; ".join(["kl, n = 1, weight 1"] * 2)
     gained = found["ensemble"].right - found["generalist"].right
     assert len(gained) == len(labels)
@@ -135,6 +135,10 @@ def test_a_recipe_with_a_mistake_is_refused_before_anything_is_trained(
 
 
 def test_the_command_line_reads_names_and_settings():
-    given = recipes.parse(["out", "onet", "seed=3", "--try", "a b: x.y=1 z.w=2", "--seeds", "2"])
-    assert (given.config, given.overrides, given.seeds) == ("onet", ["seed=3"], 2)
-    assert recipes.read_recipes(given.recipes) == {"a b": ["x.y=1", "z.w=2"]}
+    given = command_line(
+        "recipes",
+        recipes.OPTIONS,
+        ["out", "onet", "seed=3", "--try", "a b: x.y=1 z.w=2", "--seeds", "2"],
+    )
+    assert (given["config"], given["overrides"], given["seeds"]) == ("onet", ["seed=3"], 2)
+    assert recipes.read_recipes(given["recipes"]) == {"a b": ["x.y=1", "z.w=2"]}

@@ -17,6 +17,7 @@ from pipelines.benchmarks.regime_axes import (
 )
 from specialists.config import Config
 from specialists.datasets import load_dataset
+from specialists.datasets.assembly import draw_share
 from specialists.datasets.base import Dataset, Ragged, Split
 from specialists.errors import DataError, InputError
 from specialists.files import read_json
@@ -54,12 +55,16 @@ def test_a_share_of_every_class_is_drawn_from_the_training_rows_alone(data):
     assert not same_rows(half.train.inputs, other.train.inputs)
 
 
+def drawn(labels, share):
+    return draw_share(labels, share, np.random.default_rng(7))
+
+
 def test_a_smaller_draw_is_part_of_a_larger_one_and_leaves_each_class_a_row():
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(6), (1, 2, 3, 8, 8, 16)))
-    few, more = (set(subsampled.draw_rows(labels, share, 7)) for share in (1 / 8, 1 / 2))
+    few, more = (set(drawn(labels, share)) for share in (1 / 8, 1 / 2))
     assert few < more
     assert np.bincount(labels[sorted(few)]).tolist() == [1, 1, 1, 1, 1, 2]
-    assert set(subsampled.draw_rows(labels, 1.0, 7)) == set(range(len(labels)))
+    assert set(drawn(labels, 1.0)) == set(range(len(labels)))
     assert set(subsampled.draw_classes(50, 10, 1)) < set(subsampled.draw_classes(50, 20, 1))
 
 

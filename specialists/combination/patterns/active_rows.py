@@ -20,23 +20,14 @@ Rows = Tensor | slice
 
 @dataclass(frozen=True)
 class ActiveRows(RowTensors):
-    """The active specialists' log-probabilities in n rows, K specialists and E = K s entries each.
+    """The active specialists' log-probabilities: n rows of K specialists and E = K s entries."""
 
-    Parameters
-    ----------
-    slots : int64 Tensor of shape (n, K), increasing specialists
-    classes : int64 Tensor of shape (n, E)
-    log_p : Tensor of shape (n, E), the specialists' log-probabilities of these classes
-    valid : bool Tensor of shape (n, E), false at repetitions; None if there are none
-    b, v : float64 Tensors of shape (n, K), weighted dustbins v_m d_m, and weights
-    """
-
-    slots: Tensor
-    classes: Tensor
-    log_p: Tensor
-    valid: Tensor | None
-    b: Tensor
-    v: Tensor
+    slots: Tensor  # int64 (n, K), increasing specialists
+    classes: Tensor  # int64 (n, E)
+    log_p: Tensor  # (n, E), the specialists' log-probabilities of these classes
+    valid: Tensor | None  # bool (n, E), false at repetitions; None if there are none
+    b: Tensor  # float64 (n, K), weighted dustbins v_m d_m
+    v: Tensor  # float64 (n, K), weights
 
     @property
     def size(self) -> int:

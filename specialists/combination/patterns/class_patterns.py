@@ -17,24 +17,14 @@ _WORD_BITS = 62
 
 @dataclass(frozen=True)
 class ClassPatterns:
-    """Membership patterns of the U distinct active sets of a batch of n rows.
+    """Membership patterns of the U distinct active sets of a batch of n rows."""
 
-    Parameters
-    ----------
-    which : int64 Tensor of shape (n,), the active set of each row
-    slots : int64 Tensor of shape (U, K), specialists of each active set, padded with any
-    used : bool Tensor of shape (U, K), false at padding
-    ids : int64 Tensor of shape (U, n_classes), the pattern of each class
-    counts : float64 Tensor of shape (U, P), classes in each pattern (0 for a pattern not used)
-    outside : float64 Tensor of shape (U, K, P), 1 where a used pattern lies outside that subset
-    """
-
-    which: Tensor
-    slots: Tensor
-    used: Tensor
-    ids: Tensor
-    counts: Tensor
-    outside: Tensor
+    which: Tensor  # int64 (n,), the active set of each row
+    slots: Tensor  # int64 (U, K), specialists of each active set, padded with any
+    used: Tensor  # bool (U, K), false at padding
+    ids: Tensor  # int64 (U, n_classes), the pattern of each class
+    counts: Tensor  # float64 (U, P), classes in each pattern (0 for a pattern not used)
+    outside: Tensor  # float64 (U, K, P), 1 where a used pattern lies outside that subset
 
     def by_slot(self, per_specialist: Tensor) -> Tensor:
         """Rearrange (n, M) into the slots of each row, (n, K); zero at padding."""

@@ -46,18 +46,11 @@ class SharedEntries:
 
 @dataclass(frozen=True)
 class EntryPatterns:
-    """Membership patterns of the entries of n rows.
+    """Membership patterns of the entries of n rows."""
 
-    Parameters
-    ----------
-    counts : float64 Tensor of shape (n, P), classes in each pattern; 0 for a pattern not used
-    inside : bool Tensor of shape (n, K, P), whether the pattern lies in the slot's subset
-    shared : SharedEntries; None where no class lies in two active subsets
-    """
-
-    counts: Tensor
-    inside: Tensor
-    shared: SharedEntries | None
+    counts: Tensor  # float64 (n, P), classes in each pattern; 0 for a pattern not used
+    inside: Tensor  # bool (n, K, P), whether the pattern lies in the slot's subset
+    shared: SharedEntries | None  # None where no class lies in two active subsets
 
     def sums(self, active: ActiveRows, joint: Tensor, rest: Tensor) -> Tensor:
         """Mass of each pattern, float64 (n, P), from ``joint`` (n, E) and the ``rest`` (n,)."""

@@ -23,41 +23,25 @@ _LEAST_SHARE = 1e-280
 class PatternProblem(RowTensors):
     """Rows as problems over membership patterns (METHOD.md (4)).
 
-    Parameters
-    ----------
-    masses : float64 Tensor of shape (n, P)
-        ``c`` summed over the classes of each pattern; pattern 0 lies outside of every subset.
-    counts : float64 Tensor of shape (n, P), classes in each pattern; 0 for a pattern not used
-    inside : bool Tensor of shape (n, K, P), whether the pattern lies in the subset
-    b : float64 Tensor of shape (n, K), weighted dustbins v_m d_m
+    ``masses`` are ``c`` summed over the classes of each pattern; pattern 0 lies outside of every
+    subset.
     """
 
-    masses: Tensor
-    counts: Tensor
-    inside: Tensor
-    b: Tensor
+    masses: Tensor  # float64 (n, P)
+    counts: Tensor  # float64 (n, P), classes in each pattern; 0 for a pattern not used
+    inside: Tensor  # bool (n, K, P), whether the pattern lies in the subset
+    b: Tensor  # float64 (n, K), weighted dustbins v_m d_m
 
 
 @dataclass(frozen=True)
 class PatternSolution(RowTensors):
-    """Masses of membership patterns.
+    """Masses of membership patterns."""
 
-    Parameters
-    ----------
-    q : float64 Tensor of shape (n, P), sums to 1
-    log_factor : float64 Tensor of shape (n, P)
-        ``log q - log c``, the same for all classes of a pattern.
-    lost : bool Tensor of shape (n, P)
-        Patterns with mass whose ``c`` is zero or below the smallest number.
-    kkt_residual : float64 Tensor of shape (n,)
-    n_iterations : int64 Tensor of shape (n,)
-    """
-
-    q: Tensor
-    log_factor: Tensor
-    lost: Tensor
-    kkt_residual: Tensor
-    n_iterations: Tensor
+    q: Tensor  # float64 (n, P), sums to 1
+    log_factor: Tensor  # float64 (n, P), log q - log c, the same for all classes of a pattern
+    lost: Tensor  # bool (n, P), with mass, but ``c`` is zero or below the smallest number
+    kkt_residual: Tensor  # float64 (n,)
+    n_iterations: Tensor  # int64 (n,)
 
 
 def lost_patterns(masses: Tensor, q: Tensor) -> Tensor:

@@ -30,30 +30,17 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of n rows.
+    """The classes of n rows."""
 
-    Parameters
-    ----------
-    labels : int64 array of shape (n,)
-        Index into ``names``.
-    names : tuple of str
-        Each once, and each of some row.
-    notes : tuple of str
-        Labels that were made one, and names that look alike.
-    """
-
-    labels: np.ndarray
-    names: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    labels: np.ndarray  # int64 (n,), index into ``names``
+    names: tuple[str, ...]  # each once, and each of some row
+    notes: tuple[str, ...] = ()  # on labels that were made one, and names that look alike
 
 
 def classes_of(values: Sequence[Any] | np.ndarray, where: object = None) -> Classes:
     """The classes of labels: strings, bytes, booleans or whole numbers.
 
-    Raises
-    ------
-    DataError
-        A label is empty, missing, a fraction, a list, or no Unicode.
+    Raises DataError: a label is empty, missing, a fraction, a list, or no Unicode.
 
     Examples
     --------
@@ -74,18 +61,10 @@ def classes_of(values: Sequence[Any] | np.ndarray, where: object = None) -> Clas
 def classes_of_codes(codes: np.ndarray, names: Sequence[Any], where: object = None) -> Classes:
     """The classes of indices into a list of names, in the list's order.
 
-    Two codes of one name stay two classes, each with its code behind the name.
+    Two codes of one name stay two classes, each with its code behind the name. ``codes`` are int
+    (n,); ``names`` are str or bytes, and those of no row may be anything.
 
-    Parameters
-    ----------
-    codes : int array of shape (n,)
-    names : sequence of str or bytes
-        Those that are no label of any row may be anything.
-
-    Raises
-    ------
-    DataError
-        A code has no name.
+    Raises DataError: a code has no name.
     """
     distinct, labels = np.unique(codes, return_inverse=True)
     if len(distinct) and (distinct[0] < 0 or distinct[-1] >= len(names)):
@@ -120,7 +99,7 @@ def class_name(value: Any, where: object = None) -> str:
         value = int(value)
     if not isinstance(value, str | int | np.integer | np.bool_):
         raise _no_label(value, where)
-    name = normalised(str(value))
+    name = normal_form(str(value))
     if not name:
         raise DataError("a label is empty", where=where, fix="fill it in or leave the row out")
     if not name.isprintable() and any(unicodedata.category(c) == "Cs" for c in name):
@@ -128,7 +107,7 @@ def class_name(value: Any, where: object = None) -> str:
     return name
 
 
-def normalised(text: str) -> str:
+def normal_form(text: str) -> str:
     """Unicode normal form C, and every run of white space one space."""
     return " ".join(unicodedata.normalize("NFC", text).split())
 
@@ -138,12 +117,9 @@ def labels_left_out(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Which rows ``data.exclude_labels`` leaves out, bool (n,), and a note that counts them.
 
-    Raises
-    ------
-    DataError
-        It names a class that there is not.
+    Raises DataError: it names a class that there is not.
     """
-    wanted = {normalised(name): name for name in exclude}
+    wanted = {normal_form(name): name for name in exclude}
     for name, written in wanted.items():
         if name not in classes.names:
             what = f"data.exclude_labels names {written!r}, which is no label"
@@ -156,11 +132,7 @@ def labels_left_out(
 def label_sets(groups: np.ndarray, labels: np.ndarray, n_groups: int) -> Ragged:
     """Every label of every group, sorted, one row a group.
 
-    Parameters
-    ----------
-    groups : int array of shape (n,)
-        Rows with the same input share a group in [0, ``n_groups``).
-    labels : int array of shape (n,)
+    ``groups`` and ``labels`` are int (n,); rows with the same input share a group, from 0.
 
     Examples
     --------
@@ -214,11 +186,9 @@ def _made_alike(written: Sequence[Any], named: Sequence[str], counts: np.ndarray
     if not changed:
         return []
     merged = len(named) - len(set(named))
-    shown = (
-        f"{ascii(written[i]) if normalised(written[i]) != written[i].strip() else repr(written[i])}"
-        f" is {named[i]!r}"
-        for i in changed
-    )
+    odd = [normal_form(written[i]) != written[i].strip() for i in changed]
+    pairs = zip(changed, odd, strict=True)
+    shown = (f"{(ascii if form else repr)(written[i])} is {named[i]!r}" for i, form in pairs)
     note = f"white space and Unicode form of the labels of {counts[changed].sum()} rows made alike"
     more = f"; {merged} ways to write a label merged with another" if merged else ""
     return [f"{note}: {listed(shown, _SHOWN)}{more}"]
