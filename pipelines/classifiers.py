@@ -29,7 +29,7 @@ from specialists.networks import (
     n_parameters,
     save_network,
 )
-from specialists.predictions import ModelOutputs, Predictions, predict
+from specialists.predictions import ModelOutputs, Predictions, network_predictions
 from specialists.runtime import map_processes, seed_everything, threads
 from specialists.training import FitResult, TensorExamples, TrainingCost, flops_per_example
 
@@ -193,7 +193,7 @@ class Member:
     def predict(self, inputs: Inputs) -> Predictions:
         """Calibrated predictions."""
         network, temperature = self._read
-        return predict(network, inputs, temperature)
+        return network_predictions(network, inputs, temperature)
 
     def predictions(self, split: str) -> Predictions:
         """The same of a split."""

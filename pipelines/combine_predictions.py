@@ -17,7 +17,7 @@ from specialists.ensemble import (
     score,
 )
 from specialists.files import read_json, write_array, write_json
-from specialists.predictions import ModelOutputs, read_predictions
+from specialists.predictions import DensePredictions, ModelOutputs, read_rows
 from specialists.training import TrainingCost
 
 from .classifiers import Member
@@ -143,6 +143,6 @@ def ensemble_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     names = (GENERALIST, ENSEMBLE, PAPER, ALL)
     files = {name: run.path(STAGE, f"{split}.{name}.npy") for name in names}
     return {
-        name: ModelOutputs(name, read_predictions(file), **costs[name])
+        name: ModelOutputs(name, DensePredictions(read_rows(file)), **costs[name])
         for name, file in files.items()
     }

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -206,13 +205,20 @@ def fit_calibration(logits: Tensor, labels: Tensor, correction: float) -> Calibr
     dustbin[-1] = 1.0
     corrected = logits + correction * dustbin
 
-    def log_probs(parameters: Tensor) -> Tensor:
+    scale = torch.tensor([PRIOR_LOG_TEMPERATURE, PRIOR_BIAS], dtype=torch.float64)
+
+    def objective(values: np.ndarray) -> tuple[float, np.ndarray]:
+        parameters = torch.tensor(values, dtype=torch.float64, requires_grad=True)
         log_temperature, bias = parameters.to(logits.dtype)
-        return F.log_softmax((corrected + bias * dustbin) * torch.exp(-log_temperature), dim=-1)
+        scaled = (corrected + bias * dustbin) * torch.exp(-log_temperature)
+        prior = (parameters / scale).square().sum() / (2 * len(labels))
+        loss = F.nll_loss(F.log_softmax(scaled, dim=-1), labels) + prior
+        (gradient,) = torch.autograd.grad(loss, parameters)
+        return loss.item(), gradient.double().numpy()
 
     bounds = [BOUNDS_LOG_TEMPERATURE, BOUNDS_BIAS]
-    log_temperature, bias = _fit(log_probs, labels, [0.0, 0.0], bounds)
-    return Calibration(correction, math.exp(log_temperature), bias)
+    result = minimize(objective, [0.0, 0.0], jac=True, method="L-BFGS-B", bounds=bounds)
+    return Calibration(correction, math.exp(result.x[0]), float(result.x[1]))
 
 
 def _with_dustbin(logits: Tensor) -> Tensor:
@@ -254,22 +260,3 @@ def _check_weights(weights: Tensor, n_rows: int) -> None:
             got=f"shape {tuple(weights.shape)}" + (f", sum {float(weights.sum())}" * fits),
             expected=f"shape ({n_rows},), finite, not negative, not all zero",
         )
-
-
-def _fit(
-    log_probs: Callable[[Tensor], Tensor],
-    labels: Tensor,
-    start: list[float],
-    bounds: list[tuple[float, float]],
-) -> list[float]:
-    scale = torch.tensor([PRIOR_LOG_TEMPERATURE, PRIOR_BIAS], dtype=torch.float64)
-
-    def objective(values: np.ndarray) -> tuple[float, np.ndarray]:
-        parameters = torch.tensor(values, dtype=torch.float64, requires_grad=True)
-        prior = (parameters / scale).square().sum() / (2 * len(labels))
-        loss = F.nll_loss(log_probs(parameters), labels) + prior
-        (gradient,) = torch.autograd.grad(loss, parameters)
-        return loss.item(), gradient.double().numpy()
-
-    result = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return [float(value) for value in result.x]

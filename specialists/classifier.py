@@ -10,19 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from specialists.calibration import fit_temperature, tempered_loss
 from specialists.config import Recipe
 from specialists.datasets.base import Inputs, Split
 from specialists.errors import InputError
 from specialists.networks import inference_flops, n_parameters
-from specialists.predictions import (
-    Predictions,
-    predict,
-    predict_outputs,
-)
+from specialists.predictions import Predictions, network_predictions, predict_outputs
 from specialists.probability import check_labels
 from specialists.runtime import Hardware
 from specialists.training import (
@@ -58,15 +53,16 @@ class TrainedClassifier(FitResult):
 
     def predictions(self, inputs: Inputs) -> Predictions:
         """Calibrated predictions."""
-        return predict(self.network, inputs, self.temperature)
+        return network_predictions(self.network, inputs, self.temperature)
 
     def to_dict(self) -> dict[str, float]:
         """For JSON: everything but the weights."""
-        costs = {
+        return {
+            **super().to_dict(),
+            "temperature": self.temperature,
             "parameters": n_parameters(self.network),
             "inference_flops": self.inference_flops,
         }
-        return {**super().to_dict(), "temperature": self.temperature, **costs}
 
 
 def train_classifier(
@@ -117,7 +113,7 @@ def train_classifier(
     TrainingError
         If the loss is no longer finite.
     """
-    check_splits(network, train, validation)
+    _check_splits(network, train, validation)
     trainer = Trainer(
         network,
         TensorExamples(train.inputs, (train.labels,), augment),
@@ -152,38 +148,23 @@ def calibrate_classifier(
         top1 = float((outputs.argmax(-1) == validation.labels).double().mean())
         loss = tempered_loss(outputs, validation.labels, temperature)
         result = FitResult(0, loss, top1, TrainingCost())
+    index = torch.arange(min(COST_SAMPLE, len(validation)))
+    sample = validation.inputs[index].to(next(network.parameters()).device)
     return TrainedClassifier(
         **vars(result),
         network=network,
         temperature=temperature,
-        inference_flops=mean_flops(network, validation.inputs),
+        inference_flops=inference_flops(network, sample),
     )
-
-
-def mean_flops(network: nn.Module, inputs: Inputs) -> float:
-    """Mean floating-point operations of a prediction, over the first inputs."""
-    index = torch.arange(min(COST_SAMPLE, len(inputs)))
-    return inference_flops(network, inputs[index].to(next(network.parameters()).device))
 
 
 def hard_label_loss(recipe: Recipe) -> Loss:
     """The mean cross-entropy with a recipe's label smoothing, in nats."""
-    smoothing = recipe.label_smoothing or 0.0
-
-    def loss(logits: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(logits, target, label_smoothing=smoothing)
-
-    return loss
+    return nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing or 0.0)
 
 
-def check_splits(network: nn.Module, *splits: Split) -> None:
-    """Check that splits have rows, whose labels are outputs of the network.
-
-    Raises
-    ------
-    InputError
-        If one has no row, not one label a row, or a label that is none of the outputs.
-    """
+def _check_splits(network: nn.Module, *splits: Split) -> None:
+    """Raise :class:`InputError` unless splits have rows, with outputs of the network as labels."""
     for split in splits:
         n_rows = len(split.inputs)
         if n_rows == 0:

@@ -17,8 +17,6 @@ from specialists.datasets.base import Split
 from specialists.predictions import Predictions, concatenated
 from specialists.training import TrainingCost
 
-Fit = Callable[[int, Split], TrainedClassifier]
-
 
 class CrossFitted(NamedTuple):
     """Predictions of training rows by classifiers that never saw them.
@@ -37,15 +35,12 @@ class CrossFitted(NamedTuple):
     cost: TrainingCost
 
 
-def cross_fitted_predictions(train: Split, fit: Fit, n_folds: int = 2) -> CrossFitted:
+def cross_fitted_predictions(
+    train: Split, fit: Callable[[int, Split], TrainedClassifier], n_folds: int = 2
+) -> CrossFitted:
     """Predict each fold of the training rows by a classifier that was trained without it.
 
-    Parameters
-    ----------
-    train : Split
-    fit : callable
-        Maps the number of a fold and the split without its rows to a classifier trained on that.
-    n_folds : int
+    ``fit`` maps the number of a fold and the split without its rows to a classifier trained on it.
     """
     parts, folds, cost = [], [], TrainingCost()
     for fold in range(n_folds):

@@ -20,18 +20,6 @@ UNLABELLED = -1
 SUM_TOLERANCE = 1e-2
 
 
-def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """-sum_j target_j log softmax(logits)_j, averaged over the batch; gradients as of the KL.
-
-    Raises
-    ------
-    InputError
-        If the shapes differ.
-    """
-    logits, target = _in_full_precision(logits, target, "the target")
-    return -(target * F.log_softmax(logits, dim=-1)).sum(-1).mean()
-
-
 def kl_to(logits: Tensor, target: Tensor) -> Tensor:
     """KL(target || softmax(logits)) in nats, averaged over the batch; 0 log 0 = 0.
 
@@ -51,7 +39,7 @@ def kl_to(logits: Tensor, target: Tensor) -> Tensor:
     # The smallest normal number, which no mode flushes to zero; special.entr is five times slower.
     entropy = -(target * target.clamp_min(torch.finfo(target.dtype).tiny).log()).sum(-1)
     _refuse(entropy.isnan(), "a row of the target is no distribution", "NaN")
-    return soft_cross_entropy(logits, target) - entropy.mean()
+    return -(target * F.log_softmax(logits, dim=-1)).sum(-1).mean() - entropy.mean()
 
 
 class DistillationLoss(nn.Module):

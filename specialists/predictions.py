@@ -179,7 +179,8 @@ def predict_outputs(
     if len(inputs) == 0:
         raise ValueError("no rows to predict")
     network.eval()
-    device = _device_of(network)
+    parameter = next(network.parameters(), None)
+    device = "cpu" if parameter is None else parameter.device
     outputs = torch.empty(0)
     bars = progress(description, len(inputs)) if description else nullcontext(Progress())
     with torch.no_grad(), bars as bar:
@@ -192,7 +193,7 @@ def predict_outputs(
     return outputs
 
 
-def predict(
+def network_predictions(
     network: nn.Module, inputs: Inputs, temperature: float = 1.0, description: str | None = None
 ) -> Predictions:
     """Softmax(z / T) of the outputs z of every row."""
@@ -280,16 +281,6 @@ def write_shards(
         finish(folder, key)
 
 
-def read_predictions(path: Path) -> Predictions:
-    """Log-probabilities [n, C] of an array on disk, memory-mapped."""
-    return DensePredictions(read_rows(path))
-
-
 def read_rows(path: Path) -> Tensor:
     """An array on disk as a memory-mapped tensor; writing to it never reaches the file."""
     return torch.from_numpy(read_array(path, writable=True))
-
-
-def _device_of(network: nn.Module) -> torch.device:
-    parameter = next(network.parameters(), None)
-    return torch.device("cpu") if parameter is None else parameter.device

@@ -15,7 +15,7 @@ from specialists.datasets import check_preprocessing, encode
 from specialists.datasets.base import Inputs
 from specialists.errors import InputError
 from specialists.networks import fitting, load_network
-from specialists.predictions import BATCH_SIZE, Predictions, predict
+from specialists.predictions import BATCH_SIZE, Predictions, network_predictions
 
 BLOCK_VALUES = 1 << 23
 
@@ -113,6 +113,6 @@ def load_model(folder: Path) -> Predictor:
             raise ValueError(f"{len(names)} names for {spec.n_classes} classes")
 
     def predictions(inputs: Inputs) -> Predictions:
-        return predict(network, inputs, temperature)
+        return network_predictions(network, inputs, temperature)
 
     return Predictor(names, preprocessing, predictions)

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from specialists.errors import InputError, first_of
 
+MAX_NLL = -float(torch.tensor(torch.finfo(torch.float32).tiny).log())
+"""The most that a label costs, 87.3 nats: -log of float32's smallest normal number."""
+
 
 def tempered_log_softmax(logits: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
     """Log-probabilities ``log softmax(logits / T)`` over the last dimension.
@@ -47,26 +50,6 @@ def tempered_log_softmax(logits: Tensor, temperature: float | Tensor = 1.0) -> T
         )
     shifted = logits - logits.detach().amax(-1, keepdim=True)
     return torch.log_softmax(shifted / temperature, dim=-1)
-
-
-def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """``KL(p || q) = sum_j p_j (log p_j - log q_j)`` of each row, in nats, with 0 log 0 = 0.
-
-    Infinite where some p_j > 0 meets q_j = 0. Gradients are finite wherever the value is.
-
-    Parameters
-    ----------
-    log_p, log_q : Tensors of shape (..., n_classes)
-        Log-probabilities.
-
-    Returns
-    -------
-    Tensor of shape (...)
-    """
-    absent = log_p == -torch.inf
-    kept_p = log_p.masked_fill(absent, 0.0)
-    kept_q = log_q.masked_fill(absent, 0.0)
-    return (kept_p.exp().masked_fill(absent, 0.0) * (kept_p - kept_q)).sum(-1)
 
 
 def safe_log(probs: Tensor) -> Tensor:
@@ -202,7 +185,3 @@ def aggregate(log_probs: Tensor, subset: Tensor) -> Tensor:
     outside = complement(subset, log_probs.shape[-1])
     dustbin = log_sum_exp(log_probs[..., outside]).unsqueeze(-1)
     return torch.cat([log_probs[..., subset.long()], dustbin], dim=-1)
-
-
-MAX_NLL = -float(torch.tensor(torch.finfo(torch.float32).tiny).log())
-"""The most that a label costs, 87.3 nats: -log of float32's smallest normal number."""

@@ -24,7 +24,7 @@ from specialists.distillation import (
     distil,
     labelled_rows,
     student_examples,
-    students,
+    student_training,
     teacher_predictions,
 )
 from specialists.distillation.teachers import TaughtExamples
@@ -41,7 +41,7 @@ from specialists.networks import (
     save_network,
     with_allowed_rank,
 )
-from specialists.predictions import DensePredictions, StoredPredictions, predict
+from specialists.predictions import DensePredictions, StoredPredictions, network_predictions
 from specialists.runtime import Hardware
 from specialists.training import TensorExamples
 
@@ -79,7 +79,7 @@ def test_a_share_of_every_class_is_labelled_and_at_least_one_row():
 def test_the_generalists_targets_are_its_calibrated_log_probs(workspace):
     network, _, about = load_network(workspace.path("train-generalist"))
     inputs = workspace.dataset.train.inputs
-    expected = predict(network, inputs, about["temperature"]).dense()
+    expected = network_predictions(network, inputs, about["temperature"]).dense()
     found = StoredPredictions(generalist_targets(workspace)).dense().float()
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-2)
 
@@ -250,7 +250,7 @@ def test_students_begin_with_the_same_weights_whoever_teaches_them(workspace, mo
         begun.append(network.state_dict()["head.weight"].clone())
         raise BegunError
 
-    monkeypatch.setattr(students, "Trainer", begin)
+    monkeypatch.setattr(student_training, "Trainer", begin)
     for changes in ({"targets": None}, {}, {"online": "ensemble"}):
         with pytest.raises(BegunError):
             task(workspace, **changes).train(workspace, workspace.path("trial"))

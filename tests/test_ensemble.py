@@ -36,7 +36,6 @@ from specialists.ensemble import (
     choose_rule,
     cost_sample,
     join,
-    mean_flops,
     score,
     score_rules,
 )
@@ -324,8 +323,11 @@ def test_flops_are_the_generalists_and_those_of_the_active_specialists():
     generalist, each = made(nn.Linear(DIM, DIM)).flops(inputs())
     assert generalist == 2 * DIM * DIM + 2 * DIM * C
     assert each.tolist() == [2 * DIM * 3, 2 * DIM * 4, 2 * DIM * 3]
-    active = torch.tensor([[True, False, True], [False, False, True]])
-    assert mean_flops(generalist, each, active) == generalist + 15 + 30
+    found = made(nn.Linear(DIM, DIM)).member_predictions(inputs(60))
+    active = found.active(CombinationRule("kl", 1))
+    assert 0 < active.sum() < active.numel()
+    asked = float((active * each).sum(1).mean())
+    assert found.flops(CombinationRule("kl", 1)) == pytest.approx(generalist + asked)
 
 
 def predictions(n: int = 200) -> tuple[MemberPredictions, torch.Tensor]:

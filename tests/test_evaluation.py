@@ -30,7 +30,7 @@ from specialists.evaluation.scores import (
 )
 from specialists.evaluation.subsets import conditional_accuracy, gain_by_cluster
 from specialists.files import read_json, write_array, write_json
-from specialists.predictions import DensePredictions, ModelOutputs, read_predictions
+from specialists.predictions import DensePredictions, ModelOutputs, read_rows
 from specialists.probability import MAX_NLL
 
 NAMES = (
@@ -393,7 +393,7 @@ def test_log_probs_may_be_memory_mapped(outputs, labels, result, tmp_path):
     mapped = {}
     for name, model in outputs.items():
         np.save(tmp_path / f"{name}.npy", model.predictions.dense().numpy())
-        rows = read_predictions(tmp_path / f"{name}.npy")
+        rows = DensePredictions(read_rows(tmp_path / f"{name}.npy"))
         mapped[name] = ModelOutputs(name, rows, 10, 20.0, 30, 40.0)
     again = evaluate(mapped, labels, None, SUBSETS, dataset="made", seed=3, n_bootstrap=200)
     assert again == result

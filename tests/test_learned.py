@@ -13,6 +13,7 @@ from specialists.combination.learned.label_likelihood import LabelLikelihood
 from specialists.combination.learned.prior import SIGMA_COMMON, SIGMA_OWN, Prior
 from specialists.combination.problem import as_problem
 from specialists.errors import InputError
+from specialists.probability import MAX_NLL
 
 pytestmark = pytest.mark.filterwarnings("ignore::specialists.errors.ConvergenceWarning")
 KINDS = ["one", "disjoint", "covering", "nested", "overlapping", "mixed"]
@@ -31,7 +32,7 @@ def labels_for(n: int, seed: int = 0, n_classes: int = C) -> torch.Tensor:
 
 
 def mean_loss(log_probs: torch.Tensor, labels: torch.Tensor) -> float:
-    return float(-log_probs.gather(1, labels[:, None]).clamp_min(-100).double().mean())
+    return float(-log_probs.gather(1, labels[:, None]).clamp_min(-MAX_NLL).double().mean())
 
 
 def votes(n: int, seed: int = 0, truth: LearnedCombination | None = None, dtype=torch.float64):
@@ -65,7 +66,7 @@ def full_loss(parameters, arguments, labels):
         [tempered(x, parameters[m + i]) for i, x in enumerate(specialists)],
         *(subsets, active, parameters[:m].exp()),
     ).log_probs
-    return -q.gather(1, labels[:, None]).clamp_min(-100).sum()
+    return -q.gather(1, labels[:, None]).clamp_min(-MAX_NLL).sum()
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -14,7 +14,7 @@ from specialists.predictions import (
     DensePredictions,
     SelectedPredictions,
     StoredPredictions,
-    predict,
+    network_predictions,
     predict_outputs,
     read_rows,
     write_shards,
@@ -121,7 +121,7 @@ def test_strings_are_predicted_in_batches_like_at_once():
 
 def test_log_probs_are_tempered_and_sum_to_one():
     model, inputs = network(), torch.randn(20, 6)
-    log_probs = predict(model, inputs, temperature=2.5).dense()
+    log_probs = network_predictions(model, inputs, temperature=2.5).dense()
     torch.testing.assert_close(log_probs.exp().sum(1), torch.ones(20))
     torch.testing.assert_close(log_probs, F.log_softmax(predict_outputs(model, inputs) / 2.5, -1))
 

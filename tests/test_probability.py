@@ -9,7 +9,6 @@ from specialists.errors import InputError
 from specialists.probability import (
     aggregate,
     complement,
-    kl_divergence,
     log_sum_exp,
     safe_log,
     tempered_log_softmax,
@@ -47,28 +46,6 @@ def test_the_temperature_gets_the_right_gradient():
     logits = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     temperature = torch.tensor(1.7, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(tempered_log_softmax, (logits, temperature))
-
-
-def test_kl_divergence_is_the_definition():
-    p, q = torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([[0.25, 0.5, 0.25]])
-    assert kl_divergence(p.log(), q.log()).item() == pytest.approx(0.5 * torch.tensor(2.0).log())
-
-
-def test_zero_log_zero_is_zero_in_value_and_gradient():
-    log_p = torch.tensor([[0.0, -INF]], requires_grad=True)
-    log_q = torch.tensor([[0.0, -INF]], requires_grad=True)
-    value = kl_divergence(log_p, log_q)
-    value.backward()
-    assert value.tolist() == [0.0]
-    assert log_p.grad is not None
-    assert log_p.grad.isfinite().all()
-    assert log_q.grad is not None
-    assert log_q.grad.isfinite().all()
-
-
-def test_kl_divergence_is_infinite_where_q_misses_mass_of_p():
-    half = torch.tensor([[0.5, 0.5]]).log()
-    assert kl_divergence(half, torch.tensor([[0.0, -INF]])).tolist() == [INF]
 
 
 def test_the_dustbin_is_the_sum_of_probabilities_and_not_of_logits():

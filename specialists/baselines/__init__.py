@@ -8,8 +8,13 @@ from specialists.baselines.averages import (
     everywhere,
     judge_averages,
 )
-from specialists.baselines.budget import SAME_COST, Budget
-from specialists.baselines.matching import choose_averages, head_share, widened
+from specialists.baselines.matching import (
+    SAME_COST,
+    Budget,
+    choose_averages,
+    head_share,
+    widened,
+)
 
 __all__ = [
     "SAME_COST",

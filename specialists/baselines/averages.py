@@ -65,14 +65,7 @@ class AveragingRule:
     def asked(self, first: Predictions) -> tuple[Tensor, Tensor]:
         """Where later members are asked about all classes, and where about the shortlist.
 
-        Parameters
-        ----------
-        first : Predictions of n rows
-            By the first member.
-
-        Returns
-        -------
-        pair of bool Tensors of shape (n,)
+        A pair of bool Tensors of shape (n,), from the first member's predictions of n rows.
         """
         none = torch.zeros(len(first), dtype=torch.bool)
         if self.n_members == 1:
@@ -81,14 +74,7 @@ class AveragingRule:
         return whole, ~whole if self.shortlist else none
 
     def relative_cost(self, first: Predictions, head_share: float) -> float:
-        """Mean inference FLOPs over those of the first member.
-
-        Parameters
-        ----------
-        first : Predictions
-        head_share : float
-            h, the part of the head in a prediction's FLOPs.
-        """
+        """Mean inference FLOPs over the first member's; ``head_share`` is h, the head's part."""
         whole, short = (float(rows.double().mean()) for rows in self.asked(first))
         asked = whole + short * shortlist_cost(self.shortlist, first.n_classes, head_share)
         return 1.0 + (self.n_members - 1) * asked
@@ -129,11 +115,8 @@ def shortlist_cost(shortlist: int, n_classes: int, head_share: float) -> float:
 def averaged(members: Iterable[Predictions], rule: AveragingRule) -> Predictions:
     """The mean of the first k members by a rule.
 
-    Parameters
-    ----------
-    members : iterable of Predictions of the same n rows
-        Each is used once, so that they may be made on the way.
-    rule : AveragingRule
+    ``members`` are predictions of the same n rows. Each is used once, so that they may be made on
+    the way.
     """
     rest = iter(members)
     first = next(rest)
@@ -157,13 +140,8 @@ def averaged(members: Iterable[Predictions], rule: AveragingRule) -> Predictions
 def within_shortlist(first: Tensor, other: Tensor, shortlist: int) -> Tensor:
     """What a member says of the first one's K most probable classes, all else as the first one.
 
-    For classes j of the shortlist L log(g(L) p_j / p(L)), for the others log g_j.
-
-    Parameters
-    ----------
-    first, other : Tensors of shape (n, C)
-        Log-probabilities g and p.
-    shortlist : int
+    For classes j of the shortlist L log(g(L) p_j / p(L)), for the others log g_j, where
+    ``first`` and ``other`` are log g and log p, of shape (n, C).
     """
     top, classes = first.topk(min(shortlist, first.shape[1]), dim=1)
     inside = F.log_softmax(other.gather(1, classes), dim=1) + top.logsumexp(1, keepdim=True)
@@ -182,16 +160,8 @@ def deferring_rules(
 
     For each number of members and each shortlist (K = 0, and where the head is most of the cost
     some more) the later members are asked about every class in the largest share of the rows that
-    the limit pays for, in a half and in a quarter of it and, with a shortlist, in none.
-
-    Parameters
-    ----------
-    first : Predictions of the validation rows
-    n_members : int
-        At most.
-    limit : float
-        Relative cost.
-    head_share : float
+    the limit pays for, in a half and in a quarter of it and, with a shortlist, in none. ``first``
+    are the first member's predictions of the validation rows; ``n_members`` is the most.
     """
     n_classes = first.n_classes
     lists = SHORTLISTS if head_share > MOST_OF_THE_COST else ()
@@ -230,12 +200,7 @@ def judge_averages(
 ) -> list[AverageCandidate]:
     """Each rule with its temperature fitted, and what it reaches and costs on validation rows.
 
-    Parameters
-    ----------
-    rules : sequence of AveragingRule
-    members : sequence of Predictions of the same n rows
-    labels : int64 Tensor of shape (n,)
-    head_share : float
+    ``members`` are predictions of the same n rows, ``labels`` is int64 of shape (n,).
     """
     first = members[0]
     reference = score(first, labels)["nll"]

@@ -9,8 +9,9 @@ of generalists are chosen on validation rows, as the ensemble's rule is: of all 
 
 from __future__ import annotations
 
-import dataclasses
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -21,7 +22,6 @@ from specialists.baselines.averages import (
     everywhere,
     judge_averages,
 )
-from specialists.baselines.budget import Budget
 from specialists.catalogue import AVERAGED, DEFERRED, SAME_INFERENCE
 from specialists.config import CombinationConfig
 from specialists.datasets.base import Inputs
@@ -29,8 +29,48 @@ from specialists.ensemble import choose, cost_sample
 from specialists.errors import InputError
 from specialists.networks import NetworkSpec, build, find_head, inference_flops, largest_width
 from specialists.predictions import Predictions
+from specialists.training import TrainingCost
 
+SAME_COST = 1.02  # a ratio of costs up to which they count as equal
 N_ROWS = 64  # of the inputs on which widths are compared
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an ensemble cost.
+
+    Parameters
+    ----------
+    generalist, further : TrainingCost
+        Of the generalist, and of everything else that the ensemble needed: specialists; generalists
+        that found the clusters or that specialists started from; soft targets.
+    inference_flops, generalist_flops : float
+        Mean of one prediction of `ensemble` over the test inputs, and of its generalist.
+    relative_cost : float
+        Their ratio over the validation inputs.
+    """
+
+    generalist: TrainingCost
+    further: TrainingCost
+    inference_flops: float
+    generalist_flops: float
+    relative_cost: float
+
+    @property
+    def training_flops(self) -> float:
+        """Of the whole ensemble."""
+        return self.generalist.flops + self.further.flops
+
+    @property
+    def n_generalists(self) -> int:
+        """K = ceil(training FLOPs of the whole ensemble / those of one generalist)."""
+        return math.ceil(self.training_flops / self.generalist.flops)
+
+    @property
+    def n_asked(self) -> int:
+        """Generalists that a prediction of `ensemble` would pay for, rounded up; at most K."""
+        paid = self.inference_flops / self.generalist_flops
+        return min(self.n_generalists, math.ceil(paid / SAME_COST))
 
 
 def widened(spec: NetworkSpec, inputs: Inputs, flops: float) -> NetworkSpec:
@@ -41,11 +81,11 @@ def widened(spec: NetworkSpec, inputs: Inputs, flops: float) -> NetworkSpec:
     def fits(candidate: NetworkSpec) -> bool:
         return scale * _flops(candidate, few) <= flops
 
-    return dataclasses.replace(spec, width=largest_width(spec, fits, low=spec.width))
+    return replace(spec, width=largest_width(spec, fits, low=spec.width))
 
 
 def _flops(spec: NetworkSpec, inputs: Inputs) -> float:
-    return inference_flops(build(dataclasses.replace(spec, n_buckets=1)), inputs)
+    return inference_flops(build(replace(spec, n_buckets=1)), inputs)
 
 
 def head_share(network: nn.Module, n_classes: int, inputs: Inputs) -> float:
@@ -67,16 +107,8 @@ def choose_averages(
 ) -> dict[str, tuple[AveragingRule, list[AverageCandidate]]]:
     """The rule of each average that validation prefers, and all its candidates, by name.
 
-    Parameters
-    ----------
-    members : sequence of Predictions
-        Of the validation rows, by each generalist.
-    labels : int64 Tensor of shape (n,)
-    budget : Budget
-    share : float
-        The head's part of a prediction's FLOPs (:func:`head_share`).
-    settings : CombinationConfig
-        How candidates are chosen.
+    ``members`` are each generalist's predictions of the n validation rows, ``labels`` is int64 of
+    shape (n,), and ``share`` the head's part of a prediction's FLOPs (:func:`head_share`).
     """
     tried = {
         AVERAGED: everywhere(len(members)),

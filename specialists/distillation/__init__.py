@@ -1,7 +1,7 @@
 """A teacher's soft targets in, one compact student out."""
 
 from specialists.distillation.sizes import student_spec
-from specialists.distillation.students import best_trial, distil, student_examples
+from specialists.distillation.student_training import distil, student_examples
 from specialists.distillation.teachers import (
     OnlineTeacher,
     Teacher,
@@ -9,7 +9,7 @@ from specialists.distillation.teachers import (
     teacher_blocks,
     teacher_predictions,
 )
-from specialists.distillation.trials import HARD_RATES, HARD_TRIALS, changed_recipe
+from specialists.distillation.trials import HARD_RATES, HARD_TRIALS, best_trial, changed_recipe
 
 __all__ = [
     "HARD_RATES",

@@ -15,12 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from specialists.datasets.base import Inputs
-from specialists.predictions import (
-    Predictions,
-    as_predictions,
-    concatenated,
-    predict,
-)
+from specialists.predictions import Predictions, as_predictions, concatenated, network_predictions
 from specialists.runtime import progress
 from specialists.training import Batch, TensorExamples
 
@@ -36,19 +31,15 @@ def online(teacher: OnlineTeacher) -> Callable[[Inputs], Predictions]:
     A network, which gives logits, is asked in evaluation mode and without gradients.
     """
     if isinstance(teacher, nn.Module):
-        return lambda inputs: predict(teacher, inputs)
+        return lambda inputs: network_predictions(teacher, inputs)
     return lambda inputs: as_predictions(teacher(inputs))
 
 
 def teacher_blocks(teacher: OnlineTeacher, inputs: Inputs) -> Iterator[Predictions]:
     """What a teacher predicts for every input, a few thousand rows at a time.
 
-    Parameters
-    ----------
-    teacher : nn.Module or callable
-        Maps n inputs to logits [n, C] (a module), or to predictions or log-probabilities [n, C]
-        (any other callable).
-    inputs : Tensor or Ragged of n rows
+    It maps n inputs to logits [n, C] (a module), or to predictions or log-probabilities [n, C] (any
+    other callable).
     """
     ask = online(teacher)
     with progress("soft targets", len(inputs)) as bar:
@@ -74,13 +65,7 @@ class SoftTargets:
 
 @dataclass(frozen=True)
 class TaughtBatch(Batch):
-    """Inputs whose soft targets the teacher gives on the way to the device.
-
-    Parameters
-    ----------
-    teacher : callable
-        Maps inputs on the CPU to predictions.
-    """
+    """Inputs on the CPU whose soft targets the teacher gives on the way to the device."""
 
     teacher: Callable[[Inputs], Predictions] = field(kw_only=True)
 
@@ -97,11 +82,7 @@ class TaughtBatch(Batch):
 class TaughtExamples:
     """Training batches of (soft target, label), the soft targets asked for anew each time.
 
-    Parameters
-    ----------
-    examples : TensorExamples
-        Their targets are the labels alone.
-    teacher : callable
+    The targets of ``examples`` are the labels alone.
     """
 
     examples: TensorExamples
@@ -119,18 +100,9 @@ class TaughtExamples:
 
 
 def labelled_rows(labels: Tensor, share: float, seed: int) -> Tensor:
-    """A random ``share`` of the rows of every class, at least one of each, ascending.
+    """Indices of a random ``share``, in (0, 1], of the rows of every class, ascending.
 
-    Parameters
-    ----------
-    labels : int64 Tensor of shape (n,)
-    share : float
-        In (0, 1].
-    seed : int
-
-    Returns
-    -------
-    int64 Tensor of indices
+    At least one row of each class; ``labels`` is int64 of shape (n,).
     """
     shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     order = shuffled[labels[shuffled].argsort(stable=True)]  # class after class, each at random

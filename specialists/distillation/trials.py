@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from specialists.config import Recipe
+from specialists.training import FitResult
 
 HARD_RATES = (1.0, 0.5, 2.0, 0.7, 1.4, 0.25, 4.0, 0.35, 2.8)
 HARD_TRIALS = tuple(itertools.product(HARD_RATES, (0.0, 0.1, 0.2)))  # MOST_TRIALS of the config
@@ -19,17 +21,9 @@ HARD_TRIALS = tuple(itertools.product(HARD_RATES, (0.0, 0.1, 0.2)))  # MOST_TRIA
 def changed_recipe(
     recipe: Recipe, *, rate: float = 1.0, smoothing: float | None = None, passes: float = 1.0
 ) -> Recipe:
-    """The same at ``rate`` times its learning rates, for ``passes`` times as many epochs.
+    """A resolved recipe at ``rate`` times its learning rates, for ``passes`` times its epochs.
 
-    Parameters
-    ----------
-    recipe : Recipe
-        Resolved.
-    rate : float
-    smoothing : float, optional
-        Label smoothing instead of the recipe's own.
-    passes : float
-        Patience, which is counted in epochs, changes alike.
+    Patience, which is counted in epochs, changes alike. ``smoothing`` replaces its label smoothing.
     """
     changes: dict[str, Any] = {
         name: rate * value
@@ -43,3 +37,8 @@ def changed_recipe(
         if recipe.patience is not None:
             changes["patience"] = math.ceil(passes * recipe.patience)
     return recipe.model_copy(update=changes)
+
+
+def best_trial(results: Sequence[FitResult], among: Sequence[int]) -> int:
+    """The index with the highest validation top-1; of several, the one with the least loss."""
+    return max(among, key=lambda i: (results[i].top1, -results[i].loss))

@@ -13,13 +13,7 @@ from specialists.ensemble.candidates import (
 from specialists.ensemble.choice import Choice, choose_rule
 from specialists.ensemble.decision import AdmissionDecision, admitted_in_words
 from specialists.ensemble.members import Ensemble, MemberPredictions, cost_sample
-from specialists.ensemble.rules import (
-    PAPER,
-    CombinationRule,
-    active_specialists,
-    join,
-    mean_flops,
-)
+from specialists.ensemble.rules import PAPER, CombinationRule, active_specialists, join
 
 __all__ = [
     "PAPER",
@@ -40,7 +34,6 @@ __all__ = [
     "deferral_limit",
     "join",
     "log_likelihood",
-    "mean_flops",
     "score",
     "score_rules",
 ]

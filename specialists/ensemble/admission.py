@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 
 from specialists.config import CombinationConfig
-from specialists.ensemble.candidates import LEAST_LOG_LIKELIHOOD, Judge, choose
+from specialists.ensemble.candidates import Judge, choose, log_likelihood
 from specialists.ensemble.decision import (
     AdmissionDecision,
     GainTest,
@@ -40,9 +40,10 @@ from specialists.ensemble.decision import (
     SpecialistTest,
     restricted,
 )
-from specialists.ensemble.gains import log_likelihood_gain, specialist_gains
 from specialists.ensemble.members import MemberPredictions
-from specialists.ensemble.rules import CombinationRule
+from specialists.ensemble.rules import CombinationRule, join
+from specialists.predictions import Predictions
+from specialists.probability import MAX_NLL
 from specialists.uncertainty import (
     MIN_GROUPS,
     count_groups,
@@ -54,6 +55,7 @@ from specialists.uncertainty import (
 )
 
 ALPHA = 0.05
+NO_DIFFERENCE = 1e-5  # nats that single precision rounds
 NOT_WANTED = "no rows are to be kept for the test whether specialists help (data.gate_fraction)"
 NO_ROWS = "no row could be kept for the test whether specialists help: no class can spare one"
 NO_GAIN = "does not raise the log-likelihood of the truth on validation rows"
@@ -117,7 +119,8 @@ def admit_specialists(
     active, n = kept.predictions.active(rule), len(gains)
     alone = [_tested(gain, groups[active[:, m]], enough) for m, gain in enumerate(gains)]
     tried = screened.voters(n)
-    corrected = _corrected(alone, tried) if enough else {}
+    p_values = [p for m in tried if (p := alone[m].p) is not None]
+    corrected = dict(zip(tried, holm(p_values), strict=True)) if enough else {}
     group = screened
     if enough and settings.gate == "each":
         group = restricted(rule, [m for m in tried if corrected[m] <= ALPHA], n)
@@ -171,14 +174,38 @@ def whole_test(
     right, before = (int((q.predicted() == labels).sum()) for q in (joined, base))
     gain = log_likelihood_gain(joined, base, labels)
     test = _tested(gain, groups, enough)
-    limits = (LEAST_LOG_LIKELIHOOD, -LEAST_LOG_LIKELIHOOD)
     return GroupTest(
         **asdict(test),
         top1=right / len(labels),
         generalist_top1=before / len(labels),
         passed=test.p is not None and test.p <= ALPHA and right >= before,
-        interval=None if enough else t_interval(gain, groups, limits=limits),
+        interval=None if enough else t_interval(gain, groups, limits=(-MAX_NLL, MAX_NLL)),
     )
+
+
+def specialist_gains(
+    predictions: MemberPredictions, labels: Tensor, rule: CombinationRule
+) -> list[Tensor]:
+    """Gain by each specialist alone on the rows where the rule asks it, float64, in nats."""
+    active = predictions.active(rule)
+    gains = []
+    for m, subset in enumerate(predictions.subsets):
+        rows = active[:, m].nonzero().squeeze(1)
+        if not len(rows):
+            gains.append(torch.zeros(0, dtype=torch.float64))
+            continue
+        generalist, only = predictions.generalist[rows], rule.only(m)
+        specialist, here = ([predictions.specialists[m][rows]], [subset]), active[rows, m : m + 1]
+        joined = join(generalist, *specialist, here, only)
+        base = generalist if only.learned is None else join(generalist, *specialist, ~here, only)
+        gains.append(log_likelihood_gain(joined, base, labels[rows]))
+    return gains
+
+
+def log_likelihood_gain(joined: Predictions, base: Predictions, labels: Tensor) -> Tensor:
+    """Log-likelihoods of the truth, joined minus base; what single precision rounds is 0."""
+    gain = log_likelihood(joined, labels) - log_likelihood(base, labels)
+    return gain.masked_fill(gain.abs() < NO_DIFFERENCE, 0.0)
 
 
 def _mean(gain: Tensor) -> float | None:
@@ -198,12 +225,6 @@ def _tested(gain: Tensor, groups: Tensor, enough: bool) -> GainTest:
 
 def _count(groups: Tensor) -> int:
     return count_groups(groups, len(groups))
-
-
-def _corrected(alone: Sequence[GainTest], tried: Sequence[int]) -> dict[int, float]:
-    """The p-values of the specialists tried, corrected for their number."""
-    p_values = [p for m in tried if (p := alone[m].p) is not None]
-    return dict(zip(tried, holm(p_values), strict=True))
 
 
 def _why_not(m: int, tried: Sequence[int], group: Sequence[int], failed: str | None) -> str | None:

@@ -26,10 +26,10 @@ from specialists.config import CombinationConfig
 from specialists.ensemble.members import MemberPredictions
 from specialists.ensemble.rules import WEIGHTED, CombinationRule
 from specialists.predictions import Predictions
+from specialists.probability import MAX_NLL
 from specialists.runtime import progress
 
 ROUNDING = 1e-6
-LEAST_LOG_LIKELIHOOD = -100.0  # nats
 
 
 @dataclass(frozen=True)
@@ -140,13 +140,7 @@ def deferral_limit(generalist: Predictions, share: float) -> float | None:
     """The confidence up to which the generalist defers this share of the rows; None: all of them.
 
     It lies midway between the rows on either side, so that rounding decides for none of them; rows
-    that are equally sure are deferred together.
-
-    Parameters
-    ----------
-    generalist : Predictions of n > 0 rows
-    share : float
-        In (0, 1].
+    that are equally sure are deferred together. There is at least one row; 0 < ``share`` <= 1.
     """
     sureness = generalist.confidence()
     last = float(np.quantile(sureness, share, method="inverted_cdf"))
@@ -160,8 +154,8 @@ def score(predictions: Predictions, labels: Tensor) -> dict[str, float]:
 
 
 def log_likelihood(predictions: Predictions, labels: Tensor) -> Tensor:
-    """Of each row's label in nats, at least -100; float64 of shape (n,)."""
-    return predictions.of_labels(labels).clamp_min(LEAST_LOG_LIKELIHOOD).double()
+    """Of each row's label in nats, at least -``MAX_NLL``; float64 of shape (n,)."""
+    return predictions.of_labels(labels).clamp_min(-MAX_NLL).double()
 
 
 class Judge:

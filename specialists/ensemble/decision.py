@@ -11,8 +11,6 @@ from pydantic import Field
 from specialists.ensemble.rules import CombinationRule
 from specialists.json_record import JsonRecord
 
-Outcome = Literal["admitted", "refused", "not tested"]
-
 
 @dataclass(frozen=True)
 class GainTest:
@@ -99,7 +97,7 @@ class AdmissionDecision(JsonRecord):
 
     method: str
     chosen: Annotated[CombinationRule, Field(alias="rule")]
-    outcome: Outcome
+    outcome: Literal["admitted", "refused", "not tested"]
     reason: str
     alpha: float
     n_rows: int = 0

@@ -15,19 +15,13 @@ from torch import Tensor, nn
 
 from specialists.combination import cross_fitted, fit_combination
 from specialists.datasets.base import Inputs
-from specialists.ensemble.rules import (
-    PAPER,
-    CombinationRule,
-    active_specialists,
-    join,
-    mean_flops,
-)
+from specialists.ensemble.rules import PAPER, CombinationRule, active_specialists, join
 from specialists.networks import inference_flops, n_parameters
 from specialists.predictions import (
     DensePredictions,
     Predictions,
     concatenated,
-    predict,
+    network_predictions,
     predict_outputs,
 )
 from specialists.specialist import Specialist
@@ -73,7 +67,8 @@ class MemberPredictions:
 
     def flops(self, rule: CombinationRule) -> float:
         """FLOPs of one prediction by the rule, the mean over the rows."""
-        return mean_flops(self.generalist_flops, self.specialist_flops, self.active(rule))
+        asked = self.active(rule).double().mean(0)
+        return self.generalist_flops + float(asked @ self.specialist_flops)
 
     def learn(
         self, n: int | None, labels: Tensor, weight: float = 1.0
@@ -130,7 +125,7 @@ class Ensemble:
 
     def generalist_predictions(self, features: Inputs) -> Predictions:
         """The calibrated generalist's."""
-        return predict(self.upper, features, self.temperature)
+        return network_predictions(self.upper, features, self.temperature)
 
     def specialist_log_probs(self, features: Inputs, active: Tensor | None = None) -> list[Tensor]:
         """Log-probabilities [n, k_m + 1] of every specialist, computed only where it is active.

@@ -131,20 +131,10 @@ def numbered(specialists: Sequence[int]) -> str:
 def active_specialists(
     generalist: Predictions, subsets: Sequence[Tensor], rule: CombinationRule
 ) -> Tensor:
-    """Which specialists a rule asks about each row.
+    """Which of M specialists a rule asks about each of n rows, bool of shape (n, M).
 
     Those whose subset meets the rule's n most probable classes (all, where n is None), if they are
     members, in rows where the generalist is not surer than ``defer_above``.
-
-    Parameters
-    ----------
-    generalist : Predictions of n rows
-    subsets : sequence of M int64 Tensors
-    rule : CombinationRule
-
-    Returns
-    -------
-    bool Tensor of shape (n, M)
     """
     allowed = torch.ones(len(subsets), dtype=torch.bool)
     if rule.members is not None:
@@ -188,8 +178,3 @@ def join(
         weights = torch.full((len(subsets),), rule.weight, dtype=log_probs.dtype)
         joined = combine(*predictions, weights).log_probs
     return DensePredictions(joined)
-
-
-def mean_flops(generalist: float, each: Tensor, active: Tensor) -> float:
-    """Mean inference FLOPs of an ensemble over rows with these active sets."""
-    return generalist + float(active.double().mean(0) @ each)

@@ -1,6 +1,5 @@
 """Specialists: what they see, how they are trained and calibrated, and how they are read back."""
 
-from specialists.specialist.assignment import assign_generalists
 from specialists.specialist.model import (
     Specialist,
     TrainedSpecialist,
@@ -14,8 +13,8 @@ from specialists.specialist.sampling import (
     subset_labels,
     subset_validation,
 )
-from specialists.specialist.start import specialise, starting_network
-from specialists.specialist.training import train_specialist
+from specialists.specialist.start import assign_generalists, specialise, starting_network
+from specialists.specialist.subset_training import train_specialist
 
 __all__ = [
     "Specialist",

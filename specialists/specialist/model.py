@@ -70,14 +70,7 @@ def save_specialist(
 ) -> None:
     """Write ``calibration.json``, weights and ``model.json``.
 
-    Parameters
-    ----------
-    specialist : TrainedSpecialist
-    spec : NetworkSpec
-        What describes its network, the frozen parts included.
-    freeze : sequence of str
-        The frozen parts, which are not written.
-    folder : Path
+    ``spec`` describes the whole network, ``freeze`` names its frozen parts, which are not written.
     """
     calibration = specialist.calibration.to_dict()
     shares = {
@@ -103,10 +96,6 @@ def load_specialist(folder: Path) -> Specialist:
     with fitting(folder):
         _, upper = split_frozen(outline(spec), about["freeze"])
         upper.load_state_dict(tensors, assign=True)
-        calibration = Calibration(
-            about["calibration"]["correction"],
-            about["calibration"]["temperature"],
-            about["calibration"]["dustbin_bias"],
-        )
+        calibration = Calibration(**about["calibration"])
         subset = torch.tensor(about["subset"], dtype=torch.int64)
         return Specialist(upper.eval(), subset, calibration, TrainingCost.from_dict(about))

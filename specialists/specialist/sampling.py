@@ -95,17 +95,8 @@ def subset_examples(
 ) -> tuple[BalancedExamples, float]:
     """Training batches of (inputs, soft target, label), and the subset's natural share f.
 
-    Parameters
-    ----------
-    inputs : Tensor or Ragged of n rows
-    labels : int64 Tensor of shape (n,)
-        Of all C classes.
-    predictions : Predictions of n rows
-        The generalist's, under the natural prior.
-    subset : int64 Tensor of shape (k,)
-    settings : SpecialistsConfig
-        Whose ``subset_share``, ``soft_targets`` and ``temperature`` are used.
-    augment : callable, optional
+    ``labels`` (n,) are of all C classes; ``predictions`` are the generalist's of the n inputs,
+    under the natural prior.
     """
     places = subset_labels(labels, subset, predictions.n_classes)
     inside = places < len(subset)

@@ -6,6 +6,9 @@ dustbin (Hinton et al. 2015, section 5.3), and where it is wider it still comput
 and has seen as much: the specialist then errs elsewhere than the generalist that it is combined
 with, which their combination gains more from. Or afresh, all but its frozen parts: it errs
 elsewhere as well, has learned only from its own examples, and may be narrower.
+
+Where there are several generalists, specialists that share classes start from different ones, so
+that their errors on a class are independent.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import copy
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
 from torch import Tensor, nn
 
 from specialists.config import SpecialistsConfig
@@ -32,15 +36,29 @@ from specialists.probability import check_subset
 from specialists.trunk import same_weights
 
 
+def assign_generalists(subsets: Sequence[Sequence[int]], n: int) -> list[int]:
+    """One of ``n`` generalists for each specialist, 0 to n - 1, so that few classes clash.
+
+    A greedy choice: one after the other, the largest first, takes the one whose specialists share
+    the fewest classes with it; of several such, the one with the fewest specialists.
+    """
+    shared = np.zeros((n, 1 + max(max(subset) for subset in subsets)), dtype=np.int64)
+    taken = np.zeros(n, dtype=np.int64)
+    assigned = [0] * len(subsets)
+    for index in sorted(range(len(subsets)), key=lambda i: -len(subsets[i])):
+        members = list(subsets[index])
+        chosen = int(np.lexsort((taken, shared[:, members].sum(1)))[0])
+        shared[chosen, members] += 1
+        taken[chosen] += 1
+        assigned[index] = chosen
+    return assigned
+
+
 def specialise(generalist: nn.Module, n_classes: int, subset: Tensor) -> nn.Module:
     """A copy of a generalist whose head is over ``subset`` and a dustbin, which stands last.
 
-    Parameters
-    ----------
-    generalist : nn.Module
-        Its head is its last ``nn.Linear`` with ``n_classes`` outputs.
-    n_classes : int
-    subset : int64 Tensor of shape (k,)
+    The head of ``generalist`` is its last ``nn.Linear`` with ``n_classes`` outputs; ``subset`` is
+    int64 of shape (k,).
 
     Raises
     ------
@@ -66,10 +84,8 @@ def starting_network(
 
     Parameters
     ----------
-    generalist : nn.Module
-        The one that it starts from, whole; it stays as it is.
-    spec : NetworkSpec
-        What describes that one.
+    generalist, spec : nn.Module, NetworkSpec
+        The one that it starts from, whole, and what describes it; both stay as they are.
     subset : int64 Tensor of shape (k,)
     settings : SpecialistsConfig
         How it starts, its width, and what is frozen.

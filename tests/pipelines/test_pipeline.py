@@ -33,7 +33,12 @@ from specialists.cross_fitting import without_fold
 from specialists.errors import InputError
 from specialists.files import artifacts, read_array, read_json, read_tensors, write_json
 from specialists.networks import load_network
-from specialists.predictions import StoredPredictions, predict, read_predictions
+from specialists.predictions import (
+    DensePredictions,
+    StoredPredictions,
+    network_predictions,
+    read_rows,
+)
 
 pytestmark = pytest.mark.xdist_group("small_run")
 
@@ -178,7 +183,7 @@ def predicted(run: Run, i: int) -> np.ndarray:
     own = run.path("evaluate-models", "controls", f"generalist_ensemble-{i}")
     network, _, about = load_network(own if i else run.path("train-generalist"))
     inputs = RunContext.open(run.folder).dataset.test.inputs
-    return predict(network, inputs, about["temperature"]).dense().double().numpy()
+    return network_predictions(network, inputs, about["temperature"]).dense().double().numpy()
 
 
 def test_deferring_generalists_keep_to_the_ensembles_inference_on_validation(done):
@@ -191,7 +196,7 @@ def test_deferring_generalists_keep_to_the_ensembles_inference_on_validation(don
     candidates = read_json(done.path("evaluate-models", "baselines.json"))[DEFERRED]["candidates"]
     assert {candidate["shortlist"] for candidate in candidates} == {0, 8}
     first, test = (
-        read_predictions(done.path("combine-predictions", f"{split}.generalist.npy"))
+        DensePredictions(read_rows(done.path("combine-predictions", f"{split}.generalist.npy")))
         for split in ("validation", "test")
     )
     limit = read_json(done.path("combine-predictions", "choice.json"))["relative_cost"]
@@ -224,7 +229,7 @@ def test_validation_chooses_the_schedule_of_the_wide_generalist(done):
     assert model["tuning_trials"] == 3
     network, _, about = load_network(folder)
     validation = RunContext.open(done.folder).dataset.validation
-    said = predict(network, validation.inputs, about["temperature"]).dense()
+    said = network_predictions(network, validation.inputs, about["temperature"]).dense()
     assert min(losses) == pytest.approx(-float(said.gather(1, validation.labels[:, None]).mean()))
 
 

@@ -19,9 +19,8 @@ from specialists.datasets import load_dataset
 from specialists.datasets.assembly import take
 from specialists.datasets.base import Dataset
 from specialists.ensemble import AdmissionDecision
-from specialists.ensemble.admission import NO_GAIN
+from specialists.ensemble.admission import NO_GAIN, log_likelihood_gain, specialist_gains
 from specialists.ensemble.decision import restricted
-from specialists.ensemble.gains import log_likelihood_gain, specialist_gains
 from specialists.files import read_json
 from specialists.networks import load_network
 from specialists.predictions import predict_outputs

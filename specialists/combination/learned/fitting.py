@@ -17,14 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from specialists.combination.learned.label_likelihood import LEAST_LOG_PROB, LabelLikelihood
+from specialists.combination.learned.label_likelihood import LabelLikelihood
 from specialists.combination.learned.prior import Prior
 from specialists.combination.minimiser import minimise
 from specialists.combination.problem import HALF_PRECISION, CombinationProblem, as_problem
 from specialists.combination.result import Combination
 from specialists.combination.subset_tables import Subsets
 from specialists.errors import ConvergenceWarning, InputError
-from specialists.probability import tempered_log_softmax
+from specialists.probability import MAX_NLL, tempered_log_softmax
 
 _TOLERANCE = 0.05
 
@@ -195,7 +195,7 @@ def _fit(
 
     def loss(rule: LearnedCombination) -> float:
         log_probs = rule.combine_problem(problem).log_probs
-        of_labels = log_probs.gather(1, labels[:, None]).clamp_min(LEAST_LOG_PROB)
+        of_labels = log_probs.gather(1, labels[:, None]).clamp_min(-MAX_NLL)
         return -float(of_labels.mean(dtype=torch.float64))
 
     with warnings.catch_warnings():

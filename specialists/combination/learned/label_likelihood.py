@@ -21,9 +21,8 @@ from torch import Tensor
 from specialists.combination.minimiser import combine
 from specialists.combination.problem import CombinationProblem
 from specialists.combination.subset_tables import Subsets
-from specialists.probability import safe_log
+from specialists.probability import MAX_NLL, safe_log
 
-LEAST_LOG_PROB = -100.0
 _NEVER = -1e30
 
 
@@ -160,4 +159,4 @@ class LabelLikelihood:
             specialists.append(inactive.index_copy(0, rows, merged.tempered(temperatures[m])))
         joined = combine(generalist, specialists, self.subsets, self.problem.active, weights)
         of_labels = joined.log_probs.gather(1, self.label_column)
-        return -of_labels.clamp_min(LEAST_LOG_PROB).sum(dtype=torch.float64)
+        return -of_labels.clamp_min(-MAX_NLL).sum(dtype=torch.float64)

@@ -6,7 +6,6 @@ from the labels alone, and is calibrated on validation data. Teacher and student
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from specialists.errors import InputError
 from specialists.losses import DistillationLoss
 from specialists.predictions import Predictions, as_predictions
 from specialists.runtime import Hardware
-from specialists.training import FitResult, TensorExamples, Trainer, ValidationLoss
+from specialists.training import TensorExamples, Trainer, ValidationLoss
 from specialists.training.examples import Augmentation
 
 
@@ -107,8 +106,3 @@ def student_examples(
         )
     targets = SoftTargets(as_predictions(teacher))
     return TensorExamples(train.inputs, (targets, train.labels), augment)
-
-
-def best_trial(results: Sequence[FitResult], among: Sequence[int]) -> int:
-    """The index with the highest validation top-1; of several, the one with the least loss."""
-    return max(among, key=lambda i: (results[i].top1, -results[i].loss))
