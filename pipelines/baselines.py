@@ -78,14 +78,14 @@ def baseline_tasks(context: RunContext, budget: Budget) -> dict[str, list[Classi
     _, spec, _ = load_network(context.path(GENERALIST))
     recipe = context.config.generalist
     patient = recipe.model_copy(update={"patience": 10**6})
-    folder = context.path(STAGE, "controls")
+    folder = context.path(STAGE, "baselines")
 
     def task(name: str, spec: NetworkSpec = spec, **changes) -> ClassifierTask:
         values = {"recipe": recipe, "seed": context.seed(name), **changes}
         return ClassifierTask(context.folder, folder / name, spec, **values)
 
     tasks = {}
-    for name in context.config.evaluation.controls:
+    for name in context.config.evaluation.baselines:
         if name == CONTINUED:
             start, flops = context.path(GENERALIST), budget.further.flops
             tasks[name] = [task(name, recipe=patient, start=start, flops=flops)]

@@ -36,11 +36,13 @@ def execute(run: Run) -> None:
     context = RunContext.open(run.folder)
     settings, dataset = context.config.combination, context.dataset
     ensemble = open_ensemble(context)
-    labels, gate, kept = dataset.validation.labels, dataset.gate, None
+    labels, admission, kept = dataset.validation.labels, dataset.admission, None
     predictions = ensemble.member_predictions(dataset.validation.inputs)
-    if gate is not None and settings.gate != "off":
-        kept = KeptRows(ensemble.member_predictions(gate.inputs), gate.labels, gate.units)
-    needs_test = context.config.data.gate_fraction > 0
+    if admission is not None and settings.admission != "off":
+        kept = KeptRows(
+            ensemble.member_predictions(admission.inputs), admission.labels, admission.units
+        )
+    needs_test = context.config.data.admission_fraction > 0
     choice = choose_rule(predictions, labels, settings, kept, needs_test=needs_test)
     write_json(context.path(STAGE, "choice.json"), choice.to_dict())
     write_predictions(context, predictions, choice, "validation")

@@ -73,7 +73,7 @@ class RunContext:
         return conditions if source is None else {**conditions, "factory": sha256(source)}
 
     def split(self, name: str) -> Split:
-        """The split of this name: train, validation, test, and gate if there is one."""
+        """The split of this name: train, validation, test, and admission if there is one."""
         return self.dataset.splits[name]
 
     def network_spec(self, width: int | None = None) -> NetworkSpec:

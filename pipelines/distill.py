@@ -31,7 +31,7 @@ from .terminal import log
 from .trained_models import load
 
 NAME = "distill"
-NO_TEST_OF_SPECIALISTS = ("data.gate_fraction=0",)  # all validation rows judge the student
+NO_TEST_OF_SPECIALISTS = ("data.admission_fraction=0",)  # all validation rows judge the student
 MODEL_FILES = ("weights.safetensors", "model.json")
 RUN_FILES = (
     "train-generalist/weights.safetensors",
@@ -106,15 +106,15 @@ def distill(run: Run, teacher: TeacherSource) -> Path:
     ------
     InputError
         If there is no such teacher, it was trained on other classes or other inputs, or
-        ``student.teacher`` is "live".
+        ``student.teacher`` is "online".
     """
-    if run.config.student.teacher == "live":
+    if run.config.student.teacher == "online":
         raise InputError(
             "a teacher of another folder is asked once, not about every batch",
             where="student.teacher",
-            got="live",
-            expected="stored",
-            fix="--set student.teacher=stored",
+            got="online",
+            expected="offline",
+            fix="--set student.teacher=offline",
         )
     model = "generalist" if teacher.is_model else teacher.model
     predictor = load(teacher.path, model, teacher.trust_code)

@@ -59,8 +59,10 @@ def execute(run: Run) -> None:
     """Store soft targets, train a student of each temperature and weight, keep the best."""
     context = RunContext.open(run.folder)
     write_soft_targets(context)
-    if context.config.student.teacher == "live" and context.augment is None:
-        log.info(f"{STAGE}: a live teacher says what is stored, since data.augment is off")
+    if context.config.student.teacher == "online" and context.augment is None:
+        log.info(
+            f"{STAGE}: an online teacher says what an offline one does, since data.augment is off"
+        )
     train_and_choose(context, student_tasks(context, spec_of_size(context)), run.jobs)
 
 
@@ -109,7 +111,7 @@ class StudentTask(TrainingTask):
             "label_smoothing": self.recipe.label_smoothing,
         }
         if self.online is not None:
-            settings["teacher"] = "live"
+            settings["teacher"] = "online"
         if self.labelled_share == 1:
             return settings
         return {**settings, "labelled_share": self.labelled_share, "transfer": self.transfer}
@@ -198,7 +200,7 @@ def student_tasks(context: RunContext, spec: NetworkSpec, stage: str = STAGE) ->
             alpha,
             targets,
             settings.unlabelled,
-            online="ensemble" if settings.teacher == "live" else None,
+            online="ensemble" if settings.teacher == "online" else None,
         )
         for i, (temperature, alpha) in enumerate(grid)
     ]

@@ -24,7 +24,7 @@ from .runs import Run, check_result
 from .stages import STAGES
 
 STAGE = "evaluate-models"
-CONTROLS = "evaluate-models/controls/"
+CONTROLS = "evaluate-models/baselines/"
 HISTORIES = (
     ("generalist", "train-generalist"),
     ("independent generalists", "train-specialists/independent-*"),
@@ -59,7 +59,7 @@ def read_seed(run: Run) -> SeedScores:
         examples_of(run, "test"),
         scores,
         training_seconds(run),
-        choice.get("gate", {}).get("outcome", "not tested"),
+        choice.get("admission", {}).get("outcome", "not tested"),
         groups_of(run, "test"),
     )
 

@@ -82,7 +82,7 @@ STAGES: tuple[Stage, ...] = (
         (
             "prepare-data/dataset.json",
             "prepare-data/validation.*",
-            "prepare-data/gate.*",
+            "prepare-data/admission.*",
             "prepare-data/test.inputs*",
             "train-generalist/*",
             "cluster-classes/clusters.json",
@@ -121,7 +121,7 @@ STAGES: tuple[Stage, ...] = (
             *ALL_RESULTS,
             "evaluation.json",
             "evaluate-models/details.json",
-            "evaluate-models/controls/*/*",
+            "evaluate-models/baselines/*/*",
         ),
         check=None,
         outputs=("report.html",),

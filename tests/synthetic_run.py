@@ -152,12 +152,12 @@ def _write_clusters(run, log_probs, groups, names):
 
 def write_choice(run, chosen, asked=1.0, **admission):
     """What validation chose; without ``admission`` it was not tested."""
-    gate = {"method": "whole", "alpha": 0.05, "n_rows": 0, "n_groups": 0, "rule": chosen}
-    gate |= {"whole": None, "specialists": [], "outcome": "not tested", "reason": "no rows"}
+    admission = {"method": "whole", "alpha": 0.05, "n_rows": 0, "n_groups": 0, "rule": chosen}
+    admission |= {"whole": None, "specialists": [], "outcome": "not tested", "reason": "no rows"}
     choice = {"chosen": chosen, "rules": {"ensemble": chosen}, "candidates": [], "generalist": {}}
     choice |= {"relative_cost": 1.0, "within_max_cost": True, "asked": asked}
     path = run.path("combine-predictions", "choice.json")
-    write_json(path, {**choice, "gate": gate | admission})
+    write_json(path, {**choice, "admission": admission | admission})
 
 
 def _write_training(run):
@@ -166,7 +166,7 @@ def _write_training(run):
         *((f"train-specialists/specialist-{m:03d}", 8) for m in range(4)),
         ("distill-student/student", 10),
         ("distill-student/student_hard_labels", 10),
-        ("evaluate-models/controls/generalist_wide-0", 12),
+        ("evaluate-models/baselines/generalist_wide-0", 12),
     ]
     for place, epochs in places:
         lines = [

@@ -85,7 +85,7 @@ def predictions(
 
 
 def decided(method: Any = "whole", rule=CHOSEN, known=None, kept=None, **settings) -> Any:
-    config = CombinationConfig(gate=method, **settings)
+    config = CombinationConfig(admission=method, **settings)
     (before, seen), (after, new) = known or predictions(seed=1), kept or predictions(seed=2)
     return admit_specialists(rule, before, seen, KeptRows(after, new), config)
 
@@ -294,10 +294,10 @@ def test_a_rule_with_every_member_is_the_rule_itself():
 
 
 def test_a_rule_that_is_not_tested_stays_as_it_is():
-    decision = untested(CHOSEN, "off", "combination.gate is off")
+    decision = untested(CHOSEN, "off", "combination.admission is off")
     assert decision.rule is CHOSEN
     assert (decision.outcome, decision.n_rows) == ("not tested", 0)
-    assert decision.in_words() == "not tested: combination.gate is off"
+    assert decision.in_words() == "not tested: combination.admission is off"
 
 
 def test_without_a_row_for_the_test_the_generalist_answers():
@@ -323,7 +323,7 @@ def test_rows_with_the_same_input_are_one_observation(method):
     repeated = replace(
         found, generalist=found.generalist[times], specialists=[x[times] for x in found.specialists]
     )
-    config, known = CombinationConfig(gate=method), predictions(seed=1)
+    config, known = CombinationConfig(admission=method), predictions(seed=1)
     once: Any = admit_specialists(CHOSEN, *known, KeptRows(found, labels), config)
     grouped = KeptRows(repeated, labels[times], times)
     five: Any = admit_specialists(CHOSEN, *known, grouped, config)
@@ -351,7 +351,7 @@ def grouped(
 @pytest.mark.parametrize(("n_groups", "outcome"), [(19, "refused"), (20, "admitted")])
 def test_fewer_than_20_groups_are_no_test(method, n_groups, outcome):
     found, labels, groups = grouped(n_groups, 12, seed=4)
-    settings = CombinationConfig(gate=method)
+    settings = CombinationConfig(admission=method)
     kept = KeptRows(found, labels, groups)
     record: Any = admit_specialists(CHOSEN, *predictions(seed=1), kept, settings)
     assert record.outcome == outcome or method == "each"

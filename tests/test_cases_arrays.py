@@ -32,7 +32,7 @@ def tensor(inputs: Inputs) -> torch.Tensor:
 
 
 def load(path, **settings):
-    return load_dataset(DataConfig(arrays=path, gate_fraction=0, **settings), seed=0)
+    return load_dataset(DataConfig(arrays=path, admission_fraction=0, **settings), seed=0)
 
 
 def saved(path, arrays=None, **changes):

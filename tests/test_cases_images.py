@@ -41,7 +41,7 @@ def fill(folder: Path, classes=CLASSES, n=8, suffix=".png") -> Path:
 
 
 def load(folder, **settings):
-    settings = {"min_examples": 4, "gate_fraction": 0, "image_size": 8, **settings}
+    settings = {"min_examples": 4, "admission_fraction": 0, "image_size": 8, **settings}
     return load_dataset(DataConfig(images=str(folder), **settings), seed=0)
 
 

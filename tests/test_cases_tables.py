@@ -18,7 +18,7 @@ def write(path, rows, header="text,label", **settings):
 
 
 def load(path, **settings) -> Dataset:
-    return load_dataset(DataConfig(table=str(path), gate_fraction=0, **settings), seed=0)
+    return load_dataset(DataConfig(table=str(path), admission_fraction=0, **settings), seed=0)
 
 
 def command(*arguments: object):

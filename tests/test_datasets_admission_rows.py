@@ -1,4 +1,4 @@
-"""The gate's rows: taken from validation alone, stratified, groups whole, no class left bare."""
+"""The admission rows: taken from validation alone, stratified, groups whole, no class left bare."""
 
 import itertools
 
@@ -40,34 +40,36 @@ def counted(split: Split | None, n_classes: int) -> np.ndarray:
 def test_every_class_gives_its_share_and_keeps_a_row(fraction, seed):
     counts = np.random.default_rng(seed).integers(1, 30, 80)
     dataset = hold_out_admission_rows(made(counts), fraction, seed)
-    gate, kept = counted(dataset.gate, 80), counted(dataset.validation, 80)
-    assert np.array_equal(gate + kept, counts)
+    admission, kept = counted(dataset.admission, 80), counted(dataset.validation, 80)
+    assert np.array_equal(admission + kept, counts)
     assert kept.min() >= 1
     least = np.floor(fraction * counts + 1e-9)
-    assert (gate >= np.minimum(least, counts - 1)).all()
-    assert (gate <= least + 1).all()
+    assert (admission >= np.minimum(least, counts - 1)).all()
+    assert (admission <= least + 1).all()
     put_back = [int(note.split()[-1]) for note in dataset.notes if "put back" in note]
-    assert abs(gate.sum() + sum(put_back) - fraction * counts.sum()) <= 1
+    assert abs(admission.sum() + sum(put_back) - fraction * counts.sum()) <= 1
 
 
 def test_rows_of_validation_go_to_one_side_and_no_other_split_changes():
     before = made([9] * 12)
     dataset = hold_out_admission_rows(before, 0.5, 3)
-    assert dataset.gate is not None
-    rows = [split.inputs.flatten().tolist() for split in (dataset.validation, dataset.gate)]  # type: ignore[union-attr]
+    assert dataset.admission is not None
+    rows = [split.inputs.flatten().tolist() for split in (dataset.validation, dataset.admission)]  # type: ignore[union-attr]
     assert sorted(rows[0] + rows[1]) == list(range(108))
     assert (dataset.train, dataset.test) == (before.train, before.test)
-    for split in (dataset.validation, dataset.gate):
+    for split in (dataset.validation, dataset.admission):
         index = split.inputs.flatten().long()  # type: ignore[union-attr]
         assert torch.equal(split.labels, before.validation.labels[index])
     assert dataset.notes == (
-        "54 of 108 validation rows put aside for the gate (data.gate_fraction)",
+        "54 of 108 validation rows put aside for the admission test (data.admission_fraction)",
     )
 
 
 def test_the_seed_decides_which_rows():
     def rows(seed):
-        return hold_out_admission_rows(made([9] * 12), 0.5, seed).gate.inputs.flatten().tolist()  # type: ignore
+        return (
+            hold_out_admission_rows(made([9] * 12), 0.5, seed).admission.inputs.flatten().tolist()
+        )  # type: ignore
 
     assert rows(1) == rows(1)
     assert rows(1) != rows(2)
@@ -76,20 +78,22 @@ def test_the_seed_decides_which_rows():
 @pytest.mark.parametrize("duplicates", [2, 5])
 def test_rows_with_the_same_input_stay_together(duplicates):
     dataset = hold_out_admission_rows(made([20] * 15, duplicates), 0.5, 0)
-    assert dataset.gate is not None
-    sides = [set(s.inputs.flatten().tolist()) for s in (dataset.validation, dataset.gate)]  # type: ignore[union-attr]
+    assert dataset.admission is not None
+    sides = [set(s.inputs.flatten().tolist()) for s in (dataset.validation, dataset.admission)]  # type: ignore[union-attr]
     assert not sides[0] & sides[1]
     assert counted(dataset.validation, 15).min() >= 1
-    assert 0.3 < len(dataset.gate) / 300 < 0.6
+    assert 0.3 < len(dataset.admission) / 300 < 0.6
 
 
 def test_whole_units_of_chance_go_to_one_side_and_are_kept():
     generator = np.random.default_rng(0)
     labels, groups = np.arange(600) % 10, generator.integers(100, 160, 600)
     dataset = hold_out_admission_rows(validated(labels, np.arange(600), groups), 0.5, 0)
-    assert dataset.gate is not None
-    sides = [split.inputs.flatten().long().numpy() for split in (dataset.validation, dataset.gate)]  # type: ignore[union-attr]
-    units = [split.units.numpy() for split in (dataset.validation, dataset.gate)]
+    assert dataset.admission is not None
+    sides = [
+        split.inputs.flatten().long().numpy() for split in (dataset.validation, dataset.admission)
+    ]  # type: ignore[union-attr]
+    units = [split.units.numpy() for split in (dataset.validation, dataset.admission)]
     assert all(np.array_equal(u, groups[rows]) for u, rows in zip(units, sides, strict=True))
     assert not set(units[0]) & set(units[1])
     assert 250 < len(sides[1]) < 350
@@ -100,8 +104,8 @@ def test_where_no_unit_can_be_spared_whole_the_gate_is_drawn_by_input():
     groups = np.repeat([7, 8], 30)  # of 15 classes, all rows lie in one unit
     groups[30:45] = 7
     dataset = hold_out_admission_rows(validated(labels, np.arange(60), groups), 0.5, 0)
-    assert dataset.gate is not None
-    assert len(dataset.gate) > 20
+    assert dataset.admission is not None
+    assert len(dataset.admission) > 20
     assert "no unit of chance can be spared whole" in dataset.notes[0]
 
 
@@ -112,13 +116,13 @@ def test_equal_strings_stay_together_and_keep_their_texts_and_valid_labels():
     split = Split(hash_ngrams(texts, (1, 3)), labels, valid, texts)
     given = Dataset("t", "text", ("a", "b"), split, split, split, {})
     dataset = hold_out_admission_rows(given, 0.5, 0)
-    assert dataset.gate is not None
-    assert dataset.gate.texts is not None
+    assert dataset.admission is not None
+    assert dataset.admission.texts is not None
     assert dataset.validation.texts is not None
-    assert not set(dataset.gate.texts) & set(dataset.validation.texts)
-    assert all(len(list(rows)) == 2 for _, rows in itertools.groupby(dataset.gate.texts))
-    assert dataset.gate.valid is not None
-    assert len(dataset.gate.valid) == len(dataset.gate) == len(dataset.gate.inputs)
+    assert not set(dataset.admission.texts) & set(dataset.validation.texts)
+    assert all(len(list(rows)) == 2 for _, rows in itertools.groupby(dataset.admission.texts))
+    assert dataset.admission.valid is not None
+    assert len(dataset.admission.valid) == len(dataset.admission) == len(dataset.admission.inputs)
 
 
 def test_without_a_share_nothing_is_put_aside():
@@ -128,14 +132,14 @@ def test_without_a_share_nothing_is_put_aside():
 
 def test_where_no_class_can_spare_a_row_there_is_no_gate():
     dataset = hold_out_admission_rows(made([1, 1, 1]), 0.5, 0)
-    assert dataset.gate is None
+    assert dataset.admission is None
     assert len(dataset.validation) == 3
     assert "no class can spare one" in dataset.notes[-1]
 
 
 def test_a_gate_that_the_data_bring_is_kept():
-    gate = Split(torch.zeros(2, 1), torch.tensor([0, 1]))
-    before = made([5, 5], gate=gate)
+    admission = Split(torch.zeros(2, 1), torch.tensor([0, 1]))
+    before = made([5, 5], admission=admission)
     assert hold_out_admission_rows(before, 0.5, 0) is before
 
 
@@ -153,8 +157,8 @@ def arrays(tmp_path):
 
 
 def test_half_of_the_validation_rows_of_any_source_are_put_aside(arrays):
-    without, dataset = arrays(gate_fraction=0), arrays()
-    assert without.gate is None
+    without, dataset = arrays(admission_fraction=0), arrays()
+    assert without.admission is None
     assert [len(split) for split in dataset.splits.values()] == [450, 30, 30, 90]
     rows = [{row.numpy().tobytes() for row in s.inputs} for s in dataset.splits.values()]
     assert sum(map(len, rows)) == len(set.union(*rows)) == 600
@@ -165,19 +169,19 @@ def test_half_of_the_validation_rows_of_any_source_are_put_aside(arrays):
 def test_rows_drawn_for_trying_out_count_those_of_the_gate(arrays):
     dataset = arrays(max_examples=120)
     assert 100 <= sum(map(len, dataset.splits.values())) <= 130
-    assert dataset.gate is not None
+    assert dataset.admission is not None
     assert counted(dataset.validation, 6).min() >= 1
     assert [note.split(" ", 1)[1] for note in dataset.notes[-2:]] == [
         "of 600 rows drawn (data.max_examples)",
-        "of 12 validation rows put aside for the gate (data.gate_fraction)",
+        "of 12 validation rows put aside for the admission test (data.admission_fraction)",
     ]
 
 
 def with_bad_gate() -> Dataset:
     """For ``data.factory``."""
-    return made([5, 5], gate=Split(torch.zeros(2, 1), torch.tensor([0, 7])))
+    return made([5, 5], admission=Split(torch.zeros(2, 1), torch.tensor([0, 7])))
 
 
 def test_a_gate_that_a_factory_brings_is_checked():
-    with pytest.raises(DataError, match=r"labels are not class indices(?s:.*)gate"):
+    with pytest.raises(DataError, match=r"labels are not class indices(?s:.*)admission"):
         load_dataset(DataConfig(factory="test_datasets_admission_rows:with_bad_gate"), seed=0)

@@ -23,7 +23,7 @@ def features(n=120, d=5, classes=3, seed=0):
 
 def load(path, arrays, **settings):
     np.savez(path, **arrays)
-    settings = {"gate_fraction": 0, **settings}
+    settings = {"admission_fraction": 0, **settings}
     return load_dataset(DataConfig(arrays=str(path), **settings), seed=0)
 
 

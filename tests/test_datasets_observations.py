@@ -138,7 +138,9 @@ def test_groups_that_lie_in_two_given_splits_are_told_and_kept(tmp_path):
         for role, array in (("x", x), ("y", y), ("writer", writer))
     }
     with pytest.warns(DataWarning, match="validation and test rows with a value of"):
-        dataset = load_arrays(tmp_path / "a.npz", {"groups": "writer", "gate_fraction": 0}, **named)
+        dataset = load_arrays(
+            tmp_path / "a.npz", {"groups": "writer", "admission_fraction": 0}, **named
+        )
     assert list(map(len, dataset.splits.values())) == [200, 60, 100]
     told = sum(w in writer[:200] or w in writer[300:] for w in writer[200:300])
     told += sum(w in writer[:300] for w in writer[300:])
@@ -202,14 +204,14 @@ def from_factory(grouped: str = "all") -> Dataset:
 
 
 def test_rows_of_a_factory_with_equal_inputs_share_a_unit():
-    config = {"factory": "test_datasets_observations:from_factory", "gate_fraction": 0}
+    config = {"factory": "test_datasets_observations:from_factory", "admission_fraction": 0}
     dataset = load_dataset(DataConfig(**config, options={"grouped": "none"}), seed=0)
     assert dataset.train.units[5] == dataset.validation.units[0] == dataset.test.units[0]
     assert len(torch.cat([split.units for split in dataset.splits.values()]).unique()) == 16
 
 
 def test_groups_of_a_factory_are_kept_and_must_be_in_every_split():
-    config = {"factory": "test_datasets_observations:from_factory", "gate_fraction": 0}
+    config = {"factory": "test_datasets_observations:from_factory", "admission_fraction": 0}
     dataset = load_dataset(DataConfig(**config), seed=0)
     assert dataset.test.units.tolist() == [6, 6, 7, 7, 8, 8]
     with pytest.raises(DataError, match=r"some have none(?s:.*)train"):

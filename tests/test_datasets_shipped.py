@@ -57,8 +57,8 @@ def test_held_out_strings_were_never_seen(languages):
 def test_strings_of_a_concept_are_one_unit_and_so_are_equal_strings(languages):
     units = {name: set(s.units.tolist()) for name, s in languages.splits.items()}
     assert len(set.union(*units.values())) == sum(map(len, units.values()))
-    assert len(units["validation"] | units["gate"]) == pytest.approx(169, abs=10)
-    for split in (languages.validation, languages.gate, languages.test):
+    assert len(units["validation"] | units["admission"]) == pytest.approx(169, abs=10)
+    for split in (languages.validation, languages.admission, languages.test):
         unit_of = dict(zip(split.texts, split.units.tolist(), strict=True))
         assert [unit_of[text] for text in split.texts] == split.units.tolist()
 
@@ -69,11 +69,11 @@ def test_every_language_is_trained_validated_and_tested(languages):
 
 
 def test_a_string_is_validated_or_kept_for_the_gate_in_all_its_languages(languages):
-    assert languages.gate is not None
-    validation, gate = languages.validation, languages.gate
+    assert languages.admission is not None
+    validation, admission = languages.validation, languages.admission
     others = set(languages.train.texts) | set(validation.texts) | set(languages.test.texts)
-    assert not others & set(gate.texts)
-    assert 0.45 < len(gate) / (len(gate) + len(validation)) < 0.55
+    assert not others & set(admission.texts)
+    assert 0.45 < len(admission) / (len(admission) + len(validation)) < 0.55
 
 
 def test_a_string_of_several_languages_is_valid_in_each(languages):
@@ -259,7 +259,7 @@ def test_shared_data_sets_have_their_known_sizes(settings, classes, rows):
     path = SHARED / settings[source]
     if not path.exists():
         pytest.skip(f"{path} is not at hand")
-    settings = {**settings, source: str(path), "gate_fraction": 0}
+    settings = {**settings, source: str(path), "admission_fraction": 0}
     dataset = load_dataset(DataConfig(**settings), seed=0)
     assert dataset.n_classes == classes
     assert tuple(map(len, splits(dataset))) == rows

@@ -76,18 +76,18 @@ def test_what_was_saved_is_read_back(tmp_path):
 
 
 def test_a_gate_is_read_back_and_goes_with_the_next_data_set(tmp_path):
-    save_dataset(replace(dataset(), gate=split(3, 7)), tmp_path)
+    save_dataset(replace(dataset(), admission=split(3, 7)), tmp_path)
     read = load_dataset_folder(tmp_path)
-    assert list(read.splits) == ["train", "validation", "gate", "test"]
-    assert read.gate is not None
-    assert same(read.gate, split(3, 7))
-    assert read_json(tmp_path / "dataset.json")["rows"]["gate"] == 3
+    assert list(read.splits) == ["train", "validation", "admission", "test"]
+    assert read.admission is not None
+    assert same(read.admission, split(3, 7))
+    assert read_json(tmp_path / "dataset.json")["rows"]["admission"] == 3
     save_dataset(dataset(), tmp_path)
-    assert load_dataset_folder(tmp_path).gate is None
-    assert not list(tmp_path.glob("gate.*"))
+    assert load_dataset_folder(tmp_path).admission is None
+    assert not list(tmp_path.glob("admission.*"))
 
 
-@pytest.mark.parametrize("name", ["train.texts.npy", "gate.inputs.npy", "dataset.json"])
+@pytest.mark.parametrize("name", ["train.texts.npy", "admission.inputs.npy", "dataset.json"])
 def test_a_file_that_would_be_read_as_a_part_is_refused_in_a_stage(tmp_path, name):
     (tmp_path / name).write_text("the user's")
     with recording(tmp_path), pytest.raises(InputError, match="in the way"):

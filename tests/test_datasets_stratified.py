@@ -165,8 +165,8 @@ def test_ambiguous_inputs_are_tested_and_validated_as_often_as_others():
 def test_ambiguous_inputs_are_in_the_gate_as_often_as_others():
     labels, groups, sizes = ambiguous()
     rows = validated(labels, groups)
-    drawn = (hold_out_admission_rows(rows, 0.5, seed).gate for seed in range(60))
-    gates = [gate.inputs.flatten().numpy() for gate in drawn]  # type: ignore[union-attr]
-    held = np.stack([np.isin(np.arange(len(sizes)), gate) for gate in gates])
+    drawn = (hold_out_admission_rows(rows, 0.5, seed).admission for seed in range(60))
+    gates = [admission.inputs.flatten().numpy() for admission in drawn]  # type: ignore[union-attr]
+    held = np.stack([np.isin(np.arange(len(sizes)), admission) for admission in gates])
     for size in SIZES:
         assert off(held[:, sizes == size], 0.5) < 4

@@ -35,7 +35,7 @@ def json_lines(rows=ROWS):
 
 def load(path, content, **settings) -> Any:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    settings = {"gate_fraction": 0, "min_examples": 2, **settings}
+    settings = {"admission_fraction": 0, "min_examples": 2, **settings}
     return load_dataset(DataConfig(table=str(path), **settings), seed=0)
 
 
@@ -407,8 +407,8 @@ def test_a_header_that_data_columns_repeats_is_no_row(tmp_path):
 
 def test_rows_are_the_lines_that_an_editor_shows(tmp_path):
     content = 'text,label\n"red\nhat",A\n\n' + delimited()[len("text,label\n") :]
-    dataset = load(tmp_path / "t.csv", content, gate_fraction=0.5, validation_fraction=0.3)
-    assert set(dataset.splits) == {"train", "validation", "gate", "test"}
+    dataset = load(tmp_path / "t.csv", content, admission_fraction=0.5, validation_fraction=0.3)
+    assert set(dataset.splits) == {"train", "validation", "admission", "test"}
     lines = content.split("\n")
     for split in dataset.splits.values():
         for text, line in zip(split.texts, split.rows.tolist(), strict=True):

@@ -39,7 +39,7 @@ def colours(**columns):
 
 
 def load(path, **settings):
-    settings = {"gate_fraction": 0, **settings}
+    settings = {"admission_fraction": 0, **settings}
     return load_dataset(DataConfig(table=str(path), **settings), seed=0)
 
 

@@ -90,7 +90,7 @@ def test_python_runs_as_it_stands(readme_run, code, monkeypatch):
 def test_a_student_is_distilled_from_the_run(readme_run):
     (command,) = [command for command in COMMANDS if command[1] == "distill"]
     shown = specialists(command[1:], readme_run)
-    assert "for the gate" not in shown
+    assert "for the admission test" not in shown
     assert "the student: runs/distilled/distill/student" in shown
 
 

@@ -242,7 +242,7 @@ def text_of(comparison):
     return verdict(comparison).text
 
 
-def made(gaps, gate="admitted", **flops):
+def made(gaps, admission="admitted", **flops):
     """A comparison of which all is known: ``gaps`` {(a, b): (value, corrected interval)}."""
     costs = {"generalist": 10, "ensemble": 25, "generalist_continued": 10}
     costs |= {"generalist_wide": 24, "generalist_ensemble": 30} | flops
@@ -278,7 +278,7 @@ def made(gaps, gate="admitted", **flops):
     )  # fmt: skip
     return Comparison(
         dataset="made", n_classes=9, n_test=(90,) * 3, n_groups=(90,) * 3, seeds=(0, 1, 2),
-        admission=(gate,) * 3, models=models, retention=None, differences=differences,
+        admission=(admission,) * 3, models=models, retention=None, differences=differences,
     )  # fmt: skip
 
 

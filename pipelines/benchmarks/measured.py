@@ -184,7 +184,7 @@ class MeasuredRun:
     def baselines(self, budget: Budget, names: Sequence[str]) -> dict[str, list[ClassifierTask]]:
         """The trainings of some baselines; a model without widths has no wide one."""
         config = self.context.config
-        settings = config.evaluation.model_copy(update={"controls": tuple(names)})
+        settings = config.evaluation.model_copy(update={"baselines": tuple(names)})
         config = config.model_copy(update={"evaluation": settings})
         return baseline_tasks(dataclasses.replace(self.context, config=config), budget)
 

@@ -32,7 +32,7 @@ KINDS = ("confusable", "random")
 
 def compare_kinds(folder: Path, config: str, overrides: Sequence[str], seeds: int) -> str:
     """Run both kinds for every seed; a Markdown table."""
-    overrides = ["combination.gate=off", *overrides]
+    overrides = ["combination.admission=off", *overrides]
     shuffled = configs_by_seed(config, [*overrides, "clusters.shuffled=true"], seeds)
     cells = []
     for settings, random in zip(configs_by_seed(config, overrides, seeds), shuffled, strict=True):

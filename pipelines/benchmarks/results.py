@@ -68,7 +68,7 @@ class EvaluationRecord(JsonRecord):
     models: Mapping[str, ModelCells]
     differences: tuple[PairedDifference, ...]
     retention: float | ShareKept | Literal["not known"] | None = NOT_KNOWN
-    gate: tuple[str, ...] = ()
+    admission: tuple[str, ...] = ()
     seeds: tuple[int, ...] = (0,)
 
     def cost(self, name: str) -> str:
@@ -119,7 +119,7 @@ def _difference(result: EvaluationRecord, baseline: str) -> str:
     gap = find_difference(result.differences, ENSEMBLE, baseline)
     if gap is not None:
         return f"{with_interval(gap.value, gap.interval)} {result.cost(baseline)}"
-    if baseline in (SAME_INFERENCE, DEFERRED) and set(result.gate) == {"refused"}:
+    if baseline in (SAME_INFERENCE, DEFERRED) and set(result.admission) == {"refused"}:
         return "the generalist itself"
     return "not trained"
 

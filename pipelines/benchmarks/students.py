@@ -83,7 +83,9 @@ def on_test_set(run: Run, best: Mapping[StudentRow, StudentTask]) -> Taught:
         models[row.slug] = seed.measured(outputs, _settings(task))
     choice = read_json(run.path("combine-predictions", "choice.json"))
     rows = {row.slug: row for row in best}
-    return Taught(seed.context.dataset.name, models, rows, choice["gate"]["outcome"] == "refused")
+    return Taught(
+        seed.context.dataset.name, models, rows, choice["admission"]["outcome"] == "refused"
+    )
 
 
 def _settings(task: StudentTask) -> str:

@@ -53,7 +53,7 @@ def drawn_from(data: DataConfig, **options: float) -> DataConfig:
     It keeps what is not for the source to read.
     """
     source = data.model_dump(exclude_none=True, mode="json")
-    kept = {"gate_fraction": data.gate_fraction, "augment": data.augment}
+    kept = {"admission_fraction": data.admission_fraction, "augment": data.augment}
     return DataConfig(factory=FACTORY, options={"source": source, **options}, **kept)
 
 

@@ -20,6 +20,7 @@ from specialists.config.defaults import DEFAULTS
 from specialists.config.effects import possible_kinds, without_effect
 from specialists.config.fields import NonNegative, Section, Seed
 from specialists.config.mistakes import ConfigMistakesError, explained
+from specialists.config.renamed import with_current_names
 from specialists.config.sections import (
     ClustersConfig,
     CombinationConfig,
@@ -72,7 +73,7 @@ class Config(Section):
             With every mistake, one a line.
         """
         try:
-            config = cls.model_validate(values)
+            config = cls.model_validate(with_current_names(values, where))
         except ValidationError as error:
             raise ConfigMistakesError(explained(error, cls.model_fields), where) from None
         _check_sources(config.data, where)
@@ -91,7 +92,7 @@ class Config(Section):
         ConfigError
             If the file is missing, is no TOML, or holds a mistake.
         """
-        values = {} if path is None else read_toml(find_config(path))
+        values = {} if path is None else with_current_names(read_toml(find_config(path)), path)
         before = _source_of(values)
         given = [override(values, assignment) for assignment in overrides]
         config = cls.from_dict(absolute_paths(values), where=path or "--set")

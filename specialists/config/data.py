@@ -63,7 +63,7 @@ class DataConfig(Section):
     """Fraction of the rows cut for validation, if the data bring no validation split."""
     test_fraction: Fraction = 0.15
     """Fraction of the rows cut for the test, if the data bring no test split."""
-    gate_fraction: Fraction = 0.5
+    admission_fraction: Fraction = 0.5
     """Fraction of the validation rows kept for the admission test alone."""
     max_examples: Positive | None = None
     """Number of rows drawn at most, for trying out. None: all rows."""

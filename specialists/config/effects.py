@@ -29,7 +29,7 @@ KINDS_OF_SOURCE = {
     "languages": ("text",),
     "glyphs": ("images",),
 }
-EVERYWHERE = {"gate_fraction", "max_examples", "augment"}
+EVERYWHERE = {"admission_fraction", "max_examples", "augment"}
 CUT = {"validation_fraction", "test_fraction"}
 NGRAMS = {"char_ngrams", "word_ngrams", "lowercase"}
 COLUMNS = {"columns", "text", "label", "split", "splits"}
@@ -124,7 +124,7 @@ def _of_given_weights(config: Config, kind: str) -> Idle:
     if settings.widths is not None and len(settings.widths) > 1:
         yield "generalist.widths", "generalist.weights are of one width: set generalist.width"
     cross_fitted = config.clusters.predictions == "cross-fitted"
-    if config.evaluation.controls or start == "independent" or cross_fitted:
+    if config.evaluation.baselines or start == "independent" or cross_fitted:
         return
     for key in Recipe.model_fields:
         if is_set(settings, key):
@@ -166,8 +166,8 @@ def _clusters_and_combination(config: Config) -> Idle:
         yield "combination.weights", "only the rules kl and within_subsets have a weight to choose"
     if combination.rules == ("learned",) and is_set(combination, "deferral"):
         yield "combination.deferral", "learned specialists are asked about every row"
-    if combination.gate == "each" and config.data.gate_fraction == 0:
-        yield "combination.gate", "data.gate_fraction = 0 keeps no rows for its test"
+    if combination.admission == "each" and config.data.admission_fraction == 0:
+        yield "combination.admission", "data.admission_fraction = 0 keeps no rows for its test"
 
 
 def _student(config: Config, kind: str) -> Idle:

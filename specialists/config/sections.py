@@ -186,7 +186,7 @@ class CombinationConfig(Section):
     """Largest inference FLOPs of `ensemble` over the generalist's. inf: no limit."""
     select_by: Literal["top1", "nll"] = "nll"
     """Validation score that chooses among the candidates."""
-    gate: Literal["whole", "each", "off"] = "whole"
+    admission: Literal["whole", "each", "off"] = "whole"
     """What must pass the admission test: the whole ensemble, each specialist, or nothing (off).
     What fails answers like the generalist."""
 
@@ -206,8 +206,8 @@ class StudentConfig(Recipe):
     """Candidates: temperature of the soft targets."""
     alphas: Annotated[tuple[Share, ...], Field(min_length=1), Distinct] = (0.7, 1.0)
     """Candidates: weight of the soft targets in the loss, in [0, 1]; the labels have the rest."""
-    teacher: Literal["stored", "live"] = "stored"
-    """stored: the soft targets are computed once. live: anew for every augmented batch, which is
+    teacher: Literal["offline", "online"] = "offline"
+    """offline: the soft targets are computed once. online: anew for every augmented batch, which is
     slower."""
     unlabelled: FilePath | None = None
     """File of more inputs to learn from, without labels. None: training inputs only."""
@@ -225,7 +225,7 @@ class EvaluationConfig(Section):
 
     n_bootstrap: Resamples = 1000
     """Bootstrap resamples of each confidence interval."""
-    controls: Annotated[
+    baselines: Annotated[
         tuple[Literal["generalist_continued", "generalist_wide", "generalist_ensemble"], ...],
         Distinct,
     ] = ("generalist_continued", "generalist_wide", "generalist_ensemble")

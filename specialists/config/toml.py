@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from specialists.config.data import SOURCES
+from specialists.config.renamed import current_key
 from specialists.errors import ConfigError
 
 LARGEST = 2**20
@@ -59,6 +60,7 @@ def override(values: dict[str, object], assignment: str) -> str:
             got=assignment,
             expected="for instance seed=3 or generalist.epochs=3, at most three names",
         )
+    parts = current_key(".".join(parts)).split(".")
     target = values
     for part in parts[:-1]:
         inner = target.setdefault(part, {})

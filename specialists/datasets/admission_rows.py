@@ -20,11 +20,11 @@ from specialists.runtime import derive_seed
 
 
 def hold_out_admission_rows(dataset: Dataset, fraction: float, seed: int) -> Dataset:
-    """Move about ``fraction``, in [0, 1), of the validation rows to the split ``gate``.
+    """Move about ``fraction``, in [0, 1), of the validation rows to the split ``admission``.
 
-    A data set that brings a gate of its own keeps it; with a fraction of 0 there is none.
+    A data set that brings such rows of its own keeps them; with a fraction of 0 there is none.
     """
-    if dataset.gate is not None or fraction == 0:
+    if dataset.admission is not None or fraction == 0:
         return dataset
     validation, notes = dataset.validation, list(dataset.notes)
 
@@ -38,16 +38,16 @@ def hold_out_admission_rows(dataset: Dataset, fraction: float, seed: int) -> Dat
         drawn = draw(validation.groups.numpy())
         if not drawn.held.any():
             reason = "no unit of chance can be spared whole"
-            notes.append(f"{reason}, so the gate's rows are drawn by input")
+            notes.append(f"{reason}, so the admission rows are drawn by input")
             drawn = draw(input_groups(validation.inputs))
     rows, kept = np.flatnonzero(drawn.held), np.flatnonzero(~drawn.held)
-    count = f"{len(rows)} of {len(validation)} validation rows put aside for the gate"
-    count += " (data.gate_fraction)"
+    count = f"{len(rows)} of {len(validation)} validation rows put aside for the admission test"
+    count += " (data.admission_fraction)"
     if not len(rows):
         return replace(dataset, notes=(*dataset.notes, f"{count}: no class can spare one"))
     return replace(
         dataset,
         validation=take(validation, kept),
-        gate=take(validation, rows),
-        notes=(*notes, count, *drawn.notes("the gate")),
+        admission=take(validation, rows),
+        notes=(*notes, count, *drawn.notes("the admission test")),
     )

@@ -117,7 +117,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Train, validation, gate and test split with what is needed to encode new inputs alike.
+    """Train, validation, admission and test split with what is needed to encode new inputs alike.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ class Dataset:
         One line each on what was left out, merged or cut, with counts.
     source : mapping
         JSON-able; where the data came from and under which licence.
-    gate : Split, optional
+    admission : Split, optional
         Held-out rows that serve nothing but the test whether specialists help.
     """
 
@@ -144,7 +144,7 @@ class Dataset:
     preprocessing: Preprocessing
     notes: tuple[str, ...] = ()
     source: Mapping[str, object] = field(default_factory=dict)
-    gate: Split | None = None
+    admission: Split | None = None
 
     @property
     def n_classes(self) -> int:
@@ -152,6 +152,6 @@ class Dataset:
 
     @property
     def splits(self) -> dict[str, Split]:
-        """The splits that there are, by name: train, validation, gate, test."""
-        named = {"train": self.train, "validation": self.validation, "gate": self.gate}
+        """The splits that there are, by name: train, validation, admission, test."""
+        named = {"train": self.train, "validation": self.validation, "admission": self.admission}
         return {name: s for name, s in (named | {"test": self.test}).items() if s is not None}

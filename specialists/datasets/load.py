@@ -49,7 +49,7 @@ def load_dataset(config: DataConfig, seed: int) -> Dataset:
     dataset = _shipped(config) if source == "name" else LOADERS[source](config, seed)
     if config.max_examples:
         dataset = limit(dataset, config.max_examples, seed)
-    return hold_out_admission_rows(dataset, config.gate_fraction, seed)
+    return hold_out_admission_rows(dataset, config.admission_fraction, seed)
 
 
 def _shipped(config: DataConfig) -> Dataset:

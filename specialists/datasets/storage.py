@@ -1,7 +1,7 @@
 """How a data set lies on disk: plain .npy files that are memory-mapped when they are read back.
 
     dataset.json                          names, kind, classes, preprocessing, notes
-    SPLIT.inputs.npy [.inputs.offsets]    offsets where the inputs are ragged; gate.* may be missing
+    SPLIT.inputs.npy [.inputs.offsets]    offsets of ragged inputs; admission.* may be missing
     SPLIT.labels.npy [.valid .valid.offsets]
     SPLIT.texts.npy .texts.offsets.npy    UTF-8 bytes, for people to read
     SPLIT.rows.npy                        lines or rows of the user's file; may be missing
@@ -44,7 +44,7 @@ HIDDEN = -1
 KEYS = {"name", "kind", "class_names", "rows", "preprocessing", "notes", "source"}
 ABOUT = "dataset.json"
 TEST_LABELS = ("test.labels.", "test.valid.")
-_SPLITS = ("train", "validation", "gate", "test")
+_SPLITS = ("train", "validation", "admission", "test")
 _PARTS = ("inputs", "labels", "valid", "texts", "rows", "groups")
 _FILES = [f"{s}.{p}{o}.npy" for s in _SPLITS for p in _PARTS for o in ("", ".offsets")]
 
@@ -110,7 +110,12 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
         raise DataError(what, where=folder / ABOUT, got=got, expected=expected, fix=fix)
     splits = {
         name: _load_split(folder, name, name != "test" or test_labels)
-        for name in ("train", "validation", "test", *(["gate"] if "gate" in about["rows"] else []))
+        for name in (
+            "train",
+            "validation",
+            "test",
+            *(["admission"] if "admission" in about["rows"] else []),
+        )
     }
     return Dataset(
         name=about["name"],

@@ -56,7 +56,9 @@ from specialists.uncertainty import (
 
 ALPHA = 0.05
 NO_DIFFERENCE = 1e-5  # nats that single precision rounds
-NOT_WANTED = "no rows are to be kept for the test whether specialists help (data.gate_fraction)"
+NOT_WANTED = (
+    "no rows are to be kept for the test whether specialists help (data.admission_fraction)"
+)
 NO_ROWS = "no row could be kept for the test whether specialists help: no class can spare one"
 NO_GAIN = "does not raise the log-likelihood of the truth on validation rows"
 NOT_ALONE = "does not pass its own test"
@@ -108,7 +110,7 @@ def admit_specialists(
         Of the validation rows.
     kept : KeptRows
     settings : CombinationConfig
-        Its ``gate`` ("whole" or "each") and how it chooses.
+        Its ``admission`` ("whole" or "each") and how it chooses.
     """
     groups = torch.arange(len(kept.labels)) if kept.groups is None else kept.groups
     n_groups = _count(groups)
@@ -122,7 +124,7 @@ def admit_specialists(
     p_values = [p for m in tried if (p := alone[m].p) is not None]
     corrected = dict(zip(tried, holm(p_values), strict=True)) if enough else {}
     group = screened
-    if enough and settings.gate == "each":
+    if enough and settings.admission == "each":
         group = restricted(rule, [m for m in tried if corrected[m] <= ALPHA], n)
     whole = None
     if group.members != ():
@@ -143,7 +145,7 @@ def admit_specialists(
     )
     reason = _reason(whole, tried, len(kept.labels), n_groups)
     outcome, rows = "admitted" if passed else "refused", (len(kept.labels), n_groups)
-    return AdmissionDecision(settings.gate, rule, outcome, reason, ALPHA, *rows, whole, tests)
+    return AdmissionDecision(settings.admission, rule, outcome, reason, ALPHA, *rows, whole, tests)
 
 
 def screen(

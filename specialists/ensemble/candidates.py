@@ -14,8 +14,8 @@ of the gain for little inference.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -32,13 +32,12 @@ from specialists.runtime import progress
 ROUNDING = 1e-6
 
 
-@dataclass(frozen=True)
-class Candidate:
+@dataclass(frozen=True, kw_only=True)
+class Candidate(CombinationRule):
     """A rule with its score and its cost on validation rows.
 
     Parameters
     ----------
-    rule : CombinationRule
     top1, nll : float
         Fraction, and nats; of a learned rule cross-fitted.
     inference_flops, relative_cost : float
@@ -51,7 +50,6 @@ class Candidate:
         Of a learned rule: ``top1`` and ``nll`` on the rows that it was fitted on.
     """
 
-    rule: CombinationRule
     top1: float
     nll: float
     inference_flops: float
@@ -60,17 +58,10 @@ class Candidate:
     lowers_nll: bool
     in_sample: dict[str, float] | None = None
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Candidate:
-        """The candidate that ``to_dict`` wrote."""
-        scores = {name: values[name] for name in cls.__match_args__[1:-1]}
-        return cls(CombinationRule.from_dict(values), in_sample=values.get("in_sample"), **scores)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON: the rule's entries beside the others; ``in_sample`` only where there is one."""
-        values = {name: getattr(self, name) for name in self.__match_args__[1:-1]}
-        fitted = {} if self.in_sample is None else {"in_sample": self.in_sample}
-        return {**self.rule.to_dict(), **values, **fitted}
+    @property
+    def rule(self) -> CombinationRule:
+        """The rule alone."""
+        return CombinationRule(*(getattr(self, part.name) for part in fields(CombinationRule)))
 
 
 class Scored(Protocol):
@@ -198,7 +189,15 @@ class Judge:
         flops, nll = self._flops[asked], scores["nll"]
         relative = flops / self.predictions.generalist_flops
         eligible, lower = relative <= self.max_cost, nll <= self.reference
-        return Candidate(rule, scores["top1"], nll, flops, relative, eligible, lower)
+        return Candidate(
+            **vars(rule),
+            top1=scores["top1"],
+            nll=nll,
+            inference_flops=flops,
+            relative_cost=relative,
+            eligible=eligible,
+            lowers_nll=lower,
+        )
 
 
 def _outcomes(predictions: Predictions, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,6 @@ kept for that test do not say that it helps, it is its generalist.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +27,11 @@ from specialists.ensemble.candidates import Candidate, affordable, choose, score
 from specialists.ensemble.decision import AdmissionDecision
 from specialists.ensemble.members import MemberPredictions
 from specialists.ensemble.rules import PAPER, CombinationRule
+from specialists.json_record import JsonRecord
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(JsonRecord):
     """The chosen rule, what it was chosen from, and the admission test: ``choice.json``.
 
     Parameters
@@ -63,31 +63,9 @@ class Choice:
         """The rule of ``ensemble``, with the members that may answer."""
         return self.rules["ensemble"]
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Choice:
-        """The choice that ``to_dict`` wrote."""
-        return cls(
-            {name: CombinationRule.from_dict(rule) for name, rule in values["rules"].items()},
-            tuple(Candidate.from_dict(candidate) for candidate in values["candidates"]),
-            AdmissionDecision.from_dict(values["gate"]),
-            values["generalist"],
-            values["relative_cost"],
-            values["within_max_cost"],
-            values["asked"],
-        )
-
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "chosen": self.chosen.to_dict(),
-            "rules": {name: rule.to_dict() for name, rule in self.rules.items()},
-            "relative_cost": self.relative_cost,
-            "within_max_cost": self.within_max_cost,
-            "asked": self.asked,
-            "candidates": [candidate.to_dict() for candidate in self.candidates],
-            "gate": self.admission.to_dict(),
-            "generalist": self.generalist,
-        }
+        """For JSON, with the chosen rule in front."""
+        return {"chosen": self.chosen.to_dict(), **super().to_dict()}
 
 
 def choose_rule(
@@ -114,11 +92,11 @@ def choose_rule(
     candidates = score_rules(predictions, labels, settings)
     best = choose(affordable(candidates), settings).rule
     everywhere = choose([c for c in candidates if c.rule.n is None], settings).rule
-    if settings.gate == "off":
-        admission = untested(best, settings.gate, "combination.gate is off")
+    if settings.admission == "off":
+        admission = untested(best, settings.admission, "combination.admission is off")
     elif kept is None:
         reason = NO_ROWS if needs_test else NOT_WANTED
-        admission = untested(best, settings.gate, reason, refused=needs_test)
+        admission = untested(best, settings.admission, reason, refused=needs_test)
     else:
         admission = admit_specialists(best, predictions, labels, kept, settings)
     rule = admission.rule

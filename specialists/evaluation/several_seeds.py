@@ -13,7 +13,7 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from specialists.catalogue import ALTERNATIVES, ENSEMBLE, GENERALIST, HARD_LABELS, PAIRS, STUDENT
 from specialists.errors import InputError
@@ -130,7 +130,7 @@ class Comparison(JsonRecord):
     n_test: tuple[int, ...]
     n_groups: tuple[int, ...]
     seeds: tuple[int, ...]
-    admission: Annotated[tuple[str, ...], Field(alias="gate")]
+    admission: Annotated[tuple[str, ...], Field(validation_alias=AliasChoices("admission", "gate"))]
     models: Mapping[str, ModelSummary]
     retention: ShareKept | None
     differences: tuple[MeanDifference, ...]

@@ -98,8 +98,8 @@ def test_a_refused_ensemble_is_told(run, found, tmp_path):
     assert found.refused is False
     copy = shutil.copytree(run.folder, tmp_path / "run")
     choice = read_json(copy / "combine-predictions" / "choice.json")
-    gate = {**choice["gate"], "outcome": "refused"}
-    write_json(copy / "combine-predictions" / "choice.json", {**choice, "gate": gate})
+    admission = {**choice["admission"], "outcome": "refused"}
+    write_json(copy / "combine-predictions" / "choice.json", {**choice, "admission": admission})
     assert on_test_set(Run(copy), {}).refused is True
 
 

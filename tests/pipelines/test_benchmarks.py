@@ -79,7 +79,7 @@ def test_a_row_of_several_seeds_holds_means_and_spreads(run):
 
 def test_where_every_gate_refused_one_generalist_has_the_same_inference(run):
     evaluation = read_json(run / "evaluation.json")
-    write_json(run / "comparison.json", {**evaluation, "seeds": [3], "gate": ["refused"]})
+    write_json(run / "comparison.json", {**evaluation, "seeds": [3], "admission": ["refused"]})
     assert "| not trained | not trained | not trained | the generalist itself |" in markdown_table(
         [row(run)]
     )

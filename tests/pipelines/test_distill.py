@@ -27,7 +27,7 @@ def distill(*arguments) -> str:
 
 
 def test_the_student_of_an_ensemble_is_that_of_its_run(teacher, tmp_path):
-    as_there = ["--set", f"data.gate_fraction={teacher.config.data.gate_fraction}"]
+    as_there = ["--set", f"data.admission_fraction={teacher.config.data.admission_fraction}"]
     distill("--teacher", teacher.folder, "--out", tmp_path / "out", *as_there)
     for name in ("student", "student_hard_labels"):
         ours, theirs = tmp_path / "out" / "distill" / name, teacher.path("distill-student", name)
@@ -58,7 +58,7 @@ def test_a_models_folder_teaches_and_what_holds_is_not_made_again(teacher, tmp_p
     [
         ("run/x", [], "would share a folder"),
         ("run", [], "would share a folder"),
-        ("out", ["student.teacher=live"], "asked once, not about every batch"),
+        ("out", ["student.teacher=online"], "asked once, not about every batch"),
         ("out", ["data.exclude_labels=['a0']"], "different classes"),
         ("out", ["data.standardize=false"], "encoded otherwise"),
     ],

@@ -94,10 +94,10 @@ def test_training_counts_what_the_trainings_counted(folder):
     assert models["generalist"]["inference_flops"][0] == forward
     quarter = flops(run.path("equal-compute", "width-3"))
     assert models["generalist, 1/4"]["training_flops"][0] == quarter
-    controls = run.path("evaluate-models", "controls")
-    continued = own + flops(controls / "generalist_continued")
+    trained = run.path("evaluate-models", "baselines")
+    continued = own + flops(trained / "generalist_continued")
     assert models["generalist_continued"]["training_flops"][0] == continued
-    two = own + flops(controls / "generalist_ensemble-1")
+    two = own + flops(trained / "generalist_ensemble-1")
     assert models["generalist_ensemble, 2"]["training_flops"][0] == two
     assert models["generalist_ensemble, 4"]["inference_flops"][0] == 4 * forward
 

@@ -50,7 +50,7 @@ ARTIFACTS = [
     "report.html",
     *(f"{stage.name}/manifest.json" for stage in stages.STAGES),
     "prepare-data/dataset.json",
-    *(f"prepare-data/{split}.inputs.npy" for split in ("train", "validation", "gate", "test")),
+    *(f"prepare-data/{split}.inputs.npy" for split in ("train", "validation", "admission", "test")),
     "prepare-data/test.labels.npy",
     *(f"train-generalist/{name}" for name in ("model.json", "metrics.jsonl", "widths.json")),
     *(f"train-generalist/{name}" for name in ("weights.safetensors", "calibration.json")),
@@ -71,7 +71,7 @@ ARTIFACTS = [
     *(f"distill-student/{name}/weights.safetensors" for name in STUDENTS),
     "evaluate-models/details.json",
     *(
-        f"evaluate-models/controls/{name}/weights.safetensors"
+        f"evaluate-models/baselines/{name}/weights.safetensors"
         for name in ("generalist_continued", "generalist_wide-2")
     ),
     "evaluate-models/baselines.json",
@@ -180,7 +180,7 @@ def test_fewer_generalists_are_averaged_where_inference_pays_for_fewer(done, tmp
 
 def predicted(run: Run, i: int) -> np.ndarray:
     """What the i-th of the averaged generalists says of the test rows, in float64."""
-    own = run.path("evaluate-models", "controls", f"generalist_ensemble-{i}")
+    own = run.path("evaluate-models", "baselines", f"generalist_ensemble-{i}")
     network, _, about = load_network(own if i else run.path("train-generalist"))
     inputs = RunContext.open(run.folder).dataset.test.inputs
     return network_predictions(network, inputs, about["temperature"]).dense().double().numpy()
@@ -223,7 +223,7 @@ def test_validation_chooses_the_schedule_of_the_wide_generalist(done):
     losses = [candidate["nll"] for candidate in schedules["candidates"]]
     assert schedules["chosen"] == losses.index(min(losses))
     assert len(losses) == 3
-    folder = done.path("evaluate-models", "controls", f"generalist_wide-{schedules['chosen']}")
+    folder = done.path("evaluate-models", "baselines", f"generalist_wide-{schedules['chosen']}")
     model = read_json(done.folder / "evaluation.json")["models"]["generalist_wide"]
     assert model["training_flops"] == read_json(folder / "result.json")["training_flops"]
     assert model["tuning_trials"] == 3
@@ -283,22 +283,22 @@ def test_a_learned_combination_predicts_the_same_everywhere(again):
 
 
 def test_the_gate_s_rows_are_no_other_split_s_and_are_counted(done):
-    splits = ("train", "validation", "gate", "test")
+    splits = ("train", "validation", "admission", "test")
     inputs = [read_array(done.path("prepare-data", f"{split}.inputs.npy")) for split in splits]
     rows = [{row.tobytes() for row in split} for split in inputs]
     assert [len(split) for split in rows] == [480, 60, 60, 120]
     assert len(set.union(*rows)) == 720
     about = read_json(done.path("prepare-data", "dataset.json"))
-    assert about["rows"] == {"train": 480, "validation": 60, "gate": 60, "test": 120}
-    gate = read_json(done.path("combine-predictions", "choice.json"))["gate"]
-    assert (gate["method"], gate["alpha"], gate["n_rows"]) == ("whole", 0.05, 60)
-    assert gate["outcome"] in ("admitted", "refused")
-    assert len(gate["specialists"]) == 3
+    assert about["rows"] == {"train": 480, "validation": 60, "admission": 60, "test": 120}
+    admission = read_json(done.path("combine-predictions", "choice.json"))["admission"]
+    assert (admission["method"], admission["alpha"], admission["n_rows"]) == ("whole", 0.05, 60)
+    assert admission["outcome"] in ("admitted", "refused")
+    assert len(admission["specialists"]) == 3
     assert "rows kept for this test" in (done.folder / "report.html").read_text()
 
 
 def test_a_sure_generalist_answers_alone_everywhere(again):
-    settings = ("deferral=[0.3]", "max_cost=1.6", "gate=off")
+    settings = ("deferral=[0.3]", "max_cost=1.6", "admission=off")
     run = again("evaluate-models", *(f"combination.{setting}" for setting in settings))
     choice = read_json(run.path("combine-predictions", "choice.json"))
     limit = choice["chosen"]["confidence"]
@@ -331,7 +331,7 @@ def test_specialists_that_do_not_pass_leave_the_generalist_as_it_is(again, monke
     assert "combine-predictions: the ensemble answers like its generalist: " in said
     choice = read_json(run.path("combine-predictions", "choice.json"))
     assert choice["chosen"]["members"] == []
-    assert choice["gate"]["outcome"] == "refused"
+    assert choice["admission"]["outcome"] == "refused"
     for split in ("validation", "test"):
         files = [f"{split}.{name}.npy" for name in ("generalist", "ensemble")]
         base, found = (read_array(run.path("combine-predictions", name)) for name in files)
@@ -371,25 +371,25 @@ def _check_that_the_ensemble_is_evaluated_as_its_generalist(run: Run) -> None:
 
 
 def test_each_specialist_can_be_tested_alone(again):
-    run = again("combine-predictions", "combination.gate=each")
-    gate = read_json(run.path("combine-predictions", "choice.json"))["gate"]
-    assert gate["method"] == "each"
-    for entry in gate["specialists"]:
+    run = again("combine-predictions", "combination.admission=each")
+    admission = read_json(run.path("combine-predictions", "choice.json"))["admission"]
+    assert admission["method"] == "each"
+    for entry in admission["specialists"]:
         passes = entry["corrected_p"] is not None and entry["corrected_p"] <= 0.05
         assert passes or not entry["admitted"]
         assert entry["admitted"] == (entry["why_not"] is None)
 
 
-@pytest.mark.parametrize("override", ["combination.gate=off", "data.gate_fraction=0"])
+@pytest.mark.parametrize("override", ["combination.admission=off", "data.admission_fraction=0"])
 def test_without_a_gate_whoever_validation_chose_answers(again, override, capsys):
     run = again("write-report", override)
     choice = read_json(run.path("combine-predictions", "choice.json"))
-    assert choice["gate"]["outcome"] == "not tested"
+    assert choice["admission"]["outcome"] == "not tested"
     assert "members" not in choice["chosen"]
-    assert choice["chosen"] == choice["gate"]["rule"] == choice["rules"]["ensemble"]
-    assert run.path("prepare-data", "gate.labels.npy").exists() == ("off" in override)
+    assert choice["chosen"] == choice["admission"]["rule"] == choice["rules"]["ensemble"]
+    assert run.path("prepare-data", "admission.labels.npy").exists() == ("off" in override)
     told = "no rows are to be kept for the test" in capsys.readouterr().out
-    assert told == (override == "data.gate_fraction=0")
+    assert told == (override == "data.admission_fraction=0")
     assert "was not tested before they entered" in (run.folder / "report.html").read_text()
 
 
@@ -589,7 +589,7 @@ def test_a_frozen_trunk_is_computed_once_and_shared(again):
         "generalist.depth=2",
         "specialists.freeze=['hidden1']",
         "specialists.width=12",
-        "combination.gate=off",
+        "combination.admission=off",
     )
     features = read_array(run.path("train-specialists", "trunk", "train.npy"))
     assert features.shape == (480, 12)
@@ -607,10 +607,10 @@ def test_a_frozen_trunk_is_computed_once_and_shared(again):
 
 
 def test_a_student_may_ask_its_teacher_about_every_batch(again, capsys):
-    run = again("distill-student", "student.teacher=live", "student.epochs=4")
+    run = again("distill-student", "student.teacher=online", "student.epochs=4")
     assert "says what is stored" in capsys.readouterr().out
     soft = [t for t in read_json(run.path("distill-student", "trials.json")) if t["temperature"]]
-    assert [trial["teacher"] for trial in soft] == ["live"]
+    assert [trial["teacher"] for trial in soft] == ["online"]
     assert soft[0]["validation_top1"] > 2 / 12
 
 

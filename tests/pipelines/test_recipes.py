@@ -14,7 +14,7 @@ from specialists.ensemble import CombinationRule
 from specialists.errors import InputError
 from specialists.files import read_json
 
-OVERRIDES = ("seed=0", "data.gate_fraction=0", 'combination.rules=["kl"]', "combination.n=[1]")
+OVERRIDES = ("seed=0", "data.admission_fraction=0", 'combination.rules=["kl"]', "combination.n=[1]")
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_a_recipe_that_cannot_be_told_from_others_is_refused(given, told):
     [
         (["specialists.widenn=3"], "specialists.widenn"),
         (["seed=9"], "data and generalist"),
-        (["data.gate_fraction=0.25"], "data and generalist"),
+        (["data.admission_fraction=0.25"], "data and generalist"),
         (["clusters.n_clusters=2", "generalist.width=20"], "data and generalist"),
     ],
 )

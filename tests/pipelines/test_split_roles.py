@@ -29,12 +29,14 @@ from specialists.training import TrainingCost, ValidationLoss
 
 
 def with_wrong_gate_labels(config, seed) -> Dataset:
-    """45 gate rows in 23 groups, with the label of a neighbour in their family of three."""
+    """45 admission rows in 23 groups, with the label of a neighbour in their family of three."""
     dataset = load_dataset(config, seed)
-    assert dataset.gate is not None
-    gate = take(dataset.gate, np.arange(45))
-    wrong = gate.labels // 3 * 3 + (gate.labels + 1) % 3
-    return replace(dataset, gate=replace(gate, labels=wrong, groups=torch.arange(45) // 2))
+    assert dataset.admission is not None
+    admission = take(dataset.admission, np.arange(45))
+    wrong = admission.labels // 3 * 3 + (admission.labels + 1) % 3
+    return replace(
+        dataset, admission=replace(admission, labels=wrong, groups=torch.arange(45) // 2)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +49,16 @@ def workspace(tmp_path_factory) -> RunContext:
 
 
 def test_validation_rows_alone_choose_the_epoch(workspace):
-    validation, gate = workspace.dataset.validation, workspace.dataset.gate
+    validation, admission = workspace.dataset.validation, workspace.dataset.admission
     folder = workspace.path("train-generalist", "units", "width-12")
     network, result = load_network(folder)[0], read_json(folder / "result.json")
     loss, top1 = ValidationLoss(validation.inputs, validation.labels)(network)
     assert (result["loss"], result["top1"]) == (pytest.approx(loss), pytest.approx(top1))
-    assert ValidationLoss(gate.inputs, gate.labels)(network)[0] > 1.5 * loss
+    assert ValidationLoss(admission.inputs, admission.labels)(network)[0] > 1.5 * loss
 
 
 def test_all_validation_rows_set_the_generalists_temperature(workspace):
-    validation, gate = workspace.dataset.validation, workspace.dataset.gate
+    validation, admission = workspace.dataset.validation, workspace.dataset.admission
     outputs = predict_outputs(
         load_network(workspace.path("train-generalist"))[0], validation.inputs
     )
@@ -67,7 +69,7 @@ def test_all_validation_rows_set_the_generalists_temperature(workspace):
     for half in (slice(None, None, 2), slice(1, None, 2), slice(30), slice(30, None)):
         other = fit_temperature(outputs[half], validation.labels[half])
         assert abs(other / expected - 1) > 0.01
-    assert fit_temperature(outputs[:45], gate.labels) > 1.5 * expected
+    assert fit_temperature(outputs[:45], admission.labels) > 1.5 * expected
 
 
 def test_all_validation_rows_calibrate_a_specialist_from_the_correction_of_its_shares(workspace):
@@ -92,28 +94,29 @@ def test_all_validation_rows_calibrate_a_specialist_from_the_correction_of_its_s
 def test_validation_rows_choose_who_is_tested_and_gate_rows_alone_test(workspace):
     dataset, ensemble = workspace.dataset, open_ensemble(workspace)
     choice = read_json(workspace.path("combine-predictions", "choice.json"))
-    gate: Any = AdmissionDecision.from_dict(choice["gate"])
-    rule = gate.chosen
+    admission: Any = AdmissionDecision.from_dict(choice["admission"])
+    rule = admission.chosen
     known, kept = (
-        ensemble.member_predictions(split.inputs) for split in (dataset.validation, dataset.gate)
+        ensemble.member_predictions(split.inputs)
+        for split in (dataset.validation, dataset.admission)
     )
     for entry, seen, new in zip(
-        gate.specialists,
+        admission.specialists,
         specialist_gains(known, dataset.validation.labels, rule),
-        specialist_gains(kept, dataset.gate.labels, rule),
+        specialist_gains(kept, dataset.admission.labels, rule),
         strict=True,
     ):
         assert (entry.validation_rows, entry.n_rows) == (len(seen), len(new))
         assert entry.validation_gain == pytest.approx(float(seen.mean()))
         assert entry.mean_gain == pytest.approx(float(new.mean()))
-    left_out = [entry for entry in gate.specialists if entry.why_not == NO_GAIN]
+    left_out = [entry for entry in admission.specialists if entry.why_not == NO_GAIN]
     assert all(entry.validation_gain <= 0 for entry in left_out)
     members = [m for m in range(3) if m not in [entry.specialist for entry in left_out]]
     joined = kept.joined(restricted(rule, members, 3))
-    whole = log_likelihood_gain(joined, kept.generalist, dataset.gate.labels)
-    assert gate.whole.mean_gain == pytest.approx(float(whole.mean()))
-    assert (gate.n_rows, gate.n_groups, gate.outcome) == (45, 23, "refused")
-    assert float(whole.mean()) < 0 < max(e.validation_gain for e in gate.specialists)
+    whole = log_likelihood_gain(joined, kept.generalist, dataset.admission.labels)
+    assert admission.whole.mean_gain == pytest.approx(float(whole.mean()))
+    assert (admission.n_rows, admission.n_groups, admission.outcome) == (45, 23, "refused")
+    assert float(whole.mean()) < 0 < max(e.validation_gain for e in admission.specialists)
 
 
 def test_rivals_train_on_what_the_ensemble_was_trained_on(workspace):

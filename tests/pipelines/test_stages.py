@@ -242,7 +242,7 @@ def test_nothing_before_the_combination_depends_on_the_rows_kept_for_the_gate():
     readers = [
         stage.name
         for stage in REAL_STAGES
-        if any(Path("prepare-data/gate.labels.npy").match(glob) for glob in stage.inputs)
+        if any(Path("prepare-data/admission.labels.npy").match(glob) for glob in stage.inputs)
     ]
     assert readers == ["combine-predictions", "evaluate-models", "write-report"]
 
