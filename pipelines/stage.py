@@ -158,7 +158,7 @@ def _check_users_files(run: Run, stage: Stage) -> None:
     for setting, path in _users_files(run, stage):
         where = f"{setting} in the configuration"
         if not path.exists():
-            from specialists.datasets.files import nearest_file
+            from specialists.datasets.naming import nearest_file
 
             near = nearest_file(path)
             fix = f"did you mean {near}?" if near else None
