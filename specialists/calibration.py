@@ -204,7 +204,6 @@ def fit_calibration(logits: Tensor, labels: Tensor, correction: float) -> Calibr
     dustbin = torch.zeros(logits.shape[1])
     dustbin[-1] = 1.0
     corrected = logits + correction * dustbin
-
     scale = torch.tensor([PRIOR_LOG_TEMPERATURE, PRIOR_BIAS], dtype=torch.float64)
 
     def objective(values: np.ndarray) -> tuple[float, np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from specialists.errors import InputError
+from specialists.errors import DamagedError
 
 
 class JsonRecord:
@@ -27,7 +27,7 @@ class JsonRecord:
 
         Raises
         ------
-        InputError
+        DamagedError
             If it is something else.
         """
         try:
@@ -35,8 +35,8 @@ class JsonRecord:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
-            raise InputError(
-                f"this is no {cls.__name__}: {first['msg']}", where=where or None
+            raise DamagedError(
+                f"this {cls.__name__} is damaged: {first['msg']}", where=where or None
             ) from None
 
 

@@ -196,10 +196,10 @@ def specialist_gains(
         if not len(rows):
             gains.append(torch.zeros(0, dtype=torch.float64))
             continue
-        generalist, only = predictions.generalist[rows], rule.only(m)
-        specialist, here = ([predictions.specialists[m][rows]], [subset]), active[rows, m : m + 1]
-        joined = join(generalist, *specialist, here, only)
-        base = generalist if only.learned is None else join(generalist, *specialist, ~here, only)
+        generalist, here, only = predictions.generalist[rows], active[rows, m : m + 1], rule.only(m)
+        members = (generalist, [predictions.specialists[m][rows]], [subset])
+        joined = join(*members, here, only)
+        base = generalist if only.learned is None else join(*members, ~here, only)
         gains.append(log_likelihood_gain(joined, base, labels[rows]))
     return gains
 
