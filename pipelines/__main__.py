@@ -115,12 +115,12 @@ def compare_command(
     trust_code: TrustOption = False,
 ) -> None:
     """Run what is missing, then say whether specialists are worth it."""
-    from .compare import compare, source_and_comparison
+    from .compare import run_seeds, source_and_comparison
 
     source, folder = source_and_comparison(config, out, overrides)
     first = read_settings(source, overrides, trust_code).seed
     Config.from_toml(source, [*overrides, f"seed={first + seeds - 1}"])
-    say(compare(source, overrides, folder, seeds, jobs))
+    say(run_seeds(source, overrides, folder, seeds, jobs))
     say(f"the table, the figure and all values: {folder}/comparison.md, .svg and .json")
 
 

@@ -36,7 +36,7 @@ def source_and_comparison(
     return (kept[0] if kept else source), out
 
 
-def compare(
+def run_seeds(
     source: str | Path | None, overrides: list[str], folder: Path, n_seeds: int, jobs: int | None
 ) -> str:
     """Run every seed, write FOLDER/comparison.{json,md,svg}; returns the table and the verdict."""

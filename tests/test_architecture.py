@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,8 @@ TOP_LEVEL = {"pyproject.toml", "specialists", "pipelines", "tests", "data", "REA
 UNTRACKED = {"shared", "runs"}
 MAX_LINES = 300
 MAX_BODY = 40
+MAX_UNTYPED = 25
+SHARED_NAMES = {"execute", "main", "load"}  # of every stage, of every command; the library's own
 FORBIDDEN = re.compile(
     r"pickle\.load\(|weights_only\s*=\s*False|allow_pickle\s*=\s*True|(?<!\.)\b(eval|exec)\("
 )
@@ -101,6 +104,7 @@ PIPELINES = sorted(
     path for path in (ROOT / "pipelines").rglob("*.py") if "benchmarks" not in path.parts
 )
 ALL = LIBRARY + PIPELINES
+EVERY = [*ALL, *sorted((ROOT / "pipelines" / "benchmarks").glob("*.py"))]
 
 
 def name_of(path: Path) -> str:
@@ -229,6 +233,27 @@ def test_no_function_body_is_longer_than_40_lines(path):
 def test_nothing_read_is_executed_and_no_room_is_a_drawer(path):
     assert not FORBIDDEN.search(path.read_text(encoding="utf-8"))
     assert not re.search("util|helper", path.name)
+
+
+def test_few_dictionaries_are_untyped():
+    untyped = re.compile(r"\b(?:dict|Mapping)\[str, Any\]")
+    lines = [line for path in EVERY for line in path.read_text(encoding="utf-8").splitlines()]
+    assert sum(bool(untyped.search(line)) for line in lines) <= MAX_UNTYPED
+
+
+def test_no_file_name_stands_twice():
+    names = Counter(path.name for path in EVERY if not path.name.startswith("__"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_no_public_function_or_class_has_the_name_of_another():
+    defined = Counter(
+        node.name
+        for path in EVERY
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and not node.name.startswith("_")
+    )
+    assert {name for name, count in defined.items() if count > 1} <= SHARED_NAMES
 
 
 @pytest.mark.parametrize(
