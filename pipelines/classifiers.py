@@ -44,7 +44,7 @@ DATA = (
     "prepare-data/validation.inputs.npy",
 )
 WEIGHTS = "weights.safetensors"
-GENERALIST = ("train-generalist/weights.safetensors", "train-generalist/calibration.json")
+GENERALIST_FILES = ("train-generalist/weights.safetensors", "train-generalist/calibration.json")
 
 
 @dataclass(frozen=True)

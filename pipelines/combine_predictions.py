@@ -67,7 +67,8 @@ def _announce(choice: Choice, predictions: MemberPredictions, labels: Tensor) ->
     if admission.outcome == "refused":
         return
     if rule.members is None:
-        after = next(c.top1 for c in choice.candidates if c.rule is admission.chosen)
+        chosen = admission.chosen.to_dict()
+        after = next(c.top1 for c in choice.candidates if c.rule.to_dict() == chosen)
     else:
         after = score(predictions.joined(rule), labels)["top1"]
     change = f"{choice.generalist['top1']:.3f} -> {after:.3f}"
@@ -133,9 +134,11 @@ def write_predictions(
 ) -> None:
     """Write what the generalist and every ensemble predict for a split, and who is asked."""
     folder = context.path(STAGE)
-    joined = {name: predictions.joined(rule) for name, rule in choice.rules.items()}
-    for name, each in {GENERALIST: predictions.generalist, **joined}.items():
-        write_array(folder / f"{split}.{name}.npy", each.dense().float().numpy())
+    log_probs = predictions.generalist.dense()
+    write_array(folder / f"{split}.{GENERALIST}.npy", log_probs.numpy())
+    for name, rule in choice.rules.items():
+        log_probs = predictions.joined(rule).dense().float()
+        write_array(folder / f"{split}.{name}.npy", log_probs.numpy())
     write_array(folder / f"{split}.active.npy", predictions.active(choice.chosen).numpy())
 
 

@@ -60,9 +60,7 @@ def execute(run: Run) -> None:
     context = RunContext.open(run.folder)
     write_soft_targets(context)
     if context.config.student.teacher == "online" and context.augment is None:
-        log.info(
-            f"{STAGE}: an online teacher says what an offline one does, since data.augment is off"
-        )
+        log.info(f"{STAGE}: student.teacher = online changes nothing, since data.augment is off")
     train_and_choose(context, student_tasks(context, spec_of_size(context)), run.jobs)
 
 

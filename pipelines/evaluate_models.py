@@ -67,7 +67,7 @@ def evaluate_models(run: Run, split: SplitName = "test") -> Evaluation:
         "n_bootstrap": run.config.evaluation.n_bootstrap,
         "scores": scores,
         "groups": examples.units.numpy(),
-        "members": chosen_rule(context).voters(len(subsets)),
+        "members": chosen_rule(context).may_answer(len(subsets)),
     }
     name = context.dataset.name
     result = evaluate(outputs, labels, examples.valid, subsets, dataset=name, **common)

@@ -24,16 +24,16 @@ from .runs import Run, check_result
 from .stages import STAGES
 
 STAGE = "evaluate-models"
-CONTROLS = "evaluate-models/baselines/"
+BASELINES = "evaluate-models/baselines/"
 HISTORIES = (
     ("generalist", "train-generalist"),
     ("independent generalists", "train-specialists/independent-*"),
     ("specialists", "train-specialists/specialist-*"),
     ("student", "distill-student/student"),
     ("student, hard labels", "distill-student/student_hard_labels"),
-    ("generalist continued", CONTROLS + "generalist_continued"),
-    ("generalist wide", CONTROLS + "generalist_wide-*"),
-    ("generalist ensemble", CONTROLS + "generalist_ensemble-*"),
+    ("generalist continued", BASELINES + "generalist_continued"),
+    ("generalist wide", BASELINES + "generalist_wide-*"),
+    ("generalist ensemble", BASELINES + "generalist_ensemble-*"),
 )
 
 

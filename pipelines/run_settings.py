@@ -9,6 +9,8 @@ from pathlib import Path
 import typer
 
 from specialists.config import Config, find_config, shipped_configs
+from specialists.config.renamed import has_old_names
+from specialists.config.toml import read_toml
 from specialists.errors import InputError
 from specialists.feasibility import DataShape, check_settings
 from specialists.files import (
@@ -128,7 +130,7 @@ def write_config(run: Run, settings: Config) -> None:
     changes = _changes(run, settings)
     if changes:
         log.info(f"config.toml of this run is replaced: {changes}")
-    if changes != "":
+    if changes != "" or has_old_names(read_toml(run.config_file)):
         write_text(run.config_file, settings.to_toml())
         run.reread_config()
     run.trust |= Trust.from_config(settings)

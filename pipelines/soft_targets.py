@@ -19,7 +19,7 @@ from specialists.files import sha256
 from specialists.files.manifests import CODE_VERSION
 from specialists.predictions import Predictions, write_shards
 
-from .classifiers import GENERALIST
+from .classifiers import GENERALIST_FILES
 from .combine_predictions import chosen_rule, open_ensemble
 from .context import RunContext
 from .runs import ensure_result
@@ -56,7 +56,7 @@ def write_soft_targets(context: RunContext) -> Path:
     inputs = context.fingerprints(
         "combine-predictions/choice.json",
         "prepare-data/train.inputs.npy",
-        *GENERALIST,
+        *GENERALIST_FILES,
         *map(context.below, members),
     )
     rule = teaching_rule(context).to_dict()

@@ -77,7 +77,7 @@ def why_not_done(run: Run, stage: Stage) -> str | None:
 
 
 def what_changed(run: Run, stage: Stage) -> str | None:
-    """The same, but a file of the user that is gone counts as unchanged.
+    """Like why_not_done, but a user's file that is gone counts as unchanged.
 
     What was made of it is still there, and later stages need nothing else.
     """

@@ -22,7 +22,7 @@ from specialists.specialist import (
 
 from .classifiers import (
     DATA,
-    GENERALIST,
+    GENERALIST_FILES,
     WEIGHTS,
     TrainingTask,
     train_classifiers,
@@ -59,7 +59,9 @@ class SpecialistTask(TrainingTask):
             "config": {**settings, "seed": context.config.seed},
             "conditions": context.conditions,
             "subset": self.subset,
-            "inputs": context.fingerprints(*DATA, *GENERALIST, context.below(self.start / WEIGHTS)),
+            "inputs": context.fingerprints(
+                *DATA, *GENERALIST_FILES, context.below(self.start / WEIGHTS)
+            ),
         }
 
     def train(self, context: RunContext, folder: Path) -> None:

@@ -18,7 +18,7 @@ from specialists.networks import load_network, split_frozen
 from specialists.predictions import read_rows, write_shards
 from specialists.trunk import Trunk
 
-from .classifiers import GENERALIST, Member
+from .classifiers import GENERALIST_FILES, Member
 from .context import RunContext
 from .runs import ensure_result
 
@@ -56,7 +56,7 @@ def prepare_trunk(context: RunContext) -> None:
     inputs = ("prepare-data/train.inputs.npy", "prepare-data/validation.inputs.npy")
     key = {
         "config": {"freeze": settings.specialists.freeze, "augment": settings.data.augment},
-        "inputs": context.fingerprints(*inputs, *GENERALIST),
+        "inputs": context.fingerprints(*inputs, *GENERALIST_FILES),
     }
     ensure_result(context.path(*FOLDER), key, partial(_write_trunk, context, key))
 
@@ -72,5 +72,6 @@ def _write_trunk(context: RunContext, key: dict[str, object], folder: Path) -> N
         if not trunk.on_the_fly:
             write_array(folder / "train.npy", np.asarray(trunk.train))
     generalist = Member(context, context.path("train-generalist"))
-    blocks = teacher_blocks(generalist.predict, dataset.train.inputs)
+    inputs, description = dataset.train.inputs, "generalist on training data"
+    blocks = teacher_blocks(generalist.predict, inputs, description)
     write_shards(folder / "log_probs", blocks, dataset.n_classes, key)

@@ -32,6 +32,8 @@ class JsonRecord:
         """
         try:
             return _adapter(cls).validate_python(values)
+        except (KeyError, TypeError) as error:
+            raise DamagedError(f"this {cls.__name__} is damaged: {error!r}") from None
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))

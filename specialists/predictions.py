@@ -25,7 +25,6 @@ from specialists.runtime import Progress, progress
 BATCH_SIZE = 2048
 SHARD_BYTES = 1 << 26
 
-
 RowIndex = Tensor | slice | list[int]
 
 
@@ -218,7 +217,9 @@ class StoredPredictions(Predictions):
         return int(self._starts[-1])
 
     def __getitem__(self, rows: RowIndex, /) -> DensePredictions:
-        index = torch.arange(len(self))[rows]
+        index = rows if isinstance(rows, Tensor) else torch.arange(len(self))[rows]
+        if index.dtype == torch.bool:
+            index = index.nonzero().squeeze(1)
         log_probs = np.empty((len(index), self.n_classes), dtype=np.float16)
         shard = torch.searchsorted(self._starts, index, right=True) - 1
         for number in torch.unique(shard).tolist():

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -249,7 +250,7 @@ def test_random_shares_are_those_of_clusters_whose_classes_are_drawn_at_random(o
 
 
 def test_classes_outside_every_cluster_are_uncovered(probs):
-    content = ClassClusters.from_predictions(probs, n_clusters=6).to_dict()
+    content: Any = ClassClusters.from_predictions(probs, n_clusters=6).to_dict()
     left_out = content["clusters"].pop()["core"]
     clusters = ClassClusters.from_dict(content)
     assert list(clusters.uncovered) == left_out

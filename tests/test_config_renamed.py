@@ -3,8 +3,12 @@
 from contextlib import nullcontext
 
 import pytest
+from small_run import create_run
 
+from pipelines.run_settings import write_config
+from pipelines.runs import Run
 from specialists.config import Config
+from specialists.config.renamed import has_old_names
 from specialists.errors import ConfigError, ConfigWarning
 
 OLD = """
@@ -51,3 +55,18 @@ def test_both_names_at_once_are_one_mistake():
         pytest.raises(ConfigError, match=r"twice(?s:.*)gate and combination\.admission"),
     ):
         Config.from_dict(values)
+
+
+def test_the_configuration_of_an_older_run_is_written_by_the_names_of_today(tmp_path):
+    config = Config.from_dict({"data": {"name": "languages"}, "combination": {"admission": "off"}})
+    run = create_run(tmp_path / "run", config)
+    text = run.config_file.read_text().replace('admission = "off"', 'gate = "off"')
+    run.config_file.write_text(text)
+    with pytest.warns(ConfigWarning):
+        write_config(Run(run.folder), config)
+    assert has_old_names({"combination": {"gate": "off"}})
+    assert "gate" not in run.config_file.read_text()
+    kept = "# my note\n" + run.config_file.read_text()
+    run.config_file.write_text(kept)
+    write_config(Run(run.folder), config)
+    assert run.config_file.read_text() == kept

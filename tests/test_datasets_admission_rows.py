@@ -1,6 +1,7 @@
 """The admission rows: taken from validation alone, stratified, groups whole, no class left bare."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,9 +68,8 @@ def test_rows_of_validation_go_to_one_side_and_no_other_split_changes():
 
 def test_the_seed_decides_which_rows():
     def rows(seed):
-        return (
-            hold_out_admission_rows(made([9] * 12), 0.5, seed).admission.inputs.flatten().tolist()
-        )  # type: ignore
+        dataset: Any = hold_out_admission_rows(made([9] * 12), 0.5, seed)
+        return dataset.admission.inputs.flatten().tolist()
 
     assert rows(1) == rows(1)
     assert rows(1) != rows(2)
@@ -88,11 +88,9 @@ def test_rows_with_the_same_input_stay_together(duplicates):
 def test_whole_units_of_chance_go_to_one_side_and_are_kept():
     generator = np.random.default_rng(0)
     labels, groups = np.arange(600) % 10, generator.integers(100, 160, 600)
-    dataset = hold_out_admission_rows(validated(labels, np.arange(600), groups), 0.5, 0)
-    assert dataset.admission is not None
-    sides = [
-        split.inputs.flatten().long().numpy() for split in (dataset.validation, dataset.admission)
-    ]  # type: ignore[union-attr]
+    dataset: Any = hold_out_admission_rows(validated(labels, np.arange(600), groups), 0.5, 0)
+    splits = dataset.validation, dataset.admission
+    sides = [split.inputs.flatten().long().numpy() for split in splits]
     units = [split.units.numpy() for split in (dataset.validation, dataset.admission)]
     assert all(np.array_equal(u, groups[rows]) for u, rows in zip(units, sides, strict=True))
     assert not set(units[0]) & set(units[1])

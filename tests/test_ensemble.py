@@ -237,7 +237,7 @@ def test_without_members_the_ensemble_is_exactly_its_generalist(rule):
 
 def test_the_papers_rule_is_one_class_and_weight_one():
     assert CombinationRule("kl", 1, 1.0) == PAPER
-    assert PAPER.to_dict() == {"rule": "kl", "n": 1}
+    assert PAPER.to_dict() == {"rule": "kl", "n": 1, "weight": 1.0}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=RULE_NAMES)
@@ -446,7 +446,8 @@ def test_only_what_can_be_chosen_is_learned(settings, learned):
 
 
 def candidate(top1=0.5, nll=1.0, lowers_nll=True, flops=1.0, eligible=True) -> Candidate:
-    return Candidate(PAPER, top1, nll, flops, flops, eligible, lowers_nll)
+    costs = {"inference_flops": flops, "relative_cost": flops, "eligible": eligible}
+    return Candidate(**vars(PAPER), top1=top1, nll=nll, lowers_nll=lowers_nll, **costs)
 
 
 @pytest.mark.parametrize(

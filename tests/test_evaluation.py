@@ -412,7 +412,7 @@ def _scores(acceptable, nll, confidence=None, prediction=None):
     )
 
 
-def test_mended_examples_come_by_the_rise_of_their_label():
+def test_fixed_examples_come_by_the_rise_of_their_label():
     base = _scores([0, 0, 1, 0], -np.log([0.4, 0.1, 0.9, 0.2]))
     better = _scores([1, 1, 0, 0], -np.log([0.6, 0.8, 0.3, 0.2]))
     assert fixed(base, better).tolist() == [1, 0]
@@ -567,7 +567,7 @@ def test_a_run_is_evaluated_into_its_folder(evaluated):
     assert read_json(evaluated.folder / "evaluation.json") == result.to_dict()
     assert set(result.models) == set(NAMES)
     assert result.seed == 5
-    texts = read_json(evaluated.path("evaluate-models", "details.json"))["mended"]["examples"]
+    texts = read_json(evaluated.path("evaluate-models", "details.json"))["fixed"]["examples"]
     assert texts[0]["text"].startswith("example <")
 
 

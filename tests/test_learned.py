@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -198,7 +199,7 @@ def test_rows_of_silent_specialists_are_not_read():
     (generalist, specialists, subsets), labels = votes(200, 4)
     active = torch.rand(200, 3, generator=torch.Generator().manual_seed(0)) < 0.5
     spoilt = [x.masked_fill(~active[:, m, None], torch.nan) for m, x in enumerate(specialists)]
-    found = fit_combination(generalist, spoilt, subsets, labels, active).to_dict()
+    found: Any = fit_combination(generalist, spoilt, subsets, labels, active).to_dict()
     assert found == fit_combination(generalist, specialists, subsets, labels, active).to_dict()
     assert math.isfinite(found["generalist_temperature"])
 

@@ -115,8 +115,8 @@ def shortlist_cost(shortlist: int, n_classes: int, head_share: float) -> float:
 def averaged(members: Iterable[Predictions], rule: AveragingRule) -> Predictions:
     """The mean of the first k members by a rule.
 
-    ``members`` are predictions of the same n rows. Each is used once, so that they may be made on
-    the way.
+    ``members`` are predictions of the same n rows. Each is used once, so an
+    iterator may compute them one by one.
     """
     rest = iter(members)
     first = next(rest)
@@ -213,6 +213,7 @@ def judge_averages(
             log_probs = mean.dense()
             rule = replace(rule, temperature=fit_temperature(log_probs[rows], labels[rows]))
             log_probs[rows] = F.log_softmax(log_probs[rows] / rule.temperature, dim=1)
+            mean = DensePredictions(log_probs)
         cost, scores = rule.relative_cost(first, head_share), score(mean, labels)
         top1, nll = scores["top1"], scores["nll"]
         candidates.append(AverageCandidate(rule, top1, nll, cost, nll <= reference))

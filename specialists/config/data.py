@@ -78,7 +78,8 @@ class DataConfig(Section):
     image_size: Pixels | None = None
     """Height and width that images are scaled to, in pixels. None: 32; arrays: as they are."""
     standardize: Switch | None = None
-    """Whether features get zero mean and unit variance. None: unless generalist.weights are set."""
+    """Whether features get zero mean and unit variance. None: yes, unless generalist.weights is
+    set."""
     augment: Switch | None = None
     """Whether training inputs change at random: affine maps of images, dropout of n-grams or
     features. None: by kind of input."""

@@ -33,8 +33,8 @@ class ConfigMistakesError(ConfigError):
 def explained(error: ValidationError, fields: Mapping[str, FieldInfo]) -> list[str]:
     """A line for each mistake; an unknown key names the nearest of ``fields``.
 
-    What is wrong with a list because of one of its items is told of the item alone, and what fits
-    none of several types is told of the first.
+    A list with a wrong item is reported at that item only. A value that fits none of several types
+    is reported for the first type.
     """
     mistakes = {_place(mistake): mistake for mistake in reversed(error.errors())}
     above = {place[:n] for place in mistakes for n in range(len(place))}

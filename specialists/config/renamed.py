@@ -1,4 +1,4 @@
-"""Which settings had other names? The old ones are understood until version 0.7, and told."""
+"""Settings that had other names. Old names work until version 0.7; each use gives a warning."""
 
 from __future__ import annotations
 
@@ -16,11 +16,17 @@ OLD_VALUES = {"student.teacher": {"stored": "offline", "live": "online"}}
 
 
 def current_key(key: str) -> str:
-    """The name that a setting has today; a ConfigWarning tells it where it had another."""
+    """Today's name of a setting; an old name gives a ConfigWarning."""
     if key not in OLD_KEYS:
         return key
     _warn(key, OLD_KEYS[key])
     return OLD_KEYS[key]
+
+
+def has_old_names(values: Mapping[str, object]) -> bool:
+    """Whether a configuration has keys or values that are called otherwise today."""
+    with warnings.catch_warnings(action="ignore"):
+        return with_current_names(values, None) != values
 
 
 def with_current_names(values: Mapping[str, object], where: object) -> dict[str, object]:

@@ -229,9 +229,10 @@ class EvaluationConfig(Section):
         tuple[Literal["generalist_continued", "generalist_wide", "generalist_ensemble"], ...],
         Distinct,
     ] = ("generalist_continued", "generalist_wide", "generalist_ensemble")
-    """Baselines to train, matched to the ensemble by FLOPs. generalist_ensemble is averaged whole,
-    as few members as the ensemble's inference pays for (generalist_ensemble_same_inference), and
-    with later members that are asked less (generalist_ensemble_deferred)."""
+    """Baselines to train, matched to the ensemble by FLOPs. generalist_ensemble gives three
+    averages: of all members; of as many as the ensemble's inference pays for
+    (generalist_ensemble_same_inference); of members of which the later ones are asked about some
+    rows only (generalist_ensemble_deferred)."""
 
 
 class ReportConfig(Section):

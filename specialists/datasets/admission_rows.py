@@ -29,7 +29,7 @@ def hold_out_admission_rows(dataset: Dataset, fraction: float, seed: int) -> Dat
     validation, notes = dataset.validation, list(dataset.notes)
 
     def draw(groups: np.ndarray) -> Draw:
-        generator = np.random.default_rng(derive_seed(seed, "gate"))
+        generator = np.random.default_rng(derive_seed(seed, "gate"))  # as ever: the same rows
         return draw_groups(validation.labels.numpy(), groups, fraction, 0, 1, generator)
 
     if validation.groups is None:

@@ -12,8 +12,8 @@ can be kept from reading them. The same data set gives the same bytes.
 
 A data set that ships is built once and kept under ``$XDG_CACHE_HOME/specialists``, in a folder
 named by a hash of all that went into it (versions of the sources, preprocessing, recipe), written
-whole under a temporary name and renamed. A folder that is damaged is told and built again. A cache
-that cannot be written, or has no home, costs time and no more.
+whole under a temporary name and renamed. A damaged folder is reported and built again. Without a
+cache that can be written the data set is built each time.
 """
 
 from __future__ import annotations

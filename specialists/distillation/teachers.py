@@ -35,14 +35,16 @@ def online(teacher: OnlineTeacher) -> Callable[[Inputs], Predictions]:
     return lambda inputs: as_predictions(teacher(inputs))
 
 
-def teacher_blocks(teacher: OnlineTeacher, inputs: Inputs) -> Iterator[Predictions]:
+def teacher_blocks(
+    teacher: OnlineTeacher, inputs: Inputs, description: str = "soft targets"
+) -> Iterator[Predictions]:
     """What a teacher predicts for every input, a few thousand rows at a time.
 
     It maps n inputs to logits [n, C] (a module), or to predictions or log-probabilities [n, C] (any
-    other callable).
+    other callable). ``description`` is that of the progress bar.
     """
     ask = online(teacher)
-    with progress("soft targets", len(inputs)) as bar:
+    with progress(description, len(inputs)) as bar:
         for index in torch.arange(len(inputs)).split(ROWS_AT_A_TIME):
             yield ask(inputs[index])
             bar.advance(len(index))

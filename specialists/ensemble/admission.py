@@ -88,7 +88,7 @@ def untested(
 ) -> AdmissionDecision:
     """Without a test: the rule as it was chosen or, if ``refused``, the generalist."""
     outcome = "refused" if refused else "not tested"
-    return AdmissionDecision(method, rule, outcome, reason, ALPHA)
+    return AdmissionDecision(method, rule, outcome, reason, ALPHA, 0, 0, None, ())
 
 
 def admit_specialists(
@@ -120,7 +120,7 @@ def admit_specialists(
     gains = specialist_gains(kept.predictions, kept.labels, rule)
     active, n = kept.predictions.active(rule), len(gains)
     alone = [_tested(gain, groups[active[:, m]], enough) for m, gain in enumerate(gains)]
-    tried = screened.voters(n)
+    tried = screened.may_answer(n)
     p_values = [p for m in tried if (p := alone[m].p) is not None]
     corrected = dict(zip(tried, holm(p_values), strict=True)) if enough else {}
     group = screened
@@ -138,8 +138,8 @@ def admit_specialists(
             validation_rows=len(known[m]),
             validation_gain=_mean(known[m]),
             corrected_p=corrected.get(m),
-            admitted=passed and m in group.voters(n),
-            why_not=_why_not(m, tried, group.voters(n), failed),
+            admitted=passed and m in group.may_answer(n),
+            why_not=_why_not(m, tried, group.may_answer(n), failed),
         )
         for m in range(n)
     )

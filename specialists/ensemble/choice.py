@@ -15,6 +15,8 @@ from typing import Any
 
 from torch import Tensor
 
+from specialists import catalogue
+from specialists.catalogue import ALL, ENSEMBLE
 from specialists.config import CombinationConfig
 from specialists.ensemble.admission import (
     NO_ROWS,
@@ -61,7 +63,7 @@ class Choice(JsonRecord):
     @property
     def chosen(self) -> CombinationRule:
         """The rule of ``ensemble``, with the members that may answer."""
-        return self.rules["ensemble"]
+        return self.rules[ENSEMBLE]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, with the chosen rule in front."""
@@ -102,7 +104,7 @@ def choose_rule(
     rule = admission.rule
     flops, cost = predictions.generalist_flops, predictions.flops(rule)
     return Choice(
-        {"ensemble": rule, "ensemble_paper": PAPER, "ensemble_all": everywhere},
+        {ENSEMBLE: rule, catalogue.PAPER: PAPER, ALL: everywhere},
         tuple(candidates),
         admission,
         score(predictions.generalist, labels) | {"inference_flops": flops},

@@ -100,10 +100,10 @@ class AdmissionDecision(JsonRecord):
     outcome: Literal["admitted", "refused", "not tested"]
     reason: str
     alpha: float
-    n_rows: int = 0
-    n_groups: int = 0
-    whole: GroupTest | None = None
-    specialists: tuple[SpecialistTest, ...] = ()
+    n_rows: int
+    n_groups: int
+    whole: GroupTest | None
+    specialists: tuple[SpecialistTest, ...]
 
     @property
     def rule(self) -> CombinationRule:

@@ -111,7 +111,7 @@ class Ensemble:
     @property
     def members(self) -> list[Specialist]:
         """The specialists that the rule may ask."""
-        return [self.specialists[m] for m in self.rule.voters(len(self.specialists))]
+        return [self.specialists[m] for m in self.rule.may_answer(len(self.specialists))]
 
     @property
     def parameters(self) -> int:

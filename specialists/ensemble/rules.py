@@ -14,7 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
-from pydantic import Field, PlainSerializer, PlainValidator
+from pydantic import (
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from torch import Tensor
 
 from specialists.combination import LearnedCombination, combine, concatenate_subsets, within_subsets
@@ -66,7 +72,12 @@ class CombinationRule(JsonRecord):
     members: tuple[int, ...] | None = None
     defer_above: Annotated[float | None, Field(alias="confidence")] = None
 
-    def voters(self, n_specialists: int) -> tuple[int, ...]:
+    @model_serializer(mode="wrap")
+    def _with_weight(self, rest: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """JSON holds the weight also where it is 1."""
+        return {**rest(self), "weight": self.weight}
+
+    def may_answer(self, n_specialists: int) -> tuple[int, ...]:
         """Indices of the specialists, of so many, that may be asked."""
         return tuple(range(n_specialists)) if self.members is None else self.members
 

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from torch.nn import functional as F
 
 from specialists.catalogue import CONTINUED, ENSEMBLE, GENERALIST, STUDENT
@@ -73,7 +73,7 @@ class Details(JsonRecord):
     per_class: ByClass
     per_cluster: tuple[ClusterGain, ...]
     label_errors: LabelErrors
-    fixed: Annotated[Changes, Field(alias="mended")]
+    fixed: Annotated[Changes, Field(validation_alias=AliasChoices("fixed", "mended"))]
     broken: Changes
     under_trained: UnderTrained | None
     retention: Retention

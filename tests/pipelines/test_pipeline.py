@@ -360,7 +360,7 @@ def _check_that_the_ensemble_is_evaluated_as_its_generalist(run: Run) -> None:
     assert [(d["value"], d["interval"], d["p"]) for d in pairs] == [(0.0, [0.0, 0.0], 1.0)] * 2
     assert (evaluation["retention"] is None) == ("retention_reason" in evaluation)
     details = read_json(run.path("evaluate-models", "details.json"))
-    assert details["mended"]["n"] == details["broken"]["n"] == 0
+    assert details["fixed"]["n"] == details["broken"]["n"] == 0
     assert (evaluation["n_specialists"], evaluation["n_answering"]) == (3, 0)
     assert evaluation["coverage"] == details["per_cluster"] == []
     page = (run.folder / "report.html").read_text()
@@ -608,7 +608,7 @@ def test_a_frozen_trunk_is_computed_once_and_shared(again):
 
 def test_a_student_may_ask_its_teacher_about_every_batch(again, capsys):
     run = again("distill-student", "student.teacher=online", "student.epochs=4")
-    assert "says what is stored" in capsys.readouterr().out
+    assert "online changes nothing" in capsys.readouterr().out
     soft = [t for t in read_json(run.path("distill-student", "trials.json")) if t["temperature"]]
     assert [trial["teacher"] for trial in soft] == ["online"]
     assert soft[0]["validation_top1"] > 2 / 12
