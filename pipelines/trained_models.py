@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from specialists.catalogue import HARD_LABELS, STUDENT
 from specialists.datasets import check_preprocessing
 from specialists.errors import InputError
 from specialists.files import EVERYTHING, NOTHING, trusting
@@ -21,6 +22,7 @@ FOLDERS = {
     "generalist": "train-generalist",
     "student_hard_labels": "distill-student/student_hard_labels",
 }
+STUDENTS = (STUDENT, HARD_LABELS)  # also of `specialists distill`, whose folder holds no other
 
 
 def load(path: str | Path, model: str, trust_code: bool) -> Predictor:
@@ -41,6 +43,8 @@ def _load(path: Path, model: str) -> Predictor:
         return load_model(path)
     if model not in FOLDERS:
         raise InputError("no such model", got=model, expected=", ".join(FOLDERS))
+    if model in STUDENTS and (path / "distill" / model / "model.json").is_file():
+        return load_model(path / "distill" / model)
     folder = path / FOLDERS[model]
     file = folder / ("choice.json" if model == "ensemble" else "model.json")
     if not file.is_file():

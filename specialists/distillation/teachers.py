@@ -15,11 +15,16 @@ import torch
 from torch import Generator, Tensor, nn
 
 from specialists.datasets.base import Inputs
-from specialists.predictions import Predictions, as_predictions, concatenated, network_predictions
+from specialists.errors import InputError
+from specialists.predictions import (
+    ROWS_AT_A_TIME,
+    Predictions,
+    as_predictions,
+    concatenated,
+    network_predictions,
+)
 from specialists.runtime import progress
 from specialists.training import Batch, TensorExamples
-
-ROWS_AT_A_TIME = 8192
 
 OnlineTeacher = nn.Module | Callable[[Inputs], Predictions | Tensor]
 Teacher = Predictions | Tensor | OnlineTeacher
@@ -32,6 +37,14 @@ def online(teacher: OnlineTeacher) -> Callable[[Inputs], Predictions]:
     """
     if isinstance(teacher, nn.Module):
         return lambda inputs: network_predictions(teacher, inputs)
+    if not callable(teacher):
+        raise InputError(
+            "this is no teacher",
+            got=type(teacher).__name__,
+            expected="predictions or log-probabilities [n, C] of the training inputs, a network, "
+            "or a function from inputs to predictions",
+            fix="of a trained classifier: classifier.predictions(train.inputs)",
+        )
     return lambda inputs: as_predictions(teacher(inputs))
 
 

@@ -130,7 +130,11 @@ class _Pool:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         worker = context.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
-        worker.start()
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            worker.start()  # with Ctrl-C held back, also while it imports: that is the parent's
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
         theirs.close()
         self._workers[ours] = worker
         return ours

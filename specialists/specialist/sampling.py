@@ -14,13 +14,11 @@ from torch.nn import functional as F
 from specialists.calibration import dustbin_correction
 from specialists.config import SpecialistsConfig
 from specialists.datasets.base import Inputs
-from specialists.errors import DataError, InputError, first_of
-from specialists.predictions import Predictions, as_predictions
-from specialists.probability import check_labels, check_rows, check_subset
+from specialists.errors import DataError
+from specialists.predictions import Predictions, as_predictions, check_sums
+from specialists.probability import check_labels, check_subset
 from specialists.training import BalancedExamples, TensorExamples, ValidationLoss
 from specialists.training.examples import Augmentation
-
-LOG_SUM_TOLERANCE = 0.05
 
 
 def subset_labels(labels: Tensor, subset: Tensor, n_classes: int) -> Tensor:
@@ -64,25 +62,10 @@ def soft_targets(
     InputError
         If the rows are no log-probabilities (logits, NaN, other axes), or a share is 0 or 1.
     """
-    if isinstance(predictions, Tensor):
-        check_rows(predictions, "log-probabilities")
     shifted = as_predictions(predictions).of_subset(subset)
-    _check_sums(shifted.logsumexp(-1))
+    check_sums(shifted)
     shifted[:, :-1] += dustbin_correction(training_share, natural_share)
     return F.log_softmax(shifted, dim=-1)
-
-
-def _check_sums(log_sums: Tensor) -> None:
-    """Half-precision log-probabilities sum to one within a hundredth."""
-    wrong = (~(log_sums.abs() < LOG_SUM_TOLERANCE)).nonzero().flatten()
-    if len(wrong):
-        raise InputError(
-            "a row holds no log-probabilities",
-            where=first_of(wrong.tolist()),
-            got=f"probabilities that sum to {float(log_sums[wrong[0]].exp()):.3g}",
-            expected="1, over the classes, which are the last axis",
-            fix="for logits: torch.log_softmax(logits, -1)",
-        )
 
 
 def subset_examples(

@@ -21,7 +21,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from specialists.config import SpecialistsConfig
-from specialists.errors import ConfigError
+from specialists.errors import ConfigError, InputError
 from specialists.networks import (
     ARCHITECTURES,
     NetworkSpec,
@@ -63,9 +63,15 @@ def specialise(generalist: nn.Module, n_classes: int, subset: Tensor) -> nn.Modu
     Raises
     ------
     InputError
-        If it has no such head, or the subset is no list of distinct classes.
+        If it has no such head, or the subset is no list of some, not all, distinct classes.
     """
     check_subset(subset, n_classes)
+    if not 0 < len(subset) < n_classes:
+        raise InputError(
+            "a specialist has some of the classes, and a dustbin for the others",
+            got=f"{len(subset)} of {n_classes} classes",
+            expected=f"1 to {n_classes - 1}",
+        )
     network = copy.deepcopy(generalist)
     specialise_head(network, n_classes, subset)
     return network
