@@ -152,12 +152,12 @@ def _write_clusters(run, log_probs, groups, names):
 
 def write_choice(run, chosen, asked=1.0, **admission):
     """What validation chose; without ``admission`` it was not tested."""
-    admission = {"method": "whole", "alpha": 0.05, "n_rows": 0, "n_groups": 0, "rule": chosen}
-    admission |= {"whole": None, "specialists": [], "outcome": "not tested", "reason": "no rows"}
+    untested = {"method": "whole", "alpha": 0.05, "n_rows": 0, "n_groups": 0, "rule": chosen}
+    untested |= {"whole": None, "specialists": [], "outcome": "not tested", "reason": "no rows"}
     choice = {"chosen": chosen, "rules": {"ensemble": chosen}, "candidates": [], "generalist": {}}
     choice |= {"relative_cost": 1.0, "within_max_cost": True, "asked": asked}
     path = run.path("combine-predictions", "choice.json")
-    write_json(path, {**choice, "admission": admission | admission})
+    write_json(path, {**choice, "admission": untested | admission})
 
 
 def _write_training(run):

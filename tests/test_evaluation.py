@@ -299,7 +299,7 @@ def test_evaluation_comes_back_from_finite_json(result):
 
 def test_what_is_no_evaluation_names_the_first_field_that_is_wrong(result):
     written = result.to_dict()
-    with pytest.raises(InputError, match=r"no Evaluation: Field required\n.*coverage"):
+    with pytest.raises(InputError, match=r"Evaluation is damaged: Field required\n.*coverage"):
         Evaluation.from_dict({key: written[key] for key in written if key != "coverage"})
     written["models"]["student"]["nll"] = "low"
     with pytest.raises(InputError, match=r"valid number.*\n.*models\.student\.nll"):
@@ -596,7 +596,7 @@ def test_texts_that_utf8_cannot_hold_do_not_stop_the_evaluation(outputs, labels,
     texts = ["\ud800 broken"] * len(labels)
     found = details(outputs, labels, None, SUBSETS, seed=0, n_bootstrap=20, texts=texts)
     write_json(tmp_path / "details.json", found.to_dict())
-    assert read_json(tmp_path / "details.json")["mended"]["examples"][0]["text"] == "? broken"
+    assert read_json(tmp_path / "details.json")["fixed"]["examples"][0]["text"] == "? broken"
 
 
 def _evaluated(outputs, labels, groups, n_bootstrap=200):

@@ -271,7 +271,7 @@ def test_a_learned_combination_predicts_the_same_everywhere(again):
     choice = read_json(run.path("combine-predictions", "choice.json"))
     assert {candidate["rule"] for candidate in choice["candidates"]} == {"learned"}
     assert len(choice["chosen"]["learned"]["weights"]) == 3
-    assert choice["rules"]["ensemble_paper"] == {"rule": "kl", "n": 1}
+    assert choice["rules"]["ensemble_paper"] == {"rule": "kl", "n": 1, "weight": 1.0}
     stored = read_array(run.path("combine-predictions", "test.ensemble.npy"))
     found = specialists.load(run.folder, "ensemble").predict_proba(new_inputs())
     np.testing.assert_allclose(found, np.exp(stored), atol=1e-6)
