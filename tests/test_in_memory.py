@@ -10,6 +10,7 @@ from specialists.combination import combine
 from specialists.config import Recipe, SpecialistsConfig
 from specialists.cross_fitting import cross_fitted_predictions
 from specialists.datasets.base import Split
+from specialists.distillation import distil
 from specialists.errors import ConfigError, DataError, InputError, TrainingError
 from specialists.networks import split_frozen
 from specialists.runtime import Hardware
@@ -185,3 +186,25 @@ def test_what_makes_no_specialist_is_told_before_it_is_trained(change, error, te
 def test_what_makes_no_classifier_is_told_before_it_is_trained(train, text):
     with pytest.raises(InputError, match=text):
         train_classifier(small_run.branched(12), train, VALIDATION, RECIPE, seed=1, hardware=CPU)
+
+
+def test_a_specialist_of_no_class_or_of_all_is_refused():
+    for n in (0, 12):
+        with pytest.raises(InputError, match=f"{n} of 12 classes"):
+            specialise(small_run.branched(12), 12, torch.arange(n))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "text"),
+    [
+        (torch.zeros(480, 12), r"sum to 12(?s:.*)log_softmax"),
+        (torch.full((480, 12), torch.nan), "sum to nan"),
+        (torch.zeros(480), "matrix"),
+        ("runs/x", r"no teacher(?s:.*)str(?s:.*)classifier\.predictions"),
+        (lambda inputs: [0.5] * len(inputs), r"no predictions(?s:.*)list"),
+    ],
+)
+def test_what_is_no_teacher_is_told(teacher, text):
+    network = nn.Linear(small_run.DIM, 12)
+    with pytest.raises(InputError, match=text):
+        distil(network, teacher, TRAIN, VALIDATION, RECIPE, hardware=CPU)

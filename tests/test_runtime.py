@@ -266,3 +266,13 @@ def test_a_library_prints_warnings_alone_and_no_bars():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("", "a fault\n")
+
+
+def blocked_signals(_):
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_ctrl_c_is_the_parents_also_while_workers_start():
+    for blocked in map_processes(blocked_signals, range(2), jobs=2):
+        assert signal.SIGINT in blocked
+    assert signal.SIGINT not in blocked_signals(0)

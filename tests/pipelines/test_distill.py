@@ -35,6 +35,7 @@ def test_the_student_of_an_ensemble_is_that_of_its_run(teacher, tmp_path):
     x = small_run.features(2, 9)[0]
     probs = specialists.load(tmp_path / "out" / "distill" / "student").predict_proba(x)
     np.testing.assert_array_equal(probs, specialists.load(teacher.folder).predict_proba(x))
+    np.testing.assert_array_equal(probs, specialists.load(tmp_path / "out").predict_proba(x))
 
 
 def test_a_models_folder_teaches_and_what_holds_is_not_made_again(teacher, tmp_path):
