@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from specialists.baselines import (
     AveragingRule,
     averaged,
-    deferring_rules,
     everywhere,
     judge_averages,
 )
-from specialists.baselines.averages import shortlist_cost, within_shortlist
+from specialists.baselines.averages import deferring_rules, shortlist_cost, within_shortlist
 from specialists.predictions import DensePredictions, concatenated
 
 N, C = 60, 40

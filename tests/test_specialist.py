@@ -23,14 +23,8 @@ from specialists.files import read_json
 from specialists.networks import NetworkSpec, build, save_network, split_frozen
 from specialists.predictions import DensePredictions, StoredPredictions
 from specialists.probability import aggregate
-from specialists.specialist import (
-    assign_generalists,
-    load_specialist,
-    soft_targets,
-    subset_examples,
-    subset_labels,
-    subset_validation,
-)
+from specialists.specialist import assign_generalists, load_specialist, soft_targets
+from specialists.specialist.sampling import subset_examples, subset_labels, subset_validation
 from specialists.training import BalancedExamples, TensorExamples, TrainingCost
 from specialists.trunk import Stacked, Trunk
 

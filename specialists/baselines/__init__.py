@@ -4,17 +4,10 @@ from specialists.baselines.averages import (
     AverageCandidate,
     AveragingRule,
     averaged,
-    deferring_rules,
     everywhere,
     judge_averages,
 )
-from specialists.baselines.matching import (
-    SAME_COST,
-    Budget,
-    choose_averages,
-    head_share,
-    widened,
-)
+from specialists.baselines.matching import SAME_COST, Budget, choose_averages, head_share, widened
 
 __all__ = [
     "SAME_COST",
@@ -23,7 +16,6 @@ __all__ = [
     "Budget",
     "averaged",
     "choose_averages",
-    "deferring_rules",
     "everywhere",
     "head_share",
     "judge_averages",

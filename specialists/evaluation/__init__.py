@@ -7,7 +7,6 @@ predictions and labels; ``compare_seeds`` joins the evaluations of several runs.
 from specialists.evaluation.details import Details, details
 from specialists.evaluation.findings import Difference, Evaluation, ModelScores
 from specialists.evaluation.one_run import evaluate, score_models
-from specialists.evaluation.scores import Scores
 from specialists.evaluation.several_seeds import Comparison, ModelSummary, SeedScores, compare_seeds
 
 __all__ = [
@@ -17,7 +16,6 @@ __all__ = [
     "Evaluation",
     "ModelScores",
     "ModelSummary",
-    "Scores",
     "SeedScores",
     "compare_seeds",
     "details",

@@ -6,13 +6,7 @@ from specialists.specialist.model import (
     load_specialist,
     save_specialist,
 )
-from specialists.specialist.sampling import (
-    check_share,
-    soft_targets,
-    subset_examples,
-    subset_labels,
-    subset_validation,
-)
+from specialists.specialist.sampling import check_share, soft_targets
 from specialists.specialist.start import assign_generalists, specialise, starting_network
 from specialists.specialist.subset_training import train_specialist
 
@@ -26,8 +20,5 @@ __all__ = [
     "soft_targets",
     "specialise",
     "starting_network",
-    "subset_examples",
-    "subset_labels",
-    "subset_validation",
     "train_specialist",
 ]

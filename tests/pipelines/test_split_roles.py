@@ -24,7 +24,7 @@ from specialists.ensemble.decision import restricted
 from specialists.files import read_json
 from specialists.networks import load_network
 from specialists.predictions import predict_outputs
-from specialists.specialist import subset_labels
+from specialists.specialist.sampling import subset_labels
 from specialists.training import TrainingCost, ValidationLoss
 
 
