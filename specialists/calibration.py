@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from specialists.errors import CalibrationWarning, InputError, first_of
-from specialists.probability import check_labels, check_rows
+from specialists.probability import check_labels, check_rows, tempered_log_softmax
 
 BOUNDS_LOG_TEMPERATURE = (math.log(0.05), math.log(20.0))
 LOG_TEMPERATURE_TOLERANCE = 1e-3
@@ -74,7 +74,7 @@ class Calibration:
         """
         shifted = _with_dustbin(logits).clone()
         shifted[:, -1] += self.correction + self.dustbin_bias
-        return F.log_softmax(shifted / self.temperature, dim=-1)
+        return tempered_log_softmax(shifted, self.temperature)
 
     def to_dict(self) -> dict[str, float]:
         return {

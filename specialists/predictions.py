@@ -15,12 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from specialists.datasets.base import Inputs
 from specialists.errors import InputError, first_of
 from specialists.files import finish, read_array, read_json, recording, write_array, write_json
-from specialists.probability import aggregate, check_rows
+from specialists.probability import aggregate, check_rows, tempered_log_softmax
 from specialists.runtime import Progress, progress
 
 BATCH_SIZE = 2048
@@ -231,7 +230,7 @@ def network_predictions(
 ) -> Predictions:
     """Softmax(z / T) of the outputs z of every row."""
     logits = predict_outputs(network, inputs, description=description)
-    return DensePredictions(F.log_softmax(logits / temperature, dim=-1))
+    return DensePredictions(tempered_log_softmax(logits, temperature))
 
 
 class StoredPredictions(Predictions):

@@ -24,6 +24,7 @@ from specialists.calibration import fit_temperature
 from specialists.combination import arithmetic_mean, geometric_mean
 from specialists.ensemble import score
 from specialists.predictions import DensePredictions, Predictions
+from specialists.probability import tempered_log_softmax
 
 Mean = Literal["arithmetic", "geometric"]
 
@@ -133,7 +134,7 @@ def averaged(members: Iterable[Predictions], rule: AveragingRule) -> Predictions
             other[on_shortlist] = within_shortlist(kept, other[on_shortlist], rule.shortlist)
         mean = MEANS[rule.mean]([mean, other], [i, 1])
     result = first.dense().clone()
-    result[rows] = F.log_softmax(mean / rule.temperature, dim=1)
+    result[rows] = tempered_log_softmax(mean, rule.temperature)
     return DensePredictions(result)
 
 
@@ -212,7 +213,7 @@ def judge_averages(
         if bool(rows.any()):
             log_probs = mean.dense()
             rule = replace(rule, temperature=fit_temperature(log_probs[rows], labels[rows]))
-            log_probs[rows] = F.log_softmax(log_probs[rows] / rule.temperature, dim=1)
+            log_probs[rows] = tempered_log_softmax(log_probs[rows], rule.temperature)
             mean = DensePredictions(log_probs)
         cost, scores = rule.relative_cost(first, head_share), score(mean, labels)
         top1, nll = scores["top1"], scores["nll"]
