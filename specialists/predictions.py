@@ -1,7 +1,6 @@
 """What a model predicts: one type for every room, made by networks in batches, kept on disk.
 
-Log-probabilities of large data sets lie in half-precision shards with a manifest and are read
-back memory-mapped, so that soft targets cost no memory.
+Those of large data sets lie in memory-mapped half-precision shards, and so cost no memory.
 """
 
 from __future__ import annotations
@@ -17,15 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from specialists.datasets.base import Inputs
-from specialists.errors import InputError, first_of
+from specialists.errors import InputError
 from specialists.files import finish, read_array, read_json, recording, write_array, write_json
-from specialists.probability import aggregate, check_rows, tempered_log_softmax
+from specialists.probability import aggregate, check_log_probs, check_rows, tempered_log_softmax
 from specialists.runtime import Progress, progress
 
 BATCH_SIZE = 2048
 SHARD_BYTES = 1 << 26
 ROWS_AT_A_TIME = 8192
-LOG_SUM_TOLERANCE = 0.05  # half-precision log-probabilities sum to one within a hundredth
 
 RowIndex = Tensor | slice | list[int]
 
@@ -117,13 +115,7 @@ class DensePredictions(Predictions):
 
 
 def as_predictions(predictions: Predictions | Tensor) -> Predictions:
-    """Predictions as they are; a tensor of log-probabilities [n, C] as dense ones.
-
-    Raises
-    ------
-    InputError
-        If they are neither, or the rows of a tensor do not sum to one.
-    """
+    """Predictions, or a tensor of log-probabilities [n, C]; an InputError if it is neither."""
     if isinstance(predictions, Predictions):
         return predictions
     if not isinstance(predictions, Tensor):
@@ -134,22 +126,8 @@ def as_predictions(predictions: Predictions | Tensor) -> Predictions:
         )
     check_rows(predictions, "log-probabilities")
     for rows in torch.arange(len(predictions)).split(ROWS_AT_A_TIME):
-        check_sums(predictions[rows])
+        check_log_probs(predictions[rows])
     return DensePredictions(predictions)
-
-
-def check_sums(log_probs: Tensor) -> None:
-    """Raise :class:`InputError` unless rows [n, k] are log-probabilities, of any precision."""
-    sums = log_probs.float().logsumexp(-1)
-    wrong = (~(sums.abs() < LOG_SUM_TOLERANCE)).nonzero().flatten()
-    if len(wrong):
-        raise InputError(
-            "a row holds no log-probabilities",
-            where=first_of(wrong.tolist()),
-            got=f"probabilities that sum to {float(sums[wrong[0]].exp()):.3g}",
-            expected="1, over the classes, which are the last axis",
-            fix="for logits: torch.log_softmax(logits, -1)",
-        )
 
 
 def concatenated(parts: Sequence[Predictions]) -> Predictions:

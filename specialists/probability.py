@@ -13,6 +13,7 @@ from torch import Tensor
 
 from specialists.errors import InputError, first_of
 
+LOG_SUM_TOLERANCE = 0.05  # half-precision log-probabilities sum to one within a hundredth
 MAX_NLL = -float(torch.tensor(torch.finfo(torch.float32).tiny).log())
 """The most that a label costs, 87.3 nats: -log of float32's smallest normal number."""
 
@@ -93,6 +94,20 @@ def check_rows(values: Tensor, what: str, n_columns: int | None = None) -> None:
             f"the {what} are no matrix with a row for each example",
             got=f"{values.dtype} tensor of shape {tuple(values.shape)}",
             expected=f"real numbers of shape [n, {n_columns or 'n_classes'}], n > 0",
+        )
+
+
+def check_log_probs(log_probs: Tensor) -> None:
+    """Raise :class:`InputError` unless rows [n, k] are log-probabilities, of any precision."""
+    sums = log_probs.float().logsumexp(-1)
+    wrong = (~(sums.abs() < LOG_SUM_TOLERANCE)).nonzero().flatten()
+    if len(wrong):
+        raise InputError(
+            "a row holds no log-probabilities",
+            where=first_of(wrong.tolist()),
+            got=f"probabilities that sum to {float(sums[wrong[0]].exp()):.3g}",
+            expected="1, over the classes, which are the last axis",
+            fix="for logits: torch.log_softmax(logits, -1)",
         )
 
 

@@ -15,8 +15,8 @@ from specialists.calibration import dustbin_correction
 from specialists.config import SpecialistsConfig
 from specialists.datasets.base import Inputs
 from specialists.errors import DataError
-from specialists.predictions import Predictions, as_predictions, check_sums
-from specialists.probability import check_labels, check_subset
+from specialists.predictions import Predictions, as_predictions
+from specialists.probability import check_labels, check_log_probs, check_subset
 from specialists.training import BalancedExamples, TensorExamples, ValidationLoss
 from specialists.training.examples import Augmentation
 
@@ -63,7 +63,7 @@ def soft_targets(
         If the rows are no log-probabilities (logits, NaN, other axes), or a share is 0 or 1.
     """
     shifted = as_predictions(predictions).of_subset(subset)
-    check_sums(shifted)
+    check_log_probs(shifted)
     shifted[:, :-1] += dustbin_correction(training_share, natural_share)
     return F.log_softmax(shifted, dim=-1)
 
