@@ -40,7 +40,7 @@ class BagMeans(torch.autograd.Function):
         lengths = offsets.diff()
         numbers = torch.arange(len(lengths), device=rows.device)
         bags = torch.repeat_interleave(numbers, lengths, output_size=len(rows))
-        of_each = gradient / lengths.clamp(min=1).unsqueeze(1)
+        of_each = gradient / lengths.unsqueeze(1)  # of an empty bag infinite, and never read
         distinct, sums = sum_by_row(rows, bags, of_each)
         of_table = torch.sparse_coo_tensor(
             distinct.unsqueeze(0), sums, ctx.shape, check_invariants=False, is_coalesced=True
