@@ -1,7 +1,8 @@
 """Slow float64 oracles: what the fast code is compared with.
 
 Rows of small problems in dense form, many at a time; every formula is written out as in
-METHOD.md (1), (3), (13), (20), (25), (26) and (27), without any of the library's shortcuts.
+METHOD.md (1), (3), (13), (20), (25), (26) and (27), or as in the head of a module, without any of
+the library's shortcuts.
 """
 
 from __future__ import annotations
@@ -231,6 +232,21 @@ def calibration_objective(logits, labels, log_temperature: float, bias: float, w
         total += weight * (np.logaddexp.reduce(z) - z[label])
     prior = log_temperature**2 / (2 * 0.5**2) + bias**2 / 2
     return effective * total / weights.sum() + prior
+
+
+def adagrad(table: Tensor, steps, rate: float) -> Tensor:
+    """A table after steps of (row, gradient) pairs: s <- s + g^2, w <- w - rate g / (sqrt(s) + e).
+
+    The g of a row is the sum of what the pairs of one step give it; e is 1e-10.
+    """
+    weights = table.double().clone()
+    sums = torch.zeros_like(weights)
+    for pairs in steps:
+        for row in {row for row, _ in pairs}:
+            g = torch.stack([part for read, part in pairs if read == row]).sum(0)
+            sums[row] += g**2
+            weights[row] -= rate * g / (sums[row].sqrt() + 1e-10)
+    return weights
 
 
 def resampled_groups(values, groups, n_resamples: int, seed: int) -> np.ndarray:

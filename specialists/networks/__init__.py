@@ -20,6 +20,7 @@ from specialists.networks.foreign import read_foreign
 from specialists.networks.heads import find_head, merge_bottleneck, specialise_head
 from specialists.networks.output_names import files_beside, output_order
 from specialists.networks.surgery import belongs, largest_width, split_frozen, widen
+from specialists.networks.table_gradients import sum_by_row
 from specialists.networks.weights import fitting, load_network, read_model, save_network
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "save_network",
     "specialise_head",
     "split_frozen",
+    "sum_by_row",
     "warn_if_near_chance",
     "warn_of_other_inputs",
     "widen",

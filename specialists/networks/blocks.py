@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from specialists.datasets.base import Ragged
+from specialists.networks.table_gradients import BagMeans
 
 INITIAL_ROW_SCALE = 0.1
 
@@ -27,14 +28,8 @@ class HashedEmbedding(nn.Module):
 
     def forward(self, ngrams: Ragged) -> Tensor:
         """Bags [n, dim] of ``n`` rows of hashes; an empty row gives zeros."""
-        return F.embedding_bag(
-            ngrams.values & self.mask,
-            self.weight,
-            ngrams.offsets.to(ngrams.values.dtype),
-            mode="mean",
-            sparse=True,
-            include_last_offset=True,
-        )
+        offsets = ngrams.offsets.to(ngrams.values.dtype)
+        return BagMeans.apply(self.weight, ngrams.values & self.mask, offsets)
 
 
 class Beside(nn.Module):

@@ -15,7 +15,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from specialists.config import Recipe
-from specialists.networks.blocks import HashedEmbedding
+from specialists.networks import HashedEmbedding
+from specialists.training.table_adagrad import TableAdagrad
 
 
 class Optimisers:
@@ -33,8 +34,7 @@ class Optimisers:
         if sparse:
             rate = recipe.embedding_learning_rate or recipe.learning_rate
             assert rate is not None
-            torch.sparse.check_sparse_tensor_invariants.disable()
-            self.optimisers.append(torch.optim.Adagrad(sparse, lr=rate))
+            self.optimisers.append(TableAdagrad(sparse, lr=rate))
         factor = _schedule(n_steps, round(recipe.warmup * n_steps))
         self.schedules = [LambdaLR(optimiser, factor) for optimiser in self.optimisers]
         self.parts = [*self.optimisers, *self.schedules]

@@ -69,7 +69,10 @@ def _update_flops(network: nn.Module) -> float:
 
 
 def _table_flops(table: nn.Parameter) -> int:
-    """Operations on a table: duplicate rows of its gradient are summed, each row is moved once."""
+    """Operations on a table: duplicate rows of its gradient are summed, each row is moved once.
+
+    A hashed embedding sums them in its backward pass, where a bag counts them.
+    """
     if table.grad is None:
         return 0
     if not table.grad.is_sparse:  # the table is a dense layer's weight too
