@@ -70,8 +70,13 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """
     own = network.state_dict()
     if any(value.is_meta for value in own.values()):
-        same = own.keys() & tensors.keys()
-        copies = {k: torch.empty_like(own[k], device="cpu").copy_(tensors[k]) for k in same}
+        copies = {
+            name: torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
+            for name, value in own.items()
+            if name in tensors
+        }
+        for name, copied in copies.items():
+            copied.copy_(tensors[name])
         network.load_state_dict({**tensors, **copies}, assign=True)
     else:
         network.load_state_dict(tensors)
