@@ -78,11 +78,11 @@ def time_steps(n_steps: int) -> None:
 
 def threads_that_wait(quick: bool) -> list[Line]:
     """One line a machine, idle or busy."""
-    code, lines = STEPS.format(n_steps=5 if quick else 100), []
+    code, lines = STEPS.format(n_steps=5 if quick else 60), []
     for name, n_others in {"idle": 0, "busy": n_cores()}.items():
         best = {"spin": (float("inf"),) * 2, "sleep": (float("inf"),) * 2}
         with other_work(n_others):
-            for _ in range(1 if quick else 5):
+            for _ in range(1 if quick else 3):
                 for policy, variables in {
                     "spin": {},
                     "sleep": {"OMP_WAIT_POLICY": "PASSIVE"},
