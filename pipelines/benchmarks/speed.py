@@ -45,7 +45,7 @@ from .markdown_tables import Line, markdown_table
 
 N_CLASSES = 239
 BATCH_SIZE, N_GRAMS = 128, 60  # of one text
-BUSY = "while True: pass"
+BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 STEPS = "from pipelines.benchmarks.speed import time_steps; time_steps({n_steps})"
 HEAVY = "import scipy.stats, scipy.optimize, torch._dynamo; "
 PREDICT = "from specialists.__main__ import main; main()"
