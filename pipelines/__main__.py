@@ -19,7 +19,7 @@ import typer
 from specialists.config import Config, shipped_configs
 from specialists.escaping import printable
 from specialists.files import EVERYTHING, NOTHING, storage_faults
-from specialists.runtime import threads
+from specialists.runtime import sleeping_threads, threads
 
 from . import stages, write_report
 from .messages import Commands, format_warning
@@ -257,10 +257,10 @@ def predict_command(
 def main() -> None:
     """Entry point of the console script.
 
-    Threads of PyTorch that wait for each other sleep (set before PyTorch is loaded): on a machine
-    with other work, spinning ones slow a run down many times.
+    Threads that wait for one another sleep, unless the user's environment says otherwise. That is
+    set before PyTorch is loaded, which nothing above imports.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.update(sleeping_threads())
     warnings.formatwarning = format_warning
     if isinstance(sys.stdout, io.TextIOWrapper):  # an encoding may lack what a name has
         sys.stdout.reconfigure(errors="backslashreplace")

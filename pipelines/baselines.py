@@ -31,7 +31,7 @@ from specialists.baselines import (
 from specialists.catalogue import AVERAGED, CONTINUED
 from specialists.ensemble import choose, score
 from specialists.files import read_json, write_json
-from specialists.networks import ARCHITECTURES, NetworkSpec, load_network
+from specialists.networks import ARCHITECTURES, NetworkSpec, load_network, read_spec
 from specialists.predictions import ModelOutputs
 from specialists.training import TrainingCost
 
@@ -75,7 +75,7 @@ def _as_if_trained(context: RunContext) -> TrainingCost:
 
 def baseline_tasks(context: RunContext, budget: Budget) -> dict[str, list[ClassifierTask]]:
     """The trainings of each baseline that the configuration asks for, by name."""
-    _, spec, _ = load_network(context.path(GENERALIST))
+    spec = read_spec(context.path(GENERALIST))
     recipe = context.config.generalist
     patient = recipe.model_copy(update={"patience": 10**6})
     folder = context.path(STAGE, "baselines")

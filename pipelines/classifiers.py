@@ -24,9 +24,12 @@ from specialists.files import read_json, write_json
 from specialists.networks import (
     NetworkSpec,
     build,
+    fill,
     inference_flops,
     load_network,
     n_parameters,
+    outline,
+    read_model,
     save_network,
 )
 from specialists.predictions import ModelOutputs, Predictions, network_predictions
@@ -118,9 +121,11 @@ class ClassifierTask(TrainingTask):
 
     def train(self, context: RunContext, folder: Path) -> None:
         seed_everything(self.seed)
-        network = build(self.spec)
-        if self.start is not None:
-            network.load_state_dict(load_network(self.start)[0].state_dict())
+        if self.start is None:
+            network = build(self.spec)
+        else:
+            network = outline(self.spec)
+            fill(network, read_model(self.start)[2])
         rows = context.dataset.train
         classifier = train_classifier(
             network,

@@ -17,7 +17,7 @@ from specialists.distillation import student_spec
 from specialists.ensemble import score
 from specialists.errors import InputError
 from specialists.files import EVERYTHING, NOTHING, hash_files, sha256, trusting
-from specialists.networks import load_network
+from specialists.networks import read_spec
 from specialists.predictor import Predictor
 
 from .context import RunContext
@@ -142,7 +142,7 @@ def _execute(run: Run, teacher: TeacherSource, predictor: Predictor) -> None:
     inputs = context.fingerprints("prepare-data/train.inputs.npy") | teacher.digests()
     write_targets(context, run.path(NAME, "targets"), inputs, lambda: ask)
     network = teacher.path if teacher.is_model else teacher.path / "train-generalist"
-    spec = student_spec(load_network(network)[1], context.config.student, dataset.kind)
+    spec = student_spec(read_spec(network), context.config.student, dataset.kind)
     top1 = score(ask(dataset.validation.inputs), dataset.validation.labels)["top1"]
     log.info(f"{NAME}: teacher, validation top-1 {top1:.3f}")
     train_and_choose(context, student_tasks(context, spec, NAME), run.jobs, NAME)

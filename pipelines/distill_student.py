@@ -28,7 +28,7 @@ from specialists.distillation import (
 )
 from specialists.files import copy_file, read_json, sha256, write_json
 from specialists.losses import UNLABELLED
-from specialists.networks import NetworkSpec, build, load_network
+from specialists.networks import NetworkSpec, build, read_spec
 from specialists.predictions import ModelOutputs, SelectedPredictions, StoredPredictions
 from specialists.runtime import seed_everything
 from specialists.training import FitResult
@@ -131,7 +131,7 @@ class StudentTask(TrainingTask):
     def train(self, context: RunContext, folder: Path) -> None:
         seed, dataset = context.seed("student"), context.dataset
         seed_everything(seed)
-        network = build(self.spec)  # before a teacher is opened, which draws random numbers too
+        network = build(self.spec)
         train, teacher = student_data(context, self)
         n_epoch = min(len(train), len(dataset.train))  # more inputs, no more steps
         student = distil(
@@ -211,7 +211,7 @@ def student_tasks(context: RunContext, spec: NetworkSpec, stage: str = STAGE) ->
 
 def spec_of_size(context: RunContext, size: float | None = None) -> NetworkSpec:
     """The student's network beside the run's generalist; see ``student_spec``."""
-    _, generalist, _ = load_network(context.path("train-generalist"))
+    generalist = read_spec(context.path("train-generalist"))
     return student_spec(generalist, context.config.student, context.dataset.kind, size)
 
 

@@ -21,10 +21,10 @@ from specialists.networks import (
     adopt_weights,
     build,
     check_outputs_are_the_heads,
-    load_network,
     n_parameters,
     output_order,
     read_foreign,
+    read_spec,
     save_network,
     warn_if_near_chance,
     warn_of_other_inputs,
@@ -101,7 +101,7 @@ def cross_fitted_generalists(run: Run, n_folds: int = 2) -> tuple[CrossFitted, l
     Returns the predictions and the folders of the trainings, below the run's.
     """
     context = RunContext.open(run.folder)
-    spec = load_network(context.path(STAGE))[1]
+    spec = read_spec(context.path(STAGE))
     folders = [context.path("cluster-classes", "units", f"fold-{i}") for i in range(n_folds)]
     tasks = [
         _task(context, folder, spec, context.seed("fold", i), rows=(i, n_folds))
@@ -128,7 +128,7 @@ def initial_generalists(context: RunContext) -> list[ClassifierTask]:
     """
     if context.config.specialists.start != "independent":
         return []
-    spec = load_network(context.path(STAGE))[1]
+    spec = read_spec(context.path(STAGE))
     members = [label for subset in read_subsets(context) for label in subset]
     n_generalists = round(len(members) / len(set(members)))
     folders = [context.path("train-specialists", f"independent-{i}") for i in range(n_generalists)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from specialists.errors import InputError
-from specialists.networks import load_network
+from specialists.networks import load_network, read_spec
 from specialists.predictions import StoredPredictions
 from specialists.runtime import seed_everything
 from specialists.specialist import (
@@ -31,7 +31,7 @@ from .classifiers import (
 from .context import RunContext
 from .runs import Run, check_result, clear, does_not_stand
 from .train_generalist import initial_folders, initial_generalists, read_subsets
-from .trunk_files import generalist_targets, load_trunk, prepare_trunk
+from .trunk_files import GENERALIST, generalist_targets, load_trunk, prepare_trunk
 
 STAGE = "train-specialists"
 
@@ -66,11 +66,15 @@ class SpecialistTask(TrainingTask):
 
     def train(self, context: RunContext, folder: Path) -> None:
         settings, dataset = context.config.specialists, context.dataset
+        if settings.start == "fresh" and not settings.freeze:
+            generalist, spec = None, read_spec(self.start)
+        else:
+            generalist, spec, _ = load_network(self.start)
+        is_the_run_s = self.start == context.path(GENERALIST)
+        trunk = load_trunk(context, generalist if is_the_run_s else None)
+        subset = torch.tensor(self.subset, dtype=torch.int64)
         seed = context.seed("specialist", self.index)
         seed_everything(seed)
-        trunk = load_trunk(context)
-        generalist, spec, _ = load_network(self.start)
-        subset = torch.tensor(self.subset, dtype=torch.int64)
         network, spec = starting_network(generalist, spec, subset, settings, trunk.lower)
         specialist = train_specialist(
             network,

@@ -12,8 +12,6 @@ from specialists.files import EVERYTHING, NOTHING, trusting
 from specialists.networks import fitting
 from specialists.predictor import Predictor, load_model
 
-from .combine_predictions import chosen_rule, open_ensemble
-from .context import RunContext
 from .runs import check_result, refuse_missing
 
 FOLDERS = {
@@ -59,6 +57,9 @@ def _load(path: Path, model: str) -> Predictor:
 
 
 def _ensemble(run: Path) -> Predictor:
+    from .combine_predictions import chosen_rule, open_ensemble
+    from .context import RunContext
+
     with fitting(run):
         context = RunContext.open(run)
         ensemble = replace(open_ensemble(context), rule=chosen_rule(context))

@@ -14,7 +14,7 @@ from torch import nn
 
 from specialists.distillation import teacher_blocks
 from specialists.files import claim, write_array
-from specialists.networks import load_network, split_frozen
+from specialists.networks import load_network, outline, read_spec, split_frozen
 from specialists.predictions import read_rows, write_shards
 from specialists.trunk import Trunk
 
@@ -22,12 +22,13 @@ from .classifiers import GENERALIST_FILES, Member
 from .context import RunContext
 from .runs import ensure_result
 
+GENERALIST = "train-generalist"
 FOLDER = ("train-specialists", "trunk")
 
 
-def load_trunk(context: RunContext) -> Trunk:
-    """What :func:`prepare_trunk` wrote, memory-mapped."""
-    lower, _ = split_generalist(context)
+def load_trunk(context: RunContext, generalist: nn.Module | None = None) -> Trunk:
+    """What :func:`prepare_trunk` wrote, memory-mapped; ``generalist``, where it is read already."""
+    lower = _frozen_part(context, generalist)
     folder = context.path(*FOLDER)
     train, validation = context.dataset.train.inputs, context.dataset.validation.inputs
     if lower is None:
@@ -42,9 +43,18 @@ def generalist_targets(context: RunContext) -> Path:
     return context.path(*FOLDER, "log_probs")
 
 
-def split_generalist(context: RunContext) -> tuple[nn.Sequential | None, nn.Module]:
+def _frozen_part(context: RunContext, generalist: nn.Module | None = None) -> nn.Sequential | None:
+    """The generalist's frozen lower part; where there is none, no weights are read."""
+    spec = read_spec(context.path(GENERALIST))
+    lower, _ = split_frozen(outline(spec), context.config.specialists.freeze or ())
+    return None if lower is None else split_generalist(context, generalist)[0]
+
+
+def split_generalist(
+    context: RunContext, generalist: nn.Module | None = None
+) -> tuple[nn.Sequential | None, nn.Module]:
     """The generalist's frozen lower part, or None, and the rest, in evaluation mode."""
-    network, _, _ = load_network(context.path("train-generalist"))
+    network = load_network(context.path(GENERALIST))[0] if generalist is None else generalist
     freeze = context.config.specialists.freeze or ()
     lower, upper = split_frozen(network.to(context.device), freeze)
     return lower, upper.eval()
@@ -64,14 +74,14 @@ def prepare_trunk(context: RunContext) -> None:
 def _write_trunk(context: RunContext, key: dict[str, object], folder: Path) -> None:
     claim(folder / "validation.npy", folder / "train.npy")  # their absence means something
     dataset = context.dataset
-    lower, _ = split_generalist(context)
+    lower = _frozen_part(context)
     if lower is not None:
         inputs = (dataset.train.inputs, dataset.validation.inputs)
         trunk = Trunk.from_inputs(lower, *inputs, augmented=context.augment is not None)
         write_array(folder / "validation.npy", np.asarray(trunk.validation))
         if not trunk.on_the_fly:
             write_array(folder / "train.npy", np.asarray(trunk.train))
-    generalist = Member(context, context.path("train-generalist"))
+    generalist = Member(context, context.path(GENERALIST))
     inputs, description = dataset.train.inputs, "generalist on training data"
     blocks = teacher_blocks(generalist.predict, inputs, description)
     write_shards(folder / "log_probs", blocks, dataset.n_classes, key)

@@ -4,6 +4,9 @@ A generalist's predictions show which classes it confuses; specialists with a du
 those subsets; an exact KL-minimising combination joins them; one compact student learns from the
 joined predictions. Source: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network"
 (2015). ``load(RUN).predict_proba(x)`` uses a trained model.
+
+On a machine with other work, set ``OMP_WAIT_POLICY=PASSIVE`` before Python starts: threads that
+wait then sleep, and leave the cores alone. The command does so; an import changes no environment.
 """
 
 from __future__ import annotations

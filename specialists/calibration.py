@@ -25,7 +25,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -143,6 +142,8 @@ def fit_temperature(logits: Tensor, labels: Tensor, weights: Tensor | None = Non
         a row gives its label no probability at any temperature (NaN, or -inf at the label).
     """
     logits, labels = _calibrated_on(logits, labels)
+    from scipy.optimize import minimize_scalar
+
     n_examples = float(len(labels))
     if weights is not None:
         _check_weights(weights, len(labels))
@@ -214,6 +215,8 @@ def fit_calibration(logits: Tensor, labels: Tensor, correction: float) -> Calibr
         loss = F.nll_loss(F.log_softmax(scaled, dim=-1), labels) + prior
         (gradient,) = torch.autograd.grad(loss, parameters)
         return loss.item(), gradient.double().numpy()
+
+    from scipy.optimize import minimize
 
     bounds = [BOUNDS_LOG_TEMPERATURE, BOUNDS_BIAS]
     result = minimize(objective, [0.0, 0.0], jac=True, method="L-BFGS-B", bounds=bounds)

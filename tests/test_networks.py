@@ -21,6 +21,7 @@ from specialists.networks import (
     merge_bottleneck,
     n_parameters,
     outline,
+    read_spec,
     save_network,
     specialise_head,
     split_frozen,
@@ -291,6 +292,23 @@ def test_a_saved_network_comes_back_the_same_with_what_was_told_of_it(spec, tmp_
     assert about == spec
     assert extra == {"temperature": 2.0}
     torch.testing.assert_close(again(inputs_of(spec)), network(inputs_of(spec)))
+
+
+@pytest.mark.parametrize("spec", [*SHIPPED, *CHEAP], ids=name_of)
+def test_a_network_is_loaded_into_memory_of_its_own_and_nothing_is_drawn(spec, tmp_path):
+    network = made(spec)
+    save_network(network, spec, tmp_path)
+    before = torch.get_rng_state()
+    again, _, _ = load_network(tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+    file = tmp_path / "weights.safetensors"
+    with file.open("r+b") as opened:
+        opened.write(bytes(file.stat().st_size))
+    assert read_spec(tmp_path) == spec
+    for name, value in network.state_dict().items():
+        found = again.state_dict()[name]
+        assert torch.equal(found, value)
+        assert (found.stride(), found.dtype) == (value.stride(), value.dtype)
 
 
 def test_an_outline_of_a_factory_keeps_what_no_state_dict_holds():

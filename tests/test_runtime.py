@@ -25,7 +25,18 @@ from specialists.runtime import (
     show_progress,
     threads,
 )
+from specialists.runtime.waiting_threads import CHOSEN_BY
 
+LOADING = f"""
+import os, sys
+class Watching:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print([os.environ.get(name) for name in {CHOSEN_BY}])
+            sys.exit()
+sys.meta_path.insert(0, Watching())
+{{command}}
+"""
 DIE = "from specialists.runtime.processes import die_with_parent; die_with_parent"
 PARENT = """
 import sys
@@ -59,6 +70,10 @@ def die_or_write(task: tuple[str, int]) -> int:
 
 def recall(task: int) -> tuple[int, int, bool]:
     return task, torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS") == "1"
+
+
+def recall_waiting(task: int) -> list[str | None]:
+    return [os.environ.get(name) for name in CHOSEN_BY]
 
 
 def wait_forever(task: tuple[str, int]) -> None:
@@ -150,6 +165,52 @@ def test_each_worker_has_one_thread_and_the_parent_keeps_its_own(jobs):
     assert torch.get_num_threads() == 2
     assert dict(os.environ) == environment
     torch.set_num_threads(before)
+
+
+WAITING = [
+    ({}, ["PASSIVE", None, None]),
+    ({"OMP_WAIT_POLICY": "active"}, ["active", None, None]),
+    ({"GOMP_SPINCOUNT": "1000"}, [None, "1000", None]),
+    ({"KMP_BLOCKTIME": "200"}, [None, None, "200"]),
+]
+
+
+@pytest.mark.parametrize(("chosen", "expected"), WAITING[:2])
+def test_threads_of_workers_sleep_unless_the_user_wants_them_to_spin(monkeypatch, chosen, expected):
+    for name in CHOSEN_BY:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    environment = dict(os.environ)
+    assert map_processes(recall_waiting, range(2), jobs=2) == [expected] * 2
+    assert dict(os.environ) == environment
+
+
+@pytest.mark.parametrize(("chosen", "expected"), WAITING)
+@pytest.mark.parametrize(
+    "command", ["from specialists.__main__ import main", "from pipelines.__main__ import main"]
+)
+def test_the_command_lets_threads_sleep_before_it_loads_torch(chosen, expected, command):
+    code = LOADING.format(command=f"{command}; sys.argv[1:] = ['predict', 'runs', 'x']; main()")
+    assert at_the_import_of_torch(code, chosen) == [str(expected)]
+
+
+def test_an_import_of_the_library_leaves_the_environment_as_it_is():
+    code = LOADING.format(command="import specialists, specialists.runtime, specialists.networks")
+    assert at_the_import_of_torch(code, {}) == [str([None, None, None])]
+
+
+def at_the_import_of_torch(code: str, chosen: dict[str, str]) -> list[str]:
+    """What was in force when a new process began to load PyTorch; it ends there."""
+    kept = {name: value for name, value in os.environ.items() if name not in CHOSEN_BY}
+    paths = os.pathsep.join(filter(None, sys.path))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**kept, **chosen, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    return [line for line in done.stdout.splitlines() if line.startswith("[")]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -318,6 +318,32 @@ def test_a_fresh_start_keeps_what_is_frozen_and_nothing_else(tmp_path, freeze, w
     assert not torch.allclose(*heads, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("start", "freeze", "n_reads"),
+    [("fresh", [], 0), ("fresh", ["hidden1"], 1), ("generalist", ["hidden1"], 1)],
+)
+def test_a_specialist_reads_its_generalist_once_and_only_where_it_takes_weights(
+    tmp_path, monkeypatch, start, freeze, n_reads
+):
+    from pipelines import stages
+    from pipelines.train_specialists import specialist_tasks
+    from specialists.networks import weights
+
+    run = small_run.make_run(tmp_path / "run")
+    changes = [f"specialists.start={start}", f"specialists.freeze={freeze}", "specialists.epochs=1"]
+    run = small_run.changed_copy(run, tmp_path / "changed", *changes)
+    stages.run_stages(run, "train-specialists")
+    reads, read = [], weights.read_tensors
+    monkeypatch.setattr(weights, "read_tensors", lambda path: reads.append(path) or read(path))
+    context = RunContext.open(run.folder)
+    again = tmp_path / "again"
+    again.mkdir()
+    specialist_tasks(context)[0].train(context, again)
+    assert len(reads) == n_reads
+    first = run.path("train-specialists", "specialist-000", "weights.safetensors")
+    assert (again / "weights.safetensors").read_bytes() == first.read_bytes()
+
+
 def test_specialists_may_start_from_other_generalists(tmp_path):
     from pipelines import stages
     from pipelines.baselines import budget_of

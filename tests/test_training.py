@@ -136,6 +136,40 @@ def test_a_resumed_training_does_not_start_again(tmp_path, monkeypatch):
     assert (result.best_epoch, result.cost.examples) == (3, 300)
 
 
+def test_best_weights_that_are_the_current_ones_are_written_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    sizes, network = [], nn.Sequential(nn.Linear(6, 2000), nn.Linear(2000, 3))
+    for name, losses in {"best": [3.0, 2.0], "another": [2.0, 3.0]}.items():
+        broken = trainer(
+            tmp_path / name, network=network, validate=interrupting(Scripted(losses), 3)
+        )
+        with pytest.raises(StoppedError):
+            broken.fit()
+        sizes.append((tmp_path / name / "checkpoint.pt").stat().st_size)
+    weights = 4 * sum(parameter.numel() for parameter in network.parameters())
+    assert sizes[1] - sizes[0] == pytest.approx(weights, rel=0.05)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 6.0])
+def test_checkpoints_begin_early_and_take_a_twentieth_of_the_time(tmp_path, monkeypatch, seconds):
+    now, saved = [0.0], []
+
+    def save(folder, state):
+        saved.append(now[0])
+        now[0] += seconds
+
+    def validate(network):
+        now[0] += 5.0
+        return 1.0 / now[0], 0.5
+
+    monkeypatch.setattr(loop, "save_checkpoint", save)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now[0])
+    trainer(tmp_path, validate=validate, epochs=200).fit()
+    assert saved[0] == 20.0
+    assert len(saved) >= (40 if seconds < 1 else 8)
+    assert seconds * len(saved) <= 0.05 * now[0]
+
+
 def test_the_weights_of_the_best_epoch_are_restored(tmp_path):
     validate = Scripted([3.0, 1.0, 2.0, 1.5, 4.0])
     training = trainer(tmp_path, validate=validate)

@@ -29,7 +29,7 @@ from specialists.catalogue import AVERAGED, CONTINUED, ENSEMBLE, GENERALIST, PAP
 from specialists.ensemble import CombinationRule, score
 from specialists.figures import ComputePoint, accuracy_against_compute, to_svg_file
 from specialists.files import read_json
-from specialists.networks import ARCHITECTURES, load_network
+from specialists.networks import ARCHITECTURES, read_spec
 from specialists.report.numbers import compact
 from specialists.training import TrainingCost
 
@@ -93,7 +93,7 @@ def width_tasks(seed: MeasuredRun, marks: Sequence[str]) -> dict[str, Classifier
 
     Widths among which the run itself chose are trained already.
     """
-    _, spec, _ = load_network(seed.context.path("train-generalist"))
+    spec = read_spec(seed.context.path("train-generalist"))
     if spec.model not in ARCHITECTURES:
         log.info(f"equal compute: {spec.model} does not come in widths")
         return {}

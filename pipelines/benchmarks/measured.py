@@ -22,7 +22,7 @@ from torch import Tensor
 from specialists.baselines import Budget, averaged, everywhere, judge_averages
 from specialists.ensemble import choose
 from specialists.files import read_array
-from specialists.networks import inference_flops, load_network, n_parameters
+from specialists.networks import inference_flops, n_parameters, read_spec
 from specialists.predictions import ModelOutputs
 from specialists.probability import MAX_NLL
 from specialists.training import TrainingCost
@@ -179,7 +179,7 @@ class MeasuredRun:
     @property
     def width(self) -> int:
         """Of the generalist."""
-        return load_network(self.context.path("train-generalist"))[1].width
+        return read_spec(self.context.path("train-generalist")).width
 
     def baselines(self, budget: Budget, names: Sequence[str]) -> dict[str, list[ClassifierTask]]:
         """The trainings of some baselines; a model without widths has no wide one."""

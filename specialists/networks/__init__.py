@@ -21,7 +21,14 @@ from specialists.networks.heads import find_head, merge_bottleneck, specialise_h
 from specialists.networks.output_names import files_beside, output_order
 from specialists.networks.surgery import belongs, largest_width, split_frozen, widen
 from specialists.networks.table_gradients import sum_by_row
-from specialists.networks.weights import fitting, load_network, read_model, save_network
+from specialists.networks.weights import (
+    fill,
+    fitting,
+    load_network,
+    read_model,
+    read_spec,
+    save_network,
+)
 
 __all__ = [
     "ARCHITECTURES",
@@ -33,6 +40,7 @@ __all__ = [
     "check_outputs_are_the_heads",
     "counted_flops",
     "files_beside",
+    "fill",
     "find_head",
     "fitting",
     "generalist_spec",
@@ -45,6 +53,7 @@ __all__ = [
     "output_order",
     "read_foreign",
     "read_model",
+    "read_spec",
     "save_network",
     "specialise_head",
     "split_frozen",

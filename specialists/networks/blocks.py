@@ -24,7 +24,10 @@ class HashedEmbedding(nn.Module):
     def __init__(self, n_buckets: int, dim: int) -> None:
         super().__init__()
         self.mask = n_buckets - 1
-        self.weight = nn.Parameter(torch.randn(n_buckets, dim) * INITIAL_ROW_SCALE)
+        weight = torch.empty(n_buckets, dim)
+        if not weight.is_meta:  # drawing without memory loads PyTorch's compiler
+            weight.normal_().mul_(INITIAL_ROW_SCALE)
+        self.weight = nn.Parameter(weight)
 
     def forward(self, ngrams: Ragged) -> Tensor:
         """Bags [n, dim] of ``n`` rows of hashes; an empty row gives zeros."""

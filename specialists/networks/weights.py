@@ -8,10 +8,11 @@ vouches for that function (:mod:`specialists.files.trust`).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from specialists.errors import DamagedError, InputError
@@ -24,7 +25,7 @@ from specialists.files import (
     write_sealed,
     write_tensors,
 )
-from specialists.networks.build import ARCHITECTURES, NetworkSpec, build, outline
+from specialists.networks.build import ARCHITECTURES, NetworkSpec, outline
 
 Description = dict[str, Any]  # what model.json says beside the network's architecture
 
@@ -51,13 +52,42 @@ def load_network(folder: Path) -> tuple[nn.Module, NetworkSpec, Description]:
         If the description names a function that nobody vouches for.
     """
     spec, description, tensors = read_model(folder)
-    if spec.model in ARCHITECTURES:
-        with fitting(folder):
-            _check_shapes(outline(spec), tensors, folder)
-    network = build(spec)
+    ours = spec.model in ARCHITECTURES
+    with fitting(folder) if ours else nullcontext():
+        network = outline(spec)
     with fitting(folder):
-        network.load_state_dict(tensors)
+        if ours:
+            _check_shapes(network, tensors, folder)
+        fill(network, tensors)
     return network.eval(), spec, description
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Give a network its weights, as copies in its own types and layout of memory.
+
+    A network without memory (:func:`~specialists.networks.build.outline`) gets some, so that
+    nothing is drawn which is then overwritten.
+    """
+    own = network.state_dict()
+    if any(value.is_meta for value in own.values()):
+        copies = {
+            name: torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
+            for name, value in own.items()
+            if name in tensors
+        }
+        for name, copied in copies.items():
+            copied.copy_(tensors[name])
+        network.load_state_dict({**tensors, **copies}, assign=True)
+    else:
+        network.load_state_dict(tensors)
+
+
+def read_spec(folder: Path) -> NetworkSpec:
+    """The architecture of a folder's network, whose weights are neither read nor checked.
+
+    Raises as :func:`load_network` does.
+    """
+    return _described(folder)[0]
 
 
 def read_model(folder: Path) -> tuple[NetworkSpec, Description, dict[str, Tensor]]:
@@ -65,6 +95,15 @@ def read_model(folder: Path) -> tuple[NetworkSpec, Description, dict[str, Tensor
 
     Raises as :func:`load_network` does; nothing is built.
     """
+    spec, description = _described(folder)
+    check_file(folder / WEIGHTS, description.pop("weights", None))
+    tensors = read_tensors(folder / WEIGHTS)
+    if spec.model in ARCHITECTURES and spec.depth > len(tensors):
+        raise _unfitting(folder, f"{spec.depth} layers and {len(tensors)} tensors")
+    return spec, description, tensors
+
+
+def _described(folder: Path) -> tuple[NetworkSpec, Description]:
     file = folder / DESCRIPTION
     if not file.is_file():
         raise DamagedError(
@@ -73,15 +112,11 @@ def read_model(folder: Path) -> tuple[NetworkSpec, Description, dict[str, Tensor
             fix="name a model's folder, or the run folder that holds it",
         )
     description = read_sealed(file)
-    check_file(folder / WEIGHTS, description.pop("weights", None))
-    tensors = read_tensors(folder / WEIGHTS)
     with fitting(folder):
         spec = NetworkSpec.from_dict(description.pop("network"))
         if spec.model not in ARCHITECTURES:
             check_trusted(spec.model, spec.options, file)
-        elif spec.depth > len(tensors):
-            raise _unfitting(folder, f"{spec.depth} layers and {len(tensors)} tensors")
-    return spec, description, tensors
+    return spec, description
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from specialists.runtime.conditions import (
 )
 from specialists.runtime.processes import map_processes
 from specialists.runtime.progress import Progress, progress, show_progress
+from specialists.runtime.waiting_threads import sleeping_threads
 
 __all__ = [
     "Hardware",
@@ -29,5 +30,6 @@ __all__ = [
     "resolve_precision",
     "seed_everything",
     "show_progress",
+    "sleeping_threads",
     "threads",
 ]

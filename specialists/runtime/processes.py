@@ -1,6 +1,7 @@
 """How do many tasks run at a time, with results that do not depend on how many?
 
-Workers are spawned, never forked, and have one PyTorch thread each. The kernel kills them when
+Workers are spawned, never forked, and have one PyTorch thread each; threads of their own children
+sleep while they wait. The kernel kills them when
 their parent dies (Linux ``PR_SET_PDEATHSIG``), so a killed command leaves nothing behind that still
 writes. A task that fails does not lose the others. What a worker logs, its parent logs.
 """
@@ -24,6 +25,7 @@ from typing import Any, TypeVar
 from specialists.errors import TrainingError
 from specialists.files import Trust, trusting, vouched
 from specialists.runtime.progress import Progress, progress
+from specialists.runtime.waiting_threads import sleeping_threads
 
 Task = TypeVar("Task")
 Returned = TypeVar("Returned")
@@ -228,11 +230,12 @@ def _one_torch_thread() -> Iterator[None]:
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
     """Processes started inside have one thread."""
-    before = {name: os.environ.get(name) for name in ONE_THREAD}
-    os.environ.update(ONE_THREAD)
+    changes = {**ONE_THREAD, **sleeping_threads()}
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
     try:
         yield
     finally:
-        for name in ONE_THREAD:
+        for name in changes:
             del os.environ[name]
         os.environ.update({name: value for name, value in before.items() if value is not None})

@@ -14,6 +14,7 @@ from specialists.datasets.base import Inputs
 from specialists.files import write_json
 from specialists.networks import (
     NetworkSpec,
+    fill,
     fitting,
     n_parameters,
     outline,
@@ -95,7 +96,7 @@ def load_specialist(folder: Path) -> Specialist:
     spec, about, tensors = read_model(folder)
     with fitting(folder):
         _, upper = split_frozen(outline(spec), about["freeze"])
-        upper.load_state_dict(tensors, assign=True)
+        fill(upper, tensors)
         calibration = Calibration(**about["calibration"])
         subset = torch.tensor(about["subset"], dtype=torch.int64)
         return Specialist(upper.eval(), subset, calibration, TrainingCost.from_dict(about))

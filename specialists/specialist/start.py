@@ -78,7 +78,7 @@ def specialise(generalist: nn.Module, n_classes: int, subset: Tensor) -> nn.Modu
 
 
 def starting_network(
-    generalist: nn.Module,
+    generalist: nn.Module | None,
     spec: NetworkSpec,
     subset: Tensor,
     settings: SpecialistsConfig,
@@ -91,7 +91,8 @@ def starting_network(
     Parameters
     ----------
     generalist, spec : nn.Module, NetworkSpec
-        The one that it starts from, whole, and what describes it; both stay as they are.
+        The one that it starts from, whole, and what describes it; both stay as they are. A fresh
+        one of which nothing is frozen needs no weights: None.
     subset : int64 Tensor of shape (k,)
     settings : SpecialistsConfig
         How it starts, its width, and what is frozen.
@@ -105,8 +106,9 @@ def starting_network(
         generalist would be narrower, or there is no n-gram table to have a size.
     """
     freeze = settings.freeze or ()
-    network = specialise(generalist, spec.n_classes, subset)
-    if spec.head_rank is not None:
+    check_subset(subset, spec.n_classes)
+    network = None if generalist is None else specialise(generalist, spec.n_classes, subset)
+    if network is not None and spec.head_rank is not None:
         merge_bottleneck(network)
     changes = {
         "n_outputs": len(subset) + 1,
@@ -116,7 +118,7 @@ def starting_network(
     }
     spec = dataclasses.replace(spec, **changes)
     for width in _widths(settings, spec):
-        if settings.start == "fresh":
+        if network is None or settings.start == "fresh":
             started, described = _afresh(network, spec, width, freeze)
         elif width == spec.width:
             started, described = network, spec
@@ -168,14 +170,14 @@ def _widths(settings: SpecialistsConfig, spec: NetworkSpec) -> list[int]:
 
 
 def _afresh(
-    network: nn.Module, spec: NetworkSpec, width: int, freeze: Sequence[str]
+    network: nn.Module | None, spec: NetworkSpec, width: int, freeze: Sequence[str]
 ) -> tuple[nn.Module, NetworkSpec]:
     """A new network; frozen parts are the generalist's where they have the same shape."""
     spec = dataclasses.replace(spec, width=width)
-    fresh = build(spec).to(next(network.parameters()).device)
-    old, state = network.state_dict(), fresh.state_dict()
-    for name, value in state.items():
-        if belongs(name, freeze) and old[name].shape == value.shape:
-            state[name] = old[name]
-    fresh.load_state_dict(state)
+    fresh = build(spec)
+    if network is not None:
+        old, state = network.state_dict(), fresh.state_dict()
+        kept = {name for name in state if belongs(name, freeze)}
+        same = {name for name in kept if old[name].shape == state[name].shape}
+        fresh.load_state_dict({name: old[name] for name in same}, strict=False)
     return fresh, spec

@@ -1,7 +1,7 @@
 """How does an unfinished training go on, and what if its checkpoint is damaged?
 
-``checkpoint.json`` beside ``checkpoint.pt`` holds the SHA-256 of the checkpoint that is there and
-of the one that takes its place, so that a kill at any moment leaves one that it knows. One that it
+``checkpoint.json`` beside ``checkpoint.pt`` holds the SHA-256 of the last checkpoints and of the
+one that takes their place, so that a kill at any moment leaves one that it knows. One that it
 does not know is reported and removed: the training starts again, as if there had been none.
 """
 
@@ -24,11 +24,14 @@ CHECKPOINT, CHECKSUMS = "checkpoint.pt", "checkpoint.json"
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, object]) -> None:
-    """Put ``state`` (tensors, numbers, strings, lists, dicts) in the place of the last one."""
+    """Put ``state`` (tensors, numbers, strings, lists, dicts) in the place of the last one.
+
+    Tensors that stand twice in it are written once.
+    """
     file = folder / CHECKPOINT
     with atomic_write(file) as temporary:
         torch.save(state, temporary)
-        known = [sha256(path) for path in (file, temporary) if path.is_file()]
+        known = [*_last_checksums(folder), sha256(temporary)]
         write_sealed(folder / CHECKSUMS, {"checkpoints": known})
 
 
@@ -40,8 +43,10 @@ def load_checkpoint(
     if not file.is_file():
         return None
     try:
-        if sha256(file) not in read_sealed(folder / CHECKSUMS)["checkpoints"]:
+        found = sha256(file)
+        if found not in read_sealed(folder / CHECKSUMS)["checkpoints"]:
             raise ValueError("another checksum than the recorded one")
+        write_sealed(folder / CHECKSUMS, {"checkpoints": [found]})
         saved = torch.load(file, map_location=device, weights_only=True)
         for weights in (saved["network"], saved["best"]):
             if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in like.items()}:
@@ -53,6 +58,16 @@ def load_checkpoint(
         reason = str(error).partition("\n")[0] or type(error).__name__
     discard_checkpoint(folder, reason)
     return None
+
+
+def _last_checksums(folder: Path) -> list[str]:
+    """Of the checkpoint that is there, by what was recorded: to read all of it again takes long."""
+    if not (folder / CHECKPOINT).is_file():
+        return []
+    try:
+        return list(read_sealed(folder / CHECKSUMS)["checkpoints"])[-2:]
+    except (DamagedError, FileNotFoundError, LookupError, TypeError):
+        return [sha256(folder / CHECKPOINT)]
 
 
 def discard_checkpoint(folder: Path, reason: str = "") -> None:

@@ -4,7 +4,9 @@ After every epoch the validation loss is measured. The weights of the best epoch
 that loss or, if the recipe says so, by top-1), and the loop stops after ``patience`` epochs without
 a better one (None: at the end of its schedule). A training that was interrupted goes on from its
 last checkpoint with the same result: an epoch's order, augmentation and dropout follow from the
-seed and the epoch's number alone. Without a folder no metrics and no checkpoint are written.
+seed and the epoch's number alone. Checkpoints take a twentieth of the time at most: the next one
+waits until 20 times what it and those before it take is over. Without a folder no metrics and no
+checkpoint are written.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from specialists.training.metrics import EpochMetrics, FitResult, write_metrics
 from specialists.training.optimisers import Optimisers
 from specialists.training.training_cost import TrainingCost, flops_per_example
 
-CHECKPOINT_SECONDS = 20.0
+CHECKPOINT_SECONDS = 20.0  # between two, at least; and of training for each second they take
+CHECKPOINT_BYTES_PER_SECOND = 5e8  # to guess what the first one takes
 FINITE_CHECK_STEPS = 50
 
 Loss = Callable[..., Tensor]
@@ -117,7 +120,9 @@ class Trainer:
         self.patience = recipe.patience or self.n_epochs
         self.recipe = recipe
         self._begin()
-        self.saved_at = time.monotonic()
+        self.began, self.saving = time.monotonic(), 0.0
+        n_bytes = sum(value.nbytes for value in self.network.state_dict().values())
+        self._postpone(3 * n_bytes / CHECKPOINT_BYTES_PER_SECOND)  # with the best, and the sums
 
     def _begin(self) -> None:
         self.optimisers = Optimisers(self.network, self.recipe, self._n_steps())
@@ -236,12 +241,22 @@ class Trainer:
         )
 
     def _save(self) -> None:
-        recent = time.monotonic() - self.saved_at < CHECKPOINT_SECONDS
-        if self.folder is None or recent or self._finished():
+        start = time.monotonic()
+        if self.folder is None or start < self.next_checkpoint or self._finished():
             return
-        parts = {"network": self.network.state_dict(), "optimisers": self.optimisers.state_dict()}
-        save_checkpoint(self.folder, {**parts, "best": self.best, "progress": asdict(self.state)})
-        self.saved_at = time.monotonic()
+        network = self.network.state_dict()
+        is_best = self.state.best_epoch == self.state.epoch  # what is shared is written once
+        parts = {"network": network, "best": network if is_best else self.best}
+        rest = {"optimisers": self.optimisers.state_dict(), "progress": asdict(self.state)}
+        save_checkpoint(self.folder, {**parts, **rest})
+        seconds = time.monotonic() - start
+        self.saving += seconds
+        self._postpone(seconds)
+
+    def _postpone(self, seconds: float) -> None:
+        """Set the time of the next checkpoint, which will take so many seconds."""
+        paid = self.began + CHECKPOINT_SECONDS * (self.saving + seconds)
+        self.next_checkpoint = max(time.monotonic() + CHECKPOINT_SECONDS, paid)
 
     def _restore(self, folder: Path) -> None:
         saved = load_checkpoint(folder, self.device, like=self.network.state_dict())

@@ -17,7 +17,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from specialists.errors import InputError
 from specialists.uncertainty.row_groups import MIN_GROUPS, count_groups, group_sums
@@ -134,6 +133,8 @@ def t_interval(
     >>> round(low, 2), round(high, 2)
     (-0.44, 6.44)
     """
+    from scipy import stats
+
     sums, sizes = group_sums(values, groups)
     mean, residuals = _residuals(sums, sizes)
     k = len(sizes)

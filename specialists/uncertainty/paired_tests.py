@@ -15,7 +15,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from specialists.uncertainty.bootstrap import paired, paired_differences
 from specialists.uncertainty.row_groups import group_sums
@@ -48,6 +47,8 @@ def mcnemar(a: ArrayLike, b: ArrayLike, groups: ArrayLike | None = None) -> floa
     >>> mcnemar([True] * 5 + [False], [False] * 5 + [False], groups=[0, 0, 1, 1, 2, 2])
     0.25
     """
+    from scipy import stats
+
     first, second = (np.asarray(x, dtype=bool) for x in paired(a, b))
     gains, _ = group_sums(first.astype(np.int64) - second, groups)
     steps, counts = np.unique(np.abs(gains[gains != 0]).astype(np.int64), return_counts=True)
@@ -67,6 +68,8 @@ def paired_t(a: ArrayLike, b: ArrayLike, alternative: Alternative = "two-sided")
 
     Differences that never vary have a p of 0, or 1 where they point the other way or are 0.
     """
+    from scipy import stats
+
     difference = paired_differences(a, b)
     n = len(difference)
     spread = float(difference.std(ddof=1)) if n > 1 else 0.0

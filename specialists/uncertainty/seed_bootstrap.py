@@ -15,7 +15,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from specialists.uncertainty.bootstrap import bootstrap_means
 
@@ -77,6 +76,8 @@ def drawn_over_seeds(
     -------
     float64 array of shape (n_resamples,)
     """
+    from scipy import stats
+
     k = len(values)
     if k == 1:
         return examples

@@ -311,7 +311,7 @@ def test_a_whole_checkpoint_is_gone_on_from(whole, tmp_path, monkeypatch, capsys
     assert [json.loads(line)["epoch"] for line in times.splitlines()] == [1, 2, 3]
 
 
-def test_a_kill_between_checksums_and_checkpoint_loses_no_epoch(tmp_path, monkeypatch, capsys):
+def test_kills_between_checksums_and_checkpoint_lose_no_epoch(tmp_path, monkeypatch, capsys):
     weights, replace = {"w": torch.zeros(2)}, artifacts.os.replace
 
     def killed(source, target):
@@ -320,13 +320,13 @@ def test_a_kill_between_checksums_and_checkpoint_loses_no_epoch(tmp_path, monkey
         replace(source, target)
 
     save_checkpoint(tmp_path, {"network": weights, "best": weights, "epoch": 1})
-    with monkeypatch.context() as patch:
-        patch.setattr(artifacts.os, "replace", killed)
+    monkeypatch.setattr(artifacts.os, "replace", killed)
+    for epoch in range(2, 6):
         with pytest.raises(KeyboardInterrupt):
-            save_checkpoint(tmp_path, {"network": weights, "best": weights, "epoch": 2})
-    saved = load_checkpoint(tmp_path, torch.device("cpu"), like=weights)
-    assert saved is not None
-    assert saved["epoch"] == 1
+            save_checkpoint(tmp_path, {"network": weights, "best": weights, "epoch": epoch})
+        saved = load_checkpoint(tmp_path, torch.device("cpu"), like=weights)
+        assert saved is not None
+        assert saved["epoch"] == 1
     assert not capsys.readouterr().out
 
 

@@ -1,6 +1,8 @@
 """What `predict` prints is a table, whatever classes and inputs are called."""
 
 import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import hostile_names
@@ -11,6 +13,16 @@ from pipelines.predict import check_target, predict, write_table
 from specialists import datasets
 from specialists.errors import InputError
 from specialists.escaping import cell
+
+NEEDLESS = ("scipy", "sklearn", "pandas", "matplotlib", "pyarrow", "sympy", "torch._dynamo")
+PREDICT = """
+import sys
+from specialists.__main__ import main
+try:
+    main()
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
 
 
 def test_a_table_has_a_line_for_each_answer_whatever_the_names_are(tmp_path, monkeypatch):
@@ -50,3 +62,17 @@ def test_a_table_that_breaks_off_leaves_the_old_one(tmp_path):
         write_table(target, lines())
     assert target.read_text() == "a header\na row\nanother\n"
     assert [file.name for file in tmp_path.iterdir()] == ["x.tsv"]
+
+
+def test_a_student_predicts_without_what_takes_long_to_import(readme_run):
+    told = subprocess.run(
+        [sys.executable, "-c", PREDICT, "predict", "runs/languages", "words.txt"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        cwd=readme_run,
+        capture_output=True,
+        text=True,
+    )
+    assert len(told.stdout.splitlines()) == 11
+    loaded = told.stderr.split()
+    assert "torch" in loaded
+    assert [name for name in NEEDLESS if name in loaded] == []
