@@ -14,6 +14,8 @@ from synthetic_run import synthetic_run
 
 from pipelines import evaluate_models as evaluation
 from pipelines.evaluate_models import evaluate_models
+from pipelines.runs import Run
+from specialists.config import Config
 from specialists.datasets.base import Ragged
 from specialists.errors import InputError, SpecialistsError
 from specialists.evaluation import Details, Evaluation, details, evaluate, score_models
@@ -29,7 +31,7 @@ from specialists.evaluation.scores import (
     score_model,
 )
 from specialists.evaluation.subsets import conditional_accuracy, gain_by_cluster
-from specialists.files import read_json, write_array, write_json
+from specialists.files import read_json, write_array, write_json, write_text
 from specialists.predictions import DensePredictions, ModelOutputs, read_rows
 from specialists.probability import MAX_NLL
 
@@ -569,6 +571,22 @@ def test_a_run_is_evaluated_into_its_folder(evaluated):
     assert result.seed == 5
     texts = read_json(evaluated.path("evaluate-models", "details.json"))["fixed"]["examples"]
     assert texts[0]["text"].startswith("example <")
+
+
+@pytest.mark.parametrize("baselines", ["all", None])
+def test_what_was_not_trained_is_told_with_the_command_that_adds_it(
+    evaluated, baselines, monkeypatch
+):
+    values = {"evaluation": {"n_bootstrap": 20, "baselines": baselines}}
+    write_text(evaluated.config_file, Config.from_dict(values).to_toml())
+    lines: list[str] = []
+    monkeypatch.setattr(evaluation.log, "info", lines.append)
+    evaluation.execute(Run(evaluated.folder))
+    told = [text for text in lines if "not trained" in text]
+    assert len(told) == (baselines is None)
+    for text in told:
+        assert "the generalist trained longer and a wider generalist" in text
+        assert f"run --out {evaluated.folder} --set evaluation.baselines=all" in text
 
 
 def test_a_run_is_evaluated_over_the_specialists_of_its_chosen_rule(evaluated):
