@@ -313,12 +313,8 @@ def test_the_names_of_outputs_are_a_file_or_a_list(classes, tmp_path, monkeypatc
 
 def test_baselines_are_named_or_all_and_else_the_averaged_generalists():
     trained = ("generalist_continued", "generalist_wide", "generalist_ensemble")
-    for given, expected in {
-        "all": trained,
-        "[]": (),
-        "": trained[2:],
-        trained[1]: trained[1:2],
-    }.items():
+    meant = {"all": trained, "[]": (), "": trained[2:], trained[1]: trained[1:2]}
+    for given, expected in meant.items():
         config = Config.from_toml(None, ["data.name=languages", f"evaluation.baselines={given}"])
         assert config.evaluation.trained_baselines == expected
     with pytest.raises(ConfigError, match="generalist_wide"):

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
+import shutil
 from typing import Any
 
 import numpy as np
@@ -579,6 +580,7 @@ def test_what_was_not_trained_is_told_with_the_command_that_adds_it(
 ):
     values = {"evaluation": {"n_bootstrap": 20, "baselines": baselines}}
     write_text(evaluated.config_file, Config.from_dict(values).to_toml())
+    shutil.rmtree(evaluated.path("evaluate-models"))
     lines: list[str] = []
     monkeypatch.setattr(evaluation.log, "info", lines.append)
     evaluation.execute(Run(evaluated.folder))
