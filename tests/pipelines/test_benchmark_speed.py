@@ -66,5 +66,6 @@ def test_batches_that_are_not_pinned_are_the_same_batches():
     ]
     assert [len(batch) for batch in batches[1]] == [16] * 4
     for pinned, gathered in zip(*batches, strict=True):
-        assert isinstance(pinned.inputs, torch.Tensor) and isinstance(gathered.inputs, torch.Tensor)
+        assert isinstance(pinned.inputs, torch.Tensor)
+        assert isinstance(gathered.inputs, torch.Tensor)
         assert torch.equal(pinned.inputs, gathered.inputs)
