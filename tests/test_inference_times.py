@@ -52,12 +52,16 @@ class Clock:
         return self.now
 
     def model(self, name, fixed, each, slow_first=0):
-        """A model that takes ``fixed + each n`` seconds, and in its first calls ten times that."""
+        """A model that takes ``fixed + each n`` seconds.
+
+        In its first calls, and in one that follows another model's, it takes ten times that.
+        """
         calls = iter(range(10**6))
 
         def predict(inputs):
+            cold = next(calls) < slow_first or (bool(self.asked) and self.asked[-1][0] != name)
+            factor = 10 if cold else 1
             self.asked.append((name, inputs[:, 0].tolist()))
-            factor = 10 if next(calls) < slow_first else 1
             self.now += factor * (fixed + each * len(inputs))
             return DensePredictions(torch.stack([inputs[:, 0], -inputs[:, 0]], 1).log_softmax(1))
 
