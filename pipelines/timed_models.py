@@ -55,7 +55,10 @@ def timed_models(context: RunContext) -> dict[str, Predict]:
     student = Member(context, context.path(STUDENTS, STUDENT)).predict
     return {
         GENERALIST: generalist,
-        **{name: replace(ensemble, rule=rule).predictions for name, rule in choice.rules.items()},
+        **{
+            name: replace(ensemble, rule=rule).predictions if rule.members != () else generalist
+            for name, rule in choice.rules.items()
+        },
         **_rivals(context, network, generalist),
         STUDENT: student,
         HARD_LABELS: student,

@@ -72,7 +72,7 @@ class Clock:
 def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(inference_times, "time", clock)
-    monkeypatch.setattr(inference_times, "SECONDS", 3.0)
+    monkeypatch.setattr(inference_times, "SECONDS", 4.0)
     monkeypatch.setattr(inference_times, "ALONE", 16)
     return clock
 
@@ -97,14 +97,25 @@ def test_the_best_round_of_one_row_and_of_the_batch_counts(clock):
 
 
 def test_rounds_alternate_over_the_models_and_end(clock):
-    models = {name: clock.model(name, 0.0, 1e-4) for name in ("generalist", "ensemble")}
+    models = {name: clock.model(name, 0.0, 1e-6) for name in ("generalist", "ensemble")}
     measure_times(models, rows(1000), "here")
     order = [name for name, values in clock.asked if len(values) == 1000][1:]
     assert order == ["generalist", "ensemble"] * inference_times.MOST_ROUNDS
-    clock.asked.clear()
-    models = {name: clock.model(name, 0.0, 3e-3) for name in ("generalist", "ensemble")}
+
+
+def test_slow_models_have_fewer_rounds_and_at_least_one(clock):
+    models = {
+        "generalist": clock.model("generalist", 0.0, 1e-4),
+        "ensemble": clock.model("ensemble", 0.0, 1e-3),
+        "ensemble_all": clock.model("ensemble_all", 0.0, 3e-3),
+    }
     measure_times(models, rows(1000), "here")
-    assert sum(len(values) == 1000 for _, values in clock.asked) == 1 + 2
+    whole = [name for name, values in clock.asked if len(values) == 1000]
+    assert {name: whole.count(name) for name in models} == {
+        "generalist": 1 + 14,  # of 4 / 3 seconds, and one for the rows' confidences
+        "ensemble": 2,
+        "ensemble_all": 1,
+    }
 
 
 def test_rows_that_are_asked_alone_are_spread_over_confidences(clock):
