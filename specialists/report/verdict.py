@@ -27,6 +27,7 @@ from specialists.catalogue import (
 )
 from specialists.evaluation import Comparison
 from specialists.evaluation.several_seeds import MeanDifference, ShareKept
+from specialists.report.measured_times import times_sentence
 from specialists.report.numbers import compact, enumerated, percent, points, points_interval
 from specialists.report.sentences import worse
 
@@ -67,6 +68,8 @@ def verdict(comparison: Comparison) -> Verdict:
         sentences = _recommendation(comparison, chosen)
     if STUDENT in comparison.models and named != STUDENT:
         sentences.append(f"The student: {_bought(comparison, STUDENT)}.")
+    if times := times_sentence(comparison.times, _timed(comparison, named)):
+        sentences.append(times)
     missing = [WORDS[name].noun for name in TRAINED if name not in comparison.models]
     if missing:
         few = f"Not trained, so not known: {enumerated(missing)}"
@@ -75,6 +78,13 @@ def verdict(comparison: Comparison) -> Verdict:
     harmed = comparison.is_clear(GENERALIST, ENSEMBLE)
     tone = "good" if chosen == ENSEMBLE else "bad" if harmed else "unclear"
     return Verdict(headline, tone, tuple(sentences), CAUTION.get(len(comparison.seeds), ""))
+
+
+def _timed(comparison: Comparison, named: str | None) -> list[str]:
+    """Whose measured times are told: of what the sentences are about."""
+    names = [named, ENSEMBLE, STUDENT]
+    tried = alternatives(comparison)
+    return [name for name in dict.fromkeys(names) if name in tried]
 
 
 def retention_sentence(comparison: Comparison) -> str:
