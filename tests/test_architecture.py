@@ -23,6 +23,7 @@ ORDER = [
     "combination",
     "config",
     "files",
+    "shards",
     "runtime",
     "datasets",
     "networks",
