@@ -49,7 +49,7 @@ class Shards:
     def __init__(self, folder: Path) -> None:
         about = read_json(folder / ABOUT)
         self._files = [read_array(folder / name) for name in about["files"]]
-        self._starts = torch.tensor([0, *np.cumsum([len(file) for file in self._files])])
+        self._starts = np.cumsum([0, *(len(file) for file in self._files)])
         self.n_columns: int = about["n_columns"]
         sums = folder / SUMS
         self._sums = torch.from_numpy(read_array(sums, mmap=False)) if sums.is_file() else None
@@ -64,16 +64,18 @@ class Shards:
         """The rows of ``index``, float16 (n, C), or k columns of them, (n, k)."""
         n_columns = self.n_columns if columns is None else len(columns)
         values = np.empty((len(index), n_columns), dtype=np.float16)
-        shard = torch.searchsorted(self._starts, index, right=True) - 1
-        for number in torch.unique(shard).tolist():
-            here = (shard == number).numpy()
-            rows = (index[here] - self._starts[number]).numpy()
-            file = self._files[number]
-            values[here] = file[rows] if columns is None else file[rows[:, None], columns.numpy()]
+        rows = np.argsort(index.numpy(), kind="stable")  # the files are read from front to back
+        sought = index.numpy()[rows]
+        bounds = np.searchsorted(sought, self._starts)
+        for number in np.flatnonzero(np.diff(bounds)).tolist():
+            part = slice(bounds[number], bounds[number + 1])
+            file, inner = np.asarray(self._files[number]), sought[part] - self._starts[number]
+            read = file[inner] if columns is None else file[inner[:, None], columns.numpy()]
+            values[rows[part]] = read
         return torch.from_numpy(values)
 
     def with_rest(self, index: Tensor, columns: Tensor) -> Tensor:
-        """k columns, and the log of what the exponentials of all others sum to, float32 (n, k + 1).
+        """Some columns, and the log of the sum of exponentials of all others, float32 (n, k + 1).
 
         The others are read only where they hold less than a tenth of their row.
         """
@@ -81,7 +83,8 @@ class Shards:
         mass = named.exp().sum(1)
         total = torch.zeros(len(index)) if self._sums is None else self._sums[index]
         rest = (total - mass).log()
-        for some in (~(mass <= MOST_OF_A_ROW * total)).nonzero().squeeze(1).split(ROWS_AT_A_TIME):
+        most = (~(mass <= MOST_OF_A_ROW * total)).nonzero().squeeze(1)
+        for some in most.split(ROWS_AT_A_TIME) if len(most) else ():
             others = self.read(index[some]).float()
             others[:, columns] = -torch.inf
             rest[some] = others.logsumexp(1).to(rest.dtype)

@@ -66,6 +66,7 @@ PIPELINE_ORDER = [
     "stage",
     "stages",
     "context",
+    "kept",
     "prepare_data",
     "classifiers",
     "train_generalist",
