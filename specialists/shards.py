@@ -66,6 +66,8 @@ class Shards:
         values = np.empty((len(index), n_columns), dtype=np.float16)
         rows = np.argsort(index.numpy(), kind="stable")  # the files are read from front to back
         sought = index.numpy()[rows]
+        if len(sought) and not 0 <= sought[0] <= sought[-1] < len(self):
+            raise IndexError(f"rows {sought[0]} to {sought[-1]} of {len(self)}")
         bounds = np.searchsorted(sought, self._starts)
         for number in np.flatnonzero(np.diff(bounds)).tolist():
             part = slice(bounds[number], bounds[number + 1])
