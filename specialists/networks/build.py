@@ -93,8 +93,10 @@ def generalist_spec(
     )
 
 
-def build(spec: NetworkSpec) -> nn.Module:
+def build(spec: NetworkSpec, table: HashedEmbedding | None = None) -> nn.Module:
     """A freshly initialised network; seed torch before.
+
+    A network for text takes the n-gram ``table``, if one is given, instead of drawing its own.
 
     Raises
     ------
@@ -109,7 +111,11 @@ def build(spec: NetworkSpec) -> nn.Module:
             got=spec.model,
             expected=", ".join(ARCHITECTURES) + ", or generalist.factory",
         )
-    network = ARCHITECTURES.get(spec.model, _from_factory)(spec)
+    taken = table if spec.model == "hashed_text" else None
+    drawn = spec if taken is None else dataclasses.replace(spec, n_buckets=1)
+    network = ARCHITECTURES.get(spec.model, _from_factory)(drawn)
+    if taken is not None:
+        network.embedding = taken
     if spec.n_outputs is not None:
         swap_head(network, spec.n_classes, spec.n_outputs)
     return network
