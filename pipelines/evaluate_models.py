@@ -57,8 +57,8 @@ def execute(run: Run, split: SplitName = "test") -> None:
             log.info(f"{split}: {name} is {flaw}")
     if left_out := set(TRAINED).difference(run.config.evaluation.trained_baselines):
         names = enumerated([WORDS[name].noun for name in TRAINED if name in left_out])
-        how = f"`specialists run --out {run.folder} --set evaluation.baselines=all` adds what is missing"
-        log.info(f"{split}: not trained: {names}; {how}, and `specialists compare` trains all")
+        how = f"`specialists run --out {run.folder} --set evaluation.baselines=all` trains them too"
+        log.info(f"{split}: not trained: {names}; {how}, as `specialists compare` does")
     if split == "test" and (note := time_sentence(models, training_seconds(run))):
         log.info(f"{split}: {note}")
 
