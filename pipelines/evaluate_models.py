@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from specialists.catalogue import BASELINES
+from specialists.catalogue import BASELINES, TRAINED, WORDS
 from specialists.evaluation import Evaluation, details, evaluate, score_models
 from specialists.evaluation.notable_examples import SpecialistAnswers
 from specialists.files import read_array, read_json, recording, write_array, write_json
 from specialists.report.measured_times import times_in_words
+from specialists.report.numbers import enumerated
 from specialists.report.sentences import time_sentence, worse
 from specialists.uncertainty import MIN_GROUPS, rows_in_groups
 
@@ -54,6 +55,10 @@ def execute(run: Run, split: SplitName = "test") -> None:
         log.info(f"{split}: {name:<{width}} {scores}  {timed}".rstrip())
         if name in BASELINES and (flaw := worse(models, name)):
             log.info(f"{split}: {name} is {flaw}")
+    if left_out := set(TRAINED).difference(run.config.evaluation.trained_baselines):
+        names = enumerated([WORDS[name].noun for name in TRAINED if name in left_out])
+        how = f"`specialists run --out {run.folder} --set evaluation.baselines=all` adds it"
+        log.info(f"{split}: not trained: {names}; {how}, and `specialists compare` trains all")
     if split == "test" and (note := time_sentence(models, training_seconds(run))):
         log.info(f"{split}: {note}")
 

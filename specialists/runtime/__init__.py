@@ -15,7 +15,7 @@ from specialists.runtime.conditions import (
 )
 from specialists.runtime.processes import map_processes
 from specialists.runtime.progress import Progress, progress, show_progress
-from specialists.runtime.waiting_threads import sleeping_threads
+from specialists.runtime.torch_environment import torch_environment
 
 __all__ = [
     "Hardware",
@@ -32,6 +32,6 @@ __all__ = [
     "resolve_precision",
     "seed_everything",
     "show_progress",
-    "sleeping_threads",
     "threads",
+    "torch_environment",
 ]
