@@ -77,6 +77,7 @@ PIPELINE_ORDER = [
     "soft_targets",
     "distill_student",
     "baselines",
+    "timed_models",
     "finished_run",
     "evaluate_models",
     "write_report",

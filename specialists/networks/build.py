@@ -24,6 +24,7 @@ from specialists.errors import ConfigError, InputError
 from specialists.networks.blocks import (
     Beside,
     HashedEmbedding,
+    QuickDropout,
     ResidualBlock,
     ScaledPixels,
     convolution,
@@ -212,7 +213,7 @@ def _head(spec: NetworkSpec, n_in: int) -> OrderedDict[str, nn.Module]:
                 fix="leave generalist.head_rank unset, or take a smaller one",
             )
         parts["bottleneck"] = nn.Linear(n_in, spec.head_rank, bias=False)
-    parts["dropout"] = nn.Dropout(spec.dropout)
+    parts["dropout"] = QuickDropout(spec.dropout)
     parts["head"] = nn.Linear(spec.head_rank or n_in, spec.n_classes)
     return parts
 
