@@ -189,8 +189,7 @@ def predict_outputs(
     if len(inputs) == 0:
         raise ValueError("no rows to predict")
     network.eval()
-    parameter = next(network.parameters(), None)
-    device = "cpu" if parameter is None else parameter.device
+    device = getattr(next(network.parameters(), None), "device", "cpu")
     n, outputs = len(inputs), torch.empty(0)
     bars = progress(description, n) if description else nullcontext(Progress())
     with torch.no_grad(), bars as bar:

@@ -48,7 +48,7 @@ TEMPERATURE = 1.1
 
 
 @dataclass(frozen=True)
-class Measured:
+class ModelsAndInputs:
     """An ensemble, its student, and inputs as its user has them and as networks take them."""
 
     name: str
@@ -60,19 +60,19 @@ class Measured:
 
 
 def inference_speed(quick: bool) -> list[Line]:
-    """A line a shape and number of rows; milliseconds are of the wall, the best of many rounds."""
+    """A line a shape and number of rows; milliseconds are of the processor, of the best round."""
     lines = []
     for measured in (text_models(quick), image_models(quick)):
         for n in ROWS[:2] if quick else ROWS:
-            lines.append(_line(measured, n, 1 if quick else max(15, 300 // n)))
+            lines.append(_line(measured, n, 1 if quick else max(10, 200 // n)))
     return lines
 
 
-def _line(measured: Measured, n: int, n_rounds: int) -> Line:
+def _line(measured: ModelsAndInputs, n: int, n_rounds: int) -> Line:
     ensemble, student = measured.ensemble, measured.student
     inputs = measured.inputs[torch.arange(n)]
     alone = dataclasses.replace(ensemble, rule=CombinationRule("kl", 1, members=()))
-    times = best_wall_ms(
+    times = best_cpu_ms(
         {
             "generalist": partial(alone.predictions, inputs),
             "before": partial(predicted_before, ensemble, inputs),
@@ -105,16 +105,16 @@ def _line(measured: Measured, n: int, n_rounds: int) -> Line:
     }
 
 
-def best_wall_ms(jobs: Mapping[str, Callable[[], object]], n_rounds: int) -> dict[str, float]:
+def best_cpu_ms(jobs: Mapping[str, Callable[[], object]], n_rounds: int) -> dict[str, float]:
     """Milliseconds of each job in its best round; the jobs take turns."""
     best = dict.fromkeys(jobs, float("inf"))
     for job in jobs.values():
         job()
     for _ in range(n_rounds):
         for name, job in jobs.items():
-            start = time.perf_counter()
+            start = time.process_time()
             job()
-            best[name] = min(best[name], 1e3 * (time.perf_counter() - start))
+            best[name] = min(best[name], 1e3 * (time.process_time() - start))
     return best
 
 
@@ -150,7 +150,7 @@ def _gathered_outputs(network: nn.Module, inputs: Inputs) -> Tensor:
     return outputs
 
 
-def text_models(quick: bool) -> Measured:
+def text_models(quick: bool) -> ModelsAndInputs:
     """Test strings and the networks of `languages`."""
     config = Config.from_toml("languages", [f"data.max_examples={1000 if quick else 7000}"])
     dataset = load_dataset(config.data, config.seed)
@@ -162,7 +162,7 @@ def text_models(quick: bool) -> Measured:
     return _models("languages", spec, smaller, rule, preprocessing, texts, test.inputs, LOPSIDED)
 
 
-def image_models(quick: bool) -> Measured:
+def image_models(quick: bool) -> ModelsAndInputs:
     """Blurred noise, and the networks of `omniglot`; half of the rows are deferred."""
     random = np.random.default_rng(0)
     coarse = random.integers(0, 256, size=(max(ROWS), 7, 7), dtype=np.uint8)
@@ -183,7 +183,7 @@ def _models(
     raw: list[str] | np.ndarray,
     inputs: Inputs,
     shares: Sequence[float],
-) -> Measured:
+) -> ModelsAndInputs:
     """An ensemble of specialists, two of which know nearly each class."""
     torch.manual_seed(0)
     sample = cost_sample(inputs, 256)
@@ -205,7 +205,7 @@ def _models(
     names = tuple(f"class {c}" for c in range(spec.n_classes))
     predict = partial(network_predictions, student, temperature=TEMPERATURE)
     predictor = Predictor(names, preprocessing, predict)
-    return Measured(name, ensemble, student, predictor, raw, inputs)
+    return ModelsAndInputs(name, ensemble, student, predictor, raw, inputs)
 
 
 def _subsets(n_classes: int, shares: Sequence[float]) -> list[Tensor]:

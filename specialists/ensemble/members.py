@@ -57,14 +57,19 @@ class MemberPredictions:
         specialists = [rows[index] for rows in self.specialists]
         return replace(self, generalist=self.generalist[index], specialists=specialists)
 
+    @cached_property
+    def tables(self) -> Subsets:
+        """The subsets as they are combined, checked once."""
+        return Subsets.from_indices(self.subsets, self.generalist.n_classes)
+
     def active(self, rule: CombinationRule) -> Tensor:
         """Which specialists the rule asks about which row, bool of shape (n, M)."""
-        return active_specialists(self.generalist, self.subsets, rule)
+        return active_specialists(self.generalist, self.tables, rule)
 
     def joined(self, rule: CombinationRule) -> Predictions:
         """What the rule makes of them."""
         active = self.active(rule)
-        return join(self.generalist, self.specialists, self.subsets, active, rule)
+        return join(self.generalist, self.specialists, self.tables, active, rule)
 
     def flops(self, rule: CombinationRule) -> float:
         """FLOPs of one prediction by the rule, the mean over the rows."""
@@ -77,7 +82,7 @@ class MemberPredictions:
         """The learned rule, and cross-fitted predictions to judge it by."""
         active = self.active(CombinationRule("learned", n))
         generalist = self.generalist.dense()
-        problem = (generalist, self.specialists, self.subsets, labels, active, weight)
+        problem = (generalist, self.specialists, self.tables, labels, active, weight)
         rule = CombinationRule("learned", n, weight, fit_combination(*problem))
         return rule, DensePredictions(cross_fitted(*problem))
 

@@ -149,25 +149,25 @@ def _is_watched(layer: nn.Module) -> bool:
 def _alike(chains: Sequence[Sequence[nn.Module]]) -> bool:
     """Whether chains of known layers agree in all but the outputs of the last, which is linear."""
     shapes = [[_shape(layer) for layer in chain] for chain in chains]
-    if any(None in chain or not chain or not chain[-1].startswith("linear") for chain in shapes):
+    if any(not all(chain) or not "".join(chain[-1:]).startswith("linear") for chain in shapes):
         return False
     below = {tuple(chain[:-1]) for chain in shapes}
     heads = {chain[-1].rpartition(" ")[0] for chain in shapes}
     return len(below) == len(heads) == 1 and not any("table" in s for s in shapes[0][1:])
 
 
-def _shape(layer: nn.Module) -> str | None:
-    """In words; None for a layer that is not known here, or whose calls somebody watches."""
+def _shape(layer: nn.Module) -> str:
+    """In words; nothing for a layer that is not known here, or whose calls somebody watches."""
     if _is_watched(layer) or any(w.dtype != torch.float32 for w in layer.parameters()):
-        return None
+        return ""
     if type(layer) is nn.Linear:
         return f"linear {layer.in_features} {layer.bias is None} {layer.out_features}"
     if type(layer) is HashedEmbedding:
         return f"table {tuple(layer.weight.shape)}"
     if type(layer) is Beside:
         inner = [_shape(part) for part in layer.layers]
-        return None if None in inner else f"beside {inner}"
-    return "relu" if type(layer) is nn.ReLU else None
+        return f"beside {inner}" if all(inner) else ""
+    return "relu" if type(layer) is nn.ReLU else ""
 
 
 def _stacked(layers: Sequence[nn.Module]) -> Layer:

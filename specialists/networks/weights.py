@@ -73,7 +73,7 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     if any(value.is_meta for value in own.values()):
         copies = {
             name: empty_table(value.shape, value.dtype)
-            if value.is_contiguous()
+            if value.dim() == 2 and value.is_contiguous()
             else torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
             for name, value in own.items()
             if name in tensors
