@@ -50,13 +50,10 @@ def tempered_log_softmax(logits: Tensor, temperature: float | Tensor = 1.0) -> T
             got=temperature,
             expected="T > 0; 1 leaves the probabilities as they are",
         )
+    shifted = logits - logits.detach().amax(-1, keepdim=True)
     if isinstance(temperature, Tensor):
-        shifted = (logits - logits.detach().amax(-1, keepdim=True)) / temperature
-    elif temperature == 1.0:
-        shifted = logits  # log_softmax subtracts the maximum too
-    else:
-        shifted = (logits - logits.detach().amax(-1, keepdim=True)).div_(temperature)
-    return torch.log_softmax(shifted, dim=-1)
+        return torch.log_softmax(shifted / temperature, dim=-1)
+    return torch.log_softmax(shifted.div_(temperature), dim=-1)
 
 
 def _is_temperature(value: float | Tensor) -> bool:
