@@ -134,6 +134,11 @@ def test_only_networks_of_one_shape_and_of_known_layers_run_as_one():
         assert StackedSpecialists.of(changed) is None
 
 
+@pytest.mark.parametrize("kind", ["text", "trunk", "features", "bottleneck"])
+def test_small_networks_that_ship_run_as_one(kind):
+    assert StackedSpecialists.of(made(kind).specialists) is not None
+
+
 def test_large_weights_are_not_copied(monkeypatch):
     monkeypatch.setattr("specialists.ensemble.stacked.MOST_NUMBERS", 100)
     assert StackedSpecialists.of(made("features").specialists) is None

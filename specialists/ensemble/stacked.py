@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from specialists.datasets.base import Inputs, Ragged
 from specialists.networks import Beside, HashedEmbedding
+from specialists.networks.blocks import QuickDropout
 from specialists.specialist import Specialist
 
 MOST_NUMBERS = 2**24  # of weights that lie in memory a second time
@@ -139,7 +140,7 @@ def _layers(network: nn.Module) -> list[nn.Module]:
     """The layers of a chain, without those that do nothing in evaluation mode."""
     if type(network) is nn.Sequential and not _is_watched(network):
         return [layer for part in network for layer in _layers(part)]
-    return [] if type(network) in (nn.Dropout, nn.Identity) else [network]
+    return [] if type(network) in (nn.Dropout, QuickDropout, nn.Identity) else [network]
 
 
 def _is_watched(layer: nn.Module) -> bool:
