@@ -95,6 +95,7 @@ def run_command(
         say(f"\nThe report: {run.folder / 'report.html'}")
         for line in write_report.closing_lines(run):
             say(line)
+    say(write_report.disk_line(folder))
 
 
 @app.command("compare", help="Run one configuration over several seeds: table, figure, verdict.")
@@ -122,6 +123,7 @@ def compare_command(
     Config.from_toml(source, [*overrides, f"seed={first + seeds - 1}"])
     say(run_seeds(source, overrides, folder, seeds, jobs))
     say(f"the table, the figure and all values: {folder}/comparison.md, .svg and .json")
+    say(write_report.disk_line(folder))
 
 
 @app.command("distill", help="Train a small network, the student, on a trained one, its teacher.")
@@ -208,6 +210,7 @@ def status_command(run: RunArgument) -> None:
         table.add_row(row.name, Text(row.state, STATE_STYLES[row.state]), reason)
     with storage_faults("standard output"):
         Console(soft_wrap=True).print(table)
+    say(write_report.disk_line(run))
 
 
 @app.command("configs", help="List the configurations that ship.")

@@ -12,6 +12,8 @@ from specialists.datasets.base import Ragged
 from specialists.networks.table_gradients import BagMeans
 
 INITIAL_ROW_SCALE = 0.1
+HASHES_AT_A_TIME = 1 << 22
+ROWS_AT_A_TIME = 1 << 10
 
 
 class HashedEmbedding(nn.Module):
@@ -33,6 +35,25 @@ class HashedEmbedding(nn.Module):
         """Bags [n, dim] of ``n`` rows of hashes; an empty row gives zeros."""
         offsets = ngrams.offsets.to(ngrams.values.dtype)
         return BagMeans.apply(self.weight, ngrams.values & self.mask, offsets)
+
+    def empty_unread(self, ngrams: Ragged) -> None:
+        """Set the rows to zero that none of these strings reads.
+
+        Before training on them: those rows would stay as they were drawn, noise in what other
+        strings get, and nothing that is worth its place on a disk.
+        """
+        unread = torch.ones(len(self.weight), dtype=torch.bool)
+        for values in ngrams.values.split(HASHES_AT_A_TIME):
+            unread[values & self.mask] = False
+        with torch.no_grad():
+            self.weight[unread.to(self.weight.device)] = 0
+
+    def round(self) -> None:
+        """Round the table to numbers of half precision, as which it is stored, where they fit."""
+        with torch.no_grad():
+            for rows in self.weight.split(ROWS_AT_A_TIME):
+                halves = rows.half()
+                rows.copy_(torch.where(halves.isfinite(), halves.float(), rows))
 
 
 class Beside(nn.Module):

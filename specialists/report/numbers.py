@@ -46,6 +46,13 @@ def compact(value: float) -> str:
     return f"{value:.3g}"
 
 
+def disk_space(n_bytes: float) -> str:
+    """Bytes as disks are sold: 1_234_567 is "1.23 MB"."""
+    number = compact(n_bytes)
+    unit = number.lstrip("0123456789.")
+    return f"{number.removesuffix(unit)} {unit}B"
+
+
 def duration(seconds: float) -> str:
     """Seconds as people say them: "4.2 s", "3 min 05 s", "1 h 02 min"."""
     if seconds < 60:

@@ -36,6 +36,10 @@ CAUTION = {
 }
 STAY_OUT = "Specialists stay out: held-out rows do not show that they help."
 NO_BASELINE = "No baseline was trained: what else the same computing would bring is not known."
+WEIGHTS_KEPT = (
+    "Unless they were kept, `specialists run --out RUN --set evaluation.keep_rivals=true` makes "
+    "its weights."
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ def verdict(comparison: Comparison) -> Verdict:
         advice = "train longer from the start" if as_wide else WORDS[chosen].advice
         headline, named = advice.capitalize(), chosen
         sentences = _recommendation(comparison, chosen)
+        if chosen in BASELINES:
+            sentences.append(WEIGHTS_KEPT)
     if STUDENT in comparison.models and named != STUDENT:
         sentences.append(f"The student: {_bought(comparison, STUDENT)}.")
     missing = [WORDS[name].noun for name in TRAINED if name not in comparison.models]

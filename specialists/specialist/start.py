@@ -21,12 +21,14 @@ import numpy as np
 from torch import Tensor, nn
 
 from specialists.config import SpecialistsConfig
+from specialists.datasets.base import Inputs
 from specialists.errors import ConfigError, InputError
 from specialists.networks import (
     ARCHITECTURES,
     NetworkSpec,
     belongs,
     build,
+    build_for,
     merge_bottleneck,
     specialise_head,
     split_frozen,
@@ -83,6 +85,7 @@ def starting_network(
     subset: Tensor,
     settings: SpecialistsConfig,
     shared: nn.Module | None = None,
+    inputs: Inputs | None = None,
 ) -> tuple[nn.Module, NetworkSpec]:
     """The trained part of a specialist of ``subset``, and what describes all of it.
 
@@ -98,6 +101,8 @@ def starting_network(
         How it starts, its width, and what is frozen.
     shared : nn.Module, optional
         The frozen part that all specialists share.
+    inputs : Tensor or Ragged, optional
+        What it is trained on: the rows of a fresh n-gram table that none of it reads are zero.
 
     Raises
     ------
@@ -119,7 +124,7 @@ def starting_network(
     spec = dataclasses.replace(spec, **changes)
     for width in _widths(settings, spec):
         if network is None or settings.start == "fresh":
-            started, described = _afresh(network, spec, width, freeze)
+            started, described = _afresh(network, spec, width, freeze, inputs)
         elif width == spec.width:
             started, described = network, spec
         else:
@@ -170,11 +175,15 @@ def _widths(settings: SpecialistsConfig, spec: NetworkSpec) -> list[int]:
 
 
 def _afresh(
-    network: nn.Module | None, spec: NetworkSpec, width: int, freeze: Sequence[str]
+    network: nn.Module | None,
+    spec: NetworkSpec,
+    width: int,
+    freeze: Sequence[str],
+    inputs: Inputs | None,
 ) -> tuple[nn.Module, NetworkSpec]:
     """A new network; frozen parts are the generalist's where they have the same shape."""
     spec = dataclasses.replace(spec, width=width)
-    fresh = build(spec)
+    fresh = build(spec) if inputs is None else build_for(spec, inputs)
     if network is not None:
         old, state = network.state_dict(), fresh.state_dict()
         kept = {name for name in state if belongs(name, freeze)}
