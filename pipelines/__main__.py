@@ -39,7 +39,7 @@ from .predict import check_target, predict, write_table
 from .run_settings import configured, read_settings, source_and_folder
 from .runs import Run
 from .stage import Stage, run_stage
-from .terminal import say
+from .terminal import log, say
 
 OWN_DATA = """
 your own     --set data.table=x.tsv     TSV, CSV, JSON lines or Parquet, plain or .gz
@@ -91,11 +91,11 @@ def run_command(
     source, folder = source_and_folder(config, out, overrides)
     with configured(folder, read_settings(source, overrides, trust_code), jobs) as run:
         stages.run_stages(run, until, force)
+        log.info(write_report.disk_line(folder))
     if until is None or until == stages.STAGES[-1].name:
         say(f"\nThe report: {run.folder / 'report.html'}")
         for line in write_report.closing_lines(run):
             say(line)
-    say(write_report.disk_line(folder))
 
 
 @app.command("compare", help="Run one configuration over several seeds: table, figure, verdict.")
@@ -123,7 +123,6 @@ def compare_command(
     Config.from_toml(source, [*overrides, f"seed={first + seeds - 1}"])
     say(run_seeds(source, overrides, folder, seeds, jobs))
     say(f"the table, the figure and all values: {folder}/comparison.md, .svg and .json")
-    say(write_report.disk_line(folder))
 
 
 @app.command("distill", help="Train a small network, the student, on a trained one, its teacher.")

@@ -22,6 +22,7 @@ from .kept_weights import keeping_command, lacks_weights
 from .run_settings import configured, source_and_folder
 from .runs import COMPARISON, RUN, check_claimable, claimed
 from .terminal import log
+from .write_report import disk_line
 
 
 def source_and_comparison(
@@ -58,6 +59,7 @@ def run_seeds(
         write_json(folder / "comparison.json", comparison.to_dict())
         write_text(folder / "comparison.svg", comparison_figure(comparison))
         write_text(folder / "comparison.md", text)
+        log.info(disk_line(folder))
     return text + _weights_note(folder, n_seeds, recommended(comparison))
 
 

@@ -37,4 +37,4 @@ def disk_line(folder: Path) -> str:
     """How much of the disk the files in a folder take, for the terminal."""
     from specialists.report.numbers import disk_space
 
-    return f"The disk: {disk_space(disk_use(folder))} in {folder}"
+    return f"disk: {disk_space(disk_use(folder))} in {folder}"
