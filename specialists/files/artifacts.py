@@ -158,6 +158,11 @@ def sha256(path: str | Path) -> str:
     return digest
 
 
+def forget_hashes() -> None:
+    """Read every file again for its hash, as a new process does."""
+    _hashes.clear()
+
+
 def _folder_hash(folder: Path) -> str:
     whole = hashlib.sha256()
     for file in walk(folder, lambda inner: not is_output_folder(inner)):

@@ -23,7 +23,7 @@ ROWS = ":rows"
 TABLES = "tables"  # in the metadata: {name: number of rows} in JSON
 LEAST_NUMBERS = 4096  # of a table; smaller ones are written as they are
 LEAST_SHARE = 1 / 16  # of rows of zeros, from which they are left out
-ROWS_AT_A_TIME = 1 << 12  # so few that they stay in a processor's cache
+ROWS_AT_A_TIME = 1 << 16
 
 
 def write_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
@@ -85,7 +85,7 @@ def dense(table: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     if not table.is_sparse:
         return table.to(dtype)
     # Not to_dense(), which adds to zeros and so loses the sign of a zero.
-    whole = torch.zeros(table.shape, dtype=dtype, device=table.device)
+    whole = _zeros(table.shape, dtype).to(table.device)
     rows, values = table._indices()[0], table._values()
     if values.dtype == dtype:
         return whole.index_copy_(0, rows, values)
@@ -93,6 +93,18 @@ def dense(table: Tensor, dtype: torch.dtype | None = None) -> Tensor:
     for some, kept in zip(rows.split(ROWS_AT_A_TIME), values.split(ROWS_AT_A_TIME), strict=True):
         whole.index_copy_(0, some, converted[: len(some)].copy_(kept))
     return whole
+
+
+def _zeros(shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """Zeros in pages that the system clears when they are first written, not in a pass before."""
+    import numpy as np
+    import torch
+
+    try:
+        cleared = np.zeros(shape.numel() * dtype.itemsize, dtype=np.uint8)
+    except MemoryError:
+        raise ValueError(f"a table of {shape[0]:,} rows does not fit into memory") from None
+    return torch.from_numpy(cleared).view(dtype).view(shape)
 
 
 def _is_table(tensor: Tensor) -> bool:

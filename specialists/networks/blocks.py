@@ -13,7 +13,7 @@ from specialists.networks.table_gradients import BagMeans
 
 INITIAL_ROW_SCALE = 0.1
 HASHES_AT_A_TIME = 1 << 22
-ROWS_AT_A_TIME = 1 << 10
+ROWS_AT_A_TIME = 1 << 16
 
 
 class HashedEmbedding(nn.Module):
@@ -53,7 +53,8 @@ class HashedEmbedding(nn.Module):
         with torch.no_grad():
             for rows in self.weight.split(ROWS_AT_A_TIME):
                 halves = rows.half()
-                rows.copy_(torch.where(halves.isfinite(), halves.float(), rows))
+                fits = halves.isfinite()
+                rows.copy_(halves if bool(fits.all()) else torch.where(fits, halves.float(), rows))
 
 
 class Beside(nn.Module):
