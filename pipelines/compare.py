@@ -60,10 +60,10 @@ def run_seeds(
         write_text(folder / "comparison.svg", comparison_figure(comparison))
         write_text(folder / "comparison.md", text)
         log.info(disk_line(folder))
-    return text + _weights_note(folder, n_seeds, recommended(comparison))
+    return text + weights_note(folder, n_seeds, recommended(comparison))
 
 
-def _weights_note(folder: Path, n_seeds: int, advised: str | None) -> str:
+def weights_note(folder: Path, n_seeds: int, advised: str | None) -> str:
     """What makes the weights of an advised baseline, for the terminal; "" if they are there."""
     runs = [run for run in folder.glob("seed-*") if (run / "evaluation.json").is_file()]
     if advised not in BASELINES or not any(lacks_weights(run, advised) for run in runs):

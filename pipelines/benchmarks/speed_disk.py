@@ -77,7 +77,9 @@ def _line(
             (after / "0" / WEIGHTS).unlink()
             write_array(after / "0" / "log_probs.npy", predictions)
         sizes = [disk_use(folder) / 1e6 for folder in (before, after)]
-    share = float((network.get_submodule("embedding").weight != 0).any(1).double().mean())
+    embedding = network.get_submodule("embedding")
+    assert isinstance(embedding, HashedEmbedding)
+    share = float((embedding.weight != 0).any(1).double().mean())
     kept = predictions is None
     return {
         "network": name,

@@ -8,9 +8,12 @@ import small_run
 
 from pipelines import baselines, classifiers, rivals, stages
 from pipelines.classifiers import Member
+from pipelines.compare import weights_note
 from pipelines.context import RunContext
 from pipelines.runs import Run, resumable
 from pipelines.trained_models import load
+from pipelines.write_report import closing_lines, disk_line
+from specialists import report
 from specialists.errors import InputError
 from specialists.files import read_array, read_json
 from specialists.training import loop
@@ -206,3 +209,30 @@ def test_chosen_trainings_are_on_the_disk_once(finished):
     one = generalist / classifiers.WEIGHTS
     assert one.samefile(generalist / "units" / "width-12" / classifiers.WEIGHTS)
     assert any(student.samefile(trial) for trial in trials)
+
+
+def test_who_is_advised_to_take_a_baseline_is_told_what_makes_its_weights(finished, monkeypatch):
+    command = f"`specialists run --out {finished.folder} --set evaluation.keep_rivals=true`"
+    assert not any(command in line for line in closing_lines(finished))
+    monkeypatch.setattr(report, "recommended", lambda comparison: "generalist_wide")
+    assert closing_lines(finished)[1] == f"  its weights: {command}"
+
+
+def test_a_comparison_names_the_command_of_all_its_seeds(finished, tmp_path):
+    copied(finished, tmp_path / "seed-5")
+    note = weights_note(tmp_path, 1, "generalist_continued")
+    command = f"specialists compare --out {tmp_path} --seeds 1 --set evaluation.keep_rivals=true"
+    assert note.strip() == f"its weights: `{command}`"
+    assert not weights_note(tmp_path, 1, "student")
+
+
+def test_a_run_says_what_it_takes_of_the_disk(finished):
+    n_bytes = 512 * sum(
+        {
+            path.stat().st_ino: path.stat().st_blocks for path in finished.folder.rglob("*.*")
+        }.values()
+    )
+    found = disk_line(finished.folder)
+    assert found.startswith("disk: ")
+    assert found.endswith(f" MB in {finished.folder}")
+    assert float(found.split()[1]) == pytest.approx(n_bytes / 1e6, rel=0.01)
