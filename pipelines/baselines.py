@@ -82,7 +82,7 @@ def baseline_tasks(context: RunContext, budget: Budget) -> dict[str, list[RivalT
         return RivalTask(context.folder, folder / name, spec, **values)
 
     tasks = {}
-    for name in context.config.evaluation.baselines:
+    for name in context.config.evaluation.trained_baselines:
         if name == CONTINUED:
             start, flops = context.path(GENERALIST), budget.further.flops
             tasks[name] = [task(name, recipe=patient, start=start, flops=flops)]
@@ -104,9 +104,12 @@ def baseline_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     context = RunContext.open(run.folder)
     budget = budget_of(context)
     tasks = baseline_tasks(context, budget)
-    trainings = [task for group in tasks.values() for task in group]
-    settle(context, trainings)
-    train_classifiers(trainings, run.jobs, "baselines")
+    longest_first = sorted(
+        itertools.chain(*tasks.values()),
+        key=lambda task: -(task.flops or budget.generalist.flops),
+    )
+    settle(context, longest_first)
+    train_classifiers(longest_first, run.jobs, "baselines")
     base = Member(context, context.path(GENERALIST))
     outputs, record = {}, {}
     for name, group in tasks.items():

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from specialists.catalogue import BASELINES
+from specialists.catalogue import BASELINES, TRAINED
 from specialists.config import Config
 from specialists.evaluation import compare_seeds
 from specialists.files import write_json, write_text
@@ -50,7 +50,7 @@ def run_seeds(
         for seed in numbers:
             place = seed_folder(folder, seed)
             log.info(f"compare: seed {seed} in {place}")
-            settings = Config.from_toml(source, [*overrides, f"seed={seed}"])
+            settings = with_all_baselines(Config.from_toml(source, [*overrides, f"seed={seed}"]))
             with configured(place, settings, jobs) as run:
                 stages.run_stages(run)
                 seeds.append(read_seed(run))
@@ -70,6 +70,14 @@ def weights_note(folder: Path, n_seeds: int, advised: str | None) -> str:
         return ""
     command = keeping_command(folder, "compare").replace("--set", f"--seeds {n_seeds} --set")
     return f"\nits weights: `{command}`\n"
+
+
+def with_all_baselines(settings: Config) -> Config:
+    """The same; a comparison trains every baseline unless the settings name some."""
+    if settings.evaluation.baselines is not None:
+        return settings
+    evaluation = settings.evaluation.model_copy(update={"baselines": TRAINED})
+    return settings.model_copy(update={"evaluation": evaluation})
 
 
 def seed_folder(folder: Path, seed: int) -> Path:

@@ -73,8 +73,8 @@ def _baseline(run: Path, name: str) -> Predictor:
         raise InputError(
             f"there is no trained {name} here",
             where=run,
-            expected=f"evaluation.baselines with {name}",
-            fix=f"`specialists run --out {run} --set evaluation.baselines=` trains all",
+            fix=f"`specialists run --out {run} --set evaluation.baselines=all "
+            "--set evaluation.keep_rivals=true` trains each that the network allows",
         )
     chosen = read_json(run / EVALUATION / "baselines.json")[name]["chosen"]
     if not isinstance(chosen, dict):  # a schedule of one network

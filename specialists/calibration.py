@@ -144,10 +144,7 @@ def fit_temperature(logits: Tensor, labels: Tensor, weights: Tensor | None = Non
     logits, labels = _calibrated_on(logits, labels)
     from scipy.optimize import minimize_scalar
 
-    n_examples = float(len(labels))
-    if weights is not None:
-        _check_weights(weights, len(labels))
-        n_examples = (weights.double().sum() ** 2 / weights.double().square().sum()).item()
+    n_examples = _effective_size(labels, weights)
 
     def objective(log_temperature: float) -> float:
         loss = tempered_loss(logits, labels, math.exp(log_temperature), weights)
@@ -171,16 +168,20 @@ def tempered_loss(
     return ((losses * weights).sum(dtype=torch.float64) / weights.sum()).item()
 
 
-def fit_calibration(logits: Tensor, labels: Tensor, correction: float) -> Calibration:
+def fit_calibration(
+    logits: Tensor, labels: Tensor, correction: float, weights: Tensor | None = None
+) -> Calibration:
     """Temperature and dustbin bias of a specialist, the maximum a posteriori from the correction.
 
     Parameters
     ----------
     logits : Tensor of shape (n, k + 1)
-        On validation examples in their natural proportion, not corrected.
+        On validation examples, not corrected.
     labels : int64 Tensor of shape (n,)
         Places in the subset; k for the dustbin.
     correction : float
+    weights : Tensor of shape (n,), optional
+        Give the examples their natural proportion. None: they have it.
 
     Warns
     -----
@@ -193,6 +194,7 @@ def fit_calibration(logits: Tensor, labels: Tensor, correction: float) -> Calibr
         As :func:`fit_temperature`.
     """
     logits, labels = _calibrated_on(_with_dustbin(logits), labels)
+    n_examples = _effective_size(labels, weights)
     in_dustbin = labels == logits.shape[1] - 1
     if not in_dustbin.any() or in_dustbin.all():
         warnings.warn(
@@ -211,8 +213,8 @@ def fit_calibration(logits: Tensor, labels: Tensor, correction: float) -> Calibr
         parameters = torch.tensor(values, dtype=torch.float64, requires_grad=True)
         log_temperature, bias = parameters.to(logits.dtype)
         scaled = (corrected + bias * dustbin) * torch.exp(-log_temperature)
-        prior = (parameters / scale).square().sum() / (2 * len(labels))
-        loss = F.nll_loss(F.log_softmax(scaled, dim=-1), labels) + prior
+        prior = (parameters / scale).square().sum() / (2 * n_examples)
+        loss = _mean_loss(F.log_softmax(scaled, dim=-1), labels, weights) + prior
         (gradient,) = torch.autograd.grad(loss, parameters)
         return loss.item(), gradient.double().numpy()
 
@@ -221,6 +223,21 @@ def fit_calibration(logits: Tensor, labels: Tensor, correction: float) -> Calibr
     bounds = [BOUNDS_LOG_TEMPERATURE, BOUNDS_BIAS]
     result = minimize(objective, [0.0, 0.0], jac=True, method="L-BFGS-B", bounds=bounds)
     return Calibration(correction, math.exp(result.x[0]), float(result.x[1]))
+
+
+def _mean_loss(log_probs: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        return F.nll_loss(log_probs, labels)
+    losses = F.nll_loss(log_probs, labels, reduction="none")
+    return (losses * weights).sum() / weights.sum()
+
+
+def _effective_size(labels: Tensor, weights: Tensor | None) -> float:
+    """Of how many equal examples weighted ones are worth (Kish 1965)."""
+    if weights is None:
+        return float(len(labels))
+    _check_weights(weights, len(labels))
+    return (weights.double().sum() ** 2 / weights.double().square().sum()).item()
 
 
 def _with_dustbin(logits: Tensor) -> Tensor:

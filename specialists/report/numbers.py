@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -51,6 +52,12 @@ def disk_space(n_bytes: float) -> str:
     number = compact(n_bytes)
     unit = number.lstrip("0123456789.")
     return f"{number.removesuffix(unit)} {unit}B"
+
+
+def two_digits(value: float) -> str:
+    """A measured time or ratio in two digits: "0.021", "0.30", "4.9", "12"; more from 100 on."""
+    digits = 1 - math.floor(math.log10(float(f"{value:.1e}"))) if value > 0 else 0
+    return f"{value:,.{max(digits, 0)}f}"
 
 
 def duration(seconds: float) -> str:

@@ -32,7 +32,9 @@ def finished(tmp_path_factory):
     """A run with its report whose baselines kept their predictions alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rivals, "BYTES", 0)
-        run = small_run.make_run(tmp_path_factory.mktemp("rivals") / "run")
+        folder = tmp_path_factory.mktemp("rivals")
+        empty = small_run.make_run(folder / "empty")
+        run = small_run.changed_copy(empty, folder / "run", "evaluation.baselines=all")
         with run.lock():
             stages.run_stages(run)
     return run
