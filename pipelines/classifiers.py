@@ -248,7 +248,7 @@ class Member:
 
 def predictions_file(folder: Path, split: str) -> Path:
     """Where a trained classifier's calibrated log-probabilities of a split lie, if kept."""
-    return folder / f"{split}.log_probs.npy"
+    return folder / f"{split}.calibrated.npy"
 
 
 def describe(context: RunContext, temperature: float) -> dict[str, object]:

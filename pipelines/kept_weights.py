@@ -9,7 +9,7 @@ from specialists.errors import InputError
 from specialists.files import read_json
 
 WEIGHTS = "weights.safetensors"
-PREDICTED = "test.log_probs.npy"
+PREDICTED = "test.calibrated.npy"
 
 
 def keeping_command(folder: Path, command: str = "run") -> str:

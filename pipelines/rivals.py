@@ -40,6 +40,8 @@ class RivalTask(ClassifierTask):
 
     def train(self, context: RunContext, folder: Path) -> None:
         if not self._is_trained(folder):
+            for split in SPLITS:
+                predictions_file(folder, split).unlink(missing_ok=True)
             super().train(context, folder)
         if _predictions_are_smaller(context, folder):
             rival = Member(context, folder)

@@ -64,10 +64,10 @@ def test_baselines_keep_predictions_and_what_they_cost(finished):
     assert len(folders(finished)) >= 5
     for folder in folders(finished):
         names = {file.name for file in folder.iterdir()}
-        assert names >= {"model.json", "result.json", "validation.log_probs.npy"}
+        assert names >= {"model.json", "result.json", "validation.calibrated.npy"}
         assert "weights.safetensors" not in names
         assert "weights.safetensors" not in read_json(folder / "manifest.json")["outputs"]
-        assert read_array(folder / "test.log_probs.npy").dtype == np.float32
+        assert read_array(folder / "test.calibrated.npy").dtype == np.float32
 
 
 def test_kept_weights_change_no_figure(finished, tmp_path):
@@ -137,7 +137,7 @@ def test_what_was_trained_when_a_run_ended_is_not_trained_again(
     for folder in folders(run):
         assert not (folder / "weights.safetensors").is_file()
         for split in ("test", "validation"):
-            file = f"{split}.log_probs.npy"
+            file = f"{split}.calibrated.npy"
             before = finished.path("evaluate-models", "baselines", folder.name, file)
             assert np.array_equal(read_array(folder / file), read_array(before))
 
@@ -172,7 +172,7 @@ def test_small_weights_stay_in_place_of_larger_predictions(finished, tmp_path, m
     run_again(run)
     names = {file.name for file in folders(run)[0].iterdir()}
     assert "weights.safetensors" in names
-    assert "test.log_probs.npy" not in names
+    assert "test.calibrated.npy" not in names
 
 
 @pytest.mark.parametrize(
@@ -203,6 +203,14 @@ def test_a_baseline_that_was_not_trained_cannot_be_loaded(finished, tmp_path):
     run_again(run)
     with pytest.raises(InputError, match="no trained generalist_wide"):
         load(run.folder, "generalist_wide", trust_code=False)
+
+
+def test_the_generalist_beside_them_is_asked_not_read(finished):
+    context = RunContext.open(finished.folder)
+    generalist = Member(context, context.path("train-generalist"))
+    for split in ("validation", "test"):
+        found = generalist.predict(context.split(split).inputs).dense()
+        assert generalist.predictions(split).dense().equal(found)
 
 
 def test_chosen_trainings_are_on_the_disk_once(finished):
