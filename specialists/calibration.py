@@ -13,8 +13,10 @@ The fit is the maximum a posteriori: it minimises the summed loss of the n examp
     (log T)^2 / (2 0.5^2)  +  bias^2 / 2,
 
 since the likelihood alone drives T into its bounds where the examples are few or can be separated.
-With some thousands of examples the two agree. Weighted examples count as
-n = (sum of w)^2 / (sum of w^2) (Kish 1965, "Survey Sampling", the effective sample size).
+With some thousands of examples the two agree. Weighted examples of a temperature count as
+n = (sum of w)^2 / (sum of w^2) (Kish 1965, "Survey Sampling", the effective sample size). Where a
+specialist is calibrated on a sample, a weight says how many examples one stands for, and n is the
+sum of the weights: with Kish's, the prior would hold the bias back.
 """
 
 from __future__ import annotations
@@ -144,7 +146,10 @@ def fit_temperature(logits: Tensor, labels: Tensor, weights: Tensor | None = Non
     logits, labels = _calibrated_on(logits, labels)
     from scipy.optimize import minimize_scalar
 
-    n_examples = _effective_size(labels, weights)
+    n_examples = float(len(labels))
+    if weights is not None:
+        _check_weights(weights, len(labels))
+        n_examples = (weights.double().sum() ** 2 / weights.double().square().sum()).item()
 
     def objective(log_temperature: float) -> float:
         loss = tempered_loss(logits, labels, math.exp(log_temperature), weights)
@@ -181,7 +186,7 @@ def fit_calibration(
         Places in the subset; k for the dustbin.
     correction : float
     weights : Tensor of shape (n,), optional
-        Give the examples their natural proportion. None: they have it.
+        How many examples each stands for, so that they are in their natural proportion. None: one.
 
     Warns
     -----
@@ -194,7 +199,9 @@ def fit_calibration(
         As :func:`fit_temperature`.
     """
     logits, labels = _calibrated_on(_with_dustbin(logits), labels)
-    n_examples = _effective_size(labels, weights)
+    if weights is not None:
+        _check_weights(weights, len(labels))
+    n_examples = len(labels) if weights is None else float(weights.sum())
     in_dustbin = labels == logits.shape[1] - 1
     if not in_dustbin.any() or in_dustbin.all():
         warnings.warn(
@@ -230,14 +237,6 @@ def _mean_loss(log_probs: Tensor, labels: Tensor, weights: Tensor | None) -> Ten
         return F.nll_loss(log_probs, labels)
     losses = F.nll_loss(log_probs, labels, reduction="none")
     return (losses * weights).sum() / weights.sum()
-
-
-def _effective_size(labels: Tensor, weights: Tensor | None) -> float:
-    """Of how many equal examples weighted ones are worth (Kish 1965)."""
-    if weights is None:
-        return float(len(labels))
-    _check_weights(weights, len(labels))
-    return (weights.double().sum() ** 2 / weights.double().square().sum()).item()
 
 
 def _with_dustbin(logits: Tensor) -> Tensor:

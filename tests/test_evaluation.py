@@ -571,7 +571,14 @@ def evaluated(tmp_path, monkeypatch):
         some = {name: made[name] for name in names}
         monkeypatch.setattr(evaluation, f"{kind}_outputs", lambda run, split, some=some: some)
     monkeypatch.setattr(evaluation, "specialist_answers", lambda run, split, rows: {})
+    monkeypatch.setattr(evaluation, "inference_times", lambda run: timed(1.0))
     return run
+
+
+def timed(one):
+    """Times of the generalist alone, of one row in milliseconds."""
+    models = {"generalist": Milliseconds(one, 50.0)}
+    return InferenceTimes(machine="A", threads=1, n_rows=120, models=models)
 
 
 def test_a_run_is_evaluated_into_its_folder(evaluated):
@@ -581,6 +588,26 @@ def test_a_run_is_evaluated_into_its_folder(evaluated):
     assert result.seed == 5
     texts = read_json(evaluated.path("evaluate-models", "details.json"))["fixed"]["examples"]
     assert texts[0]["text"].startswith("example <")
+
+
+def test_times_are_written_and_told_and_change_no_result(evaluated, monkeypatch, capsys):
+    contents = []
+    for one in (1.0, 7.0):
+        monkeypatch.setattr(evaluation, "inference_times", lambda run, one=one: timed(one))
+        shutil.rmtree(evaluated.path("evaluate-models"))
+        evaluation.execute(evaluated)
+        contents.append(all_but_times(evaluated.folder))
+        file = evaluated.path("evaluate-models", "timing-inference.json")
+        assert InferenceTimes.from_dict(read_json(file)) == timed(one)
+        told = capsys.readouterr().out
+        assert f"nats  {one:.1f} ms a row, 50 ms for 120\n" in told
+        assert "not timed" in told
+    assert "evaluation.json" in contents[0]
+    assert contents[0] == contents[1]
+    shutil.rmtree(evaluated.path("evaluate-models"))
+    evaluation.execute(evaluated, split="validation")
+    assert not file.exists()
+    assert " ms " not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("baselines", ["all", None])
@@ -598,28 +625,6 @@ def test_what_was_not_trained_is_told_with_the_command_that_adds_it(
     for text in told:
         assert "the generalist trained longer and a wider generalist" in text
         assert f"run --out {evaluated.folder} --set evaluation.baselines=all" in text
-
-
-def test_times_are_written_and_told_and_change_no_result(evaluated, monkeypatch, capsys):
-    contents = []
-    for one in (1.0, 7.0):
-        models = {"generalist": Milliseconds(one, 50.0)}
-        times = InferenceTimes(machine="A", threads=1, n_rows=120, models=models)
-        monkeypatch.setattr(evaluation, "inference_times", lambda run, times=times: times)
-        shutil.rmtree(evaluated.path("evaluate-models"))
-        evaluation.execute(evaluated)
-        contents.append(all_but_times(evaluated.folder))
-        file = evaluated.path("evaluate-models", "timing-inference.json")
-        assert InferenceTimes.from_dict(read_json(file)) == times
-        told = capsys.readouterr().out
-        assert f"nats  {one:.1f} ms a row, 50 ms for 120\n" in told
-        assert "not timed" in told
-    assert "evaluation.json" in contents[0]
-    assert contents[0] == contents[1]
-    shutil.rmtree(evaluated.path("evaluate-models"))
-    evaluation.execute(evaluated, split="validation")
-    assert not file.exists()
-    assert " ms " not in capsys.readouterr().out
 
 
 def test_a_run_is_evaluated_over_the_specialists_of_its_chosen_rule(evaluated):

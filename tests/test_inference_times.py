@@ -118,6 +118,14 @@ def test_slow_models_have_fewer_rounds_and_at_least_one(clock):
     }
 
 
+def test_without_any_time_each_model_has_one_round(clock, monkeypatch):
+    monkeypatch.setattr(inference_times, "SECONDS", 0.0)
+    models = {name: clock.model(name, 0.001, 1e-5) for name in ("generalist", "ensemble")}
+    assert measure_times(models, rows(40), "here").over_generalist("ensemble").one == pytest.approx(
+        1
+    )
+
+
 def test_rows_that_are_asked_alone_are_spread_over_confidences(clock):
     times = measure_times({"generalist": clock.model("g", 0.1, 0.0)}, rows(300), "here")
     assert times.n_rows == 300

@@ -389,3 +389,29 @@ def test_dropout_of_nothing_and_of_all_is_torch_s(p, shape):
     assert torch.equal(QuickDropout(p)(x), x if p < 0.5 else torch.zeros(shape))
     assert torch.equal(QuickDropout(0.5).eval()(x), x)
     assert QuickDropout(0.5)(x.to(torch.bfloat16)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_table_is_shared_by_what_is_widened_and_one_that_learns_is_not(frozen):
+    network = made(TEXT)
+    network.embedding.weight.requires_grad_(not frozen)
+    wide, _ = widen(network, TEXT, 12)
+    torch.testing.assert_close(wide.eval()(inputs_of(TEXT)), network(inputs_of(TEXT)))
+    assert (wide.embedding is network.embedding) == frozen
+    assert torch.equal(wide.embedding.weight, network.embedding.weight)
+
+
+def test_a_network_around_a_table_draws_all_but_that():
+    table = HashedEmbedding(16, 4)
+    before = table.weight.detach().clone()
+    torch.manual_seed(3)
+    first = build(TEXT, table)
+    torch.manual_seed(3)
+    state, again = first.state_dict(), build(TEXT, table).state_dict()
+    assert first.embedding is table
+    assert torch.equal(table.weight, before)
+    assert all(torch.equal(state[key], again[key]) for key in state)
+    assert {key: value.shape for key, value in build(TEXT).state_dict().items()} == {
+        key: value.shape for key, value in state.items()
+    }
+    assert build(MLP, table).state_dict().keys() == build(MLP).state_dict().keys()

@@ -18,7 +18,7 @@ from specialists.predictions import (
 )
 from specialists.probability import aggregate
 from specialists.shards import SUMS, Shards
-from specialists.specialist import check_share, sampling, soft_targets
+from specialists.specialist import check_share, soft_targets
 from specialists.specialist.sampling import natural_weights, subset_examples, subset_validation
 from specialists.training.examples import drawn
 
@@ -151,13 +151,12 @@ def test_every_number_is_drawn_equally_often(k):
     assert 50 < chi_squared < 160
 
 
-def judges(monkeypatch, seed: int = 0, least: int = 60, share: float = 0.3):
-    monkeypatch.setattr(sampling, "LEAST_OUTSIDE", least)
-    return subset_validation(torch.arange(N)[:, None].float(), LABELS, C, SUBSET, share, seed)
+def judges(seed: int = 0, least: int = 60):
+    return subset_validation(torch.arange(N)[:, None].float(), LABELS, C, SUBSET, 0.3, seed, least)
 
 
-def test_all_rows_of_the_subset_and_a_sample_of_the_others_judge(monkeypatch):
-    judge = judges(monkeypatch)
+def test_all_rows_of_the_subset_and_a_sample_of_the_others_judge():
+    judge = judges()
     rows = judge.inputs[:, 0].long()  # type: ignore[index]
     inside = torch.isin(LABELS[rows], SUBSET)
     assert rows[inside].tolist() == torch.isin(LABELS, SUBSET).nonzero().flatten().tolist()
@@ -167,8 +166,8 @@ def test_all_rows_of_the_subset_and_a_sample_of_the_others_judge(monkeypatch):
     assert float(judge.weights[inside].sum() / judge.weights.sum()) == pytest.approx(0.3)
 
 
-def test_the_sample_follows_from_the_seed_and_is_no_smaller_than_the_subset(monkeypatch):
-    first, again, other = (judges(monkeypatch, seed, least=10).inputs for seed in (1, 1, 2))
+def test_the_sample_follows_from_the_seed_and_is_no_smaller_than_the_subset():
+    first, again, other = (judges(seed, least=10).inputs for seed in (1, 1, 2))
     assert isinstance(first, torch.Tensor)
     assert isinstance(again, torch.Tensor)
     assert isinstance(other, torch.Tensor)
@@ -177,11 +176,11 @@ def test_the_sample_follows_from_the_seed_and_is_no_smaller_than_the_subset(monk
     assert not torch.equal(first, other)
 
 
-def test_a_sample_judges_as_all_rows_do_on_average(monkeypatch):
+def test_a_sample_judges_as_all_rows_do_on_average():
     losses = torch.rand(N, generator=torch.Generator().manual_seed(0))
 
     def mean_loss(seed: int, least: int) -> float:
-        judge = judges(monkeypatch, seed, least)
+        judge = judges(seed, least)
         assert judge.weights is not None
         found = losses[judge.inputs[:, 0].long()]  # type: ignore[index]
         return float((found * judge.weights).sum() / judge.weights.sum())
@@ -192,14 +191,14 @@ def test_a_sample_judges_as_all_rows_do_on_average(monkeypatch):
     assert abs(float(found.mean()) - mean_loss(0, N)) < 4 * error
 
 
-def test_few_rows_all_judge(monkeypatch):
-    judge = judges(monkeypatch, least=N)
+def test_few_rows_all_judge():
+    judge = judges(least=N)
     assert len(judge.labels) == N
     assert natural_weights(judge.labels, SUBSET, N) is None
 
 
-def test_sampled_rows_stand_for_all_where_a_specialist_is_calibrated(monkeypatch):
-    judge = judges(monkeypatch)
+def test_sampled_rows_stand_for_all_where_a_specialist_is_calibrated():
+    judge = judges()
     weights = natural_weights(judge.labels, SUBSET, N)
     assert weights is not None
     assert float(weights.sum()) == pytest.approx(N)
@@ -216,14 +215,13 @@ def calibrated_slowly(logits, labels, correction, weights) -> list[float]:
     from scipy.optimize import minimize
 
     logits, weights = logits.double(), weights.double()
-    n = float(weights.sum() ** 2 / weights.square().sum())
 
     def objective(values):
         shifted = logits.clone()
         shifted[:, -1] += correction + values[1]
         losses = F.cross_entropy(shifted / np.exp(values[0]), labels, reduction="none")
         prior = values[0] ** 2 / (2 * 0.25) + values[1] ** 2 / 2
-        return float((losses * weights).sum() / weights.sum()) + prior / n
+        return float((losses * weights).sum() / weights.sum()) + prior / float(weights.sum())
 
     found = minimize(objective, [0.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-6})
     return [float(np.exp(found.x[0])), float(found.x[1])]

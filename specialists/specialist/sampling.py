@@ -25,7 +25,7 @@ from specialists.runtime import derive_seed
 from specialists.training import BalancedExamples, TensorExamples, ValidationLoss
 from specialists.training.examples import Augmentation, drawn
 
-LEAST_OUTSIDE = 2048  # validation rows that judge how well other classes are told apart
+JUDGING, CALIBRATING = 2048, 8192  # rows of other classes: after each epoch, and at the end
 ROWS_AT_A_TIME = 8192
 
 
@@ -139,16 +139,22 @@ def subset_examples(
 
 
 def subset_validation(
-    inputs: Inputs, labels: Tensor, n_classes: int, subset: Tensor, share: float, seed: int = 0
+    inputs: Inputs,
+    labels: Tensor,
+    n_classes: int,
+    subset: Tensor,
+    share: float,
+    seed: int = 0,
+    least: int = JUDGING,
 ) -> ValidationLoss:
     """How a specialist is judged: on places in its subset, under the prior that it trains with.
 
     All rows of the subset judge it, and of the others as many, drawn by the seed, but at least
-    ``LEAST_OUTSIDE``.
+    ``least``.
     """
     places = subset_labels(labels, subset, n_classes)
     outside = (places == len(subset)).nonzero().squeeze(1)
-    n_outside = max(LEAST_OUTSIDE, len(places) - len(outside))
+    n_outside = max(least, len(places) - len(outside))
     if len(outside) > n_outside:
         generator = torch.Generator().manual_seed(derive_seed(seed, "validation"))
         is_chosen = places < len(subset)

@@ -22,7 +22,12 @@ from specialists.losses import SpecialistLoss
 from specialists.predictions import Predictions, as_predictions, predict_outputs
 from specialists.runtime import Hardware
 from specialists.specialist.model import TrainedSpecialist
-from specialists.specialist.sampling import natural_weights, subset_examples, subset_validation
+from specialists.specialist.sampling import (
+    CALIBRATING,
+    natural_weights,
+    subset_examples,
+    subset_validation,
+)
 from specialists.training import Trainer
 from specialists.training.examples import Augmentation
 from specialists.trunk import Trunk
@@ -89,9 +94,8 @@ def train_specialist(
     examples, natural_share = subset_examples(
         trunk.train, train.labels, predictions, subset, settings, augment
     )
-    judge = subset_validation(
-        trunk.validation, validation.labels, predictions.n_classes, subset, share, seed
-    )
+    held_out = (trunk.validation, validation.labels, predictions.n_classes, subset, share, seed)
+    judge = subset_validation(*held_out)
     smoothing = settings.label_smoothing or 0.0
     trainer = Trainer(
         trunk.stacked(network),
@@ -107,9 +111,10 @@ def train_specialist(
     result = trainer.fit()
     calibration = Calibration(dustbin_correction(share, natural_share, settings.correction))
     if settings.calibrate:
-        outputs = predict_outputs(network, judge.inputs)
-        weights = natural_weights(judge.labels, subset, len(validation.labels))
-        calibration = fit_calibration(outputs, judge.labels, calibration.correction, weights)
+        rows = subset_validation(*held_out, least=CALIBRATING)
+        weights = natural_weights(rows.labels, subset, len(validation.labels))
+        outputs = predict_outputs(network, rows.inputs)
+        calibration = fit_calibration(outputs, rows.labels, calibration.correction, weights)
     return TrainedSpecialist(
         network, subset, calibration, result.cost, natural_share, share, result
     )
