@@ -39,7 +39,7 @@ from .predict import check_target, predict, write_table
 from .run_settings import configured, read_settings, source_and_folder
 from .runs import Run
 from .stage import Stage, run_stage
-from .terminal import say
+from .terminal import log, say
 
 OWN_DATA = """
 your own     --set data.table=x.tsv     TSV, CSV, JSON lines or Parquet, plain or .gz
@@ -91,6 +91,7 @@ def run_command(
     source, folder = source_and_folder(config, out, overrides)
     with configured(folder, read_settings(source, overrides, trust_code), jobs) as run:
         stages.run_stages(run, until, force)
+        log.info(write_report.disk_line(folder))
     if until is None or until == stages.STAGES[-1].name:
         say(f"\nThe report: {run.folder / 'report.html'}")
         for line in write_report.closing_lines(run):
@@ -208,6 +209,7 @@ def status_command(run: RunArgument) -> None:
         table.add_row(row.name, Text(row.state, STATE_STYLES[row.state]), reason)
     with storage_faults("standard output"):
         Console(soft_wrap=True).print(table)
+    say(write_report.disk_line(run))
 
 
 @app.command("configs", help="List the configurations that ship.")

@@ -35,13 +35,9 @@ from specialists.networks import ARCHITECTURES, NetworkSpec, load_network, read_
 from specialists.predictions import ModelOutputs
 from specialists.training import TrainingCost
 
-from .classifiers import (
-    ClassifierTask,
-    Member,
-    train_classifiers,
-    training_flops_per_example,
-)
+from .classifiers import Member, train_classifiers, training_flops_per_example
 from .context import RunContext
+from .rivals import RivalTask, settle
 from .runs import Run
 from .terminal import log
 from .train_generalist import STAGE as GENERALIST
@@ -73,16 +69,17 @@ def _as_if_trained(context: RunContext) -> TrainingCost:
     return TrainingCost(n_examples, n_examples * training_flops_per_example(context, network))
 
 
-def baseline_tasks(context: RunContext, budget: Budget) -> dict[str, list[ClassifierTask]]:
+def baseline_tasks(context: RunContext, budget: Budget) -> dict[str, list[RivalTask]]:
     """The trainings of each baseline that the configuration asks for, by name."""
     spec = read_spec(context.path(GENERALIST))
     recipe = context.config.generalist
     patient = recipe.model_copy(update={"patience": 10**6})
     folder = context.path(STAGE, "baselines")
 
-    def task(name: str, spec: NetworkSpec = spec, **changes) -> ClassifierTask:
-        values = {"recipe": recipe, "seed": context.seed(name), **changes}
-        return ClassifierTask(context.folder, folder / name, spec, **values)
+    def task(name: str, spec: NetworkSpec = spec, **changes) -> RivalTask:
+        keep = context.config.evaluation.keep_rivals
+        values = {"recipe": recipe, "seed": context.seed(name), "keep": keep, **changes}
+        return RivalTask(context.folder, folder / name, spec, **values)
 
     tasks = {}
     for name in context.config.evaluation.trained_baselines:
@@ -111,6 +108,7 @@ def baseline_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
         itertools.chain(*tasks.values()),
         key=lambda task: -(task.flops or budget.generalist.flops),
     )
+    settle(context, longest_first)
     train_classifiers(longest_first, run.jobs, "baselines")
     base = Member(context, context.path(GENERALIST))
     outputs, record = {}, {}

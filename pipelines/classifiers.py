@@ -23,16 +23,24 @@ from specialists.ensemble import cost_sample
 from specialists.files import read_json, write_json
 from specialists.networks import (
     NetworkSpec,
-    build,
+    blank,
+    build_for,
     fill,
     inference_flops,
     load_network,
     n_parameters,
     outline,
     read_model,
+    read_spec,
     save_network,
 )
-from specialists.predictions import ModelOutputs, Predictions, network_predictions
+from specialists.predictions import (
+    DensePredictions,
+    ModelOutputs,
+    Predictions,
+    network_predictions,
+    read_rows,
+)
 from specialists.runtime import map_processes, seed_everything, threads
 from specialists.training import FitResult, TensorExamples, TrainingCost, flops_per_example
 
@@ -48,6 +56,7 @@ DATA = (
     "prepare-data/validation.inputs.npy",
 )
 WEIGHTS = "weights.safetensors"
+MODEL = (WEIGHTS, "model.json")
 GENERALIST_FILES = ("train-generalist/weights.safetensors", "train-generalist/calibration.json")
 
 
@@ -123,16 +132,17 @@ class ClassifierTask(TrainingTask):
         return {"config": task, "conditions": context.conditions, "inputs": inputs}
 
     def train(self, context: RunContext, folder: Path) -> None:
+        rows = context.dataset.train
+        train = rows if self.rows is None else without_fold(rows, *self.rows)
         seed_everything(self.seed)
         if self.start is None:
-            network = build(self.spec)
+            network = build_for(self.spec, train.inputs)
         else:
             network = outline(self.spec)
             fill(network, read_model(self.start)[2])
-        rows = context.dataset.train
         classifier = train_classifier(
             network,
-            rows if self.rows is None else without_fold(rows, *self.rows),
+            train,
             context.dataset.validation,
             self.recipe,
             seed=self.seed,
@@ -184,7 +194,7 @@ class Member:
     ----------
     context : RunContext
     folder : Path
-        Of its network.
+        Of its network, or of what :mod:`pipelines.rivals` left of it.
     """
 
     context: RunContext
@@ -195,17 +205,24 @@ class Member:
         network, _, about = load_network(self.folder)
         return network.to(self.context.device), about["temperature"]
 
+    @cached_property
+    def _blank(self) -> nn.Module:
+        return blank(read_spec(self.folder)).to(self.context.device)
+
     def network(self) -> nn.Module:
-        """On the configured device."""
-        return self._read[0]
+        """On the configured device; with zeros in place of weights that were not kept."""
+        return self._read[0] if (self.folder / WEIGHTS).is_file() else self._blank
 
     def predict(self, inputs: Inputs) -> Predictions:
-        """Calibrated predictions."""
+        """Calibrated predictions; a DamagedError without weights."""
         network, temperature = self._read
         return network_predictions(network, inputs, temperature)
 
     def predictions(self, split: str) -> Predictions:
-        """The same of a split."""
+        """The same of a split, where these are stored as they are stored."""
+        stored = predictions_file(self.folder, split)
+        if stored.is_file():
+            return DensePredictions(read_rows(stored))
         return self.predict(self.context.split(split).inputs)
 
     def sample(self, split: str) -> Inputs:
@@ -227,6 +244,11 @@ class Member:
             self.cost.examples,
             self.cost.flops,
         )
+
+
+def predictions_file(folder: Path, split: str) -> Path:
+    """Where a trained classifier's calibrated log-probabilities of a split lie, if kept."""
+    return folder / f"{split}.calibrated.npy"
 
 
 def describe(context: RunContext, temperature: float) -> dict[str, object]:

@@ -10,17 +10,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from specialists.catalogue import TRAINED
+from specialists.catalogue import BASELINES, TRAINED
 from specialists.config import Config
 from specialists.evaluation import compare_seeds
 from specialists.files import write_json, write_text
-from specialists.report import comparison_figure, comparison_markdown
+from specialists.report import comparison_figure, comparison_markdown, recommended
 
 from . import stages
 from .finished_run import read_seed
+from .kept_weights import keeping_command, lacks_weights
 from .run_settings import configured, source_and_folder
 from .runs import COMPARISON, RUN, check_claimable, claimed
 from .terminal import log
+from .write_report import disk_line
 
 
 def source_and_comparison(
@@ -57,7 +59,17 @@ def run_seeds(
         write_json(folder / "comparison.json", comparison.to_dict())
         write_text(folder / "comparison.svg", comparison_figure(comparison))
         write_text(folder / "comparison.md", text)
-    return text
+        log.info(disk_line(folder))
+    return text + weights_note(folder, n_seeds, recommended(comparison))
+
+
+def weights_note(folder: Path, n_seeds: int, advised: str | None) -> str:
+    """What makes the weights of an advised baseline, for the terminal; "" if they are there."""
+    runs = [run for run in folder.glob("seed-*") if (run / "evaluation.json").is_file()]
+    if advised not in BASELINES or not any(lacks_weights(run, advised) for run in runs):
+        return ""
+    command = keeping_command(folder, "compare").replace("--set", f"--seeds {n_seeds} --set")
+    return f"\nits weights: `{command}`\n"
 
 
 def with_all_baselines(settings: Config) -> Config:

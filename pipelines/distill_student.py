@@ -28,13 +28,14 @@ from specialists.distillation import (
 )
 from specialists.files import copy_file, read_json, sha256, write_json
 from specialists.losses import UNLABELLED
-from specialists.networks import NetworkSpec, build, read_spec
+from specialists.networks import NetworkSpec, build_for, read_spec
 from specialists.predictions import ModelOutputs, SelectedPredictions, StoredPredictions
 from specialists.runtime import seed_everything
 from specialists.training import FitResult
 
 from .classifiers import (
     DATA,
+    MODEL,
     Member,
     TrainingTask,
     recipe_settings,
@@ -130,9 +131,9 @@ class StudentTask(TrainingTask):
 
     def train(self, context: RunContext, folder: Path) -> None:
         seed, dataset = context.seed("student"), context.dataset
-        seed_everything(seed)
-        network = build(self.spec)
         train, teacher = student_data(context, self)
+        seed_everything(seed)
+        network = build_for(self.spec, train.inputs)
         n_epoch = min(len(train), len(dataset.train))  # more inputs, no more steps
         student = distil(
             network,
@@ -224,7 +225,7 @@ def train_and_choose(
     for model in STUDENTS:
         among = [i for i, task in enumerate(tasks) if task.model == model]
         best = best_trial(results, among)
-        for name in ("weights.safetensors", "model.json", "result.json", "metrics.jsonl"):
+        for name in (*MODEL, "result.json", "metrics.jsonl"):
             copy_file(tasks[best].folder / name, context.path(stage, model, name))
         trials += [
             {

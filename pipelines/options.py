@@ -12,7 +12,16 @@ from specialists.runtime import most_at_once
 from .run_settings import named_folder
 
 Split = Literal["test", "validation"]
-Model = Literal["student", "ensemble", "generalist"]
+Model = Literal[
+    "student",
+    "ensemble",
+    "generalist",
+    "generalist_continued",
+    "generalist_wide",
+    "generalist_ensemble",
+    "generalist_ensemble_same_inference",
+    "generalist_ensemble_deferred",
+]
 TeacherModel = Literal["ensemble", "generalist"]
 
 

@@ -28,7 +28,7 @@ def predict(run: Path, file: Path, model: str, top: int, trust_code: bool = Fals
         A run folder, or the folder of a student or generalist.
     file : Path
         Input in the same form as the training data.
-    model : {"student", "ensemble", "generalist"}
+    model : {"student", "ensemble", "generalist"}, or a baseline's name
     top : int
         Classes named for each input, at most.
     trust_code : bool

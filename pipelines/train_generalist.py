@@ -32,7 +32,7 @@ from specialists.networks import (
 from specialists.predictions import predict_outputs
 from specialists.specialist import assign_generalists
 
-from .classifiers import ClassifierTask, describe, load_classifier, train_classifiers
+from .classifiers import MODEL, ClassifierTask, describe, load_classifier, train_classifiers
 from .context import RunContext
 from .runs import Run
 from .terminal import log
@@ -66,8 +66,10 @@ def execute(run: Run) -> None:
         for i, (task, result) in enumerate(zip(tasks, results, strict=True))
     ]
     write_json(context.path(STAGE, "widths.json"), candidates)
-    copy_file(tasks[best].folder / "metrics.jsonl", context.path(STAGE, "metrics.jsonl"))
-    _publish(context, load_classifier(tasks[best].folder), tasks[best].spec)
+    classifier, spec = load_classifier(tasks[best].folder), tasks[best].spec
+    _publish_predictions(context, classifier, spec)
+    for name in ("metrics.jsonl", *MODEL):
+        copy_file(tasks[best].folder / name, context.path(STAGE, name))
 
 
 def chosen_training(context: RunContext) -> Path | None:
@@ -162,12 +164,16 @@ def _adopt(context: RunContext) -> None:
     for note in (order.note, *notes, FLATTERED):
         log.info(f"train-generalist: {note}")
     classifier = calibrate_classifier(network.to(context.device), dataset.validation)
-    top1 = _publish(context, classifier, spec)
+    top1 = _publish_predictions(context, classifier, spec)
+    about = describe(context, classifier.temperature)
+    save_network(classifier.network, spec, context.path(STAGE), **about)
     warn_if_near_chance(top1, dataset.validation.labels, dataset.n_classes, settings.weights)
 
 
-def _publish(context: RunContext, classifier: TrainedClassifier, spec: NetworkSpec) -> float:
-    """Write the chosen generalist with its validation predictions; returns its top-1 there."""
+def _publish_predictions(
+    context: RunContext, classifier: TrainedClassifier, spec: NetworkSpec
+) -> float:
+    """Write all about the chosen generalist but its network; returns its validation top-1."""
     network, folder = classifier.network.to(context.device), context.path(STAGE)
     validation = context.dataset.validation
     log_probs = F.log_softmax(predict_outputs(network, validation.inputs), dim=-1)
@@ -181,6 +187,5 @@ def _publish(context: RunContext, classifier: TrainedClassifier, spec: NetworkSp
         "inference_flops": classifier.inference_flops,
     }
     write_json(folder / "result.json", result)
-    save_network(network, spec, folder, **describe(context, classifier.temperature))
     log.info(f"train-generalist: width {spec.width}, validation top-1 {top1:.3f}")
     return top1

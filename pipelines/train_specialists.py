@@ -76,7 +76,9 @@ class SpecialistTask(TrainingTask):
         subset = torch.tensor(self.subset, dtype=torch.int64)
         seed = context.seed("specialist", self.index)
         seed_everything(seed)
-        network, spec = starting_network(generalist, spec, subset, settings, trunk.lower)
+        network, spec = starting_network(
+            generalist, spec, subset, settings, trunk.lower, dataset.train.inputs
+        )
         specialist = train_specialist(
             network,
             subset,

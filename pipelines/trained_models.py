@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from specialists.catalogue import HARD_LABELS, STUDENT
+from specialists.baselines import AveragingRule, averaged
+from specialists.catalogue import AVERAGED, BASELINES, HARD_LABELS, STUDENT
 from specialists.datasets import check_preprocessing
+from specialists.datasets.base import Inputs
 from specialists.errors import InputError
-from specialists.files import EVERYTHING, NOTHING, trusting
+from specialists.files import EVERYTHING, NOTHING, read_json, trusting
 from specialists.networks import fitting
+from specialists.predictions import Predictions
 from specialists.predictor import Predictor, load_model
 
+from .kept_weights import refuse_dropped
 from .runs import check_result, refuse_missing
 
 FOLDERS = {
@@ -20,6 +24,8 @@ FOLDERS = {
     "generalist": "train-generalist",
     "student_hard_labels": "distill-student/student_hard_labels",
 }
+EVALUATION = "evaluate-models"
+BASELINE = EVALUATION + "/baselines/{}-{}"
 STUDENTS = (STUDENT, HARD_LABELS)  # also of `specialists distill`, whose folder holds no other
 
 
@@ -32,6 +38,7 @@ def load(path: str | Path, model: str, trust_code: bool) -> Predictor:
 def _load(path: Path, model: str) -> Predictor:
     refuse_missing(path)
     if (path / "model.json").is_file():
+        refuse_dropped([path], path)
         if model == "ensemble":
             raise InputError(
                 "this folder holds a single model, no ensemble",
@@ -39,8 +46,10 @@ def _load(path: Path, model: str) -> Predictor:
                 fix="name the run folder, or leave out --model",
             )
         return load_model(path)
+    if model in BASELINES:
+        return _baseline(path, model)
     if model not in FOLDERS:
-        raise InputError("no such model", got=model, expected=", ".join(FOLDERS))
+        raise InputError("no such model", got=model, expected=", ".join((*FOLDERS, *BASELINES)))
     if model in STUDENTS and (path / "distill" / model / "model.json").is_file():
         return load_model(path / "distill" / model)
     folder = path / FOLDERS[model]
@@ -54,6 +63,32 @@ def _load(path: Path, model: str) -> Predictor:
         )
     check_result(path, FOLDERS[model].partition("/")[0])
     return _ensemble(path) if model == "ensemble" else load_model(folder)
+
+
+def _baseline(run: Path, name: str) -> Predictor:
+    """A network trained longer or wider, or the mean of several."""
+    check_result(run, EVALUATION)
+    trainings = read_json(run / EVALUATION / "trainings.json").get(name)
+    if trainings is None:
+        raise InputError(
+            f"there is no trained {name} here",
+            where=run,
+            fix=f"`specialists run --out {run} --set evaluation.baselines=all "
+            "--set evaluation.keep_rivals=true` trains each that the network allows",
+        )
+    chosen = read_json(run / EVALUATION / "baselines.json")[name]["chosen"]
+    if not isinstance(chosen, dict):  # a schedule of one network
+        refuse_dropped([run / trainings[-1]], run)
+        return load_model(run / trainings[-1])
+    rule = AveragingRule(**chosen)
+    others = [run / BASELINE.format(AVERAGED, i) for i in range(1, rule.n_members)]
+    refuse_dropped(others, run)
+    first, *rest = [load_model(folder) for folder in (run / FOLDERS["generalist"], *others)]
+
+    def predictions(inputs: Inputs) -> Predictions:
+        return averaged((member.predictions(inputs) for member in (first, *rest)), rule)
+
+    return replace(first, predictions=predictions)
 
 
 def _ensemble(run: Path) -> Predictor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from specialists.files import write_text
+from pathlib import Path
+
+from specialists.files import disk_use, write_text
 
 from .runs import Run
 
@@ -17,9 +19,22 @@ def execute(run: Run) -> None:
 
 
 def closing_lines(run: Run) -> list[str]:
-    """What a finished run found, for the terminal."""
-    from specialists.report import summary_lines
+    """What a finished run found, for the terminal, and what makes the model that it advises."""
+    from specialists.catalogue import BASELINES
+    from specialists.report import recommended, summary_lines
 
     from .finished_run import read_results
+    from .kept_weights import keeping_command, lacks_weights
 
-    return summary_lines(read_results(run))
+    results = read_results(run)
+    lines, advised = summary_lines(results), recommended(results.comparison)
+    if advised in BASELINES and lacks_weights(run.folder, advised):
+        lines.insert(1, f"  its weights: `{keeping_command(run.folder)}`")
+    return lines
+
+
+def disk_line(folder: Path) -> str:
+    """How much of the disk the files in a folder take, for the terminal."""
+    from specialists.report.numbers import disk_space
+
+    return f"disk: {disk_space(disk_use(folder))} in {folder}"

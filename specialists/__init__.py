@@ -31,8 +31,9 @@ def load(path: str | Path, model: str = "student", trust_code: bool = False) -> 
     ----------
     path : path
         A run folder, or the folder of a student or generalist.
-    model : {"student", "ensemble", "generalist", "student_hard_labels"}
-        Of a run folder.
+    model : {"student", "ensemble", "generalist", "student_hard_labels"}, or a baseline's name
+        Of a run folder. Baselines such as "generalist_wide" have weights if
+        ``evaluation.keep_rivals`` is set.
     trust_code : bool
         Call the function that a network of a factory names, wherever the folder comes from. Else
         it is called only in a run that this user made here.

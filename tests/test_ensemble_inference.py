@@ -15,7 +15,6 @@ from specialists.ensemble import CombinationRule, Ensemble
 from specialists.ensemble.asking import AskedSpecialists
 from specialists.ensemble.stacked import StackedSpecialists
 from specialists.networks import NetworkSpec, build, split_frozen
-from specialists.networks.huge_pages import LEAST_BYTES, empty_table
 from specialists.predictions import predict_outputs
 from specialists.specialist import Specialist
 from specialists.training import TrainingCost
@@ -223,14 +222,3 @@ def test_parts_of_ragged_rows_are_the_rows(sizes):
             assert torch.equal(found.values, expected.values)
             assert torch.equal(found.offsets, expected.offsets)
         start += size
-
-
-@pytest.mark.parametrize("n_rows", [3, LEAST_BYTES // 16])
-def test_a_table_has_its_memory_for_itself(n_rows):
-    first, second = empty_table((n_rows, 4)), empty_table((n_rows, 4))
-    first.fill_(1.0)
-    second.fill_(2.0)
-    assert first.shape == (n_rows, 4)
-    assert first.is_contiguous()
-    assert bool((first == 1.0).all())
-    assert nn.Parameter(first).requires_grad

@@ -340,7 +340,9 @@ def test_a_specialist_reads_its_generalist_once_and_only_where_it_takes_weights(
     run = small_run.changed_copy(run, tmp_path / "changed", *changes)
     stages.run_stages(run, "train-specialists")
     reads, read = [], weights.read_tensors
-    monkeypatch.setattr(weights, "read_tensors", lambda path: reads.append(path) or read(path))
+    monkeypatch.setattr(
+        weights, "read_tensors", lambda path, **how: reads.append(path) or read(path, **how)
+    )
     context = RunContext.open(run.folder)
     again = tmp_path / "again"
     again.mkdir()

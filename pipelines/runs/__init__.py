@@ -3,7 +3,7 @@
 from .folder import Run, claimed, refuse_missing
 from .folder_kinds import COMPARISON, RUN, belongs_to_result, check_claimable, kind_of
 from .removal import clear, remove_leftovers, result_files
-from .resumable import attempt, end_attempt, ensure_result, is_same_attempt
+from .resumable import attempt, end_attempt, ensure_result, is_same_attempt, reopen
 from .verification import check_result, does_not_stand
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "kind_of",
     "refuse_missing",
     "remove_leftovers",
+    "reopen",
     "result_files",
 ]

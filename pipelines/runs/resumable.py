@@ -79,6 +79,15 @@ def attempt(
     end_attempt(folder)
 
 
+def reopen(folder: Path, key: Mapping[str, object]) -> None:
+    """Turn a result that holds for ``key`` into an attempt to make it, which goes on from there."""
+    key = {"code": CODE_VERSION, **key}
+    if is_done(folder, key) is None:
+        with recording(folder):
+            write_json(folder / STARTED, key)
+            (folder / MANIFEST).unlink()
+
+
 def end_attempt(folder: Path) -> None:
     """Remove the marker of an attempt whose manifest stands."""
     if not folder.is_symlink():

@@ -76,6 +76,8 @@ def _idle(config: Config, kind: str) -> Idle:
     yield from _specialists(config, kind)
     yield from _clusters_and_combination(config)
     yield from _student(config, kind)
+    if config.evaluation.keep_rivals and not config.evaluation.trained_baselines:
+        yield "evaluation.keep_rivals", "evaluation.baselines names none to be trained"
 
 
 def _data(data: DataConfig, kind: str) -> Idle:

@@ -244,6 +244,9 @@ class EvaluationConfig(Section):
     averages: of all members; of as many as the ensemble's inference pays for
     (generalist_ensemble_same_inference); of members of which the later ones are asked about some
     rows only (generalist_ensemble_deferred)."""
+    keep_rivals: Switch = False
+    """Whether baselines keep their weights. False: their predictions of validation and test rows
+    alone, where these take less room."""
 
     @property
     def trained_baselines(self) -> tuple[str, ...]:

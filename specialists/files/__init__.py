@@ -5,14 +5,12 @@ from specialists.files.artifacts import (
     copy_file,
     read_array,
     read_json,
-    read_tensors,
     sha256,
     write_array,
     write_json,
-    write_tensors,
     write_text,
 )
-from specialists.files.disk import storage_error, storage_faults
+from specialists.files.disk import disk_use, storage_error, storage_faults
 from specialists.files.manifests import (
     CODE_VERSION,
     describe_changes,
@@ -23,6 +21,7 @@ from specialists.files.manifests import (
 )
 from specialists.files.ownership import claim, is_output_folder, recording
 from specialists.files.sealed import check_file, read_sealed, write_sealed
+from specialists.files.tensors import dense, read_tensors, write_tensors
 from specialists.files.trust import EVERYTHING, NOTHING, Trust, check_trusted, trusting, vouched
 
 __all__ = [
@@ -35,7 +34,9 @@ __all__ = [
     "check_trusted",
     "claim",
     "copy_file",
+    "dense",
     "describe_changes",
+    "disk_use",
     "finish",
     "hash_files",
     "is_done",

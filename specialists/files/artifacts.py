@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,6 @@ from specialists.files.reading import read_text_file, walk
 
 if TYPE_CHECKING:
     import numpy as np
-    from torch import Tensor
 
 TEMPORARY = ".tmp-"
 SETTLED_SECONDS = 1.0
@@ -76,9 +75,16 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def copy_file(source: str | Path, target: str | Path) -> None:
-    """Write the bytes of one file to another."""
+    """Put the content of one file at another place, on the disk once if its system can do that.
+
+    Both names are then links to one file. :func:`atomic_write` puts a new file in the place of a
+    name, so that nothing which is written there later changes the other.
+    """
     with atomic_write(target) as temporary:
-        shutil.copyfile(source, temporary)
+        try:
+            os.link(source, temporary)
+        except OSError:  # a system without links, another disk, or too many of them
+            shutil.copyfile(source, temporary)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -98,7 +104,7 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(read_text_file(Path(path)), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # of the characters, or of the JSON
-        raise _damaged(path, str(error)) from None
+        raise damaged(path, str(error)) from None
 
 
 def _refuse_constant(name: str) -> None:
@@ -127,30 +133,7 @@ def read_array(path: str | Path, mmap: bool = True, writable: bool = False) -> n
         with open(path, "rb") as file:
             return np.lib.format.read_array(file, allow_pickle=False)
     except (ValueError, EOFError, OverflowError, SyntaxError, TypeError, MemoryError):
-        raise _damaged(path, "no whole array of numbers") from None
-
-
-def write_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write named tensors as safetensors, byte for byte the same for the same values.
-
-    Tensors that share memory are written apart.
-    """
-    from safetensors.torch import save
-
-    apart = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(save(apart))
-
-
-def read_tensors(path: str | Path, device: str = "cpu") -> dict[str, Tensor]:
-    """The named tensors of a safetensors file; a DamagedError if it is no longer one."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path, device=device)
-    except SafetensorError as error:
-        raise _damaged(path, str(error)) from None
+        raise damaged(path, "no whole array of numbers") from None
 
 
 def sha256(path: str | Path) -> str:
@@ -175,6 +158,11 @@ def sha256(path: str | Path) -> str:
     return digest
 
 
+def forget_hashes() -> None:
+    """Read every file again for its hash, as a new process does."""
+    _hashes.clear()
+
+
 def _folder_hash(folder: Path) -> str:
     whole = hashlib.sha256()
     for file in walk(folder, lambda inner: not is_output_folder(inner)):
@@ -184,7 +172,8 @@ def _folder_hash(folder: Path) -> str:
     return whole.hexdigest()
 
 
-def _damaged(path: str | Path, reason: str) -> DamagedError:
+def damaged(path: str | Path, reason: str) -> DamagedError:
+    """The error that a file of ours is no longer what was written."""
     return DamagedError(
         "this file is damaged",
         where=path,

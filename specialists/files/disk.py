@@ -11,7 +11,7 @@ import errno
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from specialists.errors import StorageError
@@ -75,6 +75,20 @@ def storage_error(error: OSError | RuntimeError, target: Path | str | None) -> S
         got=getattr(error, "strerror", None) or error,
         fix=f"{fix}: it goes on where it was" if isinstance(target, Path) else fix,
     )
+
+
+def disk_use(folder: Path) -> int:
+    """Bytes of the disk that the files in a folder take; those of several names count once.
+
+    Links to other places are not followed. Files that go meanwhile do not count.
+    """
+    sizes: dict[tuple[int, int], int] = {}
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                status = os.lstat(os.path.join(place, name))
+                sizes[status.st_dev, status.st_ino] = 512 * status.st_blocks
+    return sum(sizes.values())
 
 
 def sync(path: Path) -> None:

@@ -11,6 +11,7 @@ from specialists.networks.build import (
     ARCHITECTURES,
     NetworkSpec,
     build,
+    build_for,
     generalist_spec,
     outline,
     with_allowed_rank,
@@ -29,6 +30,7 @@ from specialists.networks.surgery import (
 )
 from specialists.networks.table_gradients import sum_by_row
 from specialists.networks.weights import (
+    blank,
     fill,
     fitting,
     load_network,
@@ -44,7 +46,9 @@ __all__ = [
     "NetworkSpec",
     "adopt_weights",
     "belongs",
+    "blank",
     "build",
+    "build_for",
     "check_outputs_are_the_heads",
     "counted_flops",
     "files_beside",

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from specialists.datasets.base import Ragged
-from specialists.networks.huge_pages import empty_table
+from specialists.large_tables import zero_table
 from specialists.networks.table_gradients import BagMeans
 
 INITIAL_ROW_SCALE = 0.1
+HASHES_AT_A_TIME = 1 << 22
+ROWS_AT_A_TIME = 1 << 16
 
 
 class HashedEmbedding(nn.Module):
@@ -28,7 +30,7 @@ class HashedEmbedding(nn.Module):
     def __init__(self, n_buckets: int, dim: int) -> None:
         super().__init__()
         self.mask = n_buckets - 1
-        weight = empty_table((n_buckets, dim))
+        weight = zero_table((n_buckets, dim))
         if not weight.is_meta:  # drawing without memory loads PyTorch's compiler
             weight.normal_().mul_(INITIAL_ROW_SCALE)
         self.weight = nn.Parameter(weight)
@@ -43,6 +45,26 @@ class HashedEmbedding(nn.Module):
     def means(self, rows: Tensor, starts: Tensor) -> Tensor:
         """Means of bags of the table's ``rows`` without a gradient; where each bag starts."""
         return F.embedding_bag(rows, self.weight.detach(), starts, mode="mean")
+
+    def empty_unread(self, ngrams: Ragged) -> None:
+        """Set the rows to zero that none of these strings reads.
+
+        Before training on them: those rows would stay as they were drawn, noise in what other
+        strings get, and nothing that is worth its place on a disk.
+        """
+        unread = torch.ones(len(self.weight), dtype=torch.bool)
+        for values in ngrams.values.split(HASHES_AT_A_TIME):
+            unread[values & self.mask] = False
+        with torch.no_grad():
+            self.weight[unread.to(self.weight.device)] = 0
+
+    def round(self) -> None:
+        """Round the table to numbers of half precision, as which it is stored, where they fit."""
+        with torch.no_grad():
+            for rows in self.weight.split(ROWS_AT_A_TIME):
+                halves = rows.half()
+                fits = halves.isfinite()
+                rows.copy_(halves if bool(fits.all()) else torch.where(fits, halves.float(), rows))
 
 
 class QuickDropout(nn.Dropout):

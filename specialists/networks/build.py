@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from specialists.config import GeneralistConfig
+from specialists.datasets.base import Inputs, Ragged
 from specialists.datasets.factory import find_function, importable_here
 from specialists.errors import ConfigError, InputError
 from specialists.networks.blocks import (
@@ -118,6 +119,19 @@ def build(spec: NetworkSpec, table: HashedEmbedding | None = None) -> nn.Module:
         network.embedding = taken
     if spec.n_outputs is not None:
         swap_head(network, spec.n_classes, spec.n_outputs)
+    return network
+
+
+def build_for(spec: NetworkSpec, inputs: Inputs) -> nn.Module:
+    """A freshly initialised network to be trained on ``inputs``; seed torch before.
+
+    Rows of a shipped network's n-gram table that none of them reads are zero.
+    """
+    network = build(spec)
+    if isinstance(inputs, Ragged) and spec.model in ARCHITECTURES:
+        for module in network.modules():
+            if isinstance(module, HashedEmbedding):
+                module.empty_unread(inputs)
     return network
 
 

@@ -19,14 +19,15 @@ from specialists.errors import DamagedError, InputError
 from specialists.files import (
     check_file,
     check_trusted,
+    dense,
     read_sealed,
     read_tensors,
     sha256,
     write_sealed,
     write_tensors,
 )
+from specialists.large_tables import zero_table
 from specialists.networks.build import ARCHITECTURES, NetworkSpec, outline
-from specialists.networks.huge_pages import empty_table
 
 Description = dict[str, Any]  # what model.json says beside the network's architecture
 
@@ -37,7 +38,7 @@ WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 def save_network(network: nn.Module, spec: NetworkSpec, folder: Path, **extra: Any) -> None:
     """Write ``weights.safetensors``, then ``model.json`` with the description and ``extra``."""
     state = network.state_dict()
-    write_tensors(folder / WEIGHTS, {k: v.detach().cpu().contiguous() for k, v in state.items()})
+    write_tensors(folder / WEIGHTS, state)
     description = {"network": spec.to_dict(), **extra, "weights": sha256(folder / WEIGHTS)}
     write_sealed(folder / DESCRIPTION, description)
 
@@ -63,6 +64,19 @@ def load_network(folder: Path) -> tuple[nn.Module, NetworkSpec, Description]:
     return network.eval(), spec, description
 
 
+def blank(spec: NetworkSpec) -> nn.Module:
+    """The network in evaluation mode with zeros as weights, for its operations to be counted.
+
+    That of a factory has the weights it is built with.
+    """
+    network = outline(spec)
+    state = network.state_dict()
+    if any(value.is_meta for value in state.values()):
+        zeros = {name: torch.zeros_like(value, device="cpu") for name, value in state.items()}
+        network.load_state_dict(zeros, assign=True)
+    return network.eval()
+
+
 def fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Give a network its weights, as copies in its own types and layout of memory.
 
@@ -71,18 +85,21 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """
     own = network.state_dict()
     if any(value.is_meta for value in own.values()):
-        copies = {
-            name: empty_table(value.shape, value.dtype)
-            if value.dim() == 2 and value.is_contiguous()
-            else torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
-            for name, value in own.items()
-            if name in tensors
-        }
-        for name, copied in copies.items():
-            copied.copy_(tensors[name])
+        copies = {k: _laid_out(tensors[k], like) for k, like in own.items() if k in tensors}
         network.load_state_dict({**tensors, **copies}, assign=True)
     else:
-        network.load_state_dict(tensors)
+        network.load_state_dict({name: dense(value) for name, value in tensors.items()})
+
+
+def _laid_out(value: Tensor, like: Tensor) -> Tensor:
+    """A copy of ``value`` in the type and layout of ``like``."""
+    if value.is_sparse and like.is_contiguous():
+        return dense(value, like.dtype)
+    if like.dim() == 2 and like.is_contiguous():
+        copied = zero_table(like.shape, like.dtype)
+    else:
+        copied = torch.empty_strided(like.shape, like.stride(), dtype=like.dtype)
+    return copied.copy_(dense(value) if value.is_sparse else value)
 
 
 def read_spec(folder: Path) -> NetworkSpec:
@@ -96,11 +113,12 @@ def read_spec(folder: Path) -> NetworkSpec:
 def read_model(folder: Path) -> tuple[NetworkSpec, Description, dict[str, Tensor]]:
     """What describes the network of a folder, what else was written, and the weights.
 
+    Tables are as :func:`~specialists.files.read_tensors` finds them; :func:`fill` takes them so.
     Raises as :func:`load_network` does; nothing is built.
     """
     spec, description = _described(folder)
     check_file(folder / WEIGHTS, description.pop("weights", None))
-    tensors = read_tensors(folder / WEIGHTS)
+    tensors = read_tensors(folder / WEIGHTS, whole=False)
     if spec.model in ARCHITECTURES and spec.depth > len(tensors):
         raise _unfitting(folder, f"{spec.depth} layers and {len(tensors)} tensors")
     return spec, description, tensors

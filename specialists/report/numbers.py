@@ -47,6 +47,13 @@ def compact(value: float) -> str:
     return f"{value:.3g}"
 
 
+def disk_space(n_bytes: float) -> str:
+    """Bytes as disks are sold: 1_234_567 is "1.23 MB"."""
+    number = compact(n_bytes)
+    unit = number.lstrip("0123456789.")
+    return f"{number.removesuffix(unit)} {unit}B"
+
+
 def two_digits(value: float) -> str:
     """A measured time or ratio in two digits: "0.021", "0.30", "4.9", "12"; more from 100 on."""
     digits = 1 - math.floor(math.log10(float(f"{value:.1e}"))) if value > 0 else 0

@@ -38,6 +38,10 @@ CAUTION = {
 STAY_OUT = "Specialists stay out: held-out rows do not show that they help."
 NO_BASELINE = "No baseline was trained: what else the same computing would bring is not known"
 HOW_TO_ADD = "`--set evaluation.baselines=all` adds each that the network allows"
+WEIGHTS_KEPT = (
+    "Unless they were kept, `specialists run --out RUN --set evaluation.keep_rivals=true` makes "
+    "its weights."
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ def verdict(comparison: Comparison) -> Verdict:
         advice = "train longer from the start" if as_wide else WORDS[chosen].advice
         headline, named = advice.capitalize(), chosen
         sentences = _recommendation(comparison, chosen)
+        if chosen in BASELINES:
+            sentences.append(WEIGHTS_KEPT)
     if STUDENT in comparison.models and named != STUDENT:
         sentences.append(f"The student: {_bought(comparison, STUDENT)}.")
     if times := times_sentence(comparison.times, _timed(comparison, named)):

@@ -21,12 +21,14 @@ import numpy as np
 from torch import Tensor, nn
 
 from specialists.config import SpecialistsConfig
+from specialists.datasets.base import Inputs
 from specialists.errors import ConfigError, InputError
 from specialists.networks import (
     ARCHITECTURES,
     NetworkSpec,
     belongs,
     build,
+    build_for,
     frozen_table,
     merge_bottleneck,
     specialise_head,
@@ -88,6 +90,7 @@ def starting_network(
     subset: Tensor,
     settings: SpecialistsConfig,
     shared: nn.Module | None = None,
+    inputs: Inputs | None = None,
 ) -> tuple[nn.Module, NetworkSpec]:
     """The trained part of a specialist of ``subset``, and what describes all of it.
 
@@ -103,6 +106,8 @@ def starting_network(
         How it starts, its width, and what is frozen.
     shared : nn.Module, optional
         The frozen part that all specialists share.
+    inputs : Tensor or Ragged, optional
+        What it is trained on: the rows of a fresh n-gram table that none of it reads are zero.
 
     Raises
     ------
@@ -126,7 +131,7 @@ def starting_network(
     spec = dataclasses.replace(spec, **changes)
     for width in _widths(settings, spec):
         if network is None or settings.start == "fresh":
-            started, described = _afresh(network, spec, width, freeze)
+            started, described = _afresh(network, spec, width, freeze, inputs)
         elif width == spec.width:
             started, described = network, spec
         else:
@@ -177,13 +182,21 @@ def _widths(settings: SpecialistsConfig, spec: NetworkSpec) -> list[int]:
 
 
 def _afresh(
-    network: nn.Module | None, spec: NetworkSpec, width: int, freeze: Sequence[str]
+    network: nn.Module | None,
+    spec: NetworkSpec,
+    width: int,
+    freeze: Sequence[str],
+    inputs: Inputs | None,
 ) -> tuple[nn.Module, NetworkSpec]:
     """A new network; frozen parts are the generalist's where they have the same shape."""
     spec = dataclasses.replace(spec, width=width)
+    table = None if network is None else frozen_table(network)
+    if table is not None or inputs is None:
+        fresh = build(spec, table)
+    else:
+        fresh = build_for(spec, inputs)
     if network is None:
-        return build(spec), spec
-    fresh = build(spec, frozen_table(network))
+        return fresh, spec
     old, state = network.state_dict(), fresh.state_dict()
     kept = {name for name in state if belongs(name, freeze)}
     same = {name: old[name] for name in kept if old[name].shape == state[name].shape}

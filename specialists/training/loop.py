@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from specialists.config import Recipe
 from specialists.errors import ConfigError, InputError, TrainingError
 from specialists.files import write_tensors
+from specialists.networks import HashedEmbedding
 from specialists.runtime import Hardware, Progress, autocast, derive_seed, progress
 from specialists.training.checkpoints import discard_checkpoint, load_checkpoint, save_checkpoint
 from specialists.training.examples import Examples
@@ -149,7 +150,7 @@ class Trainer:
                 self._epoch(bar)
                 self._save()
         self.network.load_state_dict(self.best)
-        self.network.eval()
+        _round_tables(self.network.eval())
         if self.folder is not None:
             discard_checkpoint(self.folder)
         s = self.state
@@ -272,6 +273,13 @@ class Trainer:
             self._begin()
         else:
             self.network.load_state_dict(saved["network"])
+
+
+def _round_tables(network: nn.Module) -> None:
+    """Round trained n-gram tables to half precision: as they are stored they are evaluated."""
+    for module in network.modules():
+        if isinstance(module, HashedEmbedding) and module.weight.requires_grad:
+            module.round()
 
 
 def _train_mode(network: nn.Module) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from specialists.large_tables import zero_table
 from specialists.networks import sum_by_row
 
 BLOCK = 49_152  # numbers: 192 KiB in float32, of which five lie in the cache at once
@@ -38,7 +39,7 @@ class TableAdagrad(Optimizer):
         super().__init__(tables, {"lr": lr})
         for group in self.param_groups:
             for table in group["params"]:
-                self.state[table]["sum"] = torch.zeros_like(table, requires_grad=False)
+                self.state[table]["sum"] = zero_table(table.shape, table.dtype).to(table.device)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
