@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from specialists.combination.kernels.fused import is_fused, solve_fused
 from specialists.combination.patterns.pattern_problem import GOOD
 from specialists.combination.patterns.reduction import PatternSolver, solve_by_patterns
 from specialists.combination.problem import (
@@ -127,12 +128,27 @@ def minimise(
 
 
 def _solve(problem: CombinationProblem, direction: str, log_probs: Tensor) -> Solution:
-    """Send every row to the solver of its kind; the answers are written into ``log_probs``."""
+    """Combine every row; the answers are written into ``log_probs``."""
     result = Solution(
         log_probs,
         torch.zeros(problem.n_rows, dtype=torch.float64, device=problem.rows.device),
         torch.zeros_like(problem.rows),
     )
+    if direction == "reverse" or not is_fused(problem):
+        _solve_by_torch(problem, direction, result)
+        return result
+    kinds = None if problem.subsets.overlaps is None else _kinds(problem, direction)
+    rows = solve_fused(problem, kinds, result)
+    if len(rows):
+        part = problem.select(rows)
+        left = Solution(result_memory(part), result.kkt_residual[rows], result.n_iterations[rows])
+        _solve_by_torch(part, direction, left)
+        result.put(rows, left)
+    return result
+
+
+def _solve_by_torch(problem: CombinationProblem, direction: str, result: Solution) -> None:
+    """Send every row to the solver of its kind; the answers are written into ``result``."""
     kinds = _kinds(problem, direction)
     for kind in kinds.unique().tolist():
         rows = (kinds == kind).nonzero().squeeze(1)
@@ -145,7 +161,6 @@ def _solve(problem: CombinationProblem, direction: str, log_probs: Tensor) -> So
             solve_by_patterns(problem, rows, _SOLVERS[kind], result)
     if direction == "forward":
         _solve_again(problem, result)
-    return result
 
 
 def _keep_generalist(problem: CombinationProblem, rows: Tensor, log_q: Tensor) -> None:
@@ -164,7 +179,9 @@ def _solve_again(problem: CombinationProblem, result: Solution) -> None:
     coarse = result.kkt_residual.isnan().nonzero().squeeze(1)
     if len(coarse):
         finer = problem.select(coarse).double()
-        result.put(coarse, _solve(finer, "forward", result_memory(finer)))
+        solved = Solution(result_memory(finer), result.kkt_residual[coarse], coarse * 0)
+        _solve_by_torch(finer, "forward", solved)
+        result.put(coarse, solved)
     poor = ~(result.kkt_residual <= GOOD) & (result.kkt_residual != torch.inf)
     poor[coarse] = False
     rows = poor.nonzero().squeeze(1)

@@ -121,6 +121,11 @@ class Subsets:
         return len(self.owners)
 
     @cached_property
+    def n_entries(self) -> int:
+        """Classes of all subsets, one that several hold counted by each."""
+        return int(self.sizes.sum())
+
+    @cached_property
     def indices(self) -> tuple[Tensor, ...]:
         """The classes of each subset, without repetitions; M Tensors of shape (k_m,)."""
         return tuple(self.classes[m, :size] for m, size in enumerate(self.sizes.tolist()))
@@ -131,6 +136,19 @@ class Subsets:
         with torch.inference_mode(False):
             member = torch.zeros(len(self), self.n_classes, dtype=torch.bool)
             return member.to(self.sizes.device).scatter_(1, self.classes, True)
+
+    @cached_property
+    def relations(self) -> Tensor:
+        """How two subsets relate, int8 (M, M): 0 share no class, 1 one holds the other, 2 cross."""
+        with torch.inference_mode(False):
+            relations = torch.zeros(len(self), len(self), dtype=torch.int8)
+            if self.overlaps is None:
+                return relations.to(self.sizes.device)
+            pairs, starts = self.overlaps.pairs, self.overlaps.starts
+            m, other = pairs // len(self), pairs % len(self)
+            smaller = torch.minimum(self.sizes[m], self.sizes[other])
+            kind = torch.where(starts.diff() == smaller, 1, 2).to(torch.int8)
+            return relations.to(pairs.device).index_put_((m, other), kind)
 
     def holders(self, slots: Tensor, classes: Tensor) -> Tensor:
         """Whether the subset in each slot, (K, N), holds the class, (N,); bool (K, N)."""
