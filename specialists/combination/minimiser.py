@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from specialists.combination.kernels.few_rows import are_few, solve_few
 from specialists.combination.kernels.fused import is_fused, solve_fused
 from specialists.combination.patterns.pattern_problem import GOOD
 from specialists.combination.patterns.reduction import PatternSolver, solve_by_patterns
@@ -134,11 +135,14 @@ def _solve(problem: CombinationProblem, direction: str, log_probs: Tensor) -> So
         torch.zeros(problem.n_rows, dtype=torch.float64, device=problem.rows.device),
         torch.zeros_like(problem.rows),
     )
-    if direction == "reverse" or not is_fused(problem):
+    rows = None
+    if direction == "forward" and are_few(problem):
+        rows = solve_few(problem, result)
+    elif direction == "forward" and is_fused(problem):
+        rows = solve_fused(problem, result)
+    if rows is None or len(rows) == problem.n_rows:
         _solve_by_torch(problem, direction, result)
         return result
-    kinds = None if problem.subsets.overlaps is None else _kinds(problem, direction)
-    rows = solve_fused(problem, kinds, result)
     if len(rows):
         part = problem.select(rows)
         left = Solution(result_memory(part), result.kkt_residual[rows], result.n_iterations[rows])
@@ -204,12 +208,8 @@ def _kinds(problem: CombinationProblem, direction: str) -> Tensor:
     kinds = torch.zeros_like(problem.rows)
     sizes = problem.subsets.sizes
     if problem.subsets.overlaps is not None:
-        member = problem.subsets.member.float()
-        common = member @ member.T
-        comparable = common == torch.minimum(sizes[:, None], sizes[None, :])
-        active = problem.active.float()
-        overlaps = _pairs(active, (common > 0).float().fill_diagonal_(0.0))
-        crossings = _pairs(active, (~comparable).float())
+        active, relations = problem.active.float(), problem.subsets.relations
+        overlaps, crossings = (_pairs(active, (relations >= kind).float()) for kind in (1, 2))
         kinds = torch.where(overlaps == 0, 0, torch.where(crossings == 0, 1, 2))
     for m in (sizes == problem.n_classes).nonzero().squeeze(1).tolist():
         outside = problem.specialists[m][:, -1].double().exp() > 0

@@ -22,6 +22,7 @@ from specialists.combination.kernels.overlapping_slots import (
 )
 from specialists.combination.kernels.row_parts import (
     STRICT,
+    find_slots,
     log_entries,
     log_entries_by_logs,
     read_row,
@@ -141,6 +142,7 @@ def solve_crossing_rows(
     v,
     classes,
     sizes,
+    relations,
     limits,
     residual,
     n_steps,
@@ -159,11 +161,13 @@ def solve_crossing_rows(
     for row in range(first, last):
         if not left[row]:
             continue
-        total, n_active = read_row(log_g, row, active, sizes, c, slots)
-        if n_active > MOST_SLOTS or not abs(total - 1) <= limits[0]:
+        n_active, relation = find_slots(row, active, relations, slots)
+        if relation < 2 or n_active > MOST_SLOTS:
+            continue
+        if not abs(read_row(log_g, row, c) - 1) <= limits[0]:
             continue
         if not read_specialists(
-            row, n_active, slots, addresses, strides, v, sizes, limits[0], entries, b
+            row, n_active, slots, addresses, strides, v, sizes, limits[0], len(c), entries, b
         ):
             continue
         _add_entries_by_code(n_active, slots, v, classes, sizes, entries, c, codes)

@@ -2,8 +2,8 @@
 
 Numba is an optional dependency, the extra ``fast``. Loading it takes the better part of a second,
 and its first use on a machine some seconds more, in which it compiles. So it is loaded only by a
-call that is large enough; what computes a row depends on the call alone, never on what the process
-did before, and not on the number of threads either.
+call that is large enough. What computes a row depends on the call alone, neither on what the
+process did before nor on the number of threads, so a result is the same to the last bit.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from specialists.combination.kernels.few_rows import LEAST_MASS, MOST_FEW, MOST_MASS
 from specialists.combination.patterns.pattern_problem import GOOD
 from specialists.combination.problem import CombinationProblem
 from specialists.combination.result import Solution
@@ -29,11 +30,8 @@ if TYPE_CHECKING:
 
 LEAST_ELEMENTS = 2**14
 _ELEMENTS_A_THREAD = 2**17
-_LEAST_MASS = {torch.float32: 1e-25, torch.float64: 1e-280}
-_MOST_MASS = 1e30
 _SMALL = 1e3
 _PATIENCE = 2.0
-DISJOINT, CROSSING = 0, 2
 _COMPILING = (
     "Numba compiles the combination for this machine; the next processes find it compiled"
 )
@@ -43,7 +41,8 @@ _READY: set[tuple[object, ...]] = set()
 def is_fused(problem: CombinationProblem) -> bool:
     """Whether compiled code takes rows of this problem in the direction KL(p || q)."""
     return (
-        problem.generalist.numel() >= LEAST_ELEMENTS
+        problem.n_rows > MOST_FEW
+        and problem.generalist.numel() >= LEAST_ELEMENTS
         and problem.generalist.device.type == "cpu"
         and bool(problem.specialists)
         and _is_installed()
@@ -62,24 +61,15 @@ def _kernels() -> tuple[Kernel, Kernel]:
     return compile_kernels()
 
 
-def solve_fused(problem: CombinationProblem, kinds: Tensor | None, result: Solution) -> Tensor:
-    """Write the answers into ``result`` and return the rows that the torch solvers are to take.
-
-    ``kinds`` (n,) says how the active subsets of a row relate; None if no two subsets overlap.
-    """
+def solve_fused(problem: CombinationProblem, result: Solution) -> Tensor:
+    """Write the answers into ``result`` and return the rows that the torch solvers are to take."""
     specialists = [x if x.stride(1) == 1 else x.contiguous() for x in problem.specialists]
-    arguments, n = _arguments(problem, specialists, result), problem.n_rows
-    if kinds is None:
-        left = torch.ones(n, dtype=torch.bool)
-        _in_threads(_kernels()[0], problem, [*arguments, left.numpy()])
-        return left.nonzero().squeeze(1)
-    left = torch.zeros(n, dtype=torch.bool)
-    for kernel, kind in zip(_kernels(), (DISJOINT, CROSSING), strict=True):
-        mine = kinds == kind
-        if bool(mine.any()):
-            _in_threads(kernel, problem, [*arguments, mine.numpy()])
-        left |= mine
-    left |= (kinds != DISJOINT) & (kinds != CROSSING)
+    left = torch.ones(problem.n_rows, dtype=torch.bool)
+    arguments = [*_arguments(problem, specialists, result), left.numpy()]
+    separate, crossing = _kernels()
+    _in_threads(separate, problem, arguments)
+    if problem.subsets.overlaps is not None and bool(left.any()):
+        _in_threads(crossing, problem, arguments)
     return left.nonzero().squeeze(1)
 
 
@@ -90,8 +80,8 @@ def _arguments(
     log_g, subsets = problem.generalist.detach(), problem.subsets
     places = [(x.data_ptr(), x.stride(0) * x.element_size()) for x in specialists]
     addresses, strides = torch.tensor(places).T.contiguous()
-    least, least_mass = _SMALL * torch.finfo(log_g.dtype).tiny, _LEAST_MASS[log_g.dtype]
-    limits = [problem.sum_tolerance, least_mass, _MOST_MASS, least, GOOD]
+    least, least_mass = _SMALL * torch.finfo(log_g.dtype).tiny, LEAST_MASS[log_g.dtype]
+    limits = [problem.sum_tolerance, least_mass, MOST_MASS, least, GOOD]
     tensors = (
         log_g.contiguous(),
         result.log_probs,
@@ -101,6 +91,7 @@ def _arguments(
         problem.weights.detach().contiguous(),
         subsets.classes,
         subsets.sizes,
+        subsets.relations,
         torch.tensor(limits, dtype=torch.float64),
         result.kkt_residual,
         result.n_iterations,

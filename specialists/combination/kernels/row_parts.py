@@ -43,23 +43,33 @@ def sum_of(x, start, stop):
 
 
 @register_jitable(**STRICT)
-def read_row(log_g, row, active, sizes, c, slots):
-    """``g``, into ``c``, its sum, and how many specialists are active, into ``slots``."""
-    for j in range(len(c)):
-        c[j] = exp_of(log_g[row, j])
-    n_active = 0
-    for m in range(len(sizes)):
+def find_slots(row, active, relations, slots):
+    """How many specialists are active, into ``slots``, and how their subsets relate at most."""
+    n_active, relation = 0, 0
+    for m in range(active.shape[1]):
         if active[row, m]:
+            for t in range(n_active):
+                relation = max(relation, relations[slots[t], m])
             slots[n_active] = m
             n_active += 1
-    return sum_of(c, 0, len(c)), n_active
+    return n_active, relation
 
 
 @register_jitable(**STRICT)
-def read_specialists(row, n_active, slots, addresses, strides, v, sizes, tolerance, entries, b):
-    """Probabilities at the entries, weighted dustbins, and whether they sum to 1.
+def read_row(log_g, row, c):
+    """``g``, into ``c``, and its sum."""
+    for j in range(len(c)):
+        c[j] = exp_of(log_g[row, j])
+    return sum_of(c, 0, len(c))
 
-    A matrix stands where ``addresses`` say, ``strides`` bytes between its rows.
+
+@register_jitable(**STRICT)
+def read_specialists(
+    row, n_active, slots, addresses, strides, v, sizes, tolerance, n_classes, entries, b
+):
+    """Probabilities at the entries, weighted dustbins, and whether the row can be solved.
+
+    They sum to 1, and there is a minimiser. A matrix stands where ``addresses`` say, ``strides`` bytes between its rows.
     """
     start, fits = 0, True
     for t in range(n_active):
@@ -70,6 +80,7 @@ def read_specialists(row, n_active, slots, addresses, strides, v, sizes, toleran
             entries[start + i] = exp_of(log_p[i])
         dustbin = math.exp(log_p[size])
         fits = fits and abs(sum_of(entries, start, start + size) + dustbin - 1) <= tolerance
+        fits = fits and (size < n_classes or dustbin == 0)
         b[t] = dustbin * v[m]
         start += size
     return fits

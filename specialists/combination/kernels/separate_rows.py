@@ -13,6 +13,7 @@ from specialists.combination.kernels import disjoint_slots
 from specialists.combination.kernels.disjoint_slots import solve_slots
 from specialists.combination.kernels.row_parts import (
     STRICT,
+    find_slots,
     log_entries,
     log_entries_by_logs,
     read_row,
@@ -48,12 +49,12 @@ def _add_entries(n_active, slots, v, classes, sizes, entries, c, a):
 
 
 @register_jitable(**STRICT)
-def _is_solvable(n_active, a, b, rest, n_rest, limits):
-    """Whether a minimiser exists and every mass is a number of this precision."""
-    solvable = n_rest == 0 or rest >= limits[1]
+def _masses_fit(n_active, a, rest, n_rest, limits):
+    """Whether every mass is a number that this precision can hold."""
+    fit = n_rest == 0 or rest >= limits[1]
     for t in range(n_active):
-        solvable = solvable and limits[1] <= a[t] <= limits[2]
-    return solvable and not (n_active == 1 and n_rest == 0 and b[0] > 0)
+        fit = fit and limits[1] <= a[t] <= limits[2]
+    return fit
 
 
 @register_jitable(**STRICT)
@@ -88,6 +89,7 @@ def solve_separate_rows(
     v,
     classes,
     sizes,
+    relations,
     limits,
     residual,
     n_steps,
@@ -109,20 +111,20 @@ def solve_separate_rows(
     for row in range(first, last):
         if not left[row]:
             continue
-        total, n_active = read_row(log_g, row, active, sizes, c, slots)
-        if not abs(total - 1) <= limits[0]:
+        n_active, relation = find_slots(row, active, relations, slots)
+        if relation > 0 or not abs(read_row(log_g, row, c) - 1) <= limits[0]:
             continue
         left[row] = n_active > 0
         if not left[row]:
             shift_row(log_g, row, 0.0, log_q)
             continue
         if not read_specialists(
-            row, n_active, slots, addresses, strides, v, sizes, limits[0], entries, b
+            row, n_active, slots, addresses, strides, v, sizes, limits[0], len(c), entries, b
         ):
             continue
         n_entries, smallest = _add_entries(n_active, slots, v, classes, sizes, entries, c, a)
         rest, n_rest = sum_of(c, 0, len(c)), len(c) - n_entries
-        if not _is_solvable(n_active, a, b, rest, n_rest, limits):
+        if not _masses_fit(n_active, a, rest, n_rest, limits):
             continue
         log_rest, worst, steps = solve_slots(a, b, factor, n_active, rest, float(n_rest))
         shift_row(log_g, row, log_rest, log_q)
