@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
 import itertools
 import sys
 import threading
@@ -45,19 +44,17 @@ def is_fused(problem: CombinationProblem) -> bool:
         and problem.generalist.numel() >= LEAST_ELEMENTS
         and problem.generalist.device.type == "cpu"
         and bool(problem.specialists)
-        and _is_installed()
+        and bool(_kernels())
     )
 
 
 @functools.cache
-def _is_installed() -> bool:
-    return importlib.util.find_spec("numba") is not None
-
-
-@functools.cache
-def _kernels() -> tuple[Kernel, Kernel]:
-    from specialists.combination.kernels.compiled import compile_kernels
-
+def _kernels() -> tuple[Kernel, ...]:
+    """For separate and for crossing subsets; none without a Numba that fits this NumPy."""
+    try:
+        from specialists.combination.kernels.compiled import compile_kernels
+    except ImportError:
+        return ()
     return compile_kernels()
 
 
