@@ -52,6 +52,7 @@ COMBINATION_ORDER = [
     "result",
     "patterns",
     "solvers",
+    "kernels",
     "minimiser",
     "pooling",
     "sparse",

@@ -197,9 +197,7 @@ def test_rows_of_inactive_specialists_are_not_read(by_path, path):
     for kind in ("disjoint", "overlapping"):
         generalist, specialists, subsets, active, _ = random_problem(kind, 30, seed=7)
         plain, _ = by_path(path, generalist, specialists, subsets, active)
-        spoilt = [
-            x.masked_fill(~active[:, m, None], torch.nan) for m, x in enumerate(specialists)
-        ]
+        spoilt = [x.masked_fill(~active[:, m, None], torch.nan) for m, x in enumerate(specialists)]
         again, _ = by_path(path, generalist, spoilt, subsets, active)
         assert torch.equal(plain.log_probs, again.log_probs)
 
@@ -258,7 +256,9 @@ def test_gradients_are_those_of_the_torch_path(by_path, path):
             generalist, specialists, *others = random_problem(kind, 20, seed=11, decades=1)
             inputs = [x.clone().requires_grad_() for x in (generalist, *specialists)]
             result, _ = by_path(each, inputs[0], inputs[1:], *others)
-            result.log_probs.masked_fill(result.log_probs == -torch.inf, 0).square().sum().backward()
+            result.log_probs.masked_fill(
+                result.log_probs == -torch.inf, 0
+            ).square().sum().backward()
             gradients.append([x.grad for x in inputs])
         torch.testing.assert_close(*gradients, atol=1e-8, rtol=1e-6)
 

@@ -4,7 +4,8 @@
 v_m KL(p_m || q aggregated to S_m and the dustbin)`` (METHOD.md (1); Hinton, Vinyals, Dean 2015,
 equation 5, there by gradient descent; here exactly, and differentiable). Each row goes to a solver
 by the shape of its active subsets: disjoint (one scalar equation), nested (closed form), anything
-else (Newton in the number of specialists).
+else (Newton in the number of specialists). On a CPU a handful of rows goes to NumPy first and many
+to compiled code, if Numba is installed; what they leave goes to the solvers of PyTorch.
 """
 
 from __future__ import annotations
@@ -209,7 +210,8 @@ def _kinds(problem: CombinationProblem, direction: str) -> Tensor:
     sizes = problem.subsets.sizes
     if problem.subsets.overlaps is not None:
         active, relations = problem.active.float(), problem.subsets.relations
-        overlaps, crossings = (_pairs(active, (relations >= kind).float()) for kind in (1, 2))
+        overlaps = _pairs(active, (relations > 0).float())
+        crossings = _pairs(active, (relations != 1).float().fill_diagonal_(0.0))
         kinds = torch.where(overlaps == 0, 0, torch.where(crossings == 0, 1, 2))
     for m in (sizes == problem.n_classes).nonzero().squeeze(1).tolist():
         outside = problem.specialists[m][:, -1].double().exp() > 0

@@ -117,6 +117,9 @@ class Subsets:
     def __len__(self) -> int:
         return len(self.sizes)
 
+    def __getitem__(self, m: int) -> Tensor:
+        return self.indices[m]
+
     @property
     def n_classes(self) -> int:
         return len(self.owners)
@@ -145,7 +148,7 @@ class Subsets:
 
     @cached_property
     def relations(self) -> Tensor:
-        """How two subsets relate, int8 (M, M): 0 share no class, 1 nested, 2 neither; 0 with itself."""
+        """Two subsets share no class (0), are nested (1) or cross (2); int8 (M, M), diagonal 0."""
         with torch.inference_mode(False):
             relations = torch.zeros(len(self), len(self), dtype=torch.int8)
             if self.overlaps is None:
@@ -198,7 +201,7 @@ def _are_distinct(subsets: Sequence[Tensor], n_classes: int) -> bool:
     owner = torch.arange(len(owner), device=flat.device).repeat_interleave(owner)
     keys = (flat + owner * n_classes).sort().values
     low, high = flat.aminmax()
-    return 0 <= int(low) and int(high) < n_classes and not bool((keys.diff() == 0).any())
+    return int(low) >= 0 and int(high) < n_classes and not bool((keys.diff() == 0).any())
 
 
 def ragged(starts: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,5 @@
 """How does compiled code combine rows whose active subsets overlap in any way?"""
 
-# pyright: reportArgumentType=false, reportCallIssue=false, reportIndexIssue=false
-
 from __future__ import annotations
 
 from typing import Any
@@ -161,8 +159,8 @@ def solve_crossing_rows(
     for row in range(first, last):
         if not left[row]:
             continue
-        n_active, relation = find_slots(row, active, relations, slots)
-        if relation < 2 or n_active > MOST_SLOTS:
+        n_active, kind = find_slots(row, active, relations, slots)
+        if kind < 2 or n_active > MOST_SLOTS:
             continue
         if not abs(read_row(log_g, row, c) - 1) <= limits[0]:
             continue

@@ -7,7 +7,7 @@ time. Errors stay below 2 units in the last place.
 Source: Moshier, Cephes Mathematical Library (expf.c, logf.c, exp.c, log.c).
 """
 
-# pyright: reportArgumentType=false, reportUnknownMemberType=false
+# pyright: reportCallIssue=false, reportPrivateImportUsage=false
 
 from __future__ import annotations
 
@@ -84,9 +84,7 @@ def _mantissa(typing_context, number):
     def generate(context, builder, sig, arguments):
         kind = sig.args[0]
         whole = _INT[kind]
-        exponent = builder.shl(
-            _exponent_bits(builder, kind, arguments[0]), whole(_DIGITS[kind])
-        )
+        exponent = builder.shl(_exponent_bits(builder, kind, arguments[0]), whole(_DIGITS[kind]))
         bits = builder.sub(builder.bitcast(arguments[0], whole), exponent)
         return builder.bitcast(bits, arguments[0].type)
 

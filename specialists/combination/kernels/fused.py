@@ -31,9 +31,7 @@ LEAST_ELEMENTS = 2**14
 _ELEMENTS_A_THREAD = 2**17
 _SMALL = 1e3
 _PATIENCE = 2.0
-_COMPILING = (
-    "Numba compiles the combination for this machine; the next processes find it compiled"
-)
+_COMPILING = "Numba compiles the combination for this machine; the next processes find it compiled"
 _READY: set[tuple[object, ...]] = set()
 
 

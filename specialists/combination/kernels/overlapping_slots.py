@@ -37,7 +37,9 @@ def solve_patterns(x: Any, y: Any, n_slots: int, n_patterns: int) -> tuple[float
         floor = _FLOORS[turn]
         if turn > 0 and not _is_floored(x, y, n_slots, n_patterns, floor):
             break
-        n_steps += _newton(x, y, n_slots, n_patterns, floor, _MAX_STEPS_LOWER if turn else _MAX_STEPS)
+        n_steps += _newton(
+            x, y, n_slots, n_patterns, floor, _MAX_STEPS_LOWER if turn else _MAX_STEPS
+        )
         after = _residual(x, y, n_slots, n_patterns, _Q)
         kept = turn == 0 or after <= max(before, 1e-15)
         before = after if kept else before
@@ -94,7 +96,7 @@ def _is_floored(x: Any, y: Any, n_slots: int, n_patterns: int, floor: float) -> 
     for p in range(n_patterns):
         if x[_EVEN, p] > 0 and x[_C, p] < 100 * floor:
             return True
-    for t in range(n_slots):
+    for t in range(n_slots):  # noqa: SIM110 - Numba compiles no generators
         if 0 < y[B, t] < 100 * floor:
             return True
     return False

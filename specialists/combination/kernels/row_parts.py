@@ -4,7 +4,7 @@
 (all classes of all subsets) are memory of that dtype. The active specialists stand in ``slots``.
 """
 
-# pyright: reportArgumentType=false, reportCallIssue=false
+# pyright: reportCallIssue=false, reportPrivateImportUsage=false
 
 from __future__ import annotations
 
@@ -44,15 +44,19 @@ def sum_of(x, start, stop):
 
 @register_jitable(**STRICT)
 def find_slots(row, active, relations, slots):
-    """How many specialists are active, into ``slots``, and how their subsets relate at most."""
-    n_active, relation = 0, 0
+    """How many specialists are active, into ``slots``, and their subsets' kind.
+
+    0: no two share a class, 1: a chain, 2: neither.
+    """
+    n_active, lowest, highest = 0, 1, 0
     for m in range(active.shape[1]):
         if active[row, m]:
             for t in range(n_active):
-                relation = max(relation, relations[slots[t], m])
+                lowest = min(lowest, relations[slots[t], m])
+                highest = max(highest, relations[slots[t], m])
             slots[n_active] = m
             n_active += 1
-    return n_active, relation
+    return n_active, 2 if lowest < highest else highest
 
 
 @register_jitable(**STRICT)
@@ -69,7 +73,8 @@ def read_specialists(
 ):
     """Probabilities at the entries, weighted dustbins, and whether the row can be solved.
 
-    They sum to 1, and there is a minimiser. A matrix stands where ``addresses`` say, ``strides`` bytes between its rows.
+    They sum to 1, and there is a minimiser. A matrix stands where ``addresses`` say, ``strides``
+    bytes between its rows.
     """
     start, fits = 0, True
     for t in range(n_active):

@@ -1,7 +1,5 @@
 """How does compiled code combine rows whose active subsets do not overlap?"""
 
-# pyright: reportArgumentType=false, reportCallIssue=false, reportIndexIssue=false
-
 from __future__ import annotations
 
 from typing import Any
@@ -111,8 +109,8 @@ def solve_separate_rows(
     for row in range(first, last):
         if not left[row]:
             continue
-        n_active, relation = find_slots(row, active, relations, slots)
-        if relation > 0 or not abs(read_row(log_g, row, c) - 1) <= limits[0]:
+        n_active, kind = find_slots(row, active, relations, slots)
+        if kind > 0 or not abs(read_row(log_g, row, c) - 1) <= limits[0]:
             continue
         left[row] = n_active > 0
         if not left[row]:
