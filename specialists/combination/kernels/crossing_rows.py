@@ -95,7 +95,7 @@ def _add_rest(n_active, n_patterns, c, x, limits):
     for p in range(1, n_patterns):
         n_rest -= x[COUNT, p]
         fits = fits and limits[1] <= x[MASS, p] <= limits[2]
-    x[MASS, 0], x[COUNT, 0] = sum_of(c, 0, len(c)), n_rest
+    x[MASS, 0], x[COUNT, 0] = sum_of(c), n_rest
     for u in range(n_active):
         x[OUTSIDE + u, 0] = 1.0 if n_rest > 0 else 0.0
     return fits and (n_rest == 0 or limits[1] <= x[MASS, 0])

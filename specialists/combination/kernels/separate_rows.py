@@ -121,7 +121,7 @@ def solve_separate_rows(
         ):
             continue
         n_entries, smallest = _add_entries(n_active, slots, v, classes, sizes, entries, c, a)
-        rest, n_rest = sum_of(c, 0, len(c)), len(c) - n_entries
+        rest, n_rest = sum_of(c), len(c) - n_entries
         if not _masses_fit(n_active, a, rest, n_rest, limits):
             continue
         log_rest, worst, steps = solve_slots(a, b, factor, n_active, rest, float(n_rest))
