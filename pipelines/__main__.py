@@ -19,7 +19,7 @@ import typer
 from specialists.config import Config, shipped_configs
 from specialists.escaping import printable
 from specialists.files import EVERYTHING, NOTHING, storage_faults
-from specialists.runtime import sleeping_threads, threads
+from specialists.runtime import threads, torch_environment
 
 from . import stages, write_report
 from .messages import Commands, format_warning
@@ -257,10 +257,10 @@ def predict_command(
 def main() -> None:
     """Entry point of the console script.
 
-    Threads that wait for one another sleep, unless the user's environment says otherwise. That is
-    set before PyTorch is loaded, which nothing above imports.
+    How PyTorch's threads wait, and how large its pages of memory are, is set before it is loaded;
+    nothing above imports it.
     """
-    os.environ.update(sleeping_threads())
+    os.environ.update(torch_environment())
     warnings.formatwarning = format_warning
     if isinstance(sys.stdout, io.TextIOWrapper):  # an encoding may lack what a name has
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -85,7 +85,7 @@ def baseline_tasks(context: RunContext, budget: Budget) -> dict[str, list[Classi
         return ClassifierTask(context.folder, folder / name, spec, **values)
 
     tasks = {}
-    for name in context.config.evaluation.baselines:
+    for name in context.config.evaluation.trained_baselines:
         if name == CONTINUED:
             start, flops = context.path(GENERALIST), budget.further.flops
             tasks[name] = [task(name, recipe=patient, start=start, flops=flops)]
@@ -107,7 +107,11 @@ def baseline_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     context = RunContext.open(run.folder)
     budget = budget_of(context)
     tasks = baseline_tasks(context, budget)
-    train_classifiers([task for group in tasks.values() for task in group], run.jobs, "baselines")
+    longest_first = sorted(
+        itertools.chain(*tasks.values()),
+        key=lambda task: -(task.flops or budget.generalist.flops),
+    )
+    train_classifiers(longest_first, run.jobs, "baselines")
     base = Member(context, context.path(GENERALIST))
     outputs, record = {}, {}
     for name, group in tasks.items():

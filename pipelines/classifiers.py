@@ -37,6 +37,7 @@ from specialists.runtime import map_processes, seed_everything, threads
 from specialists.training import FitResult, TensorExamples, TrainingCost, flops_per_example
 
 from .context import RunContext
+from .kept import kept, letting_go
 from .runs import ensure_result
 
 DATA = (
@@ -74,13 +75,15 @@ class TrainingTask(ABC):
 
 def train_task(task: TrainingTask) -> None:
     """Train one model, unless it stands."""
-    context = RunContext.open(task.run)
+    sources = [task.run / "config.toml", task.run / "prepare-data"]
+    context = kept("run", sources, partial(RunContext.open, task.run))
     ensure_result(task.folder, task.key(context), partial(task.train, context))
 
 
 def train_tasks(tasks: Sequence[TrainingTask], jobs: int, description: str) -> None:
     """Train what does not yet stand, several at a time."""
-    map_processes(train_task, tasks, jobs, description=description)
+    with letting_go():
+        map_processes(train_task, tasks, jobs, description=description)
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,8 @@ def train_classifiers(tasks: Sequence[ClassifierTask], jobs: int, description: s
     """Train what does not yet stand, several at a time; a single one with all threads."""
     if len(tasks) == 1:
         threads(RunContext.open(tasks[0].run).config.threads)
-        train_task(tasks[0])
+        with letting_go():
+            train_task(tasks[0])
     else:
         train_tasks(tasks, jobs, description)
 

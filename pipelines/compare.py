@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from specialists.catalogue import TRAINED
 from specialists.config import Config
 from specialists.evaluation import compare_seeds
 from specialists.files import write_json, write_text
@@ -47,7 +48,7 @@ def run_seeds(
         for seed in numbers:
             place = seed_folder(folder, seed)
             log.info(f"compare: seed {seed} in {place}")
-            settings = Config.from_toml(source, [*overrides, f"seed={seed}"])
+            settings = with_all_baselines(Config.from_toml(source, [*overrides, f"seed={seed}"]))
             with configured(place, settings, jobs) as run:
                 stages.run_stages(run)
                 seeds.append(read_seed(run))
@@ -57,6 +58,14 @@ def run_seeds(
         write_text(folder / "comparison.svg", comparison_figure(comparison))
         write_text(folder / "comparison.md", text)
     return text
+
+
+def with_all_baselines(settings: Config) -> Config:
+    """The same; a comparison trains every baseline unless the settings name some."""
+    if settings.evaluation.baselines is not None:
+        return settings
+    evaluation = settings.evaluation.model_copy(update={"baselines": TRAINED})
+    return settings.model_copy(update={"evaluation": evaluation})
 
 
 def seed_folder(folder: Path, seed: int) -> Path:

@@ -3,8 +3,9 @@
 The only stage that reads the test labels. It trains the baselines that do not yet stand, measures
 every model and writes each model's scores of each test example (RUN/evaluate-models/top1.npy and
 nll.npy, a row a model in the order of evaluation.json), RUN/evaluate-models/details.json, then
-RUN/evaluation.json. With ``split="validation"``, for development, it reads no test label and writes
-only RUN/evaluate-models/validation.json.
+RUN/evaluation.json. At last it times their predictions, which no result depends on
+(RUN/evaluate-models/timing-inference.json). With ``split="validation"``, for development, it reads
+no test label, times nothing and writes only RUN/evaluate-models/validation.json.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from specialists.catalogue import BASELINES
+from specialists.catalogue import BASELINES, TRAINED, WORDS
 from specialists.evaluation import Evaluation, details, evaluate, score_models
 from specialists.evaluation.notable_examples import SpecialistAnswers
 from specialists.files import read_array, read_json, recording, write_array, write_json
+from specialists.report.measured_times import times_in_words
+from specialists.report.numbers import enumerated
 from specialists.report.sentences import time_sentence, worse
 from specialists.uncertainty import MIN_GROUPS, rows_in_groups
 
@@ -26,9 +29,10 @@ from .baselines import STAGE, baseline_outputs
 from .combine_predictions import chosen_rule, ensemble_outputs, open_ensemble
 from .context import RunContext
 from .distill_student import student_outputs
-from .finished_run import training_seconds
+from .finished_run import TIMES, training_seconds
 from .runs import Run
 from .terminal import log
+from .timed_models import inference_times
 from .train_generalist import read_subsets
 
 SplitName = Literal["test", "validation"]
@@ -37,15 +41,24 @@ SplitName = Literal["test", "validation"]
 def execute(run: Run, split: SplitName = "test") -> None:
     """Train the baselines, then measure all models."""
     with recording(run.path("evaluate-models")):
-        evaluation = evaluate_models(run, split=split)
+        evaluation, times = evaluate_models(run, split=split), None
+        if split == "test":
+            times = inference_times(run)
+            write_json(run.path(STAGE, TIMES), times.to_dict())
     models, n, k = evaluation.models, evaluation.n_test, evaluation.n_groups
     if k != n or k < MIN_GROUPS:
         log.info(f"{split}: {rows_in_groups(n, k)}{': no test' * (k < MIN_GROUPS)}")
     width = max(map(len, models))
     for name, model in models.items():
-        log.info(f"{split}: {name:<{width}} top-1 {model.top1:.4f}  NLL {model.nll:.4f} nats")
+        scores = f"top-1 {model.top1:.4f}  NLL {model.nll:.4f} nats"
+        timed = times_in_words(times, name) if times else ""
+        log.info(f"{split}: {name:<{width}} {scores}  {timed}".rstrip())
         if name in BASELINES and (flaw := worse(models, name)):
             log.info(f"{split}: {name} is {flaw}")
+    if left_out := set(TRAINED).difference(run.config.evaluation.trained_baselines):
+        names = enumerated([WORDS[name].noun for name in TRAINED if name in left_out])
+        how = f"`specialists run --out {run.folder} --set evaluation.baselines=all` trains them too"
+        log.info(f"{split}: not trained: {names}; {how}, as `specialists compare` does")
     if split == "test" and (note := time_sentence(models, training_seconds(run))):
         log.info(f"{split}: {note}")
 

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from specialists.clustering import ClassClusters
 from specialists.ensemble import Choice
 from specialists.errors import DamagedError, InputError
-from specialists.evaluation import Details, Evaluation, SeedScores, compare_seeds
+from specialists.evaluation import (
+    Details,
+    Evaluation,
+    InferenceTimes,
+    SeedScores,
+    compare_seeds,
+)
 from specialists.evaluation.several_seeds import METRICS
 from specialists.figures.models import History
 from specialists.files import hash_files, read_array, read_json
@@ -24,6 +30,7 @@ from .runs import Run, check_result
 from .stages import STAGES
 
 STAGE = "evaluate-models"
+TIMES = "timing-inference.json"
 BASELINES = "evaluate-models/baselines/"
 HISTORIES = (
     ("generalist", "train-generalist"),
@@ -61,7 +68,15 @@ def read_seed(run: Run) -> SeedScores:
         training_seconds(run),
         choice.get("admission", {}).get("outcome", "not tested"),
         groups_of(run, "test"),
+        read_times(run),
     )
+
+
+def read_times(run: Run) -> InferenceTimes | None:
+    """What predictions of each model took; None where that was not measured, or is damaged."""
+    with suppress(FileNotFoundError, DamagedError):
+        return InferenceTimes.from_dict(read_json(run.path(STAGE, TIMES)))
+    return None
 
 
 def training_seconds(run: Run) -> dict[str, float]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from specialists.errors import InputError
-from specialists.networks import load_network, read_spec
+from specialists.networks import NetworkSpec, load_network, read_spec
+from specialists.networks.weights import DESCRIPTION
 from specialists.predictions import StoredPredictions
 from specialists.runtime import seed_everything
 from specialists.specialist import (
@@ -19,6 +23,7 @@ from specialists.specialist import (
     starting_network,
     train_specialist,
 )
+from specialists.trunk import Trunk
 
 from .classifiers import (
     DATA,
@@ -29,9 +34,10 @@ from .classifiers import (
     train_tasks,
 )
 from .context import RunContext
+from .kept import kept
 from .runs import Run, check_result, clear, does_not_stand
 from .train_generalist import initial_folders, initial_generalists, read_subsets
-from .trunk_files import GENERALIST, generalist_targets, load_trunk, prepare_trunk
+from .trunk_files import FOLDER, GENERALIST, generalist_targets, load_trunk, prepare_trunk
 
 STAGE = "train-specialists"
 
@@ -66,12 +72,7 @@ class SpecialistTask(TrainingTask):
 
     def train(self, context: RunContext, folder: Path) -> None:
         settings, dataset = context.config.specialists, context.dataset
-        if settings.start == "fresh" and not settings.freeze:
-            generalist, spec = None, read_spec(self.start)
-        else:
-            generalist, spec, _ = load_network(self.start)
-        is_the_run_s = self.start == context.path(GENERALIST)
-        trunk = load_trunk(context, generalist if is_the_run_s else None)
+        generalist, spec, trunk, predictions = self._sources(context)
         subset = torch.tensor(self.subset, dtype=torch.int64)
         seed = context.seed("specialist", self.index)
         seed_everything(seed)
@@ -81,7 +82,7 @@ class SpecialistTask(TrainingTask):
             subset,
             dataset.train,
             dataset.validation,
-            StoredPredictions(generalist_targets(context)),
+            predictions,
             settings,
             seed=seed,
             trunk=trunk,
@@ -91,6 +92,32 @@ class SpecialistTask(TrainingTask):
             description=folder.name,
         )
         save_specialist(specialist, spec, settings.freeze or (), folder)
+
+    def _sources(self, context: RunContext) -> _Sources:
+        networks = (self.start, context.path(GENERALIST))
+        files = [folder / name for folder in networks for name in (WEIGHTS, DESCRIPTION)]
+        files += [context.folder / "config.toml", context.path("prepare-data")]
+        files.append(context.path(*FOLDER))
+        return kept("specialists", files, partial(_read_sources, context, self.start))
+
+
+class _Sources(NamedTuple):
+    """What all specialists with the same start learn from."""
+
+    generalist: nn.Module | None
+    spec: NetworkSpec
+    trunk: Trunk
+    predictions: StoredPredictions
+
+
+def _read_sources(context: RunContext, start: Path) -> _Sources:
+    settings = context.config.specialists
+    if settings.start == "fresh" and not settings.freeze:
+        generalist, spec = None, read_spec(start)
+    else:
+        generalist, spec, _ = load_network(start)
+    trunk = load_trunk(context, generalist if start == context.path(GENERALIST) else None)
+    return _Sources(generalist, spec, trunk, StoredPredictions(generalist_targets(context)))
 
 
 def execute(run: Run) -> None:
@@ -115,7 +142,8 @@ def execute(run: Run) -> None:
     prepare_trunk(context)
     if trainings:
         train_classifiers(trainings, run.jobs, "independent generalists")
-    train_tasks(tasks, run.jobs, "specialists")
+    by_start = sorted(tasks, key=lambda task: task.start)  # each generalist is read once
+    train_tasks(by_start, run.jobs, "specialists")
 
 
 def load_specialists(context: RunContext) -> list[Specialist]:

@@ -13,8 +13,10 @@ The fit is the maximum a posteriori: it minimises the summed loss of the n examp
     (log T)^2 / (2 0.5^2)  +  bias^2 / 2,
 
 since the likelihood alone drives T into its bounds where the examples are few or can be separated.
-With some thousands of examples the two agree. Weighted examples count as
-n = (sum of w)^2 / (sum of w^2) (Kish 1965, "Survey Sampling", the effective sample size).
+With some thousands of examples the two agree. Weighted examples of a temperature count as
+n = (sum of w)^2 / (sum of w^2) (Kish 1965, "Survey Sampling", the effective sample size). Where a
+specialist is calibrated on a sample, a weight says how many examples one stands for, and n is the
+sum of the weights: with Kish's, the prior would hold the bias back.
 """
 
 from __future__ import annotations
@@ -171,16 +173,20 @@ def tempered_loss(
     return ((losses * weights).sum(dtype=torch.float64) / weights.sum()).item()
 
 
-def fit_calibration(logits: Tensor, labels: Tensor, correction: float) -> Calibration:
+def fit_calibration(
+    logits: Tensor, labels: Tensor, correction: float, weights: Tensor | None = None
+) -> Calibration:
     """Temperature and dustbin bias of a specialist, the maximum a posteriori from the correction.
 
     Parameters
     ----------
     logits : Tensor of shape (n, k + 1)
-        On validation examples in their natural proportion, not corrected.
+        On validation examples, not corrected.
     labels : int64 Tensor of shape (n,)
         Places in the subset; k for the dustbin.
     correction : float
+    weights : Tensor of shape (n,), optional
+        How many examples each stands for, so that they are in their natural proportion. None: one.
 
     Warns
     -----
@@ -193,6 +199,9 @@ def fit_calibration(logits: Tensor, labels: Tensor, correction: float) -> Calibr
         As :func:`fit_temperature`.
     """
     logits, labels = _calibrated_on(_with_dustbin(logits), labels)
+    if weights is not None:
+        _check_weights(weights, len(labels))
+    n_examples = len(labels) if weights is None else float(weights.sum())
     in_dustbin = labels == logits.shape[1] - 1
     if not in_dustbin.any() or in_dustbin.all():
         warnings.warn(
@@ -211,8 +220,8 @@ def fit_calibration(logits: Tensor, labels: Tensor, correction: float) -> Calibr
         parameters = torch.tensor(values, dtype=torch.float64, requires_grad=True)
         log_temperature, bias = parameters.to(logits.dtype)
         scaled = (corrected + bias * dustbin) * torch.exp(-log_temperature)
-        prior = (parameters / scale).square().sum() / (2 * len(labels))
-        loss = F.nll_loss(F.log_softmax(scaled, dim=-1), labels) + prior
+        prior = (parameters / scale).square().sum() / (2 * n_examples)
+        loss = _mean_loss(F.log_softmax(scaled, dim=-1), labels, weights) + prior
         (gradient,) = torch.autograd.grad(loss, parameters)
         return loss.item(), gradient.double().numpy()
 
@@ -221,6 +230,13 @@ def fit_calibration(logits: Tensor, labels: Tensor, correction: float) -> Calibr
     bounds = [BOUNDS_LOG_TEMPERATURE, BOUNDS_BIAS]
     result = minimize(objective, [0.0, 0.0], jac=True, method="L-BFGS-B", bounds=bounds)
     return Calibration(correction, math.exp(result.x[0]), float(result.x[1]))
+
+
+def _mean_loss(log_probs: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
+    if weights is None:
+        return F.nll_loss(log_probs, labels)
+    losses = F.nll_loss(log_probs, labels, reduction="none")
+    return (losses * weights).sum() / weights.sum()
 
 
 def _with_dustbin(logits: Tensor) -> Tensor:

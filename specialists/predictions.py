@@ -11,21 +11,28 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from specialists.datasets.base import Inputs
 from specialists.errors import InputError
-from specialists.files import finish, read_array, read_json, recording, write_array, write_json
-from specialists.probability import aggregate, check_log_probs, check_rows, tempered_log_softmax
+from specialists.files import finish, read_array, recording
+from specialists.probability import (
+    aggregate,
+    check_log_probs,
+    check_rows,
+    check_subset,
+    tempered_log_softmax,
+)
 from specialists.runtime import Progress, progress
+from specialists.shards import Shards, write_rows
 
 BATCH_SIZE = 2048
 SHARD_BYTES = 1 << 26
 ROWS_AT_A_TIME = 8192
 
 RowIndex = Tensor | slice | list[int]
+ALL_ROWS = slice(None)
 
 
 class Predictions(ABC):
@@ -82,9 +89,9 @@ class Predictions(ABC):
         """Log-probabilities of k classes, (n, k); ``classes`` is int64 of shape (k,)."""
         return self.dense()[:, classes]
 
-    def of_subset(self, subset: Tensor) -> Tensor:
-        """Log-probabilities of k classes and of all others together, (n, k + 1)."""
-        log_probs = self.dense()
+    def of_subset(self, subset: Tensor, rows: RowIndex = ALL_ROWS) -> Tensor:
+        """Log-probabilities of k classes and of all others together, of some rows, (n, k + 1)."""
+        log_probs = self[rows].dense()
         return aggregate(log_probs.to(torch.promote_types(log_probs.dtype, torch.float32)), subset)
 
 
@@ -215,31 +222,28 @@ class StoredPredictions(Predictions):
     """Predictions in half-precision shards on disk; some rows of them are float16."""
 
     def __init__(self, folder: Path) -> None:
-        about = read_json(folder / "shards.json")
-        self._shards = [read_array(folder / name) for name in about["files"]]
-        self._starts = torch.tensor([0, *np.cumsum([len(shard) for shard in self._shards])])
-        self._n_classes = about["n_columns"]
+        self._shards = Shards(folder)
 
     @property
     def n_classes(self) -> int:
-        return self._n_classes
+        return self._shards.n_columns
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return len(self._shards)
 
     def __getitem__(self, rows: RowIndex, /) -> DensePredictions:
-        index = rows if isinstance(rows, Tensor) else torch.arange(len(self))[rows]
-        if index.dtype == torch.bool:
-            index = index.nonzero().squeeze(1)
-        log_probs = np.empty((len(index), self.n_classes), dtype=np.float16)
-        shard = torch.searchsorted(self._starts, index, right=True) - 1
-        for number in torch.unique(shard).tolist():
-            here = (shard == number).numpy()
-            log_probs[here] = self._shards[number][(index[here] - self._starts[number]).numpy()]
-        return DensePredictions(torch.from_numpy(log_probs))
+        return DensePredictions(self._shards.read(self._index(rows)))
 
     def dense(self) -> Tensor:
-        return self[slice(None)].log_probs
+        return self[ALL_ROWS].log_probs
+
+    def of_subset(self, subset: Tensor, rows: RowIndex = ALL_ROWS) -> Tensor:
+        check_subset(subset, self.n_classes)
+        return self._shards.with_rest(self._index(rows), subset)
+
+    def _index(self, rows: RowIndex) -> Tensor:
+        index = rows if isinstance(rows, Tensor) else torch.arange(len(self))[rows]
+        return index.nonzero().squeeze(1) if index.dtype == torch.bool else index
 
 
 @dataclass(frozen=True)
@@ -266,30 +270,19 @@ class SelectedPredictions(Predictions):
         return self.predictions[self.index[rows]]
 
     def dense(self) -> Tensor:
-        return self[slice(None)].dense()
+        return self[ALL_ROWS].dense()
+
+    def of_subset(self, subset: Tensor, rows: RowIndex = ALL_ROWS) -> Tensor:
+        return self.predictions.of_subset(subset, self.index[rows])
 
 
 def write_shards(
     folder: Path, blocks: Iterable[Predictions], n_columns: int, key: dict[str, object]
 ) -> None:
-    """Write blocks of rows as float16 shards, then their index, then the manifest."""
-    files: list[str] = []
-    pending: list[np.ndarray] = []
-    limit = max(1, SHARD_BYTES // (2 * n_columns))
-
-    def flush() -> None:
-        files.append(f"rows-{len(files):04d}.npy")
-        write_array(folder / files[-1], np.concatenate(pending))
-        pending.clear()
-
+    """Write blocks of rows as float16 shards, then what is known of them, then the manifest."""
     with recording(folder):
-        for block in blocks:
-            pending.append(block.dense().to(torch.float16).numpy())
-            if sum(map(len, pending)) >= limit:
-                flush()
-        if pending:
-            flush()
-        write_json(folder / "shards.json", {"files": files, "n_columns": n_columns})
+        rows = (block.dense() for block in blocks)
+        write_rows(folder, rows, n_columns, max(1, SHARD_BYTES // (2 * n_columns)))
         finish(folder, key)
 
 

@@ -79,7 +79,11 @@ class Trunk:
 def same_weights(first: nn.Module, second: nn.Module) -> bool:
     """Whether two modules have the same names, shapes and weights."""
     ours, theirs = first.state_dict(), second.state_dict()
-    return ours.keys() == theirs.keys() and all(
-        ours[k].shape == theirs[k].shape and torch.equal(ours[k].cpu(), theirs[k].cpu())
-        for k in ours
-    )
+    return ours.keys() == theirs.keys() and all(_same(ours[k], theirs[k]) for k in ours)
+
+
+def _same(ours: Tensor, theirs: Tensor) -> bool:
+    if ours.shape != theirs.shape:
+        return False
+    is_one = ours.data_ptr() == theirs.data_ptr() and ours.stride() == theirs.stride()
+    return (is_one and ours.device == theirs.device) or torch.equal(ours.cpu(), theirs.cpu())

@@ -56,7 +56,7 @@ SETTINGS: dict[str, Any] = {
         "temperatures": [2.0],
         "alphas": [0.7],
     },
-    "evaluation": {"n_bootstrap": 20},
+    "evaluation": {"n_bootstrap": 20, "baselines": "all"},
 }
 
 

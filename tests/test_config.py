@@ -309,3 +309,13 @@ def test_the_names_of_outputs_are_a_file_or_a_list(classes, tmp_path, monkeypatc
     assert config.generalist.classes == expected
     (tmp_path / "d.toml").write_text(config.to_toml())
     assert Config.from_toml("d.toml") == config
+
+
+def test_baselines_are_named_or_all_and_else_the_averaged_generalists():
+    trained = ("generalist_continued", "generalist_wide", "generalist_ensemble")
+    meant = {"all": trained, "[]": (), "": trained[2:], trained[1]: trained[1:2]}
+    for given, expected in meant.items():
+        config = Config.from_toml(None, ["data.name=languages", f"evaluation.baselines={given}"])
+        assert config.evaluation.trained_baselines == expected
+    with pytest.raises(ConfigError, match="generalist_wide"):
+        Config.from_toml(None, ["evaluation.baselines=wide"])

@@ -4,19 +4,31 @@ import dataclasses
 import itertools
 import json
 import math
+import shutil
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, log_loss, top_k_accuracy_score
+from small_run import all_but_times
 from synthetic_run import synthetic_run
 
 from pipelines import evaluate_models as evaluation
 from pipelines.evaluate_models import evaluate_models
+from pipelines.runs import Run
+from specialists.config import Config
 from specialists.datasets.base import Ragged
 from specialists.errors import InputError, SpecialistsError
-from specialists.evaluation import Details, Evaluation, details, evaluate, score_models
+from specialists.evaluation import (
+    Details,
+    Evaluation,
+    InferenceTimes,
+    Milliseconds,
+    details,
+    evaluate,
+    score_models,
+)
 from specialists.evaluation import scores as scores_module
 from specialists.evaluation.details import under_trained
 from specialists.evaluation.notable_examples import fixed, suspected_label_errors, top_classes
@@ -29,7 +41,7 @@ from specialists.evaluation.scores import (
     score_model,
 )
 from specialists.evaluation.subsets import conditional_accuracy, gain_by_cluster
-from specialists.files import read_json, write_array, write_json
+from specialists.files import read_json, write_array, write_json, write_text
 from specialists.predictions import DensePredictions, ModelOutputs, read_rows
 from specialists.probability import MAX_NLL
 
@@ -559,7 +571,14 @@ def evaluated(tmp_path, monkeypatch):
         some = {name: made[name] for name in names}
         monkeypatch.setattr(evaluation, f"{kind}_outputs", lambda run, split, some=some: some)
     monkeypatch.setattr(evaluation, "specialist_answers", lambda run, split, rows: {})
+    monkeypatch.setattr(evaluation, "inference_times", lambda run: timed(1.0))
     return run
+
+
+def timed(one):
+    """Times of the generalist alone, of one row in milliseconds."""
+    models = {"generalist": Milliseconds(one, 50.0)}
+    return InferenceTimes(machine="A", threads=1, n_rows=120, models=models)
 
 
 def test_a_run_is_evaluated_into_its_folder(evaluated):
@@ -569,6 +588,43 @@ def test_a_run_is_evaluated_into_its_folder(evaluated):
     assert result.seed == 5
     texts = read_json(evaluated.path("evaluate-models", "details.json"))["fixed"]["examples"]
     assert texts[0]["text"].startswith("example <")
+
+
+def test_times_are_written_and_told_and_change_no_result(evaluated, monkeypatch, capsys):
+    contents = []
+    for one in (1.0, 7.0):
+        monkeypatch.setattr(evaluation, "inference_times", lambda run, one=one: timed(one))
+        shutil.rmtree(evaluated.path("evaluate-models"))
+        evaluation.execute(evaluated)
+        contents.append(all_but_times(evaluated.folder))
+        file = evaluated.path("evaluate-models", "timing-inference.json")
+        assert InferenceTimes.from_dict(read_json(file)) == timed(one)
+        told = capsys.readouterr().out
+        assert f"nats  {one:.1f} ms a row, 50 ms for 120\n" in told
+        assert "not timed" in told
+    assert "evaluation.json" in contents[0]
+    assert contents[0] == contents[1]
+    shutil.rmtree(evaluated.path("evaluate-models"))
+    evaluation.execute(evaluated, split="validation")
+    assert not file.exists()
+    assert " ms " not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("baselines", ["all", None])
+def test_what_was_not_trained_is_told_with_the_command_that_adds_it(
+    evaluated, baselines, monkeypatch
+):
+    values = {"evaluation": {"n_bootstrap": 20, "baselines": baselines}}
+    write_text(evaluated.config_file, Config.from_dict(values).to_toml())
+    shutil.rmtree(evaluated.path("evaluate-models"))
+    lines: list[str] = []
+    monkeypatch.setattr(evaluation.log, "info", lines.append)
+    evaluation.execute(Run(evaluated.folder), split="validation")
+    told = [text for text in lines if "not trained" in text]
+    assert len(told) == (baselines is None)
+    for text in told:
+        assert "the generalist trained longer and a wider generalist" in text
+        assert f"run --out {evaluated.folder} --set evaluation.baselines=all" in text
 
 
 def test_a_run_is_evaluated_over_the_specialists_of_its_chosen_rule(evaluated):

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from specialists.evaluation.scores import Bin
 from specialists.figures import (
@@ -168,6 +169,29 @@ def test_every_model_is_labelled_and_no_label_hides_another():
     )
     boxes = [_text_box(label, canvas) for label in labels]
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
+def test_no_label_lies_on_a_long_interval_or_leaves_the_frame():
+    """As many models as `languages` has, at costs of a kind, whose intervals fill the figure."""
+    costs = (2.221, 6.397, 5.422, 9.954, 2.221, 6.389, 8.886, 6.664, 5.1, 0.5631, 0.5631)
+    tops = (603, 605, 605, 605, 603, 604, 607, 607, 607, 581, 581)
+    names = [*(point.name for point in COSTS), "generalist_ensemble_same_inference"]
+    names.append("generalist_ensemble_deferred")
+    points = [
+        CostPoint(name, 1e5 * cost, top1 / 1000, (top1 / 1000 - 0.024, top1 / 1000 + 0.024))
+        for name, cost, top1 in zip(names, costs, tops, strict=True)
+    ]
+    figure = accuracy_against_cost(points)
+    canvas, axes = FigureCanvasAgg(figure), figure.axes[0]
+    canvas.draw()
+    boxes = [_text_box(label, canvas) for label in axes.texts]
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    frame = axes.get_window_extent()
+    assert all(frame.contains(*box.min) and frame.contains(*box.max) for box in boxes)
+    for point in points:
+        ends = [(point.inference_flops, 100 * end) for end in point.interval]
+        bar = Bbox(axes.transData.transform(ends))
+        assert not any(bar.overlaps(box) for box in boxes), point.name
 
 
 def _text_box(label, canvas):

@@ -28,6 +28,7 @@ from specialists.networks import (
     widen,
     with_allowed_rank,
 )
+from specialists.networks.blocks import QuickDropout
 from specialists.networks.heads import swap_head
 
 TEXT = NetworkSpec("hashed_text", 5, (), width=6, depth=2, embedding_dim=4, n_buckets=16)
@@ -363,3 +364,54 @@ def test_a_factory_in_the_current_folder_is_found(tmp_path, monkeypatch):
     assert isinstance(build(NetworkSpec("my_own_network:make", 4)), nn.Sequential)
     with pytest.raises(InputError, match="no head"):
         build(NetworkSpec("my_headless_network:make", 4))
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_dropout_keeps_the_share_that_it_is_told_and_the_expectation(p):
+    torch.manual_seed(3)
+    layer, ones = QuickDropout(p), torch.ones(999, 301, requires_grad=True)
+    dropped = layer(ones)
+    kept = dropped > 0
+    assert kept.float().mean() == pytest.approx(1 - p, abs=0.005)
+    assert (kept.reshape(-1)[: 4 * 75_000].view(-1, 4).float().mean(0) - 1 + p).abs().max() < 0.01
+    assert dropped[kept].unique().tolist() == pytest.approx([1 / (1 - p)], rel=1e-4)
+    (slope,) = torch.autograd.grad(dropped.sum(), ones)
+    assert torch.equal(slope, dropped)
+    torch.manual_seed(3)
+    assert torch.equal(layer(ones), dropped)
+    assert not torch.equal(layer(ones), dropped)
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-9, 1.0])
+@pytest.mark.parametrize("shape", [(), (0, 4), (3, 5)])
+def test_dropout_of_nothing_and_of_all_is_torch_s(p, shape):
+    x = torch.full(shape, 2.0)
+    assert torch.equal(QuickDropout(p)(x), x if p < 0.5 else torch.zeros(shape))
+    assert torch.equal(QuickDropout(0.5).eval()(x), x)
+    assert QuickDropout(0.5)(x.to(torch.bfloat16)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_table_is_shared_by_what_is_widened_and_one_that_learns_is_not(frozen):
+    network = made(TEXT)
+    network.embedding.weight.requires_grad_(not frozen)
+    wide, _ = widen(network, TEXT, 12)
+    torch.testing.assert_close(wide.eval()(inputs_of(TEXT)), network(inputs_of(TEXT)))
+    assert (wide.embedding is network.embedding) == frozen
+    assert torch.equal(wide.embedding.weight, network.embedding.weight)
+
+
+def test_a_network_around_a_table_draws_all_but_that():
+    table = HashedEmbedding(16, 4)
+    before = table.weight.detach().clone()
+    torch.manual_seed(3)
+    first = build(TEXT, table)
+    torch.manual_seed(3)
+    state, again = first.state_dict(), build(TEXT, table).state_dict()
+    assert first.embedding is table
+    assert torch.equal(table.weight, before)
+    assert all(torch.equal(state[key], again[key]) for key in state)
+    assert {key: value.shape for key, value in build(TEXT).state_dict().items()} == {
+        key: value.shape for key, value in state.items()
+    }
+    assert build(MLP, table).state_dict().keys() == build(MLP).state_dict().keys()

@@ -13,6 +13,7 @@ from pipelines.finished_run import read_results
 from pipelines.runs import Run
 from pipelines.write_report import closing_lines, execute
 from specialists.errors import InputError
+from specialists.evaluation import InferenceTimes, Milliseconds
 from specialists.evaluation.details import Changes, UnderTrained
 from specialists.evaluation.findings import Difference
 from specialists.evaluation.notable_examples import Answer, ChangedExample, SpecialistAnswer
@@ -110,6 +111,34 @@ def test_every_model_has_a_row_and_links_have_their_target(page):
     targets = re.findall(r'href="#([a-z]+)"', page)
     assert targets
     assert all(f'id="{target}"' in page for target in targets)
+
+
+def test_measured_times_stand_beside_flops(tmp_path):
+    run = synthetic_run(tmp_path)
+    assert "Measured" not in (untimed := written(run))
+    assert "1 row:" not in untimed
+    models = {"generalist": Milliseconds(0.2, 5.0), "ensemble": Milliseconds(0.9, 12.4)}
+    reasons = {"student": "<b>it</b> failed"}
+    times = InferenceTimes(
+        machine="A <CPU>", threads=2, n_rows=400, models=models, not_timed=reasons
+    )
+    write_json(run.path("evaluate-models", "timing-inference.json"), times.to_dict())
+    page = written(run)
+    assert _outline(page).stack == []
+    header, *rows = page[page.index('class="models"') : page.index("</table>")].split("<tr>")[1:]
+    assert "ms, 400<br>rows</th>" in header
+    assert ">12<small>1 row: 0.90</small></td>" in rows[1]
+    assert all(row.count("<td") == header.count("<th") for row in rows)
+    assert "generalist 0.20 and 5.0 ms; specialists 0.90 and 12 ms (4.5 and 2.5 times)." in page
+    assert "several rounds (A &lt;CPU&gt;; 2 threads)" in page
+    assert "Not timed: student (&lt;b&gt;it&lt;/b&gt; failed)." in page
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"machine": 3}'])
+def test_damaged_times_are_left_out(tmp_path, content):
+    run = synthetic_run(tmp_path)
+    write_text(run.path("evaluate-models", "timing-inference.json"), content)
+    assert read_results(run).comparison.times is None
 
 
 def test_every_figure_has_a_caption(page):

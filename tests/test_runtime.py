@@ -25,14 +25,15 @@ from specialists.runtime import (
     show_progress,
     threads,
 )
-from specialists.runtime.waiting_threads import CHOSEN_BY
+from specialists.runtime.torch_environment import LARGE_PAGES, WAITING
 
+READ_BY_TORCH = (*WAITING, LARGE_PAGES)
 LOADING = f"""
 import os, sys
 class Watching:
     def find_spec(self, name, path=None, target=None):
         if name == "torch":
-            print([os.environ.get(name) for name in {CHOSEN_BY}])
+            print([os.environ.get(name) for name in {READ_BY_TORCH}])
             sys.exit()
 sys.meta_path.insert(0, Watching())
 {{command}}
@@ -72,8 +73,8 @@ def recall(task: int) -> tuple[int, int, bool]:
     return task, torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS") == "1"
 
 
-def recall_waiting(task: int) -> list[str | None]:
-    return [os.environ.get(name) for name in CHOSEN_BY]
+def recall_environment(task: int) -> list[str | None]:
+    return [os.environ.get(name) for name in READ_BY_TORCH]
 
 
 def wait_forever(task: tuple[str, int]) -> None:
@@ -167,42 +168,45 @@ def test_each_worker_has_one_thread_and_the_parent_keeps_its_own(jobs):
     torch.set_num_threads(before)
 
 
-WAITING = [
-    ({}, ["PASSIVE", None, None]),
-    ({"OMP_WAIT_POLICY": "active"}, ["active", None, None]),
-    ({"GOMP_SPINCOUNT": "1000"}, [None, "1000", None]),
-    ({"KMP_BLOCKTIME": "200"}, [None, None, "200"]),
+CHOSEN = [
+    ({}, ["PASSIVE", None, None, "1"]),
+    ({"OMP_WAIT_POLICY": "active"}, ["active", None, None, "1"]),
+    ({"THP_MEM_ALLOC_ENABLE": "0"}, ["PASSIVE", None, None, "0"]),
+    ({"GOMP_SPINCOUNT": "1000"}, [None, "1000", None, "1"]),
+    ({"KMP_BLOCKTIME": "200"}, [None, None, "200", "1"]),
 ]
 
 
-@pytest.mark.parametrize(("chosen", "expected"), WAITING[:2])
-def test_threads_of_workers_sleep_unless_the_user_wants_them_to_spin(monkeypatch, chosen, expected):
-    for name in CHOSEN_BY:
+@pytest.mark.parametrize(("chosen", "expected"), CHOSEN[:3])
+def test_workers_have_the_environment_that_torch_needs_unless_the_user_has_chosen(
+    monkeypatch, chosen, expected
+):
+    for name in READ_BY_TORCH:
         monkeypatch.delenv(name, raising=False)
     for name, value in chosen.items():
         monkeypatch.setenv(name, value)
     environment = dict(os.environ)
-    assert map_processes(recall_waiting, range(2), jobs=2) == [expected] * 2
+    assert map_processes(recall_environment, range(2), jobs=2) == [expected] * 2
     assert dict(os.environ) == environment
 
 
-@pytest.mark.parametrize(("chosen", "expected"), WAITING)
+@pytest.mark.parametrize(("chosen", "expected"), CHOSEN)
 @pytest.mark.parametrize(
     "command", ["from specialists.__main__ import main", "from pipelines.__main__ import main"]
 )
-def test_the_command_lets_threads_sleep_before_it_loads_torch(chosen, expected, command):
+def test_the_command_sets_what_torch_reads_before_it_loads_it(chosen, expected, command):
     code = LOADING.format(command=f"{command}; sys.argv[1:] = ['predict', 'runs', 'x']; main()")
     assert at_the_import_of_torch(code, chosen) == [str(expected)]
 
 
 def test_an_import_of_the_library_leaves_the_environment_as_it_is():
     code = LOADING.format(command="import specialists, specialists.runtime, specialists.networks")
-    assert at_the_import_of_torch(code, {}) == [str([None, None, None])]
+    assert at_the_import_of_torch(code, {}) == [str([None] * 4)]
 
 
 def at_the_import_of_torch(code: str, chosen: dict[str, str]) -> list[str]:
     """What was in force when a new process began to load PyTorch; it ends there."""
-    kept = {name: value for name, value in os.environ.items() if name not in CHOSEN_BY}
+    kept = {name: value for name, value in os.environ.items() if name not in READ_BY_TORCH}
     paths = os.pathsep.join(filter(None, sys.path))
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -531,7 +531,7 @@ def test_the_student_s_share_is_resampled_as_a_whole():
 
 def test_some_missing_baselines_are_named():
     told = text_of(made({}, generalist_wide=0))
-    assert told.endswith("Not trained, so not known: a wider generalist.")
+    assert "Not trained, so not known: a wider generalist (`--set evaluation.baselines=all`" in told
     assert "Not trained" not in text_of(made({}))
 
 

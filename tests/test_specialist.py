@@ -23,12 +23,18 @@ from specialists.files import read_json
 from specialists.networks import NetworkSpec, build, save_network, split_frozen
 from specialists.predictions import DensePredictions, StoredPredictions
 from specialists.probability import aggregate
-from specialists.specialist import assign_generalists, load_specialist, soft_targets
+from specialists.specialist import (
+    assign_generalists,
+    load_specialist,
+    soft_targets,
+    starting_network,
+)
 from specialists.specialist.sampling import subset_examples, subset_labels, subset_validation
 from specialists.training import BalancedExamples, TensorExamples, TrainingCost
 from specialists.trunk import Stacked, Trunk
 
 SUBSET = torch.tensor([4, 1, 7])
+SMALL = torch.tensor([4, 1])
 
 
 def generalist(n: int = 30, n_classes: int = 9) -> torch.Tensor:
@@ -480,3 +486,23 @@ def test_a_network_without_a_table_cannot_have_a_size_of_it(tmp_path):
     run = small_run.changed_copy(small_run.make_run(tmp_path / "run"), tmp_path / "table", *own)
     with pytest.raises(ConfigError, match="only networks for text have a table of n-grams"):
         stages.run_stages(run, "train-specialists")
+
+
+@pytest.mark.parametrize("start", ["generalist", "fresh"])
+def test_a_frozen_n_gram_table_is_neither_copied_nor_changed(tmp_path, start):
+    run = text_run(tmp_path / "run", f"specialists.start={start}")
+    settings = run.config.resolve("text").specialists
+    spec = NetworkSpec("hashed_text", 6, (), width=8, embedding_dim=4, n_buckets=64)
+    torch.manual_seed(0)
+    network = build(spec).eval()
+    lower, _ = split_frozen(network, ["embedding"])
+    table = network.embedding.weight.detach().clone()
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        upper, described = starting_network(network, spec, SMALL, settings, lower)
+        assert described.width == 16
+        assert not any("embedding" in name for name, _ in upper.named_parameters())
+        upper.get_submodule("head").weight.data.zero_()
+    assert torch.equal(network.embedding.weight, table)
+    head = network.get_submodule("head").weight
+    assert bool((head != 0).any())

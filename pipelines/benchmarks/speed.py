@@ -36,7 +36,7 @@ from specialists.config import Recipe
 from specialists.datasets.base import Ragged
 from specialists.networks import NetworkSpec, build, load_network, read_model, save_network
 from specialists.runtime import n_cores
-from specialists.runtime.waiting_threads import CHOSEN_BY
+from specialists.runtime.torch_environment import LARGE_PAGES, WAITING
 from specialists.training.checkpoints import save_checkpoint
 from specialists.training.loop import CHECKPOINT_SECONDS
 from specialists.training.optimisers import Optimisers
@@ -117,7 +117,9 @@ def other_work(n_processes: int) -> Iterator[None]:
 
 def run_python(arguments: Sequence[str], variables: dict[str, str] | None = None) -> str:
     """What a new process of Python prints, with nothing chosen about threads but ``variables``."""
-    kept = {name: value for name, value in os.environ.items() if name not in CHOSEN_BY}
+    kept = {
+        name: value for name, value in os.environ.items() if name not in {*WAITING, LARGE_PAGES}
+    }
     paths = os.pathsep.join(filter(None, [os.getcwd(), *sys.path]))
     environment = {**kept, **(variables or {}), "PYTHONPATH": paths}
     command = [sys.executable, *arguments]

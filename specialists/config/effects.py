@@ -124,7 +124,7 @@ def _of_given_weights(config: Config, kind: str) -> Idle:
     if settings.widths is not None and len(settings.widths) > 1:
         yield "generalist.widths", "generalist.weights are of one width: set generalist.width"
     cross_fitted = config.clusters.predictions == "cross-fitted"
-    if config.evaluation.baselines or start == "independent" or cross_fitted:
+    if config.evaluation.trained_baselines or start == "independent" or cross_fitted:
         return
     for key in Recipe.model_fields:
         if is_set(settings, key):

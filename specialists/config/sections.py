@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from specialists.catalogue import AVERAGED, TRAINED
 from specialists.config.fields import (
     Distinct,
     FilePath,
@@ -220,19 +221,34 @@ class StudentConfig(Recipe):
         return self
 
 
+def _named_baselines(value: object) -> object:
+    """A word is "all", or the only one."""
+    return TRAINED if value == "all" else (value,) if isinstance(value, str) else value
+
+
+Baselines = Annotated[
+    tuple[Literal["generalist_continued", "generalist_wide", "generalist_ensemble"], ...],
+    Distinct,
+    BeforeValidator(_named_baselines),
+]
+
+
 class EvaluationConfig(Section):
     """What is measured on the test set."""
 
     n_bootstrap: Resamples = 1000
     """Bootstrap resamples of each confidence interval."""
-    baselines: Annotated[
-        tuple[Literal["generalist_continued", "generalist_wide", "generalist_ensemble"], ...],
-        Distinct,
-    ] = ("generalist_continued", "generalist_wide", "generalist_ensemble")
-    """Baselines to train, matched to the ensemble by FLOPs. generalist_ensemble gives three
+    baselines: Baselines | None = None
+    """Baselines to train, matched to the ensemble by FLOPs, or "all". None: generalist_ensemble,
+    the strongest for its price; `specialists compare` trains all. generalist_ensemble gives three
     averages: of all members; of as many as the ensemble's inference pays for
     (generalist_ensemble_same_inference); of members of which the later ones are asked about some
     rows only (generalist_ensemble_deferred)."""
+
+    @property
+    def trained_baselines(self) -> tuple[str, ...]:
+        """What ``baselines`` stands for."""
+        return (AVERAGED,) if self.baselines is None else self.baselines
 
 
 class ReportConfig(Section):

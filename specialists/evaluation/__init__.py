@@ -6,6 +6,12 @@ predictions and labels; ``compare_seeds`` joins the evaluations of several runs.
 
 from specialists.evaluation.details import Details, details
 from specialists.evaluation.findings import Difference, Evaluation, ModelScores
+from specialists.evaluation.inference_times import (
+    InferenceTimes,
+    Milliseconds,
+    mean_times,
+    measure_times,
+)
 from specialists.evaluation.one_run import evaluate, score_models
 from specialists.evaluation.several_seeds import Comparison, ModelSummary, SeedScores, compare_seeds
 
@@ -14,11 +20,15 @@ __all__ = [
     "Details",
     "Difference",
     "Evaluation",
+    "InferenceTimes",
+    "Milliseconds",
     "ModelScores",
     "ModelSummary",
     "SeedScores",
     "compare_seeds",
     "details",
     "evaluate",
+    "mean_times",
+    "measure_times",
     "score_models",
 ]

@@ -18,6 +18,7 @@ from pydantic import AliasChoices, Field
 from specialists.catalogue import ALTERNATIVES, ENSEMBLE, GENERALIST, HARD_LABELS, PAIRS, STUDENT
 from specialists.errors import InputError
 from specialists.evaluation.findings import Evaluation, PairedDifference, find_difference
+from specialists.evaluation.inference_times import InferenceTimes, mean_times
 from specialists.evaluation.one_run import LIMITS
 from specialists.json_record import JsonRecord
 from specialists.uncertainty import (
@@ -50,6 +51,8 @@ class SeedScores:
         Whether the specialists may answer.
     groups : int64 array of shape (n,), optional
         Test examples that are one observation share a number; None: each is one.
+    times : InferenceTimes, optional
+        None of a run whose models were not timed.
     """
 
     evaluation: Evaluation
@@ -58,6 +61,7 @@ class SeedScores:
     seconds: Mapping[str, float]
     admission: str = "not tested"
     groups: NDArray[np.int64] | None = None
+    times: InferenceTimes | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,8 @@ class Comparison(JsonRecord):
         Outcome of the admission test in each seed.
     retention : ShareKept, optional
         None without a clear gain.
+    times : InferenceTimes, optional
+        Means over the seeds whose models were timed; None without any.
     """
 
     dataset: str
@@ -134,6 +140,7 @@ class Comparison(JsonRecord):
     models: Mapping[str, ModelSummary]
     retention: ShareKept | None
     differences: tuple[MeanDifference, ...]
+    times: InferenceTimes | None = None
 
     def find(self, a: str, b: str, metric: str = "top1") -> MeanDifference | None:
         """The difference a - b, or None if it was not taken."""
@@ -186,6 +193,7 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> Compa
         admission=tuple(seed.admission for seed in seeds),
         models={name: _model(seeds, name) for name in names},
         retention=_retention(seeds, drawn["top1"]),
+        times=mean_times([seed.times for seed in seeds if seed.times is not None]),
         differences=tuple(
             _difference(seeds, a, b, metric, drawn[metric][a] - drawn[metric][b])
             for a, b in pairs

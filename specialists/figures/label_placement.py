@@ -19,6 +19,12 @@ from numpy.typing import NDArray
 
 from specialists.figures.style import FONT_SIZE, GREY, model_colour
 
+GAP = 2.5  # pixels around a name
+OUTSIDE = 10.0  # how much worse a part outside of the frame is than one that hides something
+_ASIDE = (1.0, -1.0, 0.0, 0.5, -0.5, 1.5, -1.5, 2.0, -2.0)  # half widths of the name
+_UP = np.concatenate([[0.0], *((step, -step) for step in np.arange(0.8, 13.0, 0.6))])  # its heights
+_PLACES = np.array([(x, y) for x in _ASIDE for y in _UP])
+
 
 @dataclass(frozen=True)
 class Label:
@@ -88,21 +94,13 @@ def _point_box(axes: Axes, label: Label) -> Bbox:
 def _nearest_free_place(
     anchor: NDArray[np.float64], size: NDArray[np.float64], taken: Sequence[Bbox], frame: Bbox
 ) -> Bbox:
-    def cost(box: Bbox) -> float:
-        hidden = sum(_shared_area(box, other) for other in taken)
-        outside = box.width * box.height - _shared_area(box, frame)
-        distance = float(np.hypot(*(box.get_points().mean(axis=0) - anchor)))
-        return hidden + outside + distance / 100
-
-    return min((_box(anchor, size, x, y) for x in (1, -1, 0) for y in _STEPS), key=cost)
-
-
-_STEPS = (0.0, 0.8, -0.8, 1.2, -1.2, 1.8, -1.8, 2.4, -2.4, 3.2, -3.2, 4.2, -4.2, 5.5, -5.5)
-
-
-def _box(anchor: NDArray[np.float64], size: NDArray[np.float64], x: int, y: float) -> Bbox:
-    middle = anchor + np.array([x * (size[0] / 2 + 10), y * size[1]])
-    return Bbox([middle - size / 2 - 1.5, middle + size / 2 + 1.5])
+    moved = _PLACES * (size[0] / 2 + 10, size[1])
+    low, high = anchor + moved - size / 2 - GAP, anchor + moved + size / 2 + GAP
+    hidden = sum(_shared_areas(low, high, other) for other in taken)
+    outside = np.prod(high - low, axis=1) - _shared_areas(low, high, frame)
+    cost = hidden + OUTSIDE * outside + np.hypot(*moved.T) / 100
+    best = np.argmin(cost)
+    return Bbox([low[best], high[best]])
 
 
 def _gap(a: Bbox, b: Bbox) -> float:
@@ -111,6 +109,8 @@ def _gap(a: Bbox, b: Bbox) -> float:
     return float(np.hypot(width, height))
 
 
-def _shared_area(a: Bbox, b: Bbox) -> float:
-    shared = Bbox.intersection(a, b)
-    return 0.0 if shared is None else shared.width * shared.height
+def _shared_areas(
+    low: NDArray[np.float64], high: NDArray[np.float64], other: Bbox
+) -> NDArray[np.float64]:
+    sides = np.minimum(high, other.max) - np.maximum(low, other.min)
+    return np.prod(np.maximum(sides, 0.0), axis=1)

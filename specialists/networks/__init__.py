@@ -19,7 +19,14 @@ from specialists.networks.flops import counted_flops, inference_flops, n_paramet
 from specialists.networks.foreign import read_foreign
 from specialists.networks.heads import find_head, merge_bottleneck, specialise_head
 from specialists.networks.output_names import files_beside, output_order
-from specialists.networks.surgery import belongs, largest_width, split_frozen, widen
+from specialists.networks.surgery import (
+    belongs,
+    frozen_table,
+    largest_width,
+    split_frozen,
+    widen,
+    without_shared,
+)
 from specialists.networks.table_gradients import sum_by_row
 from specialists.networks.weights import (
     fill,
@@ -43,6 +50,7 @@ __all__ = [
     "fill",
     "find_head",
     "fitting",
+    "frozen_table",
     "generalist_spec",
     "inference_flops",
     "largest_width",
@@ -62,4 +70,5 @@ __all__ = [
     "warn_of_other_inputs",
     "widen",
     "with_allowed_rank",
+    "without_shared",
 ]

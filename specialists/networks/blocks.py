@@ -1,4 +1,7 @@
-"""The layers that torch does not have: a hashed n-gram table, pixels, a small residual block."""
+"""The layers that torch does not have, or has slower.
+
+A hashed n-gram table, dropout with cheap random numbers, pixels, a small residual block.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,24 @@ class HashedEmbedding(nn.Module):
         """Bags [n, dim] of ``n`` rows of hashes; an empty row gives zeros."""
         offsets = ngrams.offsets.to(ngrams.values.dtype)
         return BagMeans.apply(self.weight, ngrams.values & self.mask, offsets)
+
+
+class QuickDropout(nn.Dropout):
+    """Dropout (Srivastava et al. 2014), on a CPU with four random numbers of a word of 64 bits.
+
+    torch draws a number of 53 bits for each value, which took a fifth of a step of training. With
+    16 bits p is rounded to a multiple of 2^-16; what is kept is divided by the rounded 1 - p.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Zeros at random places in training mode, ``input`` in evaluation mode."""
+        n_dropped = round(self.p * 2**16)
+        if not self.training or input.device.type != "cpu" or n_dropped in (0, 2**16):
+            return super().forward(input)
+        words = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        numbers = words.view(torch.int16)[: input.numel()].view(input.shape)
+        kept = (numbers >= n_dropped - 2**15).to(input.dtype)
+        return input * kept.mul_(2**16 / (2**16 - n_dropped))
 
 
 class Beside(nn.Module):

@@ -24,6 +24,7 @@ from specialists.errors import ConfigError, InputError
 from specialists.networks.blocks import (
     Beside,
     HashedEmbedding,
+    QuickDropout,
     ResidualBlock,
     ScaledPixels,
     convolution,
@@ -92,8 +93,10 @@ def generalist_spec(
     )
 
 
-def build(spec: NetworkSpec) -> nn.Module:
+def build(spec: NetworkSpec, table: HashedEmbedding | None = None) -> nn.Module:
     """A freshly initialised network; seed torch before.
+
+    A network for text takes the n-gram ``table``, if one is given, instead of drawing its own.
 
     Raises
     ------
@@ -108,7 +111,11 @@ def build(spec: NetworkSpec) -> nn.Module:
             got=spec.model,
             expected=", ".join(ARCHITECTURES) + ", or generalist.factory",
         )
-    network = ARCHITECTURES.get(spec.model, _from_factory)(spec)
+    taken = table if spec.model == "hashed_text" else None
+    drawn = spec if taken is None else dataclasses.replace(spec, n_buckets=1)
+    network = ARCHITECTURES.get(spec.model, _from_factory)(drawn)
+    if taken is not None:
+        network.embedding = taken
     if spec.n_outputs is not None:
         swap_head(network, spec.n_classes, spec.n_outputs)
     return network
@@ -206,7 +213,7 @@ def _head(spec: NetworkSpec, n_in: int) -> OrderedDict[str, nn.Module]:
                 fix="leave generalist.head_rank unset, or take a smaller one",
             )
         parts["bottleneck"] = nn.Linear(n_in, spec.head_rank, bias=False)
-    parts["dropout"] = nn.Dropout(spec.dropout)
+    parts["dropout"] = QuickDropout(spec.dropout)
     parts["head"] = nn.Linear(spec.head_rank or n_in, spec.n_classes)
     return parts
 

@@ -6,11 +6,12 @@ import bisect
 import dataclasses
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 
 from specialists.errors import ConfigError
+from specialists.networks.blocks import HashedEmbedding
 from specialists.networks.build import ARCHITECTURES, NetworkSpec, build
 
 
@@ -84,8 +85,9 @@ def widen(network: nn.Module, spec: NetworkSpec, width: int) -> tuple[nn.Module,
     """A wider network that computes the same function (Net2Net, Chen et al. 2016, with zeros).
 
     Units of the old network keep their weights and read nothing from the new ones, which have
-    random incoming weights and outgoing weights of zero. Raises a ConfigError if the architecture
-    does not come in widths, or would become narrower.
+    random incoming weights and outgoing weights of zero. A frozen n-gram table is not copied but
+    shared. Raises a ConfigError if the architecture does not come in widths, or would become
+    narrower.
     """
     if spec.model not in ARCHITECTURES or width < spec.width:
         raise ConfigError(
@@ -95,11 +97,25 @@ def widen(network: nn.Module, spec: NetworkSpec, width: int) -> tuple[nn.Module,
             fix="specialists.start=fresh allows narrower ones",
         )
     wider = dataclasses.replace(spec, width=width)
-    result = build(wider).to(next(network.parameters()).device)
+    result = build(wider, frozen_table(network)).to(next(network.parameters()).device)
     old = network.state_dict()
     state = {key: _embed(old[key], value) for key, value in result.state_dict().items()}
-    result.load_state_dict(state)
+    result.load_state_dict(without_shared(state, result), strict=False)
     return result, wider
+
+
+def frozen_table(network: nn.Module) -> HashedEmbedding | None:
+    """The n-gram table of a network, if it has one that is frozen: others may take it as it is."""
+    table = getattr(network, "embedding", None)
+    if isinstance(table, HashedEmbedding) and not table.weight.requires_grad:
+        return table
+    return None
+
+
+def without_shared(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """The tensors of ``state`` that are not the network's own already."""
+    own = network.state_dict()
+    return {key: value for key, value in state.items() if value.data_ptr() != own[key].data_ptr()}
 
 
 def _embed(old: Tensor, new: Tensor) -> Tensor:

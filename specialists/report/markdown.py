@@ -7,6 +7,7 @@ from specialists.escaping import markdown
 from specialists.evaluation import Comparison
 from specialists.evaluation.several_seeds import CORRECTED_LEVEL, MeanDifference, Summary
 from specialists.figures import CostPoint, accuracy_against_cost, to_svg_file
+from specialists.report.measured_times import times_cell, times_note, times_title
 from specialists.report.numbers import compact, duration, percent, points, points_interval
 from specialists.report.sentences import time_sentence
 from specialists.report.verdict import retention_sentence, verdict
@@ -32,7 +33,8 @@ def comparison_markdown(comparison: Comparison) -> str:
     table = "\n".join("| " + " | ".join(row) + " |" for row in _rows(comparison))
     seconds = {name: model.training_seconds for name, model in comparison.models.items()}
     time = time_sentence(comparison.models, seconds)
-    notes = _admitted(comparison), retention_sentence(comparison), time
+    measured = times_note(comparison.times) if comparison.times else ""
+    notes = measured, _admitted(comparison), retention_sentence(comparison), time
     answer = f"**Verdict.** {verdict(comparison).text}\n"
     return "\n\n".join([f"{head}\n{table}", *filter(None, notes), answer])
 
@@ -70,14 +72,17 @@ def comparison_figure(comparison: Comparison) -> str:
 def _rows(comparison: Comparison) -> list[list[str]]:
     models = comparison.models
     header = ["model", "top-1", "it - `generalist`", "`ensemble` - it", "NLL"]
-    header += ["inference", "training FLOPs", "training examples", "training time", "trials"]
+    times = comparison.times
+    header += ["inference", *([times_title(times)] if times else [])]
+    header += ["training FLOPs", "training examples", "training time", "trials"]
     rows = [header, ["---", *["---:"] * (len(header) - 1)]]
     for name, model in models.items():
         against = comparison.find(ENSEMBLE, name) if name in (*ALTERNATIVES, GENERALIST) else None
         relative = model.inference_flops / models[GENERALIST].inference_flops
         gains = _difference(comparison.find(name, GENERALIST)), _difference(against)
         row = [f"`{name}`", _mean(model.top1, 100, 2), *gains, _mean(model.nll, 1, 3)]
-        row += [f"{relative:.2f}x", compact(model.training_flops), compact(model.training_examples)]
+        row += [f"{relative:.2f}x", *([times_cell(times, name)] if times else [])]
+        row += [compact(model.training_flops), compact(model.training_examples)]
         rows.append([*row, duration(model.training_seconds), f"{model.tuning_trials:.0f}"])
     return rows
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 
@@ -44,6 +45,12 @@ def compact(value: float) -> str:
         if value >= limit:
             return f"{value / limit:.3g}{unit}"
     return f"{value:.3g}"
+
+
+def two_digits(value: float) -> str:
+    """A measured time or ratio in two digits: "0.021", "0.30", "4.9", "12"; more from 100 on."""
+    digits = 1 - math.floor(math.log10(float(f"{value:.1e}"))) if value > 0 else 0
+    return f"{value:,.{max(digits, 0)}f}"
 
 
 def duration(seconds: float) -> str:

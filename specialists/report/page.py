@@ -20,7 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from specialists.catalogue import BASELINES, ENSEMBLE, GENERALIST, STUDENT, WORDS
 from specialists.escaping import printable
 from specialists.evaluation import Comparison
-from specialists.report import numbers, sentences, table_rows
+from specialists.report import measured_times, numbers, sentences, table_rows
 from specialists.report.page_figures import draw
 from specialists.report.run_results import DataSummary, Results
 from specialists.report.verdict import retention_sentence, share_in_words, verdict
@@ -29,7 +29,8 @@ from specialists.uncertainty import rows_in_groups
 PACKAGES = ("specialist-distillation", "torch", "numpy", "scipy", "scikit-learn", "matplotlib")
 THUMBNAIL_SIDE = 56
 DIFFERENCES = (numbers.points, numbers.points_interval, numbers.signed, sentences.p_value)
-FILTERS = (*DIFFERENCES, numbers.percent, numbers.probability, numbers.compact, numbers.duration)
+NUMBERS = (numbers.percent, numbers.probability, numbers.compact, numbers.duration)
+FILTERS = (*DIFFERENCES, *NUMBERS, numbers.two_digits, measured_times.times_note)
 
 
 def render(results: Results) -> str:
@@ -64,6 +65,7 @@ def page_content(results: Results) -> dict[str, object]:
         **_answer(results),
         "descriptions": {name: WORDS[name].description for name in evaluation.models},
         "training_seconds": results.training_seconds,
+        "times": results.comparison.times,
         "time_note": sentences.time_sentence(evaluation.models, results.training_seconds),
         "differences": table_rows.difference_rows(evaluation),
         "chosen_rule": table_rows.rule_in_words(results.choice),

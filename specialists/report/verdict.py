@@ -27,6 +27,7 @@ from specialists.catalogue import (
 )
 from specialists.evaluation import Comparison
 from specialists.evaluation.several_seeds import MeanDifference, ShareKept
+from specialists.report.measured_times import times_sentence
 from specialists.report.numbers import compact, enumerated, percent, points, points_interval
 from specialists.report.sentences import worse
 
@@ -35,7 +36,8 @@ CAUTION = {
     2: "Two seeds can hardly tell the luck of a training from a gain: run at least three.",
 }
 STAY_OUT = "Specialists stay out: held-out rows do not show that they help."
-NO_BASELINE = "No baseline was trained: what else the same computing would bring is not known."
+NO_BASELINE = "No baseline was trained: what else the same computing would bring is not known"
+HOW_TO_ADD = "`--set evaluation.baselines=all` adds each that the network allows"
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,23 @@ def verdict(comparison: Comparison) -> Verdict:
         sentences = _recommendation(comparison, chosen)
     if STUDENT in comparison.models and named != STUDENT:
         sentences.append(f"The student: {_bought(comparison, STUDENT)}.")
+    if times := times_sentence(comparison.times, _timed(comparison, named)):
+        sentences.append(times)
     missing = [WORDS[name].noun for name in TRAINED if name not in comparison.models]
-    if len(missing) == len(TRAINED):
-        sentences.append(NO_BASELINE)
-    elif missing:
-        sentences.append(f"Not trained, so not known: {enumerated(missing)}.")
+    if missing:
+        few = f"Not trained, so not known: {enumerated(missing)}"
+        all_missing = len(missing) == len(TRAINED)
+        sentences.append(f"{NO_BASELINE if all_missing else few} ({HOW_TO_ADD}).")
     harmed = comparison.is_clear(GENERALIST, ENSEMBLE)
     tone = "good" if chosen == ENSEMBLE else "bad" if harmed else "unclear"
     return Verdict(headline, tone, tuple(sentences), CAUTION.get(len(comparison.seeds), ""))
+
+
+def _timed(comparison: Comparison, named: str | None) -> list[str]:
+    """Whose measured times are told: of what the sentences are about."""
+    names = [named, ENSEMBLE, STUDENT]
+    tried = alternatives(comparison)
+    return [name for name in dict.fromkeys(names) if name in tried]
 
 
 def retention_sentence(comparison: Comparison) -> str:

@@ -8,13 +8,14 @@ from specialists.runtime.conditions import (
     most_at_once,
     n_cores,
     pick_device,
+    processor_name,
     resolve_precision,
     seed_everything,
     threads,
 )
 from specialists.runtime.processes import map_processes
 from specialists.runtime.progress import Progress, progress, show_progress
-from specialists.runtime.waiting_threads import sleeping_threads
+from specialists.runtime.torch_environment import torch_environment
 
 __all__ = [
     "Hardware",
@@ -26,10 +27,11 @@ __all__ = [
     "most_at_once",
     "n_cores",
     "pick_device",
+    "processor_name",
     "progress",
     "resolve_precision",
     "seed_everything",
     "show_progress",
-    "sleeping_threads",
     "threads",
+    "torch_environment",
 ]

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import random
+import re
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +120,19 @@ def n_cores() -> int:
 def most_at_once() -> int:
     """Threads or processes beyond which a number makes no sense on this machine."""
     return max(16, 4 * n_cores())
+
+
+def processor_name(device: torch.device) -> str:
+    """What the GPU, or the CPU with so many cores for this process, is called."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    file = Path("/proc/cpuinfo")
+    info = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    named = re.search(r"^model name\s*: (.*)", info, re.MULTILINE)
+    cores = f"{n_cores()} core{'s' * (n_cores() > 1)}"
+    return f"{named[1] if named else platform.machine()}, {cores}"
 
 
 def memory() -> int:

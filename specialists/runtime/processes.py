@@ -1,7 +1,6 @@
 """How do many tasks run at a time, with results that do not depend on how many?
 
-Workers are spawned, never forked, and have one PyTorch thread each; threads of their own children
-sleep while they wait. The kernel kills them when
+Workers are spawned, never forked, and have one PyTorch thread each. The kernel kills them when
 their parent dies (Linux ``PR_SET_PDEATHSIG``), so a killed command leaves nothing behind that still
 writes. A task that fails does not lose the others. What a worker logs, its parent logs.
 """
@@ -25,7 +24,7 @@ from typing import Any, TypeVar
 from specialists.errors import TrainingError
 from specialists.files import Trust, trusting, vouched
 from specialists.runtime.progress import Progress, progress
-from specialists.runtime.waiting_threads import sleeping_threads
+from specialists.runtime.torch_environment import torch_environment
 
 Task = TypeVar("Task")
 Returned = TypeVar("Returned")
@@ -230,7 +229,7 @@ def _one_torch_thread() -> Iterator[None]:
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
     """Processes started inside have one thread."""
-    changes = {**ONE_THREAD, **sleeping_threads()}
+    changes = {**ONE_THREAD, **torch_environment()}
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
     try:

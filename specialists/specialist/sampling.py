@@ -1,11 +1,15 @@
 """What a specialist sees: half its subset, half the rest, under a prior of its own.
 
 Its soft targets are the generalist's posterior under that prior, and it is judged under it too.
+What is read and computed is in proportion to the rows that it trains on: soft targets are made of
+rows that are drawn, and it is judged by its subset's rows and a sample of the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -15,10 +19,14 @@ from specialists.calibration import dustbin_correction
 from specialists.config import SpecialistsConfig
 from specialists.datasets.base import Inputs
 from specialists.errors import DataError
-from specialists.predictions import Predictions, as_predictions
+from specialists.predictions import ALL_ROWS, Predictions, RowIndex, as_predictions
 from specialists.probability import check_labels, check_log_probs, check_subset
+from specialists.runtime import derive_seed
 from specialists.training import BalancedExamples, TensorExamples, ValidationLoss
-from specialists.training.examples import Augmentation
+from specialists.training.examples import Augmentation, drawn
+
+JUDGING, CALIBRATING = 2048, 8192  # rows of other classes: after each epoch, and at the end
+ROWS_AT_A_TIME = 8192
 
 
 def subset_labels(labels: Tensor, subset: Tensor, n_classes: int) -> Tensor:
@@ -37,7 +45,11 @@ def subset_labels(labels: Tensor, subset: Tensor, n_classes: int) -> Tensor:
 
 
 def soft_targets(
-    predictions: Predictions | Tensor, subset: Tensor, training_share: float, natural_share: float
+    predictions: Predictions | Tensor,
+    subset: Tensor,
+    training_share: float,
+    natural_share: float,
+    rows: RowIndex = ALL_ROWS,
 ) -> Tensor:
     """The generalist's posterior over a subset and the dustbin, under a specialist's prior.
 
@@ -51,6 +63,8 @@ def soft_targets(
     subset : int64 Tensor of shape (k,)
     training_share, natural_share : float
         s and f, in (0, 1).
+    rows : indices, mask or slice
+        Of the predictions.
 
     Returns
     -------
@@ -62,10 +76,37 @@ def soft_targets(
     InputError
         If the rows are no log-probabilities (logits, NaN, other axes), or a share is 0 or 1.
     """
-    shifted = as_predictions(predictions).of_subset(subset)
+    shifted = as_predictions(predictions).of_subset(subset, rows)
     check_log_probs(shifted)
     shifted[:, :-1] += dustbin_correction(training_share, natural_share)
     return F.log_softmax(shifted, dim=-1)
+
+
+@dataclass(frozen=True)
+class DrawnTargets:
+    """Soft targets of the rows that are asked for; those of the subset's rows are made once.
+
+    Parameters
+    ----------
+    make : callable
+        Maps indices (n,) to the targets of these rows, (n, k + 1).
+    inside : int64 Tensor
+        Indices of the subset's rows, in increasing order.
+    """
+
+    make: Callable[[Tensor], Tensor]
+    inside: Tensor
+
+    @cached_property
+    def _of_inside(self) -> Tensor:
+        return torch.cat([self.make(rows) for rows in self.inside.split(ROWS_AT_A_TIME)])
+
+    def __getitem__(self, index: Tensor, /) -> Tensor:
+        place = torch.searchsorted(self.inside, index).clamp_max(len(self.inside) - 1)
+        is_inside = self.inside[place] == index
+        targets = self._of_inside[place]
+        targets[~is_inside] = self.make(index[~is_inside])
+        return targets
 
 
 def subset_examples(
@@ -79,30 +120,57 @@ def subset_examples(
     """Training batches of (inputs, soft target, label), and the subset's natural share f.
 
     ``labels`` (n,) are of all C classes; ``predictions`` are the generalist's of the n inputs,
-    under the natural prior.
+    under the natural prior. Raises a DataError if no label is of the subset, or all are.
     """
     places = subset_labels(labels, subset, predictions.n_classes)
-    inside = places < len(subset)
-    natural_share = float(inside.double().mean())
-    share = settings.subset_share
-    index = torch.arange(len(places))
-    target = torch.zeros(len(places), 0)
-    if settings.soft_targets > 0:
-        blocks = [
-            soft_targets(predictions[rows], subset, share, natural_share)
-            for rows in index.split(8192)
-        ]
-        target = F.softmax(torch.cat(blocks) / settings.temperature, dim=-1)
+    is_inside = places < len(subset)
+    inside, outside = (rows.nonzero().squeeze(1) for rows in (is_inside, ~is_inside))
+    _refuse_one_side(len(inside), len(places), subset)
+    natural_share, share = len(inside) / len(places), settings.subset_share
+
+    def make(rows: Tensor) -> Tensor:
+        targets = soft_targets(predictions, subset, share, natural_share, rows)
+        return F.softmax(targets / settings.temperature, dim=-1)
+
+    wanted = settings.soft_targets > 0
+    target = DrawnTargets(make, inside) if wanted else torch.zeros(len(places), 0)
     tensors = TensorExamples(inputs, (target, places), augment)
-    return BalancedExamples(tensors, index[inside], index[~inside], share), natural_share
+    return BalancedExamples(tensors, inside, outside, share), natural_share
 
 
 def subset_validation(
-    inputs: Inputs, labels: Tensor, n_classes: int, subset: Tensor, share: float
+    inputs: Inputs,
+    labels: Tensor,
+    n_classes: int,
+    subset: Tensor,
+    share: float,
+    seed: int = 0,
+    least: int = JUDGING,
 ) -> ValidationLoss:
-    """How a specialist is judged: on places in its subset, under the prior that it trains with."""
+    """How a specialist is judged: on places in its subset, under the prior that it trains with.
+
+    All rows of the subset judge it, and of the others as many, drawn by the seed, but at least
+    ``least``.
+    """
     places = subset_labels(labels, subset, n_classes)
+    outside = (places == len(subset)).nonzero().squeeze(1)
+    n_outside = max(least, len(places) - len(outside))
+    if len(outside) > n_outside:
+        generator = torch.Generator().manual_seed(derive_seed(seed, "validation"))
+        is_chosen = places < len(subset)
+        is_chosen[outside[drawn(len(outside), n_outside, generator)]] = True
+        rows = is_chosen.nonzero().squeeze(1)
+        inputs, places = inputs[rows], places[rows]
     return ValidationLoss(inputs, places, _prior_weights(places == len(subset), share))
+
+
+def natural_weights(places: Tensor, subset: Tensor, n_rows: int) -> Tensor | None:
+    """Weights with which the rows that judge stand for all ``n_rows``; None: they are all."""
+    if len(places) == n_rows:
+        return None
+    is_outside = places == len(subset)
+    n_inside = int((~is_outside).sum())
+    return torch.where(is_outside, (n_rows - n_inside) / (len(places) - n_inside), 1.0)
 
 
 def check_share(
@@ -110,18 +178,30 @@ def check_share(
 ) -> None:
     """Check that a specialist has training examples inside and outside of its subset.
 
+    ``labels`` (n,) are int64 and not negative.
+
     Raises
     ------
     DataError
         If it has not; it lists the classes of the subset by their ``names``, if given.
     """
-    n_inside = int(torch.isin(labels, subset).sum())
-    if n_inside == 0 or n_inside == len(labels):
+    counts = torch.bincount(labels, minlength=int(subset.max()) + 1)
+    _refuse_one_side(int(counts[subset].sum()), len(labels), subset, names, where)
+
+
+def _refuse_one_side(
+    n_inside: int,
+    n_rows: int,
+    subset: Tensor,
+    names: Sequence[str] | None = None,
+    where: str | None = None,
+) -> None:
+    if n_inside == 0 or n_inside == n_rows:
         classes = [names[int(c)] if names else str(int(c)) for c in subset[:10]]
         raise DataError(
             "a specialist needs training examples inside and outside of its subset",
             where=where,
-            got=f"{n_inside} of {len(labels)} inside: {', '.join(classes)}",
+            got=f"{n_inside} of {n_rows} inside: {', '.join(classes)}",
             fix="set clusters.n_clusters or coverage, or give these classes examples",
         )
 

@@ -27,10 +27,12 @@ from specialists.networks import (
     NetworkSpec,
     belongs,
     build,
+    frozen_table,
     merge_bottleneck,
     specialise_head,
     split_frozen,
     widen,
+    without_shared,
 )
 from specialists.probability import check_subset
 from specialists.trunk import same_weights
@@ -54,11 +56,13 @@ def assign_generalists(subsets: Sequence[Sequence[int]], n: int) -> list[int]:
     return assigned
 
 
-def specialise(generalist: nn.Module, n_classes: int, subset: Tensor) -> nn.Module:
+def specialise(
+    generalist: nn.Module, n_classes: int, subset: Tensor, shared: nn.Module | None = None
+) -> nn.Module:
     """A copy of a generalist whose head is over ``subset`` and a dustbin, which stands last.
 
     The head of ``generalist`` is its last ``nn.Linear`` with ``n_classes`` outputs; ``subset`` is
-    int64 of shape (k,).
+    int64 of shape (k,). Tensors of ``shared``, a frozen part of the generalist, are not copied.
 
     Raises
     ------
@@ -72,7 +76,8 @@ def specialise(generalist: nn.Module, n_classes: int, subset: Tensor) -> nn.Modu
             got=f"{len(subset)} of {n_classes} classes",
             expected=f"1 to {n_classes - 1}",
         )
-    network = copy.deepcopy(generalist)
+    parts = [] if shared is None else [*shared.parameters(), *shared.buffers()]
+    network = copy.deepcopy(generalist, {id(part): part for part in parts})
     specialise_head(network, n_classes, subset)
     return network
 
@@ -107,7 +112,9 @@ def starting_network(
     """
     freeze = settings.freeze or ()
     check_subset(subset, spec.n_classes)
-    network = None if generalist is None else specialise(generalist, spec.n_classes, subset)
+    network = None
+    if generalist is not None:
+        network = specialise(generalist, spec.n_classes, subset, shared)
     if network is not None and spec.head_rank is not None:
         merge_bottleneck(network)
     changes = {
@@ -174,10 +181,11 @@ def _afresh(
 ) -> tuple[nn.Module, NetworkSpec]:
     """A new network; frozen parts are the generalist's where they have the same shape."""
     spec = dataclasses.replace(spec, width=width)
-    fresh = build(spec)
-    if network is not None:
-        old, state = network.state_dict(), fresh.state_dict()
-        kept = {name for name in state if belongs(name, freeze)}
-        same = {name for name in kept if old[name].shape == state[name].shape}
-        fresh.load_state_dict({name: old[name] for name in same}, strict=False)
+    if network is None:
+        return build(spec), spec
+    fresh = build(spec, frozen_table(network))
+    old, state = network.state_dict(), fresh.state_dict()
+    kept = {name for name in state if belongs(name, freeze)}
+    same = {name: old[name] for name in kept if old[name].shape == state[name].shape}
+    fresh.load_state_dict(without_shared(same, fresh), strict=False)
     return fresh, spec

@@ -22,7 +22,12 @@ from specialists.losses import SpecialistLoss
 from specialists.predictions import Predictions, as_predictions, predict_outputs
 from specialists.runtime import Hardware
 from specialists.specialist.model import TrainedSpecialist
-from specialists.specialist.sampling import check_share, subset_examples, subset_validation
+from specialists.specialist.sampling import (
+    CALIBRATING,
+    natural_weights,
+    subset_examples,
+    subset_validation,
+)
 from specialists.training import Trainer
 from specialists.training.examples import Augmentation
 from specialists.trunk import Trunk
@@ -54,13 +59,14 @@ def train_specialist(
     subset : int64 Tensor of shape (k,)
         Its classes.
     train, validation : Split
-        With labels of all C classes. Validation rows choose the epoch and the calibration.
+        With labels of all C classes. Validation rows of the subset and, where there are many,
+        a sample of the others choose the epoch and the calibration.
     predictions : Predictions, or Tensor of log-probabilities of shape (n_train, C)
         The calibrated generalist's, of the training rows.
     settings : SpecialistsConfig
         Its epochs, batch size and learning rate are set.
     seed : int
-        Of the order of examples, augmentation and dropout.
+        Of the order of examples, augmentation and dropout, and of the validation rows.
     trunk : Trunk, optional
         Frozen part below ``network``, with what it gives for both splits. None: there is none.
     hardware : Hardware, optional
@@ -85,13 +91,11 @@ def train_specialist(
         trunk = Trunk(None, False, train.inputs, validation.inputs)
     predictions, share = as_predictions(predictions), settings.subset_share
     _check_fit(network, subset, train, predictions, trunk)
-    check_share(train.labels, subset)
     examples, natural_share = subset_examples(
         trunk.train, train.labels, predictions, subset, settings, augment
     )
-    judge = subset_validation(
-        trunk.validation, validation.labels, predictions.n_classes, subset, share
-    )
+    held_out = (trunk.validation, validation.labels, predictions.n_classes, subset, share, seed)
+    judge = subset_validation(*held_out)
     smoothing = settings.label_smoothing or 0.0
     trainer = Trainer(
         trunk.stacked(network),
@@ -107,8 +111,10 @@ def train_specialist(
     result = trainer.fit()
     calibration = Calibration(dustbin_correction(share, natural_share, settings.correction))
     if settings.calibrate:
-        outputs = predict_outputs(network, trunk.validation)
-        calibration = fit_calibration(outputs, judge.labels, calibration.correction)
+        rows = subset_validation(*held_out, least=CALIBRATING)
+        weights = natural_weights(rows.labels, subset, len(validation.labels))
+        outputs = predict_outputs(network, rows.inputs)
+        calibration = fit_calibration(outputs, rows.labels, calibration.correction, weights)
     return TrainedSpecialist(
         network, subset, calibration, result.cost, natural_share, share, result
     )

@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from specialists.datasets.base import Inputs
 
 Augmentation = Callable[[Inputs, Generator], Inputs]
+MANY_TIMES = 8  # fewer than one in so many are drawn one by one
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,22 @@ class BalancedExamples:
         return len(self.inside) + self.n_outside
 
     def order(self, generator: Generator) -> Tensor:
-        repeats = -(-self.n_outside // max(1, len(self.outside)))
-        draws = [torch.randperm(len(self.outside), generator=generator) for _ in range(repeats)]
-        drawn = torch.cat([*draws, torch.empty(0, dtype=torch.int64)])[: self.n_outside]
-        index = torch.cat([self.inside, self.outside[drawn]])
+        repeats, rest = divmod(self.n_outside, max(1, len(self.outside)))
+        draws = [self.outside] * repeats
+        draws.append(self.outside[drawn(len(self.outside), rest, generator)])
+        index = torch.cat([self.inside, *draws])
         return index[torch.randperm(len(index), generator=generator)]
 
     def batch(self, index: Tensor, generator: Generator) -> Batch:
         return self.examples.batch(index, generator)
+
+
+def drawn(n: int, k: int, generator: Generator) -> Tensor:
+    """``k`` of the numbers below ``n``, at random and in no order; little work if k is small."""
+    if n < MANY_TIMES * k:
+        return torch.randperm(n, generator=generator)[:k]
+    found = torch.empty(0, dtype=torch.int64)
+    while len(found) < k:
+        more = torch.randint(n, (k + k // 4 + 1,), generator=generator)
+        found = torch.cat([found, more]).unique()
+    return found[torch.randperm(len(found), generator=generator)[:k]]

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from pipelines.benchmarks import speed
+from pipelines.benchmarks import speed, speed_gpu
 
 
 @pytest.mark.parametrize("section", ["loading", "checkpoints"])
@@ -41,3 +41,31 @@ def test_processes_of_other_work_end_with_it(monkeypatch):
     with speed.other_work(2):
         assert [process.poll() for process in started] == [None, None]
     assert [process.returncode for process in started] == [-9, -9]
+
+
+def test_the_tables_of_a_gpu_can_be_had_from_a_cpu(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["speed_gpu", "--quick", "--device", "cpu"])
+    monkeypatch.setattr(speed_gpu, "N_TRAININGS", 1)
+    speed_gpu.main()
+    told = capsys.readouterr().out
+    for title, n_lines in {
+        "training": 3,
+        "waiting": 1,
+        "side by side": 2,
+        "combination": 2,
+    }.items():
+        table = told.partition(f"## {title}\n\n")[2].partition("\n\n")[0]
+        assert len(table.splitlines()) == 2 + n_lines
+
+
+def test_batches_that_are_not_pinned_are_the_same_batches():
+    examples, order = speed_gpu.make_trainer("cpu", quick=True).examples, torch.randperm(64)
+    batches = [
+        list(kind(examples, order, 16, torch.Generator(), torch.device("cpu"))._prefetched())
+        for kind in (speed_gpu.Loader, speed_gpu.UnpinnedLoader)
+    ]
+    assert [len(batch) for batch in batches[1]] == [16] * 4
+    for pinned, gathered in zip(*batches, strict=True):
+        assert isinstance(pinned.inputs, torch.Tensor)
+        assert isinstance(gathered.inputs, torch.Tensor)
+        assert torch.equal(pinned.inputs, gathered.inputs)

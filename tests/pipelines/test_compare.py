@@ -8,8 +8,10 @@ from small_run import make_run
 from typer.testing import CliRunner
 
 from pipelines.__main__ import app
-from pipelines.compare import source_and_comparison
+from pipelines.compare import source_and_comparison, with_all_baselines
 from pipelines.run_settings import source_and_folder
+from specialists.config import Config
+from specialists.config.sections import EvaluationConfig
 from specialists.files import write_text
 
 
@@ -104,3 +106,10 @@ def test_a_mistake_costs_one_message(folder):
     assert result.exit_code == 2
     assert "epochs" in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("given", [None, ()])
+def test_a_comparison_trains_all_baselines_unless_the_settings_name_some(given):
+    trained = ("generalist_continued", "generalist_wide", "generalist_ensemble")
+    settings = Config(evaluation=EvaluationConfig(baselines=given))
+    assert with_all_baselines(settings).evaluation.baselines == (trained if given is None else ())

@@ -23,14 +23,16 @@ from pipelines.classifiers import train_task
 from pipelines.combine_predictions import open_ensemble
 from pipelines.context import RunContext
 from pipelines.runs import Run
+from pipelines.timed_models import TEMPERATURE, average_of, timed_models
 from pipelines.train_generalist import cross_fitted_generalists
 from pipelines.write_report import closing_lines
-from specialists.baselines import AveragingRule, head_share
+from specialists.baselines import AveragingRule, averaged, head_share
 from specialists.catalogue import BASELINES, DEFERRED, SAME_INFERENCE
 from specialists.clustering import ClassClusters
 from specialists.config import Config
 from specialists.cross_fitting import without_fold
 from specialists.errors import InputError
+from specialists.evaluation import InferenceTimes
 from specialists.files import artifacts, read_array, read_json, read_tensors, write_json
 from specialists.networks import load_network
 from specialists.predictions import (
@@ -642,6 +644,45 @@ def test_the_best_of_two_widths_is_the_generalist(done, tmp_path):
     assert [candidate["chosen"] for candidate in candidates] == [False, True]
     assert candidates[1]["validation_top1"] > candidates[0]["validation_top1"]
     assert load_network(run.path("train-generalist"))[1].width == 16
+
+
+def test_every_model_of_a_run_is_timed_apart_from_its_results(done):
+    folder = done.path("evaluate-models")
+    times = InferenceTimes.from_dict(read_json(folder / "timing-inference.json"))
+    evaluation = read_json(done.folder / "evaluation.json")
+    assert set(times.models) == set(evaluation["models"])
+    assert times.not_timed == {}
+    assert (times.threads, times.n_rows) == (torch.get_num_threads(), evaluation["n_test"])
+    for twice in (("generalist", "generalist_continued"), STUDENTS):
+        assert times.models[twice[0]] == times.models[twice[1]]
+    assert "timing-inference.json" not in read_json(folder / "manifest.json")["outputs"]
+
+
+def test_what_is_timed_predicts_as_the_run_does(done):
+    context = RunContext.open(done.folder)
+    models, inputs = timed_models(context), context.dataset.test.inputs
+    for name in ENSEMBLES:
+        expected = read_array(done.path("combine-predictions", f"test.{name}.npy"))
+        np.testing.assert_allclose(models[name](inputs).dense(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("mean", ["arithmetic", "geometric"])
+@pytest.mark.parametrize("confidence", [None, 0.5, 0.0])
+def test_timed_averages_are_the_rule_s_of_equal_members(done, mean, confidence):
+    """Later members have a temperature of their own."""
+    context = RunContext.open(done.folder)
+    network, rows = load_network(done.path("train-generalist"))[0], context.dataset.test.inputs
+    seen = []
+    network.register_forward_hook(lambda module, inputs, outputs: seen.append(len(outputs)))
+    rule = AveragingRule(3, mean, 1.25, confidence)
+    first, later = (network_predictions(network, rows, t) for t in (1.1, TEMPERATURE))
+    expected = averaged([first, later, later], rule).dense()
+    seen.clear()
+    found = average_of(network, lambda inputs: network_predictions(network, inputs, 1.1), rule)
+    np.testing.assert_allclose(found(rows).dense(), expected, atol=1e-5)
+    asked = int(rule.asked(first)[0].sum())
+    assert seen == [len(rows)] + [asked] * (2 if asked else 0)
+    assert 0 < asked < len(rows) or confidence != 0.5
 
 
 def test_metrics_hold_no_times_and_the_timing_holds_the_loading_share(done):
