@@ -129,7 +129,7 @@ def test_tiny_dustbins_zeros_and_full_subsets_are_solved_or_handed_over(by_path,
 @pytest.mark.parametrize("path", PATHS)
 def test_classes_close_to_the_smallest_number_keep_their_odds(by_path, path, dtype):
     least = -87.0 if dtype == torch.float32 else -707.0
-    tail = torch.tensor([[least, least - 1, -torch.inf, least - 15]], dtype=dtype)
+    tail = torch.tensor([[least, least - 1, least - 15, -torch.inf]], dtype=dtype)
     generalist = torch.cat([torch.tensor([[0.5, 0.5]], dtype=dtype).log(), tail], 1)
     first = torch.tensor([[0.1, least, least - 2, -torch.inf, -0.1054]], dtype=dtype)
     first[0, 0], first[0, -1] = np.log(0.1), np.log(0.9)
