@@ -26,6 +26,7 @@ from specialists.files import (
     write_tensors,
 )
 from specialists.networks.build import ARCHITECTURES, NetworkSpec, outline
+from specialists.networks.huge_pages import empty_table
 
 Description = dict[str, Any]  # what model.json says beside the network's architecture
 
@@ -71,7 +72,9 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     own = network.state_dict()
     if any(value.is_meta for value in own.values()):
         copies = {
-            name: torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
+            name: empty_table(value.shape, value.dtype)
+            if value.dim() == 2 and value.is_contiguous()
+            else torch.empty_strided(value.shape, value.stride(), dtype=value.dtype)
             for name, value in own.items()
             if name in tensors
         }
