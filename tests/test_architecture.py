@@ -54,6 +54,7 @@ COMBINATION_ORDER = [
     "result",
     "patterns",
     "solvers",
+    "kernels",
     "minimiser",
     "pooling",
     "sparse",

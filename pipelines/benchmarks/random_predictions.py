@@ -49,7 +49,7 @@ class CombineArguments:
 
     generalist: Tensor
     specialists: list[Tensor]
-    subsets: list[Tensor]
+    subsets: Subsets
     active: Tensor
 
     def head(self, n: int) -> CombineArguments:
@@ -57,9 +57,8 @@ class CombineArguments:
         return CombineArguments(self.generalist[:n], specialists, self.subsets, self.active[:n])
 
     def to(self, device: str) -> CombineArguments:
-        specialists, subsets = (
-            [each.to(device) for each in tensors] for tensors in (self.specialists, self.subsets)
-        )
+        specialists = [log_p.to(device) for log_p in self.specialists]
+        subsets = Subsets.from_indices(self.subsets.indices, self.subsets.n_classes, device)
         return CombineArguments(
             self.generalist.to(device), specialists, subsets, self.active.to(device)
         )
@@ -78,17 +77,15 @@ def draw_predictions(case: Case, seed: int = 0) -> CombineArguments:
     generalist = log_probs(case.n_classes)
     n_orders, n_each = (case.n_subsets, 1) if case.overlapping else (1, case.n_subsets)
     orders = [torch.randperm(case.n_classes, generator=random) for _ in range(n_orders)]
-    subsets = [part for order in orders for part in order[: n_each * case.size].split(case.size)]
+    parts = [part for order in orders for part in order[: n_each * case.size].split(case.size)]
+    subsets = Subsets.from_indices(parts, case.n_classes)
     if case.top:
-        member = Subsets.from_indices(subsets, case.n_classes).member
-        active = member[:, generalist.topk(case.top, dim=1).indices].any(2).T
+        active = subsets.member[:, generalist.topk(case.top, dim=1).indices].any(2).T
     else:
         chosen = torch.rand(case.n_rows, case.n_subsets, generator=random).topk(case.n_active, 1)
         active = torch.zeros(case.n_rows, case.n_subsets, dtype=torch.bool)
         active.scatter_(1, chosen.indices, True)
-    return CombineArguments(
-        generalist, [log_probs(case.size + 1) for _ in subsets], subsets, active
-    )
+    return CombineArguments(generalist, [log_probs(case.size + 1) for _ in parts], subsets, active)
 
 
 def adversarial(n_rows: int, dtype: torch.dtype, device: str) -> Iterator[tuple]:

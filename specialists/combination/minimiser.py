@@ -4,7 +4,8 @@
 v_m KL(p_m || q aggregated to S_m and the dustbin)`` (METHOD.md (1); Hinton, Vinyals, Dean 2015,
 equation 5, there by gradient descent; here exactly, and differentiable). Each row goes to a solver
 by the shape of its active subsets: disjoint (one scalar equation), nested (closed form), anything
-else (Newton in the number of specialists).
+else (Newton in the number of specialists). On a CPU a handful of rows goes to NumPy first and many
+to compiled code, if Numba is installed; what they leave goes to the solvers of PyTorch.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from specialists.combination.kernels.few_rows import are_few, solve_few
+from specialists.combination.kernels.fused import is_fused, solve_fused
 from specialists.combination.patterns.pattern_problem import GOOD
 from specialists.combination.patterns.reduction import PatternSolver, solve_by_patterns
 from specialists.combination.problem import (
@@ -81,6 +84,13 @@ def combine(
         active subset is all classes and its dustbin is not zero. Reverse: every class has a zero
         from someone.
 
+    Notes
+    -----
+    Forward on a CPU, calls of more than 8 rows and at least 2^14 numbers in ``generalist`` use
+    compiled code if Numba is installed (the extra ``fast``). It compiles in the first such call,
+    some ten seconds once a machine; a line on stderr says so. Processes after that load it in less
+    than a second.
+
     Raises
     ------
     InputError
@@ -127,12 +137,30 @@ def minimise(
 
 
 def _solve(problem: CombinationProblem, direction: str, log_probs: Tensor) -> Solution:
-    """Send every row to the solver of its kind; the answers are written into ``log_probs``."""
+    """Combine every row; the answers are written into ``log_probs``."""
     result = Solution(
         log_probs,
         torch.zeros(problem.n_rows, dtype=torch.float64, device=problem.rows.device),
         torch.zeros_like(problem.rows),
     )
+    rows = None
+    if direction == "forward" and are_few(problem):
+        rows = solve_few(problem, result)
+    elif direction == "forward" and is_fused(problem):
+        rows = solve_fused(problem, result)
+    if rows is None or len(rows) == problem.n_rows:
+        _solve_by_torch(problem, direction, result)
+        return result
+    if len(rows):
+        part = problem.select(rows)
+        left = Solution(result_memory(part), result.kkt_residual[rows], result.n_iterations[rows])
+        _solve_by_torch(part, direction, left)
+        result.put(rows, left)
+    return result
+
+
+def _solve_by_torch(problem: CombinationProblem, direction: str, result: Solution) -> None:
+    """Send every row to the solver of its kind; the answers are written into ``result``."""
     kinds = _kinds(problem, direction)
     for kind in kinds.unique().tolist():
         rows = (kinds == kind).nonzero().squeeze(1)
@@ -145,7 +173,6 @@ def _solve(problem: CombinationProblem, direction: str, log_probs: Tensor) -> So
             solve_by_patterns(problem, rows, _SOLVERS[kind], result)
     if direction == "forward":
         _solve_again(problem, result)
-    return result
 
 
 def _keep_generalist(problem: CombinationProblem, rows: Tensor, log_q: Tensor) -> None:
@@ -164,7 +191,9 @@ def _solve_again(problem: CombinationProblem, result: Solution) -> None:
     coarse = result.kkt_residual.isnan().nonzero().squeeze(1)
     if len(coarse):
         finer = problem.select(coarse).double()
-        result.put(coarse, _solve(finer, "forward", result_memory(finer)))
+        solved = Solution(result_memory(finer), result.kkt_residual[coarse], coarse * 0)
+        _solve_by_torch(finer, "forward", solved)
+        result.put(coarse, solved)
     poor = ~(result.kkt_residual <= GOOD) & (result.kkt_residual != torch.inf)
     poor[coarse] = False
     rows = poor.nonzero().squeeze(1)
@@ -187,12 +216,9 @@ def _kinds(problem: CombinationProblem, direction: str) -> Tensor:
     kinds = torch.zeros_like(problem.rows)
     sizes = problem.subsets.sizes
     if problem.subsets.overlaps is not None:
-        member = problem.subsets.member.float()
-        common = member @ member.T
-        comparable = common == torch.minimum(sizes[:, None], sizes[None, :])
-        active = problem.active.float()
-        overlaps = _pairs(active, (common > 0).float().fill_diagonal_(0.0))
-        crossings = _pairs(active, (~comparable).float())
+        active, relations = problem.active.float(), problem.subsets.relations
+        overlaps = _pairs(active, (relations > 0).float())
+        crossings = _pairs(active, (relations != 1).float().fill_diagonal_(0.0))
         kinds = torch.where(overlaps == 0, 0, torch.where(crossings == 0, 1, 2))
     for m in (sizes == problem.n_classes).nonzero().squeeze(1).tolist():
         outside = problem.specialists[m][:, -1].double().exp() > 0

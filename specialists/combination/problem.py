@@ -102,14 +102,19 @@ def as_problem(
             expected="one subset for each specialist",
         )
     tables = as_subsets(subsets, n_classes, generalist.device)
-    for m, (log_p, size) in enumerate(zip(specialists, tables.sizes.tolist(), strict=True)):
-        _check_specialist(log_p, generalist, size, f"specialists[{m}]")
-    inputs = (generalist, *specialists)
-    coarse = any(x.dtype in HALF_PRECISION for x in inputs)
-    dtype = torch.float64 if any(x.dtype == torch.float64 for x in inputs) else torch.float32
+    for m, (log_p, width) in enumerate(zip(specialists, tables.widths, strict=True)):
+        if not isinstance(log_p, Tensor) or log_p.shape != (n, width):
+            _check_specialist(log_p, generalist, width, f"specialists[{m}]")
+    dtypes = {generalist.dtype, *(log_p.dtype for log_p in specialists)}
+    devices = {generalist.device, *(log_p.device for log_p in specialists)}
+    if len(dtypes) + len(devices) > 2:
+        for m, (log_p, width) in enumerate(zip(specialists, tables.widths, strict=True)):
+            _check_specialist(log_p, generalist, width, f"specialists[{m}]")
+    coarse = not dtypes.isdisjoint(HALF_PRECISION)
+    dtype = torch.float64 if torch.float64 in dtypes else torch.float32
     return CombinationProblem(
         generalist.to(dtype),
-        tuple(log_p.to(dtype) for log_p in specialists),
+        tuple(specialists if dtypes == {dtype} else (log_p.to(dtype) for log_p in specialists)),
         tables,
         _as_active(active, (n, len(tables)), generalist.device),
         as_weights(weights, len(tables), generalist.device),
@@ -200,9 +205,9 @@ def check_matrix(log_probs: Tensor, name: str) -> None:
         )
 
 
-def _check_specialist(log_p: Tensor, generalist: Tensor, size: int, name: str) -> None:
+def _check_specialist(log_p: Tensor, generalist: Tensor, width: int, name: str) -> None:
     check_matrix(log_p, name)
-    expected = (generalist.shape[0], size + 1)
+    expected = (generalist.shape[0], width)
     if tuple(log_p.shape) != expected:
         raise InputError(
             f"{name} has the wrong shape",

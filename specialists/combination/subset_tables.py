@@ -90,10 +90,11 @@ class Subsets:
             A subset is empty, or its indices are not distinct integers in 0 ... n_classes - 1.
         """
         checked = [torch.as_tensor(subset, device=device) for subset in subsets]
-        for m, indices in enumerate(checked):
-            if indices.numel() == 0:
-                raise InputError(f"subsets[{m}] is empty", expected="at least one class")
-            check_subset(indices, n_classes, where=f"subsets[{m}]")
+        if not _are_distinct(checked, n_classes):
+            for m, indices in enumerate(checked):
+                if indices.numel() == 0:
+                    raise InputError(f"subsets[{m}] is empty", expected="at least one class")
+                check_subset(indices, n_classes, where=f"subsets[{m}]")
         sizes = torch.tensor([len(x) for x in checked], dtype=torch.int64, device=device)
         s = max((len(x) for x in checked), default=0)
         flat = torch.cat([sizes.new_empty(0), *(indices.long() for indices in checked)])
@@ -116,9 +117,22 @@ class Subsets:
     def __len__(self) -> int:
         return len(self.sizes)
 
+    def __getitem__(self, m: int) -> Tensor:
+        return self.indices[m]
+
     @property
     def n_classes(self) -> int:
         return len(self.owners)
+
+    @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """Columns of each specialist's matrix: its subset's classes, then the dustbin."""
+        return tuple(size + 1 for size in self.sizes.tolist())
+
+    @cached_property
+    def n_entries(self) -> int:
+        """Classes of all subsets, one that several hold counted by each."""
+        return sum(self.widths) - len(self)
 
     @cached_property
     def indices(self) -> tuple[Tensor, ...]:
@@ -131,6 +145,22 @@ class Subsets:
         with torch.inference_mode(False):
             member = torch.zeros(len(self), self.n_classes, dtype=torch.bool)
             return member.to(self.sizes.device).scatter_(1, self.classes, True)
+
+    @cached_property
+    def relations(self) -> Tensor:
+        """Two subsets share no class (0), are nested (1) or cross (2); int8 (M, M), diagonal 0."""
+        with torch.inference_mode(False):
+            relations = torch.zeros(len(self), len(self), dtype=torch.int8)
+            if self.overlaps is None:
+                return relations.to(self.sizes.device)
+            pairs, counts = self.overlaps.pairs, self.overlaps.starts.diff()
+            m, other = pairs // len(self), pairs % len(self)
+            once = self.overlaps.positions < self.sizes[m].repeat_interleave(counts)
+            ends = torch.cat([once.new_zeros(1, dtype=torch.int64), once.cumsum(0)])
+            common = ends[self.overlaps.starts].diff()
+            nested = common == torch.minimum(self.sizes[m], self.sizes[other])
+            kind = torch.where(nested, 1, 2).to(torch.int8)
+            return relations.to(pairs.device).index_put_((m, other), kind)
 
     def holders(self, slots: Tensor, classes: Tensor) -> Tensor:
         """Whether the subset in each slot, (K, N), holds the class, (N,); bool (K, N)."""
@@ -158,6 +188,20 @@ def as_subsets(
             fix=f"Subsets.from_indices(subsets, {n_classes}, device={str(device)!r})",
         )
     return subsets
+
+
+def _are_distinct(subsets: Sequence[Tensor], n_classes: int) -> bool:
+    """Whether every subset is one of distinct class indices: all are looked at together."""
+    if not all(x.dim() == 1 and len(x) and x.dtype == torch.int64 for x in subsets):
+        return False  # or of another dtype, which is looked at for itself
+    if not subsets:
+        return True
+    flat = torch.cat(list(subsets))
+    owner = torch.tensor([len(x) for x in subsets], device=flat.device)
+    owner = torch.arange(len(owner), device=flat.device).repeat_interleave(owner)
+    keys = (flat + owner * n_classes).sort().values
+    low, high = flat.aminmax()
+    return int(low) >= 0 and int(high) < n_classes and not bool((keys.diff() == 0).any())
 
 
 def ragged(starts: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
