@@ -7,6 +7,7 @@ PyTorch does not.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -27,9 +28,9 @@ def zero_table(shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor
     import torch
 
     dtype = torch.get_default_dtype() if dtype is None else dtype
-    if torch.get_default_device().type != "cpu":
+    n_bytes = math.prod(shape) * dtype.itemsize
+    if torch.get_default_device().type != "cpu" or not n_bytes:
         return torch.zeros(shape, dtype=dtype)
-    n_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
     try:
         cleared = np.zeros(n_bytes, dtype=np.uint8)
     except (MemoryError, ValueError):
