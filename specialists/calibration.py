@@ -74,7 +74,7 @@ class Calibration:
             If the logits are no matrix, or hold no class beside the dustbin.
         """
         shifted = _with_dustbin(logits).clone()
-        shifted[:, -1] += self.correction + self.dustbin_bias
+        shifted.select(1, -1).add_(self.correction + self.dustbin_bias)
         return tempered_log_softmax(shifted, self.temperature)
 
     def to_dict(self) -> dict[str, float]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from specialists.datasets.base import Inputs
+from specialists.datasets.base import Inputs, rows_between
 from specialists.errors import InputError
 from specialists.files import finish, read_array, recording
 from specialists.probability import (
@@ -196,17 +196,19 @@ def predict_outputs(
     if len(inputs) == 0:
         raise ValueError("no rows to predict")
     network.eval()
-    parameter = next(network.parameters(), None)
-    device = "cpu" if parameter is None else parameter.device
-    outputs = torch.empty(0)
-    bars = progress(description, len(inputs)) if description else nullcontext(Progress())
+    device = getattr(next(network.parameters(), None), "device", "cpu")
+    n, outputs = len(inputs), torch.empty(0)
+    bars = progress(description, n) if description else nullcontext(Progress())
     with torch.no_grad(), bars as bar:
-        for index in torch.arange(len(inputs)).split(batch_size):
-            out = network(inputs[index].to(device)).float()
-            if index[0] == 0:
-                outputs = torch.empty((len(inputs), *out.shape[1:]))
-            outputs[index[0] : index[-1] + 1] = out.cpu()
-            bar.advance(len(index))
+        for start in range(0, n, batch_size):
+            rows = slice(start, min(start + batch_size, n))
+            out = network(rows_between(inputs, rows.start, rows.stop).to(device)).float()
+            bar.advance(len(out))
+            if len(out) == n:
+                return out.cpu().contiguous()
+            if start == 0:
+                outputs = torch.empty((n, *out.shape[1:]))
+            outputs[rows] = out
     return outputs
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from specialists.datasets import check_preprocessing, encode
-from specialists.datasets.base import Inputs
+from specialists.datasets.base import Inputs, rows_between
 from specialists.errors import InputError
 from specialists.networks import fitting, load_network
 from specialists.predictions import BATCH_SIZE, Predictions, network_predictions
@@ -56,18 +56,22 @@ class Predictor:
 
     def predict_encoded(self, inputs: Inputs) -> np.ndarray:
         """The same of inputs that ``specialists.datasets.encode`` made."""
-        probs = np.empty((len(inputs), len(self.class_names)), dtype=np.float32)
+        probs = np.empty((0, len(self.class_names)), dtype=np.float32)
         for rows, block in self.blocks(inputs):
+            if len(block) == len(inputs):
+                return block
+            if rows.start == 0:
+                probs = np.empty((len(inputs), len(self.class_names)), dtype=np.float32)
             probs[rows] = block
         return probs
 
     def blocks(self, inputs: Inputs) -> Iterator[tuple[slice, np.ndarray]]:
         """The same, a few rows at a time, so that memory stays bounded: (rows, probabilities)."""
         size = max(1, min(BATCH_SIZE, BLOCK_VALUES // len(self.class_names)))
-        for index in torch.arange(len(inputs)).split(size):
-            if len(index):
-                rows = slice(int(index[0]), int(index[-1]) + 1)
-                yield rows, self.predictions(inputs[index]).dense().exp().numpy()
+        for start in range(0, len(inputs), size):
+            rows = slice(start, min(start + size, len(inputs)))
+            block = rows_between(inputs, rows.start, rows.stop)
+            yield rows, self.predictions(block).dense().float().exp().numpy()
 
     def top(self, probs: np.ndarray, k: int = 5) -> list[list[tuple[str, float]]]:
         """The k most probable classes of each row, with their probabilities.

@@ -8,6 +8,8 @@ in logs ``log d = logsumexp over the complement``: never a sum of logits, and ne
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -42,15 +44,22 @@ def tempered_log_softmax(logits: Tensor, temperature: float | Tensor = 1.0) -> T
     >>> tempered_log_softmax(torch.tensor([2e9, 0.0]), 1e9).exp()
     tensor([0.8808, 0.1192])
     """
-    value = torch.as_tensor(temperature)
-    if not bool(((value > 0) & value.isfinite()).all()):
+    if not _is_temperature(temperature):
         raise InputError(
             "a temperature is not a positive finite number",
             got=temperature,
             expected="T > 0; 1 leaves the probabilities as they are",
         )
     shifted = logits - logits.detach().amax(-1, keepdim=True)
-    return torch.log_softmax(shifted / temperature, dim=-1)
+    if isinstance(temperature, Tensor):
+        return torch.log_softmax(shifted / temperature, dim=-1)
+    return torch.log_softmax(shifted.div_(temperature), dim=-1)
+
+
+def _is_temperature(value: float | Tensor) -> bool:
+    if isinstance(value, Tensor):
+        return bool(((value > 0) & value.isfinite()).all())
+    return 0 < value < math.inf
 
 
 def safe_log(probs: Tensor) -> Tensor:

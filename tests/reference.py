@@ -291,3 +291,23 @@ def averaged(members, n_members, mean, temperature, confidence, shortlist):
         tempered = pooled / temperature
         result[i] = tempered - np.logaddexp.reduce(tempered)
     return result
+
+
+def ensemble_log_probs(ensemble, inputs) -> Tensor:
+    """What an ensemble predicts, (n, C): every member on all rows, all rows combined at once."""
+    from specialists.ensemble import active_specialists, join
+    from specialists.predictions import DensePredictions
+
+    def outputs(network, x):
+        return network.eval()(x[torch.arange(len(x))]).float()
+
+    with torch.no_grad():
+        features = inputs if ensemble.lower is None else outputs(ensemble.lower, inputs)
+        logits = outputs(ensemble.upper, features)
+        generalist = DensePredictions(torch.log_softmax(logits / ensemble.temperature, 1))
+        specialists = [
+            each.calibration.log_probs(outputs(each.network, features))
+            for each in ensemble.specialists
+        ]
+        active = active_specialists(generalist, ensemble.subsets, ensemble.rule)
+        return join(generalist, specialists, ensemble.subsets, active, ensemble.rule).dense()

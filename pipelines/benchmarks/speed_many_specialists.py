@@ -88,9 +88,10 @@ def write_run(folder: Path, n_classes: int) -> None:
     torch.manual_seed(0)
     network = build(spec)
     save_network(network, spec, folder / "generalist")
-    train, *held_out = (rows(n, n_classes) for n in (PER_CLASS, VALIDATION_PER_CLASS, 1))
+    train, validation = rows(PER_CLASS, n_classes), rows(VALIDATION_PER_CLASS, n_classes)
     names = tuple(map(str, range(n_classes)))
-    save_dataset(Dataset("made up", "features", names, train, *held_out, {}), folder / "data")
+    dataset = Dataset("made up", "features", names, train, validation, rows(1, n_classes), {})
+    save_dataset(dataset, folder / "data")
     inputs = train.inputs
     assert isinstance(inputs, Tensor)
     with torch.no_grad():

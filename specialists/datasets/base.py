@@ -7,6 +7,7 @@ A batch is ``inputs[index]``, gathered without a Python loop over its rows.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -59,6 +60,21 @@ class Ragged:
         positions = torch.arange(n_values, device=index.device).add_(shift)
         return Ragged(self.values.index_select(0, positions), offsets)
 
+    def between(self, start: int, stop: int) -> Ragged:
+        """Rows ``start`` to ``stop - 1``, whose values are not copied."""
+        offsets = self.offsets[start : stop + 1]
+        first, last = int(offsets[0]), int(offsets[-1])
+        return Ragged(self.values[first:last], offsets - first if first else offsets)
+
+    def split(self, sizes: list[int]) -> list[Ragged]:
+        """As ``Tensor.split``: so many rows in each part, whose values are not copied."""
+        stops = list(itertools.accumulate(sizes))
+        ends = self.offsets[torch.tensor([0, *stops])].tolist()
+        return [
+            Ragged(self.values[first:last], self.offsets[stop - n : stop + 1] - first)
+            for n, stop, (first, last) in zip(sizes, stops, itertools.pairwise(ends), strict=True)
+        ]
+
     def row(self, i: int) -> Tensor:
         """Row ``i``, shape (length,)."""
         return self.values[int(self.offsets[i]) : int(self.offsets[i + 1])]
@@ -72,6 +88,13 @@ class Ragged:
 
 
 Inputs = Tensor | Ragged
+
+
+def rows_between(inputs: Inputs, start: int, stop: int) -> Inputs:
+    """Rows ``start`` to ``stop - 1`` for a network, which may change a tensor that it is given."""
+    if isinstance(inputs, Ragged):
+        return inputs.between(start, stop)
+    return inputs[start:stop].clone()
 
 
 @dataclass(frozen=True)

@@ -6,27 +6,28 @@ that they share with the generalist.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from specialists.combination import cross_fitted, fit_combination
-from specialists.datasets.base import Inputs
+from specialists.combination import Subsets, cross_fitted, fit_combination
+from specialists.datasets.base import Inputs, Ragged, rows_between
+from specialists.ensemble.asking import AskedSpecialists
 from specialists.ensemble.rules import PAPER, CombinationRule, active_specialists, join
 from specialists.networks import inference_flops, n_parameters
 from specialists.predictions import (
     DensePredictions,
     Predictions,
-    concatenated,
     network_predictions,
     predict_outputs,
 )
+from specialists.probability import tempered_log_softmax
 from specialists.specialist import Specialist
 
-ROWS_AT_A_TIME = 8192
+ROWS_AT_A_TIME = 2048  # one batch of every network
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,19 @@ class MemberPredictions:
         specialists = [rows[index] for rows in self.specialists]
         return replace(self, generalist=self.generalist[index], specialists=specialists)
 
+    @cached_property
+    def tables(self) -> Subsets:
+        """The subsets as they are combined, checked once."""
+        return Subsets.from_indices(self.subsets, self.generalist.n_classes)
+
     def active(self, rule: CombinationRule) -> Tensor:
         """Which specialists the rule asks about which row, bool of shape (n, M)."""
-        return active_specialists(self.generalist, self.subsets, rule)
+        return active_specialists(self.generalist, self.tables, rule)
 
     def joined(self, rule: CombinationRule) -> Predictions:
         """What the rule makes of them."""
         active = self.active(rule)
-        return join(self.generalist, self.specialists, self.subsets, active, rule)
+        return join(self.generalist, self.specialists, self.tables, active, rule)
 
     def flops(self, rule: CombinationRule) -> float:
         """FLOPs of one prediction by the rule, the mean over the rows."""
@@ -76,7 +82,7 @@ class MemberPredictions:
         """The learned rule, and cross-fitted predictions to judge it by."""
         active = self.active(CombinationRule("learned", n))
         generalist = self.generalist.dense()
-        problem = (generalist, self.specialists, self.subsets, labels, active, weight)
+        problem = (generalist, self.specialists, self.tables, labels, active, weight)
         rule = CombinationRule("learned", n, weight, fit_combination(*problem))
         return rule, DensePredictions(cross_fitted(*problem))
 
@@ -109,6 +115,12 @@ class Ensemble:
         return [specialist.subset for specialist in self.specialists]
 
     @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        parameter = next(self.upper.parameters(), None)
+        return torch.device("cpu") if parameter is None else parameter.device
+
+    @property
     def members(self) -> list[Specialist]:
         """The specialists that the rule may ask."""
         return [self.specialists[m] for m in self.rule.may_answer(len(self.specialists))]
@@ -118,6 +130,23 @@ class Ensemble:
         """Of the generalist and the members; a shared trunk counts once."""
         parts = [self.upper, *(specialist.network for specialist in self.members)]
         return sum(map(n_parameters, parts if self.lower is None else [self.lower, *parts]))
+
+    @cached_property
+    def _asked(self) -> AskedSpecialists:
+        for specialist in self.specialists:
+            specialist.network.eval()
+        return AskedSpecialists(self.specialists)
+
+    @cached_property
+    def _made_tables(self) -> dict[tuple[int, torch.device], Subsets]:
+        return {}
+
+    def _tables(self, log_probs: Tensor) -> Subsets:
+        """The subsets as they are combined with such log-probabilities; checked once."""
+        key = (log_probs.shape[1], log_probs.device)
+        if key not in self._made_tables:
+            self._made_tables[key] = Subsets.from_indices(self.subsets, *key)
+        return self._made_tables[key]
 
     def features(self, inputs: Inputs) -> Inputs:
         """What the parts above the trunk take."""
@@ -130,40 +159,64 @@ class Ensemble:
     def specialist_log_probs(self, features: Inputs, active: Tensor | None = None) -> list[Tensor]:
         """Log-probabilities [n, k_m + 1] of every specialist, computed only where it is active.
 
-        Rows where it is not hold the uniform distribution and must not be used.
+        Rows where it is not hold anything and must not be used.
         """
-        outputs = []
-        for m, specialist in enumerate(self.specialists):
-            if active is None:
-                outputs.append(specialist.log_probs(features))
-                continue
-            rows = active[:, m].nonzero().squeeze(1)
-            k = len(specialist.subset) + 1
-            out = torch.full((len(active), k), -math.log(k))
-            if len(rows):
-                out[rows] = specialist.log_probs(features[rows])
-            outputs.append(out)
-        return outputs
+        if active is None:
+            return [specialist.log_probs(features) for specialist in self.specialists]
+        with torch.no_grad():
+            answers = self._asked.log_probs(features.to(self.device), active.to(self.device))
+        return [answer.cpu() for answer in answers]
 
     def predictions(self, inputs: Inputs) -> Predictions:
         """Of the whole ensemble; specialists run only where they are asked."""
-        parts = []
-        for rows in torch.arange(len(inputs)).split(ROWS_AT_A_TIME):
-            features = self.features(inputs[rows])
-            generalist = self.generalist_predictions(features)
-            if self.rule.members == ():
-                parts.append(generalist)
-                continue
-            active = active_specialists(generalist, self.subsets, self.rule)
-            specialists = self.specialist_log_probs(features, active)
-            parts.append(join(generalist, specialists, self.subsets, active, self.rule))
-        return concatenated(parts)
+        n, result = len(inputs), None
+        if n == 0:
+            raise ValueError("no rows to predict")
+        with torch.no_grad():
+            for start in range(0, n, ROWS_AT_A_TIME):
+                stop = min(start + ROWS_AT_A_TIME, n)
+                log_probs = self._block(rows_between(inputs, start, stop).to(self.device))
+                if stop - start == n:
+                    return DensePredictions(log_probs.cpu())
+                if result is None:
+                    result = torch.empty((n, log_probs.shape[1]), dtype=log_probs.dtype)
+                result[start:stop] = log_probs
+        assert result is not None
+        return DensePredictions(result)
+
+    def _block(self, inputs: Inputs) -> Tensor:
+        """Log-probabilities [n, C] of a few rows, on the device of the networks.
+
+        Joined rows replace the generalist's; where nobody is asked nothing is copied.
+        """
+        for network in (self.lower, self.upper):
+            if network is not None and network.training:
+                network.eval()
+        features = inputs if self.lower is None else self.lower(inputs).float()
+        own = features if isinstance(features, Ragged) else features.clone()
+        generalist = tempered_log_softmax(self.upper(own).float(), self.temperature)
+        if self.rule.members == ():
+            return generalist
+        tables = self._tables(generalist)
+        active = active_specialists(DensePredictions(generalist), tables, self.rule)
+        if self.rule.learned is not None:  # it changes the generalist's rows too
+            rows = torch.arange(len(active), device=active.device)
+        else:
+            rows = active.any(1).nonzero().squeeze(1)
+        if not len(rows):
+            return generalist
+        some = len(rows) < len(active)
+        if some:
+            active = active[rows]
+        specialists = self._asked.log_probs(features, active, rows if some else None)
+        asked = generalist[rows] if some else generalist
+        joined = join(DensePredictions(asked), specialists, tables, active, self.rule).dense()
+        return generalist.index_copy_(0, rows, joined) if some else joined
 
     def member_predictions(self, inputs: Inputs) -> MemberPredictions:
         """What every member predicts for every row, whatever the rule."""
         features = self.features(inputs)
-        device = next(self.upper.parameters()).device
-        generalist, each = self.flops(cost_sample(inputs).to(device))
+        generalist, each = self.flops(cost_sample(inputs).to(self.device))
         return MemberPredictions(
             self.generalist_predictions(features),
             self.specialist_log_probs(features),

@@ -23,7 +23,13 @@ from pydantic import (
 )
 from torch import Tensor
 
-from specialists.combination import LearnedCombination, combine, concatenate_subsets, within_subsets
+from specialists.combination import (
+    LearnedCombination,
+    Subsets,
+    combine,
+    concatenate_subsets,
+    within_subsets,
+)
 from specialists.json_record import JsonRecord
 from specialists.predictions import DensePredictions, Predictions
 
@@ -140,34 +146,42 @@ def numbered(specialists: Sequence[int]) -> str:
 
 
 def active_specialists(
-    generalist: Predictions, subsets: Sequence[Tensor], rule: CombinationRule
+    generalist: Predictions, subsets: Subsets | Sequence[Tensor], rule: CombinationRule
 ) -> Tensor:
     """Which of M specialists a rule asks about each of n rows, bool of shape (n, M).
 
     Those whose subset meets the rule's n most probable classes (all, where n is None), if they are
     members, in rows where the generalist is not surer than ``defer_above``.
     """
-    allowed = torch.ones(len(subsets), dtype=torch.bool)
-    if rule.members is not None:
-        allowed = torch.zeros_like(allowed)
-        allowed[list(rule.members)] = True
     if rule.n is None:
-        active = allowed.repeat(len(generalist), 1)
+        device = subsets.sizes.device if isinstance(subsets, Subsets) else None
+        active = torch.ones(len(generalist), len(subsets), dtype=torch.bool, device=device)
     else:
-        member = torch.zeros(generalist.n_classes, len(subsets), dtype=torch.bool)
-        for m in allowed.nonzero().flatten().tolist():
-            member[subsets[m], m] = True
         _, top = generalist.most_probable(rule.n)
-        active = member[top].any(1)
+        active = _members(subsets, generalist.n_classes)[:, top].any(2).T.contiguous()
+    if rule.members is not None:
+        allowed = torch.zeros(len(subsets), dtype=torch.bool)
+        allowed[list(rule.members)] = True
+        active = active & allowed.to(active.device)
     if rule.defer_above is not None:
-        active &= (generalist.confidence() <= rule.defer_above)[:, None]
+        active = active & (generalist.confidence() <= rule.defer_above)[:, None]
     return active
+
+
+def _members(subsets: Subsets | Sequence[Tensor], n_classes: int) -> Tensor:
+    """Whether each subset holds each class, bool (M, n_classes)."""
+    if isinstance(subsets, Subsets):
+        return subsets.member
+    member = torch.zeros(len(subsets), n_classes, dtype=torch.bool)
+    for m, subset in enumerate(subsets):
+        member[m, subset] = True
+    return member
 
 
 def join(
     generalist: Predictions,
     specialists: Sequence[Tensor],
-    subsets: Sequence[Tensor],
+    subsets: Subsets | Sequence[Tensor],
     active: Tensor,
     rule: CombinationRule,
 ) -> Predictions:

@@ -6,7 +6,7 @@ from specialists.networks.adoption import (
     warn_if_near_chance,
     warn_of_other_inputs,
 )
-from specialists.networks.blocks import HashedEmbedding
+from specialists.networks.blocks import Beside, HashedEmbedding
 from specialists.networks.build import (
     ARCHITECTURES,
     NetworkSpec,
@@ -41,6 +41,7 @@ from specialists.networks.weights import (
 
 __all__ = [
     "ARCHITECTURES",
+    "Beside",
     "HashedEmbedding",
     "NetworkSpec",
     "adopt_weights",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from specialists.datasets.base import Ragged
+from specialists.networks.huge_pages import empty_table
 from specialists.networks.table_gradients import BagMeans
 
 INITIAL_ROW_SCALE = 0.1
@@ -29,15 +30,21 @@ class HashedEmbedding(nn.Module):
     def __init__(self, n_buckets: int, dim: int) -> None:
         super().__init__()
         self.mask = n_buckets - 1
-        weight = torch.empty(n_buckets, dim)
+        weight = empty_table((n_buckets, dim))
         if not weight.is_meta:  # drawing without memory loads PyTorch's compiler
             weight.normal_().mul_(INITIAL_ROW_SCALE)
         self.weight = nn.Parameter(weight)
 
     def forward(self, ngrams: Ragged) -> Tensor:
         """Bags [n, dim] of ``n`` rows of hashes; an empty row gives zeros."""
-        offsets = ngrams.offsets.to(ngrams.values.dtype)
-        return BagMeans.apply(self.weight, ngrams.values & self.mask, offsets)
+        rows, offsets = ngrams.values & self.mask, ngrams.offsets.to(ngrams.values.dtype)
+        if torch.is_grad_enabled():
+            return BagMeans.apply(self.weight, rows, offsets)
+        return self.means(rows, offsets[:-1])
+
+    def means(self, rows: Tensor, starts: Tensor) -> Tensor:
+        """Means of bags of the table's ``rows`` without a gradient; where each bag starts."""
+        return F.embedding_bag(rows, self.weight.detach(), starts, mode="mean")
 
     def empty_unread(self, ngrams: Ragged) -> None:
         """Set the rows to zero that none of these strings reads.

@@ -27,6 +27,7 @@ from specialists.files import (
     write_tensors,
 )
 from specialists.networks.build import ARCHITECTURES, NetworkSpec, outline
+from specialists.networks.huge_pages import empty_table
 
 Description = dict[str, Any]  # what model.json says beside the network's architecture
 
@@ -94,7 +95,10 @@ def _laid_out(value: Tensor, like: Tensor) -> Tensor:
     """A copy of ``value`` in the type and layout of ``like``."""
     if value.is_sparse and like.is_contiguous():
         return dense(value, like.dtype)
-    copied = torch.empty_strided(like.shape, like.stride(), dtype=like.dtype)
+    if like.dim() == 2 and like.is_contiguous():
+        copied = empty_table(like.shape, like.dtype)
+    else:
+        copied = torch.empty_strided(like.shape, like.stride(), dtype=like.dtype)
     return copied.copy_(dense(value) if value.is_sparse else value)
 
 
