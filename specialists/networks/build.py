@@ -122,13 +122,16 @@ def build(spec: NetworkSpec, table: HashedEmbedding | None = None) -> nn.Module:
     return network
 
 
-def build_for(spec: NetworkSpec, inputs: Inputs) -> nn.Module:
+def build_for(
+    spec: NetworkSpec, inputs: Inputs | None, table: HashedEmbedding | None = None
+) -> nn.Module:
     """A freshly initialised network to be trained on ``inputs``; seed torch before.
 
-    Rows of a shipped network's n-gram table that none of them reads are zero.
+    Rows of a shipped network's n-gram table that none of them reads are zero, unless the ``table``
+    is given.
     """
-    network = build(spec)
-    if isinstance(inputs, Ragged) and spec.model in ARCHITECTURES:
+    network = build(spec, table)
+    if table is None and isinstance(inputs, Ragged) and spec.model in ARCHITECTURES:
         for module in network.modules():
             if isinstance(module, HashedEmbedding):
                 module.empty_unread(inputs)

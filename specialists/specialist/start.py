@@ -191,8 +191,7 @@ def _afresh(
     """A new network; frozen parts are the generalist's where they have the same shape."""
     spec = dataclasses.replace(spec, width=width)
     table = None if network is None else frozen_table(network)
-    shared = table is not None or inputs is None
-    fresh = build(spec, table) if shared else build_for(spec, inputs)
+    fresh = build_for(spec, inputs, table)
     if network is None:
         return fresh, spec
     old, state = network.state_dict(), fresh.state_dict()
