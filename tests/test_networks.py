@@ -394,11 +394,11 @@ def test_dropout_of_nothing_and_of_all_is_torch_s(p, shape):
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_frozen_table_is_shared_by_what_is_widened_and_one_that_learns_is_not(frozen):
     network = made(TEXT)
-    network.embedding.weight.requires_grad_(not frozen)
+    table = network.get_parameter("embedding.weight").requires_grad_(not frozen)
     wide, _ = widen(network, TEXT, 12)
     torch.testing.assert_close(wide.eval()(inputs_of(TEXT)), network(inputs_of(TEXT)))
-    assert (wide.embedding is network.embedding) == frozen
-    assert torch.equal(wide.embedding.weight, network.embedding.weight)
+    assert (wide.get_parameter("embedding.weight") is table) == frozen
+    assert torch.equal(wide.get_parameter("embedding.weight"), table)
 
 
 def test_a_network_around_a_table_draws_all_but_that():

@@ -326,7 +326,7 @@ def test_large_gradients_of_a_table_do_not_clip_those_of_dense_layers(scale):
     optimisers = Optimisers(network, recipe, n_steps=10)
     table, dense = network.get_parameter("0.weight"), network.get_parameter("1.weight")
     values = torch.full((1, 3), scale)
-    table.grad = torch.sparse_coo_tensor([[1]], values, (8, 3), check_invariants=True)
+    table.grad = torch.sparse_coo_tensor(torch.tensor([[1]]), values, (8, 3), check_invariants=True)
     dense.grad = torch.full((2, 3), 0.1)
     network.get_parameter("1.bias").grad = torch.zeros(2)
     assert torch.equal(clipped(optimisers, dense)[0], torch.full((2, 3), 0.1))

@@ -14,12 +14,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import platform
-import re
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +24,7 @@ import torch
 from torch import Tensor
 
 from specialists.combination import Subsets, combine, combine_sparse
+from specialists.runtime import processor_name
 
 from .gradient_descent import gradient_descent
 from .markdown_tables import Line, markdown_table
@@ -158,12 +156,8 @@ def _cvxpy_seconds(inputs: CombineArguments) -> float:
 
 def machine(device: str) -> str:
     """One line on the hardware and the library."""
-    if device != "cpu":
-        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
-    info = Path("/proc/cpuinfo")
-    named = re.search(r"^model name\s*: (.*)", info.read_text() if info.is_file() else "", re.M)
-    name = named[1] if named else platform.processor()
-    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    name, n_threads = processor_name(torch.device(device)), torch.get_num_threads()
+    return f"{name}, {n_threads} threads, torch {torch.__version__}"
 
 
 def options_of(text: str | None, option: str, **keywords: Any) -> argparse.Namespace:

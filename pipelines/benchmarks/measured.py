@@ -37,10 +37,11 @@ from specialists.uncertainty import (
 )
 
 from ..baselines import baseline_tasks, best_schedule
-from ..classifiers import ClassifierTask, Member
+from ..classifiers import Member
 from ..combine_predictions import ensemble_outputs
 from ..context import RunContext
 from ..finished_run import examples_of, groups_of
+from ..rivals import RivalTask
 from ..runs import Run
 from .markdown_tables import mean_and_spread, with_interval
 
@@ -181,7 +182,7 @@ class MeasuredRun:
         """Of the generalist."""
         return read_spec(self.context.path("train-generalist")).width
 
-    def baselines(self, budget: Budget, names: Sequence[str]) -> dict[str, list[ClassifierTask]]:
+    def baselines(self, budget: Budget, names: Sequence[str]) -> dict[str, list[RivalTask]]:
         """The trainings of some baselines; a model without widths has no wide one."""
         config = self.context.config
         settings = config.evaluation.model_copy(update={"baselines": tuple(names)})
@@ -206,7 +207,7 @@ class MeasuredRun:
         """A model whose predictions the run holds."""
         return self.measured(ensemble_outputs(self.run, self.split)[name], about)
 
-    def wide(self, tasks: Sequence[ClassifierTask]) -> Measured:
+    def wide(self, tasks: Sequence[RivalTask]) -> Measured:
         """The wide generalist of the schedule that validation prefers."""
         best, _ = best_schedule([Member(self.context, task.folder) for task in tasks])
         return self.averaged([tasks[best].folder], f"width {tasks[best].spec.width}")[0]

@@ -23,7 +23,7 @@ from unittest.mock import patch
 import torch
 
 from specialists.classifier import hard_label_loss
-from specialists.combination import Subsets, combine
+from specialists.combination import combine
 from specialists.config import Recipe
 from specialists.networks import NetworkSpec, build
 from specialists.runtime import Hardware, map_processes, seed_everything
@@ -138,9 +138,8 @@ def combination_rates(quick: bool, device: str) -> list[Line]:
 
 def _combination_rate(case: Case, device: str, quick: bool) -> Line:
     inputs = draw_predictions(case).to(device)
-    subsets = Subsets.from_indices(inputs.subsets, case.n_classes)
     target = torch.empty_like(inputs.generalist)
-    given = (inputs.generalist, inputs.specialists, subsets, inputs.active)
+    given = (inputs.generalist, inputs.specialists, inputs.subsets, inputs.active)
     jobs: Mapping[str, Callable[[], object]] = {
         "copy": lambda: target.copy_(inputs.generalist),
         "combine": lambda: combine(*given, out=target),

@@ -27,7 +27,6 @@ from specialists.networks import (
     ARCHITECTURES,
     NetworkSpec,
     belongs,
-    build,
     build_for,
     frozen_table,
     merge_bottleneck,

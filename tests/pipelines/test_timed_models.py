@@ -36,4 +36,6 @@ def test_other_inputs_stay_as_they_are():
     rows = torch.zeros(2, 3)
     assert of_other_rows(rows, 3) is rows
     assert of_other_rows(INPUTS, 0) is INPUTS
-    assert torch.equal(of_other_rows(INPUTS, 3).offsets, INPUTS.offsets)
+    moved = of_other_rows(INPUTS, 3)
+    assert isinstance(moved, Ragged)
+    assert torch.equal(moved.offsets, INPUTS.offsets)
