@@ -1,13 +1,19 @@
 """What does the time around the training loop cost? Before and after, as ratios of one run.
 
-    python -m pipelines.benchmarks.speed [--quick] [SECTION ...]
+    python -m pipelines.benchmarks.speed [--quick] [--before CHECKOUT] [SECTION ...]
 
 threads      a step of training with two threads that spin or sleep while they wait, on a machine
              that is idle and on one whose cores all have other work
+table        trainings with three optimisers of the n-gram table
 loading      a network that is read from its folder, with and without weights drawn before
 checkpoints  what one writes and takes, where its best weights are the current ones and where they
              are not, and its share of the time, if one is written every 20 s and as it is now
+disk         what networks of `languages` take of the disk, and how long they are loaded
+specialists  one specialist of few classes, where there are many
+combination  calls of ``combine`` for few and for many rows
+inference    predictions of an ensemble and of a student, beside their FLOPs
 predict      the command for one line with a student, beside nothing but the import of PyTorch
+run          `languages` with all baselines; an older version, too, whose checkout is given
 
 Seconds are of the processor, unless they are called wall time. Each has its turn in every round;
 the best round counts. "before" does again what the program did, as far as it can be added.
@@ -42,6 +48,12 @@ from specialists.training.loop import CHECKPOINT_SECONDS
 from specialists.training.optimisers import Optimisers
 
 from .markdown_tables import Line, markdown_table
+from .speed_combination import combination_calls
+from .speed_disk import disk_and_loads
+from .speed_inference import inference_speed
+from .speed_many_specialists import many_specialists, one_thread
+from .speed_run import whole_run
+from .table_optimisers import table_optimisers
 
 N_CLASSES = 239
 BATCH_SIZE, N_GRAMS = 128, 60  # of one text
@@ -116,7 +128,7 @@ def other_work(n_processes: int) -> Iterator[None]:
 
 
 def run_python(arguments: Sequence[str], variables: dict[str, str] | None = None) -> str:
-    """What a new process of Python prints, with nothing chosen about threads but ``variables``."""
+    """What a new process of Python prints, in an environment that chooses nothing for PyTorch."""
     kept = {
         name: value for name, value in os.environ.items() if name not in {*WAITING, LARGE_PAGES}
     }
@@ -126,6 +138,12 @@ def run_python(arguments: Sequence[str], variables: dict[str, str] | None = None
     return subprocess.run(
         command, env=environment, check=True, stdout=subprocess.PIPE, text=True
     ).stdout
+
+
+def table_trainings(quick: bool) -> list[Line]:
+    """A line an optimiser of the n-gram table, each in a short training."""
+    with one_thread():
+        return table_optimisers(quick, ["generalist.epochs=2"], seeds=1)
 
 
 def network_loading(quick: bool) -> list[Line]:
@@ -242,9 +260,15 @@ def start_of_predict(quick: bool) -> list[Line]:
 
 SECTIONS: dict[str, Callable[[bool], list[Line]]] = {
     "threads": threads_that_wait,
+    "table": table_trainings,
     "loading": network_loading,
     "checkpoints": checkpoint_share,
+    "disk": disk_and_loads,
+    "specialists": many_specialists,
+    "combination": combination_calls,
+    "inference": inference_speed,
     "predict": start_of_predict,
+    "run": whole_run,
 }
 
 
@@ -253,12 +277,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.benchmarks.speed")
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=", ".join(SECTIONS))
     parser.add_argument("--quick", action="store_true", help="as little as shows that it works")
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="an older version to run")
     arguments = parser.parse_args()
     unknown = set(arguments.sections) - SECTIONS.keys()
     if unknown:
         parser.error(f"no section {min(unknown)}; there are {', '.join(SECTIONS)}")
-    for name in arguments.sections or SECTIONS:
-        table = markdown_table(SECTIONS[name](arguments.quick))
+    sections = {**SECTIONS, "run": partial(whole_run, before=arguments.before)}
+    for name in arguments.sections or sections:
+        table = markdown_table(sections[name](arguments.quick))
         print(f"## {name}\n\n{table}\n", flush=True)
 
 
