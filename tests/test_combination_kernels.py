@@ -69,12 +69,11 @@ def test_fast_paths_give_what_the_torch_solvers_give(by_path, path, kind, dtype)
     fast, handed_over = by_path(path, *arguments)
     slow, _ = by_path("torch", *arguments)
     assert_same(fast, slow, 1e-11 if dtype == torch.float64 else 2e-6)
-    solved_here = kind != "nested" and not (path == "few" and kind in ("overlapping", "mixed"))
-    assert len(handed_over) < 40 or not solved_here
+    assert len(handed_over) < 40
 
 
 @pytest.mark.parametrize("decades", [1, 10, 60])
-@pytest.mark.parametrize("kind", ["disjoint", "covering", "overlapping", "mixed"])
+@pytest.mark.parametrize("kind", ["disjoint", "covering", "nested", "overlapping", "mixed"])
 @pytest.mark.parametrize("path", PATHS)
 def test_fast_paths_meet_the_optimality_conditions_class_by_class(by_path, path, kind, decades):
     arguments = random_problem(kind, 200, seed=decades, decades=decades)

@@ -86,7 +86,7 @@ def combine(
 
     Notes
     -----
-    Forward on a CPU, calls of more than 8 rows and at least 2^14 numbers in ``generalist`` use
+    Forward on a CPU, calls of more than 8 rows and at least 2^11 numbers in ``generalist`` use
     compiled code if Numba is installed (the extra ``fast``). It compiles in the first such call,
     some ten seconds once a machine; a line on stderr says so. Processes after that load it in less
     than a second.

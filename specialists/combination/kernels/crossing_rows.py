@@ -159,8 +159,8 @@ def solve_crossing_rows(
     for row in range(first, last):
         if not left[row]:
             continue
-        n_active, kind = find_slots(row, active, relations, slots)
-        if kind < 2 or n_active > MOST_SLOTS:
+        n_active, is_shared = find_slots(row, active, relations, slots)
+        if not is_shared or n_active > MOST_SLOTS:
             continue
         if not abs(read_row(log_g, row, c) - 1) <= limits[0]:
             continue

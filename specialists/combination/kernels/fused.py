@@ -27,7 +27,7 @@ from specialists.combination.result import Solution
 if TYPE_CHECKING:
     from specialists.combination.kernels.compiled import Kernel
 
-LEAST_ELEMENTS = 2**14
+LEAST_ELEMENTS = 2**11
 _ELEMENTS_A_THREAD = 2**17
 _SMALL = 1e3
 _PATIENCE = 2.0

@@ -53,19 +53,15 @@ def _sum_of_block(x):
 
 @register_jitable(**STRICT)
 def find_slots(row, active, relations, slots):
-    """How many specialists are active, into ``slots``, and their subsets' kind.
-
-    0: no two share a class, 1: a chain, 2: neither.
-    """
-    n_active, lowest, highest = 0, 1, 0
+    """How many specialists are active, into ``slots``, and whether two of them share a class."""
+    n_active, is_shared = 0, False
     for m in range(active.shape[1]):
         if active[row, m]:
             for t in range(n_active):
-                lowest = min(lowest, relations[slots[t], m])
-                highest = max(highest, relations[slots[t], m])
+                is_shared = is_shared or relations[slots[t], m] > 0
             slots[n_active] = m
             n_active += 1
-    return n_active, 2 if lowest < highest else highest
+    return n_active, is_shared
 
 
 @register_jitable(**STRICT)

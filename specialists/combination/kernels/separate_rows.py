@@ -109,8 +109,8 @@ def solve_separate_rows(
     for row in range(first, last):
         if not left[row]:
             continue
-        n_active, kind = find_slots(row, active, relations, slots)
-        if kind > 0 or not abs(read_row(log_g, row, c) - 1) <= limits[0]:
+        n_active, is_shared = find_slots(row, active, relations, slots)
+        if is_shared or not abs(read_row(log_g, row, c) - 1) <= limits[0]:
             continue
         left[row] = n_active > 0
         if not left[row]:
