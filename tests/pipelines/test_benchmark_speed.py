@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from pipelines.benchmarks import speed, speed_gpu
+from pipelines.benchmarks import speed, speed_gpu, speed_run
 
 
 @pytest.mark.parametrize("section", ["loading", "checkpoints"])
@@ -69,3 +69,16 @@ def test_batches_that_are_not_pinned_are_the_same_batches():
         assert isinstance(pinned.inputs, torch.Tensor)
         assert isinstance(gathered.inputs, torch.Tensor)
         assert torch.equal(pinned.inputs, gathered.inputs)
+
+
+def test_a_whole_run_is_measured_beside_an_older_version(monkeypatch, tmp_path):
+    older = speed_run.RunCost(600.0, 3 * 10**9, 4 * 10**9, "Keep the generalist")
+    measure = speed_run._cost
+    monkeypatch.setattr(
+        speed_run, "_cost", lambda path, quick: older if path == tmp_path else measure(path, quick)
+    )
+    before, after, ratio = speed_run.whole_run(quick=True, before=tmp_path)
+    assert list(before.values())[1:] == ["10.0", "3,000", "4,000", "Keep the generalist"]
+    assert after["verdict"]
+    assert float(after["CPU minutes"]) > 0
+    assert float(ratio["disk, MB"]) > 1
