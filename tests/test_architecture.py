@@ -19,6 +19,7 @@ ORDER = [
     "json_record",
     "probability",
     "large_tables",
+    "compiled_code",
     "covariance",
     "clustering",
     "combination",

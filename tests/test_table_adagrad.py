@@ -1,6 +1,8 @@
 """Adagrad of embedding tables, against its formula in float64 and against torch's own."""
 
 import copy
+import math
+import sys
 from functools import partial
 from io import BytesIO
 
@@ -13,10 +15,21 @@ from torch.nn import functional as F
 
 from specialists.datasets.base import Ragged
 from specialists.networks import HashedEmbedding, sum_by_row
-from specialists.training import table_adagrad
+from specialists.training import row_descent, table_adagrad
 from specialists.training.table_adagrad import TableAdagrad
 
 N_ROWS, DIM, RATE = 64, 3, 0.5
+
+
+@pytest.fixture(autouse=True, params=["by torch", "compiled"])
+def _path(request, monkeypatch):
+    """Every test holds for both ways to move rows."""
+    if request.param == "compiled":
+        pytest.importorskip("numba", reason="compiled code needs the extra `fast`")
+    limit = 0 if request.param == "compiled" else math.inf
+    monkeypatch.setattr(row_descent, "LEAST_NUMBERS", limit)
+
+
 close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
 
 
@@ -211,3 +224,34 @@ def test_a_table_on_a_gpu_is_trained_as_on_a_cpu():
         optimiser.step()
         optimiser.zero_grad()
     close(table.weight.cpu(), expected.weight)
+
+
+def test_compiled_code_gives_the_same_bits_for_every_number_of_threads(monkeypatch):
+    monkeypatch.setattr(row_descent, "ROWS_A_THREAD", 2)
+    batches, before = [bags([40, 9, 60], seed) for seed in range(3)], torch.get_num_threads()
+    results = []
+    for n_threads in (1, 2, 3):
+        torch.set_num_threads(n_threads)
+        table, optimiser = trained(batches)
+        results.append((table.weight.detach(), optimiser.state[table.weight]["sum"]))
+    torch.set_num_threads(before)
+    for weights, sums in results[1:]:
+        assert torch.equal(weights, results[0][0])
+        assert torch.equal(sums, results[0][1])
+
+
+def test_without_numba_torch_moves_the_rows(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)
+    row_descent._kernel.cache_clear()
+    monkeypatch.setattr(row_descent, "LEAST_NUMBERS", 0)
+    assert not row_descent.descends_compiled(torch.zeros(8, 2))
+    monkeypatch.undo()
+    row_descent._kernel.cache_clear()
+
+
+def test_only_large_tables_of_single_precision_are_moved_by_compiled_code(monkeypatch):
+    monkeypatch.setattr(row_descent, "LEAST_NUMBERS", 16)
+    monkeypatch.setattr(row_descent, "_kernel", lambda: print)
+    assert row_descent.descends_compiled(torch.zeros(8, 2))
+    assert not row_descent.descends_compiled(torch.zeros(7, 2))
+    assert not row_descent.descends_compiled(torch.zeros(8, 2, dtype=torch.float64))

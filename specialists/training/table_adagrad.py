@@ -4,9 +4,10 @@ For a gradient g of a row, number by number (Duchi, Hazan and Singer 2011):
 
     s <- s + g^2,    w <- w - rate g / (sqrt(s) + 1e-10)
 
-Only rows that were read are touched. They are copied out, moved and copied back, a block at a time
-that stays in a processor's cache, which takes a quarter of the time of ``torch.optim.Adagrad`` and
-its sparse tensors.
+Only rows that were read are touched. Compiled code moves them where there is some
+(:mod:`specialists.training.row_descent`). Else they are copied out, moved and copied back, a block
+at a time that stays in a processor's cache, which takes a quarter of the time of
+``torch.optim.Adagrad`` and its sparse tensors.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch.optim import Optimizer
 
 from specialists.large_tables import zero_table
 from specialists.networks import sum_by_row
+from specialists.training.row_descent import descend_rows, descends_compiled
 
 BLOCK = 49_152  # numbers: 192 KiB in float32, of which five lie in the cache at once
 EPSILON = 1e-10
@@ -55,6 +57,9 @@ def _move(table: Tensor, sums: Tensor, gradient: Tensor, rate: float) -> None:
         _descend(table, sums, gradient, rate)
         return
     rows, values = _distinct(gradient)
+    if descends_compiled(table):
+        descend_rows(table, sums, rows, values, rate, EPSILON)
+        return
     block = max(1, BLOCK // table.shape[1]) if table.device.type == "cpu" else max(1, len(rows))
     for some, part in zip(rows.split(block), values.split(block), strict=True):
         moved, raised = table.index_select(0, some), sums.index_select(0, some)
