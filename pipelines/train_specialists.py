@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from specialists.datasets.base import Ragged
 from specialists.errors import InputError
 from specialists.networks import NetworkSpec, load_network, read_spec
 from specialists.networks.weights import DESCRIPTION
@@ -22,6 +23,7 @@ from specialists.specialist import (
     save_specialist,
     starting_network,
     train_specialist,
+    training_rows,
 )
 from specialists.trunk import Trunk
 
@@ -74,11 +76,11 @@ class SpecialistTask(TrainingTask):
         settings, dataset = context.config.specialists, context.dataset
         generalist, spec, trunk, predictions = self._sources(context)
         subset = torch.tensor(self.subset, dtype=torch.int64)
-        seed = context.seed("specialist", self.index)
+        seed, read = context.seed("specialist", self.index), dataset.train.inputs
+        if isinstance(read, Ragged):
+            read = read[training_rows(dataset.train.labels, subset, settings, seed)]
         seed_everything(seed)
-        network, spec = starting_network(
-            generalist, spec, subset, settings, trunk.lower, dataset.train.inputs
-        )
+        network, spec = starting_network(generalist, spec, subset, settings, trunk.lower, read)
         specialist = train_specialist(
             network,
             subset,

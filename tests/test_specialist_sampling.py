@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import reference
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from specialists import predictions
 from specialists.calibration import fit_calibration
 from specialists.config import SpecialistsConfig
+from specialists.datasets.base import Split
 from specialists.errors import DataError, InputError
 from specialists.predictions import (
     DensePredictions,
@@ -18,9 +20,9 @@ from specialists.predictions import (
 )
 from specialists.probability import aggregate
 from specialists.shards import SUMS, Shards
-from specialists.specialist import check_share, soft_targets
+from specialists.specialist import check_share, soft_targets, train_specialist, training_rows
 from specialists.specialist.sampling import natural_weights, subset_examples, subset_validation
-from specialists.training.examples import drawn
+from specialists.training.examples import TensorExamples, drawn
 
 N, C = 600, 40
 SUBSET = torch.tensor([31, 2, 17])
@@ -234,3 +236,25 @@ def test_a_subset_with_no_rows_or_with_all_is_refused(tmp_path, subset):
     wide = DensePredictions(F.log_softmax(torch.zeros(N, 70), dim=-1))
     with pytest.raises(DataError, match="inside and outside"):
         subset_examples(torch.zeros(N, 1), LABELS, wide, subset, SpecialistsConfig())
+
+
+def test_the_rows_that_a_training_reads_are_known_before(monkeypatch):
+    settings = SpecialistsConfig(epochs=2, batch_size=16, learning_rate=0.1, soft_targets=0.0)
+    split = Split(torch.arange(N).float()[:, None], LABELS)
+    read = []
+    network = nn.Linear(1, len(SUBSET) + 1)
+    gather = TensorExamples.batch
+    monkeypatch.setattr(
+        TensorExamples,
+        "batch",
+        lambda self, index, generator: read.append(index) or gather(self, index, generator),
+    )
+    train_specialist(
+        network, SUBSET, split, split, log_probs().float(), settings, seed=4, augment=None
+    )
+    first = read[0]  # a batch whose operations are counted trains nothing
+    trained = torch.cat(read[1:]).unique()
+    expected = training_rows(LABELS, SUBSET, settings, seed=4)
+    assert torch.equal(trained, expected)
+    assert len(first) < len(expected) < N
+    assert not torch.equal(expected, training_rows(LABELS, SUBSET, settings, seed=5))

@@ -6,7 +6,7 @@ from specialists.specialist.model import (
     load_specialist,
     save_specialist,
 )
-from specialists.specialist.sampling import check_share, soft_targets
+from specialists.specialist.sampling import check_share, soft_targets, training_rows
 from specialists.specialist.start import assign_generalists, specialise, starting_network
 from specialists.specialist.subset_training import train_specialist
 
@@ -21,4 +21,5 @@ __all__ = [
     "specialise",
     "starting_network",
     "train_specialist",
+    "training_rows",
 ]

@@ -23,7 +23,7 @@ from specialists.predictions import ALL_ROWS, Predictions, RowIndex, as_predicti
 from specialists.probability import check_labels, check_log_probs, check_subset
 from specialists.runtime import derive_seed
 from specialists.training import BalancedExamples, TensorExamples, ValidationLoss
-from specialists.training.examples import Augmentation, drawn
+from specialists.training.examples import Augmentation, drawn, drawn_rows
 
 JUDGING, CALIBRATING = 2048, 8192  # rows of other classes: after each epoch, and at the end
 ROWS_AT_A_TIME = 8192
@@ -107,6 +107,14 @@ class DrawnTargets:
         targets = self._of_inside[place]
         targets[~is_inside] = self.make(index[~is_inside])
         return targets
+
+
+def training_rows(labels: Tensor, subset: Tensor, settings: SpecialistsConfig, seed: int) -> Tensor:
+    """Rows that a specialist's training reads; ``labels`` (n,) are of all C classes."""
+    is_inside = torch.isin(labels, subset)
+    inside, outside = (rows.nonzero().squeeze(1) for rows in (is_inside, ~is_inside))
+    examples = BalancedExamples(TensorExamples(labels, ()), inside, outside, settings.subset_share)
+    return drawn_rows(examples, seed, settings.epochs or 1)
 
 
 def subset_examples(

@@ -14,6 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from specialists.datasets.base import Inputs
+from specialists.runtime import derive_seed
 
 Augmentation = Callable[[Inputs, Generator], Inputs]
 MANY_TIMES = 8  # fewer than one in so many are drawn one by one
@@ -137,3 +138,14 @@ def drawn(n: int, k: int, generator: Generator) -> Tensor:
         more = torch.randint(n, (k + k // 4 + 1,), generator=generator)
         found = torch.cat([found, more]).unique()
     return found[torch.randperm(len(found), generator=generator)[:k]]
+
+
+def ordering(seed: int, epoch: int) -> Generator:
+    """What an epoch's order, and then its augmentation, is drawn from."""
+    return torch.Generator().manual_seed(derive_seed(seed, "order", epoch))
+
+
+def drawn_rows(examples: Examples, seed: int, n_epochs: int) -> Tensor:
+    """The rows that a training reads in so many epochs, each once, int64."""
+    orders = [examples.order(ordering(seed, epoch)) for epoch in range(n_epochs)]
+    return torch.cat(orders).unique()

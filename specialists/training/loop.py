@@ -26,7 +26,7 @@ from specialists.files import write_tensors
 from specialists.networks import HashedEmbedding
 from specialists.runtime import Hardware, Progress, autocast, derive_seed, progress
 from specialists.training.checkpoints import discard_checkpoint, load_checkpoint, save_checkpoint
-from specialists.training.examples import Examples
+from specialists.training.examples import Examples, ordering
 from specialists.training.loading import Loader, batch_sizes, without_single
 from specialists.training.metrics import EpochMetrics, FitResult, write_metrics
 from specialists.training.optimisers import Optimisers
@@ -179,7 +179,7 @@ class Trainer:
     def _epoch(self, bar: Progress) -> None:
         state, start = self.state, time.perf_counter()
         torch.manual_seed(derive_seed(self.seed, "epoch", state.epoch))
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", state.epoch))
+        generator = ordering(self.seed, state.epoch)
         order = self.examples.order(generator)[: self.n_examples - state.examples]
         loader = Loader(self.examples, order, self.batch_size, generator, self.device)
         rate = self.optimisers.learning_rate
