@@ -24,12 +24,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -40,7 +39,7 @@ from torch.nn import functional as F
 
 from specialists.config import Recipe
 from specialists.datasets.base import Ragged
-from specialists.networks import NetworkSpec, build, load_network, read_model, save_network
+from specialists.networks import build, load_network, read_model, save_network
 from specialists.runtime import n_cores
 from specialists.runtime.torch_environment import LARGE_PAGES, WAITING
 from specialists.training.checkpoints import save_checkpoint
@@ -48,8 +47,9 @@ from specialists.training.loop import CHECKPOINT_SECONDS
 from specialists.training.optimisers import Optimisers
 
 from .markdown_tables import Line, markdown_table
+from .seconds import best_of
 from .speed_combination import combination_calls
-from .speed_disk import disk_and_loads
+from .speed_disk import disk_and_loads, text_network
 from .speed_inference import inference_speed
 from .speed_many_specialists import many_specialists, one_thread
 from .speed_run import whole_run
@@ -61,11 +61,6 @@ BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 STEPS = "from pipelines.benchmarks.speed import time_steps; time_steps({n_steps})"
 HEAVY = "import scipy.stats, scipy.optimize, torch._dynamo; "
 PREDICT = "from specialists.__main__ import main; main()"
-
-
-def text_network(n_buckets: int) -> NetworkSpec:
-    """The network of `languages`, with a table of so many rows."""
-    return NetworkSpec("hashed_text", N_CLASSES, n_buckets=n_buckets)
 
 
 def time_steps(n_steps: int) -> None:
@@ -177,23 +172,6 @@ def drawn_and_overwritten(folder: Path) -> nn.Module:
     network = build(spec)
     network.load_state_dict(tensors)
     return network
-
-
-def best_of(jobs: Mapping[str, Callable[[], object]], n_rounds: int) -> dict[str, float]:
-    """The seconds of each job, of this process and its children, in its best round."""
-    best = dict.fromkeys(jobs, float("inf"))
-    for _ in range(n_rounds):
-        for name, job in jobs.items():
-            start = seconds_used()
-            job()
-            best[name] = min(best[name], seconds_used() - start)
-    return best
-
-
-def seconds_used() -> float:
-    """Of the processor, by this process and its children that ended."""
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def checkpoint_share(quick: bool) -> list[Line]:

@@ -6,6 +6,7 @@ training      images a second that a residual network trains on: in float32 and 
               bfloat16 with batches that are not pinned ahead by a thread
 waiting       how often a step of training makes the CPU wait for the GPU, as PyTorch counts it
 side by side  eight such trainings on one GPU, so many at a time, started by spawned processes
+prediction    an ensemble of the shape of `omniglot`, beside its generalist and its FLOPs
 combination   rows of ``combine``, beside a copy of the same matrix
 
 Times are the wall's, the best of several rounds in which each has its turn. The same runs on a CPU.
@@ -17,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from unittest.mock import patch
 
@@ -25,6 +27,7 @@ import torch
 from specialists.classifier import hard_label_loss
 from specialists.combination import combine
 from specialists.config import Recipe
+from specialists.ensemble import CombinationRule
 from specialists.networks import NetworkSpec, build
 from specialists.runtime import Hardware, map_processes, seed_everything
 from specialists.training import Batch, TensorExamples, Trainer
@@ -33,6 +36,7 @@ from specialists.training.loading import Loader
 from .combination import machine, options_of
 from .markdown_tables import Line, markdown_table
 from .random_predictions import CASES, QUICK_CASES, Case, draw_predictions
+from .speed_inference import ROWS, image_models, relative_flops
 
 N_TRAININGS = 8
 SPEC = NetworkSpec("resnet", 1000, (1, 28, 28), width=32, depth=1)
@@ -131,6 +135,35 @@ def side_by_side(quick: bool, device: str) -> list[Line]:
     ]
 
 
+def prediction_times(quick: bool, device: str) -> list[Line]:
+    """A line a number of rows."""
+    models = image_models(quick)
+    ensemble = models.ensemble
+    for network in (ensemble.upper, *(each.network for each in ensemble.specialists)):
+        network.to(device)
+    alone = replace(ensemble, rule=CombinationRule("kl", 1, members=()))
+    lines = []
+    for n in ROWS[:2] if quick else ROWS:
+        inputs = models.inputs[torch.arange(n)]
+        jobs = {
+            "generalist": partial(alone.predictions, inputs),
+            "ensemble": partial(ensemble.predictions, inputs),
+        }
+        best = dict.fromkeys(jobs, float("inf"))
+        for _ in range(2 if quick else 20):
+            for name, job in jobs.items():
+                best[name] = min(best[name], timed(job, device))
+        lines.append(
+            {
+                "rows": f"{n:,}",
+                **{f"{name}, ms": f"{1e3 * took:.2f}" for name, took in best.items()},
+                "ratio": f"{best['ensemble'] / best['generalist']:.2f}",
+                "FLOPs": f"{relative_flops(ensemble, inputs.to(device)):.2f}",
+            }
+        )
+    return lines
+
+
 def combination_rates(quick: bool, device: str) -> list[Line]:
     """A line a case of the combination's own benchmark."""
     return [_combination_rate(case, device, quick) for case in (QUICK_CASES if quick else CASES)]
@@ -169,6 +202,7 @@ SECTIONS: dict[str, Callable[[bool, str], list[Line]]] = {
     "training": training_rates,
     "waiting": waiting_steps,
     "side by side": side_by_side,
+    "prediction": prediction_times,
     "combination": combination_rates,
 }
 

@@ -83,10 +83,8 @@ def _line(measured: ModelsAndInputs, n: int, n_rounds: int) -> Line:
         },
         n_rounds,
     )
-    generalist, each = ensemble.flops(inputs)
-    active = active_specialists(alone.predictions(inputs), ensemble.subsets, ensemble.rule)
-    flops = 1.0 + float(active.double().mean(0) @ each) / generalist
-    students = inference_flops(student, inputs) / generalist
+    flops = relative_flops(ensemble, inputs)
+    students = inference_flops(student, inputs) / ensemble.flops(inputs)[0]
     ratio, ratio_of_student = (times[k] / times["generalist"] for k in ("after", "student"))
     return {
         "shape": measured.name,
@@ -103,6 +101,14 @@ def _line(measured: ModelsAndInputs, n: int, n_rounds: int) -> Line:
         "time / FLOPs of the student": f"{ratio_of_student / students:.2f}",
         "predict_proba beyond its network, ms": f"{times['proba'] - times['its network']:.2f}",
     }
+
+
+def relative_flops(ensemble: Ensemble, inputs: Inputs) -> float:
+    """Of the ensemble over its generalist's, for inputs on the networks' device."""
+    alone = dataclasses.replace(ensemble, rule=CombinationRule("kl", 1, members=()))
+    generalist, each = ensemble.flops(inputs)
+    active = active_specialists(alone.predictions(inputs), ensemble.subsets, ensemble.rule)
+    return 1.0 + float(active.double().mean(0) @ each) / generalist
 
 
 def best_cpu_ms(jobs: Mapping[str, Callable[[], object]], n_rounds: int) -> dict[str, float]:

@@ -39,7 +39,7 @@ from specialists.specialist.sampling import subset_labels
 from specialists.training import BalancedExamples, TensorExamples, Trainer, ValidationLoss
 
 from .markdown_tables import Line, markdown_table
-from .speed import best_of
+from .seconds import best_of
 
 N_FEATURES, PER_CLASS, VALIDATION_PER_CLASS, SUBSET_SIZE = 64, 30, 6, 30
 SETTINGS = SpecialistsConfig(epochs=8, batch_size=256, learning_rate=2e-3)

@@ -52,6 +52,7 @@ def test_the_tables_of_a_gpu_can_be_had_from_a_cpu(monkeypatch, capsys):
         "training": 3,
         "waiting": 1,
         "side by side": 2,
+        "prediction": 2,
         "combination": 2,
     }.items():
         table = told.partition(f"## {title}\n\n")[2].partition("\n\n")[0]
