@@ -18,7 +18,7 @@ from .markdown_tables import Line
 
 COMMAND = "from pipelines.__main__ import main; main()"
 QUICK = {
-    "data.max_examples": 600,
+    "data.max_examples": 4000,
     "generalist.epochs": 1,
     "generalist.n_buckets": 4096,
     "specialists.epochs": 1,
@@ -27,6 +27,8 @@ QUICK = {
     "student.temperatures": "[1.0]",
     "student.alphas": "[1.0]",
     "clusters.n_clusters": 3,
+    "clusters.coverage": 1,
+    "evaluation.n_bootstrap": 20,
 }
 ALL_BASELINES = '["generalist_continued", "generalist_wide", "generalist_ensemble"]'
 
@@ -71,16 +73,17 @@ def _cost(checkout: Path, quick: bool) -> RunCost:
         run = Path(folder, "run")
         command = [sys.executable, "-c", COMMAND, "run", "languages", "--out", str(run), *options]
         paths = os.pathsep.join([str(checkout), *filter(None, sys.path)])
-        process = subprocess.Popen(
+        with subprocess.Popen(
             command,
             cwd=folder,
             env={**os.environ, "PYTHONPATH": paths},
             stdout=subprocess.PIPE,
             text=True,
-        )
-        assert process.stdout is not None
-        told = process.stdout.read()
-        _, status, used = os.wait4(process.pid, 0)
+        ) as process:
+            assert process.stdout is not None
+            told = process.stdout.read()
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
         if status:
             raise RuntimeError(f"the run of {checkout} failed:\n{told[-2000:]}")
         verdict = told.partition("The report: ")[2].splitlines()[1].partition(":")[0]

@@ -22,7 +22,7 @@ def test_a_section_that_there_is_not_is_told(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["speed", "thread"])
     with pytest.raises(SystemExit, match="2"):
         speed.main()
-    assert "no section thread; there are threads, loading" in capsys.readouterr().err
+    assert "no section thread; there are threads, table, loading" in capsys.readouterr().err
 
 
 def test_steps_are_timed_on_the_processor_and_on_the_wall(capsys):
