@@ -72,14 +72,26 @@ def test_batches_that_are_not_pinned_are_the_same_batches():
         assert torch.equal(pinned.inputs, gathered.inputs)
 
 
+RUN_ENDS = """
+import pathlib, sys
+folder = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
+folder.mkdir()
+(folder / "weights").write_bytes(bytes(3_000_000))
+print("The report: report.html\\nKeep the generalist: nothing is better")
+"""
+
+
 def test_a_whole_run_is_measured_beside_an_older_version(monkeypatch, tmp_path):
-    older = speed_run.RunCost(600.0, 3 * 10**9, 4 * 10**9, "Keep the generalist")
-    measure = speed_run._cost
-    monkeypatch.setattr(
-        speed_run, "_cost", lambda path, quick: older if path == tmp_path else measure(path, quick)
-    )
+    monkeypatch.setattr(speed_run, "COMMAND", RUN_ENDS)
     before, after, ratio = speed_run.whole_run(quick=True, before=tmp_path)
-    assert list(before.values())[1:] == ["10.0", "3,000", "4,000", "Keep the generalist"]
-    assert after["verdict"]
-    assert float(after["CPU minutes"]) > 0
-    assert float(ratio["disk, MB"]) > 1
+    for line in (before, after):
+        assert line["verdict"] == "Keep the generalist"
+        assert line["disk, MB"] == "3"
+        assert float(line["peak memory of a process, MB"]) > 1
+    assert ratio["disk, MB"] == "1.00"
+
+
+def test_a_run_that_fails_is_told(monkeypatch):
+    monkeypatch.setattr(speed_run, "COMMAND", "print('what went wrong'); raise SystemExit(2)")
+    with pytest.raises(RuntimeError, match="what went wrong"):
+        speed_run.whole_run(quick=True)
