@@ -17,6 +17,7 @@ from specialists.evaluation.several_seeds import MeanDifference, ModelSummary, S
 from specialists.files import write_array, write_json, write_text
 from specialists.report import comparison_figure, comparison_markdown, markdown, verdict
 from specialists.report.sentences import time_sentence, unlike_flops
+from specialists.report.verdict import WEIGHTS_KEPT
 
 COSTS = {
     "generalist": (1.0, 100),
@@ -307,7 +308,7 @@ def test_a_verdict_gives_gain_interval_cost_and_the_difference_to_the_other():
     assert text_of(made(gaps)) == (
         f"Go wider: +6.00 points (+2.00 to +10.00) {cost(2.4)}. Specialists: +5.00 points (+1.00 "
         f"to +9.00) {cost(2.5)}. Against a wider generalist (2.40 times the inference) specialists "
-        "are \N{MINUS SIGN}1.00 points (\N{MINUS SIGN}5.00 to +3.00)."
+        "are \N{MINUS SIGN}1.00 points (\N{MINUS SIGN}5.00 to +3.00). " + WEIGHTS_KEPT
     )
 
 
@@ -458,7 +459,8 @@ def test_specialists_that_every_gate_refused_stay_out():
     assert kept.startswith("Keep the generalist")
     assert kept.endswith(out)
     wider = text_of(made(nothing | gain, "refused", generalist_wide=10))
-    assert wider == (f"Train longer from the start: +3.00 points (+1.00 to +5.00) {cost(1)}. {out}")
+    begin = f"Train longer from the start: +3.00 points (+1.00 to +5.00) {cost(1)}."
+    assert wider == f"{begin} {out} {WEIGHTS_KEPT}"
     assert out not in text_of(dataclasses.replace(made(nothing), admission=("refused", "admitted")))
 
 

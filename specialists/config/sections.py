@@ -223,7 +223,12 @@ class StudentConfig(Recipe):
 
 def _named_baselines(value: object) -> object:
     """A word is "all", or the only one."""
-    return TRAINED if value == "all" else (value,) if isinstance(value, str) else value
+    words = (value,) if isinstance(value, str) else value
+    if isinstance(words, list | tuple) and (wrong := [w for w in words if w not in TRAINED]):
+        if tuple(words) == ("all",):
+            return TRAINED
+        raise ValueError(f'{wrong[0]!r} is none of {", ".join(TRAINED)}, nor is all of it "all"')
+    return words
 
 
 Baselines = Annotated[
@@ -245,8 +250,8 @@ class EvaluationConfig(Section):
     (generalist_ensemble_same_inference); of members of which the later ones are asked about some
     rows only (generalist_ensemble_deferred)."""
     keep_rivals: Switch = False
-    """Whether baselines keep their weights. False: their predictions of validation and test rows
-    alone, where these take less room."""
+    """Whether baselines (the ensemble's rivals) keep their weights. False: their predictions of
+    validation and test rows alone, where these take less room."""
 
     @property
     def trained_baselines(self) -> tuple[str, ...]:

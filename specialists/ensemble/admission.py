@@ -164,7 +164,10 @@ def screen(
         return rule
     judge = Judge(predictions, labels, settings.max_cost)
     rules = [restricted(rule, helpful, len(gains)), rule]
-    return choose([judge(one, predictions.joined(one)) for one in rules], settings).rule
+    few, every = (judge(one, predictions.joined(one)) for one in rules)
+    if few.top1 == every.top1 and abs(few.nll - every.nll) < NO_DIFFERENCE:
+        return few.rule
+    return choose([few, every], settings).rule
 
 
 def whole_test(

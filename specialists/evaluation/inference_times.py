@@ -125,7 +125,10 @@ def _why_not(predict: Predict, batch: Inputs) -> str:
     try:
         predict(batch[torch.arange(1)])  # what is made on first use
         for few, more in pairwise([*(size for size in GROWING if size < n), n]):
-            seconds = _seconds(predict, batch[torch.arange(few)])
+            rows = batch[torch.arange(few)]
+            seconds = _seconds(predict, rows)
+            if seconds * more / few > PATIENCE:  # or the first of this size loads and compiles
+                seconds = _seconds(predict, rows)
             if seconds * more / few > PATIENCE:
                 return f"{n:,} rows would take up to {seconds * n / few:.0f} s"
     except (

@@ -17,6 +17,7 @@ from specialists.baselines import SAME_COST
 from specialists.catalogue import (
     BASELINES,
     BY_SIMPLICITY,
+    CONTINUED,
     ENSEMBLE,
     GENERALIST,
     HARD_LABELS,
@@ -79,6 +80,8 @@ def verdict(comparison: Comparison) -> Verdict:
     missing = [WORDS[name].noun for name in TRAINED if name not in comparison.models]
     if missing:
         few = f"Not trained, so not known: {enumerated(missing)}"
+        if CONTINUED not in comparison.models:
+            few += ", nor whether the generalist was under-trained"
         all_missing = len(missing) == len(TRAINED)
         sentences.append(f"{NO_BASELINE if all_missing else few} ({HOW_TO_ADD}).")
     harmed = comparison.is_clear(GENERALIST, ENSEMBLE)

@@ -14,7 +14,13 @@ from specialists.ensemble import CombinationRule
 from specialists.errors import InputError
 from specialists.files import read_json
 
-OVERRIDES = ("seed=0", "data.admission_fraction=0", 'combination.rules=["kl"]', "combination.n=[1]")
+OVERRIDES = (
+    "seed=0",
+    "data.admission_fraction=0",
+    'combination.rules=["kl"]',
+    "combination.n=[1]",
+    "combination.deferral=[1.0]",
+)
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,7 @@ _SMALL = 1e3
 _PATIENCE = 2.0
 _COMPILING = "Numba compiles the combination for this machine; the next processes find it compiled"
 _READY: set[tuple[object, ...]] = set()
+_TOLD: list[str] = []
 
 
 def is_fused(problem: CombinationProblem) -> bool:
@@ -83,7 +84,7 @@ def _arguments(
         problem.active.contiguous(),
         addresses,
         strides,
-        problem.weights.detach().contiguous(),
+        problem.weights.detach().double().contiguous(),
         subsets.classes,
         subsets.sizes,
         subsets.relations,
@@ -118,10 +119,17 @@ def _patience(*version: object) -> Iterator[None]:
     if version in _READY:
         yield
         return
-    waiting = threading.Timer(_PATIENCE, lambda: print(_COMPILING, file=sys.stderr))
+    waiting = threading.Timer(_PATIENCE, _tell)
     waiting.start()
     try:
         yield
     finally:
         waiting.cancel()
     _READY.add(version)
+
+
+def _tell() -> None:
+    """Once a process."""
+    if not _TOLD:
+        _TOLD.append(_COMPILING)
+        print(_COMPILING, file=sys.stderr)
