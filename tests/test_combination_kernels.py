@@ -287,14 +287,16 @@ def test_small_calls_do_not_load_numba(monkeypatch):
     combine(wide, [torch.tensor([[0.5, 0.5]]).log()], [torch.tensor([3])])
 
 
-def test_a_long_compilation_is_told(monkeypatch, capsys):
+def test_a_long_compilation_is_told_once_a_process(monkeypatch, capsys):
     monkeypatch.setattr(fused, "_PATIENCE", 0.01)
+    monkeypatch.setattr(fused, "_TOLD", [])
     before = set(threading.enumerate())
     with fused._patience("a kernel of a test"):
         time.sleep(0.1)
     assert "Numba compiles" in capsys.readouterr().err
-    with fused._patience("a kernel of a test"):
-        time.sleep(0.05)
+    for kernel in ("a kernel of a test", "another kernel"):
+        with fused._patience(kernel):
+            time.sleep(0.05)
     assert capsys.readouterr().err == ""
     assert set(threading.enumerate()) <= before
 
