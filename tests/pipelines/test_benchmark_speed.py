@@ -87,7 +87,7 @@ def test_a_whole_run_is_measured_beside_an_older_version(monkeypatch, tmp_path):
     for line in (before, after):
         assert line["verdict"] == "Keep the generalist"
         assert line["disk, MB"] == "3"
-        assert float(line["peak memory of a process, MB"]) > 1
+        assert float(line["peak memory of a process, MB"].replace(",", "")) > 1
     assert ratio["disk, MB"] == "1.00"
 
 
