@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from specialists.baselines import AveragingRule, averaged
 from specialists.catalogue import AVERAGED, BASELINES, HARD_LABELS, STUDENT
 from specialists.datasets import check_preprocessing
 from specialists.datasets.base import Inputs
@@ -67,6 +66,8 @@ def _load(path: Path, model: str) -> Predictor:
 
 def _baseline(run: Path, name: str) -> Predictor:
     """A network trained longer or wider, or the mean of several."""
+    from specialists.baselines import AveragingRule, averaged
+
     check_result(run, EVALUATION)
     trainings = read_json(run / EVALUATION / "trainings.json").get(name)
     if trainings is None:
