@@ -259,8 +259,7 @@ def predict_command(
 def main() -> None:
     """Entry point of the console script.
 
-    How PyTorch's threads wait, and how large its pages of memory are, is set before it is loaded;
-    nothing above imports it.
+    How PyTorch's threads wait is set before it is loaded; nothing above imports it.
     """
     os.environ.update(torch_environment())
     warnings.formatwarning = format_warning

@@ -5,9 +5,8 @@ those subsets; an exact KL-minimising combination joins them; one compact studen
 joined predictions. Source: Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network"
 (2015). ``load(RUN).predict_proba(x)`` uses a trained model.
 
-Set ``OMP_WAIT_POLICY=PASSIVE THP_MEM_ALLOC_ENABLE=1`` before Python starts: threads that wait then
-sleep, and large n-gram tables lie in large pages. The command does so; an import changes no
-environment.
+On a machine with other work, set ``OMP_WAIT_POLICY=PASSIVE`` before Python starts: threads that
+wait then sleep, and leave the cores alone. The command does so; an import changes no environment.
 """
 
 from __future__ import annotations

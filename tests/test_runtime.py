@@ -25,15 +25,14 @@ from specialists.runtime import (
     show_progress,
     threads,
 )
-from specialists.runtime.torch_environment import LARGE_PAGES, WAITING
+from specialists.runtime.torch_environment import WAITING
 
-READ_BY_TORCH = (*WAITING, LARGE_PAGES)
 LOADING = f"""
 import os, sys
 class Watching:
     def find_spec(self, name, path=None, target=None):
         if name == "torch":
-            print([os.environ.get(name) for name in {READ_BY_TORCH}])
+            print([os.environ.get(name) for name in {WAITING}])
             sys.exit()
 sys.meta_path.insert(0, Watching())
 {{command}}
@@ -74,7 +73,7 @@ def recall(task: int) -> tuple[int, int, bool]:
 
 
 def recall_environment(task: int) -> list[str | None]:
-    return [os.environ.get(name) for name in READ_BY_TORCH]
+    return [os.environ.get(name) for name in WAITING]
 
 
 def wait_forever(task: tuple[str, int]) -> None:
@@ -169,19 +168,18 @@ def test_each_worker_has_one_thread_and_the_parent_keeps_its_own(jobs):
 
 
 CHOSEN = [
-    ({}, ["PASSIVE", None, None, "1"]),
-    ({"OMP_WAIT_POLICY": "active"}, ["active", None, None, "1"]),
-    ({"THP_MEM_ALLOC_ENABLE": "0"}, ["PASSIVE", None, None, "0"]),
-    ({"GOMP_SPINCOUNT": "1000"}, [None, "1000", None, "1"]),
-    ({"KMP_BLOCKTIME": "200"}, [None, None, "200", "1"]),
+    ({}, ["PASSIVE", None, None]),
+    ({"OMP_WAIT_POLICY": "active"}, ["active", None, None]),
+    ({"GOMP_SPINCOUNT": "1000"}, [None, "1000", None]),
+    ({"KMP_BLOCKTIME": "200"}, [None, None, "200"]),
 ]
 
 
-@pytest.mark.parametrize(("chosen", "expected"), CHOSEN[:3])
+@pytest.mark.parametrize(("chosen", "expected"), CHOSEN[:2])
 def test_workers_have_the_environment_that_torch_needs_unless_the_user_has_chosen(
     monkeypatch, chosen, expected
 ):
-    for name in READ_BY_TORCH:
+    for name in WAITING:
         monkeypatch.delenv(name, raising=False)
     for name, value in chosen.items():
         monkeypatch.setenv(name, value)
@@ -201,12 +199,12 @@ def test_the_command_sets_what_torch_reads_before_it_loads_it(chosen, expected, 
 
 def test_an_import_of_the_library_leaves_the_environment_as_it_is():
     code = LOADING.format(command="import specialists, specialists.runtime, specialists.networks")
-    assert at_the_import_of_torch(code, {}) == [str([None] * 4)]
+    assert at_the_import_of_torch(code, {}) == [str([None] * 3)]
 
 
 def at_the_import_of_torch(code: str, chosen: dict[str, str]) -> list[str]:
     """What was in force when a new process began to load PyTorch; it ends there."""
-    kept = {name: value for name, value in os.environ.items() if name not in READ_BY_TORCH}
+    kept = {name: value for name, value in os.environ.items() if name not in WAITING}
     paths = os.pathsep.join(filter(None, sys.path))
     done = subprocess.run(
         [sys.executable, "-c", code],

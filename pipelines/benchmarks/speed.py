@@ -41,7 +41,7 @@ from specialists.config import Recipe
 from specialists.datasets.base import Ragged
 from specialists.networks import build, load_network, read_model, save_network
 from specialists.runtime import n_cores
-from specialists.runtime.torch_environment import LARGE_PAGES, WAITING
+from specialists.runtime.torch_environment import WAITING
 from specialists.training.checkpoints import save_checkpoint
 from specialists.training.loop import CHECKPOINT_SECONDS
 from specialists.training.optimisers import Optimisers
@@ -124,9 +124,7 @@ def other_work(n_processes: int) -> Iterator[None]:
 
 def run_python(arguments: Sequence[str], variables: dict[str, str] | None = None) -> str:
     """What a new process of Python prints, in an environment that chooses nothing for PyTorch."""
-    kept = {
-        name: value for name, value in os.environ.items() if name not in {*WAITING, LARGE_PAGES}
-    }
+    kept = {name: value for name, value in os.environ.items() if name not in WAITING}
     paths = os.pathsep.join(filter(None, [os.getcwd(), *sys.path]))
     environment = {**kept, **(variables or {}), "PYTHONPATH": paths}
     command = [sys.executable, *arguments]
