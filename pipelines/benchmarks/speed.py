@@ -40,7 +40,7 @@ from torch.nn import functional as F
 from specialists.config import Recipe
 from specialists.datasets.base import Ragged
 from specialists.networks import build, load_network, read_model, save_network
-from specialists.runtime import n_cores
+from specialists.runtime import n_cores, one_torch_thread
 from specialists.runtime.torch_environment import WAITING
 from specialists.training.checkpoints import save_checkpoint
 from specialists.training.loop import CHECKPOINT_SECONDS
@@ -51,7 +51,7 @@ from .seconds import best_of
 from .speed_combination import combination_calls
 from .speed_disk import disk_and_loads, text_network
 from .speed_inference import inference_speed
-from .speed_many_specialists import many_specialists, one_thread
+from .speed_many_specialists import many_specialists
 from .speed_run import whole_run
 from .table_optimisers import table_optimisers
 
@@ -135,7 +135,7 @@ def run_python(arguments: Sequence[str], variables: dict[str, str] | None = None
 
 def table_trainings(quick: bool) -> list[Line]:
     """A line an optimiser of the n-gram table, each in a short training."""
-    with one_thread():
+    with one_torch_thread():
         return table_optimisers(quick, ["generalist.epochs=2"], seeds=1)
 
 

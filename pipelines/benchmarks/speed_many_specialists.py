@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +31,7 @@ from specialists.predictions import (
     predict_outputs,
     write_shards,
 )
-from specialists.runtime import Hardware
+from specialists.runtime import Hardware, one_torch_thread
 from specialists.specialist import soft_targets, specialise, train_specialist
 from specialists.specialist.sampling import subset_labels
 from specialists.training import BalancedExamples, TensorExamples, Trainer, ValidationLoss
@@ -57,7 +55,7 @@ def many_specialists(quick: bool) -> list[Line]:
                 "before": lambda folder=Path(name): trained_before(Opened(folder)),
                 "after": partial(trained_after, opened),
             }
-            with one_thread():
+            with one_torch_thread():
                 times = best_of(jobs, 1 if quick else 3)
         lines.append(
             {
@@ -69,17 +67,6 @@ def many_specialists(quick: bool) -> list[Line]:
             }
         )
     return lines
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """As the processes have that train specialists."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def write_run(folder: Path, n_classes: int) -> None:

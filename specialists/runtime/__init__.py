@@ -13,7 +13,7 @@ from specialists.runtime.conditions import (
     seed_everything,
     threads,
 )
-from specialists.runtime.processes import map_processes
+from specialists.runtime.processes import map_processes, one_torch_thread
 from specialists.runtime.progress import Progress, progress, show_progress
 from specialists.runtime.torch_environment import torch_environment
 
@@ -26,6 +26,7 @@ __all__ = [
     "memory",
     "most_at_once",
     "n_cores",
+    "one_torch_thread",
     "pick_device",
     "processor_name",
     "progress",

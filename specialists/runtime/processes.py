@@ -73,7 +73,7 @@ def map_processes(
     with progress(description, len(tasks)) as bar:
         if jobs <= 1:
             outcomes = []
-            with _one_torch_thread():
+            with one_torch_thread():
                 for task in tasks:
                     outcomes.append(_outcome(function, task))
                     bar.advance()
@@ -192,7 +192,7 @@ def _work(
     LIBRARY.setLevel(level)
     LIBRARY.propagate = False
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
-    with _one_torch_thread(), trusting(trust):
+    with one_torch_thread(), trusting(trust):
         while True:
             try:
                 task = connection.recv()
@@ -215,7 +215,8 @@ def _send(connection: Connection, outcome: _Outcome) -> None:
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
+def one_torch_thread() -> Iterator[None]:
+    """As workers have it."""
     import torch
 
     before = torch.get_num_threads()
