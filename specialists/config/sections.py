@@ -36,6 +36,7 @@ from specialists.config.fields import (
 )
 
 DEFERRED = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15)
+WHOLE_HEADS = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
 MOST_TRIALS = 27  # learning rates times label smoothings that a student without soft targets tries
 
 
@@ -176,6 +177,9 @@ class CombinationConfig(Section):
     """Candidates, one chosen on validation: fraction of the rows handed to specialists, those
     that the generalist is least sure of. 1.0: all rows. Learned rules, rules without n and students
     always use all rows."""
+    whole_heads: Annotated[tuple[Share, ...], Field(min_length=1), Distinct] = WHOLE_HEADS
+    """Candidates: fraction of the rows in which shared specialists are asked about every class,
+    those that the generalist is least sure of. 0.0: no rows, shortlists alone."""
     rules: Annotated[
         tuple[Literal["kl", "learned", "within_subsets", "side_by_side"], ...],
         Field(min_length=1),

@@ -11,7 +11,9 @@ Then a test, on the rows kept for it, one-sided and paired:
     "each"    before that, every specialist alone, on the rows where the rule selects it, is above
               0 after Holm's correction for those tried; the others are left out
 
-The specialists are admitted as a group; only with "each" did they pass tests of their own.
+The specialists are admitted as a group; only with "each" did they pass tests of their own. Shared
+specialists, of which validation chose how many are asked, count as one: "each" tests what they add
+to the rule without them.
 
 Rows of one group (the same input, concept, writer) are one observation of these tests: their gains
 are summed first. Fewer than 20 groups are no test.
@@ -26,7 +28,7 @@ generalist with the temperature that was learned for it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -37,6 +39,7 @@ from specialists.ensemble.decision import (
     AdmissionDecision,
     GainTest,
     GroupTest,
+    SharedTest,
     SpecialistTest,
     restricted,
 )
@@ -55,6 +58,7 @@ from specialists.uncertainty import (
 )
 
 ALPHA = 0.05
+SHARED = -1  # stands for all shared specialists among the numbers of those that are tested
 NO_DIFFERENCE = 1e-5  # nats that single precision rounds
 NOT_WANTED = (
     "no rows are to be kept for the test whether specialists help (data.admission_fraction)"
@@ -121,13 +125,19 @@ def admit_specialists(
     active, n = kept.predictions.active(rule), len(gains)
     alone = [_tested(gain, groups[active[:, m]], enough) for m, gain in enumerate(gains)]
     tried = screened.may_answer(n)
-    p_values = [p for m in tried if (p := alone[m].p) is not None]
-    corrected = dict(zip(tried, holm(p_values), strict=True)) if enough else {}
+    sharing = None
+    if rule.shared is not None:
+        sharing = _tested(shared_gain(kept.predictions, kept.labels, rule), groups, enough)
+    units = [*tried, *([SHARED] if sharing else [])]
+    p_values = [p for m in units if (p := (sharing if m == SHARED else alone[m]).p) is not None]
+    corrected = dict(zip(units, holm(p_values), strict=True)) if enough else {}
     group = screened
     if enough and settings.admission == "each":
         group = restricted(rule, [m for m in tried if corrected[m] <= ALPHA], n)
+        if corrected.get(SHARED, 0.0) > ALPHA:
+            group = replace(group, shared=None)
     whole = None
-    if group.members != ():
+    if not group.is_generalist:
         whole = whole_test(group, kept.predictions, kept.labels, groups)
     passed = whole is not None and whole.passed
     failed = None if passed else NOT_TOGETHER if enough else TOO_FEW_GROUPS
@@ -143,9 +153,17 @@ def admit_specialists(
         )
         for m in range(n)
     )
-    reason = _reason(whole, tried, len(kept.labels), n_groups)
+    together = None
+    if sharing is not None:
+        admitted = passed and group.shared is not None
+        together = SharedTest(
+            **asdict(sharing), corrected_p=corrected.get(SHARED), admitted=admitted
+        )
+    reason = _reason(whole, bool(units), len(kept.labels), n_groups)
     outcome, rows = "admitted" if passed else "refused", (len(kept.labels), n_groups)
-    return AdmissionDecision(settings.admission, rule, outcome, reason, ALPHA, *rows, whole, tests)
+    return AdmissionDecision(
+        settings.admission, rule, outcome, reason, ALPHA, *rows, whole, tests, together
+    )
 
 
 def screen(
@@ -207,6 +225,12 @@ def specialist_gains(
     return gains
 
 
+def shared_gain(predictions: MemberPredictions, labels: Tensor, rule: CombinationRule) -> Tensor:
+    """Gain of each row by shared specialists over the rule without them, float64, in nats."""
+    with_them, without = (predictions.joined(r) for r in (rule, replace(rule, shared=None)))
+    return log_likelihood_gain(with_them, without, labels)
+
+
 def log_likelihood_gain(joined: Predictions, base: Predictions, labels: Tensor) -> Tensor:
     """Log-likelihoods of the truth, joined minus base; what single precision rounds is 0."""
     gain = log_likelihood(joined, labels) - log_likelihood(base, labels)
@@ -239,7 +263,7 @@ def _why_not(m: int, tried: Sequence[int], group: Sequence[int], failed: str | N
     return failed if m in group else NOT_ALONE
 
 
-def _reason(whole: GroupTest | None, tried: Sequence[int], n_rows: int, n_groups: int) -> str:
+def _reason(whole: GroupTest | None, tried: bool, n_rows: int, n_groups: int) -> str:
     rows = rows_in_groups(n_rows, n_groups)
     if not tried:
         return "no specialist raises the log-likelihood of the truth on validation rows"

@@ -13,6 +13,7 @@ of the gain for little inference.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -25,6 +26,7 @@ from torch import Tensor
 from specialists.config import CombinationConfig
 from specialists.ensemble.members import MemberPredictions
 from specialists.ensemble.rules import WEIGHTED, CombinationRule
+from specialists.ensemble.shared_members import SharedRule
 from specialists.predictions import Predictions
 from specialists.probability import MAX_NLL
 from specialists.runtime import progress
@@ -95,21 +97,49 @@ def score_rules(
         for weight in (settings.weights if method in WEIGHTED else (1.0,))
     ]
     judge = Judge(predictions, labels, settings.max_cost)
-    shares = settings.deferral
-    limits = dict.fromkeys(deferral_limit(predictions.generalist, share) for share in shares)
+    limits = _limits(predictions, settings.deferral)
     candidates = []
-    with progress("combination rules", len(rules)) as bar:
-        for rule in rules:
-            candidates += judge.deferring(rule, limits if rule.n is not None else [None])
-            bar.advance()
-    if "learned" not in settings.rules:
-        return candidates
-    worth_it = _worth_learning(predictions, candidates, settings, everyone)
-    with progress("learned combinations", len(worth_it)) as bar:
-        for n in worth_it:
-            candidates.append(judge.learned(n, _best_weight(candidates, n)))
-            bar.advance()
+    if predictions.subsets:
+        with progress("combination rules", len(rules)) as bar:
+            for rule in rules:
+                candidates += judge.deferring(rule, limits if rule.n is not None else [None])
+                bar.advance()
+        if "learned" in settings.rules:
+            worth_it = _worth_learning(predictions, candidates, settings, everyone)
+            with progress("learned combinations", len(worth_it)) as bar:
+                for n in worth_it:
+                    candidates.append(judge.learned(n, _best_weight(candidates, n)))
+                    bar.advance()
+    if predictions.shared is not None:
+        candidates += _with_shared_specialists(judge, candidates, settings)
     return candidates
+
+
+def _limits(predictions: MemberPredictions, shares: Iterable[float]) -> list[float | None]:
+    """Distinct confidences up to which these shares of the rows lie; None: all of them."""
+    return [*dict.fromkeys(deferral_limit(predictions.generalist, share) for share in shares)]
+
+
+def _with_shared_specialists(
+    judge: Judge, candidates: Sequence[Candidate], settings: CombinationConfig
+) -> list[Candidate]:
+    """Shared specialists beside the generalist alone, and beside the best that clusters give."""
+    assert judge.predictions.shared is not None
+    bases = [CombinationRule("kl", None, members=())]
+    bases += [choose(affordable(candidates), settings).rule] if candidates else []
+    some = _limits(judge.predictions, (share for share in settings.whole_heads if share))
+    wholes = [None] * (0.0 in settings.whole_heads) + [1.0 if x is None else x for x in some]
+    sharers = range(1, 1 + judge.predictions.shared.n_members)
+    tried = list(itertools.product(bases, sharers, settings.weights))
+    found = []
+    with progress("shared specialists", len(tried)) as bar:
+        for base, k, weight in tried:
+            limits = [base.defer_above]
+            if base.members == ():
+                limits = _limits(judge.predictions, settings.deferral)
+            found += judge.sharing(replace(base, shared=SharedRule(k, weight)), wholes, limits)
+            bar.advance()
+    return found
 
 
 def affordable(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -158,7 +188,7 @@ class Judge:
         self.max_cost = max_cost
         self.alone = _outcomes(predictions.generalist, labels)
         self.reference = _mean_score(*self.alone)["nll"]
-        self.confidence = predictions.generalist.confidence()
+        self.confidence = predictions.confidence
         self._flops: dict[tuple[Any, ...], float] = {}
 
     def __call__(self, rule: CombinationRule, predictions: Predictions) -> Candidate:
@@ -176,6 +206,32 @@ class Judge:
             candidates.append(self._candidate(deferring, _mean_score(*mixed)))
         return candidates
 
+    def sharing(
+        self,
+        rule: CombinationRule,
+        wholes: Iterable[float | None],
+        limits: Iterable[float | None],
+    ) -> list[Candidate]:
+        """A rule with shared specialists at each confidence for whole heads and for deferral."""
+        assert rule.shared is not None
+        everywhere = replace(rule, defer_above=None)
+        outcomes = [
+            _outcomes(self.predictions.joined(replace(everywhere, shared=shared)), self.labels)
+            for shared in (rule.shared, replace(rule.shared, whole_up_to=1.0))
+        ]
+        candidates = []
+        for whole, limit in itertools.product(wholes, limits):
+            shared = replace(rule.shared, whole_up_to=whole)
+            asked = self.confidence <= (1.0 if limit is None else limit)
+            on_whole = asked & shared.asks_whole(self.confidence)
+            mixed = (
+                torch.where(on_whole, of_whole, torch.where(asked, of_short, alone))
+                for of_short, of_whole, alone in zip(*outcomes, self.alone, strict=True)
+            )
+            sharing = replace(rule, shared=shared, defer_above=limit)
+            candidates.append(self._candidate(sharing, _mean_score(*mixed)))
+        return candidates
+
     def learned(self, n: int | None, weight: float) -> Candidate:
         """A learned rule by what it predicts for rows that it did not see."""
         rule, unseen = self.predictions.learn(n, self.labels, weight)
@@ -183,7 +239,7 @@ class Judge:
         return replace(self(rule, unseen), in_sample=in_sample)
 
     def _candidate(self, rule: CombinationRule, scores: dict[str, float]) -> Candidate:
-        asked = (rule.n, rule.members, rule.defer_above)
+        asked = (rule.n, rule.members, rule.defer_above, rule.shared)
         if asked not in self._flops:
             self._flops[asked] = self.predictions.flops(rule)
         flops, nll = self._flops[asked], scores["nll"]

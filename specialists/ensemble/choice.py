@@ -39,8 +39,8 @@ class Choice(JsonRecord):
     Parameters
     ----------
     rules : dict
-        The rule of ``ensemble`` as it answers (see ``admission``), ``ensemble_paper`` and
-        ``ensemble_all``.
+        The rule of ``ensemble`` as it answers (see ``admission``), and where clusters have
+        specialists of ``ensemble_paper`` and ``ensemble_all``.
     candidates : tuple of Candidate
     admission : AdmissionDecision
     generalist : dict
@@ -93,7 +93,10 @@ def choose_rule(
     """
     candidates = score_rules(predictions, labels, settings)
     best = choose(affordable(candidates), settings).rule
-    everywhere = choose([c for c in candidates if c.rule.n is None], settings).rule
+    of_all = [c for c in candidates if c.rule.n is None and c.rule.shared is None]
+    of_clusters = {}
+    if of_all:
+        of_clusters = {catalogue.PAPER: PAPER, ALL: choose(of_all, settings).rule}
     if settings.admission == "off":
         admission = untested(best, settings.admission, "combination.admission is off")
     elif kept is None:
@@ -104,11 +107,11 @@ def choose_rule(
     rule = admission.rule
     flops, cost = predictions.generalist_flops, predictions.flops(rule)
     return Choice(
-        {ENSEMBLE: rule, catalogue.PAPER: PAPER, ALL: everywhere},
+        {ENSEMBLE: rule, **of_clusters},
         tuple(candidates),
         admission,
         score(predictions.generalist, labels) | {"inference_flops": flops},
         cost / flops,
         cost / flops <= settings.max_cost,
-        float(predictions.active(rule).any(1).double().mean()),
+        float((predictions.active(rule).any(1) | predictions.asks_shared(rule)).double().mean()),
     )

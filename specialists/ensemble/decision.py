@@ -75,6 +75,21 @@ class SpecialistTest(GainTest):
 
 
 @dataclass(frozen=True)
+class SharedTest(GainTest):
+    """The test of what shared specialists add to the rule without them.
+
+    Parameters
+    ----------
+    corrected_p : float or None
+        After Holm's correction for them and the specialists that were tested.
+    admitted : bool
+    """
+
+    corrected_p: float | None
+    admitted: bool
+
+
+@dataclass(frozen=True)
 class AdmissionDecision(JsonRecord):
     """Which specialists may answer.
 
@@ -92,7 +107,9 @@ class AdmissionDecision(JsonRecord):
     whole : GroupTest or None
         None if the group was not tested.
     specialists : tuple of SpecialistTest
-        Of every specialist; empty without a test.
+        Of every specialist of a cluster; empty without a test.
+    shared : SharedTest or None
+        Of all shared specialists together, where the rule asks any.
     """
 
     method: str
@@ -104,16 +121,23 @@ class AdmissionDecision(JsonRecord):
     n_groups: int
     whole: GroupTest | None
     specialists: tuple[SpecialistTest, ...]
+    shared: SharedTest | None = None
 
     @property
     def rule(self) -> CombinationRule:
         """The chosen rule with the members that may answer; with none it is the generalist."""
         if self.outcome == "refused":
-            return replace(self.chosen, members=())
+            return replace(self.chosen, members=(), shared=None)
         if self.outcome == "not tested":
             return self.chosen
         admitted = [test.specialist for test in self.specialists if test.admitted]
-        return restricted(self.chosen, admitted, len(self.specialists))
+        rule = restricted(self.chosen, admitted, len(self.specialists))
+        return rule if self.shared and self.shared.admitted else replace(rule, shared=None)
+
+    @property
+    def n_shared(self) -> int:
+        """How many shared specialists are admitted."""
+        return self.rule.n_shared if self.outcome == "admitted" else 0
 
     def in_words(self) -> str:
         """One line that says what was decided, and why."""
@@ -122,17 +146,20 @@ class AdmissionDecision(JsonRecord):
         if self.outcome == "not tested":
             return f"not tested: {self.reason}"
         admitted = [test.admitted for test in self.specialists]
-        return f"{admitted_in_words(self.method, admitted)}: {self.reason}"
+        return f"{admitted_in_words(self.method, admitted, self.n_shared)}: {self.reason}"
 
 
-def admitted_in_words(method: str, admitted: Sequence[bool]) -> str:
+def admitted_in_words(method: str, admitted: Sequence[bool], n_shared: int = 0) -> str:
     """Who was admitted, and by which tests: "5 of 8 specialists are admitted as a group".
 
     With the method "each" they passed tests of their own too; otherwise nobody did.
     """
-    n = sum(admitted)
+    n = sum(admitted) + n_shared
     who = f"{len(admitted)} specialist{'s' * (len(admitted) > 1)}"
-    who = who if n == len(admitted) else f"{n} of {who}"
+    who = who if sum(admitted) == len(admitted) else f"{sum(admitted)} of {who}"
+    if n_shared:
+        sharing = f"{n_shared} shared specialist{'s' * (n_shared > 1)}"
+        who = f"{who} and {sharing}" if any(admitted) else sharing
     together = "is admitted" if n == 1 else "are admitted as a group"
     if method != "each":
         return f"{who} {together}"
@@ -144,5 +171,5 @@ def restricted(
     rule: CombinationRule, members: Sequence[int], n_specialists: int
 ) -> CombinationRule:
     """The rule with these members; unchanged where they are all that there are."""
-    everyone = len(members) == n_specialists
+    everyone = len(members) == n_specialists > 0
     return replace(rule, members=None if everyone else tuple(members))

@@ -17,6 +17,12 @@ from specialists.combination import Subsets, cross_fitted, fit_combination
 from specialists.datasets.base import Inputs, Ragged, rows_between
 from specialists.ensemble.asking import AskedSpecialists
 from specialists.ensemble.rules import PAPER, CombinationRule, active_specialists, join
+from specialists.ensemble.shared_members import (
+    SharedAnswersOfNow,
+    SharedMembers,
+    SharedPredictions,
+    with_shared,
+)
 from specialists.networks import inference_flops, n_parameters
 from specialists.predictions import (
     DensePredictions,
@@ -44,6 +50,8 @@ class MemberPredictions:
         Of one prediction.
     specialist_flops : Tensor of shape (M,)
         Of one prediction, the shared trunk left out.
+    shared : SharedPredictions, optional
+        Of the specialists that all rows share.
     """
 
     generalist: Predictions
@@ -51,11 +59,14 @@ class MemberPredictions:
     subsets: list[Tensor]
     generalist_flops: float
     specialist_flops: Tensor
+    shared: SharedPredictions | None = None
 
     def select(self, index: Tensor) -> MemberPredictions:
         """The predictions for some of the rows."""
         specialists = [rows[index] for rows in self.specialists]
-        return replace(self, generalist=self.generalist[index], specialists=specialists)
+        shared = None if self.shared is None else self.shared[index]
+        generalist = self.generalist[index]
+        return replace(self, generalist=generalist, specialists=specialists, shared=shared)
 
     @cached_property
     def tables(self) -> Subsets:
@@ -66,15 +77,32 @@ class MemberPredictions:
         """Which specialists the rule asks about which row, bool of shape (n, M)."""
         return active_specialists(self.generalist, self.tables, rule)
 
+    def asks_shared(self, rule: CombinationRule) -> Tensor:
+        """About which rows the rule asks shared specialists, bool of shape (n,)."""
+        asked = self.confidence <= (1.0 if rule.defer_above is None else rule.defer_above)
+        return asked if rule.shared else torch.zeros_like(asked)
+
+    @cached_property
+    def confidence(self) -> Tensor:
+        """The generalist's largest probability, (n,); rounded up it stays 1."""
+        return self.generalist.confidence().clamp_max(1.0)
+
     def joined(self, rule: CombinationRule) -> Predictions:
         """What the rule makes of them."""
         active = self.active(rule)
-        return join(self.generalist, self.specialists, self.tables, active, rule)
+        together = join(self.generalist, self.specialists, self.tables, active, rule)
+        if rule.shared is None or self.shared is None:
+            return together
+        rows = (self.asks_shared(rule), self.confidence)
+        return DensePredictions(with_shared(together.dense(), *rows, self.shared, rule.shared))
 
     def flops(self, rule: CombinationRule) -> float:
         """FLOPs of one prediction by the rule, the mean over the rows."""
         asked = self.active(rule).double().mean(0)
-        return self.generalist_flops + float(asked @ self.specialist_flops)
+        flops = self.generalist_flops + float(asked @ self.specialist_flops)
+        if rule.shared is None or self.shared is None:
+            return flops
+        return flops + self.shared.flops(rule.shared, self.asks_shared(rule), self.confidence)
 
     def learn(
         self, n: int | None, labels: Tensor, weight: float = 1.0
@@ -102,6 +130,8 @@ class Ensemble:
         The generalist's.
     lower : nn.Module, optional
         The frozen trunk that generalist and specialists share; None: there is none.
+    shared : SharedMembers, optional
+        Specialists that all rows share; None: there are none.
     """
 
     upper: nn.Module
@@ -109,6 +139,7 @@ class Ensemble:
     rule: CombinationRule = PAPER
     temperature: float = 1.0
     lower: nn.Module | None = None
+    shared: SharedMembers | None = None
 
     @property
     def subsets(self) -> list[Tensor]:
@@ -129,6 +160,8 @@ class Ensemble:
     def parameters(self) -> int:
         """Of the generalist and the members; a shared trunk counts once."""
         parts = [self.upper, *(specialist.network for specialist in self.members)]
+        if self.shared is not None:
+            parts += [one.network for one in self.shared.specialists[: self.rule.n_shared]]
         return sum(map(n_parameters, parts if self.lower is None else [self.lower, *parts]))
 
     @cached_property
@@ -185,17 +218,24 @@ class Ensemble:
         return DensePredictions(result)
 
     def _block(self, inputs: Inputs) -> Tensor:
-        """Log-probabilities [n, C] of a few rows, on the device of the networks.
-
-        Joined rows replace the generalist's; where nobody is asked nothing is copied.
-        """
+        """Log-probabilities [n, C] of a few rows, on the device of the networks."""
         for network in (self.lower, self.upper):
             if network is not None and network.training:
                 network.eval()
         features = inputs if self.lower is None else self.lower(inputs).float()
         own = features if isinstance(features, Ragged) else features.clone()
         generalist = tempered_log_softmax(self.upper(own).float(), self.temperature)
-        if self.rule.members == ():
+        if self.rule.shared is None or self.shared is None:
+            return self._with_clusters(features, generalist)
+        answers = SharedAnswersOfNow(self.shared, inputs, generalist.clone())
+        confidence = DensePredictions(generalist).confidence().clamp_max(1.0)
+        asked = confidence <= (1.0 if self.rule.defer_above is None else self.rule.defer_above)
+        together = self._with_clusters(features, generalist)
+        return with_shared(together, asked, confidence, answers, self.rule.shared)
+
+    def _with_clusters(self, features: Inputs, generalist: Tensor) -> Tensor:
+        """Joined rows replace the generalist's; where nobody is asked nothing is copied."""
+        if self.rule.members == () or not self.specialists:
             return generalist
         tables = self._tables(generalist)
         active = active_specialists(DensePredictions(generalist), tables, self.rule)
@@ -217,12 +257,14 @@ class Ensemble:
         """What every member predicts for every row, whatever the rule."""
         features = self.features(inputs)
         generalist, each = self.flops(cost_sample(inputs).to(self.device))
+        known = self.generalist_predictions(features)
         return MemberPredictions(
-            self.generalist_predictions(features),
+            known,
             self.specialist_log_probs(features),
             self.subsets,
             generalist,
             each,
+            self.shared.predictions(inputs, known) if self.shared else None,
         )
 
     def flops(self, inputs: Inputs) -> tuple[float, Tensor]:

@@ -4,7 +4,7 @@ The n most probable classes of the generalist select the specialists whose subse
 (Hinton et al. 2015, section 5.4); a generalist that is surer than a threshold may answer alone, as
 in a cascade. The predictions are combined by the exact KL minimiser, with one weight for all
 specialists or with weights and temperatures that were learned; by averaging within each subset; or
-by concatenating the specialists' subset parts.
+by concatenating the specialists' subset parts. Shared specialists join what comes of it.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from specialists.combination import (
     concatenate_subsets,
     within_subsets,
 )
+from specialists.ensemble.shared_members import SharedRule, in_per_cent
 from specialists.json_record import JsonRecord
 from specialists.predictions import DensePredictions, Predictions
 
@@ -62,6 +63,8 @@ class CombinationRule(JsonRecord):
     defer_above : float, optional
         The generalist's largest probability, in [0, 1], above which no specialist is asked; None:
         they are asked about every row.
+    shared : SharedRule, optional
+        How shared specialists are asked; None: they are not.
     """
 
     method: Annotated[str, Field(alias="rule")]
@@ -77,11 +80,22 @@ class CombinationRule(JsonRecord):
     ) = None
     members: tuple[int, ...] | None = None
     defer_above: Annotated[float | None, Field(alias="confidence")] = None
+    shared: SharedRule | None = None
 
     @model_serializer(mode="wrap")
     def _with_weight(self, rest: SerializerFunctionWrapHandler) -> dict[str, object]:
         """JSON holds the weight also where it is 1."""
         return {**rest(self), "weight": self.weight}
+
+    @property
+    def is_generalist(self) -> bool:
+        """Whether no specialist may be asked."""
+        return self.members == () and self.shared is None
+
+    @property
+    def n_shared(self) -> int:
+        """How many shared specialists are asked."""
+        return 0 if self.shared is None else self.shared.n_members
 
     def may_answer(self, n_specialists: int) -> tuple[int, ...]:
         """Indices of the specialists, of so many, that may be asked."""
@@ -100,39 +114,37 @@ class CombinationRule(JsonRecord):
 
     def in_words(self) -> str:
         """For instance "the KL combination, by every specialist, weight 2"."""
-        if self.members == ():
+        if self.is_generalist:
             return "the generalist alone"
+        limit = "" if self.defer_above is None else in_per_cent(self.defer_above)
+        unsure = limit and f", where the generalist gives no class more than {limit}"
+        words = [self._clusters_in_words()] if self.members != () else []
+        words += [self.shared.in_words()] if self.shared else []
+        return f"{', then '.join(words)}{unsure}"
+
+    def _clusters_in_words(self) -> str:
         voters = "every specialist"
         if self.n is not None:
             classes = "class" if self.n == 1 else f"{self.n} classes"
             voters = f"the specialists of the most probable {classes}"
         weight = f", weight {self.weight:g}" if self.method in WEIGHTED else ""
         few = "" if self.members is None else f", {numbered(self.members)} only"
-        limit = "" if self.defer_above is None else _in_per_cent(self.defer_above)
-        unsure = limit and f", where the generalist gives no class more than {limit}"
-        return f"{NAMES_IN_WORDS[self.method]}, by {voters}{weight}{few}{unsure}"
+        return f"{NAMES_IN_WORDS[self.method]}, by {voters}{weight}{few}"
 
     def in_short(self) -> str:
         """For tables, for instance "kl, n = 3, weight 2, 5 specialists, alone above 97.5%"."""
-        words = [self.method, f"n = {'all' if self.n is None else self.n}"]
-        if self.method in WEIGHTED:
-            words.append(f"weight {self.weight:g}")
-        if self.members is not None:
-            words.append(f"{len(self.members)} specialists")
+        words = []
+        if self.members != () or self.shared is None:
+            words += [self.method, f"n = {'all' if self.n is None else self.n}"]
+            words += [f"weight {self.weight:g}"] if self.method in WEIGHTED else []
+            words += [] if self.members is None else [f"{len(self.members)} specialists"]
+        words += [self.shared.in_short()] if self.shared else []
         if self.defer_above is not None:
-            words.append(f"alone above {_in_per_cent(self.defer_above)}")
+            words.append(f"alone above {in_per_cent(self.defer_above)}")
         return ", ".join(words)
 
 
 PAPER = CombinationRule("kl", 1, 1.0)
-
-
-def _in_per_cent(probability: float) -> str:
-    """With as many decimals as keep what is not certain from reading as 100%."""
-    decimals = 1
-    while probability < 1 and float(f"{100 * probability:.{decimals}f}") == 100:
-        decimals += 1
-    return f"{100 * probability:.{decimals}f}%"
 
 
 def numbered(specialists: Sequence[int]) -> str:
@@ -185,11 +197,11 @@ def join(
     active: Tensor,
     rule: CombinationRule,
 ) -> Predictions:
-    """One distribution over all classes a row, by a rule.
+    """One distribution over all classes a row, by a rule, before shared specialists join.
 
     ``active`` leaves out who is no member of the rule; without any the generalist is returned.
     """
-    if rule.members == ():
+    if rule.members == () or not len(subsets):
         return generalist
     log_probs = generalist.dense()
     predictions = (log_probs, specialists, subsets, active)
