@@ -37,6 +37,7 @@ ORDER = [
     "classifier",
     "cross_fitting",
     "specialist",
+    "shared",
     "uncertainty",
     "ensemble",
     "distillation",

@@ -125,8 +125,21 @@ class ClustersConfig(Section):
 
 
 class SpecialistsConfig(Recipe):
-    """One small model per cluster, with a dustbin for every other class."""
+    """One small model per cluster, with a dustbin for every other class; or few of all classes."""
 
+    kind: Literal["clusters", "shared", "both"] = "clusters"
+    """clusters: one specialist per cluster. shared: networks of all classes, each asked about a
+    shortlist of every row. both: either, as validation chooses. The settings below are of
+    clusters; shared specialists are trained as the generalist, and take width and n_buckets."""
+    n_shared: Positive = 1
+    """Number of shared specialists."""
+    shortlist: Positive = 32
+    """Number of the generalist's most probable classes on a row's shortlist."""
+    shortlist_of: Literal["classes", "clusters"] = "classes"
+    """What is on a shortlist. classes: the most probable ones. clusters: all classes of the
+    clusters of the most probable ones (combination.n: the largest)."""
+    shared_epochs: Positive | None = None
+    """Passes of a shared specialist over the training data. None: half the generalist's."""
     widen: Ratio | None = None
     """Width over the generalist's, where frozen parts allow it; below 1 only with start = fresh.
     None: by kind of input."""

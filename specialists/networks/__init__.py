@@ -18,7 +18,13 @@ from specialists.networks.build import (
 )
 from specialists.networks.flops import counted_flops, inference_flops, n_parameters
 from specialists.networks.foreign import read_foreign
-from specialists.networks.heads import find_head, merge_bottleneck, specialise_head
+from specialists.networks.heads import (
+    check_head_is_last,
+    find_head,
+    head_and_trunk,
+    merge_bottleneck,
+    specialise_head,
+)
 from specialists.networks.output_names import files_beside, output_order
 from specialists.networks.surgery import (
     belongs,
@@ -49,6 +55,7 @@ __all__ = [
     "blank",
     "build",
     "build_for",
+    "check_head_is_last",
     "check_outputs_are_the_heads",
     "counted_flops",
     "files_beside",
@@ -57,6 +64,7 @@ __all__ = [
     "fitting",
     "frozen_table",
     "generalist_spec",
+    "head_and_trunk",
     "inference_flops",
     "largest_width",
     "load_network",

@@ -14,6 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from specialists.datasets.base import Inputs
 from specialists.networks.blocks import HashedEmbedding
 
+WEIGHTS_OF_BAG = 4  # place of per_sample_weights among an embedding bag's arguments after two
+
 
 def n_parameters(network: nn.Module, tables: bool = True) -> int:
     """Number of parameters; without hashed embedding tables if ``tables`` is False."""
@@ -25,8 +27,8 @@ def inference_flops(network: nn.Module, inputs: Inputs) -> float:
     """Mean floating-point operations of one prediction over the examples of ``inputs``.
 
     Matrix products and convolutions count two operations a multiply-add, as
-    ``torch.utils.flop_counter`` does, an embedding bag one a summed number. Element-wise
-    operations and normalisations are not counted.
+    ``torch.utils.flop_counter`` does, an embedding bag one a summed number, two a weighted one.
+    Element-wise operations and normalisations are not counted.
     """
     was_training = network.training
     network.eval()
@@ -44,7 +46,10 @@ def counted_flops(network: nn.Module) -> Iterator[FlopCounterMode]:
     formulas, are off.
     """
     bags = torch.ops.aten._embedding_bag, torch.ops.aten._embedding_bag_forward_only
-    mapping = dict.fromkeys(bags, _bag_flops)
+    mapping = {
+        **dict.fromkeys(bags, _bag_flops),
+        torch.ops.aten.sparse_sampled_addmm: _sampled_flops,
+    }
     fused = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:
         stack.callback(torch.backends.mha.set_fastpath_enabled, fused)
@@ -59,4 +64,13 @@ def counted_flops(network: nn.Module) -> Iterator[FlopCounterMode]:
 
 
 def _bag_flops(weight_shape, indices_shape, *args, out_shape=None, **kwargs) -> int:
-    return indices_shape[0] * weight_shape[1]
+    weighted = len(args) > WEIGHTS_OF_BAG and args[WEIGHTS_OF_BAG] is not None
+    return (1 + weighted) * indices_shape[0] * weight_shape[1]
+
+
+def _sampled_flops(places, first, second, *args, out_val=None, **kwargs) -> int:
+    """Of the entries of a product of matrices that ``places`` names, a sparse matrix."""
+    return 2 * places.values().numel() * first.shape[1]
+
+
+_sampled_flops._get_raw = True  # pyright: ignore[reportFunctionMemberAccess]

@@ -10,9 +10,13 @@ specialist it is not cheaper than their product, into which :func:`merge_bottlen
 
 from __future__ import annotations
 
+import copy
+from collections import OrderedDict
+
 import torch
 from torch import Tensor, nn
 
+from specialists.datasets.base import Inputs
 from specialists.errors import InputError
 
 
@@ -37,6 +41,47 @@ def find_head(network: nn.Module, n_classes: int) -> str:
             expected=f"an nn.Linear with {n_classes} outputs, one a class",
         )
     return heads[-1]
+
+
+def head_and_trunk(network: nn.Module, n_classes: int) -> tuple[nn.Module, nn.Linear]:
+    """What computes the features below a network's head, and the head, which share its weights.
+
+    A chain that ends in its head is cut there. Of any other network the trunk is one of the same
+    tensors whose head passes on what it is given: it computes the network's features only where
+    the head comes last, which :func:`check_head_is_last` looks at.
+    """
+    name = find_head(network, n_classes)
+    head = network.get_submodule(name)
+    assert isinstance(head, nn.Linear)
+    if isinstance(network, nn.Sequential) and list(network)[-1] is head:
+        parts = list(network.named_children())[:-1]
+        return nn.Sequential(OrderedDict(parts)), head
+    shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+    return copy.deepcopy(network, {**shared, id(head): nn.Identity()}), head
+
+
+def check_head_is_last(network: nn.Module, n_classes: int, inputs: Inputs) -> None:
+    """Raise an InputError unless a network's outputs are those of its head, on some inputs."""
+    trunk, head = head_and_trunk(network, n_classes)
+    device = next(network.parameters()).device
+    with torch.no_grad():
+        outputs = network.eval()(inputs.to(device))
+        try:
+            again = head(trunk.eval()(inputs.to(device)))
+        except (AttributeError, TypeError, RuntimeError) as error:
+            found = f"{type(error).__name__}: {error}"
+        else:
+            if again.shape == outputs.shape and torch.allclose(again, outputs, 1e-4, 1e-4):
+                return
+            found = "outputs that are not those of its last nn.Linear with one output a class"
+    raise InputError(
+        "the features below the head of this network cannot be had",
+        where="generalist.factory",
+        got=found,
+        expected="a network that calls its nn.Linear over the classes last",
+        fix="let forward end in self.head(features), and change nothing after it; or set "
+        "specialists.kind to clusters",
+    )
 
 
 def swap_head(network: nn.Module, n_classes: int, n_outputs: int) -> nn.Linear:

@@ -48,7 +48,9 @@ class BagMeans(torch.autograd.Function):
         return of_table, None, None
 
 
-def sum_by_row(rows: Tensor, sources: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+def sum_by_row(
+    rows: Tensor, sources: Tensor, vectors: Tensor, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The distinct rows in increasing order, and for each the sum of the vectors it is given.
 
     Parameters
@@ -56,6 +58,8 @@ def sum_by_row(rows: Tensor, sources: Tensor, vectors: Tensor) -> tuple[Tensor, 
     rows, sources : integer Tensors of shape (n,)
         Entry i gives ``vectors[sources[i]]`` to row ``rows[i]``; both are below 2^31.
     vectors : Tensor of shape (m, d)
+    weights : Tensor of shape (n,), optional
+        By which the vector of each entry is multiplied.
 
     Returns
     -------
@@ -68,12 +72,15 @@ def sum_by_row(rows: Tensor, sources: Tensor, vectors: Tensor) -> tuple[Tensor, 
     (tensor([2, 7]), tensor([[ 1.,  2.],
             [11., 22.]]))
     """
-    keys = _sorted(rows.long() << HALF_KEY | sources)
+    lower = sources if weights is None else torch.arange(len(rows), device=rows.device)
+    keys = _sorted(rows.long() << HALF_KEY | lower)
     distinct, counts = torch.unique_consecutive(keys >> HALF_KEY, return_counts=True)
     offsets = F.pad(counts.cumsum(0), (1, 0))
-    sources = keys & (1 << HALF_KEY) - 1
+    lower = keys & (1 << HALF_KEY) - 1
+    if weights is not None:
+        weights, lower = weights[lower], sources[lower]
     return distinct, F.embedding_bag(
-        sources, vectors, offsets, mode="sum", include_last_offset=True
+        lower, vectors, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
     )
 
 

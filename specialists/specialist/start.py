@@ -125,7 +125,7 @@ def starting_network(
         "n_outputs": len(subset) + 1,
         "dropout": settings.dropout or 0.0,
         "head_rank": None,
-        "n_buckets": _n_buckets(settings, spec),
+        "n_buckets": check_buckets(settings, spec),
     }
     spec = dataclasses.replace(spec, **changes)
     for width in _widths(settings, spec):
@@ -151,7 +151,8 @@ def starting_network(
     return upper, described
 
 
-def _n_buckets(settings: SpecialistsConfig, spec: NetworkSpec) -> int:
+def check_buckets(settings: SpecialistsConfig, spec: NetworkSpec) -> int:
+    """Rows of the n-gram table; a ConfigError where they are set and there is no table."""
     if settings.n_buckets is None:
         return spec.n_buckets
     if spec.model != "hashed_text":
@@ -164,8 +165,8 @@ def _n_buckets(settings: SpecialistsConfig, spec: NetworkSpec) -> int:
     return settings.n_buckets
 
 
-def _widths(settings: SpecialistsConfig, spec: NetworkSpec) -> list[int]:
-    """What is tried: the width that is set or, before the generalist's own, a multiple of it."""
+def check_width(settings: SpecialistsConfig, spec: NetworkSpec) -> int | None:
+    """The width that is set, or None; a ConfigError where this network does not come in widths."""
     if spec.model not in ARCHITECTURES and settings.width is not None:
         raise ConfigError(
             "this network does not come in widths",
@@ -173,8 +174,14 @@ def _widths(settings: SpecialistsConfig, spec: NetworkSpec) -> list[int]:
             got=f"{settings.width} for {spec.model}",
             fix="leave specialists.width unset",
         )
-    if settings.width is not None:
-        return [settings.width]
+    return settings.width
+
+
+def _widths(settings: SpecialistsConfig, spec: NetworkSpec) -> list[int]:
+    """What is tried: the width that is set or, before the generalist's own, a multiple of it."""
+    width = check_width(settings, spec)
+    if width is not None:
+        return [width]
     if spec.model not in ARCHITECTURES:
         return [spec.width]
     return [max(1, round((settings.widen or 1.0) * spec.width)), spec.width]

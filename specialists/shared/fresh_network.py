@@ -1,0 +1,52 @@
+"""What does a shared specialist start from, and how is it trained?
+
+From fresh weights in the generalist's architecture: what it adds is that it errs elsewhere. It is a
+network over all classes as the generalist is, so it is trained by the generalist's recipe.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from torch import nn
+
+from specialists.config import GeneralistConfig, Recipe, SpecialistsConfig
+from specialists.datasets.base import Inputs
+from specialists.networks import NetworkSpec, build_for
+from specialists.specialist.start import check_buckets, check_width
+
+
+def shared_network(
+    spec: NetworkSpec, settings: SpecialistsConfig, inputs: Inputs | None = None
+) -> tuple[nn.Module, NetworkSpec]:
+    """A fresh network over all classes, and what describes it; seed torch before.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+        Of the generalist.
+    settings : SpecialistsConfig
+        ``width`` and ``n_buckets``, where they are set, take the place of the generalist's.
+    inputs : Tensor or Ragged, optional
+        What it is trained on: rows of its n-gram table that none of it reads are zero.
+
+    Raises
+    ------
+    ConfigError
+        If this network does not come in widths, or has no n-gram table.
+    """
+    changes = {
+        "width": check_width(settings, spec) or spec.width,
+        "n_buckets": check_buckets(settings, spec),
+    }
+    spec = dataclasses.replace(spec, **changes)
+    return build_for(spec, inputs), spec
+
+
+def shared_recipe(generalist: GeneralistConfig, settings: SpecialistsConfig) -> Recipe:
+    """The generalist's recipe for ``specialists.shared_epochs``, or else half its epochs."""
+    fields = {name: getattr(generalist, name) for name in Recipe.model_fields}
+    epochs = settings.shared_epochs
+    if epochs is None and generalist.epochs is not None:
+        epochs = max(1, (generalist.epochs + 1) // 2)
+    return Recipe(**{**fields, "epochs": epochs})

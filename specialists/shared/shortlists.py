@@ -1,0 +1,187 @@
+"""Which few classes is a shared specialist asked about in a row?
+
+The K that the generalist holds most probable, or those of the clusters in which its most probable
+ones lie (the active set of Hinton et al. 2015). A shortlist lists its classes in increasing order;
+where rows have fewer than the others, ``PADDING`` fills their ends. Rows are read in blocks, so
+that no table of all rows and classes is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from specialists.errors import InputError, first_of
+from specialists.predictions import Predictions, as_predictions
+from specialists.probability import check_labels, check_subset
+
+PADDING = -1
+NUMBERS_AT_A_TIME = 1 << 24
+
+
+def most_probable_classes(
+    predictions: Predictions | Tensor, k: int, labels: Tensor | None = None
+) -> Tensor:
+    """The k most probable classes of each row, in increasing order, int64 of shape (n, min(k, C)).
+
+    Of equally probable ones the first are taken.
+
+    Parameters
+    ----------
+    predictions : Predictions, or Tensor of log-probabilities of shape (n, C)
+    k : int
+        At least 1.
+    labels : int64 Tensor of shape (n,), optional
+        Of training rows: where a shortlist lacks the label, it stands in place of the least
+        probable class.
+
+    Raises
+    ------
+    InputError
+        If k is less than 1, or labels and predictions do not fit one another.
+
+    Examples
+    --------
+    >>> log_probs = torch.tensor([[0.5, 0.1, 0.4]]).log()
+    >>> most_probable_classes(log_probs, 2)
+    tensor([[0, 2]])
+    >>> most_probable_classes(log_probs, 2, torch.tensor([1]))
+    tensor([[0, 1]])
+    """
+    predictions = as_predictions(predictions)
+    if k < 1:
+        raise InputError("a shortlist has at least one class", got=k, expected="1 or more")
+    if labels is not None:
+        labels = check_labels(labels, len(predictions), predictions.n_classes)
+    blocks = []
+    for rows, log_probs in _blocks(predictions):
+        classes = _largest(log_probs, min(k, predictions.n_classes))
+        blocks.append(classes if labels is None else _with_label(classes, log_probs, labels[rows]))
+    return torch.cat(blocks)
+
+
+def classes_of_active_clusters(
+    predictions: Predictions | Tensor,
+    subsets: Sequence[Sequence[int] | Tensor],
+    n: int,
+    labels: Tensor | None = None,
+) -> Tensor:
+    """The classes of all clusters that hold one of a row's n most probable classes, int64.
+
+    Of shape (rows, widest shortlist), each row in increasing order with ``PADDING`` at its end. The
+    most probable classes are among them, whether a cluster holds them or not, and so is the label.
+
+    Parameters
+    ----------
+    predictions : Predictions, or Tensor of log-probabilities of shape (n, C)
+    subsets : sequence of lists of classes
+    n : int
+        At least 1.
+    labels : int64 Tensor of shape (n,), optional
+        Of training rows.
+
+    Raises
+    ------
+    InputError
+        If n is less than 1, a cluster is no list of distinct classes, or labels do not fit.
+    """
+    top = most_probable_classes(predictions, n)
+    n_classes = as_predictions(predictions).n_classes
+    clusters = [torch.as_tensor(subset, dtype=torch.int64) for subset in subsets]
+    for i, cluster in enumerate(clusters):
+        check_subset(cluster, n_classes, f"cluster {i}")
+    beside = _neighbours(clusters, n_classes)
+    if labels is not None:
+        labels = check_labels(labels, len(top), n_classes)
+    blocks = []
+    n_rows = max(1, NUMBERS_AT_A_TIME // (n * beside.shape[1]))
+    for rows in torch.arange(len(top)).split(n_rows):
+        given = [beside[top[rows]].flatten(1), top[rows]]
+        blocks.append(_distinct([*given, *([] if labels is None else [labels[rows, None]])]))
+    width = max(block.shape[1] for block in blocks)
+    padded = [torch.nn.functional.pad(b, (0, width - b.shape[1]), value=PADDING) for b in blocks]
+    return torch.cat(padded)
+
+
+def places_of_labels(classes: Tensor, labels: Tensor) -> Tensor:
+    """Place of each row's label in its shortlist, or -1; int64 of shape (n,)."""
+    found = classes == labels[:, None]
+    return torch.where(found.any(1), found.int().argmax(1), -1)
+
+
+def check_shortlists(classes: Tensor, n_rows: int, n_classes: int, what: str) -> None:
+    """Raise :class:`InputError` unless there is a shortlist of some of the classes for each row."""
+    if classes.dim() != 2 or classes.dtype != torch.int64 or len(classes) != n_rows:
+        raise InputError(
+            f"{what} are not one for each row",
+            got=f"{classes.dtype} tensor of shape {tuple(classes.shape)}",
+            expected=f"torch.int64 of shape ({n_rows}, K)",
+        )
+    here, after = classes[:, :-1], classes[:, 1:]
+    good = ((after > here) & (here >= 0)) | (after == PADDING)
+    wrong = ~good.all(1) | (classes[:, :1] < 0).any(1) | (classes >= n_classes).any(1)
+    if classes.shape[1] == 0 or bool(wrong.any()):
+        rows = wrong.nonzero().flatten().tolist()
+        raise InputError(
+            f"{what} do not list distinct classes in increasing order",
+            where=first_of(rows) if rows else None,
+            got=classes[rows[0]].tolist() if rows else "no classes",
+            expected=f"classes from 0 to {n_classes - 1}, then {PADDING} where there are no more",
+            fix="most_probable_classes(predictions, k) makes them",
+        )
+
+
+def _blocks(predictions: Predictions) -> Iterator[tuple[Tensor, Tensor]]:
+    n_rows = max(1, NUMBERS_AT_A_TIME // predictions.n_classes)
+    for rows in torch.arange(len(predictions)).split(n_rows):
+        yield rows, predictions[rows].dense()
+
+
+def _largest(values: Tensor, k: int) -> Tensor:
+    """Columns of the k largest values of each row, in increasing order; of equal ones the first."""
+    best, columns = values.topk(min(k + 1, values.shape[1]), dim=1)
+    columns = columns[:, :k].sort(1).values
+    if best.shape[1] == k:
+        return columns
+    tied = (best[:, k - 1] == best[:, k]).nonzero().squeeze(1)
+    if len(tied):
+        least, some = best[tied, k - 1, None], values[tied]
+        above, equal = some > least, some == least
+        missing = k - above.sum(1, keepdim=True)
+        chosen = above | (equal & (equal.cumsum(1) <= missing))
+        columns[tied] = chosen.nonzero()[:, 1].view(-1, k)
+    return columns
+
+
+def _with_label(classes: Tensor, log_probs: Tensor, labels: Tensor) -> Tensor:
+    """The shortlists with the label in place of the last of the least probable, if it lacks."""
+    lacking = (places_of_labels(classes, labels) < 0).nonzero().squeeze(1)
+    some = classes[lacking]
+    least = some.shape[1] - 1 - log_probs[lacking].gather(1, some).flip(1).argmin(1)
+    some[torch.arange(len(some)), least] = labels[lacking]
+    classes[lacking] = some.sort(1).values
+    return classes
+
+
+def _neighbours(clusters: Sequence[Tensor], n_classes: int) -> Tensor:
+    """The classes of all clusters of each class, with itself, int64 (C, widest), padded."""
+    members: list[list[Tensor]] = [[torch.tensor([c])] for c in range(n_classes)]
+    for cluster in clusters:
+        for c in cluster.tolist():
+            members[c].append(cluster)
+    beside = [torch.cat(parts).unique() for parts in members]
+    return torch.nn.utils.rnn.pad_sequence(beside, batch_first=True, padding_value=PADDING)
+
+
+def _distinct(parts: Sequence[Tensor]) -> Tensor:
+    """The distinct classes of each row of all parts, in increasing order, padded at its end."""
+    last = torch.iinfo(torch.int64).max
+    listed = torch.cat(list(parts), 1)
+    listed = listed.masked_fill(listed == PADDING, last).sort(1).values
+    again = torch.zeros_like(listed, dtype=torch.bool)
+    again[:, 1:] = listed[:, 1:] == listed[:, :-1]
+    listed = listed.masked_fill(again, last).sort(1).values
+    width = int((listed != last).sum(1).max())
+    return listed[:, :width].masked_fill(listed[:, :width] == last, PADDING)
