@@ -24,6 +24,7 @@ from .classifiers import Member
 from .context import RunContext
 from .runs import Run
 from .terminal import log
+from .shared_specialists import load_shared_specialists, shared_tasks
 from .train_generalist import chosen_training, initial_generalists
 from .train_specialists import load_specialists, specialist_tasks
 from .trunk_files import split_generalist
@@ -83,7 +84,8 @@ def open_ensemble(context: RunContext) -> Ensemble:
     for specialist in specialists:
         specialist.network.to(context.device)
     temperature = float(calibration["temperature"])
-    return Ensemble(upper, specialists, temperature=temperature, lower=lower)
+    shared = load_shared_specialists(context)
+    return Ensemble(upper, specialists, temperature=temperature, lower=lower, shared=shared)
 
 
 def chosen_rule(context: RunContext) -> CombinationRule:
@@ -102,10 +104,12 @@ def ensemble_costs(
     generalist = TrainingCost.from_dict(trained)
     further = TrainingCost.from_dict(clusters) + TrainingCost(flops=soft_targets)
     further = sum((Member(context, folder).cost for folder in independents), further)
-    further = sum((specialist.cost for specialist in ensemble.specialists), further)
+    shared = [] if ensemble.shared is None else ensemble.shared.specialists
+    further = sum((member.cost for member in (*ensemble.specialists, *shared)), further)
     base = chosen_training(context)
     start = [] if base is None else [context.below(base)]
-    trained_for_it = [*independents, *(task.folder for task in specialist_tasks(context))]
+    tasks = (*specialist_tasks(context), *shared_tasks(context))
+    trained_for_it = [*independents, *(task.folder for task in tasks)]
     trainings = [*start, *clusters["trainings"], *map(context.below, trained_for_it)]
     of_all = sum(candidate.rule.n is None for candidate in choice.candidates)
     trials = {PAPER: 1, ALL: of_all}
@@ -145,8 +149,7 @@ def write_predictions(
 def ensemble_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     """What the generalist and the ensembles predict for a split, by name."""
     costs = read_json(run.path(STAGE, "costs.json"))
-    names = (GENERALIST, ENSEMBLE, PAPER, ALL)
-    files = {name: run.path(STAGE, f"{split}.{name}.npy") for name in names}
+    files = {name: run.path(STAGE, f"{split}.{name}.npy") for name in costs}
     return {
         name: ModelOutputs(name, DensePredictions(read_rows(file)), **costs[name])
         for name, file in files.items()

@@ -35,14 +35,16 @@ def teaching_rule(context: RunContext) -> CombinationRule:
     A generalist is sure of most of what it was trained on. A teacher that leaves sure rows to it
     would hand on little of what the specialists know, and its inference is paid for only once.
     """
-    return replace(chosen_rule(context), defer_above=None)
+    rule = replace(chosen_rule(context), defer_above=None)
+    whole = rule.shared and replace(rule.shared, whole_up_to=1.0)
+    return replace(rule, shared=whole)
 
 
 def online_teacher(context: RunContext, name: OnlineName) -> Callable[[Inputs], Predictions]:
-    """The run's ensemble, its specialists asked about every row, or its generalist."""
+    """The run's ensemble, its specialists asked about all of every row, or its generalist."""
     rule = teaching_rule(context)
     if name == "generalist":
-        rule = replace(rule, members=())
+        rule = replace(rule, members=(), shared=None)
     return replace(open_ensemble(context), rule=rule).predictions
 
 
@@ -52,7 +54,7 @@ def write_soft_targets(context: RunContext) -> Path:
     Specialists are asked about every row (:func:`teaching_rule`). Returns the shards' folder.
     """
     folder = context.path(STAGE, "targets")
-    members = sorted(context.path("train-specialists").glob("specialist-*/manifest.json"))
+    members = sorted(context.path("train-specialists").glob("s*-*/manifest.json"))
     inputs = context.fingerprints(
         "combine-predictions/choice.json",
         "prepare-data/train.inputs.npy",

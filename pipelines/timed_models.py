@@ -56,7 +56,7 @@ def timed_models(context: RunContext) -> dict[str, Predict]:
     return {
         GENERALIST: generalist,
         **{
-            name: replace(ensemble, rule=rule).predictions if rule.members != () else generalist
+            name: replace(ensemble, rule=rule).predictions if not rule.is_generalist else generalist
             for name, rule in choice.rules.items()
         },
         **_rivals(context, network, generalist),

@@ -38,6 +38,7 @@ from .classifiers import (
 from .context import RunContext
 from .kept import kept
 from .runs import Run, check_result, clear, does_not_stand
+from .shared_specialists import prepare_shortlists, shared_tasks
 from .train_generalist import initial_folders, initial_generalists, read_subsets
 from .trunk_files import FOLDER, GENERALIST, generalist_targets, load_trunk, prepare_trunk
 
@@ -134,12 +135,13 @@ def execute(run: Run) -> None:
     """
     context = RunContext.open(run.folder)
     tasks, trainings = specialist_tasks(context), initial_generalists(context)
+    sharing = shared_tasks(context)
     dataset = context.dataset
     for task in tasks:
         subset, where = torch.tensor(task.subset), f"cluster {task.index}"
         check_share(dataset.train.labels, subset, dataset.class_names, where)
-    wanted = [task.folder for task in (*tasks, *trainings)]
-    for pattern in ("specialist-*", "independent-*"):
+    wanted = [task.folder for task in (*tasks, *trainings, *sharing)]
+    for pattern in ("specialist-*", "independent-*", "shared-*"):
         for folder in context.path(STAGE).glob(pattern):
             if folder not in wanted:
                 clear(folder)
@@ -148,6 +150,9 @@ def execute(run: Run) -> None:
         train_classifiers(trainings, run.jobs, "independent generalists")
     by_start = sorted(tasks, key=lambda task: task.start)  # each generalist is read once
     train_tasks(by_start, run.jobs, "specialists")
+    if sharing:
+        prepare_shortlists(context)
+        train_tasks(sharing, run.jobs, "shared specialists")
 
 
 def load_specialists(context: RunContext) -> list[Specialist]:
@@ -176,7 +181,9 @@ def load_specialists(context: RunContext) -> list[Specialist]:
 
 
 def specialist_tasks(context: RunContext) -> list[SpecialistTask]:
-    """Every specialist of a run, in the order of the clusters."""
+    """Every specialist of a cluster, in the order of the clusters."""
+    if context.config.specialists.kind == "shared":
+        return []
     pairs = zip(read_subsets(context), initial_folders(context), strict=True)
     folder = context.path(STAGE)
     return [

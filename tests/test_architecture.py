@@ -77,6 +77,7 @@ PIPELINE_ORDER = [
     "train_generalist",
     "cluster_classes",
     "trunk_files",
+    "shared_specialists",
     "train_specialists",
     "combine_predictions",
     "soft_targets",

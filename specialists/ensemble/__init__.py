@@ -12,6 +12,7 @@ from specialists.ensemble.candidates import (
 from specialists.ensemble.choice import Choice, choose_rule
 from specialists.ensemble.decision import AdmissionDecision, admitted_in_words
 from specialists.ensemble.members import Ensemble, MemberPredictions, cost_sample
+from specialists.ensemble.shared_members import SharedMembers, SharedRule
 from specialists.ensemble.rules import PAPER, CombinationRule, active_specialists, join
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "Ensemble",
     "KeptRows",
     "MemberPredictions",
+    "SharedMembers",
+    "SharedRule",
     "active_specialists",
     "admit_specialists",
     "admitted_in_words",

@@ -227,7 +227,8 @@ class Ensemble:
         generalist = tempered_log_softmax(self.upper(own).float(), self.temperature)
         if self.rule.shared is None or self.shared is None:
             return self._with_clusters(features, generalist)
-        answers = SharedAnswersOfNow(self.shared, inputs, generalist.clone())
+        own = generalist if self.rule.members == () else generalist.clone()
+        answers = SharedAnswersOfNow(self.shared, inputs, own)
         confidence = DensePredictions(generalist).confidence().clamp_max(1.0)
         asked = confidence <= (1.0 if self.rule.defer_above is None else self.rule.defer_above)
         together = self._with_clusters(features, generalist)
@@ -264,7 +265,7 @@ class Ensemble:
             self.subsets,
             generalist,
             each,
-            self.shared.predictions(inputs, known) if self.shared else None,
+            self.shared and self.shared.predictions(inputs, known, _sampled(len(inputs))),
         )
 
     def flops(self, inputs: Inputs) -> tuple[float, Tensor]:
@@ -282,4 +283,8 @@ class Ensemble:
 
 def cost_sample(inputs: Inputs, n: int = 1024) -> Inputs:
     """At most ``n`` evenly spaced inputs, to count operations on."""
-    return inputs[torch.linspace(0, len(inputs) - 1, min(n, len(inputs))).long()]
+    return inputs[_sampled(len(inputs), n)]
+
+
+def _sampled(n_rows: int, n: int = 1024) -> Tensor:
+    return torch.linspace(0, n_rows - 1, min(n, n_rows)).long()

@@ -81,13 +81,15 @@ class SharedMembers:
     specialists: Sequence[SharedSpecialist]
     shortlisting: Shortlisting
 
-    def predictions(self, inputs: Inputs, generalist: Predictions, n_sample: int) -> SharedPredictions:
+    def predictions(
+        self, inputs: Inputs, generalist: Predictions, sample: Tensor
+    ) -> SharedPredictions:
         """What they predict for n rows; of every class only what is asked for later.
 
-        Operations are counted on the first ``n_sample`` rows.
+        Operations are counted on the rows of ``sample``.
         """
         classes = self.shortlisting(generalist)
-        few, shortlists = inputs[torch.arange(n_sample)], classes[:n_sample]
+        few, shortlists = inputs[sample], classes[sample]
         return SharedPredictions(
             self,
             inputs,

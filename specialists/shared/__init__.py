@@ -10,6 +10,7 @@ from specialists.shared.shared_model import (
 )
 from specialists.shared.shortlist_training import train_shared
 from specialists.shared.shortlists import (
+    Shortlisting,
     classes_of_active_clusters,
     most_probable_classes,
     places_of_labels,
@@ -17,6 +18,7 @@ from specialists.shared.shortlists import (
 
 __all__ = [
     "SharedSpecialist",
+    "Shortlisting",
     "TrainedShared",
     "classes_of_active_clusters",
     "gathered_logits",

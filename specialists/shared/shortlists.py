@@ -9,6 +9,7 @@ that no table of all rows and classes is made.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -103,6 +104,28 @@ def classes_of_active_clusters(
     width = max(block.shape[1] for block in blocks)
     padded = [torch.nn.functional.pad(b, (0, width - b.shape[1]), value=PADDING) for b in blocks]
     return torch.cat(padded)
+
+
+@dataclass(frozen=True)
+class Shortlisting:
+    """Which classes shared specialists are asked about.
+
+    Parameters
+    ----------
+    n : int
+        Most probable classes of a row: they are its shortlist, or select clusters.
+    subsets : sequence of sequences of int, optional
+        The classes of the clusters that they select are the shortlist.
+    """
+
+    n: int
+    subsets: Sequence[Sequence[int]] | None = None
+
+    def __call__(self, predictions: Predictions | Tensor, labels: Tensor | None = None) -> Tensor:
+        """Shortlists (rows, K), int64; those of training rows hold their ``labels``."""
+        if self.subsets is None:
+            return most_probable_classes(predictions, self.n, labels)
+        return classes_of_active_clusters(predictions, self.subsets, self.n, labels)
 
 
 def places_of_labels(classes: Tensor, labels: Tensor) -> Tensor:

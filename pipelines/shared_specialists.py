@@ -1,0 +1,130 @@
+"""The specialists of a run that all rows share: their shortlists, their trainings, read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from specialists.ensemble import SharedMembers
+from specialists.files import read_array, write_array
+from specialists.networks import read_spec
+from specialists.predictions import StoredPredictions
+from specialists.runtime import seed_everything
+from specialists.shared import (
+    Shortlisting,
+    load_shared,
+    save_shared,
+    shared_network,
+    shared_recipe,
+    train_shared,
+)
+
+from .classifiers import DATA, GENERALIST_FILES, TrainingTask, recipe_settings
+from .context import RunContext
+from .runs import ensure_result
+from .train_generalist import read_subsets
+from .trunk_files import GENERALIST, generalist_targets
+
+STAGE = "train-specialists"
+SHORTLISTS = (STAGE, "shortlists")
+
+
+@dataclass(frozen=True)
+class SharedTask(TrainingTask):
+    """One shared specialist to be trained.
+
+    Parameters
+    ----------
+    index : int
+    """
+
+    index: int
+
+    def key(self, context: RunContext) -> dict[str, object]:
+        recipe = shared_recipe(context.config.generalist, context.config.specialists)
+        shortlists = context.below(context.path(*SHORTLISTS) / "manifest.json")
+        return {
+            "config": {**recipe_settings(recipe), "seed": context.config.seed},
+            "conditions": context.conditions,
+            "inputs": context.fingerprints(*DATA, *GENERALIST_FILES, shortlists),
+        }
+
+    def train(self, context: RunContext, folder: Path) -> None:
+        config, dataset = context.config, context.dataset
+        seed = context.seed("shared", self.index)
+        seed_everything(seed)
+        generalist = read_spec(context.path(GENERALIST))
+        network, spec = shared_network(generalist, config.specialists, dataset.train.inputs)
+        shared = train_shared(
+            network,
+            dataset.train,
+            dataset.validation,
+            *_read_shortlists(context),
+            shared_recipe(config.generalist, config.specialists),
+            seed=seed,
+            hardware=context.hardware,
+            folder=folder,
+            augment=context.augment,
+            description=folder.name,
+        )
+        save_shared(shared, spec, folder)
+
+
+def shared_tasks(context: RunContext) -> list[SharedTask]:
+    """Every shared specialist of a run."""
+    settings = context.config.specialists
+    n = 0 if settings.kind == "clusters" else settings.n_shared
+    folder = context.path(STAGE)
+    return [SharedTask(context.folder, folder / f"shared-{i:03d}", i) for i in range(n)]
+
+
+def shortlisting(context: RunContext) -> Shortlisting:
+    """Which classes a run's shared specialists are asked about."""
+    settings = context.config.specialists
+    if settings.shortlist_of == "classes":
+        return Shortlisting(settings.shortlist)
+    return Shortlisting(max(context.config.combination.n), read_subsets(context))
+
+
+def prepare_shortlists(context: RunContext) -> None:
+    """Write the shortlists of training and validation rows, unless they stand already."""
+    settings = context.config.specialists
+    clusters = ["cluster-classes/clusters.json"] * (settings.shortlist_of == "clusters")
+    key = {
+        "config": {
+            "shortlist": settings.shortlist,
+            "shortlist_of": settings.shortlist_of,
+            "n": context.config.combination.n if clusters else None,
+        },
+        "inputs": context.fingerprints(*DATA, *GENERALIST_FILES, *clusters),
+    }
+    ensure_result(context.path(*SHORTLISTS), key, partial(_write_shortlists, context))
+
+
+def _write_shortlists(context: RunContext, folder: Path) -> None:
+    find, labels = shortlisting(context), context.dataset.train.labels
+    train = find(StoredPredictions(generalist_targets(context)), labels)
+    stored = torch.from_numpy(
+        read_array(context.path(GENERALIST, "validation.log_probs.npy"), mmap=False)
+    )
+    for name, classes in (("train", train), ("validation", find(stored))):
+        write_array(folder / f"{name}.npy", classes.int().numpy())
+
+
+def _read_shortlists(context: RunContext) -> Iterator[Tensor]:
+    for name in ("train", "validation"):
+        stored = read_array(context.path(*SHORTLISTS) / f"{name}.npy", mmap=False)
+        yield torch.from_numpy(stored).long()
+
+
+def load_shared_specialists(context: RunContext) -> SharedMembers | None:
+    """All shared specialists of a run, on its device; None: it has none."""
+    members = [load_shared(task.folder) for task in shared_tasks(context)]
+    for member in members:
+        member.network.to(context.device)
+    return SharedMembers(members, shortlisting(context)) if members else None
