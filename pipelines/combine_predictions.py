@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from specialists.catalogue import ALL, ENSEMBLE, GENERALIST, PAPER
+from specialists.catalogue import ALL, GENERALIST, PAPER
 from specialists.ensemble import (
     Choice,
     CombinationRule,
@@ -23,8 +23,8 @@ from specialists.training import TrainingCost
 from .classifiers import Member
 from .context import RunContext
 from .runs import Run
-from .terminal import log
 from .shared_specialists import load_shared_specialists, shared_tasks
+from .terminal import log
 from .train_generalist import chosen_training, initial_generalists
 from .train_specialists import load_specialists, specialist_tasks
 from .trunk_files import split_generalist

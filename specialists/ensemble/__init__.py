@@ -12,8 +12,8 @@ from specialists.ensemble.candidates import (
 from specialists.ensemble.choice import Choice, choose_rule
 from specialists.ensemble.decision import AdmissionDecision, admitted_in_words
 from specialists.ensemble.members import Ensemble, MemberPredictions, cost_sample
-from specialists.ensemble.shared_members import SharedMembers, SharedRule
 from specialists.ensemble.rules import PAPER, CombinationRule, active_specialists, join
+from specialists.ensemble.shared_members import SharedMembers, SharedRule
 
 __all__ = [
     "PAPER",

@@ -70,7 +70,7 @@ class SharedAnswers(Protocol):
         ...
 
     def of_all_classes(self, rows: Tensor, k: int) -> list[Tensor]:
-        """k times log-probabilities (rows, C)."""
+        """K times log-probabilities (rows, C)."""
         ...
 
 
@@ -100,7 +100,7 @@ class SharedMembers:
         )
 
     def of_all_classes(self, inputs: Inputs, k: int) -> list[Tensor]:
-        """k times log-probabilities (n, C) of all n rows."""
+        """K times log-probabilities (n, C) of all n rows."""
         return [one.log_probs(inputs) for one in self.specialists[:k]]
 
 
