@@ -16,6 +16,7 @@ from torch import Tensor
 from specialists.errors import InputError, first_of
 
 LOG_SUM_TOLERANCE = 0.05  # half-precision log-probabilities sum to one within a hundredth
+PADDING = -1  # of a row's shortlist that has fewer classes than others
 MAX_NLL = -float(torch.tensor(torch.finfo(torch.float32).tiny).log())
 """The most that a label costs, 87.3 nats: -log of float32's smallest normal number."""
 
@@ -177,6 +178,28 @@ def check_subset(subset: Tensor, n_classes: int, where: object = None) -> None:
             where=where,
             got=values[counts > 1][:5].tolist(),
             expected="every class at most once",
+        )
+
+
+def check_shortlists(classes: Tensor, n_rows: int, n_classes: int, what: str) -> None:
+    """Raise :class:`InputError` unless there is a shortlist of some of the classes for each row."""
+    if classes.dim() != 2 or classes.dtype != torch.int64 or len(classes) != n_rows:
+        raise InputError(
+            f"{what} are not one for each row",
+            got=f"{classes.dtype} tensor of shape {tuple(classes.shape)}",
+            expected=f"torch.int64 of shape ({n_rows}, K)",
+        )
+    here, after = classes[:, :-1], classes[:, 1:]
+    good = ((after > here) & (here >= 0)) | (after == PADDING)
+    wrong = ~good.all(1) | (classes[:, :1] < 0).any(1) | (classes >= n_classes).any(1)
+    if classes.shape[1] == 0 or bool(wrong.any()):
+        rows = wrong.nonzero().flatten().tolist()
+        raise InputError(
+            f"{what} do not list distinct classes in increasing order",
+            where=first_of(rows) if rows else None,
+            got=classes[rows[0]].tolist() if rows else "no classes",
+            expected=f"classes from 0 to {n_classes - 1}, then {PADDING} where there are no more",
+            fix="most_probable_classes(predictions, k) makes them",
         )
 
 

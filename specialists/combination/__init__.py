@@ -1,7 +1,8 @@
 """How do a generalist and its specialists become one distribution?
 
 :func:`combine` is the exact minimiser of the paper's objective, :func:`combine_sparse` the same for
-so many classes that no row lists them all. With :func:`fit_combination` validation data choose its
+so many classes that no row lists them all, :func:`combine_shortlists` that of the other direction
+where each row has a subset of its own. With :func:`fit_combination` validation data choose its
 weights and temperatures. Rules without an objective stand beside them: :func:`concatenate_subsets`
 and :func:`within_subsets` for specialists, :func:`arithmetic_mean` and :func:`geometric_mean` for
 several generalists.
@@ -20,6 +21,7 @@ from specialists.combination.pooling import (
     within_subsets,
 )
 from specialists.combination.result import Combination
+from specialists.combination.shortlisted import combine_shortlists
 from specialists.combination.sparse.sparse_minimiser import SparseCombination, combine_sparse
 from specialists.combination.subset_tables import Subsets
 
@@ -30,6 +32,7 @@ __all__ = [
     "Subsets",
     "arithmetic_mean",
     "combine",
+    "combine_shortlists",
     "combine_sparse",
     "concatenate_subsets",
     "cross_fitted",

@@ -19,13 +19,12 @@ from specialists.networks import (
     save_network,
 )
 from specialists.predictions import predict_outputs
-from specialists.probability import tempered_log_softmax
+from specialists.probability import PADDING, check_shortlists, tempered_log_softmax
 from specialists.shared.shortlist_network import (
     ShortlistedInputs,
     ShortlistNetwork,
     shortlist_logits,
 )
-from specialists.shared.shortlists import PADDING, check_shortlists
 from specialists.training import FitResult, TrainingCost
 
 

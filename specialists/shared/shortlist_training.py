@@ -22,7 +22,7 @@ from specialists.datasets.base import Split
 from specialists.errors import DataError, InputError
 from specialists.networks import check_head_is_last
 from specialists.predictions import predict_outputs
-from specialists.probability import check_labels
+from specialists.probability import check_labels, check_shortlists
 from specialists.runtime import Hardware
 from specialists.shared.shared_model import TrainedShared
 from specialists.shared.shortlist_network import (
@@ -30,7 +30,7 @@ from specialists.shared.shortlist_network import (
     ShortlistNetwork,
     shortlist_logits,
 )
-from specialists.shared.shortlists import check_shortlists, places_of_labels
+from specialists.shared.shortlists import places_of_labels
 from specialists.training import Trainer, ValidationLoss
 from specialists.training.examples import Augmentation, Batch
 

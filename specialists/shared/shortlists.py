@@ -13,11 +13,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from specialists.errors import InputError, first_of
+from specialists.errors import InputError
 from specialists.predictions import Predictions, as_predictions
-from specialists.probability import check_labels, check_subset
+from specialists.probability import PADDING, check_labels, check_subset
 
-PADDING = -1
 NUMBERS_AT_A_TIME = 1 << 24
 
 
@@ -109,28 +108,6 @@ def places_of_labels(classes: Tensor, labels: Tensor) -> Tensor:
     """Place of each row's label in its shortlist, or -1; int64 of shape (n,)."""
     found = classes == labels[:, None]
     return torch.where(found.any(1), found.int().argmax(1), -1)
-
-
-def check_shortlists(classes: Tensor, n_rows: int, n_classes: int, what: str) -> None:
-    """Raise :class:`InputError` unless there is a shortlist of some of the classes for each row."""
-    if classes.dim() != 2 or classes.dtype != torch.int64 or len(classes) != n_rows:
-        raise InputError(
-            f"{what} are not one for each row",
-            got=f"{classes.dtype} tensor of shape {tuple(classes.shape)}",
-            expected=f"torch.int64 of shape ({n_rows}, K)",
-        )
-    here, after = classes[:, :-1], classes[:, 1:]
-    good = ((after > here) & (here >= 0)) | (after == PADDING)
-    wrong = ~good.all(1) | (classes[:, :1] < 0).any(1) | (classes >= n_classes).any(1)
-    if classes.shape[1] == 0 or bool(wrong.any()):
-        rows = wrong.nonzero().flatten().tolist()
-        raise InputError(
-            f"{what} do not list distinct classes in increasing order",
-            where=first_of(rows) if rows else None,
-            got=classes[rows[0]].tolist() if rows else "no classes",
-            expected=f"classes from 0 to {n_classes - 1}, then {PADDING} where there are no more",
-            fix="most_probable_classes(predictions, k) makes them",
-        )
 
 
 def _blocks(predictions: Predictions) -> Iterator[tuple[Tensor, Tensor]]:
