@@ -1,13 +1,14 @@
 """Slow float64 oracles: what the fast code is compared with.
 
 Rows of small problems in dense form, many at a time; every formula is written out as in
-METHOD.md (1), (3), (13), (20), (25), (26) and (27), or as in the head of a module, without any of
-the library's shortcuts.
+METHOD.md (1), (3), (13), (20), (25), (26), (27) and (28), or as in the head of a module, without
+any of the library's shortcuts.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -311,3 +312,14 @@ def ensemble_log_probs(ensemble, inputs) -> Tensor:
         ]
         active = active_specialists(generalist, ensemble.subsets, ensemble.rule)
         return join(generalist, specialists, ensemble.subsets, active, ensemble.rule).dense()
+
+
+def shortlist_loss(logits, labels, shortlists, batch, shares) -> float:
+    """METHOD.md (28) row by row, its mean; ``logits`` (n, C), a shortlist a list of classes."""
+    losses = []
+    for z, y, shortlist in zip(logits.double(), labels.tolist(), shortlists, strict=True):
+        total = sum(math.exp(z[j]) for j in shortlist)
+        for j in set(batch.tolist()) - set(shortlist):
+            total += math.exp(z[j]) / (1 - (1 - float(shares[j])) ** len(batch))
+        losses.append(math.log(total) - float(z[y]))
+    return sum(losses) / len(losses)

@@ -59,6 +59,7 @@ COMBINATION_ORDER = [
     "kernels",
     "minimiser",
     "pooling",
+    "shortlisted",
     "sparse",
     "learned",
 ]

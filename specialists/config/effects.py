@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from specialists.config.data import SOURCES, DataConfig
 from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.config.fields import Section
-from specialists.config.sections import Recipe
+from specialists.config.sections import Recipe, SpecialistsConfig
 
 if TYPE_CHECKING:
     from specialists.config.configuration import Config
@@ -48,6 +48,7 @@ KIND_ONLY = {
     "standardize": "features",
     "image_size": "images",
 }
+OF_SHARED = ("n_shared", "shortlist", "shortlist_of", "shared_epochs")
 TABLE_OF_NGRAMS = ("embedding_dim", "n_buckets", "embedding_learning_rate")
 
 
@@ -144,6 +145,7 @@ def _specialists(config: Config, kind: str) -> Idle:
         if settings.n_buckets is not None:
             yield "specialists.n_buckets", "a network of generalist.factory has tables of its own"
     yield from _table_of_ngrams(config, "specialists", kind)
+    yield from _shared(settings)
     freeze = DEFAULTS[kind]["specialists"]["freeze"] if settings.freeze is None else settings.freeze
     if "embedding" in freeze and factory is None and settings.embedding_learning_rate is not None:
         yield "specialists.embedding_learning_rate", "the table is frozen (specialists.freeze)"
@@ -151,6 +153,14 @@ def _specialists(config: Config, kind: str) -> Idle:
         yield "specialists.temperature", "it is of soft targets, and specialists.soft_targets = 0"
     if settings.soft_targets == 1 and settings.label_smoothing is not None:
         yield "specialists.label_smoothing", "it is of labels, and specialists.soft_targets = 1"
+
+
+def _shared(settings: SpecialistsConfig) -> Idle:
+    for key in OF_SHARED:
+        if settings.kind == "clusters" and is_set(settings, key):
+            yield f"specialists.{key}", "specialists.kind = clusters trains no shared specialists"
+    if settings.shortlist_of == "clusters" and is_set(settings, "shortlist"):
+        yield "specialists.shortlist", "specialists.shortlist_of = clusters: as long as they are"
 
 
 def _clusters_and_combination(config: Config) -> Idle:
