@@ -60,11 +60,13 @@ class SharedTask(TrainingTask):
         seed_everything(seed)
         generalist = read_spec(context.path(GENERALIST))
         network, spec = shared_network(generalist, config.specialists, dataset.train.inputs)
+        shortlists, validation_shortlists = _read_shortlists(context)
         shared = train_shared(
             network,
             dataset.train,
             dataset.validation,
-            *_read_shortlists(context),
+            shortlists,
+            validation_shortlists,
             shared_recipe(config.generalist, config.specialists),
             seed=seed,
             hardware=context.hardware,

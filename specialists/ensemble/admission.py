@@ -125,11 +125,11 @@ def admit_specialists(
     active, n = kept.predictions.active(rule), len(gains)
     alone = [_tested(gain, groups[active[:, m]], enough) for m, gain in enumerate(gains)]
     tried = screened.may_answer(n)
-    sharing = None
+    units, sharing = {m: alone[m] for m in tried}, None
     if rule.shared is not None:
         sharing = _tested(shared_gain(kept.predictions, kept.labels, rule), groups, enough)
-    units = [*tried, *([SHARED] if sharing else [])]
-    p_values = [p for m in units if (p := (sharing if m == SHARED else alone[m]).p) is not None]
+        units[SHARED] = sharing
+    p_values = [test.p for test in units.values() if test.p is not None]
     corrected = dict(zip(units, holm(p_values), strict=True)) if enough else {}
     group = screened
     if enough and settings.admission == "each":
