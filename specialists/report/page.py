@@ -74,7 +74,9 @@ def page_content(results: Results) -> dict[str, object]:
         "learned": table_rows.learned_rows(admission.chosen),
         "figures": draw(results),
         "clusters": table_rows.cluster_rows(results.clusters, details.per_cluster),
-        "left_out": sentences.left_out_sentence(evaluation.n_specialists, evaluation.n_answering),
+        "left_out": sentences.left_out_sentence(
+            evaluation.n_specialists, evaluation.n_answering, results.choice.chosen.n_shared
+        ),
         "share_of_confusions": results.clusters.total_share,
         "random_share": results.clusters.random_share,
         "uncovered": [names[j] for j in results.clusters.uncovered],

@@ -51,20 +51,24 @@ def admission_sentence(admission: AdmissionDecision) -> str:
         "not tested": "Whether the specialists help was not tested before they entered",
         "refused": "The ensemble answers exactly like its generalist",
         "admitted": admitted_in_words(
-            admission.method, [t.admitted for t in admission.specialists]
+            admission.method, [t.admitted for t in admission.specialists], admission.n_shared
         ),
     }[admission.outcome]
     return f"{answer}: {admission.reason}."
 
 
-def left_out_sentence(n_specialists: int, n_answering: int) -> str:
-    """How many specialists are in no table, since they may not answer; "" if every one may."""
+def left_out_sentence(n_specialists: int, n_answering: int, n_shared: int = 0) -> str:
+    """How many specialists are in no table, since they may not answer; "" if every one may.
+
+    ``n_shared`` more answer, which are of no cluster.
+    """
     out = n_specialists - n_answering
     if not out:
         return ""
     if not n_answering:
+        who = "No specialist of a cluster answers" if n_shared else "No specialist may answer"
         return (
-            "No specialist may answer, so there is no gain by cluster or by coverage, and no "
+            f"{who}, so there is no gain by cluster or by coverage, and no "
             "conditional accuracy."
         )
     verb = "is" if out == 1 else "are"
