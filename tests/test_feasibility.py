@@ -159,6 +159,12 @@ ALONE = [
     ("text", ["specialists.embedding_learning_rate=1.0"], "the table is frozen"),
     ("features", ["specialists.soft_targets=0", "specialists.temperature=2.0"], "of soft targets"),
     ("features", ["specialists.soft_targets=1", "specialists.label_smoothing=0.1"], "of labels"),
+    ("features", ["specialists.n_shared=2"], "kind = clusters trains no shared specialists"),
+    (
+        "features",
+        ["specialists.kind=shared", "specialists.shortlist_of=clusters", "specialists.shortlist=8"],
+        "as long as they are",
+    ),
     ("features", ["clusters.method=kmeans", "clusters.max_ratio=3.0"], "only clusters.method"),
     ("features", ["clusters.method=correlation", "clusters.n_clusters=3"], "finds the number"),
     ("features", ["clusters.method=correlation", "clusters.matrix=confusion"], "both signs"),

@@ -60,6 +60,16 @@ def test_the_most_probable_classes_are_those_of_a_stable_sort(k, levels, monkeyp
     assert shortlists.equal(by_sorting(log_probs.half(), k))
 
 
+@pytest.mark.parametrize("n_classes", [320, 331, 335])
+@pytest.mark.parametrize("levels", [2, 30, 10**6])
+@pytest.mark.parametrize("k", [1, 4])
+def test_the_most_probable_of_many_classes_are_those_of_a_stable_sort(n_classes, levels, k):
+    generator = torch.Generator().manual_seed(n_classes + levels)
+    probs = torch.randint(1, levels + 1, (60, n_classes), generator=generator).double()
+    log_probs = (probs / probs.sum(1, keepdim=True)).log()
+    assert most_probable_classes(log_probs, k).equal(by_sorting(log_probs, k))
+
+
 def test_classes_without_mass_are_on_a_shortlist_only_where_there_are_no_others():
     log_probs = torch.tensor([[0.0, 0.5, 0.0, 0.5]]).log()
     assert most_probable_classes(log_probs, 3).tolist() == [[0, 1, 3]]

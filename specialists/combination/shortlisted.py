@@ -65,7 +65,8 @@ def combine_shortlists(
     tensor([[0.5862, 0.1954, 0.2184]])
     """
     check_matrix(generalist, "generalist")
-    check_shortlists(classes, *generalist.shape, "the shortlists")
+    n, n_classes = generalist.shape
+    check_shortlists(classes, n, n_classes, "the shortlists")
     if not len(members):
         raise InputError("there are no members to combine", expected="at least one")
     v = as_weights(weights, len(members), "cpu", model="member").tolist()

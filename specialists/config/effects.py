@@ -121,13 +121,14 @@ def _generalist(config: Config, kind: str) -> Idle:
 
 
 def _of_given_weights(config: Config, kind: str) -> Idle:
-    """Given weights are not trained, but baselines and other generalists are, by this recipe."""
+    """Given weights are not trained; baselines, other generalists, shared specialists are by it."""
     settings, start = config.generalist, config.specialists.start
     start = start or DEFAULTS[kind]["specialists"]["start"]
     if settings.widths is not None and len(settings.widths) > 1:
         yield "generalist.widths", "generalist.weights are of one width: set generalist.width"
     cross_fitted = config.clusters.predictions == "cross-fitted"
-    if config.evaluation.trained_baselines or start == "independent" or cross_fitted:
+    shared = config.specialists.kind != "clusters"
+    if config.evaluation.trained_baselines or start == "independent" or cross_fitted or shared:
         return
     for key in Recipe.model_fields:
         if is_set(settings, key):

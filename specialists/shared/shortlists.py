@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from specialists.predictions import Predictions, as_predictions
 from specialists.probability import PADDING, check_labels, check_subset
 
 NUMBERS_AT_A_TIME = 1 << 24
+PILE = 16  # columns of which the largest is looked at first
 
 
 def most_probable_classes(
@@ -133,26 +135,51 @@ def places_of_labels(classes: Tensor, labels: Tensor) -> Tensor:
     return torch.where(found.any(1), found.int().argmax(1), -1)
 
 
-def _blocks(predictions: Predictions) -> Iterator[tuple[Tensor, Tensor]]:
+def _blocks(predictions: Predictions) -> Iterator[tuple[slice, Tensor]]:
     n_rows = max(1, NUMBERS_AT_A_TIME // predictions.n_classes)
-    for rows in torch.arange(len(predictions)).split(n_rows):
+    for start in range(0, len(predictions), n_rows):
+        rows = slice(start, start + n_rows)
         yield rows, predictions[rows].dense()
 
 
 def _largest(values: Tensor, k: int) -> Tensor:
     """Columns of the k largest values of each row, in increasing order; of equal ones the first."""
-    best, columns = values.topk(min(k + 1, values.shape[1]), dim=1)
-    columns = columns[:, :k].sort(1).values
-    if best.shape[1] == k:
-        return columns
-    tied = (best[:, k - 1] == best[:, k]).nonzero().squeeze(1)
+    if k == values.shape[1]:
+        return torch.arange(k).repeat(len(values), 1)
+    values = values.to(torch.promote_types(values.dtype, torch.float32))
+    columns = _columns_of_largest(values, k + 1)
+    best = values.gather(1, columns)
+    columns, least = columns[:, 1:].sort(1).values, best[:, 1:].amin(1)
+    tied = (least == best[:, 0]).nonzero().squeeze(1)
     if len(tied):
-        least, some = best[tied, k - 1, None], values[tied]
-        above, equal = some > least, some == least
+        some = values[tied]
+        above, equal = some > least[tied, None], some == least[tied, None]
         missing = k - above.sum(1, keepdim=True)
         chosen = above | (equal & (equal.cumsum(1) <= missing))
         columns[tied] = chosen.nonzero()[:, 1].view(-1, k)
     return columns
+
+
+def _columns_of_largest(values: Tensor, k: int) -> Tensor:
+    """Columns of the k largest values of each row, the least of them first; of equal ones any.
+
+    Columns are dealt into piles. The k piles with the largest tops hold the k largest values.
+    """
+    n_piles, rest = divmod(values.shape[1], PILE)
+    if PILE * k > n_piles * (PILE - 1) // 2:
+        return _partitioned(values, k)
+    dealt = values[:, : n_piles * PILE].unflatten(1, (PILE, n_piles))
+    piles = _partitioned(dealt.amax(1), k)
+    columns = (piles[:, :, None] + n_piles * torch.arange(PILE)).flatten(1)
+    last = torch.arange(n_piles * PILE, n_piles * PILE + rest).expand(len(values), -1)
+    columns = torch.cat([columns, last], dim=1)
+    return columns.gather(1, _partitioned(values.gather(1, columns), k))
+
+
+def _partitioned(values: Tensor, k: int) -> Tensor:
+    """As :func:`_columns_of_largest`, by NumPy, which takes a fifth of the time of torch.topk."""
+    before = values.shape[1] - k
+    return torch.from_numpy(np.argpartition(values.numpy(), before, axis=1)[:, before:])
 
 
 def _with_label(classes: Tensor, log_probs: Tensor, labels: Tensor) -> Tensor:
