@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,9 @@ from .study import Cell, command_line, configs_by_seed, run_study, write_results
 FACTORS = {"1/4": 0.25, "1/2": 0.5, "2x": 2.0, "4x": 4.0}
 MAX_AVERAGED = 4
 SPECIALISTS: dict[str, int | None] = {"n = 1": 1, "n = 3": 3, "all": None}
-LEGEND = {AVERAGED: "generalists averaged", PAPER: "specialists, KL"}
+SPECIALISED = "specialists"
+LEGEND = {AVERAGED: "generalists averaged", SPECIALISED: "specialists, KL"}
+COLOURS = {SPECIALISED: PAPER}  # families that have another model's colour
 FIGURE = "Top-1 accuracy against FLOPs of training and of inference, mean and range over seeds"
 
 
@@ -70,10 +72,11 @@ def equal_compute(
     record = results.to_dict()
     for name, values in record.items():
         values["top1_gain"], values["nll_gain"] = results.gains(name, GENERALIST).values()
-    figure = to_svg_file(accuracy_against_compute(figure_points(results), LEGEND), FIGURE)
+    points, names = figure_points(results, COLOURS), {**LEGEND, PAPER: LEGEND[SPECIALISED]}
+    figure = to_svg_file(accuracy_against_compute(points, names), FIGURE)
     about = read_json(cells[0].folder / "prepare-data" / "dataset.json")
     title = f"{about['name']}: {len(about['class_names']):,} classes"
-    lines = [model_line(results, name) for name in results.names]
+    lines = [model_line(results, name, LEGEND) for name in results.names]
     text = heading(title, seeds, "x: over the generalist's.") + markdown_table(lines)
     return write_results(folder, "equal_compute", text, record, figure)
 
@@ -145,15 +148,16 @@ def _specialists(seed: MeasuredRun) -> dict[str, Measured]:
         rule = min((CombinationRule("kl", n, weight) for weight in settings.weights), key=loss)
         joined, inference = test.joined(rule), test.flops(rule)
         outputs = dataclasses.replace(stored, predictions=joined, inference_flops=inference)
-        models[f"specialists, {mark}"] = seed.measured(outputs, f"weight {rule.weight:g}")
+        models[f"{SPECIALISED}, {mark}"] = seed.measured(outputs, f"weight {rule.weight:g}")
     return {**models, ENSEMBLE: seed.measured(stored, chosen_rule(seed.context).in_short())}
 
 
-def model_line(results: SeedResults, name: str) -> Line:
-    """A model in the table."""
+def model_line(results: SeedResults, name: str, legend: Mapping[str, str]) -> Line:
+    """A model in the table; ``legend`` says what families are called."""
     is_base = name == GENERALIST
+    family, comma, mark = name.partition(", ")
     line = {
-        "model": _label(name),
+        "model": f"{legend.get(family, f'`{family}`')}{comma}{mark}",
         "": results.about(name),
         "top-1": results.top1(name),
         "it - `generalist`": "" if is_base else results.points(name, GENERALIST),
@@ -166,15 +170,18 @@ def model_line(results: SeedResults, name: str) -> Line:
     return line
 
 
-def figure_points(results: SeedResults) -> list[ComputePoint]:
-    """The figure's points: means over seeds, with the range of top-1."""
+def figure_points(results: SeedResults, colours: Mapping[str, str]) -> list[ComputePoint]:
+    """The figure's points: means over seeds, with the range of top-1.
+
+    ``colours`` name the models whose colours some families have.
+    """
     places = []
     for name in results.names:
         top1 = [float(model.right.mean()) for model in results[name]]
         family, _, mark = name.partition(", ")
         places.append(
             ComputePoint(
-                PAPER if family == "specialists" else family,
+                colours.get(family, family),
                 "1x" if name == GENERALIST else mark,
                 results.mean("training_flops", name),
                 results.mean("inference_flops", name),
@@ -183,13 +190,6 @@ def figure_points(results: SeedResults) -> list[ComputePoint]:
             )
         )
     return places
-
-
-def _label(name: str) -> str:
-    """A row's name: `ensemble` and its like are names of evaluation.json."""
-    family, comma, mark = name.partition(", ")
-    names = {"specialists": "specialists, KL", **LEGEND}
-    return f"{names.get(family, f'`{family}`')}{comma}{mark}"
 
 
 def _marks(text: str) -> tuple[str, ...]:
