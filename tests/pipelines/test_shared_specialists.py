@@ -1,0 +1,97 @@
+"""Shared specialists in a run: made, resumed, combined, taught from, predicted with, reported."""
+
+import numpy as np
+import pytest
+import small_run
+
+import specialists
+from pipelines import stages
+from pipelines.combine_predictions import open_ensemble
+from pipelines.context import RunContext
+from pipelines.runs import Run
+from pipelines.shared_specialists import shared_tasks, shortlisting
+from pipelines.soft_targets import online_teacher, teaching_rule
+from specialists.ensemble import Choice
+from specialists.files import artifacts, read_array, read_json, sha256
+from specialists.predictions import StoredPredictions, read_rows
+
+pytestmark = pytest.mark.xdist_group("small_run")
+KINDS = {
+    "shared": ["specialists.kind=shared", "specialists.n_shared=2", "specialists.shortlist=3"],
+    "both": ["specialists.kind=both", "specialists.shortlist_of=clusters", "combination.n=[1]"],
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_sync():
+    """Syncing guards against power cuts, and takes long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(artifacts, "sync", lambda path: None)
+        yield
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def run(request, tmp_path_factory) -> Run:
+    """A finished run with shared specialists."""
+    folder = tmp_path_factory.mktemp(request.param)
+    settings = ["evaluation.baselines=[]", "combination.admission=off", "combination.max_cost=4"]
+    empty = small_run.make_run(folder / "empty")
+    made = small_run.changed_copy(empty, folder / "run", *settings, *KINDS[request.param])
+    stages.run_stages(made)
+    return made
+
+
+def test_what_a_run_leaves_of_them(run):
+    context = RunContext.open(run.folder)
+    is_both = context.config.specialists.kind == "both"
+    names = {path.name for path in run.path("train-specialists").iterdir() if path.is_dir()}
+    assert names >= {task.folder.name for task in shared_tasks(context)} | {"shortlists"}
+    assert any(name.startswith("specialist-") for name in names) == is_both
+    rules = read_json(run.path("combine-predictions", "choice.json"))["rules"]
+    assert list(rules) == ["ensemble", "ensemble_paper", "ensemble_all"][: 3 if is_both else 1]
+    costs = read_json(run.path("combine-predictions", "costs.json"))
+    assert any("shared-000" in folder for folder in costs["ensemble"]["trainings"])
+    page = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert is_both or "1 shared specialist of each row" in page or "2 shared specialists" in page
+
+
+def test_the_shortlists_of_training_rows_hold_their_labels(run):
+    context = RunContext.open(run.folder)
+    shortlists = read_array(run.path("train-specialists", "shortlists", "train.npy"))
+    labels = context.dataset.train.labels.numpy()
+    assert (shortlists == labels[:, None]).any(1).all()
+    known = read_rows(run.path("train-generalist", "validation.log_probs.npy"))
+    stored = read_array(run.path("train-specialists", "shortlists", "validation.npy"))
+    np.testing.assert_array_equal(stored, shortlisting(context)(known.log_softmax(1)).numpy())
+
+
+def test_the_ensemble_predicts_what_the_run_stored(run):
+    context = RunContext.open(run.folder)
+    stored = read_array(run.path("combine-predictions", "test.ensemble.npy"))
+    x = context.split("test").inputs
+    found = specialists.load(run.folder, model="ensemble").predictions(x).dense().numpy()
+    np.testing.assert_allclose(found, stored, rtol=1e-3, atol=1e-4)
+
+
+def test_a_teacher_asks_them_about_every_class_of_every_row(run):
+    context = RunContext.open(run.folder)
+    rule = teaching_rule(context)
+    if rule.shared is not None:
+        assert rule.shared.whole_up_to == 1.0
+    targets = StoredPredictions(run.path("distill-student", "targets")).dense().float()
+    ensemble = open_ensemble(context)
+    known = ensemble.member_predictions(context.dataset.train.inputs)
+    np.testing.assert_allclose(targets.exp(), known.joined(rule).dense().exp(), atol=2e-3)
+    alone = online_teacher(context, "generalist")(context.dataset.train.inputs).dense()
+    np.testing.assert_allclose(alone, known.generalist.dense(), atol=1e-5)
+
+
+def test_a_shared_specialist_that_was_lost_is_made_again_with_the_same_bytes(run):
+    weights = run.path("train-specialists", "shared-000", "weights.safetensors")
+    before, choice = sha256(weights), run.path("combine-predictions", "choice.json")
+    chosen = Choice.from_dict(read_json(choice)).chosen
+    for path in weights.parent.iterdir():
+        path.unlink()
+    stages.run_stages(run)
+    assert sha256(weights) == before
+    assert Choice.from_dict(read_json(choice)).chosen == chosen
