@@ -138,7 +138,7 @@ class SpecialistsConfig(Recipe):
     """What is on a shortlist. classes: the most probable ones. clusters: all classes of the
     clusters of the most probable ones (combination.n: the largest)."""
     shared_epochs: Positive | None = None
-    """Passes of a shared specialist over the training data. None: half the generalist's."""
+    """Passes of a shared specialist over the training data, at most. None: the generalist's."""
     widen: Ratio | None = None
     """Width over the generalist's, where frozen parts allow it; below 1 only with start = fresh.
     None: by kind of input."""
