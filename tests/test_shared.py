@@ -377,8 +377,11 @@ def test_its_network_has_the_generalists_architecture_and_what_is_set():
 
 @pytest.mark.parametrize(("epochs", "set_to", "expected"), [(6, None, 6), (6, 4, 4)])
 def test_it_is_trained_by_the_generalists_recipe(epochs, set_to, expected):
-    generalist = GeneralistConfig(epochs=epochs, learning_rate=0.5, batch_size=7)
-    recipe = shared_recipe(generalist, SpecialistsConfig(shared_epochs=set_to))
+    generalist = GeneralistConfig(
+        epochs=epochs, learning_rate=0.5, batch_size=7, label_smoothing=0.1
+    )
+    recipe = shared_recipe(generalist, SpecialistsConfig(shared_epochs=set_to, label_smoothing=0.0))
+    assert recipe.label_smoothing == 0
     assert (recipe.epochs, recipe.learning_rate, recipe.batch_size) == (expected, 0.5, 7)
 
 

@@ -129,7 +129,8 @@ class SpecialistsConfig(Recipe):
     kind: Literal["clusters", "shared", "both"] = "clusters"
     """clusters: one specialist per cluster. shared: networks of all classes, each asked about a
     shortlist of every row. both: either, as validation chooses. The settings below are of
-    clusters; shared specialists are trained as the generalist, and take width and n_buckets."""
+    clusters; shared specialists are trained as the generalist, and take width, n_buckets and
+    label_smoothing."""
     n_shared: Positive = 1
     """Number of shared specialists."""
     shortlist: Positive = 32
