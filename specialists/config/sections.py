@@ -130,7 +130,8 @@ class SpecialistsConfig(Recipe):
     kind: Literal["clusters", "shared", "both"] = "clusters"
     """clusters: one specialist per cluster. shared: networks of all classes, each asked about a
     shortlist of every row. both: either, as validation chooses. The settings below are of
-    clusters; shared specialists are trained as the generalist, and take width and n_buckets."""
+    clusters; shared specialists are trained as the generalist, and take width, n_buckets and
+    label_smoothing."""
     n_shared: Positive = 1
     """Number of shared specialists."""
     shortlist: Positive = 32
@@ -139,7 +140,7 @@ class SpecialistsConfig(Recipe):
     """What is on a shortlist. classes: the most probable ones. clusters: all classes of the
     clusters of the most probable ones (combination.n: the largest)."""
     shared_epochs: Positive | None = None
-    """Passes of a shared specialist over the training data. None: half the generalist's."""
+    """Passes of a shared specialist over the training data, at most. None: the generalist's."""
     widen: Ratio | None = None
     """Width over the generalist's, where frozen parts allow it; below 1 only with start = fresh.
     None: by kind of input."""

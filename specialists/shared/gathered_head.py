@@ -132,7 +132,8 @@ def _head_gradient(
     with_one = torch.cat([features, features.new_ones(n, 1)], dim=1)
     rows = torch.arange(n, device=classes.device).repeat_interleave(width)
     distinct, sums = sum_by_row(classes.flatten(), rows, with_one, own.flatten())
-    of_weight = zero_table(weight.shape, weight.dtype).to(weight.device)
+    on_cpu = weight.device.type == "cpu"
+    of_weight = zero_table(weight.shape, weight.dtype) if on_cpu else torch.zeros_like(weight)
     of_bias = weight.new_zeros(len(weight))
     of_weight.index_copy_(0, distinct, sums[:, :-1])
     of_bias.index_copy_(0, distinct, sums[:, -1])

@@ -81,14 +81,14 @@ class ShortlistNetwork(nn.Module):
         if asked.negatives is None or asked.log_inclusion is None:
             return logits.masked_fill(padded, LEAST_LOGIT)
         width = classes.shape[1]
-        hidden = torch.cat([padded, _among(asked.classes, asked.negatives)], dim=1)
+        listed = _among(asked.classes, asked.negatives, self.head.out_features)
+        hidden = torch.cat([padded, listed], dim=1)
         correction = torch.nn.functional.pad(asked.log_inclusion, (width, 0))
         return (logits - correction).masked_fill(hidden, LEAST_LOGIT)
 
 
-def _among(classes: Tensor, negatives: Tensor) -> Tensor:
+def _among(classes: Tensor, negatives: Tensor, n_classes: int) -> Tensor:
     """Whether each negative is on a row's shortlist, bool of shape (n, B)."""
-    n_classes = 1 + max(int(classes.max()), int(negatives.max()))
     place = torch.full((n_classes,), len(negatives), dtype=torch.int64, device=classes.device)
     place[negatives] = torch.arange(len(negatives), device=classes.device)
     columns = place[classes.clamp_min(0)].masked_fill(classes < 0, len(negatives))
