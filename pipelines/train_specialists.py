@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from specialists.config.effects import OF_SHARED
 from specialists.datasets.base import Ragged
 from specialists.errors import InputError
 from specialists.networks import NetworkSpec, load_network, read_spec
@@ -63,7 +64,7 @@ class SpecialistTask(TrainingTask):
     start: Path
 
     def key(self, context: RunContext) -> dict[str, object]:
-        settings = context.config.specialists.model_dump(mode="json")
+        settings = context.config.specialists.model_dump(mode="json", exclude={"kind", *OF_SHARED})
         return {
             "config": {**settings, "seed": context.config.seed},
             "conditions": context.conditions,
