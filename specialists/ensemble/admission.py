@@ -27,7 +27,7 @@ generalist with the temperature that was learned for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -129,13 +129,8 @@ def admit_specialists(
     if rule.shared is not None:
         sharing = _tested(shared_gain(kept.predictions, kept.labels, rule), groups, enough)
         units[SHARED] = sharing
-    p_values = [test.p for test in units.values() if test.p is not None]
-    corrected = dict(zip(units, holm(p_values), strict=True)) if enough else {}
-    group = screened
-    if enough and settings.admission == "each":
-        group = restricted(rule, [m for m in tried if corrected[m] <= ALPHA], n)
-        if corrected.get(SHARED, 0.0) > ALPHA:
-            group = replace(group, shared=None)
+    corrected = _corrected(units) if enough else {}
+    group = _passing(rule, corrected, n) if enough and settings.admission == "each" else screened
     whole = None
     if not group.is_generalist:
         whole = whole_test(group, kept.predictions, kept.labels, groups)
@@ -153,12 +148,11 @@ def admit_specialists(
         )
         for m in range(n)
     )
-    together = None
-    if sharing is not None:
-        admitted = passed and group.shared is not None
-        together = SharedTest(
-            **asdict(sharing), corrected_p=corrected.get(SHARED), admitted=admitted
-        )
+    together = sharing and SharedTest(
+        **asdict(sharing),
+        corrected_p=corrected.get(SHARED),
+        admitted=passed and group.shared is not None,
+    )
     reason = _reason(whole, bool(units), len(kept.labels), n_groups)
     outcome, rows = "admitted" if passed else "refused", (len(kept.labels), n_groups)
     return AdmissionDecision(
@@ -235,6 +229,21 @@ def log_likelihood_gain(joined: Predictions, base: Predictions, labels: Tensor) 
     """Log-likelihoods of the truth, joined minus base; what single precision rounds is 0."""
     gain = log_likelihood(joined, labels) - log_likelihood(base, labels)
     return gain.masked_fill(gain.abs() < NO_DIFFERENCE, 0.0)
+
+
+def _corrected(tests: Mapping[int, GainTest]) -> dict[int, float]:
+    """Each test's p after Holm's correction for all of them."""
+    p_values = [test.p for test in tests.values() if test.p is not None]
+    return dict(zip(tests, holm(p_values), strict=True))
+
+
+def _passing(
+    rule: CombinationRule, corrected: Mapping[int, float], n_specialists: int
+) -> CombinationRule:
+    """The rule with those that pass tests of their own."""
+    passing = [m for m, p in corrected.items() if p <= ALPHA]
+    group = restricted(rule, [m for m in passing if m != SHARED], n_specialists)
+    return group if SHARED in passing else replace(group, shared=None)
 
 
 def _mean(gain: Tensor) -> float | None:

@@ -67,10 +67,7 @@ def left_out_sentence(n_specialists: int, n_answering: int, n_shared: int = 0) -
         return ""
     if not n_answering:
         who = "No specialist of a cluster answers" if n_shared else "No specialist may answer"
-        return (
-            f"{who}, so there is no gain by cluster or by coverage, and no "
-            "conditional accuracy."
-        )
+        return f"{who}, so there is no gain by cluster or by coverage, and no conditional accuracy."
     verb = "is" if out == 1 else "are"
     return f"{out} of {n_specialists} specialists may not answer and {verb} left out here."
 
