@@ -231,7 +231,11 @@ WITH_DATA = [
         ["clusters.coverage=2", "clusters.n_clusters=25"],
         "from 2 to 12, the number of classes, times clusters.coverage = 2",
     ),
-    ("features", ["clusters.coverage=2", "clusters.n_clusters=5", "clusters.overlap=6"], "of 6 has"),
+    (
+        "features",
+        ["clusters.coverage=2", "clusters.n_clusters=5", "clusters.overlap=6"],
+        "of 6 has",
+    ),
     ("features", ["clusters.overlap=8"], "a cluster of 4 has to leave out some of the 12 classes"),
     ("features", ["combination.n=[1, 13]"], "at most 12, the number of classes"),
     ("features", ["student.unlabelled=words.tsv"], "not a file of arrays"),
