@@ -1,6 +1,5 @@
 """What a specialist is taught and how it is read back: aggregate, shift, temper, correct."""
 
-
 import numpy as np
 import pytest
 import reference
