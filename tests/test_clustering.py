@@ -160,19 +160,6 @@ def test_overlap_adds_the_classes_with_the_most_confusions_and_counts_shared_pai
     assert grown.total_share <= 1
 
 
-@pytest.mark.parametrize("coverage", [2, 3])
-def test_coverage_puts_each_class_into_the_clusters_that_it_is_confused_with_most(probs, coverage):
-    confusion = PredictionCovariance(probs.shape[1]).update(probs).confusion()
-    found = ClassClusters.from_predictions(probs, n_clusters=6, coverage=coverage)
-    counts = np.bincount(np.concatenate(found.classes), minlength=found.n_classes)
-    assert (counts == coverage).all()
-    for i in range(found.n_classes):
-        pull = [confusion[i, list(core)].sum() for core in found.core_classes]
-        pull[found.labels[i]] = np.inf
-        expected = sorted(np.argsort(pull)[::-1][:coverage])
-        assert [m for m, members in enumerate(found.classes) if i in members] == expected
-
-
 def test_shuffled_clusters_have_the_same_sizes_and_less_confusion_inside(probs):
     found = ClassClusters.from_predictions(probs, n_clusters=6)
     random = ClassClusters.from_predictions(probs, n_clusters=6, shuffled=True)

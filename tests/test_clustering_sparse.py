@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sparse
 from sklearn.cluster import KMeans
 
-from specialists.clustering.shares import shares_inside, with_coverage
+from specialists.clustering.shares import shares_inside
 from specialists.clustering.sparse_kmeans import (
     nearest_centres,
     sparse_kmeans,
@@ -134,9 +134,9 @@ def test_columns_of_zeros_equal_ones_and_unrelated_ones_get_labels(find, columns
 def test_pairs_that_several_clusters_hold_count_once(coverage, dense, small_blocks):
     values = sparse_matrix(30, 30, 5)
     confusion = np.triu(values, 1) + np.triu(values, 1).T
-    labels = np.random.default_rng(0).permutation(30) % 4
-    core = [np.flatnonzero(labels == k) for k in range(4)]
-    grown = with_coverage(core, confusion, coverage)
+    random = np.random.default_rng(0)
+    labels = [random.permutation(30) % 4 for _ in range(coverage)]
+    grown = [np.flatnonzero(row == k) for row in labels for k in range(4)]
     covered = np.zeros((30, 30), dtype=bool)
     for members in grown:
         covered[np.ix_(members, members)] = True

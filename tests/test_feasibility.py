@@ -226,7 +226,22 @@ WITH_DATA = [
     ("text", ["student.embedding_dim=60000", "student.n_buckets=1073741824"], r"\[student\].* GiB"),
     ("features", ["clusters.n_clusters=13"], "from 2 to 12, the number of classes"),
     ("features", ["clusters.n_clusters=1"], "from 2 to 12, the number of classes"),
-    ("features", ["clusters.coverage=3"], r"less than the number of clusters \(3\)"),
+    ("features", ["clusters.coverage=2"], "at most half of the 3 clusters"),
+    (
+        "features",
+        ["clusters.coverage=2", "clusters.n_clusters=", "clusters.method=kmeans"],
+        "only clusters.method = 'balanced' bounds",
+    ),
+    (
+        "features",
+        ["clusters.coverage=2", "clusters.n_clusters=25"],
+        "from 2 to 12, the number of classes, times clusters.coverage = 2",
+    ),
+    (
+        "features",
+        ["clusters.coverage=2", "clusters.n_clusters=5", "clusters.overlap=6"],
+        "of 6 has",
+    ),
     ("features", ["clusters.overlap=8"], "a cluster of 4 has to leave out some of the 12 classes"),
     ("features", ["combination.n=[1, 13]"], "at most 12, the number of classes"),
     ("features", ["student.unlabelled=words.tsv"], "not a file of arrays"),

@@ -56,7 +56,8 @@ def classes_points(base: Base, labels: Sequence[str] | None = None) -> list[Poin
 
     def fewer(config: Config, n: int) -> Config:
         if isinstance(config.clusters.n_clusters, int):
-            n_clusters = max(2, round(config.clusters.n_clusters * n / total))
+            fewest = 2 * config.clusters.coverage
+            n_clusters = max(fewest, round(config.clusters.n_clusters * n / total))
             config = _changed(config, "clusters", n_clusters=n_clusters)
         return _drawn(config, n_classes=n)
 

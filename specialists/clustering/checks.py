@@ -120,6 +120,18 @@ def suits_correlation(method: str, n_clusters: object, matrix: str) -> None:
         )
 
 
+def suits_coverage(method: str, coverage: int) -> None:
+    """Let only clusters of bounded size hold a class several times."""
+    if coverage > 1 and method != "balanced":
+        raise InputError(
+            f"{method} keeps no bound on sizes: a class cannot lie in several of its clusters",
+            where="coverage",
+            got=coverage,
+            expected=1,
+            fix="choose the method balanced, or leave coverage out",
+        )
+
+
 def size_ratio(value: float) -> float:
     """``max_ratio`` as a float; below 1 no clusters could keep it."""
     if not isinstance(value, int | float | np.number) or not value >= 1:

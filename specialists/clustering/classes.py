@@ -17,13 +17,13 @@ import numpy as np
 from specialists.clustering import checks
 from specialists.clustering.agreement import agreement
 from specialists.clustering.co_predictions import CoPredictions, streamed
+from specialists.clustering.cover import partitions
 from specialists.clustering.listing import as_content, clusters_text, fields_from
 from specialists.clustering.methods import METHODS, ClusteringProblem, number_of_clusters
 from specialists.clustering.shares import (
     share_of_pairs,
     shares_inside,
     split_by_label,
-    with_coverage,
     with_nearest,
 )
 from specialists.covariance.sketched import PredictionSketch
@@ -47,14 +47,15 @@ class ClusterOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ClassClusters:
-    """Subsets of confusable classes, the largest share of confusions first.
+    """Subsets of confusable classes: one partition after another, largest shares first in each.
 
     Parameters
     ----------
     classes : tuple of tuples of int
         Sorted class indices of each cluster, with those that overlap added.
     core_classes : tuple of tuples of int
-        The same before overlap: no class is in two of them.
+        The same before overlap. With coverage r every class is in r of them, one of each of r
+        partitions; the first partition is what coverage 1 would find.
     class_names : tuple of str
         Names of all C classes.
     method, matrix : str
@@ -115,16 +116,23 @@ class ClassClusters:
 
     @property
     def labels(self) -> np.ndarray:
-        """Cluster of each class before overlap, int64 of shape (C,); -1 where there is none."""
+        """Cluster of each class in the first partition, int64 of shape (C,); -1: in none."""
         labels = np.full(self.n_classes, -1, dtype=np.int64)
-        for index, members in enumerate(self.core_classes):
-            labels[list(members)] = index
+        for index, members in enumerate(map(list, self.core_classes)):
+            if (labels[members] >= 0).any():
+                break  # the next partition
+            labels[members] = index
         return labels
+
+    @property
+    def first_partition(self) -> tuple[tuple[int, ...], ...]:
+        """The clusters of :attr:`labels`, which share no class."""
+        return self.core_classes[: int(self.labels.max(initial=-1)) + 1]
 
     @property
     def uncovered(self) -> tuple[int, ...]:
         """Classes that are in no cluster."""
-        return tuple(int(i) for i in np.flatnonzero(self.labels < 0))
+        return tuple(sorted(set(range(self.n_classes)).difference(*self.core_classes)))
 
     def names(self, index: int) -> tuple[str, ...]:
         """Class names of one cluster."""
@@ -186,19 +194,23 @@ def cluster_classes(
     covariance : PredictionCovariance, PredictionSketch, or array or tensor of shape (C, C)
         Of predictions on validation or cross-fitted training data, never of the test set.
     n_clusters : int or "auto", optional
-        Number of clusters M, 1 to C. None: about C / 30, at least 2. "auto": as many as correlation
-        clustering finds, at least 2.
+        Number of clusters M, from ``coverage`` to ``coverage`` C. None: about C / 30, at least 2,
+        for each unit of coverage. "auto": as many for each as correlation clustering finds, at
+        least 2.
     method : {"balanced", "kmeans", "minibatch", "spherical", "agglomerative", "correlation"}
         ``balanced``: sizes of at most ``max_ratio`` means, at least two classes and a quarter of a
-        mean, with as many confusions inside as a local search finds. ``kmeans``: the paper's.
+        mean, with as many confusions inside as a local search finds. The others keep no bounds.
+        ``kmeans``: the paper's.
         ``minibatch``: the same in batches of columns. ``spherical``: K-means on columns of unit
         length. ``agglomerative``: average linkage by the columns' cosine. ``correlation``: finds
         the number of clusters itself (``n_clusters`` None or "auto"); a class that agrees with no
         other is left uncovered.
     max_ratio : float
-        Largest size over mean size that ``balanced`` may use, at least 1.
+        Largest size over mean size that ``balanced`` may use before overlap, at least 1. Where
+        that leaves no room, a mean size rounded up is allowed.
     overlap : int
-        Classes added to each cluster: those outside with the most confusions with its core.
+        Classes added to each cluster, beyond all bounds: those outside with the most confusions
+        with its core.
     seed : int
         The same seed gives the same clusters.
     class_names : sequence of str, optional
@@ -209,7 +221,8 @@ def cluster_classes(
     matrix : {"covariance", "correlation", "confusion"}, optional
         Whose columns are compared. None: what suits the method.
     coverage : int
-        Clusters that each class lies in: its own, and those that it is confused with most.
+        Number r of clusters that each class lies in: one of each of r partitions, the later ones
+        of the confusions that the earlier leave. Above 1 for ``balanced`` alone.
     shuffled : bool
         A control: clusters of the same sizes of classes drawn at random.
 
@@ -229,20 +242,21 @@ def cluster_classes(
     overlap = checks.whole_number(overlap, "overlap", 0, co_predictions.n_classes - 1)
     coverage = checks.whole_number(coverage, "coverage", 1, co_predictions.n_classes)
     checks.suits_correlation(method, n_clusters, matrix)
+    checks.suits_coverage(method, coverage)
     problem = ClusteringProblem(
         columns=co_predictions.columns(matrix, method),
         confusion=co_predictions.confusion,
-        n_clusters=number_of_clusters(n_clusters, co_predictions, seed),
+        n_clusters=number_of_clusters(n_clusters, co_predictions, seed, coverage),
         max_ratio=checks.size_ratio(max_ratio),
         seed=seed,
     )
-    labels = find(problem)
+    labels = partitions(find, problem, coverage)
     if shuffled:
-        labels = np.random.default_rng(seed).permutation(labels)
-    clusters = clusters_of_labels(labels, co_predictions, names, method, matrix, overlap, coverage)
+        labels = labels[:, np.random.default_rng(seed).permutation(co_predictions.n_classes)]
+    clusters = clusters_of_labels(labels, co_predictions, names, method, matrix, overlap)
     if method != "correlation":
         return clusters
-    return replace(clusters, agreement=agreement(problem.columns, labels))
+    return replace(clusters, agreement=agreement(problem.columns, labels[0]))
 
 
 def clusters_of_labels(
@@ -252,15 +266,17 @@ def clusters_of_labels(
     method: str,
     matrix: str,
     overlap: int = 0,
-    coverage: int = 1,
 ) -> ClassClusters:
-    """Clusters of given labels (-1: none), with overlap and shares, the largest share first."""
-    labels = np.unique(labels, return_inverse=True)[1] - int(labels.min() < 0)
-    core = split_by_label(np.arange(len(labels)), labels, int(labels.max()) + 1)
-    grown = core if coverage == 1 else with_coverage(core, pairs.confusion, coverage)
-    grown = [with_nearest(members, pairs.confusion, overlap) for members in grown]
+    """Clusters of the labels of each partition, shape (r, C), -1 for none; with overlap."""
+    core, partition = [], []
+    for index, row in enumerate(labels):
+        row = np.unique(row, return_inverse=True)[1] - int(row.min() < 0)
+        core += split_by_label(np.arange(len(row)), row, int(row.max()) + 1)
+        partition += [index] * (len(core) - len(partition))
+    grown = [with_nearest(members, pairs.confusion, overlap) for members in core]
     shares, total_share = shares_inside(grown, pairs.confusion, pairs.confusion_mass)
-    order = sorted(range(len(core)), key=lambda index: (-shares[index], int(core[index][0])))
+    places = [(partition[i], -shares[i], int(core[i][0])) for i in range(len(core))]
+    order = sorted(range(len(core)), key=places.__getitem__)
     return ClassClusters(
         classes=tuple(tuple(grown[index].tolist()) for index in order),
         core_classes=tuple(tuple(core[index].tolist()) for index in order),

@@ -1,9 +1,12 @@
 """Are these clusters good? Shares, silhouette, stability, sizes and coverage, in one place.
 
-* share of confusions inside, beside what random clusters of the same sizes would hold;
+* share of confusions inside, beside what random clusters of the same sizes would hold, and how much
+  of what those miss;
 * silhouette of classes, by the cosine of their correlation columns;
 * stability: adjusted Rand index between these clusters and those of bootstrapped predictions;
 * sizes, and how many clusters hold each class.
+
+Silhouette and stability are of the first partition, in which no two clusters share a class.
 """
 
 from __future__ import annotations
@@ -53,6 +56,15 @@ class ClusterDiagnostics:
     coverage: tuple[int, ...]
 
     @property
+    def share_beyond_chance(self) -> float:
+        """Share held of the confusions that random clusters miss; NaN where they miss none.
+
+        0 for clusters no better than random ones, less for worse ones, at most 1.
+        """
+        missed = 1 - self.random_share
+        return (self.share_of_confusions - self.random_share) / missed if missed else float("nan")
+
+    @property
     def silhouette(self) -> float:
         """Mean over classes that have one; NaN if none has."""
         known = [value for value in self.silhouettes if value == value]
@@ -65,10 +77,10 @@ class ClusterDiagnostics:
 
     def rows(self) -> list[tuple[str, str]]:
         """Name and value of each diagnostic, for a table."""
-        times = self.share_of_confusions / self.random_share if self.random_share else float("nan")
         rows = [
             ("confusions inside", f"{self.share_of_confusions:.1%}"),
-            ("  random clusters of these sizes", f"{self.random_share:.1%} ({times:.1f} times)"),
+            ("  random clusters of these sizes", f"{self.random_share:.1%}"),
+            ("  of what those miss", f"{self.share_beyond_chance:.1%}"),
             ("silhouette, mean of classes", f"{self.silhouette:.3f}"),
             ("sizes", f"{min(self.sizes)} to {max(self.sizes)}, mean {np.mean(self.sizes):.1f}"),
             ("largest over mean size", f"{self.size_ratio:.2f}"),
@@ -78,7 +90,7 @@ class ClusterDiagnostics:
         if self.stability:
             low, high = min(self.stability), max(self.stability)
             text = f"{np.mean(self.stability):.3f} ({low:.3f} to {high:.3f})"
-            rows.insert(3, (f"stability, {len(self.stability)} bootstraps", text))
+            rows.insert(4, (f"stability, {len(self.stability)} bootstraps", text))
         return rows
 
     def to_text(self) -> str:
@@ -88,13 +100,15 @@ class ClusterDiagnostics:
 
 def diagnostics_text(diagnostics: Mapping[str, ClusterDiagnostics]) -> str:
     """A table for people, one clustering a line, of diagnostics by name."""
-    header = ("", "inside", "random", "silhouette", "stability", "sizes", "largest/mean", "covered")
+    shares = ("inside", "random", "of the rest")
+    header = ("", *shares, "silhouette", "stability", "sizes", "largest/mean", "covered")
     lines: list[tuple[str, ...]] = [header]
     for name, each in diagnostics.items():
         line = (
             one_line(name),
             f"{each.share_of_confusions:.1%}",
             f"{each.random_share:.1%}",
+            f"{each.share_beyond_chance:.1%}",
             f"{each.silhouette:.3f}",
             f"{np.mean(each.stability):.2f}" if each.stability else "-",
             f"{min(each.sizes)} to {max(each.sizes)}",
@@ -171,7 +185,7 @@ def _bootstrapped(
     rows = np.random.default_rng(seed).integers(0, len(probs), len(probs))
     again = ClassClusters.from_predictions(
         probs[rows],
-        n_clusters=None if clusters.method == "correlation" else clusters.n_clusters,
+        n_clusters=None if clusters.method == "correlation" else len(clusters.first_partition),
         method=clusters.method,
         matrix=clusters.matrix,
         max_ratio=max_ratio,

@@ -26,8 +26,7 @@ def contracted(confusion: sparse.csr_matrix, n_clusters: int, bounds: SizeBounds
     ``confusion`` (C, C) is symmetric, with an empty diagonal.
     """
     labels = np.arange(n_rows(confusion))
-    near = strongest(confusion, N_NEIGHBOURS)
-    sizes, graph = np.ones(len(labels)), sparse.csr_matrix(near.maximum(near.T))
+    sizes, graph = np.ones(len(labels)), strongest_pairs(confusion)
     while len(sizes) > n_clusters:
         first, second = mutual_best(graph, sizes, bounds.largest, len(sizes) - n_clusters)
         if not len(first):
@@ -40,6 +39,12 @@ def contracted(confusion: sparse.csr_matrix, n_clusters: int, bounds: SizeBounds
         sizes = np.bincount(target, weights=sizes)
         labels = target[labels]
     return packed(labels, n_clusters, bounds)
+
+
+def strongest_pairs(confusion: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Pairs (C, C) that are among the 32 strongest of either class."""
+    near = strongest(confusion, N_NEIGHBOURS)
+    return sparse.csr_matrix(near.maximum(near.T))
 
 
 def mutual_best(

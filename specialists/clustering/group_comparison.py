@@ -65,7 +65,7 @@ class GroupComparison:
 def compare(
     clusters: ClassClusters, other: ClassClusters | Mapping[str, Hashable] | Sequence[Hashable]
 ) -> GroupComparison:
-    """Clusters before overlap against groups of the same classes.
+    """Clusters of the first partition, before overlap, against groups of the same classes.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def compare(
     known = np.flatnonzero([g is not None for g in groups] & (clusters.labels >= 0))
     labels = clusters.labels[known]
     names, codes = np.unique(np.array([str(groups[i]) for i in known]), return_inverse=True)
-    table = np.zeros((clusters.n_clusters, len(names)), dtype=int)
+    table = np.zeros((len(clusters.first_partition), len(names)), dtype=int)
     np.add.at(table, (labels, codes), 1)
     return GroupComparison(
         groups=tuple(names.tolist()),

@@ -132,15 +132,24 @@ METHODS: dict[str, tuple[Callable[[ClusteringProblem], np.ndarray], str]] = {
 }
 
 
-def number_of_clusters(asked: int | str | None, co_predictions: CoPredictions, seed: int) -> int:
-    """The number asked for; None is about C / 30 and "auto" what correlation clustering finds."""
-    n_classes = co_predictions.n_classes
+def number_of_clusters(
+    asked: int | str | None, co_predictions: CoPredictions, seed: int, coverage: int = 1
+) -> int:
+    """The number asked for; None is the usual one and "auto" what correlation clustering finds.
+
+    Both of these for each unit of ``coverage``, of which each has a cluster at least.
+    """
     if asked is None:
-        return min(n_classes, max(2, round(n_classes / CLASSES_PER_CLUSTER)))
+        return usual_number(co_predictions.n_classes, coverage)
     if asked == "auto":
         sizes = np.bincount(correlation_labels(co_predictions.whole(), seed))
-        return max(2, int((sizes > 1).sum()))
-    return whole_number(asked, "n_clusters", 1, n_classes)
+        return coverage * max(2, int((sizes > 1).sum()))
+    return whole_number(asked, "n_clusters", coverage, coverage * co_predictions.n_classes)
+
+
+def usual_number(n_classes: int, coverage: int) -> int:
+    """``coverage`` C / 30 or so: clusters of about 30 classes, however many hold each class."""
+    return coverage * min(n_classes, max(2, round(n_classes / CLASSES_PER_CLUSTER)))
 
 
 def _kmeans_labels(columns: Any, problem: ClusteringProblem) -> np.ndarray:

@@ -54,7 +54,7 @@ class OnlineClusters:
         """The clusters as they stand."""
         names = named(class_names, self.covariance.n_classes)
         co_predictions = CoPredictions.from_source(self.covariance)
-        return clusters_of_labels(self.labels, co_predictions, names, "online", "covariance")
+        return clusters_of_labels(self.labels[None], co_predictions, names, "online", "covariance")
 
     def _step(self, columns: np.ndarray) -> None:
         if self._labels is None:

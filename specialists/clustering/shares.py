@@ -36,27 +36,6 @@ def with_nearest(members: np.ndarray, confusion: Any, n_more: int) -> np.ndarray
     return np.sort(chosen)
 
 
-def with_coverage(core: Sequence[np.ndarray], confusion: Any, coverage: int) -> list[np.ndarray]:
-    """Let every class lie in ``coverage`` clusters: its own and those it is confused with most.
-
-    ``core`` are disjoint clusters; the result is sorted. A class that is confused with fewer
-    clusters lies in fewer.
-    """
-    member = _membership(core, n_rows(confusion))
-    pull = sparse.coo_matrix(sparse.csr_matrix(confusion) @ member.T)
-    home = np.full(n_rows(confusion), -1)
-    home[member.indices] = np.repeat(np.arange(len(core)), np.diff(member.indptr))
-    foreign = (pull.data > 0) & (home[pull.row] != pull.col)
-    classes, clusters, mass = (
-        np.asarray(part)[foreign] for part in (pull.row, pull.col, pull.data)
-    )
-    order = np.lexsort((clusters, np.negative(mass), classes))
-    rank = np.arange(len(order)) - np.searchsorted(classes[order], classes[order])
-    joining = order[rank < coverage - 1]
-    added = split_by_label(classes[joining], clusters[joining], len(core))
-    return [np.sort(np.concatenate(pair)) for pair in zip(core, added, strict=True)]
-
-
 def split_by_label(values: np.ndarray, labels: np.ndarray, n_labels: int) -> list[np.ndarray]:
     """``values[labels == m]`` for each m below ``n_labels``; order kept, -1 left out."""
     order = np.argsort(labels, kind="stable")

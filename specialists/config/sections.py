@@ -107,13 +107,14 @@ class ClustersConfig(Section):
     """How classes are grouped."""
     n_clusters: Positive | Literal["auto"] | None = None
     """Number of clusters, one specialist each. None: about one for every 30
-    classes. auto: as many as correlation clustering finds."""
+    classes, times `coverage`. auto: as many as correlation clustering finds, times `coverage`."""
     max_ratio: Annotated[Number, Field(ge=1)] = 2.0
-    """Largest size of a cluster over the mean size; for the method balanced."""
+    """Largest size of a cluster over the mean size, before `overlap`; for the method balanced."""
     overlap: NonNegative = 0
-    """Number of the nearest outside classes added to each cluster."""
+    """Number of the nearest outside classes added to each cluster, beyond `max_ratio`."""
     coverage: Positive = 1
-    """Number of clusters that each class lies in: its own and the nearest others."""
+    """Number of clusters that each class lies in, one of each of as many partitions; each partition
+    is of the confusions that those before it leave. For the method balanced."""
     shuffled: Switch = False
     """Whether the classes are drawn at random into clusters of the same sizes: a baseline."""
     matrix: Literal["covariance", "correlation", "confusion"] | None = None

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from specialists.clustering.co_predictions import MAX_WHOLE_MATRIX, NEED_WHOLE_MATRIX
-from specialists.clustering.methods import CLASSES_PER_CLUSTER
+from specialists.clustering.methods import usual_number
 from specialists.config import ClustersConfig, CombinationConfig, Config, Recipe, is_set
 from specialists.datasets.base import Inputs, Ragged
 from specialists.distillation import student_spec
@@ -49,16 +49,22 @@ def impossible(config: Config, data: DataShape) -> Iterator[str]:
 
 def _clusters(clusters: ClustersConfig, n_classes: int) -> Iterator[str]:
     n, coverage, overlap = clusters.n_clusters, clusters.coverage, clusters.overlap
-    if isinstance(n, int) and not 2 <= n <= n_classes:
-        yield f"clusters.n_clusters = {n}: from 2 to {n_classes}, the number of classes"
+    if isinstance(n, int) and not 2 <= n <= coverage * n_classes:
+        times = f", times clusters.coverage = {coverage}" if coverage > 1 else ""
+        yield f"clusters.n_clusters = {n}: from 2 to {n_classes}, the number of classes{times}"
+        return
+    if coverage > 1 and clusters.method != "balanced":
+        limit = "only clusters.method = 'balanced' bounds the sizes of clusters that share classes"
+        yield f"clusters.coverage = {coverage}: {limit}"
         return
     if n is None and clusters.method != "correlation":
-        n = min(n_classes, max(2, round(n_classes / CLASSES_PER_CLUSTER)))
+        n = usual_number(n_classes, coverage)
     if isinstance(n, int):
-        if coverage >= n:
-            limit = f"less than the number of clusters ({n}), or each specialist has all classes"
+        if 2 * coverage > n:
+            limit = f"at most half of the {n} clusters, or a specialist has all classes"
             yield f"clusters.coverage = {coverage}: {limit}"
-        largest = math.ceil(n_classes / n)
+            return
+        largest = math.ceil(n_classes / (n // coverage))
         if largest + overlap >= n_classes:
             limit = f"a cluster of {largest} has to leave out some of the {n_classes} classes"
             yield f"clusters.overlap = {overlap}: {limit}"

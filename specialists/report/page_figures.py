@@ -64,12 +64,15 @@ def _correlation(results: Results) -> ReportFigure | None:
     if results.covariance is None:
         return None
     correlation = figures.correlation_from_covariance(np.asarray(results.covariance))
-    clusters, names = results.clusters.core_classes, results.data.class_names
+    clusters, names = results.clusters.first_partition, results.data.class_names
     figure = figures.correlation_matrix(correlation, clusters, names)
+    outside = "no specialist sees"
+    if len(clusters) < results.clusters.n_clusters:
+        outside = "is left to the clusters of the other partitions, which are not shown"
     caption = (
         "Classes in the order of their clusters, which are outlined: red squares on the diagonal "
         "are classes that the generalist finds probable together; red outside them is confusion "
-        "that no specialist sees."
+        f"that {outside}."
     )
     return _figure("Correlation between classes", figure, caption)
 

@@ -42,18 +42,16 @@ from specialists.trunk import same_weights
 def assign_generalists(subsets: Sequence[Sequence[int]], n: int) -> list[int]:
     """One of ``n`` generalists for each specialist, 0 to n - 1, so that few classes clash.
 
-    A greedy choice: one after the other, the largest first, takes the one whose specialists share
-    the fewest classes with it; of several such, the one with the fewest specialists.
+    One after the other takes the first of those whose specialists share the fewest classes with it.
+    Subsets that are ``n`` partitions of the classes, one after another, as clusters with a coverage
+    of ``n`` are, have no clash: each partition has a generalist of its own.
     """
     shared = np.zeros((n, 1 + max(max(subset) for subset in subsets)), dtype=np.int64)
-    taken = np.zeros(n, dtype=np.int64)
-    assigned = [0] * len(subsets)
-    for index in sorted(range(len(subsets)), key=lambda i: -len(subsets[i])):
-        members = list(subsets[index])
-        chosen = int(np.lexsort((taken, shared[:, members].sum(1)))[0])
+    assigned = []
+    for members in map(list, subsets):
+        chosen = int(shared[:, members].sum(axis=1).argmin())
         shared[chosen, members] += 1
-        taken[chosen] += 1
-        assigned[index] = chosen
+        assigned.append(chosen)
     return assigned
 
 
