@@ -1,9 +1,14 @@
 """Which rule do validation data prefer?
 
-Rules without fitted numbers are judged by what they predict for the validation set. A learned
-combination chose its numbers there, so it is judged by cross-fitted predictions (each half of the
-rows predicted by the numbers of the other half) and only then fitted on all rows; both scores are
-kept. It starts from the best weight of ``kl`` for its n.
+Rules without fitted numbers are judged by what they predict for the validation set. A rule that
+fits numbers there (``kl`` its dustbins, once for each n; a learned combination its weights and
+temperatures) is judged by cross-fitted predictions: each half of the rows is predicted by the
+numbers of the other half, rows of one group in the same half. Only then is it fitted on all rows. A
+learned combination keeps its score on them too. It starts from the best weight of ``kl`` for its n
+and from specialists as they were calibrated: its temperatures change their dustbins.
+
+Where every specialist is asked about every row, there is no selection that a dustbin has to be
+fitted to: calibration over all rows stands.
 
 Every other rule with an n is a candidate once for each share of the rows that the generalist may
 defer to specialists: those it is least sure of, by a threshold that is a quantile of its largest
@@ -16,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -39,7 +45,7 @@ class Candidate(CombinationRule):
     Parameters
     ----------
     top1, nll : float
-        Fraction, and nats; of a learned rule cross-fitted.
+        Fraction, and nats; of a rule with fitted numbers cross-fitted.
     inference_flops, relative_cost : float
         Of one prediction, the mean over the rows; and over the generalist's.
     eligible : bool
@@ -79,9 +85,14 @@ Choosable = TypeVar("Choosable", bound=Scored)
 
 
 def score_rules(
-    predictions: MemberPredictions, labels: Tensor, settings: CombinationConfig
+    predictions: MemberPredictions,
+    labels: Tensor,
+    settings: CombinationConfig,
+    groups: Tensor | None = None,
 ) -> list[Candidate]:
     """Validation top-1, NLL and cost of every rule that the settings name.
+
+    Rows that share a number in ``groups``, int64 (n,), are one observation; None: each row is one.
 
     Learned combinations, which take long, are fitted only for those n that ``ensemble`` can be
     (for every n if no other rule is named), and asked about every row.
@@ -98,16 +109,19 @@ def score_rules(
     shares = settings.deferral
     limits = dict.fromkeys(deferral_limit(predictions.generalist, share) for share in shares)
     candidates = []
+    fit = lru_cache(1)(lambda n: predictions.fit_dustbins(n, labels, groups))
     with progress("combination rules", len(rules)) as bar:
         for rule in rules:
-            candidates += judge.deferring(rule, limits if rule.n is not None else [None])
+            dustbin, answers = fit(rule.n) if _is_fitted(rule) else (None, predictions)
+            several = judge.deferring(rule, limits if rule.n is not None else [None], answers)
+            candidates += [replace(candidate, dustbin=dustbin) for candidate in several]
             bar.advance()
     if "learned" not in settings.rules:
         return candidates
     worth_it = _worth_learning(predictions, candidates, settings, everyone)
     with progress("learned combinations", len(worth_it)) as bar:
         for n in worth_it:
-            candidates.append(judge.learned(n, _best_weight(candidates, n)))
+            candidates.append(judge.learned(n, _best_weight(candidates, n), groups))
             bar.advance()
     return candidates
 
@@ -165,9 +179,14 @@ class Judge:
         """A rule by what it predicts for the validation rows."""
         return self._candidate(rule, score(predictions, self.labels))
 
-    def deferring(self, rule: CombinationRule, limits: Iterable[float | None]) -> list[Candidate]:
-        """The rule at each confidence, from one combination of all rows."""
-        joined = _outcomes(self.predictions.joined(rule), self.labels)
+    def deferring(
+        self,
+        rule: CombinationRule,
+        limits: Iterable[float | None],
+        predictions: MemberPredictions | None = None,
+    ) -> list[Candidate]:
+        """The rule at each confidence, from one combination of all rows, cross-fitted if given."""
+        joined = _outcomes((predictions or self.predictions).joined(rule), self.labels)
         candidates = []
         for limit in limits:
             deferred = self.confidence <= (math.inf if limit is None else limit)
@@ -176,9 +195,9 @@ class Judge:
             candidates.append(self._candidate(deferring, _mean_score(*mixed)))
         return candidates
 
-    def learned(self, n: int | None, weight: float) -> Candidate:
+    def learned(self, n: int | None, weight: float, groups: Tensor | None = None) -> Candidate:
         """A learned rule by what it predicts for rows that it did not see."""
-        rule, unseen = self.predictions.learn(n, self.labels, weight)
+        rule, unseen = self.predictions.learn(n, self.labels, weight, groups)
         in_sample = score(self.predictions.joined(rule), self.labels)
         return replace(self(rule, unseen), in_sample=in_sample)
 
@@ -198,6 +217,11 @@ class Judge:
             eligible=eligible,
             lowers_nll=lower,
         )
+
+
+def _is_fitted(rule: CombinationRule) -> bool:
+    """Whether the rule's dustbins are fitted on the rows where it asks."""
+    return rule.method == "kl" and rule.n is not None
 
 
 def _outcomes(predictions: Predictions, labels: Tensor) -> tuple[Tensor, Tensor]:

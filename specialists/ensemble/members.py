@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 
-from specialists.combination import Subsets, cross_fitted, fit_combination
+from specialists.combination import (
+    FittedDustbin,
+    Subsets,
+    cross_fitted,
+    cross_fitted_dustbins,
+    fit_combination,
+    fit_dustbin,
+)
 from specialists.datasets.base import Inputs, Ragged, rows_between
 from specialists.ensemble.asking import AskedSpecialists
 from specialists.ensemble.rules import PAPER, CombinationRule, active_specialists, join
@@ -76,15 +83,32 @@ class MemberPredictions:
         asked = self.active(rule).double().mean(0)
         return self.generalist_flops + float(asked @ self.specialist_flops)
 
+    def fit_dustbins(
+        self, n: int, labels: Tensor, groups: Tensor | None = None
+    ) -> tuple[FittedDustbin, MemberPredictions]:
+        """Dustbins where the n most probable classes ask, and cross-fitted ones to judge them by.
+
+        Rows that share a number in ``groups`` are predicted by what other rows fitted. The second
+        are these predictions with answers that hold only where specialists are asked.
+        """
+        active = self.active(CombinationRule("kl", n))
+        problem = (self.generalist.dense(), self.specialists, self.tables, labels, active)
+        unseen = replace(self, specialists=cross_fitted_dustbins(*problem, groups))
+        return fit_dustbin(*problem), unseen
+
     def learn(
-        self, n: int | None, labels: Tensor, weight: float = 1.0
+        self,
+        n: int | None,
+        labels: Tensor,
+        weight: float = 1.0,
+        groups: Tensor | None = None,
     ) -> tuple[CombinationRule, Predictions]:
         """The learned rule, and cross-fitted predictions to judge it by."""
         active = self.active(CombinationRule("learned", n))
         generalist = self.generalist.dense()
         problem = (generalist, self.specialists, self.tables, labels, active, weight)
         rule = CombinationRule("learned", n, weight, fit_combination(*problem))
-        return rule, DensePredictions(cross_fitted(*problem))
+        return rule, DensePredictions(cross_fitted(*problem, groups=groups))
 
 
 @dataclass(frozen=True)
@@ -208,9 +232,12 @@ class Ensemble:
         some = len(rows) < len(active)
         if some:
             active = active[rows]
-        specialists = self._asked.log_probs(features, active, rows if some else None)
         asked = generalist[rows] if some else generalist
-        joined = join(DensePredictions(asked), specialists, tables, active, self.rule).dense()
+        dustbin, rule, mend = self.rule.dustbin, self.rule, None
+        if dustbin is not None:  # mended while the answers lie together
+            rule, mend = replace(rule, dustbin=None), partial(dustbin.mend_, asked, tables)
+        specialists = self._asked.log_probs(features, active, rows if some else None, mend)
+        joined = join(DensePredictions(asked), specialists, tables, active, rule).dense()
         return generalist.index_copy_(0, rows, joined) if some else joined
 
     def member_predictions(self, inputs: Inputs) -> MemberPredictions:

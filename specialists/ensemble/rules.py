@@ -4,7 +4,8 @@ The n most probable classes of the generalist select the specialists whose subse
 (Hinton et al. 2015, section 5.4); a generalist that is surer than a threshold may answer alone, as
 in a cascade. The predictions are combined by the exact KL minimiser, with one weight for all
 specialists or with weights and temperatures that were learned; by averaging within each subset; or
-by concatenating the specialists' subset parts.
+by concatenating the specialists' subset parts. Of a minimiser with one weight, validation data say
+what dustbins are worth on the rows where the rule asks.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pydantic import (
 from torch import Tensor
 
 from specialists.combination import (
+    FittedDustbin,
     LearnedCombination,
     Subsets,
     combine,
@@ -62,6 +64,9 @@ class CombinationRule(JsonRecord):
     defer_above : float, optional
         The generalist's largest probability, in [0, 1], above which no specialist is asked; None:
         they are asked about every row.
+    dustbin : FittedDustbin, optional
+        Of "kl": the dustbins on the rows where the rule asks; None: as specialists were calibrated,
+        over all rows.
     """
 
     method: Annotated[str, Field(alias="rule")]
@@ -77,6 +82,7 @@ class CombinationRule(JsonRecord):
     ) = None
     members: tuple[int, ...] | None = None
     defer_above: Annotated[float | None, Field(alias="confidence")] = None
+    dustbin: FittedDustbin | None = None
 
     @model_serializer(mode="wrap")
     def _with_weight(self, rest: SerializerFunctionWrapHandler) -> dict[str, object]:
@@ -107,16 +113,19 @@ class CombinationRule(JsonRecord):
             classes = "class" if self.n == 1 else f"{self.n} classes"
             voters = f"the specialists of the most probable {classes}"
         weight = f", weight {self.weight:g}" if self.method in WEIGHTED else ""
+        fitted = "" if self.dustbin is None else ", dustbins fitted where they are asked"
         few = "" if self.members is None else f", {numbered(self.members)} only"
         limit = "" if self.defer_above is None else _in_per_cent(self.defer_above)
         unsure = limit and f", where the generalist gives no class more than {limit}"
-        return f"{NAMES_IN_WORDS[self.method]}, by {voters}{weight}{few}{unsure}"
+        return f"{NAMES_IN_WORDS[self.method]}, by {voters}{weight}{fitted}{few}{unsure}"
 
     def in_short(self) -> str:
         """For tables, for instance "kl, n = 3, weight 2, 5 specialists, alone above 97.5%"."""
         words = [self.method, f"n = {'all' if self.n is None else self.n}"]
         if self.method in WEIGHTED:
             words.append(f"weight {self.weight:g}")
+        if self.dustbin is not None:
+            words.append("fitted dustbins")
         if self.members is not None:
             words.append(f"{len(self.members)} specialists")
         if self.defer_above is not None:
@@ -192,6 +201,8 @@ def join(
     if rule.members == ():
         return generalist
     log_probs = generalist.dense()
+    if rule.dustbin is not None:
+        specialists = rule.dustbin.mended(log_probs, specialists, subsets, active)
     predictions = (log_probs, specialists, subsets, active)
     if rule.method == "side_by_side":
         joined = concatenate_subsets(*predictions)
