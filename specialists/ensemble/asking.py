@@ -9,6 +9,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from specialists.datasets.base import Inputs
 from specialists.ensemble.stacked import StackedSpecialists
@@ -62,10 +63,11 @@ class AskedSpecialists:
         for members in _runs(alone, counts, max(len(active), ROWS_GATHERED)):
             row = torch.cat([each[m] for m in members])
             gathered = features[row if rows is None else rows[row]]
-            for m, part in zip(members, gathered.split([counts[m] for m in members]), strict=True):
-                answer = self._answer(m, part)
-                if mend is not None:
-                    mend(answer, each[m], torch.full_like(each[m], m))
+            parts = gathered.split([counts[m] for m in members])
+            answers = [self._answer(m, part) for m, part in zip(members, parts, strict=True)]
+            if mend is not None:
+                answers = _mended(mend, answers, members, row)
+            for m, answer in zip(members, answers, strict=True):
                 memory[m] = self._empty(m, active).index_copy_(0, each[m], answer)
         every = range(len(counts))
         return [memory[m] if m in memory else self._empty(m, active) for m in every]
@@ -116,6 +118,22 @@ class AskedSpecialists:
     @cached_property
     def _stacked(self) -> StackedSpecialists | None:
         return StackedSpecialists.of(self.specialists)
+
+
+def _mended(
+    mend: Mend, answers: Sequence[Tensor], members: Sequence[int], row: Tensor
+) -> list[Tensor]:
+    """Answers one below the other, filled up with -inf, are mended in one call."""
+    widths = [answer.shape[1] for answer in answers]
+    filled = [
+        F.pad(answer, (0, max(widths) - answer.shape[1]), value=-torch.inf) for answer in answers
+    ]
+    counts = [len(answer) for answer in answers]
+    sizes, which = (torch.tensor(given, device=row.device) for given in (counts, members))
+    together = torch.cat(filled)
+    mend(together, row, which.repeat_interleave(sizes, output_size=len(row)))
+    blocks = zip(together.split(counts), widths, strict=True)
+    return [block[:, :width] for block, width in blocks]
 
 
 def _runs(members: Sequence[int], counts: Sequence[int], limit: int) -> Iterator[list[int]]:

@@ -2,10 +2,10 @@
 
 A calibration over all rows is right on average over all rows. A specialist is asked after a
 selection: where the generalist finds a class of its subset probable. Of these rows it has seen a
-few at random, and there its dustbin is wrong (METHOD.md, "Dustbins where they are asked"). So the
-log-odds of "inside" are fitted to the rows where the rule asks, from what the specialist and what
-the generalist say of them, METHOD.md (28). Three numbers serve all specialists of one n. They are
-the maximum a posteriori; before any row they are the generalist's own mass of the subset.
+few at random, and there its dustbin is wrong. So the log-odds of "inside" are fitted to the rows
+where the rule asks, from what the specialist and what the generalist say of them (METHOD.md (28)).
+Three numbers serve all specialists of one n. They are the maximum a posteriori; before any row they
+are the generalist's own mass of the subset.
 
 Log-odds are cut off at +-12: beyond, single precision does not know the smaller of both sides.
 """
@@ -76,15 +76,13 @@ class FittedDustbin:
             Of which row each answer is, and of which specialist.
         """
         dustbin = subsets.sizes[asked][:, None]
-        inside = answers.scatter(1, dustbin, -torch.inf).logsumexp(1)
+        before = answers.scatter(1, dustbin, -torch.inf).logsumexp(1)
         masses = subset_masses(generalist, subsets, rows, asked)
-        odds = self.log_odds(inside.exp(), masses).to(answers.dtype)
-        empty = inside == -torch.inf
-        shift = (F.logsigmoid(odds) - inside).masked_fill_(empty, 0.0)
-        outside = torch.where(
-            empty[:, None], answers.gather(1, dustbin), F.logsigmoid(-odds)[:, None]
-        )
-        answers.add_(shift[:, None]).scatter_(1, dustbin, outside)
+        odds = self.log_odds(before.exp(), masses)
+        inside, empty = F.logsigmoid(odds), before == -torch.inf
+        outside = (inside - odds).masked_fill_(empty, 0.0)
+        answers += (inside - before).masked_fill_(empty, 0.0)[:, None]
+        answers.scatter_(1, dustbin, outside[:, None])
 
     def log_odds(self, specialist: Tensor, generalist: Tensor) -> Tensor:
         """Fitted log-odds, of the masses of the subsets in [0, 1] by both; all of shape (N,)."""
