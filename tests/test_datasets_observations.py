@@ -64,10 +64,29 @@ def test_without_declared_groups_equal_inputs_are_the_units():
 
 @pytest.mark.parametrize("blank", ["", " ", float("nan")])
 def test_rows_without_a_value_stand_alone_and_are_counted(blank):
-    groups, notes = declared_groups(["a", blank, "a", blank], "writer")
+    groups, notes = declared_groups([["a", blank, "a", blank]], ["writer"])
     assert groups[0] == groups[2]
     assert len({groups[0], groups[1], groups[3]}) == 3
     assert notes == ["rows without a value of 'writer', each a unit of its own: 2"]
+
+
+def test_rows_of_one_group_agree_in_all_columns():
+    groups, notes = declared_groups([["a", "a", "b", "a"], [1, 2, 1, 1]], ["writer", "page"])
+    assert groups.tolist() == [0, 1, 2, 0]
+    assert notes == []
+    assert declared_groups([["a", "a"], [1, float("nan")]], ["writer", "page"])[1] == [
+        "rows without a value of 'writer' and 'page', each a unit of its own: 1"
+    ]
+
+
+def test_the_label_and_another_column_name_the_groups_together(tmp_path):
+    path = tmp_path / "t.tsv"
+    lines = [f"word {i}\t{'ab'[i % 2]}\t{i // 20}" for i in range(400)]
+    path.write_text("\n".join(["text\tlabel\twriter", *lines]))
+    settings = Config.from_dict({"data": {"table": str(path), "groups": ["label", "writer"]}}).data
+    dataset = load_dataset(settings, seed=0)
+    note = "40 units of chance: rows that share a value of 'label' and 'writer' or an input"
+    assert note in dataset.notes
 
 
 def test_groups_of_given_splits_that_lie_in_several_are_counted():
@@ -88,7 +107,7 @@ def test_a_column_of_a_table_names_the_groups(tmp_path, suffix):
         table.to_parquet(path)
     else:
         table.to_csv(path, sep="\t", index=False)
-    dataset = load_dataset(DataConfig(table=str(path), groups="Writer"), seed=0)
+    dataset = load_dataset(DataConfig(table=str(path), groups=("Writer",)), seed=0)
     assert dataset.preprocessing["features"] == ["a", "b"]
     assert apart(dataset)
     values = np.concatenate([np.full({"tsv": 2, "jsonl": 1, "parquet": 0}[suffix], -1), writer])
@@ -112,7 +131,7 @@ def test_a_column_that_cannot_name_the_groups_is_refused(tmp_path, groups, told)
         )
     )
     with pytest.raises(DataError, match=told):
-        load_dataset(DataConfig(table=str(path), groups=groups), seed=0)
+        load_dataset(DataConfig(table=str(path), groups=(groups,)), seed=0)
 
 
 def load_arrays(path, settings, **arrays):
@@ -223,4 +242,4 @@ def test_rows_without_groups_are_units_of_their_own():
 
 
 def test_omniglot_is_grouped_by_drawer():
-    assert Config.from_toml("omniglot").data.groups == "drawer"
+    assert Config.from_toml("omniglot").data.groups == ("drawer",)

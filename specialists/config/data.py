@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,7 @@ from specialists.config.fields import (
     FilePath,
     Fraction,
     ImportPath,
+    Names,
     NGrams,
     Options,
     Pixels,
@@ -54,9 +55,10 @@ class DataConfig(Section):
     split_by: Options | None = None
     """The array whose values decide the split: {array = "drawer", test = [1], validation = [2]}.
     None: none."""
-    groups: Annotated[str, Field(min_length=1)] | None = None
-    """Column or array of what repeats, for instance a concept or a writer. Rows of one value count
-    as one observation and lie on one side of every split. None: every row is its own."""
+    groups: Names | None = None
+    """Column or array of what repeats, for instance a concept or a writer, or a list of them. Rows
+    that agree in all of these count as one observation and lie on one side of every split. None:
+    every row is its own."""
     min_examples: Positive = 20
     """Classes with fewer rows than this are left out."""
     validation_fraction: Fraction = 0.1

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 MOST_SEEDS = 2**32
 MOST = 2**31 - 1
@@ -92,6 +92,12 @@ FilePath = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
 ImportPath = Annotated[str, AfterValidator(_import_path)]
 Options = Annotated[dict[str, object], AfterValidator(_plain)]
 Distinct = AfterValidator(_distinct)
+Names = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    Field(min_length=1),
+    Distinct,
+    BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
+]
 
 
 class Section(BaseModel):

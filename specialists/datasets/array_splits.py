@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import chain
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,26 +76,24 @@ def split_by(
 
 
 def group_values(
-    arrays: ArrayFile, wanted: str | None, roles: Mapping[str, str], given: np.ndarray
-) -> tuple[list[Any] | None, list[str]]:
-    """The values of the array that ``data.groups`` names, one a row, and the arrays they are in.
+    arrays: ArrayFile, wanted: Sequence[str], roles: Mapping[str, str], given: np.ndarray
+) -> tuple[list[list[Any]], list[str]]:
+    """The values of each array that ``data.groups`` names, one a row, and the arrays they are in.
 
     Where inputs lie in ``x_train``, ``x_test``, the values lie in ``NAME_train``, ``NAME_test``.
 
     Raises DataError: there is no such array, or it does not hold one value a row.
     """
-    if wanted is None:
-        return None, []
-    values, names = [], []
-    for _, _, part in pieces(roles):
-        named = wanted if "x" in roles else f"{wanted}_{list(PARTS)[part]}"
+    values, names = [[] for _ in wanted], []
+    for i, (_, _, part) in itertools.product(range(len(wanted)), pieces(roles)):
+        named = wanted[i] if "x" in roles else f"{wanted[i]}_{list(PARTS)[part]}"
         name, n = _called(named, arrays) or named, int((given == part).sum())
         arrays.check(name)
         array = arrays[name]
         if array.shape != (n,):
             what, got = "data.groups needs one value a row", f"shape {array.shape}"
             raise DataError(what, where=arrays.where(name), got=got, expected=f"({n},)")
-        values += array.tolist()
+        values[i] += array.tolist()
         names.append(name)
     return values, names
 
@@ -120,7 +118,7 @@ def _called(name: str, arrays: ArrayFile) -> str | None:
         names += ["class_names", "target_names"]
     folded = {array.casefold(): array for array in arrays}
     exact = (name for name in names if name in arrays)
-    return next(chain(exact, (folded[name] for name in names if name in folded)), None)
+    return next(itertools.chain(exact, (folded[name] for name in names if name in folded)), None)
 
 
 def _fits(role: str, named: Mapping[str, str]) -> bool:

@@ -29,7 +29,7 @@ from specialists.datasets.base import Dataset, Preprocessing
 from specialists.datasets.class_names import Classes, classes_of, classes_of_codes, labels_left_out
 from specialists.datasets.encoding import check_finite, numeric
 from specialists.datasets.naming import existing
-from specialists.datasets.observations import declared_groups
+from specialists.datasets.observations import declared_groups, shared_values
 from specialists.datasets.pictures import layout_note, with_channels
 from specialists.datasets.splits import LEFT_OUT
 from specialists.errors import DataError, listed
@@ -48,8 +48,8 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
     arrays = open_apart(paths) if apart else open_arrays(existing(paths[""]))
     roles = array_roles(arrays, config.keys or {})
     x, y, given, row_numbers, notes = _stacked(arrays, roles)
-    values, grouping = group_values(arrays, config.groups, roles, given)
-    declared, alone = (None, []) if values is None else declared_groups(values, str(config.groups))
+    values, grouping = group_values(arrays, config.groups or (), roles, given)
+    declared, alone = declared_groups(values, config.groups) if config.groups else (None, [])
     if config.split_by is not None:
         given, left = split_by(arrays, config.split_by, given)
         notes += left
@@ -67,7 +67,7 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
         notes=notes,
         rows=row_numbers,
         declared=declared,
-        declared_as=f"a value of {config.groups!r}",
+        declared_as=shared_values(config.groups),
     )
     key = None if apart else roles.get("x", roles.get("x_train"))
     files = ", ".join(dict.fromkeys(path.name for path, _ in arrays.members.values()))

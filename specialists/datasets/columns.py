@@ -29,7 +29,7 @@ class Roles:
     text: int | None
     features: tuple[int, ...]
     split: int | None
-    groups: int | None
+    groups: tuple[int, ...]
     notes: tuple[str, ...]
 
 
@@ -40,9 +40,10 @@ def find_roles(table: Table, config: DataConfig) -> Roles:
     """
     label = table.column(config.label or "label", "label")
     split, notes = _split_column(table, config)
-    groups = None if config.groups is None else table.column(config.groups, "groups")
-    text, features = _inputs(table, config, {label, split, groups})
-    chosen = [i for i in (text, *features, label, split, groups) if i is not None]
+    groups = tuple(table.column(name, "groups") for name in config.groups or ())
+    text, features = _inputs(table, config, {label, split, *groups})
+    chosen = [i for i in (text, *features, label, split) if i is not None]
+    chosen += groups if len(groups) == 1 else set(groups) - {label}
     if len(set(chosen)) < len(chosen):
         what = "one column cannot be two of text, features, label, split and groups"
         raise DataError(what, where=table.path, got=listed(repr(table.names[i]) for i in chosen))

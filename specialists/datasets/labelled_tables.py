@@ -20,7 +20,7 @@ from specialists.datasets.cells import Table
 from specialists.datasets.class_names import classes_of, labels_left_out, normal_form
 from specialists.datasets.columns import Roles, find_roles, given_splits
 from specialists.datasets.naming import existing
-from specialists.datasets.observations import declared_groups
+from specialists.datasets.observations import declared_groups, shared_values
 from specialists.datasets.table_files import read_table, swallowed_rows
 from specialists.datasets.text_files import stem
 from specialists.errors import DataError
@@ -42,9 +42,9 @@ def load_table(config: DataConfig, seed: int) -> Dataset:
         table = table.take(np.flatnonzero(~excluded))
     given, unnamed = given_splits(table, roles, config)
     declared, alone = None, []
-    if roles.groups is not None:
-        values = [normal_form(value) for value in table.strings(roles.groups)]
-        declared, alone = declared_groups(values, table.names[roles.groups])
+    if roles.groups:
+        columns = [[normal_form(cell) for cell in table.strings(i)] for i in roles.groups]
+        declared, alone = declared_groups(columns, [table.names[i] for i in roles.groups])
     texts = None if roles.text is None else table.strings(roles.text)
     notes = (*whole.notes, *roles.notes, *missing, *classes.notes, *left_out, *unnamed, *alone)
     rows = LabelledRows(
@@ -56,7 +56,7 @@ def load_table(config: DataConfig, seed: int) -> Dataset:
         texts=texts,
         rows=table.rows,
         declared=declared,
-        declared_as=f"a value of {config.groups!r}",
+        declared_as=shared_values(config.groups),
     )
     source = {"table": path.name, "rows": table.unit}
     preprocessing = _preprocessing(table, roles, config)

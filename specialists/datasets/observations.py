@@ -79,17 +79,30 @@ def joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return component[_numbered(first)].astype(np.int64)
 
 
-def declared_groups(values: Sequence[Any], name: str) -> tuple[np.ndarray, list[str]]:
-    """The rows of one value share a number, int64 (n,); a note of rows without a value.
+def declared_groups(
+    columns: Sequence[Sequence[Any]], names: Sequence[str]
+) -> tuple[np.ndarray, list[str]]:
+    """The rows that agree in all columns share a number, int64 (n,); a note of rows without values.
 
-    Blank strings and NaN are no values: such a row stands alone. ``name`` is that of the column or
-    array, for people.
+    Blank strings and NaN are no values: a row with one stands alone. ``names`` are those of the
+    columns or arrays, for people.
     """
-    groups = same_input(values)
-    blank = np.array([value != value or not str(value).strip() for value in values], dtype=bool)
+    rows = list(zip(*columns, strict=True))
+    groups = same_input(rows)
+    blank = np.array([any(map(_is_blank, row)) for row in rows], dtype=bool)
     n = int(blank.sum())
     groups[blank] = len(groups) + np.arange(n)
-    return groups, [f"rows without a value of {name!r}, each a unit of its own: {n}"] if n else []
+    note = f"rows without {shared_values(names)}, each a unit of its own: {n}"
+    return groups, [note] if n else []
+
+
+def shared_values(names: Sequence[str] | None) -> str:
+    """What rows of one group share, for people."""
+    return f"a value of {' and '.join(map(repr, names or ()))}"
+
+
+def _is_blank(value: Any) -> bool:
+    return value != value or not str(value).strip()
 
 
 def straddling(parts: np.ndarray, groups: np.ndarray, shared: str) -> list[str]:
