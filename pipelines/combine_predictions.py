@@ -37,14 +37,17 @@ def execute(run: Run) -> None:
     context = RunContext.open(run.folder)
     settings, dataset = context.config.combination, context.dataset
     ensemble = open_ensemble(context)
-    labels, admission, kept = dataset.validation.labels, dataset.admission, None
-    predictions = ensemble.member_predictions(dataset.validation.inputs)
+    validation, admission, kept = dataset.validation, dataset.admission, None
+    labels = validation.labels
+    predictions = ensemble.member_predictions(validation.inputs)
     if admission is not None and settings.admission != "off":
         kept = KeptRows(
             ensemble.member_predictions(admission.inputs), admission.labels, admission.units
         )
     needs_test = context.config.data.admission_fraction > 0
-    choice = choose_rule(predictions, labels, settings, kept, needs_test=needs_test)
+    choice = choose_rule(
+        predictions, labels, settings, kept, needs_test=needs_test, groups=validation.units
+    )
     write_json(context.path(STAGE, "choice.json"), choice.to_dict())
     write_predictions(context, predictions, choice, "validation")
     test_predictions = ensemble.member_predictions(dataset.test.inputs)

@@ -30,12 +30,14 @@ OnlineName = Literal["ensemble", "generalist"]
 
 
 def teaching_rule(context: RunContext) -> CombinationRule:
-    """The rule of `ensemble`, its specialists asked about every row, whatever that costs.
+    """The rule of `ensemble`, its specialists asked about every row and calibrated over all rows.
 
     A generalist is sure of most of what it was trained on. A teacher that leaves sure rows to it
-    would hand on little of what the specialists know, and its inference is paid for only once.
+    would hand on little of what the specialists know, and its inference is paid for only once. Nor
+    are dustbins those that were fitted where the rule asks: these lean on what a generalist says of
+    rows that it has not seen.
     """
-    rule = replace(chosen_rule(context), defer_above=None)
+    rule = replace(chosen_rule(context), defer_above=None, dustbin=None)
     whole = rule.shared and replace(rule.shared, whole_up_to=1.0)
     return replace(rule, shared=whole)
 

@@ -1,7 +1,7 @@
 """Slow float64 oracles: what the fast code is compared with.
 
 Rows of small problems in dense form, many at a time; every formula is written out as in
-METHOD.md (1), (3), (13), (20), (25), (26), (27) and (28), or as in the head of a module, without
+METHOD.md (1), (3), (13), (20), (25) to (28) and (31), or as in the head of a module, without
 any of the library's shortcuts.
 """
 
@@ -323,3 +323,37 @@ def shortlist_loss(logits, labels, shortlists, batch, shares) -> float:
             total += math.exp(z[j]) / (1 - (1 - float(shares[j])) ** len(batch))
         losses.append(math.log(total) - float(z[y]))
     return sum(losses) / len(losses)
+
+
+def log_odds_inside(problem: Dense, most: float = 12.0) -> tuple[Tensor, Tensor]:
+    """Log-odds of each subset, (n, M), by its specialist and by the generalist, cut off."""
+    masses = (problem.p.sum(2) / (problem.p.sum(2) + problem.d), problem.g @ problem.member.T)
+    least = 1 / (1 + np.exp(most))
+    odds = [mass.clamp(least, 1 - least) for mass in masses]
+    return odds[0].log() - (-odds[0]).log1p(), odds[1].log() - (-odds[1]).log1p()
+
+
+def with_dustbins(problem: Dense, numbers) -> tuple[Tensor, Tensor]:
+    """p and d with METHOD.md (31)'s mass inside, where the specialist has any."""
+    own, others = log_odds_inside(problem)
+    inside = torch.sigmoid(numbers[0] * own + numbers[1] * others + numbers[2])
+    before = problem.p.sum(2)
+    scale = torch.where(before > 0, inside / before.clamp(min=1e-300), 0.0)
+    return problem.p * scale[:, :, None], torch.where(before > 0, 1 - inside, problem.d)
+
+
+def most_probable_dustbin(problem: Dense, labels: Tensor, deviation: float) -> np.ndarray:
+    """The three numbers of METHOD.md (31) by a simplex search, shape (3,)."""
+    from scipy.optimize import minimize
+
+    asked = problem.v > 0
+    own, others = (odds[asked].numpy() for odds in log_odds_inside(problem))
+    is_inside = problem.member[:, labels].T[asked].numpy() > 0
+
+    def objective(numbers):
+        odds = numbers[0] * own + numbers[1] * others + numbers[2]
+        loss = np.logaddexp(0.0, np.where(is_inside, -odds, odds)).sum()
+        return loss + (np.square(numbers - np.array([0.0, 1.0, 0.0])) / deviation**2).sum() / 2
+
+    options = {"xatol": 1e-7, "fatol": 1e-11, "maxiter": 10000, "maxfev": 10000}
+    return minimize(objective, [0.1, 0.9, 0.1], method="Nelder-Mead", options=options).x

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from specialists.combination import LearnedCombination
+from specialists.combination import FittedDustbin, LearnedCombination
 from specialists.config import CombinationConfig
 from specialists.ensemble import (
     AdmissionDecision,
@@ -46,6 +46,7 @@ RULES = [
     CombinationRule("side_by_side", 2),
     CombinationRule("learned", 2, 1.0, NUMBERS),
     CombinationRule("kl", 2, 2.0, defer_above=0.6),
+    CombinationRule("kl", 2, 4.0, dustbin=FittedDustbin(0.4, 0.7, 0.3)),
 ]
 CHOSEN = CombinationRule("kl", 2, 1.0)
 

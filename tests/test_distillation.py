@@ -263,7 +263,9 @@ def test_a_teacher_is_asked_about_rows_that_the_generalist_is_sure_of(workspace,
     run = Path(shutil.copytree(workspace.folder, tmp_path / "run"))
     file = run / "combine-predictions" / "choice.json"
     choice = read_json(file)
-    choice["chosen"] = {"rule": "kl", "n": 2, "weight": 1.0, "confidence": 0.0}
+    dustbin = {"specialist": 0.0, "generalist": 0.0, "bias": -3.0}
+    fitted = {"confidence": 0.0, "dustbin": dustbin}
+    choice["chosen"] = {"rule": "kl", "n": 2, "weight": 1.0, **fitted}
     write_json(file, choice)
     deferring = RunContext.open(run)
     index = torch.arange(20, 50)

@@ -13,11 +13,14 @@ from torch.nn import functional as F
 from specialists.baselines import Budget
 from specialists.calibration import Calibration
 from specialists.combination import (
+    FittedDustbin,
     LearnedCombination,
     combine,
     concatenate_subsets,
     cross_fitted,
+    cross_fitted_dustbins,
     fit_combination,
+    fit_dustbin,
     within_subsets,
 )
 from specialists.config import CombinationConfig
@@ -39,7 +42,7 @@ from specialists.ensemble import (
     score,
     score_rules,
 )
-from specialists.ensemble.candidates import Judge, deferral_limit
+from specialists.ensemble.judging import Judge, deferral_limit
 from specialists.predictions import DensePredictions
 from specialists.specialist import Specialist
 from specialists.training import TrainingCost
@@ -49,6 +52,7 @@ SUBSETS = [torch.tensor([0, 1]), torch.tensor([2, 5, 6]), torch.tensor([1, 2])]
 NUMBERS = LearnedCombination(
     torch.tensor([0.5, 2.0, 3.0]).double(), 0.8, torch.tensor([1.2, 1.0, 0.7]).double()
 )
+DUSTBIN = FittedDustbin(0.4, 0.7, 0.3)
 RULES = [
     PAPER,
     CombinationRule("kl", 3, 2.0),
@@ -59,9 +63,13 @@ RULES = [
     CombinationRule("kl", None, members=(2, 0)),
     CombinationRule("learned", 2, 1.0, NUMBERS, members=(1,)),
     CombinationRule("kl", 2, 2.0, defer_above=0.5),
+    CombinationRule("kl", 2, 4.0, dustbin=DUSTBIN),
     CombinationRule("side_by_side", None, members=(0, 2), defer_above=0.4),
 ]
-RULE_NAMES = [f"{rule.method}-{rule.n}-{rule.members}-{rule.defer_above}" for rule in RULES]
+RULE_NAMES = [
+    f"{rule.method}-{rule.n}-{rule.members}-{rule.defer_above}-{rule.dustbin is not None}"
+    for rule in RULES
+]
 
 
 class Spy(nn.Module):
@@ -141,6 +149,8 @@ def test_what_an_ensemble_says_is_its_parts_joined(rule, at_a_time, monkeypatch)
         generalist = F.log_softmax(ensemble.upper(features) / 1.7, dim=-1)
         each = [s.calibration.log_probs(s.network(features)) for s in ensemble.specialists]
     active = active_specialists(DensePredictions(generalist), SUBSETS, rule)
+    if rule.dustbin is not None:
+        each = rule.dustbin.mended(generalist, each, SUBSETS, active)
     if rule.method == "kl":
         weights = torch.full((3,), rule.weight)
         expected = combine(generalist, each, SUBSETS, active, weights).log_probs
@@ -285,6 +295,10 @@ def test_a_rule_is_read_back_as_it_was_written(rule):
             ", where the generalist gives no class more than 99.99%",
         ),
         (
+            CombinationRule("kl", 1, 4.0, dustbin=DUSTBIN, members=(0, 2)),
+            "weight 4, dustbins fitted where they are asked, specialists 0 and 2 only",
+        ),
+        (
             CombinationRule("kl", 1, defer_above=0.4567),
             ", where the generalist gives no class more than 45.7%",
         ),
@@ -305,6 +319,7 @@ def test_a_rule_is_told_in_words(rule, words):
             "within_subsets, n = 3, weight 0.5, 2 specialists, alone above 97.5%",
         ),
         (CombinationRule("kl", 2, defer_above=0.9999), "kl, n = 2, weight 1, alone above 99.99%"),
+        (CombinationRule("kl", 1, 4.0, dustbin=DUSTBIN), "kl, n = 1, weight 4, fitted dustbins"),
     ],
 )
 def test_a_rule_is_told_in_short(rule, words):
@@ -356,8 +371,16 @@ def test_every_rule_is_judged_once_with_its_cost():
     ]
     reference = score(found.generalist, labels)["nll"]
     for candidate in fixed:
-        rule = candidate.rule
+        rule, active = candidate.rule, found.active(candidate.rule)
         q = found.joined(rule).dense()
+        assert (rule.dustbin is not None) == (rule.method == "kl" and rule.n is not None)
+        if rule.dustbin is not None:  # fitted on every row, judged by what others fitted
+            everywhere = found.active(CombinationRule("kl", rule.n))
+            data = (found.generalist.dense(), found.specialists, SUBSETS, labels, everywhere)
+            assert rule.dustbin == fit_dustbin(*data)
+            unseen = cross_fitted_dustbins(*data)
+            plain = dataclasses.replace(rule, dustbin=None)
+            q = join(found.generalist, unseen, SUBSETS, active, plain).dense()
         assert candidate.top1 == float((q.argmax(1) == labels).double().mean())
         assert candidate.nll == pytest.approx(float(F.nll_loss(q, labels)), rel=1e-5)
         assert candidate.relative_cost == found.flops(rule) / found.generalist_flops
@@ -528,6 +551,7 @@ def test_a_choice_is_read_back_as_it_was_written(kept, needs_test):
 def test_the_ensemble_costs_at_most_the_limit_and_the_others_what_they_cost():
     found, labels = predictions()
     choice = choose_rule(found, labels, SETTINGS)
+    assert all(choice.rules[name].dustbin is None for name in ("ensemble_paper", "ensemble_all"))
     pool = affordable(score_rules(found, labels, SETTINGS))
     assert choice.chosen.to_dict() == choose(pool, SETTINGS).rule.to_dict()
     assert choice.within_max_cost

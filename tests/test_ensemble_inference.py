@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from specialists.calibration import Calibration
-from specialists.combination import LearnedCombination
+from specialists.combination import FittedDustbin, LearnedCombination
 from specialists.datasets.base import Ragged
 from specialists.datasets.text import hash_ngrams
 from specialists.ensemble import CombinationRule, Ensemble
@@ -32,6 +32,7 @@ SPECS = {
 NUMBERS = LearnedCombination(
     torch.tensor([0.5, 2.0, 3.0, 1.0, 0.7]).double(), 0.8, torch.linspace(0.7, 1.4, 5).double()
 )
+DUSTBIN = FittedDustbin(0.4, 0.7, 0.3)
 RULES = {
     "paper": CombinationRule("kl", 1),
     "two": CombinationRule("kl", 2, 2.0),
@@ -40,6 +41,8 @@ RULES = {
     "members": CombinationRule("within_subsets", 2, 4.0, members=(3, 0)),
     "beside": CombinationRule("side_by_side", 1, defer_above=0.6),
     "learned": CombinationRule("learned", 2, 1.0, NUMBERS, defer_above=0.5),
+    "fitted": CombinationRule("kl", 1, 4.0, dustbin=DUSTBIN),
+    "fitted deferring": CombinationRule("kl", 3, 2.0, None, (0, 2, 3), 0.7, DUSTBIN),
     "nobody": CombinationRule("kl", 2, members=()),
 }
 
@@ -79,7 +82,10 @@ def decided(network: nn.Module) -> nn.Module:
 @pytest.mark.parametrize(("n", "at_a_time"), [(1, 2048), (6, 2048), (90, 40)])
 @pytest.mark.parametrize(
     ("kind", "rule"),
-    [*(("features", rule) for rule in RULES), *((kind, "two") for kind in SPECS)],
+    [
+        *(("features", rule) for rule in RULES),
+        *((kind, rule) for kind in SPECS for rule in ("two", "fitted")),
+    ],
 )
 def test_an_ensemble_says_what_its_members_joined_say(kind, n, at_a_time, rule, monkeypatch):
     monkeypatch.setattr("specialists.ensemble.members.ROWS_AT_A_TIME", at_a_time)

@@ -91,13 +91,15 @@ def outcome(run: Run) -> dict[str, Measured]:
     """The generalist and the ensemble on validation rows that did not choose its rule."""
     context = RunContext.open(run.folder)
     validation, settings = context.dataset.validation, context.config.combination
-    labels = validation.labels
+    labels, units = validation.labels, validation.units
     predictions = open_ensemble(context).member_predictions(validation.inputs)
     generator = torch.Generator().manual_seed(derive_seed(0, "halves of the validation rows"))
     halves = torch.randperm(len(labels), generator=generator).tensor_split(2)
     parts, flops, rules = [], [], []
     for chosen_on, measured_on in (halves, halves[::-1]):
-        candidates = score_rules(predictions.select(chosen_on), labels[chosen_on], settings)
+        candidates = score_rules(
+            predictions.select(chosen_on), labels[chosen_on], settings, units[chosen_on]
+        )
         rule = choose(affordable(candidates), settings).rule
         other_half = predictions.select(measured_on)
         parts.append(other_half.joined(rule))

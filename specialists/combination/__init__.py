@@ -3,11 +3,17 @@
 :func:`combine` is the exact minimiser of the paper's objective, :func:`combine_sparse` the same for
 so many classes that no row lists them all, :func:`combine_shortlists` that of the other direction
 where each row has a subset of its own. With :func:`fit_combination` validation data choose its
-weights and temperatures. Rules without an objective stand beside them: :func:`concatenate_subsets`
+weights and temperatures, with :func:`fit_dustbin` what dustbins say on the rows where specialists
+are asked. Rules without an objective stand beside them: :func:`concatenate_subsets`
 and :func:`within_subsets` for specialists, :func:`arithmetic_mean` and :func:`geometric_mean` for
 several generalists.
 """
 
+from specialists.combination.learned.asked_dustbins import (
+    FittedDustbin,
+    cross_fitted_dustbins,
+    fit_dustbin,
+)
 from specialists.combination.learned.fitting import (
     LearnedCombination,
     cross_fitted,
@@ -27,6 +33,7 @@ from specialists.combination.subset_tables import Subsets
 
 __all__ = [
     "Combination",
+    "FittedDustbin",
     "LearnedCombination",
     "SparseCombination",
     "Subsets",
@@ -36,7 +43,9 @@ __all__ = [
     "combine_sparse",
     "concatenate_subsets",
     "cross_fitted",
+    "cross_fitted_dustbins",
     "fit_combination",
+    "fit_dustbin",
     "geometric_mean",
     "within_subsets",
 ]

@@ -123,6 +123,20 @@ def as_problem(
     )
 
 
+def as_labels(labels: Tensor, problem: CombinationProblem) -> Tensor:
+    """The true class of each row, int64 (n,); an :class:`InputError` if they are no such."""
+    given = torch.as_tensor(labels, device=problem.generalist.device)
+    whole = not given.is_floating_point() and given.dtype != torch.bool
+    outside = bool(((given < 0) | (given >= problem.n_classes)).any())
+    if tuple(given.shape) != (problem.n_rows,) or not whole or outside:
+        raise InputError(
+            "labels do not name a class for each row",
+            got=f"{given.dtype} {tuple(given.shape)}",
+            expected=f"integers from 0 to {problem.n_classes - 1}, shape ({problem.n_rows},)",
+        )
+    return given.long()
+
+
 def log_masses(problem: CombinationProblem) -> Tensor:
     """``log c``, shape (n, n_classes), with c_j = g_j + sum over active m holding j of v_m p_mj."""
     log_c = problem.generalist.clone()

@@ -34,7 +34,6 @@ import torch
 from torch import Tensor
 
 from specialists.config import CombinationConfig
-from specialists.ensemble.candidates import Judge, choose, log_likelihood
 from specialists.ensemble.decision import (
     AdmissionDecision,
     GainTest,
@@ -43,7 +42,8 @@ from specialists.ensemble.decision import (
     SpecialistTest,
     restricted,
 )
-from specialists.ensemble.members import MemberPredictions
+from specialists.ensemble.judging import Judge, choose, log_likelihood
+from specialists.ensemble.member_predictions import MemberPredictions
 from specialists.ensemble.rules import CombinationRule, join
 from specialists.predictions import Predictions
 from specialists.probability import MAX_NLL

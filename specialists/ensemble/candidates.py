@@ -1,89 +1,48 @@
 """Which rule do validation data prefer?
 
-Rules without fitted numbers are judged by what they predict for the validation set. A learned
-combination chose its numbers there, so it is judged by cross-fitted predictions (each half of the
-rows predicted by the numbers of the other half) and only then fitted on all rows; both scores are
-kept. It starts from the best weight of ``kl`` for its n.
+Rules without fitted numbers are judged by what they predict for the validation set. A rule that
+fits numbers there (``kl`` its dustbins, once for each n; a learned combination its weights and
+temperatures) is judged by cross-fitted predictions: each half of the rows is predicted by the
+numbers of the other half, rows of one group in the same half. Only then is it fitted on all rows. A
+learned combination keeps its score on them too. It starts from the best weight of ``kl`` for its n
+and from specialists as they were calibrated: its temperatures change their dustbins.
+
+Where every specialist is asked about every row, there is no selection that a dustbin has to be
+fitted to: calibration over all rows stands.
 
 Every other rule with an n is a candidate once for each share of the rows that the generalist may
 defer to specialists: those it is least sure of, by a threshold that is a quantile of its largest
 probabilities on the validation set. A sure generalist is seldom wrong, so a small share keeps most
-of the gain for little inference.
+of the gain for little inference. Shared specialists are tried beside the generalist alone and beside
+the best rule of clusters.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol, TypeVar
+from dataclasses import replace
+from functools import lru_cache
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from specialists.config import CombinationConfig
-from specialists.ensemble.members import MemberPredictions
+from specialists.ensemble.judging import Candidate, Judge, affordable, choose, deferral_limit
+from specialists.ensemble.member_predictions import MemberPredictions
 from specialists.ensemble.rules import WEIGHTED, CombinationRule
 from specialists.ensemble.shared_members import SharedRule
-from specialists.predictions import Predictions
-from specialists.probability import MAX_NLL
 from specialists.runtime import progress
-
-ROUNDING = 1e-6
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate(CombinationRule):
-    """A rule with its score and its cost on validation rows.
-
-    Parameters
-    ----------
-    top1, nll : float
-        Fraction, and nats; of a learned rule cross-fitted.
-    inference_flops, relative_cost : float
-        Of one prediction, the mean over the rows; and over the generalist's.
-    eligible : bool
-        Whether it is within the cost limit.
-    lowers_nll : bool
-        Whether its NLL is at most the generalist's.
-    in_sample : dict, optional
-        Of a learned rule: ``top1`` and ``nll`` on the rows that it was fitted on.
-    """
-
-    top1: float
-    nll: float
-    inference_flops: float
-    relative_cost: float
-    eligible: bool
-    lowers_nll: bool
-    in_sample: dict[str, float] | None = None
-
-    @property
-    def rule(self) -> CombinationRule:
-        """The rule alone."""
-        return CombinationRule(*(getattr(self, part.name) for part in fields(CombinationRule)))
-
-
-class Scored(Protocol):
-    """What can be chosen among."""
-
-    @property
-    def top1(self) -> float: ...
-    @property
-    def nll(self) -> float: ...
-    @property
-    def lowers_nll(self) -> bool: ...
-
-
-Choosable = TypeVar("Choosable", bound=Scored)
 
 
 def score_rules(
-    predictions: MemberPredictions, labels: Tensor, settings: CombinationConfig
+    predictions: MemberPredictions,
+    labels: Tensor,
+    settings: CombinationConfig,
+    groups: Tensor | None = None,
 ) -> list[Candidate]:
     """Validation top-1, NLL and cost of every rule that the settings name.
+
+    Rows that share a number in ``groups``, int64 (n,), are one observation; None: each row is one.
 
     Learned combinations, which take long, are fitted only for those n that ``ensemble`` can be
     (for every n if no other rule is named), and asked about every row.
@@ -100,19 +59,34 @@ def score_rules(
     limits = _limits(predictions, settings.deferral)
     candidates = []
     if predictions.subsets:
-        with progress("combination rules", len(rules)) as bar:
-            for rule in rules:
-                candidates += judge.deferring(rule, limits if rule.n is not None else [None])
-                bar.advance()
+        candidates += _of_clusters(judge, rules, limits, groups)
         if "learned" in settings.rules:
             worth_it = _worth_learning(predictions, candidates, settings, everyone)
             with progress("learned combinations", len(worth_it)) as bar:
                 for n in worth_it:
-                    candidates.append(judge.learned(n, _best_weight(candidates, n)))
+                    candidates.append(judge.learned(n, _best_weight(candidates, n), groups))
                     bar.advance()
     if predictions.shared is not None:
         candidates += _with_shared_specialists(judge, candidates, settings)
     return candidates
+
+
+def _of_clusters(
+    judge: Judge,
+    rules: Sequence[CombinationRule],
+    limits: Sequence[float | None],
+    groups: Tensor | None,
+) -> list[Candidate]:
+    """Rules of clusters' specialists, with dustbins fitted where they are asked."""
+    predictions, found = judge.predictions, []
+    fit = lru_cache(1)(lambda n: predictions.fit_dustbins(n, judge.labels, groups))
+    with progress("combination rules", len(rules)) as bar:
+        for rule in rules:
+            dustbin, answers = fit(rule.n) if _is_fitted(rule) else (None, predictions)
+            several = judge.deferring(rule, limits if rule.n is not None else [None], answers)
+            found += [replace(candidate, dustbin=dustbin) for candidate in several]
+            bar.advance()
+    return found
 
 
 def _limits(predictions: MemberPredictions, shares: Iterable[float]) -> list[float | None]:
@@ -142,127 +116,9 @@ def _with_shared_specialists(
     return found
 
 
-def affordable(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates within the cost limit or, if there are none, the cheapest."""
-    least = min(candidate.inference_flops for candidate in candidates)
-    cheapest = [candidate for candidate in candidates if candidate.inference_flops == least]
-    return [candidate for candidate in candidates if candidate.eligible] or cheapest
-
-
-def choose(candidates: Sequence[Choosable], settings: CombinationConfig) -> Choosable:
-    """The best candidate; those that raise the generalist's NLL only if there is no other."""
-    pool = [candidate for candidate in candidates if candidate.lowers_nll] or candidates
-    if settings.select_by == "nll":
-        return min(pool, key=lambda candidate: candidate.nll)
-    return max(pool, key=lambda candidate: (candidate.top1, -candidate.nll))
-
-
-def deferral_limit(generalist: Predictions, share: float) -> float | None:
-    """The confidence up to which the generalist defers this share of the rows; None: all of them.
-
-    It lies midway between the rows on either side, so that rounding decides for none of them; rows
-    that are equally sure are deferred together. There is at least one row; 0 < ``share`` <= 1.
-    """
-    sureness = generalist.confidence()
-    last = float(np.quantile(sureness, share, method="inverted_cdf"))
-    surer = sureness[sureness > last + ROUNDING]
-    return (last + float(surer.min())) / 2 if len(surer) else None
-
-
-def score(predictions: Predictions, labels: Tensor) -> dict[str, float]:
-    """Top-1 (fraction) and NLL (nats) for labels of shape (n,)."""
-    return _mean_score(*_outcomes(predictions, labels))
-
-
-def log_likelihood(predictions: Predictions, labels: Tensor) -> Tensor:
-    """Of each row's label in nats, at least -``MAX_NLL``; float64 of shape (n,)."""
-    return predictions.of_labels(labels).clamp_min(-MAX_NLL).double()
-
-
-class Judge:
-    """Compares rules with the cost limit, in generalists, and with the generalist's NLL."""
-
-    def __init__(self, predictions: MemberPredictions, labels: Tensor, max_cost: float) -> None:
-        self.predictions = predictions
-        self.labels = labels
-        self.max_cost = max_cost
-        self.alone = _outcomes(predictions.generalist, labels)
-        self.reference = _mean_score(*self.alone)["nll"]
-        self.confidence = predictions.confidence
-        self._flops: dict[tuple[Any, ...], float] = {}
-
-    def __call__(self, rule: CombinationRule, predictions: Predictions) -> Candidate:
-        """A rule by what it predicts for the validation rows."""
-        return self._candidate(rule, score(predictions, self.labels))
-
-    def deferring(self, rule: CombinationRule, limits: Iterable[float | None]) -> list[Candidate]:
-        """The rule at each confidence, from one combination of all rows."""
-        joined = _outcomes(self.predictions.joined(rule), self.labels)
-        candidates = []
-        for limit in limits:
-            deferred = self.confidence <= (math.inf if limit is None else limit)
-            mixed = (torch.where(deferred, *both) for both in zip(joined, self.alone, strict=True))
-            deferring = replace(rule, defer_above=limit)
-            candidates.append(self._candidate(deferring, _mean_score(*mixed)))
-        return candidates
-
-    def sharing(
-        self,
-        rule: CombinationRule,
-        wholes: Iterable[float | None],
-        limits: Iterable[float | None],
-    ) -> list[Candidate]:
-        """A rule with shared specialists at each confidence for whole heads and for deferral."""
-        assert rule.shared is not None
-        everywhere = replace(rule, defer_above=None)
-        outcomes = [
-            _outcomes(self.predictions.joined(replace(everywhere, shared=shared)), self.labels)
-            for shared in (rule.shared, replace(rule.shared, whole_up_to=1.0))
-        ]
-        candidates = []
-        for whole, limit in itertools.product(wholes, limits):
-            shared = replace(rule.shared, whole_up_to=whole)
-            asked = self.confidence <= (1.0 if limit is None else limit)
-            on_whole = asked & shared.asks_whole(self.confidence)
-            mixed = (
-                torch.where(on_whole, of_whole, torch.where(asked, of_short, alone))
-                for of_short, of_whole, alone in zip(*outcomes, self.alone, strict=True)
-            )
-            sharing = replace(rule, shared=shared, defer_above=limit)
-            candidates.append(self._candidate(sharing, _mean_score(*mixed)))
-        return candidates
-
-    def learned(self, n: int | None, weight: float) -> Candidate:
-        """A learned rule by what it predicts for rows that it did not see."""
-        rule, unseen = self.predictions.learn(n, self.labels, weight)
-        in_sample = score(self.predictions.joined(rule), self.labels)
-        return replace(self(rule, unseen), in_sample=in_sample)
-
-    def _candidate(self, rule: CombinationRule, scores: dict[str, float]) -> Candidate:
-        asked = (rule.n, rule.members, rule.defer_above, rule.shared)
-        if asked not in self._flops:
-            self._flops[asked] = self.predictions.flops(rule)
-        flops, nll = self._flops[asked], scores["nll"]
-        relative = flops / self.predictions.generalist_flops
-        eligible, lower = relative <= self.max_cost, nll <= self.reference
-        return Candidate(
-            **vars(rule),
-            top1=scores["top1"],
-            nll=nll,
-            inference_flops=flops,
-            relative_cost=relative,
-            eligible=eligible,
-            lowers_nll=lower,
-        )
-
-
-def _outcomes(predictions: Predictions, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether each row is right, and the log-likelihood of its label."""
-    return predictions.predicted() == labels, log_likelihood(predictions, labels)
-
-
-def _mean_score(right: Tensor, gained: Tensor) -> dict[str, float]:
-    return {"top1": float(right.double().mean()), "nll": -float(gained.mean())}
+def _is_fitted(rule: CombinationRule) -> bool:
+    """Whether the rule's dustbins are fitted on the rows where it asks."""
+    return rule.method == "kl" and rule.n is not None
 
 
 def _worth_learning(

@@ -2,7 +2,8 @@
 
 `ensemble` is the best candidate among those that cost at most ``combination.max_cost`` generalists;
 if none does, it is the best of the cheapest. `ensemble_paper` is the paper's own rule (KL, n = 1,
-weights 1), `ensemble_all` the best with every specialist. A candidate that is less sure of the
+weights 1, dustbins as they were calibrated over all rows), `ensemble_all` the best with every
+specialist. A candidate that is less sure of the
 truth than the calibrated generalist (a higher validation NLL) is chosen only if there is no other.
 Only `ensemble` has to pass the admission test (:mod:`specialists.ensemble.admission`): where rows
 kept for that test do not say that it helps, it is its generalist.
@@ -25,9 +26,10 @@ from specialists.ensemble.admission import (
     admit_specialists,
     untested,
 )
-from specialists.ensemble.candidates import Candidate, affordable, choose, score, score_rules
+from specialists.ensemble.candidates import score_rules
 from specialists.ensemble.decision import AdmissionDecision
-from specialists.ensemble.members import MemberPredictions
+from specialists.ensemble.judging import Candidate, affordable, choose, score
+from specialists.ensemble.member_predictions import MemberPredictions
 from specialists.ensemble.rules import PAPER, CombinationRule
 from specialists.json_record import JsonRecord
 
@@ -77,6 +79,7 @@ def choose_rule(
     kept: KeptRows | None = None,
     *,
     needs_test: bool = False,
+    groups: Tensor | None = None,
 ) -> Choice:
     """Score every rule on validation rows, choose one, and test whether its specialists may answer.
 
@@ -90,8 +93,10 @@ def choose_rule(
         Rows for the admission test; None: the chosen rule answers untested.
     needs_test : bool
         Whether, without such rows, the generalist answers instead.
+    groups : int64 Tensor of shape (n,), optional
+        Validation rows that are one observation share a number; None: each is one.
     """
-    candidates = score_rules(predictions, labels, settings)
+    candidates = score_rules(predictions, labels, settings, groups)
     best = choose(affordable(candidates), settings).rule
     of_all = [c for c in candidates if c.rule.n is None and c.rule.shared is None]
     of_clusters = {}

@@ -1,4 +1,4 @@
-"""A generalist and its specialists as one model that predicts, and the predictions of each member.
+"""A generalist and its specialists as one model that predicts.
 
 Specialists run only on the examples about which the rule asks them, on the outputs of the trunk
 that they share with the generalist.
@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
 
-from specialists.combination import Subsets, cross_fitted, fit_combination
+from specialists.combination import Subsets
 from specialists.datasets.base import Inputs, Ragged, rows_between
 from specialists.ensemble.asking import AskedSpecialists
+from specialists.ensemble.member_predictions import MemberPredictions
 from specialists.ensemble.rules import PAPER, CombinationRule, active_specialists, join
 from specialists.ensemble.shared_members import (
     SharedAnswersOfNow,
     SharedMembers,
-    SharedPredictions,
     with_shared,
 )
 from specialists.networks import inference_flops, n_parameters
@@ -34,85 +34,6 @@ from specialists.probability import tempered_log_softmax
 from specialists.specialist import Specialist
 
 ROWS_AT_A_TIME = 2048  # one batch of every network
-
-
-@dataclass(frozen=True)
-class MemberPredictions:
-    """What the generalist and every specialist predict for the rows of a split, and the cost.
-
-    Parameters
-    ----------
-    generalist : Predictions of n rows
-    specialists : list of M Tensors of shape (n, k_m + 1)
-        Log-probabilities, the dustbin last.
-    subsets : list of M int64 Tensors of shape (k_m,)
-    generalist_flops : float
-        Of one prediction.
-    specialist_flops : Tensor of shape (M,)
-        Of one prediction, the shared trunk left out.
-    shared : SharedPredictions, optional
-        Of the specialists that all rows share.
-    """
-
-    generalist: Predictions
-    specialists: list[Tensor]
-    subsets: list[Tensor]
-    generalist_flops: float
-    specialist_flops: Tensor
-    shared: SharedPredictions | None = None
-
-    def select(self, index: Tensor) -> MemberPredictions:
-        """The predictions for some of the rows."""
-        specialists = [rows[index] for rows in self.specialists]
-        shared = None if self.shared is None else self.shared[index]
-        generalist = self.generalist[index]
-        return replace(self, generalist=generalist, specialists=specialists, shared=shared)
-
-    @cached_property
-    def tables(self) -> Subsets:
-        """The subsets as they are combined, checked once."""
-        return Subsets.from_indices(self.subsets, self.generalist.n_classes)
-
-    def active(self, rule: CombinationRule) -> Tensor:
-        """Which specialists the rule asks about which row, bool of shape (n, M)."""
-        return active_specialists(self.generalist, self.tables, rule)
-
-    def asks_shared(self, rule: CombinationRule) -> Tensor:
-        """About which rows the rule asks shared specialists, bool of shape (n,)."""
-        asked = self.confidence <= (1.0 if rule.defer_above is None else rule.defer_above)
-        return asked if rule.shared else torch.zeros_like(asked)
-
-    @cached_property
-    def confidence(self) -> Tensor:
-        """The generalist's largest probability, (n,); rounded up it stays 1."""
-        return self.generalist.confidence().clamp_max(1.0)
-
-    def joined(self, rule: CombinationRule) -> Predictions:
-        """What the rule makes of them."""
-        active = self.active(rule)
-        together = join(self.generalist, self.specialists, self.tables, active, rule)
-        if rule.shared is None or self.shared is None:
-            return together
-        rows = (self.asks_shared(rule), self.confidence)
-        return DensePredictions(with_shared(together.dense(), *rows, self.shared, rule.shared))
-
-    def flops(self, rule: CombinationRule) -> float:
-        """FLOPs of one prediction by the rule, the mean over the rows."""
-        asked = self.active(rule).double().mean(0)
-        flops = self.generalist_flops + float(asked @ self.specialist_flops)
-        if rule.shared is None or self.shared is None:
-            return flops
-        return flops + self.shared.flops(rule.shared, self.asks_shared(rule), self.confidence)
-
-    def learn(
-        self, n: int | None, labels: Tensor, weight: float = 1.0
-    ) -> tuple[CombinationRule, Predictions]:
-        """The learned rule, and cross-fitted predictions to judge it by."""
-        active = self.active(CombinationRule("learned", n))
-        generalist = self.generalist.dense()
-        problem = (generalist, self.specialists, self.tables, labels, active, weight)
-        rule = CombinationRule("learned", n, weight, fit_combination(*problem))
-        return rule, DensePredictions(cross_fitted(*problem))
 
 
 @dataclass(frozen=True)
@@ -249,9 +170,12 @@ class Ensemble:
         some = len(rows) < len(active)
         if some:
             active = active[rows]
-        specialists = self._asked.log_probs(features, active, rows if some else None)
         asked = generalist[rows] if some else generalist
-        joined = join(DensePredictions(asked), specialists, tables, active, self.rule).dense()
+        dustbin, rule, mend = self.rule.dustbin, self.rule, None
+        if dustbin is not None:  # mended while the answers lie together
+            rule, mend = replace(rule, dustbin=None), partial(dustbin.mend_, asked, tables)
+        specialists = self._asked.log_probs(features, active, rows if some else None, mend)
+        joined = join(DensePredictions(asked), specialists, tables, active, rule).dense()
         return generalist.index_copy_(0, rows, joined) if some else joined
 
     def member_predictions(self, inputs: Inputs) -> MemberPredictions:

@@ -4,7 +4,8 @@ The n most probable classes of the generalist select the specialists whose subse
 (Hinton et al. 2015, section 5.4); a generalist that is surer than a threshold may answer alone, as
 in a cascade. The predictions are combined by the exact KL minimiser, with one weight for all
 specialists or with weights and temperatures that were learned; by averaging within each subset; or
-by concatenating the specialists' subset parts. Shared specialists join what comes of it.
+by concatenating the specialists' subset parts. Of a minimiser with one weight, validation data say
+what dustbins are worth on the rows where the rule asks. Shared specialists join what comes of it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pydantic import (
 from torch import Tensor
 
 from specialists.combination import (
+    FittedDustbin,
     LearnedCombination,
     Subsets,
     combine,
@@ -63,6 +65,9 @@ class CombinationRule(JsonRecord):
     defer_above : float, optional
         The generalist's largest probability, in [0, 1], above which no specialist is asked; None:
         they are asked about every row.
+    dustbin : FittedDustbin, optional
+        Of "kl": the dustbins on the rows where the rule asks; None: as specialists were calibrated,
+        over all rows.
     shared : SharedRule, optional
         How shared specialists are asked; None: they are not.
     """
@@ -80,6 +85,7 @@ class CombinationRule(JsonRecord):
     ) = None
     members: tuple[int, ...] | None = None
     defer_above: Annotated[float | None, Field(alias="confidence")] = None
+    dustbin: FittedDustbin | None = None
     shared: SharedRule | None = None
 
     @model_serializer(mode="wrap")
@@ -128,8 +134,9 @@ class CombinationRule(JsonRecord):
             classes = "class" if self.n == 1 else f"{self.n} classes"
             voters = f"the specialists of the most probable {classes}"
         weight = f", weight {self.weight:g}" if self.method in WEIGHTED else ""
+        fitted = "" if self.dustbin is None else ", dustbins fitted where they are asked"
         few = "" if self.members is None else f", {numbered(self.members)} only"
-        return f"{NAMES_IN_WORDS[self.method]}, by {voters}{weight}{few}"
+        return f"{NAMES_IN_WORDS[self.method]}, by {voters}{weight}{fitted}{few}"
 
     def in_short(self) -> str:
         """For tables, for instance "kl, n = 3, weight 2, 5 specialists, alone above 97.5%"."""
@@ -137,6 +144,7 @@ class CombinationRule(JsonRecord):
         if self.members != () or self.shared is None:
             words += [self.method, f"n = {'all' if self.n is None else self.n}"]
             words += [f"weight {self.weight:g}"] if self.method in WEIGHTED else []
+            words += [] if self.dustbin is None else ["fitted dustbins"]
             words += [] if self.members is None else [f"{len(self.members)} specialists"]
         words += [self.shared.in_short()] if self.shared else []
         if self.defer_above is not None:
@@ -204,6 +212,8 @@ def join(
     if rule.members == () or not len(subsets):
         return generalist
     log_probs = generalist.dense()
+    if rule.dustbin is not None:
+        specialists = rule.dustbin.mended(log_probs, specialists, subsets, active)
     predictions = (log_probs, specialists, subsets, active)
     if rule.method == "side_by_side":
         joined = concatenate_subsets(*predictions)

@@ -19,11 +19,17 @@ from torch import Tensor
 
 from specialists.combination.learned.label_likelihood import LabelLikelihood
 from specialists.combination.learned.prior import Prior
+from specialists.combination.learned.row_halves import row_halves
 from specialists.combination.minimiser import minimise
-from specialists.combination.problem import HALF_PRECISION, CombinationProblem, as_problem
+from specialists.combination.problem import (
+    HALF_PRECISION,
+    CombinationProblem,
+    as_labels,
+    as_problem,
+)
 from specialists.combination.result import Combination
 from specialists.combination.subset_tables import Subsets
-from specialists.errors import ConvergenceWarning, InputError
+from specialists.errors import ConvergenceWarning
 from specialists.probability import MAX_NLL, tempered_log_softmax
 
 _TOLERANCE = 0.05
@@ -140,7 +146,7 @@ def fit_combination(
     """
     start = LearnedCombination.unfitted(len(subsets), weight)
     problem = as_problem(generalist, specialists, subsets, active, start.weights)
-    return _fit(problem, _as_labels(labels, problem), weight, max_steps, max_elements)
+    return _fit(problem, as_labels(labels, problem), weight, max_steps, max_elements)
 
 
 def cross_fitted(
@@ -153,6 +159,7 @@ def cross_fitted(
     seed: int = 0,
     max_steps: int = 30,
     max_elements: int = 2**24,
+    groups: Tensor | None = None,
 ) -> Tensor:
     """Predictions of a learned combination for rows that it was not fitted on.
 
@@ -166,6 +173,8 @@ def cross_fitted(
         As for :func:`fit_combination`.
     seed : int
         Of the split.
+    groups : int64 Tensor of shape (n,), optional
+        Rows that share a number are in the same half.
 
     Returns
     -------
@@ -174,9 +183,8 @@ def cross_fitted(
     """
     start = LearnedCombination.unfitted(len(subsets), weight)
     problem = as_problem(generalist, specialists, subsets, active, start.weights)
-    labels = _as_labels(labels, problem)
-    order = torch.randperm(problem.n_rows, generator=torch.Generator().manual_seed(seed))
-    halves = [half.sort().values.to(problem.rows.device) for half in (order[::2], order[1::2])]
+    labels = as_labels(labels, problem)
+    halves = [half.to(problem.rows.device) for half in row_halves(problem.n_rows, seed, groups)]
     log_probs = torch.empty_like(problem.generalist)
     for fitted_on, predicted in (halves, halves[::-1]):
         rule = _fit(problem.select(fitted_on), labels[fitted_on], weight, max_steps, max_elements)
@@ -248,16 +256,3 @@ def _spread(problem: CombinationProblem, max_elements: int) -> Tensor:
     n = min(problem.n_rows, max(1, max_elements // problem.n_classes))
     rows = torch.linspace(0, problem.n_rows - 1, n, dtype=torch.float64)
     return rows.round().long().to(problem.rows.device)
-
-
-def _as_labels(labels: Tensor, problem: CombinationProblem) -> Tensor:
-    given = torch.as_tensor(labels, device=problem.generalist.device)
-    whole = not given.is_floating_point() and given.dtype != torch.bool
-    outside = bool(((given < 0) | (given >= problem.n_classes)).any())
-    if tuple(given.shape) != (problem.n_rows,) or not whole or outside:
-        raise InputError(
-            "labels do not name a class for each row",
-            got=f"{given.dtype} {tuple(given.shape)}",
-            expected=f"integers from 0 to {problem.n_classes - 1}, shape ({problem.n_rows},)",
-        )
-    return given.long()

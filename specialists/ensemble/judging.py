@@ -1,0 +1,195 @@
+"""How good is a rule on validation rows, what does it cost, and which of several is the best?"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from specialists.config import CombinationConfig
+from specialists.ensemble.member_predictions import MemberPredictions
+from specialists.ensemble.rules import CombinationRule
+from specialists.predictions import Predictions
+from specialists.probability import MAX_NLL
+
+ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate(CombinationRule):
+    """A rule with its score and its cost on validation rows.
+
+    Parameters
+    ----------
+    top1, nll : float
+        Fraction, and nats; of a rule with fitted numbers cross-fitted.
+    inference_flops, relative_cost : float
+        Of one prediction, the mean over the rows; and over the generalist's.
+    eligible : bool
+        Whether it is within the cost limit.
+    lowers_nll : bool
+        Whether its NLL is at most the generalist's.
+    in_sample : dict, optional
+        Of a learned rule: ``top1`` and ``nll`` on the rows that it was fitted on.
+    """
+
+    top1: float
+    nll: float
+    inference_flops: float
+    relative_cost: float
+    eligible: bool
+    lowers_nll: bool
+    in_sample: dict[str, float] | None = None
+
+    @property
+    def rule(self) -> CombinationRule:
+        """The rule alone."""
+        return CombinationRule(*(getattr(self, part.name) for part in fields(CombinationRule)))
+
+
+class Scored(Protocol):
+    """What can be chosen among."""
+
+    @property
+    def top1(self) -> float: ...
+    @property
+    def nll(self) -> float: ...
+    @property
+    def lowers_nll(self) -> bool: ...
+
+
+Choosable = TypeVar("Choosable", bound=Scored)
+
+
+def affordable(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates within the cost limit or, if there are none, the cheapest."""
+    least = min(candidate.inference_flops for candidate in candidates)
+    cheapest = [candidate for candidate in candidates if candidate.inference_flops == least]
+    return [candidate for candidate in candidates if candidate.eligible] or cheapest
+
+
+def choose(candidates: Sequence[Choosable], settings: CombinationConfig) -> Choosable:
+    """The best candidate; those that raise the generalist's NLL only if there is no other."""
+    pool = [candidate for candidate in candidates if candidate.lowers_nll] or candidates
+    if settings.select_by == "nll":
+        return min(pool, key=lambda candidate: candidate.nll)
+    return max(pool, key=lambda candidate: (candidate.top1, -candidate.nll))
+
+
+def deferral_limit(generalist: Predictions, share: float) -> float | None:
+    """The confidence up to which the generalist defers this share of the rows; None: all of them.
+
+    It lies midway between the rows on either side, so that rounding decides for none of them; rows
+    that are equally sure are deferred together. There is at least one row; 0 < ``share`` <= 1.
+    """
+    sureness = generalist.confidence()
+    last = float(np.quantile(sureness, share, method="inverted_cdf"))
+    surer = sureness[sureness > last + ROUNDING]
+    return (last + float(surer.min())) / 2 if len(surer) else None
+
+
+def score(predictions: Predictions, labels: Tensor) -> dict[str, float]:
+    """Top-1 (fraction) and NLL (nats) for labels of shape (n,)."""
+    return _mean_score(*_outcomes(predictions, labels))
+
+
+def log_likelihood(predictions: Predictions, labels: Tensor) -> Tensor:
+    """Of each row's label in nats, at least -``MAX_NLL``; float64 of shape (n,)."""
+    return predictions.of_labels(labels).clamp_min(-MAX_NLL).double()
+
+
+class Judge:
+    """Compares rules with the cost limit, in generalists, and with the generalist's NLL."""
+
+    def __init__(self, predictions: MemberPredictions, labels: Tensor, max_cost: float) -> None:
+        self.predictions = predictions
+        self.labels = labels
+        self.max_cost = max_cost
+        self.alone = _outcomes(predictions.generalist, labels)
+        self.reference = _mean_score(*self.alone)["nll"]
+        self.confidence = predictions.confidence
+        self._flops: dict[tuple[Any, ...], float] = {}
+
+    def __call__(self, rule: CombinationRule, predictions: Predictions) -> Candidate:
+        """A rule by what it predicts for the validation rows."""
+        return self._candidate(rule, score(predictions, self.labels))
+
+    def deferring(
+        self,
+        rule: CombinationRule,
+        limits: Iterable[float | None],
+        predictions: MemberPredictions | None = None,
+    ) -> list[Candidate]:
+        """The rule at each confidence, from one combination of all rows, cross-fitted if given."""
+        joined = _outcomes((predictions or self.predictions).joined(rule), self.labels)
+        candidates = []
+        for limit in limits:
+            deferred = self.confidence <= (math.inf if limit is None else limit)
+            mixed = (torch.where(deferred, *both) for both in zip(joined, self.alone, strict=True))
+            deferring = replace(rule, defer_above=limit)
+            candidates.append(self._candidate(deferring, _mean_score(*mixed)))
+        return candidates
+
+    def sharing(
+        self,
+        rule: CombinationRule,
+        wholes: Iterable[float | None],
+        limits: Iterable[float | None],
+    ) -> list[Candidate]:
+        """A rule with shared specialists at each confidence for whole heads and for deferral."""
+        assert rule.shared is not None
+        everywhere = replace(rule, defer_above=None)
+        outcomes = [
+            _outcomes(self.predictions.joined(replace(everywhere, shared=shared)), self.labels)
+            for shared in (rule.shared, replace(rule.shared, whole_up_to=1.0))
+        ]
+        candidates = []
+        for whole, limit in itertools.product(wholes, limits):
+            shared = replace(rule.shared, whole_up_to=whole)
+            asked = self.confidence <= (1.0 if limit is None else limit)
+            on_whole = asked & shared.asks_whole(self.confidence)
+            mixed = (
+                torch.where(on_whole, of_whole, torch.where(asked, of_short, alone))
+                for of_short, of_whole, alone in zip(*outcomes, self.alone, strict=True)
+            )
+            sharing = replace(rule, shared=shared, defer_above=limit)
+            candidates.append(self._candidate(sharing, _mean_score(*mixed)))
+        return candidates
+
+    def learned(self, n: int | None, weight: float, groups: Tensor | None = None) -> Candidate:
+        """A learned rule by what it predicts for rows that it did not see."""
+        rule, unseen = self.predictions.learn(n, self.labels, weight, groups)
+        in_sample = score(self.predictions.joined(rule), self.labels)
+        return replace(self(rule, unseen), in_sample=in_sample)
+
+    def _candidate(self, rule: CombinationRule, scores: dict[str, float]) -> Candidate:
+        asked = (rule.n, rule.members, rule.defer_above, rule.shared)
+        if asked not in self._flops:
+            self._flops[asked] = self.predictions.flops(rule)
+        flops, nll = self._flops[asked], scores["nll"]
+        relative = flops / self.predictions.generalist_flops
+        eligible, lower = relative <= self.max_cost, nll <= self.reference
+        return Candidate(
+            **vars(rule),
+            top1=scores["top1"],
+            nll=nll,
+            inference_flops=flops,
+            relative_cost=relative,
+            eligible=eligible,
+            lowers_nll=lower,
+        )
+
+
+def _outcomes(predictions: Predictions, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether each row is right, and the log-likelihood of its label."""
+    return predictions.predicted() == labels, log_likelihood(predictions, labels)
+
+
+def _mean_score(right: Tensor, gained: Tensor) -> dict[str, float]:
+    return {"top1": float(right.double().mean()), "nll": -float(gained.mean())}
