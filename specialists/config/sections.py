@@ -181,8 +181,8 @@ class CombinationConfig(Section):
         Field(min_length=1),
         Distinct,
     ] = ("kl", "learned", "within_subsets", "side_by_side")
-    """Candidates: how predictions are combined. kl: where n chooses who is asked, with dustbins fitted
-    to the rows that it asks about. learned: kl, with a weight and a temperature for each
+    """Candidates: how predictions are combined. kl: where n chooses who is asked, with dustbins
+    fitted to the rows that it asks about. learned: kl, with a weight and a temperature for each
     specialist."""
     max_cost: Annotated[float, Field(ge=1, strict=True)] = 3.0
     """Largest inference FLOPs of `ensemble` over the generalist's. inf: no limit."""
