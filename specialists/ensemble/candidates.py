@@ -13,8 +13,8 @@ fitted to: calibration over all rows stands.
 Every other rule with an n is a candidate once for each share of the rows that the generalist may
 defer to specialists: those it is least sure of, by a threshold that is a quantile of its largest
 probabilities on the validation set. A sure generalist is seldom wrong, so a small share keeps most
-of the gain for little inference. Shared specialists are tried beside the generalist alone and beside
-the best rule of clusters.
+of the gain for little inference. Shared specialists are tried beside the generalist alone, and
+beside the best rule of clusters.
 """
 
 from __future__ import annotations

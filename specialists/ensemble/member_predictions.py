@@ -1,4 +1,4 @@
-"""What generalist and specialists predict for the rows of a split, each alone and joined by a rule."""
+"""What do generalist and specialists predict for a split, each alone and joined by a rule?"""
 
 from __future__ import annotations
 
