@@ -131,9 +131,8 @@ def admit_specialists(
         units[SHARED] = sharing
     corrected = _corrected(units) if enough else {}
     group = _passing(rule, corrected, n) if enough and settings.admission == "each" else screened
-    whole = None
-    if not group.is_generalist:
-        whole = whole_test(group, kept.predictions, kept.labels, groups)
+    rows = (kept.predictions, kept.labels, groups)
+    whole = None if group.is_generalist else whole_test(group, *rows)
     passed = whole is not None and whole.passed
     failed = None if passed else NOT_TOGETHER if enough else TOO_FEW_GROUPS
     tests = tuple(
@@ -154,10 +153,8 @@ def admit_specialists(
         admitted=passed and group.shared is not None,
     )
     reason = _reason(whole, bool(units), len(kept.labels), n_groups)
-    outcome, rows = "admitted" if passed else "refused", (len(kept.labels), n_groups)
-    return AdmissionDecision(
-        settings.admission, rule, outcome, reason, ALPHA, *rows, whole, tests, together
-    )
+    about = (settings.admission, rule, "admitted" if passed else "refused", reason, ALPHA)
+    return AdmissionDecision(*about, len(kept.labels), n_groups, whole, tests, together)
 
 
 def screen(

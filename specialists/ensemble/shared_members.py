@@ -3,7 +3,7 @@
 A shared specialist is asked about the generalist's most probable classes in each row, its
 shortlist, and about every class where the generalist is unsure. Both are joined by the exact
 minimiser of KL(q || p), in which the row's shortlist is the subset and the generalist's mass
-outside of it the dustbin (METHOD.md).
+outside of it the dustbin (METHOD.md (29)).
 """
 
 from __future__ import annotations
