@@ -67,7 +67,7 @@ def score_rules(
                     candidates.append(judge.learned(n, _best_weight(candidates, n), groups))
                     bar.advance()
     if predictions.shared is not None:
-        candidates += _with_shared_specialists(judge, candidates, settings)
+        candidates += _with_shared_specialists(judge, candidates, settings, groups)
     return candidates
 
 
@@ -95,9 +95,15 @@ def _limits(predictions: MemberPredictions, shares: Iterable[float]) -> list[flo
 
 
 def _with_shared_specialists(
-    judge: Judge, candidates: Sequence[Candidate], settings: CombinationConfig
+    judge: Judge,
+    candidates: Sequence[Candidate],
+    settings: CombinationConfig,
+    groups: Tensor | None,
 ) -> list[Candidate]:
-    """Shared specialists beside the generalist alone, and beside the best that clusters give."""
+    """Shared specialists beside the generalist alone, and beside the best that clusters give.
+
+    The best of these is also tried with a temperature.
+    """
     assert judge.predictions.shared is not None
     bases = [CombinationRule("kl", None, members=())]
     bases += [choose(affordable(candidates), settings).rule] if candidates else []
@@ -113,7 +119,8 @@ def _with_shared_specialists(
                 limits = _limits(judge.predictions, settings.deferral)
             found += judge.sharing(replace(base, shared=SharedRule(k, weight)), wholes, limits)
             bar.advance()
-    return found
+    best = choose(affordable(found), settings).rule
+    return [*found, *judge.tempered(best, groups)]
 
 
 def _is_fitted(rule: CombinationRule) -> bool:
