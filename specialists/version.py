@@ -1,3 +1,3 @@
 """The version of this distribution, its only copy: results of another version are stale."""
 
-__version__ = "0.6.1"
+__version__ = "0.6.2"

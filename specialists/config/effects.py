@@ -49,6 +49,7 @@ KIND_ONLY = {
     "image_size": "images",
 }
 OF_SHARED = ("n_shared", "shortlist", "shortlist_of", "shared_epochs")
+OF_BOTH = ("width", "n_buckets", "label_smoothing", "freeze", "start")  # kinds of specialists
 TABLE_OF_NGRAMS = ("embedding_dim", "n_buckets", "embedding_learning_rate")
 
 
@@ -146,7 +147,7 @@ def _specialists(config: Config, kind: str) -> Idle:
         if settings.n_buckets is not None:
             yield "specialists.n_buckets", "a network of generalist.factory has tables of its own"
     yield from _table_of_ngrams(config, "specialists", kind)
-    yield from _shared(settings)
+    yield from _shared(config)
     freeze = DEFAULTS[kind]["specialists"]["freeze"] if settings.freeze is None else settings.freeze
     if "embedding" in freeze and factory is None and settings.embedding_learning_rate is not None:
         yield "specialists.embedding_learning_rate", "the table is frozen (specialists.freeze)"
@@ -156,10 +157,19 @@ def _specialists(config: Config, kind: str) -> Idle:
         yield "specialists.label_smoothing", "it is of labels, and specialists.soft_targets = 1"
 
 
-def _shared(settings: SpecialistsConfig) -> Idle:
-    for key in OF_SHARED:
-        if settings.kind == "clusters" and is_set(settings, key):
-            yield f"specialists.{key}", "specialists.kind = clusters trains no shared specialists"
+def _shared(config: Config) -> Idle:
+    settings, combination = config.specialists, config.combination
+    if settings.kind == "clusters":
+        why = "specialists.kind = clusters trains no shared specialists"
+        yield from ((f"specialists.{key}", why) for key in OF_SHARED if is_set(settings, key))
+        if is_set(combination, "whole_heads"):
+            yield "combination.whole_heads", why
+    if settings.kind == "shared":
+        why = "specialists.kind = shared trains no specialists of clusters"
+        keys = SpecialistsConfig.model_fields.keys() - {"kind", *OF_SHARED, *OF_BOTH}
+        yield from ((f"specialists.{key}", why) for key in sorted(keys) if is_set(settings, key))
+        if is_set(combination, "rules"):
+            yield "combination.rules", why
     if settings.shortlist_of == "clusters" and is_set(settings, "shortlist"):
         yield "specialists.shortlist", "specialists.shortlist_of = clusters: as long as they are"
 
@@ -175,7 +185,9 @@ def _clusters_and_combination(config: Config) -> Idle:
         yield "clusters.n_clusters", "clusters.method = correlation finds the number itself"
     if clusters.method == "correlation" and clusters.matrix == "confusion":
         yield "clusters.matrix", "clusters.method = correlation needs entries of both signs"
-    if not {"kl", "within_subsets"} & set(combination.rules) and is_set(combination, "weights"):
+    has_weight = {"kl", "within_subsets"} & set(combination.rules)
+    shares = config.specialists.kind != "clusters"
+    if not has_weight and not shares and is_set(combination, "weights"):
         yield "combination.weights", "only the rules kl and within_subsets have a weight to choose"
     if combination.rules == ("learned",) and is_set(combination, "deferral"):
         yield "combination.deferral", "learned specialists are asked about every row"

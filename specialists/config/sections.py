@@ -176,7 +176,8 @@ class SpecialistsConfig(Recipe):
     @model_validator(mode="after")
     def own_table_afresh(self) -> SpecialistsConfig:
         """A table of another size can be neither shared with the generalist nor copied from it."""
-        if self.n_buckets is not None and (self.start != "fresh" or self.freeze != ()):
+        afresh = self.kind == "shared" or (self.start == "fresh" and self.freeze == ())
+        if self.n_buckets is not None and not afresh:
             raise ValueError("n_buckets needs start = 'fresh' and freeze = []")
         return self
 
