@@ -25,7 +25,7 @@ from specialists.runtime import threads
 MANY = "1" + 400 * "0"
 BRANCHED = "generalist.factory=small_run:branched"
 KINDS = {"text": (), "features": (384,), "images": (1, 28, 28)}
-KIND_OF = dict.fromkeys(("banking77", "clinc150", "languages"), "text")
+KIND_OF = dict.fromkeys(("banking77", "clinc150", "emoji", "languages"), "text")
 KIND_OF |= {"onet": "features", "onet64": "features", "glyphs": "images", "omniglot": "images"}
 
 # The base that a setting is added to, the setting, and what the message says.
@@ -160,6 +160,17 @@ ALONE = [
     ("features", ["specialists.soft_targets=0", "specialists.temperature=2.0"], "of soft targets"),
     ("features", ["specialists.soft_targets=1", "specialists.label_smoothing=0.1"], "of labels"),
     ("features", ["specialists.n_shared=2"], "kind = clusters trains no shared specialists"),
+    ("text", ["combination.whole_heads=[0.1]"], "kind = clusters trains no shared specialists"),
+    (
+        "text",
+        ["specialists.kind=shared", "specialists.epochs=3"],
+        "kind = shared trains no specialists of clusters",
+    ),
+    (
+        "text",
+        ["specialists.kind=shared", 'combination.rules=["kl"]'],
+        "kind = shared trains no specialists of clusters",
+    ),
     (
         "features",
         ["specialists.kind=shared", "specialists.shortlist_of=clusters", "specialists.shortlist=8"],
