@@ -3,7 +3,7 @@
     python -m pipelines.benchmarks.learned_combination runs/languages runs/onet ...
 
 For runs whose combine-predictions is done: one Markdown table a run, a row for every n and rule.
-Weights are chosen, and numbers fitted, on validation data. The score of a learned combination on
+Weights are chosen, and numbers fitted, on validation data. The score of a rule with such numbers on
 the rows that it was fitted on stands before the cross-fitted one. Differences are those to KL with
 weight 1, on the test set, with paired 95% bootstrap intervals over groups of rows.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -91,6 +92,7 @@ def _lines(
 
     kl, within = best("kl"), best("within_subsets")
     learned, cross_fitted = validation.members.learn(n, validation.labels, kl.weight)
+    unseen = {"learned": cross_fitted}
     unfitted = CombinationRule("kl", n, UNFITTED)
     rules = {
         f"KL, weight {UNFITTED:g}": unfitted,
@@ -99,14 +101,18 @@ def _lines(
         f"within subsets ({within.weight:g})": within,
         "side by side": CombinationRule("side_by_side", n),
     }
+    if n is not None:
+        dustbin, answers = validation.members.fit_dustbins(n, validation.labels)
+        name = f"KL, dustbins fitted ({kl.weight:g})"
+        rules[name], unseen[name] = replace(kl, dustbin=dustbin), answers.joined(kl)
     base = test.members.joined(unfitted)
     cost = f"{test.members.flops(unfitted) / test.members.generalist_flops:.2f}"
     lines = []
     for name, rule in rules.items():
         predictions = test.members.joined(rule)
         scores = validation.nats_and_percent(validation.members.joined(rule))
-        if rule is learned:
-            both = zip(scores, validation.nats_and_percent(cross_fitted), strict=True)
+        if name in unseen:
+            both = zip(scores, validation.nats_and_percent(unseen[name]), strict=True)
             scores = tuple(" / ".join(pair) for pair in both)
         differences = ("", "") if rule == unfitted else test.differences(predictions, base)
         first = ("all" if n is None else str(n), cost, name)

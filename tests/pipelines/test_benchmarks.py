@@ -100,14 +100,17 @@ def test_every_rule_and_n_has_a_row_with_validation_and_test_scores(tmp_path):
     assert "12 classes, 3 specialists, 60 validation and 120 test rows" in title
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert {len(row) for row in rows} == {len(learned_combination.HEADER)}
-    assert [row[0] for row in rows[3:]] == [n for n in ("1", "2", "all") for _ in range(5)]
+    assert [row[0] for row in rows[3:]] == [*6 * ["1"], *6 * ["2"], *5 * ["all"]]
     candidates = read_json(run.path("combine-predictions", "choice.json"))["candidates"]
     everywhere = [c for c in candidates if c.get("weight", 1) == 1 and "confidence" not in c]
     scores = {(c["rule"], c["n"]): f"{c['nll']:.4f}" for c in everywhere}
-    kl, learned = rows[3], rows[5]
-    assert (kl[2], kl[3], kl[7:]) == ("KL, weight 1", scores["kl", 1], ["", ""])
-    assert learned[2] == "learned"
-    assert learned[3].split(" / ")[1] == scores["learned", 1]
+    kl, learned, side_by_side, fitted = rows[3], rows[5], rows[7], rows[8]
+    assert (kl[2], kl[7:]) == ("KL, weight 1", ["", ""])
+    assert rows[15][3] == scores["kl", None]
+    assert side_by_side[3] == scores["side_by_side", 1]
+    assert (learned[2], fitted[2]) == ("learned", "KL, dustbins fitted (1)")
+    for row, rule in ((learned, "learned"), (fitted, "kl")):
+        assert row[3].split(" / ")[1] == scores[rule, 1]
     low, high = (float(end) for end in learned[7].split("[")[1].strip("]").split(","))
     assert low <= float(learned[7].split()[0]) <= high
     assert float(learned[5]) - float(kl[5]) == pytest.approx(float(learned[7].split()[0]), abs=2e-4)
