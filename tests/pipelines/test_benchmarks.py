@@ -109,8 +109,8 @@ def test_every_rule_and_n_has_a_row_with_validation_and_test_scores(tmp_path):
     assert rows[15][3] == scores["kl", None]
     assert side_by_side[3] == scores["side_by_side", 1]
     assert (learned[2], fitted[2]) == ("learned", "KL, dustbins fitted (1)")
-    for row, rule in ((learned, "learned"), (fitted, "kl")):
-        assert row[3].split(" / ")[1] == scores[rule, 1]
+    assert learned[3].split(" / ")[1] == scores["learned", 1]
+    assert fitted[3].split(" / ")[1] == scores["kl", 1]
     low, high = (float(end) for end in learned[7].split("[")[1].strip("]").split(","))
     assert low <= float(learned[7].split()[0]) <= high
     assert float(learned[5]) - float(kl[5]) == pytest.approx(float(learned[7].split()[0]), abs=2e-4)

@@ -18,7 +18,7 @@ def test_each_kind_has_a_row_at_each_limit_that_changes_it(tmp_path):
     families = {name.partition(", ")[0] for name in models}
     assert {"generalist_continued", "specialists of clusters", "shared specialists"} <= families
     for name, model in models.items():
-        family, _, mark = name.partition(", ")
+        _family, _, mark = name.partition(", ")
         if mark:
             limit = float(mark.removesuffix("x"))
             assert limit in LIMITS
