@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from specialists.calibration import Calibration, fit_temperature
+from specialists.calibration import Calibration
 from specialists.combination import combine, geometric_mean
-from specialists.combination.learned.row_halves import row_halves
 from specialists.config import CombinationConfig
 from specialists.ensemble import (
     CombinationRule,
@@ -25,7 +24,6 @@ from specialists.ensemble import (
     score_rules,
 )
 from specialists.ensemble.admission import admit_specialists, shared_gain
-from specialists.ensemble.judging import Judge
 from specialists.predictions import DensePredictions
 from specialists.shared import SharedSpecialist, Shortlisting
 from specialists.specialist import Specialist
@@ -38,7 +36,7 @@ RULES = [
     replace(ALONE, shared=SharedRule(1)),
     replace(ALONE, shared=SharedRule(2, 0.5)),
     replace(ALONE, shared=SharedRule(2, 2.0, whole_up_to=0.4)),
-    replace(ALONE, shared=SharedRule(1, 1.0, whole_up_to=1.0, temperature=0.7)),
+    replace(ALONE, shared=SharedRule(1, 1.0, whole_up_to=1.0)),
     replace(ALONE, shared=SharedRule(2, 1.0, whole_up_to=0.3), defer_above=0.5),
     CombinationRule("kl", 2, 2.0, shared=SharedRule(2, 1.0, whole_up_to=0.35)),
     CombinationRule("within_subsets", 1, 1.0, members=(0, 2), shared=SharedRule(1)),
@@ -94,8 +92,7 @@ def expected(ensemble: Ensemble, x: torch.Tensor) -> torch.Tensor:
         elif rule.shared.whole_up_to is not None and confidence[i] <= rule.shared.whole_up_to:
             pairs = zip(logits, shared.specialists, strict=False)
             heads = [(z[i] / one.head_temperature).log_softmax(0)[None] for z, one in pairs]
-            mean = geometric_mean([q[None], *heads], [1.0] + [v] * len(heads))[0]
-            rows.append((mean / rule.shared.temperature).log_softmax(0))
+            rows.append(geometric_mean([q[None], *heads], [1.0] + [v] * len(heads))[0])
         else:
             some = shortlists[i][shortlists[i] >= 0]
             inside = q[some].logsumexp(0)
@@ -216,10 +213,8 @@ def test_every_rule_is_judged_once_with_its_cost(subsets):
     sharing = [c for c in candidates if c.shared is not None]
     assert len({json.dumps(c.rule.to_dict()) for c in candidates}) == len(candidates)
     each = 2 * 2 * 2  # members, weights, shares of whole heads
-    fitted = [c for c in sharing if c.shared and c.shared.temperature != 1]
-    assert len(sharing) == 2 * each + (each if subsets else 0) + 1
-    assert len(fitted) == 1
-    for candidate in [c for c in sharing if c not in fitted]:
+    assert len(sharing) == 2 * each + (each if subsets else 0)
+    for candidate in sharing:
         found = score(known.joined(candidate.rule), labels)
         assert candidate.top1 == pytest.approx(found["top1"])
         assert candidate.nll == pytest.approx(found["nll"], abs=1e-6)
@@ -267,30 +262,3 @@ def test_what_they_add_is_tested_against_the_rule_without_them():
     decision = admit_specialists(rule, known, labels, KeptRows(known, labels), config)
     assert decision.shared is not None
     assert decision.shared.corrected_p is not None
-
-
-def test_a_temperature_of_whole_heads_is_judged_by_rows_that_it_did_not_see():
-    known, labels = labelled()
-    rule = replace(ALONE, shared=SharedRule(2, 1.0, whole_up_to=0.35))
-    (candidate,) = Judge(known, labels, 9.0).tempered(rule)
-    assert candidate.shared is not None
-    rows = (known.confidence <= 0.35).nonzero().squeeze(1)
-    assert 0 < len(rows) < len(labels)
-    joined = known.select(rows).joined(rule).dense()
-    assert candidate.shared.temperature == pytest.approx(fit_temperature(joined, labels[rows]))
-    first, second = row_halves(len(rows), 0)
-    log_probs = known.joined(rule).dense().clone()
-    for mine, others in ((first, second), (second, first)):
-        temperature = fit_temperature(joined[others], labels[rows[others]])
-        log_probs[rows[mine]] = (joined[mine] / temperature).log_softmax(1)
-    expected = score(DensePredictions(log_probs), labels)
-    assert candidate.nll == pytest.approx(expected["nll"], abs=1e-6)
-    assert candidate.top1 == expected["top1"]
-
-
-def test_without_rows_for_whole_heads_there_is_no_temperature():
-    known, labels = labelled(40)
-    judge = Judge(known, labels, 9.0)
-    assert judge.tempered(replace(ALONE, shared=SharedRule(1))) == []
-    least = float(known.confidence.min())
-    assert judge.tempered(replace(ALONE, shared=SharedRule(1, whole_up_to=least))) == []

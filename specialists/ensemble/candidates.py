@@ -67,7 +67,7 @@ def score_rules(
                     candidates.append(judge.learned(n, _best_weight(candidates, n), groups))
                     bar.advance()
     if predictions.shared is not None:
-        candidates += _with_shared_specialists(judge, candidates, settings, groups)
+        candidates += _with_shared_specialists(judge, candidates, settings)
     return candidates
 
 
@@ -95,15 +95,9 @@ def _limits(predictions: MemberPredictions, shares: Iterable[float]) -> list[flo
 
 
 def _with_shared_specialists(
-    judge: Judge,
-    candidates: Sequence[Candidate],
-    settings: CombinationConfig,
-    groups: Tensor | None,
+    judge: Judge, candidates: Sequence[Candidate], settings: CombinationConfig
 ) -> list[Candidate]:
-    """Shared specialists beside the generalist alone, and beside the best that clusters give.
-
-    The best of these is also tried with a temperature.
-    """
+    """Shared specialists beside the generalist alone, and beside the best that clusters give."""
     assert judge.predictions.shared is not None
     bases = [CombinationRule("kl", None, members=())]
     bases += [choose(affordable(candidates), settings).rule] if candidates else []
@@ -119,8 +113,7 @@ def _with_shared_specialists(
                 limits = _limits(judge.predictions, settings.deferral)
             found += judge.sharing(replace(base, shared=SharedRule(k, weight)), wholes, limits)
             bar.advance()
-    best = choose(affordable(found), settings).rule
-    return [*found, *judge.tempered(best, groups)]
+    return found
 
 
 def _is_fitted(rule: CombinationRule) -> bool:

@@ -12,13 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specialists.calibration import fit_temperature
-from specialists.combination.learned.row_halves import row_halves
 from specialists.config import CombinationConfig
 from specialists.ensemble.member_predictions import MemberPredictions
 from specialists.ensemble.rules import CombinationRule
-from specialists.predictions import DensePredictions, Predictions
-from specialists.probability import MAX_NLL, tempered_log_softmax
+from specialists.predictions import Predictions
+from specialists.probability import MAX_NLL
 
 ROUNDING = 1e-6
 
@@ -163,27 +161,6 @@ class Judge:
             sharing = replace(rule, shared=shared, defer_above=limit)
             candidates.append(self._candidate(sharing, _mean_score(*mixed)))
         return candidates
-
-    def tempered(self, rule: CombinationRule, groups: Tensor | None = None) -> list[Candidate]:
-        """The rule with a temperature where shared specialists are asked about every class.
-
-        It is judged by cross-fitted predictions; none where there are too few such rows.
-        """
-        assert rule.shared is not None
-        asked = self.predictions.asks_shared(rule) & rule.shared.asks_whole(self.confidence)
-        rows = asked.nonzero().squeeze(1)
-        halves = row_halves(len(rows), 0, None if groups is None else groups[rows])
-        if not all(map(len, halves)):
-            return []
-        joined, labels = self.predictions.select(rows).joined(rule).dense(), self.labels[rows]
-        unseen = joined.clone()
-        for mine, others in (halves, halves[::-1]):
-            temperature = fit_temperature(joined[others], labels[others])
-            unseen[mine] = tempered_log_softmax(joined[mine], temperature)
-        right, gained = _outcomes(self.predictions.joined(rule), self.labels)
-        right[rows], gained[rows] = _outcomes(DensePredictions(unseen), labels)
-        shared = replace(rule.shared, temperature=fit_temperature(joined, labels))
-        return [self._candidate(replace(rule, shared=shared), _mean_score(right, gained))]
 
     def learned(self, n: int | None, weight: float, groups: Tensor | None = None) -> Candidate:
         """A learned rule by what it predicts for rows that it did not see."""

@@ -20,7 +20,6 @@ from specialists.datasets.base import Inputs
 from specialists.json_record import JsonRecord
 from specialists.networks import inference_flops
 from specialists.predictions import DensePredictions, Predictions
-from specialists.probability import tempered_log_softmax
 from specialists.shared import SharedSpecialist, Shortlisting
 
 
@@ -37,14 +36,11 @@ class SharedRule(JsonRecord):
     whole_up_to : float, optional
         The generalist's largest probability, in [0, 1], up to which they are asked about every
         class; None: nowhere.
-    temperature : float
-        T of what is joined in these rows: softmax(log q / T).
     """
 
     n_members: int
     weight: float = 1.0
     whole_up_to: float | None = None
-    temperature: float = 1.0
 
     def in_words(self) -> str:
         """For instance "2 shared specialists of each row's shortlist, weight 1"."""
@@ -53,8 +49,7 @@ class SharedRule(JsonRecord):
         if self.whole_up_to is None:
             return words
         limit = in_per_cent(self.whole_up_to)
-        words += f", and of every class where the generalist gives none more than {limit}"
-        return words if self.temperature == 1 else f"{words} (temperature {self.temperature:.2f})"
+        return f"{words}, and of every class where the generalist gives none more than {limit}"
 
     def in_short(self) -> str:
         """For tables, for instance "2 shared, weight 1, whole up to 40.0%"."""
@@ -203,8 +198,7 @@ def with_shared(
         joined[rows] = combine_shortlists(*given, [rule.weight] * k)
     if len(rows := whole.nonzero().squeeze(1)):
         heads = [head.to(device) for head in answers.of_all_classes(rows, k)]
-        mean = geometric_mean([log_probs[rows], *heads], [1.0, *[rule.weight] * k])
-        joined[rows] = tempered_log_softmax(mean, rule.temperature)
+        joined[rows] = geometric_mean([log_probs[rows], *heads], [1.0, *[rule.weight] * k])
     return joined
 
 
