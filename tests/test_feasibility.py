@@ -162,16 +162,6 @@ ALONE = [
     ("features", ["specialists.n_shared=2"], "kind = clusters trains no shared specialists"),
     ("text", ["combination.whole_heads=[0.1]"], "kind = clusters trains no shared specialists"),
     (
-        "text",
-        ["specialists.kind=shared", "specialists.epochs=3"],
-        "kind = shared trains no specialists of clusters",
-    ),
-    (
-        "text",
-        ["specialists.kind=shared", 'combination.rules=["kl"]'],
-        "kind = shared trains no specialists of clusters",
-    ),
-    (
         "features",
         ["specialists.kind=shared", "specialists.shortlist_of=clusters", "specialists.shortlist=8"],
         "as long as they are",

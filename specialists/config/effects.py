@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from specialists.config.data import SOURCES, DataConfig
 from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.config.fields import Section
-from specialists.config.sections import Recipe, SpecialistsConfig
+from specialists.config.sections import Recipe
 
 if TYPE_CHECKING:
     from specialists.config.configuration import Config
@@ -49,7 +49,6 @@ KIND_ONLY = {
     "image_size": "images",
 }
 OF_SHARED = ("n_shared", "shortlist", "shortlist_of", "shared_epochs")
-OF_BOTH = ("width", "n_buckets", "label_smoothing", "freeze", "start")  # kinds of specialists
 TABLE_OF_NGRAMS = ("embedding_dim", "n_buckets", "embedding_learning_rate")
 
 
@@ -164,12 +163,6 @@ def _shared(config: Config) -> Idle:
         yield from ((f"specialists.{key}", why) for key in OF_SHARED if is_set(settings, key))
         if is_set(combination, "whole_heads"):
             yield "combination.whole_heads", why
-    if settings.kind == "shared":
-        why = "specialists.kind = shared trains no specialists of clusters"
-        keys = SpecialistsConfig.model_fields.keys() - {"kind", *OF_SHARED, *OF_BOTH}
-        yield from ((f"specialists.{key}", why) for key in sorted(keys) if is_set(settings, key))
-        if is_set(combination, "rules"):
-            yield "combination.rules", why
     if settings.shortlist_of == "clusters" and is_set(settings, "shortlist"):
         yield "specialists.shortlist", "specialists.shortlist_of = clusters: as long as they are"
 
