@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from specialists.distillation import teacher_blocks
 from specialists.ensemble import SharedMembers
 from specialists.files import read_array, write_array
 from specialists.networks import read_spec
-from specialists.predictions import StoredPredictions
 from specialists.runtime import seed_everything
 from specialists.shared import (
     Shortlisting,
@@ -24,11 +24,11 @@ from specialists.shared import (
     train_shared,
 )
 
-from .classifiers import DATA, GENERALIST_FILES, TrainingTask, recipe_settings
+from .classifiers import DATA, GENERALIST_FILES, Member, TrainingTask, recipe_settings
 from .context import RunContext
 from .runs import ensure_result
 from .train_generalist import read_subsets
-from .trunk_files import GENERALIST, generalist_targets
+from .trunk_files import GENERALIST
 
 STAGE = "train-specialists"
 SHORTLISTS = (STAGE, "shortlists")
@@ -109,8 +109,10 @@ def prepare_shortlists(context: RunContext) -> None:
 
 
 def _write_shortlists(context: RunContext, folder: Path) -> None:
-    find, labels = shortlisting(context), context.dataset.train.labels
-    train = find(StoredPredictions(generalist_targets(context)), labels)
+    find, rows = shortlisting(context), context.dataset.train
+    generalist = Member(context, context.path(GENERALIST))
+    blocks = teacher_blocks(generalist.predict, rows.inputs, "generalist on training data")
+    train = find.of_training_rows(blocks, rows.labels)
     stored = torch.from_numpy(
         read_array(context.path(GENERALIST, "validation.log_probs.npy"), mmap=False)
     )

@@ -128,7 +128,8 @@ def initial_generalists(context: RunContext) -> list[ClassifierTask]:
     With ``specialists.start = "independent"`` there are as many as a class has specialists (on
     average, rounded). They have the run's recipe, and a seed each.
     """
-    if context.config.specialists.start != "independent":
+    settings = context.config.specialists
+    if settings.start != "independent" or settings.kind == "shared":
         return []
     spec = read_spec(context.path(STAGE))
     members = [label for subset in read_subsets(context) for label in subset]

@@ -146,7 +146,8 @@ def execute(run: Run) -> None:
         for folder in context.path(STAGE).glob(pattern):
             if folder not in wanted:
                 clear(folder)
-    prepare_trunk(context)
+    if tasks:
+        prepare_trunk(context)
     if trainings:
         train_classifiers(trainings, run.jobs, "independent generalists")
     by_start = sorted(tasks, key=lambda task: task.start)  # each generalist is read once

@@ -8,12 +8,14 @@ that no table of all rows and classes is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from specialists.errors import InputError
 from specialists.predictions import Predictions, as_predictions
@@ -89,22 +91,29 @@ def classes_of_active_clusters(
     InputError
         If n is less than 1, a cluster is no list of distinct classes, or labels do not fit.
     """
+    predictions = as_predictions(predictions)
+    return _beside_the_best(predictions, _neighbours(subsets, predictions.n_classes), n, labels)
+
+
+def _beside_the_best(
+    predictions: Predictions, beside: Tensor, n: int, labels: Tensor | None
+) -> Tensor:
+    """The n most probable classes, and those that are listed ``beside`` each class, (C, widest)."""
     top = most_probable_classes(predictions, n)
-    n_classes = as_predictions(predictions).n_classes
-    clusters = [torch.as_tensor(subset, dtype=torch.int64) for subset in subsets]
-    for i, cluster in enumerate(clusters):
-        check_subset(cluster, n_classes, f"cluster {i}")
-    beside = _neighbours(clusters, n_classes)
     if labels is not None:
-        labels = check_labels(labels, len(top), n_classes)
+        labels = check_labels(labels, len(top), predictions.n_classes)
     blocks = []
     n_rows = max(1, NUMBERS_AT_A_TIME // (n * beside.shape[1]))
     for rows in torch.arange(len(top)).split(n_rows):
         given = [beside[top[rows]].flatten(1), top[rows]]
         blocks.append(_distinct([*given, *([] if labels is None else [labels[rows, None]])]))
+    return _padded(blocks)
+
+
+def _padded(blocks: Sequence[Tensor]) -> Tensor:
+    """Shortlists of several blocks of rows as one, all as wide as the widest."""
     width = max(block.shape[1] for block in blocks)
-    padded = [torch.nn.functional.pad(b, (0, width - b.shape[1]), value=PADDING) for b in blocks]
-    return torch.cat(padded)
+    return torch.cat([F.pad(b, (0, width - b.shape[1]), value=PADDING) for b in blocks])
 
 
 @dataclass(frozen=True)
@@ -126,7 +135,23 @@ class Shortlisting:
         """Shortlists (rows, K), int64; those of training rows hold their ``labels``."""
         if self.subsets is None:
             return most_probable_classes(predictions, self.n, labels)
-        return classes_of_active_clusters(predictions, self.subsets, self.n, labels)
+        predictions = as_predictions(predictions)
+        n_classes = predictions.n_classes
+        if n_classes not in self._neighbours:
+            self._neighbours[n_classes] = _neighbours(self.subsets, n_classes)
+        return _beside_the_best(predictions, self._neighbours[n_classes], self.n, labels)
+
+    def of_training_rows(self, blocks: Iterable[Predictions], labels: Tensor) -> Tensor:
+        """The same of predictions that come block by block."""
+        found, start = [], 0
+        for block in blocks:
+            found.append(self(block, labels[start : start + len(block)]))
+            start += len(block)
+        return _padded(found)
+
+    @cached_property
+    def _neighbours(self) -> dict[int, Tensor]:
+        return {}
 
 
 def places_of_labels(classes: Tensor, labels: Tensor) -> Tensor:
@@ -192,8 +217,11 @@ def _with_label(classes: Tensor, log_probs: Tensor, labels: Tensor) -> Tensor:
     return classes
 
 
-def _neighbours(clusters: Sequence[Tensor], n_classes: int) -> Tensor:
+def _neighbours(subsets: Sequence[Sequence[int] | Tensor], n_classes: int) -> Tensor:
     """The classes of all clusters of each class, with itself, int64 (C, widest), padded."""
+    clusters = [torch.as_tensor(subset, dtype=torch.int64) for subset in subsets]
+    for i, cluster in enumerate(clusters):
+        check_subset(cluster, n_classes, f"cluster {i}")
     members: list[list[Tensor]] = [[torch.tensor([c])] for c in range(n_classes)]
     for cluster in clusters:
         for c in cluster.tolist():

@@ -1,5 +1,7 @@
 """Shared specialists in a run: made, resumed, combined, taught from, predicted with, reported."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import small_run
@@ -11,6 +13,7 @@ from pipelines.context import RunContext
 from pipelines.runs import Run
 from pipelines.shared_specialists import shared_tasks, shortlisting
 from pipelines.soft_targets import online_teacher, teaching_rule
+from pipelines.train_generalist import initial_generalists
 from specialists.ensemble import Choice
 from specialists.files import artifacts, read_array, read_json, sha256
 from specialists.predictions import StoredPredictions, read_rows
@@ -53,6 +56,14 @@ def test_what_a_run_leaves_of_them(run):
     assert any("shared-000" in folder for folder in costs["ensemble"]["trainings"])
     page = (run.folder / "report.html").read_text(encoding="utf-8")
     assert is_both or "1 shared specialist of each row" in page or "2 shared specialists" in page
+
+
+def test_independent_generalists_are_trained_for_specialists_of_clusters_alone(run):
+    context = RunContext.open(run.folder)
+    settings = context.config.specialists.model_copy(update={"start": "independent"})
+    config = context.config.model_copy(update={"specialists": settings})
+    trainings = initial_generalists(replace(context, config=config))
+    assert bool(trainings) == (settings.kind == "both")
 
 
 def test_the_shortlists_of_training_rows_hold_their_labels(run):
