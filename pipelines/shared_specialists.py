@@ -12,7 +12,8 @@ from torch import Tensor
 
 from specialists.distillation import teacher_blocks
 from specialists.ensemble import SharedMembers
-from specialists.files import read_array, write_array
+from specialists.files import read_array, read_json, write_array
+from specialists.files.ownership import MANIFEST
 from specialists.networks import read_spec
 from specialists.runtime import seed_everything
 from specialists.shared import (
@@ -26,7 +27,7 @@ from specialists.shared import (
 
 from .classifiers import DATA, GENERALIST_FILES, Member, TrainingTask, recipe_settings
 from .context import RunContext
-from .runs import ensure_result
+from .runs import does_not_stand, ensure_result
 from .train_generalist import read_subsets
 from .trunk_files import GENERALIST
 
@@ -46,10 +47,12 @@ class SharedTask(TrainingTask):
     index: int
 
     def key(self, context: RunContext) -> dict[str, object]:
-        recipe = shared_recipe(context.config.generalist, context.config.specialists)
+        settings = context.config.specialists
+        recipe = shared_recipe(context.config.generalist, settings)
+        network = {"width": settings.width, "n_buckets": settings.n_buckets}
         shortlists = context.below(context.path(*SHORTLISTS) / "manifest.json")
         return {
-            "config": {**recipe_settings(recipe), "seed": context.config.seed},
+            "config": {**recipe_settings(recipe), **network, "seed": context.config.seed},
             "conditions": context.conditions,
             "inputs": context.fingerprints(*DATA, *GENERALIST_FILES, shortlists),
         }
@@ -95,17 +98,18 @@ def shortlisting(context: RunContext) -> Shortlisting:
 
 def prepare_shortlists(context: RunContext) -> None:
     """Write the shortlists of training and validation rows, unless they stand already."""
-    settings = context.config.specialists
-    clusters = ["cluster-classes/clusters.json"] * (settings.shortlist_of == "clusters")
+    clusters = ["cluster-classes/clusters.json"] * (shortlisting(context).subsets is not None)
     key = {
-        "config": {
-            "shortlist": settings.shortlist,
-            "shortlist_of": settings.shortlist_of,
-            "n": context.config.combination.n if clusters else None,
-        },
+        "config": _settings(context),
         "inputs": context.fingerprints(*DATA, *GENERALIST_FILES, *clusters),
     }
     ensure_result(context.path(*SHORTLISTS), key, partial(_write_shortlists, context))
+
+
+def _settings(context: RunContext) -> dict[str, object]:
+    """Which classes shared specialists are asked about, JSON-able."""
+    of = context.config.specialists.shortlist_of
+    return {"shortlist_of": of, "n": shortlisting(context).n}
 
 
 def _write_shortlists(context: RunContext, folder: Path) -> None:
@@ -127,8 +131,21 @@ def _read_shortlists(context: RunContext) -> Iterator[Tensor]:
 
 
 def load_shared_specialists(context: RunContext) -> SharedMembers | None:
-    """All shared specialists of a run, on its device; None: it has none."""
-    members = [load_shared(task.folder) for task in shared_tasks(context)]
+    """All shared specialists of a run, on its device; None: it has none.
+
+    Raises
+    ------
+    InputError
+        If they were trained for other shortlists than the configuration names.
+    """
+    tasks = shared_tasks(context)
+    if not tasks:
+        return None
+    trained_for = read_json(context.path(*SHORTLISTS, MANIFEST))["config"]
+    if trained_for != _settings(context):
+        why = "specialists.shortlist or combination.n in config.toml changed"
+        raise does_not_stand(context.folder, STAGE, why)
+    members = [load_shared(task.folder) for task in tasks]
     for member in members:
         member.network.to(context.device)
-    return SharedMembers(members, shortlisting(context)) if members else None
+    return SharedMembers(members, shortlisting(context))

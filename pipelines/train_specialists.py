@@ -158,7 +158,7 @@ def execute(run: Run) -> None:
 
 
 def load_specialists(context: RunContext) -> list[Specialist]:
-    """All trained specialists, in the order of the clusters.
+    """All trained specialists of clusters, in the order of these.
 
     Raises
     ------
@@ -171,7 +171,8 @@ def load_specialists(context: RunContext) -> list[Specialist]:
     if tuple(manifest["config"]["specialists"]["freeze"] or ()) != tuple(freeze):
         raise does_not_stand(context.folder, STAGE, "specialists.freeze in config.toml changed")
     folders = [task.folder for task in specialist_tasks(context)]
-    missing = [folder.name for folder in folders if not (folder / "model.json").is_file()]
+    everyone = [*folders, *(task.folder for task in shared_tasks(context))]
+    missing = [folder.name for folder in everyone if not (folder / "model.json").is_file()]
     if missing:
         raise InputError(
             "the ensemble is not complete",

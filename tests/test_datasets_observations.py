@@ -85,7 +85,7 @@ def test_the_label_and_another_column_name_the_groups_together(tmp_path):
     path.write_text("\n".join(["text\tlabel\twriter", *lines]))
     settings = Config.from_dict({"data": {"table": str(path), "groups": ["label", "writer"]}}).data
     dataset = load_dataset(settings, seed=0)
-    note = "40 units of chance: rows that share a value of 'label' and 'writer' or an input"
+    note = "40 units of chance: rows that share the same 'label' and the same 'writer' or an input"
     assert note in dataset.notes
 
 
@@ -118,7 +118,7 @@ def test_a_column_of_a_table_names_the_groups(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("groups", "told"),
     [
-        ("writr", r"no column 'writr'(?s:.*)set data.groups = 'writer'"),
+        ("writr", r"no column 'writr'(?s:.*)set 'writer' in data.groups"),
         ("label", "one column cannot be two of text, features, label, split and groups"),
     ],
 )

@@ -168,21 +168,21 @@ def test_a_rule_is_read_back_as_it_was_written(rule):
     [
         (
             RULES[0],
-            "1 shared specialist of each row's shortlist, weight 1",
+            "1 shared specialist, weight 1, asked about each row's shortlist",
             "1 shared, weight 1",
         ),
         (
             RULES[4],
-            "2 shared specialists of each row's shortlist, weight 1, and of every class where the "
-            "generalist gives none more than 30.0%, where the generalist gives no class more than "
-            "50.0%",
+            "2 shared specialists, weight 1, asked about each row's shortlist, and about all "
+            "classes where the generalist gives no class more than 30.0%, where the generalist gives "
+            "no class more than 50.0%",
             "2 shared, weight 1, whole up to 30.0%, alone above 50.0%",
         ),
         (
             RULES[6],
             "generalist and specialists averaged within subsets, by the specialists of the most "
-            "probable class, weight 1, specialists 0 and 2 only, then 1 shared specialist of each "
-            "row's shortlist, weight 1",
+            "probable class, weight 1, specialists 0 and 2 only, then 1 shared specialist, "
+            "weight 1, asked about each row's shortlist",
             "within_subsets, n = 1, weight 1, 2 specialists, 1 shared, weight 1",
         ),
     ],
@@ -209,7 +209,9 @@ def labelled(n=400, seed=1, subsets=SUBSETS) -> tuple[MemberPredictions, torch.T
 @pytest.mark.parametrize("subsets", [SUBSETS, []])
 def test_every_rule_is_judged_once_with_its_cost(subsets):
     known, labels = labelled(subsets=subsets)
-    candidates = score_rules(known, labels, SETTINGS.model_copy(update={"rules": ("kl",)}))
+    candidates = score_rules(
+        known, labels, SETTINGS.model_copy(update={"rules": ("side_by_side",)})
+    )
     sharing = [c for c in candidates if c.shared is not None]
     assert len({json.dumps(c.rule.to_dict()) for c in candidates}) == len(candidates)
     each = 2 * 2 * 2  # members, weights, shares of whole heads
@@ -219,6 +221,21 @@ def test_every_rule_is_judged_once_with_its_cost(subsets):
         assert candidate.top1 == pytest.approx(found["top1"])
         assert candidate.nll == pytest.approx(found["nll"], abs=1e-6)
         assert candidate.inference_flops == pytest.approx(known.flops(candidate.rule))
+
+
+def test_a_rule_with_fitted_dustbins_is_shared_as_it_is_cross_fitted():
+    known, labels = labelled()
+    candidates = score_rules(known, labels, SETTINGS.model_copy(update={"rules": ("kl",)}))
+    fitted = [c for c in candidates if c.shared is not None and c.dustbin is not None]
+    assert fitted
+    for candidate in fitted:
+        assert candidate.n is not None
+        assert candidate.shared is not None
+        unseen = known.fit_dustbins(candidate.n, labels)[1]
+        base = unseen.joined(replace(candidate.rule, dustbin=None, shared=None))
+        asked = candidate.rule.asks_shared(known.confidence)
+        joined = known.with_shared(base, candidate.shared, asked)
+        assert candidate.nll == pytest.approx(score(joined, labels)["nll"], abs=1e-6)
 
 
 @pytest.mark.parametrize("subsets", [SUBSETS, []])

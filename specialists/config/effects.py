@@ -152,7 +152,8 @@ def _specialists(config: Config, kind: str) -> Idle:
         yield "specialists.embedding_learning_rate", "the table is frozen (specialists.freeze)"
     if settings.soft_targets == 0 and is_set(settings, "temperature"):
         yield "specialists.temperature", "it is of soft targets, and specialists.soft_targets = 0"
-    if settings.soft_targets == 1 and settings.label_smoothing is not None:
+    taught = settings.soft_targets == 1 and settings.kind == "clusters"
+    if taught and settings.label_smoothing is not None:
         yield "specialists.label_smoothing", "it is of labels, and specialists.soft_targets = 1"
 
 

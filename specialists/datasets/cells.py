@@ -74,8 +74,10 @@ class Table:
         near, header = nearest_name(name, self.names), listed(map(repr, self.names))
         fix = "give the file the columns of the training data, with their header"
         if option is not None:
-            value = f" = {near!r}" if near else ""
-            fix = f"set data.{option}{value}, or data.columns = [...] if the file has no header"
+            value = f"data.{option} = {near!r}" if near else f"data.{option}"
+            if near and option == "groups":
+                value = f"{near!r} in data.groups"
+            fix = f"set {value}, or data.columns = [...] if the file has no header"
         if others := other_separators(self.names):
             header, fix = f"{header}, one column that holds {others}", SEPARATE
         raise DataError(f"no column {name!r}", where=self.path, got=f"the header {header}", fix=fix)

@@ -46,7 +46,9 @@ def find_roles(table: Table, config: DataConfig) -> Roles:
     chosen += groups if len(groups) == 1 else set(groups) - {label}
     if len(set(chosen)) < len(chosen):
         what = "one column cannot be two of text, features, label, split and groups"
-        raise DataError(what, where=table.path, got=listed(repr(table.names[i]) for i in chosen))
+        got = listed(repr(table.names[i]) for i in sorted(chosen))
+        fix = "name another column, or none; groups may name the label's beside others"
+        raise DataError(what, where=table.path, got=got, fix=fix)
     for role, name, i in (("text", config.text, text), ("label", config.label, label)):
         if i is not None and table.names[i] != (name or role):
             notes.append(f"the column {table.names[i]!r} is taken for {name or role!r}")

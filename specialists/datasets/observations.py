@@ -92,13 +92,15 @@ def declared_groups(
     blank = np.array([any(map(_is_blank, row)) for row in rows], dtype=bool)
     n = int(blank.sum())
     groups[blank] = len(groups) + np.arange(n)
-    note = f"rows without {shared_values(names)}, each a unit of its own: {n}"
+    note = f"rows without a value of {' and '.join(map(repr, names))}, each a unit of its own: {n}"
     return groups, [note] if n else []
 
 
 def shared_values(names: Sequence[str] | None) -> str:
     """What rows of one group share, for people."""
-    return f"a value of {' and '.join(map(repr, names or ()))}"
+    if len(names := list(map(repr, names or ()))) == 1:
+        return f"a value of {names[0]}"
+    return f"the same {' and the same '.join(names)}"
 
 
 def _is_blank(value: Any) -> bool:

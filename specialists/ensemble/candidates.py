@@ -31,6 +31,7 @@ from specialists.ensemble.judging import Candidate, Judge, affordable, choose, d
 from specialists.ensemble.member_predictions import MemberPredictions
 from specialists.ensemble.rules import WEIGHTED, CombinationRule
 from specialists.ensemble.shared_members import SharedRule
+from specialists.predictions import Predictions
 from specialists.runtime import progress
 
 
@@ -67,7 +68,7 @@ def score_rules(
                     candidates.append(judge.learned(n, _best_weight(candidates, n), groups))
                     bar.advance()
     if predictions.shared is not None:
-        candidates += _with_shared_specialists(judge, candidates, settings)
+        candidates += _with_shared_specialists(judge, candidates, settings, groups)
     return candidates
 
 
@@ -95,25 +96,41 @@ def _limits(predictions: MemberPredictions, shares: Iterable[float]) -> list[flo
 
 
 def _with_shared_specialists(
-    judge: Judge, candidates: Sequence[Candidate], settings: CombinationConfig
+    judge: Judge,
+    candidates: Sequence[Candidate],
+    settings: CombinationConfig,
+    groups: Tensor | None,
 ) -> list[Candidate]:
     """Shared specialists beside the generalist alone, and beside the best that clusters give."""
     assert judge.predictions.shared is not None
-    bases = [CombinationRule("kl", None, members=())]
-    bases += [choose(affordable(candidates), settings).rule] if candidates else []
+    bases = [(CombinationRule("kl", None, members=()), judge.predictions.generalist)]
+    if candidates:
+        best = choose(affordable(candidates), settings).rule
+        bases.append((best, _unseen(judge, best, groups)))
     some = _limits(judge.predictions, (share for share in settings.whole_heads if share))
     wholes = [None] * (0.0 in settings.whole_heads) + [1.0 if x is None else x for x in some]
     sharers = range(1, 1 + judge.predictions.shared.n_members)
     tried = list(itertools.product(bases, sharers, settings.weights))
     found = []
     with progress("shared specialists", len(tried)) as bar:
-        for base, k, weight in tried:
-            limits = [base.defer_above]
-            if base.members == ():
+        for (rule, base), k, weight in tried:
+            limits = [rule.defer_above]
+            if rule.members == ():
                 limits = _limits(judge.predictions, settings.deferral)
-            found += judge.sharing(replace(base, shared=SharedRule(k, weight)), wholes, limits)
+            sharing = replace(rule, shared=SharedRule(k, weight))
+            found += judge.sharing(sharing, base, wholes, limits)
             bar.advance()
     return found
+
+
+def _unseen(judge: Judge, rule: CombinationRule, groups: Tensor | None) -> Predictions:
+    """What a rule of clusters says of every row by numbers that were fitted without it."""
+    predictions = judge.predictions
+    if rule.learned is not None:
+        return predictions.learn(rule.n, judge.labels, rule.weight, groups)[1]
+    if rule.dustbin is not None and rule.n is not None:
+        predictions = predictions.fit_dustbins(rule.n, judge.labels, groups)[1]
+    return predictions.joined(replace(rule, dustbin=None, defer_above=None))
 
 
 def _is_fitted(rule: CombinationRule) -> bool:

@@ -164,6 +164,8 @@ def admitted_in_words(method: str, admitted: Sequence[bool], n_shared: int = 0) 
     if method != "each":
         return f"{who} {together}"
     alone = "passes a test of its own" if n == 1 else "pass tests of their own"
+    if n_shared and not any(admitted):
+        alone = "passes its test" if n_shared == 1 else "pass a test together"
     return f"{who} {alone} and {together}"
 
 

@@ -139,20 +139,23 @@ class Judge:
     def sharing(
         self,
         rule: CombinationRule,
+        base: Predictions,
         wholes: Iterable[float | None],
         limits: Iterable[float | None],
     ) -> list[Candidate]:
-        """A rule with shared specialists at each confidence for whole heads and for deferral."""
+        """A rule with shared specialists at each confidence for whole heads and for deferral.
+
+        ``base`` is what it says of all rows without them, cross-fitted where it fits numbers.
+        """
         assert rule.shared is not None
-        everywhere = replace(rule, defer_above=None)
         outcomes = [
-            _outcomes(self.predictions.joined(replace(everywhere, shared=shared)), self.labels)
+            _outcomes(self.predictions.with_shared(base, shared), self.labels)
             for shared in (rule.shared, replace(rule.shared, whole_up_to=1.0))
         ]
         candidates = []
         for whole, limit in itertools.product(wholes, limits):
             shared = replace(rule.shared, whole_up_to=whole)
-            asked = self.confidence <= (1.0 if limit is None else limit)
+            asked = replace(rule, defer_above=limit).asks_shared(self.confidence)
             on_whole = asked & shared.asks_whole(self.confidence)
             mixed = (
                 torch.where(on_whole, of_whole, torch.where(asked, of_short, alone))

@@ -17,7 +17,7 @@ from specialists.combination import (
     fit_dustbin,
 )
 from specialists.ensemble.rules import CombinationRule, active_specialists, join
-from specialists.ensemble.shared_members import SharedPredictions, with_shared
+from specialists.ensemble.shared_members import SharedPredictions, SharedRule, with_shared
 from specialists.predictions import DensePredictions, Predictions
 
 
@@ -64,8 +64,7 @@ class MemberPredictions:
 
     def asks_shared(self, rule: CombinationRule) -> Tensor:
         """About which rows the rule asks shared specialists, bool of shape (n,)."""
-        asked = self.confidence <= (1.0 if rule.defer_above is None else rule.defer_above)
-        return asked if rule.shared else torch.zeros_like(asked)
+        return rule.asks_shared(self.confidence)
 
     @cached_property
     def confidence(self) -> Tensor:
@@ -76,10 +75,19 @@ class MemberPredictions:
         """What the rule makes of them."""
         active = self.active(rule)
         together = join(self.generalist, self.specialists, self.tables, active, rule)
-        if rule.shared is None or self.shared is None:
+        if rule.shared is None:
             return together
-        rows = (self.asks_shared(rule), self.confidence)
-        return DensePredictions(with_shared(together.dense(), *rows, self.shared, rule.shared))
+        return self.with_shared(together, rule.shared, self.asks_shared(rule))
+
+    def with_shared(
+        self, base: Predictions, rule: SharedRule, asked: Tensor | None = None
+    ) -> Predictions:
+        """Predictions of the same rows, joined with shared specialists; None: asked about all."""
+        assert self.shared is not None
+        if asked is None:
+            asked = torch.ones(len(base), dtype=torch.bool)
+        joined = with_shared(base.dense(), asked, self.confidence, self.shared, rule)
+        return DensePredictions(joined)
 
     def flops(self, rule: CombinationRule) -> float:
         """FLOPs of one prediction by the rule, the mean over the rows."""

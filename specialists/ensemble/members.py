@@ -151,7 +151,7 @@ class Ensemble:
         own = generalist if self.rule.members == () else generalist.clone()
         answers = SharedAnswersOfNow(self.shared, inputs, own)
         confidence = DensePredictions(generalist).confidence().clamp_max(1.0)
-        asked = confidence <= (1.0 if self.rule.defer_above is None else self.rule.defer_above)
+        asked = self.rule.asks_shared(confidence)
         together = self._with_clusters(features, generalist)
         return with_shared(together, asked, confidence, answers, self.rule.shared)
 

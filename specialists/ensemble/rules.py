@@ -103,6 +103,16 @@ class CombinationRule(JsonRecord):
         """How many shared specialists are asked."""
         return 0 if self.shared is None else self.shared.n_members
 
+    def asks_shared(self, confidence: Tensor) -> Tensor:
+        """About which rows shared specialists are asked, bool (n,), by the generalist's confidence.
+
+        ``confidence`` may have been rounded above 1.
+        """
+        if self.shared is None:
+            return torch.zeros_like(confidence, dtype=torch.bool)
+        limit = 1.0 if self.defer_above is None else self.defer_above
+        return confidence.clamp_max(1.0) <= limit
+
     def may_answer(self, n_specialists: int) -> tuple[int, ...]:
         """Indices of the specialists, of so many, that may be asked."""
         return tuple(range(n_specialists)) if self.members is None else self.members

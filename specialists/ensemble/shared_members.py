@@ -43,13 +43,16 @@ class SharedRule(JsonRecord):
     whole_up_to: float | None = None
 
     def in_words(self) -> str:
-        """For instance "2 shared specialists of each row's shortlist, weight 1"."""
+        """For instance "2 shared specialists, weight 1, asked about each row's shortlist"."""
         who = f"{self.n_members} shared specialist{'s' * (self.n_members > 1)}"
-        words = f"{who} of each row's shortlist, weight {self.weight:g}"
+        words = f"{who}, weight {self.weight:g}, asked about"
+        if self.whole_up_to == 1:
+            return f"{words} all classes in every row"
         if self.whole_up_to is None:
-            return words
+            return f"{words} each row's shortlist"
         limit = in_per_cent(self.whole_up_to)
-        return f"{words}, and of every class where the generalist gives none more than {limit}"
+        where = f"where the generalist gives no class more than {limit}"
+        return f"{words} each row's shortlist, and about all classes {where}"
 
     def in_short(self) -> str:
         """For tables, for instance "2 shared, weight 1, whole up to 40.0%"."""
@@ -161,7 +164,7 @@ class SharedAnswersOfNow:
 
     def of_shortlists(self, rows: Tensor, k: int) -> tuple[Tensor, list[Tensor]]:
         inputs = self.inputs[rows]
-        classes = self.members.shortlisting(DensePredictions(self.generalist[rows]))
+        classes = self.members.shortlisting(DensePredictions(self.generalist[rows].cpu()))
         some = self.members.specialists[:k]
         return classes, [one.shortlist_log_probs(inputs, classes) for one in some]
 

@@ -66,7 +66,7 @@ def _correlation(results: Results) -> ReportFigure | None:
     correlation = figures.correlation_from_covariance(np.asarray(results.covariance))
     clusters, names = results.clusters.first_partition, results.data.class_names
     figure = figures.correlation_matrix(correlation, clusters, names)
-    outside = "no specialist sees"
+    outside = "no specialist of a cluster sees"
     if len(clusters) < results.clusters.n_clusters:
         outside = "is left to the clusters of the other partitions, which are not shown"
     caption = (
@@ -85,8 +85,8 @@ def _clusters(results: Results) -> ReportFigure | None:
     figure = figures.cluster_overview(names, clusters.share_of_confusions, clusters.random_shares)
     caption = (
         f"{percent(clusters.total_share)} of the generalist's confusions fall inside some cluster; "
-        "only there can a specialist decide. Inside random clusters of the same sizes "
-        f"{percent(clusters.random_share)} would fall (orange marks: of each size)."
+        "only there can the specialist of a cluster decide. Inside random clusters of the same "
+        f"sizes {percent(clusters.random_share)} would fall (orange marks: of each size)."
         + (f" Shown: the {MAX_ROWS} with most of them." if clusters.n_clusters > MAX_ROWS else "")
     )
     return _figure("What the clusters hold", figure, caption)

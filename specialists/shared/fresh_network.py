@@ -46,7 +46,7 @@ def shared_network(
 def shared_recipe(generalist: GeneralistConfig, settings: SpecialistsConfig) -> Recipe:
     """The generalist's recipe with the specialists' label smoothing, and their epochs where set.
 
-    Without smoothing it differs more from a smoothed generalist, which gains in nats.
+    On emoji it gains .03 nats more without smoothing than with the generalist's.
     """
     fields = {name: getattr(generalist, name) for name in Recipe.model_fields}
     own = {

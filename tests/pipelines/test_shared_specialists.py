@@ -11,10 +11,11 @@ from pipelines import stages
 from pipelines.combine_predictions import open_ensemble
 from pipelines.context import RunContext
 from pipelines.runs import Run
-from pipelines.shared_specialists import shared_tasks, shortlisting
+from pipelines.shared_specialists import load_shared_specialists, shared_tasks, shortlisting
 from pipelines.soft_targets import online_teacher, teaching_rule
 from pipelines.train_generalist import initial_generalists
 from specialists.ensemble import Choice
+from specialists.errors import InputError
 from specialists.files import artifacts, read_array, read_json, sha256
 from specialists.predictions import StoredPredictions, read_rows
 
@@ -55,7 +56,9 @@ def test_what_a_run_leaves_of_them(run):
     costs = read_json(run.path("combine-predictions", "costs.json"))
     assert any("shared-000" in folder for folder in costs["ensemble"]["trainings"])
     page = (run.folder / "report.html").read_text(encoding="utf-8")
-    assert is_both or "1 shared specialist of each row" in page or "2 shared specialists" in page
+    assert (
+        is_both or "1 shared specialist, weight" in page or "2 shared specialists, weight" in page
+    )
 
 
 def test_independent_generalists_are_trained_for_specialists_of_clusters_alone(run):
@@ -106,3 +109,20 @@ def test_a_shared_specialist_that_was_lost_is_made_again_with_the_same_bytes(run
     stages.run_stages(run)
     assert sha256(weights) == before
     assert Choice.from_dict(read_json(choice)).chosen == chosen
+
+
+def test_another_network_is_another_training(run):
+    context = RunContext.open(run.folder)
+    (task, *_) = shared_tasks(context)
+    settings = context.config.specialists.model_copy(update={"width": 3})
+    config = context.config.model_copy(update={"specialists": settings})
+    assert task.key(replace(context, config=config)) != task.key(context)
+
+
+def test_shortlists_that_nobody_was_trained_for_are_refused(run):
+    context = RunContext.open(run.folder)
+    changes = {"shortlist": 4, "shortlist_of": "classes"}
+    settings = context.config.specialists.model_copy(update=changes)
+    config = context.config.model_copy(update={"specialists": settings})
+    with pytest.raises(InputError, match=r"specialists.shortlist or combination.n in config.toml"):
+        load_shared_specialists(replace(context, config=config))
