@@ -16,7 +16,7 @@ from specialists.networks import (
 )
 from specialists.predictions import DensePredictions
 from specialists.shared import (
-    classes_of_active_clusters,
+    Shortlisting,
     gathered_logits,
     load_shared,
     most_probable_classes,
@@ -88,7 +88,7 @@ def test_active_clusters_give_all_their_classes(monkeypatch):
     monkeypatch.setattr(shortlists_module, "NUMBERS_AT_A_TIME", 60)
     log_probs, labels = random_log_probs(40), torch.arange(40) % N_CLASSES
     clusters = [[0, 1, 2], [2, 3], [7, 5, 6], [8, 9, 10]]  # 4 and 11 are in none
-    shortlists = classes_of_active_clusters(log_probs, clusters, 2, labels)
+    shortlists = Shortlisting(2, clusters)(log_probs, labels)
     for row, top, label in zip(shortlists, by_sorting(log_probs, 2), labels.tolist(), strict=True):
         active = [c for c in clusters if set(c) & set(top.tolist())]
         expected = sorted({c for cluster in active for c in cluster} | {*top.tolist(), label})

@@ -104,14 +104,14 @@ class CombinationRule(JsonRecord):
         return 0 if self.shared is None else self.shared.n_members
 
     def asks_shared(self, confidence: Tensor) -> Tensor:
-        """About which rows shared specialists are asked, bool (n,), by the generalist's confidence.
+        """About which rows shared specialists are asked, bool (n,).
 
-        ``confidence`` may have been rounded above 1.
+        ``confidence`` is the generalist's largest probability, at most 1.
         """
         if self.shared is None:
             return torch.zeros_like(confidence, dtype=torch.bool)
         limit = 1.0 if self.defer_above is None else self.defer_above
-        return confidence.clamp_max(1.0) <= limit
+        return confidence <= limit
 
     def may_answer(self, n_specialists: int) -> tuple[int, ...]:
         """Indices of the specialists, of so many, that may be asked."""

@@ -69,11 +69,11 @@ class SharedAnswers(Protocol):
     """What shared specialists say of n rows, given for some of the rows and the first k members."""
 
     def of_shortlists(self, rows: Tensor, k: int) -> tuple[Tensor, list[Tensor]]:
-        """Shortlists (rows, K), and k times log-probabilities (rows, K) among their classes."""
+        """Shortlists (rows, K), and each member's log-probabilities (rows, K) among them."""
         ...
 
     def of_all_classes(self, rows: Tensor, k: int) -> list[Tensor]:
-        """K times log-probabilities (rows, C)."""
+        """Log-probabilities (rows, C), one Tensor a member."""
         ...
 
 
@@ -103,7 +103,7 @@ class SharedMembers:
         )
 
     def of_all_classes(self, inputs: Inputs, k: int) -> list[Tensor]:
-        """K times log-probabilities (n, C) of all n rows."""
+        """Log-probabilities (n, C) of all n rows, one Tensor for each of the first k."""
         return [one.log_probs(inputs) for one in self.specialists[:k]]
 
 

@@ -11,7 +11,6 @@ from specialists.shared.shared_model import (
 from specialists.shared.shortlist_training import train_shared
 from specialists.shared.shortlists import (
     Shortlisting,
-    classes_of_active_clusters,
     most_probable_classes,
     places_of_labels,
 )
@@ -20,7 +19,6 @@ __all__ = [
     "SharedSpecialist",
     "Shortlisting",
     "TrainedShared",
-    "classes_of_active_clusters",
     "gathered_logits",
     "load_shared",
     "most_probable_classes",

@@ -66,35 +66,6 @@ def most_probable_classes(
     return torch.cat(blocks)
 
 
-def classes_of_active_clusters(
-    predictions: Predictions | Tensor,
-    subsets: Sequence[Sequence[int] | Tensor],
-    n: int,
-    labels: Tensor | None = None,
-) -> Tensor:
-    """The classes of all clusters that hold one of a row's n most probable classes, int64.
-
-    Of shape (rows, widest shortlist), each row in increasing order with ``PADDING`` at its end. The
-    most probable classes are among them, whether a cluster holds them or not, and so is the label.
-
-    Parameters
-    ----------
-    predictions : Predictions, or Tensor of log-probabilities of shape (n, C)
-    subsets : sequence of lists of classes
-    n : int
-        At least 1.
-    labels : int64 Tensor of shape (n,), optional
-        Of training rows.
-
-    Raises
-    ------
-    InputError
-        If n is less than 1, a cluster is no list of distinct classes, or labels do not fit.
-    """
-    predictions = as_predictions(predictions)
-    return _beside_the_best(predictions, _neighbours(subsets, predictions.n_classes), n, labels)
-
-
 def _beside_the_best(
     predictions: Predictions, beside: Tensor, n: int, labels: Tensor | None
 ) -> Tensor:
@@ -123,16 +94,23 @@ class Shortlisting:
     Parameters
     ----------
     n : int
-        Most probable classes of a row: they are its shortlist, or select clusters.
-    subsets : sequence of sequences of int, optional
-        The classes of the clusters that they select are the shortlist.
+        Most probable classes of a row, at least 1: they are its shortlist, or select clusters.
+    subsets : sequence of lists of classes, optional
+        Clusters: all that hold one of the n make the shortlist, with the n themselves. Such
+        shortlists are as wide as the widest, each in increasing order with ``PADDING`` at its end.
     """
 
     n: int
-    subsets: Sequence[Sequence[int]] | None = None
+    subsets: Sequence[Sequence[int] | Tensor] | None = None
 
     def __call__(self, predictions: Predictions | Tensor, labels: Tensor | None = None) -> Tensor:
-        """Shortlists (rows, K), int64; those of training rows hold their ``labels``."""
+        """Shortlists (rows, K), int64; those of training rows hold their ``labels``.
+
+        Raises
+        ------
+        InputError
+            If n is less than 1, a cluster is no list of distinct classes, or labels do not fit.
+        """
         if self.subsets is None:
             return most_probable_classes(predictions, self.n, labels)
         predictions = as_predictions(predictions)
