@@ -236,7 +236,13 @@ class MeasuredRun:
             inference += inference_flops(member.network(), member.sample(self.split))
             parameters += n_parameters(member.network())
             outputs = ModelOutputs(
-                "mean", mean, parameters, inference, **cost.to_dict(), trainings=trainings[:k]
+                "mean",
+                mean,
+                parameters,
+                inference,
+                cost.examples,
+                cost.flops,
+                trainings=trainings[:k],
             )
             means.append(self.measured(outputs, about))
         return means

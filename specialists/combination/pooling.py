@@ -243,7 +243,7 @@ def _mean_parts(problem: CombinationProblem, part_of: Callable[[int, Tensor], Te
     for m, (_, subset, rows) in enumerate(problem.parts()):
         at = (rows[:, None], subset[None, :])  # (rows, k_m)
         part = part_of(m, rows)
-        parts = parts.index_put(at, part if single else log_add(parts[at], part))
+        parts.index_put_(at, part if single else log_add(parts[at], part))
     return parts - n_holders.clamp(min=1).log()
 
 
