@@ -3,7 +3,7 @@
     python data/emoji/shipped.py PATH/emoji_names.tsv.gz specialists/datasets/emoji_names.tsv.gz
 
 Taken are people and hands in each of five skin tones and without one, the flags of countries, and
-clock faces, in every locale. A validation name that also trains is left out, and so is a test name
+clock faces, in one locale of each language: its own, or else the first. A validation name that also trains is left out, and so is a test name
 that trains or validates. Columns and the order of the rows stay as they are.
 """
 
@@ -18,6 +18,11 @@ def taken(lines: list[str]) -> list[str]:
     """The header, and the lines of the emoji that ship."""
     header, *rows = lines
     of = [row.partition("\t")[0] for row in rows]
+    locale_of: dict[str, str] = {}
+    for row in rows:
+        _, locale, language, *_ = row.split("\t")
+        if locale == language or language not in locale_of:
+            locale_of[language] = locale
     toned = {emoji for emoji in of if len(emoji) == 2 and "\U0001f3fb" <= emoji[1] <= "\U0001f3ff"}
     plain = {emoji[0] for emoji in toned}
     kept = [
@@ -25,6 +30,7 @@ def taken(lines: list[str]) -> list[str]:
         for row, emoji in zip(rows, of, strict=True)
         if emoji in toned or emoji in plain or is_flag(emoji) or is_clock(emoji)
     ]
+    kept = [row for row in kept if row.split("\t")[1] in locale_of.values()]
     return [header, *without_repeats(kept)]
 
 

@@ -154,7 +154,7 @@ def within_subsets(
     log_rest = -math.log1p(weight)
 
     def shared(m: int, rows: Tensor) -> Tensor:
-        log_g = problem.generalist[rows][:, problem.subsets.indices[m]]
+        log_g = problem.generalist[rows[:, None], problem.subsets.indices[m]]
         part = problem.specialists[m][rows, :-1]
         mass = log_sum_exp(part)[:, None]
         empty = mass == -torch.inf
