@@ -27,7 +27,7 @@ from specialists.runtime import threads
 from .runs import RUN, Run, kind_of
 from .terminal import log
 
-DEFAULT_CONFIG = "languages"
+DEFAULT_CONFIG = "emoji"
 SOURCES = ("data.name", "data.table", "data.arrays", "data.images", "data.factory")
 
 
