@@ -50,7 +50,7 @@ KIND_ONLY = {
     "standardize": "features",
     "image_size": "images",
 }
-OF_SHARED = ("n_shared", "shortlist", "shortlist_of", "shared_epochs")
+OF_SHARED = ("n_shared", "shortlist", "shortlist_of", "shortlist_by", "shared_epochs")
 OF_BOTH_KINDS = ("kind", "width", "n_buckets", "label_smoothing")
 TABLE_OF_NGRAMS = ("embedding_dim", "n_buckets", "embedding_learning_rate")
 
@@ -178,6 +178,9 @@ def _shared(config: Config) -> Idle:
         yield from ((f"specialists.{key}", why) for key in OF_SHARED if is_set(settings, key))
         if is_set(combination, "whole_heads"):
             yield "combination.whole_heads", why
+    elif settings.shortlist_by != "generalist" and config.clusters.predictions == "validation":
+        why = "only clusters.predictions = cross-fitted trains the two generalists that find them"
+        yield "specialists.shortlist_by", why
     if settings.shortlist_of == "clusters" and is_set(settings, "shortlist"):
         yield "specialists.shortlist", "specialists.shortlist_of = clusters: as long as they are"
 
