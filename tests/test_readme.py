@@ -52,7 +52,10 @@ def test_every_command_and_option_exists(command):
     known.make_context(name, command[2:])
 
 
-def test_every_setting_exists_and_every_run_is_of_a_shipped_config():
+def test_every_setting_exists_and_every_run_is_of_a_config_that_is_there(tmp_path, monkeypatch):
+    (own,) = [block for kind, block in BLOCKS if kind == "toml"]
+    (tmp_path / "own.toml").write_text(own, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
     assert INLINE
     for command in [*COMMANDS, *INLINE]:
         if command[1] in ("run", "compare"):

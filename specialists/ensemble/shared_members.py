@@ -54,8 +54,8 @@ class SharedRule(JsonRecord):
         if self.whole_up_to is None:
             return f"{words} each row's shortlist"
         limit = in_per_cent(self.whole_up_to)
-        where = f"where the generalist gives no class more than {limit}"
-        return f"{words} each row's shortlist, and about all classes {where}"
+        where = f"where the generalist is at most {limit} sure"
+        return f"{words} each row's shortlist (about all classes {where})"
 
     def in_short(self) -> str:
         """For tables, for instance "2 shared, weight 1, whole up to 40.0%"."""
