@@ -9,7 +9,7 @@ partitions together do (Nemhauser, Wolsey and Fisher, 1978): three quarters for 
 matrix the later ones look at the 32 strongest confusions of each class alone, which covered as
 many of all. Pairs of class and cluster taken greedily, each cluster with a capacity, cover more
 where predictions are few, less where they are many, and leave cores of two classes
-(data/RECIPES.md).
+(data/notebook/2026-11-29.md).
 """
 
 from __future__ import annotations
