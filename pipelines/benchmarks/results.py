@@ -98,7 +98,7 @@ def keep(folder: Path, command: str, results: Path = RESULTS) -> Path:
     return results / f"{name}.json"
 
 
-def kept(results: Path = RESULTS) -> list[Result]:
+def kept_results(results: Path = RESULTS) -> list[Result]:
     """All results, the newest first."""
     found = [Result.from_dict(read_json(file)) for file in sorted(results.glob("*.json"))]
     return sorted(found, key=lambda result: result.date, reverse=True)
@@ -168,7 +168,7 @@ def main() -> None:
     with told_in_one_message():
         if given.folder is not None:
             print(keep(given.folder, given.command))
-        results = kept()
+        results = kept_results()
         write_text(DATA / "RESULTS.md", page(results))
         text = README.read_text(encoding="utf-8")
         write_text(README, with_table(text, short_table(results)))

@@ -20,7 +20,7 @@ def comparison(tmp_path):
 
 
 def test_a_comparison_is_kept_with_its_command_and_shown_as_it_was(tmp_path, comparison):
-    (result,) = results.kept(tmp_path / "results")
+    (result,) = results.kept_results(tmp_path / "results")
     assert (result.name, result.command) == ("onet64", COMMAND)
     title, _, body = comparison_markdown(comparison).removeprefix("# ").partition("\n")
     shown = results.page([result])
@@ -33,13 +33,13 @@ def test_the_newest_result_comes_first_and_a_table_keeps_its_title(tmp_path, com
     write_text(tmp_path / "cost" / "gain_by_cost-4342.md", "# all\n\nmore\n")
     file = results.keep(tmp_path / "cost", "python -m x", tmp_path / "results")
     write_json(file, {**read_json(file), "date": "2999-01-01"})
-    shown = results.page(results.kept(tmp_path / "results"))
+    shown = results.page(results.kept_results(tmp_path / "results"))
     places = [shown.index(text) for text in ("## all", "more", "### few", "less", COMMAND)]
     assert places == sorted(places)
 
 
 def test_the_short_table_gives_the_gain_its_cost_and_the_best_rival(tmp_path, comparison):
-    header, _, line = results.short_table(results.kept(tmp_path / "results")).splitlines()
+    header, _, line = results.short_table(results.kept_results(tmp_path / "results")).splitlines()
     assert header == "| data | generalist | with specialists | best of the rivals |"
     gain = comparison.gain("ensemble")
     low, high = (100 * end for end in gain.interval)
@@ -64,5 +64,5 @@ def test_a_folder_without_a_result_is_refused(tmp_path):
 
 def test_what_is_committed_is_what_the_command_writes():
     text = results.README.read_text(encoding="utf-8")
-    assert results.with_table(text, results.short_table(results.kept())) == text
-    assert (results.DATA / "RESULTS.md").read_text("utf-8") == results.page(results.kept())
+    assert results.with_table(text, results.short_table(results.kept_results())) == text
+    assert (results.DATA / "RESULTS.md").read_text("utf-8") == results.page(results.kept_results())
