@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -169,11 +168,50 @@ def test_targets_of_another_shape_are_refused(loss, targets):
         loss(1.0, 0.5)(torch.zeros(2, 4), *targets, torch.zeros(2, dtype=torch.int64))
 
 
-def test_labels_count_beside_stored_targets_as_beside_whole_ones():
-    logits, labels = predictions(4, 6, seed=11), torch.tensor([0, 5, 2, 2])
-    draws = torch.zeros(4, 3, dtype=torch.int64)
-    found = DrawnDistillationLoss(1.0, 0.25, 0.1)(logits, draws, labels)
-    hard = F.cross_entropy(logits, labels, label_smoothing=0.1)
-    expected = 0.25 * cross_entropy_to_draws(logits, draws) + 0.75 * hard
-    torch.testing.assert_close(found, expected)
-    assert np.isfinite(float(found))
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("k", [1, 5, 8])
+def test_in_one_pass_the_loss_and_its_gradient_are_those_of_the_terms(k, alpha):
+    log_p, logits = predictions(12, 9, seed=12).double(), predictions(12, 9, seed=13).double()
+    classes = log_p.topk(k, dim=1).indices
+    rest = log_p.scatter(1, classes, -torch.inf).logsumexp(1, keepdim=True)
+    cells = torch.cat([log_p.gather(1, classes), rest], 1)
+    labels = torch.arange(12) % 9
+    labels[3] = -1  # has none
+    found, expected = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    a = CellDistillationLoss(1.0, alpha)(found, classes, cells, labels)
+    hard = F.cross_entropy(expected, labels, ignore_index=-1)
+    b = alpha * kl_to_cells(expected, classes, cells) + (1 - alpha) * hard
+    a.backward()
+    b.backward()
+    torch.testing.assert_close(a, b)
+    torch.testing.assert_close(found.grad, expected.grad)
+    loss = CellDistillationLoss(1.0, alpha)
+    assert torch.autograd.gradcheck(lambda z: loss(z, classes, cells, labels), found)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_in_one_pass_extreme_logits_stay_finite(alpha):
+    logits = torch.tensor([[500.0, 0.0, -500.0], [0.0, 300.0, 0.0]]).requires_grad_()
+    classes, labels = torch.tensor([[0], [0]]), torch.tensor([2, 1])
+    cells = torch.tensor([[0.4, 0.6], [0.0, 1.0]]).log()
+    loss = CellDistillationLoss(1.0, alpha)(logits, classes, cells, labels)
+    loss.backward()
+    assert bool(loss.isfinite())
+    assert logits.grad is not None
+    assert bool(logits.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_labels_count_beside_draws_as_beside_whole_targets(temperature, smoothing):
+    logits, labels = predictions(4, 6, seed=11).double(), torch.tensor([0, 5, -1, 2])
+    draws = torch.randint(6, (4, 9), generator=torch.Generator().manual_seed(1))
+    found, expected = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    a = DrawnDistillationLoss(temperature, 0.25, smoothing)(found, draws, labels)
+    hard = F.cross_entropy(expected, labels, label_smoothing=smoothing, ignore_index=-1)
+    soft = temperature**2 * cross_entropy_to_draws(expected / temperature, draws)
+    b = 0.25 * soft + 0.75 * hard
+    a.backward()
+    b.backward()
+    torch.testing.assert_close(a, b)
+    torch.testing.assert_close(found.grad, expected.grad)
