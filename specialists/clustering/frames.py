@@ -137,7 +137,7 @@ def _heaviest(
     confusion = CoPredictions.from_source(streamed(probs, n_classes)).confusion
     upper = sparse.triu(sparse.csr_matrix(confusion), 1).tocoo()
     mass = np.asarray(upper.data)
-    order = np.lexsort((upper.col, upper.row, -mass))[:k]
+    order = np.lexsort((upper.col, upper.row, np.negative(mass)))[:k]
     order = order[mass[order] > 0]
     return upper.row[order], upper.col[order], mass[order], float(mass.sum())
 
