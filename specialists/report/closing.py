@@ -1,0 +1,87 @@
+"""What a finished run found, in lines for the terminal."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+
+from specialists.escaping import one_line
+from specialists.evaluation import Comparison
+from specialists.evaluation.confused_pairs import ConfusedPair
+from specialists.report import sentences
+from specialists.report.numbers import duration, percent, points, points_interval, two_digits
+from specialists.report.recommendation import Option, options
+from specialists.report.run_results import Results
+from specialists.report.verdict import retention_sentence, verdict
+
+N_PAIRS = 3
+MAX_TEXT = 48
+UNKNOWN = "\N{EN DASH}"
+
+
+def summary_lines(results: Results) -> list[str]:
+    """The answer, what each option gains and costs, who is told apart now, and what is doubtful."""
+    comparison, answer = results.comparison, verdict(results.comparison)
+    kept = [f"  {retention_sentence(comparison)}"] if comparison.retention else []
+    doubts = [warning.split(":")[0].lower() for warning in sentences.warnings(results.details)]
+    return [
+        f"{answer.headline}: {answer.sentences[0]}",
+        *option_lines(comparison),
+        *kept,
+        *pair_lines(results),
+        *(f"  warning: {doubt}" for doubt in doubts),
+    ]
+
+
+def option_lines(comparison: Comparison) -> list[str]:
+    """A table with a row for each thing that could be done; the advised one has an arrow."""
+    times = comparison.times
+    unit = "time" if times and times.relative else "ms"
+    rows = f" for {times.n_rows:,} rows" if times else ""
+    head = ("", "top-1", "over the generalist, points", unit + rows, "training")
+    found = options(comparison)
+    table = [head, *(_cells(option) for option in found)]
+    first, *others = (max(map(len, column)) for column in zip(*table, strict=True))
+    lines = [
+        "  ".join(
+            [f"  {row[0]:<{first}}", *(f"{c:>{w}}" for c, w in zip(row[1:], others, strict=True))]
+        )
+        for row in table
+    ]
+    arrows = ["", *("  <- advised" * option.is_advised for option in found)]
+    return [line + arrow for line, arrow in zip_longest(lines, arrows, fillvalue="")]
+
+
+def _cells(option: Option) -> tuple[str, ...]:
+    gain = option.gain
+    told = (
+        "" if gain is None else f"{points(gain.value)} ({points_interval(gain.corrected_interval)})"
+    )
+    told = "stay out: no gain on held-out rows" if option.is_refused else told
+    time = UNKNOWN if option.milliseconds is None else two_digits(option.milliseconds)
+    seconds = duration(option.seconds) if option.seconds else UNKNOWN
+    return option.advice, percent(option.top1), told, time, seconds
+
+
+def pair_lines(results: Results) -> list[str]:
+    """At most three pairs of classes that the specialists tell apart better, a line each."""
+    changes = results.details.pairs
+    if changes is None or not changes.most:
+        return []
+    told = [f"    {_pair(results, pair)}" for pair in changes.most[:N_PAIRS]]
+    return ["  Specialists now tell apart (rows confused, of all rows of both classes):", *told]
+
+
+def _pair(results: Results, pair: ConfusedPair) -> str:
+    names = [_short(results.data.class_names[j]) for j in pair.classes]
+    counts = f"{pair.generalist} -> {pair.ensemble} of {pair.n_test:,}"
+    line = f"{names[0]} | {names[1]}: {counts}"
+    example = next((each for each in pair.examples if each.text is not None), None)
+    if example is None:
+        return line
+    text, label = _short(example.text or ""), _short(results.data.class_names[example.label])
+    return f'{line}; "{text}" is {label}'
+
+
+def _short(text: str) -> str:
+    line = one_line(text)
+    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1].rstrip() + "…"
