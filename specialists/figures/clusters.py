@@ -19,6 +19,7 @@ MATRIX_HEIGHT = 5.6
 MAX_ROWS = 40
 MIN_COLUMNS = 6
 MAX_BOLD_OUTLINES = 80
+OUTLINE = "#333333"  # on an image that is as light on a dark screen
 
 
 def correlation_from_covariance(covariance: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -97,7 +98,7 @@ def _outline(axes: Axes, sizes: Sequence[int]) -> None:
     for size in sizes:
         end = start + size
         x, y = [start, end, end, start, start], [start, start, end, end, start]
-        axes.plot(x, y, color=style.INK, linewidth=width, clip_on=False)
+        axes.plot(x, y, color=OUTLINE, linewidth=width, clip_on=False)
         start = end
 
 

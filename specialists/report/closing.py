@@ -21,12 +21,12 @@ UNKNOWN = "\N{EN DASH}"
 def summary_lines(results: Results) -> list[str]:
     """The answer, what each option gains and costs, who is told apart now, and what is doubtful."""
     comparison, answer = results.comparison, verdict(results.comparison)
-    kept = [f"  {retention_sentence(comparison)}"] if comparison.retention else []
+    kept = retention_sentence(comparison) if comparison.retention else ""
     doubts = [warning.split(":")[0].lower() for warning in sentences.warnings(results.details)]
     return [
         f"{answer.headline}: {answer.sentences[0]}",
         *option_lines(comparison),
-        *kept,
+        *([f"  {kept}"] if kept else []),
         *pair_lines(results),
         *(f"  warning: {doubt}" for doubt in doubts),
     ]

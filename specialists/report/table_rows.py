@@ -108,9 +108,9 @@ def class_table(per_class: ByClass, names: Sequence[str], models: Sequence[str])
     shown = (GENERALIST, *models)
     rows = []
     for name, n, *values in zip(names, per_class["n"], *(per_class[m] for m in shown), strict=True):
-        base, *others = accuracies = tuple(value for value in values if value is not None)
+        accuracies = tuple(value for value in values if value is not None)
         if n:
-            more = tuple(round(n * (value - base)) for value in others)
+            more = tuple(round(n * (value - accuracies[0])) for value in accuracies[1:])
             rows.append(ClassRow(name, int(n), accuracies, more))
     rows.sort(key=lambda row: (-max(map(abs, row.more), default=0), row.accuracies[0], -row.n))
     counts = [_count(WORDS[m].noun, [row.more[i] for row in rows]) for i, m in enumerate(models)]
@@ -120,8 +120,8 @@ def class_table(per_class: ByClass, names: Sequence[str], models: Sequence[str])
 def _count(who: str, changes: Sequence[int]) -> str:
     gains, losses = (sum(sign * change > 0 for change in changes) for sign in (1, -1))
     return (
-        f"{capitalized(who)} against the generalist: {gains:,} classes gain, {losses:,} lose, "
-        f"{len(changes) - gains - losses:,} stay."
+        f"{capitalized(who)} against the generalist: of {len(changes):,} classes {gains:,} gain and "
+        f"{losses:,} lose right answers."
     )
 
 

@@ -30,15 +30,21 @@
     table.tBodies[0].append(...rows);
   };
 
+  const buttons = new Map();
   for (const heading of all("thead th")) {
     const table = heading.closest("table");
     if (table.tBodies[0].rows.length < 2) continue;
     const button = document.createElement("button");
     button.type = "button";
+    button.addEventListener("click", () => sort(table, heading));
+    buttons.set(heading, button);
+  }
+  const wrap = () => buttons.forEach((button, heading) => {
     button.append(...heading.childNodes);
     heading.append(button);
-    button.addEventListener("click", () => sort(table, heading));
-  }
+  });
+  const unwrap = () => buttons.forEach((button) => button.replaceWith(...button.childNodes));
+  wrap();
 
   const filter = (table, words) => {
     const rows = [...table.tBodies[0].rows];
@@ -65,6 +71,10 @@
   window.addEventListener("beforeprint", () => {
     opened = all("details:not([open])");
     opened.forEach((details) => { details.open = true; });
+    unwrap();
   });
-  window.addEventListener("afterprint", () => opened.forEach((details) => { details.open = false; }));
+  window.addEventListener("afterprint", () => {
+    opened.forEach((details) => { details.open = false; });
+    wrap();
+  });
 })();
