@@ -79,7 +79,8 @@ def evaluate_models(run: Run, split: SplitName = "test") -> Evaluation:
     context = RunContext.open(run.folder, test_labels=split == "test")
     examples = context.split(split)
     labels = examples.labels.numpy()
-    subsets, rule = read_subsets(context), chosen_rule(context)
+    rule = chosen_rule(context)
+    subsets = [] if run.config.specialists.kind == "shared" else read_subsets(context)
     scores = score_models(outputs, labels, examples.valid)
     common: dict[str, Any] = {
         "seed": run.config.seed,
@@ -88,16 +89,13 @@ def evaluate_models(run: Run, split: SplitName = "test") -> Evaluation:
         "groups": examples.units.numpy(),
         "members": rule.may_answer(len(subsets)),
     }
-    name = context.dataset.name
-    result = evaluate(outputs, labels, examples.valid, subsets, dataset=name, **common)
+    measured = (outputs, labels, examples.valid, subsets)
+    result = evaluate(*measured, dataset=context.dataset.name, **common)
     if split != "test":
         write_json(run.path(STAGE, f"{split}.json"), result.to_dict())
         return result
     more = details(
-        outputs,
-        labels,
-        examples.valid,
-        subsets,
+        *measured,
         temperature=read_json(run.path("train-generalist", "calibration.json"))["temperature"],
         texts=examples.texts,
         source_rows=examples.rows,

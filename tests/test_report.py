@@ -3,6 +3,7 @@
 import dataclasses
 import html.parser
 import re
+import shlex
 
 import hostile_names
 import numpy as np
@@ -414,12 +415,38 @@ def test_the_terminal_gets_the_answer_options_pairs_and_commands(run):
     assert [line for line in lines if line.endswith("<- advised")] == [
         next(line for line in lines if line.startswith(f"  {answer.headline.lower()} "))
     ]
-    told = lines.index("  Specialists now tell apart (rows confused, of all rows of both classes):")
+    (told,) = (i for i, line in enumerate(lines) if line.startswith("  Specialists tell apart "))
     pairs = [line for line in lines[told + 1 :] if line.startswith("    ")]
     assert len(pairs) == 3
     assert all(re.search(r": \d+ -> \d+ of \d+; \"example <\d+>.*\" is class", p) for p in pairs)
     assert lines[-4].startswith("To go on")
     assert max(map(len, lines[told:-3])) < 140
+
+
+def test_the_commands_to_go_on_with_are_those_of_the_run(tmp_path):
+    """Whatever a text holds, it is one word of the shell."""
+    run = synthetic_run(tmp_path / "a run")
+    predict, opened, compare = (shlex.split(line) for line in closing_lines(run)[-3:])
+    text, new = read_results(run).example_text, str(run.folder / "new.txt")
+    model = ["--model", "generalist_wide"]
+    assert text is not None
+    assert predict[:5] == ["echo", text, ">", new, "&&"]
+    assert predict[5:] == ["specialists", "predict", str(run.folder), new, *model]
+    assert opened[-1].endswith(("report.html", run.path("report.html").as_uri()))
+    folder = str(tmp_path / "compare-a run")
+    config = str(run.config_file)
+    assert compare == ["specialists", "compare", config, "--seeds", "3", "--out", folder]
+
+
+@pytest.mark.parametrize(("kind", "inputs"), [("features", "NEW.npy"), ("images", "NEW.png")])
+def test_inputs_of_ones_own_are_named_where_no_text_can_be_shown(tmp_path, kind, inputs):
+    run = synthetic_run(tmp_path, kind=kind)
+    assert f" {inputs} --model " in closing_lines(run)[-3]
+    write_text(run.config_file, '[data]\narrays = "my data.npz"\n')
+    run.reread_config()
+    command = shlex.split(closing_lines(run)[-3])
+    assert command[3].endswith("/my data.npz")
+    assert command[-4:] == ["--top", "1", "|", "head"]
 
 
 def test_a_lost_retention_gives_its_reason(tmp_path):

@@ -35,11 +35,10 @@ def summary_lines(results: Results) -> list[str]:
 def option_lines(comparison: Comparison) -> list[str]:
     """A table with a row for each thing that could be done; the advised one has an arrow."""
     times = comparison.times
-    unit = "time" if times and times.relative else "ms"
-    rows = f" for {times.n_rows:,} rows" if times else ""
-    head = ("", "top-1", "over the generalist, points", unit + rows, "training")
+    timed = [f"{'time' if times.relative else 'ms'} for {times.n_rows:,} rows"] if times else []
     found = options(comparison)
-    table = [head, *(_cells(option) for option in found)]
+    head = ["", "top-1", "over the generalist, points", *timed, "training"]
+    table = [head, *(_cells(option, bool(times)) for option in found)]
     first, *others = (max(map(len, column)) for column in zip(*table, strict=True))
     lines = [
         "  ".join(
@@ -51,15 +50,15 @@ def option_lines(comparison: Comparison) -> list[str]:
     return [line + arrow for line, arrow in zip_longest(lines, arrows, fillvalue="")]
 
 
-def _cells(option: Option) -> tuple[str, ...]:
-    gain = option.gain
-    told = (
-        "" if gain is None else f"{points(gain.value)} ({points_interval(gain.corrected_interval)})"
-    )
-    told = "stay out: no gain on held-out rows" if option.is_refused else told
+def _cells(option: Option, timed: bool) -> list[str]:
+    gain, told = option.gain, ""
+    if gain is not None:
+        told = f"{points(gain.value)} ({points_interval(gain.corrected_interval)})"
+    elif option.is_refused:
+        told = "stay out: no gain on held-out rows"
     time = UNKNOWN if option.milliseconds is None else two_digits(option.milliseconds)
     seconds = duration(option.seconds) if option.seconds else UNKNOWN
-    return option.advice, percent(option.top1), told, time, seconds
+    return [option.advice, percent(option.top1), told, *[time] * timed, seconds]
 
 
 def pair_lines(results: Results) -> list[str]:
@@ -68,7 +67,12 @@ def pair_lines(results: Results) -> list[str]:
     if changes is None or not changes.most:
         return []
     told = [f"    {_pair(results, pair)}" for pair in changes.most[:N_PAIRS]]
-    return ["  Specialists now tell apart (rows confused, of all rows of both classes):", *told]
+    counts = f"{changes.n_fewer:,} pairs of classes better than the generalist"
+    worse = f", {changes.n_more:,} worse" * bool(changes.n_more)
+    return [
+        f"  Specialists tell apart {counts}{worse}. Most (rows confused, of all of both):",
+        *told,
+    ]
 
 
 def _pair(results: Results, pair: ConfusedPair) -> str:

@@ -82,13 +82,18 @@ def _cost(results: Results) -> ReportFigure:
     )
 
 
+def _of_clusters(results: Results) -> bool:
+    """Whether clusters have specialists."""
+    return results.evaluation.n_specialists > 0 and results.choice.chosen.members != ()
+
+
 def _correlation(results: Results) -> ReportFigure | None:
     if results.covariance is None:
         return None
     correlation = figures.correlation_from_covariance(np.asarray(results.covariance))
     clusters, names = results.clusters.first_partition, results.data.class_names
     figure = figures.correlation_matrix(correlation, clusters, names)
-    outside = "no specialist of a cluster sees"
+    outside = f"no {'specialist of a cluster sees' if _of_clusters(results) else 'cluster holds'}"
     if len(clusters) < results.clusters.n_clusters:
         outside = "is left to the clusters of the other partitions, which are not shown"
     caption = (
@@ -101,13 +106,14 @@ def _correlation(results: Results) -> ReportFigure | None:
 
 def _clusters(results: Results) -> ReportFigure | None:
     clusters = results.clusters
-    if not clusters.n_clusters or results.evaluation.n_specialists == 0:
+    if not clusters.n_clusters:
         return None
+    decides = "; only there can the specialist of a cluster decide" * _of_clusters(results)
     names = [clusters.names(index) for index in range(clusters.n_clusters)]
     figure = figures.cluster_overview(names, clusters.share_of_confusions, clusters.random_shares)
     caption = (
-        f"{percent(clusters.total_share)} of the generalist's confusions fall inside some cluster; "
-        "only there can the specialist of a cluster decide. Inside random clusters of the same "
+        f"{percent(clusters.total_share)} of the generalist's confusions fall inside some "
+        f"cluster{decides}. Inside random clusters of the same "
         f"sizes {percent(clusters.random_share)} would fall (orange marks: of each size)."
         + (f" Shown: the {MAX_ROWS} with most of them." if clusters.n_clusters > MAX_ROWS else "")
     )

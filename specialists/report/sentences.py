@@ -63,23 +63,22 @@ def admission_sentence(admission: AdmissionDecision) -> str:
 def shared_sentences(shared: SharedGains, chosen: CombinationRule) -> list[str]:
     """What a run's shared specialists are, what they are asked about, and how often."""
     n, listed = shared.n_trained, f"{shared.n_listed:.3g}"
-    what = "a network" if n == 1 else "networks"
-    which = "each row's most probable classes by the generalist"
+    who = "1 shared specialist was" if n == 1 else f"{n} shared specialists were"
+    which = f"the {listed} classes that the generalist finds most probable in a row"
     if shared.of_clusters:
-        which = "the classes of the clusters that hold each row's most probable ones"
-    told = [
-        f"{n} shared specialist{'s' * (n > 1)}: {what} over all classes that all rows share, each "
-        f"asked about a shortlist: {which}, {listed} "
-        f"{'on average' if shared.of_clusters else 'of them'}. "
-        f"The true class is on the shortlist of {percent(shared.on_shortlist)} of the test rows."
-    ]
+        which = f"the classes of the clusters of a row's most probable ones, {listed} on average"
+    asked = (
+        f"{who} trained, on all classes and for all rows. The question to "
+        f"{'it' if n == 1 else 'them'} is a shortlist: {which}. The true class is on the "
+        f"shortlist in {percent(shared.on_shortlist)} of the test rows."
+    )
     if not shared.n_answering:
-        return [*told, "None of them may answer."]
+        return [asked, "None of them may answer."]
     fewer = "" if shared.n_answering == n else f"{shared.n_answering} of them answer. "
-    whole = f"About every class they are asked in {percent(shared.asked_whole)} of the test rows"
-    where = ", where the generalist is least sure." if 0 < shared.asked_whole < 1 else "."
+    sure = ", where the generalist is least sure," * (0 < shared.asked_whole < 1)
+    whole = f"In {percent(shared.asked_whole)} of the test rows{sure} the question is every class."
     clusters = " The gains are those of the whole ensemble." * (chosen.members != ())
-    return [*told, f"{fewer}{whole}{where}{clusters}"]
+    return [asked, f"{fewer}{whole}{clusters}"]
 
 
 def left_out_sentence(n_specialists: int, n_answering: int) -> str:

@@ -120,8 +120,8 @@ def class_table(per_class: ByClass, names: Sequence[str], models: Sequence[str])
 def _count(who: str, changes: Sequence[int]) -> str:
     gains, losses = (sum(sign * change > 0 for change in changes) for sign in (1, -1))
     return (
-        f"{capitalized(who)} against the generalist: of {len(changes):,} classes {gains:,} gain and "
-        f"{losses:,} lose right answers."
+        f"{capitalized(who)} against the generalist: of {len(changes):,} classes {gains:,} gain "
+        f"and {losses:,} lose right answers."
     )
 
 
