@@ -69,16 +69,13 @@ def pair_lines(results: Results) -> list[str]:
     told = [f"    {_pair(results, pair)}" for pair in changes.most[:N_PAIRS]]
     counts = f"{changes.n_fewer:,} pairs of classes better than the generalist"
     worse = f", {changes.n_more:,} worse" * bool(changes.n_more)
-    return [
-        f"  Specialists tell apart {counts}{worse}. Most (rows confused, of all of both):",
-        *told,
-    ]
+    return [f"  Specialists tell apart {counts}{worse}. The largest gains:", *told]
 
 
 def _pair(results: Results, pair: ConfusedPair) -> str:
     names = [_short(results.data.class_names[j]) for j in pair.classes]
-    counts = f"{pair.generalist} -> {pair.ensemble} of {pair.n_test:,}"
-    line = f"{names[0]} | {names[1]}: {counts}"
+    rows = f"{pair.ensemble} of {pair.n_test:,} rows instead of {pair.generalist}"
+    line = f"{names[0]} and {names[1]}: confused in {rows}"
     example = next((each for each in pair.examples if each.text is not None), None)
     if example is None:
         return line
