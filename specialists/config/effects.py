@@ -26,6 +26,7 @@ KINDS_OF_SOURCE = {
     "table": ("text", "features"),
     "images": ("images",),
     "arrays": ("features", "images"),
+    "emoji": ("text",),
     "languages": ("text",),
     "glyphs": ("images",),
 }
@@ -39,6 +40,7 @@ READ_BY = {
     "arrays": OWN | {"keys", "groups", "split_by", "image_size", "standardize"},
     "images": OWN | {"image_size"},
     "factory": {"options"},
+    "emoji": OWN | COLUMNS | NGRAMS | {"groups"},
     "languages": CUT | NGRAMS,
     "glyphs": {"image_size"},
 }
