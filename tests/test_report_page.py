@@ -21,6 +21,7 @@ from specialists.figures.style import THEME
 from specialists.report import render
 from specialists.report.page import with_commands
 from specialists.report.sentences import shared_sentences
+from specialists.report.verdict import verdict
 
 TEMPLATES = Path(specialists.report.page.__file__).parents[1] / "templates"
 CSS = (TEMPLATES / "report.css").read_text(encoding="utf-8")
@@ -103,6 +104,11 @@ def test_what_each_option_costs_stands_below_the_answer(page, results):
         assert f'<span class="soft">{name}</span>' in table
     gain = results.comparison.gain("generalist_wide").value
     assert f'<td class="n">{100 * gain:+.2f}</td>' in table
+    answer = verdict(results.comparison)
+    assert len(answer.in_table) == 2
+    assert set(answer.in_table) < set(answer.sentences)
+    assert not any(told in page for told in answer.in_table)
+    assert answer.sentences[2] in page
 
 
 @pytest.mark.parametrize("scheme", ["dark", "print"])

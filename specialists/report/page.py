@@ -137,7 +137,8 @@ def _answer(results: Results) -> dict[str, object]:
     return {
         "headline": answer.headline,
         "tone": answer.tone,
-        "sentences": [*answer.sentences, *filter(None, [kept])],
+        "reason": answer.sentences[0],
+        "others": [s for s in (*answer.sentences[1:], kept) if s and s not in answer.in_table],
         "caution": answer.caution,
         "gain": "" if results.is_silent else sentences.gain_sentence(results.evaluation),
         "warnings": sentences.warnings(results.details),

@@ -64,6 +64,7 @@ class Verdict:
     tone: str  # "good", "bad" or "unclear": of what the specialists did
     sentences: tuple[str, ...]  # what supports it; the first goes on where the headline ends
     caution: str  # what makes it doubtful; empty for three seeds or more
+    in_table: tuple[str, ...] = ()  # of the sentences, what a table of the options says too
 
     @property
     def text(self) -> str:
@@ -82,8 +83,10 @@ def verdict(comparison: Comparison) -> Verdict:
         sentences = _recommendation(comparison, chosen)
         if chosen in BASELINES:
             sentences.append(WEIGHTS_KEPT)
+    in_table = [] if comparison.is_refused else [_specialists(comparison)]
     if STUDENT in comparison.models and named != STUDENT:
-        sentences.append(f"The student: {_bought(comparison, STUDENT)}.")
+        in_table.append(f"The student: {_bought(comparison, STUDENT)}.")
+        sentences.append(in_table[-1])
     missing = [WORDS[name].noun for name in TRAINED if name not in comparison.models]
     if missing:
         few = f"Not trained, so not known: {enumerated(missing)}"
@@ -93,7 +96,8 @@ def verdict(comparison: Comparison) -> Verdict:
         sentences.append(f"{NO_BASELINE if all_missing else few} ({HOW_TO_ADD}).")
     harmed = comparison.is_clear(GENERALIST, ENSEMBLE)
     tone = "good" if chosen == ENSEMBLE else "bad" if harmed else "unclear"
-    return Verdict(headline, tone, tuple(sentences), CAUTION.get(len(comparison.seeds), ""))
+    caution = CAUTION.get(len(comparison.seeds), "")
+    return Verdict(headline, tone, tuple(sentences), caution, tuple(in_table))
 
 
 def retention_sentence(comparison: Comparison) -> str:
