@@ -21,7 +21,7 @@ def answered(*classes, valid=(), confidence=None):
     """Scores of a model that says these classes; ``valid`` rows count as right whatever it says."""
     prediction = np.array(classes)
     correct, right = prediction == LABELS, np.isin(np.arange(len(LABELS)), valid)
-    nll = np.where(correct, 0.1, 2.0) + 0.01 * np.arange(len(LABELS))
+    nll = (np.where(correct, 0.1, 2.0) + 0.01 * np.arange(len(LABELS))).astype(np.float64)
     sure = np.full(len(LABELS), 0.6) if confidence is None else np.array(confidence)
     return Scores(prediction, correct, correct, correct | right, nll, sure)
 
@@ -34,19 +34,19 @@ def pairs_of(generalist, ensemble) -> PairChanges | None:
 GENERALIST = (1, 1, 0, 0, 1, 2, 3, 3)
 
 
-def test_the_pair_with_the_largest_drop_comes_first_with_what_was_confused():
+def test_the_pair_that_gains_most_comes_first_with_what_was_confused():
     found = pairs_of(answered(*GENERALIST), answered(0, 0, 0, 0, 1, 3, 2, 3))
     assert found is not None
-    assert (found.n_fewer, found.n_more) == (1, 0)
+    assert (found.n_better, found.n_worse) == (1, 0)
     (pair,) = found.most
     assert (pair.classes, pair.n_test, pair.generalist, pair.ensemble) == ((0, 1), 5, 3, 1)
     assert [(e.row, e.label, e.text) for e in pair.examples] == [(0, 0, "text 0"), (1, 0, "text 1")]
 
 
-def test_pairs_that_are_confused_more_are_counted_and_not_shown():
+def test_pairs_that_are_told_apart_worse_are_counted_and_not_shown():
     found = pairs_of(answered(*GENERALIST), answered(1, 1, 2, 1, 1, 2, 2, 2))
     assert found is not None
-    assert (found.n_fewer, found.n_more) == (1, 1)
+    assert (found.n_better, found.n_worse) == (1, 1)
     assert [pair.classes for pair in found.most] == [(0, 1)]
     assert PairChanges.from_dict(found.to_dict()) == found
 
@@ -55,6 +55,11 @@ def test_another_valid_label_is_no_confusion():
     found = pairs_of(answered(*GENERALIST, valid=(0, 1, 3)), answered(0, 0, 0, 1, 1, 2, 2, 3))
     assert found is not None
     assert [pair.classes for pair in found.most] == [(2, 3)]
+
+
+def test_another_wrong_answer_is_no_gain():
+    """Row 3 is no longer taken for class 0, but for class 2."""
+    assert pairs_of(answered(*GENERALIST), answered(1, 1, 0, 2, 1, 2, 3, 3)) is None
 
 
 def test_an_ensemble_that_changes_nothing_has_no_pairs():

@@ -153,7 +153,7 @@ def test_pairs_that_are_told_apart_are_shown_with_their_examples(results):
     pair = ConfusedPair((1, 2), 40, 9, 2, (example,))
     page = render(changed_details(results, pairs=PairChanges(1234, 5, (pair,))))
     section = page[page.index('id="apart"') :].partition("</section>")[0]
-    assert "1,234 are confused less often by the ensemble" in section
+    assert "1,234 are told apart better by the ensemble" in section
     assert re.findall(r'<td class="n">(\d+)</td>', section) == ["40", "9", "2"]
     assert '<span class="text" dir="auto">a &lt;b&gt; text</span>' in section
     assert "<small>is <bdi>class 1</bdi></small>" in section

@@ -433,8 +433,9 @@ def test_specialists_that_stay_out_are_an_option_without_a_gain():
 def test_a_model_of_few_that_is_advised_is_an_option_too():
     few = "generalist_ensemble_same_inference"
     gaps = {(few, "generalist"): (0.06, (0.02, 0.1))}
-    assert few in [option.name for option in options(made(gaps, **{few: 20}))]
-    assert few not in [option.name for option in options(made({}, **{few: 20}))]
+    for found, is_told in ((gaps, True), ({}, False)):
+        comparison = made(found, generalist_ensemble_same_inference=20)
+        assert (few in [option.name for option in options(comparison)]) == is_told
 
 
 @pytest.mark.parametrize(

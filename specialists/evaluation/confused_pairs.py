@@ -1,8 +1,10 @@
-"""Which pairs of classes does the generalist confuse, and the ensemble no longer?
+"""Which pairs of classes does the ensemble tell apart better than the generalist?
 
 A test example of class a confuses the pair {a, b} where a model answers b, and b is not another of
-its valid labels. Pairs are looked at after the fact, on the test examples: the largest drops
-flatter, so beside them stands how many pairs are confused less and how many more.
+its valid labels. A pair is told apart better where the ensemble is right on more of the examples
+that the generalist confused than it confuses of those that the generalist had right. Pairs are
+looked at after the fact, on the test examples: the largest gains flatter, so beside them stands how
+many pairs are told apart better and how many worse.
 """
 
 from __future__ import annotations
@@ -42,13 +44,13 @@ class ConfusedPair(JsonRecord):
 
 @dataclass(frozen=True)
 class PairChanges(JsonRecord):
-    """How many pairs of classes the ensemble confuses less, and more, than the generalist does.
+    """How many pairs of classes the ensemble tells apart better than the generalist, and worse.
 
-    ``most`` are those that it confuses least in comparison, the largest drop first.
+    ``most`` are those that gain most, the largest gain first.
     """
 
-    n_fewer: int
-    n_more: int
+    n_better: int
+    n_worse: int
     most: tuple[ConfusedPair, ...]
 
 
@@ -58,31 +60,33 @@ def pair_changes(
     """What the ensemble changes between pairs of classes; None where it changes nothing."""
     n_classes = 1 + int(max(labels.max(), generalist.prediction.max(), ensemble.prediction.max()))
     before, after = (_confused(model, labels, n_classes) for model in (generalist, ensemble))
-    pairs, place = np.unique(np.concatenate([before, after]), return_inverse=True)
-    known = pairs >= 0
-    sides = place[: len(before)], place[len(before) :]
-    counts = np.stack([np.bincount(side, minlength=len(pairs)) for side in sides])
-    drop = np.where(known, counts[0] - counts[1], 0)
-    if not drop.any():
+    pairs = np.unique(np.concatenate([before, after]))
+    pairs = pairs[pairs >= 0]
+
+    def count(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.bincount(np.searchsorted(pairs, rows[rows >= 0]), minlength=len(pairs))
+
+    mended = fixed(generalist, ensemble)
+    gain = count(before[mended]) - count(after[fixed(ensemble, generalist)])
+    if not gain.any():
         return None
-    rows = fixed(generalist, ensemble)
-    n_test = np.bincount(labels, minlength=n_classes)
+    confused, n_test = (count(before), count(after)), np.bincount(labels, minlength=n_classes)
     most = [
         ConfusedPair(
             classes=(a, b),
             n_test=int(n_test[a] + n_test[b]),
-            generalist=int(counts[0, i]),
-            ensemble=int(counts[1, i]),
+            generalist=int(confused[0][i]),
+            ensemble=int(confused[1][i]),
             examples=tuple(
                 examples.example(row)
-                for row in rows[before[rows] == pairs[i]][:N_EXAMPLES].tolist()
+                for row in mended[before[mended] == pairs[i]][:N_EXAMPLES].tolist()
             ),
         )
-        for i in np.lexsort((-counts[0], -drop))[:N_PAIRS]
-        if drop[i] > 0
+        for i in np.lexsort((-confused[0], -gain))[:N_PAIRS]
+        if gain[i] > 0
         for a, b in [divmod(int(pairs[i]), n_classes)]
     ]
-    return PairChanges(int((drop > 0).sum()), int((drop < 0).sum()), tuple(most))
+    return PairChanges(int((gain > 0).sum()), int((gain < 0).sum()), tuple(most))
 
 
 def _confused(model: Scores, labels: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:

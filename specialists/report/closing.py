@@ -67,8 +67,8 @@ def pair_lines(results: Results) -> list[str]:
     if changes is None or not changes.most:
         return []
     told = [f"    {_pair(results, pair)}" for pair in changes.most[:N_PAIRS]]
-    counts = f"{changes.n_fewer:,} pairs of classes better than the generalist"
-    worse = f", {changes.n_more:,} worse" * bool(changes.n_more)
+    counts = f"{changes.n_better:,} pairs of classes better than the generalist"
+    worse = f", {changes.n_worse:,} worse" * bool(changes.n_worse)
     return [f"  Specialists tell apart {counts}{worse}. The largest gains:", *told]
 
 
@@ -76,9 +76,10 @@ def _pair(results: Results, pair: ConfusedPair) -> str:
     names = [_short(results.data.class_names[j]) for j in pair.classes]
     rows = f"{pair.ensemble} of {pair.n_test:,} rows instead of {pair.generalist}"
     line = f"{names[0]} and {names[1]}: confused in {rows}"
-    example = next((each for each in pair.examples if each.text is not None), None)
-    if example is None:
+    texts = [each for each in pair.examples if each.text is not None]
+    if not texts:
         return line
+    example = next((each for each in texts if (each.text or "").isascii()), texts[0])
     text, label = _short(example.text or ""), _short(results.data.class_names[example.label])
     return f'{line}; "{text}" is {label}'
 
