@@ -19,6 +19,7 @@ from specialists.figures import accuracy_against_cost, to_svg, to_svg_file
 from specialists.figures.models import CostPoint
 from specialists.figures.style import THEME
 from specialists.report import render
+from specialists.report.closing import pair_lines
 from specialists.report.page import with_commands
 from specialists.report.sentences import shared_sentences
 from specialists.report.verdict import verdict
@@ -160,6 +161,18 @@ def test_pairs_that_are_told_apart_are_shown_with_their_examples(results):
     without = render(changed_details(results, pairs=None))
     assert 'id="apart"' not in without
     assert "#apart" not in without
+
+
+def test_the_terminal_shows_the_text_that_most_can_read(results):
+    texts = {1: "\u65e5", 2: "day \n one", 3: "jour"}
+    examples = tuple(Example(row=n, text=t, label=n, source_row=None) for n, t in texts.items())
+    pair = ConfusedPair((1, 2), 40, 9, 2, examples)
+    told = pair_lines(changed_details(results, pairs=PairChanges(4, 0, (pair,) * 5)))
+    assert told[0].endswith(" 4 pairs of classes better than the generalist. The largest gains:")
+    line = "class 1 and class 2: confused in 2 of 40 rows instead of 9"
+    assert told[1:] == [f'    {line}; "day one" is class 2'] * 3
+    bare = PairChanges(4, 0, (dataclasses.replace(pair, examples=()),))
+    assert pair_lines(changed_details(results, pairs=bare))[1:] == [f"    {line}"]
 
 
 KINDS = (

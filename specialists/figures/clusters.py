@@ -158,8 +158,12 @@ def gain_per_cluster(
     There are M labels, M gains and M intervals (low, high), in fractions.
     """
     order = _extremes(gains)
-    chosen = [[values[m] for m in order] for values in (labels, gains, intervals)]
-    return gains_with_intervals(*chosen, "gain in top-1, percentage points, with 95% interval")
+    return gains_with_intervals(
+        [labels[m] for m in order],
+        [gains[m] for m in order],
+        [intervals[m] for m in order],
+        "gain in top-1, percentage points, with 95% interval",
+    )
 
 
 def gains_with_intervals(

@@ -76,12 +76,17 @@ def _pair(results: Results, pair: ConfusedPair) -> str:
     names = [_short(results.data.class_names[j]) for j in pair.classes]
     rows = f"{pair.ensemble} of {pair.n_test:,} rows instead of {pair.generalist}"
     line = f"{names[0]} and {names[1]}: confused in {rows}"
-    texts = [each for each in pair.examples if each.text is not None]
+    texts = [(each.text, each.label) for each in pair.examples if each.text]
     if not texts:
         return line
-    example = next((each for each in texts if (each.text or "").isascii()), texts[0])
-    text, label = _short(example.text or ""), _short(results.data.class_names[example.label])
-    return f'{line}; "{text}" is {label}'
+    most_read, label = max(texts, key=lambda known: _share_of_ascii(known[0]))
+    text, name = _short(most_read), _short(results.data.class_names[label])
+    return f'{line}; "{text}" is {name}'
+
+
+def _share_of_ascii(text: str) -> float:
+    """How much of a text most terminals can show; of equal ones the first is taken."""
+    return sum(character.isascii() for character in text) / len(text)
 
 
 def _short(text: str) -> str:
