@@ -131,7 +131,10 @@ def test_measured_times_stand_beside_flops(tmp_path):
     assert "ms, 400<br>rows</th>" in header
     assert ">12<small>1 row: 0.90</small></td>" in rows[1]
     assert all(row.count("<td") == header.count("<th") for row in rows)
-    assert "(12 ms instead of 5.0 for 400 rows)" in page
+    table = page[page.index('id="why"') :].partition("</table>")[0]
+    assert "ms for<br>400 rows</th>" in table
+    assert re.search(r'>ensemble</span></td>.*<td class="n">12</td><td class="n" data-v', table)
+    assert re.search(r'>student</span></td>.*<td class="n">\N{EN DASH}</td><td class="n" d', table)
     assert "several rounds (A &lt;CPU&gt;; 2 threads)" in page
     assert "Not timed: student (&lt;b&gt;it&lt;/b&gt; failed)." in page
 
