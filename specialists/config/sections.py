@@ -234,6 +234,11 @@ class StudentConfig(Recipe):
     teacher: Literal["offline", "online"] = "offline"
     """offline: the soft targets are computed once. online: anew for every augmented batch, which is
     slower."""
+    targets: Literal["dense", "top", "sampled"] = "dense"
+    """What is stored of the teacher's predictions. dense: every class. top: the most probable ones
+    and the mass of all others. sampled: draws, which on average say the same."""
+    n_targets: Positive = 32
+    """Number of classes of top, or of draws of sampled, an example."""
     unlabelled: FilePath | None = None
     """File of more inputs to learn from, without labels. None: training inputs only."""
 
