@@ -54,6 +54,8 @@ DATA = (
     "prepare-data/train.inputs.npy",
     "prepare-data/validation.labels.npy",
     "prepare-data/validation.inputs.npy",
+    "prepare-data/train.weights.npy",
+    "prepare-data/validation.weights.npy",
 )
 WEIGHTS = "weights.safetensors"
 MODEL = (WEIGHTS, "model.json")

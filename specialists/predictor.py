@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from specialists.datasets import check_preprocessing, encode
 from specialists.datasets.base import Inputs, rows_between
@@ -54,6 +55,11 @@ class Predictor:
         """
         return self.predict_encoded(encode(self.preprocessing, x))
 
+    def predict_log_proba(self, x: Any) -> np.ndarray:
+        """Natural logarithms of :meth:`predict_proba`, which keep what rounds to 0 there."""
+        blocks = [block for _, block in self._log_blocks(encode(self.preprocessing, x))]
+        return torch.cat(blocks).numpy()
+
     def predict_encoded(self, inputs: Inputs) -> np.ndarray:
         """The same of inputs that ``specialists.datasets.encode`` made."""
         probs = np.empty((0, len(self.class_names)), dtype=np.float32)
@@ -67,11 +73,15 @@ class Predictor:
 
     def blocks(self, inputs: Inputs) -> Iterator[tuple[slice, np.ndarray]]:
         """The same, a few rows at a time, so that memory stays bounded: (rows, probabilities)."""
+        for rows, block in self._log_blocks(inputs):
+            yield rows, block.exp().numpy()
+
+    def _log_blocks(self, inputs: Inputs) -> Iterator[tuple[slice, Tensor]]:
         size = max(1, min(BATCH_SIZE, BLOCK_VALUES // len(self.class_names)))
         for start in range(0, len(inputs), size):
             rows = slice(start, min(start + size, len(inputs)))
             block = rows_between(inputs, rows.start, rows.stop)
-            yield rows, self.predictions(block).dense().float().exp().numpy()
+            yield rows, self.predictions(block).dense().float()
 
     def top(self, probs: np.ndarray, k: int = 5) -> list[list[tuple[str, float]]]:
         """The k most probable classes of each row, with their probabilities.

@@ -41,6 +41,7 @@ READ_BY = {
     "factory": {"options"},
     "languages": CUT | NGRAMS,
     "glyphs": {"image_size"},
+    "memory": NGRAMS | {"validation_fraction", "standardize"},
 }
 KIND_ONLY = {
     **dict.fromkeys((*NGRAMS, "text"), "text"),

@@ -115,6 +115,8 @@ class Split:
     groups : int64 Tensor of shape (n,), optional
         Rows that are one observation (they share an input, a concept, a writer) share a number,
         which is unique over all splits.
+    weights : float32 Tensor of shape (n,), optional
+        How many rows each one counts as; None: one.
     """
 
     inputs: Inputs
@@ -123,6 +125,7 @@ class Split:
     texts: tuple[str, ...] | None = None
     rows: Tensor | None = None
     groups: Tensor | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -10,6 +10,7 @@ from specialists.datasets.base import Dataset
 from specialists.datasets.factory import load_factory
 from specialists.datasets.glyphs import load_glyphs
 from specialists.datasets.image_folders import load_images
+from specialists.datasets.in_memory import MEMORY
 from specialists.datasets.labelled_tables import load_table
 from specialists.datasets.languages import load_languages
 from specialists.datasets.naming import did_you_mean
@@ -54,6 +55,9 @@ def load_dataset(config: DataConfig, seed: int) -> Dataset:
 
 def _shipped(config: DataConfig) -> Dataset:
     loaders = {"languages": load_languages, "glyphs": load_glyphs}
+    if config.name == MEMORY:
+        what, fix = "the program that made this run held its data in memory", "fit there again"
+        raise DataError(what, fix=fix)
     if config.name in loaders:
         return loaders[config.name](config)
     fix = did_you_mean(str(config.name), available())

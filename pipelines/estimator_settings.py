@@ -1,0 +1,110 @@
+"""What does an estimator's parameter mean in a configuration?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from numbers import Integral
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from specialists.config import Config
+from specialists.datasets.in_memory import MEMORY
+from specialists.errors import ConfigError
+from specialists.networks import ARCHITECTURES
+from specialists.runtime import n_cores
+
+NETWORK = "specialists_in_memory:network"
+
+
+class Parameters(Protocol):
+    """Of :class:`pipelines.estimator.SpecialistClassifier`, described there."""
+
+    network: str | Callable[..., Any] | None
+    clusters: int | str | None
+    settings: Mapping[str, object] | None
+    random_state: Any
+    n_jobs: int | None
+
+
+def config_of(given: Parameters, check_random_state: Callable[[Any], Any]) -> Config:
+    """The configuration; ``settings`` come last, so that they win.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake, one a line.
+    """
+    in_memory = NETWORK in network_functions(given.network)
+    values: dict[str, Any] = {
+        "seed": seed_of(given.random_state, check_random_state),
+        "jobs": 1 if in_memory else jobs_of(given.n_jobs),
+        "threads": torch.get_num_threads(),
+        "data": {"name": MEMORY},
+        "generalist": _network_settings(given.network),
+        "clusters": {"n_clusters": given.clusters},
+    }
+    for key, value in (given.settings or {}).items():
+        section, dot, name = str(key).rpartition(".")
+        table = values.setdefault(section, {}) if dot else values
+        if isinstance(value, Mapping) and not dot:
+            table.setdefault(name, {}).update(map(_plain_item, value.items()))
+        else:
+            table[name] = _plain(value)
+    return Config.from_dict(values, where="settings")
+
+
+def seed_of(random_state: Any, check_random_state: Callable[[Any], Any]) -> int:
+    """An int is the seed itself, as ``seed`` of a configuration is."""
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def jobs_of(n_jobs: int | None) -> int:
+    """Processes at a time: scikit-learn counts back from all cores where it is negative."""
+    if n_jobs is None or n_jobs == 0:
+        return 1
+    return n_jobs if n_jobs > 0 else max(1, n_cores() + 1 + n_jobs)
+
+
+def network_functions(network: object) -> dict[str, Callable[..., Any]]:
+    """The callable that no worker process could import, by the name that stands for it."""
+    if callable(network) and import_path(network) is None:
+        return {NETWORK: network}
+    return {}
+
+
+def import_path(function: Any) -> str | None:
+    """``package.module:function`` of a callable, if another process finds it there."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    if module in (None, "__main__") or name is None or not name.isidentifier():
+        return None
+    found = getattr(sys.modules.get(module), name, None)
+    return f"{module}:{name}" if found is function else None
+
+
+def _network_settings(network: object) -> dict[str, object]:
+    if network is None:
+        return {}
+    if callable(network):
+        return {"factory": import_path(network) or NETWORK}
+    if not isinstance(network, str):
+        raise ConfigError(
+            "this is no network",
+            where="network",
+            got=repr(network),
+            expected=f"None, a callable, package.module:function, or {', '.join(ARCHITECTURES)}",
+        )
+    return {"factory" if ":" in network else "model": network}
+
+
+def _plain_item(item: tuple[str, object]) -> tuple[str, object]:
+    return item[0], _plain(item[1])
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number or array as Python's."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
