@@ -7,6 +7,7 @@ the other half; never on the test set.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from specialists.clustering import cluster_classes
 from specialists.clustering.co_predictions import MAX_WHOLE_MATRIX
@@ -26,10 +27,10 @@ def execute(run: Run) -> None:
     """Cluster the columns of the covariance of predicted probabilities."""
     context = RunContext.open(run.folder)
     settings = context.config.clusters
-    predictions, cost, trainings = _calibrated_predictions(run, settings.predictions)
+    predictions, counts, cost, trainings = _calibrated_predictions(context, run)
     n_classes = predictions.n_classes
     streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch
-    covariance = streaming(n_classes).update(predictions.dense().exp())
+    covariance = streaming(n_classes).update(predictions.dense().exp(), counts)
     clusters = cluster_classes(
         covariance,
         settings.n_clusters,
@@ -56,14 +57,17 @@ def execute(run: Run) -> None:
 
 
 def _calibrated_predictions(
-    run: Run, predictions: str
-) -> tuple[Predictions, TrainingCost, list[str]]:
-    """Predictions to cluster by; what their own trainings cost, and where these lie."""
-    if predictions == "cross-fitted":
+    context: RunContext, run: Run
+) -> tuple[Predictions, Tensor | None, TrainingCost, list[str]]:
+    """Predictions to cluster by, how many rows each counts as, their trainings' cost and place."""
+    dataset = context.dataset
+    if context.config.clusters.predictions == "cross-fitted":
         fitted, trainings = cross_fitted_generalists(run)
-        return fitted.predictions, fitted.cost, trainings
+        weights = dataset.train.weights
+        counts = None if weights is None else weights[fitted.rows]
+        return fitted.predictions, counts, fitted.cost, trainings
     folder = run.path("train-generalist")
     log_probs = torch.from_numpy(read_array(folder / "validation.log_probs.npy", mmap=False))
     temperature = read_json(folder / "calibration.json")["temperature"]
     calibrated = DensePredictions(tempered_log_softmax(log_probs, temperature))
-    return calibrated, TrainingCost(), []
+    return calibrated, dataset.validation.weights, TrainingCost(), []

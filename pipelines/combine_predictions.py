@@ -39,10 +39,12 @@ def execute(run: Run) -> None:
     ensemble = open_ensemble(context)
     validation, admission, kept = dataset.validation, dataset.admission, None
     labels = validation.labels
-    predictions = ensemble.member_predictions(validation.inputs)
+    predictions = ensemble.member_predictions(validation.inputs, validation.weights)
     if admission is not None and settings.admission != "off":
         kept = KeptRows(
-            ensemble.member_predictions(admission.inputs), admission.labels, admission.units
+            ensemble.member_predictions(admission.inputs, admission.weights),
+            admission.labels,
+            admission.units,
         )
     needs_test = context.config.data.admission_fraction > 0
     choice = choose_rule(
@@ -74,7 +76,7 @@ def _announce(choice: Choice, predictions: MemberPredictions, labels: Tensor) ->
         chosen = admission.chosen.to_dict()
         after = next(c.top1 for c in choice.candidates if c.rule.to_dict() == chosen)
     else:
-        after = score(predictions.joined(rule), labels)["top1"]
+        after = score(predictions.joined(rule), labels, predictions.weights)["top1"]
     change = f"{choice.generalist['top1']:.3f} -> {after:.3f}"
     log.info(f"{STAGE}: {rule.in_words()}; validation top-1 {change}")
 

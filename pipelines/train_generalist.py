@@ -30,6 +30,7 @@ from specialists.networks import (
     warn_of_other_inputs,
 )
 from specialists.predictions import predict_outputs
+from specialists.probability import mean_over_rows
 from specialists.specialist import assign_generalists
 
 from .classifiers import MODEL, ClassifierTask, describe, load_classifier, train_classifiers
@@ -180,7 +181,8 @@ def _publish_predictions(
     log_probs = F.log_softmax(predict_outputs(network, validation.inputs), dim=-1)
     write_array(folder / "validation.log_probs.npy", log_probs.numpy())
     write_json(folder / "calibration.json", {"temperature": classifier.temperature})
-    top1 = float((log_probs.argmax(-1) == validation.labels).double().mean())
+    right = (log_probs.argmax(-1) == validation.labels).double()
+    top1 = float(mean_over_rows(right, validation.weights))
     result = {
         "top1": top1,
         **classifier.cost.to_dict(),

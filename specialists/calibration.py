@@ -16,7 +16,8 @@ since the likelihood alone drives T into its bounds where the examples are few o
 With some thousands of examples the two agree. Weighted examples of a temperature count as
 n = (sum of w)^2 / (sum of w^2) (Kish 1965, "Survey Sampling", the effective sample size). Where a
 specialist is calibrated on a sample, a weight says how many examples one stands for, and n is the
-sum of the weights: with Kish's, the prior would hold the bias back.
+sum of the weights: with Kish's, the prior would hold the bias back. Rows that count as several
+examples (``counts``) count as so many in every sum.
 """
 
 from __future__ import annotations
@@ -123,7 +124,9 @@ def dustbin_correction(
     return math.log((1 - f) / f) + math.log(s / (1 - s))
 
 
-def fit_temperature(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> float:
+def fit_temperature(
+    logits: Tensor, labels: Tensor, weights: Tensor | None = None, counts: Tensor | None = None
+) -> float:
     """Argmin over T of the sum of -log softmax(logits / T)_label + (log T)^2 / (2 0.5^2).
 
     Temperature scaling (Guo et al. 2017, section 4.2) with a prior; the minimum is found to one
@@ -136,6 +139,8 @@ def fit_temperature(logits: Tensor, labels: Tensor, weights: Tensor | None = Non
     labels : int64 Tensor of shape (n,)
     weights : Tensor of shape (n,), optional
         Importance of each example.
+    counts : Tensor of shape (n,), optional
+        How many examples each row stands for; None: one.
 
     Raises
     ------
@@ -147,9 +152,16 @@ def fit_temperature(logits: Tensor, labels: Tensor, weights: Tensor | None = Non
     from scipy.optimize import minimize_scalar
 
     n_examples = float(len(labels))
+    for numbers in (weights, counts):
+        if numbers is not None:
+            _check_weights(numbers, len(labels))
     if weights is not None:
-        _check_weights(weights, len(labels))
-        n_examples = (weights.double().sum() ** 2 / weights.double().square().sum()).item()
+        squares = weights.double().square()
+        weights = weights if counts is None else weights * counts
+        squares = squares.sum() if counts is None else (squares * counts).sum()
+        n_examples = (weights.double().sum() ** 2 / squares).item()
+    elif counts is not None:
+        weights, n_examples = counts, float(counts.sum())
 
     def objective(log_temperature: float) -> float:
         loss = tempered_loss(logits, labels, math.exp(log_temperature), weights)

@@ -15,7 +15,7 @@ from specialists.config import Recipe
 from specialists.datasets.base import Split
 from specialists.distillation.teachers import SoftTargets, TaughtExamples, Teacher, online
 from specialists.errors import InputError
-from specialists.losses import DistillationLoss
+from specialists.losses import DistillationLoss, relative_weights
 from specialists.predictions import Predictions, as_predictions
 from specialists.runtime import Hardware
 from specialists.training import TensorExamples, Trainer, ValidationLoss
@@ -78,7 +78,7 @@ def distil(
         hard_label_loss(recipe)
         if teacher is None
         else DistillationLoss(temperature, alpha, recipe.label_smoothing or 0.0),
-        ValidationLoss(validation.inputs, validation.labels),
+        ValidationLoss(validation.inputs, validation.labels, counts=validation.weights),
         recipe,
         seed=seed,
         folder=folder,
@@ -92,8 +92,9 @@ def distil(
 def student_examples(
     train: Split, teacher: Teacher | None, augment: Augmentation | None = None
 ) -> TensorExamples | TaughtExamples:
-    """Training batches of (soft target, label), or of labels alone."""
-    labelled = TensorExamples(train.inputs, (train.labels,), augment)
+    """Training batches of (soft target, label), or of labels alone; weights where there are any."""
+    labels = (train.labels, *relative_weights(train.weights))
+    labelled = TensorExamples(train.inputs, labels, augment)
     if teacher is None:
         return labelled
     if not isinstance(teacher, Predictions | Tensor):
@@ -105,4 +106,4 @@ def student_examples(
             expected="one row of log-probabilities an input, in the same order",
         )
     targets = SoftTargets(as_predictions(teacher))
-    return TensorExamples(train.inputs, (targets, train.labels), augment)
+    return TensorExamples(train.inputs, (targets, *labels), augment)

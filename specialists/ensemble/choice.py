@@ -32,6 +32,7 @@ from specialists.ensemble.judging import Candidate, affordable, choose, score
 from specialists.ensemble.member_predictions import MemberPredictions
 from specialists.ensemble.rules import PAPER, CombinationRule
 from specialists.json_record import JsonRecord
+from specialists.probability import mean_over_rows
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,13 @@ def choose_rule(
         admission = admit_specialists(best, predictions, labels, kept, settings)
     rule = admission.rule
     flops, cost = predictions.generalist_flops, predictions.flops(rule)
+    asked = predictions.active(rule).any(1) | predictions.asks_shared(rule)
     return Choice(
         {ENSEMBLE: rule, **of_clusters},
         tuple(candidates),
         admission,
-        score(predictions.generalist, labels) | {"inference_flops": flops},
+        score(predictions.generalist, labels, predictions.weights) | {"inference_flops": flops},
         cost / flops,
         cost / flops <= settings.max_cost,
-        float((predictions.active(rule).any(1) | predictions.asks_shared(rule)).double().mean()),
+        float(mean_over_rows(asked.double(), predictions.weights)),
     )

@@ -178,8 +178,13 @@ class Ensemble:
         joined = join(DensePredictions(asked), specialists, tables, active, rule).dense()
         return generalist.index_copy_(0, rows, joined) if some else joined
 
-    def member_predictions(self, inputs: Inputs) -> MemberPredictions:
-        """What every member predicts for every row, whatever the rule."""
+    def member_predictions(
+        self, inputs: Inputs, weights: Tensor | None = None
+    ) -> MemberPredictions:
+        """What every member predicts for every row, whatever the rule.
+
+        Rows count as so many as ``weights`` (n,) say.
+        """
         features = self.features(inputs)
         generalist, each = self.flops(cost_sample(inputs).to(self.device))
         known = self.generalist_predictions(features)
@@ -190,6 +195,7 @@ class Ensemble:
             generalist,
             each,
             self.shared and self.shared.predictions(inputs, known, _sampled(len(inputs))),
+            weights,
         )
 
     def flops(self, inputs: Inputs) -> tuple[float, Tensor]:
