@@ -6,10 +6,12 @@ the other half; never on the test set.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
-from specialists.clustering import cluster_classes
+from specialists.clustering import ClassClusters, cluster_classes, clusters_of_subsets
 from specialists.clustering.co_predictions import MAX_WHOLE_MATRIX
 from specialists.covariance import PredictionCovariance, PredictionSketch
 from specialists.files import read_array, read_json, write_array, write_json, write_text
@@ -18,6 +20,7 @@ from specialists.probability import tempered_log_softmax
 from specialists.training import TrainingCost
 
 from .context import RunContext
+from .own_clusters_file import read_clusters
 from .runs import Run
 from .terminal import log
 from .train_generalist import cross_fitted_generalists
@@ -26,23 +29,11 @@ from .train_generalist import cross_fitted_generalists
 def execute(run: Run) -> None:
     """Cluster the columns of the covariance of predicted probabilities."""
     context = RunContext.open(run.folder)
-    settings = context.config.clusters
     predictions, counts, cost, trainings = _calibrated_predictions(context, run)
     n_classes = predictions.n_classes
     streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch
     covariance = streaming(n_classes).update(predictions.dense().exp(), counts)
-    clusters = cluster_classes(
-        covariance,
-        settings.n_clusters,
-        method=settings.method,
-        max_ratio=settings.max_ratio,
-        overlap=settings.overlap,
-        seed=context.config.seed,
-        class_names=context.dataset.class_names,
-        matrix=settings.matrix,
-        coverage=settings.coverage,
-        shuffled=settings.shuffled,
-    )
+    clusters = _clusters(context, covariance)
     folder = context.path("cluster-classes")
     if isinstance(covariance, PredictionCovariance):
         write_array(folder / "covariance.npy", covariance.covariance().astype("float32"))
@@ -53,6 +44,30 @@ def execute(run: Run) -> None:
         f"cluster-classes: {clusters.n_clusters} clusters of {min(clusters.sizes)} to "
         f"{max(clusters.sizes)} classes hold {clusters.total_share:.1%} of the confusions; random "
         f"clusters of the same sizes would hold {clusters.random_share:.1%}"
+    )
+
+
+def _clusters(
+    context: RunContext, covariance: PredictionCovariance | PredictionSketch
+) -> ClassClusters:
+    """Those of the user's file, or those that are found."""
+    settings, names = context.config.clusters, context.dataset.class_names
+    if settings.file is not None:
+        subsets, notes = read_clusters(Path(settings.file), names)
+        for note in notes:
+            log.info(f"cluster-classes: {note}")
+        return clusters_of_subsets(subsets, covariance, names)
+    return cluster_classes(
+        covariance,
+        settings.n_clusters,
+        method=settings.method,
+        max_ratio=settings.max_ratio,
+        overlap=settings.overlap,
+        seed=context.config.seed,
+        class_names=names,
+        matrix=settings.matrix,
+        coverage=settings.coverage,
+        shuffled=settings.shuffled,
     )
 
 

@@ -29,7 +29,7 @@ from specialists.specialist import Specialist
 from specialists.uncertainty import MIN_GROUPS
 
 from .context import RunContext
-from .estimator_settings import config_of, network_functions
+from .estimator_settings import config_of, network_functions, own_clusters
 from .given_rows import (
     checked_inputs,
     checked_rows,
@@ -55,9 +55,10 @@ class SpecialistClassifier(ClassifierMixin, BaseEstimator):
     network : str or callable, optional
         The generalist's network: "hashed_text", "mlp" or "resnet", "package.module:function", or a
         callable that takes ``n_classes`` and returns an ``nn.Module``. None: by kind of input.
-    clusters : int or "auto", optional
-        Number of clusters of confusable classes, one specialist each. None: about one for every 30
-        classes, at least two.
+    clusters : int, "auto", ClassClusters, mapping or sequence, optional
+        Number of clusters of confusable classes, one specialist each; or the clusters: a mapping of
+        class to cluster, or the classes of each. None: about one for every 30 classes, at least
+        two.
     model : {"ensemble", "student", "generalist"}
         Who predicts.
     settings : mapping, optional
@@ -98,7 +99,7 @@ class SpecialistClassifier(ClassifierMixin, BaseEstimator):
         self,
         network: str | Callable[..., Any] | None = None,
         *,
-        clusters: int | str | None = None,
+        clusters: Any = None,
         model: ModelName = "ensemble",
         settings: Mapping[str, object] | None = None,
         random_state: Any = None,
@@ -164,7 +165,8 @@ class SpecialistClassifier(ClassifierMixin, BaseEstimator):
                 features=getattr(self, "feature_names_in_", None),
                 common_scale=kind == "features" and hasattr(X, "toarray"),
             )
-            held = HeldRun.make(dataset, config, network_functions(self.network))
+            own = own_clusters(self.clusters, classes)
+            held = HeldRun.make(dataset, config, network_functions(self.network), own)
         self._take(held, classes, kind)
         self._warn_if_untested()
         return self

@@ -10,20 +10,24 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from specialists.clustering import ClassClusters
 from specialists.config import Config
 from specialists.datasets.in_memory import MEMORY
-from specialists.errors import ConfigError
+from specialists.errors import ConfigError, listed
 from specialists.networks import ARCHITECTURES
 from specialists.runtime import n_cores
 
+from .given_rows import names_of
+
 NETWORK = "specialists_in_memory:network"
+CLUSTERS = 'a number, "auto", ClassClusters, a mapping of class to cluster, or lists of classes'
 
 
 class Parameters(Protocol):
     """Of :class:`pipelines.estimator.SpecialistClassifier`, described there."""
 
     network: str | Callable[..., Any] | None
-    clusters: int | str | None
+    clusters: Any
     settings: Mapping[str, object] | None
     random_state: Any
     n_jobs: int | None
@@ -44,7 +48,7 @@ def config_of(given: Parameters, check_random_state: Callable[[Any], Any]) -> Co
         "threads": torch.get_num_threads(),
         "data": {"name": MEMORY},
         "generalist": _network_settings(given.network),
-        "clusters": {"n_clusters": given.clusters},
+        "clusters": {"n_clusters": given.clusters} if _is_number(given.clusters) else {},
     }
     for key, value in (given.settings or {}).items():
         section, dot, name = str(key).rpartition(".")
@@ -75,6 +79,39 @@ def network_functions(network: object) -> dict[str, Callable[..., Any]]:
     if callable(network) and import_path(network) is None:
         return {NETWORK: network}
     return {}
+
+
+def own_clusters(given: Any, classes: np.ndarray) -> list[list[str]] | None:
+    """The names of the classes of each given cluster; None where clusters are to be found.
+
+    Raises
+    ------
+    InputError
+        If a class is none of ``y``, or the clusters are not understood.
+    """
+    if _is_number(given):
+        return None
+    if isinstance(given, ClassClusters):
+        return [list(given.names(i)) for i in range(given.n_clusters)]
+    try:
+        if isinstance(given, Mapping):
+            grouped: dict[object, list[object]] = {}
+            for label, cluster in given.items():
+                grouped.setdefault(cluster, []).append(label)
+            given = grouped.values()
+        known = dict(zip(classes.tolist(), names_of(classes), strict=True))
+        clusters = [list(members) for members in given]
+        unknown = [str(label) for members in clusters for label in members if label not in known]
+    except TypeError as error:
+        raise ConfigError("clusters is not understood", got=error, expected=CLUSTERS) from None
+    if unknown:
+        got = f"classes that y does not hold: {listed(unknown)}"
+        raise ConfigError("clusters is not understood", got=got, expected=CLUSTERS)
+    return [[known[label] for label in members] for members in clusters]
+
+
+def _is_number(clusters: object) -> bool:
+    return clusters is None or clusters == "auto" or isinstance(clusters, Integral)
 
 
 def import_path(function: Any) -> str | None:

@@ -20,6 +20,7 @@ from sklearn.utils.validation import (
 )
 
 from specialists.datasets.base import Kind
+from specialists.datasets.class_names import normal_form
 from specialists.datasets.handed_over import texts_of
 from specialists.datasets.in_memory import HeldRows
 from specialists.datasets.pictures import with_channels
@@ -117,7 +118,7 @@ def numbered_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def names_of(classes: np.ndarray) -> tuple[str, ...]:
     """A name for each class; those that would read alike get their number behind them."""
-    written = [str(label) if str(label).strip() else repr(label) for label in classes.tolist()]
+    written = [normal_form(str(label)) or repr(label) for label in classes.tolist()]
     twice = {name for name in written if written.count(name) > 1} if _alike(written) else set()
     return tuple(f"{n} [{i}]" if n in twice else n for i, n in enumerate(written))
 

@@ -10,7 +10,7 @@ import random
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,15 @@ from specialists.datasets import Dataset
 from specialists.datasets.factory import handing_over
 from specialists.errors import InputError
 from specialists.feasibility import check_settings
-from specialists.files import EVERYTHING, NOTHING, atomic_write, copy_file, trusting, write_text
+from specialists.files import (
+    EVERYTHING,
+    NOTHING,
+    atomic_write,
+    copy_file,
+    trusting,
+    write_json,
+    write_text,
+)
 from specialists.files.disk import unsynced
 from specialists.predictor import Predictor
 
@@ -32,6 +40,7 @@ from .stages import run_stages
 from .trained_models import load
 
 FITTED = "distill-student"  # the last stage that no report is needed for
+CLUSTERS = "given-clusters.json"
 WEIGHTS = (
     "train-generalist/weights.safetensors",
     "train-specialists/s*-*/weights.safetensors",
@@ -60,8 +69,14 @@ class HeldRun:
         self._models: dict[str, Predictor] = {}
 
     @classmethod
-    def make(cls, dataset: Dataset, config: Config, functions: Functions) -> HeldRun:
-        """Train every model on a data set in memory.
+    def make(
+        cls,
+        dataset: Dataset,
+        config: Config,
+        functions: Functions,
+        clusters: Sequence[Sequence[str]] | None = None,
+    ) -> HeldRun:
+        """Train every model on a data set in memory; ``clusters`` are the names of their classes.
 
         Raises
         ------
@@ -72,6 +87,11 @@ class HeldRun:
         check_settings(config)
         held._run = Run(held.folder, trust=EVERYTHING, dataset=dataset)
         with held._at_work(), held._run.lock():
+            if clusters is not None:
+                file = held.path(CLUSTERS)
+                write_json(file, {"clusters": [{"names": list(names)} for names in clusters]})
+                given = config.clusters.model_copy(update={"file": str(file)})
+                config = config.model_copy(update={"clusters": given})
             write_text(held._run.config_file, config.to_toml())
             run_stages(held._run, FITTED)
         return held

@@ -171,6 +171,10 @@ def _shared(config: Config) -> Idle:
 
 def _clusters_and_combination(config: Config) -> Idle:
     clusters, combination = config.clusters, config.combination
+    if clusters.file is not None:
+        for key in type(clusters).model_fields:
+            if key not in ("file", "predictions") and is_set(clusters, key):
+                yield f"clusters.{key}", "clusters.file says which clusters there are"
     if clusters.method != "balanced" and is_set(clusters, "max_ratio"):
         yield (
             "clusters.max_ratio",

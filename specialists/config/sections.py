@@ -123,6 +123,9 @@ class ClustersConfig(Section):
     predictions: Literal["validation", "cross-fitted"] = "validation"
     """Rows whose predictions are compared. cross-fitted: training rows, of which two generalists
     predict each other's half."""
+    file: FilePath | None = None
+    """Clusters of your own: JSON as clusters.json is, or {"class": cluster}, or a table with the
+    columns class and cluster. None: found here."""
 
 
 class SpecialistsConfig(Recipe):
