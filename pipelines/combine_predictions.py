@@ -17,6 +17,7 @@ from specialists.ensemble import (
     score,
 )
 from specialists.files import read_json, write_array, write_json
+from specialists.json_record import nan_if_null, null_if_unknown
 from specialists.predictions import DensePredictions, ModelOutputs, read_rows
 from specialists.training import TrainingCost
 
@@ -39,10 +40,10 @@ def execute(run: Run) -> None:
     ensemble = open_ensemble(context)
     validation, admission, kept = dataset.validation, dataset.admission, None
     labels = validation.labels
-    predictions = ensemble.member_predictions(validation.inputs, validation.weights)
+    predictions = ensemble.member_predictions(context.asked("validation"), validation.weights)
     if admission is not None and settings.admission != "off":
         kept = KeptRows(
-            ensemble.member_predictions(admission.inputs, admission.weights),
+            ensemble.member_predictions(context.asked("admission"), admission.weights),
             admission.labels,
             admission.units,
         )
@@ -52,7 +53,7 @@ def execute(run: Run) -> None:
     )
     write_json(context.path(STAGE, "choice.json"), choice.to_dict())
     write_predictions(context, predictions, choice, "validation")
-    test_predictions = ensemble.member_predictions(dataset.test.inputs)
+    test_predictions = ensemble.member_predictions(context.asked("test"))
     write_predictions(context, test_predictions, choice, "test")
     costs = ensemble_costs(context, ensemble, test_predictions, choice)
     write_json(context.path(STAGE, "costs.json"), costs)
@@ -105,7 +106,8 @@ def ensemble_costs(
     trained = read_json(context.path("train-generalist", "result.json"))
     clusters = read_json(context.path("cluster-classes", "costs.json"))
     independents = [task.folder for task in initial_generalists(context)]
-    soft_targets = len(context.dataset.train) * predictions.generalist_flops
+    known = null_if_unknown(predictions.generalist_flops) or 0.0  # asked elsewhere, if at all
+    soft_targets = len(context.dataset.train) * known
     generalist = TrainingCost.from_dict(trained)
     further = TrainingCost.from_dict(clusters) + TrainingCost(flops=soft_targets)
     further = sum((Member(context, folder).cost for folder in independents), further)
@@ -121,7 +123,7 @@ def ensemble_costs(
     costs: dict[str, dict[str, object]] = {
         GENERALIST: {
             "parameters": trained["parameters"],
-            "inference_flops": predictions.generalist_flops,
+            "inference_flops": null_if_unknown(predictions.generalist_flops),
             **generalist.to_dict(),
             "tuning_trials": len(context.config.generalist.widths or (0,)),
             "trainings": start,
@@ -130,7 +132,7 @@ def ensemble_costs(
     for name, rule in choice.rules.items():
         costs[name] = {
             "parameters": replace(ensemble, rule=rule).parameters,
-            "inference_flops": predictions.flops(rule),
+            "inference_flops": null_if_unknown(predictions.flops(rule)),
             **(generalist + further).to_dict(),
             "tuning_trials": trials.get(name, len(choice.candidates)),
             "trainings": trainings,
@@ -156,6 +158,10 @@ def ensemble_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     costs = read_json(run.path(STAGE, "costs.json"))
     files = {name: run.path(STAGE, f"{split}.{name}.npy") for name in costs}
     return {
-        name: ModelOutputs(name, DensePredictions(read_rows(file)), **costs[name])
+        name: ModelOutputs(
+            name,
+            DensePredictions(read_rows(file)),
+            **{k: nan_if_null(v) for k, v in costs[name].items()},
+        )
         for name, file in files.items()
     }

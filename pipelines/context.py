@@ -13,10 +13,11 @@ import torch
 
 from specialists.config import Config
 from specialists.datasets.augmentation import AUGMENTATIONS
-from specialists.datasets.base import Dataset, Ragged, Split
+from specialists.datasets.base import Dataset, Inputs, Ragged, Split
 from specialists.datasets.factory import source_file
 from specialists.datasets.storage import load_dataset_folder, read_about
 from specialists.files import check_trusted, sha256
+from specialists.networks import GivenInputs
 from specialists.networks.build import NetworkSpec, generalist_spec
 from specialists.runtime import Hardware, derive_seed, resolve_precision
 from specialists.training.examples import Augmentation
@@ -88,6 +89,18 @@ class RunContext:
         source = source_file(factory) if factory else None
         return conditions if source is None else {**conditions, "factory": sha256(source)}
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the user brings the generalist as its predictions."""
+        return self.path("prepare-data", "train.predictions.npy").is_file()
+
+    def asked(self, name: str) -> Inputs:
+        """Inputs of a split for models that ask the generalist: beside what it says, if given."""
+        split = self.split(name)
+        if split.predictions is None:
+            return split.inputs
+        return GivenInputs(split.inputs, split.predictions)  # pyright: ignore[reportReturnType]
+
     def split(self, name: str) -> Split:
         """The split of this name: train, validation, test, and admission if there is one."""
         return self.dataset.splits[name]
@@ -109,6 +122,6 @@ class RunContext:
     def fingerprints(self, *files: str) -> dict[str, str]:
         """sha256 of files below the run folder, by path; data need not have weights."""
         paths = {file: self.folder / file for file in files}
-        optional = [file for file in paths if file.endswith(".weights.npy")]
+        optional = [file for file in paths if file.endswith((".weights.npy", ".predictions.npy"))]
         there = {k: v for k, v in paths.items() if k not in optional or v.is_file()}
         return {file: sha256(path) for file, path in there.items()}

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -17,19 +15,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from specialists.clustering import ClassClusters
-from specialists.datasets.base import Kind
 from specialists.datasets.in_memory import held_dataset
-from specialists.ensemble import Choice
 from specialists.errors import ConfigError, DataError, DataWarning
-from specialists.files import read_json
-from specialists.networks import fitting
-from specialists.predictor import Predictor
-from specialists.specialist import Specialist
 from specialists.uncertainty import MIN_GROUPS
 
-from .context import RunContext
 from .estimator_settings import config_of, network_functions, own_clusters
+from .fitted_models import FittedModels
+from .given_generalist import asked_probabilities, in_order, warn_if_flattered
 from .given_rows import (
     checked_inputs,
     checked_rows,
@@ -37,17 +29,15 @@ from .given_rows import (
     names_of,
     numbered_labels,
     validation_rows,
+    with_predictions,
 )
 from .held_run import HeldRun
-from .saved_estimator import SavedEstimator, read_estimator, save_estimator
-from .terminal import lines_and_bars
-from .train_specialists import load_specialists
 
 ModelName = Literal["ensemble", "student", "generalist"]
 MODELS = ("ensemble", "student", "generalist")
 
 
-class SpecialistClassifier(ClassifierMixin, BaseEstimator):
+class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
     """Generalist, specialists of the classes that it confuses, and a student that learns from them.
 
     Parameters
@@ -55,6 +45,9 @@ class SpecialistClassifier(ClassifierMixin, BaseEstimator):
     network : str or callable, optional
         The generalist's network: "hashed_text", "mlp" or "resnet", "package.module:function", or a
         callable that takes ``n_classes`` and returns an ``nn.Module``. None: by kind of input.
+    generalist : fitted estimator or callable, optional
+        Its probabilities (``predict_proba``, or what it returns) are the generalist's: none is
+        trained. None: a generalist is trained, unless ``fit`` is given ``generalist_probs``.
     clusters : int, "auto", ClassClusters, mapping or sequence, optional
         Number of clusters of confusable classes, one specialist each; or the clusters: a mapping of
         class to cluster, or the classes of each. None: about one for every 30 classes, at least
@@ -99,6 +92,7 @@ class SpecialistClassifier(ClassifierMixin, BaseEstimator):
         self,
         network: str | Callable[..., Any] | None = None,
         *,
+        generalist: Any = None,
         clusters: Any = None,
         model: ModelName = "ensemble",
         settings: Mapping[str, object] | None = None,
@@ -107,6 +101,7 @@ class SpecialistClassifier(ClassifierMixin, BaseEstimator):
         verbose: int = 0,
     ) -> None:
         self.network = network
+        self.generalist = generalist
         self.clusters = clusters
         self.model = model
         self.settings = settings
@@ -120,6 +115,7 @@ class SpecialistClassifier(ClassifierMixin, BaseEstimator):
         y: Any,
         sample_weight: Any = None,
         validation_data: Sequence[Any] | None = None,
+        generalist_probs: Any = None,
     ) -> SpecialistClassifier:
         """Train generalist, specialists and student; a test on kept rows decides who answers.
 
@@ -132,6 +128,10 @@ class SpecialistClassifier(ClassifierMixin, BaseEstimator):
         validation_data : (X, y) or (X, y, sample_weight), optional
             Rows that train nobody: they choose epochs and rules, and half of them are kept for the
             test. None: such rows are cut from ``X``.
+        generalist_probs : array of shape (n, n_classes), optional
+            Any model's probabilities of ``X``, best of rows that it was not fitted on; columns as
+            in ``classes_``, or a DataFrame whose columns name them. Beside ``validation_data`` a
+            pair: of ``X`` and of its rows.
 
         Raises
         ------
@@ -153,11 +153,13 @@ class SpecialistClassifier(ClassifierMixin, BaseEstimator):
         if len(classes) < 2:
             got = f"1 class: {classes[0]!r}" if len(classes) else "no rows"
             raise DataError("a classifier needs two classes", where="y", got=got)
-        validation = validation_rows(self, validation_data, classes, kind)
-        config = config_of(self, check_random_state)
+        given = self._given(X, validation_data, generalist_probs, classes)
+        rows = with_predictions(rows, X, given and given[0], len(classes)).with_labels(numbers)
+        validation = validation_rows(self, validation_data, classes, kind, given and given[1])
+        config = config_of(self, check_random_state, given is not None)
         with self._shown():
             dataset = held_dataset(
-                rows.with_labels(numbers),
+                rows,
                 names_of(classes),
                 config.data,
                 config.seed,
@@ -165,85 +167,34 @@ class SpecialistClassifier(ClassifierMixin, BaseEstimator):
                 features=getattr(self, "feature_names_in_", None),
                 common_scale=kind == "features" and hasattr(X, "toarray"),
             )
+            if given is not None:
+                warn_if_flattered(dataset)
             own = own_clusters(self.clusters, classes)
             held = HeldRun.make(dataset, config, network_functions(self.network), own)
         self._take(held, classes, kind)
         self._warn_if_untested()
         return self
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Any, generalist_probs: Any = None) -> np.ndarray:  # noqa: N803
         """The most probable class of each row, as ``y`` names it."""
-        probs = self.predict_proba(X)
+        probs = self.predict_proba(X, generalist_probs)
         return self.classes_[probs.argmax(axis=1)]
 
-    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
-        """Calibrated probabilities (n, n_classes), columns as in ``classes_``."""
-        check_is_fitted(self)
-        return self._predictor().predict_proba(self._checked(X))
+    def predict_proba(self, X: Any, generalist_probs: Any = None) -> np.ndarray:  # noqa: N803
+        """Calibrated probabilities (n, n_classes), columns as in ``classes_``.
 
-    def predict_log_proba(self, X: Any) -> np.ndarray:  # noqa: N803
+        ``generalist_probs`` are those of a given generalist, for the model "ensemble" or
+        "generalist"; none where ``generalist`` can be asked.
+        """
+        check_is_fitted(self)
+        model, probs = self._held.model(self.model), self._asked(X, generalist_probs)
+        return model.predict_proba(self._checked(X), probs)
+
+    def predict_log_proba(self, X: Any, generalist_probs: Any = None) -> np.ndarray:  # noqa: N803
         """Their natural logarithms."""
         check_is_fitted(self)
-        return self._predictor().predict_log_proba(self._checked(X))
-
-    @property
-    def generalist_(self) -> Predictor:
-        return self._fitted.model("generalist")
-
-    @property
-    def ensemble_(self) -> Predictor:
-        return self._fitted.model("ensemble")
-
-    @property
-    def student_(self) -> Predictor:
-        return self._fitted.model("student")
-
-    @property
-    def specialists_(self) -> list[Specialist]:
-        with self._fitted.reading() as folder:
-            return load_specialists(RunContext.open(folder))
-
-    def report(self, folder: str | Path) -> Path:
-        """Train the baselines, measure every model, and write ``report.html`` into ``folder``.
-
-        No test rows were cut, so the rows of the admission test are measured. Returns the file.
-        """
-        check_is_fitted(self)
-        with self._shown():
-            return self._held.report(Path(folder))
-
-    def save(self, folder: str | Path) -> None:
-        """Write what prediction needs as plain files, which ``specialists.load(folder)`` reads.
-
-        Raises
-        ------
-        InputError
-            If the folder holds something else, or no file can hold the labels or the network.
-        """
-        check_is_fitted(self)
-        names = getattr(self, "feature_names_in_", None)
-        state = {
-            "kind": self._kind,
-            "n_features_in_": getattr(self, "n_features_in_", None),
-            "feature_names_in_": None if names is None else list(names),
-        }
-        saved = SavedEstimator(self.get_params(), self.classes_, state, self._held)
-        save_estimator(saved, Path(folder))
-
-    @classmethod
-    def load(cls, folder: str | Path, trust_code: bool = False) -> SpecialistClassifier:
-        """What :meth:`save` wrote, as ``specialists.load`` gives it."""
-        saved = read_estimator(Path(folder), trust_code)
-        classifier = cls(**saved.parameters)
-        with fitting(Path(folder)):
-            classifier._take(saved.held, saved.classes, saved.state["kind"])
-            names = saved.state["feature_names_in_"]
-            learned = {
-                "n_features_in_": saved.state["n_features_in_"],
-                "feature_names_in_": names and np.array(names, dtype=object),
-            }
-        vars(classifier).update({k: v for k, v in learned.items() if v is not None})
-        return classifier
+        model, probs = self._held.model(self.model), self._asked(X, generalist_probs)
+        return model.predict_log_proba(self._checked(X), probs)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -252,32 +203,29 @@ class SpecialistClassifier(ClassifierMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         return tags
 
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "_held")
+    def _given(
+        self, x: Any, validation: Sequence[Any] | None, probs: Any, classes: np.ndarray
+    ) -> tuple[Any, Any] | None:
+        """Probabilities of the rows of ``x`` and of those of ``validation``, if they are given."""
+        if probs is not None:
+            both = (probs, probs) if validation is None else tuple(probs)
+            return in_order(both[0], classes), in_order(both[1], classes)
+        if self.generalist is None:
+            return None
+        asked = [asked_probabilities(self.generalist, x, classes)]
+        if validation is not None:
+            asked.append(asked_probabilities(self.generalist, validation[0], classes))
+        return asked[0], asked[-1]
 
-    @property
-    def _fitted(self) -> HeldRun:
-        if not hasattr(self, "_held"):
-            raise AttributeError(f"this {type(self).__name__} is not fitted yet")
-        return self._held
-
-    def _take(self, held: HeldRun, classes: np.ndarray, kind: Kind) -> None:
-        self._held, self.classes_ = held, classes
-        self._kind: Kind = kind
-        self.clusters_ = ClassClusters.from_dict(self._json("cluster-classes", "clusters.json"))
-        self.choice_ = Choice.from_dict(self._json("combine-predictions", "choice.json"))
-
-    def _predictor(self) -> Predictor:
-        return self._held.model(self.model)
+    def _asked(self, x: Any, probs: Any) -> Any:
+        if probs is not None:
+            return in_order(probs, self.classes_)
+        if self.generalist is None or not self._held.model(self.model).asks:
+            return None
+        return asked_probabilities(self.generalist, x, self.classes_)
 
     def _checked(self, x: Any) -> Any:
         return checked_inputs(self, x, self._kind, reset=False)
-
-    def _json(self, *parts: str) -> Any:
-        return read_json(self._held.path(*parts))
-
-    def _shown(self) -> AbstractContextManager[None]:
-        return lines_and_bars() if self.verbose else nullcontext()
 
     def _warn_if_untested(self) -> None:
         admission = self.choice_.admission

@@ -33,8 +33,12 @@ class Parameters(Protocol):
     n_jobs: int | None
 
 
-def config_of(given: Parameters, check_random_state: Callable[[Any], Any]) -> Config:
+def config_of(
+    given: Parameters, check_random_state: Callable[[Any], Any], predictions: bool = False
+) -> Config:
     """The configuration; ``settings`` come last, so that they win.
+
+    Where the generalist is given as its ``predictions``, specialists start afresh.
 
     Raises
     ------
@@ -50,6 +54,8 @@ def config_of(given: Parameters, check_random_state: Callable[[Any], Any]) -> Co
         "generalist": _network_settings(given.network),
         "clusters": {"n_clusters": given.clusters} if _is_number(given.clusters) else {},
     }
+    if predictions:
+        values["specialists"] = {"start": "fresh", "freeze": ()}
     for key, value in (given.settings or {}).items():
         section, dot, name = str(key).rpartition(".")
         table = values.setdefault(section, {}) if dot else values

@@ -5,13 +5,16 @@ Checks are scikit-learn's where it has some: shapes, finite numbers, names of fe
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
+    _num_samples,
     assert_all_finite,
     check_array,
     check_consistent_length,
@@ -25,6 +28,7 @@ from specialists.datasets.handed_over import texts_of
 from specialists.datasets.in_memory import HeldRows
 from specialists.datasets.pictures import with_channels
 from specialists.errors import DataError, InputError, first_of, listed
+from specialists.networks import given_log_probs
 
 NOT_NUMERIC = "encode them first, for instance by a ColumnTransformer before this classifier"
 
@@ -147,9 +151,12 @@ def checked_rows(
 
 
 def validation_rows(
-    estimator: BaseEstimator, given: Any, classes: np.ndarray, kind: Kind
+    estimator: BaseEstimator, given: Any, classes: np.ndarray, kind: Kind, probs: Any = None
 ) -> HeldRows | None:
-    """The rows of ``validation_data``, their labels numbered as ``classes`` are."""
+    """The rows of ``validation_data``, their labels numbered as ``classes`` are.
+
+    ``probs`` (n, n_classes) are a given generalist's.
+    """
     if given is None:
         return None
     if not isinstance(given, list | tuple) or len(given) not in (2, 3):
@@ -160,7 +167,19 @@ def validation_rows(
         )
     x, y, weights = (*given, None)[:3]
     rows, labels = checked_rows(estimator, x, y, weights, kind, reset=False)
+    rows = with_predictions(rows, x, probs, len(classes))
     return rows.with_labels(numbers_of(labels, classes))
+
+
+def with_predictions(rows: HeldRows, x: Any, probs: Any, n_classes: int) -> HeldRows:
+    """Rows beside a generalist's probabilities of ``x``, of which they are those of a weight.
+
+    Their labels are still their places in ``x``, as :func:`checked_rows` gives them.
+    """
+    if probs is None:
+        return rows
+    log_probs = given_log_probs(probs, _num_samples(x), n_classes, "generalist_probs")
+    return replace(rows, predictions=log_probs[torch.from_numpy(rows.labels)])
 
 
 def _alike(names: list[str]) -> bool:

@@ -10,7 +10,7 @@ from specialists.datasets import check_preprocessing
 from specialists.datasets.base import Inputs
 from specialists.errors import InputError
 from specialists.files import EVERYTHING, NOTHING, read_json, trusting
-from specialists.networks import fitting, read_spec
+from specialists.networks import GivenGeneralist, fitting, read_spec
 from specialists.predictions import Predictions
 from specialists.predictor import Predictor, load_model
 
@@ -102,4 +102,5 @@ def _ensemble(run: Path) -> Predictor:
         _ = ensemble.members  # an error if the rule names one that there is not
         names, preprocessing = tuple(context.about["class_names"]), context.about["preprocessing"]
         check_preprocessing(preprocessing, read_spec(run / FOLDERS["generalist"]).input_shape)
-    return Predictor(names, preprocessing, ensemble.predictions)
+    asks = isinstance(ensemble.upper, GivenGeneralist)
+    return Predictor(names, preprocessing, ensemble.predictions, asks)

@@ -97,6 +97,8 @@ PIPELINE_ORDER = [
     "given_rows",
     "estimator_settings",
     "saved_estimator",
+    "fitted_models",
+    "given_generalist",
     "estimator",
     "distill",
     "predict",

@@ -96,6 +96,9 @@ class GeneralistConfig(Recipe):
     classes: str | tuple[str | int, ...] | None = None
     """Class names of the outputs of these weights, in order: a list, or a file. None: looked for
     in the weights and beside them."""
+    inference_flops: Annotated[Number, Field(gt=0)] | None = None
+    """FLOPs of one prediction of a generalist that is given as its predictions. None: unknown, and
+    so are the costs of all that ask it."""
 
 
 class ClustersConfig(Section):

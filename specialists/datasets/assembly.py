@@ -40,6 +40,7 @@ class LabelledRows:
     declared: np.ndarray | None = None
     declared_as: str = "group"  # what ``declared`` counts, for people
     weights: np.ndarray | None = None  # how many rows each one counts as
+    predictions: torch.Tensor | None = None  # a generalist's log-probabilities of ``names``
 
 
 def assemble(
@@ -124,6 +125,7 @@ def take(split: Split, index: np.ndarray) -> Split:
         rows=None if split.rows is None else split.rows[rows],
         groups=None if split.groups is None else split.groups[rows],
         weights=None if split.weights is None else split.weights[rows],
+        predictions=None if split.predictions is None else split.predictions[rows],
     )
 
 
@@ -146,6 +148,7 @@ def _split(rows: LabelledRows, plan: Plan, index: np.ndarray, inputs: Inputs) ->
         texts=None if rows.texts is None else tuple(rows.texts[i] for i in index.tolist()),
         rows=None if numbers is None else torch.from_numpy(numbers),
         weights=None if weights is None else torch.from_numpy(weights),
+        predictions=None if rows.predictions is None else rows.predictions[index],
     )
 
 

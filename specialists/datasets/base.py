@@ -117,6 +117,8 @@ class Split:
         which is unique over all splits.
     weights : float32 Tensor of shape (n,), optional
         How many rows each one counts as; None: one.
+    predictions : float32 Tensor of shape (n, C), optional
+        Log-probabilities of a generalist that the user brings as its predictions.
     """
 
     inputs: Inputs
@@ -126,6 +128,7 @@ class Split:
     rows: Tensor | None = None
     groups: Tensor | None = None
     weights: Tensor | None = None
+    predictions: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

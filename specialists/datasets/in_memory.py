@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from specialists.config import DataConfig
 from specialists.datasets.admission_rows import hold_out_admission_rows
@@ -35,11 +37,14 @@ class HeldRows:
         Numbers of the classes.
     weights : float array of shape (n,), optional
         How many rows each one counts as; not negative. None: one.
+    predictions : Tensor of shape (n, n_classes), optional
+        Log-probabilities of a generalist that the user brings.
     """
 
     raw: Any
     labels: np.ndarray
     weights: np.ndarray | None = None
+    predictions: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -114,6 +119,7 @@ def held_dataset(
         texts=raw if isinstance(raw, list) else None,
         rows=np.concatenate([np.arange(len(part)) for part in parts]),
         weights=weights,
+        predictions=_predictions(parts),
     )
     every = config.model_copy(update={"min_examples": 1})
     about = {"rows": "row"}
@@ -141,6 +147,11 @@ def _preprocessing(raw: Any, config: DataConfig, features: Sequence[str] | None)
         return {**about, "features": None if features is None else list(features)}
     channels, height, width = with_channels(raw).shape[1:]
     return {"kind": "images", "channels": channels, "height": height, "width": width}
+
+
+def _predictions(parts: Sequence[HeldRows]) -> Tensor | None:
+    given = [part.predictions for part in parts if part.predictions is not None]
+    return torch.cat(given) if given else None
 
 
 def _together(parts: Sequence[Any]) -> Any:

@@ -6,7 +6,8 @@
     SPLIT.texts.npy .texts.offsets.npy    UTF-8 bytes, for people to read
     SPLIT.rows.npy                        lines or rows of the user's file; may be missing
     SPLIT.groups.npy                      units of chance; may be missing
-    SPLIT.weights.npy                     how many rows each one counts as; may be missing
+    SPLIT.weights.npy .predictions.npy    how many rows each one counts as, what a generalist
+                                          says of it; may be missing
 
 The labels of the test split lie in files of their own, so that every stage before the evaluation
 can be kept from reading them. The same data set gives the same bytes.
@@ -47,7 +48,7 @@ KEYS = {"name", "kind", "class_names", "rows", "preprocessing", "notes", "source
 ABOUT = "dataset.json"
 TEST_LABELS = ("test.labels.", "test.valid.")
 _SPLITS = ("train", "validation", "admission", "test")
-_PARTS = ("inputs", "labels", "valid", "texts", "rows", "groups", "weights")
+_PARTS = ("inputs", "labels", "valid", "texts", "rows", "groups", "weights", "predictions")
 _FILES = [f"{s}.{p}{o}.npy" for s in _SPLITS for p in _PARTS for o in ("", ".offsets")]
 
 
@@ -153,7 +154,7 @@ def _check_files(folder: Path, test_labels: bool) -> None:
 def _save_split(split: Split, folder: Path, name: str) -> None:
     texts = None if split.texts is None else _bytes(split.texts)
     values = (split.inputs, split.labels, split.valid, texts, split.rows, split.groups)
-    values = (*values, split.weights)
+    values = (*values, split.weights, split.predictions)
     for part, rows in zip(_PARTS, values, strict=True):
         if isinstance(rows, Ragged):
             files.write_array(folder / f"{name}.{part}.offsets.npy", rows.offsets.numpy())
@@ -176,6 +177,7 @@ def _load_split(folder: Path, name: str, labelled: bool) -> Split:
         rows=_optional(folder / f"{name}.rows.npy"),
         groups=_optional(folder / f"{name}.groups.npy"),
         weights=_optional(folder / f"{name}.weights.npy"),
+        predictions=_optional(folder / f"{name}.predictions.npy"),
     )
 
 

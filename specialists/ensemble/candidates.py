@@ -150,7 +150,7 @@ def _worth_learning(
         return list(everyone)
     least = min(candidate.inference_flops for candidate in candidates)
     limit = max(settings.max_cost * predictions.generalist_flops, least)
-    return [n for n in everyone if predictions.flops(CombinationRule("learned", n)) <= limit]
+    return [n for n in everyone if not predictions.flops(CombinationRule("learned", n)) > limit]
 
 
 def _best_weight(candidates: list[Candidate], n: int | None) -> float:

@@ -31,7 +31,7 @@ from specialists.ensemble.decision import AdmissionDecision
 from specialists.ensemble.judging import Candidate, affordable, choose, score
 from specialists.ensemble.member_predictions import MemberPredictions
 from specialists.ensemble.rules import PAPER, CombinationRule
-from specialists.json_record import JsonRecord
+from specialists.json_record import Cost, JsonRecord
 from specialists.probability import mean_over_rows
 
 
@@ -58,8 +58,8 @@ class Choice(JsonRecord):
     rules: dict[str, CombinationRule]
     candidates: tuple[Candidate, ...]
     admission: AdmissionDecision
-    generalist: dict[str, float]
-    relative_cost: float
+    generalist: dict[str, Cost]
+    relative_cost: Cost
     within_max_cost: bool
     asked: float
 
@@ -119,6 +119,6 @@ def choose_rule(
         admission,
         score(predictions.generalist, labels, predictions.weights) | {"inference_flops": flops},
         cost / flops,
-        cost / flops <= settings.max_cost,
+        not cost / flops > settings.max_cost,
         float(mean_over_rows(asked.double(), predictions.weights)),
     )

@@ -15,6 +15,7 @@ from torch import Tensor
 from specialists.config import CombinationConfig
 from specialists.ensemble.member_predictions import MemberPredictions
 from specialists.ensemble.rules import CombinationRule
+from specialists.json_record import Cost
 from specialists.predictions import Predictions
 from specialists.probability import MAX_NLL, mean_over_rows
 
@@ -41,8 +42,8 @@ class Candidate(CombinationRule):
 
     top1: float
     nll: float
-    inference_flops: float
-    relative_cost: float
+    inference_flops: Cost
+    relative_cost: Cost
     eligible: bool
     lowers_nll: bool
     in_sample: dict[str, float] | None = None
@@ -188,7 +189,7 @@ class Judge:
             self._flops[asked] = self.predictions.flops(rule)
         flops, nll = self._flops[asked], scores["nll"]
         relative = flops / self.predictions.generalist_flops
-        eligible, lower = relative <= self.max_cost, nll <= self.reference
+        eligible, lower = not relative > self.max_cost, nll <= self.reference  # unknown: no limit
         return Candidate(
             **vars(rule),
             top1=scores["top1"],

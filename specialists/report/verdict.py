@@ -11,6 +11,7 @@ gain.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from specialists.baselines import SAME_COST
@@ -170,7 +171,7 @@ def _bought(comparison: Comparison, name: str) -> str:
 def _inference(comparison: Comparison, name: str) -> str:
     models = comparison.models
     ratio = models[name].inference_flops / models[GENERALIST].inference_flops
-    return f"{ratio:.2f} times the inference"
+    return "unknown inference" if math.isnan(ratio) else f"{ratio:.2f} times the inference"
 
 
 def _against(comparison: Comparison, name: str) -> str:
@@ -211,7 +212,7 @@ def recommended(comparison: Comparison) -> str | None:
     good = _not_clearly_worse(comparison, clear)
     costs = {name: comparison.models[name].inference_flops for name in good}
     limit = SAME_COST * min(costs.values())
-    cheapest = [name for name in good if costs[name] <= limit]
+    cheapest = [name for name in good if not costs[name] > limit]  # unknown costs exclude nobody
     return min(_not_clearly_worse(comparison, cheapest), key=BY_SIMPLICITY.index)
 
 
