@@ -193,13 +193,14 @@ def _with_trainings(
     outputs: ModelOutputs, members: Sequence[Member], n_trials: int
 ) -> ModelOutputs:
     """The outputs with what the trainings of all ``members`` took, and where they lie."""
-    context = members[0].context
     cost = sum((member.cost for member in members), TrainingCost())
+    trainings = trainings_of(members)
+    return replace(outputs, **cost.to_dict(), tuning_trials=n_trials, trainings=trainings)
+
+
+def trainings_of(members: Sequence[Member]) -> tuple[str, ...]:
+    """Folders of the members' trainings, below the run's; a generalist that was given has none."""
+    context = members[0].context
     base = context.path(GENERALIST)
     folders = [chosen_training(context) if m.folder == base else m.folder for m in members]
-    return replace(
-        outputs,
-        **cost.to_dict(),
-        tuning_trials=n_trials,
-        trainings=tuple(context.below(folder) for folder in folders if folder is not None),
-    )
+    return tuple(context.below(folder) for folder in folders if folder is not None)

@@ -82,9 +82,10 @@ def read_times(run: Run) -> InferenceTimes | None:
 def training_seconds(run: Run) -> dict[str, float]:
     """Wall time of the trainings that made each model of ``evaluation.json``, summed.
 
-    Only the chosen candidate counts: one width of the generalist, one trial of a student (without
-    its teacher). Generalists that found the clusters, or that specialists started from, count with
-    the ensembles. A generalist that the user gave took no time.
+    A training that had a part of the cores counts in that part, since others had the rest. Only
+    the chosen candidate counts: one width of the generalist, one trial of a student (without its
+    teacher). Generalists that found the clusters, or that specialists started from, count with the
+    ensembles. A generalist that the user gave took no time.
     """
     trainings = read_json(run.path(STAGE, "trainings.json"))
     return {

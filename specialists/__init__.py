@@ -61,9 +61,9 @@ def load(
 
     Examples
     --------
-    >>> predictor = load("runs/languages")  # doctest: +SKIP
-    >>> predictor.predict_proba(["Donnerstag", "jeudi"]).shape  # doctest: +SKIP
-    (2, 239)
+    >>> predictor = load("runs/emoji")  # doctest: +SKIP
+    >>> predictor.predict_proba(["winkende Hand", "drapeau : Canada"]).shape  # doctest: +SKIP
+    (2, 1081)
     """
     if model is None and Path(path, "estimator.json").is_file():
         estimator = import_module("specialists.pipelines.estimator")

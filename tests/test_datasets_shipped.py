@@ -1,5 +1,7 @@
 """The data sets that ship, factories, and the shared data sets where they lie at hand."""
 
+import gzip
+import runpy
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +13,7 @@ from babel import Locale
 
 from specialists.config import DataConfig
 from specialists.datasets import Dataset, Split, available, load_dataset
+from specialists.datasets.emoji import ROWS
 from specialists.datasets.glyphs import FACES, Drawings, merge_twins
 from specialists.datasets.languages import own_strings
 from specialists.datasets.splits import TRAIN
@@ -30,6 +33,11 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def languages(cache):
     return load_dataset(DataConfig(name="languages"), seed=0)
+
+
+@pytest.fixture(scope="module")
+def emoji():
+    return load_dataset(DataConfig(name="emoji"), seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +171,38 @@ def test_twins_in_half_of_the_faces_are_merged_and_others_are_not():
     assert merge_twins(drawings) == {65: 65, 66: 65, 67: 67}
 
 
+def test_emoji_are_people_hands_flags_and_clocks_in_their_languages(emoji):
+    assert emoji.name == "emoji"
+    assert emoji.n_classes == 1081
+    assert {"👋", "👋🏿", "🇩🇪", "🕐"} <= set(emoji.class_names)
+    assert "😀" not in emoji.class_names
+    assert sum(map(len, splits(emoji))) == 111_498
+
+
+def emoji_rows():
+    return gzip.decompress(ROWS.read_bytes()).decode().removesuffix("\n").split("\n")
+
+
+def test_no_emoji_of_a_language_lies_in_two_splits():
+    columns = [row.split("\t") for row in emoji_rows()[1:]]
+    split_of = {(emoji, language): split for emoji, _, language, split, _ in columns}
+    assert all(split_of[row[0], row[2]] == row[3] for row in columns)
+    assert set(split_of.values()) == {"train", "validation", "test"}
+
+
+def test_the_rows_of_emoji_are_one_observation_in_a_language(emoji):
+    assert emoji.train.n_groups < len(emoji.train)
+
+
+@pytest.mark.skipif(not (SHARED / "emoji").is_dir(), reason="all names of emoji are not at hand")
+def test_the_emoji_that_ship_are_taken_from_all_names():
+    script = runpy.run_path(str(Path(__file__).parents[1] / "data" / "emoji" / "shipped.py"))
+    whole = gzip.decompress((SHARED / "emoji" / "emoji_names.tsv.gz").read_bytes()).decode()
+    assert script["taken"](whole.removesuffix("\n").split("\n")) == emoji_rows()
+
+
 def test_the_names_that_ship_are_told():
-    assert set(available()) == {"languages", "glyphs"}
+    assert set(available()) == {"emoji", "languages", "glyphs"}
     with pytest.raises(DataError, match=r"'langauges'(?s:.*)'languages'"):
         load_dataset(DataConfig(name="langauges"), seed=0)
 

@@ -559,9 +559,12 @@ def test_training_time_is_that_of_the_trainings_that_made_a_model(tmp_path):
     for i, folder in enumerate(("base", "more", "other")):
         lines = [json.dumps({"epoch": epoch, "seconds": 10.0**i / 2}) for epoch in range(2)]
         write_text(tmp_path / folder / "timing.jsonl", "\n".join([*lines, '{"epoch": 2, "sec']))
+    half = {"epoch": 1, "seconds": 30.0, "machine_share": 0.5}
+    write_text(tmp_path / "half" / "timing.jsonl", json.dumps(half))
     trainings = {"generalist": ["base"], "ensemble": ["base", "more", "gone"], "given": []}
+    trainings["student"] = ["base", "half"]
     write_json(tmp_path / "evaluate-models/trainings.json", trainings)
-    expected = {"generalist": 1.0, "ensemble": 11.0, "given": 0.0}
+    expected = {"generalist": 1.0, "ensemble": 11.0, "given": 0.0, "student": 16.0}
     assert training_seconds(Run(tmp_path)) == expected
 
 

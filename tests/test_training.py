@@ -13,7 +13,7 @@ from specialists.datasets.base import Ragged
 from specialists.errors import InputError, TrainingError
 from specialists.files import artifacts, read_tensors
 from specialists.networks import HashedEmbedding
-from specialists.runtime import Hardware
+from specialists.runtime import Hardware, n_cores
 from specialists.training import BalancedExamples, TensorExamples, Trainer, ValidationLoss, loop
 from specialists.training.loading import Loader
 from specialists.training.optimisers import Optimisers
@@ -248,7 +248,9 @@ def test_metrics_have_no_times_and_timing_has_the_loading_share(tmp_path):
             60 * epoch,
         )
     for record in records(tmp_path, "timing.jsonl"):
-        assert list(record) == ["epoch", "seconds", "examples_per_second", "loading_share"]
+        assert list(record)[:2] == ["epoch", "seconds"]
+        assert list(record)[2:] == ["examples_per_second", "loading_share", "machine_share"]
+        assert record["machine_share"] == round(min(1.0, torch.get_num_threads() / n_cores()), 4)
         assert 0 < record["loading_share"] < 1
 
 

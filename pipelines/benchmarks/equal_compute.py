@@ -166,8 +166,14 @@ def model_line(results: SeedResults, name: str, legend: Mapping[str, str]) -> Li
     }
     for what in ("training", "inference"):
         value, base = (results.mean(f"{what}_flops", each) for each in (name, GENERALIST))
-        line |= {f"{what} FLOPs": compact(value), f"{what}, x": f"{value / base:.2f}" * (base > 0)}
-    return line
+        line |= {f"{what} FLOPs": compact(value), f"{what}, x": _times(value, base)}
+    seconds, base = (results.mean("training_seconds", each) for each in (name, GENERALIST))
+    return line | {"training, s": f"{seconds:.0f}", "seconds, x": _times(seconds, base)}
+
+
+def _times(value: float, base: float) -> str:
+    """A ratio; nothing over a generalist that was not trained here."""
+    return f"{value / base:.2f}" if base else ""
 
 
 def figure_points(results: SeedResults, colours: Mapping[str, str]) -> list[ComputePoint]:

@@ -25,7 +25,7 @@ from specialists.files import read_array
 from specialists.networks import inference_flops, n_parameters, read_spec
 from specialists.predictions import ModelOutputs
 from specialists.probability import MAX_NLL
-from specialists.training import TrainingCost
+from specialists.training import TrainingCost, logged_seconds
 from specialists.uncertainty import (
     ANY_REAL,
     DIFFERENCE_OF_SHARES,
@@ -36,7 +36,7 @@ from specialists.uncertainty import (
     percentile_interval,
 )
 
-from ..baselines import baseline_tasks, best_schedule
+from ..baselines import baseline_tasks, best_schedule, trainings_of
 from ..classifiers import Member
 from ..combine_predictions import ensemble_outputs
 from ..context import RunContext
@@ -58,6 +58,8 @@ class Measured:
     parameters: int = 0
     about: str = ""  # a word on what it is: its width, its weight, its rule
     groups: NDArray[np.int64] | None = None  # (n,), equal for examples that are one observation
+    training_seconds: float = 0.0  # of the wall, of all trainings that made it
+    milliseconds: float | None = None  # of a prediction of 1,000 rows
 
     @property
     def training_flops(self) -> float:
@@ -117,7 +119,7 @@ class SeedResults:
         return Estimate(values, drawn_over_seeds(values, means[:, 0]), limits)
 
     def mean(self, cost: str, name: str) -> float:
-        """Over seeds of "training_flops", "inference_flops" or "parameters"."""
+        """Over seeds of a cost: "training_flops", "training_seconds", "inference_flops" ..."""
         return math.fsum(getattr(model, cost) for model in self[name]) / len(self.seeds)
 
     def relative_inference(self, name: str, base: str = "generalist") -> str:
@@ -156,6 +158,8 @@ class SeedResults:
                 "top1": [float(model.right.mean()) for model in self[name]],
                 "nll": [float(model.nll.mean()) for model in self[name]],
                 "training_flops": [model.training_flops for model in self[name]],
+                "training_seconds": [model.training_seconds for model in self[name]],
+                "milliseconds": [model.milliseconds for model in self[name]],
                 "inference_flops": [model.inference_flops for model in self[name]],
             }
             for name in self.names
@@ -201,6 +205,7 @@ class MeasuredRun:
             outputs.parameters,
             about,
             self.groups,
+            sum(logged_seconds(self.run.folder / folder) for folder in outputs.trainings),
         )
 
     def stored(self, name: str, about: str = "") -> Measured:
@@ -225,12 +230,21 @@ class MeasuredRun:
         )
         labels, settings = self.context.dataset.validation.labels, self.context.config.combination
         cost, inference, parameters, means = TrainingCost(), 0.0, 0, []
+        trainings = trainings_of(members)
         for k, member in enumerate(members, start=1):
             candidates = judge_averages(everywhere(k), validation, labels, 0.0)
             mean = averaged(predictions, choose(candidates, settings).rule)
             cost += member.cost
             inference += inference_flops(member.network(), member.sample(self.split))
             parameters += n_parameters(member.network())
-            outputs = ModelOutputs("mean", mean, parameters, inference, cost.examples, cost.flops)
+            outputs = ModelOutputs(
+                "mean",
+                mean,
+                parameters,
+                inference,
+                cost.examples,
+                cost.flops,
+                trainings=trainings[:k],
+            )
             means.append(self.measured(outputs, about))
         return means

@@ -75,6 +75,28 @@ def regime(
     points: Sequence[str] | None = None,
 ) -> str:
     """Run and measure every point with every seed; writes and returns the table."""
+    cells = axis_cells(folder, config, overrides, axis, seeds, points)
+    places = []
+    for number, (label, measured) in enumerate(run_study(folder, cells, measure_point).items()):
+        models, scales = zip(*measured, strict=True)
+        scale = {name: float(np.mean([each[name] for each in scales])) for name in scales[0]}
+        places.append(Place(label, scale.get(axis, number), scale, SeedResults(models)))
+    note = "Inference in brackets, over the generalist's."
+    about = read_json(cells[0].folder / "prepare-data" / "dataset.json")
+    text = heading(f"{about['name']}: the gain by {axis}", seeds, note)
+    text += markdown_table([_line(axis, place) for place in places])
+    return write_results(folder, f"regime-{axis}", text, summary(places), figure(axis, places))
+
+
+def axis_cells(
+    folder: Path,
+    config: str,
+    overrides: Sequence[str],
+    axis: str,
+    seeds: int,
+    points: Sequence[str] | None = None,
+) -> list[Cell]:
+    """The runs of every point of an axis with every seed; prepares the data of the first."""
     configs = configs_by_seed(config, overrides, seeds)
     with (
         claimed(folder, COMPARISON),
@@ -82,20 +104,11 @@ def regime(
     ):
         about = read_json(run.path("prepare-data", "dataset.json"))
     base = Base(configs[0], about["kind"], len(about["class_names"]))
-    cells = [
+    return [
         _cell(folder, axis, point, settings)
         for point in AXES[axis](base, points)
         for settings in configs
     ]
-    places = []
-    for number, (label, measured) in enumerate(run_study(folder, cells, measure_point).items()):
-        models, scales = zip(*measured, strict=True)
-        scale = {name: float(np.mean([each[name] for each in scales])) for name in scales[0]}
-        places.append(Place(label, scale.get(axis, number), scale, SeedResults(models)))
-    note = "Inference in brackets, over the generalist's."
-    text = heading(f"{about['name']}: the gain by {axis}", seeds, note)
-    text += markdown_table([_line(axis, place) for place in places])
-    return write_results(folder, f"regime-{axis}", text, summary(places), figure(axis, places))
 
 
 def _cell(folder: Path, axis: str, point: Point, config: Config) -> Cell:

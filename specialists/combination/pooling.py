@@ -154,7 +154,7 @@ def within_subsets(
     log_rest = -math.log1p(weight)
 
     def shared(m: int, rows: Tensor) -> Tensor:
-        log_g = problem.generalist[rows][:, problem.subsets.indices[m]]
+        log_g = problem.generalist[rows[:, None], problem.subsets.indices[m]]
         part = problem.specialists[m][rows, :-1]
         mass = log_sum_exp(part)[:, None]
         empty = mass == -torch.inf
@@ -236,18 +236,26 @@ def _mean_parts(problem: CombinationProblem, part_of: Callable[[int, Tensor], Te
 
     ``part_of(m, rows)`` gives the terms of specialist m in ``rows``, logs of shape (rows, k_m).
     """
+    places = [
+        (m, rows, (rows[:, None], subset[None, :]))  # (rows, k_m)
+        for m, (_, subset, rows) in enumerate(problem.parts())
+    ]
+    if problem.subsets.overlaps is None:
+        parts = problem.generalist.clone()
+        for m, rows, at in places:
+            parts.index_put_(at, part_of(m, rows))
+        return parts
     dtype = problem.generalist.dtype
     n_holders = problem.active.to(dtype) @ problem.subsets.member.to(dtype)  # (n, n_classes)
-    single = problem.subsets.overlaps is None
     parts = problem.generalist.masked_fill(n_holders > 0, -torch.inf)
-    for m, (_, subset, rows) in enumerate(problem.parts()):
-        at = (rows[:, None], subset[None, :])  # (rows, k_m)
-        part = part_of(m, rows)
-        parts = parts.index_put(at, part if single else log_add(parts[at], part))
+    for m, rows, at in places:
+        parts.index_put_(at, log_add(parts[at], part_of(m, rows)))
     return parts - n_holders.clamp(min=1).log()
 
 
 def _normalised(log_values: Tensor, fallback: Tensor) -> Tensor:
     """Rows that sum to 1; the row of ``fallback`` where a row has no mass."""
     empty = log_values.amax(1, keepdim=True) == -torch.inf
+    if not bool(empty.any()):
+        return log_values.log_softmax(1)
     return torch.where(empty, fallback, log_values.masked_fill(empty, 0.0).log_softmax(1))

@@ -26,7 +26,7 @@ class DataConfig(Section):
     """Where the examples come from. Exactly one source: name, table, arrays, images or factory."""
 
     name: str | None = None
-    """Source: a data set that ships, languages or glyphs."""
+    """Source: a data set that ships: emoji, languages or glyphs."""
     table: FilePath | None = None
     """Source: a .tsv, .csv, .jsonl or .parquet file, plain or .gz."""
     arrays: FilePath | dict[str, FilePath] | None = None
@@ -71,12 +71,12 @@ class DataConfig(Section):
     """Number of rows drawn at most, for trying out. None: all rows."""
     char_ngrams: NGrams | None = None
     """Shortest and longest n-gram of characters in a text. (0, 0): none. None: (1, 4) for
-    languages, (2, 5) for tables."""
+    languages, (2, 5) for tables and emoji."""
     word_ngrams: NGrams | None = None
     """Shortest and longest n-gram of words in a text. (0, 0): none. None: (0, 0) for languages,
-    (1, 2) for tables."""
+    (1, 2) for tables and emoji."""
     lowercase: Switch | None = None
-    """Whether texts are lower-cased. None: yes for tables, no for languages."""
+    """Whether texts are lower-cased. None: yes for tables and emoji, no for languages."""
     image_size: Pixels | None = None
     """Height and width that images are scaled to, in pixels. None: 32; arrays: as they are."""
     standardize: Switch | None = None

@@ -26,6 +26,7 @@ KINDS_OF_SOURCE = {
     "table": ("text", "features"),
     "images": ("images",),
     "arrays": ("features", "images"),
+    "emoji": ("text",),
     "languages": ("text",),
     "glyphs": ("images",),
 }
@@ -39,6 +40,7 @@ READ_BY = {
     "arrays": OWN | {"keys", "groups", "split_by", "image_size", "standardize"},
     "images": OWN | {"image_size"},
     "factory": {"options"},
+    "emoji": OWN | COLUMNS | NGRAMS | {"groups"},
     "languages": CUT | NGRAMS,
     "glyphs": {"image_size"},
     "memory": NGRAMS | {"validation_fraction", "standardize"},
@@ -49,7 +51,8 @@ KIND_ONLY = {
     "standardize": "features",
     "image_size": "images",
 }
-OF_SHARED = ("n_shared", "shortlist", "shortlist_of", "shared_epochs")
+OF_SHARED = ("n_shared", "shortlist", "shortlist_of", "shortlist_by", "shared_epochs")
+OF_BOTH_KINDS = ("kind", "width", "n_buckets", "label_smoothing")
 TABLE_OF_NGRAMS = ("embedding_dim", "n_buckets", "embedding_learning_rate")
 
 
@@ -64,6 +67,17 @@ def without_effect(config: Config, kinds: Sequence[str]) -> dict[str, str]:
     """Settings that have no effect for data of any of these kinds, each with the reason."""
     first, *others = [dict(_idle(config, kind)) for kind in kinds]
     return {key: why for key, why in first.items() if all(key in other for other in others)}
+
+
+def left_aside(config: Config) -> list[str]:
+    """Settings that are set for specialists of clusters where only shared ones are trained.
+
+    They are no mistake: a configuration may be tried with either kind.
+    """
+    if config.specialists.kind != "shared":
+        return []
+    others = set(type(config.specialists).model_fields) - {*OF_SHARED, *OF_BOTH_KINDS}
+    return [f"specialists.{key}" for key in sorted(others) if is_set(config.specialists, key)]
 
 
 def is_set(section: Section, key: str) -> bool:
@@ -165,6 +179,9 @@ def _shared(config: Config) -> Idle:
         yield from ((f"specialists.{key}", why) for key in OF_SHARED if is_set(settings, key))
         if is_set(combination, "whole_heads"):
             yield "combination.whole_heads", why
+    elif settings.shortlist_by != "generalist" and config.clusters.predictions == "validation":
+        why = "only clusters.predictions = cross-fitted trains the two generalists that find them"
+        yield "specialists.shortlist_by", why
     if settings.shortlist_of == "clusters" and is_set(settings, "shortlist"):
         yield "specialists.shortlist", "specialists.shortlist_of = clusters: as long as they are"
 

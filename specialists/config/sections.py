@@ -146,6 +146,9 @@ class SpecialistsConfig(Recipe):
     shortlist_of: Literal["classes", "clusters"] = "classes"
     """What is on a shortlist. classes: the most probable ones. clusters: all classes of the
     clusters of the most probable ones (combination.n: the largest)."""
+    shortlist_by: Literal["generalist", "cross-fitted"] = "generalist"
+    """Who finds the shortlists of training rows. cross-fitted: two generalists that have not seen
+    them, which clusters.predictions = "cross-fitted" trains."""
     shared_epochs: Positive | None = None
     """Passes of a shared specialist over the training data, at most. None: the generalist's."""
     widen: Ratio | None = None

@@ -7,6 +7,7 @@ from specialists.datasets.admission_rows import hold_out_admission_rows
 from specialists.datasets.arrays import load_arrays
 from specialists.datasets.assembly import limit
 from specialists.datasets.base import Dataset
+from specialists.datasets.emoji import load_emoji
 from specialists.datasets.factory import load_factory
 from specialists.datasets.glyphs import load_glyphs
 from specialists.datasets.image_folders import load_images
@@ -24,6 +25,7 @@ SOURCES = ("name", *LOADERS)
 def available() -> dict[str, str]:
     """The data sets that ship, by name, with one line on each."""
     return {
+        "emoji": "1,081 emoji: which one has this short name, in one of 167 locales (CLDR)?",
         "languages": "239 languages: which one is this short string from the CLDR (Babel)?",
         "glyphs": "Unicode characters: which one is this 32x32 image from matplotlib's fonts?",
     }
@@ -47,13 +49,15 @@ def load_dataset(config: DataConfig, seed: int) -> Dataset:
         expected = "one of " + ", ".join(f"data.{source}" for source in SOURCES)
         raise DataError("the data need exactly one source", got=got, expected=expected)
     source = chosen[0]
-    dataset = _shipped(config) if source == "name" else LOADERS[source](config, seed)
+    dataset = _shipped(config, seed) if source == "name" else LOADERS[source](config, seed)
     if config.max_examples:
         dataset = limit(dataset, config.max_examples, seed)
     return hold_out_admission_rows(dataset, config.admission_fraction, seed)
 
 
-def _shipped(config: DataConfig) -> Dataset:
+def _shipped(config: DataConfig, seed: int) -> Dataset:
+    if config.name == "emoji":
+        return load_emoji(config, seed)
     loaders = {"languages": load_languages, "glyphs": load_glyphs}
     if config.name == MEMORY:
         what, fix = "the program that made this run held its data in memory", "fit there again"

@@ -13,6 +13,7 @@ from specialists.figures.compute import (
     accuracy_against_compute,
     gain_along_axis,
 )
+from specialists.figures.gain_curves import PricedGain, gain_against_cost
 from specialists.figures.models import (
     CostPoint,
     accuracy_against_cost,
@@ -26,12 +27,14 @@ __all__ = [
     "ComputePoint",
     "CostPoint",
     "Gain",
+    "PricedGain",
     "accuracy_against_compute",
     "accuracy_against_cost",
     "class_changes",
     "cluster_overview",
     "correlation_from_covariance",
     "correlation_matrix",
+    "gain_against_cost",
     "gain_along_axis",
     "gain_by_coverage",
     "gain_per_cluster",

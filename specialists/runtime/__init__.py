@@ -11,6 +11,7 @@ from specialists.runtime.conditions import (
     processor_name,
     resolve_precision,
     seed_everything,
+    share_of_cores,
     threads,
 )
 from specialists.runtime.processes import map_processes, one_torch_thread
@@ -32,6 +33,7 @@ __all__ = [
     "progress",
     "resolve_precision",
     "seed_everything",
+    "share_of_cores",
     "show_progress",
     "threads",
     "torch_environment",

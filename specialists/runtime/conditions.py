@@ -117,6 +117,13 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def share_of_cores() -> float:
+    """The part of these cores that PyTorch's threads in this process can use."""
+    import torch
+
+    return min(1.0, torch.get_num_threads() / n_cores())
+
+
 def most_at_once() -> int:
     """Threads or processes beyond which a number makes no sense on this machine."""
     return max(16, 4 * n_cores())

@@ -24,7 +24,14 @@ from specialists.config import Recipe
 from specialists.errors import ConfigError, InputError, TrainingError
 from specialists.files import write_tensors
 from specialists.networks import HashedEmbedding
-from specialists.runtime import Hardware, Progress, autocast, derive_seed, progress
+from specialists.runtime import (
+    Hardware,
+    Progress,
+    autocast,
+    derive_seed,
+    progress,
+    share_of_cores,
+)
 from specialists.training.checkpoints import discard_checkpoint, load_checkpoint, save_checkpoint
 from specialists.training.examples import Examples, ordering
 from specialists.training.loading import Loader, batch_sizes, without_single
@@ -190,7 +197,8 @@ class Trainer:
         now = state.epoch, state.step, state.examples
         state.history.append(EpochMetrics(*now, train_loss, *judged, rate))
         if self.folder is not None:
-            write_metrics(self.folder, state.history, seconds, loader.seconds)
+            share = share_of_cores() if self.device.type == "cpu" else 1.0
+            write_metrics(self.folder, state.history, seconds, loader.seconds, share)
 
     def _steps(self, loader: Loader, bar: Progress) -> float:
         _train_mode(self.network)

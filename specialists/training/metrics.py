@@ -66,11 +66,16 @@ class FitResult:
 
 
 def write_metrics(
-    folder: Path, history: Sequence[EpochMetrics], seconds: float, loading: float
+    folder: Path,
+    history: Sequence[EpochMetrics],
+    seconds: float,
+    loading: float,
+    share: float = 1.0,
 ) -> None:
     """Write every epoch's metrics, and add a line on the time of the last one.
 
-    ``seconds`` is the time of all of that epoch, ``loading`` that of waiting for batches.
+    ``seconds`` is the time of all of that epoch, ``loading`` that of waiting for batches, and
+    ``share`` the part of the machine that this training had.
     """
     write_text(folder / "metrics.jsonl", "".join(_json_line(asdict(epoch)) for epoch in history))
     seen = [0, *(epoch.examples for epoch in history)]
@@ -79,6 +84,7 @@ def write_metrics(
         "seconds": round(seconds, 3),
         "examples_per_second": round((seen[-1] - seen[-2]) / seconds, 1),
         "loading_share": round(loading / seconds, 4),
+        "machine_share": round(share, 4),
     }
     times = folder / TIMING
     before = times.read_text("utf-8", "replace") if times.is_file() else ""
@@ -86,11 +92,15 @@ def write_metrics(
 
 
 def logged_seconds(folder: Path) -> float:
-    """Seconds of all epochs; a line that a killed process left half written does not count."""
+    """Seconds of the whole machine for all epochs: those with a part of its cores count in part.
+
+    A line that a killed process left half written does not count.
+    """
     file, total = folder / TIMING, 0.0
     for line in file.read_bytes().splitlines() if file.is_file() else []:
         with suppress(ValueError, TypeError, KeyError):
-            total += float(json.loads(line)["seconds"])
+            record = json.loads(line)
+            total += float(record["seconds"]) * float(record.get("machine_share", 1.0))
     return total
 
 

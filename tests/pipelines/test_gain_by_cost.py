@@ -3,30 +3,40 @@
 import pytest
 import small_run
 
-from pipelines.benchmarks.gain_by_cost import LIMITS, gain_by_cost
+from pipelines.benchmarks import gain_models
+from pipelines.benchmarks.gain_by_cost import gain_by_cost
+from pipelines.benchmarks.gain_models import CLUSTERS, LIMITS, SHARED, SMALL
 from specialists.files import read_json
 
 pytestmark = pytest.mark.xdist_group("small_run")
 
 
-def test_each_kind_has_a_row_at_each_limit_that_changes_it(tmp_path):
+def test_each_kind_has_a_row_at_each_limit_that_changes_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(gain_models, "RANKS", (2, 3, 9))
     config = str(small_run.make_run(tmp_path / "source").folder / "config.toml")
     settings = ["specialists.kind=both", "specialists.shortlist=3", "combination.admission=off"]
-    text = gain_by_cost(tmp_path / "out", config, settings, 1)
-    models = read_json(tmp_path / "out" / "gain_by_cost.json")
+    text = gain_by_cost(tmp_path / "out", config, settings, 1, ["8", "all"])
+    files = sorted(path.name for path in (tmp_path / "out").glob("gain*.json"))
+    assert files == ["gain_by_cost-12.json", "gain_by_cost-8.json"]
+    models = read_json(tmp_path / "out" / "gain_by_cost-12.json")
     base = models["generalist"]["inference_flops"][0]
     families = {name.partition(", ")[0] for name in models}
-    assert {"generalist_continued", "specialists of clusters", "shared specialists"} <= families
+    wanted = {"generalist_continued", CLUSTERS, SHARED, SMALL, "generalist_ensemble"}
+    assert wanted <= families
     for name, model in models.items():
-        _family, _, mark = name.partition(", ")
-        if mark:
+        family, _, mark = name.partition(", ")
+        if mark and family != "generalist_wide":
             limit = float(mark.removesuffix("x"))
             assert limit in LIMITS
             assert model["inference_flops"][0] < 1.5 * limit * base
+        if name != "generalist":
             assert model["training_flops"][0] > models["generalist"]["training_flops"][0]
+            assert model["training_seconds"][0] > models["generalist"]["training_seconds"][0]
         assert len(model["top1"]) == 1
     assert "| shared specialists, " in text
-    assert "| `generalist_wide` |" in text
-    assert (tmp_path / "out" / "gain_by_cost.svg").is_file()
-    again = gain_by_cost(tmp_path / "out", config, settings, 1)
+    assert "| `generalist_wide`, 2x |" in text
+    drawn = (tmp_path / "out" / "gain_by_cost.svg").read_text()
+    assert "8 classes" in drawn
+    assert "12 classes" in drawn
+    again = gain_by_cost(tmp_path / "out", config, settings, 1, ["8", "all"])
     assert again == text
