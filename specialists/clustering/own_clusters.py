@@ -16,7 +16,7 @@ from specialists.clustering.co_predictions import CoPredictions
 from specialists.clustering.shares import shares_inside
 from specialists.covariance.sketched import PredictionSketch
 from specialists.covariance.streaming import PredictionCovariance
-from specialists.errors import InputError
+from specialists.errors import InputError, listed
 
 OWN = "own"  # as the method of clusters that were not found here
 
@@ -51,8 +51,7 @@ def clusters_of_subsets(
             raise InputError(
                 "this is no cluster of some of the classes",
                 where=f"cluster {index}",
-                got=f"{len(members)} classes"
-                + (f", {members[0]} to {members[-1]}" * bool(members)),
+                got=f"the {len(members)} classes {listed(members)}",
                 expected=f"1 to {pairs.n_classes - 1} of the {pairs.n_classes} classes",
             )
         classes.append(tuple(members))
