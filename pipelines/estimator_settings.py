@@ -63,7 +63,23 @@ def config_of(
             table.setdefault(name, {}).update(map(_plain_item, value.items()))
         else:
             table[name] = _plain(value)
-    return Config.from_dict(values, where="settings")
+    config = Config.from_dict(values, where="settings")
+    if predictions:
+        _check_given(config)
+    return config
+
+
+def _check_given(config: Config) -> None:
+    """Refuse what needs a generalist's network, where only its predictions are known."""
+    specialists, teacher = config.specialists, config.student.teacher
+    if specialists.start != "fresh" or specialists.freeze or teacher == "online":
+        raise ConfigError(
+            "only predictions of the generalist are known, no network",
+            where="settings",
+            got=f"specialists.start = {specialists.start}, specialists.freeze = "
+            f"{list(specialists.freeze or ())}, student.teacher = {teacher}",
+            expected="specialists that start afresh, with nothing frozen, and an offline teacher",
+        )
 
 
 def seed_of(random_state: Any, check_random_state: Callable[[Any], Any]) -> int:

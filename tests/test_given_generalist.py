@@ -11,7 +11,7 @@ from sklearn.model_selection import cross_val_predict
 from test_estimator import NEW, SETTINGS, TRUTH, X, Y, classifier
 
 import specialists
-from specialists.errors import DataWarning, InputError
+from specialists.errors import ConfigError, DataWarning, InputError
 
 FREE = {k: v for k, v in SETTINGS.items() if not k.startswith("generalist.")}
 FREE |= {"student.epochs": 20, "student.batch_size": 32, "student.learning_rate": 0.02}
@@ -104,6 +104,14 @@ def test_a_fitted_estimator_or_a_function_is_asked(taught):
     assert np.array_equal(function.predict_proba(NEW), given.predict_proba(NEW))
     with pytest.raises(InputError, match="no generalist"):
         classifier(generalist=3).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    "more", [{"specialists.start": "generalist"}, {"student.teacher": "online"}]
+)
+def test_what_needs_its_network_is_refused(more):
+    with pytest.raises(ConfigError, match="no network"):
+        classifier(settings={**FREE, **more}).fit(X, Y, generalist_probs=CROSS_FITTED)
 
 
 def test_rows_that_the_model_was_fitted_on_are_told():
