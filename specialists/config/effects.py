@@ -127,6 +127,8 @@ def _generalist(config: Config, kind: str) -> Idle:
             if is_set(settings, key):
                 yield f"generalist.{key}", "generalist.factory builds the network, see its options"
     yield from _table_of_ngrams(config, "generalist", kind)
+    if settings.inference_flops is not None and config.data.reader != "memory":
+        yield "generalist.inference_flops", "a network's operations are counted"
     if settings.width is not None and settings.widths not in (None, (settings.width,)):
         yield "generalist.widths", "generalist.width fixes the width"
     if settings.weights is not None:
