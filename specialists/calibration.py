@@ -16,8 +16,7 @@ since the likelihood alone drives T into its bounds where the examples are few o
 With some thousands of examples the two agree. Weighted examples of a temperature count as
 n = (sum of w)^2 / (sum of w^2) (Kish 1965, "Survey Sampling", the effective sample size). Where a
 specialist is calibrated on a sample, a weight says how many examples one stands for, and n is the
-sum of the weights: with Kish's, the prior would hold the bias back. Rows that count as several
-examples (``counts``) count as so many in every sum.
+sum of the weights: with Kish's, the prior would hold the bias back.
 """
 
 from __future__ import annotations
@@ -36,6 +35,7 @@ from specialists.probability import check_labels, check_rows, tempered_log_softm
 
 BOUNDS_LOG_TEMPERATURE = (math.log(0.05), math.log(20.0))
 LOG_TEMPERATURE_TOLERANCE = 1e-3
+NUMBERS_AT_A_TIME = 1 << 19  # of logits, 2 MB
 BOUNDS_BIAS = (-20.0, 20.0)
 LEAST_LOGIT = -1e9  # of a class that is impossible; -inf has no gradient
 PRIOR_LOG_TEMPERATURE, PRIOR_BIAS = 0.5, 1.0  # standard deviations around 0
@@ -152,14 +152,12 @@ def fit_temperature(
     from scipy.optimize import minimize_scalar
 
     n_examples = float(len(labels))
-    for numbers in (weights, counts):
-        if numbers is not None:
-            _check_weights(numbers, len(labels))
+    for numbers in (given for given in (weights, counts) if given is not None):
+        _check_weights(numbers, len(labels))
     if weights is not None:
-        squares = weights.double().square()
-        weights = weights if counts is None else weights * counts
-        squares = squares.sum() if counts is None else (squares * counts).sum()
-        n_examples = (weights.double().sum() ** 2 / squares).item()
+        many = 1.0 if counts is None else counts
+        squares, weights = weights.double().square() * many, weights * many
+        n_examples = (weights.double().sum() ** 2 / squares.sum()).item()
     elif counts is not None:
         weights, n_examples = counts, float(counts.sum())
 
@@ -167,10 +165,8 @@ def fit_temperature(
         loss = tempered_loss(logits, labels, math.exp(log_temperature), weights)
         return loss + (log_temperature / PRIOR_LOG_TEMPERATURE) ** 2 / (2 * n_examples)
 
-    options = {"xatol": LOG_TEMPERATURE_TOLERANCE}
-    result = minimize_scalar(
-        objective, bounds=BOUNDS_LOG_TEMPERATURE, method="bounded", options=options
-    )
+    how = {"method": "bounded", "options": {"xatol": LOG_TEMPERATURE_TOLERANCE}}
+    result = minimize_scalar(objective, bounds=BOUNDS_LOG_TEMPERATURE, **how)
     return math.exp(result.x)
 
 
@@ -178,11 +174,23 @@ def tempered_loss(
     logits: Tensor, labels: Tensor, temperature: float, weights: Tensor | None = None
 ) -> float:
     """Weighted mean of -log softmax(logits / T)_label, in nats."""
-    scaled = logits / temperature
-    losses = scaled.logsumexp(-1) - scaled.gather(1, labels[:, None]).squeeze(1)
+    losses = tempered_losses(logits, labels, temperature)
     if weights is None:
         return losses.mean(dtype=torch.float64).item()
     return ((losses * weights).sum(dtype=torch.float64) / weights.sum()).item()
+
+
+def tempered_losses(logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """-log softmax(logits / T)_label of each row, in nats, (n,).
+
+    Few rows at a time stay in the processor's cache.
+    """
+    n_rows = max(1, NUMBERS_AT_A_TIME // logits.shape[1])
+    losses = [
+        -(some / temperature).log_softmax(-1).gather(1, of_some[:, None]).squeeze(1)
+        for some, of_some in zip(logits.split(n_rows), labels.split(n_rows), strict=True)
+    ]
+    return torch.cat(losses)
 
 
 def fit_calibration(

@@ -221,9 +221,11 @@ def _student(config: Config, kind: str) -> Idle:
     if set(settings.alphas) == {1} and settings.label_smoothing is not None:
         yield "student.label_smoothing", "it is of labels, and student.alphas = [1.0]"
     if set(settings.alphas) == {0}:
-        for key in ("temperatures", "teacher", "unlabelled"):
+        for key in ("temperatures", "teacher", "targets", "unlabelled"):
             if is_set(settings, key):
                 yield f"student.{key}", "it is of soft targets, and student.alphas = [0.0]"
+    if settings.targets == "dense" and is_set(settings, "n_targets"):
+        yield "student.n_targets", "student.targets = dense stores every class"
 
 
 def _table_of_ngrams(config: Config, name: str, kind: str) -> Idle:

@@ -94,11 +94,9 @@ class GeneralistConfig(Recipe):
     """Trained weights of your own: safetensors, a state dict, a checkpoint, or a folder of
     save_pretrained. None: the generalist is trained here."""
     classes: str | tuple[str | int, ...] | None = None
-    """Class names of the outputs of these weights, in order: a list, or a file. None: looked for
-    in the weights and beside them."""
+    """Class names of the outputs, in order: a list or a file. None: in or beside the weights."""
     inference_flops: Annotated[Number, Field(gt=0)] | None = None
-    """FLOPs of one prediction of a generalist that is given as its predictions. None: unknown, and
-    so are the costs of all that ask it."""
+    """FLOPs of a prediction of a generalist given as its predictions. None: unknown."""
 
 
 class ClustersConfig(Section):
@@ -127,8 +125,7 @@ class ClustersConfig(Section):
     """Rows whose predictions are compared. cross-fitted: training rows, of which two generalists
     predict each other's half."""
     file: FilePath | None = None
-    """Clusters of your own: JSON as clusters.json is, or {"class": cluster}, or a table with the
-    columns class and cluster. None: found here."""
+    """Your own clusters: JSON, or a table with columns class and cluster. None: found here."""
 
 
 class SpecialistsConfig(Recipe):
@@ -240,6 +237,11 @@ class StudentConfig(Recipe):
     teacher: Literal["offline", "online"] = "offline"
     """offline: the soft targets are computed once. online: anew for every augmented batch, which is
     slower."""
+    targets: Literal["dense", "top", "sampled"] = "dense"
+    """What is stored of the teacher's predictions. dense: every class. top: the most probable ones
+    and the mass of all others. sampled: draws, which on average say the same."""
+    n_targets: Positive = 32
+    """Number of classes of top, or of draws of sampled, an example."""
     unlabelled: FilePath | None = None
     """File of more inputs to learn from, without labels. None: training inputs only."""
 
