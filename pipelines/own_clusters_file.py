@@ -67,11 +67,13 @@ def _from_table(path: Path) -> Iterable[list[str]]:
     if suffix(path) not in READERS:
         raise DataError("unknown kind of file", where=path, expected=f".json, {TABLE_FORMATS}")
     table = read_table(path)
-    columns = [table.find(name) for name in COLUMNS]
-    if None in columns and len(table.names) < 2:
+    columns = [i for i in map(table.find, COLUMNS) if i is not None]
+    if len(columns) < len(COLUMNS):
+        columns = [0, 1]
+    if len(table.names) < len(columns):
         got = f"the header {', '.join(map(repr, table.names))}"
         raise DataError("a table of two columns is needed", where=path, got=got, expected=COLUMNS)
-    first, second = (0, 1) if None in columns else columns
+    first, second = columns
     return _grouped(zip(table.strings(first), table.strings(second), strict=True), path)
 
 

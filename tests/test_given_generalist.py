@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,9 @@ FREE = {k: v for k, v in SETTINGS.items() if not k.startswith("generalist.")}
 FREE |= {"student.epochs": 20, "student.batch_size": 32, "student.learning_rate": 0.02}
 FREE |= {"evaluation.n_bootstrap": 20, "student.alphas": [0.7], "combination.n": [1, 2]}
 FOREST = RandomForestClassifier(30, random_state=0)
-CROSS_FITTED = cross_val_predict(FOREST, X, Y, cv=4, method="predict_proba")
+CROSS_FITTED: Any = cross_val_predict(FOREST, X, Y, cv=4, method="predict_proba")
 FOREST.fit(X, Y)
-OF_NEW = FOREST.predict_proba(NEW)
+OF_NEW: Any = FOREST.predict_proba(NEW)
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::specialists.errors.CalibrationWarning",

@@ -1,5 +1,7 @@
 """A row of weight 2 counts as two rows do, wherever rows are summed."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import small_run
@@ -66,12 +68,12 @@ def test_co_predictions_count_a_row_as_often(options):
     probs = LOGITS.softmax(1)
     for streaming in (PredictionCovariance, PredictionSketch):
         given = options if streaming is PredictionSketch else {}
-        found = streaming(C, **given).update(probs[:20], WEIGHTS[:20])
+        found: Any = streaming(C, **given).update(probs[:20], WEIGHTS[:20])
         found.update(probs[20:].numpy(), WEIGHTS[20:].numpy())
-        expected = streaming(C, **given).update(probs[TWICE])
+        expected: Any = streaming(C, **given).update(probs[TWICE])
         assert found.n_samples == expected.n_samples
         assert np.allclose(found.mean, expected.mean)
-        dense = [
+        dense: Any = [
             getattr(m, "toarray", lambda m=m: m)()
             for m in (found.confusion(), expected.confusion())
         ]
@@ -97,8 +99,8 @@ def members(weighted: bool) -> MemberPredictions:
 def test_numbers_of_a_combination_are_fitted_to_a_row_as_often():
     active = torch.ones(N, 2, dtype=torch.bool)
     active[::3, 0] = False
-    given = (LOGITS.log_softmax(1), MEMBERS, SUBSETS, LABELS, active)
-    repeated = [
+    given: Any = (LOGITS.log_softmax(1), MEMBERS, SUBSETS, LABELS, active)
+    repeated: Any = [
         [rows[TWICE] for rows in part]
         if part is MEMBERS
         else part
@@ -106,7 +108,7 @@ def test_numbers_of_a_combination_are_fitted_to_a_row_as_often():
         else part[TWICE]
         for part in given
     ]
-    found, expected = fit_dustbin(*given, WEIGHTS), fit_dustbin(*repeated)
+    found, expected = fit_dustbin(*given, counts=WEIGHTS), fit_dustbin(*repeated)
     for name in ("specialist", "generalist", "bias"):
         assert getattr(found, name) == pytest.approx(getattr(expected, name), abs=1e-5)
     found, expected = fit_combination(*given, counts=WEIGHTS), fit_combination(*repeated)

@@ -47,8 +47,10 @@ class GivenInputs:
         return self
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> GivenInputs:
-        both = (self.inputs, self.log_probs)
-        return GivenInputs(*(part.to(device, non_blocking=non_blocking) for part in both))
+        return GivenInputs(
+            self.inputs.to(device, non_blocking=non_blocking),
+            self.log_probs.to(device, non_blocking=non_blocking),
+        )
 
 
 class GivenGeneralist(nn.Module):
