@@ -102,6 +102,12 @@ def baseline_tasks(context: RunContext, budget: Budget) -> dict[str, list[RivalT
 def baseline_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     """Train the baselines that do not yet stand; what each predicts for a split, by name."""
     context = RunContext.open(run.folder)
+    if context.is_given:
+        log.info(
+            f"{STAGE}: no rivals: what the given generalist cost, which they match, is unknown"
+        )
+        write_json(context.path(STAGE, "baselines.json"), {})
+        return {}
     budget = budget_of(context)
     tasks = baseline_tasks(context, budget)
     longest_first = sorted(

@@ -54,6 +54,10 @@ DATA = (
     "prepare-data/train.inputs.npy",
     "prepare-data/validation.labels.npy",
     "prepare-data/validation.inputs.npy",
+    "prepare-data/train.weights.npy",
+    "prepare-data/validation.weights.npy",
+    "prepare-data/train.predictions.npy",
+    "prepare-data/validation.predictions.npy",
 )
 WEIGHTS = "weights.safetensors"
 MODEL = (WEIGHTS, "model.json")
@@ -223,11 +227,15 @@ class Member:
         stored = predictions_file(self.folder, split)
         if stored.is_file():
             return DensePredictions(read_rows(stored))
-        return self.predict(self.context.split(split).inputs)
+        return self.predict(self._inputs(split))
 
     def sample(self, split: str) -> Inputs:
         """Inputs of a split to count operations on."""
-        return cost_sample(self.context.split(split).inputs).to(self.context.device)
+        return cost_sample(self._inputs(split)).to(self.context.device)
+
+    def _inputs(self, split: str) -> Inputs:
+        is_asked = self.folder == self.context.path("train-generalist")
+        return self.context.asked(split) if is_asked else self.context.split(split).inputs
 
     @property
     def cost(self) -> TrainingCost:

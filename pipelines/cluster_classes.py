@@ -6,9 +6,12 @@ the other half; never on the test set.
 
 from __future__ import annotations
 
-import torch
+from pathlib import Path
 
-from specialists.clustering import cluster_classes
+import torch
+from torch import Tensor
+
+from specialists.clustering import ClassClusters, cluster_classes, clusters_of_subsets
 from specialists.clustering.co_predictions import MAX_WHOLE_MATRIX
 from specialists.covariance import PredictionCovariance, PredictionSketch
 from specialists.files import read_array, read_json, write_array, write_json, write_text
@@ -17,6 +20,7 @@ from specialists.probability import tempered_log_softmax
 from specialists.training import TrainingCost
 
 from .context import RunContext
+from .own_clusters_file import read_clusters
 from .runs import Run
 from .terminal import log
 from .train_generalist import cross_fitted_generalists
@@ -25,23 +29,11 @@ from .train_generalist import cross_fitted_generalists
 def execute(run: Run) -> None:
     """Cluster the columns of the covariance of predicted probabilities."""
     context = RunContext.open(run.folder)
-    settings = context.config.clusters
-    predictions, cost, trainings = _calibrated_predictions(run, settings.predictions)
+    predictions, counts, cost, trainings = _calibrated_predictions(context, run)
     n_classes = predictions.n_classes
     streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch
-    covariance = streaming(n_classes).update(predictions.dense().exp())
-    clusters = cluster_classes(
-        covariance,
-        settings.n_clusters,
-        method=settings.method,
-        max_ratio=settings.max_ratio,
-        overlap=settings.overlap,
-        seed=context.config.seed,
-        class_names=context.dataset.class_names,
-        matrix=settings.matrix,
-        coverage=settings.coverage,
-        shuffled=settings.shuffled,
-    )
+    covariance = streaming(n_classes).update(predictions.dense().exp(), counts)
+    clusters = _clusters(context, covariance)
     folder = context.path("cluster-classes")
     if isinstance(covariance, PredictionCovariance):
         write_array(folder / "covariance.npy", covariance.covariance().astype("float32"))
@@ -55,15 +47,42 @@ def execute(run: Run) -> None:
     )
 
 
+def _clusters(
+    context: RunContext, covariance: PredictionCovariance | PredictionSketch
+) -> ClassClusters:
+    """Those of the user's file, or those that are found."""
+    settings, names = context.config.clusters, context.dataset.class_names
+    if settings.file is not None:
+        subsets, notes = read_clusters(Path(settings.file), names)
+        for note in notes:
+            log.info(f"cluster-classes: {note}")
+        return clusters_of_subsets(subsets, covariance, names)
+    return cluster_classes(
+        covariance,
+        settings.n_clusters,
+        method=settings.method,
+        max_ratio=settings.max_ratio,
+        overlap=settings.overlap,
+        seed=context.config.seed,
+        class_names=names,
+        matrix=settings.matrix,
+        coverage=settings.coverage,
+        shuffled=settings.shuffled,
+    )
+
+
 def _calibrated_predictions(
-    run: Run, predictions: str
-) -> tuple[Predictions, TrainingCost, list[str]]:
-    """Predictions to cluster by; what their own trainings cost, and where these lie."""
-    if predictions == "cross-fitted":
+    context: RunContext, run: Run
+) -> tuple[Predictions, Tensor | None, TrainingCost, list[str]]:
+    """Predictions to cluster by, how many rows each counts as, their trainings' cost and place."""
+    dataset = context.dataset
+    if context.config.clusters.predictions == "cross-fitted":
         fitted, trainings = cross_fitted_generalists(run)
-        return fitted.predictions, fitted.cost, trainings
+        weights = dataset.train.weights
+        counts = None if weights is None else weights[fitted.rows]
+        return fitted.predictions, counts, fitted.cost, trainings
     folder = run.path("train-generalist")
     log_probs = torch.from_numpy(read_array(folder / "validation.log_probs.npy", mmap=False))
     temperature = read_json(folder / "calibration.json")["temperature"]
     calibrated = DensePredictions(tempered_log_softmax(log_probs, temperature))
-    return calibrated, TrainingCost(), []
+    return calibrated, dataset.validation.weights, TrainingCost(), []

@@ -17,6 +17,7 @@ from specialists.ensemble import (
     score,
 )
 from specialists.files import read_json, write_array, write_json
+from specialists.json_record import nan_if_null, null_if_unknown
 from specialists.predictions import DensePredictions, ModelOutputs, read_rows
 from specialists.training import TrainingCost
 
@@ -39,10 +40,12 @@ def execute(run: Run) -> None:
     ensemble = open_ensemble(context)
     validation, admission, kept = dataset.validation, dataset.admission, None
     labels = validation.labels
-    predictions = ensemble.member_predictions(validation.inputs)
+    predictions = ensemble.member_predictions(context.asked("validation"), validation.weights)
     if admission is not None and settings.admission != "off":
         kept = KeptRows(
-            ensemble.member_predictions(admission.inputs), admission.labels, admission.units
+            ensemble.member_predictions(context.asked("admission"), admission.weights),
+            admission.labels,
+            admission.units,
         )
     needs_test = context.config.data.admission_fraction > 0
     choice = choose_rule(
@@ -50,7 +53,7 @@ def execute(run: Run) -> None:
     )
     write_json(context.path(STAGE, "choice.json"), choice.to_dict())
     write_predictions(context, predictions, choice, "validation")
-    test_predictions = ensemble.member_predictions(dataset.test.inputs)
+    test_predictions = ensemble.member_predictions(context.asked("test"))
     write_predictions(context, test_predictions, choice, "test")
     costs = ensemble_costs(context, ensemble, test_predictions, choice)
     write_json(context.path(STAGE, "costs.json"), costs)
@@ -74,7 +77,7 @@ def _announce(choice: Choice, predictions: MemberPredictions, labels: Tensor) ->
         chosen = admission.chosen.to_dict()
         after = next(c.top1 for c in choice.candidates if c.rule.to_dict() == chosen)
     else:
-        after = score(predictions.joined(rule), labels)["top1"]
+        after = score(predictions.joined(rule), labels, predictions.weights)["top1"]
     change = f"{choice.generalist['top1']:.3f} -> {after:.3f}"
     log.info(f"{STAGE}: {rule.in_words()}; validation top-1 {change}")
 
@@ -103,7 +106,8 @@ def ensemble_costs(
     trained = read_json(context.path("train-generalist", "result.json"))
     clusters = read_json(context.path("cluster-classes", "costs.json"))
     independents = [task.folder for task in initial_generalists(context)]
-    soft_targets = len(context.dataset.train) * predictions.generalist_flops
+    known = null_if_unknown(predictions.generalist_flops) or 0.0  # asked elsewhere, if at all
+    soft_targets = len(context.dataset.train) * known
     generalist = TrainingCost.from_dict(trained)
     further = TrainingCost.from_dict(clusters) + TrainingCost(flops=soft_targets)
     further = sum((Member(context, folder).cost for folder in independents), further)
@@ -119,7 +123,7 @@ def ensemble_costs(
     costs: dict[str, dict[str, object]] = {
         GENERALIST: {
             "parameters": trained["parameters"],
-            "inference_flops": predictions.generalist_flops,
+            "inference_flops": null_if_unknown(predictions.generalist_flops),
             **generalist.to_dict(),
             "tuning_trials": len(context.config.generalist.widths or (0,)),
             "trainings": start,
@@ -128,7 +132,7 @@ def ensemble_costs(
     for name, rule in choice.rules.items():
         costs[name] = {
             "parameters": replace(ensemble, rule=rule).parameters,
-            "inference_flops": predictions.flops(rule),
+            "inference_flops": null_if_unknown(predictions.flops(rule)),
             **(generalist + further).to_dict(),
             "tuning_trials": trials.get(name, len(choice.candidates)),
             "trainings": trainings,
@@ -154,6 +158,10 @@ def ensemble_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     costs = read_json(run.path(STAGE, "costs.json"))
     files = {name: run.path(STAGE, f"{split}.{name}.npy") for name in costs}
     return {
-        name: ModelOutputs(name, DensePredictions(read_rows(file)), **costs[name])
+        name: ModelOutputs(
+            name,
+            DensePredictions(read_rows(file)),
+            **{k: nan_if_null(v) for k, v in costs[name].items()},
+        )
         for name, file in files.items()
     }

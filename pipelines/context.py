@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from specialists.config import Config
 from specialists.datasets.augmentation import AUGMENTATIONS
-from specialists.datasets.base import Dataset, Ragged, Split
+from specialists.datasets.base import Dataset, Inputs, Ragged, Split
 from specialists.datasets.factory import source_file
-from specialists.datasets.storage import load_dataset_folder
+from specialists.datasets.storage import load_dataset_folder, read_about
 from specialists.files import check_trusted, sha256
+from specialists.networks import GivenInputs
 from specialists.networks.build import NetworkSpec, generalist_spec
 from specialists.runtime import Hardware, derive_seed, resolve_precision
 from specialists.training.examples import Augmentation
@@ -25,18 +29,31 @@ from .runs import Run
 class RunContext:
     """A run folder with its resolved configuration and its data set.
 
-    Unless ``test_labels`` was asked for, the test split's labels are not read.
+    Parameters
+    ----------
+    folder : Path
+    config : Config
+    about : mapping
+        What ``dataset.json`` says.
+    test_labels : bool
+        Whether the test split's labels are read.
     """
 
     folder: Path
     config: Config
-    dataset: Dataset
+    about: Mapping[str, Any]
+    test_labels: bool = False
 
     @classmethod
     def open(cls, folder: str | Path, test_labels: bool = False) -> RunContext:
         run = Run(folder)
-        dataset = load_dataset_folder(run.path("prepare-data"), test_labels)
-        return cls(run.folder, run.config.resolve(dataset.kind), dataset)
+        about = read_about(run.path("prepare-data"))
+        return cls(run.folder, run.config.resolve(run.kind), about, test_labels)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """Read when it is first asked for: whoever predicts needs none of its rows."""
+        return load_dataset_folder(self.path("prepare-data"), self.test_labels)
 
     def path(self, stage: str, *parts: str) -> Path:
         return self.folder.joinpath(stage, *parts)
@@ -72,6 +89,18 @@ class RunContext:
         source = source_file(factory) if factory else None
         return conditions if source is None else {**conditions, "factory": sha256(source)}
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the user brings the generalist as its predictions."""
+        return self.path("prepare-data", "train.predictions.npy").is_file()
+
+    def asked(self, name: str) -> Inputs:
+        """Inputs of a split for models that ask the generalist: beside what it says, if given."""
+        split = self.split(name)
+        if split.predictions is None:
+            return split.inputs
+        return GivenInputs(split.inputs, split.predictions)  # pyright: ignore[reportReturnType]
+
     def split(self, name: str) -> Split:
         """The split of this name: train, validation, test, and admission if there is one."""
         return self.dataset.splits[name]
@@ -91,5 +120,8 @@ class RunContext:
         return path.relative_to(self.folder).as_posix()
 
     def fingerprints(self, *files: str) -> dict[str, str]:
-        """sha256 of files below the run folder, by path."""
-        return {file: sha256(self.folder / file) for file in files}
+        """sha256 of files below the run folder, by path; data need not have weights."""
+        paths = {file: self.folder / file for file in files}
+        optional = [file for file in paths if file.endswith((".weights.npy", ".predictions.npy"))]
+        there = {k: v for k, v in paths.items() if k not in optional or v.is_file()}
+        return {file: sha256(path) for file, path in there.items()}

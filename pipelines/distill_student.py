@@ -168,11 +168,12 @@ def student_data(
     (``transfer``), or not at all.
     """
     train = context.dataset.train
-    inputs, labels = train.inputs, train.labels
+    inputs, labels, weights = train.inputs, train.labels, train.weights
     if task.unlabelled is not None:
         extra = unlabelled_inputs(context, task.unlabelled)
         inputs = _concatenated(inputs, extra)
         labels = torch.cat([labels, torch.full((len(extra),), UNLABELLED)])
+        weights = None if weights is None else torch.cat([weights, torch.ones(len(extra))])
     index = torch.arange(len(labels))
     if task.labelled_share < 1:
         seed = context.seed("labelled rows", task.labelled_share)
@@ -183,7 +184,8 @@ def student_data(
             labels = hidden
         else:
             inputs, labels, index = inputs[known], labels[known], known
-    rows = Split(inputs, labels)
+            weights = None if weights is None else weights[known]
+    rows = Split(inputs, labels, weights=weights)
     if task.online is not None:
         return rows, online_teacher(context, task.online)
     if task.targets is None:

@@ -48,7 +48,7 @@ def execute(run: Run, split: SplitName = "test") -> None:
     """Train the baselines, then measure all models."""
     with recording(run.path("evaluate-models")):
         evaluation, times = evaluate_models(run, split=split), None
-        if split == "test":
+        if split == "test" and not RunContext.open(run.folder).is_given:
             times = inference_times(run)
             write_json(run.path(STAGE, TIMES), times.to_dict())
     models, n, k = evaluation.models, evaluation.n_test, evaluation.n_groups
@@ -150,7 +150,7 @@ def specialist_answers(run: Run, split: str, rows: NDArray[np.int64]) -> Special
     ensemble = open_ensemble(context)
     stored = read_array(run.path("combine-predictions", f"{split}.active.npy"))
     active = torch.from_numpy(np.array(stored[rows]))
-    inputs = context.split(split).inputs[torch.from_numpy(np.array(rows))]
+    inputs = context.asked(split)[torch.from_numpy(np.array(rows))]
     answers = ensemble.specialist_log_probs(ensemble.features(inputs), active)
     return {
         int(row): {m: answers[m][i].numpy() for m in active[i].nonzero().flatten().tolist()}

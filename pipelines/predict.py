@@ -39,8 +39,9 @@ def predict(run: Path, file: Path, model: str, top: int, trust_code: bool = Fals
     InputError
         If there is no such model, or the input is not as the training data were.
     """
-    from specialists import load
     from specialists.datasets import read_unlabelled
+
+    from .trained_models import load
 
     predictor = load(run, model, trust_code)
     inputs, shown = read_unlabelled(file, predictor.preprocessing)

@@ -20,7 +20,7 @@ def execute(run: Run) -> None:
     data = run.config.as_trained().data
     if data.factory:
         check_trusted(data.factory, data.options, run.config_file)
-    dataset = load_dataset(data, run.config.seed)
+    dataset = run.dataset or load_dataset(data, run.config.seed)
     notes = list(dataset.notes)
     if dataset.kind == "features" and data != run.config.data:
         notes.append(NOT_STANDARDISED)

@@ -119,7 +119,8 @@ def _write_shortlists(context: RunContext, folder: Path) -> None:
         blocks = [cross_fitted_generalists(Run(context.folder))[0].predictions]
     else:
         generalist = Member(context, context.path(GENERALIST))
-        blocks = teacher_blocks(generalist.predict, rows.inputs, "generalist on training data")
+        inputs, description = context.asked("train"), "generalist on training data"
+        blocks = teacher_blocks(generalist.predict, inputs, description)
     train = find.of_training_rows(blocks, rows.labels)
     stored = torch.from_numpy(
         read_array(context.path(GENERALIST, "validation.log_probs.npy"), mmap=False)

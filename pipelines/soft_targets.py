@@ -110,7 +110,7 @@ def write_targets(
 
     def build(folder: Path) -> None:
         teacher = open_teacher()
-        sources = [context.dataset.train.inputs]
+        sources = [context.asked("train")]
         sources += [unlabelled_inputs(context, extra)] if extra else []
         blocks = (block for source in sources for block in teacher_blocks(teacher, source))
         if settings.targets == "dense":

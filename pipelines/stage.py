@@ -193,7 +193,10 @@ def _users_files(run: Run, stage: Stage) -> Iterator[tuple[str, Path]]:
             yield from ((f"{setting}, {file.name}", file) for file in files_beside(Path(value)))
 
 
-def _source_file(function: str) -> Path:
-    from specialists.datasets.factory import source_file
+def _source_file(function: str) -> Path | None:
+    """Of a function; None for one that the program holds in memory."""
+    from specialists.datasets.factory import is_handed_over, source_file
 
+    if is_handed_over(function):
+        return None
     return source_file(function) or Path(function.partition(":")[0].replace(".", "/") + ".py")

@@ -68,6 +68,7 @@ STAGES: tuple[Stage, ...] = (
         "Find the classes that the generalist confuses with each other.",
         (*TRAINED, "clusters"),
         (*DATA, "train-generalist/*"),
+        files=("clusters.file",),
     ),
     _stage(
         "train-specialists",

@@ -7,6 +7,7 @@ trained one, which is taken as it is.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,7 +17,9 @@ from specialists.classifier import COST_SAMPLE, TrainedClassifier, calibrate_cla
 from specialists.clustering import ClassClusters
 from specialists.cross_fitting import CrossFitted, cross_fitted_predictions
 from specialists.files import copy_file, read_json, write_array, write_json
+from specialists.json_record import null_if_unknown
 from specialists.networks import (
+    GivenGeneralist,
     NetworkSpec,
     adopt_weights,
     build,
@@ -29,7 +32,9 @@ from specialists.networks import (
     warn_if_near_chance,
     warn_of_other_inputs,
 )
+from specialists.networks.weights import GIVEN
 from specialists.predictions import predict_outputs
+from specialists.probability import mean_over_rows
 from specialists.specialist import assign_generalists
 
 from .classifiers import MODEL, ClassifierTask, describe, load_classifier, train_classifiers
@@ -49,6 +54,9 @@ def execute(run: Run) -> None:
     context = RunContext.open(run.folder)
     if context.config.generalist.weights:
         _adopt(context)
+        return
+    if context.is_given:
+        _take_predictions(context)
         return
     tasks = [width_task(context, width) for width in context.config.generalist.widths or ()]
     train_classifiers(tasks, run.jobs, "generalist")
@@ -83,7 +91,7 @@ def when_best(epoch: int, n_epochs: int) -> str:
 
 def chosen_training(context: RunContext) -> Path | None:
     """The folder of the chosen generalist's training; None for one that was given."""
-    if context.config.generalist.weights:
+    if context.config.generalist.weights or context.is_given:
         return None
     widths = read_json(context.path(STAGE, "widths.json"))
     width = next(entry["width"] for entry in widths if entry["chosen"])
@@ -180,21 +188,36 @@ def _adopt(context: RunContext) -> None:
     warn_if_near_chance(top1, dataset.validation.labels, dataset.n_classes, settings.weights)
 
 
+def _take_predictions(context: RunContext) -> None:
+    """Stand in for a generalist of which only predictions are known; calibrate these."""
+    validation, flops = context.dataset.validation, context.config.generalist.inference_flops
+    network, asked = GivenGeneralist(flops).eval(), context.asked("validation")
+    about = describe(context, 1.0)
+    classifier = calibrate_classifier(network, replace(validation, inputs=asked))
+    spec = context.network_spec()
+    _publish_predictions(context, classifier, spec)
+    about |= {"temperature": classifier.temperature, GIVEN: True, "inference_flops": flops}
+    save_network(network, spec, context.path(STAGE), **about)
+    log.info("train-generalist: the generalist is given as its predictions")
+
+
 def _publish_predictions(
     context: RunContext, classifier: TrainedClassifier, spec: NetworkSpec
 ) -> float:
     """Write all about the chosen generalist but its network; returns its validation top-1."""
     network, folder = classifier.network.to(context.device), context.path(STAGE)
     validation = context.dataset.validation
-    log_probs = F.log_softmax(predict_outputs(network, validation.inputs), dim=-1)
+    outputs = predict_outputs(network, context.asked("validation"))
+    log_probs = F.log_softmax(outputs, dim=-1)
     write_array(folder / "validation.log_probs.npy", log_probs.numpy())
     write_json(folder / "calibration.json", {"temperature": classifier.temperature})
-    top1 = float((log_probs.argmax(-1) == validation.labels).double().mean())
+    right = (log_probs.argmax(-1) == validation.labels).double()
+    top1 = float(mean_over_rows(right, validation.weights))
     result = {
         "top1": top1,
         **classifier.cost.to_dict(),
         "parameters": n_parameters(network),
-        "inference_flops": classifier.inference_flops,
+        "inference_flops": null_if_unknown(classifier.inference_flops),
     }
     write_json(folder / "result.json", result)
     log.info(f"train-generalist: width {spec.width}, validation top-1 {top1:.3f}")

@@ -10,7 +10,7 @@ from specialists.datasets import check_preprocessing
 from specialists.datasets.base import Inputs
 from specialists.errors import InputError
 from specialists.files import EVERYTHING, NOTHING, read_json, trusting
-from specialists.networks import fitting
+from specialists.networks import GivenGeneralist, fitting, read_spec
 from specialists.predictions import Predictions
 from specialists.predictor import Predictor, load_model
 
@@ -100,6 +100,7 @@ def _ensemble(run: Path) -> Predictor:
         context = RunContext.open(run)
         ensemble = replace(open_ensemble(context), rule=chosen_rule(context))
         _ = ensemble.members  # an error if the rule names one that there is not
-        dataset, preprocessing = context.dataset, dict(context.dataset.preprocessing)
-        check_preprocessing(preprocessing, context.network_spec().input_shape)
-    return Predictor(dataset.class_names, preprocessing, ensemble.predictions)
+        names, preprocessing = tuple(context.about["class_names"]), context.about["preprocessing"]
+        check_preprocessing(preprocessing, read_spec(run / FOLDERS["generalist"]).input_shape)
+    asks = isinstance(ensemble.upper, GivenGeneralist)
+    return Predictor(names, preprocessing, ensemble.predictions, asks)

@@ -82,6 +82,6 @@ def _write_trunk(context: RunContext, key: dict[str, object], folder: Path) -> N
         if not trunk.on_the_fly:
             write_array(folder / "train.npy", np.asarray(trunk.train))
     generalist = Member(context, context.path(GENERALIST))
-    inputs, description = dataset.train.inputs, "generalist on training data"
+    inputs, description = context.asked("train"), "generalist on training data"
     blocks = teacher_blocks(generalist.predict, inputs, description)
     write_shards(folder / "log_probs", blocks, dataset.n_classes, key)

@@ -13,25 +13,41 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 from specialists.version import __version__
 
 if TYPE_CHECKING:
+    from specialists.pipelines.estimator import SpecialistClassifier  # pyright: ignore
     from specialists.predictor import Predictor
 
-__all__ = ["__version__", "load"]
+__all__ = ["SpecialistClassifier", "__version__", "load"]
 
 
-def load(path: str | Path, model: str = "student", trust_code: bool = False) -> Predictor:
+def __getattr__(name: str) -> Any:
+    """The estimator, which is imported when it is first asked for: scikit-learn takes long."""
+    if name == "SpecialistClassifier":
+        return import_module("specialists.pipelines.estimator").SpecialistClassifier
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@overload
+def load(path: str | Path, model: str, trust_code: bool = False) -> Predictor: ...
+@overload
+def load(path: str | Path, model: None = None, trust_code: bool = False) -> Any: ...
+def load(
+    path: str | Path, model: str | None = None, trust_code: bool = False
+) -> Predictor | SpecialistClassifier:
     """A trained model of a run, or of a model's folder that was copied elsewhere.
+
+    Of a folder that ``SpecialistClassifier.save`` wrote, the classifier, unless a model is named.
 
     Parameters
     ----------
     path : path
         A run folder, or the folder of a student or generalist.
     model : {"student", "ensemble", "generalist", "student_hard_labels"}, or a baseline's name
-        Of a run folder. Baselines such as "generalist_wide" have weights if
+        Of a run folder; None: the student. Baselines such as "generalist_wide" have weights if
         ``evaluation.keep_rivals`` is set.
     trust_code : bool
         Call the function that a network of a factory names, wherever the folder comes from. Else
@@ -49,5 +65,8 @@ def load(path: str | Path, model: str = "student", trust_code: bool = False) -> 
     >>> predictor.predict_proba(["winkende Hand", "drapeau : Canada"]).shape  # doctest: +SKIP
     (2, 1081)
     """
+    if model is None and Path(path, "estimator.json").is_file():
+        estimator = import_module("specialists.pipelines.estimator")
+        return estimator.SpecialistClassifier.load(path, trust_code)
     models = import_module("specialists.pipelines.trained_models")
-    return models.load(path, model, trust_code)
+    return models.load(path, model or "student", trust_code)

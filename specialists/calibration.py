@@ -124,7 +124,9 @@ def dustbin_correction(
     return math.log((1 - f) / f) + math.log(s / (1 - s))
 
 
-def fit_temperature(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> float:
+def fit_temperature(
+    logits: Tensor, labels: Tensor, weights: Tensor | None = None, counts: Tensor | None = None
+) -> float:
     """Argmin over T of the sum of -log softmax(logits / T)_label + (log T)^2 / (2 0.5^2).
 
     Temperature scaling (Guo et al. 2017, section 4.2) with a prior; the minimum is found to one
@@ -137,6 +139,8 @@ def fit_temperature(logits: Tensor, labels: Tensor, weights: Tensor | None = Non
     labels : int64 Tensor of shape (n,)
     weights : Tensor of shape (n,), optional
         Importance of each example.
+    counts : Tensor of shape (n,), optional
+        How many examples each row stands for; None: one.
 
     Raises
     ------
@@ -148,18 +152,21 @@ def fit_temperature(logits: Tensor, labels: Tensor, weights: Tensor | None = Non
     from scipy.optimize import minimize_scalar
 
     n_examples = float(len(labels))
+    for numbers in (given for given in (weights, counts) if given is not None):
+        _check_weights(numbers, len(labels))
     if weights is not None:
-        _check_weights(weights, len(labels))
-        n_examples = (weights.double().sum() ** 2 / weights.double().square().sum()).item()
+        many = 1.0 if counts is None else counts
+        squares, weights = weights.double().square() * many, weights * many
+        n_examples = (weights.double().sum() ** 2 / squares.sum()).item()
+    elif counts is not None:
+        weights, n_examples = counts, float(counts.sum())
 
     def objective(log_temperature: float) -> float:
         loss = tempered_loss(logits, labels, math.exp(log_temperature), weights)
         return loss + (log_temperature / PRIOR_LOG_TEMPERATURE) ** 2 / (2 * n_examples)
 
-    options = {"xatol": LOG_TEMPERATURE_TOLERANCE}
-    result = minimize_scalar(
-        objective, bounds=BOUNDS_LOG_TEMPERATURE, method="bounded", options=options
-    )
+    how = {"method": "bounded", "options": {"xatol": LOG_TEMPERATURE_TOLERANCE}}
+    result = minimize_scalar(objective, bounds=BOUNDS_LOG_TEMPERATURE, **how)
     return math.exp(result.x)
 
 

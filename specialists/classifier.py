@@ -16,9 +16,10 @@ from specialists.calibration import fit_temperature, tempered_loss
 from specialists.config import Recipe
 from specialists.datasets.base import Inputs, Split
 from specialists.errors import InputError
+from specialists.losses import CrossEntropy, relative_weights
 from specialists.networks import inference_flops, n_parameters
 from specialists.predictions import Predictions, network_predictions, predict_outputs
-from specialists.probability import check_labels
+from specialists.probability import check_labels, mean_over_rows
 from specialists.runtime import Hardware
 from specialists.training import (
     FitResult,
@@ -116,9 +117,9 @@ def train_classifier(
     _check_splits(network, train, validation)
     trainer = Trainer(
         network,
-        TensorExamples(train.inputs, (train.labels,), augment),
+        TensorExamples(train.inputs, (train.labels, *relative_weights(train.weights)), augment),
         hard_label_loss(recipe),
-        ValidationLoss(validation.inputs, validation.labels),
+        ValidationLoss(validation.inputs, validation.labels, counts=validation.weights),
         recipe,
         seed=seed,
         hardware=hardware or Hardware(),
@@ -143,10 +144,12 @@ def calibrate_classifier(
         Of its training. None: it was trained elsewhere, which costs nothing here.
     """
     outputs = predict_outputs(network, validation.inputs)
-    temperature = fit_temperature(outputs, validation.labels)
+    counts = validation.weights
+    temperature = fit_temperature(outputs, validation.labels, counts=counts)
     if result is None:
-        top1 = float((outputs.argmax(-1) == validation.labels).double().mean())
-        loss = tempered_loss(outputs, validation.labels, temperature)
+        right = (outputs.argmax(-1) == validation.labels).double()
+        top1 = float(mean_over_rows(right, counts))
+        loss = tempered_loss(outputs, validation.labels, temperature, counts)
         result = FitResult(0, loss, top1, TrainingCost())
     index = torch.arange(min(COST_SAMPLE, len(validation)))
     sample = validation.inputs[index].to(next(network.parameters()).device)
@@ -160,7 +163,7 @@ def calibrate_classifier(
 
 def hard_label_loss(recipe: Recipe) -> Loss:
     """The mean cross-entropy with a recipe's label smoothing, in nats."""
-    return nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing or 0.0)
+    return CrossEntropy(recipe.label_smoothing or 0.0)
 
 
 def _check_splits(network: nn.Module, *splits: Split) -> None:

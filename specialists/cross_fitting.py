@@ -56,4 +56,5 @@ def without_fold(train: Split, fold: int, n_folds: int) -> Split:
     """All rows but those of the fold: every ``n_folds``-th, from row ``fold`` on."""
     rows = torch.arange(len(train))
     rows = rows[rows % n_folds != fold]
-    return Split(train.inputs[rows], train.labels[rows])
+    weights = None if train.weights is None else train.weights[rows]
+    return Split(train.inputs[rows], train.labels[rows], weights=weights)

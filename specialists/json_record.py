@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
 
 from specialists.errors import DamagedError
+
+
+def null_if_unknown(value: float) -> float | None:
+    """A number for JSON, which has no NaN."""
+    return None if math.isnan(value) else value
+
+
+def nan_if_null(value: Any) -> Any:
+    """What :func:`null_if_unknown` was given."""
+    return math.nan if value is None else value
+
+
+Cost = Annotated[float, BeforeValidator(nan_if_null), PlainSerializer(null_if_unknown)]
+"""A number that may be unknown: NaN here, null in JSON."""
 
 
 class JsonRecord:

@@ -2,6 +2,10 @@
 
 Every loss is summed over classes and averaged over the batch. ``F.kl_div(reduction="mean")``
 divides by the number of classes as well, which makes the soft term vanish for large label sets.
+
+Rows may have weights whose mean over all training rows is 1. They multiply the rows' losses, and
+the batch still divides by its number of rows: so the gradient of a batch has the expectation that
+it would have if rows stood there as often as they count.
 """
 
 from __future__ import annotations
@@ -20,7 +24,28 @@ UNLABELLED = -1
 SUM_TOLERANCE = 1e-2
 
 
-def kl_to(logits: Tensor, target: Tensor) -> Tensor:
+def relative_weights(weights: Tensor | None) -> tuple[Tensor, ...]:
+    """Weights (n,) divided by their mean, as the last of a batch's targets; none for None."""
+    return () if weights is None else (weights / weights.mean(),)
+
+
+class CrossEntropy(nn.Module):
+    """Mean cross-entropy with labels, int64 (n,), in nats; ``label_smoothing`` in [0, 1)."""
+
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.label_smoothing = label_smoothing
+
+    def forward(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Loss of a batch, a scalar; see the module for ``weights`` (n,)."""
+        smoothing = self.label_smoothing
+        if weights is None:
+            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        losses = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
+        return (losses * weights).mean()
+
+
+def kl_to(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
     """KL(target || softmax(logits)) in nats, averaged over the batch; 0 log 0 = 0.
 
     Computed in float32 or better, whatever comes in.
@@ -29,6 +54,8 @@ def kl_to(logits: Tensor, target: Tensor) -> Tensor:
     ----------
     logits, target : Tensors of shape (n, C)
         ``target`` holds probabilities, so that a class of probability zero gives no NaN.
+    weights : Tensor of shape (n,), optional
+        By which the losses of rows are multiplied.
 
     Raises
     ------
@@ -39,7 +66,10 @@ def kl_to(logits: Tensor, target: Tensor) -> Tensor:
     # The smallest normal number, which no mode flushes to zero; special.entr is five times slower.
     entropy = -(target * target.clamp_min(torch.finfo(target.dtype).tiny).log()).sum(-1)
     _refuse(entropy.isnan(), "a row of the target is no distribution", "NaN")
-    return -(target * F.log_softmax(logits, dim=-1)).sum(-1).mean() - entropy.mean()
+    cross = -(target * F.log_softmax(logits, dim=-1)).sum(-1)
+    if weights is None:
+        return cross.mean() - entropy.mean()
+    return ((cross - entropy) * weights).mean()
 
 
 class DistillationLoss(nn.Module):
@@ -72,7 +102,11 @@ class DistillationLoss(nn.Module):
         self.label_smoothing = label_smoothing
 
     def forward(
-        self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None
+        self,
+        student_logits: Tensor,
+        teacher_logits: Tensor,
+        labels: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> Tensor:
         """Loss in nats, a scalar.
 
@@ -81,6 +115,8 @@ class DistillationLoss(nn.Module):
         student_logits, teacher_logits : Tensors of shape (n, C)
         labels : int64 Tensor of shape (n,) or probabilities of shape (n, C), optional
             Needed unless alpha is 1. ``UNLABELLED`` (-1) where an example has no label.
+        weights : Tensor of shape (n,), optional
+            See the module.
 
         Raises
         ------
@@ -89,18 +125,24 @@ class DistillationLoss(nn.Module):
         """
         z, t = _in_full_precision(student_logits, teacher_logits, "the teacher's logits")
         soft = self.temperature**2 * kl_to(
-            z / self.temperature, F.softmax(t / self.temperature, dim=-1)
+            z / self.temperature, F.softmax(t / self.temperature, dim=-1), weights
         )
-        return self.with_labels(soft, z, labels)
+        return self.with_labels(soft, z, labels, weights)
 
-    def with_labels(self, soft: Tensor, student_logits: Tensor, labels: Tensor | None) -> Tensor:
+    def with_labels(
+        self,
+        soft: Tensor,
+        student_logits: Tensor,
+        labels: Tensor | None,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         """Alpha ``soft`` + (1 - alpha) CE(z, y), where ``soft`` is the term of the soft targets."""
         if self.alpha == 1:
             return soft
         if labels is None:
             raise InputError("a distillation loss with alpha < 1 needs labels", got=None)
         z = student_logits.to(torch.promote_types(student_logits.dtype, torch.float32))
-        hard = _cross_entropy(z, labels, self.label_smoothing, lowest=UNLABELLED)
+        hard = _cross_entropy(z, labels, self.label_smoothing, UNLABELLED, weights)
         return self.alpha * soft + (1 - self.alpha) * hard
 
 
@@ -129,7 +171,9 @@ class SpecialistLoss(nn.Module):
         self.soft_share = soft_share
         self.label_smoothing = label_smoothing
 
-    def forward(self, logits: Tensor, target: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self, logits: Tensor, target: Tensor, labels: Tensor, weights: Tensor | None = None
+    ) -> Tensor:
         """Loss in nats; ``target`` [n, k + 1] are probabilities at the temperature.
 
         Raises
@@ -139,25 +183,29 @@ class SpecialistLoss(nn.Module):
         """
         check_rows(logits, "logits")
         z = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        hard = _cross_entropy(z, labels, self.label_smoothing, lowest=0)
+        hard = _cross_entropy(z, labels, self.label_smoothing, 0, weights)
         if self.soft_share == 0:
             return hard
         z, target = _in_full_precision(z, target, "the target")
         _check_distributions(target, "a row of the target is no distribution")
-        soft = self.temperature**2 * kl_to(z / self.temperature, target)
+        soft = self.temperature**2 * kl_to(z / self.temperature, target, weights)
         return (1 - self.soft_share) * hard + self.soft_share * soft
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor, smoothing: float, lowest: int) -> Tensor:
+def _cross_entropy(
+    logits: Tensor, labels: Tensor, smoothing: float, lowest: int, weights: Tensor | None = None
+) -> Tensor:
     """Mean over the labelled rows; zero where none is."""
     if labels.is_floating_point():
         logits, labels = _in_full_precision(logits, labels, "the soft labels")
         _check_distributions(labels, "a row of the soft labels is no distribution")
-        return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        return CrossEntropy(smoothing)(logits, labels, weights)
     labels = check_labels(labels, len(logits), logits.shape[1], lowest)
-    total = F.cross_entropy(
-        logits, labels, ignore_index=UNLABELLED, label_smoothing=smoothing, reduction="sum"
-    )
+    how = {"ignore_index": UNLABELLED, "label_smoothing": smoothing}
+    if weights is None:
+        total = F.cross_entropy(logits, labels, reduction="sum", **how)
+    else:
+        total = (F.cross_entropy(logits, labels, reduction="none", **how) * weights).sum()
     return total / (labels != UNLABELLED).sum().clamp_min(1)
 
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from specialists.datasets import check_preprocessing, encode
 from specialists.datasets.base import Inputs, rows_between
 from specialists.errors import InputError
-from specialists.networks import fitting, load_network
+from specialists.networks import GivenInputs, fitting, given_log_probs, load_network
+from specialists.networks.weights import GIVEN
 from specialists.predictions import BATCH_SIZE, Predictions, network_predictions
 
 BLOCK_VALUES = 1 << 23
@@ -24,14 +26,16 @@ BLOCK_VALUES = 1 << 23
 class Predictor:
     """A model with the preprocessing and the class names it was trained with.
 
-    ``predictions`` maps encoded inputs to what the model predicts.
+    ``predictions`` maps encoded inputs to what the model predicts. A model that ``asks`` a
+    generalist of which only predictions are known needs these of the new rows too.
     """
 
     class_names: tuple[str, ...]
     preprocessing: Mapping[str, object]
     predictions: Callable[[Inputs], Predictions]
+    asks: bool = False
 
-    def predict_proba(self, x: Any) -> np.ndarray:
+    def predict_proba(self, x: Any, generalist_probs: Any = None) -> np.ndarray:
         """Calibrated probabilities of raw inputs.
 
         Parameters
@@ -41,6 +45,8 @@ class Predictor:
             training's text column. Features: numbers [n, d], or a DataFrame with the training's
             columns. Images: uint8 [n, h, w], [n, channels, h, w] or [n, h, w, channels], or a list
             of pictures, paths or images of Pillow.
+        generalist_probs : array of shape (n, n_classes), optional
+            Of a generalist that was given as its predictions, columns as in ``class_names``.
 
         Returns
         -------
@@ -52,7 +58,28 @@ class Predictor:
         InputError
             If ``x`` is not as the training data were; it names the row and the cure.
         """
-        return self.predict_encoded(encode(self.preprocessing, x))
+        return self.predict_encoded(self._encoded(x, generalist_probs))
+
+    def predict_log_proba(self, x: Any, generalist_probs: Any = None) -> np.ndarray:
+        """Natural logarithms of :meth:`predict_proba`, which keep what rounds to 0 there."""
+        inputs = self._encoded(x, generalist_probs)
+        blocks = [block for _, block in self._log_blocks(inputs)]
+        return torch.cat(blocks).numpy()
+
+    def _encoded(self, x: Any, generalist_probs: Any) -> Inputs:
+        inputs = encode(self.preprocessing, x)
+        if not self.asks:
+            return inputs
+        if generalist_probs is None:
+            raise InputError(
+                "this model asks a generalist of which only predictions are known",
+                got="no generalist_probs",
+                expected="its probabilities of these rows, columns as in class_names",
+                fix="the student needs none",
+            )
+        shape = (len(inputs), len(self.class_names))
+        log_probs = given_log_probs(generalist_probs, *shape, where="generalist_probs")
+        return GivenInputs(inputs, log_probs)  # pyright: ignore[reportReturnType]
 
     def predict_encoded(self, inputs: Inputs) -> np.ndarray:
         """The same of inputs that ``specialists.datasets.encode`` made."""
@@ -67,11 +94,15 @@ class Predictor:
 
     def blocks(self, inputs: Inputs) -> Iterator[tuple[slice, np.ndarray]]:
         """The same, a few rows at a time, so that memory stays bounded: (rows, probabilities)."""
+        for rows, block in self._log_blocks(inputs):
+            yield rows, block.exp().numpy()
+
+    def _log_blocks(self, inputs: Inputs) -> Iterator[tuple[slice, Tensor]]:
         size = max(1, min(BATCH_SIZE, BLOCK_VALUES // len(self.class_names)))
         for start in range(0, len(inputs), size):
             rows = slice(start, min(start + size, len(inputs)))
             block = rows_between(inputs, rows.start, rows.stop)
-            yield rows, self.predictions(block).dense().float().exp().numpy()
+            yield rows, self.predictions(block).dense().float()
 
     def top(self, probs: np.ndarray, k: int = 5) -> list[list[tuple[str, float]]]:
         """The k most probable classes of each row, with their probabilities.
@@ -119,4 +150,4 @@ def load_model(folder: Path) -> Predictor:
     def predictions(inputs: Inputs) -> Predictions:
         return network_predictions(network, inputs, temperature)
 
-    return Predictor(names, preprocessing, predictions)
+    return Predictor(names, preprocessing, predictions, bool(about.get(GIVEN)))

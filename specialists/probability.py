@@ -96,6 +96,18 @@ def complement(subset: Tensor, n_classes: int) -> Tensor:
     return outside.nonzero().squeeze(-1)
 
 
+def mean_over_rows(values: Tensor, counts: Tensor | None = None) -> Tensor:
+    """Mean of n rows, of which each counts as so many; a scalar.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n,)
+    counts : Tensor of shape (n,), optional
+        None: each counts as one.
+    """
+    return values.mean() if counts is None else (values * counts).sum() / counts.sum()
+
+
 def check_rows(values: Tensor, what: str, n_columns: int | None = None) -> None:
     """Raise :class:`InputError` unless ``values`` is a real matrix with rows, [n, n_columns]."""
     fits = values.dim() == 2 and values.numel() and values.is_floating_point()

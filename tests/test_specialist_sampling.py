@@ -196,12 +196,12 @@ def test_a_sample_judges_as_all_rows_do_on_average():
 def test_few_rows_all_judge():
     judge = judges(least=N)
     assert len(judge.labels) == N
-    assert natural_weights(judge.labels, SUBSET, N) is None
+    assert natural_weights(judge, SUBSET, N) is None
 
 
 def test_sampled_rows_stand_for_all_where_a_specialist_is_calibrated():
     judge = judges()
-    weights = natural_weights(judge.labels, SUBSET, N)
+    weights = natural_weights(judge, SUBSET, N)
     assert weights is not None
     assert float(weights.sum()) == pytest.approx(N)
     assert bool((weights[judge.labels < 3] == 1).all())

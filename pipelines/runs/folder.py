@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from specialists.config import Config
 from specialists.config.defaults import DEFAULTS
@@ -33,6 +34,9 @@ from specialists.runtime import n_cores
 from .folder_kinds import KINDS, LOCK, RUN, check_claimable, is_configuration, kind_of
 from .removal import is_own, own_folders, remove_leftovers
 
+if TYPE_CHECKING:
+    from specialists.datasets import Dataset
+
 
 class Run:
     """A run folder.
@@ -43,12 +47,21 @@ class Run:
         Processes at a time, instead of the configuration's; 0: one a core. No result depends on it.
     trust : Trust
         Functions that the run may call although its folder names them.
+    dataset : Dataset, optional
+        What the program holds in memory, in place of the configuration's source of data.
     """
 
-    def __init__(self, folder: str | Path, jobs: int | None = None, trust: Trust = NOTHING) -> None:
+    def __init__(
+        self,
+        folder: str | Path,
+        jobs: int | None = None,
+        trust: Trust = NOTHING,
+        dataset: Dataset | None = None,
+    ) -> None:
         self.folder = Path(folder)
         self._jobs = jobs
         self.trust = trust
+        self.dataset = dataset
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"

@@ -9,6 +9,7 @@ from specialists.clustering.cluster_diagnostics import (
 from specialists.clustering.frames import confused_pairs
 from specialists.clustering.group_comparison import GroupComparison, compare
 from specialists.clustering.online import OnlineClusters
+from specialists.clustering.own_clusters import clusters_of_subsets
 
 __all__ = [
     "ClassClusters",
@@ -16,6 +17,7 @@ __all__ = [
     "GroupComparison",
     "OnlineClusters",
     "cluster_classes",
+    "clusters_of_subsets",
     "compare",
     "confused_pairs",
     "diagnose",

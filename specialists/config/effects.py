@@ -43,6 +43,7 @@ READ_BY = {
     "emoji": OWN | COLUMNS | NGRAMS | {"groups"},
     "languages": CUT | NGRAMS,
     "glyphs": {"image_size"},
+    "memory": NGRAMS | {"validation_fraction", "standardize"},
 }
 KIND_ONLY = {
     **dict.fromkeys((*NGRAMS, "text"), "text"),
@@ -126,6 +127,8 @@ def _generalist(config: Config, kind: str) -> Idle:
             if is_set(settings, key):
                 yield f"generalist.{key}", "generalist.factory builds the network, see its options"
     yield from _table_of_ngrams(config, "generalist", kind)
+    if settings.inference_flops is not None and config.data.reader != "memory":
+        yield "generalist.inference_flops", "a network's operations are counted"
     if settings.width is not None and settings.widths not in (None, (settings.width,)):
         yield "generalist.widths", "generalist.width fixes the width"
     if settings.weights is not None:
@@ -187,6 +190,10 @@ def _shared(config: Config) -> Idle:
 
 def _clusters_and_combination(config: Config) -> Idle:
     clusters, combination = config.clusters, config.combination
+    if clusters.file is not None:
+        for key in type(clusters).model_fields:
+            if key not in ("file", "predictions") and is_set(clusters, key):
+                yield f"clusters.{key}", "clusters.file says which clusters there are"
     if clusters.method != "balanced" and is_set(clusters, "max_ratio"):
         yield (
             "clusters.max_ratio",

@@ -94,8 +94,9 @@ class GeneralistConfig(Recipe):
     """Trained weights of your own: safetensors, a state dict, a checkpoint, or a folder of
     save_pretrained. None: the generalist is trained here."""
     classes: str | tuple[str | int, ...] | None = None
-    """Class names of the outputs of these weights, in order: a list, or a file. None: looked for
-    in the weights and beside them."""
+    """Class names of the outputs, in order: a list or a file. None: in or beside the weights."""
+    inference_flops: Annotated[Number, Field(gt=0)] | None = None
+    """FLOPs of a prediction of a generalist given as its predictions. None: unknown."""
 
 
 class ClustersConfig(Section):
@@ -123,6 +124,8 @@ class ClustersConfig(Section):
     predictions: Literal["validation", "cross-fitted"] = "validation"
     """Rows whose predictions are compared. cross-fitted: training rows, of which two generalists
     predict each other's half."""
+    file: FilePath | None = None
+    """Your own clusters: JSON, or a table with columns class and cluster. None: found here."""
 
 
 class SpecialistsConfig(Recipe):

@@ -19,6 +19,7 @@ PATHS = (
     ("data", "images"),
     ("generalist", "weights"),
     ("generalist", "classes"),
+    ("clusters", "file"),
     ("student", "unlabelled"),
 )
 

@@ -12,7 +12,7 @@ co-prediction agree with exact ones, those from random columns less so:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sparse
@@ -66,7 +66,7 @@ class PredictionSketch:
         self.top_k = min(int(top_k), self.n_classes)
         self.max_pairs = int(max_pairs)
         self.seed = seed
-        self.n_samples = 0
+        self.n_samples: float = 0
         self._projection = _signs(self.n_classes, self.n_dimensions, seed)
         self._mass = 0.0
         self._sum = np.zeros(self.n_classes)
@@ -74,22 +74,31 @@ class PredictionSketch:
         self._waiting: list[sparse.csr_matrix] = []
         self._pairs: list[sparse.csr_matrix] = []
 
-    def update(self, probs: np.ndarray | Tensor) -> PredictionSketch:
+    def update(
+        self, probs: np.ndarray | Tensor, counts: np.ndarray | Tensor | None = None
+    ) -> PredictionSketch:
         """Add dense rows of probabilities, shape (n, C); columns from all of a row's classes.
+
+        ``counts`` (n,) say how many rows each one counts as; None: one.
 
         Raises
         ------
         InputError
             Wrong width, not finite, or not probabilities.
         """
+        start, many = 0, None if counts is None else host_array(counts).astype(np.float64)
         for rows in probability_chunks(probs, self.n_classes):
+            weights = np.ones(len(rows)) if many is None else many[start : start + len(rows)]
+            start += len(rows)
+            if many is not None:  # sums of products: a row times the root of its count
+                rows *= np.sqrt(weights)[:, None]
             if self.n_dimensions:
                 self._columns += rows.T @ (self._projection.T @ rows.T).T
-            self._sum += rows.sum(axis=0)
-            self._mass += float((1 - (rows**2).sum(axis=1)).sum())
+            self._sum += rows.sum(axis=0) if many is None else rows.T @ np.sqrt(weights)
+            self._mass += float((weights - (rows**2).sum(axis=1)).sum())
             top = np.argpartition(-rows, self.top_k - 1, axis=1)[:, : self.top_k]
             self._add_rows(_sparse_rows(top, np.take_along_axis(rows, top, axis=1), self.n_classes))
-            self.n_samples += len(rows)
+            self.n_samples += len(rows) if many is None else float(weights.sum())
         return self
 
     def update_sparse(
@@ -175,14 +184,16 @@ class PredictionSketch:
     def co_prediction(self) -> sparse.csr_matrix:
         """Mean over rows of ``p p^T`` of the most probable classes, diagonal included, (C, C)."""
         pairs = self._gathered()
-        parts = (pairs.data / require_rows(self, 1), pairs.indices, pairs.indptr)
+        values: Any = pairs.data
+        parts = (values / require_rows(self, 1), pairs.indices, pairs.indptr)
         return sparse.csr_matrix(parts, shape=pairs.shape)
 
     def confusion(self) -> sparse.csr_matrix:
         """The same without its diagonal: expected confusions, as of ``confusion_mass``."""
         pairs = self._gathered()
         confusion = sparse.csr_matrix(pairs - sparse.diags(pairs.diagonal(), format="csr"))
-        confusion.data /= require_rows(self, 1)
+        values: Any = confusion.data
+        values /= require_rows(self, 1)
         return confusion
 
     def _add_rows(self, rows: sparse.csr_matrix) -> None:

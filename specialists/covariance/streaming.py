@@ -46,17 +46,21 @@ class PredictionCovariance:
         if n_classes < 2:
             raise InputError("a covariance needs at least two classes", got=n_classes, expected=2)
         self.n_classes = int(n_classes)
-        self.n_samples = 0
+        self.n_samples: float = 0
         self._mean = np.zeros(self.n_classes)
         self._scatter = np.zeros((self.n_classes, self.n_classes))
 
-    def update(self, probs: np.ndarray | torch.Tensor) -> PredictionCovariance:
+    def update(
+        self, probs: np.ndarray | torch.Tensor, counts: np.ndarray | torch.Tensor | None = None
+    ) -> PredictionCovariance:
         """Add rows of probabilities.
 
         Parameters
         ----------
         probs : array or tensor of shape (n, C)
             Probabilities in [0, 1], rows summing to 1 (within 0.01); any float type, any device.
+        counts : array or tensor of shape (n,), optional
+            How many rows each one counts as; None: one.
 
         Returns
         -------
@@ -68,10 +72,24 @@ class PredictionCovariance:
         InputError
             Wrong width, not finite, or not probabilities. Nothing of a wrong chunk is added.
         """
+        if counts is not None:
+            return self._update_counted(probs, host_array(counts).astype(np.float64))
         for rows in probability_chunks(probs, self.n_classes):
             mean = rows.mean(axis=0)
             centred = rows - mean
             self._add(len(rows), mean, centred.T @ centred)
+        return self
+
+    def _update_counted(
+        self, probs: np.ndarray | torch.Tensor, counts: np.ndarray
+    ) -> PredictionCovariance:
+        start = 0
+        for rows in probability_chunks(probs, self.n_classes):
+            weights = counts[start : start + len(rows)]
+            start += len(rows)
+            mean = weights @ rows / weights.sum()
+            centred = rows - mean
+            self._add(float(weights.sum()), mean, centred.T @ (weights[:, None] * centred))
         return self
 
     def merge(self, other: PredictionCovariance) -> PredictionCovariance:
@@ -91,7 +109,7 @@ class PredictionCovariance:
         self._add(other.n_samples, other._mean, other._scatter)
         return self
 
-    def _add(self, count: int, mean: np.ndarray, scatter: np.ndarray) -> None:
+    def _add(self, count: float, mean: np.ndarray, scatter: np.ndarray) -> None:
         if count == 0:
             return
         total = self.n_samples + count
@@ -138,7 +156,7 @@ class PredictionCovariance:
         return mass
 
 
-def require_rows(predictions: PredictionCovariance | PredictionSketch, n_rows: int) -> int:
+def require_rows(predictions: PredictionCovariance | PredictionSketch, n_rows: int) -> float:
     """The number of rows seen; an :class:`InputError` where it is below ``n_rows``."""
     if predictions.n_samples < n_rows:
         raise InputError(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from specialists.config import DataConfig
-from specialists.datasets.base import Dataset, Kind, Preprocessing, Ragged, Split
+from specialists.datasets.base import Dataset, Inputs, Kind, Preprocessing, Ragged, Split
 from specialists.datasets.class_names import valid_of_rows
 from specialists.datasets.encoding import encode, standardisation
 from specialists.datasets.observations import same_input, straddling, units_of_chance
@@ -39,6 +39,8 @@ class LabelledRows:
     rows: np.ndarray | None = None  # line or row of each example in the user's file
     declared: np.ndarray | None = None
     declared_as: str = "group"  # what ``declared`` counts, for people
+    weights: np.ndarray | None = None  # how many rows each one counts as
+    predictions: torch.Tensor | None = None  # a generalist's log-probabilities of ``names``
 
 
 def assemble(
@@ -48,17 +50,21 @@ def assemble(
     name: str,
     preprocessing: Preprocessing,
     source: Mapping[str, str],
+    keep_all: bool = False,
 ) -> Dataset:
     """Split, check and encode the rows; ``seed`` is that of the splits that are cut here.
 
     ``config`` gives ``min_examples``, ``validation_fraction``, ``test_fraction`` and
-    ``standardize``. ``mean`` and ``std`` of the preprocessing come from training rows alone.
+    ``standardize``. ``mean`` and ``std`` of the preprocessing come from training rows alone. With
+    ``keep_all`` no test is cut, and no class is too small: where a split has no row, the one before
+    it stands in.
     """
     kind, raw = preprocessing["kind"], rows.raw
     groups = same_input(clean(raw, preprocessing["lowercase"]) if kind == "text" else raw)
     units, notes = _units(rows, groups)
     limits = config.model_dump(include={"min_examples", "validation_fraction", "test_fraction"})
-    plan = plan_splits(rows.labels, rows.names, units, rows.given, seed=seed, **limits)
+    given = (rows.labels, rows.names, units, rows.given)
+    plan = plan_splits(*given, seed=seed, keep_all=keep_all, **limits)
     notes = [*rows.notes, *notes, *plan.notes, *straddling(plan.parts, groups, "an input")]
     if rows.declared is not None:
         notes += straddling(plan.parts, rows.declared, rows.declared_as)
@@ -66,18 +72,15 @@ def assemble(
         preprocessing = {**preprocessing, **standardisation(raw[plan.rows(TRAIN)])}
     if kind == "images":
         _sort_by_part(raw, plan.parts)
-    splits = [
-        Split(
-            inputs=encode(preprocessing, _picked(raw, plan, part, kind)),
-            labels=torch.from_numpy(plan.labels[index]),
-            valid=_valid(groups, plan, part),
-            texts=None if rows.texts is None else tuple(rows.texts[i] for i in index.tolist()),
-            rows=None if rows.rows is None else torch.from_numpy(rows.rows[index].astype(np.int64)),
-            groups=torch.from_numpy(units[index]),
-        )
-        for part in (TRAIN, VALIDATION, TEST)
-        for index in [plan.rows(part)]
-    ]
+    splits: list[Split] = []
+    for part in (TRAIN, VALIDATION, TEST):
+        index = plan.rows(part)
+        if not len(index):
+            splits.append(splits[-1])
+            continue
+        inputs = encode(preprocessing, _picked(raw, plan, part, kind))
+        about = {"valid": _valid(groups, plan, part), "groups": torch.from_numpy(units[index])}
+        splits.append(replace(_split(rows, plan, index, inputs), **about))
     n = sum(int((split.valid.lengths > 1).sum()) for split in splits if split.valid is not None)
     if n:
         notes.append(f"{n} rows have an input with several labels, of which any counts as right")
@@ -121,6 +124,8 @@ def take(split: Split, index: np.ndarray) -> Split:
         texts=None if texts is None else tuple(texts[i] for i in rows.tolist()),
         rows=None if split.rows is None else split.rows[rows],
         groups=None if split.groups is None else split.groups[rows],
+        weights=None if split.weights is None else split.weights[rows],
+        predictions=None if split.predictions is None else split.predictions[rows],
     )
 
 
@@ -131,6 +136,20 @@ def _units(rows: LabelledRows, groups: np.ndarray) -> tuple[np.ndarray, tuple[st
     declared = None if rows.declared is None else rows.declared[used]
     units[used], notes = units_of_chance(groups[used], declared, rows.declared_as)
     return units, notes
+
+
+def _split(rows: LabelledRows, plan: Plan, index: np.ndarray, inputs: Inputs) -> Split:
+    """Encoded inputs, and what the source says of these rows."""
+    numbers = None if rows.rows is None else rows.rows[index].astype(np.int64)
+    weights = None if rows.weights is None else rows.weights[index].astype(np.float32)
+    return Split(
+        inputs=inputs,
+        labels=torch.from_numpy(plan.labels[index]),
+        texts=None if rows.texts is None else tuple(rows.texts[i] for i in index.tolist()),
+        rows=None if numbers is None else torch.from_numpy(numbers),
+        weights=None if weights is None else torch.from_numpy(weights),
+        predictions=None if rows.predictions is None else rows.predictions[index],
+    )
 
 
 def _picked(raw: Any, plan: Plan, part: int, kind: Kind) -> Any:

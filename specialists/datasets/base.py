@@ -115,6 +115,10 @@ class Split:
     groups : int64 Tensor of shape (n,), optional
         Rows that are one observation (they share an input, a concept, a writer) share a number,
         which is unique over all splits.
+    weights : float32 Tensor of shape (n,), optional
+        How many rows each one counts as; None: one.
+    predictions : float32 Tensor of shape (n, C), optional
+        Log-probabilities of a generalist that the user brings as its predictions.
     """
 
     inputs: Inputs
@@ -123,6 +127,8 @@ class Split:
     texts: tuple[str, ...] | None = None
     rows: Tensor | None = None
     groups: Tensor | None = None
+    weights: Tensor | None = None
+    predictions: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -13,8 +13,9 @@ import importlib
 import inspect
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -30,6 +31,8 @@ from specialists.datasets.encoding import check_finite
 from specialists.datasets.observations import input_groups, units_of_chance
 from specialists.datasets.splits import check_every_class
 from specialists.errors import DataError
+
+_handed_over: ContextVar[Mapping[str, Callable[..., Any]]] = ContextVar("handed_over", default={})  # noqa: B039
 
 
 def load_factory(config: DataConfig, seed: int) -> Dataset:
@@ -61,6 +64,8 @@ def load_factory(config: DataConfig, seed: int) -> Dataset:
 
 def find_function(path: str) -> Callable[..., Any]:
     """The function of an import path ``package.module:function``; the current folder counts."""
+    if path in _handed_over.get():
+        return _handed_over.get()[path]
     module, colon, name = path.partition(":")
     if not (module and colon and name):
         raise DataError("not an import path", got=path, expected="package.module:function")
@@ -76,6 +81,21 @@ def find_function(path: str) -> Callable[..., Any]:
     if not callable(function):
         raise DataError(f"no function {name!r} in {module}", where=path)
     return function
+
+
+@contextmanager
+def handing_over(functions: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    """Inside, these functions of the program are found by names that no module has."""
+    token = _handed_over.set({**_handed_over.get(), **functions})
+    try:
+        yield
+    finally:
+        _handed_over.reset(token)
+
+
+def is_handed_over(path: str) -> bool:
+    """Whether a :func:`handing_over` block around the caller knows this name."""
+    return path in _handed_over.get()
 
 
 def _how_to_find(package: str) -> str | None:

@@ -72,19 +72,22 @@ def feature_matrix(table: Table, columns: Sequence[int]) -> np.ndarray:
 
 
 def _preprocessing(table: Table, roles: Roles, config: DataConfig) -> Preprocessing:
-    """How the texts are hashed: characters 2 to 5, words 1 to 2, lower case. Or which features."""
+    """How the texts are hashed, and where they stand. Or which features."""
     columns = list(config.columns) if config.columns else None
     if roles.text is None:
         names = [table.names[i] for i in roles.features]
         about = {"kind": "features", "n_features": len(names), "mean": None, "std": None}
         return {**about, "features": names, "columns": columns}
+    return {**text_preprocessing(config), "column": table.names[roles.text], "columns": columns}
+
+
+def text_preprocessing(config: DataConfig) -> Preprocessing:
+    """How a user's texts are hashed: characters 2 to 5, words 1 to 2, lower case."""
     return {
         "kind": "text",
         "char_ngrams": list(config.char_ngrams or (2, 5)),
         "word_ngrams": list(config.word_ngrams or (1, 2)),
         "lowercase": True if config.lowercase is None else config.lowercase,
-        "column": table.names[roles.text],
-        "columns": columns,
     }
 
 

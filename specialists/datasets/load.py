@@ -11,6 +11,7 @@ from specialists.datasets.emoji import load_emoji
 from specialists.datasets.factory import load_factory
 from specialists.datasets.glyphs import load_glyphs
 from specialists.datasets.image_folders import load_images
+from specialists.datasets.in_memory import MEMORY
 from specialists.datasets.labelled_tables import load_table
 from specialists.datasets.languages import load_languages
 from specialists.datasets.naming import did_you_mean
@@ -58,6 +59,9 @@ def _shipped(config: DataConfig, seed: int) -> Dataset:
     if config.name == "emoji":
         return load_emoji(config, seed)
     loaders = {"languages": load_languages, "glyphs": load_glyphs}
+    if config.name == MEMORY:
+        what, fix = "the program that made this run held its data in memory", "fit there again"
+        raise DataError(what, fix=fix)
     if config.name in loaders:
         return loaders[config.name](config)
     fix = did_you_mean(str(config.name), available())

@@ -49,6 +49,7 @@ def plan_splits(
     validation_fraction: float,
     test_fraction: float,
     seed: int,
+    keep_all: bool = False,
 ) -> Plan:
     """Leave rare classes out, cut the splits that are missing, check that every class is covered.
 
@@ -63,6 +64,8 @@ def plan_splits(
         Classes with fewer rows (of all splits together) are left out.
     validation_fraction, test_fraction : float
         Shares of the training rows that are cut where a split is missing.
+    keep_all : bool
+        Cut no test, and keep classes that have no validation row.
     """
     parts, generator = given.copy(), np.random.default_rng(seed)
 
@@ -79,17 +82,25 @@ def plan_splits(
     _check_two_classes(labels, parts, notes)
     _check_seen(labels, parts, names)
     has_test, has_validation = (parts == TEST).any(), (parts == VALIDATION).any()
-    if not has_test:
+    if not has_test and not keep_all:
         notes += cut(TEST, test_fraction, 0, 2)
     if not has_validation:
-        share = validation_fraction if has_test else validation_fraction / (1 - test_fraction)
+        whole = has_test or keep_all
+        share = validation_fraction if whole else validation_fraction / (1 - test_fraction)
         notes += cut(VALIDATION, share, 1, 1)
+    if not has_validation and not keep_all:
         uncut = _counts(labels[parts == VALIDATION], names) == 0
         uncut &= _counts(labels[parts == TRAIN], names) > 0
         why = "with too few different inputs for a training and a validation row"
         notes += _leave_out(uncut, labels, parts, why)
         _check_two_classes(labels, parts, notes)
-    return _numbered(labels, parts, names, tuple(notes))
+    plan = _numbered(labels, parts, names, tuple(notes))
+    if not keep_all:
+        train, validation = (plan.labels[plan.rows(part)] for part in (TRAIN, VALIDATION))
+        check_every_class(plan.class_names, train, validation)
+        if not (parts == TEST).any():
+            raise DataError("the test split is empty", fix="raise data.test_fraction")
+    return plan
 
 
 def check_every_class(names: Sequence[str], train: np.ndarray, validation: np.ndarray) -> None:
@@ -165,7 +176,4 @@ def _numbered(
     number[classes] = np.arange(len(classes))
     kept = np.where(parts == LEFT_OUT, -1, number[labels])
     class_names = tuple(str(names[i]) for i in classes)
-    check_every_class(class_names, kept[parts == TRAIN], kept[parts == VALIDATION])
-    if not (parts == TEST).any():
-        raise DataError("the test split is empty", fix="raise data.test_fraction")
     return Plan(class_names, kept, parts, notes)

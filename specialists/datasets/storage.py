@@ -6,6 +6,8 @@
     SPLIT.texts.npy .texts.offsets.npy    UTF-8 bytes, for people to read
     SPLIT.rows.npy                        lines or rows of the user's file; may be missing
     SPLIT.groups.npy                      units of chance; may be missing
+    SPLIT.weights.npy .predictions.npy    how many rows each one counts as, what a generalist
+                                          says of it; may be missing
 
 The labels of the test split lie in files of their own, so that every stage before the evaluation
 can be kept from reading them. The same data set gives the same bytes.
@@ -28,6 +30,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +48,7 @@ KEYS = {"name", "kind", "class_names", "rows", "preprocessing", "notes", "source
 ABOUT = "dataset.json"
 TEST_LABELS = ("test.labels.", "test.valid.")
 _SPLITS = ("train", "validation", "admission", "test")
-_PARTS = ("inputs", "labels", "valid", "texts", "rows", "groups")
+_PARTS = ("inputs", "labels", "valid", "texts", "rows", "groups", "weights", "predictions")
 _FILES = [f"{s}.{p}{o}.npy" for s in _SPLITS for p in _PARTS for o in ("", ".offsets")]
 
 
@@ -98,16 +101,8 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
         No data set lies there, or one written by another version.
     """
     folder = Path(folder)
-    if not (folder / ABOUT).exists():
-        raise DataError("no data set here", where=folder, fix="run prepare-data first")
-    about = files.read_json(folder / ABOUT)
+    about = read_about(folder)
     _check_files(folder, test_labels)
-    version = about.get("format") if isinstance(about, dict) else None
-    if version != FORMAT or not about.keys() >= KEYS:
-        what = "this data set was written by another version, or is damaged"
-        got, expected = f"format {version}", f"format {FORMAT} with {', '.join(sorted(KEYS))}"
-        fix = "remove the folder and prepare the data again"
-        raise DataError(what, where=folder / ABOUT, got=got, expected=expected, fix=fix)
     splits = {
         name: _load_split(folder, name, name != "test" or test_labels)
         for name in (
@@ -128,6 +123,20 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
     )
 
 
+def read_about(folder: Path) -> dict[str, Any]:
+    """What ``dataset.json`` says; a DataError without one, or where another version wrote it."""
+    if not (folder / ABOUT).exists():
+        raise DataError("no data set here", where=folder, fix="run prepare-data first")
+    about = files.read_json(folder / ABOUT)
+    version = about.get("format") if isinstance(about, dict) else None
+    if version != FORMAT or not about.keys() >= KEYS:
+        what = "this data set was written by another version, or is damaged"
+        got, expected = f"format {version}", f"format {FORMAT} with {', '.join(sorted(KEYS))}"
+        fix = "remove the folder and prepare the data again"
+        raise DataError(what, where=folder / ABOUT, got=got, expected=expected, fix=fix)
+    return about
+
+
 def _remove(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         (folder / name).unlink(missing_ok=True)
@@ -145,6 +154,7 @@ def _check_files(folder: Path, test_labels: bool) -> None:
 def _save_split(split: Split, folder: Path, name: str) -> None:
     texts = None if split.texts is None else _bytes(split.texts)
     values = (split.inputs, split.labels, split.valid, texts, split.rows, split.groups)
+    values = (*values, split.weights, split.predictions)
     for part, rows in zip(_PARTS, values, strict=True):
         if isinstance(rows, Ragged):
             files.write_array(folder / f"{name}.{part}.offsets.npy", rows.offsets.numpy())
@@ -166,6 +176,8 @@ def _load_split(folder: Path, name: str, labelled: bool) -> Split:
         texts=None if texts is None else _strings(texts),
         rows=_optional(folder / f"{name}.rows.npy"),
         groups=_optional(folder / f"{name}.groups.npy"),
+        weights=_optional(folder / f"{name}.weights.npy"),
+        predictions=_optional(folder / f"{name}.predictions.npy"),
     )
 
 

@@ -16,7 +16,7 @@ from specialists.datasets.base import Split
 from specialists.distillation.stores import SparseTargets
 from specialists.distillation.teachers import SoftTargets, TaughtExamples, Teacher, online
 from specialists.errors import InputError
-from specialists.losses import DistillationLoss
+from specialists.losses import DistillationLoss, relative_weights
 from specialists.predictions import Predictions, as_predictions
 from specialists.runtime import Hardware
 from specialists.training import Loss, TensorExamples, Trainer, ValidationLoss
@@ -78,7 +78,7 @@ def distil(
         network,
         student_examples(train, teacher, augment),
         _loss(teacher, temperature, alpha, recipe),
-        ValidationLoss(validation.inputs, validation.labels),
+        ValidationLoss(validation.inputs, validation.labels, counts=validation.weights),
         recipe,
         seed=seed,
         folder=folder,
@@ -109,8 +109,9 @@ def _loss(
 def student_examples(
     train: Split, teacher: Teacher | SparseTargets | None, augment: Augmentation | None = None
 ) -> TensorExamples | TaughtExamples:
-    """Training batches of (soft target, label), or of labels alone."""
-    labelled = TensorExamples(train.inputs, (train.labels,), augment)
+    """Training batches of (soft target, label), or of labels alone; weights where there are any."""
+    labels = (train.labels, *relative_weights(train.weights))
+    labelled = TensorExamples(train.inputs, labels, augment)
     if teacher is None:
         return labelled
     if not isinstance(teacher, Predictions | Tensor | SparseTargets):
@@ -122,6 +123,11 @@ def student_examples(
             expected="one row of log-probabilities an input, in the same order",
         )
     if isinstance(teacher, SparseTargets):
+        if train.weights is not None:
+            raise InputError(
+                "rows have weights, and stored soft targets of a few cells take none",
+                fix="leave student.targets dense",
+            )
         return TensorExamples(train.inputs, (*teacher.parts, train.labels), augment)
     targets = SoftTargets(as_predictions(teacher))
-    return TensorExamples(train.inputs, (targets, train.labels), augment)
+    return TensorExamples(train.inputs, (targets, *labels), augment)

@@ -46,7 +46,7 @@ from specialists.ensemble.judging import Judge, choose, log_likelihood
 from specialists.ensemble.member_predictions import MemberPredictions
 from specialists.ensemble.rules import CombinationRule, join
 from specialists.predictions import Predictions
-from specialists.probability import MAX_NLL
+from specialists.probability import MAX_NLL, mean_over_rows
 from specialists.uncertainty import (
     MIN_GROUPS,
     count_groups,
@@ -185,13 +185,15 @@ def whole_test(
     """Does the rule gain on the generalist, without fewer right answers?"""
     joined, base = predictions.joined(rule), predictions.generalist
     enough = _count(groups) >= MIN_GROUPS
-    right, before = (int((q.predicted() == labels).sum()) for q in (joined, base))
-    gain = log_likelihood_gain(joined, base, labels)
+    counts = predictions.weights
+    hits = ((q.predicted() == labels).double() for q in (joined, base))
+    right, before = (float(mean_over_rows(rows, counts)) for rows in hits)
+    gain = log_likelihood_gain(joined, base, labels, counts)
     test = _tested(gain, groups, enough)
     return GroupTest(
         **asdict(test),
-        top1=right / len(labels),
-        generalist_top1=before / len(labels),
+        top1=right,
+        generalist_top1=before,
         passed=test.p is not None and test.p <= ALPHA and right >= before,
         interval=None if enough else t_interval(gain, groups, limits=(-MAX_NLL, MAX_NLL)),
     )
@@ -212,20 +214,28 @@ def specialist_gains(
         members = (generalist, [predictions.specialists[m][rows]], [subset])
         joined = join(*members, here, only)
         base = generalist if only.learned is None else join(*members, ~here, only)
-        gains.append(log_likelihood_gain(joined, base, labels[rows]))
+        counts = None if predictions.weights is None else predictions.weights[rows]
+        gains.append(log_likelihood_gain(joined, base, labels[rows], counts))
     return gains
 
 
 def shared_gain(predictions: MemberPredictions, labels: Tensor, rule: CombinationRule) -> Tensor:
     """Gain of each row by shared specialists over the rule without them, float64, in nats."""
     with_them, without = (predictions.joined(r) for r in (rule, replace(rule, shared=None)))
-    return log_likelihood_gain(with_them, without, labels)
+    return log_likelihood_gain(with_them, without, labels, predictions.weights)
 
 
-def log_likelihood_gain(joined: Predictions, base: Predictions, labels: Tensor) -> Tensor:
-    """Log-likelihoods of the truth, joined minus base; what single precision rounds is 0."""
+def log_likelihood_gain(
+    joined: Predictions, base: Predictions, labels: Tensor, counts: Tensor | None = None
+) -> Tensor:
+    """Log-likelihoods of the truth, joined minus base; what single precision rounds is 0.
+
+    Where rows count as so many as ``counts`` (n,) say, they gain in proportion: the mean is the
+    weighted one, and a row that counts as two gains twice for its group.
+    """
     gain = log_likelihood(joined, labels) - log_likelihood(base, labels)
-    return gain.masked_fill(gain.abs() < NO_DIFFERENCE, 0.0)
+    gain = gain.masked_fill(gain.abs() < NO_DIFFERENCE, 0.0)
+    return gain if counts is None else gain * (counts / counts.mean())
 
 
 def _corrected(tests: Mapping[int, GainTest]) -> dict[int, float]:

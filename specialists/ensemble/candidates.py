@@ -92,7 +92,8 @@ def _of_clusters(
 
 def _limits(predictions: MemberPredictions, shares: Iterable[float]) -> list[float | None]:
     """Distinct confidences up to which these shares of the rows lie; None: all of them."""
-    return [*dict.fromkeys(deferral_limit(predictions.generalist, share) for share in shares)]
+    rows = (predictions.generalist, predictions.weights)
+    return [*dict.fromkeys(deferral_limit(rows[0], share, rows[1]) for share in shares)]
 
 
 def _with_shared_specialists(
@@ -149,7 +150,7 @@ def _worth_learning(
         return list(everyone)
     least = min(candidate.inference_flops for candidate in candidates)
     limit = max(settings.max_cost * predictions.generalist_flops, least)
-    return [n for n in everyone if predictions.flops(CombinationRule("learned", n)) <= limit]
+    return [n for n in everyone if not predictions.flops(CombinationRule("learned", n)) > limit]
 
 
 def _best_weight(candidates: list[Candidate], n: int | None) -> float:

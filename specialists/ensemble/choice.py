@@ -31,7 +31,8 @@ from specialists.ensemble.decision import AdmissionDecision
 from specialists.ensemble.judging import Candidate, affordable, choose, score
 from specialists.ensemble.member_predictions import MemberPredictions
 from specialists.ensemble.rules import PAPER, CombinationRule
-from specialists.json_record import JsonRecord
+from specialists.json_record import Cost, JsonRecord
+from specialists.probability import mean_over_rows
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class Choice(JsonRecord):
     rules: dict[str, CombinationRule]
     candidates: tuple[Candidate, ...]
     admission: AdmissionDecision
-    generalist: dict[str, float]
-    relative_cost: float
+    generalist: dict[str, Cost]
+    relative_cost: Cost
     within_max_cost: bool
     asked: float
 
@@ -111,12 +112,13 @@ def choose_rule(
         admission = admit_specialists(best, predictions, labels, kept, settings)
     rule = admission.rule
     flops, cost = predictions.generalist_flops, predictions.flops(rule)
+    asked = predictions.active(rule).any(1) | predictions.asks_shared(rule)
     return Choice(
         {ENSEMBLE: rule, **of_clusters},
         tuple(candidates),
         admission,
-        score(predictions.generalist, labels) | {"inference_flops": flops},
+        score(predictions.generalist, labels, predictions.weights) | {"inference_flops": flops},
         cost / flops,
-        cost / flops <= settings.max_cost,
-        float((predictions.active(rule).any(1) | predictions.asks_shared(rule)).double().mean()),
+        not cost / flops > settings.max_cost,
+        float(mean_over_rows(asked.double(), predictions.weights)),
     )

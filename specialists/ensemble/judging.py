@@ -15,8 +15,9 @@ from torch import Tensor
 from specialists.config import CombinationConfig
 from specialists.ensemble.member_predictions import MemberPredictions
 from specialists.ensemble.rules import CombinationRule
+from specialists.json_record import Cost
 from specialists.predictions import Predictions
-from specialists.probability import MAX_NLL
+from specialists.probability import MAX_NLL, mean_over_rows
 
 ROUNDING = 1e-6
 
@@ -41,8 +42,8 @@ class Candidate(CombinationRule):
 
     top1: float
     nll: float
-    inference_flops: float
-    relative_cost: float
+    inference_flops: Cost
+    relative_cost: Cost
     eligible: bool
     lowers_nll: bool
     in_sample: dict[str, float] | None = None
@@ -82,21 +83,31 @@ def choose(candidates: Sequence[Choosable], settings: CombinationConfig) -> Choo
     return max(pool, key=lambda candidate: (candidate.top1, -candidate.nll))
 
 
-def deferral_limit(generalist: Predictions, share: float) -> float | None:
+def deferral_limit(
+    generalist: Predictions, share: float, weights: Tensor | None = None
+) -> float | None:
     """The confidence up to which the generalist defers this share of the rows; None: all of them.
 
     It lies midway between the rows on either side, so that rounding decides for none of them; rows
     that are equally sure are deferred together. There is at least one row; 0 < ``share`` <= 1.
+    Rows count as so many as ``weights`` (n,) say.
     """
     sureness = generalist.confidence()
-    last = float(np.quantile(sureness, share, method="inverted_cdf"))
+    if weights is None:
+        last = float(np.quantile(sureness, share, method="inverted_cdf"))
+    else:
+        rows, order = sureness.sort()
+        below = weights.double()[order].cumsum(0)
+        last = float(rows[int((below < share * below[-1]).sum())])
     surer = sureness[sureness > last + ROUNDING]
     return (last + float(surer.min())) / 2 if len(surer) else None
 
 
-def score(predictions: Predictions, labels: Tensor) -> dict[str, float]:
-    """Top-1 (fraction) and NLL (nats) for labels of shape (n,)."""
-    return _mean_score(*_outcomes(predictions, labels))
+def score(
+    predictions: Predictions, labels: Tensor, weights: Tensor | None = None
+) -> dict[str, float]:
+    """Top-1 (fraction) and NLL (nats) for labels of shape (n,), and weights if there are any."""
+    return _mean_score(*_outcomes(predictions, labels), weights)
 
 
 def log_likelihood(predictions: Predictions, labels: Tensor) -> Tensor:
@@ -111,14 +122,15 @@ class Judge:
         self.predictions = predictions
         self.labels = labels
         self.max_cost = max_cost
+        self.weights = predictions.weights
         self.alone = _outcomes(predictions.generalist, labels)
-        self.reference = _mean_score(*self.alone)["nll"]
+        self.reference = _mean_score(*self.alone, self.weights)["nll"]
         self.confidence = predictions.confidence
         self._flops: dict[tuple[Any, ...], float] = {}
 
     def __call__(self, rule: CombinationRule, predictions: Predictions) -> Candidate:
         """A rule by what it predicts for the validation rows."""
-        return self._candidate(rule, score(predictions, self.labels))
+        return self._candidate(rule, score(predictions, self.labels, self.weights))
 
     def deferring(
         self,
@@ -133,7 +145,7 @@ class Judge:
             deferred = self.confidence <= (math.inf if limit is None else limit)
             mixed = (torch.where(deferred, *both) for both in zip(joined, self.alone, strict=True))
             deferring = replace(rule, defer_above=limit)
-            candidates.append(self._candidate(deferring, _mean_score(*mixed)))
+            candidates.append(self._candidate(deferring, _mean_score(*mixed, weights=self.weights)))
         return candidates
 
     def sharing(
@@ -162,13 +174,13 @@ class Judge:
                 for of_short, of_whole, alone in zip(*outcomes, self.alone, strict=True)
             )
             sharing = replace(rule, shared=shared, defer_above=limit)
-            candidates.append(self._candidate(sharing, _mean_score(*mixed)))
+            candidates.append(self._candidate(sharing, _mean_score(*mixed, weights=self.weights)))
         return candidates
 
     def learned(self, n: int | None, weight: float, groups: Tensor | None = None) -> Candidate:
         """A learned rule by what it predicts for rows that it did not see."""
         rule, unseen = self.predictions.learn(n, self.labels, weight, groups)
-        in_sample = score(self.predictions.joined(rule), self.labels)
+        in_sample = score(self.predictions.joined(rule), self.labels, self.weights)
         return replace(self(rule, unseen), in_sample=in_sample)
 
     def _candidate(self, rule: CombinationRule, scores: dict[str, float]) -> Candidate:
@@ -177,7 +189,7 @@ class Judge:
             self._flops[asked] = self.predictions.flops(rule)
         flops, nll = self._flops[asked], scores["nll"]
         relative = flops / self.predictions.generalist_flops
-        eligible, lower = relative <= self.max_cost, nll <= self.reference
+        eligible, lower = not relative > self.max_cost, nll <= self.reference  # unknown: no limit
         return Candidate(
             **vars(rule),
             top1=scores["top1"],
@@ -194,5 +206,6 @@ def _outcomes(predictions: Predictions, labels: Tensor) -> tuple[Tensor, Tensor]
     return predictions.predicted() == labels, log_likelihood(predictions, labels)
 
 
-def _mean_score(right: Tensor, gained: Tensor) -> dict[str, float]:
-    return {"top1": float(right.double().mean()), "nll": -float(gained.mean())}
+def _mean_score(right: Tensor, gained: Tensor, weights: Tensor | None = None) -> dict[str, float]:
+    top1, gain = (float(mean_over_rows(rows.double(), weights)) for rows in (right, gained))
+    return {"top1": top1, "nll": -gain}

@@ -37,6 +37,8 @@ class MemberPredictions:
         Of one prediction, the shared trunk left out.
     shared : SharedPredictions, optional
         Of the specialists that all rows share.
+    weights : Tensor of shape (n,), optional
+        How many rows each one counts as, in fits, scores and tests; None: one.
     """
 
     generalist: Predictions
@@ -45,13 +47,15 @@ class MemberPredictions:
     generalist_flops: float
     specialist_flops: Tensor
     shared: SharedPredictions | None = None
+    weights: Tensor | None = None
 
     def select(self, index: Tensor) -> MemberPredictions:
         """The predictions for some of the rows."""
         specialists = [rows[index] for rows in self.specialists]
         shared = None if self.shared is None else self.shared[index]
-        generalist = self.generalist[index]
-        return replace(self, generalist=generalist, specialists=specialists, shared=shared)
+        changes = {"generalist": self.generalist[index], "specialists": specialists}
+        weights = None if self.weights is None else self.weights[index]
+        return replace(self, **changes, shared=shared, weights=weights)
 
     @cached_property
     def tables(self) -> Subsets:
@@ -91,11 +95,17 @@ class MemberPredictions:
 
     def flops(self, rule: CombinationRule) -> float:
         """FLOPs of one prediction by the rule, the mean over the rows."""
-        asked = self.active(rule).double().mean(0)
+        asked = self._share(self.active(rule))
         flops = self.generalist_flops + float(asked @ self.specialist_flops)
         if rule.shared is None or self.shared is None:
             return flops
         return flops + self.shared.flops(rule.shared, self.asks_shared(rule), self.confidence)
+
+    def _share(self, rows: Tensor) -> Tensor:
+        """Share of the rows where each column of a bool matrix (n, M) is true."""
+        if self.weights is None:
+            return rows.double().mean(0)
+        return self.weights.double() @ rows.double() / self.weights.double().sum()
 
     def fit_dustbins(
         self, n: int, labels: Tensor, groups: Tensor | None = None
@@ -107,8 +117,9 @@ class MemberPredictions:
         """
         active = self.active(CombinationRule("kl", n))
         problem = (self.generalist.dense(), self.specialists, self.tables, labels, active)
-        unseen = replace(self, specialists=cross_fitted_dustbins(*problem, groups))
-        return fit_dustbin(*problem), unseen
+        counts = self.weights
+        answers = cross_fitted_dustbins(*problem, groups, counts=counts)
+        return fit_dustbin(*problem, counts), replace(self, specialists=answers)
 
     def learn(
         self,
@@ -121,5 +132,6 @@ class MemberPredictions:
         active = self.active(CombinationRule("learned", n))
         generalist = self.generalist.dense()
         problem = (generalist, self.specialists, self.tables, labels, active, weight)
-        rule = CombinationRule("learned", n, weight, fit_combination(*problem))
-        return rule, DensePredictions(cross_fitted(*problem, groups=groups))
+        counts = self.weights
+        rule = CombinationRule("learned", n, weight, fit_combination(*problem, counts=counts))
+        return rule, DensePredictions(cross_fitted(*problem, groups=groups, counts=counts))

@@ -23,7 +23,7 @@ from specialists.ensemble.shared_members import (
     SharedMembers,
     with_shared,
 )
-from specialists.networks import inference_flops, n_parameters
+from specialists.networks import inference_flops, n_parameters, plain_inputs
 from specialists.predictions import (
     DensePredictions,
     Predictions,
@@ -117,6 +117,7 @@ class Ensemble:
         """
         if active is None:
             return [specialist.log_probs(features) for specialist in self.specialists]
+        features = plain_inputs(features)
         with torch.no_grad():
             answers = self._asked.log_probs(features.to(self.device), active.to(self.device))
         return [answer.cpu() for answer in answers]
@@ -146,6 +147,7 @@ class Ensemble:
         features = inputs if self.lower is None else self.lower(inputs).float()
         own = features if isinstance(features, Ragged) else features.clone()
         generalist = tempered_log_softmax(self.upper(own).float(), self.temperature)
+        inputs, features = plain_inputs(inputs), plain_inputs(features)
         if self.rule.shared is None or self.shared is None:
             return self._with_clusters(features, generalist)
         own = generalist if self.rule.members == () else generalist.clone()
@@ -178,11 +180,17 @@ class Ensemble:
         joined = join(DensePredictions(asked), specialists, tables, active, rule).dense()
         return generalist.index_copy_(0, rows, joined) if some else joined
 
-    def member_predictions(self, inputs: Inputs) -> MemberPredictions:
-        """What every member predicts for every row, whatever the rule."""
+    def member_predictions(
+        self, inputs: Inputs, weights: Tensor | None = None
+    ) -> MemberPredictions:
+        """What every member predicts for every row, whatever the rule.
+
+        Rows count as so many as ``weights`` (n,) say.
+        """
         features = self.features(inputs)
         generalist, each = self.flops(cost_sample(inputs).to(self.device))
         known = self.generalist_predictions(features)
+        inputs, features = plain_inputs(inputs), plain_inputs(features)
         return MemberPredictions(
             known,
             self.specialist_log_probs(features),
@@ -190,6 +198,7 @@ class Ensemble:
             generalist,
             each,
             self.shared and self.shared.predictions(inputs, known, _sampled(len(inputs))),
+            weights,
         )
 
     def flops(self, inputs: Inputs) -> tuple[float, Tensor]:
@@ -201,6 +210,7 @@ class Ensemble:
             with torch.no_grad():
                 features = self.lower(inputs)
         generalist = shared + inference_flops(self.upper, features)
+        features = plain_inputs(features)
         each = [inference_flops(member.network, features) for member in self.specialists]
         return generalist, torch.tensor(each, dtype=torch.float64)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from specialists.json_record import JsonRecord
+from specialists.json_record import Cost, JsonRecord
 from specialists.uncertainty import Interval
 
 
@@ -28,7 +28,7 @@ class ModelScores(JsonRecord):
     agreement : float
         Share of examples that it answers like `ensemble`.
     inference_flops : float
-        Mean of one prediction.
+        Mean of one prediction; NaN where it is unknown.
     training_examples : int
         Seen in training, repetitions included.
     tuning_trials : int
@@ -44,7 +44,7 @@ class ModelScores(JsonRecord):
     ece: float
     agreement: float
     parameters: int
-    inference_flops: float
+    inference_flops: Cost
     training_examples: int
     training_flops: float
     tuning_trials: int

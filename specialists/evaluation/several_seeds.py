@@ -20,7 +20,7 @@ from specialists.errors import InputError
 from specialists.evaluation.findings import Evaluation, PairedDifference, find_difference
 from specialists.evaluation.inference_times import InferenceTimes, mean_times
 from specialists.evaluation.one_run import LIMITS
-from specialists.json_record import JsonRecord
+from specialists.json_record import Cost, JsonRecord
 from specialists.uncertainty import (
     Interval,
     count_groups,
@@ -87,7 +87,7 @@ class ModelSummary(JsonRecord):
     nll: Summary
     top1_any_valid: Summary | None = None
     parameters: float
-    inference_flops: float
+    inference_flops: Cost
     training_examples: float
     training_flops: float
     tuning_trials: float

@@ -66,7 +66,8 @@ def _machine(config: Config) -> Iterator[str]:
 
 
 def _missing_files(config: Config) -> Iterator[str]:
-    for name in ("generalist.weights", "generalist.classes", "student.unlabelled"):
+    users = ("generalist.weights", "generalist.classes", "clusters.file", "student.unlabelled")
+    for name in users:
         path = attrgetter(name)(config)
         if isinstance(path, str) and not Path(path).exists():
             yield f"{name} = {path}: no such file"

@@ -49,6 +49,8 @@ def impossible(config: Config, data: DataShape) -> Iterator[str]:
 
 def _clusters(clusters: ClustersConfig, n_classes: int) -> Iterator[str]:
     n, coverage, overlap = clusters.n_clusters, clusters.coverage, clusters.overlap
+    if clusters.file is not None:
+        return
     if isinstance(n, int) and not 2 <= n <= coverage * n_classes:
         times = f", times clusters.coverage = {coverage}" if coverage > 1 else ""
         yield f"clusters.n_clusters = {n}: from 2 to {n_classes}, the number of classes{times}"

@@ -12,10 +12,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from specialists.errors import StorageError
 
+_unsynced: ContextVar[bool] = ContextVar("unsynced", default=False)
 CUT_SHORT = -1
 FAULTS = {
     errno.ENOSPC: ("the disk is full", "free space on {disk}"),
@@ -91,13 +93,28 @@ def disk_use(folder: Path) -> int:
     return sum(sizes.values())
 
 
-def sync(path: Path) -> None:
-    """Put a file, or the names in a folder, on the disk before what comes next."""
+def sync(path: Path | int) -> None:
+    """Put a file, by path or descriptor, or the names in a folder, on the disk before the next."""
+    if _unsynced.get():
+        return
+    if isinstance(path, int):
+        os.fsync(path)
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def unsynced() -> Iterator[None]:
+    """Inside, files need not outlive a power cut: nothing waits for the disk."""
+    token = _unsynced.set(True)
+    try:
+        yield
+    finally:
+        _unsynced.reset(token)
 
 
 def _number(error: BaseException) -> int | None:

@@ -81,7 +81,7 @@ class Record:
         with open(descriptor, "a", encoding="utf-8") as file:
             file.write("".join(f"\n{name}" for name in missing))
             file.flush()
-            os.fsync(descriptor)
+            sync(descriptor)
         if not self._listed:
             sync(self.folder)
         self._listed |= set(missing)

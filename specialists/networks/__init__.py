@@ -18,6 +18,12 @@ from specialists.networks.build import (
 )
 from specialists.networks.flops import counted_flops, inference_flops, n_parameters
 from specialists.networks.foreign import read_foreign
+from specialists.networks.given import (
+    GivenGeneralist,
+    GivenInputs,
+    given_log_probs,
+    plain_inputs,
+)
 from specialists.networks.heads import (
     check_head_is_last,
     find_head,
@@ -48,6 +54,8 @@ from specialists.networks.weights import (
 __all__ = [
     "ARCHITECTURES",
     "Beside",
+    "GivenGeneralist",
+    "GivenInputs",
     "HashedEmbedding",
     "NetworkSpec",
     "adopt_weights",
@@ -64,6 +72,7 @@ __all__ = [
     "fitting",
     "frozen_table",
     "generalist_spec",
+    "given_log_probs",
     "head_and_trunk",
     "inference_flops",
     "largest_width",
@@ -72,6 +81,7 @@ __all__ = [
     "n_parameters",
     "outline",
     "output_order",
+    "plain_inputs",
     "read_foreign",
     "read_model",
     "read_spec",

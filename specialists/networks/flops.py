@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from specialists.datasets.base import Inputs
 from specialists.networks.blocks import HashedEmbedding
+from specialists.networks.given import GivenGeneralist
 
 WEIGHTS_OF_BAG = 4  # place of per_sample_weights among an embedding bag's arguments after two
 
@@ -28,8 +29,11 @@ def inference_flops(network: nn.Module, inputs: Inputs) -> float:
 
     Matrix products and convolutions count two operations a multiply-add, as
     ``torch.utils.flop_counter`` does, an embedding bag one a summed number, two a weighted one.
-    Element-wise operations and normalisations are not counted.
+    Element-wise operations and normalisations are not counted. Of a generalist of which only
+    predictions are known it is what the user says, or NaN.
     """
+    if isinstance(network, GivenGeneralist):
+        return network.flops
     was_training = network.training
     network.eval()
     with torch.no_grad(), counted_flops(network) as counter:

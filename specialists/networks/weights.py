@@ -28,10 +28,12 @@ from specialists.files import (
 )
 from specialists.large_tables import zero_table
 from specialists.networks.build import ARCHITECTURES, NetworkSpec, outline
+from specialists.networks.given import GivenGeneralist
 
 Description = dict[str, Any]  # what model.json says beside the network's architecture
 
 UNFIT = (LookupError, ArithmeticError, TypeError, ValueError, RuntimeError, AttributeError)
+GIVEN = "given"  # of a description: there is no network, only predictions
 WEIGHTS, DESCRIPTION = "weights.safetensors", "model.json"
 
 
@@ -54,6 +56,9 @@ def load_network(folder: Path) -> tuple[nn.Module, NetworkSpec, Description]:
         If the description names a function that nobody vouches for.
     """
     spec, description, tensors = read_model(folder)
+    if description.get(GIVEN):
+        with fitting(folder):
+            return GivenGeneralist(description["inference_flops"]).eval(), spec, description
     ours = spec.model in ARCHITECTURES
     with fitting(folder) if ours else nullcontext():
         network = outline(spec)
@@ -119,7 +124,8 @@ def read_model(folder: Path) -> tuple[NetworkSpec, Description, dict[str, Tensor
     spec, description = _described(folder)
     check_file(folder / WEIGHTS, description.pop("weights", None))
     tensors = read_tensors(folder / WEIGHTS, whole=False)
-    if spec.model in ARCHITECTURES and spec.depth > len(tensors):
+    fixed = spec.model in ARCHITECTURES and not description.get(GIVEN)
+    if fixed and spec.depth > len(tensors):
         raise _unfitting(folder, f"{spec.depth} layers and {len(tensors)} tensors")
     return spec, description, tensors
 

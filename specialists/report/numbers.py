@@ -45,7 +45,9 @@ def signed(value: float, digits: int = 3) -> str:
 
 
 def compact(value: float) -> str:
-    """A count in three digits: 1_234_567 is "1.23M"."""
+    """A count in three digits: 1_234_567 is "1.23M"; one that is unknown a dash."""
+    if math.isnan(value):
+        return "\N{EN DASH}"
     for limit, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= limit:
             return f"{value / limit:.3g}{unit}"

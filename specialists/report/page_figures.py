@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +73,7 @@ def _cost(results: Results) -> ReportFigure:
     points = [
         figures.CostPoint(name, max(m.inference_flops, 1.0), m.top1, m.top1_interval)
         for name, m in results.evaluation.models.items()
+        if not math.isnan(m.inference_flops)
     ]
     caption = (
         "Up is better, left is cheaper: a model is worth its cost when no other lies above it and "

@@ -139,7 +139,7 @@ def recommended(comparison: Comparison) -> str | None:
     good = _not_clearly_worse(comparison, clear)
     costs = {name: comparison.models[name].inference_flops for name in good}
     limit = SAME_COST * min(costs.values())
-    cheapest = [name for name in good if costs[name] <= limit]
+    cheapest = [name for name in good if not costs[name] > limit]  # unknown costs exclude nobody
     return min(_not_clearly_worse(comparison, cheapest), key=BY_SIMPLICITY.index)
 
 

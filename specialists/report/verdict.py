@@ -9,6 +9,7 @@ and so are specialists and student, whatever they gain.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from specialists.catalogue import (
@@ -190,7 +191,7 @@ def _milliseconds(comparison: Comparison, name: str) -> str:
 def _inference(comparison: Comparison, name: str) -> str:
     models = comparison.models
     ratio = models[name].inference_flops / models[GENERALIST].inference_flops
-    return f"{ratio:.2f} times the inference"
+    return "unknown inference" if math.isnan(ratio) else f"{ratio:.2f} times the inference"
 
 
 def _against(comparison: Comparison, name: str) -> str:

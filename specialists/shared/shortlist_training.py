@@ -20,6 +20,7 @@ from specialists.calibration import LEAST_LOGIT, fit_temperature
 from specialists.config import Recipe
 from specialists.datasets.base import Split
 from specialists.errors import DataError, InputError
+from specialists.losses import CrossEntropy, relative_weights
 from specialists.networks import check_head_is_last
 from specialists.predictions import predict_outputs
 from specialists.probability import check_labels, check_shortlists
@@ -90,13 +91,14 @@ def train_shared(
     n_classes = predict_outputs(network, sample).shape[-1]
     check_head_is_last(network, n_classes, sample)
     examples = _examples(train, shortlists, n_classes, augment)
-    asked, places = _judged(validation, validation_shortlists, n_classes, description)
+    asked, places, rows = _judged(validation, validation_shortlists, n_classes, description)
+    counts = None if validation.weights is None else validation.weights[rows]
     scorer = ShortlistNetwork(network, n_classes)
     trainer = Trainer(
         scorer,
         examples,  # pyright: ignore[reportArgumentType]
         ShortlistLoss(recipe.label_smoothing or 0.0),
-        ValidationLoss(asked, places),  # pyright: ignore[reportArgumentType]
+        ValidationLoss(asked, places, counts=counts),  # pyright: ignore[reportArgumentType]
         recipe,
         seed=seed,
         hardware=hardware or Hardware(),
@@ -110,8 +112,8 @@ def train_shared(
     return TrainedShared(
         network=network.eval(),
         n_classes=n_classes,
-        shortlist_temperature=fit_temperature(logits, places),
-        head_temperature=fit_temperature(outputs, validation.labels),
+        shortlist_temperature=fit_temperature(logits, places, counts=counts),
+        head_temperature=fit_temperature(outputs, validation.labels, counts=validation.weights),
         cost=result.cost,
         result=result,
     )
@@ -127,14 +129,18 @@ class ShortlistLoss(nn.Module):
         super().__init__()
         self.label_smoothing = label_smoothing
 
-    def forward(self, logits: Tensor, places: Tensor) -> Tensor:
-        """``places``, int64 of shape (n,), are the labels' in the rows of ``logits``."""
-        hard = F.cross_entropy(logits, places)
+    def forward(self, logits: Tensor, places: Tensor, weights: Tensor | None = None) -> Tensor:
+        """``places``, int64 of shape (n,), are the labels' in the rows of ``logits``.
+
+        ``weights`` (n,) multiply the rows' losses.
+        """
+        hard = CrossEntropy()(logits, places, weights)
         if self.label_smoothing == 0:
             return hard
         asked = logits > LEAST_LOGIT / 2
         log_probs = F.log_softmax(logits, dim=1).masked_fill(~asked, 0.0)
-        spread = -(log_probs.sum(1) / asked.sum(1)).mean()
+        each = log_probs.sum(1) / asked.sum(1)
+        spread = -(each if weights is None else each * weights).mean()
         return (1 - self.label_smoothing) * hard + self.label_smoothing * spread
 
 
@@ -163,8 +169,13 @@ class ShortlistExamples:
 
     @cached_property
     def shares(self) -> Tensor:
-        """Of each class among the rows, float64 of shape (C,)."""
+        """Of each class among the rows that are drawn, float64 of shape (C,)."""
         return torch.bincount(self.train.labels, minlength=self.n_classes).double() / len(self)
+
+    @cached_property
+    def weights(self) -> tuple[Tensor, ...]:
+        """Of the rows, as the last of a batch's targets; none where each counts as one."""
+        return relative_weights(self.train.weights)
 
     def order(self, generator: Generator) -> Tensor:
         return torch.randperm(len(self), generator=generator)
@@ -180,7 +191,8 @@ class ShortlistExamples:
             negatives,
             log_inclusion(self.shares[negatives], len(index)).float(),
         )
-        return Batch(asked, (self.places[index],))  # pyright: ignore[reportArgumentType]
+        targets = (self.places[index], *(weights[index] for weights in self.weights))
+        return Batch(asked, targets)  # pyright: ignore[reportArgumentType]
 
 
 def log_inclusion(shares: Tensor, n_rows: int) -> Tensor:
@@ -207,8 +219,8 @@ def _examples(
 
 def _judged(
     validation: Split, shortlists: Tensor, n_classes: int, where: str
-) -> tuple[ShortlistedInputs, Tensor]:
-    """The validation rows whose label is on their shortlist, and its place there."""
+) -> tuple[ShortlistedInputs, Tensor, Tensor]:
+    """The validation rows whose label is on their shortlist, its place there, and their indices."""
     check_shortlists(shortlists, len(validation), n_classes, "the shortlists of validation rows")
     places = places_of_labels(
         shortlists, check_labels(validation.labels, len(validation), n_classes)
@@ -221,7 +233,7 @@ def _judged(
             got=f"0 of {len(validation)} rows",
             fix="set specialists.shortlist to more classes",
         )
-    return ShortlistedInputs(validation.inputs[rows], shortlists[rows]), places[rows]
+    return ShortlistedInputs(validation.inputs[rows], shortlists[rows]), places[rows], rows
 
 
 def _keep_buffers(network: nn.Module, trunk: nn.Module) -> None:

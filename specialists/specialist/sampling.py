@@ -124,17 +124,23 @@ def subset_examples(
     subset: Tensor,
     settings: SpecialistsConfig,
     augment: Augmentation | None = None,
+    weights: Tensor | None = None,
 ) -> tuple[BalancedExamples, float]:
     """Training batches of (inputs, soft target, label), and the subset's natural share f.
 
     ``labels`` (n,) are of all C classes; ``predictions`` are the generalist's of the n inputs,
-    under the natural prior. Raises a DataError if no label is of the subset, or all are.
+    under the natural prior. ``weights`` (n,) say how many rows each one counts as. Raises a
+    DataError if no label is of the subset, or all are.
     """
     places = subset_labels(labels, subset, predictions.n_classes)
     is_inside = places < len(subset)
     inside, outside = (rows.nonzero().squeeze(1) for rows in (is_inside, ~is_inside))
     _refuse_one_side(len(inside), len(places), subset)
     natural_share, share = len(inside) / len(places), settings.subset_share
+    more: tuple[Tensor, ...] = ()
+    if weights is not None:
+        natural_share = float(weights[inside].double().sum() / weights.double().sum())
+        more = (_weights_on_either_side(weights, is_inside),)
 
     def make(rows: Tensor) -> Tensor:
         targets = soft_targets(predictions, subset, share, natural_share, rows)
@@ -142,7 +148,7 @@ def subset_examples(
 
     wanted = settings.soft_targets > 0
     target = DrawnTargets(make, inside) if wanted else torch.zeros(len(places), 0)
-    tensors = TensorExamples(inputs, (target, places), augment)
+    tensors = TensorExamples(inputs, (target, places, *more), augment)
     return BalancedExamples(tensors, inside, outside, share), natural_share
 
 
@@ -154,11 +160,12 @@ def subset_validation(
     share: float,
     seed: int = 0,
     least: int = JUDGING,
+    counts: Tensor | None = None,
 ) -> ValidationLoss:
     """How a specialist is judged: on places in its subset, under the prior that it trains with.
 
     All rows of the subset judge it, and of the others as many, drawn by the seed, but at least
-    ``least``.
+    ``least``. Each counts as so many as ``counts`` (n,) say.
     """
     places = subset_labels(labels, subset, n_classes)
     outside = (places == len(subset)).nonzero().squeeze(1)
@@ -169,16 +176,28 @@ def subset_validation(
         is_chosen[outside[drawn(len(outside), n_outside, generator)]] = True
         rows = is_chosen.nonzero().squeeze(1)
         inputs, places = inputs[rows], places[rows]
-    return ValidationLoss(inputs, places, _prior_weights(places == len(subset), share))
+        counts = None if counts is None else counts[rows]
+    weights = _prior_weights(places == len(subset), share, counts)
+    return ValidationLoss(inputs, places, weights, counts)
 
 
-def natural_weights(places: Tensor, subset: Tensor, n_rows: int) -> Tensor | None:
-    """Weights with which the rows that judge stand for all ``n_rows``; None: they are all."""
+def natural_weights(
+    judges: ValidationLoss, subset: Tensor, n_rows: int, counts: Tensor | None = None
+) -> Tensor | None:
+    """Weights with which the rows that judge stand for all ``n_rows``; None: they are all.
+
+    ``counts`` (n_rows,) say how many rows each of all counts as.
+    """
+    places = judges.labels
     if len(places) == n_rows:
-        return None
+        return judges.counts
     is_outside = places == len(subset)
-    n_inside = int((~is_outside).sum())
-    return torch.where(is_outside, (n_rows - n_inside) / (len(places) - n_inside), 1.0)
+    if counts is None or judges.counts is None:
+        n_inside = int((~is_outside).sum())
+        return torch.where(is_outside, (n_rows - n_inside) / (len(places) - n_inside), 1.0)
+    inside = judges.counts[~is_outside].sum()
+    factor = (counts.sum() - inside) / judges.counts[is_outside].sum()
+    return torch.where(is_outside, factor, 1.0) * judges.counts
 
 
 def check_share(
@@ -214,11 +233,20 @@ def _refuse_one_side(
         )
 
 
-def _prior_weights(dustbin: Tensor, share: float) -> Tensor:
+def _weights_on_either_side(weights: Tensor, is_inside: Tensor) -> Tensor:
+    """Weights whose mean is 1 inside of the subset and outside: sampling alone sets the shares."""
+    means = [weights[side].mean() for side in (is_inside, ~is_inside)]
+    return weights / torch.where(is_inside, *means)
+
+
+def _prior_weights(dustbin: Tensor, share: float, counts: Tensor | None = None) -> Tensor:
     """Weights that give validation examples of the subset the share that training gives them."""
     n_dustbin = int(dustbin.sum())
     n_inside = len(dustbin) - n_dustbin
     if n_inside == 0 or n_dustbin == 0:
         return torch.ones(len(dustbin))
-    scale = len(dustbin)
+    scale = float(len(dustbin))
+    if counts is not None:
+        scale, n_dustbin = float(counts.sum()), float(counts[dustbin].sum())
+        n_inside = scale - n_dustbin
     return torch.where(dustbin, (1 - share) * scale / n_dustbin, share * scale / n_inside)

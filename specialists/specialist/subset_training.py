@@ -92,10 +92,11 @@ def train_specialist(
     predictions, share = as_predictions(predictions), settings.subset_share
     _check_fit(network, subset, train, predictions, trunk)
     examples, natural_share = subset_examples(
-        trunk.train, train.labels, predictions, subset, settings, augment
+        trunk.train, train.labels, predictions, subset, settings, augment, train.weights
     )
     held_out = (trunk.validation, validation.labels, predictions.n_classes, subset, share, seed)
-    judge = subset_validation(*held_out)
+    counts = validation.weights
+    judge = subset_validation(*held_out, counts=counts)
     smoothing = settings.label_smoothing or 0.0
     trainer = Trainer(
         trunk.stacked(network),
@@ -111,8 +112,8 @@ def train_specialist(
     result = trainer.fit()
     calibration = Calibration(dustbin_correction(share, natural_share, settings.correction))
     if settings.calibrate:
-        rows = subset_validation(*held_out, least=CALIBRATING)
-        weights = natural_weights(rows.labels, subset, len(validation.labels))
+        rows = subset_validation(*held_out, least=CALIBRATING, counts=counts)
+        weights = natural_weights(rows, subset, len(validation.labels), counts)
         outputs = predict_outputs(network, rows.inputs)
         calibration = fit_calibration(outputs, rows.labels, calibration.correction, weights)
     return TrainedSpecialist(

@@ -27,11 +27,14 @@ class ValidationLoss:
     labels : int64 Tensor of shape (n,)
     weights : Tensor of shape (n,), optional
         Importance of each example; a specialist is judged under the prior it trains with.
+    counts : Tensor of shape (n,), optional
+        How many examples each row counts as; None: one.
     """
 
     inputs: Inputs
     labels: Tensor
     weights: Tensor | None = None
+    counts: Tensor | None = None
     batch_size: int = 2048
 
     def __call__(self, network: nn.Module) -> tuple[float, float]:
@@ -45,6 +48,8 @@ class ValidationLoss:
             labels = self.labels.to(device)
             ones = torch.ones_like(labels, dtype=torch.float32)
             weights = ones if self.weights is None else self.weights.to(device)
+            counts = None if self.counts is None else self.counts.to(device)
+            temperature = fit_temperature(logits, labels, weights, counts)
+            weights = weights if counts is None else weights * counts
             right = ((logits.argmax(-1) == labels) * weights).sum() / weights.sum()
-            temperature = fit_temperature(logits, labels, weights)
             return tempered_loss(logits, labels, temperature, weights), right.item()

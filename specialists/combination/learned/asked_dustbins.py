@@ -128,6 +128,7 @@ def fit_dustbin(
     subsets: Subsets | Sequence[Tensor],
     labels: Tensor,
     active: Tensor | None = None,
+    counts: Tensor | None = None,
 ) -> FittedDustbin:
     """The dustbin of highest posterior probability on the rows where specialists are active.
 
@@ -137,6 +138,8 @@ def fit_dustbin(
         As for :func:`specialists.combination.combine`, of examples that trained none of them.
     labels : int64 Tensor of shape (n,)
         True classes.
+    counts : Tensor of shape (n,), optional
+        How many rows each one counts as; None: one.
 
     Returns
     -------
@@ -149,7 +152,8 @@ def fit_dustbin(
         As ``combine``, and if the labels are not n classes.
     """
     problem = as_problem(generalist, specialists, subsets, active)
-    return _most_probable(*_examples(problem, as_labels(labels, problem))[1:])
+    rows, features, inside = _examples(problem, as_labels(labels, problem))
+    return _most_probable(features, inside, None if counts is None else counts[rows])
 
 
 def cross_fitted_dustbins(
@@ -160,6 +164,7 @@ def cross_fitted_dustbins(
     active: Tensor | None = None,
     groups: Tensor | None = None,
     seed: int = 0,
+    counts: Tensor | None = None,
 ) -> list[Tensor]:
     """:meth:`FittedDustbin.mended` of each half of the rows by what the other half fitted.
 
@@ -167,7 +172,7 @@ def cross_fitted_dustbins(
 
     Parameters
     ----------
-    generalist, specialists, subsets, labels, active
+    generalist, specialists, subsets, labels, active, counts
         As for :func:`fit_dustbin`.
     groups : int64 Tensor of shape (n,), optional
         Rows that share a number are in the same half.
@@ -178,8 +183,11 @@ def cross_fitted_dustbins(
     rows, features, inside = _examples(problem, as_labels(labels, problem))
     is_first = torch.zeros_like(problem.rows, dtype=torch.bool)
     is_first[row_halves(problem.n_rows, seed, groups)[0].to(is_first.device)] = True
+    many = None if counts is None else counts[rows]
     by_first, by_second = (
-        _most_probable(features[of], inside[of])._mended(problem)
+        _most_probable(features[of], inside[of], None if many is None else many[of])._mended(
+            problem
+        )
         for of in (is_first[rows], ~is_first[rows])
     )
     pairs = zip(by_second, by_first, strict=True)
@@ -202,20 +210,21 @@ def _examples(problem: CombinationProblem, labels: Tensor) -> tuple[Tensor, Tens
     return torch.cat(rows), torch.cat(features), torch.cat(inside)
 
 
-def _most_probable(features: Tensor, inside: Tensor) -> FittedDustbin:
+def _most_probable(features: Tensor, inside: Tensor, counts: Tensor | None = None) -> FittedDustbin:
     """The posterior's only maximum, by Newton steps that are halved until they do not overshoot."""
     start = features.new_tensor(astuple(FittedDustbin()))
     signs = torch.where(inside, 1.0, -1.0).to(features.dtype)
+    many = 1.0 if counts is None else counts.to(features.dtype)
 
     def loss(numbers: Tensor) -> Tensor:
         penalty = ((numbers - start) / PRIOR_DEVIATION).square().sum() / 2
-        return F.softplus(-signs * (features @ numbers)).sum() + penalty
+        return (F.softplus(-signs * (features @ numbers)) * many).sum() + penalty
 
     numbers, lowest = start, loss(start)
     for _ in range(_MOST_STEPS):
         wrong = torch.sigmoid(-signs * (features @ numbers))
-        gradient = -features.T @ (signs * wrong) + (numbers - start) / PRIOR_DEVIATION**2
-        curvature = (features * (wrong * (1 - wrong))[:, None]).T @ features
+        gradient = -features.T @ (signs * wrong * many) + (numbers - start) / PRIOR_DEVIATION**2
+        curvature = (features * (wrong * (1 - wrong) * many)[:, None]).T @ features
         curvature += torch.eye(3, dtype=features.dtype, device=features.device) / PRIOR_DEVIATION**2
         step = torch.linalg.solve(curvature, gradient)
         for halving in range(_MOST_HALVINGS):

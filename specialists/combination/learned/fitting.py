@@ -30,7 +30,7 @@ from specialists.combination.problem import (
 from specialists.combination.result import Combination
 from specialists.combination.subset_tables import Subsets
 from specialists.errors import ConvergenceWarning
-from specialists.probability import MAX_NLL, tempered_log_softmax
+from specialists.probability import MAX_NLL, mean_over_rows, tempered_log_softmax
 
 _TOLERANCE = 0.05
 
@@ -117,6 +117,7 @@ def fit_combination(
     weight: float = 1.0,
     max_steps: int = 30,
     max_elements: int = 2**24,
+    counts: Tensor | None = None,
 ) -> LearnedCombination:
     """Weights and temperatures of highest posterior probability (module docstring).
 
@@ -132,6 +133,8 @@ def fit_combination(
         L-BFGS steps, at most.
     max_elements : int
         Of the n x n_classes matrix that is fitted on: of more, evenly spaced rows are kept.
+    counts : Tensor of shape (n,), optional
+        How many rows each one counts as; None: one.
 
     Returns
     -------
@@ -146,7 +149,8 @@ def fit_combination(
     """
     start = LearnedCombination.unfitted(len(subsets), weight)
     problem = as_problem(generalist, specialists, subsets, active, start.weights)
-    return _fit(problem, as_labels(labels, problem), weight, max_steps, max_elements)
+    rows = (as_labels(labels, problem), counts)
+    return _fit(problem, *rows, weight, max_steps, max_elements)
 
 
 def cross_fitted(
@@ -160,6 +164,7 @@ def cross_fitted(
     max_steps: int = 30,
     max_elements: int = 2**24,
     groups: Tensor | None = None,
+    counts: Tensor | None = None,
 ) -> Tensor:
     """Predictions of a learned combination for rows that it was not fitted on.
 
@@ -169,7 +174,7 @@ def cross_fitted(
 
     Parameters
     ----------
-    generalist, specialists, subsets, labels, active, weight, max_steps, max_elements
+    generalist, specialists, subsets, labels, active, weight, max_steps, max_elements, counts
         As for :func:`fit_combination`.
     seed : int
         Of the split.
@@ -187,13 +192,20 @@ def cross_fitted(
     halves = [half.to(problem.rows.device) for half in row_halves(problem.n_rows, seed, groups)]
     log_probs = torch.empty_like(problem.generalist)
     for fitted_on, predicted in (halves, halves[::-1]):
-        rule = _fit(problem.select(fitted_on), labels[fitted_on], weight, max_steps, max_elements)
+        some = None if counts is None else counts[fitted_on]
+        rows = (problem.select(fitted_on), labels[fitted_on], some)
+        rule = _fit(*rows, weight, max_steps, max_elements)
         log_probs[predicted] = rule.combine_problem(problem.select(predicted)).log_probs
     return log_probs
 
 
 def _fit(
-    problem: CombinationProblem, labels: Tensor, weight: float, max_steps: int, max_elements: int
+    problem: CombinationProblem,
+    labels: Tensor,
+    counts: Tensor | None,
+    weight: float,
+    max_steps: int,
+    max_elements: int,
 ) -> LearnedCombination:
     start = LearnedCombination.unfitted(len(problem.subsets), weight)
     rows = _spread(problem, max_elements)
@@ -204,13 +216,17 @@ def _fit(
     def loss(rule: LearnedCombination) -> float:
         log_probs = rule.combine_problem(problem).log_probs
         of_labels = log_probs.gather(1, labels[:, None]).clamp_min(-MAX_NLL)
-        return -float(of_labels.mean(dtype=torch.float64))
+        return -float(mean_over_rows(of_labels[:, 0].double(), counts))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         before = loss(start)
         weights, temperatures, of_generalist = _most_probable(
-            LabelLikelihood.from_problem(kept, labels[rows]), weight, max_steps
+            LabelLikelihood.from_problem(
+                kept, labels[rows], None if counts is None else counts[rows]
+            ),
+            weight,
+            max_steps,
         )
         fitted = LearnedCombination(weights.cpu(), float(of_generalist), temperatures.cpu())
         return fitted if loss(fitted) <= before else start
@@ -220,8 +236,11 @@ def _most_probable(
     likelihood: LabelLikelihood, weight: float, max_steps: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The best numbers that L-BFGS tried: weights, temperatures, the generalist's temperature."""
-    active = likelihood.problem.active
-    prior = Prior(weight, active.sum(0, dtype=torch.float64), len(active))
+    active, counts = likelihood.problem.active, likelihood.counts
+    if counts is None:
+        prior = Prior(weight, active.sum(0, dtype=torch.float64), len(active))
+    else:
+        prior = Prior(weight, counts.double() @ active.double(), float(counts.sum()))
     x = likelihood.problem.weights.new_zeros(2 * active.shape[1] + 1, requires_grad=True)
     best, lowest = x.detach().clone(), torch.inf
     optimiser = torch.optim.LBFGS(

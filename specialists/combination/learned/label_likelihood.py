@@ -126,10 +126,13 @@ class LabelLikelihood:
     active_rows: tuple[Tensor, ...]
     subsets: Subsets
     label_column: Tensor
+    counts: Tensor | None = None
 
     @classmethod
-    def from_problem(cls, problem: CombinationProblem, labels: Tensor) -> LabelLikelihood:
-        """The rows of ``problem`` and their true classes, int64 (n,)."""
+    def from_problem(
+        cls, problem: CombinationProblem, labels: Tensor, counts: Tensor | None = None
+    ) -> LabelLikelihood:
+        """The rows of ``problem``, their true classes, int64 (n,), and how often each counts."""
         to = _Columns.from_member(problem.subsets.member)
         everything = torch.arange(problem.n_classes, device=labels.device)
         columns = [to.columns(subset) for subset in problem.subsets.indices]
@@ -145,6 +148,7 @@ class LabelLikelihood:
             tuple(active_rows),
             Subsets.from_indices(columns, to.n_columns, labels.device),
             to.of_label[to.of_class[labels]][:, None],
+            counts,
         )
 
     def loss(self, weights: Tensor, temperatures: Tensor, generalist_temperature: Tensor) -> Tensor:
@@ -159,4 +163,7 @@ class LabelLikelihood:
             specialists.append(inactive.index_copy(0, rows, merged.tempered(temperatures[m])))
         joined = combine(generalist, specialists, self.subsets, self.problem.active, weights)
         of_labels = joined.log_probs.gather(1, self.label_column)
-        return -of_labels.clamp_min(-MAX_NLL).sum(dtype=torch.float64)
+        gained = of_labels.clamp_min(-MAX_NLL)
+        if self.counts is not None:
+            gained = gained * self.counts[:, None]
+        return -gained.sum(dtype=torch.float64)

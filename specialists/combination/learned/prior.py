@@ -32,7 +32,7 @@ class Prior:
 
     weight: float
     n_active: Tensor
-    n_rows: int
+    n_rows: float
 
     def numbers(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Weights, specialists' temperatures, the generalist's temperature; x is (2 M + 1,)."""

@@ -1,0 +1,233 @@
+"""``specialists.SpecialistClassifier``: the pipeline as scikit-learn's estimators are used.
+
+``fit`` writes a run into a temporary folder that the fitted object owns, and runs the stages of
+``specialists run`` there, up to the student. So its results are those of the command.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from specialists.datasets.in_memory import held_dataset
+from specialists.errors import ConfigError, DataError, DataWarning
+from specialists.uncertainty import MIN_GROUPS
+
+from .estimator_settings import config_of, network_functions, own_clusters
+from .fitted_models import FittedModels
+from .given_generalist import asked_probabilities, in_order, warn_if_flattered
+from .given_rows import (
+    checked_inputs,
+    checked_rows,
+    kind_of_input,
+    names_of,
+    numbered_labels,
+    validation_rows,
+    with_predictions,
+)
+from .held_run import HeldRun
+
+ModelName = Literal["ensemble", "student", "generalist"]
+MODELS = ("ensemble", "student", "generalist")
+
+
+class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
+    """Generalist, specialists of the classes that it confuses, and a student that learns from them.
+
+    Parameters
+    ----------
+    network : str or callable, optional
+        The generalist's network: "hashed_text", "mlp" or "resnet", "package.module:function", or a
+        callable that takes ``n_classes`` and returns an ``nn.Module``. None: by kind of input.
+    generalist : fitted estimator or callable, optional
+        Its probabilities (``predict_proba``, or what it returns) are the generalist's: none is
+        trained. None: a generalist is trained, unless ``fit`` is given ``generalist_probs``.
+    clusters : int, "auto", ClassClusters, mapping or sequence, optional
+        Number of clusters of confusable classes, one specialist each; or the clusters: a mapping of
+        class to cluster, or the classes of each. None: about one for every 30 classes, at least
+        two.
+    model : {"ensemble", "student", "generalist"}
+        Who predicts.
+    settings : mapping, optional
+        Keys of a configuration (``specialists settings`` of a run's config.toml), for instance
+        ``{"specialists.epochs": 5}``.
+    random_state : int, RandomState or None
+        Of everything that is drawn; two fits with one int are equal.
+    n_jobs : int, optional
+        Models that are trained at a time; None: one, -1: one a core. No result depends on it.
+    verbose : int
+        0: silent. 1: the lines and bars of the command.
+
+    Attributes
+    ----------
+    classes_ : array of shape (n_classes,)
+        The labels, sorted.
+    n_features_in_, feature_names_in_
+        Of arrays and DataFrames of numbers.
+    clusters_ : ClassClusters
+        Which classes the generalist confuses.
+    choice_ : Choice
+        The rule of the ensemble, and why specialists were admitted or not
+        (``choice_.admission.in_words()``).
+    generalist_, ensemble_, student_ : Predictor
+        The models, which take raw inputs.
+    specialists_ : list of Specialist
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> digits = load_digits()
+    >>> classifier = SpecialistClassifier(random_state=0)
+    >>> classifier.fit(digits.data, digits.target).predict(digits.data[:3])  # doctest: +SKIP
+    array([0, 1, 2])
+    """
+
+    def __init__(
+        self,
+        network: str | Callable[..., Any] | None = None,
+        *,
+        generalist: Any = None,
+        clusters: Any = None,
+        model: ModelName = "ensemble",
+        settings: Mapping[str, object] | None = None,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.network = network
+        self.generalist = generalist
+        self.clusters = clusters
+        self.model = model
+        self.settings = settings
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X: Any,  # noqa: N803
+        y: Any,
+        sample_weight: Any = None,
+        validation_data: Sequence[Any] | None = None,
+        generalist_probs: Any = None,
+    ) -> SpecialistClassifier:
+        """Train generalist, specialists and student; a test on kept rows decides who answers.
+
+        Parameters
+        ----------
+        X : array or sparse matrix (n, d), DataFrame of numbers, strings, or uint8 images
+        y : labels of shape (n,), of any type
+        sample_weight : array of shape (n,), optional
+            How many rows each one counts as.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Rows that train nobody: they choose epochs and rules, and half of them are kept for the
+            test. None: such rows are cut from ``X``.
+        generalist_probs : array of shape (n, n_classes), optional
+            Any model's probabilities of ``X``, best of rows that it was not fitted on; columns as
+            in ``classes_``, or a DataFrame whose columns name them. Beside ``validation_data`` a
+            pair: of ``X`` and of its rows.
+
+        Raises
+        ------
+        ValueError
+            If inputs, labels or settings cannot be used.
+
+        Warns
+        -----
+        DataWarning
+            If there are too few rows to test the specialists: the generalist answers alone.
+        """
+        if self.model not in MODELS:
+            raise ConfigError("no such model", where="model", got=self.model, expected=MODELS)
+        if y is None:
+            raise DataError("requires y to be passed, but the target y is None")
+        kind = kind_of_input(X)
+        rows, labels = checked_rows(self, X, y, sample_weight, kind, reset=True)
+        classes, numbers = numbered_labels(labels)
+        if len(classes) < 2:
+            got = f"1 class: {classes[0]!r}" if len(classes) else "no rows"
+            raise DataError("a classifier needs two classes", where="y", got=got)
+        given = self._given(X, validation_data, generalist_probs, classes)
+        rows = with_predictions(rows, X, given and given[0], len(classes)).with_labels(numbers)
+        validation = validation_rows(self, validation_data, classes, kind, given and given[1])
+        config = config_of(self, check_random_state, given is not None)
+        with self._shown():
+            dataset = held_dataset(
+                rows,
+                names_of(classes),
+                config.data,
+                config.seed,
+                validation=validation,
+                features=getattr(self, "feature_names_in_", None),
+                common_scale=kind == "features" and hasattr(X, "toarray"),
+            )
+            if given is not None:
+                warn_if_flattered(dataset)
+            own = own_clusters(self.clusters, classes)
+            held = HeldRun.make(dataset, config, network_functions(self.network), own)
+        self._take(held, classes, kind)
+        self._warn_if_untested()
+        return self
+
+    def predict(self, X: Any, generalist_probs: Any = None) -> np.ndarray:  # noqa: N803
+        """The most probable class of each row, as ``y`` names it."""
+        probs = self.predict_proba(X, generalist_probs)
+        return self.classes_[probs.argmax(axis=1)]
+
+    def predict_proba(self, X: Any, generalist_probs: Any = None) -> np.ndarray:  # noqa: N803
+        """Calibrated probabilities (n, n_classes), columns as in ``classes_``.
+
+        ``generalist_probs`` are those of a given generalist, for the model "ensemble" or
+        "generalist"; none where ``generalist`` can be asked.
+        """
+        check_is_fitted(self)
+        model, probs = self._held.model(self.model), self._asked(X, generalist_probs)
+        return model.predict_proba(self._checked(X), probs)
+
+    def predict_log_proba(self, X: Any, generalist_probs: Any = None) -> np.ndarray:  # noqa: N803
+        """Their natural logarithms."""
+        check_is_fitted(self)
+        model, probs = self._held.model(self.model), self._asked(X, generalist_probs)
+        return model.predict_log_proba(self._checked(X), probs)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.string = True
+        tags.input_tags.three_d_array = True
+        return tags
+
+    def _given(
+        self, x: Any, validation: Sequence[Any] | None, probs: Any, classes: np.ndarray
+    ) -> tuple[Any, Any] | None:
+        """Probabilities of the rows of ``x`` and of those of ``validation``, if they are given."""
+        if probs is not None:
+            both = (probs, probs) if validation is None else tuple(probs)
+            return in_order(both[0], classes), in_order(both[1], classes)
+        if self.generalist is None:
+            return None
+        asked = [asked_probabilities(self.generalist, x, classes)]
+        if validation is not None:
+            asked.append(asked_probabilities(self.generalist, validation[0], classes))
+        return asked[0], asked[-1]
+
+    def _asked(self, x: Any, probs: Any) -> Any:
+        if probs is not None:
+            return in_order(probs, self.classes_)
+        if self.generalist is None or not self._held.model(self.model).asks:
+            return None
+        return asked_probabilities(self.generalist, x, self.classes_)
+
+    def _checked(self, x: Any) -> Any:
+        return checked_inputs(self, x, self._kind, reset=False)
+
+    def _warn_if_untested(self) -> None:
+        admission = self.choice_.admission
+        if admission.outcome == "refused" and admission.n_groups < MIN_GROUPS:
+            warnings.warn(f"specialists were not tested: {admission.reason}", DataWarning, 3)

@@ -1,0 +1,169 @@
+"""What does an estimator's parameter mean in a configuration?"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from numbers import Integral
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from specialists.clustering import ClassClusters
+from specialists.config import Config
+from specialists.datasets.in_memory import MEMORY
+from specialists.errors import ConfigError, listed
+from specialists.networks import ARCHITECTURES
+from specialists.runtime import n_cores
+
+from .given_rows import names_of
+
+NETWORK = "specialists_in_memory:network"
+CLUSTERS = 'a number, "auto", ClassClusters, a mapping of class to cluster, or lists of classes'
+
+
+class Parameters(Protocol):
+    """Of :class:`pipelines.estimator.SpecialistClassifier`, described there."""
+
+    network: str | Callable[..., Any] | None
+    clusters: Any
+    settings: Mapping[str, object] | None
+    random_state: Any
+    n_jobs: int | None
+
+
+def config_of(
+    given: Parameters, check_random_state: Callable[[Any], Any], predictions: bool = False
+) -> Config:
+    """The configuration; ``settings`` come last, so that they win.
+
+    Where the generalist is given as its ``predictions``, specialists start afresh.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake, one a line.
+    """
+    in_memory = NETWORK in network_functions(given.network)
+    values: dict[str, Any] = {
+        "seed": seed_of(given.random_state, check_random_state),
+        "jobs": 1 if in_memory else jobs_of(given.n_jobs),
+        "threads": torch.get_num_threads(),
+        "data": {"name": MEMORY},
+        "generalist": _network_settings(given.network),
+        "clusters": {"n_clusters": given.clusters} if _is_number(given.clusters) else {},
+    }
+    if predictions:
+        values["specialists"] = {"start": "fresh", "freeze": ()}
+    for key, value in (given.settings or {}).items():
+        section, dot, name = str(key).rpartition(".")
+        table = values.setdefault(section, {}) if dot else values
+        if isinstance(value, Mapping) and not dot:
+            table.setdefault(name, {}).update(map(_plain_item, value.items()))
+        else:
+            table[name] = _plain(value)
+    config = Config.from_dict(values, where="settings")
+    if predictions:
+        _check_given(config)
+    return config
+
+
+def _check_given(config: Config) -> None:
+    """Refuse what needs a generalist's network, where only its predictions are known."""
+    specialists, teacher = config.specialists, config.student.teacher
+    if specialists.start != "fresh" or specialists.freeze or teacher == "online":
+        raise ConfigError(
+            "only predictions of the generalist are known, no network",
+            where="settings",
+            got=f"specialists.start = {specialists.start}, specialists.freeze = "
+            f"{list(specialists.freeze or ())}, student.teacher = {teacher}",
+            expected="specialists that start afresh, with nothing frozen, and an offline teacher",
+        )
+
+
+def seed_of(random_state: Any, check_random_state: Callable[[Any], Any]) -> int:
+    """An int is the seed itself, as ``seed`` of a configuration is."""
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def jobs_of(n_jobs: int | None) -> int:
+    """Processes at a time: scikit-learn counts back from all cores where it is negative."""
+    if n_jobs is None or n_jobs == 0:
+        return 1
+    return n_jobs if n_jobs > 0 else max(1, n_cores() + 1 + n_jobs)
+
+
+def network_functions(network: object) -> dict[str, Callable[..., Any]]:
+    """The callable that no worker process could import, by the name that stands for it."""
+    if callable(network) and import_path(network) is None:
+        return {NETWORK: network}
+    return {}
+
+
+def own_clusters(given: Any, classes: np.ndarray) -> list[list[str]] | None:
+    """The names of the classes of each given cluster; None where clusters are to be found.
+
+    Raises
+    ------
+    InputError
+        If a class is none of ``y``, or the clusters are not understood.
+    """
+    if _is_number(given):
+        return None
+    if isinstance(given, ClassClusters):
+        return [list(given.names(i)) for i in range(given.n_clusters)]
+    try:
+        if isinstance(given, Mapping):
+            grouped: dict[object, list[object]] = {}
+            for label, cluster in given.items():
+                grouped.setdefault(cluster, []).append(label)
+            given = grouped.values()
+        known = dict(zip(classes.tolist(), names_of(classes), strict=True))
+        clusters = [list(members) for members in given]
+        unknown = [str(label) for members in clusters for label in members if label not in known]
+    except TypeError as error:
+        raise ConfigError("clusters is not understood", got=error, expected=CLUSTERS) from None
+    if unknown:
+        got = f"classes that y does not hold: {listed(unknown)}"
+        raise ConfigError("clusters is not understood", got=got, expected=CLUSTERS)
+    return [[known[label] for label in members] for members in clusters]
+
+
+def _is_number(clusters: object) -> bool:
+    return clusters is None or clusters == "auto" or isinstance(clusters, Integral)
+
+
+def import_path(function: Any) -> str | None:
+    """``package.module:function`` of a callable, if another process finds it there."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+    if module in (None, "__main__") or name is None or not name.isidentifier():
+        return None
+    found = getattr(sys.modules.get(module), name, None)
+    return f"{module}:{name}" if found is function else None
+
+
+def _network_settings(network: object) -> dict[str, object]:
+    if network is None:
+        return {}
+    if callable(network):
+        return {"factory": import_path(network) or NETWORK}
+    if not isinstance(network, str):
+        raise ConfigError(
+            "this is no network",
+            where="network",
+            got=repr(network),
+            expected=f"None, a callable, package.module:function, or {', '.join(ARCHITECTURES)}",
+        )
+    return {"factory" if ":" in network else "model": network}
+
+
+def _plain_item(item: tuple[str, object]) -> tuple[str, object]:
+    return item[0], _plain(item[1])
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number or array as Python's."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value

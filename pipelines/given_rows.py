@@ -1,0 +1,190 @@
+"""What did a program hand over to be learned from: inputs of which kind, labels, weights?
+
+Checks are scikit-learn's where it has some: shapes, finite numbers, names of features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _num_samples,
+    assert_all_finite,
+    check_array,
+    check_consistent_length,
+    column_or_1d,
+    validate_data,
+)
+
+from specialists.datasets.base import Kind
+from specialists.datasets.class_names import normal_form
+from specialists.datasets.handed_over import texts_of
+from specialists.datasets.in_memory import HeldRows
+from specialists.datasets.pictures import with_channels
+from specialists.errors import DataError, InputError, first_of, listed
+from specialists.networks import given_log_probs
+
+NOT_NUMERIC = "encode them first, for instance by a ColumnTransformer before this classifier"
+
+
+def kind_of_input(x: Any) -> Kind:
+    """Strings, images (uint8 of three or four axes) or anything else: numbers."""
+    if isinstance(x, np.ndarray) and x.ndim > 2:
+        return "images"
+    if not isinstance(x, np.ndarray) and hasattr(x, "iloc") and x.ndim == 2:
+        x = x.iloc[:, 0] if x.shape[1] == 1 else ()
+    values: Any = x if isinstance(x, list | tuple) else np.asarray(x) if hasattr(x, "dtype") else ()
+    one_axis = not isinstance(values, np.ndarray) or values.ndim == 1
+    return "text" if one_axis and len(values) and isinstance(values[0], str) else "features"
+
+
+def checked_inputs(estimator: BaseEstimator, x: Any, kind: Kind, reset: bool) -> Any:
+    """Inputs as :class:`HeldRows` has them; a sparse matrix becomes a dense one.
+
+    With ``reset`` the estimator learns ``n_features_in_`` and ``feature_names_in_``; without, they
+    are compared.
+
+    Raises
+    ------
+    ValueError
+        If they are no numbers, not finite, or of another kind or width than in training.
+    """
+    if kind_of_input(x) != kind:
+        raise DataError(
+            "these inputs are of another kind than those of the training",
+            got=kind_of_input(x),
+            expected=kind,
+        )
+    if reset and kind != "features":
+        vars(estimator).pop("n_features_in_", None)
+        vars(estimator).pop("feature_names_in_", None)
+    if kind == "text":
+        return texts_of(x)
+    if kind == "images":
+        pictures: Any = check_array(x, dtype="numeric", allow_nd=True)
+        return with_channels(pictures)
+    if hasattr(x, "select_dtypes"):
+        others = x.select_dtypes(exclude=["number", "bool"]).columns
+        if len(others):
+            got = listed(map(repr, others))
+            raise DataError("columns without numbers", got=got, fix=NOT_NUMERIC)
+    array: Any = validate_data(estimator, x, reset=reset, dtype=np.float32, accept_sparse="csr")
+    return array.toarray() if hasattr(array, "toarray") else array
+
+
+def checked_labels(y: Any) -> np.ndarray:
+    """Labels of any type as an array of shape (n,); what is no label of a class is refused."""
+    types = set(map(type, y)) if isinstance(y, list | tuple) else set()
+    if tuple in types or (str in types and len(types) > 1):  # NumPy would make others of them
+        labels = np.empty(len(y), dtype=object)
+        labels[:] = y
+    else:
+        labels = column_or_1d(y, warn=True)
+    if labels.dtype.kind != "O":
+        assert_all_finite(labels, input_name="y")
+        check_classification_targets(labels)
+        return labels
+    missing = [i for i, label in enumerate(labels) if label is None or label != label]
+    if missing:
+        raise DataError("Input y contains NaN or None", where=first_of(missing))
+    numbers = [label for label in labels if isinstance(label, int | float)]
+    if len(numbers) == len(labels):  # numbers that pandas or NumPy holds as objects
+        return checked_labels(np.array(numbers))
+    return labels
+
+
+def checked_weights(weights: Any, x: Any) -> np.ndarray | None:
+    """One weight for each row, not negative and not all zero, float64 of shape (n,)."""
+    if weights is None:
+        return None
+    checked = _check_sample_weight(weights, x, dtype=np.float64, ensure_non_negative=True)
+    if not checked.any():
+        raise DataError("sample_weight is zero for every row", fix="give some row a weight")
+    return checked
+
+
+def numbered_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The classes, sorted where they can be, and the number of each row's class."""
+    try:
+        return np.unique(labels, return_inverse=True)
+    except TypeError:  # of several types: in the order of their names
+        numbers = {label: i for i, label in enumerate(sorted(set(labels), key=_sorting_name))}
+        classes = np.empty(len(numbers), dtype=object)
+        classes[:] = list(numbers)
+        return classes, np.array([numbers[label] for label in labels], dtype=np.int64)
+
+
+def names_of(classes: np.ndarray) -> tuple[str, ...]:
+    """A name for each class; those that would read alike get their number behind them."""
+    written = [normal_form(str(label)) or repr(label) for label in classes.tolist()]
+    twice = {name for name in written if written.count(name) > 1} if _alike(written) else set()
+    return tuple(f"{n} [{i}]" if n in twice else n for i, n in enumerate(written))
+
+
+def numbers_of(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The number of each label; an InputError where one is none of the classes."""
+    numbers = {label: i for i, label in enumerate(classes.tolist())}
+    unseen = sorted({str(label) for label in labels.tolist() if label not in numbers})
+    if unseen:
+        raise InputError(
+            "labels of validation_data that y does not hold",
+            got=listed(unseen),
+            expected=f"labels among the {len(classes)} classes of y",
+        )
+    return np.array([numbers[label] for label in labels.tolist()], dtype=np.int64)
+
+
+def checked_rows(
+    estimator: BaseEstimator, x: Any, y: Any, weights: Any, kind: Kind, reset: bool
+) -> tuple[HeldRows, np.ndarray]:
+    """Inputs and weights, without the rows of weight 0, and the labels of those that are left."""
+    raw, labels = checked_inputs(estimator, x, kind, reset), checked_labels(y)
+    check_consistent_length(raw, labels)
+    rows = HeldRows(raw, np.arange(len(labels)), checked_weights(weights, raw)).counted()
+    return rows, labels[rows.labels]
+
+
+def validation_rows(
+    estimator: BaseEstimator, given: Any, classes: np.ndarray, kind: Kind, probs: Any = None
+) -> HeldRows | None:
+    """The rows of ``validation_data``, their labels numbered as ``classes`` are.
+
+    ``probs`` (n, n_classes) are a given generalist's.
+    """
+    if given is None:
+        return None
+    if not isinstance(given, list | tuple) or len(given) not in (2, 3):
+        raise InputError(
+            "validation_data is not understood",
+            got=type(given).__name__,
+            expected="(X, y) or (X, y, sample_weight)",
+        )
+    x, y, weights = (*given, None)[:3]
+    rows, labels = checked_rows(estimator, x, y, weights, kind, reset=False)
+    rows = with_predictions(rows, x, probs, len(classes))
+    return rows.with_labels(numbers_of(labels, classes))
+
+
+def with_predictions(rows: HeldRows, x: Any, probs: Any, n_classes: int) -> HeldRows:
+    """Rows beside a generalist's probabilities of ``x``, of which they are those of a weight.
+
+    Their labels are still their places in ``x``, as :func:`checked_rows` gives them.
+    """
+    if probs is None:
+        return rows
+    log_probs = given_log_probs(probs, _num_samples(x), n_classes, "generalist_probs")
+    return replace(rows, predictions=log_probs[torch.from_numpy(rows.labels)])
+
+
+def _alike(names: list[str]) -> bool:
+    return len(set(names)) < len(names)
+
+
+def _sorting_name(label: Any) -> tuple[str, str]:
+    return type(label).__name__, str(label)

@@ -1,0 +1,128 @@
+"""Any model's probabilities as the generalist, with no network behind them."""
+
+import json
+import pickle
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import cross_val_predict
+from test_estimator import NEW, SETTINGS, TRUTH, X, Y, classifier
+
+import specialists
+from specialists.errors import ConfigError, DataWarning, InputError
+
+FREE = {k: v for k, v in SETTINGS.items() if not k.startswith("generalist.")}
+FREE |= {"student.epochs": 20, "student.batch_size": 32, "student.learning_rate": 0.02}
+FREE |= {"evaluation.n_bootstrap": 20, "student.alphas": [0.7], "combination.n": [1, 2]}
+FOREST = RandomForestClassifier(30, random_state=0)
+CROSS_FITTED: Any = cross_val_predict(FOREST, X, Y, cv=4, method="predict_proba")
+FOREST.fit(X, Y)
+OF_NEW: Any = FOREST.predict_proba(NEW)
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::specialists.errors.CalibrationWarning",
+    "ignore:specialists were not tested:specialists.errors.DataWarning",
+)
+
+
+@pytest.fixture(scope="module")
+def taught():
+    return classifier(settings=FREE).fit(X, Y, generalist_probs=CROSS_FITTED)
+
+
+def test_a_forest_teaches_a_student_that_needs_it_no_more(taught):
+    assert taught.student_.predict_proba(NEW).argmax(1).tolist()
+    answered = pickle.loads(pickle.dumps(taught)).set_params(model="student")
+    assert answered.score(NEW, TRUTH) > 0.5
+    hard = json.loads(taught._held.path("distill-student", "trials.json").read_text())
+    assert {trial["model"] for trial in hard} == {"student", "student_hard_labels"}
+
+
+def test_the_ensemble_asks_the_forest_about_new_rows(taught):
+    with pytest.raises(InputError, match="no generalist_probs"):
+        taught.predict(NEW)
+    found = taught.predict_proba(NEW, OF_NEW)
+    alone = taught.generalist_.predict_proba(NEW, OF_NEW)
+    assert (alone.argmax(1) == OF_NEW.argmax(1)).mean() > 0.9  # calibrated, otherwise the same
+    refused = taught.choice_.admission.outcome == "refused"
+    assert np.array_equal(found, alone) == refused
+    assert np.allclose(np.exp(taught.predict_log_proba(NEW, OF_NEW)), found)
+    again = pickle.loads(pickle.dumps(taught))
+    assert np.array_equal(again.predict_proba(NEW, OF_NEW), found)
+    with pytest.raises(InputError, match="a probability for each row and class"):
+        taught.predict(NEW, OF_NEW[:3])
+    with pytest.raises(InputError, match="these are no probabilities"):
+        taught.predict(NEW, 2 * OF_NEW)
+
+
+def test_what_nobody_knows_is_null(taught):
+    choice = json.loads(taught._held.path("combine-predictions", "choice.json").read_text())
+    assert choice["relative_cost"] is None
+    assert choice["generalist"]["inference_flops"] is None
+    assert np.isnan(taught.choice_.relative_cost)
+    known = classifier(settings={**FREE, "generalist.inference_flops": 1e4})
+    known.fit(X, Y, generalist_probs=CROSS_FITTED)
+    assert known.choice_.generalist["inference_flops"] == 1e4
+    assert known.choice_.relative_cost >= 1
+
+
+def test_a_report_shows_it_without_rivals(taught, tmp_path):
+    page = taught.report(tmp_path).read_text(encoding="utf-8")
+    assert "student" in page
+    models = json.loads((tmp_path / "evaluation.json").read_text())["models"]
+    assert not any(name.startswith("generalist_") for name in models)
+    assert models["generalist"]["inference_flops"] is None
+    assert models["student"]["inference_flops"] > 0
+
+
+def test_a_saved_one_needs_probabilities_too(taught, tmp_path):
+    taught.save(tmp_path / "model")
+    loaded = specialists.load(tmp_path / "model")
+    assert np.array_equal(loaded.predict(NEW, OF_NEW), taught.predict(NEW, OF_NEW))
+    ensemble = specialists.load(tmp_path / "model", "ensemble")
+    assert np.array_equal(ensemble.predict_proba(NEW, OF_NEW), taught.predict_proba(NEW, OF_NEW))
+
+
+def test_columns_are_mapped_by_their_names_or_refused(taught):
+    backwards = pd.DataFrame(CROSS_FITTED, columns=FOREST.classes_).iloc[:, ::-1]
+    mapped = classifier(settings=FREE).fit(X, Y, generalist_probs=backwards)
+    assert np.array_equal(mapped.predict_proba(NEW, OF_NEW), taught.predict_proba(NEW, OF_NEW))
+    frame = pd.DataFrame(OF_NEW, columns=FOREST.classes_).iloc[:, ::-1]
+    assert np.array_equal(mapped.predict(NEW, frame), mapped.predict(NEW, OF_NEW))
+    with pytest.raises(InputError, match="other classes than y holds"):
+        classifier().fit(X, Y, generalist_probs=backwards.rename(columns={"a0": "zebra"}))
+
+
+@pytest.mark.filterwarnings("ignore:the given predictions:specialists.errors.DataWarning")
+def test_a_fitted_estimator_or_a_function_is_asked(taught):
+    given = classifier(settings=FREE, generalist=FOREST).fit(X, Y)
+    assert given.predict(NEW).tolist() == given.predict(NEW, OF_NEW).tolist()
+    assert given.score(NEW, TRUTH) > 0.5
+    function = classifier(settings=FREE, generalist=FOREST.predict_proba).fit(X, Y)
+    assert np.array_equal(function.predict_proba(NEW), given.predict_proba(NEW))
+    with pytest.raises(InputError, match="no generalist"):
+        classifier(generalist=3).fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    "more", [{"specialists.start": "generalist"}, {"student.teacher": "online"}]
+)
+def test_what_needs_its_network_is_refused(more):
+    with pytest.raises(ConfigError, match="no network"):
+        classifier(settings={**FREE, **more}).fit(X, Y, generalist_probs=CROSS_FITTED)
+
+
+def test_rows_that_the_model_was_fitted_on_are_told():
+    with pytest.warns(DataWarning, match="Cross-fitted ones tell"):
+        classifier(settings=FREE, generalist=FOREST).fit(X, Y, validation_data=(NEW, TRUTH))
+
+
+def test_rows_of_weight_zero_take_their_predictions_with_them(taught):
+    more, labels = np.concatenate([NEW, X]), np.concatenate([TRUTH, Y])
+    weights = np.repeat([0.0, 1.0], [len(NEW), len(X)])
+    probs = np.concatenate([OF_NEW, CROSS_FITTED])
+    model = classifier(settings=FREE).fit(more, labels, weights, generalist_probs=probs)
+    assert np.array_equal(model.predict_proba(NEW, OF_NEW), taught.predict_proba(NEW, OF_NEW))
