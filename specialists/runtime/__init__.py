@@ -15,7 +15,8 @@ from specialists.runtime.conditions import (
     threads,
 )
 from specialists.runtime.processes import map_processes, one_torch_thread
-from specialists.runtime.progress import Progress, progress, show_progress
+from specialists.runtime.progress import Progress, progress, show_progress, working_on
+from specialists.runtime.spoken_time import spoken_time
 from specialists.runtime.torch_environment import torch_environment
 
 __all__ = [
@@ -35,6 +36,8 @@ __all__ = [
     "seed_everything",
     "share_of_cores",
     "show_progress",
+    "spoken_time",
     "threads",
     "torch_environment",
+    "working_on",
 ]
