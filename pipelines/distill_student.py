@@ -19,6 +19,7 @@ from specialists.config import Recipe
 from specialists.datasets.base import Inputs, Ragged, Split
 from specialists.distillation import (
     HARD_TRIALS,
+    SparseTargets,
     Teacher,
     best_trial,
     changed_recipe,
@@ -29,7 +30,7 @@ from specialists.distillation import (
 from specialists.files import copy_file, read_json, sha256, write_json
 from specialists.losses import UNLABELLED
 from specialists.networks import NetworkSpec, build_for, read_spec
-from specialists.predictions import ModelOutputs, SelectedPredictions, StoredPredictions
+from specialists.predictions import ModelOutputs, SelectedPredictions
 from specialists.runtime import seed_everything
 from specialists.training import FitResult
 
@@ -47,7 +48,9 @@ from .runs import Run
 from .soft_targets import (
     STAGE,
     OnlineName,
+    StoreName,
     online_teacher,
+    read_soft_targets,
     unlabelled_inputs,
     write_soft_targets,
 )
@@ -87,6 +90,8 @@ class StudentTask(TrainingTask):
         Whether the other rows are learned from as well, by their soft targets alone.
     online : {"ensemble", "generalist"}, optional
         Who is asked about every batch instead; ``targets`` are that model's predictions as well.
+    store : {"dense", "top", "sampled"}
+        What the targets hold of the predictions.
     """
 
     model: str
@@ -99,6 +104,7 @@ class StudentTask(TrainingTask):
     labelled_share: float = 1.0
     transfer: bool = False
     online: OnlineName | None = None
+    store: StoreName = "dense"
 
     def settings(self) -> dict[str, object]:
         """What tells trials apart."""
@@ -153,7 +159,9 @@ class StudentTask(TrainingTask):
         save_classifier(context, student, self.spec, folder)
 
 
-def student_data(context: RunContext, task: StudentTask) -> tuple[Split, Teacher | None]:
+def student_data(
+    context: RunContext, task: StudentTask
+) -> tuple[Split, Teacher | SparseTargets | None]:
     """The training rows of a student, and its teacher's predictions for them or its teacher.
 
     Labels may be known for a share of the rows only. The others then serve without them
@@ -180,7 +188,10 @@ def student_data(context: RunContext, task: StudentTask) -> tuple[Split, Teacher
         return rows, online_teacher(context, task.online)
     if task.targets is None:
         return rows, None
-    return rows, SelectedPredictions(StoredPredictions(task.targets), index)
+    stored = read_soft_targets(task.targets, task.store, task.temperature or 1.0)
+    if isinstance(stored, SparseTargets):
+        return rows, stored.select(index)
+    return rows, SelectedPredictions(stored, index)
 
 
 def student_tasks(context: RunContext, spec: NetworkSpec, stage: str = STAGE) -> list[StudentTask]:
@@ -200,6 +211,7 @@ def student_tasks(context: RunContext, spec: NetworkSpec, stage: str = STAGE) ->
             targets,
             settings.unlabelled,
             online="ensemble" if settings.teacher == "online" else None,
+            store=settings.targets,
         )
         for i, (temperature, alpha) in enumerate(grid)
     ]

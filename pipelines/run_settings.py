@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from specialists.config import Config, find_config, shipped_configs
+from specialists.config import Config, find_config, left_aside, shipped_configs
 from specialists.config.renamed import has_old_names
 from specialists.config.toml import read_toml
 from specialists.errors import InputError
@@ -27,7 +27,7 @@ from specialists.runtime import threads
 from .runs import RUN, Run, kind_of
 from .terminal import log
 
-DEFAULT_CONFIG = "languages"
+DEFAULT_CONFIG = "emoji"
 SOURCES = ("data.name", "data.table", "data.arrays", "data.images", "data.factory")
 
 
@@ -78,6 +78,8 @@ def read_settings(source: str | Path | None, overrides: list[str], trust_code: b
             if options or function not in given:
                 check_trusted(function, options, source)
     check_settings(settings)
+    if aside := left_aside(settings):
+        log.info(f"not used, since specialists.kind is shared: {', '.join(aside)}")
     return settings
 
 

@@ -27,8 +27,8 @@ from specialists.shared import (
 
 from .classifiers import DATA, GENERALIST_FILES, Member, TrainingTask, recipe_settings
 from .context import RunContext
-from .runs import does_not_stand, ensure_result
-from .train_generalist import read_subsets
+from .runs import Run, does_not_stand, ensure_result
+from .train_generalist import cross_fitted_generalists, read_subsets
 from .trunk_files import GENERALIST
 
 STAGE = "train-specialists"
@@ -99,8 +99,9 @@ def shortlisting(context: RunContext) -> Shortlisting:
 def prepare_shortlists(context: RunContext) -> None:
     """Write the shortlists of training and validation rows, unless they stand already."""
     clusters = ["cluster-classes/clusters.json"] * (shortlisting(context).subsets is not None)
+    by = {"shortlist_by": context.config.specialists.shortlist_by}
     key = {
-        "config": _settings(context),
+        "config": {**_settings(context), **by},
         "inputs": context.fingerprints(*DATA, *GENERALIST_FILES, *clusters),
     }
     ensure_result(context.path(*SHORTLISTS), key, partial(_write_shortlists, context))
@@ -114,8 +115,11 @@ def _settings(context: RunContext) -> dict[str, object]:
 
 def _write_shortlists(context: RunContext, folder: Path) -> None:
     find, rows = shortlisting(context), context.dataset.train
-    generalist = Member(context, context.path(GENERALIST))
-    blocks = teacher_blocks(generalist.predict, rows.inputs, "generalist on training data")
+    if context.config.specialists.shortlist_by == "cross-fitted":
+        blocks = [cross_fitted_generalists(Run(context.folder))[0].predictions]
+    else:
+        generalist = Member(context, context.path(GENERALIST))
+        blocks = teacher_blocks(generalist.predict, rows.inputs, "generalist on training data")
     train = find.of_training_rows(blocks, rows.labels)
     stored = torch.from_numpy(
         read_array(context.path(GENERALIST, "validation.log_probs.npy"), mmap=False)
@@ -142,7 +146,7 @@ def load_shared_specialists(context: RunContext) -> SharedMembers | None:
     if not tasks:
         return None
     trained_for = read_json(context.path(*SHORTLISTS, MANIFEST))["config"]
-    if trained_for != _settings(context):
+    if any(trained_for.get(key) != value for key, value in _settings(context).items()):
         why = "specialists.shortlist or combination.n in config.toml changed"
         raise does_not_stand(context.folder, STAGE, why)
     members = [load_shared(task.folder) for task in tasks]

@@ -11,22 +11,33 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from specialists.config import StudentConfig
 from specialists.datasets import read_unlabelled
 from specialists.datasets.base import Inputs
-from specialists.distillation import OnlineTeacher, teacher_blocks
+from specialists.distillation import (
+    OnlineTeacher,
+    SparseTargets,
+    read_draws,
+    read_top,
+    teacher_blocks,
+    write_draws,
+    write_top,
+)
 from specialists.ensemble import CombinationRule
-from specialists.files import sha256
+from specialists.files import disk_use, sha256
 from specialists.files.manifests import CODE_VERSION
-from specialists.predictions import Predictions, write_shards
+from specialists.predictions import Predictions, StoredPredictions, write_shards
 
 from .classifiers import GENERALIST_FILES
 from .combine_predictions import chosen_rule, open_ensemble
 from .context import RunContext
 from .runs import ensure_result
+from .terminal import log
 
 STAGE = "distill-student"
 
 OnlineName = Literal["ensemble", "generalist"]
+StoreName = Literal["dense", "top", "sampled"]
 
 
 def teaching_rule(context: RunContext) -> CombinationRule:
@@ -93,16 +104,44 @@ def write_targets(
     extra = context.config.student.unlabelled
     if extra:
         inputs = inputs | {extra: sha256(extra)}
-    key = {"inputs": inputs, "config": config or {}, "code": CODE_VERSION}
+    settings = context.config.student
+    config = {**(config or {}), **_store(settings)}
+    key = {"inputs": inputs, "config": config, "code": CODE_VERSION}
 
     def build(folder: Path) -> None:
         teacher = open_teacher()
         sources = [context.dataset.train.inputs]
         sources += [unlabelled_inputs(context, extra)] if extra else []
         blocks = (block for source in sources for block in teacher_blocks(teacher, source))
-        write_shards(folder, blocks, context.dataset.n_classes, key)
+        if settings.targets == "dense":
+            write_shards(folder, blocks, context.dataset.n_classes, key)
+        elif settings.targets == "top":
+            write_top(folder, blocks, settings.temperatures, settings.n_targets)
+        else:
+            seed = context.seed("soft targets")
+            write_draws(folder, blocks, settings.temperatures, settings.n_targets, seed)
 
     ensure_result(folder, key, build)
+    n_rows = len(read_soft_targets(folder, settings.targets, settings.temperatures[0]))
+    per_row = disk_use(folder) / n_rows
+    log.info(f"{STAGE}: soft targets of {n_rows:,} rows, {per_row:,.0f} bytes each")
+
+
+def _store(settings: StudentConfig) -> dict[str, object]:
+    """What soft targets that are not dense depend on, JSON-able."""
+    if settings.targets == "dense":
+        return {}
+    keys = ("targets", "n_targets", "temperatures")
+    return {key: getattr(settings, key) for key in keys}
+
+
+def read_soft_targets(
+    folder: Path, store: StoreName, temperature: float
+) -> StoredPredictions | SparseTargets:
+    """What :func:`write_targets` wrote, for a student of this temperature."""
+    if store == "dense":
+        return StoredPredictions(folder)
+    return (read_top if store == "top" else read_draws)(folder, temperature)
 
 
 def unlabelled_inputs(context: RunContext, file: str) -> Inputs:

@@ -50,7 +50,7 @@ def timed_models(context: RunContext) -> dict[str, Predict]:
     ensemble = open_ensemble(context)
     parts = [ensemble.upper] if ensemble.lower is None else [ensemble.lower, ensemble.upper]
     network = parts[0] if len(parts) == 1 else nn.Sequential(*parts)
-    generalist = _predicting(network, ensemble.temperature)
+    generalist = predicting(network, ensemble.temperature)
     choice = Choice.from_dict(read_json(context.path("combine-predictions", "choice.json")))
     student = Member(context, context.path(STUDENTS, STUDENT)).predict
     return {
@@ -74,13 +74,15 @@ def _rivals(context: RunContext, network: nn.Module, generalist: Predict) -> dic
             models[name] = generalist
         elif name == WIDE:
             spec = baseline_tasks(context, budget_of(context))[WIDE][0].spec
-            models[name] = _predicting(fresh_beside(network, spec).to(context.device))
+            models[name] = predicting(fresh_beside(network, spec).to(context.device))
         else:
             models[name] = average_of(network, generalist, AveragingRule(**entry["chosen"]))
     return models
 
 
-def _predicting(network: nn.Module, temperature: float = TEMPERATURE) -> Predict:
+def predicting(network: nn.Module, temperature: float = TEMPERATURE) -> Predict:
+    """A network over all classes as a function."""
+
     def predictions(inputs: Inputs) -> Predictions:
         return network_predictions(network, inputs, temperature)
 

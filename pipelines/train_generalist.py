@@ -70,6 +70,15 @@ def execute(run: Run) -> None:
     _publish_predictions(context, classifier, spec)
     for name in ("metrics.jsonl", *MODEL):
         copy_file(tasks[best].folder / name, context.path(STAGE, name))
+    n_epochs = round(classifier.cost.examples / len(context.dataset.train))
+    log.info(f"{STAGE}: {when_best(classifier.best_epoch, n_epochs)}")
+
+
+def when_best(epoch: int, n_epochs: int) -> str:
+    """Whether more training may help, in a line."""
+    if epoch < n_epochs:
+        return f"it no longer improved after epoch {epoch} of {n_epochs}"
+    return f"the last of {n_epochs} epochs was its best: more may help (generalist.epochs)"
 
 
 def chosen_training(context: RunContext) -> Path | None:

@@ -45,9 +45,9 @@ def load(path: str | Path, model: str = "student", trust_code: bool = False) -> 
 
     Examples
     --------
-    >>> predictor = load("runs/languages")  # doctest: +SKIP
-    >>> predictor.predict_proba(["Donnerstag", "jeudi"]).shape  # doctest: +SKIP
-    (2, 239)
+    >>> predictor = load("runs/emoji")  # doctest: +SKIP
+    >>> predictor.predict_proba(["winkende Hand", "drapeau : Canada"]).shape  # doctest: +SKIP
+    (2, 1081)
     """
     models = import_module("specialists.pipelines.trained_models")
     return models.load(path, model, trust_code)

@@ -91,10 +91,15 @@ class DistillationLoss(nn.Module):
         soft = self.temperature**2 * kl_to(
             z / self.temperature, F.softmax(t / self.temperature, dim=-1)
         )
+        return self.with_labels(soft, z, labels)
+
+    def with_labels(self, soft: Tensor, student_logits: Tensor, labels: Tensor | None) -> Tensor:
+        """Alpha ``soft`` + (1 - alpha) CE(z, y), where ``soft`` is the term of the soft targets."""
         if self.alpha == 1:
             return soft
         if labels is None:
             raise InputError("a distillation loss with alpha < 1 needs labels", got=None)
+        z = student_logits.to(torch.promote_types(student_logits.dtype, torch.float32))
         hard = _cross_entropy(z, labels, self.label_smoothing, lowest=UNLABELLED)
         return self.alpha * soft + (1 - self.alpha) * hard
 

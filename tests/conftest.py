@@ -34,8 +34,8 @@ def state_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def readme_run(tmp_path_factory):
-    """A folder with words.txt and a finished runs/languages, trained on very little."""
+    """A folder with words.txt and a finished runs/emoji, trained on very little."""
     folder = tmp_path_factory.mktemp("tiny")
-    (folder / "words.txt").write_text("Donnerstag\ngiovedì\n", encoding="utf-8")
-    assert "The report: runs/languages/report.html" in specialists(RUN, folder)
+    (folder / "words.txt").write_text("winkende Hand\ndrapeau : Canada\n", encoding="utf-8")
+    assert "The report: runs/emoji/report.html" in specialists(RUN, folder)
     return folder

@@ -6,7 +6,7 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from specialists.config import Config, shipped_configs
+from specialists.config import Config, left_aside, shipped_configs
 from specialists.config.data import SOURCES
 from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.errors import ConfigError
@@ -319,3 +319,9 @@ def test_baselines_are_named_or_all_and_else_the_averaged_generalists():
         assert config.evaluation.trained_baselines == expected
     with pytest.raises(ConfigError, match="generalist_wide"):
         Config.from_toml(None, ["evaluation.baselines=wide"])
+
+
+def test_settings_of_the_other_kind_of_specialists_are_left_aside_and_named():
+    given = ["specialists.kind=shared", "specialists.epochs=3", "specialists.n_buckets=64"]
+    assert left_aside(Config.from_toml("emoji", given)) == ["specialists.epochs"]
+    assert left_aside(Config.from_toml("emoji", ["specialists.kind=both", given[1]])) == []

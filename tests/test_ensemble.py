@@ -292,7 +292,7 @@ def test_a_rule_is_read_back_as_it_was_written(rule):
         (CombinationRule("kl", 1, members=tuple(range(15))), "11 and 3 more only"),
         (
             CombinationRule("kl", 1, defer_above=0.99987),
-            ", where the generalist gives no class more than 99.99%",
+            ", in rows of which the generalist is at most 99.99% sure",
         ),
         (
             CombinationRule("kl", 1, 4.0, dustbin=DUSTBIN, members=(0, 2)),
@@ -300,7 +300,7 @@ def test_a_rule_is_read_back_as_it_was_written(rule):
         ),
         (
             CombinationRule("kl", 1, defer_above=0.4567),
-            ", where the generalist gives no class more than 45.7%",
+            ", in rows of which the generalist is at most 45.7% sure",
         ),
     ],
 )

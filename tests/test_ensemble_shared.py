@@ -173,9 +173,9 @@ def test_a_rule_is_read_back_as_it_was_written(rule):
         ),
         (
             RULES[4],
-            "2 shared specialists, weight 1, asked about each row's shortlist, and about all "
-            "classes where the generalist gives no class more than 30.0%, where the generalist "
-            "gives no class more than 50.0%",
+            "2 shared specialists, weight 1, asked about each row's shortlist (about all classes "
+            "where the generalist is at most 30.0% sure), in rows of which the generalist is at "
+            "most 50.0% sure",
             "2 shared, weight 1, whole up to 30.0%, alone above 50.0%",
         ),
         (

@@ -166,6 +166,11 @@ ALONE = [
         ["specialists.kind=shared", "specialists.shortlist_of=clusters", "specialists.shortlist=8"],
         "as long as they are",
     ),
+    (
+        "features",
+        ["specialists.kind=shared", "specialists.shortlist_by=cross-fitted"],
+        "only clusters.predictions = cross-fitted trains",
+    ),
     ("features", ["clusters.method=kmeans", "clusters.max_ratio=3.0"], "only clusters.method"),
     ("features", ["clusters.method=correlation", "clusters.n_clusters=3"], "finds the number"),
     ("features", ["clusters.method=correlation", "clusters.matrix=confusion"], "both signs"),

@@ -195,7 +195,7 @@ def test_how_many_rows_are_deferred_is_told(tmp_path):
     chosen = {"rule": "side_by_side", "n": 2, "weight": 1.0, "confidence": 0.9996}
     write_choice(run, chosen, asked=0.2512)
     page = written(run)
-    words = "where the generalist gives no class more than 99.96%: 25% of the validation rows"
+    words = "in rows of which the generalist is at most 99.96% sure: 25% of the validation rows"
     assert f"{words}</strong>." in page
 
 

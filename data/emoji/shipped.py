@@ -3,8 +3,9 @@
     python data/emoji/shipped.py PATH/emoji_names.tsv.gz specialists/datasets/emoji_names.tsv.gz
 
 Taken are people and hands in each of five skin tones and without one, the flags of countries, and
-clock faces, in one locale of each language: its own, or else the first. A validation name that also trains is left out, and so is a test name
-that trains or validates. Columns and the order of the rows stay as they are.
+clock faces, in one locale of each language: its own, or else the first. A validation name that also
+trains is left out, and so is a test name that trains or validates. Columns and the order of the
+rows stay as they are.
 """
 
 import gzip

@@ -20,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from specialists.catalogue import AVERAGED, ENSEMBLE, GENERALIST, PAPER, SAME_INFERENCE, STUDENT
 from specialists.figures import PricedGain, gain_against_cost, to_svg_file
 from specialists.files import read_json, write_text
@@ -28,7 +30,7 @@ from ..messages import told_in_one_message
 from ..runs import COMPARISON, claimed
 from .equal_compute import model_line
 from .gain_models import BOTH, CLUSTERS, SHARED, SMALL, measured_models
-from .markdown_tables import heading, markdown_table
+from .markdown_tables import Line, heading, markdown_table
 from .measured import MeasuredRun, SeedResults
 from .regime import axis_cells
 from .study import command_line, run_study, write_results
@@ -59,12 +61,23 @@ def gain_by_cost(
         for name, values in record.items():
             values["top1_gain"], values["nll_gain"] = results.gains(name, GENERALIST).values()
         title = f"{about['name']}: {n_classes:,} classes"
-        lines = [model_line(results, name, LEGEND) for name in results.names]
+        lines = [_line(results, name) for name in results.names]
         text = heading(title, seeds, "x: over the generalist's.") + markdown_table(lines)
         texts.append(write_results(folder, f"{NAME}-{n_classes}", text, record))
     with claimed(folder, COMPARISON):
         write_text(folder / f"{NAME}.svg", curves(folder))
     return "\n".join(texts)
+
+
+def _line(results: SeedResults, name: str) -> Line:
+    """A model in the table, with its time beside its FLOPs."""
+    line, times = model_line(results, name, LEGEND), []
+    for model, base in zip(results[name], results[GENERALIST], strict=True):
+        if model.milliseconds is not None and base.milliseconds:
+            times.append((model.milliseconds, model.milliseconds / base.milliseconds))
+    milliseconds, ratio = np.mean(times, axis=0) if times else (None, None)
+    told = "not timed" if milliseconds is None else f"{milliseconds:.0f}"
+    return {**line, "1,000 rows, ms": told, "ms, x": "" if ratio is None else f"{ratio:.2f}"}
 
 
 def curves(folder: Path) -> str:

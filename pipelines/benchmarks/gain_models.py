@@ -8,12 +8,13 @@ costs, and of twice the width. No admission test keeps a rule out.
 
 Training counts the generalist, what clusters and shortlists were found by, and the members that a
 rule asks; of clusters all specialists. Seconds are of the wall, as the trainings wrote them.
+Milliseconds are of the seed's models side by side (:mod:`pipelines.timed_models`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from specialists.baselines import (
     AverageCandidate,
@@ -25,6 +26,8 @@ from specialists.baselines import (
 from specialists.baselines.averages import deferring_rules
 from specialists.catalogue import AVERAGED, CONTINUED, ENSEMBLE, GENERALIST, WIDE
 from specialists.ensemble import Choice, CombinationRule, Ensemble, choose
+from specialists.evaluation import measure_times
+from specialists.evaluation.inference_times import Predict
 from specialists.files import read_json
 from specialists.networks import (
     ARCHITECTURES,
@@ -34,13 +37,20 @@ from specialists.networks import (
     with_allowed_rank,
 )
 from specialists.predictions import ModelOutputs
+from specialists.runtime import processor_name
 from specialists.training import TrainingCost
 
 from ..baselines import budget_of, trainings_of
-from ..classifiers import Member, train_classifiers, training_flops_per_example
+from ..classifiers import (
+    ClassifierTask,
+    Member,
+    train_classifiers,
+    training_flops_per_example,
+)
 from ..combine_predictions import ensemble_outputs, open_ensemble
 from ..rivals import RivalTask
 from ..shared_specialists import shared_tasks
+from ..timed_models import average_of, fresh_beside, predicting
 from ..train_generalist import initial_generalists
 from ..train_specialists import specialist_tasks
 from .equal_compute import width_tasks
@@ -53,28 +63,52 @@ RANKS = (32, 64, 128)  # of its head
 TWICE = "2x"
 
 
+Found = Iterator[tuple[str, Measured, Predict]]
+
+
 def measured_models(seed: MeasuredRun) -> dict[str, Measured]:
     """One seed's models on the test set, by family and limit; trains those that do not stand."""
-    budget = budget_of(seed.context)
+    context, budget = seed.context, budget_of(seed.context)
     tasks = seed.baselines(budget, (CONTINUED, WIDE, AVERAGED))
     doubled = width_tasks(seed, (TWICE,))
     small = _small_generalists(seed)
     for name, group in {**tasks, SMALL: small, TWICE: list(doubled.values())}.items():
         train_classifiers(group, seed.run.jobs, name)
-    base = Member(seed.context, seed.context.path("train-generalist"))
-    models = {GENERALIST: seed.stored(GENERALIST)}
-    models[CONTINUED] = _with_start(
-        seed.averaged([task.folder for task in tasks[CONTINUED]])[0], models[GENERALIST]
-    )
+    base = Member(context, context.path("train-generalist"))
+    others = [Member(context, task.folder) for task in tasks[AVERAGED]]
+    found = [
+        *_single_networks(seed, base, tasks, doubled),
+        *_specialists(seed),
+        *_averages(seed, AVERAGED, [[base, *others]]),
+        *_averages(seed, SMALL, [[base, Member(context, task.folder)] for task in small]),
+    ]
+    machine = processor_name(context.device)
+    predict = {name: function for name, _, function in found}
+    times = measure_times(predict, context.dataset.test.inputs, machine).models
+    return {
+        name: dataclasses.replace(model, milliseconds=times[name].batch if name in times else None)
+        for name, model, _ in found
+    }
+
+
+def _single_networks(
+    seed: MeasuredRun,
+    base: Member,
+    tasks: Mapping[str, Sequence[RivalTask]],
+    doubled: Mapping[str, ClassifierTask],
+) -> Found:
+    """The generalist, as it is and trained on, and wider ones."""
+    generalist, network = seed.stored(GENERALIST), base.network()
+    yield GENERALIST, generalist, base.predict
+    (continued,) = seed.averaged([task.folder for task in tasks[CONTINUED]])
+    yield CONTINUED, _with_start(continued, generalist), base.predict
     if WIDE in tasks:
-        models[WIDE] = seed.wide(tasks[WIDE])
+        wide = fresh_beside(network, tasks[WIDE][0].spec).to(seed.context.device)
+        yield WIDE, seed.wide(tasks[WIDE]), predicting(wide)
     for mark, task in doubled.items():
-        (models[f"{WIDE}, {mark}"],) = seed.averaged([task.folder], f"width {task.spec.width}")
-    models.update(_specialists(seed))
-    others = [Member(seed.context, task.folder) for task in tasks[AVERAGED]]
-    models.update(_averages(seed, AVERAGED, [[base, *others]]))
-    models.update(_averages(seed, SMALL, [[base, Member(seed.context, t.folder)] for t in small]))
-    return models
+        (model,) = seed.averaged([task.folder], f"width {task.spec.width}")
+        wide = fresh_beside(network, task.spec).to(seed.context.device)
+        yield f"{WIDE}, {mark}", model, predicting(wide)
 
 
 def _with_start(model: Measured, start: Measured) -> Measured:
@@ -86,7 +120,7 @@ def _with_start(model: Measured, start: Measured) -> Measured:
     )
 
 
-def _specialists(seed: MeasuredRun) -> Iterator[tuple[str, Measured]]:
+def _specialists(seed: MeasuredRun) -> Found:
     """The best rule of each kind within each limit, where a higher limit changes it."""
     ensemble, settings = open_ensemble(seed.context), seed.context.config.combination
     choice = read_json(seed.context.path("combine-predictions", "choice.json"))
@@ -108,7 +142,8 @@ def _specialists(seed: MeasuredRun) -> Iterator[tuple[str, Measured]]:
                 training_flops=stored[GENERALIST].training_flops + cost.flops,
                 trainings=(*stored[GENERALIST].trainings, *folders),
             )
-            yield f"{family}, {limit:g}x", seed.measured(outputs, best.in_short())
+            predict = dataclasses.replace(ensemble, rule=best).predictions
+            yield f"{family}, {limit:g}x", seed.measured(outputs, best.in_short()), predict
 
 
 def _family(rule: CombinationRule) -> str:
@@ -164,9 +199,7 @@ def _small_generalists(seed: MeasuredRun) -> list[RivalTask]:
     ]
 
 
-def _averages(
-    seed: MeasuredRun, family: str, teams: Sequence[Sequence[Member]]
-) -> Iterator[tuple[str, Measured]]:
+def _averages(seed: MeasuredRun, family: str, teams: Sequence[Sequence[Member]]) -> Found:
     """The best average of one of the teams within each limit, where a higher limit changes it."""
     averages, best = [_Average(seed, team) for team in teams], None
     for limit in LIMITS if averages else ():
@@ -176,8 +209,9 @@ def _averages(
         if chosen.rule.n_members == 1 or (chosen.rule, average) == best:
             continue
         best = (chosen.rule, average)
-        outputs = average.outputs(family, chosen.rule)
-        yield f"{family}, {limit:g}x", seed.measured(outputs, average.in_short(chosen.rule))
+        model = seed.measured(average.outputs(family, chosen.rule), average.in_short(chosen.rule))
+        first, other = average.members[0], average.members[-1].network()
+        yield f"{family}, {limit:g}x", model, average_of(other, first.predict, chosen.rule)
 
 
 class _Average:

@@ -59,6 +59,7 @@ class Measured:
     about: str = ""  # a word on what it is: its width, its weight, its rule
     groups: NDArray[np.int64] | None = None  # (n,), equal for examples that are one observation
     training_seconds: float = 0.0  # of the wall, of all trainings that made it
+    milliseconds: float | None = None  # of a prediction of 1,000 rows
 
     @property
     def training_flops(self) -> float:
@@ -158,6 +159,7 @@ class SeedResults:
                 "nll": [float(model.nll.mean()) for model in self[name]],
                 "training_flops": [model.training_flops for model in self[name]],
                 "training_seconds": [model.training_seconds for model in self[name]],
+                "milliseconds": [model.milliseconds for model in self[name]],
                 "inference_flops": [model.inference_flops for model in self[name]],
             }
             for name in self.names

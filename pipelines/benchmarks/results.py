@@ -1,131 +1,178 @@
-"""What finished comparisons and runs measured, as the table of README.md.
+"""What was measured, as ``data/RESULTS.md`` and as the short table of README.
 
-    python -m pipelines.benchmarks.results COMPARISON_OR_RUN ...
+    python -m pipelines.benchmarks.results
+    python -m pipelines.benchmarks.results FOLDER "specialists compare onet64 --seeds 3"
 
-One row a folder, of ``specialists compare`` (means over seeds with their spread, which is the
-standard deviation) or of one run: top-1 of the models in per cent, the ensemble's difference to
-each baseline in points with its 95% interval, what a prediction costs over the generalist's, and
-what the student keeps of the ensemble's gain over hard labels.
+With a folder of ``specialists compare``, or of a benchmark that left a table, and with the command
+that made it, the result goes into ``data/results/NAME.json`` first, NAME that of the folder. The
+page has a section a result, the newest first; a result of the same name takes the place of an
+older one.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import re
+import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
-from specialists.catalogue import (
-    BASELINES,
-    DEFERRED,
-    ENSEMBLE,
-    GENERALIST,
-    HARD_LABELS,
-    SAME_INFERENCE,
-    STUDENT,
-)
+from specialists.catalogue import BASELINES, ENSEMBLE, GENERALIST, WORDS
 from specialists.errors import InputError
-from specialists.evaluation.findings import PairedDifference, find_difference
-from specialists.evaluation.several_seeds import ShareKept, Summary
-from specialists.files import read_json
+from specialists.evaluation import Comparison
+from specialists.files import read_json, write_json, write_text
 from specialists.json_record import JsonRecord
+from specialists.report import comparison_markdown
 
 from ..messages import told_in_one_message
 from .markdown_tables import Line, markdown_table, with_interval
 
-NOT_KNOWN = "not known"  # in comparisons of an earlier version
+ROOT = Path(__file__).parents[2]
+DATA, README = ROOT / "data", ROOT / "README.md"
+RESULTS = DATA / "results"
+SHORT = ("emoji", "onet64", "omniglot", "languages", "clinc150")  # in the short table
+BEGIN, END = "<!-- results -->\n", "<!-- /results -->\n"
+PAGE = """# Results
+
+A section a result, the newest first, each with the command that made it and the commit that it ran
+on. `python -m pipelines.benchmarks.results` writes this page from `data/results`. Older results are
+in [notebook](notebook).
+"""
 
 
-def _mean(score: float | Summary) -> float:
-    return score.mean if isinstance(score, Summary) else score
+@dataclass(frozen=True, kw_only=True)
+class Result(JsonRecord):
+    """One measurement with its origin.
 
+    Parameters
+    ----------
+    name, command, commit, date : str
+        The date is that of the day, as in "2026-11-29".
+    comparison : Comparison, optional
+        Of several seeds.
+    table : str, optional
+        Markdown that a benchmark wrote instead, with its title.
+    """
 
-@dataclass(frozen=True)
-class ModelCells(JsonRecord):
-    """What the table says of a model; a comparison has summaries over seeds."""
-
-    top1: float | Summary
-    nll: float | Summary
-    inference_flops: float
+    name: str
+    command: str
+    commit: str
+    date: str
+    comparison: Comparison | None = None
+    table: str = ""
 
     @property
-    def percent(self) -> str:
-        if not isinstance(self.top1, Summary) or self.top1.spread is None:
-            return f"{100 * _mean(self.top1):.1f}"
-        return f"{100 * self.top1.mean:.2f} ± {100 * self.top1.spread:.2f}"
-
-    @property
-    def nats(self) -> str:
-        return f"{_mean(self.nll):.3f}"
+    def section(self) -> str:
+        """Its part of the page."""
+        text = self.table if self.comparison is None else comparison_markdown(self.comparison)
+        title, _, body = text.removeprefix("# ").partition("\n")
+        return f"## {title}\n\n`{self.command}` ({self.date}, commit {self.commit})\n{body}"
 
 
-@dataclass(frozen=True)
-class EvaluationRecord(JsonRecord):
-    """What the table needs of an evaluation or a comparison, also of earlier versions."""
+def keep(folder: Path, command: str, results: Path = RESULTS) -> Path:
+    """Write what a folder holds to ``results``; returns the file.
 
-    n_classes: int
-    models: Mapping[str, ModelCells]
-    differences: tuple[PairedDifference, ...]
-    retention: float | ShareKept | Literal["not known"] | None = NOT_KNOWN
-    admission: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = (0,)
-
-    def cost(self, name: str) -> str:
-        """Of a prediction, over the generalist's."""
-        ratio = self.models[name].inference_flops / self.models[GENERALIST].inference_flops
-        return f"({ratio:.2f}x)"
-
-
-def row(folder: Path) -> Line:
-    """The cells of one comparison or run, under the folder's name."""
-    compared = folder / "comparison.json"
-    file = compared if compared.is_file() else folder / "evaluation.json"
-    try:
-        return _line(folder.resolve().name, EvaluationRecord.from_dict(read_json(file)))
-    except (KeyError, InputError) as error:
-        raise InputError(
-            "this is not the result of a finished comparison or run", where=file, got=error
-        ) from error
+    Raises an InputError if the folder holds no finished comparison and no table.
+    """
+    name, file = folder.resolve().name, folder / "comparison.json"
+    tables = sorted(folder.glob("*.md"), key=_by_number)
+    found: dict[str, object] = {}
+    if file.is_file():
+        found["comparison"] = Comparison.from_dict(read_json(file))
+    elif tables:
+        first, *more = (table.read_text(encoding="utf-8") for table in tables)
+        found["table"] = "\n".join([first, *(text.replace("# ", "### ", 1) for text in more)])
+    else:
+        fix = "specialists compare, or a benchmark of pipelines.benchmarks"
+        raise InputError("no finished comparison and no table", where=folder, fix=fix)
+    result = Result(
+        name=name,
+        command=command,
+        commit=_commit(),
+        date=datetime.now(UTC).date().isoformat(),
+        **found,  # pyright: ignore[reportArgumentType]  # one of the two above
+    )
+    write_json(results / f"{name}.json", result.to_dict())
+    return results / f"{name}.json"
 
 
-def _line(name: str, result: EvaluationRecord) -> Line:
-    models = result.models
+def kept_results(results: Path = RESULTS) -> list[Result]:
+    """All results, the newest first."""
+    found = [Result.from_dict(read_json(file)) for file in sorted(results.glob("*.json"))]
+    return sorted(found, key=lambda result: result.date, reverse=True)
+
+
+def page(results: Iterable[Result]) -> str:
+    """All of ``data/RESULTS.md``."""
+    return "\n".join([PAGE, *(result.section.rstrip("\n") + "\n" for result in results)])
+
+
+def short_table(results: Iterable[Result]) -> str:
+    """README's table: five data sets, four columns."""
+    by_name = {result.name: result.comparison for result in results}
+    comparisons = ((name, by_name.get(name)) for name in SHORT)
+    lines = [_line(name, found) for name, found in comparisons if found is not None]
+    return markdown_table(lines) + "\n" if lines else ""
+
+
+def _line(name: str, comparison: Comparison) -> Line:
+    models = comparison.models
+    base, ensemble = models[GENERALIST], models[ENSEMBLE]
+    gain = comparison.gain(ENSEMBLE)
+    cost = ensemble.inference_flops / base.inference_flops
+    rival = max(
+        (b for b in BASELINES if b in models), key=lambda b: models[b].top1.mean, default=None
+    )
+    against = "none trained"
+    if rival is not None:
+        times = models[rival].inference_flops / base.inference_flops
+        against = f"{WORDS[rival].noun}: {100 * models[rival].top1.mean:.1f} at {times:.2f}x"
     return {
-        "data": name,
-        "seeds": str(len(result.seeds)),
-        "classes": f"{result.n_classes:,}",
-        "generalist": models[GENERALIST].percent,
-        "`ensemble` (cost)": f"{models[ENSEMBLE].percent} {result.cost(ENSEMBLE)}",
-        **{f"- `{b}` (cost)": _difference(result, b) for b in (GENERALIST, *BASELINES)},
-        "NLL, nats": f"{models[GENERALIST].nats} -> {models[ENSEMBLE].nats}",
-        "`student` (cost)": f"{models[STUDENT].percent} {result.cost(STUDENT)}",
-        "`student_hard_labels`": models[HARD_LABELS].percent,
-        "student keeps": _kept(result.retention),
+        "data": f"{name}, {comparison.n_classes:,} classes",
+        "generalist": f"{100 * base.top1.mean:.1f}%",
+        "with specialists": f"{with_interval(gain.value, gain.interval, digits=1)} points "
+        f"at {cost:.2f}x",
+        "best of the rivals": against,
     }
 
 
-def _kept(retention: float | ShareKept | str | None) -> str:
-    """Of the ensemble's gain over hard labels; a run's evaluation has no interval of it."""
-    if isinstance(retention, ShareKept):
-        low, high = retention.interval
-        return f"{retention.value:.0%} [{low:.0%}, {high:.0%}]"
-    if retention is None:
-        return "no clear gain"
-    return retention if isinstance(retention, str) else f"{retention:.0%}"
+def with_table(readme: str, table: str) -> str:
+    """README with the short table between its marks."""
+    before, _, rest = readme.partition(BEGIN)
+    _, mark, after = rest.partition(END)
+    if not mark:
+        raise InputError("README has no place for the table", expected=f"{BEGIN}...{END}")
+    return before + BEGIN + table + END + after
 
 
-def _difference(result: EvaluationRecord, baseline: str) -> str:
-    gap = find_difference(result.differences, ENSEMBLE, baseline)
-    if gap is not None:
-        return f"{with_interval(gap.value, gap.interval)} {result.cost(baseline)}"
-    if baseline in (SAME_INFERENCE, DEFERRED) and set(result.admission) == {"refused"}:
-        return "the generalist itself"
-    return "not trained"
+def _by_number(file: Path) -> tuple[int, str]:
+    number = re.search(r"-(\d+)$", file.stem)
+    return (-int(number[1]) if number else 0, file.name)
+
+
+def _commit() -> str:
+    asked = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def main() -> None:
+    """The command above."""
+    parser = argparse.ArgumentParser(prog="python -m pipelines.benchmarks.results")
+    parser.add_argument("folder", nargs="?", type=Path)
+    parser.add_argument("command", nargs="?")
+    given = parser.parse_args()
+    if (given.folder is None) != (given.command is None):
+        parser.error("a folder needs the command that made it, in quotes")
+    with told_in_one_message():
+        if given.folder is not None:
+            print(keep(given.folder, given.command))
+        results = kept_results()
+        write_text(DATA / "RESULTS.md", page(results))
+        text = README.read_text(encoding="utf-8")
+        write_text(README, with_table(text, short_table(results)))
 
 
 if __name__ == "__main__":
-    with told_in_one_message():
-        parser = argparse.ArgumentParser(prog="python -m pipelines.benchmarks.results")
-        parser.add_argument("folders", nargs="+", type=Path)
-        print(markdown_table([row(folder) for folder in parser.parse_args().folders]))
+    main()

@@ -6,6 +6,7 @@ from specialists.clustering.cluster_diagnostics import (
     diagnose,
     diagnostics_text,
 )
+from specialists.clustering.frames import confused_pairs
 from specialists.clustering.group_comparison import GroupComparison, compare
 from specialists.clustering.online import OnlineClusters
 
@@ -16,6 +17,7 @@ __all__ = [
     "OnlineClusters",
     "cluster_classes",
     "compare",
+    "confused_pairs",
     "diagnose",
     "diagnostics_text",
 ]

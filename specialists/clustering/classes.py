@@ -18,6 +18,7 @@ from specialists.clustering import checks
 from specialists.clustering.agreement import agreement
 from specialists.clustering.co_predictions import CoPredictions, streamed
 from specialists.clustering.cover import partitions
+from specialists.clustering.frames import NotebookTable
 from specialists.clustering.listing import as_content, clusters_text, fields_from
 from specialists.clustering.methods import METHODS, ClusteringProblem, number_of_clusters
 from specialists.clustering.shares import (
@@ -46,7 +47,7 @@ class ClusterOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class ClassClusters:
+class ClassClusters(NotebookTable):
     """Subsets of confusable classes: one partition after another, largest shares first in each.
 
     Parameters

@@ -2,7 +2,7 @@
 
 from specialists.config.configuration import Config, find_config, shipped_configs
 from specialists.config.data import DataConfig
-from specialists.config.effects import is_set, possible_kinds, without_effect
+from specialists.config.effects import is_set, left_aside, possible_kinds, without_effect
 from specialists.config.mistakes import ConfigMistakesError
 from specialists.config.sections import (
     ClustersConfig,
@@ -28,6 +28,7 @@ __all__ = [
     "StudentConfig",
     "find_config",
     "is_set",
+    "left_aside",
     "list_settings",
     "possible_kinds",
     "shipped_configs",

@@ -50,7 +50,8 @@ KIND_ONLY = {
     "standardize": "features",
     "image_size": "images",
 }
-OF_SHARED = ("n_shared", "shortlist", "shortlist_of", "shared_epochs")
+OF_SHARED = ("n_shared", "shortlist", "shortlist_of", "shortlist_by", "shared_epochs")
+OF_BOTH_KINDS = ("kind", "width", "n_buckets", "label_smoothing")
 TABLE_OF_NGRAMS = ("embedding_dim", "n_buckets", "embedding_learning_rate")
 
 
@@ -65,6 +66,17 @@ def without_effect(config: Config, kinds: Sequence[str]) -> dict[str, str]:
     """Settings that have no effect for data of any of these kinds, each with the reason."""
     first, *others = [dict(_idle(config, kind)) for kind in kinds]
     return {key: why for key, why in first.items() if all(key in other for other in others)}
+
+
+def left_aside(config: Config) -> list[str]:
+    """Settings that are set for specialists of clusters where only shared ones are trained.
+
+    They are no mistake: a configuration may be tried with either kind.
+    """
+    if config.specialists.kind != "shared":
+        return []
+    others = set(type(config.specialists).model_fields) - {*OF_SHARED, *OF_BOTH_KINDS}
+    return [f"specialists.{key}" for key in sorted(others) if is_set(config.specialists, key)]
 
 
 def is_set(section: Section, key: str) -> bool:
@@ -166,6 +178,9 @@ def _shared(config: Config) -> Idle:
         yield from ((f"specialists.{key}", why) for key in OF_SHARED if is_set(settings, key))
         if is_set(combination, "whole_heads"):
             yield "combination.whole_heads", why
+    elif settings.shortlist_by != "generalist" and config.clusters.predictions == "validation":
+        why = "only clusters.predictions = cross-fitted trains the two generalists that find them"
+        yield "specialists.shortlist_by", why
     if settings.shortlist_of == "clusters" and is_set(settings, "shortlist"):
         yield "specialists.shortlist", "specialists.shortlist_of = clusters: as long as they are"
 
@@ -199,9 +214,11 @@ def _student(config: Config, kind: str) -> Idle:
     if set(settings.alphas) == {1} and settings.label_smoothing is not None:
         yield "student.label_smoothing", "it is of labels, and student.alphas = [1.0]"
     if set(settings.alphas) == {0}:
-        for key in ("temperatures", "teacher", "unlabelled"):
+        for key in ("temperatures", "teacher", "targets", "unlabelled"):
             if is_set(settings, key):
                 yield f"student.{key}", "it is of soft targets, and student.alphas = [0.0]"
+    if settings.targets == "dense" and is_set(settings, "n_targets"):
+        yield "student.n_targets", "student.targets = dense stores every class"
 
 
 def _table_of_ngrams(config: Config, name: str, kind: str) -> Idle:

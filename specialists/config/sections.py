@@ -140,6 +140,9 @@ class SpecialistsConfig(Recipe):
     shortlist_of: Literal["classes", "clusters"] = "classes"
     """What is on a shortlist. classes: the most probable ones. clusters: all classes of the
     clusters of the most probable ones (combination.n: the largest)."""
+    shortlist_by: Literal["generalist", "cross-fitted"] = "generalist"
+    """Who finds the shortlists of training rows. cross-fitted: two generalists that have not seen
+    them, which clusters.predictions = "cross-fitted" trains."""
     shared_epochs: Positive | None = None
     """Passes of a shared specialist over the training data, at most. None: the generalist's."""
     widen: Ratio | None = None
@@ -231,6 +234,11 @@ class StudentConfig(Recipe):
     teacher: Literal["offline", "online"] = "offline"
     """offline: the soft targets are computed once. online: anew for every augmented batch, which is
     slower."""
+    targets: Literal["dense", "top", "sampled"] = "dense"
+    """What is stored of the teacher's predictions. dense: every class. top: the most probable ones
+    and the mass of all others. sampled: draws, which on average say the same."""
+    n_targets: Positive = 32
+    """Number of classes of top, or of draws of sampled, an example."""
     unlabelled: FilePath | None = None
     """File of more inputs to learn from, without labels. None: training inputs only."""
 

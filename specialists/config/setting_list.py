@@ -44,6 +44,7 @@ UNITS = {
     "of the features": ("dropout",),
     "gradient norm": ("clip",),
     "logits are divided by it": ("temperature", "temperatures"),
+    "classes or draws a row": ("n_targets",),
     "resamples": ("n_bootstrap",),
     "characters": ("char_ngrams",),
     "words": ("word_ngrams",),

@@ -13,18 +13,19 @@ from torch import Tensor, nn
 from specialists.classifier import TrainedClassifier, calibrate_classifier, hard_label_loss
 from specialists.config import Recipe
 from specialists.datasets.base import Split
+from specialists.distillation.stores import SparseTargets
 from specialists.distillation.teachers import SoftTargets, TaughtExamples, Teacher, online
 from specialists.errors import InputError
 from specialists.losses import DistillationLoss
 from specialists.predictions import Predictions, as_predictions
 from specialists.runtime import Hardware
-from specialists.training import TensorExamples, Trainer, ValidationLoss
+from specialists.training import Loss, TensorExamples, Trainer, ValidationLoss
 from specialists.training.examples import Augmentation
 
 
 def distil(
     network: nn.Module,
-    teacher: Teacher | None,
+    teacher: Teacher | SparseTargets | None,
     train: Split,
     validation: Split,
     recipe: Recipe,
@@ -46,9 +47,10 @@ def distil(
     ----------
     network : nn.Module
         The student, with the weights that it starts from; it is trained in place.
-    teacher : Predictions, Tensor, callable or nn.Module, optional
+    teacher : Predictions, Tensor, SparseTargets, callable or nn.Module, optional
         Predictions (or log-probabilities [n, C]) of the training inputs, see
-        :func:`teacher_predictions`; or who is asked about every batch as the student sees it: a
+        :func:`teacher_predictions`; what is kept of them (:mod:`specialists.distillation.stores`);
+        or who is asked about every batch as the student sees it: a
         function from inputs to these, or a network. None: the student learns from the labels alone.
     train, validation : Split
         Beside a teacher, rows whose label is ``specialists.losses.UNLABELLED`` have no label.
@@ -70,14 +72,12 @@ def distil(
     Raises
     ------
     InputError
-        If there are not as many targets as training inputs.
+        If there are not as many targets as training inputs, or they are of another temperature.
     """
     trainer = Trainer(
         network,
         student_examples(train, teacher, augment),
-        hard_label_loss(recipe)
-        if teacher is None
-        else DistillationLoss(temperature, alpha, recipe.label_smoothing or 0.0),
+        _loss(teacher, temperature, alpha, recipe),
         ValidationLoss(validation.inputs, validation.labels),
         recipe,
         seed=seed,
@@ -89,14 +89,31 @@ def distil(
     return calibrate_classifier(network, validation, trainer.fit())
 
 
+def _loss(
+    teacher: Teacher | SparseTargets | None, temperature: float, alpha: float, recipe: Recipe
+) -> Loss:
+    if teacher is None:
+        return hard_label_loss(recipe)
+    smoothing = recipe.label_smoothing or 0.0
+    if not isinstance(teacher, SparseTargets):
+        return DistillationLoss(temperature, alpha, smoothing)
+    if teacher.temperature != temperature:
+        raise InputError(
+            "stored soft targets are of another temperature",
+            got=f"temperature {temperature:g}",
+            expected=f"{teacher.temperature:g}, at which they were made",
+        )
+    return teacher.loss(temperature, alpha, smoothing)
+
+
 def student_examples(
-    train: Split, teacher: Teacher | None, augment: Augmentation | None = None
+    train: Split, teacher: Teacher | SparseTargets | None, augment: Augmentation | None = None
 ) -> TensorExamples | TaughtExamples:
     """Training batches of (soft target, label), or of labels alone."""
     labelled = TensorExamples(train.inputs, (train.labels,), augment)
     if teacher is None:
         return labelled
-    if not isinstance(teacher, Predictions | Tensor):
+    if not isinstance(teacher, Predictions | Tensor | SparseTargets):
         return TaughtExamples(labelled, online(teacher))
     if len(teacher) != len(train):
         raise InputError(
@@ -104,5 +121,7 @@ def student_examples(
             got=f"{len(teacher):,} predictions for {len(train):,} inputs",
             expected="one row of log-probabilities an input, in the same order",
         )
+    if isinstance(teacher, SparseTargets):
+        return TensorExamples(train.inputs, (*teacher.parts, train.labels), augment)
     targets = SoftTargets(as_predictions(teacher))
     return TensorExamples(train.inputs, (targets, train.labels), augment)

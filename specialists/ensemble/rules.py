@@ -133,7 +133,7 @@ class CombinationRule(JsonRecord):
         if self.is_generalist:
             return "the generalist alone"
         limit = "" if self.defer_above is None else in_per_cent(self.defer_above)
-        unsure = limit and f", where the generalist gives no class more than {limit}"
+        unsure = limit and f", in rows of which the generalist is at most {limit} sure"
         words = [self._clusters_in_words()] if self.members != () else []
         words += [self.shared.in_words()] if self.shared else []
         return f"{', then '.join(words)}{unsure}"

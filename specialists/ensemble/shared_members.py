@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -21,6 +22,8 @@ from specialists.json_record import JsonRecord
 from specialists.networks import inference_flops
 from specialists.predictions import DensePredictions, Predictions
 from specialists.shared import SharedSpecialist, Shortlisting
+
+KEPT_NUMBERS = 1 << 28  # log-probabilities of all members, rows and classes; 1 GiB
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ class SharedRule(JsonRecord):
         if self.whole_up_to is None:
             return f"{words} each row's shortlist"
         limit = in_per_cent(self.whole_up_to)
-        where = f"where the generalist gives no class more than {limit}"
-        return f"{words} each row's shortlist, and about all classes {where}"
+        where = f"where the generalist is at most {limit} sure"
+        return f"{words} each row's shortlist (about all classes {where})"
 
     def in_short(self) -> str:
         """For tables, for instance "2 shared, weight 1, whole up to 40.0%"."""
@@ -144,7 +147,19 @@ class SharedPredictions:
         return self.classes[rows], [one[rows] for one in self.on_shortlists[:k]]
 
     def of_all_classes(self, rows: Tensor, k: int) -> list[Tensor]:
+        if len(rows) == len(self.classes) and self._fit_in_memory:
+            return self._of_every_row[:k]
         return self.members.of_all_classes(self.inputs[rows], k)
+
+    @property
+    def _fit_in_memory(self) -> bool:
+        n_classes = self.members.specialists[0].n_classes
+        return self.n_members * len(self.classes) * n_classes <= KEPT_NUMBERS
+
+    @cached_property
+    def _of_every_row(self) -> list[Tensor]:
+        """Kept, since many rules ask for them in turn."""
+        return self.members.of_all_classes(self.inputs, self.n_members)
 
     def flops(self, rule: SharedRule, asked: Tensor, confidence: Tensor) -> float:
         """Mean FLOPs a row of the rule's members; they are ``asked`` about some rows, bool (n,)."""

@@ -195,12 +195,13 @@ class Planner:
         cells = n_classes * self._rows("validation", "admission", "test")
         judged = CELL_SECONDS * cells
         stored = SINGLE * n_classes * self._rows("validation", "test")
-        targets = HALF * n_classes * n_train
+        targets = self._targets_per_row * n_train
+        trunk = HALF * n_classes * n_train
         memory = PROCESS_BYTES + self._data_bytes + 3 * SINGLE * cells
         matrix = SINGLE * n_classes**2 * (n_classes <= MAX_WHOLE_MATRIX)
         kept = KEPT[self.config.specialists.kind]
         taught = predict + STAGE_SECONDS if CLUSTERED in groups else 0.0
-        on_disk = targets * (CLUSTERED in groups)
+        on_disk = trunk * (CLUSTERED in groups)
         if SHARED in groups:
             on_disk += SINGLE * n_train * self.config.specialists.shortlist
         work = (
@@ -212,6 +213,14 @@ class Planner:
             (EVALUATION, EVALUATION_SECONDS + judged, REPORT_BYTES),
         )
         return [Part(kind, 0, seconds, seconds, memory, disk) for kind, seconds, disk in work]
+
+    @property
+    def _targets_per_row(self) -> int:
+        """Bytes of a row's stored soft targets."""
+        student = self.config.student
+        if student.targets == "dense":
+            return HALF * self.dataset.n_classes
+        return SINGLE * student.n_targets * len(student.temperatures)
 
     def _rows(self, *names: str) -> int:
         return sum(len(split) for name, split in self.dataset.splits.items() if name in names)

@@ -161,7 +161,7 @@ def test_seeds_are_joined_by_their_mean_and_shown_with_their_spread():
     line = markdown_table([equal_compute.model_line(results, "ensemble", {})]).splitlines()[2]
     tops = [100 * one.right.mean() for one in better]
     assert f"| {np.mean(tops):.2f} ± {np.std(tops, ddof=1):.2f} |" in line
-    assert line.endswith("| 30 | 1.00 | 2 | 1.00 |")
+    assert line.endswith("| 30 | 1.00 | 2 | 1.00 | 0 |  |")
 
 
 def test_seeds_with_test_sets_of_their_own_are_resampled_by_themselves():

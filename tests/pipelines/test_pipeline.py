@@ -24,7 +24,7 @@ from pipelines.combine_predictions import open_ensemble
 from pipelines.context import RunContext
 from pipelines.runs import Run
 from pipelines.timed_models import TEMPERATURE, average_of, timed_models
-from pipelines.train_generalist import cross_fitted_generalists
+from pipelines.train_generalist import cross_fitted_generalists, when_best
 from pipelines.write_report import closing_lines
 from specialists.baselines import AveragingRule, averaged, head_share
 from specialists.catalogue import BASELINES, DEFERRED, SAME_INFERENCE
@@ -692,3 +692,14 @@ def test_metrics_hold_no_times_and_the_timing_holds_the_loading_share(done):
     assert [record["epoch"] for record in metrics] == [1, 2, 3]
     assert not any("second" in key or "time" in key for key in metrics[0])
     assert all(0 <= record["loading_share"] <= 1 for record in timing)
+
+
+@pytest.mark.parametrize(
+    ("best", "told"),
+    [
+        (3, "it no longer improved after epoch 3 of 4"),
+        (4, "the last of 4 epochs was its best: more may help (generalist.epochs)"),
+    ],
+)
+def test_whether_the_generalist_still_improved_is_told(best, told):
+    assert when_best(best, 4) == told

@@ -66,7 +66,7 @@ def test_a_table_that_breaks_off_leaves_the_old_one(tmp_path):
 
 def test_a_student_predicts_without_what_takes_long_to_import(readme_run):
     told = subprocess.run(
-        [sys.executable, "-c", PREDICT, "predict", "runs/languages", "words.txt"],
+        [sys.executable, "-c", PREDICT, "predict", "runs/emoji", "words.txt"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         cwd=readme_run,
         capture_output=True,

@@ -8,12 +8,13 @@ import small_run
 
 import specialists
 from pipelines import stages
+from pipelines.classifiers import Member
 from pipelines.combine_predictions import open_ensemble
 from pipelines.context import RunContext
 from pipelines.runs import Run
 from pipelines.shared_specialists import load_shared_specialists, shared_tasks, shortlisting
 from pipelines.soft_targets import online_teacher, teaching_rule
-from pipelines.train_generalist import initial_generalists
+from pipelines.train_generalist import cross_fitted_generalists, initial_generalists
 from specialists.ensemble import Choice
 from specialists.errors import InputError
 from specialists.files import artifacts, read_array, read_json, sha256
@@ -126,3 +127,18 @@ def test_shortlists_that_nobody_was_trained_for_are_refused(run):
     config = context.config.model_copy(update={"specialists": settings})
     with pytest.raises(InputError, match=r"specialists.shortlist or combination.n in config.toml"):
         load_shared_specialists(replace(context, config=config))
+
+
+def test_shortlists_may_come_from_generalists_that_have_not_seen_the_rows(tmp_path):
+    by_others = ["clusters.predictions=cross-fitted", "specialists.shortlist_by=cross-fitted"]
+    empty = small_run.make_run(tmp_path / "empty")
+    run = small_run.changed_copy(empty, tmp_path / "run", *by_others, *KINDS["shared"])
+    stages.run_stages(run, until="train-specialists")
+    context = RunContext.open(run.folder)
+    unseen = cross_fitted_generalists(run)[0].predictions
+    expected = shortlisting(context).of_training_rows([unseen], context.dataset.train.labels)
+    stored = read_array(run.path("train-specialists", "shortlists", "train.npy"))
+    np.testing.assert_array_equal(stored, expected.numpy())
+    known = Member(context, run.path("train-generalist")).predict(context.dataset.train.inputs)
+    own = shortlisting(context).of_training_rows([known], context.dataset.train.labels)
+    assert (stored != own.numpy()).any()

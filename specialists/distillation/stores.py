@@ -1,0 +1,133 @@
+"""What is kept of a teacher's predictions of the training inputs?
+
+    dense    every class, in half precision: :class:`specialists.predictions.StoredPredictions`
+    top      the k most probable classes and the mass of all others, 4 k + 2 bytes an example
+    sampled  m draws, which on average say the same, 2 m bytes an example
+
+(with more than 65,536 classes 2 more a class). The sparse ones are of a temperature, since no other
+can be made of them. Files are memory-mapped, and rows are read in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from specialists.distillation.sparse_losses import CellDistillationLoss, DrawnDistillationLoss
+from specialists.files import read_array, write_array
+from specialists.predictions import Predictions
+from specialists.probability import tempered_log_softmax
+
+MOST_IN_TWO_BYTES = 1 << 16
+ALL_ROWS = slice(None)
+
+
+@dataclass(frozen=True)
+class StoredRows:
+    """Some rows of an array on disk, gathered as tensors: integers as int64, others as they are.
+
+    Parameters
+    ----------
+    array : array of shape (N, ...)
+    index : int64 Tensor of shape (n,), optional
+        Which rows these are; None: all.
+    """
+
+    array: np.ndarray
+    index: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.array if self.index is None else self.index)
+
+    def __getitem__(self, rows: Tensor, /) -> Tensor:
+        rows = rows if self.index is None else self.index[rows]
+        values = np.asarray(self.array)[rows.numpy()]
+        whole = np.issubdtype(values.dtype, np.integer)
+        return torch.from_numpy(values.astype(np.int64) if whole else values)
+
+
+@dataclass(frozen=True)
+class SparseTargets:
+    """A teacher's predictions of n rows, of which little is kept, and the loss that learns them.
+
+    Parameters
+    ----------
+    parts : tuple of StoredRows
+        What the loss takes after the logits and before the labels.
+    temperature : float
+        T, at which they were made.
+    loss : callable
+        From temperature, alpha and label smoothing to a module.
+    """
+
+    parts: tuple[StoredRows, ...]
+    temperature: float
+    loss: Callable[[float, float, float], nn.Module]
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def select(self, index: Tensor) -> SparseTargets:
+        """Those of some rows, int64 of shape (n,)."""
+        return replace(self, parts=tuple(StoredRows(part.array, index) for part in self.parts))
+
+    @property
+    def bytes_per_example(self) -> int:
+        """On disk."""
+        return sum(part.array.nbytes for part in self.parts) // max(1, len(self.parts[0].array))
+
+
+def write_top(
+    folder: Path, blocks: Iterable[Predictions], temperatures: Sequence[float], k: int
+) -> None:
+    """Write the k most probable classes of each row, and cells of softmax(t / T) for each T."""
+    classes, cells = [], {t: [] for t in temperatures}
+    for block in blocks:
+        log_probs = block.dense().float()
+        top = log_probs.topk(min(k, log_probs.shape[1]), dim=1).indices
+        classes.append(_as_integers(top, log_probs.shape[1]))
+        for t, found in cells.items():
+            tempered = tempered_log_softmax(log_probs, t)
+            rest = tempered.scatter(1, top, -torch.inf).logsumexp(1, keepdim=True)
+            found.append(torch.cat([tempered.gather(1, top), rest], 1).half().numpy())
+    write_array(folder / "classes.npy", np.concatenate(classes))
+    for t, found in cells.items():
+        write_array(folder / f"cells-{t:g}.npy", np.concatenate(found))
+
+
+def read_top(folder: Path, temperature: float) -> SparseTargets:
+    """What :func:`write_top` wrote, of one of its temperatures."""
+    names = ("classes.npy", f"cells-{temperature:g}.npy")
+    parts = tuple(StoredRows(read_array(folder / name)) for name in names)
+    return SparseTargets(parts, temperature, CellDistillationLoss)
+
+
+def write_draws(
+    folder: Path, blocks: Iterable[Predictions], temperatures: Sequence[float], m: int, seed: int
+) -> None:
+    """Write m draws of each row from softmax(t / T) for each T."""
+    generator = torch.Generator().manual_seed(seed)
+    draws = {t: [] for t in temperatures}
+    for block in blocks:
+        log_probs = block.dense().float()
+        for t, found in draws.items():
+            probs = tempered_log_softmax(log_probs, t).exp()
+            drawn = torch.multinomial(probs, m, replacement=True, generator=generator)
+            found.append(_as_integers(drawn, log_probs.shape[1]))
+    for t, found in draws.items():
+        write_array(folder / f"draws-{t:g}.npy", np.concatenate(found))
+
+
+def read_draws(folder: Path, temperature: float) -> SparseTargets:
+    """What :func:`write_draws` wrote, of one of its temperatures."""
+    rows = StoredRows(read_array(folder / f"draws-{temperature:g}.npy"))
+    return SparseTargets((rows,), temperature, DrawnDistillationLoss)
+
+
+def _as_integers(classes: Tensor, n_classes: int) -> np.ndarray:
+    return classes.numpy().astype(np.uint16 if n_classes <= MOST_IN_TWO_BYTES else np.int32)

@@ -1,0 +1,217 @@
+"""Few numbers of a teacher's predictions teach as much: cells exactly, draws on average."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from specialists.config import Recipe
+from specialists.datasets.base import Split
+from specialists.distillation import (
+    CellDistillationLoss,
+    DrawnDistillationLoss,
+    cross_entropy_to_draws,
+    distil,
+    kl_to_cells,
+    read_draws,
+    read_top,
+    write_draws,
+    write_top,
+)
+from specialists.errors import InputError
+from specialists.losses import DistillationLoss
+from specialists.predictions import DensePredictions
+
+
+def predictions(n=40, n_classes=9, scale=3.0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return (scale * torch.randn(n, n_classes, generator=generator)).log_softmax(1)
+
+
+def oracle_kl_to_cells(logits, classes, log_cells):
+    """By sums over sets of classes in float64, row by row."""
+    total = 0.0
+    for z, kept, cells in zip(logits.double(), classes, log_cells.double(), strict=True):
+        q = (z - z.max()).exp()
+        q = q / q.sum()
+        others = [j for j in range(len(q)) if j not in kept.tolist()]
+        parts = [*(float(q[j]) for j in kept), float(q[others].sum()) if others else 0.0]
+        for p, part in zip(cells.exp().tolist(), parts, strict=True):
+            total += p * (math.log(p) - math.log(part)) if p > 0 else 0.0
+    return total / len(logits)
+
+
+@pytest.mark.parametrize("scale", [0.1, 3.0, 40.0])
+@pytest.mark.parametrize("k", [1, 4, 8])
+def test_the_loss_on_cells_is_the_kl_of_the_sums(k, scale):
+    log_p, logits = predictions(seed=1), scale * predictions(seed=2)
+    classes = log_p.topk(k, dim=1).indices
+    rest = log_p.scatter(1, classes, -torch.inf).logsumexp(1, keepdim=True)
+    cells = torch.cat([log_p.gather(1, classes), rest], 1)
+    found = kl_to_cells(logits, classes, cells)
+    torch.testing.assert_close(
+        float(found), oracle_kl_to_cells(logits, classes, cells), rtol=2e-5, atol=1e-6
+    )
+
+
+def test_cells_of_all_classes_give_the_whole_loss_and_its_gradient():
+    log_p, labels = predictions(seed=3), torch.arange(40) % 9
+    classes = torch.arange(9).expand(40, 9)
+    cells = torch.cat([log_p, torch.full((40, 1), -torch.inf)], 1)
+    found, expected = (predictions(seed=4).requires_grad_() for _ in range(2))
+    a = CellDistillationLoss(2.0, 0.7, 0.1)(found, classes, tempered(cells, 2.0), labels)
+    b = DistillationLoss(2.0, 0.7, 0.1)(expected, log_p, labels)
+    a.backward()
+    b.backward()
+    torch.testing.assert_close(a, b)
+    torch.testing.assert_close(found.grad, expected.grad)
+
+
+def tempered(log_cells, temperature):
+    return (log_cells / temperature).log_softmax(1)
+
+
+def test_the_gradient_on_cells_is_that_of_finite_differences():
+    log_p = predictions(5, 7, seed=5).double()
+    classes = log_p.topk(3, dim=1).indices
+    rest = log_p.scatter(1, classes, -torch.inf).logsumexp(1, keepdim=True)
+    cells = torch.cat([log_p.gather(1, classes), rest], 1)
+    logits = predictions(5, 7, seed=6).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: kl_to_cells(z, classes, cells), logits)
+    draws = torch.randint(7, (5, 11), generator=torch.Generator().manual_seed(0))
+    assert torch.autograd.gradcheck(lambda z: cross_entropy_to_draws(z, draws), logits)
+
+
+def test_a_sure_teacher_and_a_sure_student_stay_finite():
+    logits = torch.tensor([[200.0, 0.0, -200.0], [0.0, 300.0, 0.0]]).half().requires_grad_()
+    classes = torch.tensor([[0], [0]])
+    cells = torch.tensor([[0.0, -torch.inf], [-torch.inf, 0.0]])
+    loss = kl_to_cells(logits, classes, cells)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.0, abs=1e-6)
+    assert logits.grad is not None
+    assert bool(logits.grad.isfinite().all())
+
+
+def test_draws_say_on_average_what_the_whole_distribution_says(tmp_path):
+    log_p = predictions(6, 5, scale=1.0, seed=7)
+    write_draws(tmp_path, [DensePredictions(log_p)], (1.0, 2.0), 20_000, seed=3)
+    for t in (1.0, 2.0):
+        drawn = read_draws(tmp_path, t).parts[0][torch.arange(6)]
+        shares = torch.stack([(drawn == j).double().mean(1) for j in range(5)], 1)
+        expected = (log_p.double() / t).softmax(1)
+        assert float((shares - expected).abs().max()) < 5 * math.sqrt(0.25 / 20_000)
+        logits = predictions(6, 5, seed=8)
+        whole = -(shares * logits.double().log_softmax(1)).sum(1).mean()
+        assert float(cross_entropy_to_draws(logits, drawn)) == pytest.approx(float(whole), abs=1e-5)
+
+
+def test_the_most_probable_are_stored_with_the_mass_of_the_rest(tmp_path):
+    log_p = predictions(50, 300, seed=9)
+    write_top(tmp_path, [DensePredictions(log_p[:20]), DensePredictions(log_p[20:])], (1.0, 2.0), 8)
+    stored = read_top(tmp_path, 2.0)
+    rows = torch.tensor([49, 3, 20])
+    classes, cells = (part[rows] for part in stored.parts)
+    expected = (log_p[rows] / 2).log_softmax(1)
+    assert torch.equal(classes, log_p[rows].topk(8).indices)
+    torch.testing.assert_close(
+        cells[:, :8].float(), expected.gather(1, classes), rtol=1e-3, atol=1e-3
+    )
+    torch.testing.assert_close(
+        cells.double().exp().sum(1), torch.ones(3).double(), rtol=0, atol=5e-3
+    )
+    assert stored.bytes_per_example == 8 * 2 + 9 * 2
+    assert torch.equal(stored.select(rows).parts[0][torch.tensor([1])], classes[1:2])
+
+
+@pytest.mark.parametrize(("n_classes", "size"), [(65_536, 2), (65_537, 4)])
+def test_a_class_takes_two_bytes_where_these_suffice(tmp_path, n_classes, size):
+    log_p = torch.full((1, n_classes), -torch.inf)
+    log_p[0, -1] = 0.0
+    write_draws(tmp_path, [DensePredictions(log_p)], (1.0,), 3, seed=0)
+    stored = read_draws(tmp_path, 1.0)
+    assert stored.bytes_per_example == 3 * size
+    assert stored.parts[0][torch.tensor([0])].tolist() == [3 * [n_classes - 1]]
+
+
+@pytest.mark.parametrize("kind", ["top", "sampled"])
+def test_a_student_learns_from_what_is_stored(tmp_path, kind):
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(400, 6, generator=generator)
+    teacher = (inputs @ torch.randn(6, 5, generator=generator)).log_softmax(1)
+    labels = torch.randint(5, (400,), generator=generator)  # of no use: alpha is 1
+    train, validation = Split(inputs, labels), Split(inputs, teacher.argmax(1))
+    if kind == "top":
+        write_top(tmp_path, [DensePredictions(teacher)], (2.0,), 2)
+    else:
+        write_draws(tmp_path, [DensePredictions(teacher)], (2.0,), 8, seed=1)
+    stored = (read_top if kind == "top" else read_draws)(tmp_path, 2.0)
+    recipe = Recipe(epochs=40, batch_size=50, learning_rate=0.05)
+    network = torch.nn.Sequential(torch.nn.Linear(6, 5))
+    student = distil(network, stored, train, validation, recipe, temperature=2.0, alpha=1.0)
+    agree = student.predictions(inputs).predicted() == teacher.argmax(1)
+    assert float(agree.double().mean()) > 0.9
+    with pytest.raises(InputError, match="another temperature"):
+        distil(network, stored, train, validation, recipe, temperature=1.0, alpha=1.0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets"),
+    [
+        (CellDistillationLoss, (torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 3))),
+        (DrawnDistillationLoss, (torch.zeros(3, 2, dtype=torch.int64),)),
+    ],
+)
+def test_targets_of_another_shape_are_refused(loss, targets):
+    with pytest.raises(InputError, match="do not fit"):
+        loss(1.0, 0.5)(torch.zeros(2, 4), *targets, torch.zeros(2, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("k", [1, 5, 8])
+def test_in_one_pass_the_loss_and_its_gradient_are_those_of_the_terms(k, alpha):
+    log_p, logits = predictions(12, 9, seed=12).double(), predictions(12, 9, seed=13).double()
+    classes = log_p.topk(k, dim=1).indices
+    rest = log_p.scatter(1, classes, -torch.inf).logsumexp(1, keepdim=True)
+    cells = torch.cat([log_p.gather(1, classes), rest], 1)
+    labels = torch.arange(12) % 9
+    labels[3] = -1  # has none
+    found, expected = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    a = CellDistillationLoss(1.0, alpha)(found, classes, cells, labels)
+    hard = F.cross_entropy(expected, labels, ignore_index=-1)
+    b = alpha * kl_to_cells(expected, classes, cells) + (1 - alpha) * hard
+    a.backward()
+    b.backward()
+    torch.testing.assert_close(a, b)
+    torch.testing.assert_close(found.grad, expected.grad)
+    loss = CellDistillationLoss(1.0, alpha)
+    assert torch.autograd.gradcheck(lambda z: loss(z, classes, cells, labels), found)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0])
+def test_in_one_pass_extreme_logits_stay_finite(alpha):
+    logits = torch.tensor([[500.0, 0.0, -500.0], [0.0, 300.0, 0.0]]).requires_grad_()
+    classes, labels = torch.tensor([[0], [0]]), torch.tensor([2, 1])
+    cells = torch.tensor([[0.4, 0.6], [0.0, 1.0]]).log()
+    loss = CellDistillationLoss(1.0, alpha)(logits, classes, cells, labels)
+    loss.backward()
+    assert bool(loss.isfinite())
+    assert logits.grad is not None
+    assert bool(logits.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_labels_count_beside_draws_as_beside_whole_targets(temperature, smoothing):
+    logits, labels = predictions(4, 6, seed=11).double(), torch.tensor([0, 5, -1, 2])
+    draws = torch.randint(6, (4, 9), generator=torch.Generator().manual_seed(1))
+    found, expected = logits.clone().requires_grad_(), logits.clone().requires_grad_()
+    a = DrawnDistillationLoss(temperature, 0.25, smoothing)(found, draws, labels)
+    hard = F.cross_entropy(expected, labels, label_smoothing=smoothing, ignore_index=-1)
+    soft = temperature**2 * cross_entropy_to_draws(expected / temperature, draws)
+    b = 0.25 * soft + 0.75 * hard
+    a.backward()
+    b.backward()
+    torch.testing.assert_close(a, b)
+    torch.testing.assert_close(found.grad, expected.grad)
