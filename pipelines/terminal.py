@@ -16,7 +16,7 @@ from rich.console import Console
 from specialists.errors import StorageError
 from specialists.escaping import printable
 from specialists.files import storage_faults
-from specialists.runtime import show_progress
+from specialists.runtime import line_a_minute, report_progress
 
 QUIET = "SPECIALISTS_QUIET"
 LIBRARY = logging.getLogger("specialists")
@@ -72,8 +72,9 @@ def lines_and_bars() -> Iterator[None]:
     LIBRARY.setLevel(level or logging.INFO)
     LIBRARY.propagate = False  # a user's function may configure logging: no line comes twice
     at = console if sys.stdout.isatty() else Console(stderr=True)
+    sink = at if sys.stderr.isatty() else line_a_minute()  # rich may take a file for a terminal
     try:
-        with show_progress(at) if os.environ.get(QUIET) != "1" else nullcontext():
+        with report_progress(sink) if os.environ.get(QUIET) != "1" else nullcontext():
             yield
     finally:
         LIBRARY.removeHandler(handler)
