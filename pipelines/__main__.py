@@ -6,6 +6,7 @@ What takes long to import is imported where it is used, so that ``--help`` answe
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 import warnings
@@ -16,18 +17,22 @@ from typing import Annotated
 
 import typer
 
-from specialists.config import Config, shipped_configs
-from specialists.escaping import printable
-from specialists.files import EVERYTHING, NOTHING, storage_faults
+from specialists.config import Config
+from specialists.files import EVERYTHING, NOTHING, read_json
 from specialists.runtime import threads, torch_environment
+from specialists.version import __version__
 
 from . import stages, write_report
+from .look_commands import looking
 from .messages import Commands, format_warning
 from .options import (
     ConfigArgument,
+    DryRunOption,
     ForceOption,
     JobsOption,
+    JsonOption,
     Model,
+    QuietOption,
     RunArgument,
     SetOption,
     Split,
@@ -35,29 +40,39 @@ from .options import (
     TrustOption,
     out_option,
 )
-from .predict import check_target, predict, write_table
+from .predict import check_target, predict, predict_json, write_table
 from .run_settings import configured, read_settings, source_and_folder
-from .runs import Run
+from .runs import RUN, Run, check_claimable
 from .stage import Stage, run_stage
-from .terminal import log, say
-
-OWN_DATA = """
-your own     --set data.table=x.tsv     TSV, CSV, JSON lines or Parquet, plain or .gz
-             --set data.arrays=x.npz    features or images, and labels
-             --set data.images=folder/  one folder of image files a class
-             --set data.factory=package.module:function"""
-STATE_STYLES = {"done": "green", "stale": "yellow", "missing": "red"}
-
+from .terminal import hush, log, say
 
 app = typer.Typer(
     cls=Commands,
     help="Generalist, specialists, their exact combination, a distilled student; from one command.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"max_content_width": 100},
 )
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        say(f"specialists {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options_of_all(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=show_version, help="Print the version and end."
+        ),
+    ] = False,
+) -> None:
+    """Options before the command."""
 
 
 @app.command("run", help="Run the whole pipeline. What is done already is skipped.")
@@ -84,13 +99,24 @@ def run_command(
         ),
     ],
     jobs: JobsOption = None,
+    dry_run: DryRunOption = False,
+    quiet: QuietOption = False,
     trust_code: TrustOption = False,
 ) -> None:
     """Make every stage that is missing or stale, then show the result."""
+    hush(quiet)
     stages.chosen(until, force)
     source, folder = source_and_folder(config, out, overrides)
-    with configured(folder, read_settings(source, overrides, trust_code), jobs) as run:
-        stages.run_stages(run, until, force)
+    settings = read_settings(source, overrides, trust_code)
+    if dry_run:
+        check_claimable(folder, RUN)
+        from .forecast import dry_run as planned
+
+        for line in planned(Run(folder, jobs), settings, until, force):
+            say(line)
+        return
+    with configured(folder, settings, jobs) as run:
+        stages.run_stages(run, until, force, lambda: tell_forecast(run, until, force))
         log.info(write_report.disk_line(folder))
     if until is None or until == stages.STAGES[-1].name:
         say(f"\nThe report: {run.folder / 'report.html'}")
@@ -113,15 +139,22 @@ def compare_command(
     ] = None,
     overrides: SetOption,
     jobs: JobsOption = None,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
     trust_code: TrustOption = False,
 ) -> None:
     """Run what is missing, then say whether specialists are worth it."""
     from .compare import run_seeds, source_and_comparison
 
+    hush(quiet or as_json)
     source, folder = source_and_comparison(config, out, overrides)
     first = read_settings(source, overrides, trust_code).seed
     Config.from_toml(source, [*overrides, f"seed={first + seeds - 1}"])
-    say(run_seeds(source, overrides, folder, seeds, jobs))
+    told = run_seeds(source, overrides, folder, seeds, jobs)
+    if as_json:
+        say(json.dumps(read_json(folder / "comparison.json"), indent=1))
+        return
+    say(told)
     say(f"the table, the figure and all values: {folder}/comparison.md, .svg and .json")
 
 
@@ -143,11 +176,13 @@ def distill_command(
     ] = None,
     overrides: SetOption,
     jobs: JobsOption = None,
+    quiet: QuietOption = False,
     trust_code: TrustOption = False,
 ) -> None:
     """Prepare the data, train what is missing, and say where the student lies."""
     from .distill import NO_TEST_OF_SPECIALISTS, TeacherSource, distill, distill_source
 
+    hush(quiet)
     taught_by = TeacherSource(teacher, model, trust_code)
     changes = [*NO_TEST_OF_SPECIALISTS, *overrides]
     source, folder = distill_source(taught_by, out, changes)
@@ -160,9 +195,11 @@ def stage_command(
     run: RunArgument,
     force: ForceOption = False,
     jobs: JobsOption = None,
+    quiet: QuietOption = False,
     trust_code: TrustOption = False,
 ) -> None:
     """Make the stage that the command is called after."""
+    hush(quiet)
     stage = stages.find_stage(str(ctx.info_name))
     with _opened(run, stage, jobs, trust_code) as opened:
         run_stage(opened, stage, force)
@@ -193,41 +230,7 @@ for _stage in stages.STAGES:
     app.command(_stage.name, help=_stage.summary)(_command)
 
 
-@app.command("status", help="Show which stages of a run are done, stale (and why) or missing.")
-def status_command(run: RunArgument) -> None:
-    """Print a table with one row a stage."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("stage", "state", "why", box=box.SIMPLE_HEAD)
-    opened = Run(run)
-    _ = opened.config  # an error where this is no run folder
-    for row in stages.status(opened):
-        reason = Text(printable(row.reason), overflow="fold")
-        table.add_row(row.name, Text(row.state, STATE_STYLES[row.state]), reason)
-    with storage_faults("standard output"):
-        Console(soft_wrap=True).print(table)
-    say(write_report.disk_line(run))
-
-
-@app.command("configs", help="List the configurations that ship.")
-def configs_command() -> None:
-    """Print name, first line and file of each."""
-    for name, file in shipped_configs().items():
-        first = file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
-        say(f"{name:<12} {first}\n{'':<12} {file}")
-
-
-@app.command("datasets", help="List the data sets that ship, and how to name your own.")
-def datasets_command() -> None:
-    """Print name and description of each, and how to bring one's own."""
-    from specialists.datasets import available
-
-    for name, description in available().items():
-        say(f"{name:<12} {description}")
-    say(OWN_DATA)
+app.registered_commands += looking.registered_commands
 
 
 @app.command("predict", help="Predict the classes of new, unlabelled input, with probabilities.")
@@ -241,16 +244,20 @@ def predict_command(
         int, typer.Option(min=1, help="How many classes to name, the most probable first.")
     ] = 5,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A .tsv file. Default: standard output.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A .tsv file, or .jsonl for --json. Default: standard output."
+        ),
     ] = None,
+    as_json: JsonOption = False,
     trust_code: TrustOption = False,
 ) -> None:
     """Write a table with a line for each input and class, the most probable first."""
     if out is not None:
         check_target(out, input_, run)
-    table = predict(run, input_, model, top, trust_code)
+    table = (predict_json if as_json else predict)(run, input_, model, top, trust_code)
     if out is not None:
-        say(f"{write_table(out, table) - 1} lines in {out}")
+        say(f"{write_table(out, table) - (not as_json)} lines in {out}")
         return
     for lines in table:
         say(lines, end="")
@@ -266,6 +273,13 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):  # an encoding may lack what a name has
         sys.stdout.reconfigure(errors="backslashreplace")
     app(prog_name="specialists")
+
+
+def tell_forecast(run: Run, until: str | None, force: list[str]) -> None:
+    """Say what the stages that are left will take."""
+    from .forecast import log_forecast
+
+    log_forecast(run, until, force)
 
 
 @contextmanager

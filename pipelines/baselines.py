@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from specialists.baselines import (
+    SCHEDULES,
     AverageCandidate,
     AveragingRule,
     Budget,
@@ -44,7 +45,6 @@ from .train_generalist import STAGE as GENERALIST
 from .train_generalist import chosen_training
 
 STAGE = "evaluate-models"
-SCHEDULES = (1.0, 0.5, 0.25)  # parts of the budget; validation chooses one for the wide generalist
 
 
 def budget_of(context: RunContext) -> Budget:

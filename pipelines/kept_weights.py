@@ -7,6 +7,7 @@ from pathlib import Path
 
 from specialists.errors import InputError
 from specialists.files import read_json
+from specialists.files.cleaned import removed_digest
 
 WEIGHTS = "weights.safetensors"
 PREDICTED = "test.calibrated.npy"
@@ -18,8 +19,9 @@ def keeping_command(folder: Path, command: str = "run") -> str:
 
 
 def is_dropped(folder: Path) -> bool:
-    """Whether a trained baseline kept its predictions alone."""
-    return (folder / PREDICTED).is_file() and not (folder / WEIGHTS).is_file()
+    """Whether a trained baseline kept its predictions alone, or nothing."""
+    cleaned = any(removed_digest(folder / name) for name in (PREDICTED, WEIGHTS))
+    return ((folder / PREDICTED).is_file() or cleaned) and not (folder / WEIGHTS).is_file()
 
 
 def lacks_weights(run: Path, name: str) -> bool:

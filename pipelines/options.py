@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from specialists.config import shipped_configs
 from specialists.runtime import most_at_once
 
 from .run_settings import named_folder
@@ -32,7 +33,10 @@ def out_option(metavar: str, text: str) -> Any:
 
 ConfigArgument = Annotated[
     str | None,
-    typer.Argument(help="A TOML file, or the name of a shipped config (`specialists configs`)."),
+    typer.Argument(
+        help="A TOML file, or the name of a shipped config (`specialists configs`).",
+        autocompletion=lambda: list(shipped_configs()),
+    ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 SetOption = Annotated[
@@ -43,6 +47,18 @@ SetOption = Annotated[
         default_factory=list,
         show_default=False,
         help="Replace one setting (KEY= restores its default); may be repeated.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+QuietOption = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print results, warnings and errors, nothing else."),
+]
+DryRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help="Say what would be made and what it would take: time, memory, disk. Write nothing.",
     ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Make it again from nothing.")]

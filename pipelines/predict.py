@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from specialists.errors import InputError
 from specialists.escaping import cell
@@ -14,6 +16,14 @@ from .runs import belongs_to_result
 
 RUN_FILES = ("config.toml", "model.json", "weights.safetensors", "result.json", "metrics.jsonl")
 HEADER = ("row", "input", "rank", "class", "probability")
+
+
+class PredictedRow(NamedTuple):
+    """A row of the input, how it is shown, and its classes, the most probable first."""
+
+    row: int
+    shown: str
+    classes: list[tuple[str, float]]
 
 
 def predict(run: Path, file: Path, model: str, top: int, trust_code: bool = False) -> Iterator[str]:
@@ -39,20 +49,54 @@ def predict(run: Path, file: Path, model: str, top: int, trust_code: bool = Fals
     InputError
         If there is no such model, or the input is not as the training data were.
     """
+    blocks = _predicted(run, file, model, top, trust_code)
+    yield _lines([HEADER])
+    for rows in blocks:
+        yield _lines(
+            (row, name, rank, class_name, f"{probability:.6f}")
+            for row, name, classes in rows
+            for rank, (class_name, probability) in enumerate(classes, start=1)
+        )
+
+
+def predict_json(
+    run: Path, file: Path, model: str, top: int, trust_code: bool = False
+) -> Iterator[str]:
+    """The same as JSON lines: an object for each input, its classes in a list."""
+    for rows in _predicted(run, file, model, top, trust_code):
+        yield "".join(
+            json.dumps(
+                {
+                    "row": row,
+                    "input": name,
+                    "classes": [
+                        {"class": class_name, "probability": round(float(probability), 6)}
+                        for class_name, probability in classes
+                    ],
+                }
+            )
+            + "\n"
+            for row, name, classes in rows
+        )
+
+
+def _predicted(
+    run: Path, file: Path, model: str, top: int, trust_code: bool
+) -> Iterator[list[PredictedRow]]:
+    """Blocks of rows; model and input are read at once."""
     from specialists.datasets import read_unlabelled
 
     from .trained_models import load
 
     predictor = load(run, model, trust_code)
     inputs, shown = read_unlabelled(file, predictor.preprocessing)
-    yield _lines([HEADER])
-    for rows, probs in predictor.blocks(inputs):
-        ranked = zip(shown[rows], predictor.top(probs, top), strict=True)
-        yield _lines(
-            (row, name, rank, class_name, f"{probability:.6f}")
-            for row, (name, classes) in enumerate(ranked, start=rows.start)
-            for rank, (class_name, probability) in enumerate(classes, start=1)
-        )
+
+    def blocks() -> Iterator[list[PredictedRow]]:
+        for rows, probs in predictor.blocks(inputs):
+            ranked = zip(shown[rows], predictor.top(probs, top), strict=True)
+            yield [PredictedRow(row, *pair) for row, pair in enumerate(ranked, start=rows.start)]
+
+    return blocks()
 
 
 def write_table(file: Path, blocks: Iterable[str]) -> int:

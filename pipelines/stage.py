@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from specialists.config import Config
-from specialists.errors import DamagedError, InputError
+from specialists.errors import DamagedError, InputError, listed
 from specialists.files import (
     hash_files,
     is_done,
@@ -24,11 +24,13 @@ from specialists.files import (
     write_json,
 )
 from specialists.files.ownership import MANIFEST
+from specialists.runtime import working_on
 
-from .runs import Run, attempt, clear, end_attempt, is_same_attempt
+from .runs import Run, attempt, clear, end_attempt, forget_removed, is_same_attempt
 from .terminal import log
 
 MISSING = "missing"
+NAMED = 3
 DATASET = "prepare-data/dataset.json"
 
 
@@ -113,6 +115,9 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
         with run.trusting():
             stage.check(run)
     _check_users_files(run, stage)
+    if lacking := forget_removed(folder):
+        names = listed([unit.name for unit in lacking], NAMED)
+        log.info(f"{stage.name}: `specialists clean` removed files of {names}: made again")
     key = _key(run, stage)
     goes_on = not force and is_same_attempt(folder, key)
     log.info(f"{stage.name}: {_announcement(reason, force, goes_on)}")
@@ -122,7 +127,8 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
     began = time.monotonic()
     outside = [run.folder / name for name in stage.outputs]
     with run.trusting(), recording(run.folder, follow=True), attempt(folder, key, outside):
-        stage.execute(run)
+        with working_on(stage.name):
+            stage.execute(run)
         seconds = time.monotonic() - began
         write_json(folder / "timing-stage.json", {"seconds": round(seconds, 3)})
     log.info(f"{stage.name}: done in {seconds:.1f} s")

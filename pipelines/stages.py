@@ -10,10 +10,12 @@ from importlib import import_module
 
 from specialists.errors import InputError
 from specialists.feasibility import check_settings
+from specialists.files.cleaned import removed_files
 
 from .run_settings import check_run
-from .runs import Run
+from .runs import Run, forget_removed
 from .stage import MISSING, Stage, run_stage, what_changed, why_not_done
+from .terminal import log
 
 
 def _stage(
@@ -159,14 +161,23 @@ def find_stage(name: str) -> Stage:
     )
 
 
-def run_stages(run: Run, until: str | None = None, force: Collection[str] = ()) -> None:
+def run_stages(
+    run: Run,
+    until: str | None = None,
+    force: Collection[str] = (),
+    prepared: Callable[[], None] = lambda: None,
+) -> None:
     """Make every stage up to ``until`` (None: all), in order, whose result does not hold.
 
-    Stages of ``force`` are made again although their results hold.
+    Stages of ``force`` are made again although their results hold. Once the data are prepared,
+    ``prepared`` is called.
     """
     forced = {find_stage(name).name for name in force}
-    for stage in chosen(until, force):
+    _restore_needed(run, until, force)
+    for i, stage in enumerate(chosen(until, force)):
         run_stage(run, stage, stage.name in forced)
+        if i == 0:
+            prepared()
 
 
 def chosen(until: str | None = None, force: Collection[str] = ()) -> tuple[Stage, ...]:
@@ -196,6 +207,12 @@ def check_earlier(run: Run, stage: Stage) -> None:
     InputError
         For the first that is not; it names the command that makes it.
     """
+    for cleaned in needed_again(run, [stage.name]):
+        raise InputError(
+            f"{stage.name} needs files of {cleaned.name} that `specialists clean` removed",
+            where=run.folder,
+            fix=f"`specialists run --out {run.folder} --force {stage.name}` makes them again",
+        )
     for earlier in STAGES[: STAGES.index(stage)]:
         reason = what_changed(run, earlier)
         if reason is not None:
@@ -206,6 +223,38 @@ def check_earlier(run: Run, stage: Stage) -> None:
                 fix=f"`specialists {earlier.name} {run.folder}` makes it, "
                 f"`specialists run --out {run.folder}` makes everything that is missing",
             )
+
+
+def needed_again(run: Run, left: Collection[str]) -> list[Stage]:
+    """Stages of which `specialists clean` removed what the stages of ``left`` read."""
+    reads = {glob for stage in STAGES[:-1] if stage.name in left for glob in stage.inputs}
+    gone = {file for glob in reads for file, _ in removed_files(run.folder, glob)}
+    owners = {file.relative_to(run.folder).parts[0] for file in gone}
+    return [stage for stage in STAGES if stage.name in owners - set(left)]
+
+
+def _restore_needed(run: Run, until: str | None, force: Collection[str]) -> None:
+    """Say what `specialists clean` removed, and let what is read again be made again."""
+    n_removed = sum(1 for _ in removed_files(run.folder))
+    if not n_removed:
+        return
+    log.info(f"`specialists clean` removed {n_removed} files of this run")
+    for stage in needed_again(run, [stage.name for stage in remaining(run, until, force)]):
+        log.info(f"{stage.name}: what was removed of it is needed now")
+        forget_removed(run.path(stage.name))
+
+
+def remaining(run: Run, until: str | None = None, force: Collection[str] = ()) -> list[StageStatus]:
+    """The stages up to ``until`` that have to be made, and those that have to be made again."""
+    forced = {find_stage(name).name for name in force}
+    wanted = {stage.name for stage in chosen(until, force)}
+    left: list[StageStatus] = []
+    for stage in status(run):
+        if stage.name not in wanted:
+            break
+        if stage.state != "done" or stage.name in forced:
+            left.append(stage)
+    return left
 
 
 def status(run: Run) -> Iterator[StageStatus]:

@@ -16,7 +16,7 @@ from rich.console import Console
 from specialists.errors import StorageError
 from specialists.escaping import printable
 from specialists.files import storage_faults
-from specialists.runtime import show_progress
+from specialists.runtime import line_a_minute, report_progress
 
 QUIET = "SPECIALISTS_QUIET"
 LIBRARY = logging.getLogger("specialists")
@@ -49,12 +49,18 @@ def say(text: str, end: str = "\n") -> None:
         print(printable(text), end=end, flush=True)
 
 
+def hush(wanted: bool) -> None:
+    """Show nothing from here on but results, warnings and errors, if that is wanted."""
+    if wanted:
+        LIBRARY.setLevel(logging.WARNING)
+
+
 @contextmanager
 def lines_and_bars() -> Iterator[None]:
     """Show what the library logs, from INFO on unless its logger has a level, and its progress.
 
-    No bar is shown where standard error is no terminal or the environment sets
-    ``SPECIALISTS_QUIET=1``.
+    Where standard error is no terminal, progress is a line a minute, without control characters.
+    Where the environment sets ``SPECIALISTS_QUIET=1``, it is not shown.
     """
     if any(isinstance(handler, _Lines) for handler in LIBRARY.handlers):
         yield
@@ -65,10 +71,10 @@ def lines_and_bars() -> Iterator[None]:
     LIBRARY.addHandler(handler)
     LIBRARY.setLevel(level or logging.INFO)
     LIBRARY.propagate = False  # a user's function may configure logging: no line comes twice
-    bars = sys.stderr.isatty() and os.environ.get(QUIET) != "1"
     at = console if sys.stdout.isatty() else Console(stderr=True)
+    sink = at if sys.stderr.isatty() else line_a_minute()  # rich may take a file for a terminal
     try:
-        with show_progress(at) if bars else nullcontext():
+        with report_progress(sink) if os.environ.get(QUIET) != "1" else nullcontext():
             yield
     finally:
         LIBRARY.removeHandler(handler)

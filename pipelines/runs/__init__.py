@@ -1,5 +1,6 @@
 """A run's folder: its settings and lock, resumable results, and whether they still stand."""
 
+from .cleaning import forget_removed, remove_for_good
 from .folder import Run, claimed, refuse_missing
 from .folder_kinds import COMPARISON, RUN, belongs_to_result, check_claimable, kind_of
 from .removal import clear, remove_leftovers, result_files
@@ -19,9 +20,11 @@ __all__ = [
     "does_not_stand",
     "end_attempt",
     "ensure_result",
+    "forget_removed",
     "is_same_attempt",
     "kind_of",
     "refuse_missing",
+    "remove_for_good",
     "remove_leftovers",
     "reopen",
     "result_files",

@@ -85,6 +85,10 @@ class Run:
             )
         return Config.from_toml(self.config_file)
 
+    def suppose(self, config: Config) -> None:
+        """Look at the folder, which need not be there, as if these were its settings."""
+        self.__dict__["config"] = config
+
     def reread_config(self) -> None:
         """Forget the configuration that was read, since its file has changed."""
         self.__dict__.pop("config", None)

@@ -7,10 +7,18 @@ from specialists.baselines.averages import (
     everywhere,
     judge_averages,
 )
-from specialists.baselines.matching import SAME_COST, Budget, choose_averages, head_share, widened
+from specialists.baselines.matching import (
+    SAME_COST,
+    SCHEDULES,
+    Budget,
+    choose_averages,
+    head_share,
+    widened,
+)
 
 __all__ = [
     "SAME_COST",
+    "SCHEDULES",
     "AverageCandidate",
     "AveragingRule",
     "Budget",

@@ -32,6 +32,7 @@ from specialists.predictions import Predictions
 from specialists.training import TrainingCost
 
 SAME_COST = 1.02  # a ratio of costs up to which they count as equal
+SCHEDULES = (1.0, 0.5, 0.25)  # parts of the budget; validation chooses one for the wide generalist
 N_ROWS = 64  # of the inputs on which widths are compared
 
 

@@ -12,8 +12,10 @@ from specialists.config.sections import (
     SpecialistsConfig,
     StudentConfig,
 )
+from specialists.config.setting_list import SECTIONS, Setting, list_settings
 
 __all__ = [
+    "SECTIONS",
     "ClustersConfig",
     "CombinationConfig",
     "Config",
@@ -21,11 +23,13 @@ __all__ = [
     "DataConfig",
     "GeneralistConfig",
     "Recipe",
+    "Setting",
     "SpecialistsConfig",
     "StudentConfig",
     "find_config",
     "is_set",
     "left_aside",
+    "list_settings",
     "possible_kinds",
     "shipped_configs",
     "without_effect",

@@ -88,9 +88,9 @@ def absolute_paths(values: dict[str, object]) -> dict[str, object]:
 
 def written(values: Mapping[str, object]) -> str:
     """TOML of values that are plain, a table a section."""
-    top = [f"{k} = {_toml(v)}" for k, v in values.items() if not isinstance(v, dict)]
+    top = [f"{k} = {toml_value(v)}" for k, v in values.items() if not isinstance(v, dict)]
     tables = [
-        "\n".join([f"\n[{name}]", *(f"{k} = {_toml(v)}" for k, v in section.items())])
+        "\n".join([f"\n[{name}]", *(f"{k} = {toml_value(v)}" for k, v in section.items())])
         for name, section in values.items()
         if isinstance(section, dict)
     ]
@@ -122,11 +122,12 @@ def _value(text: str) -> object:
     return parsed["value"] if len(parsed) == 1 else text.strip()
 
 
-def _toml(value: object) -> str:
+def toml_value(value: object) -> str:
+    """A plain value as TOML writes it."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_toml(k)} = {_toml(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{toml_value(k)} = {toml_value(v)}" for k, v in value.items()) + "}"
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, float):
         return repr(value)  # TOML writes inf, JSON Infinity
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # not raw in TOML

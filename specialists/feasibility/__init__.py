@@ -1,4 +1,7 @@
-"""Can these settings work, on this machine and with these data? It is known before any training."""
+"""Can these settings work, on this machine and with these data? What will they take?
+
+Both are known before any training.
+"""
 
 from specialists.feasibility.check import check_settings
 from specialists.feasibility.shape import DataShape

@@ -112,7 +112,7 @@ def impossible_networks(config: Config, data: DataShape) -> Iterator[str]:
 
 def _impossible_beside(config: Config, generalist: NetworkSpec, data: DataShape) -> Iterator[str]:
     """The same for specialists and student of one generalist."""
-    specialist = _specialist_spec(config, generalist)
+    specialist = specialist_spec(config, generalist)
     if config.specialists.start != "fresh" and specialist.width < generalist.width:
         yield (
             f"specialists.width, specialists.widen: {specialist.width} for a generalist of width "
@@ -137,7 +137,7 @@ def _impossible_student(config: Config, generalist: NetworkSpec, data: DataShape
     yield from _too_much(what, BYTES * dense + BYTES_IN_TABLE * table)
 
 
-def _specialist_spec(config: Config, generalist: NetworkSpec) -> NetworkSpec:
+def specialist_spec(config: Config, generalist: NetworkSpec) -> NetworkSpec:
     """A specialist of one class and a dustbin, at the width that is tried first."""
     recipe, width = config.specialists, generalist.width
     if generalist.model in ARCHITECTURES:
@@ -166,10 +166,7 @@ def _untrainable(section: str, spec: NetworkSpec, recipe: Recipe, data: DataShap
     """A line if this network cannot be built, or needs more memory than there is."""
     try:
         network = outline(spec)
-        total, dense = n_parameters(network), n_parameters(network, tables=False)
-        needed = BYTES * dense + BYTES_IN_TABLE * (total - dense)
-        if spec.model in ARCHITECTURES:
-            needed += _activations(network, spec, min(recipe.batch_size or 1, data.n_train))
+        total, needed = n_parameters(network), training_bytes(network, spec, recipe, data.n_train)
     except InputError as error:
         yield error.in_a_line
     except (ValueError, RuntimeError) as error:
@@ -179,6 +176,15 @@ def _untrainable(section: str, spec: NetworkSpec, recipe: Recipe, data: DataShap
         if spec.model == "hashed_text":
             sizes += f", a table of {spec.n_buckets:,} x {spec.embedding_dim:,}"
         yield from _too_much(f"[{section}] ({sizes}: {total:,} parameters)", needed)
+
+
+def training_bytes(network: nn.Module, spec: NetworkSpec, recipe: Recipe, n_train: int) -> int:
+    """Memory that the training of an outlined network needs at least; without a user's layers."""
+    total, dense = n_parameters(network), n_parameters(network, tables=False)
+    needed = BYTES * dense + BYTES_IN_TABLE * (total - dense)
+    if spec.model in ARCHITECTURES:
+        needed += _activations(network, spec, min(recipe.batch_size or 1, n_train))
+    return needed
 
 
 def _activations(network: nn.Module, spec: NetworkSpec, n: int) -> int:

@@ -17,6 +17,7 @@ from typing import Any, TypedDict, cast
 
 from specialists.errors import DamagedError, listed
 from specialists.files.artifacts import read_json, sha256
+from specialists.files.cleaned import removed_digest, removed_files
 from specialists.files.ownership import MANIFEST, recorded_outputs, written_names
 from specialists.files.sealed import read_sealed, write_sealed
 from specialists.version import __version__
@@ -45,13 +46,15 @@ def manifest_key(inputs: Mapping[str, str], config: Mapping[str, object]) -> dic
 def hash_files(folder: str | Path, patterns: Iterable[str]) -> dict[str, str]:
     """The sha256 of every recorded file below ``folder`` that a glob pattern names, by path.
 
-    Where there is a manifest, a file that it does not record is somebody else's.
+    Where there is a manifest, a file that it does not record is somebody else's. A file that was
+    removed on purpose has the SHA-256 that it had.
     """
-    folder = Path(folder)
+    folder, patterns = Path(folder), tuple(patterns)
     found = {file for pattern in patterns for file in folder.glob(pattern) if _is_recorded(file)}
     outputs = cache(recorded_outputs)
-    results = sorted(file for file in found if _is_result(file, folder, outputs))
-    return {file.relative_to(folder).as_posix(): sha256(file) for file in results}
+    digests = {file: sha256(file) for file in found if _is_result(file, folder, outputs)}
+    digests |= dict(pair for pattern in patterns for pair in removed_files(folder, pattern))
+    return {file.relative_to(folder).as_posix(): digests[file] for file in sorted(digests)}
 
 
 def finish(
@@ -116,9 +119,12 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def file_change(file: Path, digest: str) -> str | None:
-    """What happened to a file since its SHA-256 was recorded: "is gone", "changed", or nothing."""
+    """What happened to a file since its SHA-256 was recorded: "is gone", "changed", or nothing.
+
+    Nothing if it was removed on purpose.
+    """
     if not file.is_file():
-        return "is gone"
+        return None if removed_digest(file) == digest else "is gone"
     return None if sha256(file) == digest else "changed"
 
 

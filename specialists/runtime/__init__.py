@@ -15,7 +15,15 @@ from specialists.runtime.conditions import (
     threads,
 )
 from specialists.runtime.processes import map_processes, one_torch_thread
-from specialists.runtime.progress import Progress, progress, show_progress
+from specialists.runtime.progress import (
+    Progress,
+    line_a_minute,
+    progress,
+    report_progress,
+    show_progress,
+    working_on,
+)
+from specialists.runtime.spoken_time import spoken_time
 from specialists.runtime.torch_environment import torch_environment
 
 __all__ = [
@@ -23,6 +31,7 @@ __all__ = [
     "Progress",
     "autocast",
     "derive_seed",
+    "line_a_minute",
     "map_processes",
     "memory",
     "most_at_once",
@@ -31,10 +40,13 @@ __all__ = [
     "pick_device",
     "processor_name",
     "progress",
+    "report_progress",
     "resolve_precision",
     "seed_everything",
     "share_of_cores",
     "show_progress",
+    "spoken_time",
     "threads",
     "torch_environment",
+    "working_on",
 ]

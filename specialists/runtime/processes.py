@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,13 +24,14 @@ from typing import Any, TypeVar
 
 from specialists.errors import TrainingError
 from specialists.files import Trust, trusting, vouched
-from specialists.runtime.progress import Progress, progress
+from specialists.runtime.progress import Progress, progress, report_progress
 from specialists.runtime.torch_environment import torch_environment
 
 Task = TypeVar("Task")
 Returned = TypeVar("Returned")
 
 PR_SET_PDEATHSIG = 1
+REPORT_SECONDS = 0.5  # between two reports of how far a worker is
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 LIBRARY = logging.getLogger("specialists")
 
@@ -103,6 +105,7 @@ class _Pool:
         self._arguments = (os.getpid(), LIBRARY.getEffectiveLevel(), vouched(), function)
         self._workers: dict[Connection, BaseProcess] = {}
         self._tasks: dict[Connection, int] = {}
+        self._fractions: dict[Connection, float] = {}
 
     def run(self, tasks: Sequence[Any], jobs: int, bar: Progress) -> list[_Outcome]:
         outcomes: dict[int, _Outcome] = {}
@@ -115,7 +118,9 @@ class _Pool:
                 for connection in [known for known in self._workers if known in ready]:
                     outcome = self._collect(connection)
                     if outcome is None:
+                        bar.begin_unit(sum(self._fractions.values()))
                         continue
+                    self._fractions.pop(connection, None)
                     outcomes[self._tasks[connection]] = outcome
                     bar.advance()
                     if connection in self._workers and waiting:
@@ -147,10 +152,16 @@ class _Pool:
             connection.send(tasks[index])
 
     def _collect(self, connection: Connection) -> _Outcome | None:
-        """What became of a worker's task; None after a record of its log, which is passed on."""
+        """What became of a worker's task; None after a message on the way.
+
+        That is a record of its log, which is passed on, or the fraction of its task that is done.
+        """
         message: Any = ""
         try:
             message = connection.recv()
+            if isinstance(message, float):
+                self._fractions[connection] = message
+                return None
             if not isinstance(message, logging.LogRecord):
                 return connection.recv()
         except (EOFError, ConnectionResetError):
@@ -175,6 +186,19 @@ class _Pool:
         worker.join()
 
 
+def _fractions_to(connection: Any) -> Callable[[Progress], None]:
+    """Sends how far a worker's task is, as long as it takes, now and then."""
+    sent = 0.0
+
+    def watch(work: Progress) -> None:
+        nonlocal sent
+        if (now := time.monotonic()) - sent >= REPORT_SECONDS:
+            sent = now
+            connection.send(work.fraction)
+
+    return watch
+
+
 class _ToParent(QueueHandler):
     """Sends what a worker logs to its parent, whose handlers and levels count."""
 
@@ -192,7 +216,7 @@ def _work(
     LIBRARY.setLevel(level)
     LIBRARY.propagate = False
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
-    with one_torch_thread(), trusting(trust):
+    with one_torch_thread(), trusting(trust), report_progress(_fractions_to(connection)):
         while True:
             try:
                 task = connection.recv()

@@ -1,0 +1,148 @@
+"""Every setting with its default for each kind of input, its unit and its meaning."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from specialists.config.configuration import Config
+from specialists.config.defaults import DEFAULTS, KINDS
+from specialists.config.fields import Section
+from specialists.config.toml import toml_value
+from specialists.errors import ConfigError
+
+UNITS = {
+    "passes over the data": ("epochs", "shared_epochs"),
+    "epochs": ("patience",),
+    "examples": ("batch_size", "n_examples"),
+    "rows": ("min_examples", "max_examples"),
+    "per step": ("learning_rate", "embedding_learning_rate"),
+    "times the learning rate, per step": ("weight_decay",),
+    "hidden units or channels": ("width", "widths"),
+    "layers or blocks": ("depth",),
+    "numbers": ("embedding_dim", "head_rank"),
+    "rows of the table": ("n_buckets",),
+    "classes": ("overlap", "n", "shortlist"),
+    "clusters": ("n_clusters", "coverage"),
+    "networks": ("n_shared",),
+    "times the mean size": ("max_ratio",),
+    "times the generalist's width": ("widen",),
+    "times the generalist's parameters": ("size",),
+    "times the generalist's FLOPs": ("max_cost",),
+    "times the generalist's weight": ("combination.weights",),
+    "of the rows": (
+        *("validation_fraction", "test_fraction", "admission_fraction"),
+        *("deferral", "whole_heads"),
+    ),
+    "of the steps": ("warmup",),
+    "of the examples": ("subset_share",),
+    "of the loss": ("soft_targets", "alphas"),
+    "of the probability": ("label_smoothing",),
+    "of the features": ("dropout",),
+    "gradient norm": ("clip",),
+    "logits are divided by it": ("temperature", "temperatures"),
+    "classes or draws a row": ("n_targets",),
+    "resamples": ("n_bootstrap",),
+    "characters": ("char_ngrams",),
+    "words": ("word_ngrams",),
+    "pixels": ("image_size",),
+    "threads": ("threads",),
+    "trainings": ("jobs",),
+}
+BY_KIND = re.compile(r"\s*None: by kind of\s+input(?:\.|;\s*(\w))")
+WIDTH = 92
+SECTIONS = tuple(
+    name
+    for name, field in Config.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One key of a configuration.
+
+    Parameters
+    ----------
+    key : str
+        As ``--set`` takes it, for instance "clusters.overlap".
+    default : object
+        Where it is the same for all kinds of input.
+    by_kind : dict
+        Otherwise the default of each kind, JSON-able.
+    unit : str
+        "" for what is not measured.
+    meaning : str
+    """
+
+    key: str
+    default: object
+    by_kind: dict[str, object]
+    unit: str
+    meaning: str
+
+    def to_dict(self) -> dict[str, object]:
+        """For JSON: ``default`` is an object with the three kinds where these differ."""
+        default = self.by_kind or self.default
+        return {"key": self.key, "default": default, "unit": self.unit, "meaning": self.meaning}
+
+    def lines(self) -> Iterator[str]:
+        """For people: key, default and unit, then the meaning."""
+        if self.by_kind:
+            default = ", ".join(f"{kind} {_shown(value)}" for kind, value in self.by_kind.items())
+        else:
+            default = _shown(self.default)
+        yield f"{self.key} = {default}{f'  [{self.unit}]' if self.unit else ''}"
+        yield from textwrap.wrap(
+            self.meaning, WIDTH, initial_indent="    ", subsequent_indent="    "
+        )
+
+
+def list_settings(section: str | None = None) -> list[Setting]:
+    """Every setting, or those of a section, "run" for those of none, in the order of the code.
+
+    Raises a ConfigError if there is no such section; it names the nearest.
+    """
+    found: dict[str, list[Setting]] = {"run": []}
+    defaults = Config()
+    for name, field in Config.model_fields.items():
+        value = getattr(defaults, name)
+        if isinstance(value, Section):
+            found[name] = list(_of_section(name, value))
+        else:
+            found["run"].append(_setting(name, value, {}, field.description or ""))
+    if section is None:
+        return [setting for settings in found.values() for setting in settings]
+    if section not in found:
+        near = difflib.get_close_matches(section, found, n=1)
+        raise ConfigError(
+            "no such section",
+            got=section,
+            expected=", ".join(found),
+            fix=f"did you mean `specialists settings {near[0]}`?" if near else None,
+        )
+    return found[section]
+
+
+def _shown(value: object) -> str:
+    return "not set" if value is None else toml_value(value)
+
+
+def _of_section(name: str, section: Section) -> Iterator[Setting]:
+    defaults = section if name != "data" else section.model_copy(update={"name": None})
+    for key, field in type(section).model_fields.items():
+        by_kind: dict[str, object] = {kind: DEFAULTS[kind].get(name, {}).get(key) for kind in KINDS}
+        if not any(value is not None for value in by_kind.values()):
+            by_kind = {}
+        yield _setting(f"{name}.{key}", getattr(defaults, key), by_kind, field.description or "")
+
+
+def _setting(key: str, default: object, by_kind: dict[str, object], meaning: str) -> Setting:
+    last = key.rpartition(".")[2]
+    unit = next((unit for unit, keys in UNITS.items() if {key, last} & set(keys)), "")
+    if by_kind:  # which stands there already
+        meaning = BY_KIND.sub(lambda found: f" {(found[1] or '').upper()}", meaning)
+    return Setting(key, default, by_kind, unit, " ".join(meaning.split()))

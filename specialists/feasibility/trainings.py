@@ -1,0 +1,120 @@
+"""Which trainings does a resolved configuration ask for, of which networks, on how many examples?
+
+What only a run finds out is assumed: clusters of equal sizes, the first of the candidate widths
+wins. Rivals that are matched to the ensemble by floating-point operations are not listed here, see
+:mod:`specialists.feasibility.estimate`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from specialists.clustering.methods import usual_number
+from specialists.config import Config, Recipe
+from specialists.distillation import student_spec
+from specialists.feasibility.plan import specialist_spec
+from specialists.feasibility.shape import DataShape
+from specialists.networks import NetworkSpec, generalist_spec
+from specialists.shared import shared_recipe
+
+N_FOLDS = 2  # generalists that predict each other's training rows
+GENERALIST, CROSS_FITTED, INDEPENDENT = "generalist", "cross-fitted", "independent"
+CLUSTERED, SHARED, STUDENTS, RIVALS = "specialist", "shared specialist", "student", "baseline"
+
+
+@dataclass(frozen=True)
+class PlannedTrainings:
+    """Trainings of one kind, all alike.
+
+    Parameters
+    ----------
+    kind : str
+        One of the names above.
+    n : int
+        How many.
+    spec : NetworkSpec
+    recipe : Recipe
+        Resolved.
+    n_epoch : int
+        Examples in an epoch of each.
+    frozen : tuple of str
+        Parts of the network that are not trained.
+    """
+
+    kind: str
+    n: int
+    spec: NetworkSpec
+    recipe: Recipe
+    n_epoch: int
+    frozen: tuple[str, ...] = ()
+
+    @property
+    def examples(self) -> int:
+        """That each sees at most."""
+        return (self.recipe.epochs or 1) * self.n_epoch
+
+    @property
+    def fewest(self) -> int:
+        """Examples that each sees if it soon stops improving: half of them, and its patience."""
+        epochs = self.recipe.epochs or 1
+        patience = self.recipe.patience or epochs
+        return min(epochs, max(patience + 1, epochs // 2)) * self.n_epoch
+
+
+def planned_trainings(config: Config, data: DataShape) -> list[PlannedTrainings]:
+    """The trainings that a resolved configuration asks for, in the order of a run; no rivals."""
+    generalist = config.generalist
+    spec = generalist_spec(generalist, data.n_classes, data.input_shape)
+    n = int(generalist.weights is None)  # none, where a trained one is given
+    plans = [
+        PlannedTrainings(
+            GENERALIST, n, dataclasses.replace(spec, width=width), generalist, data.n_train
+        )
+        for width in generalist.widths or (spec.width,)
+    ]
+    if config.clusters.predictions == "cross-fitted":
+        rows = data.n_train - data.n_train // N_FOLDS
+        plans.append(PlannedTrainings(CROSS_FITTED, N_FOLDS, spec, generalist, rows))
+    plans += _specialists(config, data, spec)
+    return [*plans, *_students(config, data, spec)]
+
+
+def _n_clusters(config: Config, n_classes: int) -> int:
+    """How many clusters there will be; where clustering decides, as many as usual."""
+    n, coverage = config.clusters.n_clusters, config.clusters.coverage
+    return n if isinstance(n, int) else usual_number(n_classes, coverage)
+
+
+def _specialists(
+    config: Config, data: DataShape, generalist: NetworkSpec
+) -> Iterator[PlannedTrainings]:
+    settings, coverage = config.specialists, config.clusters.coverage
+    if settings.kind != "shared":
+        if settings.start == "independent":
+            recipe = config.generalist
+            yield PlannedTrainings(INDEPENDENT, coverage, generalist, recipe, data.n_train)
+        n = _n_clusters(config, data.n_classes)
+        size = coverage * data.n_classes / n + config.clusters.overlap
+        spec = dataclasses.replace(specialist_spec(config, generalist), n_outputs=round(size) + 1)
+        rows = round(data.n_train * size / data.n_classes / settings.subset_share)
+        yield PlannedTrainings(CLUSTERED, n, spec, settings, rows, settings.freeze or ())
+    if settings.kind != "clusters":
+        changes = {
+            "width": settings.width or generalist.width,
+            "n_buckets": settings.n_buckets or generalist.n_buckets,
+        }
+        spec = dataclasses.replace(generalist, **changes)
+        recipe = shared_recipe(config.generalist, settings)
+        yield PlannedTrainings(SHARED, settings.n_shared, spec, recipe, data.n_train)
+
+
+def _students(
+    config: Config, data: DataShape, generalist: NetworkSpec
+) -> Iterator[PlannedTrainings]:
+    """Trials with soft targets, and as many without."""
+    settings = config.student
+    spec = student_spec(generalist, settings, data.kind)
+    n = 2 * len(settings.temperatures) * len(settings.alphas)
+    yield PlannedTrainings(STUDENTS, n, spec, settings, data.n_train)

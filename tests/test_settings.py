@@ -1,0 +1,55 @@
+"""`specialists settings`: every key with its default, its unit and its meaning."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from pipelines.__main__ import app
+from specialists.config import SECTIONS, Config, list_settings
+from specialists.config.defaults import DEFAULTS
+from specialists.errors import ConfigError
+from specialists.version import __version__
+
+SETTINGS = {setting.key: setting for setting in list_settings()}
+
+
+def test_every_key_of_a_configuration_is_listed_once():
+    values = Config().model_dump()
+    keys = [f"{name}.{key}" for name in SECTIONS for key in values[name]]
+    assert sorted(SETTINGS) == sorted([*keys, *(values.keys() - set(SECTIONS))])
+
+
+def test_defaults_by_kind_of_input_are_those_that_runs_take():
+    for kind, sections in DEFAULTS.items():
+        for section, defaults in sections.items():
+            for key, value in defaults.items():
+                assert SETTINGS[f"{section}.{key}"].by_kind[kind] == value
+
+
+def test_every_number_has_a_unit():
+    numbers = [key for key, s in SETTINGS.items() if isinstance(s.default, float)]
+    assert [key for key in numbers if not SETTINGS[key].unit] == []
+
+
+def test_a_default_that_is_listed_is_not_explained_again():
+    assert [key for key, s in SETTINGS.items() if "by kind of" in s.meaning] == []
+    assert "Images have no limit." in SETTINGS["generalist.patience"].meaning
+
+
+def test_the_command_prints_a_section_and_all_as_json():
+    shown = CliRunner().invoke(app, ["settings", "clusters"]).output
+    assert shown.startswith('clusters.method = "balanced"\n    How classes are grouped.\n')
+    values = json.loads(CliRunner().invoke(app, ["settings", "--json"]).output)
+    assert [value["key"] for value in values] == list(SETTINGS)
+    assert {"text": 5, "features": 30, "images": 40} in [value["default"] for value in values]
+
+
+def test_another_section_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean `specialists settings clusters`"):
+        list_settings("cluster")
+
+
+def test_version_and_completion_are_offered():
+    assert CliRunner().invoke(app, ["--version"]).output == f"specialists {__version__}\n"
+    assert "--install-completion" in CliRunner().invoke(app, ["--help"]).output
