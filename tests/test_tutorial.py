@@ -20,15 +20,20 @@ SHOWN = [line for kind, block in BLOCKS if kind == "text" for line in block.spli
 SMALL = {
     "threads": 1,
     "data.min_examples": 30,
-    "data.max_examples": 5000,
+    "data.max_examples": 3000,
+    "data.validation_fraction": 0.4,
     "generalist.width": 16,
     "generalist.n_buckets": 4096,
     "clusters.n_clusters": 3,
     "specialists.epochs": 1,
+    "combination.rules": '["kl"]',
+    "combination.n": "[1]",
+    "combination.weights": "[1.0]",
     "student.n_buckets": 4096,
     "student.epochs": 1,
     "student.alphas": "[0.7]",
     "evaluation.n_bootstrap": 20,
+    "evaluation.baselines": "[]",
 }
 SETTINGS = [part for key, value in SMALL.items() for part in ("--set", f"{key}={value}")]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tutorial")]
@@ -79,7 +84,7 @@ def test_one_of_its_two_lines_tells_whether_specialists_help(followed):
     refused = "the ensemble answers like its generalist: "
     assert all(part.strip() in page for part in [*admitted, refused])
     pattern = ".*".join(map(re.escape, [" admitted", ": on ", *admitted]))
-    assert re.search(pattern, told) or re.search(f"{refused}(no specialist|on )", told)
+    assert re.search(pattern, told) or refused in told
 
 
 def test_a_changed_setting_makes_again_what_depends_on_it(followed):
