@@ -50,6 +50,14 @@ class RunContext:
         about = read_about(run.path("prepare-data"))
         return cls(run.folder, run.config.resolve(run.kind), about, test_labels)
 
+    @classmethod
+    def before_files(cls, folder: Path, config: Config, dataset: Dataset) -> RunContext:
+        """A run whose data set is not written yet."""
+        about = {"class_names": dataset.class_names, "preprocessing": dataset.preprocessing}
+        context = cls(folder, config, about)
+        vars(context)["dataset"] = dataset
+        return context
+
     @cached_property
     def dataset(self) -> Dataset:
         """Read when it is first asked for: whoever predicts needs none of its rows."""

@@ -109,7 +109,7 @@ def _parts(run: Run, stages: Sequence[str], force: Collection[str]) -> list[Part
         factory, options = config.generalist.factory, config.generalist.options
         if factory:
             check_trusted(factory, options, run.config_file)
-        context = RunContext(run.folder, config, dataset)
+        context = RunContext.before_files(run.folder, config, dataset)
         plans = planned_trainings(config, _shape(dataset))
         single = [kind for kind in ALONE if sum(p.n for p in plans if p.kind == kind) == 1]
         rates = [_rate(context, plan, plan.kind not in single) for plan in plans]
