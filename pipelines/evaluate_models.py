@@ -10,16 +10,21 @@ no test label, times nothing and writes only RUN/evaluate-models/validation.json
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from specialists.catalogue import BASELINES, TRAINED, WORDS
-from specialists.evaluation import Evaluation, details, evaluate, score_models
+from specialists.catalogue import BASELINES, GENERALIST, TRAINED, WORDS
+from specialists.ensemble import CombinationRule
+from specialists.evaluation import Evaluation, details, evaluate, score_models, shared_gains
 from specialists.evaluation.notable_examples import SpecialistAnswers
+from specialists.evaluation.scores import Scores
+from specialists.evaluation.shared_gains import SharedGains
 from specialists.files import read_array, read_json, recording, write_array, write_json
+from specialists.predictions import ModelOutputs
 from specialists.report.measured_times import times_in_words
 from specialists.report.numbers import enumerated
 from specialists.report.sentences import time_sentence, worse
@@ -31,6 +36,7 @@ from .context import RunContext
 from .distill_student import student_outputs
 from .finished_run import TIMES, training_seconds
 from .runs import Run
+from .shared_specialists import shared_tasks, shortlisting
 from .terminal import log
 from .timed_models import inference_times
 from .train_generalist import read_subsets
@@ -73,29 +79,28 @@ def evaluate_models(run: Run, split: SplitName = "test") -> Evaluation:
     context = RunContext.open(run.folder, test_labels=split == "test")
     examples = context.split(split)
     labels = examples.labels.numpy()
-    subsets = read_subsets(context)
+    rule = chosen_rule(context)
+    subsets = [] if run.config.specialists.kind == "shared" else read_subsets(context)
     scores = score_models(outputs, labels, examples.valid)
     common: dict[str, Any] = {
         "seed": run.config.seed,
         "n_bootstrap": run.config.evaluation.n_bootstrap,
         "scores": scores,
         "groups": examples.units.numpy(),
-        "members": chosen_rule(context).may_answer(len(subsets)),
+        "members": rule.may_answer(len(subsets)),
     }
-    name = context.dataset.name
-    result = evaluate(outputs, labels, examples.valid, subsets, dataset=name, **common)
+    measured = (outputs, labels, examples.valid, subsets)
+    result = evaluate(*measured, dataset=context.dataset.name, **common)
     if split != "test":
         write_json(run.path(STAGE, f"{split}.json"), result.to_dict())
         return result
     more = details(
-        outputs,
-        labels,
-        examples.valid,
-        subsets,
+        *measured,
         temperature=read_json(run.path("train-generalist", "calibration.json"))["temperature"],
         texts=examples.texts,
         source_rows=examples.rows,
         ask_specialists=lambda rows: specialist_answers(run, split, rows),
+        shared=_shared_by_rows(context, rule, outputs, scores),
         **common,
     )
     write_array(run.path(STAGE, "top1.npy"), np.stack([m.correct for m in scores.values()]))
@@ -105,6 +110,33 @@ def evaluate_models(run: Run, split: SplitName = "test") -> Evaluation:
     write_json(run.path(STAGE, "trainings.json"), trainings)
     write_json(run.folder / "evaluation.json", result.to_dict())
     return result
+
+
+def _shared_by_rows(
+    context: RunContext,
+    rule: CombinationRule,
+    outputs: Mapping[str, ModelOutputs],
+    scores: Mapping[str, Scores],
+) -> SharedGains | None:
+    """What shared specialists gain on which test rows; None: the run has none."""
+    n, test, evaluation = (
+        len(shared_tasks(context)),
+        context.dataset.test,
+        context.config.evaluation,
+    )
+    if not n:
+        return None
+    return shared_gains(
+        shortlisting(context),
+        rule,
+        outputs[GENERALIST].predictions,
+        test.labels.numpy(),
+        scores,
+        n_trained=n,
+        n_bootstrap=evaluation.n_bootstrap,
+        seed=context.config.seed,
+        groups=test.units.numpy(),
+    )
 
 
 def specialist_answers(run: Run, split: str, rows: NDArray[np.int64]) -> SpecialistAnswers:

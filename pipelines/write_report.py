@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
 
 from specialists.files import disk_use, write_text
 
 from .runs import Run
+
+if TYPE_CHECKING:
+    from specialists.report import Results
+
+OPENERS = {"darwin": "open", "win32": "start"}
+NEW_INPUTS = {"images": "NEW.png", "text": "NEW.txt"}
 
 
 def execute(run: Run) -> None:
@@ -19,7 +29,7 @@ def execute(run: Run) -> None:
 
 
 def closing_lines(run: Run) -> list[str]:
-    """What a finished run found, for the terminal, and what makes the model that it advises."""
+    """What a finished run found, for the terminal, and three commands to go on with."""
     from specialists.catalogue import BASELINES
     from specialists.report import recommended, summary_lines
 
@@ -30,7 +40,47 @@ def closing_lines(run: Run) -> list[str]:
     lines, advised = summary_lines(results), recommended(results.comparison)
     if advised in BASELINES and lacks_weights(run.folder, advised):
         lines.insert(1, f"  its weights: `{keeping_command(run.folder)}`")
-    return lines
+    return [*lines, "", "To go on:", *(f"  {command}" for command in next_commands(run, results))]
+
+
+def next_commands(run: Run, results: Results) -> list[str]:
+    """Commands of a shell: ask the best model that can predict, see the report, run more seeds."""
+    from specialists.report import best_at_hand
+
+    from .kept_weights import lacks_weights
+
+    def at_hand(name: str) -> bool:
+        return not lacks_weights(run.folder, name)
+
+    model, page = best_at_hand(results.comparison, at_hand), run.folder / "report.html"
+    folder, config = quote(str(run.folder)), quote(str(run.config_file))
+    opener = OPENERS.get(sys.platform, "xdg-open")
+    opened = f"{opener} {quote(str(page))}"
+    if not shutil.which(opener):
+        opened = f"{quote(sys.executable)} -m webbrowser {page.absolute().as_uri()}"
+    before, inputs, after = _new_inputs(run, results)
+    comparison = quote(str(run.folder.with_name(f"compare-{run.folder.name}")))
+    return [
+        f"{before}specialists predict {folder} {inputs} --model {model}{after}",
+        opened,
+        f"specialists compare {config} --seeds 3 --out {comparison}",
+    ]
+
+
+def _new_inputs(run: Run, results: Results) -> tuple[str, str, str]:
+    """A command that writes inputs to predict, or "", their file, and what to add to the command.
+
+    Texts are one of the run's examples, so that the command works as it stands; other inputs are
+    those of the user's own file or folder, if there is one.
+    """
+    text = results.example_text
+    if text is not None:
+        file = quote(str(run.folder / "new.txt"))
+        return f"echo {quote(text)} > {file} && ", file, ""
+    data = run.config.data
+    own = data.table or data.arrays or data.images
+    file = str(own) if isinstance(own, str | Path) else NEW_INPUTS.get(results.data.kind, "NEW.npy")
+    return "", quote(file), " --top 1 | head" if own else ""
 
 
 def disk_line(folder: Path) -> str:

@@ -35,6 +35,7 @@ from specialists.probability import check_labels, check_rows, tempered_log_softm
 
 BOUNDS_LOG_TEMPERATURE = (math.log(0.05), math.log(20.0))
 LOG_TEMPERATURE_TOLERANCE = 1e-3
+NUMBERS_AT_A_TIME = 1 << 19  # of logits, 2 MB
 BOUNDS_BIAS = (-20.0, 20.0)
 LEAST_LOGIT = -1e9  # of a class that is impossible; -inf has no gradient
 PRIOR_LOG_TEMPERATURE, PRIOR_BIAS = 0.5, 1.0  # standard deviations around 0
@@ -166,11 +167,23 @@ def tempered_loss(
     logits: Tensor, labels: Tensor, temperature: float, weights: Tensor | None = None
 ) -> float:
     """Weighted mean of -log softmax(logits / T)_label, in nats."""
-    scaled = logits / temperature
-    losses = scaled.logsumexp(-1) - scaled.gather(1, labels[:, None]).squeeze(1)
+    losses = tempered_losses(logits, labels, temperature)
     if weights is None:
         return losses.mean(dtype=torch.float64).item()
     return ((losses * weights).sum(dtype=torch.float64) / weights.sum()).item()
+
+
+def tempered_losses(logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """-log softmax(logits / T)_label of each row, in nats, (n,).
+
+    Few rows at a time stay in the processor's cache.
+    """
+    n_rows = max(1, NUMBERS_AT_A_TIME // logits.shape[1])
+    losses = [
+        -(some / temperature).log_softmax(-1).gather(1, of_some[:, None]).squeeze(1)
+        for some, of_some in zip(logits.split(n_rows), labels.split(n_rows), strict=True)
+    ]
+    return torch.cat(losses)
 
 
 def fit_calibration(

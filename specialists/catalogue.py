@@ -85,7 +85,7 @@ WORDS = {
         "averaged generalists that defer",
         "average generalists and ask the later ones less",
     ),
-    STUDENT: ModelWords("one network, taught by the ensemble", "the student", "run the student"),
+    STUDENT: ModelWords("one network, taught by the ensemble", "the student", "deploy the student"),
     HARD_LABELS: ModelWords(
         "the same network, taught by labels alone",
         "the student's network with hard labels",

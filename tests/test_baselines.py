@@ -153,6 +153,20 @@ def test_a_mean_is_as_sure_as_it_is_right_after_its_temperature():
     assert found == AveragingRule(3)
 
 
+def test_rules_that_are_judged_together_are_what_each_of_them_is_alone():
+    own = members(3, n=500)
+    truth = torch.randint(C, (500,), generator=torch.Generator().manual_seed(4))
+    rules = deferring_rules(own[0], 3, 2.4, 0.9)
+    assert {(rule.n_members, rule.shortlist) for rule in rules} >= {(1, 0), (2, 0), (3, 0), (2, 8)}
+    for rule, judged in zip(rules, judge_averages(rules, own, truth, 0.9), strict=True):
+        assert dataclasses.replace(judged.rule, temperature=1.0) == rule
+        mean = averaged(own, judged.rule)
+        assert judged.nll == pytest.approx(-float(mean.of_labels(truth).mean()), rel=1e-5)
+        assert judged.top1 == float((mean.predicted() == truth).double().mean())
+        (alone,) = judge_averages([rule], own, truth, 0.9)
+        assert alone == judged
+
+
 def test_a_temperature_is_fitted_on_the_rows_where_others_are_asked():
     own = members(2, n=2000)
     truth = own[0].predicted()  # the first is right where it is sure, and by chance elsewhere

@@ -15,7 +15,16 @@ from specialists.errors import InputError
 from specialists.evaluation import Comparison, Evaluation, ModelScores, SeedScores, compare_seeds
 from specialists.evaluation.several_seeds import MeanDifference, ModelSummary, Summary
 from specialists.files import write_array, write_json, write_text
-from specialists.report import comparison_figure, comparison_markdown, markdown, verdict
+from specialists.report import (
+    best_at_hand,
+    comparison_figure,
+    comparison_markdown,
+    markdown,
+    verdict,
+)
+from specialists.report.closing import option_lines
+from specialists.report.numbers import duration
+from specialists.report.recommendation import options
 from specialists.report.sentences import time_sentence, unlike_flops
 from specialists.report.verdict import WEIGHTS_KEPT
 
@@ -295,11 +304,11 @@ WIDE_IS_BEST = {
 }
 
 
-def cost(inference, examples=2.5, seconds=3):
-    """How the verdict tells it, all over the generalist's."""
+def cost(inference, seconds=3):
+    """How the verdict tells it, over the generalist's, whose training takes 65 seconds."""
     return (
-        f"for {inference:.2f} times the inference, {examples:.1f} times the training FLOPs and "
-        f"{seconds:.1f} times the training time"
+        f"for {inference:.2f} times the inference and {duration(65 * seconds)} of training instead "
+        "of 1 min 05 s"
     )
 
 
@@ -370,7 +379,7 @@ def test_a_student_as_good_as_what_taught_it_is_what_to_run():
         ("student", "student_hard_labels"): (-0.005, (-0.03, 0.02)),
     }
     assert text_of(made(gaps, student_hard_labels=10, student=10)) == (
-        f"Run the student: +4.00 points (+1.00 to +7.00) {cost(1, 5, 6)}. "
+        f"Deploy the student: +4.00 points (+1.00 to +7.00) {cost(1, 6)}. "
         "Over the same network with hard labels it is \N{MINUS SIGN}0.50 points "
         f"(\N{MINUS SIGN}3.00 to +2.00). Specialists: +5.00 points (+1.00 to +9.00) {cost(2.5)}. "
         "Against the student (1.00 times the inference) specialists are "
@@ -379,19 +388,66 @@ def test_a_student_as_good_as_what_taught_it_is_what_to_run():
         f"+10.00) {cost(1)}."
     )
     distilled = text_of(made(gaps, "refused", student=10))
-    begin = (
-        f"Run the student: +4.00 points (+1.00 to +7.00) {cost(1, 3.5, 4)}. Specialists stay out"
-    )
+    begin = f"Deploy the student: +4.00 points (+1.00 to +7.00) {cost(1, 4)}. Specialists stay out"
     assert distilled.startswith(begin)
 
 
-def test_of_a_generalist_that_was_given_the_cost_is_told_in_flops():
-    comparison = made(LIKE_THE_ENSEMBLE, student=10)
+def test_without_seconds_the_cost_of_training_is_told_in_flops():
+    comparison = changed(made(LIKE_THE_ENSEMBLE, student=10), "generalist", training_seconds=0.0)
+    told = "for 1.00 times the inference and 6 min 30 s of training. "
+    assert told in text_of(comparison)
+    for name in ("ensemble", "student"):
+        comparison = changed(comparison, name, training_seconds=0.0)
+    told = "for 1.00 times the inference and 5.0 times the training FLOPs. "
+    assert told in text_of(comparison)
     comparison = changed(comparison, "generalist", training_flops=0)
-    told = text_of(comparison)
-    assert "for 1.00 times the inference, 5k training FLOPs and 6.0 times the" in told
-    comparison = changed(comparison, "generalist", training_seconds=0.0)
     assert "for 1.00 times the inference and 5k training FLOPs. " in text_of(comparison)
+
+
+def test_each_option_has_its_gain_and_its_cost_and_one_is_advised():
+    comparison = made(WIDE_IS_BEST, student=2)
+    found = {option.advice: option for option in options(comparison)}
+    advices = ["keep the generalist", "train longer", "go wider", "average generalists"]
+    assert list(found) == [*advices, "use specialists", "deploy the student"]
+    assert [advice for advice, option in found.items() if option.is_advised] == ["go wider"]
+    assert found["go wider"].gain == difference(comparison, "generalist_wide", "generalist")
+    assert (found["go wider"].inference, found["go wider"].seconds) == (2.4, 195)
+    assert found["deploy the student"].seconds == 2 * 195
+    assert found["keep the generalist"].gain is None
+    lines = option_lines(comparison)
+    assert [line.endswith("  <- advised") for line in lines].index(True) == 3
+    assert "3 min 15 s" in lines[3]
+    assert "+6.00 (+2.00 to +10.00)" in lines[3]
+    assert len({len(line.partition("  <-")[0]) for line in lines}) == 1
+
+
+def test_specialists_that_stay_out_are_an_option_without_a_gain():
+    (refused,) = (o for o in options(made({}, "refused")) if o.name == "ensemble")
+    assert refused.is_refused
+    assert not refused.is_advised
+    kept = next(o for o in options(made({}, "refused")) if o.name == "generalist")
+    assert kept.is_advised
+    assert "stay out" in next(line for line in option_lines(made({}, "refused")) if "use" in line)
+
+
+def test_a_model_of_few_that_is_advised_is_an_option_too():
+    few = "generalist_ensemble_same_inference"
+    gaps = {(few, "generalist"): (0.06, (0.02, 0.1))}
+    for found, is_told in ((gaps, True), ({}, False)):
+        comparison = made(found, generalist_ensemble_same_inference=20)
+        assert (few in [option.name for option in options(comparison)]) == is_told
+
+
+@pytest.mark.parametrize(
+    ("at_hand", "model"),
+    [
+        (("generalist_wide", "ensemble"), "generalist_wide"),
+        (("ensemble",), "ensemble"),
+        ((), "generalist"),
+    ],
+)
+def test_the_best_model_at_hand_is_the_advised_one_or_the_next_that_is_better(at_hand, model):
+    assert best_at_hand(made(WIDE_IS_BEST), at_hand.__contains__) == model
 
 
 def test_a_student_that_hard_labels_match_needs_no_teacher():
@@ -407,7 +463,7 @@ def test_a_student_that_is_not_chosen_is_told_with_its_cost():
     assert "Against the student" not in told
     assert told.endswith(
         "The student: \N{MINUS SIGN}8.00 points (\N{MINUS SIGN}9.00 to \N{MINUS SIGN}7.00) "
-        f"{cost(0.2, 5, 6)}."
+        f"{cost(0.2, 6)}."
     )
 
 

@@ -14,17 +14,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from specialists.calibration import fit_temperature
+from specialists.calibration import fit_temperature, tempered_losses
 from specialists.combination import arithmetic_mean, geometric_mean
-from specialists.ensemble import score
 from specialists.predictions import DensePredictions, Predictions
-from specialists.probability import tempered_log_softmax
+from specialists.probability import MAX_NLL, tempered_log_softmax
 
 Mean = Literal["arithmetic", "geometric"]
 
@@ -203,19 +203,57 @@ def judge_averages(
 
     ``members`` are predictions of the same n rows, ``labels`` is int64 of shape (n,).
     """
-    first = members[0]
-    reference = score(first, labels)["nll"]
-    candidates = []
-    for rule in rules:
-        mean = averaged(members, rule)
-        whole, short = rule.asked(first)
-        rows = whole | short
-        if bool(rows.any()):
-            log_probs = mean.dense()
-            rule = replace(rule, temperature=fit_temperature(log_probs[rows], labels[rows]))
-            log_probs[rows] = tempered_log_softmax(log_probs[rows], rule.temperature)
-            mean = DensePredictions(log_probs)
-        cost, scores = rule.relative_cost(first, head_share), score(mean, labels)
-        top1, nll = scores["top1"], scores["nll"]
-        candidates.append(AverageCandidate(rule, top1, nll, cost, nll <= reference))
-    return candidates
+    judge = _Judge(members, labels)
+    alike = sorted(range(len(rules)), key=lambda i: _means_of(rules[i]))  # which share their means
+    judged = {i: judge(rules[i], head_share) for i in alike}
+    return [judged[i] for i in range(len(rules))]
+
+
+def _means_of(rule: AveragingRule) -> tuple[int, str, int]:
+    return rule.n_members, rule.mean, rule.shortlist
+
+
+class _Judge:
+    """Compares rules by what their means say of the labels; few means serve many rules."""
+
+    def __init__(self, members: Sequence[Predictions], labels: Tensor) -> None:
+        self.members, self.labels = members, labels
+        first = members[0]
+        self.alone = (first.predicted() == labels, _losses(first.of_labels(labels)))
+        self.reference = float(self.alone[1].mean())
+        self._whole = lru_cache(1)(lambda k, mean: self._mean(AveragingRule(k, mean)))
+        self._short = lru_cache(1)(
+            lambda k, mean, shortlist: self._mean(
+                AveragingRule(k, mean, confidence=-1.0, shortlist=shortlist)
+            )
+        )
+
+    def __call__(self, rule: AveragingRule, head_share: float) -> AverageCandidate:
+        right, loss = (values.clone() for values in self.alone)
+        whole, short = rule.asked(self.members[0])
+        parts = [(whole, self._whole(rule.n_members, rule.mean))] if bool(whole.any()) else []
+        if bool(short.any()):
+            parts.append((short, self._short(*_means_of(rule))))
+        if parts:
+            log_probs = torch.cat([mean[rows] for rows, mean in parts])
+            labels = torch.cat([self.labels[rows] for rows, _ in parts])
+            rule = replace(rule, temperature=fit_temperature(log_probs, labels))
+            found = (
+                log_probs.argmax(1) == labels,
+                _losses(-tempered_losses(log_probs, labels, rule.temperature)),
+            )
+            sizes = [int(rows.sum()) for rows, _ in parts]
+            for values, of_asked in zip((right, loss), found, strict=True):
+                for (rows, _), some in zip(parts, of_asked.split(sizes), strict=True):
+                    values[rows] = some
+        cost = rule.relative_cost(self.members[0], head_share)
+        top1, nll = float(right.double().mean()), float(loss.mean())
+        return AverageCandidate(rule, top1, nll, cost, nll <= self.reference)
+
+    def _mean(self, rule: AveragingRule) -> Tensor:
+        return averaged(self.members, rule).dense()
+
+
+def _losses(log_probs: Tensor) -> Tensor:
+    """What labels of these log-probabilities cost, as :func:`specialists.ensemble.score` says."""
+    return -log_probs.clamp_min(-MAX_NLL).double()

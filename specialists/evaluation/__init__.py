@@ -14,6 +14,7 @@ from specialists.evaluation.inference_times import (
 )
 from specialists.evaluation.one_run import evaluate, score_models
 from specialists.evaluation.several_seeds import Comparison, ModelSummary, SeedScores, compare_seeds
+from specialists.evaluation.shared_gains import shared_gains
 
 __all__ = [
     "Comparison",
@@ -31,4 +32,5 @@ __all__ = [
     "mean_times",
     "measure_times",
     "score_models",
+    "shared_gains",
 ]

@@ -18,9 +18,11 @@ from torch.nn import functional as F
 from specialists.catalogue import CONTINUED, ENSEMBLE, GENERALIST, STUDENT
 from specialists.datasets.base import Ragged
 from specialists.evaluation import notable_examples as notable
+from specialists.evaluation.confused_pairs import PairChanges, pair_changes
 from specialists.evaluation.findings import Retention
 from specialists.evaluation.one_run import resample, retention, score_models
 from specialists.evaluation.scores import Bin, Scores, blocks, reliability_bins
+from specialists.evaluation.shared_gains import SharedGains
 from specialists.evaluation.subsets import ByClass, ClusterGain, accuracy_by_class, gain_by_cluster
 from specialists.json_record import JsonRecord
 from specialists.predictions import DensePredictions, ModelOutputs, Predictions
@@ -67,6 +69,10 @@ class Details(JsonRecord):
         Of the specialists that may answer.
     under_trained : UnderTrained, optional
         None if it was not tried.
+    pairs : PairChanges, optional
+        Between pairs of classes; None if the ensemble changes nothing.
+    shared : SharedGains, optional
+        None without shared specialists.
     """
 
     reliability: Mapping[str, tuple[Bin, ...]]
@@ -77,6 +83,8 @@ class Details(JsonRecord):
     broken: Changes
     under_trained: UnderTrained | None
     retention: Retention
+    pairs: PairChanges | None = None
+    shared: SharedGains | None = None
 
 
 def details(
@@ -95,6 +103,7 @@ def details(
     scores: Mapping[str, Scores] | None = None,
     groups: ArrayLike | None = None,
     members: Sequence[int] | None = None,
+    shared: SharedGains | None = None,
 ) -> Details:
     """What a reader of the report wants to see after the answer.
 
@@ -112,6 +121,8 @@ def details(
     ask_specialists : callable, optional
         rows -> {row: {specialist: log-probabilities (|subset| + 1,), dustbin last}} of the active
         specialists of those rows.
+    shared : SharedGains, optional
+        From :func:`specialists.evaluation.shared_gains`.
     """
     truth = np.asarray(labels, dtype=np.int64)
     scores = score_models(outputs, truth, valid) if scores is None else scores
@@ -149,6 +160,8 @@ def details(
         broken=Changes(len(changed[1]), tables[1]),
         under_trained=under_trained(scores),
         retention=retention(scores, resample(scores, n_bootstrap, seed, groups)),
+        pairs=pair_changes(generalist, ensemble, truth, examples),
+        shared=shared,
     )
 
 

@@ -6,6 +6,7 @@ from specialists.figures.clusters import (
     correlation_matrix,
     gain_by_coverage,
     gain_per_cluster,
+    gains_with_intervals,
 )
 from specialists.figures.compute import (
     ComputePoint,
@@ -38,6 +39,7 @@ __all__ = [
     "gain_along_axis",
     "gain_by_coverage",
     "gain_per_cluster",
+    "gains_with_intervals",
     "reliability_diagrams",
     "to_svg",
     "to_svg_file",

@@ -19,6 +19,7 @@ MATRIX_HEIGHT = 5.6
 MAX_ROWS = 40
 MIN_COLUMNS = 6
 MAX_BOLD_OUTLINES = 80
+OUTLINE = "#333333"  # on an image that is as light on a dark screen
 
 
 def correlation_from_covariance(covariance: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -97,7 +98,7 @@ def _outline(axes: Axes, sizes: Sequence[int]) -> None:
     for size in sizes:
         end = start + size
         x, y = [start, end, end, start, start], [start, start, end, end, start]
-        axes.plot(x, y, color=style.INK, linewidth=width, clip_on=False)
+        axes.plot(x, y, color=OUTLINE, linewidth=width, clip_on=False)
         start = end
 
 
@@ -157,15 +158,35 @@ def gain_per_cluster(
     There are M labels, M gains and M intervals (low, high), in fractions.
     """
     order = _extremes(gains)
-    figure, axes = style.one_panel(0.9 + 0.22 * len(order))
-    for row, m in enumerate(order):
-        low, high = (100 * x for x in intervals[m])
+    return gains_with_intervals(
+        [labels[m] for m in order],
+        [gains[m] for m in order],
+        [intervals[m] for m in order],
+        "gain in top-1, percentage points, with 95% interval",
+    )
+
+
+def gains_with_intervals(
+    labels: Sequence[str],
+    gains: Sequence[float],
+    intervals: Sequence[tuple[float, float]],
+    what: str,
+    width: float = style.WIDTH,
+) -> Figure:
+    """Gains in top-1 as points with their intervals, fractions, a row each from the top.
+
+    Blue lie clearly above 0, red clearly below. ``what`` is written at the axis.
+    """
+    figure = style.new_figure(0.9 + 0.22 * len(labels), width)
+    axes = figure.add_subplot()
+    for row, (gain, ends) in enumerate(zip(gains, intervals, strict=True)):
+        low, high = (100 * x for x in ends)
         colour = style.BLUE if low > 0 else style.VERMILION if high < 0 else style.GREY
         axes.plot([low, high], [row, row], color=colour, linewidth=1.6, alpha=0.7)
-        axes.plot(100 * gains[m], row, "o", color=colour, markersize=5)
+        axes.plot(100 * gain, row, "o", color=colour, markersize=5)
     axes.axvline(0, color=style.INK, linewidth=0.8)
-    style.name_rows(axes, [style.shorten(labels[m], 44) for m in order])
-    axes.set_xlabel("gain in top-1, percentage points, with 95% interval")
+    style.name_rows(axes, [style.shorten(label, 44) for label in labels])
+    axes.set_xlabel(what)
     style.quieten(axes, grid="x")
     return figure
 

@@ -36,6 +36,27 @@ _UNNEEDED = re.compile(r' (?:id="[A-Za-z0-9.]+_\d+"|xmlns(?::xlink)?="[^"]*")')
 WIDTH = 7.4
 FONT_SIZE = 9.0
 
+# What the page's style sheet calls each colour, so that it can have another on a dark screen.
+THEME = {
+    colour.lower(): f"var(--{name}, {colour.lower()})"
+    for name, colours in {
+        "ink": (INK, "#000000"),
+        "paper": ("#ffffff",),
+        "grey": (GREY,),
+        "faint": (FAINT,),
+        "blue": (BLUE,),
+        "orange": (ORANGE,),
+        "green": (GREEN,),
+        "vermilion": (VERMILION,),
+        "sky": (SKY,),
+        "purple": (PURPLE,),
+        "mauve": (MAUVE,),
+        "violet": (VIOLET,),
+    }.items()
+    for colour in colours
+}
+_COLOUR = re.compile('#[0-9a-f]{6}(?=[;"])')
+
 MODEL_COLOURS = {
     models.GENERALIST: INK,
     models.CONTINUED: SKY,
@@ -153,24 +174,36 @@ def log_axis(axes: Axes) -> None:
 
 
 def to_svg(figure: Figure, description: str) -> str:
-    """``figure`` as an SVG element for an HTML page.
+    """``figure`` as an SVG element for an HTML page, in colours that its style sheet may change.
 
     Identifiers that nothing refers to, name spaces and metadata are left out: HTML needs none of
     them, and several figures share one page. ``description`` says what it shows, for people who
     cannot see it, and makes its identifiers its own.
     """
+    svg = _TAG.sub(lambda tag: _themed(_UNNEEDED.sub("", tag[0])), _plain_svg(figure, description))
+    return _described(svg, description)
+
+
+def to_svg_file(figure: Figure, description: str) -> str:
+    """The same with the name spaces and fixed colours that a file of its own needs."""
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    svg = _TAG.sub(lambda tag: _UNNEEDED.sub("", tag[0]), _plain_svg(figure, description))
+    return _described(svg, description).replace("<svg", f"<svg {names}", 1)
+
+
+def _plain_svg(figure: Figure, description: str) -> str:
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     settings = matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": description})
     with settings, no_glyph_warnings():
         figure.savefig(buffer, format="svg", metadata=nothing)
     svg = printable(buffer.getvalue())
-    svg = svg[svg.index("<svg") :]
-    svg = _TAG.sub(lambda tag: _UNNEEDED.sub("", tag[0]), svg)
+    return svg[svg.index("<svg") :]
+
+
+def _themed(tag: str) -> str:
+    return _COLOUR.sub(lambda colour: THEME.get(colour[0], colour[0]), tag)
+
+
+def _described(svg: str, description: str) -> str:
     return svg.replace("<svg", f'<svg role="img" aria-label={quoteattr(one_line(description))}', 1)
-
-
-def to_svg_file(figure: Figure, description: str) -> str:
-    """The same as :func:`to_svg` with the name spaces that a file of its own needs."""
-    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
-    return to_svg(figure, description).replace("<svg", f"<svg {names}", 1)

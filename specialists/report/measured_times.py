@@ -1,11 +1,8 @@
-"""How measured times of prediction are told: in a table, below it, and in the verdict."""
+"""How measured times of prediction are told: in a table, below it, and in a line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from specialists.catalogue import GENERALIST, WORDS
-from specialists.evaluation import InferenceTimes, Milliseconds
+from specialists.evaluation import InferenceTimes
 from specialists.report.numbers import two_digits
 
 UNKNOWN = "\N{EN DASH}"
@@ -44,28 +41,3 @@ def times_note(times: InferenceTimes) -> str:
     reasons = "; ".join(f"{name} ({reason})" for name, reason in times.not_timed.items())
     missing = f" Not timed: {reasons}." if reasons else ""
     return f"{start}Rivals were timed as untrained networks of the same size.{missing}"
-
-
-def times_sentence(times: InferenceTimes | None, names: Iterable[str]) -> str:
-    """What some models take beside the generalist; "" where none was timed."""
-    if times is None or GENERALIST not in times.models:
-        return ""
-    told = [_beside_generalist(times, n) for n in names if n in times.models and n != GENERALIST]
-    if not told:
-        return ""
-    if times.relative:
-        start = f"Measured over the generalist's time for one row and for {times.n_rows:,} rows"
-        return f"{start}: {'; '.join(told)}."
-    base = f"the generalist {_both(times.models[GENERALIST])} ms"
-    return f"Measured for one row and for {times.n_rows:,} rows: {'; '.join([base, *told])}."
-
-
-def _beside_generalist(times: InferenceTimes, name: str) -> str:
-    ratio = f"{_both(times.over_generalist(name))} times"
-    if times.relative:
-        return f"{WORDS[name].noun} {ratio}"
-    return f"{WORDS[name].noun} {_both(times.models[name])} ms ({ratio})"
-
-
-def _both(ms: Milliseconds) -> str:
-    return f"{two_digits(ms.one)} and {two_digits(ms.batch)}"

@@ -34,6 +34,11 @@ def enumerated(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def capitalized(words: str) -> str:
+    """The same with a capital in front, and nothing else changed."""
+    return words[:1].upper() + words[1:]
+
+
 def signed(value: float, digits: int = 3) -> str:
     """A difference in nats: "+0.031"."""
     return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")

@@ -1,4 +1,4 @@
-"""From a run's results to one HTML file that needs nothing else, and to lines for the terminal.
+"""From a run's results to one HTML file that needs nothing else.
 
 Everything that comes from users (names, texts, configuration) is escaped by the template engine;
 only the SVG that :mod:`specialists.figures` makes is trusted.
@@ -7,36 +7,66 @@ only the SVG that :mod:`specialists.figures` makes is trusted.
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import itertools
 import platform
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
-from specialists.catalogue import BASELINES, ENSEMBLE, GENERALIST, STUDENT, WORDS
+from specialists.catalogue import ALTERNATIVES, WORDS
 from specialists.escaping import printable
-from specialists.evaluation import Comparison
+from specialists.evaluation.several_seeds import CORRECTED_LEVEL
 from specialists.report import measured_times, numbers, sentences, table_rows
 from specialists.report.page_figures import draw
+from specialists.report.recommendation import options
 from specialists.report.run_results import DataSummary, Results
-from specialists.report.verdict import retention_sentence, share_in_words, verdict
+from specialists.report.verdict import retention_sentence, verdict
 from specialists.uncertainty import rows_in_groups
 
 PACKAGES = ("specialist-distillation", "torch", "numpy", "scipy", "scikit-learn", "matplotlib")
 THUMBNAIL_SIDE = 56
+COMMAND = re.compile("`([^`]*)`")
+SECTIONS = {
+    "why": "Why",
+    "apart": "Told apart",
+    "admission": "Test of specialists",
+    "models": "All models",
+    "cost": "Cost",
+    "shared": "Shared specialists",
+    "clusters": "Clusters",
+    "gains": "Where it helps",
+    "classes": "Classes",
+    "examples": "Examples",
+    "calibration": "Calibration",
+    "labels": "Label errors",
+    "training": "Training",
+    "run": "This run",
+}
 DIFFERENCES = (numbers.points, numbers.points_interval, numbers.signed, sentences.p_value)
 NUMBERS = (numbers.percent, numbers.probability, numbers.compact, numbers.duration)
-FILTERS = (*DIFFERENCES, *NUMBERS, numbers.two_digits, measured_times.times_note)
+WORDING = (numbers.two_digits, numbers.capitalized, measured_times.times_note)
+
+
+def with_commands(sentence: str) -> Markup:
+    """Escaped, with what stands between backticks as code."""
+    return Markup(COMMAND.sub(r"<code>\1</code>", str(escape(sentence))))
+
+
+FILTERS = (*DIFFERENCES, *NUMBERS, *WORDING, with_commands)
 
 
 def render(results: Results) -> str:
     """The report as one HTML document without links to anything outside.
 
-    No name, text or setting in it holds a control character, which HTML has no form for.
+    No name, text or setting in it holds a control character, which HTML has no form for. The only
+    script that its content security policy allows is its own, by its hash.
     """
     environment = Environment(
         loader=PackageLoader("specialists"),
@@ -46,61 +76,103 @@ def render(results: Results) -> str:
         lstrip_blocks=True,
     )
     environment.filters.update({function.__name__: function for function in FILTERS})
-    return printable(environment.get_template("report.html.j2").render(page_content(results)))
+    css, script = (_template(environment, name) for name in ("report.css", "report.js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    files = {"css": css, "script": script, "script_hash": f"sha256-{digest}"}
+    page = environment.get_template("report.html.j2").render(page_content(results), **files)
+    return printable(page)
+
+
+def _template(environment: Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
 
 
 def page_content(results: Results) -> dict[str, object]:
     """What the template sees: the fields of the results, and what is made of them."""
-    names = table_rows.cut(results.data.class_names)
     details, evaluation = results.details, results.evaluation
-    changed = (part.examples[: results.n_examples] for part in (details.fixed, details.broken))
-    examples = [*itertools.chain(*changed), *details.label_errors.examples]
-    admission = results.choice.admission
-    return {
+    names = table_rows.cut(results.data.class_names)
+    admission, figures = results.choice.admission, draw(results)
+    n_answering = evaluation.n_answering
+    content = {
         **vars(results),
+        **_answer(results),
         "title": results.title or f"Specialists on {evaluation.dataset}",
         "names": names,
+        "nouns": {name: WORDS[name].noun or name for name in evaluation.models},
+        "descriptions": {name: WORDS[name].description for name in evaluation.models},
         "splits": split_sizes(results.data),
         "interval": sentences.interval_in_words(evaluation),
-        **_answer(results),
-        "descriptions": {name: WORDS[name].description for name in evaluation.models},
+        "silent": results.is_silent,
         "training_seconds": results.training_seconds,
         "times": results.comparison.times,
         "time_note": sentences.time_sentence(evaluation.models, results.training_seconds),
-        "differences": table_rows.difference_rows(evaluation),
+        "differences": table_rows.difference_rows(evaluation, results.is_silent),
         "chosen_rule": table_rows.rule_in_words(results.choice),
         "admission": admission,
         "admission_words": sentences.admission_sentence(admission),
         "learned": table_rows.learned_rows(admission.chosen),
-        "figures": draw(results),
+        "figures": figures,
+        "pairs": details.pairs,
         "clusters": table_rows.cluster_rows(results.clusters, details.per_cluster),
-        "left_out": sentences.left_out_sentence(
-            evaluation.n_specialists, evaluation.n_answering, results.choice.chosen.n_shared
-        ),
+        "any_gain": n_answering > 0,
+        "left_out": sentences.left_out_sentence(evaluation.n_specialists, n_answering),
+        "shared_words": shared_words(results),
         "share_of_confusions": results.clusters.total_share,
         "random_share": results.clusters.random_share,
         "uncovered": [names[j] for j in results.clusters.uncovered],
-        "class_tables": [
-            table_rows.class_table(details.per_class, names, model)
-            for model in (ENSEMBLE, STUDENT)
-            if model in details.per_class
-        ],
-        "pictures": thumbnails(results.images, [example.row for example in examples]),
+        "class_table": table_rows.class_table(
+            details.per_class, names, [n for n in results.told_models if n in details.per_class]
+        ),
+        "pictures": thumbnails(results.images, shown_rows(results)),
         "versions": versions(),
     }
+    return {**content, "contents": contents(results)}
 
 
 def _answer(results: Results) -> dict[str, object]:
     """The verdict with what supports it, and what makes it doubtful."""
-    answer, gain = verdict(results.comparison), sentences.gain_sentence(results.evaluation)
-    first, *others = answer.sentences
-    evidence = [gain, *others, retention_sentence(results.comparison), answer.caution]
+    answer = verdict(results.comparison)
+    kept = retention_sentence(results.comparison)
     return {
-        "headline": f"{answer.headline}: {first}",
+        "headline": answer.headline,
         "tone": answer.tone,
-        "sentences": list(filter(None, evidence)),
+        "reason": answer.sentences[0],
+        "others": [s for s in (*answer.sentences[1:], kept) if s and s not in answer.in_table],
+        "caution": answer.caution,
+        "gain": "" if results.is_silent else sentences.gain_sentence(results.evaluation),
         "warnings": sentences.warnings(results.details),
+        "options": options(results.comparison),
+        "corrected_level": CORRECTED_LEVEL,
+        "n_alternatives": len(ALTERNATIVES),
     }
+
+
+def shared_words(results: Results) -> list[str]:
+    """What shared specialists are, if there are any."""
+    shared = results.details.shared
+    return sentences.shared_sentences(shared, results.choice.chosen) if shared else []
+
+
+def contents(results: Results) -> list[tuple[str, str]]:
+    """The page's sections that have something to show: anchor and name, in their order."""
+    details = results.details
+    shown = {
+        "apart": details.pairs is not None,
+        "shared": details.shared is not None,
+        "gains": results.evaluation.n_answering > 0,
+        "examples": not results.is_silent,
+    }
+    return [(anchor, name) for anchor, name in SECTIONS.items() if shown.get(anchor, True)]
+
+
+def shown_rows(results: Results) -> list[int]:
+    """The test rows that the page has as examples."""
+    details = results.details
+    changed = (part.examples[: results.n_examples] for part in (details.fixed, details.broken))
+    pairs = [pair.examples for pair in details.pairs.most] if details.pairs else []
+    found = itertools.chain(*changed, *pairs, details.label_errors.examples)
+    return [example.row for example in found]
 
 
 def split_sizes(data: DataSummary) -> str:
@@ -135,31 +207,3 @@ def versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             installed[package] = metadata.version(package)
     return installed
-
-
-def summary_lines(results: Results) -> list[str]:
-    """What a finished run found, in 2 to 5 lines for the terminal."""
-    comparison, answer = results.comparison, verdict(results.comparison)
-    models, kept = comparison.models, comparison.retention
-    top1 = {name: numbers.percent(model.top1.mean) for name, model in models.items()}
-    lines = [
-        f"{answer.headline}: {answer.sentences[0]}",
-        f"  top-1: generalist {top1[GENERALIST]}, ensemble {top1[ENSEMBLE]} "
-        f"({_gain(comparison, GENERALIST)})",
-    ]
-    against = [f"{name} {_gain(comparison, name)}" for name in BASELINES if name in models]
-    if against:
-        lines.append("  ensemble against " + "; ".join(against))
-    if STUDENT in models:
-        share = "" if kept is None else f", keeps {share_in_words(kept)} of the gain"
-        lines.append(f"  student {top1[STUDENT]}{share}")
-    doubts = [warning.split(":")[0].lower() for warning in sentences.warnings(results.details)]
-    return lines + [f"  warning: {doubt}" for doubt in doubts]
-
-
-def _gain(comparison: Comparison, name: str) -> str:
-    """The ensemble's gain over another model, with its 95% interval."""
-    difference = comparison.find(ENSEMBLE, name)
-    if difference is None:
-        return ""
-    return f"{numbers.points(difference.value)} [{numbers.points_interval(difference.interval)}]"

@@ -8,14 +8,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from specialists import figures
-from specialists.catalogue import ENSEMBLE, GENERALIST, STUDENT
+from specialists.catalogue import ENSEMBLE, GENERALIST
 from specialists.evaluation.details import UNCALIBRATED
+from specialists.evaluation.several_seeds import CORRECTED_LEVEL
 from specialists.figures.clusters import MAX_ROWS
 from specialists.report.numbers import percent
+from specialists.report.recommendation import options
 from specialists.report.run_results import Results
 from specialists.report.table_rows import changes_by_class
 
-RELIABILITY = (UNCALIBRATED, GENERALIST, ENSEMBLE, STUDENT)
+ANSWER_WIDTH = 5.6  # inches: it stands beside a table
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ def _figure(title: str, figure: Figure, caption: str) -> ReportFigure:
 def draw(results: Results) -> dict[str, ReportFigure]:
     """Every figure that the results have the data for, by name."""
     drawn = {
+        "answer": _answer(results),
         "cost": _cost(results),
         "correlation": _correlation(results),
         "clusters": _clusters(results),
@@ -44,6 +47,25 @@ def draw(results: Results) -> dict[str, ReportFigure]:
         "training": _training(results),
     }
     return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def _answer(results: Results) -> ReportFigure | None:
+    found = [(o.noun, o.gain) for o in options(results.comparison) if o.gain is not None]
+    if not found:
+        return None
+    figure = figures.gains_with_intervals(
+        [noun for noun, _ in found],
+        [gain.value for _, gain in found],
+        [gain.corrected_interval for _, gain in found],
+        "points of top-1 over the generalist",
+        ANSWER_WIDTH,
+    )
+    caption = (
+        "What each gains over the generalist (the line at 0) on the same test rows, with the "
+        f"{percent(CORRECTED_LEVEL)} interval by which the answer is given. Blue: clearly better; "
+        "red: clearly worse; grey: cannot be told."
+    )
+    return _figure("Gain of each option", figure, caption)
 
 
 def _cost(results: Results) -> ReportFigure:
@@ -60,13 +82,18 @@ def _cost(results: Results) -> ReportFigure:
     )
 
 
+def _of_clusters(results: Results) -> bool:
+    """Whether clusters have specialists."""
+    return results.evaluation.n_specialists > 0 and results.choice.chosen.members != ()
+
+
 def _correlation(results: Results) -> ReportFigure | None:
     if results.covariance is None:
         return None
     correlation = figures.correlation_from_covariance(np.asarray(results.covariance))
     clusters, names = results.clusters.first_partition, results.data.class_names
     figure = figures.correlation_matrix(correlation, clusters, names)
-    outside = "no specialist of a cluster sees"
+    outside = f"no {'specialist of a cluster sees' if _of_clusters(results) else 'cluster holds'}"
     if len(clusters) < results.clusters.n_clusters:
         outside = "is left to the clusters of the other partitions, which are not shown"
     caption = (
@@ -81,11 +108,12 @@ def _clusters(results: Results) -> ReportFigure | None:
     clusters = results.clusters
     if not clusters.n_clusters:
         return None
+    decides = "; only there can the specialist of a cluster decide" * _of_clusters(results)
     names = [clusters.names(index) for index in range(clusters.n_clusters)]
     figure = figures.cluster_overview(names, clusters.share_of_confusions, clusters.random_shares)
     caption = (
-        f"{percent(clusters.total_share)} of the generalist's confusions fall inside some cluster; "
-        "only there can the specialist of a cluster decide. Inside random clusters of the same "
+        f"{percent(clusters.total_share)} of the generalist's confusions fall inside some "
+        f"cluster{decides}. Inside random clusters of the same "
         f"sizes {percent(clusters.random_share)} would fall (orange marks: of each size)."
         + (f" Shown: the {MAX_ROWS} with most of them." if clusters.n_clusters > MAX_ROWS else "")
     )
@@ -126,7 +154,8 @@ def _coverage(results: Results) -> ReportFigure | None:
 
 def _reliability(results: Results) -> ReportFigure | None:
     bins = results.details.reliability
-    chosen = {name: bins[name] for name in RELIABILITY if name in bins}
+    shown = (UNCALIBRATED, GENERALIST, *results.told_models)
+    chosen = {name: bins[name] for name in shown if name in bins}
     caption = (
         "On the dashed line confidence and accuracy agree; below it a model is too sure of itself. "
         "Grey bars: share of the test examples at that confidence."
@@ -136,10 +165,9 @@ def _reliability(results: Results) -> ReportFigure | None:
 
 def _classes(results: Results) -> ReportFigure | None:
     per_class = results.details.per_class
-    changes = {
-        name: changes_by_class(per_class, name) for name in (ENSEMBLE, STUDENT) if name in per_class
-    }
-    if not changes:
+    told = [name for name in results.told_models if name in per_class]
+    changes = {name: changes_by_class(per_class, name) for name in told}
+    if not any(any(values) for values in changes.values()):
         return None
     figure = figures.class_changes(results.data.class_names, changes, GENERALIST)
     caption = "The classes whose test accuracy changes most, at most twelve each way."

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from specialists.catalogue import BASELINES, ENSEMBLE, GENERALIST
-from specialists.ensemble import AdmissionDecision, admitted_in_words
+from specialists.ensemble import AdmissionDecision, CombinationRule, admitted_in_words
 from specialists.evaluation import Details, Evaluation, ModelScores, ModelSummary
+from specialists.evaluation.shared_gains import SharedGains
 from specialists.report.numbers import enumerated, percent, points, points_interval, signed
 from specialists.uncertainty import MIN_GROUPS, groups_in_words, no_test, rows_in_groups
 
@@ -47,27 +48,44 @@ def gain_sentence(evaluation: Evaluation) -> str:
 
 def admission_sentence(admission: AdmissionDecision) -> str:
     """What the admission test decided on the rows that were kept for it, and why."""
-    answer = {
-        "not tested": "Whether the specialists help was not tested before they entered",
-        "refused": "The ensemble answers exactly like its generalist",
-        "admitted": admitted_in_words(
-            admission.method, [t.admitted for t in admission.specialists], admission.n_shared
-        ),
-    }[admission.outcome]
+    if admission.outcome == "refused":
+        return (
+            f"Specialists were refused: {admission.reason}. "
+            "So the ensemble answers exactly like its generalist."
+        )
+    answer = "Whether the specialists help was not tested before they entered"
+    if admission.outcome == "admitted":
+        tests = [test.admitted for test in admission.specialists]
+        answer = admitted_in_words(admission.method, tests, admission.n_shared)
     return f"{answer}: {admission.reason}."
 
 
-def left_out_sentence(n_specialists: int, n_answering: int, n_shared: int = 0) -> str:
-    """How many specialists are in no table, since they may not answer; "" if every one may.
+def shared_sentences(shared: SharedGains, chosen: CombinationRule) -> list[str]:
+    """What a run's shared specialists are, what they are asked about, and how often."""
+    n, listed = shared.n_trained, f"{shared.n_listed:.3g}"
+    who = "1 shared specialist was" if n == 1 else f"{n} shared specialists were"
+    which = f"the {listed} classes that the generalist finds most probable in a row"
+    if shared.of_clusters:
+        which = f"the classes of the clusters of a row's most probable ones, {listed} on average"
+    asked = (
+        f"{who} trained, on all classes and for all rows. The question to "
+        f"{'it' if n == 1 else 'them'} is a shortlist: {which}. The true class is on the "
+        f"shortlist in {percent(shared.on_shortlist)} of the test rows."
+    )
+    if not shared.n_answering:
+        return [asked, "None of them may answer."]
+    fewer = "" if shared.n_answering == n else f"{shared.n_answering} of them answer. "
+    sure = ", where the generalist is least sure," * (0 < shared.asked_whole < 1)
+    whole = f"In {percent(shared.asked_whole)} of the test rows{sure} the question is every class."
+    clusters = " The gains are those of the whole ensemble." * (chosen.members != ())
+    return [asked, f"{fewer}{whole}{clusters}"]
 
-    ``n_shared`` more answer, which are of no cluster.
-    """
+
+def left_out_sentence(n_specialists: int, n_answering: int) -> str:
+    """How many specialists are in no table, since they may not answer; "" if all may, or none."""
     out = n_specialists - n_answering
-    if not out:
+    if not (out and n_answering):
         return ""
-    if not n_answering:
-        who = "No specialist of a cluster answers" if n_shared else "No specialist may answer"
-        return f"{who}, so there is no gain by cluster or by coverage, and no conditional accuracy."
     verb = "is" if out == 1 else "are"
     return f"{out} of {n_specialists} specialists may not answer and {verb} left out here."
 

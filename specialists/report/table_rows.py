@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from specialists.catalogue import GENERALIST
+from specialists.catalogue import ENSEMBLE, GENERALIST, WORDS
 from specialists.clustering import ClassClusters
 from specialists.ensemble import Choice, CombinationRule
 from specialists.evaluation import Difference, Evaluation
 from specialists.evaluation.subsets import ByClass, ClusterGain
+from specialists.report.numbers import capitalized
 
 MAX_NAME = 200
+MAX_CLASSES = 5000
 
 
 def cut(names: Sequence[str]) -> list[str]:
@@ -19,12 +21,19 @@ def cut(names: Sequence[str]) -> list[str]:
     return [name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…" for name in names]
 
 
-def difference_rows(evaluation: Evaluation) -> list[tuple[Difference, Difference]]:
-    """The difference of each pair of models in top-1, and that in NLL."""
+def difference_rows(
+    evaluation: Evaluation, silent: bool = False
+) -> list[tuple[Difference, Difference]]:
+    """The difference of each pair of models in top-1, and that in NLL.
+
+    ``silent`` says that the ensemble is its generalist, whose difference is left out.
+    """
     return [
         (top1, nll)
         for top1 in evaluation.differences
-        if top1.metric == "top1" and (nll := evaluation.find(top1.a, top1.b, "nll"))
+        if top1.metric == "top1"
+        and not (silent and (top1.a, top1.b) == (ENSEMBLE, GENERALIST))
+        and (nll := evaluation.find(top1.a, top1.b, "nll"))
     ]
 
 
@@ -69,39 +78,51 @@ def cluster_rows(clusters: ClassClusters, per_cluster: Sequence[ClusterGain]) ->
 
 @dataclass(frozen=True)
 class ClassRow:
-    """A class with ``n`` test examples, and its accuracy by the generalist and by a model."""
+    """A class with ``n`` test examples.
+
+    ``accuracies`` are those of each model, the generalist first, and ``more`` how many examples
+    each other model answers right beyond the generalist.
+    """
 
     name: str
     n: int
-    before: float
-    after: float
-
-    @property
-    def change(self) -> float:
-        return self.after - self.before
+    accuracies: tuple[float, ...]
+    more: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class ClassTable:
-    """The classes that a model serves better and worse than the generalist, extremes first."""
+    """The classes with test examples; those whose answers change most come first.
 
-    model: str
-    gains: list[ClassRow]
-    losses: list[ClassRow]
-    n_equal: int
+    ``counts`` says how many classes gain and lose, a sentence for each model but the generalist.
+    """
+
+    models: tuple[str, ...]
+    rows: list[ClassRow]
+    counts: list[str]
+    n_left_out: int
 
 
-def class_table(per_class: ByClass, names: Sequence[str], model: str) -> ClassTable:
-    """What a model gains and loses against the generalist, by class."""
-    columns = zip(names, per_class["n"], per_class[GENERALIST], per_class[model], strict=True)
-    rows = [
-        ClassRow(name, int(n), before, after)
-        for name, n, before, after in columns
-        if n and before is not None and after is not None
-    ]
-    gains = sorted((r for r in rows if r.change > 0), key=lambda r: (-r.change, -r.n))
-    losses = sorted((r for r in rows if r.change < 0), key=lambda r: (r.change, -r.n))
-    return ClassTable(model, gains, losses, len(rows) - len(gains) - len(losses))
+def class_table(per_class: ByClass, names: Sequence[str], models: Sequence[str]) -> ClassTable:
+    """Accuracy by class of the generalist and of other ``models``."""
+    shown = (GENERALIST, *models)
+    rows = []
+    for name, n, *values in zip(names, per_class["n"], *(per_class[m] for m in shown), strict=True):
+        accuracies = tuple(value for value in values if value is not None)
+        if n:
+            more = tuple(round(n * (value - accuracies[0])) for value in accuracies[1:])
+            rows.append(ClassRow(name, int(n), accuracies, more))
+    rows.sort(key=lambda row: (-max(map(abs, row.more), default=0), row.accuracies[0], -row.n))
+    counts = [_count(WORDS[m].noun, [row.more[i] for row in rows]) for i, m in enumerate(models)]
+    return ClassTable(shown, rows[:MAX_CLASSES], counts, max(0, len(rows) - MAX_CLASSES))
+
+
+def _count(who: str, changes: Sequence[int]) -> str:
+    gains, losses = (sum(sign * change > 0 for change in changes) for sign in (1, -1))
+    return (
+        f"{capitalized(who)} against the generalist: of {len(changes):,} classes {gains:,} gain "
+        f"and {losses:,} lose right answers."
+    )
 
 
 def changes_by_class(per_class: ByClass, model: str) -> list[float | None]:

@@ -2,34 +2,45 @@
 
 A run is a comparison of one seed. Alternatives to the generalist are the ensemble, what the same
 computing could have bought (training longer, going wider, averaging generalists), the student, and
-its network with hard labels. One of them counts as clearly better if its interval of the difference
-lies above 0, at the level that is corrected for their number. The cheapest in inference of those
-that are not clearly worse than the best is recommended; of equal costs the simplest. What gains
-more at no more inference is named beside it, and so are specialists and student, whatever they
-gain.
+its network with hard labels. One of them, or none, is recommended
+(:mod:`specialists.report.recommendation`). What gains more at no more inference is named beside it,
+and so are specialists and student, whatever they gain.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from specialists.baselines import SAME_COST
 from specialists.catalogue import (
     BASELINES,
-    BY_SIMPLICITY,
     CONTINUED,
     ENSEMBLE,
     GENERALIST,
     HARD_LABELS,
     STUDENT,
     TRAINED,
-    WIDE,
     WORDS,
 )
 from specialists.evaluation import Comparison
 from specialists.evaluation.several_seeds import MeanDifference, ShareKept
-from specialists.report.measured_times import times_sentence
-from specialists.report.numbers import compact, enumerated, percent, points, points_interval
+from specialists.report.numbers import (
+    capitalized,
+    compact,
+    duration,
+    enumerated,
+    percent,
+    points,
+    points_interval,
+    two_digits,
+)
+from specialists.report.recommendation import (
+    KEEP,
+    advice_for,
+    is_as_wide,
+    largest_gain,
+    recommended,
+    training_costs,
+)
 from specialists.report.sentences import worse
 
 CAUTION = {
@@ -53,6 +64,7 @@ class Verdict:
     tone: str  # "good", "bad" or "unclear": of what the specialists did
     sentences: tuple[str, ...]  # what supports it; the first goes on where the headline ends
     caution: str  # what makes it doubtful; empty for three seeds or more
+    in_table: tuple[str, ...] = ()  # of the sentences, what a table of the options says too
 
     @property
     def text(self) -> str:
@@ -64,19 +76,17 @@ def verdict(comparison: Comparison) -> Verdict:
     """What a user should do, with the gain, its interval, and what it costs."""
     chosen = recommended(comparison)
     if chosen is None:
-        headline, named = "Keep the generalist", largest_gain(comparison, None)
+        headline, named = capitalized(KEEP), largest_gain(comparison, None)
         sentences = _kept_generalist(comparison, named)
     else:
-        as_wide = _is_as_wide(comparison, chosen)
-        advice = "train longer from the start" if as_wide else WORDS[chosen].advice
-        headline, named = advice.capitalize(), chosen
+        headline, named = capitalized(advice_for(comparison, chosen)), chosen
         sentences = _recommendation(comparison, chosen)
         if chosen in BASELINES:
             sentences.append(WEIGHTS_KEPT)
+    in_table = [] if comparison.is_refused else [_specialists(comparison)]
     if STUDENT in comparison.models and named != STUDENT:
-        sentences.append(f"The student: {_bought(comparison, STUDENT)}.")
-    if times := times_sentence(comparison.times, _timed(comparison, named)):
-        sentences.append(times)
+        in_table.append(f"The student: {_bought(comparison, STUDENT)}.")
+        sentences.append(in_table[-1])
     missing = [WORDS[name].noun for name in TRAINED if name not in comparison.models]
     if missing:
         few = f"Not trained, so not known: {enumerated(missing)}"
@@ -86,14 +96,8 @@ def verdict(comparison: Comparison) -> Verdict:
         sentences.append(f"{NO_BASELINE if all_missing else few} ({HOW_TO_ADD}).")
     harmed = comparison.is_clear(GENERALIST, ENSEMBLE)
     tone = "good" if chosen == ENSEMBLE else "bad" if harmed else "unclear"
-    return Verdict(headline, tone, tuple(sentences), CAUTION.get(len(comparison.seeds), ""))
-
-
-def _timed(comparison: Comparison, named: str | None) -> list[str]:
-    """Whose measured times are told: of what the sentences are about."""
-    names = [named, ENSEMBLE, STUDENT]
-    tried = alternatives(comparison)
-    return [name for name in dict.fromkeys(names) if name in tried]
+    caution = CAUTION.get(len(comparison.seeds), "")
+    return Verdict(headline, tone, tuple(sentences), caution, tuple(in_table))
 
 
 def retention_sentence(comparison: Comparison) -> str:
@@ -154,17 +158,33 @@ def _in_points(difference: MeanDifference) -> str:
 
 def _bought(comparison: Comparison, name: str) -> str:
     """The gain and what it costs; a student costs its teacher's training too."""
-    models = comparison.models
-    teacher = GENERALIST if comparison.is_refused else ENSEMBLE
-    trained = [models[each] for each in ([name, teacher] if name == STUDENT else [name])]
-    flops = sum(model.training_flops for model in trained)
-    seconds = sum(model.training_seconds for model in trained)
-    base = models[GENERALIST]
-    relative = base.training_flops and f"{flops / base.training_flops:.1f} times the training FLOPs"
-    costs = [_inference(comparison, name), relative or f"{compact(flops)} training FLOPs"]
-    if base.training_seconds:
-        costs.append(f"{seconds / base.training_seconds:.1f} times the training time")
+    costs = [_inference(comparison, name) + _milliseconds(comparison, name)]
+    costs.append(_training(comparison, name))
     return f"{_in_points(comparison.gain(name))} for {enumerated(costs)}"
+
+
+def _training(comparison: Comparison, name: str) -> str:
+    (flops, seconds), base = training_costs(comparison, name), comparison.models[GENERALIST]
+    if seconds:
+        instead = f" instead of {duration(base.training_seconds)}" * bool(base.training_seconds)
+        return f"{duration(seconds)} of training{instead}"
+    if base.training_flops:
+        return f"{flops / base.training_flops:.1f} times the training FLOPs"
+    return f"{compact(flops)} training FLOPs"
+
+
+def _milliseconds(comparison: Comparison, name: str) -> str:
+    """What was measured for the large batch, as a parenthesis; "" of what was not timed."""
+    times = comparison.times
+    if times is None or not {name, GENERALIST} <= set(times.models):
+        return ""
+    own, base = (two_digits(times.models[each].batch) for each in (name, GENERALIST))
+    rows = f"for {times.n_rows:,} rows"
+    return (
+        f" ({own} times the time {rows})"
+        if times.relative
+        else f" ({own} ms instead of {base} {rows})"
+    )
 
 
 def _inference(comparison: Comparison, name: str) -> str:
@@ -183,54 +203,6 @@ def _against(comparison: Comparison, name: str) -> str:
     return f"Against {who} specialists are {_in_points(difference)}."
 
 
-def _is_as_wide(comparison: Comparison, name: str) -> bool:
-    """Whether the wide generalist has the generalist's own cost: there was room for no more."""
-    costs = [comparison.models[key].inference_flops for key in (name, GENERALIST)]
-    return name == WIDE and max(costs) <= SAME_COST * min(costs)
-
-
 def _named(comparison: Comparison, name: str) -> str:
     as_wide = "a generalist trained longer from the start"
-    return as_wide if _is_as_wide(comparison, name) else WORDS[name].noun
-
-
-def alternatives(comparison: Comparison) -> list[str]:
-    """The models that were tried beside the generalist, without specialists that stay out."""
-    tried = [name for name in BY_SIMPLICITY if name in comparison.models]
-    return [name for name in tried if name != ENSEMBLE or not comparison.is_refused]
-
-
-def recommended(comparison: Comparison) -> str | None:
-    """The model to use; None: the generalist, since nothing is clearly better.
-
-    Of models of equal cost, too, only those count that are not clearly worse than their best.
-    """
-    clear = [name for name in alternatives(comparison) if comparison.is_clear(name, GENERALIST)]
-    if not clear:
-        return None
-    good = _not_clearly_worse(comparison, clear)
-    costs = {name: comparison.models[name].inference_flops for name in good}
-    limit = SAME_COST * min(costs.values())
-    cheapest = [name for name in good if costs[name] <= limit]
-    return min(_not_clearly_worse(comparison, cheapest), key=BY_SIMPLICITY.index)
-
-
-def _not_clearly_worse(comparison: Comparison, names: list[str]) -> list[str]:
-    """The best by its gain, and those that it does not clearly beat."""
-    best = max(names, key=lambda name: comparison.gain(name).value)
-    return [name for name in names if name == best or not comparison.is_clear(best, name)]
-
-
-def largest_gain(comparison: Comparison, than: str | None) -> str | None:
-    """The model with the largest gain: of all, or of those that cost no more than ``than``.
-
-    Beside ``than`` it has to gain more, and ensemble and student, always named, do not count.
-    """
-    names, least = alternatives(comparison), 0.0
-    if than is not None:
-        least = comparison.gain(than).value
-        limit = SAME_COST * comparison.models[than].inference_flops
-        cheap = [name for name in names if comparison.models[name].inference_flops <= limit]
-        names = [name for name in cheap if name not in (ENSEMBLE, STUDENT)]
-    gains = {name: gain for name in names if (gain := comparison.gain(name).value) > least}
-    return max(gains, key=gains.__getitem__, default=None)
+    return as_wide if is_as_wide(comparison, name) else WORDS[name].noun

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -367,9 +368,11 @@ def _check_that_the_ensemble_is_evaluated_as_its_generalist(run: Run) -> None:
     assert evaluation["coverage"] == details["per_cluster"] == []
     page = (run.folder / "report.html").read_text()
     assert "Specialists stay out: held-out rows do not show that they help." in page
-    assert "The ensemble answers exactly like its generalist: on 60 rows kept" in page
-    lines = closing_lines(run)
-    assert "+0.00 [+0.00 to +0.00]" in lines[1]
+    assert page.count("Specialists were refused: on 60 rows kept for this test") == 1
+    assert "pairs" not in details
+    assert not {"#apart", "#gains", "#examples"} & set(re.findall(r'href="([^"]*)"', page))
+    (line,) = (line for line in closing_lines(run) if line.startswith("  use specialists"))
+    assert "stay out" in line
 
 
 def test_each_specialist_can_be_tested_alone(again):

@@ -1,12 +1,15 @@
 """What stays of baselines: their predictions, and their weights only where somebody wants them."""
 
+import shlex
 import shutil
 
 import numpy as np
 import pytest
 import small_run
+from typer.testing import CliRunner
 
 from pipelines import baselines, classifiers, rivals, stages
+from pipelines.__main__ import app
 from pipelines.classifiers import Member
 from pipelines.compare import weights_note
 from pipelines.context import RunContext
@@ -228,6 +231,14 @@ def test_who_is_advised_to_take_a_baseline_is_told_what_makes_its_weights(finish
     assert not any(command in line for line in closing_lines(finished))
     monkeypatch.setattr(report, "recommended", lambda comparison: "generalist_wide")
     assert closing_lines(finished)[1] == f"  its weights: {command}"
+
+
+def test_the_command_that_a_run_ends_with_predicts(finished):
+    command = shlex.split(closing_lines(finished)[-3])
+    assert command[0] == "specialists"
+    result = CliRunner().invoke(app, command[1 : command.index("|")])
+    assert result.exit_code == 0, result.output
+    assert result.output.startswith("row\tinput\trank\tclass")
 
 
 def test_a_comparison_names_the_command_of_all_its_seeds(finished, tmp_path):
