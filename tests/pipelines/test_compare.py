@@ -71,18 +71,18 @@ def test_settings_come_from_the_config_or_from_the_first_seed(tmp_path):
     for seed in (10, 9):
         write_text(tmp_path / f"seed-{seed}/config.toml", f"seed = {seed}\n")
     write_text(tmp_path / "seed-x/config.toml", "")
-    default = ("languages", Path("runs/compare-languages"))
+    default = ("emoji", Path("runs/compare-emoji"))
     assert source_and_comparison(None, tmp_path, []) == (tmp_path / "seed-9/config.toml", tmp_path)
     assert source_and_comparison("glyphs", tmp_path, []) == ("glyphs", tmp_path)
     assert source_and_comparison(None, None, []) == default
-    assert source_and_comparison(None, tmp_path / "new", []) == ("languages", tmp_path / "new")
+    assert source_and_comparison(None, tmp_path / "new", []) == ("emoji", tmp_path / "new")
 
 
 @pytest.mark.parametrize(
     ("overrides", "source", "name"),
     [
-        ([], "languages", "languages"),
-        (["seed=1"], "languages", "languages"),
+        ([], "emoji", "emoji"),
+        (["seed=1"], "emoji", "emoji"),
         (["data.name=glyphs"], "glyphs", "glyphs"),
         (["data.table=a/titles.tsv.gz"], None, "titles"),
         (["data.images=a/animals/", "seed=1"], None, "animals"),

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import hostile_names
 import pytest
 
-import specialists
+from pipelines import trained_models
 from pipelines.predict import check_target, predict, write_table
 from specialists import datasets
 from specialists.errors import InputError
@@ -33,7 +33,7 @@ def test_a_table_has_a_line_for_each_answer_whatever_the_names_are(tmp_path, mon
         blocks=lambda inputs: [(slice(0, 3), inputs[:3]), (slice(3, len(inputs)), inputs[3:])],
         top=lambda names, k: [answer for answer in answers if answer[0][0] in names],
     )
-    monkeypatch.setattr(specialists, "load", lambda *arguments: predictor)
+    monkeypatch.setattr(trained_models, "load", lambda *arguments: predictor)
     monkeypatch.setattr(datasets, "read_unlabelled", lambda file, preprocessing: (names, names))
     table = "".join(predict(tmp_path, tmp_path, "student", 1))
     assert hostile_names.acting(table) == set()
