@@ -1,15 +1,17 @@
 """What a run will take is counted from its settings and its data, before anything is trained."""
 
 import dataclasses
+import itertools
 
 import pytest
 import small_run
 import torch
 
 from pipelines import forecast, stages
+from pipelines.context import RunContext
 from specialists.config import Config
 from specialists.datasets.base import Ragged
-from specialists.feasibility import DataShape
+from specialists.feasibility import DataShape, rates
 from specialists.feasibility.estimate import Part, Planner, RunEstimate
 from specialists.feasibility.rates import StepRate, measured_rate, rows_read
 from specialists.feasibility.trainings import (
@@ -118,9 +120,19 @@ def test_a_measured_step_trains_nothing_and_draws_no_random_number(prepared):
     torch.manual_seed(3)
     expected = torch.rand(1)
     torch.manual_seed(3)
-    rates = [measured_rate(plan, train, Hardware("cpu", "float32")) for plan in plans]
+    found = [measured_rate(plan, train, Hardware("cpu", "float32")) for plan in plans]
     assert torch.rand(1) == expected
-    assert all(rate.seconds > 0 and rate.flops > 0 for rate in rates)
+    assert all(rate.seconds > 0 and rate.flops > 0 for rate in found)
+
+
+def test_slow_first_steps_are_not_those_that_count(prepared, monkeypatch):
+    context = RunContext.open(prepared.folder)
+    (plan, *_) = planned_trainings(context.config, SHAPE)
+    lasting = [0.9, 0.8, *([0.01] * 40)]
+    ends = itertools.accumulate(itertools.chain.from_iterable((0.0, took) for took in lasting))
+    monkeypatch.setattr(rates.time, "perf_counter", lambda: next(ends))
+    measured = measured_rate(plan, context.dataset.train, Hardware("cpu", "float32"))
+    assert measured.seconds == pytest.approx(0.01 / (plan.recipe.batch_size or 1))
 
 
 def test_rows_of_a_table_that_no_input_reads_are_not_stored():

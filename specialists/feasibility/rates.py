@@ -25,6 +25,7 @@ from specialists.training.optimisers import Optimisers
 from specialists.trunk import Stacked
 
 SECONDS = 0.15  # of timed steps of one network
+LONG_STEP = 5.0  # after which no other is timed
 WARM_UP, MOST_STEPS = 2, 20
 MOST_BUCKETS = 2**18  # of a table that is timed: larger ones take long to be made
 
@@ -111,7 +112,7 @@ def _step_seconds(
     """The median of some steps, over their examples; the first ones only set things up."""
     optimisers = Optimisers(network, plan.recipe, MOST_STEPS)
     device, seconds = hardware.torch_device, []
-    while len(seconds) < MOST_STEPS and sum(seconds) < SECONDS:
+    while len(seconds) < MOST_STEPS and sum(seconds[WARM_UP:]) < SECONDS:
         batch = batches[len(seconds) % len(batches)]
         began = time.perf_counter()
         with autocast(device, hardware.precision):
@@ -121,5 +122,7 @@ def _step_seconds(
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - began)
+        if seconds[-1] > LONG_STEP:
+            break
     settled = seconds[WARM_UP:] or seconds[-1:]
     return statistics.median(settled) / len(batches[0])
