@@ -55,7 +55,7 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
     model : {"ensemble", "student", "generalist"}
         Who predicts.
     settings : mapping, optional
-        Keys of a configuration (``specialists settings`` of a run's config.toml), for instance
+        Keys of a configuration, which ``specialists settings`` lists, for instance
         ``{"specialists.epochs": 5}``.
     random_state : int, RandomState or None
         Of everything that is drawn; two fits with one int are equal.

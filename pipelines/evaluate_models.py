@@ -119,11 +119,7 @@ def _shared_by_rows(
     scores: Mapping[str, Scores],
 ) -> SharedGains | None:
     """What shared specialists gain on which test rows; None: the run has none."""
-    n, test, evaluation = (
-        len(shared_tasks(context)),
-        context.dataset.test,
-        context.config.evaluation,
-    )
+    n, test = len(shared_tasks(context)), context.dataset.test
     if not n:
         return None
     return shared_gains(
@@ -133,7 +129,7 @@ def _shared_by_rows(
         test.labels.numpy(),
         scores,
         n_trained=n,
-        n_bootstrap=evaluation.n_bootstrap,
+        n_bootstrap=context.config.evaluation.n_bootstrap,
         seed=context.config.seed,
         groups=test.units.numpy(),
     )

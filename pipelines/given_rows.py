@@ -5,6 +5,7 @@ Checks are scikit-learn's where it has some: shapes, finite numbers, names of fe
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -123,8 +124,8 @@ def numbered_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def names_of(classes: np.ndarray) -> tuple[str, ...]:
     """A name for each class; those that would read alike get their number behind them."""
     written = [normal_form(str(label)) or repr(label) for label in classes.tolist()]
-    twice = {name for name in written if written.count(name) > 1} if _alike(written) else set()
-    return tuple(f"{n} [{i}]" if n in twice else n for i, n in enumerate(written))
+    counts = Counter(written)
+    return tuple(f"{n} [{i}]" if counts[n] > 1 else n for i, n in enumerate(written))
 
 
 def numbers_of(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
@@ -180,10 +181,6 @@ def with_predictions(rows: HeldRows, x: Any, probs: Any, n_classes: int) -> Held
         return rows
     log_probs = given_log_probs(probs, _num_samples(x), n_classes, "generalist_probs")
     return replace(rows, predictions=log_probs[torch.from_numpy(rows.labels)])
-
-
-def _alike(names: list[str]) -> bool:
-    return len(set(names)) < len(names)
 
 
 def _sorting_name(label: Any) -> tuple[str, str]:
