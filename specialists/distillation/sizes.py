@@ -20,11 +20,13 @@ def student_spec(
 ) -> NetworkSpec:
     """The student's network beside a generalist: the model that ships for the kind of input.
 
+    No model ships for tensors: their student has the generalist's network.
+
     Parameters
     ----------
     generalist : NetworkSpec
     settings : StudentConfig
-    kind : {"text", "features", "images"}
+    kind : {"text", "features", "images", "tensors"}
     size : float, optional
         Parameters over the generalist's, the n-gram table and all others alike. None: the
         ``width`` of the settings, or their ``size``, which leaves the table out, and their table.
@@ -36,13 +38,16 @@ def student_spec(
         a given size the rank shrinks as the size does, since rank times classes would else be more
         than the whole. It goes where it makes no head cheaper.
     """
+    model = DEFAULTS[kind]["generalist"].get("model")
+    if model is None:
+        return generalist
     table = {
         "embedding_dim": settings.embedding_dim or generalist.embedding_dim,
         "n_buckets": settings.n_buckets or generalist.n_buckets,
     }
     spec = dataclasses.replace(
         generalist,
-        model=DEFAULTS[kind]["generalist"]["model"],
+        model=model,
         dropout=settings.dropout or 0.0,
         options={},
         **(table if size is None else _table(generalist, size)),

@@ -16,6 +16,7 @@ from specialists.networks.build import (
     outline,
     with_allowed_rank,
 )
+from specialists.networks.calls import outputs_of
 from specialists.networks.flops import counted_flops, inference_flops, n_parameters
 from specialists.networks.foreign import read_foreign
 from specialists.networks.given import (
@@ -81,6 +82,7 @@ __all__ = [
     "n_parameters",
     "outline",
     "output_order",
+    "outputs_of",
     "plain_inputs",
     "read_foreign",
     "read_model",
