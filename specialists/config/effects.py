@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from specialists.config.data import SOURCES, DataConfig
 from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.config.fields import Section
-from specialists.config.sections import Recipe
+from specialists.config.recipes import OwnNetwork, Recipe
 
 if TYPE_CHECKING:
     from specialists.config.configuration import Config
@@ -53,7 +53,8 @@ KIND_ONLY = {
     "image_size": "images",
 }
 OF_SHARED = ("n_shared", "shortlist", "shortlist_of", "shortlist_by", "shared_epochs")
-OF_BOTH_KINDS = ("kind", "width", "n_buckets", "label_smoothing")
+OF_BOTH_KINDS = ("kind", "factory", "options", "width", "n_buckets", "label_smoothing")
+BUILT = "builds the network, see its options"
 TABLE_OF_NGRAMS = ("embedding_dim", "n_buckets", "embedding_learning_rate")
 
 
@@ -118,19 +119,18 @@ def _data(data: DataConfig, kind: str) -> Idle:
 
 def _generalist(config: Config, kind: str) -> Idle:
     settings = config.generalist
+    yield from _own_network("generalist", settings, ("model", "width", "widths", "head_rank"))
     if settings.factory is None:
-        if settings.options:
-            yield "generalist.options", "only a generalist.factory has options"
+        if settings.head is not None:
+            yield "generalist.head", "only the head of a generalist.factory has to be named"
         if settings.model is not None and KIND_OF_MODEL[settings.model] != kind:
             wanted = SHIPPED.get(kind, "generalist.factory")
             yield (
                 "generalist.model",
                 f"it is for {KIND_OF_MODEL[settings.model]}, and these data are {kind}: {wanted}",
             )
-    else:
-        for key in ("model", "width", "widths", "dropout", "head_rank"):
-            if is_set(settings, key):
-                yield f"generalist.{key}", "generalist.factory builds the network, see its options"
+    elif is_set(settings, "dropout"):
+        yield "generalist.dropout", f"generalist.factory {BUILT}"
     yield from _table_of_ngrams(config, "generalist", kind)
     if settings.inference_flops is not None and config.data.reader != "memory":
         yield "generalist.inference_flops", "a network's operations are counted"
@@ -159,6 +159,13 @@ def _of_given_weights(config: Config, kind: str) -> Idle:
 
 def _specialists(config: Config, kind: str) -> Idle:
     settings, factory = config.specialists, config.generalist.factory
+    yield from _own_network("specialists", settings, ("width", "widen", "n_buckets", "dropout"))
+    if settings.factory is not None:
+        if settings.start not in (None, "fresh"):
+            yield "specialists.start", "a network of specialists.factory starts afresh"
+        if settings.freeze:
+            yield "specialists.freeze", "a network of specialists.factory shares no part"
+        factory = None
     if settings.width is not None and settings.widen is not None:
         yield "specialists.widen", "specialists.width fixes the width"
     if factory is not None:
@@ -220,6 +227,8 @@ def _clusters_and_combination(config: Config) -> Idle:
 
 def _student(config: Config, kind: str) -> Idle:
     settings = config.student
+    own = ("width", "size", "embedding_dim", "n_buckets", "dropout")
+    yield from _own_network("student", settings, own)
     if settings.width is not None and is_set(settings, "size"):
         yield "student.size", "student.width fixes the width"
     yield from _table_of_ngrams(config, "student", kind)
@@ -233,9 +242,19 @@ def _student(config: Config, kind: str) -> Idle:
         yield "student.n_targets", "student.targets = dense stores every class"
 
 
+def _own_network(name: str, settings: OwnNetwork, built: Sequence[str]) -> Idle:
+    """Settings of a section that its factory has no use for, or that only a factory has."""
+    if settings.factory is None and settings.options:
+        yield f"{name}.options", f"only a {name}.factory has options"
+    for key in built if settings.factory is not None else ():
+        if is_set(settings, key):
+            yield f"{name}.{key}", f"{name}.factory {BUILT}"
+
+
 def _table_of_ngrams(config: Config, name: str, kind: str) -> Idle:
-    section, by_factory = getattr(config, name), config.generalist.factory is not None
+    section, generalist = getattr(config, name), config.generalist
+    own = section if name == "student" or section.factory is not None else generalist
     for key in TABLE_OF_NGRAMS:
-        trains = key == "embedding_learning_rate" and by_factory and name != "student"
+        trains = key == "embedding_learning_rate" and own.factory is not None
         if kind != "text" and not trains and getattr(section, key, None) is not None:
             yield f"{name}.{key}", f"only networks for text have a table of n-grams, not {kind}"

@@ -11,6 +11,7 @@ from specialists.networks import (
     largest_width,
     n_parameters,
     outline,
+    own_spec,
     with_allowed_rank,
 )
 
@@ -20,7 +21,8 @@ def student_spec(
 ) -> NetworkSpec:
     """The student's network beside a generalist: the model that ships for the kind of input.
 
-    No model ships for tensors: their student has the generalist's network.
+    Or that of ``student.factory``. No model ships for tensors: without a factory of its own, their
+    student has the generalist's network.
 
     Parameters
     ----------
@@ -38,6 +40,9 @@ def student_spec(
         a given size the rank shrinks as the size does, since rank times classes would else be more
         than the whole. It goes where it makes no head cheaper.
     """
+    own = own_spec(settings, generalist.n_classes, generalist.input_shape)
+    if own is not None:
+        return own
     model = DEFAULTS[kind]["generalist"].get("model")
     if model is None:
         return generalist
@@ -50,6 +55,7 @@ def student_spec(
         model=model,
         dropout=settings.dropout or 0.0,
         options={},
+        head=None,
         **(table if size is None else _table(generalist, size)),
     )
     if size is None and settings.width is not None:
