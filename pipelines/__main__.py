@@ -117,8 +117,11 @@ def run_command(
         return
     with configured(folder, settings, jobs) as run:
         stages.run_stages(run, until, force, lambda: tell_forecast(run, until, force))
+        finished = until in (None, stages.STAGES[-1].name)
+        if finished and settings.clean:
+            remove_intermediate(run)
         log.info(write_report.disk_line(folder))
-    if until is None or until == stages.STAGES[-1].name:
+    if finished:
         say(f"\nThe report: {run.folder / 'report.html'}")
         for line in write_report.closing_lines(run):
             say(line)
@@ -280,6 +283,14 @@ def tell_forecast(run: Run, until: str | None, force: list[str]) -> None:
     from .forecast import log_forecast
 
     log_forecast(run, until, force)
+
+
+def remove_intermediate(run: Run) -> None:
+    """What ``clean = true`` asks for at the end of a run; nothing is said where nothing goes."""
+    from .clean import clean_run, intermediate_files
+
+    if any(intermediate_files(run).values()):
+        log.info(f"clean = true: {clean_run(run)}")
 
 
 @contextmanager
