@@ -17,6 +17,7 @@ from torch import Tensor
 from specialists.catalogue import HARD_LABELS, STUDENT
 from specialists.config import Recipe
 from specialists.datasets.base import Inputs, Ragged, Split
+from specialists.datasets.fetched_rows import FetchedRows, only_rows
 from specialists.distillation import (
     HARD_TRIALS,
     SparseTargets,
@@ -183,7 +184,7 @@ def student_data(
             hidden[known] = labels[known]
             labels = hidden
         else:
-            inputs, labels, index = inputs[known], labels[known], known
+            inputs, labels, index = only_rows(inputs, known), labels[known], known
             weights = None if weights is None else weights[known]
     rows = Split(inputs, labels, weights=weights)
     if task.online is not None:
@@ -279,6 +280,8 @@ def _concatenated(first: Inputs, second: Inputs) -> Inputs:
     if isinstance(first, Ragged) and isinstance(second, Ragged):
         offsets = torch.cat([first.offsets, second.offsets[1:] + first.offsets[-1]])
         return Ragged(torch.cat([first.values, second.values]), offsets)
-    assert isinstance(first, Tensor)
     assert isinstance(second, Tensor)
+    if isinstance(first, FetchedRows):
+        return first.followed_by(second)
+    assert isinstance(first, Tensor)
     return torch.cat([first, second])

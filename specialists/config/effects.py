@@ -37,13 +37,13 @@ COLUMNS = {"columns", "text", "label", "split", "splits"}
 OWN = {*CUT, "min_examples", "exclude_labels"}
 READ_BY = {
     "table": OWN | COLUMNS | NGRAMS | {"features", "groups", "standardize"},
-    "arrays": OWN | {"keys", "groups", "split_by", "image_size", "standardize"},
-    "images": OWN | {"image_size"},
-    "factory": {"options"},
+    "arrays": OWN | {"keys", "groups", "split_by", "image_size", "standardize", "in_place"},
+    "images": OWN | {"image_size", "in_place"},
+    "factory": OWN | NGRAMS | {"options", "text", "label", "image_size", "standardize", "in_place"},
     "emoji": OWN | COLUMNS | NGRAMS | {"groups"},
     "languages": CUT | NGRAMS,
     "glyphs": {"image_size"},
-    "memory": NGRAMS | {"validation_fraction", "standardize"},
+    "memory": NGRAMS | {"validation_fraction", "standardize", "in_place"},
 }
 KIND_ONLY = {
     **dict.fromkeys((*NGRAMS, "text"), "text"),

@@ -2,7 +2,8 @@
 
 Inputs are one of three kinds. ``text``: a :class:`Ragged` of n-gram hashes, one row a string.
 ``features``: a float32 tensor [n, d]. ``images``: a uint8 tensor [n, channels, height, width].
-A batch is ``inputs[index]``, gathered without a Python loop over its rows.
+A batch is ``inputs[index]``, gathered without a Python loop over its rows. Features and images that
+are larger than memory are :class:`FetchedRows` instead, which read a batch when it is asked for.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
+
+from specialists.datasets.fetched_rows import FetchedRows
 
 Kind = Literal["text", "features", "images"]
 # JSON that travels with data sets and models; `specialists.datasets.encoding` lists its keys.
@@ -87,14 +90,15 @@ class Ragged:
         return Ragged(self.values.pin_memory(), self.offsets.pin_memory())
 
 
-Inputs = Tensor | Ragged
+Inputs = Tensor | Ragged | FetchedRows
 
 
 def rows_between(inputs: Inputs, start: int, stop: int) -> Inputs:
     """Rows ``start`` to ``stop - 1`` for a network, which may change a tensor that it is given."""
     if isinstance(inputs, Ragged):
         return inputs.between(start, stop)
-    return inputs[start:stop].clone()
+    rows = inputs[start:stop]
+    return rows if isinstance(inputs, FetchedRows) else rows.clone()
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class Split:
 
     Parameters
     ----------
-    inputs : Tensor or Ragged of n rows
+    inputs : Tensor, Ragged or FetchedRows of n rows
     labels : int64 Tensor of shape (n,)
     valid : Ragged of class indices, optional
         Every class that would be right for each example; each row holds the label.

@@ -180,7 +180,7 @@ def _check_split(split: Split, dataset: Dataset, name: str) -> None:
     if values.dtype != dtype or ragged != (dataset.kind == "text"):
         got, expected = f"{type(inputs).__name__} of {values.dtype}", f"for {dataset.kind}: {dtype}"
         raise DataError("inputs do not fit the kind", where=name, got=got, expected=expected)
-    if dataset.kind == "features":
+    if dataset.kind == "features" and isinstance(values, Tensor):
         check_finite(values.numpy(), where=name)
     if valid is not None and not _holds_labels(valid, labels, dataset.n_classes):
         raise DataError("a set of valid labels does not hold the label", where=name)

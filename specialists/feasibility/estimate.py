@@ -16,6 +16,7 @@ from specialists.catalogue import AVERAGED, CONTINUED, WIDE
 from specialists.clustering.co_predictions import MAX_WHOLE_MATRIX
 from specialists.config import Config
 from specialists.datasets.base import Dataset, Inputs, Ragged
+from specialists.datasets.fetched_rows import FetchedRows
 from specialists.feasibility.plan import training_bytes
 from specialists.feasibility.rates import StepRate, rows_read
 from specialists.feasibility.trainings import (
@@ -239,4 +240,6 @@ class Planner:
 def _input_bytes(inputs: Inputs) -> int:
     if isinstance(inputs, Ragged):
         return inputs.values.nbytes + inputs.offsets.nbytes
+    if isinstance(inputs, FetchedRows) and inputs.origin is not None:
+        return inputs.index.nbytes
     return inputs.nbytes

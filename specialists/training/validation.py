@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from specialists.calibration import fit_temperature, tempered_loss
 from specialists.datasets.base import Inputs
+from specialists.datasets.fetched_rows import block_rows
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class ValidationLoss:
 
     Parameters
     ----------
-    inputs : Tensor or Ragged of n rows
+    inputs : Tensor, Ragged or FetchedRows of n rows
     labels : int64 Tensor of shape (n,)
     weights : Tensor of shape (n,), optional
         Importance of each example; a specialist is judged under the prior it trains with.
@@ -41,7 +42,8 @@ class ValidationLoss:
         """Mean loss in nats at the best temperature, and top-1; NaN where outputs are."""
         device = next(network.parameters()).device
         with torch.no_grad():
-            batches = torch.arange(len(self.labels)).split(self.batch_size)
+            size = block_rows(self.inputs, self.batch_size)
+            batches = torch.arange(len(self.labels)).split(size)
             logits = torch.cat([network(self.inputs[i].to(device)).float() for i in batches])
             if not torch.isfinite(logits).all():
                 return math.nan, math.nan
