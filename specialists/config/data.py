@@ -52,7 +52,8 @@ class DataConfig(Section):
     exclude_labels: tuple[str, ...] = ()
     """Labels whose rows are left out."""
     keys: dict[str, str] | None = None
-    """Which array is x and which is y, or x_train and so on. None: found by their names."""
+    """Which array is x and which is y, or x_train and so on. Of a Dataset whose items are mappings:
+    which key is x and which is y. None: found by their names."""
     split_by: Options | None = None
     """The array whose values decide the split: {array = "drawer", test = [1], validation = [2]}.
     None: none."""

@@ -39,11 +39,11 @@ READ_BY = {
     "table": OWN | COLUMNS | NGRAMS | {"features", "groups", "standardize"},
     "arrays": OWN | {"keys", "groups", "split_by", "image_size", "standardize", "in_place"},
     "images": OWN | {"image_size", "in_place"},
-    "factory": OWN | NGRAMS | {"options", "text", "label", "image_size", "standardize", "in_place"},
+    "factory": OWN | NGRAMS | {"options", "keys", "image_size", "standardize", "in_place"},
     "emoji": OWN | COLUMNS | NGRAMS | {"groups"},
     "languages": CUT | NGRAMS,
     "glyphs": {"image_size"},
-    "memory": NGRAMS | {"validation_fraction", "standardize", "in_place"},
+    "memory": NGRAMS | {"validation_fraction", "standardize", "keys", "image_size", "in_place"},
 }
 KIND_ONLY = {
     **dict.fromkeys((*NGRAMS, "text"), "text"),

@@ -33,7 +33,7 @@ from specialists.datasets.encoding import check_finite, numeric
 from specialists.datasets.naming import existing
 from specialists.datasets.observations import declared_groups, shared_values
 from specialists.datasets.pictures import layout_note, with_channels
-from specialists.datasets.raw_rows import IN_PLACE_BYTES, MappedArrays, same_rows
+from specialists.datasets.raw_rows import IN_PLACE_BYTES, MappedArrays, digests_of
 from specialists.datasets.splits import LEFT_OUT
 from specialists.errors import DataError, listed
 
@@ -52,8 +52,9 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
     roles = array_roles(arrays, config.keys or {})
     in_place = _is_read_in_place(arrays, roles, config)
     x, y, given, row_numbers, notes = _stacked(arrays, roles, in_place)
-    if isinstance(x, MappedArrays) and config.in_place is False:
-        x = replace(x, origin=None)
+    if isinstance(x, MappedArrays):
+        origin = None if config.in_place is False else x.origin
+        x = replace(x, origin=origin, digests=digests_of(x, arrays.path))
     values, grouping = group_values(arrays, config.groups or (), roles, given)
     declared, alone = declared_groups(values, config.groups) if config.groups else (None, [])
     if config.split_by is not None:
@@ -74,7 +75,6 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
         rows=row_numbers,
         declared=declared,
         declared_as=shared_values(config.groups),
-        same=same_rows(x, arrays.path) if isinstance(x, MappedArrays) else None,
     )
     key = None if apart else roles.get("x", roles.get("x_train"))
     files = ", ".join(dict.fromkeys(path.name for path, _ in arrays.members.values()))

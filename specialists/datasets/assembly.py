@@ -18,7 +18,12 @@ from specialists.datasets.base import Dataset, Inputs, Kind, Preprocessing, Ragg
 from specialists.datasets.class_names import valid_of_rows
 from specialists.datasets.encoding import encode, standardisation, standardisation_of
 from specialists.datasets.fetched_rows import only_rows
-from specialists.datasets.observations import same_input, straddling, units_of_chance
+from specialists.datasets.observations import (
+    same_digest,
+    same_input,
+    straddling,
+    units_of_chance,
+)
 from specialists.datasets.raw_rows import RawRows, fetched_rows
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, Plan, plan_splits
 from specialists.datasets.text import clean
@@ -45,7 +50,6 @@ class LabelledRows:
     declared_as: str = "group"  # what ``declared`` counts, for people
     weights: np.ndarray | None = None  # how many rows each one counts as
     predictions: torch.Tensor | None = None  # a generalist's log-probabilities of ``names``
-    same: np.ndarray | None = None  # group of each row, as ``same_input`` gives; None: unknown
 
 
 def assemble(
@@ -64,8 +68,10 @@ def assemble(
     ``keep_all`` no test is cut, and no class is too small: where a split has no row, the one before
     it stands in.
     """
-    kind, raw, groups = preprocessing["kind"], rows.raw, rows.same
-    if groups is None:
+    kind, raw = preprocessing["kind"], rows.raw
+    if isinstance(raw, RawRows) and raw.digests is not None:
+        groups = same_digest(raw.digests)
+    else:
         groups = same_input(clean(raw, preprocessing["lowercase"]) if kind == "text" else raw)
     units, notes = _units(rows, groups)
     limits = config.model_dump(include={"min_examples", "validation_fraction", "test_fraction"})

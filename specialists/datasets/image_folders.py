@@ -23,7 +23,7 @@ from specialists.datasets.assembly import LabelledRows, assemble
 from specialists.datasets.base import Dataset
 from specialists.datasets.class_names import classes_of, labels_left_out, normal_form
 from specialists.datasets.naming import existing
-from specialists.datasets.observations import digests, same_digest
+from specialists.datasets.observations import digests
 from specialists.datasets.pictures import (
     IMAGE_SUFFIXES,
     READ,
@@ -83,7 +83,7 @@ def load_images(config: DataConfig, seed: int) -> Dataset:
     used = np.flatnonzero(~excluded)
     paths = [paths[i] for i in used.tolist()]
     side = config.image_size or _SIDE
-    raw, notes, same = _read(folder, paths, side, config.in_place)
+    raw, notes = _read(folder, paths, side, config.in_place)
     rows = LabelledRows(
         raw=raw,
         labels=classes.labels[used],
@@ -91,7 +91,6 @@ def load_images(config: DataConfig, seed: int) -> Dataset:
         given=given[used],
         notes=(*survey.notes(), *classes.notes, *left_out, *notes),
         texts=[path.relative_to(folder).as_posix() for path in paths],
-        same=same,
     )
     size = {"channels": raw.shape[1], "height": side, "width": side}
     name = folder.resolve().name
@@ -100,10 +99,10 @@ def load_images(config: DataConfig, seed: int) -> Dataset:
 
 def _read(
     folder: Path, paths: Sequence[Path], side: int, in_place: bool | None
-) -> tuple[np.ndarray | ImageFiles, tuple[str, ...], np.ndarray | None]:
-    """Pixels, or files to be read in place; notes, and for the latter which pictures are equal."""
+) -> tuple[np.ndarray | ImageFiles, tuple[str, ...]]:
+    """Pixels, or files that are to be read again; notes."""
     if not in_place and 3 * side**2 * len(paths) <= memory() // PART_OF_MEMORY:
-        return *read_pictures(paths, (side, side)), None
+        return read_pictures(paths, (side, side))
     read, found, channels = ReadFiles(), [], 1
     for start in range(0, len(paths), _AT_A_TIME):
         few = paths[start : start + _AT_A_TIME]
@@ -112,8 +111,8 @@ def _read(
         found.append(_digests_in_colour(pixels))
     names = [path.relative_to(folder).as_posix() for path in paths]
     origin = None if in_place is False else {"images": str(folder.resolve())}
-    files = ImageFiles(folder, names, (channels, side, side), origin)
-    return files, read.notes(), same_digest(np.concatenate(found))
+    notes, shape = read.notes(), (channels, side, side)
+    return ImageFiles(folder, names, shape, origin, np.concatenate(found)), notes
 
 
 def _digests_in_colour(pixels: np.ndarray) -> np.ndarray:

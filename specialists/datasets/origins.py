@@ -17,7 +17,9 @@ import numpy as np
 from specialists import files
 from specialists.datasets.array_files import map_array
 from specialists.datasets.base import Preprocessing
+from specialists.datasets.factory import called
 from specialists.datasets.fetched_rows import FetchedRows
+from specialists.datasets.object_rows import rows_again
 from specialists.datasets.pictures import with_channels
 from specialists.datasets.raw_rows import ImageFiles, MappedArrays, RawRows, fetched_rows
 from specialists.errors import DataError
@@ -93,10 +95,9 @@ def _paths(origin: Mapping[str, Any]) -> list[str]:
 
 def _opened(origin: Mapping[str, Any], preprocessing: Preprocessing, folder: Path) -> RawRows:
     if "factory" in origin:
-        from specialists.datasets.dataset_objects import rows_of_factory
-
         files.check_trusted(origin["factory"], origin["options"], folder)
-        return rows_of_factory(origin, preprocessing)
+        given = called(origin["factory"], origin["options"])
+        return rows_again(given, origin, preprocessing)
     arrays = [np.asarray(map_array(Path(path))) for path in origin["arrays"]]
     if preprocessing["kind"] == "images":
         arrays = [with_channels(array) for array in arrays]

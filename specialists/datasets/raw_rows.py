@@ -19,7 +19,7 @@ from torch import Tensor
 from specialists.datasets.base import Preprocessing
 from specialists.datasets.encoding import check_finite, encode
 from specialists.datasets.fetched_rows import BLOCK_BYTES, FetchedRows
-from specialists.datasets.observations import digests, same_digest
+from specialists.datasets.observations import digests
 from specialists.datasets.pictures import read_pictures
 
 IN_PLACE_BYTES = 1 << 28  # larger arrays are read where they lie, unless told otherwise
@@ -29,12 +29,14 @@ PART_OF_MEMORY = 4  # where other inputs take a larger part of it, they are, too
 class RawRows(ABC):
     """n rows that are read when they are asked for, by their numbers from 0.
 
-    ``row_shape`` is that of a row as :func:`~specialists.datasets.encode` takes it, and ``origin``
-    says, JSON-able, where another process finds the rows.
+    ``row_shape`` is that of a row as :func:`~specialists.datasets.encode` takes it, ``origin``
+    says, JSON-able, where another process finds the rows, and ``digests``, uint64 (n, 2), are equal
+    where rows are.
     """
 
     row_shape: tuple[int, ...]
     origin: Mapping[str, Any] | None = None
+    digests: np.ndarray | None = None
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -51,12 +53,19 @@ class RawRows(ABC):
     def ndim(self) -> int:
         return len(self.shape)
 
-    def blocks(self, numbers: np.ndarray | None = None) -> Iterator[tuple[int, Any]]:
-        """All rows, or these, a few megabytes at a time: the place of the first, and the rows."""
+    def numbered_blocks(
+        self, numbers: np.ndarray | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """The numbers of all rows, or these, a few megabytes at a time; the place of the first."""
         numbers = np.arange(len(self)) if numbers is None else numbers
         size = max(1, BLOCK_BYTES // (4 * max(1, int(np.prod(self.row_shape)))))
         for start in range(0, len(numbers), size):
-            yield start, self.read(numbers[start : start + size])
+            yield start, numbers[start : start + size]
+
+    def blocks(self, numbers: np.ndarray | None = None) -> Iterator[tuple[int, Any]]:
+        """All rows, or these, a few megabytes at a time; the place of the first of them."""
+        for start, some in self.numbered_blocks(numbers):
+            yield start, self.read(some)
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,7 @@ class MappedArrays(RawRows):
 
     arrays: Sequence[np.ndarray]
     origin: Mapping[str, Any] | None = None
+    digests: np.ndarray | None = None
 
     @cached_property
     def row_shape(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -112,6 +122,7 @@ class ImageFiles(RawRows):
     names: Sequence[str]
     row_shape: tuple[int, int, int]  # pyright: ignore[reportIncompatibleVariableOverride]
     origin: Mapping[str, Any] | None = None
+    digests: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -122,15 +133,15 @@ class ImageFiles(RawRows):
         return read_pictures([self.folder / name for name in names], (height, width), channels)[0]
 
 
-def same_rows(raw: RawRows, where: object = None) -> np.ndarray:
-    """As ``same_input``, of rows that are read a few at a time; numbers must be finite."""
+def digests_of(raw: RawRows, where: object = None) -> np.ndarray:
+    """Of all rows, which are read a few at a time; numbers must be finite."""
     found = []
     for start, rows in raw.blocks():
         if raw.ndim == 2:
             rows = rows.astype(np.float32, copy=False)
             check_finite(rows, where, start)
         found.append(digests(rows))
-    return same_digest(np.concatenate(found))
+    return np.concatenate(found)
 
 
 def fetched_rows(
