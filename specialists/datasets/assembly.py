@@ -24,7 +24,7 @@ from specialists.datasets.observations import (
     straddling,
     units_of_chance,
 )
-from specialists.datasets.raw_rows import RawRows, fetched_rows
+from specialists.datasets.raw_rows import RawRows, digests_of, fetched_rows
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, Plan, plan_splits
 from specialists.datasets.text import clean
 
@@ -69,10 +69,7 @@ def assemble(
     it stands in.
     """
     kind, raw = preprocessing["kind"], rows.raw
-    if isinstance(raw, RawRows) and raw.digests is not None:
-        groups = same_digest(raw.digests)
-    else:
-        groups = same_input(clean(raw, preprocessing["lowercase"]) if kind == "text" else raw)
+    groups = _equal_inputs(raw, preprocessing)
     units, notes = _units(rows, groups)
     limits = config.model_dump(include={"min_examples", "validation_fraction", "test_fraction"})
     given = (rows.labels, rows.names, units, rows.given)
@@ -142,6 +139,13 @@ def take(split: Split, index: np.ndarray) -> Split:
         weights=None if split.weights is None else split.weights[rows],
         predictions=None if split.predictions is None else split.predictions[rows],
     )
+
+
+def _equal_inputs(raw: Any, preprocessing: Preprocessing) -> np.ndarray:
+    if isinstance(raw, RawRows):
+        return same_digest(digests_of(raw) if raw.digests is None else raw.digests)
+    is_text = preprocessing["kind"] == "text"
+    return same_input(clean(raw, preprocessing["lowercase"]) if is_text else raw)
 
 
 def _units(rows: LabelledRows, groups: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -129,8 +129,8 @@ class ImageFiles(RawRows):
 
     def read(self, numbers: np.ndarray) -> np.ndarray:
         channels, height, width = self.row_shape
-        names: list[str] = [self.names[i] for i in numbers.tolist()]
-        return read_pictures([self.folder / name for name in names], (height, width), channels)[0]
+        paths = [Path(self.folder, self.names[i]) for i in numbers.tolist()]
+        return read_pictures(paths, (height, width), channels)[0]
 
 
 def digests_of(raw: RawRows, where: object = None) -> np.ndarray:
