@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from specialists.catalogue import HARD_LABELS, STUDENT
 from specialists.config import Recipe
-from specialists.datasets.base import Inputs, Ragged, Split
-from specialists.datasets.fetched_rows import FetchedRows, only_rows
+from specialists.datasets.base import Split, joined_inputs
+from specialists.datasets.fetched_rows import only_rows
 from specialists.distillation import (
     HARD_TRIALS,
     SparseTargets,
@@ -134,7 +133,8 @@ class StudentTask(TrainingTask):
             "seed": context.config.seed,
             **self.settings(),
         }
-        return {"config": config, "conditions": context.conditions, "inputs": inputs}
+        conditions = context.conditions | context.source("student")
+        return {"config": config, "conditions": conditions, "inputs": inputs}
 
     def train(self, context: RunContext, folder: Path) -> None:
         seed, dataset = context.seed("student"), context.dataset
@@ -172,7 +172,7 @@ def student_data(
     inputs, labels, weights = train.inputs, train.labels, train.weights
     if task.unlabelled is not None:
         extra = unlabelled_inputs(context, task.unlabelled)
-        inputs = _concatenated(inputs, extra)
+        inputs = joined_inputs([inputs, extra])
         labels = torch.cat([labels, torch.full((len(extra),), UNLABELLED)])
         weights = None if weights is None else torch.cat([weights, torch.ones(len(extra))])
     index = torch.arange(len(labels))
@@ -235,6 +235,7 @@ def train_and_choose(
     context: RunContext, tasks: Sequence[StudentTask], jobs: int, stage: str = STAGE
 ) -> None:
     """Train all trials, keep the best of each kind by validation top-1; writes ``trials.json``."""
+    context.check_networks()
     results = train_students(tasks, jobs)
     trials = []
     for model in STUDENTS:
@@ -274,14 +275,3 @@ def student_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
         )
         for name in STUDENTS
     }
-
-
-def _concatenated(first: Inputs, second: Inputs) -> Inputs:
-    if isinstance(first, Ragged) and isinstance(second, Ragged):
-        offsets = torch.cat([first.offsets, second.offsets[1:] + first.offsets[-1]])
-        return Ragged(torch.cat([first.values, second.values]), offsets)
-    assert isinstance(second, Tensor)
-    if isinstance(first, FetchedRows):
-        return first.followed_by(second)
-    assert isinstance(first, Tensor)
-    return torch.cat([first, second])

@@ -58,7 +58,7 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         Who predicts.
     settings : mapping, optional
         Keys of a configuration, which ``specialists settings`` lists, for instance
-        ``{"specialists.epochs": 5}``.
+        ``{"specialists.epochs": 5}``. The factories among them may be callables.
     random_state : int, RandomState or None
         Of everything that is drawn; two fits with one int are equal.
     n_jobs : int, optional
@@ -124,6 +124,7 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array or sparse matrix (n, d), DataFrame of numbers, strings, or uint8 images
+            Or a mapping of names to arrays with n rows each, for a ``network`` that takes them.
             Or a Dataset of PyTorch or Hugging Face, which brings the labels; where it is large, a
             batch is read when it is needed.
         y : labels of shape (n,), of any type
@@ -178,8 +179,7 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
             if given is not None:
                 warn_if_flattered(dataset)
             own = own_clusters(self.clusters, classes)
-            functions = network_functions(self.network)
-            held = HeldRun.make(dataset, config, functions, own, data.functions)
+            held = HeldRun.make(dataset, config, network_functions(self), own, data.functions)
         self._take(held, classes, kind)
         self._warn_if_untested()
         return self

@@ -77,6 +77,7 @@ STAGES: tuple[Stage, ...] = (
         "Train one specialist for each cluster of classes.",
         (*TRAINED, "specialists"),
         (*DATA, "train-generalist/*", "cluster-classes/clusters.json"),
+        files=("specialists.factory",),
     ),
     _stage(
         "combine-predictions",
@@ -106,7 +107,7 @@ STAGES: tuple[Stage, ...] = (
             "combine-predictions/choice.json",
             "combine-predictions/validation.*",
         ),
-        files=("student.unlabelled",),
+        files=("student.unlabelled", "student.factory"),
     ),
     _stage(
         "evaluate-models",

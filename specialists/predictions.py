@@ -18,6 +18,7 @@ from specialists.datasets.base import Inputs, rows_between
 from specialists.datasets.fetched_rows import block_rows
 from specialists.errors import InputError
 from specialists.files import finish, read_array, recording
+from specialists.networks import outputs_of
 from specialists.probability import (
     aggregate,
     check_log_probs,
@@ -186,7 +187,7 @@ def predict_outputs(
     Parameters
     ----------
     network : nn.Module
-    inputs : Tensor, Ragged or FetchedRows of n rows
+    inputs : Tensor, Ragged, NamedTensors or FetchedRows of n rows
     description : str, optional
         Shows a progress bar under this name.
 
@@ -204,7 +205,8 @@ def predict_outputs(
     with torch.no_grad(), bars as bar:
         for start in range(0, n, batch_size):
             rows = slice(start, min(start + batch_size, n))
-            out = network(rows_between(inputs, rows.start, rows.stop).to(device)).float()
+            block = rows_between(inputs, rows.start, rows.stop).to(device)
+            out = outputs_of(network, block).float()
             bar.advance(len(out))
             if len(out) == n:
                 return out.cpu().contiguous()

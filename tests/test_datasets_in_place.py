@@ -9,6 +9,7 @@ from PIL import Image
 
 from specialists.config import DataConfig
 from specialists.datasets import load_dataset, load_dataset_folder, save_dataset
+from specialists.datasets.base import joined_inputs
 from specialists.datasets.encoding import standardisation, standardisation_of
 from specialists.datasets.fetched_rows import BLOCK_BYTES, FetchedRows, block_rows, only_rows
 from specialists.datasets.observations import same_digest, same_input
@@ -230,7 +231,8 @@ def fetched(array):
 
 
 def test_rows_that_follow_fetched_ones_have_the_next_numbers():
-    both = fetched(X).only(torch.arange(0, 300, 2)).followed_by(torch.from_numpy(X[:3] + 1))
+    some = fetched(X).only(torch.arange(0, 300, 2))
+    both = joined_inputs([some, torch.from_numpy(X[:3] + 1)])
     expected = torch.from_numpy(np.concatenate([X[::2], X[:3] + 1]))
     index = torch.tensor([152, 0, 149, 150, 7])
     assert both[index].equal(expected[index])

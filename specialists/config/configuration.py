@@ -145,6 +145,9 @@ class Config(Section):
         values = self.as_trained().model_dump()
         if self.specialists.start == "independent" and self.specialists.freeze is None:
             values["specialists"]["freeze"] = ()
+        if self.specialists.factory is not None:
+            afresh = {"start": "fresh", "freeze": (), "widen": 1.0}
+            values["specialists"].update(afresh)
         if self.generalist.width is not None:
             values["generalist"]["widths"] = (self.generalist.width,)
         elif self.generalist.factory is not None:

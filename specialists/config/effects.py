@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 from specialists.config.data import SOURCES, DataConfig
 from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.config.fields import Section
-from specialists.config.sections import Recipe
+from specialists.config.recipes import OwnNetwork, Recipe
 
 if TYPE_CHECKING:
     from specialists.config.configuration import Config
 
 Idle = Iterator[tuple[str, str]]
 
-KIND_OF_MODEL = {defaults["generalist"]["model"]: kind for kind, defaults in DEFAULTS.items()}
+SHIPPED = {kind: of["generalist"]["model"] for kind, of in DEFAULTS.items() if kind != "tensors"}
+KIND_OF_MODEL = {model: kind for kind, model in SHIPPED.items()}
 KINDS_OF_SOURCE = {
     "table": ("text", "features"),
     "images": ("images",),
@@ -37,7 +38,8 @@ COLUMNS = {"columns", "text", "label", "split", "splits"}
 OWN = {*CUT, "min_examples", "exclude_labels"}
 READ_BY = {
     "table": OWN | COLUMNS | NGRAMS | {"features", "groups", "standardize"},
-    "arrays": OWN | {"keys", "groups", "split_by", "image_size", "standardize", "in_place"},
+    "arrays": OWN
+    | {"keys", "tensors", "groups", "split_by", "image_size", "standardize", "in_place"},
     "images": OWN | {"image_size", "in_place"},
     "factory": OWN | NGRAMS | {"options", "keys", "image_size", "standardize", "in_place"},
     "emoji": OWN | COLUMNS | NGRAMS | {"groups"},
@@ -52,7 +54,8 @@ KIND_ONLY = {
     "image_size": "images",
 }
 OF_SHARED = ("n_shared", "shortlist", "shortlist_of", "shortlist_by", "shared_epochs")
-OF_BOTH_KINDS = ("kind", "width", "n_buckets", "label_smoothing")
+OF_BOTH_KINDS = ("kind", "factory", "options", "width", "n_buckets", "label_smoothing")
+BUILT = "builds the network, see its options"
 TABLE_OF_NGRAMS = ("embedding_dim", "n_buckets", "embedding_learning_rate")
 
 
@@ -60,6 +63,8 @@ def possible_kinds(data: DataConfig) -> tuple[str, ...]:
     """The kinds of input that the data can be of, as far as the configuration tells."""
     if data.reader == "table" and (data.text is None) != (data.features is None):
         return ("features",) if data.text is None else ("text",)
+    if data.reader == "arrays" and data.tensors is not None:
+        return ("tensors",)
     return KINDS_OF_SOURCE.get(data.reader, KINDS)
 
 
@@ -109,23 +114,24 @@ def _data(data: DataConfig, kind: str) -> Idle:
             )
         elif key in KIND_ONLY and kind != KIND_ONLY[key]:
             yield f"data.{key}", f"it is for {KIND_ONLY[key]} only, and these data are {kind}"
+    if kind == "tensors" and data.augment:
+        yield "data.augment", "how to change tensors at random is not known here"
 
 
 def _generalist(config: Config, kind: str) -> Idle:
     settings = config.generalist
+    yield from _own_network("generalist", settings, ("model", "width", "widths", "head_rank"))
     if settings.factory is None:
-        if settings.options:
-            yield "generalist.options", "only a generalist.factory has options"
+        if settings.head is not None:
+            yield "generalist.head", "only the head of a generalist.factory has to be named"
         if settings.model is not None and KIND_OF_MODEL[settings.model] != kind:
-            wanted = DEFAULTS[kind]["generalist"]["model"]
+            wanted = SHIPPED.get(kind, "generalist.factory")
             yield (
                 "generalist.model",
                 f"it is for {KIND_OF_MODEL[settings.model]}, and these data are {kind}: {wanted}",
             )
-    else:
-        for key in ("model", "width", "widths", "dropout", "head_rank"):
-            if is_set(settings, key):
-                yield f"generalist.{key}", "generalist.factory builds the network, see its options"
+    elif is_set(settings, "dropout"):
+        yield "generalist.dropout", f"generalist.factory {BUILT}"
     yield from _table_of_ngrams(config, "generalist", kind)
     if settings.inference_flops is not None and config.data.reader != "memory":
         yield "generalist.inference_flops", "a network's operations are counted"
@@ -154,6 +160,13 @@ def _of_given_weights(config: Config, kind: str) -> Idle:
 
 def _specialists(config: Config, kind: str) -> Idle:
     settings, factory = config.specialists, config.generalist.factory
+    yield from _own_network("specialists", settings, ("width", "widen", "n_buckets", "dropout"))
+    if settings.factory is not None:
+        if settings.start not in (None, "fresh"):
+            yield "specialists.start", "a network of specialists.factory starts afresh"
+        if settings.freeze:
+            yield "specialists.freeze", "a network of specialists.factory shares no part"
+        factory = None
     if settings.width is not None and settings.widen is not None:
         yield "specialists.widen", "specialists.width fixes the width"
     if factory is not None:
@@ -215,6 +228,8 @@ def _clusters_and_combination(config: Config) -> Idle:
 
 def _student(config: Config, kind: str) -> Idle:
     settings = config.student
+    own = ("width", "size", "embedding_dim", "n_buckets", "dropout")
+    yield from _own_network("student", settings, own)
     if settings.width is not None and is_set(settings, "size"):
         yield "student.size", "student.width fixes the width"
     yield from _table_of_ngrams(config, "student", kind)
@@ -228,9 +243,19 @@ def _student(config: Config, kind: str) -> Idle:
         yield "student.n_targets", "student.targets = dense stores every class"
 
 
+def _own_network(name: str, settings: OwnNetwork, built: Sequence[str]) -> Idle:
+    """Settings of a section that its factory has no use for, or that only a factory has."""
+    if settings.factory is None and settings.options:
+        yield f"{name}.options", f"only a {name}.factory has options"
+    for key in built if settings.factory is not None else ():
+        if is_set(settings, key):
+            yield f"{name}.{key}", f"{name}.factory {BUILT}"
+
+
 def _table_of_ngrams(config: Config, name: str, kind: str) -> Idle:
-    section, by_factory = getattr(config, name), config.generalist.factory is not None
+    section, generalist = getattr(config, name), config.generalist
+    own = section if name == "student" or section.factory is not None else generalist
     for key in TABLE_OF_NGRAMS:
-        trains = key == "embedding_learning_rate" and by_factory and name != "student"
+        trains = key == "embedding_learning_rate" and own.factory is not None
         if kind != "text" and not trains and getattr(section, key, None) is not None:
             yield f"{name}.{key}", f"only networks for text have a table of n-grams, not {kind}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,26 +54,35 @@ class FetchedRows:
 
     @property
     def nbytes(self) -> int:
-        """What they would take if they were held."""
-        return len(self) * self.row_bytes
+        """What a data set that is saved holds of them."""
+        return len(self) * self.row_bytes if self.origin is None else self.index.nbytes
 
     def only(self, rows: Tensor) -> FetchedRows:
         """The rows named by ``rows``, in its order; nothing is read."""
         return replace(self, index=self.index[rows])
 
-    def followed_by(self, more: Tensor) -> FetchedRows:
-        """These rows, and rows in memory after them."""
-        fetch, n = self.fetch, len(self)
+    @staticmethod
+    def concatenated(parts: Sequence[Any]) -> FetchedRows:
+        """The rows of all parts; those after the first may be in memory."""
+        first, ends = parts[0], np.cumsum([len(part) for part in parts])
 
-        def both(numbers: np.ndarray) -> Tensor:
-            numbered = torch.from_numpy(numbers)
-            rows = torch.empty((len(numbers), *self.row_shape), dtype=self.dtype)
-            is_more = numbered >= n
-            rows[is_more] = more[numbered[is_more] - n]
-            rows[~is_more] = fetch(self.index[numbered[~is_more]].numpy())
+        def fetch(numbers: np.ndarray) -> Tensor:
+            rows = torch.empty((len(numbers), *first.row_shape), dtype=first.dtype)
+            which = np.searchsorted(ends, numbers, side="right")
+            for i in np.unique(which).tolist():
+                here = torch.from_numpy(np.flatnonzero(which == i))
+                rows[here] = parts[i][torch.from_numpy(numbers)[here] - (ends[i] - len(parts[i]))]
             return rows
 
-        return replace(self, fetch=both, index=torch.arange(n + len(more)), origin=None)
+        return replace(first, fetch=fetch, index=torch.arange(ends[-1]), origin=None)
+
+    def split(self, sizes: list[int]) -> list[FetchedRows]:
+        """As ``Tensor.split``: so many rows in each part."""
+        return [replace(self, index=index) for index in self.index.split(sizes)]
+
+    def clone(self) -> FetchedRows:
+        """The same: what is read is new each time."""
+        return self
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Tensor:
         """All of them: for a few."""

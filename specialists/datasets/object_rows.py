@@ -141,7 +141,7 @@ def read_objects(
     kind = kind_of_item(first[0], name)
     if kind == "text":
         return ReadObjects(*_texts(parts, name), parts[0].names())
-    rows = DatasetRows(parts, kind, row_shape(first[0], kind, config.image_size), origin)
+    rows = DatasetRows(parts, kind, shape_of_item(first[0], kind, config.image_size), origin)
     return ReadObjects(*_looked_through(rows, config.in_place, name), parts[0].names())
 
 
@@ -195,7 +195,7 @@ def kind_of_item(item: Any, where: object = None) -> Kind:
     return "features" if len(shape) == 1 else "images"
 
 
-def row_shape(item: Any, kind: Kind, side: int | None) -> tuple[int, ...]:
+def shape_of_item(item: Any, kind: Kind, side: int | None) -> tuple[int, ...]:
     """Of an input as it is read; pictures have ``side`` pixels a side, or as many as the first."""
     if kind == "features":
         return np.shape(_plain_array(item))

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from specialists.datasets.base import Inputs, Ragged
+from specialists.datasets.base import Inputs, NamedTensors, Ragged
 from specialists.datasets.fetched_rows import block_rows
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION
 from specialists.errors import DataWarning
@@ -25,13 +25,15 @@ LARGEST_SHARE = 0.05  # of the rows, in one joined group
 ROWS_AT_A_TIME = 1 << 16
 
 
-def same_input(raw: Sequence[Any] | np.ndarray) -> np.ndarray:
+def same_input(raw: Sequence[Any] | np.ndarray | NamedTensors) -> np.ndarray:
     """Group of every row, int64 (n,): the rows of equal inputs, and only those, share one.
 
-    Inputs are a sequence of hashable things, or an array whose first axis is the rows.
+    Inputs are a sequence of hashable things, an array whose first axis is the rows, or tensors.
     """
     if isinstance(raw, np.ndarray):
         return same_digest(digests(raw))
+    if isinstance(raw, NamedTensors):
+        raw = _tensor_keys(raw)
     seen: dict[Any, int] = {}
     return np.array([seen.setdefault(key, len(seen)) for key in raw], dtype=np.int64)
 
@@ -147,6 +149,8 @@ def straddling(parts: np.ndarray, groups: np.ndarray, shared: str) -> list[str]:
 
 
 def _encoded_keys(inputs: Inputs) -> Sequence[Any]:
+    if isinstance(inputs, NamedTensors):
+        return _tensor_keys(inputs)
     if not isinstance(inputs, Ragged):
         size = block_rows(inputs, ROWS_AT_A_TIME)
         starts = range(0, len(inputs), size)
@@ -154,6 +158,11 @@ def _encoded_keys(inputs: Inputs) -> Sequence[Any]:
         return [row.tobytes() for block in blocks for row in block]
     values, offsets = inputs.values.numpy(), inputs.offsets.tolist()
     return [values[start:end].tobytes() for start, end in pairwise(offsets)]
+
+
+def _tensor_keys(inputs: NamedTensors) -> Sequence[Any]:
+    found = [digests(tensor.numpy()) for tensor in inputs.tensors.values()]
+    return [row.tobytes() for row in np.concatenate(found, axis=1)]
 
 
 def _distinct_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """How a data set lies on disk: plain .npy files that are memory-mapped when they are read back.
 
     dataset.json                          names, kind, classes, preprocessing, notes
-    SPLIT.inputs.npy [.inputs.offsets]    offsets of ragged inputs; admission.* may be missing
+    SPLIT.inputs.npy [.inputs.offsets]    offsets of ragged inputs; several tensors by name are the
+                                          fields of records; admission.* may be missing
     SPLIT.inputs.json .inputs.rows.npy    instead: where inputs lie that are read in place
     SPLIT.labels.npy [.valid .valid.offsets]
     SPLIT.texts.npy .texts.offsets.npy    UTF-8 bytes, for people to read
@@ -38,7 +39,7 @@ import torch
 from torch import Tensor
 
 from specialists import files
-from specialists.datasets.base import Dataset, Inputs, Ragged, Split
+from specialists.datasets.base import Dataset, Inputs, NamedTensors, Ragged, Split
 from specialists.datasets.fetched_rows import FetchedRows, block_rows
 from specialists.datasets.origins import open_origin, origin_file, save_origin
 from specialists.datasets.raw_rows import RawRows
@@ -167,6 +168,8 @@ def _save_split(split: Split, folder: Path, name: str) -> None:
             rows = rows.values
         if isinstance(rows, FetchedRows):
             _save_fetched(rows, folder, f"{name}.{part}.npy", name)
+        elif isinstance(rows, NamedTensors):
+            files.write_array(folder / f"{name}.{part}.npy", rows.records())
         elif rows is not None:
             files.write_array(folder / f"{name}.{part}.npy", rows.contiguous().numpy())
 
@@ -188,9 +191,10 @@ def _load_split(
     if origin_file(folder, name).is_file():
         inputs: Inputs = open_origin(folder, name, about["preprocessing"], names, opened)
     else:
-        inputs = _mapped(folder / f"{name}.inputs.npy")
+        inputs = _inputs(folder / f"{name}.inputs.npy")
         offsets = _optional(folder / f"{name}.inputs.offsets.npy")
-        inputs = inputs if offsets is None else Ragged(inputs, offsets)
+        if offsets is not None and isinstance(inputs, Tensor):
+            inputs = Ragged(inputs, offsets)
     hidden = torch.full((len(inputs),), HIDDEN)
     return Split(
         inputs=inputs,
@@ -204,6 +208,11 @@ def _load_split(
     )
 
 
+def _inputs(path: Path) -> Tensor | NamedTensors:
+    array = _array(path)
+    return NamedTensors.of_records(array) if array.dtype.names else torch.from_numpy(array)
+
+
 def _ragged(folder: Path, name: str) -> Ragged | None:
     values = _optional(folder / f"{name}.npy")
     return None if values is None else Ragged(values, _mapped(folder / f"{name}.offsets.npy"))
@@ -214,11 +223,15 @@ def _optional(path: Path) -> Tensor | None:
 
 
 def _mapped(path: Path) -> Tensor:
+    return torch.from_numpy(_array(path))
+
+
+def _array(path: Path) -> np.ndarray:
     """Writable, since PyTorch has no read-only tensors; the file itself never changes."""
     if not path.exists():
         what = "a file of the data set is missing"
         raise DataError(what, where=path, fix="prepare the data again")
-    return torch.from_numpy(files.read_array(path, writable=True))
+    return files.read_array(path, writable=True)
 
 
 def _bytes(texts: tuple[str, ...]) -> Ragged:

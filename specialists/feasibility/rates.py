@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from specialists.datasets.base import Inputs, Ragged, Split
 from specialists.feasibility.trainings import PlannedTrainings
-from specialists.networks import NetworkSpec, build, n_parameters, split_frozen
+from specialists.networks import NetworkSpec, build, n_parameters, outputs_of, split_frozen
 from specialists.runtime import Hardware, autocast, one_torch_thread
 from specialists.training import Batch, TensorExamples, flops_per_example
 from specialists.training.examples import Augmentation
@@ -99,7 +99,7 @@ def _batch(examples: TensorExamples, plan: PlannedTrainings, i: int) -> Batch:
 
 def _features(lower: nn.Module, batch: Batch) -> Batch:
     with torch.no_grad():
-        return Batch(lower(batch.inputs), batch.targets)
+        return Batch(outputs_of(lower, batch.inputs), batch.targets)
 
 
 def _loss(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ def _step_seconds(
         batch = batches[len(seconds) % len(batches)]
         began = time.perf_counter()
         with autocast(device, hardware.precision):
-            outputs = network(batch.inputs)
+            outputs = outputs_of(network, batch.inputs)
         _loss(outputs, *batch.targets).backward()
         optimisers.step()
         if device.type == "cuda":

@@ -2,7 +2,6 @@
 
 from specialists.networks.adoption import (
     adopt_weights,
-    check_outputs_are_the_heads,
     warn_if_near_chance,
     warn_of_other_inputs,
 )
@@ -14,8 +13,10 @@ from specialists.networks.build import (
     build_for,
     generalist_spec,
     outline,
+    own_spec,
     with_allowed_rank,
 )
+from specialists.networks.calls import outputs_of
 from specialists.networks.flops import counted_flops, inference_flops, n_parameters
 from specialists.networks.foreign import read_foreign
 from specialists.networks.given import (
@@ -28,10 +29,12 @@ from specialists.networks.heads import (
     check_head_is_last,
     find_head,
     head_and_trunk,
+    head_of,
     merge_bottleneck,
     specialise_head,
 )
 from specialists.networks.output_names import files_beside, output_order
+from specialists.networks.resized_heads import check_resizable, n_outputs_of
 from specialists.networks.surgery import (
     belongs,
     frozen_table,
@@ -64,7 +67,7 @@ __all__ = [
     "build",
     "build_for",
     "check_head_is_last",
-    "check_outputs_are_the_heads",
+    "check_resizable",
     "counted_flops",
     "files_beside",
     "fill",
@@ -74,13 +77,17 @@ __all__ = [
     "generalist_spec",
     "given_log_probs",
     "head_and_trunk",
+    "head_of",
     "inference_flops",
     "largest_width",
     "load_network",
     "merge_bottleneck",
+    "n_outputs_of",
     "n_parameters",
     "outline",
     "output_order",
+    "outputs_of",
+    "own_spec",
     "plain_inputs",
     "read_foreign",
     "read_model",

@@ -30,6 +30,7 @@ from specialists.networks import (
     build_for,
     frozen_table,
     merge_bottleneck,
+    own_spec,
     specialise_head,
     split_frozen,
     widen,
@@ -100,7 +101,7 @@ def starting_network(
         one of which nothing is frozen needs no weights: None.
     subset : int64 Tensor of shape (k,)
     settings : SpecialistsConfig
-        How it starts, its width, and what is frozen.
+        How it starts, its width, and what is frozen; or the factory that builds it.
     shared : nn.Module, optional
         The frozen part that all specialists share.
     inputs : Tensor or Ragged, optional
@@ -114,6 +115,9 @@ def starting_network(
     """
     freeze = settings.freeze or ()
     check_subset(subset, spec.n_classes)
+    own = own_spec(settings, len(subset) + 1, spec.input_shape)
+    if own is not None:
+        return build_for(own, inputs), own
     network = None
     if generalist is not None:
         network = specialise(generalist, spec.n_classes, subset, shared)
@@ -143,9 +147,9 @@ def starting_network(
             got=f"width {settings.width}, frozen: {', '.join(freeze)}",
             fix="freeze nothing, or leave specialists.width unset",
         )
-    for module in upper.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = spec.dropout
+    dropouts = [module for module in upper.modules() if isinstance(module, nn.Dropout)]
+    for module in dropouts if settings.dropout is not None else ():
+        module.p = spec.dropout
     return upper, described
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from specialists.calibration import fit_temperature, tempered_loss
 from specialists.datasets.base import Inputs
 from specialists.datasets.fetched_rows import block_rows
+from specialists.networks import outputs_of
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class ValidationLoss:
         device = next(network.parameters()).device
         with torch.no_grad():
             size = block_rows(self.inputs, self.batch_size)
-            batches = torch.arange(len(self.labels)).split(size)
-            logits = torch.cat([network(self.inputs[i].to(device)).float() for i in batches])
+            index = torch.arange(len(self.labels)).split(size)
+            batches = (self.inputs[rows] for rows in index)
+            logits = torch.cat([outputs_of(network, rows.to(device)).float() for rows in batches])
             if not torch.isfinite(logits).all():
                 return math.nan, math.nan
             labels = self.labels.to(device)
