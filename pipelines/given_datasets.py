@@ -55,7 +55,7 @@ def opened(x: Any, y: Any, validation: Any, settings: Mapping[str, Any] | None) 
     datasets = [datasets_of(one, "X")[0][0][0] for one in given]
     read: list[ReadObjects] = []
     for dataset in datasets:
-        origin = {"factory": ROWS, "options": {}, "keys": config.keys or {}}
+        origin = {"factory": ROWS, "options": {}, "seed": {}, "keys": config.keys or {}}
         read.append(read_objects([dataset], config, "X", origin))
         config = config.model_copy(update={"in_place": isinstance(read[0].raw, DatasetRows)})
     named = dict(zip(("train", "validation"), datasets, strict=False))

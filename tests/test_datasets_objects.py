@@ -15,14 +15,14 @@ from torch.utils.data import (
     TensorDataset,
 )
 
-from specialists.config import DataConfig
+from specialists.config import Config, DataConfig
 from specialists.datasets import load_dataset, load_dataset_folder, save_dataset
 from specialists.datasets.dataset_objects import UNPACKED
 from specialists.datasets.factory import handing_over
 from specialists.datasets.fetched_rows import FetchedRows
 from specialists.datasets.object_rows import encode_objects
 from specialists.errors import ConfigError, DataError, InputError
-from specialists.files import EVERYTHING, trusting
+from specialists.files import EVERYTHING, Trust, trusting
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(3, 2, (300, 4)).astype(np.float32)
@@ -236,6 +236,23 @@ def test_a_factory_may_return_a_dataset(arrays, tmp_path):
     with handing_over({FACTORY: lambda: Listed(PAIRS)}), trusting(EVERYTHING):
         again = load_dataset_folder(tmp_path / "saved", test_labels=True)
     assert whole(again.test).equal(arrays.test.inputs)
+
+
+def test_a_factory_that_takes_the_seed_is_trusted_as_its_configuration_names_it(tmp_path):
+    seeds = []
+
+    def rows(seed, n):
+        seeds.append(seed)
+        return Listed(PAIRS[:n])
+
+    data = {"factory": FACTORY, "options": {"n": 240}, "in_place": True}
+    with (
+        handing_over({FACTORY: rows}),
+        trusting(Trust.from_config(Config.from_dict({"data": data}))),
+    ):
+        save_dataset(load_dataset(DataConfig(**data), seed=7), tmp_path)
+        load_dataset_folder(tmp_path)
+    assert seeds == [7, 7]
 
 
 def test_no_function_runs_for_a_folder_that_nobody_vouches_for(tmp_path):

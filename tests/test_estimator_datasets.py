@@ -24,6 +24,7 @@ SETTINGS = {
     "specialists": {"epochs": 1, "batch_size": 32},
     "student": {"width": 4, "epochs": 1, "batch_size": 32, "learning_rate": 0.03},
     "clusters.n_clusters": 2,
+    "combination": {"n": [1], "weights": [1.0], "admission": "off"},
 }
 pytestmark = pytest.mark.filterwarnings("ignore:specialists were not tested")
 

@@ -48,11 +48,10 @@ def load_factory(config: DataConfig, seed: int) -> Dataset:
     that is inconsistent.
     """
     path, options = str(config.factory), dict(config.options)
-    if "seed" in inspect.signature(find_function(path)).parameters:
-        options.setdefault("seed", seed)
-    dataset = called(path, options)
+    own = {"seed": seed} if "seed" in inspect.signature(find_function(path)).parameters else {}
+    dataset = called(path, {**own, **options})
     if not isinstance(dataset, Dataset):
-        origin = {"factory": path, "options": options, "keys": config.keys or {}}
+        origin = {"factory": path, "options": options, "seed": own, "keys": config.keys or {}}
         return _of_objects(dataset, config, seed, origin)
     _refuse_idle(config, path)
     names = tuple(class_name(name, path) for name in dataset.class_names)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 1 << 26  # of rows that are held at a time
+BLOCK_BYTES = 1 << 24  # of rows that are held at a time
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def only_rows(inputs: Any, rows: Tensor) -> Any:
 
 
 def block_rows(inputs: Any, most: int) -> int:
-    """How many rows are read at a time: ``most``, or as many fetched ones as 64 MiB hold."""
+    """How many rows are read at a time: ``most``, or as many fetched ones as 16 MiB hold."""
     if not isinstance(inputs, FetchedRows):
         return most
     return max(1, min(most, BLOCK_BYTES // inputs.row_bytes))

@@ -96,7 +96,7 @@ def _paths(origin: Mapping[str, Any]) -> list[str]:
 def _opened(origin: Mapping[str, Any], preprocessing: Preprocessing, folder: Path) -> RawRows:
     if "factory" in origin:
         files.check_trusted(origin["factory"], origin["options"], folder)
-        given = called(origin["factory"], origin["options"])
+        given = called(origin["factory"], {**origin["seed"], **origin["options"]})
         return rows_again(given, origin, preprocessing)
     arrays = [np.asarray(map_array(Path(path))) for path in origin["arrays"]]
     if preprocessing["kind"] == "images":

@@ -27,7 +27,9 @@ def both(tmp_path_factory):
     paths, runs = parts(folder / "rows"), {}
     for in_place in (True, False):
         data = {"arrays": paths, "augment": False, "in_place": in_place}
-        run = create_run(folder / str(in_place), Config.from_dict({**SETTINGS, "data": data}))
+        few = {"n": [1], "weights": [1.0], "admission": "off"}
+        values = {**SETTINGS, "data": data, "combination": few}
+        run = create_run(folder / str(in_place), Config.from_dict(values))
         with run.lock():
             run_stages(run)
         runs[in_place] = run
