@@ -16,6 +16,7 @@ import torch
 from specialists.catalogue import HARD_LABELS, STUDENT
 from specialists.config import Recipe
 from specialists.datasets.base import Split, joined_inputs
+from specialists.datasets.fetched_rows import only_rows
 from specialists.distillation import (
     HARD_TRIALS,
     SparseTargets,
@@ -183,7 +184,7 @@ def student_data(
             hidden[known] = labels[known]
             labels = hidden
         else:
-            inputs, labels, index = inputs[known], labels[known], known
+            inputs, labels, index = only_rows(inputs, known), labels[known], known
             weights = None if weights is None else weights[known]
     rows = Split(inputs, labels, weights=weights)
     if task.online is not None:

@@ -18,7 +18,6 @@ from specialists.files import (
     check_networks,
     check_trusted,
     describe_changes,
-    read_array,
     read_json,
     write_text,
 )
@@ -102,7 +101,9 @@ def check_run(run: Run, unlabelled: bool = True) -> None:
     about = read_json(run.path("prepare-data", "dataset.json"))
     kind, rows, shape = about["kind"], about["rows"], ()
     if kind != "text":
-        shape = tuple(read_array(run.path("prepare-data", "train.inputs.npy")).shape[1:])
+        from specialists.datasets.origins import input_shape
+
+        shape = input_shape(run.path("prepare-data"), "train")[1:]
     n_classes = len(about["class_names"])
     check_settings(run.config, DataShape(kind, n_classes, rows["train"], rows["test"], shape))
     more = run.config.student.unlabelled

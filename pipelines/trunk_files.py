@@ -6,16 +6,19 @@ log-probabilities of the training inputs lie beside them, as half-precision shar
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
+from specialists.datasets.base import Inputs, rows_between
 from specialists.distillation import teacher_blocks
-from specialists.files import claim, write_array
+from specialists.files import claim, write_array_blocks
 from specialists.networks import load_network, outline, read_spec, split_frozen
-from specialists.predictions import read_rows, write_shards
+from specialists.predictions import BATCH_SIZE, predict_outputs, read_rows, write_shards
+from specialists.runtime import progress
 from specialists.trunk import Trunk
 
 from .classifiers import GENERALIST_FILES, Member
@@ -71,16 +74,28 @@ def prepare_trunk(context: RunContext) -> None:
     ensure_result(context.path(*FOLDER), key, partial(_write_trunk, context, key))
 
 
+def _write_features(lower: nn.Module, inputs: Inputs, path: Path) -> None:
+    """What the frozen part gives for every input, a batch at a time."""
+    n = len(inputs)
+    with progress("features", n) as bar:
+
+        def batches() -> Iterator[np.ndarray]:
+            for start in range(0, n, BATCH_SIZE):
+                rows = rows_between(inputs, start, min(start + BATCH_SIZE, n))
+                yield predict_outputs(lower, rows).numpy()
+                bar.advance(len(rows))
+
+        write_array_blocks(path, batches(), n)
+
+
 def _write_trunk(context: RunContext, key: dict[str, object], folder: Path) -> None:
     claim(folder / "validation.npy", folder / "train.npy")  # their absence means something
     dataset = context.dataset
     lower = _frozen_part(context)
     if lower is not None:
-        inputs = (dataset.train.inputs, dataset.validation.inputs)
-        trunk = Trunk.from_inputs(lower, *inputs, augmented=context.augment is not None)
-        write_array(folder / "validation.npy", np.asarray(trunk.validation))
-        if not trunk.on_the_fly:
-            write_array(folder / "train.npy", np.asarray(trunk.train))
+        _write_features(lower, dataset.validation.inputs, folder / "validation.npy")
+        if context.augment is None:
+            _write_features(lower, dataset.train.inputs, folder / "train.npy")
     generalist = Member(context, context.path(GENERALIST))
     inputs, description = context.asked("train"), "generalist on training data"
     blocks = teacher_blocks(generalist.predict, inputs, description)

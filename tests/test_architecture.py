@@ -99,6 +99,7 @@ PIPELINE_ORDER = [
     "trained_models",
     "held_run",
     "given_rows",
+    "given_datasets",
     "estimator_settings",
     "saved_estimator",
     "fitted_models",

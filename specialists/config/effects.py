@@ -38,13 +38,14 @@ COLUMNS = {"columns", "text", "label", "split", "splits"}
 OWN = {*CUT, "min_examples", "exclude_labels"}
 READ_BY = {
     "table": OWN | COLUMNS | NGRAMS | {"features", "groups", "standardize"},
-    "arrays": OWN | {"keys", "tensors", "groups", "split_by", "image_size", "standardize"},
-    "images": OWN | {"image_size"},
-    "factory": {"options"},
+    "arrays": OWN
+    | {"keys", "tensors", "groups", "split_by", "image_size", "standardize", "in_place"},
+    "images": OWN | {"image_size", "in_place"},
+    "factory": OWN | NGRAMS | {"options", "keys", "image_size", "standardize", "in_place"},
     "emoji": OWN | COLUMNS | NGRAMS | {"groups"},
     "languages": CUT | NGRAMS,
     "glyphs": {"image_size"},
-    "memory": NGRAMS | {"validation_fraction", "standardize"},
+    "memory": NGRAMS | {"validation_fraction", "standardize", "keys", "image_size", "in_place"},
 }
 KIND_ONLY = {
     **dict.fromkeys((*NGRAMS, "text"), "text"),
