@@ -120,7 +120,8 @@ class RunContext:
             check_trusted(settings.factory, settings.options, self.folder / "config.toml")
         inputs = self.dataset.train.inputs
         shape = () if isinstance(inputs, Ragged) else tuple(inputs.shape[1:])
-        spec = generalist_spec(settings, self.dataset.n_classes, shape)
+        names = self.dataset.class_names
+        spec = generalist_spec(settings, len(names), shape, names)
         return spec if width is None else dataclasses.replace(spec, width=width)
 
     def below(self, path: Path) -> str:

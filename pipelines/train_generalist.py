@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from specialists.classifier import COST_SAMPLE, TrainedClassifier, calibrate_classifier
+from specialists.classifier import TrainedClassifier, calibrate_classifier
 from specialists.clustering import ClassClusters
 from specialists.cross_fitting import CrossFitted, cross_fitted_predictions
 from specialists.files import copy_file, read_json, write_array, write_json
@@ -21,9 +21,11 @@ from specialists.json_record import null_if_unknown
 from specialists.networks import (
     GivenGeneralist,
     NetworkSpec,
+    TextTransformer,
     adopt_weights,
     build,
     check_outputs_are_the_heads,
+    check_tokens,
     n_parameters,
     output_order,
     read_foreign,
@@ -43,6 +45,7 @@ from .runs import Run
 from .terminal import log
 
 STAGE = "train-generalist"
+CHECKED_ROWS = 64  # that a transformer computes together, in their order
 FLATTERED = (
     "validation and test rows that it was trained on make it look better than it is; its own split "
     "is given by data.split (tables), x_train, x_validation, x_test (arrays) or folders (images)"
@@ -174,9 +177,11 @@ def _adopt(context: RunContext) -> None:
     order = output_order(weights, settings.classes, dataset.class_names)
     spec = context.network_spec()
     network = build(spec).eval()
+    if isinstance(network, TextTransformer):
+        check_tokens(network, dataset.train.inputs, settings.pretrained)
     notes = adopt_weights(network, weights, order, dataset.n_classes)
     if order.outputs is not None:
-        rows = torch.arange(min(COST_SAMPLE, len(dataset.validation)))
+        rows = torch.arange(min(CHECKED_ROWS, len(dataset.validation)))
         check_outputs_are_the_heads(network, dataset.n_classes, dataset.validation.inputs[rows])
     log.info(f"train-generalist: took {settings.weights} as it is")
     for note in (order.note, *notes, FLATTERED):

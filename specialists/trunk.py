@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from specialists.datasets.base import Inputs
-from specialists.predictions import predict_outputs
+from specialists.datasets.base import Inputs, Ragged
+from specialists.predictions import predict_features
+
+MOST_BYTES = 2**32  # of a transformer's features on the disk
 
 
 class Stacked(nn.Module):
@@ -58,12 +60,17 @@ class Trunk:
     def from_inputs(
         cls, lower: nn.Module | None, train: Inputs, validation: Inputs, augmented: bool = False
     ) -> Trunk:
-        """The features of all inputs; those of augmented training inputs are left for later."""
+        """The features of all inputs; those of augmented training inputs are left for later.
+
+        So are those of a transformer, a vector a token, where they would take too much room.
+        """
         if lower is None:
             return cls(None, False, train, validation)
-        if not augmented:
-            train = predict_outputs(lower, train, description="features")
-        return cls(lower, augmented, train, predict_outputs(lower, validation))
+        held_out = predict_features(lower, validation)
+        on_the_fly = augmented or _too_large(held_out, train)
+        if not on_the_fly:
+            train = predict_features(lower, train, description="features")
+        return cls(lower, on_the_fly, train, held_out)
 
     def stacked(self, upper: nn.Module) -> nn.Module:
         """What is trained: ``upper``, on top of ``lower`` where that runs on the fly."""
@@ -74,6 +81,13 @@ class Trunk:
     def unstacked(self, network: nn.Module) -> nn.Module:
         """The upper part again."""
         return network.upper if isinstance(network, Stacked) else network
+
+
+def _too_large(features: Inputs, train: Inputs) -> bool:
+    """Whether a vector of each token of the training inputs takes more than there is room for."""
+    if not (isinstance(features, Ragged) and isinstance(train, Ragged)):
+        return False
+    return len(train.values) * features.values[:1].nbytes > MOST_BYTES
 
 
 def same_weights(first: nn.Module, second: nn.Module) -> bool:

@@ -77,6 +77,12 @@ class DataConfig(Section):
     (1, 2) for tables and emoji."""
     lowercase: Switch | None = None
     """Whether texts are lower-cased. None: yes for tables and emoji, no for languages."""
+    tokenizer: FilePath | None = None
+    """Folder of a tokenizer of Hugging Face, whose tokens texts are read as, in place of n-grams.
+    None: that of generalist.pretrained or student.pretrained, if set."""
+    max_tokens: Positive | None = None
+    """Tokens of a text after which it is cut. None: 128, or what the tokenizer's folder says, if
+    that is less."""
     image_size: Pixels | None = None
     """Height and width that images are scaled to, in pixels. None: 32; arrays: as they are."""
     standardize: Switch | None = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from specialists.config.data import SOURCES, DataConfig
 from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.config.fields import Section
-from specialists.config.sections import Recipe
+from specialists.config.sections import Recipe, SpecialistsConfig
 
 if TYPE_CHECKING:
     from specialists.config.configuration import Config
@@ -33,20 +33,21 @@ KINDS_OF_SOURCE = {
 EVERYWHERE = {"admission_fraction", "max_examples", "augment"}
 CUT = {"validation_fraction", "test_fraction"}
 NGRAMS = {"char_ngrams", "word_ngrams", "lowercase"}
+TOKENS = {"tokenizer", "max_tokens"}
 COLUMNS = {"columns", "text", "label", "split", "splits"}
 OWN = {*CUT, "min_examples", "exclude_labels"}
 READ_BY = {
-    "table": OWN | COLUMNS | NGRAMS | {"features", "groups", "standardize"},
+    "table": OWN | COLUMNS | NGRAMS | TOKENS | {"features", "groups", "standardize"},
     "arrays": OWN | {"keys", "groups", "split_by", "image_size", "standardize"},
     "images": OWN | {"image_size"},
     "factory": {"options"},
-    "emoji": OWN | COLUMNS | NGRAMS | {"groups"},
+    "emoji": OWN | COLUMNS | NGRAMS | TOKENS | {"groups"},
     "languages": CUT | NGRAMS,
     "glyphs": {"image_size"},
-    "memory": NGRAMS | {"validation_fraction", "standardize"},
+    "memory": NGRAMS | TOKENS | {"validation_fraction", "standardize"},
 }
 KIND_ONLY = {
-    **dict.fromkeys((*NGRAMS, "text"), "text"),
+    **dict.fromkeys((*NGRAMS, *TOKENS, "text"), "text"),
     "features": "features",
     "standardize": "features",
     "image_size": "images",
@@ -88,6 +89,7 @@ def is_set(section: Section, key: str) -> bool:
 
 def _idle(config: Config, kind: str) -> Idle:
     yield from _data(config.data, kind)
+    yield from _tokens(config, kind)
     yield from _generalist(config, kind)
     yield from _specialists(config, kind)
     yield from _clusters_and_combination(config)
@@ -111,9 +113,34 @@ def _data(data: DataConfig, kind: str) -> Idle:
             yield f"data.{key}", f"it is for {KIND_ONLY[key]} only, and these data are {kind}"
 
 
+def _tokens(config: Config, kind: str) -> Idle:
+    data, reader = config.data, config.data.reader
+    tokenizer = config.as_trained().data.tokenizer
+    for name in ("generalist", "student"):
+        if getattr(config, name).pretrained is not None:
+            if kind != "text":
+                yield f"{name}.pretrained", f"it is for text only, and these data are {kind}"
+            elif reader in READ_BY and not READ_BY[reader] & {*TOKENS, "options"}:
+                yield f"{name}.pretrained", f"data from {reader} are read as n-grams alone"
+    if tokenizer is None:
+        if data.max_tokens is not None:
+            yield "data.max_tokens", "data.tokenizer is not set: texts are read as n-grams"
+        return
+    for key in sorted(NGRAMS):
+        if getattr(data, key) is not None:
+            yield f"data.{key}", f"texts are read as tokens ({tokenizer})"
+    if data.augment and kind == "text":
+        yield "data.augment", "it drops n-grams, and texts are read as tokens"
+
+
 def _generalist(config: Config, kind: str) -> Idle:
     settings = config.generalist
-    if settings.factory is None:
+    if settings.pretrained is not None:
+        keys = ("factory", "options", "model", "width", "widths", "depth", "dropout", "head_rank")
+        for key in (*keys, *TABLE_OF_NGRAMS):
+            if is_set(settings, key) and not (key == "widths" and settings.widths == (1,)):
+                yield f"generalist.{key}", "generalist.pretrained says what the network is"
+    elif settings.factory is None:
         if settings.options:
             yield "generalist.options", "only a generalist.factory has options"
         if settings.model is not None and KIND_OF_MODEL[settings.model] != kind:
@@ -126,7 +153,8 @@ def _generalist(config: Config, kind: str) -> Idle:
         for key in ("model", "width", "widths", "dropout", "head_rank"):
             if is_set(settings, key):
                 yield f"generalist.{key}", "generalist.factory builds the network, see its options"
-    yield from _table_of_ngrams(config, "generalist", kind)
+    if settings.pretrained is None:
+        yield from _table_of_ngrams(config, "generalist", kind)
     if settings.inference_flops is not None and config.data.reader != "memory":
         yield "generalist.inference_flops", "a network's operations are counted"
     if settings.width is not None and settings.widths not in (None, (settings.width,)):
@@ -152,6 +180,17 @@ def _of_given_weights(config: Config, kind: str) -> Idle:
             yield f"generalist.{key}", "generalist.weights are taken as they are, not trained"
 
 
+def _adapters(settings: SpecialistsConfig) -> Idle:
+    if settings.adapter is None:
+        for key in ("adapter_rank", "adapter_blocks", "adapter_targets"):
+            if is_set(settings, key):
+                yield f"specialists.{key}", "specialists.adapter is not set"
+        return
+    for key in ("width", "n_buckets", "widen", "embedding_learning_rate"):
+        if getattr(settings, key) is not None and (key, settings.widen) != ("widen", 1):
+            yield f"specialists.{key}", "specialists.adapter keeps the generalist's network"
+
+
 def _specialists(config: Config, kind: str) -> Idle:
     settings, factory = config.specialists, config.generalist.factory
     if settings.width is not None and settings.widen is not None:
@@ -163,6 +202,7 @@ def _specialists(config: Config, kind: str) -> Idle:
         if settings.n_buckets is not None:
             yield "specialists.n_buckets", "a network of generalist.factory has tables of its own"
     yield from _table_of_ngrams(config, "specialists", kind)
+    yield from _adapters(settings)
     yield from _shared(config)
     freeze = DEFAULTS[kind]["specialists"]["freeze"] if settings.freeze is None else settings.freeze
     if "embedding" in freeze and factory is None and settings.embedding_learning_rate is not None:

@@ -60,7 +60,8 @@ def assemble(
     it stands in.
     """
     kind, raw = preprocessing["kind"], rows.raw
-    groups = same_input(clean(raw, preprocessing["lowercase"]) if kind == "text" else raw)
+    lowercase = preprocessing.get("lowercase", False)
+    groups = same_input(clean(raw, lowercase) if kind == "text" else raw)
     units, notes = _units(rows, groups)
     limits = config.model_dump(include={"min_examples", "validation_fraction", "test_fraction"})
     given = (rows.labels, rows.names, units, rows.given)

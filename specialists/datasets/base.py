@@ -8,7 +8,7 @@ A batch is ``inputs[index]``, gathered without a Python loop over its rows.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -78,6 +78,19 @@ class Ragged:
     def row(self, i: int) -> Tensor:
         """Row ``i``, shape (length,)."""
         return self.values[int(self.offsets[i]) : int(self.offsets[i + 1])]
+
+    def float(self) -> Ragged:
+        """Vectors in single precision; hashes and tokens stay whole numbers."""
+        values = self.values.float() if self.values.is_floating_point() else self.values
+        return Ragged(values, self.offsets)
+
+    @staticmethod
+    def concatenated(parts: Sequence[Ragged]) -> Ragged:
+        """The rows of all parts."""
+        offsets = [parts[0].offsets]
+        for part in parts[1:]:
+            offsets.append(part.offsets[1:] + offsets[-1][-1])
+        return Ragged(torch.cat([part.values for part in parts]), torch.cat(offsets))
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Ragged:
         both = (self.values, self.offsets)

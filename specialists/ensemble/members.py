@@ -28,7 +28,7 @@ from specialists.predictions import (
     DensePredictions,
     Predictions,
     network_predictions,
-    predict_outputs,
+    predict_features,
 )
 from specialists.probability import tempered_log_softmax
 from specialists.specialist import Specialist
@@ -79,11 +79,11 @@ class Ensemble:
 
     @property
     def parameters(self) -> int:
-        """Of the generalist and the members; a shared trunk counts once."""
+        """Of the generalist and the members; what they share counts once."""
         parts = [self.upper, *(specialist.network for specialist in self.members)]
         if self.shared is not None:
             parts += [one.network for one in self.shared.specialists[: self.rule.n_shared]]
-        return sum(map(n_parameters, parts if self.lower is None else [self.lower, *parts]))
+        return n_parameters(nn.ModuleList(parts if self.lower is None else [self.lower, *parts]))
 
     @cached_property
     def _asked(self) -> AskedSpecialists:
@@ -104,7 +104,7 @@ class Ensemble:
 
     def features(self, inputs: Inputs) -> Inputs:
         """What the parts above the trunk take."""
-        return inputs if self.lower is None else predict_outputs(self.lower, inputs)
+        return inputs if self.lower is None else predict_features(self.lower, inputs)
 
     def generalist_predictions(self, features: Inputs) -> Predictions:
         """The calibrated generalist's."""

@@ -1,5 +1,13 @@
 """Architectures by name; heads, freezing, widening, cost, weights on disk."""
 
+from specialists.networks.adapters import (
+    Adapters,
+    adapted,
+    adapters_of,
+    cut_below,
+    merged,
+    own_parameters,
+)
 from specialists.networks.adoption import (
     adopt_weights,
     check_outputs_are_the_heads,
@@ -32,6 +40,12 @@ from specialists.networks.heads import (
     specialise_head,
 )
 from specialists.networks.output_names import files_beside, output_order
+from specialists.networks.save_pretrained import (
+    TRANSFORMER,
+    check_pretrained,
+    check_tokens,
+    pretrained_options,
+)
 from specialists.networks.surgery import (
     belongs,
     frozen_table,
@@ -41,6 +55,7 @@ from specialists.networks.surgery import (
     without_shared,
 )
 from specialists.networks.table_gradients import sum_by_row
+from specialists.networks.text_transformer import TextTransformer, TransformerTrunk
 from specialists.networks.weights import (
     blank,
     fill,
@@ -53,11 +68,17 @@ from specialists.networks.weights import (
 
 __all__ = [
     "ARCHITECTURES",
+    "TRANSFORMER",
+    "Adapters",
     "Beside",
     "GivenGeneralist",
     "GivenInputs",
     "HashedEmbedding",
     "NetworkSpec",
+    "TextTransformer",
+    "TransformerTrunk",
+    "adapted",
+    "adapters_of",
     "adopt_weights",
     "belongs",
     "blank",
@@ -65,7 +86,10 @@ __all__ = [
     "build_for",
     "check_head_is_last",
     "check_outputs_are_the_heads",
+    "check_pretrained",
+    "check_tokens",
     "counted_flops",
+    "cut_below",
     "files_beside",
     "fill",
     "find_head",
@@ -78,10 +102,13 @@ __all__ = [
     "largest_width",
     "load_network",
     "merge_bottleneck",
+    "merged",
     "n_parameters",
     "outline",
     "output_order",
+    "own_parameters",
     "plain_inputs",
+    "pretrained_options",
     "read_foreign",
     "read_model",
     "read_spec",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +31,12 @@ from specialists.networks.blocks import (
     convolution,
 )
 from specialists.networks.heads import find_head, swap_head
+from specialists.networks.save_pretrained import (
+    TRANSFORMER,
+    pretrained_options,
+    pretrained_transformer,
+    text_transformer,
+)
 
 GRID = 4
 
@@ -42,7 +48,7 @@ class NetworkSpec:
     Parameters
     ----------
     model : str
-        ``hashed_text``, ``mlp``, ``resnet`` or, for a factory, its import path.
+        ``hashed_text``, ``mlp``, ``resnet``, ``transformer`` or, for a factory, its import path.
     n_classes : int
         Outputs of the network as it is first built.
     input_shape : tuple of int
@@ -77,9 +83,18 @@ class NetworkSpec:
 
 
 def generalist_spec(
-    settings: GeneralistConfig, n_classes: int, input_shape: tuple[int, ...]
+    settings: GeneralistConfig,
+    n_classes: int,
+    input_shape: tuple[int, ...],
+    class_names: Sequence[str] = (),
 ) -> NetworkSpec:
-    """The generalist of resolved settings at the first of its widths."""
+    """The generalist of resolved settings at the first of its widths.
+
+    A transformer whose outputs have these names keeps its head.
+    """
+    if settings.pretrained is not None:
+        options = pretrained_options(settings.pretrained, "generalist.pretrained", class_names)
+        return NetworkSpec(TRANSFORMER, n_classes, width=1, options=options)
     return NetworkSpec(
         model=settings.factory or settings.model or "",
         n_classes=n_classes,
@@ -105,7 +120,7 @@ def build(spec: NetworkSpec, table: HashedEmbedding | None = None) -> nn.Module:
         If the name is unknown, the factory cannot be imported, or a size makes no sense; if a
         cheap head is wanted of a factory, or would not be cheaper.
     """
-    if ":" not in spec.model and spec.model not in ARCHITECTURES:
+    if ":" not in spec.model and spec.model not in BUILDERS:
         raise ConfigError(
             "no such model",
             where="generalist.model",
@@ -114,7 +129,7 @@ def build(spec: NetworkSpec, table: HashedEmbedding | None = None) -> nn.Module:
         )
     taken = table if spec.model == "hashed_text" else None
     drawn = spec if taken is None else dataclasses.replace(spec, n_buckets=1)
-    network = ARCHITECTURES.get(spec.model, _from_factory)(drawn)
+    network = BUILDERS.get(spec.model, _from_factory)(drawn)
     if taken is not None:
         network.embedding = taken
     if spec.n_outputs is not None:
@@ -127,9 +142,11 @@ def build_for(
 ) -> nn.Module:
     """A freshly initialised network to be trained on ``inputs``; seed torch before.
 
-    Rows of a shipped network's n-gram table that none of them reads are zero, unless the ``table``
-    is given.
+    A transformer has the weights of its folder. Rows of a shipped network's n-gram table that none
+    of them reads are zero, unless the ``table`` is given.
     """
+    if spec.model == TRANSFORMER:
+        return pretrained_transformer(spec, inputs)
     network = build(spec, table)
     if table is None and isinstance(inputs, Ragged) and spec.model in ARCHITECTURES:
         for module in network.modules():
@@ -201,6 +218,13 @@ ARCHITECTURES: dict[str, Callable[[NetworkSpec], nn.Sequential]] = {
     "hashed_text": hashed_text,
     "mlp": mlp,
     "resnet": resnet,
+}
+
+
+# Of what is built from a description alone, which calls no function of the user.
+BUILDERS: dict[str, Callable[[NetworkSpec], nn.Module]] = {
+    **ARCHITECTURES,
+    TRANSFORMER: text_transformer,
 }
 
 
