@@ -30,4 +30,4 @@ class AdapterSettings(Section):
     computed once for all specialists. None: the upper half."""
     adapter_targets: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Layers with adapters, by the ends of their names. None: those that peft adapts in such a
-    transformer, or every linear layer."""
+    transformer, or every linear layer of its blocks, or of the network."""

@@ -157,6 +157,8 @@ def _candidates(network: nn.Module, n_classes: int, targets: Sequence[str] | Non
     usual = _usual_targets(network) if targets is None else tuple(targets)
     if usual is None:
         found = [name for name, m in network.named_modules() if isinstance(m, nn.Linear)]
+        lists = tuple(f"{path}." for path in _lists(network))
+        found = [name for name in found if name.startswith(lists)] or found
     else:
         ends = tuple(f".{name}" for name in usual)
         found = [name for name, _ in network.named_modules() if f".{name}".endswith(ends)]
@@ -182,9 +184,14 @@ def _usual_targets(network: nn.Module) -> tuple[str, ...] | None:
     return tuple(usual) if isinstance(usual, list) else None
 
 
+def _lists(network: nn.Module) -> list[str]:
+    """Names of the lists of blocks, outer ones first."""
+    return [name for name, m in network.named_modules() if isinstance(m, nn.ModuleList) and name]
+
+
 def _by_block(network: nn.Module, names: Sequence[str]) -> list[list[str]]:
     """The layers of each block of the network that has some; without blocks each stands alone."""
-    lists = [name for name, m in network.named_modules() if isinstance(m, nn.ModuleList) and name]
+    lists = _lists(network)
     groups: dict[str, list[str]] = {}
     for name in names:
         outer = next((path for path in lists if name.startswith(f"{path}.")), None)
@@ -197,9 +204,8 @@ def _by_block(network: nn.Module, names: Sequence[str]) -> list[list[str]]:
 
 def _cut_blocks(network: TextTransformer, adapters: Adapters) -> tuple[nn.Module | None, nn.Module]:
     """A transformer, cut below the block of the lowest adapter, if that is not the first."""
-    lists = [name for name, m in network.named_modules() if isinstance(m, nn.ModuleList)]
     first = adapters.layers[0]
-    blocks = next((path for path in lists if first.startswith(f"{path}.")), None)
+    blocks = next((path for path in _lists(network) if first.startswith(f"{path}.")), None)
     if blocks is None or not all(name.startswith(f"{blocks}.") for name in adapters.layers):
         return None, network
     n_below = min(int(name.removeprefix(f"{blocks}.").split(".")[0]) for name in adapters.layers)

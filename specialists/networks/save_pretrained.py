@@ -38,6 +38,8 @@ DROPPED = (
     *("_name_or_path", "transformers_version", "auto_map", "quantization_config", "torch_dtype"),
     *("dtype", "_attn_implementation", "attn_implementation", "_experts_implementation"),
 )
+# Kinds whose positions are counted from that of the padding token.
+AFTER_PAD = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer", "esm"}
 WHAT = "a transformer (generalist.pretrained, student.pretrained)"
 
 
@@ -59,7 +61,7 @@ def pretrained_options(
     -------
     dict
         "config", without what it says of classes; "folder"; "sha256" of its files of weights;
-        "outputs", the rows of the folder's head, or None.
+        "head", how many outputs the folder's has and which of them are kept, or None.
 
     Raises
     ------
@@ -69,9 +71,9 @@ def pretrained_options(
     path = check_pretrained(Path(folder), setting)
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     kept = {name: value for name, value in config.items() if name not in DROPPED}
-    outputs = _named_outputs(path, config, class_names)
+    head = _named_head(path, config, class_names)
     digests = [sha256(file) for file in sorted(path.glob("*.safetensors"))]
-    return {"config": kept, "folder": str(path), "sha256": digests, "outputs": outputs}
+    return {"config": kept, "folder": str(path), "sha256": digests, "head": head}
 
 
 def check_pretrained(path: Path, setting: str) -> Path:
@@ -112,16 +114,18 @@ def check_pretrained(path: Path, setting: str) -> Path:
     return path
 
 
-def _named_outputs(
+def _named_head(
     path: Path, config: Mapping[str, Any], class_names: Sequence[str]
-) -> list[int] | None:
+) -> dict[str, object] | None:
+    """The outputs of a folder's head that stand for the classes, in their order."""
     if "id2label" not in config or not class_names:
         return None
     try:
-        outputs = output_order(ForeignWeights(path, {}), None, class_names).outputs
+        order = output_order(ForeignWeights(path, {}), None, class_names)
     except InputError:  # a head of other classes
         return None
-    return None if outputs is None else list(outputs)
+    kept = order.outputs
+    return None if kept is None else {"n_outputs": order.n_outputs, "kept": list(kept)}
 
 
 def text_transformer(spec: NetworkSpec) -> TextTransformer:
@@ -133,15 +137,13 @@ def text_transformer(spec: NetworkSpec) -> TextTransformer:
         If its library is not installed, or knows no such transformer.
     """
     transformers = imported("transformers", "hf", WHAT)
-    options: Any = spec.options
-    with _quiet(transformers), _told(options.get("folder", "its configuration")):
-        config = transformers.AutoConfig.for_model(
-            **{**options["config"], "num_labels": spec.n_classes, "use_cache": False}
-        )
-        model = transformers.AutoModelForSequenceClassification.from_config(
-            config, trust_remote_code=False, attn_implementation="sdpa"
-        )
-    return _wrapped(model, spec)
+    with _told(spec):
+        config = _config(transformers, spec, spec.n_classes)
+        with _quiet(transformers):
+            model = transformers.AutoModelForSequenceClassification.from_config(
+                config, trust_remote_code=False
+            )
+    return _wrapped(model)
 
 
 def pretrained_transformer(spec: NetworkSpec, inputs: Inputs | None) -> TextTransformer:
@@ -156,40 +158,50 @@ def pretrained_transformer(spec: NetworkSpec, inputs: Inputs | None) -> TextTran
     """
     options: Any = spec.options
     path = check_pretrained(Path(options["folder"]), "the pretrained transformer")
-    outputs = options["outputs"]
+    head = options["head"]
+    n_outputs = spec.n_classes if head is None else head["n_outputs"]
     transformers = imported("transformers", "hf", WHAT)
-    with _quiet(transformers), _told(path):
-        sizes = {} if outputs is not None else {"num_labels": spec.n_classes}
+    with _told(spec), _quiet(transformers):
         model, found = transformers.AutoModelForSequenceClassification.from_pretrained(
             str(path),
+            config=_config(transformers, spec, n_outputs),
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
-            attn_implementation="sdpa",
-            use_cache=False,
-            **sizes,
         )
-    network = _wrapped(model.float(), spec)
-    head = find_head(network, model.config.num_labels)
-    lacking = [f"model.{name}" for name in found["missing_keys"]]
-    if outputs is None or any(name.startswith(head) for name in lacking):
-        swap_head(network, model.config.num_labels, spec.n_classes)
+    network = _wrapped(model.float())
+    name = find_head(network, n_outputs)
+    lacking = {f"model.{key}".rpartition(".")[0] for key in found["missing_keys"]}
+    if head is None or name in lacking:
+        swap_head(network, n_outputs, spec.n_classes)
     else:
-        rows = network.get_submodule(head)
-        keep_outputs(network, head, rows, outputs)
+        _keep_outputs(network, name, head["kept"])
     check_tokens(network, inputs, path)
     return network
 
 
-def keep_outputs(network: nn.Module, head: str, old: Any, outputs: Sequence[int]) -> None:
+def _config(transformers: Any, spec: NetworkSpec, n_outputs: int) -> Any:
+    options: Any = spec.options
+    values = {**options["config"], "num_labels": n_outputs, "use_cache": False}
+    return transformers.AutoConfig.for_model(**values)
+
+
+def _wrapped(model: nn.Module) -> TextTransformer:
+    config: Any = model.config
+    if config.pad_token_id is None:
+        config.pad_token_id = 0
+    return TextTransformer(model, int(config.pad_token_id))
+
+
+def _keep_outputs(network: nn.Module, name: str, kept: list[int]) -> None:
     """Swap a head, in place, for one of some of its rows, in this order."""
-    new = swap_head(network, old.out_features, len(outputs))
-    rows = list(outputs)
-    new.weight.data.copy_(old.weight.data[rows])
+    old: Any = network.get_submodule(name)
+    new = swap_head(network, old.out_features, len(kept))
+    new.weight.data.copy_(old.weight.data[kept])
     if old.bias is not None:
-        new.bias.data.copy_(old.bias.data[rows])
+        new.bias.data.copy_(old.bias.data[kept])
 
 
 def check_tokens(network: TextTransformer, inputs: Inputs | None, where: object) -> None:
@@ -220,17 +232,6 @@ def check_tokens(network: TextTransformer, inputs: Inputs | None, where: object)
         )
 
 
-AFTER_PAD = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl", "mpnet", "longformer", "esm"}
-
-
-def _wrapped(model: nn.Module, spec: NetworkSpec) -> TextTransformer:
-    config: Any = model.config
-    pad = config.pad_token_id
-    if pad is None:
-        pad = config.pad_token_id = 0
-    return TextTransformer(model, int(pad))
-
-
 @contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
     """Without bars and reports of what is told in our own words."""
@@ -249,7 +250,7 @@ def _quiet(transformers: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _told(where: object) -> Iterator[None]:
+def _told(spec: NetworkSpec) -> Iterator[None]:
     """What the library raises, as an InputError."""
     try:
         yield
@@ -259,7 +260,7 @@ def _told(where: object) -> Iterator[None]:
         first = str(error).strip().partition("\n")[0][:200]
         raise InputError(
             "this folder holds no transformer that classifies texts, or a damaged one",
-            where=where,
+            where=spec.options.get("folder"),
             got=f"{type(error).__name__}: {first}",
             expected="what save_pretrained of a model wrote that "
             "AutoModelForSequenceClassification knows",
