@@ -13,7 +13,7 @@ import torch
 
 from specialists.config import Config
 from specialists.datasets.augmentation import AUGMENTATIONS
-from specialists.datasets.base import Dataset, Inputs, Ragged, Split
+from specialists.datasets.base import Dataset, Inputs, Split, row_shape
 from specialists.datasets.factory import source_file
 from specialists.datasets.storage import load_dataset_folder, read_about
 from specialists.files import check_trusted, sha256
@@ -82,7 +82,7 @@ class RunContext:
     @property
     def augment(self) -> Augmentation | None:
         """The random change of training batches that the configuration asks for."""
-        return AUGMENTATIONS[self.dataset.kind] if self.config.data.augment else None
+        return AUGMENTATIONS.get(self.dataset.kind) if self.config.data.augment else None
 
     @property
     def conditions(self) -> dict[str, object]:
@@ -118,9 +118,7 @@ class RunContext:
         settings = self.config.generalist
         if settings.factory:
             check_trusted(settings.factory, settings.options, self.folder / "config.toml")
-        inputs = self.dataset.train.inputs
-        shape = () if isinstance(inputs, Ragged) else tuple(inputs.shape[1:])
-        names = self.dataset.class_names
+        shape, names = row_shape(self.dataset.train.inputs), self.dataset.class_names
         spec = generalist_spec(settings, len(names), shape, names)
         return spec if width is None else dataclasses.replace(spec, width=width)
 

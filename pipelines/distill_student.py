@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from specialists.catalogue import HARD_LABELS, STUDENT
 from specialists.config import Recipe
-from specialists.datasets.base import Inputs, Ragged, Split
+from specialists.datasets.base import Split, joined_inputs
 from specialists.datasets.tokens import check_tokenizer
 from specialists.distillation import (
     HARD_TRIALS,
@@ -172,7 +171,7 @@ def student_data(
     inputs, labels, weights = train.inputs, train.labels, train.weights
     if task.unlabelled is not None:
         extra = unlabelled_inputs(context, task.unlabelled)
-        inputs = _concatenated(inputs, extra)
+        inputs = joined_inputs([inputs, extra])
         labels = torch.cat([labels, torch.full((len(extra),), UNLABELLED)])
         weights = None if weights is None else torch.cat([weights, torch.ones(len(extra))])
     index = torch.arange(len(labels))
@@ -279,12 +278,3 @@ def student_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
         )
         for name in STUDENTS
     }
-
-
-def _concatenated(first: Inputs, second: Inputs) -> Inputs:
-    if isinstance(first, Ragged) and isinstance(second, Ragged):
-        offsets = torch.cat([first.offsets, second.offsets[1:] + first.offsets[-1]])
-        return Ragged(torch.cat([first.values, second.values]), offsets)
-    assert isinstance(first, Tensor)
-    assert isinstance(second, Tensor)
-    return torch.cat([first, second])

@@ -122,6 +122,7 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array or sparse matrix (n, d), DataFrame of numbers, strings, or uint8 images
+            Or a mapping of names to arrays with n rows each, for a ``network`` that takes them.
         y : labels of shape (n,), of any type
         sample_weight : array of shape (n,), optional
             How many rows each one counts as.

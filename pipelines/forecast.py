@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from specialists.config import Config
 from specialists.datasets import load_dataset
-from specialists.datasets.base import Dataset, Ragged
+from specialists.datasets.base import Dataset, row_shape
 from specialists.datasets.storage import load_dataset_folder
 from specialists.feasibility import DataShape, trainings
 from specialists.feasibility.estimate import (
@@ -133,10 +133,8 @@ def _dataset(run: Run, is_missing: bool) -> Dataset:
 
 
 def _shape(dataset: Dataset) -> DataShape:
-    inputs = dataset.train.inputs
-    shape = () if isinstance(inputs, Ragged) else tuple(inputs.shape[1:])
     sizes = len(dataset.train), len(dataset.test)
-    return DataShape(dataset.kind, dataset.n_classes, *sizes, shape)
+    return DataShape(dataset.kind, dataset.n_classes, *sizes, row_shape(dataset.train.inputs))
 
 
 def _rate(context: RunContext, plan: PlannedTrainings, one_thread: bool) -> StepRate:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from specialists.datasets.base import Inputs, Ragged, rows_between
 from specialists.errors import InputError
 from specialists.files import finish, read_array, recording
-from specialists.networks import TransformerTrunk
+from specialists.networks import TransformerTrunk, outputs_of
 from specialists.probability import (
     aggregate,
     check_log_probs,
@@ -186,7 +186,7 @@ def predict_outputs(
     Parameters
     ----------
     network : nn.Module
-    inputs : Tensor or Ragged of n rows
+    inputs : Tensor, Ragged or NamedTensors of n rows
     description : str, optional
         Shows a progress bar under this name.
 
@@ -203,7 +203,8 @@ def predict_outputs(
     with torch.no_grad(), bars as bar:
         for start in range(0, n, batch_size):
             rows = slice(start, min(start + batch_size, n))
-            out = network(rows_between(inputs, rows.start, rows.stop).to(device)).float()
+            block = rows_between(inputs, rows.start, rows.stop).to(device)
+            out = outputs_of(network, block).float()
             bar.advance(len(out))
             if len(out) == n:
                 return out.cpu().contiguous()

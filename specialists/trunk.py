@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from specialists.datasets.base import Inputs, Ragged
+from specialists.networks import outputs_of
 from specialists.predictions import predict_features
 
 MOST_BYTES = 2**32  # of a transformer's features on the disk
@@ -28,8 +29,8 @@ class Stacked(nn.Module):
 
     def forward(self, inputs: Inputs) -> Tensor:
         with torch.no_grad():
-            features = self.lower(inputs)
-        return self.upper(features)
+            features = outputs_of(self.lower, inputs)
+        return outputs_of(self.upper, features)
 
     def train(self, mode: bool = True) -> Stacked:
         super().train(mode)
@@ -47,7 +48,7 @@ class Trunk:
         The shared frozen part; None where nothing is frozen.
     on_the_fly : bool
         Whether ``train`` holds raw inputs that ``lower`` has yet to see.
-    train, validation : Tensor or Ragged
+    train, validation : Tensor, Ragged or NamedTensors
         Features of the training and validation inputs.
     """
 

@@ -30,7 +30,7 @@ class DataConfig(Section):
     table: FilePath | None = None
     """Source: a .tsv, .csv, .jsonl or .parquet file, plain or .gz."""
     arrays: FilePath | dict[str, FilePath] | None = None
-    """Source: an .npz with features or images and labels, or {x = an .npy, y = another}."""
+    """Source: an .npz with inputs and labels, or a file for each: {x = an .npy, y = another}."""
     images: FilePath | None = None
     """Source: a folder that holds one folder per class."""
     factory: ImportPath | None = None
@@ -52,6 +52,9 @@ class DataConfig(Section):
     """Labels whose rows are left out."""
     keys: dict[str, str] | None = None
     """Which array is x and which is y, or x_train and so on. None: found by their names."""
+    tensors: Names | None = None
+    """The arrays that a network of your own takes, as they are, by these names: token ids, a mask.
+    None: one array, x, of features or images."""
     split_by: Options | None = None
     """The array whose values decide the split: {array = "drawer", test = [1], validation = [2]}.
     None: none."""

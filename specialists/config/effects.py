@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 Idle = Iterator[tuple[str, str]]
 
-KIND_OF_MODEL = {defaults["generalist"]["model"]: kind for kind, defaults in DEFAULTS.items()}
+SHIPPED = {kind: of["generalist"]["model"] for kind, of in DEFAULTS.items() if kind != "tensors"}
+KIND_OF_MODEL = {model: kind for kind, model in SHIPPED.items()}
 KINDS_OF_SOURCE = {
     "table": ("text", "features"),
     "images": ("images",),
@@ -38,7 +39,7 @@ COLUMNS = {"columns", "text", "label", "split", "splits"}
 OWN = {*CUT, "min_examples", "exclude_labels"}
 READ_BY = {
     "table": OWN | COLUMNS | NGRAMS | TOKENS | {"features", "groups", "standardize"},
-    "arrays": OWN | {"keys", "groups", "split_by", "image_size", "standardize"},
+    "arrays": OWN | {"keys", "tensors", "groups", "split_by", "image_size", "standardize"},
     "images": OWN | {"image_size"},
     "factory": {"options"},
     "emoji": OWN | COLUMNS | NGRAMS | TOKENS | {"groups"},
@@ -61,6 +62,8 @@ def possible_kinds(data: DataConfig) -> tuple[str, ...]:
     """The kinds of input that the data can be of, as far as the configuration tells."""
     if data.reader == "table" and (data.text is None) != (data.features is None):
         return ("features",) if data.text is None else ("text",)
+    if data.reader == "arrays" and data.tensors is not None:
+        return ("tensors",)
     return KINDS_OF_SOURCE.get(data.reader, KINDS)
 
 
@@ -111,6 +114,8 @@ def _data(data: DataConfig, kind: str) -> Idle:
             )
         elif key in KIND_ONLY and kind != KIND_ONLY[key]:
             yield f"data.{key}", f"it is for {KIND_ONLY[key]} only, and these data are {kind}"
+    if kind == "tensors" and data.augment:
+        yield "data.augment", "how to change tensors at random is not known here"
 
 
 def _tokens(config: Config, kind: str) -> Idle:
@@ -144,7 +149,7 @@ def _generalist(config: Config, kind: str) -> Idle:
         if settings.options:
             yield "generalist.options", "only a generalist.factory has options"
         if settings.model is not None and KIND_OF_MODEL[settings.model] != kind:
-            wanted = DEFAULTS[kind]["generalist"]["model"]
+            wanted = SHIPPED.get(kind, "generalist.factory")
             yield (
                 "generalist.model",
                 f"it is for {KIND_OF_MODEL[settings.model]}, and these data are {kind}: {wanted}",

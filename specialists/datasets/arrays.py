@@ -4,7 +4,8 @@ An .npz file holds features (numbers [n, d]) or images (uint8 [n, h, w] or [n, c
 labels (whole numbers or strings [n]): ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test``,
 ``y_test`` and perhaps ``x_validation``, ``y_validation``; ``keys`` gives other names. Or
 ``data.arrays`` names an .npy file for each: ``{x = "x.npy", y = "y.npy"}``. An array of strings
-called ``classes``, ``class_names`` or ``target_names`` names whole-number labels. ``split_by``
+called ``classes``, ``class_names`` or ``target_names`` names whole-number labels. ``tensors`` names
+arrays in place of ``x``, or ``NAME_train`` and so on, that are taken as they are. ``split_by``
 sends rows to the test by the value of an array; ``groups`` names the array whose equal values are
 one observation.
 
@@ -23,15 +24,22 @@ import numpy as np
 
 from specialists.config import DataConfig
 from specialists.datasets.array_files import ArrayFile, open_apart, open_arrays
-from specialists.datasets.array_splits import array_roles, group_values, pieces, split_by
+from specialists.datasets.array_splits import (
+    array_roles,
+    group_values,
+    pieces,
+    split_by,
+    tensor_keys,
+)
 from specialists.datasets.assembly import LabelledRows, assemble
-from specialists.datasets.base import Dataset, Preprocessing
+from specialists.datasets.base import Dataset, NamedTensors, Preprocessing
 from specialists.datasets.class_names import Classes, classes_of, classes_of_codes, labels_left_out
-from specialists.datasets.encoding import check_finite, numeric
+from specialists.datasets.encoding import check_finite, described_tensors, numeric
+from specialists.datasets.handed_over import tensors_of
 from specialists.datasets.naming import existing
 from specialists.datasets.observations import declared_groups, shared_values
 from specialists.datasets.pictures import layout_note, with_channels
-from specialists.datasets.splits import LEFT_OUT
+from specialists.datasets.splits import LEFT_OUT, PARTS
 from specialists.errors import DataError, listed
 
 _EXACT = 2.0**53  # floats above it are whole for want of digits
@@ -46,8 +54,9 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
     paths = {"": config.arrays} if isinstance(config.arrays, str) else dict(config.arrays or {})
     apart = "" not in paths
     arrays = open_apart(paths) if apart else open_arrays(existing(paths[""]))
-    roles = array_roles(arrays, config.keys or {})
-    x, y, given, row_numbers, notes = _stacked(arrays, roles)
+    keys = {**tensor_keys(arrays, config.tensors or ()), **(config.keys or {})}
+    roles = array_roles(arrays, keys)
+    x, y, given, row_numbers, notes = _stacked(arrays, roles, config.tensors or ())
     values, grouping = group_values(arrays, config.groups or (), roles, given)
     declared, alone = declared_groups(values, config.groups) if config.groups else (None, [])
     if config.split_by is not None:
@@ -58,6 +67,7 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
     classes = _classes(arrays, roles, y)
     excluded, left = labels_left_out(classes, config.exclude_labels, arrays.path)
     used = {*roles.values(), *grouping, (config.split_by or {}).get("array")}
+    used |= {name for name in arrays if _belongs_to(name, config.tensors or ())}
     notes += (*classes.notes, *left, *alone, *_not_used(arrays, used))
     rows = LabelledRows(
         raw=x,
@@ -76,8 +86,8 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
 
 
 def _stacked(
-    arrays: ArrayFile, roles: Mapping[str, str]
-) -> tuple[np.ndarray, Any, np.ndarray, np.ndarray, tuple[str, ...]]:
+    arrays: ArrayFile, roles: Mapping[str, str], tensors: Sequence[str]
+) -> tuple[np.ndarray | NamedTensors, Any, np.ndarray, np.ndarray, tuple[str, ...]]:
     """Inputs, labels, given parts and numbers of all rows, and notes."""
     xs, ys, given, notes = [], [], [], []
     for x_name, y_name, part in pieces(roles):
@@ -90,18 +100,35 @@ def _stacked(
             notes.append(f"{arrays.where(x_name)}: no rows")
             continue
         labels, meant = _plain_labels(y, arrays.where(y_name))
-        notes += [*layout_note(x, arrays.where(x_name)), *meant]
-        xs.append(_inputs(x, arrays.where(x_name)))
+        if tensors:
+            part_of = x_name.removeprefix(tensors[0])
+            named = {name: arrays[name + part_of] for name in tensors}
+            xs.append(tensors_of(named, arrays.path))
+        else:
+            notes += layout_note(x, arrays.where(x_name))
+            xs.append(_inputs(x, arrays.where(x_name)))
+        notes += meant
         ys.append(labels)
         given.append(np.full(len(x), part))
     if not xs:
         raise DataError("no rows", where=arrays.path, got="; ".join(notes))
-    if len({x.shape[1:] for x in xs}) > 1:
-        shapes = ", ".join(str(x.shape) for x in xs)
-        raise DataError("the splits differ in shape", where=arrays.path, got=shapes)
-    x = xs[0] if len(xs) == 1 else np.concatenate(xs)
+    x = xs[0] if len(xs) == 1 else _in_one(xs, arrays.path)
     rows = np.concatenate([np.arange(len(part)) for part in given])
     return x, _concatenated(ys, arrays.path), np.concatenate(given), rows, tuple(notes)
+
+
+def _in_one(xs: Sequence[Any], where: Path) -> np.ndarray | NamedTensors:
+    """The inputs of all splits, one after another."""
+    shapes = [described_tensors(x) if isinstance(x, NamedTensors) else x.shape[1:] for x in xs]
+    if any(shape != shapes[0] for shape in shapes):
+        raise DataError("the splits differ in shape", where=where, got=listed(map(str, shapes)))
+    if isinstance(xs[0], NamedTensors):
+        return NamedTensors.concatenated(xs)
+    return np.concatenate(xs)
+
+
+def _belongs_to(name: str, tensors: Sequence[str]) -> bool:
+    return any(name in (tensor, *(f"{tensor}_{part}" for part in PARTS)) for tensor in tensors)
 
 
 def _inputs(x: np.ndarray, where: str) -> np.ndarray:
@@ -120,8 +147,12 @@ def _inputs(x: np.ndarray, where: str) -> np.ndarray:
     return np.ascontiguousarray(features, dtype=np.float32)
 
 
-def _preprocessing(x: np.ndarray, config: DataConfig, key: str | None) -> Preprocessing:
+def _preprocessing(
+    x: np.ndarray | NamedTensors, config: DataConfig, key: str | None
+) -> Preprocessing:
     """How inputs like those of an array are encoded."""
+    if isinstance(x, NamedTensors):
+        return described_tensors(x)
     if x.ndim == 2:
         about = {"kind": "features", "n_features": x.shape[1], "mean": None, "std": None}
         return {**about, "key": key}

@@ -158,7 +158,7 @@ def _picked(raw: Any, plan: Plan, part: int, kind: Kind) -> Any:
     if kind == "images":  # a view: they were sorted
         start = int((plan.parts < part).sum())
         return raw[start : start + len(index)]
-    return raw[index] if kind == "features" else [raw[i] for i in index.tolist()]
+    return [raw[i] for i in index.tolist()] if kind == "text" else raw[index]
 
 
 def _sort_by_part(raw: np.ndarray, parts: np.ndarray) -> None:

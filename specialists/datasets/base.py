@@ -1,8 +1,10 @@
 """What a data set is: splits of inputs and labels, class names, and how inputs were made.
 
-Inputs are one of three kinds. ``text``: a :class:`Ragged` of n-gram hashes, one row a string.
+Inputs are one of four kinds. ``text``: a :class:`Ragged` of n-gram hashes, one row a string.
 ``features``: a float32 tensor [n, d]. ``images``: a uint8 tensor [n, channels, height, width].
-A batch is ``inputs[index]``, gathered without a Python loop over its rows.
+``tensors``: whatever a network of the user's own takes, one tensor or several by name
+(:class:`NamedTensors`). All have rows, ``len``, ``to``, ``clone``, ``split`` and ``nbytes``; a
+batch is ``inputs[index]``, gathered without a Python loop over its rows.
 """
 
 from __future__ import annotations
@@ -10,13 +12,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Kind = Literal["text", "features", "images"]
+from specialists.datasets.named_tensors import NamedTensors
+
+Kind = Literal["text", "features", "images", "tensors"]
 # JSON that travels with data sets and models; `specialists.datasets.encoding` lists its keys.
 Preprocessing = Mapping[str, Any]
 
@@ -84,6 +88,14 @@ class Ragged:
         values = self.values.float() if self.values.is_floating_point() else self.values
         return Ragged(values, self.offsets)
 
+    def clone(self) -> Ragged:
+        """The same: nobody changes it."""
+        return self
+
+    @property
+    def nbytes(self) -> int:
+        return self.values.nbytes + self.offsets.nbytes
+
     @staticmethod
     def concatenated(parts: Sequence[Ragged]) -> Ragged:
         """The rows of all parts."""
@@ -100,7 +112,7 @@ class Ragged:
         return Ragged(self.values.pin_memory(), self.offsets.pin_memory())
 
 
-Inputs = Tensor | Ragged
+Inputs = Tensor | Ragged | NamedTensors
 
 
 def rows_between(inputs: Inputs, start: int, stop: int) -> Inputs:
@@ -110,13 +122,25 @@ def rows_between(inputs: Inputs, start: int, stop: int) -> Inputs:
     return inputs[start:stop].clone()
 
 
+def joined_inputs(parts: Sequence[Inputs]) -> Inputs:
+    """The rows of all parts, which are of one kind."""
+    if isinstance(first := parts[0], Tensor):
+        return torch.cat(cast(list[Tensor], list(parts)))
+    return first.concatenated(parts)  # pyright: ignore[reportArgumentType]
+
+
+def row_shape(inputs: Inputs) -> tuple[int, ...]:
+    """The shape of a row; () for text and for several tensors."""
+    return tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else ()
+
+
 @dataclass(frozen=True)
 class Split:
     """One part of a data set.
 
     Parameters
     ----------
-    inputs : Tensor or Ragged of n rows
+    inputs : Tensor, Ragged or NamedTensors of n rows
     labels : int64 Tensor of shape (n,)
     valid : Ragged of class indices, optional
         Every class that would be right for each example; each row holds the label.
@@ -164,7 +188,7 @@ class Dataset:
     Parameters
     ----------
     name : str
-    kind : {"text", "features", "images"}
+    kind : {"text", "features", "images", "tensors"}
     class_names : tuple of str, length n_classes
     train, validation, test : Split
     preprocessing : mapping

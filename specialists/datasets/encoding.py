@@ -6,12 +6,14 @@
     {"kind": "text", "tokenizer": the JSON of a tokenizer, as a string}
     {"kind": "features", "n_features": d, "mean": [...] or null, "std": [...] or null}
     {"kind": "images", "channels": 1 or 3, "height": h, "width": w}
+    {"kind": "tensors", "tensors": {"input_ids": ["int64", [length]], ...}}
 
 Keys beside these tell where the training data lay (for instance the name of a text column).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,20 +22,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specialists.datasets.base import Inputs, Preprocessing, Ragged
-from specialists.datasets.handed_over import features_of, pictures_of, texts_of
+from specialists.datasets.base import Inputs, NamedTensors, Preprocessing, Ragged
+from specialists.datasets.handed_over import features_of, pictures_of, tensors_of, texts_of
 from specialists.datasets.pictures import fit_images, image_pixels, read_images
 from specialists.datasets.text import hash_ngrams
 from specialists.datasets.tokens import encode_tokens
-from specialists.errors import DataError
+from specialists.errors import DataError, listed
 
 NEEDED = {
     "text": ("char_ngrams", "word_ngrams", "lowercase"),
     "features": ("n_features",),
     "images": ("channels", "height", "width"),
+    "tensors": ("tensors",),
 }
 TOKENIZER = "tokenizer"  # a key that stands for those of n-grams
+SHAPED = ("features", "images")  # whose rows have the shape that NEEDED says
 LONGEST_NGRAM = 64
+TYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (
+        *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+        *(torch.float16, torch.float32, torch.float64),
+    )
+}
 
 
 def encode(preprocessing: Preprocessing, raw: Any) -> Inputs:
@@ -46,7 +57,8 @@ def encode(preprocessing: Preprocessing, raw: Any) -> Inputs:
     raw : array-like, DataFrame or iterable
         Text: strings, or a DataFrame with the column of texts. Features: numbers of shape [n, d],
         or a DataFrame. Images: uint8 array [n, h, w], [n, channels, h, w] or [n, h, w, channels],
-        or a list of such pictures of any size, of images of Pillow, or of paths.
+        or a list of such pictures of any size, of images of Pillow, or of paths. Tensors: arrays
+        by name, or a single one where training had one.
 
     Raises
     ------
@@ -55,6 +67,7 @@ def encode(preprocessing: Preprocessing, raw: Any) -> Inputs:
     """
     check_complete(preprocessing)
     encoders = {"text": encode_text, "features": encode_features, "images": encode_images}
+    encoders |= {"tensors": encode_tensors}
     return encoders[preprocessing["kind"]](preprocessing, raw)
 
 
@@ -77,7 +90,7 @@ def _reads_tokens(preprocessing: Preprocessing) -> bool:
 def check_preprocessing(preprocessing: Preprocessing, input_shape: tuple[int, ...]) -> None:
     """Check what somebody else may have written before inputs are encoded by it.
 
-    The network takes inputs of ``input_shape``: () for text.
+    The network takes inputs of ``input_shape``: () for text and tensors.
 
     Raises
     ------
@@ -89,7 +102,7 @@ def check_preprocessing(preprocessing: Preprocessing, input_shape: tuple[int, ..
     except DataError:
         return  # told where inputs are encoded: there may be none
     kind = preprocessing["kind"]
-    shape = tuple(preprocessing[key] for key in NEEDED[kind]) if kind != "text" else ()
+    shape = tuple(preprocessing[key] for key in NEEDED[kind]) if kind in SHAPED else ()
     if shape != input_shape:
         raise ValueError(f"{kind} of shape {shape} for a network that takes {input_shape}")
     tokenizer = preprocessing.get(TOKENIZER, "")
@@ -99,6 +112,8 @@ def check_preprocessing(preprocessing: Preprocessing, input_shape: tuple[int, ..
         shortest, longest = preprocessing[key]
         if not 0 <= shortest <= longest <= LONGEST_NGRAM:
             raise ValueError(f"{key} from {shortest} to {longest}")
+    for dtype, row in preprocessing["tensors"].values() if kind == "tensors" else ():
+        torch.empty(0, *row, dtype=TYPES[dtype])
     for numbers in (preprocessing.get("mean"), preprocessing.get("std")):
         if numbers is not None:
             np.asarray(numbers, dtype=np.float32).reshape(shape)
@@ -143,6 +158,40 @@ def encode_images(preprocessing: Preprocessing, images: Any) -> Tensor:
         return read_images([Path(path) for path in pictures], channels, size)
     singles = [_picture(p, channels, size, f"input {i}") for i, p in enumerate(pictures)]
     return torch.cat(singles)
+
+
+def encode_tensors(preprocessing: Preprocessing, given: Any) -> NamedTensors:
+    """Tensors of the names, types and row shapes that training had."""
+    wanted = preprocessing["tensors"]
+    if not isinstance(given, Mapping | NamedTensors) and len(wanted) == 1:
+        given = {next(iter(wanted)): given}
+    tensors = tensors_of(given).tensors
+    missing = [name for name in wanted if name not in tensors]
+    if missing:
+        got, expected = listed(map(repr, tensors)), listed(map(repr, wanted))
+        raise DataError("tensors that training had are missing", got=got, expected=expected)
+    return NamedTensors({name: _as_trained(name, tensors[name], *wanted[name]) for name in wanted})
+
+
+def described_tensors(inputs: NamedTensors) -> Preprocessing:
+    """The preprocessing of such inputs."""
+    described = {
+        name: [str(tensor.dtype).removeprefix("torch."), list(tensor.shape[1:])]
+        for name, tensor in inputs.tensors.items()
+    }
+    return {"kind": "tensors", "tensors": described}
+
+
+def _as_trained(name: str, tensor: Tensor, dtype: str, shape: list[int]) -> Tensor:
+    wanted = TYPES[dtype]
+    whole = not wanted.is_floating_point
+    if list(tensor.shape[1:]) != shape or (whole and tensor.is_floating_point()):
+        got = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+        expected = f"torch.{dtype} of shape (n{''.join(f', {size}' for size in shape)})"
+        what = f"the tensor {name!r} is not as in training"
+        fix = "pad or cut rows to the length that training had" if len(shape) == 1 else None
+        raise DataError(what, got=got, expected=expected, fix=fix)
+    return tensor.to(wanted)
 
 
 def _picture(picture: Any, channels: int, size: tuple[int, int], where: str) -> Tensor:

@@ -25,9 +25,10 @@ import torch
 from torch import Tensor
 
 from specialists.config import DataConfig
-from specialists.datasets.base import Dataset, Ragged, Split
+from specialists.datasets.base import Dataset, Inputs, Ragged, Split
 from specialists.datasets.class_names import class_name
 from specialists.datasets.encoding import check_finite
+from specialists.datasets.handed_over import tensors_of
 from specialists.datasets.observations import input_groups, units_of_chance
 from specialists.datasets.splits import check_every_class
 from specialists.errors import DataError
@@ -174,16 +175,27 @@ def _check_split(split: Split, dataset: Dataset, name: str) -> None:
         got = f"{labels.dtype} from {labels.min()} to {labels.max()}"
         expected = f"int64 from 0 to {dataset.n_classes - 1}"
         raise DataError("labels are not class indices", where=name, got=got, expected=expected)
-    dtypes = {"text": torch.int32, "features": torch.float32, "images": torch.uint8}
-    ragged, dtype = isinstance(inputs, Ragged), dtypes.get(dataset.kind)
-    values = inputs.values if isinstance(inputs, Ragged) else inputs
-    if values.dtype != dtype or ragged != (dataset.kind == "text"):
-        got, expected = f"{type(inputs).__name__} of {values.dtype}", f"for {dataset.kind}: {dtype}"
-        raise DataError("inputs do not fit the kind", where=name, got=got, expected=expected)
-    if dataset.kind == "features":
-        check_finite(values.numpy(), where=name)
+    _check_inputs(inputs, dataset.kind, name)
     if valid is not None and not _holds_labels(valid, labels, dataset.n_classes):
         raise DataError("a set of valid labels does not hold the label", where=name)
+
+
+def _check_inputs(inputs: Inputs, kind: str, name: str) -> None:
+    if kind == "tensors":
+        tensors_of(inputs, where=name)
+        return
+    dtypes = {"text": torch.int32, "features": torch.float32, "images": torch.uint8}
+    ragged, dtype = isinstance(inputs, Ragged), dtypes.get(kind)
+    values = inputs.values if isinstance(inputs, Ragged) else inputs
+    found = values.dtype if isinstance(values, Tensor) else None
+    if found is None or found != dtype or ragged != (kind == "text"):
+        got, expected = f"{type(inputs).__name__} of {found}", f"for {kind}: {dtype}"
+        fix = "kind tensors takes any tensors, for a network of your own"
+        raise DataError(
+            "inputs do not fit the kind", where=name, got=got, expected=expected, fix=fix
+        )
+    if kind == "features" and isinstance(values, Tensor):
+        check_finite(values.numpy(), where=name)
 
 
 def _holds_labels(valid: Ragged, labels: Tensor, n_classes: int) -> bool:

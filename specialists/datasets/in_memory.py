@@ -18,7 +18,8 @@ from torch import Tensor
 from specialists.config import DataConfig
 from specialists.datasets.admission_rows import hold_out_admission_rows
 from specialists.datasets.assembly import LabelledRows, assemble, limit
-from specialists.datasets.base import Dataset, Preprocessing
+from specialists.datasets.base import Dataset, NamedTensors, Preprocessing
+from specialists.datasets.encoding import described_tensors
 from specialists.datasets.labelled_tables import text_preprocessing
 from specialists.datasets.pictures import with_channels
 from specialists.datasets.splits import TRAIN, VALIDATION
@@ -32,7 +33,7 @@ class HeldRows:
 
     Parameters
     ----------
-    raw : list of str, float32 array (n, d), or uint8 array of images
+    raw : list of str, float32 array (n, d), uint8 array of images, or NamedTensors
     labels : int array of shape (n,)
         Numbers of the classes.
     weights : float array of shape (n,), optional
@@ -142,6 +143,8 @@ def _with_test(dataset: Dataset) -> Dataset:
 def _preprocessing(raw: Any, config: DataConfig, features: Sequence[str] | None) -> Preprocessing:
     if isinstance(raw, list):
         return text_preprocessing(config)
+    if isinstance(raw, NamedTensors):
+        return described_tensors(raw)
     if raw.ndim == 2:
         about = {"kind": "features", "n_features": raw.shape[1], "mean": None, "std": None}
         return {**about, "features": None if features is None else list(features)}
@@ -158,6 +161,8 @@ def _together(parts: Sequence[Any]) -> Any:
     """The rows of all parts; images are copied, since their rows are put in another order."""
     if isinstance(parts[0], list):
         return [text for part in parts for text in part]
+    if isinstance(parts[0], NamedTensors):
+        return NamedTensors.concatenated(parts)
     if parts[0].ndim > 2:
         return np.concatenate([np.ascontiguousarray(with_channels(part)) for part in parts])
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -15,18 +15,19 @@ from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from specialists.datasets.base import Inputs, Ragged
+from specialists.datasets.base import Inputs, NamedTensors
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION
 from specialists.errors import DataWarning
 
 LARGEST_SHARE = 0.05  # of the rows, in one joined group
 
 
-def same_input(raw: Sequence[Any] | np.ndarray) -> np.ndarray:
+def same_input(raw: Sequence[Any] | np.ndarray | NamedTensors) -> np.ndarray:
     """Group of every row, int64 (n,): the rows of equal inputs, and only those, share one.
 
-    Inputs are a sequence of hashable things, or an array whose first axis is the rows.
+    Inputs are a sequence of hashable things, an array whose first axis is the rows, or tensors.
     """
     seen: dict[Any, int] = {}
     return np.array([seen.setdefault(key, len(seen)) for key in _keys(raw)], dtype=np.int64)
@@ -125,14 +126,18 @@ def straddling(parts: np.ndarray, groups: np.ndarray, shared: str) -> list[str]:
 
 
 def _encoded_keys(inputs: Inputs) -> Sequence[Any]:
-    if not isinstance(inputs, Ragged):
+    if isinstance(inputs, NamedTensors):
+        return _keys(inputs)
+    if isinstance(inputs, Tensor):
         return _keys(inputs.numpy())
     values, offsets = inputs.values.numpy(), inputs.offsets.tolist()
     return [values[start:end].tobytes() for start, end in pairwise(offsets)]
 
 
-def _keys(raw: Sequence[Any] | np.ndarray) -> Sequence[Any]:
+def _keys(raw: Sequence[Any] | np.ndarray | NamedTensors) -> Sequence[Any]:
     """Something hashable for each row, equal where the rows are."""
+    if isinstance(raw, NamedTensors):
+        return list(zip(*(_keys(tensor.numpy()) for tensor in raw.tensors.values()), strict=True))
     if not isinstance(raw, np.ndarray):
         return raw
     return [blake2b(row.tobytes(), digest_size=16).digest() for row in np.ascontiguousarray(raw)]

@@ -1,7 +1,8 @@
 """How a data set lies on disk: plain .npy files that are memory-mapped when they are read back.
 
     dataset.json                          names, kind, classes, preprocessing, notes
-    SPLIT.inputs.npy [.inputs.offsets]    offsets of ragged inputs; admission.* may be missing
+    SPLIT.inputs.npy [.inputs.offsets]    offsets of ragged inputs; several tensors by name are the
+                                          fields of records; admission.* may be missing
     SPLIT.labels.npy [.valid .valid.offsets]
     SPLIT.texts.npy .texts.offsets.npy    UTF-8 bytes, for people to read
     SPLIT.rows.npy                        lines or rows of the user's file; may be missing
@@ -37,7 +38,7 @@ import torch
 from torch import Tensor
 
 from specialists import files
-from specialists.datasets.base import Dataset, Inputs, Ragged, Split
+from specialists.datasets.base import Dataset, Inputs, NamedTensors, Ragged, Split
 from specialists.errors import DataError, DataWarning
 from specialists.files.manifests import MANIFEST, read_manifest
 
@@ -159,15 +160,18 @@ def _save_split(split: Split, folder: Path, name: str) -> None:
         if isinstance(rows, Ragged):
             files.write_array(folder / f"{name}.{part}.offsets.npy", rows.offsets.numpy())
             rows = rows.values
-        if rows is not None:
+        if isinstance(rows, NamedTensors):
+            files.write_array(folder / f"{name}.{part}.npy", rows.records())
+        elif rows is not None:
             files.write_array(folder / f"{name}.{part}.npy", rows.contiguous().numpy())
 
 
 def _load_split(folder: Path, name: str, labelled: bool) -> Split:
-    inputs: Inputs = _mapped(folder / f"{name}.inputs.npy")
+    inputs: Inputs = _inputs(folder / f"{name}.inputs.npy")
     offsets = _optional(folder / f"{name}.inputs.offsets.npy")
     texts = _ragged(folder, f"{name}.texts")
-    inputs = inputs if offsets is None else Ragged(inputs, offsets)
+    if offsets is not None and isinstance(inputs, Tensor):
+        inputs = Ragged(inputs, offsets)
     hidden = torch.full((len(inputs),), HIDDEN)
     return Split(
         inputs=inputs,
@@ -181,6 +185,11 @@ def _load_split(folder: Path, name: str, labelled: bool) -> Split:
     )
 
 
+def _inputs(path: Path) -> Tensor | NamedTensors:
+    array = _array(path)
+    return NamedTensors.of_records(array) if array.dtype.names else torch.from_numpy(array)
+
+
 def _ragged(folder: Path, name: str) -> Ragged | None:
     values = _optional(folder / f"{name}.npy")
     return None if values is None else Ragged(values, _mapped(folder / f"{name}.offsets.npy"))
@@ -191,11 +200,15 @@ def _optional(path: Path) -> Tensor | None:
 
 
 def _mapped(path: Path) -> Tensor:
+    return torch.from_numpy(_array(path))
+
+
+def _array(path: Path) -> np.ndarray:
     """Writable, since PyTorch has no read-only tensors; the file itself never changes."""
     if not path.exists():
         what = "a file of the data set is missing"
         raise DataError(what, where=path, fix="prepare the data again")
-    return torch.from_numpy(files.read_array(path, writable=True))
+    return files.read_array(path, writable=True)
 
 
 def _bytes(texts: tuple[str, ...]) -> Ragged:

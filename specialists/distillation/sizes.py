@@ -29,12 +29,13 @@ def student_spec(
 
     Or the transformer of ``settings.pretrained``, which has no other size; it keeps a head that
     knows the ``class_names``.
+    No model ships for tensors: their student has the generalist's network.
 
     Parameters
     ----------
     generalist : NetworkSpec
     settings : StudentConfig
-    kind : {"text", "features", "images"}
+    kind : {"text", "features", "images", "tensors"}
     size : float, optional
         Parameters over the generalist's, the n-gram table and all others alike. None: the
         ``width`` of the settings, or their ``size``, which leaves the table out, and their table.
@@ -49,13 +50,16 @@ def student_spec(
     if settings.pretrained is not None:
         options = pretrained_options(settings.pretrained, "student.pretrained", class_names)
         return NetworkSpec(TRANSFORMER, generalist.n_classes, width=1, options=options)
+    model = DEFAULTS[kind]["generalist"].get("model")
+    if model is None:
+        return generalist
     table = {
         "embedding_dim": settings.embedding_dim or generalist.embedding_dim,
         "n_buckets": settings.n_buckets or generalist.n_buckets,
     }
     spec = dataclasses.replace(
         generalist,
-        model=DEFAULTS[kind]["generalist"]["model"],
+        model=model,
         dropout=settings.dropout or 0.0,
         options={},
         **(table if size is None else _table(generalist, size)),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from specialists.combination import Subsets
-from specialists.datasets.base import Inputs, Ragged, rows_between
+from specialists.datasets.base import Inputs, rows_between
 from specialists.ensemble.asking import AskedSpecialists
 from specialists.ensemble.member_predictions import MemberPredictions
 from specialists.ensemble.rules import PAPER, CombinationRule, active_specialists, join
@@ -23,7 +23,7 @@ from specialists.ensemble.shared_members import (
     SharedMembers,
     with_shared,
 )
-from specialists.networks import inference_flops, n_parameters, plain_inputs
+from specialists.networks import inference_flops, n_parameters, outputs_of, plain_inputs
 from specialists.predictions import (
     DensePredictions,
     Predictions,
@@ -144,9 +144,9 @@ class Ensemble:
         for network in (self.lower, self.upper):
             if network is not None and network.training:
                 network.eval()
-        features = inputs if self.lower is None else self.lower(inputs).float()
-        own = features if isinstance(features, Ragged) else features.clone()
-        generalist = tempered_log_softmax(self.upper(own).float(), self.temperature)
+        features = inputs if self.lower is None else outputs_of(self.lower, inputs).float()
+        logits = outputs_of(self.upper, features.clone()).float()
+        generalist = tempered_log_softmax(logits, self.temperature)
         inputs, features = plain_inputs(inputs), plain_inputs(features)
         if self.rule.shared is None or self.shared is None:
             return self._with_clusters(features, generalist)
@@ -208,7 +208,7 @@ class Ensemble:
         if self.lower is not None:
             shared = inference_flops(self.lower, inputs)
             with torch.no_grad():
-                features = self.lower(inputs)
+                features = outputs_of(self.lower, inputs)
         generalist = shared + inference_flops(self.upper, features)
         features = plain_inputs(features)
         each = [inference_flops(member.network, features) for member in self.specialists]

@@ -15,7 +15,7 @@ from specialists.baselines import SCHEDULES
 from specialists.catalogue import AVERAGED, CONTINUED, WIDE
 from specialists.clustering.co_predictions import MAX_WHOLE_MATRIX
 from specialists.config import Config
-from specialists.datasets.base import Dataset, Inputs, Ragged
+from specialists.datasets.base import Dataset
 from specialists.feasibility.plan import training_bytes
 from specialists.feasibility.rates import StepRate, rows_read
 from specialists.feasibility.trainings import (
@@ -233,10 +233,4 @@ class Planner:
 
     @property
     def _data_bytes(self) -> int:
-        return sum(_input_bytes(split.inputs) for split in self.dataset.splits.values())
-
-
-def _input_bytes(inputs: Inputs) -> int:
-    if isinstance(inputs, Ragged):
-        return inputs.values.nbytes + inputs.offsets.nbytes
-    return inputs.nbytes
+        return sum(split.inputs.nbytes for split in self.dataset.splits.values())

@@ -98,6 +98,9 @@ GIB = 2**30
 def impossible_networks(config: Config, data: DataShape) -> Iterator[str]:
     """A line for each network of a resolved configuration that cannot be trained."""
     recipe = config.generalist
+    if data.kind == "tensors" and recipe.factory is None:
+        yield "generalist.factory is not set: no network that ships takes tensors, set your own"
+        return
     for width in recipe.widths or (1,):
         spec = generalist_spec(recipe, data.n_classes, data.input_shape)
         spec = dataclasses.replace(spec, width=width)

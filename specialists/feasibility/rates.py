@@ -26,6 +26,7 @@ from specialists.networks import (
     build,
     cut_below,
     n_parameters,
+    outputs_of,
     own_parameters,
     split_frozen,
 )
@@ -124,7 +125,7 @@ def _batch(examples: TensorExamples, plan: PlannedTrainings, i: int) -> Batch:
 
 def _features(lower: nn.Module, batch: Batch) -> Batch:
     with torch.no_grad():
-        return Batch(lower(batch.inputs), batch.targets)
+        return Batch(outputs_of(lower, batch.inputs), batch.targets)
 
 
 def _loss(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -141,7 +142,7 @@ def _step_seconds(
         batch = batches[len(seconds) % len(batches)]
         began = time.perf_counter()
         with autocast(device, hardware.precision):
-            outputs = network(batch.inputs)
+            outputs = outputs_of(network, batch.inputs)
         _loss(outputs, *batch.targets).backward()
         optimisers.step()
         if device.type == "cuda":

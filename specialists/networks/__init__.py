@@ -24,6 +24,7 @@ from specialists.networks.build import (
     outline,
     with_allowed_rank,
 )
+from specialists.networks.calls import outputs_of
 from specialists.networks.flops import counted_flops, inference_flops, n_parameters
 from specialists.networks.foreign import read_foreign
 from specialists.networks.given import (
@@ -106,6 +107,7 @@ __all__ = [
     "n_parameters",
     "outline",
     "output_order",
+    "outputs_of",
     "own_parameters",
     "plain_inputs",
     "pretrained_options",

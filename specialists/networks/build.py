@@ -52,7 +52,7 @@ class NetworkSpec:
     n_classes : int
         Outputs of the network as it is first built.
     input_shape : tuple of int
-        () for text, (d,) for features, (channels, height, width) for images.
+        () for text and tensors, (d,) for features, (channels, height, width) for images.
     n_outputs : int, optional
         Outputs after its head was swapped (a specialist's classes and its dustbin).
     head_rank : int, optional

@@ -148,9 +148,9 @@ def starting_network(
             got=f"width {settings.width}, frozen: {', '.join(freeze)}",
             fix="freeze nothing, or leave specialists.width unset",
         )
-    for module in upper.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = spec.dropout
+    dropouts = [module for module in upper.modules() if isinstance(module, nn.Dropout)]
+    for module in dropouts if settings.dropout is not None else ():
+        module.p = spec.dropout
     return upper, described
 
 

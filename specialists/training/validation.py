@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from specialists.calibration import fit_temperature, tempered_loss
 from specialists.datasets.base import Inputs
+from specialists.networks import outputs_of
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class ValidationLoss:
         """Mean loss in nats at the best temperature, and top-1; NaN where outputs are."""
         device = next(network.parameters()).device
         with torch.no_grad():
-            batches = torch.arange(len(self.labels)).split(self.batch_size)
-            logits = torch.cat([network(self.inputs[i].to(device)).float() for i in batches])
+            index = torch.arange(len(self.labels)).split(self.batch_size)
+            batches = (self.inputs[rows] for rows in index)
+            logits = torch.cat([outputs_of(network, rows.to(device)).float() for rows in batches])
             if not torch.isfinite(logits).all():
                 return math.nan, math.nan
             labels = self.labels.to(device)
