@@ -2,6 +2,7 @@
 
 import sys
 from collections import OrderedDict
+from typing import Any
 
 import pytest
 import torch
@@ -37,6 +38,14 @@ def settings(**changes):
     return SpecialistsConfig.model_validate({"adapter": "lora", "adapter_rank": 4, **changes})
 
 
+def adapters_in(network, **changes) -> Any:
+    return Adapters.of(network, N_CLASSES, settings(**changes))
+
+
+def cut(network, adapters) -> tuple[Any, Any]:
+    return cut_below(network, adapters)
+
+
 def transformer(folder):
     options = pretrained_options(folder, "generalist.pretrained")
     torch.manual_seed(0)
@@ -47,8 +56,8 @@ def transformer(folder):
 
 @pytest.fixture(scope="module")
 def one_layer(tmp_path_factory):
-    sizes = {"hidden_size": 256, "intermediate_size": 512}
-    return transformer(bert_folder(tmp_path_factory.mktemp("one"), **sizes))
+    folder = tmp_path_factory.mktemp("one")
+    return transformer(bert_folder(folder, hidden_size=256, intermediate_size=512))
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +80,8 @@ def test_adapters_take_a_twentieth_of_the_generalist_and_predict_as_full_copies(
     one_layer, tmp_path
 ):
     generalist, rows = one_layer
-    adapters = Adapters.of(generalist, N_CLASSES, settings())
-    lower, upper = cut_below(generalist, adapters)
+    adapters = adapters_in(generalist)
+    lower, upper = cut(generalist, adapters)
     assert lower is None
     specialists = [with_trained_adapters(upper, adapters, seed) for seed in range(3)]
     write_tensors(tmp_path / "generalist", generalist.state_dict())
@@ -91,8 +100,8 @@ def test_adapters_take_a_twentieth_of_the_generalist_and_predict_as_full_copies(
 
 def test_specialists_share_the_memory_of_their_generalist(one_layer):
     generalist, _ = one_layer
-    adapters = Adapters.of(generalist, N_CLASSES, settings())
-    _, upper = cut_below(generalist, adapters)
+    adapters = adapters_in(generalist)
+    _, upper = cut(generalist, adapters)
     specialists = [adapted(upper, N_CLASSES, SUBSET, adapters) for _ in range(3)]
     together = nn.ModuleList([upper, *specialists])
     own = sum(map(own_parameters, specialists))
@@ -104,26 +113,26 @@ def test_specialists_share_the_memory_of_their_generalist(one_layer):
 
 def test_a_specialist_starts_as_its_generalist_of_the_subset(two_layers):
     generalist, rows = two_layers
-    adapters = Adapters.of(generalist, N_CLASSES, settings())
-    lower, upper = cut_below(generalist, adapters)
+    adapters = adapters_in(generalist)
+    lower, upper = cut(generalist, adapters)
     start = adapted(upper, N_CLASSES, SUBSET, adapters).eval()
     torch.testing.assert_close(start(lower(rows))[:, :-1], generalist(rows)[:, SUBSET])
 
 
 def test_the_blocks_below_the_adapters_are_computed_once(two_layers):
     generalist, rows = two_layers
-    adapters = Adapters.of(generalist, N_CLASSES, settings())
+    adapters = adapters_in(generalist)
     assert all(".layer.1." in name for name in adapters.layers)
-    lower, upper = cut_below(generalist, adapters)
+    lower, upper = cut(generalist, adapters)
     assert isinstance(lower, TransformerTrunk)
     features = lower(rows)
     assert torch.equal(features.offsets, rows.offsets)
     torch.testing.assert_close(upper(features), generalist(rows), atol=1e-6, rtol=1e-5)
     specialist = with_trained_adapters(upper, adapters)
-    cut = [inference_flops(lower, rows), inference_flops(upper, features)]
-    assert sum(cut) == inference_flops(generalist, rows)
+    parts = [inference_flops(lower, rows), inference_flops(upper, features)]
+    assert sum(parts) == inference_flops(generalist, rows)
     own = inference_flops(specialist, features)
-    assert cut[1] < own < inference_flops(generalist, rows) * 0.65
+    assert parts[1] < own < inference_flops(generalist, rows) * 0.65
     uncut = adapted(generalist, N_CLASSES, SUBSET, adapters).eval()
     uncut.load_state_dict(specialist.state_dict())
     torch.testing.assert_close(uncut(rows), specialist(features), atol=1e-5, rtol=0)
@@ -131,9 +140,9 @@ def test_the_blocks_below_the_adapters_are_computed_once(two_layers):
 
 def test_adapters_of_all_blocks_leave_nothing_to_be_computed_once(two_layers):
     generalist, _ = two_layers
-    adapters = Adapters.of(generalist, N_CLASSES, settings(adapter_blocks=2))
+    adapters = adapters_in(generalist, adapter_blocks=2)
     assert len(adapters.layers) == 4
-    lower, upper = cut_below(generalist, adapters)
+    lower, upper = cut(generalist, adapters)
     assert lower is None
     assert upper is generalist
 
@@ -152,8 +161,8 @@ def test_other_transformers_are_cut_where_they_can_be(kind):
     model = transformers.AutoModelForSequenceClassification.from_config(config)
     network = TextTransformer(model, 0).eval()
     rows = encode_rows()
-    adapters = Adapters.of(network, N_CLASSES, settings())
-    lower, upper = cut_below(network, adapters)
+    adapters = adapters_in(network)
+    lower, upper = cut(network, adapters)
     assert isinstance(lower, TransformerTrunk)
     torch.testing.assert_close(upper(lower(rows)), network(rows), atol=1e-5, rtol=1e-4)
     specialist = with_trained_adapters(upper, adapters)
@@ -171,8 +180,9 @@ def encode_rows():
 
 def chain():
     torch.manual_seed(0)
-    parts = OrderedDict(below=nn.Linear(5, 6), relu=nn.ReLU(), above=nn.Linear(6, 7))
-    return nn.Sequential(parts | OrderedDict(relu2=nn.ReLU(), head=nn.Linear(7, N_CLASSES))).eval()
+    parts = OrderedDict[str, nn.Module](below=nn.Linear(5, 6), relu=nn.ReLU())
+    parts |= {"above": nn.Linear(6, 7), "relu2": nn.ReLU(), "head": nn.Linear(7, N_CLASSES)}
+    return nn.Sequential(parts).eval()
 
 
 class Branches(nn.Module):
@@ -191,9 +201,9 @@ class Branches(nn.Module):
 def test_any_network_has_adapters_in_its_upper_half(network, is_cut):
     x = torch.randn(9, 5)
     before = network(x).detach()
-    adapters = Adapters.of(network, N_CLASSES, settings())
+    adapters = adapters_in(network)
     assert adapters.layers == (("above",) if is_cut else ("other",))
-    lower, upper = cut_below(network, adapters)
+    lower, upper = cut(network, adapters)
     assert (lower is not None) == is_cut
     features = lower(x) if is_cut else x
     specialist = with_trained_adapters(upper, adapters)
@@ -203,8 +213,8 @@ def test_any_network_has_adapters_in_its_upper_half(network, is_cut):
 
 def test_training_changes_nothing_but_what_is_its_own(two_layers):
     generalist, rows = two_layers
-    adapters = Adapters.of(generalist, N_CLASSES, settings())
-    lower, upper = cut_below(generalist, adapters)
+    adapters = adapters_in(generalist)
+    lower, upper = cut(generalist, adapters)
     before = {k: v.clone() for k, v in generalist.state_dict().items()}
     specialist = adapted(upper, N_CLASSES, SUBSET, adapters)
     optimiser = torch.optim.SGD([p for p in specialist.parameters() if p.requires_grad], lr=0.1)
@@ -223,18 +233,18 @@ def test_training_changes_nothing_but_what_is_its_own(two_layers):
 )
 def test_layers_that_there_are_not_are_told(changes, told):
     with pytest.raises(InputError, match=told):
-        Adapters.of(chain(), N_CLASSES, settings(**changes))
+        adapters_in(chain(), **changes)
 
 
 def test_named_layers_are_adapted():
-    adapters = Adapters.of(chain(), N_CLASSES, settings(adapter_targets=["below"]))
+    adapters = adapters_in(chain(), adapter_targets=["below"])
     assert adapters.layers == ("below",)
 
 
 def test_a_state_that_lacks_a_part_of_its_own_is_refused(two_layers):
     generalist, _ = two_layers
-    adapters = Adapters.of(generalist, N_CLASSES, settings())
-    specialist = adapted(cut_below(generalist, adapters)[1], N_CLASSES, SUBSET, adapters)
+    adapters = adapters_in(generalist)
+    specialist = adapted(cut(generalist, adapters)[1], N_CLASSES, SUBSET, adapters)
     state = specialist.state_dict()
     state.pop(next(iter(state)))
     with pytest.raises(RuntimeError, match="Missing key"):

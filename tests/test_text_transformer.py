@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -40,7 +41,7 @@ def spec_of(folder, names=NAMES):
     return NetworkSpec("transformer", len(names), options=options)
 
 
-def started(folder, names=NAMES, rows=None):
+def started(folder, names=NAMES, rows=None) -> Any:
     torch.manual_seed(0)
     return build_for(spec_of(folder, names), rows).eval()
 
@@ -96,7 +97,7 @@ def test_a_head_of_other_classes_is_drawn_anew(tmp_path, names):
     assert torch.equal(first.model.classifier.weight, second.model.classifier.weight)
     assert first.model.classifier.out_features == len(NAMES)
     torch.manual_seed(1)
-    other = build_for(spec_of(folder), None)
+    other: Any = build_for(spec_of(folder), None)
     assert not torch.equal(first.model.classifier.weight, other.model.classifier.weight)
     assert torch.equal(first.model.bert.pooler.dense.weight, other.model.bert.pooler.dense.weight)
 

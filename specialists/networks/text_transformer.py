@@ -82,7 +82,7 @@ class TransformerTop(TextTransformer):
 
     def _logits(self, rows: Ragged) -> Tensor:
         hidden, mask = padded(rows, 0)
-        given = list(self.get_submodule(self.blocks).children())[: self.n_below]
+        given: list[Any] = list(self.get_submodule(self.blocks).children())[: self.n_below]
         ids = torch.where(mask, int(self.pad == 0), self.pad)  # which tokens they are is past
         try:
             for block in given:
@@ -174,7 +174,7 @@ def by_length(compute: Callable[[Ragged], Output], rows: Ragged) -> Output:
     if len(rows) <= ROWS_AT_A_TIME:
         return compute(rows)
     order = rows.lengths.argsort(descending=True, stable=True)
-    parts = [compute(rows[some]) for some in order.split(ROWS_AT_A_TIME)]
+    parts: list[Any] = [compute(rows[some]) for some in order.split(ROWS_AT_A_TIME)]
     together: Any = Ragged.concatenated(parts) if isinstance(parts[0], Ragged) else torch.cat(parts)
     return together[order.argsort()]
 

@@ -9,13 +9,14 @@ from small_run import changed_copy, create_run
 from tiny_bert import NAMES, bert_folder, text_table, texts, without
 
 import specialists
-from pipelines import stages
+from pipelines import stages, train_specialists
 from pipelines.combine_predictions import open_ensemble
 from pipelines.context import RunContext
 from pipelines.distill_student import spec_of_size
 from pipelines.train_specialists import load_specialists
 from pipelines.trained_models import load
 from specialists.config import Config
+from specialists.datasets.base import Ragged
 from specialists.errors import InputError
 from specialists.files import read_json
 from specialists.networks import adapters_of, n_parameters, own_parameters
@@ -110,8 +111,10 @@ def test_features_on_the_disk_are_those_of_the_trunk(finished):
     assert not trunk.on_the_fly
     ensemble = open_ensemble(context)
     again = ensemble.features(context.dataset.train.inputs)
+    assert isinstance(trunk.train, Ragged)
+    assert isinstance(again, Ragged)
     torch.testing.assert_close(trunk.train.values, again.values)
-    assert torch.equal(trunk.train.offsets, context.dataset.train.inputs.offsets)
+    assert torch.equal(trunk.train.offsets, again.offsets)
 
 
 def test_specialists_are_trained_above_a_trunk_that_has_no_room_on_the_disk(
@@ -119,8 +122,10 @@ def test_specialists_are_trained_above_a_trunk_that_has_no_room_on_the_disk(
 ):
     monkeypatch.setattr("specialists.trunk.MOST_BYTES", 1000)
     run = changed_copy(finished, tmp_path / "run")
-    shutil.rmtree(run.path("train-specialists"))
-    stages.run_stages(run, "train-specialists", force=["train-specialists"])
+    for folder in run.path("train-specialists").iterdir():
+        if folder.is_dir():
+            shutil.rmtree(folder)
+    train_specialists.execute(run)
     assert not run.path("train-specialists", "trunk", "train.npy").exists()
     pairs = [load_specialists(RunContext.open(r.folder)) for r in (run, finished)]
     for ours, theirs in zip(*pairs, strict=True):
