@@ -121,7 +121,7 @@ def distill(run: Run, teacher: TeacherSource) -> Path:
         sections=("seed", "device", "precision", "data", "student"),
         inputs=DATA,
         execute=partial(_execute, teacher=teacher, predictor=predictor),
-        files=("student.unlabelled",),
+        files=("student.unlabelled", "student.factory"),
         elsewhere=teacher.digests(),
     )
     with trusting(EVERYTHING if teacher.trust_code else NOTHING):

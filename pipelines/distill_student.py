@@ -133,7 +133,8 @@ class StudentTask(TrainingTask):
             "seed": context.config.seed,
             **self.settings(),
         }
-        return {"config": config, "conditions": context.conditions, "inputs": inputs}
+        conditions = context.conditions | context.source("student")
+        return {"config": config, "conditions": conditions, "inputs": inputs}
 
     def train(self, context: RunContext, folder: Path) -> None:
         seed, dataset = context.seed("student"), context.dataset
@@ -239,6 +240,7 @@ def train_and_choose(
     context: RunContext, tasks: Sequence[StudentTask], jobs: int, stage: str = STAGE
 ) -> None:
     """Train all trials, keep the best of each kind by validation top-1; writes ``trials.json``."""
+    context.check_networks()
     results = train_students(tasks, jobs)
     trials = []
     for model in STUDENTS:

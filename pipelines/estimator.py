@@ -56,7 +56,7 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         Who predicts.
     settings : mapping, optional
         Keys of a configuration, which ``specialists settings`` lists, for instance
-        ``{"specialists.epochs": 5}``.
+        ``{"specialists.epochs": 5}``. The factories among them may be callables.
     random_state : int, RandomState or None
         Of everything that is drawn; two fits with one int are equal.
     n_jobs : int, optional
@@ -171,7 +171,7 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
             if given is not None:
                 warn_if_flattered(dataset)
             own = own_clusters(self.clusters, classes)
-            held = HeldRun.make(dataset, config, network_functions(self.network), own)
+            held = HeldRun.make(dataset, config, network_functions(self), own)
         self._take(held, classes, kind)
         self._warn_if_untested()
         return self

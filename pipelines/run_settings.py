@@ -15,6 +15,7 @@ from specialists.errors import InputError
 from specialists.feasibility import DataShape, check_settings
 from specialists.files import (
     Trust,
+    check_networks,
     check_trusted,
     describe_changes,
     read_array,
@@ -93,13 +94,11 @@ def check_run(run: Run, unlabelled: bool = True) -> None:
     ConfigError
         With every mistake, one a line.
     InputError
-        If nobody vouches for the function of ``generalist.factory``.
+        If nobody vouches for a function that builds a network.
     DataError
         If ``student.unlabelled`` cannot be read as the training data were.
     """
-    settings = run.config.generalist
-    if settings.factory is not None:
-        check_trusted(settings.factory, settings.options, run.config_file)
+    check_networks(run.config, run.config_file)
     about = read_json(run.path("prepare-data", "dataset.json"))
     kind, rows, shape = about["kind"], about["rows"], ()
     if kind != "text":

@@ -80,6 +80,7 @@ STAGES: tuple[Stage, ...] = (
         "Train one specialist for each cluster of classes.",
         (*TRAINED, "specialists"),
         (*DATA, "train-generalist/*", "cluster-classes/clusters.json"),
+        files=("specialists.factory",),
     ),
     _stage(
         "combine-predictions",
@@ -109,7 +110,7 @@ STAGES: tuple[Stage, ...] = (
             "combine-predictions/choice.json",
             "combine-predictions/validation.*",
         ),
-        files=("student.unlabelled", "student.pretrained"),
+        files=("student.unlabelled", "student.factory", "student.pretrained"),
     ),
     _stage(
         "evaluate-models",

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch.nn import functional as F
 
 from specialists.classifier import TrainedClassifier, calibrate_classifier
@@ -24,7 +23,6 @@ from specialists.networks import (
     TextTransformer,
     adopt_weights,
     build,
-    check_outputs_are_the_heads,
     check_tokens,
     n_parameters,
     output_order,
@@ -39,13 +37,18 @@ from specialists.predictions import predict_outputs
 from specialists.probability import mean_over_rows
 from specialists.specialist import assign_generalists
 
-from .classifiers import MODEL, ClassifierTask, describe, load_classifier, train_classifiers
+from .classifiers import (
+    MODEL,
+    ClassifierTask,
+    describe,
+    load_classifier,
+    train_classifiers,
+)
 from .context import RunContext
 from .runs import Run
 from .terminal import log
 
 STAGE = "train-generalist"
-CHECKED_ROWS = 64  # that a transformer computes together, in their order
 FLATTERED = (
     "validation and test rows that it was trained on make it look better than it is; its own split "
     "is given by data.split (tables), x_train, x_validation, x_test (arrays) or folders (images)"
@@ -179,10 +182,8 @@ def _adopt(context: RunContext) -> None:
     network = build(spec).eval()
     if isinstance(network, TextTransformer):
         check_tokens(network, dataset.train.inputs, settings.pretrained)
+    context.check_head(network, spec, dataset.validation.inputs)
     notes = adopt_weights(network, weights, order, dataset.n_classes)
-    if order.outputs is not None:
-        rows = torch.arange(min(CHECKED_ROWS, len(dataset.validation)))
-        check_outputs_are_the_heads(network, dataset.n_classes, dataset.validation.inputs[rows])
     log.info(f"train-generalist: took {settings.weights} as it is")
     for note in (order.note, *notes, FLATTERED):
         log.info(f"train-generalist: {note}")

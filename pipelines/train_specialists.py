@@ -74,7 +74,7 @@ class SpecialistTask(TrainingTask):
         settings = context.config.specialists.model_dump(mode="json", exclude={"kind", *OF_SHARED})
         return {
             "config": {**settings, "seed": context.config.seed},
-            "conditions": context.conditions,
+            "conditions": context.conditions | context.source("specialists"),
             "subset": self.subset,
             "inputs": context.fingerprints(
                 *DATA, *GENERALIST_FILES, context.below(self.start / WEIGHTS)
@@ -142,6 +142,7 @@ def execute(run: Run) -> None:
         If a subset has no training example; it names the classes.
     """
     context = RunContext.open(run.folder)
+    context.check_networks()
     tasks, trainings = specialist_tasks(context), initial_generalists(context)
     sharing = shared_tasks(context)
     dataset = context.dataset

@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from specialists.datasets.base import Inputs, Ragged, rows_between
+from specialists.datasets.base import Inputs, rows_between
 from specialists.errors import InputError
 from specialists.files import finish, read_array, recording
-from specialists.networks import TransformerTrunk, outputs_of
+from specialists.networks import outputs_of
 from specialists.probability import (
     aggregate,
     check_log_probs,
@@ -212,24 +212,6 @@ def predict_outputs(
                 outputs = torch.empty((n, *out.shape[1:]))
             outputs[rows] = out
     return outputs
-
-
-def predict_features(trunk: nn.Module, inputs: Inputs, *, description: str | None = None) -> Inputs:
-    """What a trunk gives for every row, on the CPU: as :func:`predict_outputs`, or rows of vectors.
-
-    A transformer's trunk gives a vector for each token.
-    """
-    if not isinstance(trunk, TransformerTrunk):
-        return predict_outputs(trunk, inputs, description=description)
-    device, blocks = next(trunk.parameters()).device, []
-    bars = progress(description, len(inputs)) if description else nullcontext(Progress())
-    with torch.no_grad(), bars as bar:
-        for start in range(0, len(inputs), BATCH_SIZE):
-            stop = min(start + BATCH_SIZE, len(inputs))
-            hidden = trunk(rows_between(inputs, start, stop).to(device))
-            blocks.append(hidden.float().to("cpu"))
-            bar.advance(stop - start)
-    return Ragged.concatenated(blocks)
 
 
 def network_predictions(

@@ -7,14 +7,16 @@ frozen, the inputs themselves are the features.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from specialists.datasets.base import Inputs, Ragged
-from specialists.networks import outputs_of
-from specialists.predictions import predict_features
+from specialists.datasets.base import Inputs, Ragged, rows_between
+from specialists.networks import TransformerTrunk, outputs_of
+from specialists.predictions import BATCH_SIZE, predict_outputs
+from specialists.runtime import Progress, progress
 
 MOST_BYTES = 2**32  # of a transformer's features on the disk
 
@@ -82,6 +84,24 @@ class Trunk:
     def unstacked(self, network: nn.Module) -> nn.Module:
         """The upper part again."""
         return network.upper if isinstance(network, Stacked) else network
+
+
+def predict_features(trunk: nn.Module, inputs: Inputs, *, description: str | None = None) -> Inputs:
+    """What a trunk gives for every row, on the CPU: as :func:`predict_outputs`, or rows of vectors.
+
+    A transformer's trunk gives a vector for each token.
+    """
+    if not isinstance(trunk, TransformerTrunk):
+        return predict_outputs(trunk, inputs, description=description)
+    device, blocks = next(trunk.parameters()).device, []
+    bars = progress(description, len(inputs)) if description else nullcontext(Progress())
+    with torch.no_grad(), bars as bar:
+        for start in range(0, len(inputs), BATCH_SIZE):
+            stop = min(start + BATCH_SIZE, len(inputs))
+            hidden = trunk(rows_between(inputs, start, stop).to(device))
+            blocks.append(hidden.float().to("cpu"))
+            bar.advance(stop - start)
+    return Ragged.concatenated(blocks)
 
 
 def _too_large(features: Inputs, train: Inputs) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 N_CLASSES, N_TOKENS, LENGTH = 12, 200, 8
 
@@ -35,6 +36,39 @@ class TokenClassifier(nn.Module):
 def tokens(n_classes: int, width: int = 16) -> nn.Module:
     """For ``generalist.factory = "own_networks:tokens"``."""
     return TokenClassifier(n_classes, width)
+
+
+class CosineHead(nn.Linear):
+    """Cosines of features and class vectors, times a factor and a scale that is learned."""
+
+    def __init__(self, in_features: int, out_features: int, factor: float = 1.0) -> None:
+        super().__init__(in_features, out_features, bias=False)
+        self.factor = factor
+        self.scale = nn.Parameter(torch.tensor(5.0))
+
+    def forward(self, input: Tensor) -> Tensor:
+        cosines = F.linear(F.normalize(input, dim=-1), F.normalize(self.weight, dim=-1))
+        return self.factor * self.scale * cosines
+
+
+def cosine(n_classes: int, dim: int = 6, factor: float = 2.0) -> nn.Module:
+    """Features below a cosine head."""
+    return nn.Sequential(nn.Linear(dim, 16), nn.Tanh(), CosineHead(16, n_classes, factor))
+
+
+class Tempered(nn.Module):
+    """A network that goes on after its head."""
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        self.below, self.head = nn.Linear(6, 8), nn.Linear(8, n_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.below(x).relu()).log_softmax(-1)
+
+
+def tempered(n_classes: int) -> nn.Module:
+    return Tempered(n_classes)
 
 
 def token_rows(n_per_class: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:

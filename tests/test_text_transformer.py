@@ -209,7 +209,10 @@ def test_wrong_folders_are_told_before_anything_is_done(folder):
         ({"data": {"augment": True}}, "it drops n-grams"),
         ({"generalist": {"width": 8}}, "generalist.pretrained says what the network is"),
         ({"specialists": {"adapter_rank": 2}}, "specialists.adapter is not set"),
-        ({"specialists": {"adapter": "lora", "widen": 2.0}}, "keeps the generalist's network"),
+        (
+            {"specialists": {"adapter": "lora", "widen": 2.0}},
+            "keep the network of their gen",
+        ),
         ({"data": {"text": None, "features": "numeric"}}, "it is for text only"),
     ],
 )

@@ -4,11 +4,11 @@ from specialists.config.configuration import Config, find_config, shipped_config
 from specialists.config.data import DataConfig
 from specialists.config.effects import is_set, left_aside, possible_kinds, without_effect
 from specialists.config.mistakes import ConfigMistakesError
+from specialists.config.recipes import OwnNetwork, Recipe
 from specialists.config.sections import (
     ClustersConfig,
     CombinationConfig,
     GeneralistConfig,
-    Recipe,
     SpecialistsConfig,
     StudentConfig,
 )
@@ -22,6 +22,7 @@ __all__ = [
     "ConfigMistakesError",
     "DataConfig",
     "GeneralistConfig",
+    "OwnNetwork",
     "Recipe",
     "Setting",
     "SpecialistsConfig",

@@ -150,6 +150,9 @@ class Config(Section):
         values = self.as_trained().model_dump()
         if self.specialists.start == "independent" and self.specialists.freeze is None:
             values["specialists"]["freeze"] = ()
+        if self.specialists.factory is not None:
+            afresh = {"start": "fresh", "freeze": (), "widen": 1.0}
+            values["specialists"].update(afresh)
         if self.generalist.width is not None:
             values["generalist"]["widths"] = (self.generalist.width,)
         elif self.generalist.factory is not None:
@@ -160,7 +163,7 @@ class Config(Section):
                     values[name][key] = default
         return type(self).from_dict(values, where=f"the configuration with the defaults of {kind}")
 
-    def _of_optional_parts(self, section: str) -> dict[str, Any]:
+    def _of_optional_parts(self, section: str) -> dict[str, object]:
         """Defaults in place of the kind's, where a transformer or adapters are asked for."""
         adapts = section == "specialists" and self.specialists.adapter is not None
         starts = self.generalist.pretrained is not None

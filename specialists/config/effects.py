@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from specialists.config.data import SOURCES, DataConfig
 from specialists.config.defaults import DEFAULTS, KINDS
-from specialists.config.fields import Section
-from specialists.config.sections import Recipe, SpecialistsConfig
+from specialists.config.fields import is_set
+from specialists.config.optional_effects import TOKENS, adapter_settings, token_settings
+from specialists.config.recipes import OwnNetwork, Recipe
 
 if TYPE_CHECKING:
     from specialists.config.configuration import Config
@@ -34,7 +35,6 @@ KINDS_OF_SOURCE = {
 EVERYWHERE = {"admission_fraction", "max_examples", "augment"}
 CUT = {"validation_fraction", "test_fraction"}
 NGRAMS = {"char_ngrams", "word_ngrams", "lowercase"}
-TOKENS = {"tokenizer", "max_tokens"}
 COLUMNS = {"columns", "text", "label", "split", "splits"}
 OWN = {*CUT, "min_examples", "exclude_labels"}
 READ_BY = {
@@ -54,7 +54,8 @@ KIND_ONLY = {
     "image_size": "images",
 }
 OF_SHARED = ("n_shared", "shortlist", "shortlist_of", "shortlist_by", "shared_epochs")
-OF_BOTH_KINDS = ("kind", "width", "n_buckets", "label_smoothing")
+OF_BOTH_KINDS = ("kind", "factory", "options", "width", "n_buckets", "label_smoothing")
+BUILT = "builds the network, see its options"
 TABLE_OF_NGRAMS = ("embedding_dim", "n_buckets", "embedding_learning_rate")
 
 
@@ -84,15 +85,9 @@ def left_aside(config: Config) -> list[str]:
     return [f"specialists.{key}" for key in sorted(others) if is_set(config.specialists, key)]
 
 
-def is_set(section: Section, key: str) -> bool:
-    """Whether a setting differs from its default."""
-    field = type(section).model_fields[key]
-    return getattr(section, key) != field.get_default(call_default_factory=True)
-
-
 def _idle(config: Config, kind: str) -> Idle:
     yield from _data(config.data, kind)
-    yield from _tokens(config, kind)
+    yield from token_settings(config, kind, READ_BY.get(config.data.reader))
     yield from _generalist(config, kind)
     yield from _specialists(config, kind)
     yield from _clusters_and_combination(config)
@@ -118,48 +113,10 @@ def _data(data: DataConfig, kind: str) -> Idle:
         yield "data.augment", "how to change tensors at random is not known here"
 
 
-def _tokens(config: Config, kind: str) -> Idle:
-    data, reader = config.data, config.data.reader
-    tokenizer = config.as_trained().data.tokenizer
-    for name in ("generalist", "student"):
-        if getattr(config, name).pretrained is not None:
-            if kind != "text":
-                yield f"{name}.pretrained", f"it is for text only, and these data are {kind}"
-            elif reader in READ_BY and not READ_BY[reader] & {*TOKENS, "options"}:
-                yield f"{name}.pretrained", f"data from {reader} are read as n-grams alone"
-    if tokenizer is None:
-        if data.max_tokens is not None:
-            yield "data.max_tokens", "data.tokenizer is not set: texts are read as n-grams"
-        return
-    for key in sorted(NGRAMS):
-        if getattr(data, key) is not None:
-            yield f"data.{key}", f"texts are read as tokens ({tokenizer})"
-    if data.augment and kind == "text":
-        yield "data.augment", "it drops n-grams, and texts are read as tokens"
-
-
 def _generalist(config: Config, kind: str) -> Idle:
     settings = config.generalist
-    if settings.pretrained is not None:
-        keys = ("factory", "options", "model", "width", "widths", "depth", "dropout", "head_rank")
-        for key in (*keys, *TABLE_OF_NGRAMS):
-            if is_set(settings, key) and not (key == "widths" and settings.widths == (1,)):
-                yield f"generalist.{key}", "generalist.pretrained says what the network is"
-    elif settings.factory is None:
-        if settings.options:
-            yield "generalist.options", "only a generalist.factory has options"
-        if settings.model is not None and KIND_OF_MODEL[settings.model] != kind:
-            wanted = SHIPPED.get(kind, "generalist.factory")
-            yield (
-                "generalist.model",
-                f"it is for {KIND_OF_MODEL[settings.model]}, and these data are {kind}: {wanted}",
-            )
-    else:
-        for key in ("model", "width", "widths", "dropout", "head_rank"):
-            if is_set(settings, key):
-                yield f"generalist.{key}", "generalist.factory builds the network, see its options"
     if settings.pretrained is None:
-        yield from _table_of_ngrams(config, "generalist", kind)
+        yield from _network(config, kind)
     if settings.inference_flops is not None and config.data.reader != "memory":
         yield "generalist.inference_flops", "a network's operations are counted"
     if settings.width is not None and settings.widths not in (None, (settings.width,)):
@@ -168,6 +125,24 @@ def _generalist(config: Config, kind: str) -> Idle:
         yield from _of_given_weights(config, kind)
     elif settings.classes is not None:
         yield "generalist.classes", "only generalist.weights have outputs to be named"
+
+
+def _network(config: Config, kind: str) -> Idle:
+    """Of a generalist that ships or is built by a factory."""
+    settings = config.generalist
+    yield from _own_network("generalist", settings, ("model", "width", "widths", "head_rank"))
+    if settings.factory is None:
+        if settings.head is not None:
+            yield "generalist.head", "only the head of a generalist.factory has to be named"
+        if settings.model is not None and KIND_OF_MODEL[settings.model] != kind:
+            wanted = SHIPPED.get(kind, "generalist.factory")
+            yield (
+                "generalist.model",
+                f"it is for {KIND_OF_MODEL[settings.model]}, and these data are {kind}: {wanted}",
+            )
+    elif is_set(settings, "dropout"):
+        yield "generalist.dropout", f"generalist.factory {BUILT}"
+    yield from _table_of_ngrams(config, "generalist", kind)
 
 
 def _of_given_weights(config: Config, kind: str) -> Idle:
@@ -185,19 +160,15 @@ def _of_given_weights(config: Config, kind: str) -> Idle:
             yield f"generalist.{key}", "generalist.weights are taken as they are, not trained"
 
 
-def _adapters(settings: SpecialistsConfig) -> Idle:
-    if settings.adapter is None:
-        for key in ("adapter_rank", "adapter_blocks", "adapter_targets"):
-            if is_set(settings, key):
-                yield f"specialists.{key}", "specialists.adapter is not set"
-        return
-    for key in ("width", "n_buckets", "widen", "embedding_learning_rate"):
-        if getattr(settings, key) is not None and (key, settings.widen) != ("widen", 1):
-            yield f"specialists.{key}", "specialists.adapter keeps the generalist's network"
-
-
 def _specialists(config: Config, kind: str) -> Idle:
     settings, factory = config.specialists, config.generalist.factory
+    yield from _own_network("specialists", settings, ("width", "widen", "n_buckets", "dropout"))
+    if settings.factory is not None:
+        if settings.start not in (None, "fresh"):
+            yield "specialists.start", "a network of specialists.factory starts afresh"
+        if settings.freeze:
+            yield "specialists.freeze", "a network of specialists.factory shares no part"
+        factory = None
     if settings.width is not None and settings.widen is not None:
         yield "specialists.widen", "specialists.width fixes the width"
     if factory is not None:
@@ -207,7 +178,7 @@ def _specialists(config: Config, kind: str) -> Idle:
         if settings.n_buckets is not None:
             yield "specialists.n_buckets", "a network of generalist.factory has tables of its own"
     yield from _table_of_ngrams(config, "specialists", kind)
-    yield from _adapters(settings)
+    yield from adapter_settings(config)
     yield from _shared(config)
     freeze = DEFAULTS[kind]["specialists"]["freeze"] if settings.freeze is None else settings.freeze
     if "embedding" in freeze and factory is None and settings.embedding_learning_rate is not None:
@@ -260,6 +231,8 @@ def _clusters_and_combination(config: Config) -> Idle:
 
 def _student(config: Config, kind: str) -> Idle:
     settings = config.student
+    own = ("width", "size", "embedding_dim", "n_buckets", "dropout")
+    yield from _own_network("student", settings, own)
     if settings.width is not None and is_set(settings, "size"):
         yield "student.size", "student.width fixes the width"
     yield from _table_of_ngrams(config, "student", kind)
@@ -273,9 +246,19 @@ def _student(config: Config, kind: str) -> Idle:
         yield "student.n_targets", "student.targets = dense stores every class"
 
 
+def _own_network(name: str, settings: OwnNetwork, built: Sequence[str]) -> Idle:
+    """Settings of a section that its factory has no use for, or that only a factory has."""
+    if settings.factory is None and settings.options:
+        yield f"{name}.options", f"only a {name}.factory has options"
+    for key in built if settings.factory is not None else ():
+        if is_set(settings, key):
+            yield f"{name}.{key}", f"{name}.factory {BUILT}"
+
+
 def _table_of_ngrams(config: Config, name: str, kind: str) -> Idle:
-    section, by_factory = getattr(config, name), config.generalist.factory is not None
+    section, generalist = getattr(config, name), config.generalist
+    own = section if name == "student" or section.factory is not None else generalist
     for key in TABLE_OF_NGRAMS:
-        trains = key == "embedding_learning_rate" and by_factory and name != "student"
+        trains = key == "embedding_learning_rate" and own.factory is not None
         if kind != "text" and not trains and getattr(section, key, None) is not None:
             yield f"{name}.{key}", f"only networks for text have a table of n-grams, not {kind}"

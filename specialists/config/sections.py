@@ -15,16 +15,12 @@ from pydantic import Field, model_validator
 from specialists.config.fields import (
     Distinct,
     FilePath,
-    Fraction,
-    ImportPath,
     Layers,
     NonNegative,
     Number,
-    Options,
     Positive,
     PositiveShare,
     PowerOfTwo,
-    Rate,
     Ratio,
     Section,
     Share,
@@ -33,50 +29,22 @@ from specialists.config.fields import (
     Weight,
 )
 from specialists.config.optional_parts import AdapterSettings, FromFolder
+from specialists.config.recipes import OwnNetwork
 
 DEFERRED = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15)
 WHOLE_HEADS = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
 MOST_TRIALS = 27  # learning rates times label smoothings that a student without soft targets tries
 
 
-class Recipe(Section):
-    """How a network is trained: AdamW (sparse tables: Adagrad), warm-up, cosine, best epoch."""
-
-    epochs: Positive | None = None
-    """Passes over the training data, at most. None: by kind of input."""
-    batch_size: Positive | None = None
-    """Examples per optimiser step. None: by kind of input."""
-    learning_rate: Rate | None = None
-    """Peak learning rate of dense parameters. None: by kind of input."""
-    embedding_learning_rate: Rate | None = None
-    """Peak learning rate of sparse n-gram tables. None: by kind of input."""
-    weight_decay: Annotated[Number, Field(ge=0, le=1000)] = 0.01
-    """Decoupled weight decay of matrices; biases, norms and n-gram tables have none."""
-    warmup: Fraction = 0.05
-    """Fraction of the steps in which the learning rate rises."""
-    select_by: Literal["loss", "top1"] = "loss"
-    """Validation score that chooses the best epoch."""
-    patience: Positive | None = None
-    """Epochs without a better validation score after which training ends. None: by kind of input;
-    images have no limit."""
-    clip: Annotated[Number, Field(gt=0)] = 1.0
-    """Largest gradient norm of the dense parameters; longer gradients are shortened to it."""
-    label_smoothing: Fraction | None = None
-    """Fraction of a label's probability spread over all classes. None: by kind of input."""
-    dropout: Fraction | None = None
-    """Fraction of the features before the head that is dropped. None: by kind of input."""
-
-
-class GeneralistConfig(Recipe, FromFolder):
+class GeneralistConfig(OwnNetwork, FromFolder):
     """The model of all classes."""
 
     model: Literal["hashed_text", "mlp", "resnet"] | None = None
     """Network: hashed_text for text, mlp for features, resnet for images. None: by kind of
     input."""
-    factory: ImportPath | None = None
-    """Network of your own: package.module:function, which returns any nn.Module."""
-    options: Options = Field(default_factory=dict)
-    """Keyword arguments of the factory."""
+    head: Annotated[str, Field(min_length=1)] | None = None
+    """Dotted path of the factory's head, for instance classifier.out_proj. None: its last layer
+    with an output a class."""
     width: Positive | None = None
     """The width: hidden units or channels. None: validation chooses among `widths`."""
     widths: Annotated[tuple[Positive, ...], Field(min_length=1), Distinct] | None = None
@@ -127,7 +95,7 @@ class ClustersConfig(Section):
     """Your own clusters: JSON, or a table with columns class and cluster. None: found here."""
 
 
-class SpecialistsConfig(Recipe, AdapterSettings):
+class SpecialistsConfig(OwnNetwork, AdapterSettings):
     """One small model per cluster, with a dustbin for every other class; or few of all classes."""
 
     kind: Literal["clusters", "shared", "both"] = "clusters"
@@ -181,8 +149,8 @@ class SpecialistsConfig(Recipe, AdapterSettings):
     @model_validator(mode="after")
     def adapters_on_the_generalist(self) -> SpecialistsConfig:
         """Adapters change nothing else of a generalist that all of them share."""
-        others = self.start not in (None, "generalist") or self.freeze or self.kind == "shared"
-        if self.adapter is not None and others:
+        own = self.start not in (None, "generalist") or self.freeze or self.factory
+        if self.adapter is not None and (own or self.kind == "shared"):
             raise ValueError("adapter needs kind = 'clusters', start = 'generalist', freeze = []")
         return self
 
@@ -226,7 +194,7 @@ class CombinationConfig(Section):
     What fails answers like the generalist."""
 
 
-class StudentConfig(Recipe, FromFolder):
+class StudentConfig(OwnNetwork, FromFolder):
     """The compact network that learns from the combined distribution."""
 
     size: Ratio = 0.25

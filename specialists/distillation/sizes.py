@@ -13,6 +13,7 @@ from specialists.networks import (
     largest_width,
     n_parameters,
     outline,
+    own_spec,
     pretrained_options,
     with_allowed_rank,
 )
@@ -27,9 +28,9 @@ def student_spec(
 ) -> NetworkSpec:
     """The student's network beside a generalist: the model that ships for the kind of input.
 
-    Or the transformer of ``settings.pretrained``, which has no other size; it keeps a head that
-    knows the ``class_names``.
-    No model ships for tensors: their student has the generalist's network.
+    Or that of ``student.factory``, or the transformer of ``student.pretrained``, which has no other
+    size; it keeps a head that knows the ``class_names``. No model ships for tensors: without a
+    factory of its own, their student has the generalist's network.
 
     Parameters
     ----------
@@ -50,6 +51,9 @@ def student_spec(
     if settings.pretrained is not None:
         options = pretrained_options(settings.pretrained, "student.pretrained", class_names)
         return NetworkSpec(TRANSFORMER, generalist.n_classes, width=1, options=options)
+    own = own_spec(settings, generalist.n_classes, generalist.input_shape)
+    if own is not None:
+        return own
     model = DEFAULTS[kind]["generalist"].get("model")
     if model is None:
         return generalist
@@ -62,6 +66,7 @@ def student_spec(
         model=model,
         dropout=settings.dropout or 0.0,
         options={},
+        head=None,
         **(table if size is None else _table(generalist, size)),
     )
     if size is None and settings.width is not None:

@@ -28,10 +28,10 @@ from specialists.predictions import (
     DensePredictions,
     Predictions,
     network_predictions,
-    predict_features,
 )
 from specialists.probability import tempered_log_softmax
 from specialists.specialist import Specialist
+from specialists.trunk import predict_features
 
 ROWS_AT_A_TIME = 2048  # one batch of every network
 

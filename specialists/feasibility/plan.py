@@ -27,6 +27,7 @@ from specialists.networks import (
     generalist_spec,
     n_parameters,
     outline,
+    own_spec,
     split_frozen,
 )
 from specialists.runtime import memory
@@ -122,7 +123,8 @@ def _impossible_beside(config: Config, generalist: NetworkSpec, data: DataShape)
             f"{generalist.width}; only specialists.start = 'fresh' allows narrower ones"
         )
     else:
-        yield from _unfrozen(config, generalist, specialist)
+        if config.specialists.factory is None:
+            yield from _unfrozen(config, generalist, specialist)
         yield from _untrainable("specialists", specialist, config.specialists, data)
     yield from _impossible_student(config, generalist, data)
 
@@ -130,6 +132,11 @@ def _impossible_beside(config: Config, generalist: NetworkSpec, data: DataShape)
 def _impossible_student(config: Config, generalist: NetworkSpec, data: DataShape) -> Iterator[str]:
     """A student of a given size is not built: to find its width takes many networks."""
     recipe = config.student
+    if recipe.factory is not None:
+        yield from _untrainable(
+            "student", student_spec(generalist, recipe, data.kind), recipe, data
+        )
+        return
     if recipe.width is not None:
         student = student_spec(generalist, recipe, data.kind)
         yield from _untrainable("student", student, recipe, data)
@@ -140,13 +147,16 @@ def _impossible_student(config: Config, generalist: NetworkSpec, data: DataShape
     yield from _too_much(what, BYTES * dense + BYTES_IN_TABLE * table)
 
 
-def specialist_spec(config: Config, generalist: NetworkSpec) -> NetworkSpec:
-    """A specialist of one class and a dustbin, at the width that is tried first."""
+def specialist_spec(config: Config, generalist: NetworkSpec, n_outputs: int = 2) -> NetworkSpec:
+    """A specialist of so many outputs, at the width that is tried first."""
     recipe, width = config.specialists, generalist.width
+    own = own_spec(recipe, n_outputs, generalist.input_shape)
+    if own is not None:
+        return own
     if generalist.model in ARCHITECTURES:
         width = recipe.width or max(1, round((recipe.widen or 1.0) * width))
     changes = {"width": width, "n_buckets": recipe.n_buckets or generalist.n_buckets}
-    return dataclasses.replace(generalist, n_outputs=2, head_rank=None, **changes)
+    return dataclasses.replace(generalist, n_outputs=n_outputs, head_rank=None, **changes)
 
 
 def _unfrozen(config: Config, generalist: NetworkSpec, specialist: NetworkSpec) -> Iterator[str]:

@@ -10,7 +10,6 @@ from specialists.networks.adapters import (
 )
 from specialists.networks.adoption import (
     adopt_weights,
-    check_outputs_are_the_heads,
     warn_if_near_chance,
     warn_of_other_inputs,
 )
@@ -22,6 +21,7 @@ from specialists.networks.build import (
     build_for,
     generalist_spec,
     outline,
+    own_spec,
     with_allowed_rank,
 )
 from specialists.networks.calls import outputs_of
@@ -37,10 +37,12 @@ from specialists.networks.heads import (
     check_head_is_last,
     find_head,
     head_and_trunk,
+    head_of,
     merge_bottleneck,
     specialise_head,
 )
 from specialists.networks.output_names import files_beside, output_order
+from specialists.networks.resized_heads import check_resizable, n_outputs_of
 from specialists.networks.save_pretrained import (
     TRANSFORMER,
     check_pretrained,
@@ -86,8 +88,8 @@ __all__ = [
     "build",
     "build_for",
     "check_head_is_last",
-    "check_outputs_are_the_heads",
     "check_pretrained",
+    "check_resizable",
     "check_tokens",
     "counted_flops",
     "cut_below",
@@ -99,16 +101,19 @@ __all__ = [
     "generalist_spec",
     "given_log_probs",
     "head_and_trunk",
+    "head_of",
     "inference_flops",
     "largest_width",
     "load_network",
     "merge_bottleneck",
     "merged",
+    "n_outputs_of",
     "n_parameters",
     "outline",
     "output_order",
     "outputs_of",
     "own_parameters",
+    "own_spec",
     "plain_inputs",
     "pretrained_options",
     "read_foreign",

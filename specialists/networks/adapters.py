@@ -17,7 +17,7 @@ import itertools
 import math
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from specialists.errors import ConfigError
 from specialists.extras import imported
-from specialists.networks.heads import find_head, specialise_head
+from specialists.networks.heads import HEAD_PATH, find_head, specialise_head
 from specialists.networks.text_transformer import TextTransformer, cut_transformer, sharing_copy
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Adapters:
         return {"rank": self.rank, "layers": list(self.layers)}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Adapters:
+    def from_dict(cls, values: Any) -> Adapters:
         return cls(int(values["rank"]), tuple(map(str, values["layers"])))
 
 
@@ -92,7 +92,9 @@ def cut_below(generalist: nn.Module, adapters: Adapters) -> tuple[nn.Module | No
         n_below = [name for name, _ in parts].index(first)
         if any(True for _, part in parts[:n_below] for _ in part.parameters()):
             lower, upper = (OrderedDict(some) for some in (parts[:n_below], parts[n_below:]))
-            return nn.Sequential(lower).eval(), nn.Sequential(upper).eval()
+            rest = nn.Sequential(upper).eval()
+            vars(rest).update({k: v for k, v in vars(generalist).items() if k == HEAD_PATH})
+            return nn.Sequential(lower).eval(), rest
     return None, generalist
 
 
@@ -106,7 +108,7 @@ def adapted(upper: nn.Module, n_classes: int, subset: Tensor, adapters: Adapters
     peft = _peft()
     network = sharing_copy(upper)
     specialise_head(network, n_classes, subset)
-    head = network.get_submodule(find_head(network, len(subset) + 1))
+    head = network.get_submodule(find_head(upper, n_classes))
     alpha = SCALE * adapters.rank
     config = peft.LoraConfig(
         r=adapters.rank, lora_alpha=alpha, target_modules=list(adapters.layers), bias="none"

@@ -115,7 +115,7 @@ def check_pretrained(path: Path, setting: str) -> Path:
 
 
 def _named_head(
-    path: Path, config: Mapping[str, Any], class_names: Sequence[str]
+    path: Path, config: Mapping[str, object], class_names: Sequence[str]
 ) -> dict[str, object] | None:
     """The outputs of a folder's head that stand for the classes, in their order."""
     if "id2label" not in config or not class_names:

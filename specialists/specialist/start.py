@@ -33,6 +33,7 @@ from specialists.networks import (
     cut_below,
     frozen_table,
     merge_bottleneck,
+    own_spec,
     specialise_head,
     split_frozen,
     widen,
@@ -103,7 +104,7 @@ def starting_network(
         one of which nothing is frozen needs no weights: None.
     subset : int64 Tensor of shape (k,)
     settings : SpecialistsConfig
-        How it starts, its width, and what is frozen.
+        How it starts, its width, and what is frozen; or the factory that builds it.
     shared : nn.Module, optional
         The frozen part that all specialists share.
     inputs : Tensor or Ragged, optional
@@ -119,6 +120,9 @@ def starting_network(
     check_subset(subset, spec.n_classes)
     if settings.adapter is not None:
         return _adapted_network(generalist, spec, subset, settings)
+    own = own_spec(settings, len(subset) + 1, spec.input_shape)
+    if own is not None:
+        return build_for(own, inputs), own
     network = None
     if generalist is not None:
         network = specialise(generalist, spec.n_classes, subset, shared)
