@@ -9,7 +9,7 @@ import torch
 from tiny_bert import NAMES, bert_folder, texts
 from torch import nn
 
-from specialists.config import SpecialistsConfig
+from specialists.config import Recipe, SpecialistsConfig
 from specialists.datasets.tokens import encode_tokens, read_tokenizer
 from specialists.errors import InputError
 from specialists.files import write_tensors
@@ -25,6 +25,8 @@ from specialists.networks import (
 )
 from specialists.networks.save_pretrained import pretrained_options, pretrained_transformer
 from specialists.networks.text_transformer import TextTransformer, TransformerTrunk
+from specialists.runtime import Hardware
+from specialists.training import TensorExamples, Trainer, ValidationLoss, loop
 
 pytest.importorskip("peft")
 
@@ -262,3 +264,38 @@ def test_adapters_without_their_library_name_the_extra(monkeypatch):
 def test_adapters_are_of_the_generalist_alone(changes):
     with pytest.raises(ValueError, match="adapter needs"):
         settings(**changes)
+
+
+def test_an_interrupted_training_of_adapters_goes_on_and_keeps_only_what_is_its_own(
+    two_layers, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    generalist, rows = two_layers
+    adapters = adapters_in(generalist)
+    lower, upper = cut(generalist, adapters)
+    features, labels = lower(rows), torch.arange(len(rows)) % (len(SUBSET) + 1)
+    recipe = Recipe(epochs=4, batch_size=16, learning_rate=1e-2)
+    judge = ValidationLoss(features, labels)
+
+    def trainer(name, validate=judge):
+        torch.manual_seed(3)
+        network = adapted(upper, N_CLASSES, SUBSET, adapters)
+        about = {"seed": 1, "hardware": Hardware("cpu", "float32"), "folder": tmp_path / name}
+        examples = TensorExamples(features, (labels,))
+        return Trainer(network, examples, nn.functional.cross_entropy, validate, recipe, **about)
+
+    def stopping(network):
+        if calls.pop():
+            raise KeyboardInterrupt
+        return judge(network)
+
+    calls, whole = [True, False, False], trainer("whole")
+    expected = whole.fit()
+    with pytest.raises(KeyboardInterrupt):
+        trainer("broken", stopping).fit()
+    checkpoint = (tmp_path / "broken" / "checkpoint.pt").stat().st_size
+    assert checkpoint < 4 * n_parameters(generalist)
+    resumed = trainer("broken")
+    assert resumed.fit() == expected
+    states = resumed.network.state_dict(), whole.network.state_dict()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[1])
