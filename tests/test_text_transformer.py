@@ -1,7 +1,9 @@
 """Transformers from a folder: their tokens, their heads, and what must not be executed."""
 
+import json
 import shutil
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -110,7 +112,11 @@ def test_no_code_of_the_folder_is_executed(folder, rows, tmp_path):
     changed_config(folder, auto_map=maps, _attn_implementation="somebody/kernels")
     read_tokenizer(folder)
     started(folder)(rows)
-    build(spec_of(folder))
+    spec = spec_of(folder)
+    strange: Any = {**spec.options, "config": json.loads((folder / "config.json").read_text())}
+    for options in (spec.options, strange):
+        network: Any = build(replace(spec, options=options))
+        assert network.model.config._attn_implementation in ("sdpa", "eager")
     assert not (tmp_path / "executed").exists()
 
 
@@ -227,3 +233,15 @@ def test_a_transformer_has_defaults_of_its_own(folder):
     assert resolved.specialists.freeze == ()
     assert resolved.data.tokenizer == str(folder)
     check_settings(resolved)
+
+
+def test_missing_libraries_are_told_before_anything_is_done(folder, monkeypatch):
+    monkeypatch.setattr("specialists.feasibility.check.find_spec", lambda name: None)
+    told = message(check_settings, settings(folder, specialists={"adapter": "lora"}))
+    assert "specialist-distillation[hf]" in told
+    assert "specialist-distillation[peft]" in told
+
+
+def test_weights_of_another_name_are_none_of_save_pretrained(folder):
+    (folder / "model.safetensors").rename(folder / "weights.safetensors")
+    assert "holds no weights" in message(spec_of, folder)

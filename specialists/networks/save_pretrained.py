@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from specialists.networks.build import NetworkSpec
 
 TRANSFORMER = "transformer"  # as the model of a description
-SAFE = tuple(name for name in (*WHOLE_FILES, *INDICES) if "safetensors" in name)
+SAFE = tuple(name for name in (*WHOLE_FILES, *INDICES) if name.startswith("model.safetensors"))
 PICKLED = tuple(name for name in (*WHOLE_FILES, *INDICES) if ".bin" in name)
 # What a configuration says of classes, of where it came from, and of code or kernels to be loaded.
 DROPPED = (
@@ -70,10 +70,9 @@ def pretrained_options(
     """
     path = check_pretrained(Path(folder), setting)
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    kept = {name: value for name, value in config.items() if name not in DROPPED}
     head = _named_head(path, config, class_names)
     digests = [sha256(file) for file in sorted(path.glob("*.safetensors"))]
-    return {"config": kept, "folder": str(path), "sha256": digests, "head": head}
+    return {"config": _plain(config), "folder": str(path), "sha256": digests, "head": head}
 
 
 def check_pretrained(path: Path, setting: str) -> Path:
@@ -184,8 +183,16 @@ def pretrained_transformer(spec: NetworkSpec, inputs: Inputs | None) -> TextTran
 
 def _config(transformers: Any, spec: NetworkSpec, n_outputs: int) -> Any:
     options: Any = spec.options
-    values = {**options["config"], "num_labels": n_outputs, "use_cache": False}
-    return transformers.AutoConfig.for_model(**values)
+    config = _plain(options["config"])  # it may come with a stranger's folder
+    return transformers.AutoConfig.for_model(
+        **{**config, "num_labels": n_outputs, "use_cache": False}
+    )
+
+
+def _plain(config: Mapping[str, object]) -> dict[str, object]:
+    """A configuration without what is dropped, in its parts too."""
+    kept = {name: value for name, value in config.items() if name not in DROPPED}
+    return {k: _plain(v) if isinstance(v, Mapping) else v for k, v in kept.items()}
 
 
 def _wrapped(model: nn.Module) -> TextTransformer:
