@@ -74,26 +74,28 @@ def test_a_specialist_keeps_the_class_of_its_generalist_s_head(make, inputs, nam
 def test_a_cosine_head_keeps_its_scales_and_normalises_its_dustbin():
     network = cosine(C, factor=3.0)
     with torch.no_grad():
-        head_of(network, C).scale.fill_(7.0)
+        network.get_parameter("2.scale").fill_(7.0)
     specialist = specialise(network, C, SUBSET)
     head = specialist.get_submodule("2")
     assert isinstance(head, CosineHead)
     assert (head.factor, head.scale.item(), head.out_features) == (3.0, 7.0, 3)
-    torch.testing.assert_close(head.weight[-1], network[2].weight[[0, 2, 3]].mean(0))
+    torch.testing.assert_close(
+        head.weight[-1], network.get_parameter("2.weight")[[0, 2, 3]].mean(0)
+    )
     assert specialist(100 * X).abs().max().item() <= 21.0 + 1e-4
 
 
 @pytest.mark.parametrize("k", [1, C - 1])
 def test_a_dustbin_stands_for_what_is_left_whatever_its_number(k):
     network = cosine(C)
-    before = network[2].weight.detach().clone()
+    before = network.get_parameter("2.weight").detach().clone()
     specialise_head(network, C, torch.arange(k))
-    torch.testing.assert_close(network[2].weight[-1], before[k:].mean(0))
+    torch.testing.assert_close(network.get_parameter("2.weight")[-1], before[k:].mean(0))
 
 
 def test_a_fresh_specialist_has_the_factory_s_head_too():
     spec = NetworkSpec("own_networks:cosine", C, (DIM,), n_outputs=3, options={"factor": 4.0})
-    head = build(spec)[2]
+    head = build(spec).get_submodule("2")
     assert isinstance(head, CosineHead)
     assert (head.factor, head.out_features) == (4.0, 3)
 
@@ -191,9 +193,8 @@ class After(nn.Module):
         self.head, self.change, self.times = nn.Linear(DIM, C), change, times
 
     def forward(self, x):
-        for _ in range(self.times):
-            logits = self.head(x)
-        return self.change(logits)
+        logits = [self.head(x) for _ in range(self.times)]
+        return self.change(logits[-1])
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,12 @@ from specialists.datasets import (
 from specialists.datasets.base import Inputs, joined_inputs, row_shape, rows_between
 from specialists.errors import ConfigError, DataError, InputError
 from specialists.feasibility import DataShape, check_settings
-from specialists.networks import inference_flops, outputs_of
+from specialists.networks import (
+    check_head_is_last,
+    head_and_trunk,
+    inference_flops,
+    outputs_of,
+)
 
 NAMES = ("input_ids", "attention_mask")
 LENGTH = own_networks.LENGTH
@@ -126,6 +131,13 @@ def test_outputs_without_logits_are_refused():
 def test_operations_of_a_network_with_names_and_logits_are_counted():
     network = own_networks.tokens(own_networks.N_CLASSES)
     assert inference_flops(network, rows()) == 2 * 16 * own_networks.N_CLASSES
+
+
+def test_the_trunk_of_a_network_with_names_and_logits_gives_its_features():
+    network = own_networks.tokens(own_networks.N_CLASSES).eval()
+    check_head_is_last(network, own_networks.N_CLASSES, rows())
+    trunk, head = head_and_trunk(network, own_networks.N_CLASSES)
+    assert head(outputs_of(trunk, rows())).equal(outputs_of(network, rows()))
 
 
 def test_arrays_by_name_are_loaded_stored_and_read_back(tmp_path):

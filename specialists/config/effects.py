@@ -181,7 +181,8 @@ def _specialists(config: Config, kind: str) -> Idle:
     yield from adapter_settings(config)
     yield from _shared(config)
     freeze = DEFAULTS[kind]["specialists"]["freeze"] if settings.freeze is None else settings.freeze
-    if "embedding" in freeze and factory is None and settings.embedding_learning_rate is not None:
+    shipped = factory is None and settings.factory is None
+    if "embedding" in freeze and shipped and settings.embedding_learning_rate is not None:
         yield "specialists.embedding_learning_rate", "the table is frozen (specialists.freeze)"
     if settings.soft_targets == 0 and is_set(settings, "temperature"):
         yield "specialists.temperature", "it is of soft targets, and specialists.soft_targets = 0"

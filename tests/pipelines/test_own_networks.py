@@ -18,8 +18,11 @@ from specialists import SpecialistClassifier
 from specialists.config import Config
 from specialists.errors import ConfigError, InputError
 from specialists.feasibility import DataShape, check_settings
-from specialists.files import EVERYTHING, read_array, read_json
+from specialists.feasibility.plan import impossible_networks
+from specialists.feasibility.trainings import planned_trainings
+from specialists.files import EVERYTHING, check_networks, read_array, read_json, trusting
 from specialists.networks import load_network, read_spec
+from specialists.shared import shared_network
 
 TOKENS = {"tensors": ["input_ids", "attention_mask"]}
 
@@ -54,6 +57,7 @@ def test_token_ids_by_name_go_through_every_stage(finished):
     models = read_json(finished.folder / "evaluation.json")["models"]
     assert models["generalist"]["top1"] > 0.4
     assert models["generalist"]["inference_flops"] == 2 * 16 * own_networks.N_CLASSES
+    assert read_json(finished.path("evaluate-models", "timing-inference.json"))["not_timed"] == {}
     stored = read_array(finished.path("prepare-data", "test.inputs.npy"))
     assert stored.dtype["input_ids"].subdtype == (np.dtype(np.int64), (own_networks.LENGTH,))
 
@@ -123,14 +127,16 @@ def others(tmp_path_factory) -> Run:
 
 
 def test_cosine_heads_are_kept_in_specialists_and_student(cosines):
-    for specialist in load_specialists(RunContext.open(cosines.folder)):
+    with trusting(EVERYTHING):
+        experts = load_specialists(RunContext.open(cosines.folder))
+        network, spec, _ = load_network(cosines.path("distill-student", "student"))
+    for specialist in experts:
         head = specialist.network.get_submodule("2")
         assert isinstance(head, own_networks.CosineHead)
         assert (head.factor, head.out_features) == (3.0, len(specialist.subset) + 1)
         bound = 3.0 * head.scale.item() + 1e-3
         outputs = specialist.network(100 * torch.randn(50, small_run.DIM))
         assert outputs.abs().max().item() <= bound
-    network, spec, _ = load_network(cosines.path("distill-student", "student"))
     assert spec.options == {"factor": 1.5}
     head = network.get_submodule("2")
     assert isinstance(head, own_networks.CosineHead)
@@ -138,11 +144,13 @@ def test_cosine_heads_are_kept_in_specialists_and_student(cosines):
 
 
 def test_specialists_of_a_factory_have_a_network_over_their_classes(others):
-    for specialist in load_specialists(RunContext.open(others.folder)):
+    with trusting(EVERYTHING):
+        experts = load_specialists(RunContext.open(others.folder))
+        spec = read_spec(others.path("distill-student", "student"))
+    for specialist in experts:
         head = specialist.network.get_submodule("2")
         assert isinstance(head, own_networks.CosineHead)
         assert (head.factor, head.out_features) == (4.0, len(specialist.subset) + 1)
-    spec = read_spec(others.path("distill-student", "student"))
     assert (spec.model, dict(spec.options)) == ("small_run:branched", {"width": 5})
 
 
@@ -180,15 +188,20 @@ def test_another_student_s_factory_trains_no_specialist_again(others, tmp_path, 
     with run.lock():
         run_stages(run, "distill-student")
     assert "train-specialists: starts" not in capsys.readouterr().out
-    assert read_spec(run.path("distill-student", "student")).options == {"width": 6}
+    with trusting(EVERYTHING):
+        assert read_spec(run.path("distill-student", "student")).options == {"width": 6}
 
 
-def test_nobody_s_factory_of_a_student_is_called(others, tmp_path):
-    copied = shutil.copytree(others.folder, tmp_path / "run")
-    (copied / "distill-student" / "manifest.json").unlink()
-    run = Run(copied)
-    with run.lock(), pytest.raises(InputError, match=r"nobody vouches(?s:.*)small_run:branched"):
-        run_stages(run, "distill-student")
+@pytest.mark.parametrize("section", ["generalist", "specialists", "student"])
+def test_no_stranger_s_factory_is_called(section, tmp_path):
+    data = {"arrays": str(small_run.write_arrays(tmp_path / "data"))}
+    config = Config.from_dict({"data": data, section: {"factory": "own_networks:cosine"}})
+    with pytest.raises(InputError, match=r"nobody vouches(?s:.*)own_networks:cosine"):
+        check_networks(config, tmp_path / "config.toml")
+    run = small_run.create_run(tmp_path / "run", config)
+    with run.lock(), pytest.raises(InputError, match="nobody vouches"):
+        run_stages(run, "train-generalist")
+    assert not list(run.folder.glob("**/metrics.jsonl"))
 
 
 def test_a_student_of_a_factory_learns_from_another_run(others, tmp_path):
@@ -197,7 +210,8 @@ def test_a_student_of_a_factory_learns_from_another_run(others, tmp_path):
     run = Run(made.folder, trust=EVERYTHING)
     with run.lock():
         folder = distill(run, TeacherSource(others.folder, "generalist", trust_code=True))
-    assert read_spec(folder).model == "small_run:branched"
+    with trusting(EVERYTHING):
+        assert read_spec(folder).model == "small_run:branched"
 
 
 def test_a_network_that_goes_on_after_its_head_is_refused_before_it_is_trained(tmp_path):
@@ -236,3 +250,24 @@ def test_settings_that_do_not_go_with_a_factory_are_told(overrides, text):
     config = Config.from_toml(None, ["data.arrays=x.npz", *overrides])
     with pytest.raises(ConfigError, match=text):
         check_settings(config, DataShape("features", 12, 100, 100, (6,)))
+
+
+def test_trainings_of_factories_are_planned_with_their_networks():
+    values = {
+        "data": {"arrays": "x.npz"},
+        "specialists": {"kind": "both", "factory": "small_run:branched", "options": {"width": 5}},
+        "student": {"factory": "own_networks:cosine"},
+    }
+    config = Config.from_dict(values).resolve("features")
+    assert (config.specialists.start, config.specialists.freeze) == ("fresh", ())
+    shape = DataShape("features", 12, 400, 100, (6,))
+    assert list(impossible_networks(config, shape)) == []
+    specs = {plan.kind: plan.spec for plan in planned_trainings(config, shape)}
+    assert specs["generalist"].model == "mlp"
+    found = {kind: (spec.model, spec.n_classes) for kind, spec in specs.items()}
+    assert found["specialist"] == ("small_run:branched", 7)
+    assert found["shared specialist"] == ("small_run:branched", 12)
+    assert found["student"] == ("own_networks:cosine", 12)
+    network, spec = shared_network(specs["generalist"], config.specialists)
+    assert spec == specs["shared specialist"]
+    assert network(torch.zeros(2, 6)).shape == (2, 12)
