@@ -137,8 +137,8 @@ class RunContext:
         """The generalist's description, at another ``width`` if one is given."""
         settings = self.config.generalist
         self.check_networks()
-        shape = row_shape(self.dataset.train.inputs)
-        spec = generalist_spec(settings, self.dataset.n_classes, shape)
+        shape, names = row_shape(self.dataset.train.inputs), self.dataset.class_names
+        spec = generalist_spec(settings, len(names), shape, names)
         return spec if width is None else dataclasses.replace(spec, width=width)
 
     def check_head(self, network: nn.Module, spec: NetworkSpec, inputs: Inputs) -> None:

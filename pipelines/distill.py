@@ -13,15 +13,13 @@ from functools import partial
 from pathlib import Path
 
 from specialists.datasets.base import Dataset
-from specialists.distillation import student_spec
 from specialists.ensemble import score
 from specialists.errors import InputError
 from specialists.files import EVERYTHING, NOTHING, hash_files, sha256, trusting
-from specialists.networks import read_spec
 from specialists.predictor import Predictor
 
 from .context import RunContext
-from .distill_student import student_tasks, train_and_choose
+from .distill_student import spec_of_size, student_tasks, train_and_choose
 from .run_settings import source_and_folder
 from .runs import RUN, Run, kind_of, refuse_missing
 from .soft_targets import OnlineName, online_teacher, write_targets
@@ -142,7 +140,7 @@ def _execute(run: Run, teacher: TeacherSource, predictor: Predictor) -> None:
     inputs = context.fingerprints("prepare-data/train.inputs.npy") | teacher.digests()
     write_targets(context, run.path(NAME, "targets"), inputs, lambda: ask)
     network = teacher.path if teacher.is_model else teacher.path / "train-generalist"
-    spec = student_spec(read_spec(network), context.config.student, dataset.kind)
+    spec = spec_of_size(context, generalist=network)
     top1 = score(ask(dataset.validation.inputs), dataset.validation.labels)["top1"]
     log.info(f"{NAME}: teacher, validation top-1 {top1:.3f}")
     train_and_choose(context, student_tasks(context, spec, NAME), run.jobs, NAME)

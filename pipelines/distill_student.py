@@ -17,6 +17,7 @@ from specialists.catalogue import HARD_LABELS, STUDENT
 from specialists.config import Recipe
 from specialists.datasets.base import Split, joined_inputs
 from specialists.datasets.fetched_rows import only_rows
+from specialists.datasets.tokens import check_tokenizer
 from specialists.distillation import (
     HARD_TRIALS,
     SparseTargets,
@@ -225,10 +226,15 @@ def student_tasks(context: RunContext, spec: NetworkSpec, stage: str = STAGE) ->
     return [*soft, *hard]
 
 
-def spec_of_size(context: RunContext, size: float | None = None) -> NetworkSpec:
-    """The student's network beside the run's generalist; see ``student_spec``."""
-    generalist = read_spec(context.path("train-generalist"))
-    return student_spec(generalist, context.config.student, context.dataset.kind, size)
+def spec_of_size(
+    context: RunContext, size: float | None = None, generalist: Path | None = None
+) -> NetworkSpec:
+    """The student's network beside a generalist, the run's if not another; see ``student_spec``."""
+    beside = read_spec(generalist or context.path("train-generalist"))
+    dataset, settings = context.dataset, context.config.student
+    if settings.pretrained is not None:
+        check_tokenizer(settings.pretrained, dataset.preprocessing)
+    return student_spec(beside, settings, dataset.kind, size, dataset.class_names)
 
 
 def train_and_choose(

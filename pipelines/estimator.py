@@ -170,7 +170,7 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
             dataset = held_dataset(
                 rows,
                 names_of(classes),
-                config.data,
+                config.as_trained().data,
                 config.seed,
                 validation=validation,
                 features=getattr(self, "feature_names_in_", None),

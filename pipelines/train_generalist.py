@@ -20,8 +20,10 @@ from specialists.json_record import null_if_unknown
 from specialists.networks import (
     GivenGeneralist,
     NetworkSpec,
+    TextTransformer,
     adopt_weights,
     build,
+    check_tokens,
     n_parameters,
     output_order,
     read_foreign,
@@ -178,6 +180,8 @@ def _adopt(context: RunContext) -> None:
     order = output_order(weights, settings.classes, dataset.class_names)
     spec = context.network_spec()
     network = build(spec).eval()
+    if isinstance(network, TextTransformer):
+        check_tokens(network, dataset.train.inputs, settings.pretrained)
     context.check_head(network, spec, dataset.validation.inputs)
     notes = adopt_weights(network, weights, order, dataset.n_classes)
     log.info(f"train-generalist: took {settings.weights} as it is")

@@ -15,6 +15,7 @@ ORDER = [
     "pipelines",
     "escaping",
     "errors",
+    "extras",
     "catalogue",
     "json_record",
     "probability",

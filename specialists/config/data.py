@@ -86,6 +86,12 @@ class DataConfig(Section):
     """Whether inputs are read where they lie, a batch at a time, and the run holds no copy. None:
     .npy files from 256 MiB on; image files and a Dataset of PyTorch from a quarter of the memory
     on."""
+    tokenizer: FilePath | None = None
+    """Folder of a tokenizer of Hugging Face, whose tokens texts are read as, in place of n-grams.
+    None: that of generalist.pretrained or student.pretrained, if set."""
+    max_tokens: Positive | None = None
+    """Tokens of a text after which it is cut. None: 128, or what the tokenizer's folder says, if
+    that is less."""
     image_size: Pixels | None = None
     """Height and width that images are scaled to, in pixels. None: 32; arrays: as they are."""
     standardize: Switch | None = None

@@ -63,3 +63,28 @@ def _column(i: int) -> dict[str, dict[str, Any]]:
 
 
 DEFAULTS = {kind: _column(i) for i, kind in enumerate(KINDS)}
+
+# Of transformers that are fine-tuned, and of adapters: usual ones, not measured here. None: as the
+# network says.
+_FINE_TUNED = {
+    "epochs": 3,
+    "patience": 2,
+    "batch_size": 32,
+    "learning_rate": 5e-5,
+    "label_smoothing": 0.0,
+    "dropout": None,
+}
+_NO_TABLE = dict.fromkeys(("depth", "embedding_dim", "n_buckets", "embedding_learning_rate"))
+PRETRAINED = {
+    "generalist": {**_FINE_TUNED, **_NO_TABLE, "model": None, "widths": (1,)},
+    "specialists": {**_FINE_TUNED, **_NO_TABLE, "start": "generalist", "freeze": (), "widen": 1.0},
+    "student": {**_FINE_TUNED, **_NO_TABLE, "epochs": 5},
+}
+ADAPTED = {
+    "start": "generalist",
+    "freeze": (),
+    "widen": 1.0,
+    "epochs": 5,
+    "learning_rate": 1e-3,
+    "embedding_learning_rate": None,
+}

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from specialists.config.data import SOURCES, DataConfig
 from specialists.config.defaults import DEFAULTS, KINDS
-from specialists.config.fields import Section
+from specialists.config.fields import is_set
+from specialists.config.optional_effects import TOKENS, adapter_settings, token_settings
 from specialists.config.recipes import OwnNetwork, Recipe
 
 if TYPE_CHECKING:
@@ -37,18 +38,20 @@ NGRAMS = {"char_ngrams", "word_ngrams", "lowercase"}
 COLUMNS = {"columns", "text", "label", "split", "splits"}
 OWN = {*CUT, "min_examples", "exclude_labels"}
 READ_BY = {
-    "table": OWN | COLUMNS | NGRAMS | {"features", "groups", "standardize"},
+    "table": OWN | COLUMNS | NGRAMS | TOKENS | {"features", "groups", "standardize"},
     "arrays": OWN
     | {"keys", "tensors", "groups", "split_by", "image_size", "standardize", "in_place"},
     "images": OWN | {"image_size", "in_place"},
     "factory": OWN | NGRAMS | {"options", "keys", "image_size", "standardize", "in_place"},
-    "emoji": OWN | COLUMNS | NGRAMS | {"groups"},
+    "emoji": OWN | COLUMNS | NGRAMS | TOKENS | {"groups"},
     "languages": CUT | NGRAMS,
     "glyphs": {"image_size"},
-    "memory": NGRAMS | {"validation_fraction", "standardize", "keys", "image_size", "in_place"},
+    "memory": NGRAMS
+    | TOKENS
+    | {"validation_fraction", "standardize", "keys", "image_size", "in_place"},
 }
 KIND_ONLY = {
-    **dict.fromkeys((*NGRAMS, "text"), "text"),
+    **dict.fromkeys((*NGRAMS, *TOKENS, "text"), "text"),
     "features": "features",
     "standardize": "features",
     "image_size": "images",
@@ -85,14 +88,9 @@ def left_aside(config: Config) -> list[str]:
     return [f"specialists.{key}" for key in sorted(others) if is_set(config.specialists, key)]
 
 
-def is_set(section: Section, key: str) -> bool:
-    """Whether a setting differs from its default."""
-    field = type(section).model_fields[key]
-    return getattr(section, key) != field.get_default(call_default_factory=True)
-
-
 def _idle(config: Config, kind: str) -> Idle:
     yield from _data(config.data, kind)
+    yield from token_settings(config, kind, READ_BY.get(config.data.reader))
     yield from _generalist(config, kind)
     yield from _specialists(config, kind)
     yield from _clusters_and_combination(config)
@@ -120,6 +118,21 @@ def _data(data: DataConfig, kind: str) -> Idle:
 
 def _generalist(config: Config, kind: str) -> Idle:
     settings = config.generalist
+    if settings.pretrained is None:
+        yield from _network(config, kind)
+    if settings.inference_flops is not None and config.data.reader != "memory":
+        yield "generalist.inference_flops", "a network's operations are counted"
+    if settings.width is not None and settings.widths not in (None, (settings.width,)):
+        yield "generalist.widths", "generalist.width fixes the width"
+    if settings.weights is not None:
+        yield from _of_given_weights(config, kind)
+    elif settings.classes is not None:
+        yield "generalist.classes", "only generalist.weights have outputs to be named"
+
+
+def _network(config: Config, kind: str) -> Idle:
+    """Of a generalist that ships or is built by a factory."""
+    settings = config.generalist
     yield from _own_network("generalist", settings, ("model", "width", "widths", "head_rank"))
     if settings.factory is None:
         if settings.head is not None:
@@ -133,14 +146,6 @@ def _generalist(config: Config, kind: str) -> Idle:
     elif is_set(settings, "dropout"):
         yield "generalist.dropout", f"generalist.factory {BUILT}"
     yield from _table_of_ngrams(config, "generalist", kind)
-    if settings.inference_flops is not None and config.data.reader != "memory":
-        yield "generalist.inference_flops", "a network's operations are counted"
-    if settings.width is not None and settings.widths not in (None, (settings.width,)):
-        yield "generalist.widths", "generalist.width fixes the width"
-    if settings.weights is not None:
-        yield from _of_given_weights(config, kind)
-    elif settings.classes is not None:
-        yield "generalist.classes", "only generalist.weights have outputs to be named"
 
 
 def _of_given_weights(config: Config, kind: str) -> Idle:
@@ -176,6 +181,7 @@ def _specialists(config: Config, kind: str) -> Idle:
         if settings.n_buckets is not None:
             yield "specialists.n_buckets", "a network of generalist.factory has tables of its own"
     yield from _table_of_ngrams(config, "specialists", kind)
+    yield from adapter_settings(config)
     yield from _shared(config)
     freeze = DEFAULTS[kind]["specialists"]["freeze"] if settings.freeze is None else settings.freeze
     shipped = factory is None and settings.factory is None

@@ -113,3 +113,9 @@ class Section(BaseModel):
         defer_build=True,
         use_attribute_docstrings=True,
     )
+
+
+def is_set(section: Section, key: str) -> bool:
+    """Whether a setting differs from its default."""
+    field = type(section).model_fields[key]
+    return getattr(section, key) != field.get_default(call_default_factory=True)

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from specialists.catalogue import AVERAGED, TRAINED
 from specialists.config.fields import (
     Distinct,
     FilePath,
@@ -23,13 +22,13 @@ from specialists.config.fields import (
     PositiveShare,
     PowerOfTwo,
     Ratio,
-    Resamples,
     Section,
     Share,
     Switch,
     Temperature,
     Weight,
 )
+from specialists.config.optional_parts import AdapterSettings, FromFolder
 from specialists.config.recipes import OwnNetwork
 
 DEFERRED = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15)
@@ -37,7 +36,7 @@ WHOLE_HEADS = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
 MOST_TRIALS = 27  # learning rates times label smoothings that a student without soft targets tries
 
 
-class GeneralistConfig(OwnNetwork):
+class GeneralistConfig(OwnNetwork, FromFolder):
     """The model of all classes."""
 
     model: Literal["hashed_text", "mlp", "resnet"] | None = None
@@ -96,7 +95,7 @@ class ClustersConfig(Section):
     """Your own clusters: JSON, or a table with columns class and cluster. None: found here."""
 
 
-class SpecialistsConfig(OwnNetwork):
+class SpecialistsConfig(OwnNetwork, AdapterSettings):
     """One small model per cluster, with a dustbin for every other class; or few of all classes."""
 
     kind: Literal["clusters", "shared", "both"] = "clusters"
@@ -148,6 +147,14 @@ class SpecialistsConfig(OwnNetwork):
         return self
 
     @model_validator(mode="after")
+    def adapters_on_the_generalist(self) -> SpecialistsConfig:
+        """Adapters change nothing else of a generalist that all of them share."""
+        own = self.start not in (None, "generalist") or self.freeze or self.factory
+        if self.adapter is not None and (own or self.kind == "shared"):
+            raise ValueError("adapter needs kind = 'clusters', start = 'generalist', freeze = []")
+        return self
+
+    @model_validator(mode="after")
     def own_table_afresh(self) -> SpecialistsConfig:
         """A table of another size can be neither shared with the generalist nor copied from it."""
         afresh = self.kind == "shared" or (self.start == "fresh" and self.freeze == ())
@@ -187,7 +194,7 @@ class CombinationConfig(Section):
     What fails answers like the generalist."""
 
 
-class StudentConfig(OwnNetwork):
+class StudentConfig(OwnNetwork, FromFolder):
     """The compact network that learns from the combined distribution."""
 
     size: Ratio = 0.25
@@ -219,50 +226,3 @@ class StudentConfig(OwnNetwork):
         if len(self.temperatures) * len(self.alphas) > MOST_TRIALS:
             raise ValueError(f"more than {MOST_TRIALS} pairs of temperatures and alphas")
         return self
-
-
-def _named_baselines(value: object) -> object:
-    """A word is "all", or the only one."""
-    words = (value,) if isinstance(value, str) else value
-    if isinstance(words, list | tuple) and (wrong := [w for w in words if w not in TRAINED]):
-        if tuple(words) == ("all",):
-            return TRAINED
-        raise ValueError(f'{wrong[0]!r} is none of {", ".join(TRAINED)}, nor is all of it "all"')
-    return words
-
-
-Baselines = Annotated[
-    tuple[Literal["generalist_continued", "generalist_wide", "generalist_ensemble"], ...],
-    Distinct,
-    BeforeValidator(_named_baselines),
-]
-
-
-class EvaluationConfig(Section):
-    """What is measured on the test set."""
-
-    n_bootstrap: Resamples = 1000
-    """Bootstrap resamples of each confidence interval."""
-    baselines: Baselines | None = None
-    """Baselines to train, matched to the ensemble by FLOPs, or "all". None: generalist_ensemble,
-    the strongest for its price; `specialists compare` trains all. generalist_ensemble gives three
-    averages: of all members; of as many as the ensemble's inference pays for
-    (generalist_ensemble_same_inference); of members of which the later ones are asked about some
-    rows only (generalist_ensemble_deferred)."""
-    keep_rivals: Switch = False
-    """Whether baselines (the ensemble's rivals) keep their weights. False: their predictions of
-    validation and test rows alone, where these take less room."""
-
-    @property
-    def trained_baselines(self) -> tuple[str, ...]:
-        """What ``baselines`` stands for."""
-        return (AVERAGED,) if self.baselines is None else self.baselines
-
-
-class ReportConfig(Section):
-    """What the report shows."""
-
-    title: str | None = None
-    """Heading. None: the data set's name."""
-    n_examples: Positive = 12
-    """How many fixed examples are shown, and how many broken ones."""

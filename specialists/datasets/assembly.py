@@ -145,7 +145,7 @@ def _equal_inputs(raw: Any, preprocessing: Preprocessing) -> np.ndarray:
     if isinstance(raw, RawRows):
         return same_digest(digests_of(raw) if raw.digests is None else raw.digests)
     is_text = preprocessing["kind"] == "text"
-    return same_input(clean(raw, preprocessing["lowercase"]) if is_text else raw)
+    return same_input(clean(raw, preprocessing.get("lowercase", False)) if is_text else raw)
 
 
 def _units(rows: LabelledRows, groups: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:

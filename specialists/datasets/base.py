@@ -85,6 +85,11 @@ class Ragged:
         """Row ``i``, shape (length,)."""
         return self.values[int(self.offsets[i]) : int(self.offsets[i + 1])]
 
+    def float(self) -> Ragged:
+        """Vectors in single precision; hashes and tokens stay whole numbers."""
+        values = self.values.float() if self.values.is_floating_point() else self.values
+        return Ragged(values, self.offsets)
+
     def clone(self) -> Ragged:
         """The same: nobody changes it."""
         return self

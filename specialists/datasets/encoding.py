@@ -3,6 +3,7 @@
 ``preprocessing`` is plain JSON that travels with a data set and with every model trained on it:
 
     {"kind": "text", "char_ngrams": [1, 4], "word_ngrams": [0, 0], "lowercase": false}
+    {"kind": "text", "tokenizer": the JSON of a tokenizer, as a string}
     {"kind": "features", "n_features": d, "mean": [...] or null, "std": [...] or null}
     {"kind": "images", "channels": 1 or 3, "height": h, "width": w}
     {"kind": "tensors", "tensors": {"input_ids": ["int64", [length]], ...}}
@@ -25,6 +26,7 @@ from specialists.datasets.base import Inputs, NamedTensors, Preprocessing, Ragge
 from specialists.datasets.handed_over import features_of, pictures_of, tensors_of, texts_of
 from specialists.datasets.pictures import fit_images, image_pixels, read_images
 from specialists.datasets.text import hash_ngrams
+from specialists.datasets.tokens import encode_tokens
 from specialists.errors import DataError, listed
 
 NEEDED = {
@@ -33,6 +35,7 @@ NEEDED = {
     "images": ("channels", "height", "width"),
     "tensors": ("tensors",),
 }
+TOKENIZER = "tokenizer"  # a key that stands for those of n-grams
 SHAPED = ("features", "images")  # whose rows have the shape that NEEDED says
 LONGEST_NGRAM = 64
 TYPES = {
@@ -73,10 +76,15 @@ def check_complete(preprocessing: Preprocessing) -> None:
     kind = preprocessing.get("kind")
     if not isinstance(kind, str) or kind not in NEEDED:
         raise DataError("unknown kind of input", got=kind, expected=", ".join(NEEDED))
-    missing = [key for key in NEEDED[kind] if key not in preprocessing]
+    needed = (TOKENIZER,) if _reads_tokens(preprocessing) else NEEDED[kind]
+    missing = [key for key in needed if key not in preprocessing]
     if missing:
         what = "the preprocessing of this model does not say how new inputs are encoded"
         raise DataError(what, got=f"{kind} without {', '.join(missing)}")
+
+
+def _reads_tokens(preprocessing: Preprocessing) -> bool:
+    return preprocessing.get("kind") == "text" and TOKENIZER in preprocessing
 
 
 def check_preprocessing(preprocessing: Preprocessing, input_shape: tuple[int, ...]) -> None:
@@ -97,7 +105,10 @@ def check_preprocessing(preprocessing: Preprocessing, input_shape: tuple[int, ..
     shape = tuple(preprocessing[key] for key in NEEDED[kind]) if kind in SHAPED else ()
     if shape != input_shape:
         raise ValueError(f"{kind} of shape {shape} for a network that takes {input_shape}")
-    for key in ("char_ngrams", "word_ngrams") if kind == "text" else ():
+    tokenizer = preprocessing.get(TOKENIZER, "")
+    if not isinstance(tokenizer, str):
+        raise TypeError("a tokenizer that is no string")
+    for key in ("char_ngrams", "word_ngrams") if kind == "text" and not tokenizer else ():
         shortest, longest = preprocessing[key]
         if not 0 <= shortest <= longest <= LONGEST_NGRAM:
             raise ValueError(f"{key} from {shortest} to {longest}")
@@ -114,8 +125,10 @@ def check_preprocessing(preprocessing: Preprocessing, input_shape: tuple[int, ..
 
 
 def encode_text(preprocessing: Preprocessing, texts: Any) -> Ragged:
-    """Hashed n-grams of strings, one row each."""
+    """Hashed n-grams of strings, or their tokens, one row each."""
     strings = texts_of(texts, preprocessing.get("column", "text"))
+    if _reads_tokens(preprocessing):
+        return encode_tokens(preprocessing[TOKENIZER], strings)
     characters, words = preprocessing["char_ngrams"], preprocessing["word_ngrams"]
     return hash_ngrams(strings, characters, words, bool(preprocessing["lowercase"]))
 

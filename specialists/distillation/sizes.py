@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from specialists.config import StudentConfig
 from specialists.config.defaults import DEFAULTS
 from specialists.networks import (
+    TRANSFORMER,
     NetworkSpec,
     largest_width,
     n_parameters,
     outline,
     own_spec,
+    pretrained_options,
     with_allowed_rank,
 )
 
 
 def student_spec(
-    generalist: NetworkSpec, settings: StudentConfig, kind: str, size: float | None = None
+    generalist: NetworkSpec,
+    settings: StudentConfig,
+    kind: str,
+    size: float | None = None,
+    class_names: Sequence[str] = (),
 ) -> NetworkSpec:
     """The student's network beside a generalist: the model that ships for the kind of input.
 
-    Or that of ``student.factory``. No model ships for tensors: without a factory of its own, their
-    student has the generalist's network.
+    Or that of ``student.factory``, or the transformer of ``student.pretrained``, which has no other
+    size; it keeps a head that knows the ``class_names``. No model ships for tensors: without a
+    factory of its own, their student has the generalist's network.
 
     Parameters
     ----------
@@ -40,6 +48,9 @@ def student_spec(
         a given size the rank shrinks as the size does, since rank times classes would else be more
         than the whole. It goes where it makes no head cheaper.
     """
+    if settings.pretrained is not None:
+        options = pretrained_options(settings.pretrained, "student.pretrained", class_names)
+        return NetworkSpec(TRANSFORMER, generalist.n_classes, width=1, options=options)
     own = own_spec(settings, generalist.n_classes, generalist.input_shape)
     if own is not None:
         return own

@@ -1,5 +1,13 @@
 """Architectures by name; heads, freezing, widening, cost, weights on disk."""
 
+from specialists.networks.adapters import (
+    Adapters,
+    adapted,
+    adapters_of,
+    cut_below,
+    merged,
+    own_parameters,
+)
 from specialists.networks.adoption import (
     adopt_weights,
     warn_if_near_chance,
@@ -35,6 +43,12 @@ from specialists.networks.heads import (
 )
 from specialists.networks.output_names import files_beside, output_order
 from specialists.networks.resized_heads import check_resizable, n_outputs_of
+from specialists.networks.save_pretrained import (
+    TRANSFORMER,
+    check_pretrained,
+    check_tokens,
+    pretrained_options,
+)
 from specialists.networks.surgery import (
     belongs,
     frozen_table,
@@ -44,6 +58,7 @@ from specialists.networks.surgery import (
     without_shared,
 )
 from specialists.networks.table_gradients import sum_by_row
+from specialists.networks.text_transformer import TextTransformer, TransformerTrunk
 from specialists.networks.weights import (
     blank,
     fill,
@@ -56,19 +71,28 @@ from specialists.networks.weights import (
 
 __all__ = [
     "ARCHITECTURES",
+    "TRANSFORMER",
+    "Adapters",
     "Beside",
     "GivenGeneralist",
     "GivenInputs",
     "HashedEmbedding",
     "NetworkSpec",
+    "TextTransformer",
+    "TransformerTrunk",
+    "adapted",
+    "adapters_of",
     "adopt_weights",
     "belongs",
     "blank",
     "build",
     "build_for",
     "check_head_is_last",
+    "check_pretrained",
     "check_resizable",
+    "check_tokens",
     "counted_flops",
+    "cut_below",
     "files_beside",
     "fill",
     "find_head",
@@ -82,13 +106,16 @@ __all__ = [
     "largest_width",
     "load_network",
     "merge_bottleneck",
+    "merged",
     "n_outputs_of",
     "n_parameters",
     "outline",
     "output_order",
     "outputs_of",
+    "own_parameters",
     "own_spec",
     "plain_inputs",
+    "pretrained_options",
     "read_foreign",
     "read_model",
     "read_spec",

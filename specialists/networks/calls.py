@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from specialists.datasets.base import Inputs
+from specialists.datasets.base import Inputs, Ragged
 from specialists.datasets.named_tensors import NamedTensors
 from specialists.errors import InputError
 
@@ -37,9 +37,9 @@ def _called(network: nn.Module, tensors: Mapping[str, Tensor]) -> Any:
     return network(**tensors)
 
 
-def _logits(given: Any, network: nn.Module) -> Tensor:
-    logits = given if isinstance(given, Tensor) else getattr(given, "logits", None)
-    if not isinstance(logits, Tensor):
+def _logits(given: Any, network: nn.Module) -> Any:
+    logits = given if isinstance(given, Tensor | Ragged) else getattr(given, "logits", None)
+    if not isinstance(logits, Tensor | Ragged):  # a transformer's trunk has a vector a token
         raise InputError(
             "the outputs of this network are not understood",
             where=type(network).__name__,
