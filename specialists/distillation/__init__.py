@@ -1,5 +1,6 @@
 """A teacher's soft targets in, one compact student out."""
 
+from specialists.distillation.objective import Objective
 from specialists.distillation.sizes import student_spec
 from specialists.distillation.sparse_losses import (
     CellDistillationLoss,
@@ -22,13 +23,16 @@ from specialists.distillation.teachers import (
     teacher_blocks,
     teacher_predictions,
 )
+from specialists.distillation.terms import TERMS, read_terms
 from specialists.distillation.trials import HARD_RATES, HARD_TRIALS, best_trial, changed_recipe
 
 __all__ = [
     "HARD_RATES",
     "HARD_TRIALS",
+    "TERMS",
     "CellDistillationLoss",
     "DrawnDistillationLoss",
+    "Objective",
     "OnlineTeacher",
     "SparseTargets",
     "Teacher",
@@ -39,6 +43,7 @@ __all__ = [
     "kl_to_cells",
     "labelled_rows",
     "read_draws",
+    "read_terms",
     "read_top",
     "student_examples",
     "student_spec",
