@@ -11,14 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import torch
+from torch import Tensor
+
 from specialists.config import StudentConfig
 from specialists.datasets import read_unlabelled
-from specialists.datasets.base import Inputs
+from specialists.datasets.base import Inputs, Ragged
 from specialists.distillation import (
     OnlineTeacher,
     SparseTargets,
     read_draws,
     read_top,
+    soft_trials,
     teacher_blocks,
     write_draws,
     write_top,
@@ -107,6 +111,7 @@ def write_targets(
     settings = context.config.student
     config = {**(config or {}), **_store(settings)}
     key = {"inputs": inputs, "config": config, "code": CODE_VERSION}
+    temperatures = _temperatures(settings)
 
     def build(folder: Path) -> None:
         teacher = open_teacher()
@@ -116,13 +121,13 @@ def write_targets(
         if settings.targets == "dense":
             write_shards(folder, blocks, context.dataset.n_classes, key)
         elif settings.targets == "top":
-            write_top(folder, blocks, settings.temperatures, settings.n_targets)
+            write_top(folder, blocks, temperatures, settings.n_targets)
         else:
             seed = context.seed("soft targets")
-            write_draws(folder, blocks, settings.temperatures, settings.n_targets, seed)
+            write_draws(folder, blocks, temperatures, settings.n_targets, seed)
 
     ensure_result(folder, key, build)
-    n_rows = len(read_soft_targets(folder, settings.targets, settings.temperatures[0]))
+    n_rows = len(read_soft_targets(folder, settings.targets, temperatures[0]))
     per_row = disk_use(folder) / n_rows
     log.info(f"{STAGE}: soft targets of {n_rows:,} rows, {per_row:,.0f} bytes each")
 
@@ -131,8 +136,15 @@ def _store(settings: StudentConfig) -> dict[str, object]:
     """What soft targets that are not dense depend on, JSON-able."""
     if settings.targets == "dense":
         return {}
-    keys = ("targets", "n_targets", "temperatures")
-    return {key: getattr(settings, key) for key in keys}
+    keys = ("targets", "n_targets")
+    return {
+        **{key: getattr(settings, key) for key in keys},
+        "temperatures": _temperatures(settings),
+    }
+
+
+def _temperatures(settings: StudentConfig) -> tuple[float, ...]:
+    return tuple(dict.fromkeys(temperature for temperature, _ in soft_trials(settings)))
 
 
 def read_soft_targets(
@@ -147,3 +159,13 @@ def read_soft_targets(
 def unlabelled_inputs(context: RunContext, file: str) -> Inputs:
     """The inputs of ``student.unlabelled``, encoded as the training data were."""
     return read_unlabelled(file, context.dataset.preprocessing)[0]
+
+
+def concatenated_inputs(first: Inputs, second: Inputs) -> Inputs:
+    """The rows of both, one after the other; both are tensors, or both ragged."""
+    if isinstance(first, Ragged) and isinstance(second, Ragged):
+        offsets = torch.cat([first.offsets, second.offsets[1:] + first.offsets[-1]])
+        return Ragged(torch.cat([first.values, second.values]), offsets)
+    assert isinstance(first, Tensor)
+    assert isinstance(second, Tensor)
+    return torch.cat([first, second])

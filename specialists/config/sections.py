@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from specialists.catalogue import AVERAGED, TRAINED
+from specialists.catalogue import AVERAGED
 from specialists.config.fields import (
+    Baselines,
     Distinct,
     FilePath,
     Fraction,
@@ -31,6 +32,7 @@ from specialists.config.fields import (
     Section,
     Share,
     Switch,
+    Tables,
     Temperature,
     Weight,
 )
@@ -234,6 +236,10 @@ class StudentConfig(Recipe):
     """Candidates: temperature of the soft targets."""
     alphas: Annotated[tuple[Share, ...], Field(min_length=1), Distinct] = (0.7, 1.0)
     """Candidates: weight of the soft targets in the loss, in [0, 1]; the labels have the rest."""
+    terms: Tables = ()
+    """What is minimised, as a sum: a table for each term, with its kind, weight and settings, as
+    specialists/distillation/terms has them. (): soft targets and labels, by `temperatures` and
+    `alphas`."""
     teacher: Literal["offline", "online"] = "offline"
     """offline: the soft targets are computed once. online: anew for every augmented batch, which is
     slower."""
@@ -251,23 +257,6 @@ class StudentConfig(Recipe):
         if len(self.temperatures) * len(self.alphas) > MOST_TRIALS:
             raise ValueError(f"more than {MOST_TRIALS} pairs of temperatures and alphas")
         return self
-
-
-def _named_baselines(value: object) -> object:
-    """A word is "all", or the only one."""
-    words = (value,) if isinstance(value, str) else value
-    if isinstance(words, list | tuple) and (wrong := [w for w in words if w not in TRAINED]):
-        if tuple(words) == ("all",):
-            return TRAINED
-        raise ValueError(f'{wrong[0]!r} is none of {", ".join(TRAINED)}, nor is all of it "all"')
-    return words
-
-
-Baselines = Annotated[
-    tuple[Literal["generalist_continued", "generalist_wide", "generalist_ensemble"], ...],
-    Distinct,
-    BeforeValidator(_named_baselines),
-]
 
 
 class EvaluationConfig(Section):

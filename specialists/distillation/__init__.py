@@ -1,5 +1,6 @@
 """A teacher's soft targets in, one compact student out."""
 
+from specialists.distillation.by_terms import needs_network
 from specialists.distillation.objective import Objective
 from specialists.distillation.sizes import student_spec
 from specialists.distillation.sparse_losses import (
@@ -24,7 +25,13 @@ from specialists.distillation.teachers import (
     teacher_predictions,
 )
 from specialists.distillation.terms import TERMS, read_terms
-from specialists.distillation.trials import HARD_RATES, HARD_TRIALS, best_trial, changed_recipe
+from specialists.distillation.trials import (
+    HARD_RATES,
+    HARD_TRIALS,
+    best_trial,
+    changed_recipe,
+    soft_trials,
+)
 
 __all__ = [
     "HARD_RATES",
@@ -42,9 +49,11 @@ __all__ = [
     "distil",
     "kl_to_cells",
     "labelled_rows",
+    "needs_network",
     "read_draws",
     "read_terms",
     "read_top",
+    "soft_trials",
     "student_examples",
     "student_spec",
     "teacher_blocks",

@@ -65,6 +65,11 @@ class ObjectiveLoss:
         return self.objective(view if self.watched is None else self.watched.seen(view), *weights)
 
 
+def needs_network(terms: Sequence[Term]) -> bool:
+    """Whether one of the terms looks at a teacher's network."""
+    return any(NETWORK in term.needs for term in terms)
+
+
 def objective_loss(
     student: nn.Module,
     terms: Sequence[Term],
