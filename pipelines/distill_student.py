@@ -19,11 +19,13 @@ from specialists.config.fields import Tables
 from specialists.datasets.base import Split
 from specialists.distillation import (
     HARD_TRIALS,
+    OFFLINE,
+    Scheme,
+    SchemeData,
     SparseTargets,
     Teacher,
     best_trial,
     changed_recipe,
-    distil,
     labelled_rows,
     needs_network,
     read_terms,
@@ -66,7 +68,8 @@ STUDENTS = (STUDENT, HARD_LABELS)
 def execute(run: Run) -> None:
     """Store soft targets, train a student of each temperature and weight, keep the best."""
     context = RunContext.open(run.folder)
-    write_soft_targets(context)
+    if Scheme.from_config(context.config.student).has_teacher:
+        write_soft_targets(context)
     if context.config.student.teacher == "online" and context.augment is None:
         log.info(f"{STAGE}: student.teacher = online changes nothing, since data.augment is off")
     train_and_choose(context, student_tasks(context, spec_of_size(context)), run.jobs)
@@ -100,6 +103,8 @@ class StudentTask(TrainingTask):
         The objective, as ``student.terms`` has it; (): soft targets and labels.
     network : Path, optional
         Folder of the network whose layers terms look at.
+    scheme : Scheme
+        Who teaches.
     """
 
     model: str
@@ -115,6 +120,7 @@ class StudentTask(TrainingTask):
     store: StoreName = "dense"
     terms: Tables = ()
     network: Path | None = None
+    scheme: Scheme = OFFLINE
 
     def settings(self) -> dict[str, object]:
         """What tells trials apart."""
@@ -129,6 +135,7 @@ class StudentTask(TrainingTask):
             settings["teacher"] = "online"
         if self.terms:
             settings |= {"temperature": None, "terms": list(self.terms)}
+        settings |= self.scheme.to_dict()
         if self.labelled_share == 1:
             return settings
         return {**settings, "labelled_share": self.labelled_share, "transfer": self.transfer}
@@ -153,23 +160,25 @@ class StudentTask(TrainingTask):
         seed, dataset = context.seed("student"), context.dataset
         train, teacher = student_data(context, self)
         seed_everything(seed)
-        network = build_for(self.spec, train.inputs)
         n_epoch = min(len(train), len(dataset.train))  # more inputs, no more steps
-        student = distil(
-            network,
-            teacher,
+        data = SchemeData(
             train,
             dataset.validation,
             self.recipe,
+            seed,
+            context.hardware,
+            folder,
+            context.augment,
+            (self.recipe.epochs or 1) * n_epoch,
+            folder.name,
+        )
+        student = self.scheme.train(
+            lambda _: build_for(self.spec, train.inputs),
+            teacher,
+            data,
+            terms=read_terms(self.terms),
             temperature=self.temperature or 1.0,
             alpha=self.alpha or 0.0,
-            seed=seed,
-            hardware=context.hardware,
-            folder=folder,
-            augment=context.augment,
-            n_examples=(self.recipe.epochs or 1) * n_epoch,
-            description=folder.name,
-            terms=read_terms(self.terms),
             teacher_network=None if self.network is None else load_network(self.network)[0],
         )
         save_classifier(context, student, self.spec, folder)
@@ -222,7 +231,8 @@ def student_tasks(
     settings = context.config.student
     watched = network or context.path("train-generalist")
     watched = watched if needs_network(read_terms(settings.terms)) else None
-    trials, targets = context.path(stage, "trials"), context.path(stage, "targets")
+    scheme, trials = Scheme.from_config(settings), context.path(stage, "trials")
+    targets = context.path(stage, "targets") if scheme.has_teacher else None
     grid = soft_trials(settings)
     soft = [
         StudentTask(
@@ -239,6 +249,7 @@ def student_tasks(
             store=settings.targets,
             terms=settings.terms,
             network=watched,
+            scheme=scheme,
         )
         for i, (temperature, alpha) in enumerate(grid)
     ]

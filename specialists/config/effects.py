@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from specialists.config.data import SOURCES, DataConfig
 from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.config.fields import Section
-from specialists.config.sections import Recipe
+from specialists.config.sections import Recipe, StudentConfig
 
 if TYPE_CHECKING:
     from specialists.config.configuration import Config
@@ -218,6 +218,7 @@ def _student(config: Config, kind: str) -> Idle:
     if settings.width is not None and is_set(settings, "size"):
         yield "student.size", "student.width fixes the width"
     yield from _table_of_ngrams(config, "student", kind)
+    yield from _scheme(settings)
     if settings.targets == "dense" and is_set(settings, "n_targets"):
         yield "student.n_targets", "student.targets = dense stores every class"
     if settings.terms:
@@ -231,6 +232,18 @@ def _student(config: Config, kind: str) -> Idle:
         for key in ("temperatures", "teacher", "targets", "unlabelled"):
             if is_set(settings, key):
                 yield f"student.{key}", "it is of soft targets, and student.alphas = [0.0]"
+
+
+def _scheme(settings: StudentConfig) -> Idle:
+    why = f"student.scheme = {settings.scheme}"
+    if settings.scheme in ("mutual", "exits"):
+        for key in ("teacher", "targets", "n_targets"):
+            if is_set(settings, key):
+                yield f"student.{key}", f"{why} has no teacher"
+    if settings.scheme not in ("born_again", "mutual") and is_set(settings, "n_taught"):
+        yield "student.n_taught", f"{why} trains one network"
+    if settings.scheme != "exits" and settings.exits:
+        yield "student.exits", f"{why} has none"
 
 
 def _table_of_ngrams(config: Config, name: str, kind: str) -> Idle:
