@@ -161,17 +161,9 @@ class StudentTask(TrainingTask):
         train, teacher = student_data(context, self)
         seed_everything(seed)
         n_epoch = min(len(train), len(dataset.train))  # more inputs, no more steps
-        data = SchemeData(
-            train,
-            dataset.validation,
-            self.recipe,
-            seed,
-            context.hardware,
-            folder,
-            context.augment,
-            (self.recipe.epochs or 1) * n_epoch,
-            folder.name,
-        )
+        n_examples = (self.recipe.epochs or 1) * n_epoch
+        how = seed, context.hardware, folder, context.augment, n_examples, folder.name
+        data = SchemeData(train, dataset.validation, self.recipe, *how)
         student = self.scheme.train(
             lambda _: build_for(self.spec, train.inputs),
             teacher,
@@ -224,10 +216,7 @@ def student_data(
 def student_tasks(
     context: RunContext, spec: NetworkSpec, stage: str = STAGE, network: Path | None = None
 ) -> list[StudentTask]:
-    """Every trial: T times alpha with soft targets, and as many without.
-
-    Terms that look at layers see those of the ``network`` in a folder; None: the generalist.
-    """
+    """Every trial: T times alpha with soft targets, and as many without; terms see ``network``."""
     settings = context.config.student
     watched = network or context.path("train-generalist")
     watched = watched if needs_network(read_terms(settings.terms)) else None

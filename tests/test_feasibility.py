@@ -193,6 +193,16 @@ ALONE = [
     ("features", ["student.terms=[{kind = 'labels'}]"], "student.terms says what is minimised"),
     ("features", ["student.terms=3"], "student.terms = 3"),
     ("features", ["student.terms=['hint']"], r"student\.terms\.0 = 'hint'"),
+    ("features", ["student.scheme=mutual", "student.n_taught=1"], "at least 2 peers"),
+    ("features", ["student.scheme=exits"], "student.scheme = exits needs one"),
+    ("features", ["student.scheme=mutual", "student.teacher=online"], "mutual has no teacher"),
+    ("features", ["student.n_taught=3"], "student.scheme = offline trains one network"),
+    ("features", ["student.scheme=mutual", "student.exits=['relu1']"], "mutual has none"),
+    (
+        "features",
+        ["student.scheme=mutual", "student.terms=[{kind = 'hint', layer = 'hidden1'}]"],
+        "only student.scheme = offline has one",
+    ),
     (
         "features",
         ["student.terms=[{kind = 'similarity'}]", "student.targets=top"],
@@ -240,6 +250,11 @@ WITH_DATA = [
         "features",
         [*WITHOUT_GRID, "student.terms=[{kind = 'angles', teacher_layer = 'stage1'}]"],
         "the generalist has no such layer",
+    ),
+    (
+        "features",
+        ["student.scheme=exits", "student.exits=['hidden2']"],
+        "the student has no such layer",
     ),
     ("features", ["generalist.head_rank=99"], "a head of this rank is not cheaper"),
     ("text", ["generalist.embedding_dim=100000", "generalist.n_buckets=1073741824"], "GiB"),
