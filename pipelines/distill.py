@@ -3,8 +3,8 @@
 A teacher is a run's ensemble, its generalist or a rival of theirs, or a model's folder. Several are
 joined (:mod:`specialists.distillation.several_teachers`), their classes matched by name. The
 configuration gives the student's size beside the first teacher's. The student learns from the soft
-targets at each temperature and weight, and lies in ``OUT/distill/student``. Beside it lies ``student_hard_labels``:
-the same network, trained as long and with as many trials, without the teacher.
+targets at each temperature and weight, and lies in ``OUT/distill/student``. Beside it lies
+``student_hard_labels``: the same network, trained as long and with as many trials, without teacher.
 """
 
 from __future__ import annotations
