@@ -59,6 +59,7 @@ def test_several_teachers_are_averaged_by_their_weights(teacher, tmp_path):
     given = [f"--teacher={folder}" for folder in folders]
     data = f"data.arrays={teacher.config.data.arrays}"
     settings = [data, "seed=5", "data.augment=false", "student.width=4", "student.epochs=2"]
+    settings += ["student.temperatures=[1.0]", "student.alphas=[1.0]"]
     out = tmp_path / "out"
     arguments = [*given, "--out", out, *(f"--set={one}" for one in settings)]
     distill(*arguments, "--weight=3", "--weight=1", "--mean=geometric")
