@@ -15,22 +15,28 @@ import torch
 
 from specialists.catalogue import HARD_LABELS, STUDENT
 from specialists.config import Recipe
+from specialists.config.fields import Tables
 from specialists.datasets.base import Split, joined_inputs
 from specialists.datasets.fetched_rows import only_rows
 from specialists.datasets.tokens import check_tokenizer
 from specialists.distillation import (
     HARD_TRIALS,
+    OFFLINE,
+    Scheme,
+    SchemeData,
     SparseTargets,
     Teacher,
     best_trial,
     changed_recipe,
-    distil,
     labelled_rows,
+    needs_network,
+    read_terms,
+    soft_trials,
     student_spec,
 )
 from specialists.files import copy_file, read_json, sha256, write_json
 from specialists.losses import UNLABELLED
-from specialists.networks import NetworkSpec, build_for, read_spec
+from specialists.networks import NetworkSpec, build_for, load_network, read_spec
 from specialists.predictions import ModelOutputs, SelectedPredictions
 from specialists.runtime import seed_everything
 from specialists.training import FitResult
@@ -63,7 +69,8 @@ STUDENTS = (STUDENT, HARD_LABELS)
 def execute(run: Run) -> None:
     """Store soft targets, train a student of each temperature and weight, keep the best."""
     context = RunContext.open(run.folder)
-    write_soft_targets(context)
+    if Scheme.from_config(context.config.student).has_teacher:
+        write_soft_targets(context)
     if context.config.student.teacher == "online" and context.augment is None:
         log.info(f"{STAGE}: student.teacher = online changes nothing, since data.augment is off")
     train_and_choose(context, student_tasks(context, spec_of_size(context)), run.jobs)
@@ -93,6 +100,12 @@ class StudentTask(TrainingTask):
         Who is asked about every batch instead; ``targets`` are that model's predictions as well.
     store : {"dense", "top", "sampled"}
         What the targets hold of the predictions.
+    terms : tuple of dict
+        The objective, as ``student.terms`` has it; (): soft targets and labels.
+    network : Path, optional
+        Folder of the network whose layers terms look at.
+    scheme : Scheme
+        Who teaches.
     """
 
     model: str
@@ -106,6 +119,9 @@ class StudentTask(TrainingTask):
     transfer: bool = False
     online: OnlineName | None = None
     store: StoreName = "dense"
+    terms: Tables = ()
+    network: Path | None = None
+    scheme: Scheme = OFFLINE
 
     def settings(self) -> dict[str, object]:
         """What tells trials apart."""
@@ -118,6 +134,9 @@ class StudentTask(TrainingTask):
         }
         if self.online is not None:
             settings["teacher"] = "online"
+        if self.terms:
+            settings |= {"temperature": None, "terms": list(self.terms)}
+        settings |= self.scheme.to_dict()
         if self.labelled_share == 1:
             return settings
         return {**settings, "labelled_share": self.labelled_share, "transfer": self.transfer}
@@ -126,6 +145,8 @@ class StudentTask(TrainingTask):
         inputs = context.fingerprints(*DATA)
         if self.targets is not None:
             inputs["targets"] = sha256(self.targets / "manifest.json")
+        if self.network is not None:
+            inputs["network"] = sha256(self.network / "weights.safetensors")
         if self.unlabelled is not None:
             inputs["unlabelled"] = sha256(self.unlabelled)
         config = {
@@ -141,22 +162,18 @@ class StudentTask(TrainingTask):
         seed, dataset = context.seed("student"), context.dataset
         train, teacher = student_data(context, self)
         seed_everything(seed)
-        network = build_for(self.spec, train.inputs)
         n_epoch = min(len(train), len(dataset.train))  # more inputs, no more steps
-        student = distil(
-            network,
+        n_examples = (self.recipe.epochs or 1) * n_epoch
+        how = seed, context.hardware, folder, context.augment, n_examples, folder.name
+        data = SchemeData(train, dataset.validation, self.recipe, *how)
+        student = self.scheme.train(
+            lambda _: build_for(self.spec, train.inputs),
             teacher,
-            train,
-            dataset.validation,
-            self.recipe,
+            data,
+            terms=read_terms(self.terms),
             temperature=self.temperature or 1.0,
             alpha=self.alpha or 0.0,
-            seed=seed,
-            hardware=context.hardware,
-            folder=folder,
-            augment=context.augment,
-            n_examples=(self.recipe.epochs or 1) * n_epoch,
-            description=folder.name,
+            teacher_network=None if self.network is None else load_network(self.network)[0],
         )
         save_classifier(context, student, self.spec, folder)
 
@@ -198,11 +215,16 @@ def student_data(
     return rows, SelectedPredictions(stored, index)
 
 
-def student_tasks(context: RunContext, spec: NetworkSpec, stage: str = STAGE) -> list[StudentTask]:
-    """Every trial: T times alpha with soft targets, and as many without."""
+def student_tasks(
+    context: RunContext, spec: NetworkSpec, stage: str = STAGE, network: Path | None = None
+) -> list[StudentTask]:
+    """Every trial: T times alpha with soft targets, and as many without; terms see ``network``."""
     settings = context.config.student
-    trials, targets = context.path(stage, "trials"), context.path(stage, "targets")
-    grid = list(itertools.product(settings.temperatures, settings.alphas))
+    watched = network or context.path("train-generalist")
+    watched = watched if needs_network(read_terms(settings.terms)) else None
+    scheme, trials = Scheme.from_config(settings), context.path(stage, "trials")
+    targets = context.path(stage, "targets") if scheme.has_teacher else None
+    grid = soft_trials(settings)
     soft = [
         StudentTask(
             context.folder,
@@ -216,6 +238,9 @@ def student_tasks(context: RunContext, spec: NetworkSpec, stage: str = STAGE) ->
             settings.unlabelled,
             online="ensemble" if settings.teacher == "online" else None,
             store=settings.targets,
+            terms=settings.terms,
+            network=watched,
+            scheme=scheme,
         )
         for i, (temperature, alpha) in enumerate(grid)
     ]

@@ -19,6 +19,7 @@ from specialists.distillation import (
     SparseTargets,
     read_draws,
     read_top,
+    soft_trials,
     teacher_blocks,
     write_draws,
     write_top,
@@ -107,6 +108,7 @@ def write_targets(
     settings = context.config.student
     config = {**(config or {}), **_store(settings)}
     key = {"inputs": inputs, "config": config, "code": CODE_VERSION}
+    temperatures = _temperatures(settings)
 
     def build(folder: Path) -> None:
         teacher = open_teacher()
@@ -116,13 +118,13 @@ def write_targets(
         if settings.targets == "dense":
             write_shards(folder, blocks, context.dataset.n_classes, key)
         elif settings.targets == "top":
-            write_top(folder, blocks, settings.temperatures, settings.n_targets)
+            write_top(folder, blocks, temperatures, settings.n_targets)
         else:
             seed = context.seed("soft targets")
-            write_draws(folder, blocks, settings.temperatures, settings.n_targets, seed)
+            write_draws(folder, blocks, temperatures, settings.n_targets, seed)
 
     ensure_result(folder, key, build)
-    n_rows = len(read_soft_targets(folder, settings.targets, settings.temperatures[0]))
+    n_rows = len(read_soft_targets(folder, settings.targets, temperatures[0]))
     per_row = disk_use(folder) / n_rows
     log.info(f"{STAGE}: soft targets of {n_rows:,} rows, {per_row:,.0f} bytes each")
 
@@ -131,8 +133,15 @@ def _store(settings: StudentConfig) -> dict[str, object]:
     """What soft targets that are not dense depend on, JSON-able."""
     if settings.targets == "dense":
         return {}
-    keys = ("targets", "n_targets", "temperatures")
-    return {key: getattr(settings, key) for key in keys}
+    keys = ("targets", "n_targets")
+    return {
+        **{key: getattr(settings, key) for key in keys},
+        "temperatures": _temperatures(settings),
+    }
+
+
+def _temperatures(settings: StudentConfig) -> tuple[float, ...]:
+    return tuple(dict.fromkeys(temperature for temperature, _ in soft_trials(settings)))
 
 
 def read_soft_targets(

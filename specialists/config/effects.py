@@ -16,6 +16,7 @@ from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.config.fields import is_set
 from specialists.config.optional_effects import TOKENS, adapter_settings, token_settings
 from specialists.config.recipes import OwnNetwork, Recipe
+from specialists.config.sections import StudentConfig
 
 if TYPE_CHECKING:
     from specialists.config.configuration import Config
@@ -240,14 +241,32 @@ def _student(config: Config, kind: str) -> Idle:
     if settings.width is not None and is_set(settings, "size"):
         yield "student.size", "student.width fixes the width"
     yield from _table_of_ngrams(config, "student", kind)
+    yield from _scheme(settings)
+    if settings.targets == "dense" and is_set(settings, "n_targets"):
+        yield "student.n_targets", "student.targets = dense stores every class"
+    if settings.terms:
+        for key in ("temperatures", "alphas", "label_smoothing"):
+            if is_set(settings, key):
+                yield f"student.{key}", "student.terms says what is minimised, and has its own"
+        return
     if set(settings.alphas) == {1} and settings.label_smoothing is not None:
         yield "student.label_smoothing", "it is of labels, and student.alphas = [1.0]"
     if set(settings.alphas) == {0}:
         for key in ("temperatures", "teacher", "targets", "unlabelled"):
             if is_set(settings, key):
                 yield f"student.{key}", "it is of soft targets, and student.alphas = [0.0]"
-    if settings.targets == "dense" and is_set(settings, "n_targets"):
-        yield "student.n_targets", "student.targets = dense stores every class"
+
+
+def _scheme(settings: StudentConfig) -> Idle:
+    why = f"student.scheme = {settings.scheme}"
+    if settings.scheme in ("mutual", "exits"):
+        for key in ("teacher", "targets", "n_targets"):
+            if is_set(settings, key):
+                yield f"student.{key}", f"{why} has no teacher"
+    if settings.scheme not in ("born_again", "mutual") and is_set(settings, "n_taught"):
+        yield "student.n_taught", f"{why} trains one network"
+    if settings.scheme != "exits" and settings.exits:
+        yield "student.exits", f"{why} has none"
 
 
 def _own_network(name: str, settings: OwnNetwork, built: Sequence[str]) -> Idle:

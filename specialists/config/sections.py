@@ -25,6 +25,7 @@ from specialists.config.fields import (
     Section,
     Share,
     Switch,
+    Tables,
     Temperature,
     Weight,
 )
@@ -209,6 +210,17 @@ class StudentConfig(OwnNetwork, FromFolder):
     """Candidates: temperature of the soft targets."""
     alphas: Annotated[tuple[Share, ...], Field(min_length=1), Distinct] = (0.7, 1.0)
     """Candidates: weight of the soft targets in the loss, in [0, 1]; the labels have the rest."""
+    terms: Tables = ()
+    """What is minimised, as a sum: a table for each term, with its kind, weight and settings, as
+    specialists/distillation/terms has them. (): soft targets and labels, by `temperatures` and
+    `alphas`."""
+    scheme: Literal["offline", "born_again", "mutual", "exits"] = "offline"
+    """Who teaches. offline: the teacher. born_again: it too, then each generation the next one.
+    mutual: peers one another. exits: the student's outputs classifiers on its `exits`."""
+    n_taught: Positive = 2
+    """Number of generations of born_again, or of peers of mutual."""
+    exits: Annotated[tuple[str, ...], Distinct] = ()
+    """Layers of the student on which classifiers sit, by their paths."""
     teacher: Literal["offline", "online"] = "offline"
     """offline: the soft targets are computed once. online: anew for every augmented batch, which is
     slower."""
