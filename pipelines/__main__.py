@@ -20,7 +20,6 @@ import typer
 from specialists.config import Config
 from specialists.files import EVERYTHING, NOTHING, read_json
 from specialists.runtime import threads, torch_environment
-from specialists.version import __version__
 
 from . import stages, write_report
 from .look_commands import looking
@@ -38,6 +37,7 @@ from .options import (
     Split,
     TeacherModel,
     TrustOption,
+    VersionOption,
     out_option,
 )
 from .predict import check_target, predict, predict_json, write_table
@@ -56,22 +56,8 @@ app = typer.Typer(
 )
 
 
-def show_version(wanted: bool) -> None:
-    """Print the version and end."""
-    if wanted:
-        say(f"specialists {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def options_of_all(
-    _: Annotated[
-        bool,
-        typer.Option(
-            "--version", is_eager=True, callback=show_version, help="Print the version and end."
-        ),
-    ] = False,
-) -> None:
+def options_of_all(_: VersionOption = False) -> None:
     """Options before the command."""
 
 
@@ -119,7 +105,9 @@ def run_command(
         stages.run_stages(run, until, force, lambda: tell_forecast(run, until, force))
         finished = until in (None, stages.STAGES[-1].name)
         if finished and settings.clean:
-            remove_intermediate(run)
+            from .clean import log_cleaning
+
+            log_cleaning(run)
         log.info(write_report.disk_line(folder))
     if finished:
         say(f"\nThe report: {run.folder / 'report.html'}")
@@ -283,14 +271,6 @@ def tell_forecast(run: Run, until: str | None, force: list[str]) -> None:
     from .forecast import log_forecast
 
     log_forecast(run, until, force)
-
-
-def remove_intermediate(run: Run) -> None:
-    """What ``clean = true`` asks for at the end of a run; nothing is said where nothing goes."""
-    from .clean import clean_run, intermediate_files
-
-    if any(intermediate_files(run).values()):
-        log.info(f"clean = true: {clean_run(run)}")
 
 
 @contextmanager

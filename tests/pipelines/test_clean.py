@@ -101,7 +101,8 @@ def test_a_run_cleans_itself_where_its_settings_say_so(finished, cleaned, tmp_pa
     folder = tmp_path / "own"
     shutil.copytree(finished.folder, folder)
     told = invoked("run", "--out", folder, "--set", "clean=true")
-    assert "clean = true: " in told and "files removed: " in told
+    assert "clean = true: " in told
+    assert "files removed: " in told
     left, expected = ({f.relative_to(r) for f in r.rglob("*")} for r in (folder, cleaned.folder))
     assert left == expected
     assert "clean = true: " not in invoked("run", "--out", folder)
