@@ -66,6 +66,11 @@ class TeacherSource:
         """Whether the folder holds a single model."""
         return (self.path / "model.json").is_file()
 
+    def opened(self) -> Predictor:
+        """The teacher, ready to predict; an InputError if there is none."""
+        model = "generalist" if self.is_model else self.model
+        return load(self.path, model, self.trust_code)
+
     def digests(self) -> dict[str, str]:
         """sha256 of the files that say what the teacher predicts, by name."""
         if self.is_model:
@@ -116,8 +121,7 @@ def distill(run: Run, teacher: TeacherSource) -> Path:
             expected="offline",
             fix="--set student.teacher=offline",
         )
-    model = "generalist" if teacher.is_model else teacher.model
-    predictor = load(teacher.path, model, teacher.trust_code)
+    predictor = teacher.opened()
     stage = Stage(
         name=NAME,
         sections=("seed", "device", "precision", "data", "student"),
@@ -135,7 +139,7 @@ def distill(run: Run, teacher: TeacherSource) -> Path:
 def _execute(run: Run, teacher: TeacherSource, predictor: Predictor) -> None:
     context = RunContext.open(run.folder)
     dataset = context.dataset
-    _check_same_task(predictor, dataset, teacher.path)
+    check_same_task(predictor, dataset, teacher.path)
     ask = predictor.predictions
     if not teacher.is_model and teacher.model == "ensemble":
         ask = online_teacher(RunContext.open(teacher.path), "ensemble")  # about every row
@@ -148,7 +152,8 @@ def _execute(run: Run, teacher: TeacherSource, predictor: Predictor) -> None:
     train_and_choose(context, student_tasks(context, spec, NAME), run.jobs, NAME)
 
 
-def _check_same_task(predictor: Predictor, dataset: Dataset, teacher: Path) -> None:
+def check_same_task(predictor: Predictor, dataset: Dataset, teacher: Path) -> None:
+    """Raise an InputError unless a teacher knows the classes of the data and takes their inputs."""
     if predictor.class_names != dataset.class_names:
         ours, theirs = set(dataset.class_names), set(predictor.class_names)
         raise InputError(

@@ -105,6 +105,8 @@ PIPELINE_ORDER = [
     "given_generalist",
     "estimator",
     "distill",
+    "examine_student",
+    "student_commands",
     "predict",
     "__main__",
 ]

@@ -25,7 +25,7 @@ from specialists.runtime import derive_seed
 from specialists.training.examples import Augmentation
 
 N_STEPS = 10
-PROBE_ITERATIONS = 200
+PROBE_ITERATIONS = 100
 
 
 @runtime_checkable
@@ -256,15 +256,19 @@ def _probed(
 
 
 def _notes(n_views: int, epsilon: float | None, probe: ProbedRows | None) -> tuple[str, ...]:
-    views = f"augmentation: {n_views} views of each row, the same for all models"
-    steps = (
-        f"adversarial steps: every number changes by {epsilon:g} at most, along the model's own "
-        f"gradient; {N_STEPS} steps from a random start"
-    )
-    rows = 0 if probe is None else len(probe.labels)
-    probed = f"linear probe: fitted on the features below the head, of {rows:,} other rows"
-    said = {views: bool(n_views), steps: epsilon is not None, probed: probe is not None}
-    return tuple(note for note, holds in said.items() if holds)
+    """How what was measured was measured."""
+    notes = []
+    if n_views:
+        notes.append(f"augmentation: {n_views} views of each row, the same for all models")
+    if epsilon is not None:
+        notes.append(
+            f"adversarial steps: every number changes by {epsilon:.3g} at most, along the model's "
+            f"own gradient; PGD makes {N_STEPS} steps from a random start"
+        )
+    if probe is not None:
+        n_rows = f"{len(probe.labels):,} other rows"
+        notes.append(f"linear probe: fitted on the features below the head, of {n_rows}")
+    return tuple(notes)
 
 
 def _by_class(

@@ -26,8 +26,8 @@ MEASURES = {
     "mislabelled_agreement": "wrong labels: answers as the teacher",
     "mislabelled_taken": "wrong labels: answers the wrong label",
     "changed": "answers changed by an augmentation",
-    "fgsm": "top-1 after one adversarial step",
-    "pgd": "top-1 after ten adversarial steps",
+    "fgsm": "top-1 after an adversarial step (FGSM)",
+    "pgd": "top-1 after ten such steps (PGD)",
     "probe": "top-1 of a linear probe",
     "ece": "calibration error",
     "nll": "NLL, nats",
@@ -125,10 +125,10 @@ class Transfer(JsonRecord):
         return tuple(model.name for model in self.models[1:])
 
     def changed_classes(self, student: str, k: int = SHOWN_CLASSES) -> list[ClassTransfer]:
-        """At most ``k`` classes that gained most and ``k`` that lost most, in this order."""
+        """At most ``k`` classes that gained most, then as many that lost most."""
         by_gain = sorted(self.classes, key=lambda c: (-c.gain(student), -c.n))
         gained = [c for c in by_gain if c.gain(student) > 0][:k]
-        lost = [c for c in by_gain if c.gain(student) < 0][-k:]
+        lost = [c for c in reversed(by_gain) if c.gain(student) < 0][:k]
         return gained + lost
 
     def to_frame(self) -> pd.DataFrame:
@@ -171,15 +171,17 @@ class Transfer(JsonRecord):
         return lines
 
     def _class_lines(self, student: str) -> list[str]:
-        changed = self.changed_classes(student)
-        told = ", ".join(f"{one_line(c.name)} {c.gain(student):+d} of {c.n}" for c in changed)
-        gained = sum(c.gain(student) > 0 for c in self.classes)
-        lost = sum(c.gain(student) < 0 for c in self.classes)
-        return [
-            f"{one_line(student)}: more right answers than the teacher in {gained} classes, fewer "
-            f"in {lost}",
-            *([f"  {told}"] if told else []),
+        gains = [c.gain(student) for c in self.classes]
+        lines = [
+            f"{one_line(student)}: more right answers than the teacher in "
+            f"{sum(gain > 0 for gain in gains)} classes, fewer in {sum(gain < 0 for gain in gains)}"
         ]
+        changed = self.changed_classes(student)
+        for verb, sign in (("gained", 1), ("lost", -1)):
+            some = [c for c in changed if sign * c.gain(student) > 0]
+            told = ", ".join(f"{one_line(c.name)} {c.gain(student):+d} of {c.n}" for c in some)
+            lines += [f"  {verb} most: {told}"] if some else []
+        return lines
 
 
 def _shown(key: str, value: float) -> str:

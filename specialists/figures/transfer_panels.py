@@ -30,8 +30,8 @@ def transfer_figure(transfer: Transfer) -> Figure:
     for column, (name, classes) in enumerate(changed.items()):
         axes = figure.add_subplot(grid[1, column])
         draw_changes(axes, [(c.name, c.gain(name)) for c in classes], n_rows)
-        axes.set_title(f"{style.shorten(style.model_label(name), 30)} against its teacher")
-        axes.set_xlabel("right answers, number of rows")
+        axes.set_title(style.shorten(style.model_label(name), 30))
+        axes.set_xlabel("right answers beyond the teacher's")
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     style.legend_above(figure)
     return figure
