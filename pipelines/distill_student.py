@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from specialists.catalogue import HARD_LABELS, STUDENT
 from specialists.config import Recipe
-from specialists.datasets.base import Inputs, Ragged, Split
+from specialists.datasets.base import Split, concatenated_inputs
 from specialists.distillation import (
     HARD_TRIALS,
     SparseTargets,
@@ -27,6 +26,7 @@ from specialists.distillation import (
     labelled_rows,
     student_spec,
 )
+from specialists.errors import InputError
 from specialists.files import copy_file, read_json, sha256, write_json
 from specialists.losses import UNLABELLED
 from specialists.networks import NetworkSpec, build_for, read_spec
@@ -51,6 +51,7 @@ from .soft_targets import (
     StoreName,
     online_teacher,
     read_soft_targets,
+    replayed_views,
     unlabelled_inputs,
     write_soft_targets,
 )
@@ -152,7 +153,7 @@ class StudentTask(TrainingTask):
             seed=seed,
             hardware=context.hardware,
             folder=folder,
-            augment=context.augment,
+            augment=replayed_views(context) or context.augment,
             n_examples=(self.recipe.epochs or 1) * n_epoch,
             description=folder.name,
         )
@@ -171,7 +172,7 @@ def student_data(
     inputs, labels, weights = train.inputs, train.labels, train.weights
     if task.unlabelled is not None:
         extra = unlabelled_inputs(context, task.unlabelled)
-        inputs = _concatenated(inputs, extra)
+        inputs = concatenated_inputs([inputs, extra])
         labels = torch.cat([labels, torch.full((len(extra),), UNLABELLED)])
         weights = None if weights is None else torch.cat([weights, torch.ones(len(extra))])
     index = torch.arange(len(labels))
@@ -191,6 +192,10 @@ def student_data(
     if task.targets is None:
         return rows, None
     stored = read_soft_targets(task.targets, task.store, task.temperature or 1.0)
+    if replayed_views(context) is not None:
+        if len(rows) < len(train):
+            raise InputError("views of all rows are stored, and some rows are left out")
+        index = torch.arange(len(stored))  # of every view
     if isinstance(stored, SparseTargets):
         return rows, stored.select(index)
     return rows, SelectedPredictions(stored, index)
@@ -273,12 +278,3 @@ def student_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
         )
         for name in STUDENTS
     }
-
-
-def _concatenated(first: Inputs, second: Inputs) -> Inputs:
-    if isinstance(first, Ragged) and isinstance(second, Ragged):
-        offsets = torch.cat([first.offsets, second.offsets[1:] + first.offsets[-1]])
-        return Ragged(torch.cat([first.values, second.values]), offsets)
-    assert isinstance(first, Tensor)
-    assert isinstance(second, Tensor)
-    return torch.cat([first, second])

@@ -13,9 +13,10 @@ from typing import Literal
 
 from specialists.config import StudentConfig
 from specialists.datasets import read_unlabelled
-from specialists.datasets.base import Inputs
+from specialists.datasets.base import Inputs, concatenated_inputs
 from specialists.distillation import (
     OnlineTeacher,
+    ReplayedViews,
     SparseTargets,
     read_draws,
     read_top,
@@ -105,13 +106,16 @@ def write_targets(
     if extra:
         inputs = inputs | {extra: sha256(extra)}
     settings = context.config.student
-    config = {**(config or {}), **_store(settings)}
+    views = replayed_views(context)
+    replayed = {} if views is None else {"views": views.n_views, "augmentation seed": views.seed}
+    config = {**(config or {}), **_store(settings), **replayed}
     key = {"inputs": inputs, "config": config, "code": CODE_VERSION}
 
     def build(folder: Path) -> None:
-        teacher = open_teacher()
-        sources = [context.asked("train")]
-        sources += [unlabelled_inputs(context, extra)] if extra else []
+        teacher, sources = open_teacher(), transfer_sources(context)
+        if views is not None:
+            whole = concatenated_inputs(sources)
+            sources = (views.view(whole, number) for number in range(views.n_views))
         blocks = (block for source in sources for block in teacher_blocks(teacher, source))
         if settings.targets == "dense":
             write_shards(folder, blocks, context.dataset.n_classes, key)
@@ -125,6 +129,20 @@ def write_targets(
     n_rows = len(read_soft_targets(folder, settings.targets, settings.temperatures[0]))
     per_row = disk_use(folder) / n_rows
     log.info(f"{STAGE}: soft targets of {n_rows:,} rows, {per_row:,.0f} bytes each")
+
+
+def transfer_sources(context: RunContext) -> list[Inputs]:
+    """The inputs that a teacher is asked about, as it is asked: of training, then unlabelled."""
+    extra = context.config.student.unlabelled
+    return [context.asked("train"), *([unlabelled_inputs(context, extra)] if extra else [])]
+
+
+def replayed_views(context: RunContext) -> ReplayedViews | None:
+    """The augmented views that stored targets are of; None: they are of the inputs themselves."""
+    n_views = context.config.student.views
+    if not n_views or context.augment is None or context.config.student.teacher == "online":
+        return None
+    return ReplayedViews(context.augment, context.seed("replayed views"), n_views)
 
 
 def _store(settings: StudentConfig) -> dict[str, object]:

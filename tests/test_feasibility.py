@@ -186,6 +186,8 @@ ALONE = [
     ("features", ["student.width=8", "student.size=0.5"], "student.width fixes the width"),
     ("features", ["student.alphas=[1.0]", "student.label_smoothing=0.1"], "it is of labels"),
     ("features", ["student.alphas=[0.0]", "student.teacher=online"], "it is of soft targets"),
+    ("features", ["student.views=2", "student.teacher=online"], "asks about every batch"),
+    ("features", ["student.views=2", "data.augment=false"], "all views are the same"),
     ("features", ["student.alphas=[0.7, 0.7]"], "0.7 is given twice"),
     ("features", [f"student.temperatures={list(range(1, 29))}"], "more than 27 pairs"),
     (

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from specialists.catalogue import AVERAGED, TRAINED
+from specialists.catalogue import AVERAGED
 from specialists.config.fields import (
+    Baselines,
     Distinct,
     FilePath,
     Fraction,
@@ -242,6 +243,9 @@ class StudentConfig(Recipe):
     and the mass of all others. sampled: draws, which on average say the same."""
     n_targets: Positive = 32
     """Number of classes of top, or of draws of sampled, an example."""
+    views: NonNegative = 0
+    """How many augmented views of each input the stored soft targets are of; the student then sees
+    these, one an epoch. 0: of the inputs as they are, whatever the student sees of them."""
     unlabelled: FilePath | None = None
     """File of more inputs to learn from, without labels. None: training inputs only."""
 
@@ -251,23 +255,6 @@ class StudentConfig(Recipe):
         if len(self.temperatures) * len(self.alphas) > MOST_TRIALS:
             raise ValueError(f"more than {MOST_TRIALS} pairs of temperatures and alphas")
         return self
-
-
-def _named_baselines(value: object) -> object:
-    """A word is "all", or the only one."""
-    words = (value,) if isinstance(value, str) else value
-    if isinstance(words, list | tuple) and (wrong := [w for w in words if w not in TRAINED]):
-        if tuple(words) == ("all",):
-            return TRAINED
-        raise ValueError(f'{wrong[0]!r} is none of {", ".join(TRAINED)}, nor is all of it "all"')
-    return words
-
-
-Baselines = Annotated[
-    tuple[Literal["generalist_continued", "generalist_wide", "generalist_ensemble"], ...],
-    Distinct,
-    BeforeValidator(_named_baselines),
-]
 
 
 class EvaluationConfig(Section):

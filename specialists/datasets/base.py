@@ -8,7 +8,7 @@ A batch is ``inputs[index]``, gathered without a Python loop over its rows.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -88,6 +88,16 @@ class Ragged:
 
 
 Inputs = Tensor | Ragged
+
+
+def concatenated_inputs(parts: Sequence[Inputs]) -> Inputs:
+    """The rows of all parts, one part after the other; all are tensors, or all ragged."""
+    ragged = [part for part in parts if isinstance(part, Ragged)]
+    if not ragged:
+        return torch.cat([part for part in parts if isinstance(part, Tensor)])
+    lengths = torch.cat([part.lengths for part in ragged])
+    offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+    return Ragged(torch.cat([part.values for part in ragged]), offsets)
 
 
 def rows_between(inputs: Inputs, start: int, stop: int) -> Inputs:

@@ -1,5 +1,6 @@
 """A teacher's soft targets in, one compact student out."""
 
+from specialists.distillation.replayed_views import ReplayedViews
 from specialists.distillation.sizes import student_spec
 from specialists.distillation.sparse_losses import (
     CellDistillationLoss,
@@ -30,6 +31,7 @@ __all__ = [
     "CellDistillationLoss",
     "DrawnDistillationLoss",
     "OnlineTeacher",
+    "ReplayedViews",
     "SparseTargets",
     "Teacher",
     "best_trial",
