@@ -149,7 +149,8 @@ def _execute(run: Run, teacher: TeacherSource, predictor: Predictor) -> None:
     spec = student_spec(read_spec(network), context.config.student, dataset.kind)
     top1 = score(ask(dataset.validation.inputs), dataset.validation.labels)["top1"]
     log.info(f"{NAME}: teacher, validation top-1 {top1:.3f}")
-    train_and_choose(context, student_tasks(context, spec, NAME), run.jobs, NAME)
+    tasks = student_tasks(context, spec, NAME, network)
+    train_and_choose(context, tasks, run.jobs, NAME)
 
 
 def check_same_task(predictor: Predictor, dataset: Dataset, teacher: Path) -> None:

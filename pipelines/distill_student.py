@@ -15,6 +15,7 @@ import torch
 
 from specialists.catalogue import HARD_LABELS, STUDENT
 from specialists.config import Recipe
+from specialists.config.fields import Tables
 from specialists.datasets.base import Split, concatenated_inputs
 from specialists.distillation import (
     HARD_TRIALS,
@@ -24,12 +25,15 @@ from specialists.distillation import (
     changed_recipe,
     distil,
     labelled_rows,
+    needs_network,
+    read_terms,
+    soft_trials,
     student_spec,
 )
 from specialists.errors import InputError
 from specialists.files import copy_file, read_json, sha256, write_json
 from specialists.losses import UNLABELLED
-from specialists.networks import NetworkSpec, build_for, read_spec
+from specialists.networks import NetworkSpec, build_for, load_network, read_spec
 from specialists.predictions import ModelOutputs, SelectedPredictions
 from specialists.runtime import seed_everything
 from specialists.training import FitResult
@@ -93,6 +97,10 @@ class StudentTask(TrainingTask):
         Who is asked about every batch instead; ``targets`` are that model's predictions as well.
     store : {"dense", "top", "sampled"}
         What the targets hold of the predictions.
+    terms : tuple of dict
+        The objective, as ``student.terms`` has it; (): soft targets and labels.
+    network : Path, optional
+        Folder of the network whose layers terms look at.
     """
 
     model: str
@@ -106,6 +114,8 @@ class StudentTask(TrainingTask):
     transfer: bool = False
     online: OnlineName | None = None
     store: StoreName = "dense"
+    terms: Tables = ()
+    network: Path | None = None
 
     def settings(self) -> dict[str, object]:
         """What tells trials apart."""
@@ -118,6 +128,8 @@ class StudentTask(TrainingTask):
         }
         if self.online is not None:
             settings["teacher"] = "online"
+        if self.terms:
+            settings |= {"temperature": None, "terms": list(self.terms)}
         if self.labelled_share == 1:
             return settings
         return {**settings, "labelled_share": self.labelled_share, "transfer": self.transfer}
@@ -126,6 +138,8 @@ class StudentTask(TrainingTask):
         inputs = context.fingerprints(*DATA)
         if self.targets is not None:
             inputs["targets"] = sha256(self.targets / "manifest.json")
+        if self.network is not None:
+            inputs["network"] = sha256(self.network / "weights.safetensors")
         if self.unlabelled is not None:
             inputs["unlabelled"] = sha256(self.unlabelled)
         config = {
@@ -156,6 +170,8 @@ class StudentTask(TrainingTask):
             augment=replayed_views(context) or context.augment,
             n_examples=(self.recipe.epochs or 1) * n_epoch,
             description=folder.name,
+            terms=read_terms(self.terms),
+            teacher_network=None if self.network is None else load_network(self.network)[0],
         )
         save_classifier(context, student, self.spec, folder)
 
@@ -201,11 +217,18 @@ def student_data(
     return rows, SelectedPredictions(stored, index)
 
 
-def student_tasks(context: RunContext, spec: NetworkSpec, stage: str = STAGE) -> list[StudentTask]:
-    """Every trial: T times alpha with soft targets, and as many without."""
+def student_tasks(
+    context: RunContext, spec: NetworkSpec, stage: str = STAGE, network: Path | None = None
+) -> list[StudentTask]:
+    """Every trial: T times alpha with soft targets, and as many without.
+
+    Terms that look at layers see those of the ``network`` in a folder; None: the generalist.
+    """
     settings = context.config.student
+    watched = network or context.path("train-generalist")
+    watched = watched if needs_network(read_terms(settings.terms)) else None
     trials, targets = context.path(stage, "trials"), context.path(stage, "targets")
-    grid = list(itertools.product(settings.temperatures, settings.alphas))
+    grid = soft_trials(settings)
     soft = [
         StudentTask(
             context.folder,
@@ -219,6 +242,8 @@ def student_tasks(context: RunContext, spec: NetworkSpec, stage: str = STAGE) ->
             settings.unlabelled,
             online="ensemble" if settings.teacher == "online" else None,
             store=settings.targets,
+            terms=settings.terms,
+            network=watched,
         )
         for i, (temperature, alpha) in enumerate(grid)
     ]

@@ -20,6 +20,7 @@ from specialists.distillation import (
     SparseTargets,
     read_draws,
     read_top,
+    soft_trials,
     teacher_blocks,
     write_draws,
     write_top,
@@ -110,6 +111,7 @@ def write_targets(
     replayed = {} if views is None else {"views": views.n_views, "augmentation seed": views.seed}
     config = {**(config or {}), **_store(settings), **replayed}
     key = {"inputs": inputs, "config": config, "code": CODE_VERSION}
+    temperatures = _temperatures(settings)
 
     def build(folder: Path) -> None:
         teacher, sources = open_teacher(), transfer_sources(context)
@@ -120,13 +122,13 @@ def write_targets(
         if settings.targets == "dense":
             write_shards(folder, blocks, context.dataset.n_classes, key)
         elif settings.targets == "top":
-            write_top(folder, blocks, settings.temperatures, settings.n_targets)
+            write_top(folder, blocks, temperatures, settings.n_targets)
         else:
             seed = context.seed("soft targets")
-            write_draws(folder, blocks, settings.temperatures, settings.n_targets, seed)
+            write_draws(folder, blocks, temperatures, settings.n_targets, seed)
 
     ensure_result(folder, key, build)
-    n_rows = len(read_soft_targets(folder, settings.targets, settings.temperatures[0]))
+    n_rows = len(read_soft_targets(folder, settings.targets, temperatures[0]))
     per_row = disk_use(folder) / n_rows
     log.info(f"{STAGE}: soft targets of {n_rows:,} rows, {per_row:,.0f} bytes each")
 
@@ -149,8 +151,15 @@ def _store(settings: StudentConfig) -> dict[str, object]:
     """What soft targets that are not dense depend on, JSON-able."""
     if settings.targets == "dense":
         return {}
-    keys = ("targets", "n_targets", "temperatures")
-    return {key: getattr(settings, key) for key in keys}
+    keys = ("targets", "n_targets")
+    return {
+        **{key: getattr(settings, key) for key in keys},
+        "temperatures": _temperatures(settings),
+    }
+
+
+def _temperatures(settings: StudentConfig) -> tuple[float, ...]:
+    return tuple(dict.fromkeys(temperature for temperature, _ in soft_trials(settings)))
 
 
 def read_soft_targets(

@@ -189,6 +189,25 @@ ALONE = [
     ("features", ["student.views=2", "student.teacher=online"], "asks about every batch"),
     ("features", ["student.views=2", "data.augment=false"], "all views are the same"),
     ("features", ["student.alphas=[0.7, 0.7]"], "0.7 is given twice"),
+    ("features", ["student.terms=[{kind = 'hints'}]"], "did you mean `hint`"),
+    ("features", ["student.terms=[{kind = 'hint'}]"], r"terms\.0 \(hint\): `layer` must be given"),
+    ("features", ["student.terms=[{kind = 'binary_targets'}]"], "set exclusive = true"),
+    ("features", ["student.terms=[{kind = 'labels'}]"], "student.terms says what is minimised"),
+    ("features", ["student.terms=3"], "student.terms = 3"),
+    ("features", ["student.terms=['hint']"], r"student\.terms\.0 = 'hint'"),
+    (
+        "features",
+        ["student.terms=[{kind = 'similarity'}]", "student.targets=top"],
+        "the probability of every class; student.targets = top keeps a few",
+    ),
+    (
+        "features",
+        [
+            "student.terms=[{kind = 'soft_targets'}, {kind='soft_targets', temperature = 2.0}]",
+            "student.targets=sampled",
+        ],
+        "keeps one temperature",
+    ),
     ("features", [f"student.temperatures={list(range(1, 29))}"], "more than 27 pairs"),
     (
         "features",
@@ -202,6 +221,7 @@ ALONE = [
     ("features", ["data.options=" + 5000 * "["], "data.options"),
 ]
 
+WITHOUT_GRID = ["student.temperatures=", "student.alphas="]
 # The same, but known only when the data are prepared.
 WITH_DATA = [
     ("features", ["data.image_size=16"], "it is for images only, and these data are features"),
@@ -213,6 +233,16 @@ WITH_DATA = [
         r"\[generalist\].* GiB of memory",
     ),
     ("features", ["generalist.width=1000000", "generalist.depth=50"], "GiB of memory to train"),
+    (
+        "features",
+        [*WITHOUT_GRID, "student.terms=[{kind = 'hint', layer = 'hiden1'}]"],
+        "the student has no such layer.*hidden1, relu1.*did you mean `hidden1`",
+    ),
+    (
+        "features",
+        [*WITHOUT_GRID, "student.terms=[{kind = 'angles', teacher_layer = 'stage1'}]"],
+        "the generalist has no such layer",
+    ),
     ("features", ["generalist.head_rank=99"], "a head of this rank is not cheaper"),
     ("text", ["generalist.embedding_dim=100000", "generalist.n_buckets=1073741824"], "GiB"),
     ("text", ["generalist.batch_size=2147483647", "generalist.width=2000000000"], "GiB"),

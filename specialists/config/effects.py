@@ -218,18 +218,23 @@ def _student(config: Config, kind: str) -> Idle:
     if settings.width is not None and is_set(settings, "size"):
         yield "student.size", "student.width fixes the width"
     yield from _table_of_ngrams(config, "student", kind)
+    if settings.targets == "dense" and is_set(settings, "n_targets"):
+        yield "student.n_targets", "student.targets = dense stores every class"
+    if settings.views and settings.teacher == "online":
+        yield "student.views", "student.teacher = online asks about every batch as it is"
+    elif settings.views and not _augments(config, kind):
+        yield "student.views", "data.augment is off, so all views are the same"
+    if settings.terms:
+        for key in ("temperatures", "alphas", "label_smoothing"):
+            if is_set(settings, key):
+                yield f"student.{key}", "student.terms says what is minimised, and has its own"
+        return
     if set(settings.alphas) == {1} and settings.label_smoothing is not None:
         yield "student.label_smoothing", "it is of labels, and student.alphas = [1.0]"
     if set(settings.alphas) == {0}:
         for key in ("temperatures", "teacher", "targets", "views", "unlabelled"):
             if is_set(settings, key):
                 yield f"student.{key}", "it is of soft targets, and student.alphas = [0.0]"
-    if settings.views and settings.teacher == "online":
-        yield "student.views", "student.teacher = online asks about every batch as it is"
-    elif settings.views and not _augments(config, kind):
-        yield "student.views", "data.augment is off, so all views are the same"
-    if settings.targets == "dense" and is_set(settings, "n_targets"):
-        yield "student.n_targets", "student.targets = dense stores every class"
 
 
 def _augments(config: Config, kind: str) -> bool:

@@ -32,6 +32,7 @@ from specialists.config.fields import (
     Section,
     Share,
     Switch,
+    Tables,
     Temperature,
     Weight,
 )
@@ -235,6 +236,10 @@ class StudentConfig(Recipe):
     """Candidates: temperature of the soft targets."""
     alphas: Annotated[tuple[Share, ...], Field(min_length=1), Distinct] = (0.7, 1.0)
     """Candidates: weight of the soft targets in the loss, in [0, 1]; the labels have the rest."""
+    terms: Tables = ()
+    """What is minimised, as a sum: a table for each term, with its kind, weight and settings, as
+    specialists/distillation/terms has them. (): soft targets and labels, by `temperatures` and
+    `alphas`."""
     teacher: Literal["offline", "online"] = "offline"
     """offline: the soft targets are computed once. online: anew for every augmented batch, which is
     slower."""

@@ -1,5 +1,7 @@
 """A teacher's soft targets in, one compact student out."""
 
+from specialists.distillation.by_terms import needs_network
+from specialists.distillation.objective import Objective
 from specialists.distillation.replayed_views import ReplayedViews
 from specialists.distillation.sizes import student_spec
 from specialists.distillation.sparse_losses import (
@@ -23,13 +25,22 @@ from specialists.distillation.teachers import (
     teacher_blocks,
     teacher_predictions,
 )
-from specialists.distillation.trials import HARD_RATES, HARD_TRIALS, best_trial, changed_recipe
+from specialists.distillation.terms import TERMS, read_terms
+from specialists.distillation.trials import (
+    HARD_RATES,
+    HARD_TRIALS,
+    best_trial,
+    changed_recipe,
+    soft_trials,
+)
 
 __all__ = [
     "HARD_RATES",
     "HARD_TRIALS",
+    "TERMS",
     "CellDistillationLoss",
     "DrawnDistillationLoss",
+    "Objective",
     "OnlineTeacher",
     "ReplayedViews",
     "SparseTargets",
@@ -40,8 +51,11 @@ __all__ = [
     "distil",
     "kl_to_cells",
     "labelled_rows",
+    "needs_network",
     "read_draws",
+    "read_terms",
     "read_top",
+    "soft_trials",
     "student_examples",
     "student_spec",
     "teacher_blocks",

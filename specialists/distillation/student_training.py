@@ -6,6 +6,7 @@ from the labels alone, and is calibrated on validation data. Teacher and student
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -13,9 +14,11 @@ from torch import Tensor, nn
 from specialists.classifier import TrainedClassifier, calibrate_classifier, hard_label_loss
 from specialists.config import Recipe
 from specialists.datasets.base import Split
+from specialists.distillation.by_terms import objective_loss
 from specialists.distillation.replayed_views import ReplayedExamples, ReplayedViews
 from specialists.distillation.stores import SparseTargets
-from specialists.distillation.teachers import SoftTargets, TaughtExamples, Teacher, online
+from specialists.distillation.teachers import TargetRows, TaughtExamples, Teacher, online
+from specialists.distillation.terms.term import Term
 from specialists.errors import InputError
 from specialists.losses import DistillationLoss, relative_weights
 from specialists.predictions import Predictions, as_predictions
@@ -39,10 +42,13 @@ def distil(
     augment: Augmentation | None = None,
     n_examples: int | None = None,
     description: str = "student",
+    terms: Sequence[Term] = (),
+    teacher_network: nn.Module | None = None,
 ) -> TrainedClassifier:
     """Train a student on a teacher's soft targets and the labels, and calibrate it.
 
-    The loss is alpha T^2 KL(softmax(t / T) || softmax(z / T)) + (1 - alpha) CE(z, y).
+    The loss is alpha T^2 KL(softmax(t / T) || softmax(z / T)) + (1 - alpha) CE(z, y), or the sum of
+    ``terms`` (:mod:`specialists.distillation.terms`), which have settings of their own.
 
     Parameters
     ----------
@@ -70,16 +76,28 @@ def distil(
         Examples to train on, instead of the recipe's epochs.
     description : str
         Of the progress bar.
+    terms : sequence of Term
+        The objective; temperature, alpha and label smoothing then count for nothing. None: the
+        usual one.
+    teacher_network : nn.Module, optional
+        Whose layers terms look at; None: the teacher, if it is a network.
 
     Raises
     ------
     InputError
-        If there are not as many targets as training inputs, or they are of another temperature.
+        If there are not as many targets as training inputs, or they are of another temperature; if
+        a term needs what there is not, or looks at layers that do not fit.
     """
+    trained: nn.Module = network
+    if terms:
+        prepared = objective_loss(network, terms, teacher, teacher_network, train.inputs)
+        trained, loss, teacher = prepared
+    else:
+        loss = _loss(teacher, temperature, alpha, recipe)
     trainer = Trainer(
-        network,
+        trained,
         student_examples(train, teacher, augment),
-        _loss(teacher, temperature, alpha, recipe),
+        loss,
         ValidationLoss(validation.inputs, validation.labels, counts=validation.weights),
         recipe,
         seed=seed,
@@ -134,7 +152,7 @@ def student_examples(
             )
         soft: tuple[IndexedRows, ...] = teacher.parts
     else:
-        soft = (SoftTargets(as_predictions(teacher)),)
+        soft = (TargetRows(as_predictions(teacher)),)
     if isinstance(augment, ReplayedViews):
         return ReplayedExamples(train.inputs, augment, soft, labels)
     return TensorExamples(train.inputs, (*soft, *labels), augment)

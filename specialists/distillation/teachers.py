@@ -69,7 +69,7 @@ def teacher_predictions(teacher: OnlineTeacher, inputs: Inputs) -> Predictions:
 
 
 @dataclass(frozen=True)
-class SoftTargets:
+class TargetRows:
     """A teacher's predictions as targets of a training, gathered batch by batch."""
 
     predictions: Predictions

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from specialists.clustering.methods import usual_number
 from specialists.config import Config, Recipe
-from specialists.distillation import student_spec
+from specialists.distillation import soft_trials, student_spec
 from specialists.feasibility.plan import specialist_spec
 from specialists.feasibility.shape import DataShape
 from specialists.networks import NetworkSpec, generalist_spec
@@ -116,5 +116,5 @@ def _students(
     """Trials with soft targets, and as many without."""
     settings = config.student
     spec = student_spec(generalist, settings, data.kind)
-    n = 2 * len(settings.temperatures) * len(settings.alphas)
+    n = 2 * len(soft_trials(settings))
     yield PlannedTrainings(STUDENTS, n, spec, settings, data.n_train)
