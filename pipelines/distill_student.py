@@ -11,30 +11,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from specialists.catalogue import HARD_LABELS, STUDENT
 from specialists.config import Recipe
 from specialists.config.fields import Tables
-from specialists.datasets.base import Split, concatenated_inputs
 from specialists.distillation import (
     HARD_TRIALS,
-    SparseTargets,
-    Teacher,
     best_trial,
     changed_recipe,
     distil,
-    labelled_rows,
     needs_network,
     read_terms,
     soft_trials,
     student_spec,
+    with_raised_classes,
 )
-from specialists.errors import InputError
 from specialists.files import copy_file, read_json, sha256, write_json
-from specialists.losses import UNLABELLED
 from specialists.networks import NetworkSpec, build_for, load_network, read_spec
-from specialists.predictions import ModelOutputs, SelectedPredictions
+from specialists.predictions import ModelOutputs
 from specialists.runtime import seed_everything
 from specialists.training import FitResult
 
@@ -53,12 +46,10 @@ from .soft_targets import (
     STAGE,
     OnlineName,
     StoreName,
-    online_teacher,
-    read_soft_targets,
     replayed_views,
-    unlabelled_inputs,
     write_soft_targets,
 )
+from .student_rows import student_data
 from .terminal import log
 
 STUDENTS = (STUDENT, HARD_LABELS)
@@ -93,6 +84,10 @@ class StudentTask(TrainingTask):
         Share of the training rows whose labels are known, in (0, 1].
     transfer : bool
         Whether the other rows are learned from as well, by their soft targets alone.
+    alone : bool
+        Whether nothing but the unlabelled inputs is learned from.
+    leave_out : tuple of str
+        Classes of which there are no rows; validation rows tell how frequent they are.
     online : {"ensemble", "generalist"}, optional
         Who is asked about every batch instead; ``targets`` are that model's predictions as well.
     store : {"dense", "top", "sampled"}
@@ -112,6 +107,8 @@ class StudentTask(TrainingTask):
     unlabelled: str | None = None
     labelled_share: float = 1.0
     transfer: bool = False
+    alone: bool = False
+    leave_out: tuple[str, ...] = ()
     online: OnlineName | None = None
     store: StoreName = "dense"
     terms: Tables = ()
@@ -130,9 +127,13 @@ class StudentTask(TrainingTask):
             settings["teacher"] = "online"
         if self.terms:
             settings |= {"temperature": None, "terms": list(self.terms)}
-        if self.labelled_share == 1:
-            return settings
-        return {**settings, "labelled_share": self.labelled_share, "transfer": self.transfer}
+        if self.labelled_share < 1:
+            settings |= {"labelled_share": self.labelled_share, "transfer": self.transfer}
+        if self.alone:
+            settings["transfer_set"] = "unlabelled"
+        if self.leave_out:
+            settings["leave_out"] = list(self.leave_out)
+        return settings
 
     def key(self, context: RunContext) -> dict[str, object]:
         inputs = context.fingerprints(*DATA)
@@ -173,48 +174,10 @@ class StudentTask(TrainingTask):
             terms=read_terms(self.terms),
             teacher_network=None if self.network is None else load_network(self.network)[0],
         )
+        if self.leave_out:
+            missing = [dataset.class_names.index(name) for name in self.leave_out]
+            student = with_raised_classes(student, dataset.validation, missing)
         save_classifier(context, student, self.spec, folder)
-
-
-def student_data(
-    context: RunContext, task: StudentTask
-) -> tuple[Split, Teacher | SparseTargets | None]:
-    """The training rows of a student, and its teacher's predictions for them or its teacher.
-
-    Labels may be known for a share of the rows only. The others then serve without them
-    (``transfer``), or not at all.
-    """
-    train = context.dataset.train
-    inputs, labels, weights = train.inputs, train.labels, train.weights
-    if task.unlabelled is not None:
-        extra = unlabelled_inputs(context, task.unlabelled)
-        inputs = concatenated_inputs([inputs, extra])
-        labels = torch.cat([labels, torch.full((len(extra),), UNLABELLED)])
-        weights = None if weights is None else torch.cat([weights, torch.ones(len(extra))])
-    index = torch.arange(len(labels))
-    if task.labelled_share < 1:
-        seed = context.seed("labelled rows", task.labelled_share)
-        known = labelled_rows(train.labels, task.labelled_share, seed)
-        if task.transfer:
-            hidden = torch.full_like(labels, UNLABELLED)
-            hidden[known] = labels[known]
-            labels = hidden
-        else:
-            inputs, labels, index = inputs[known], labels[known], known
-            weights = None if weights is None else weights[known]
-    rows = Split(inputs, labels, weights=weights)
-    if task.online is not None:
-        return rows, online_teacher(context, task.online)
-    if task.targets is None:
-        return rows, None
-    stored = read_soft_targets(task.targets, task.store, task.temperature or 1.0)
-    if replayed_views(context) is not None:
-        if len(rows) < len(train):
-            raise InputError("views of all rows are stored, and some rows are left out")
-        index = torch.arange(len(stored))  # of every view
-    if isinstance(stored, SparseTargets):
-        return rows, stored.select(index)
-    return rows, SelectedPredictions(stored, index)
 
 
 def student_tasks(
@@ -229,6 +192,7 @@ def student_tasks(
     watched = watched if needs_network(read_terms(settings.terms)) else None
     trials, targets = context.path(stage, "trials"), context.path(stage, "targets")
     grid = soft_trials(settings)
+    rows = {"labelled_share": settings.labelled_share, "leave_out": settings.leave_out or ()}
     soft = [
         StudentTask(
             context.folder,
@@ -244,13 +208,17 @@ def student_tasks(
             store=settings.targets,
             terms=settings.terms,
             network=watched,
+            transfer=True,
+            alone=settings.transfer_set == "unlabelled",
+            **rows,
         )
         for i, (temperature, alpha) in enumerate(grid)
     ]
-    hard = []
+    hard, passes = [], 1 / settings.labelled_share  # as many steps, of fewer rows
     for i, (rate, smoothing) in enumerate(itertools.islice(HARD_TRIALS, len(grid))):
-        recipe = changed_recipe(settings, rate=rate, smoothing=smoothing)
-        hard.append(StudentTask(context.folder, trials / f"hard-{i}", HARD_LABELS, spec, recipe))
+        recipe = changed_recipe(settings, rate=rate, smoothing=smoothing, passes=passes)
+        folder = trials / f"hard-{i}"
+        hard.append(StudentTask(context.folder, folder, HARD_LABELS, spec, recipe, **rows))
     return [*soft, *hard]
 
 

@@ -103,13 +103,13 @@ def write_targets(
     config : dict, optional
         What else the predictions depend on, JSON-able.
     """
-    extra = context.config.student.unlabelled
-    if extra:
-        inputs = inputs | {extra: sha256(extra)}
     settings = context.config.student
+    if settings.unlabelled:
+        inputs = inputs | {settings.unlabelled: sha256(settings.unlabelled)}
     views = replayed_views(context)
     replayed = {} if views is None else {"views": views.n_views, "augmentation seed": views.seed}
-    config = {**(config or {}), **_store(settings), **replayed}
+    alone = {} if settings.transfer_set == "all" else {"transfer_set": settings.transfer_set}
+    config = {**(config or {}), **_store(settings), **replayed, **alone}
     key = {"inputs": inputs, "config": config, "code": CODE_VERSION}
     temperatures = _temperatures(settings)
 
@@ -135,8 +135,10 @@ def write_targets(
 
 def transfer_sources(context: RunContext) -> list[Inputs]:
     """The inputs that a teacher is asked about, as it is asked: of training, then unlabelled."""
-    extra = context.config.student.unlabelled
-    return [context.asked("train"), *([unlabelled_inputs(context, extra)] if extra else [])]
+    settings = context.config.student
+    trained = [context.asked("train")] if settings.transfer_set == "all" else []
+    extra = settings.unlabelled
+    return [*trained, *([unlabelled_inputs(context, extra)] if extra else [])]
 
 
 def replayed_views(context: RunContext) -> ReplayedViews | None:

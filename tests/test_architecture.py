@@ -83,6 +83,7 @@ PIPELINE_ORDER = [
     "train_specialists",
     "combine_predictions",
     "soft_targets",
+    "student_rows",
     "distill_student",
     "rivals",
     "baselines",

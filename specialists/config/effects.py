@@ -224,6 +224,10 @@ def _student(config: Config, kind: str) -> Idle:
         yield "student.views", "student.teacher = online asks about every batch as it is"
     elif settings.views and not _augments(config, kind):
         yield "student.views", "data.augment is off, so all views are the same"
+    if settings.transfer_set == "unlabelled" and settings.unlabelled is None:
+        yield "student.transfer_set", "student.unlabelled names no file"
+    if settings.leave_out and settings.views:
+        yield "student.views", "views are stored of all rows, and student.leave_out shows some"
     if settings.terms:
         for key in ("temperatures", "alphas", "label_smoothing"):
             if is_set(settings, key):
@@ -232,7 +236,7 @@ def _student(config: Config, kind: str) -> Idle:
     if set(settings.alphas) == {1} and settings.label_smoothing is not None:
         yield "student.label_smoothing", "it is of labels, and student.alphas = [1.0]"
     if set(settings.alphas) == {0}:
-        for key in ("temperatures", "teacher", "targets", "views", "unlabelled"):
+        for key in ("temperatures", "teacher", "targets", "views", "unlabelled", "transfer_set"):
             if is_set(settings, key):
                 yield f"student.{key}", "it is of soft targets, and student.alphas = [0.0]"
 

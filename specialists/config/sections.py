@@ -20,6 +20,7 @@ from specialists.config.fields import (
     Fraction,
     ImportPath,
     Layers,
+    Names,
     NonNegative,
     Number,
     Options,
@@ -253,6 +254,12 @@ class StudentConfig(Recipe):
     these, one an epoch. 0: of the inputs as they are, whatever the student sees of them."""
     unlabelled: FilePath | None = None
     """File of more inputs to learn from, without labels. None: training inputs only."""
+    transfer_set: Literal["all", "unlabelled"] = "all"
+    """Inputs of the soft targets. all: training's and `unlabelled`. unlabelled: these alone."""
+    labelled_share: PositiveShare = 1.0
+    """Share of each class's training rows whose labels students know; all have soft targets."""
+    leave_out: Names | None = None
+    """Classes whose rows no student sees; validation says how frequent they are. None: no class."""
 
     @model_validator(mode="after")
     def as_many_trials_of_hard_labels(self) -> StudentConfig:

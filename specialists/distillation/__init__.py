@@ -2,6 +2,7 @@
 
 from specialists.distillation.by_terms import needs_network
 from specialists.distillation.objective import Objective
+from specialists.distillation.raised_classes import with_raised_classes
 from specialists.distillation.replayed_views import ReplayedViews
 from specialists.distillation.sizes import student_spec
 from specialists.distillation.sparse_losses import (
@@ -60,6 +61,7 @@ __all__ = [
     "student_spec",
     "teacher_blocks",
     "teacher_predictions",
+    "with_raised_classes",
     "write_draws",
     "write_top",
 ]
