@@ -16,9 +16,11 @@ from specialists.config import Recipe
 from specialists.config.fields import Tables
 from specialists.distillation import (
     HARD_TRIALS,
+    OFFLINE,
+    Scheme,
+    SchemeData,
     best_trial,
     changed_recipe,
-    distil,
     needs_network,
     read_terms,
     soft_trials,
@@ -58,7 +60,8 @@ STUDENTS = (STUDENT, HARD_LABELS)
 def execute(run: Run) -> None:
     """Store soft targets, train a student of each temperature and weight, keep the best."""
     context = RunContext.open(run.folder)
-    write_soft_targets(context)
+    if Scheme.from_config(context.config.student).has_teacher:
+        write_soft_targets(context)
     if context.config.student.teacher == "online" and context.augment is None:
         log.info(f"{STAGE}: student.teacher = online changes nothing, since data.augment is off")
     train_and_choose(context, student_tasks(context, spec_of_size(context)), run.jobs)
@@ -96,6 +99,8 @@ class StudentTask(TrainingTask):
         The objective, as ``student.terms`` has it; (): soft targets and labels.
     network : Path, optional
         Folder of the network whose layers terms look at.
+    scheme : Scheme
+        Who teaches.
     """
 
     model: str
@@ -113,6 +118,7 @@ class StudentTask(TrainingTask):
     store: StoreName = "dense"
     terms: Tables = ()
     network: Path | None = None
+    scheme: Scheme = OFFLINE
 
     def settings(self) -> dict[str, object]:
         """What tells trials apart."""
@@ -127,6 +133,7 @@ class StudentTask(TrainingTask):
             settings["teacher"] = "online"
         if self.terms:
             settings |= {"temperature": None, "terms": list(self.terms)}
+        settings |= self.scheme.to_dict()
         if self.labelled_share < 1:
             settings |= {"labelled_share": self.labelled_share, "transfer": self.transfer}
         if self.alone:
@@ -155,23 +162,18 @@ class StudentTask(TrainingTask):
         seed, dataset = context.seed("student"), context.dataset
         train, teacher = student_data(context, self)
         seed_everything(seed)
-        network = build_for(self.spec, train.inputs)
         n_epoch = min(len(train), len(dataset.train))  # more inputs, no more steps
-        student = distil(
-            network,
+        n_examples = (self.recipe.epochs or 1) * n_epoch
+        augment = replayed_views(context) or context.augment
+        how = seed, context.hardware, folder, augment, n_examples, folder.name
+        data = SchemeData(train, dataset.validation, self.recipe, *how)
+        student = self.scheme.train(
+            lambda _: build_for(self.spec, train.inputs),
             teacher,
-            train,
-            dataset.validation,
-            self.recipe,
+            data,
+            terms=read_terms(self.terms),
             temperature=self.temperature or 1.0,
             alpha=self.alpha or 0.0,
-            seed=seed,
-            hardware=context.hardware,
-            folder=folder,
-            augment=replayed_views(context) or context.augment,
-            n_examples=(self.recipe.epochs or 1) * n_epoch,
-            description=folder.name,
-            terms=read_terms(self.terms),
             teacher_network=None if self.network is None else load_network(self.network)[0],
         )
         if self.leave_out:
@@ -183,14 +185,12 @@ class StudentTask(TrainingTask):
 def student_tasks(
     context: RunContext, spec: NetworkSpec, stage: str = STAGE, network: Path | None = None
 ) -> list[StudentTask]:
-    """Every trial: T times alpha with soft targets, and as many without.
-
-    Terms that look at layers see those of the ``network`` in a folder; None: the generalist.
-    """
+    """Every trial: T times alpha with soft targets, and as many without; terms see ``network``."""
     settings = context.config.student
     watched = network or context.path("train-generalist")
     watched = watched if needs_network(read_terms(settings.terms)) else None
-    trials, targets = context.path(stage, "trials"), context.path(stage, "targets")
+    scheme, trials = Scheme.from_config(settings), context.path(stage, "trials")
+    targets = context.path(stage, "targets") if scheme.has_teacher else None
     grid = soft_trials(settings)
     rows = {"labelled_share": settings.labelled_share, "leave_out": settings.leave_out or ()}
     soft = [
@@ -208,9 +208,10 @@ def student_tasks(
             store=settings.targets,
             terms=settings.terms,
             network=watched,
-            transfer=True,
-            alone=settings.transfer_set == "unlabelled",
+            transfer=scheme.has_teacher,
+            alone=scheme.has_teacher and settings.transfer_set == "unlabelled",
             **rows,
+            scheme=scheme,
         )
         for i, (temperature, alpha) in enumerate(grid)
     ]

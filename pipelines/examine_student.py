@@ -21,7 +21,7 @@ from specialists.predictor import Predictor
 from specialists.training.examples import drawn
 
 from .context import RunContext
-from .distill import NAME, TeacherSource, check_same_task
+from .distill import NAME, TeacherSource
 from .runs import Run
 from .trained_models import STUDENTS, load
 
@@ -65,8 +65,12 @@ def _teacher_of(run: Run, teacher: TeacherSource, dataset: Dataset) -> Predictor
             where=run.folder,
             fix="--teacher of that folder, as `specialists distill` was told",
         )
-    predictor = teacher.opened()
-    check_same_task(predictor, dataset, teacher.path)
+    model = "generalist" if teacher.is_model else teacher.model
+    predictor = load(teacher.path, model, teacher.trust_code)
+    same = predictor.class_names == dataset.class_names
+    if not same or dict(predictor.preprocessing) != dict(dataset.preprocessing):
+        other = "takes inputs that are encoded otherwise" if same else "knows other classes"
+        raise InputError(f"this teacher {other} than the students", where=teacher.path)
     return predictor
 
 

@@ -10,7 +10,7 @@ import typer
 
 from specialists.files import EVERYTHING, NOTHING, trusting
 
-from .options import JsonOption, RunArgument, Split, TeacherModel, TrustOption
+from .options import JsonOption, Model, RunArgument, Split, TrustOption
 from .runs import Run
 from .terminal import say
 
@@ -28,7 +28,7 @@ def examine_command(
         ),
     ] = None,
     model: Annotated[
-        TeacherModel, typer.Option(help="Which of the teacher's run is the teacher.")
+        Model, typer.Option(help="Which of the teacher's run is the teacher.")
     ] = "ensemble",
     split: Annotated[Split, typer.Option(help="Whose rows are looked at.")] = "test",
     rows: Annotated[

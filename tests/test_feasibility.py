@@ -14,7 +14,7 @@ from pipelines.__main__ import app
 from pipelines.run_settings import check_run
 from specialists.clustering import ClassClusters
 from specialists.config import Config, shipped_configs
-from specialists.config.sections import MOST_TRIALS
+from specialists.config.student import MOST_TRIALS
 from specialists.datasets import pictures
 from specialists.distillation import HARD_TRIALS
 from specialists.errors import ConfigError, ConfigWarning, DataError
@@ -197,6 +197,16 @@ ALONE = [
     ("features", ["student.terms=[{kind = 'labels'}]"], "student.terms says what is minimised"),
     ("features", ["student.terms=3"], "student.terms = 3"),
     ("features", ["student.terms=['hint']"], r"student\.terms\.0 = 'hint'"),
+    ("features", ["student.scheme=mutual", "student.n_taught=1"], "at least 2 peers"),
+    ("features", ["student.scheme=exits"], "student.scheme = exits needs one"),
+    ("features", ["student.scheme=mutual", "student.teacher=online"], "mutual has no teacher"),
+    ("features", ["student.n_taught=3"], "student.scheme = offline trains one network"),
+    ("features", ["student.scheme=mutual", "student.exits=['relu1']"], "mutual has none"),
+    (
+        "features",
+        ["student.scheme=mutual", "student.terms=[{kind = 'hint', layer = 'hidden1'}]"],
+        "only student.scheme = offline has one",
+    ),
     (
         "features",
         ["student.terms=[{kind = 'similarity'}]", "student.targets=top"],
@@ -244,6 +254,11 @@ WITH_DATA = [
         "features",
         [*WITHOUT_GRID, "student.terms=[{kind = 'angles', teacher_layer = 'stage1'}]"],
         "the generalist has no such layer",
+    ),
+    (
+        "features",
+        ["student.scheme=exits", "student.exits=['hidden2']"],
+        "the student has no such layer",
     ),
     ("features", ["generalist.head_rank=99"], "a head of this rank is not cheaper"),
     ("text", ["generalist.embedding_dim=100000", "generalist.n_buckets=1073741824"], "GiB"),

@@ -28,8 +28,8 @@ from specialists.config.sections import (
     GeneralistConfig,
     ReportConfig,
     SpecialistsConfig,
-    StudentConfig,
 )
+from specialists.config.student import StudentConfig
 from specialists.config.toml import absolute_paths, override, read_toml, written
 from specialists.errors import ConfigError, ConfigWarning
 

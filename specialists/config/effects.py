@@ -15,6 +15,7 @@ from specialists.config.data import SOURCES, DataConfig
 from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.config.fields import Section
 from specialists.config.sections import Recipe
+from specialists.config.student import StudentConfig
 
 if TYPE_CHECKING:
     from specialists.config.configuration import Config
@@ -218,6 +219,7 @@ def _student(config: Config, kind: str) -> Idle:
     if settings.width is not None and is_set(settings, "size"):
         yield "student.size", "student.width fixes the width"
     yield from _table_of_ngrams(config, "student", kind)
+    yield from _scheme(settings)
     if settings.targets == "dense" and is_set(settings, "n_targets"):
         yield "student.n_targets", "student.targets = dense stores every class"
     if settings.views and settings.teacher == "online":
@@ -244,6 +246,18 @@ def _student(config: Config, kind: str) -> Idle:
 def _augments(config: Config, kind: str) -> bool:
     given = config.data.augment
     return DEFAULTS[kind]["data"]["augment"] if given is None else given
+
+
+def _scheme(settings: StudentConfig) -> Idle:
+    why = f"student.scheme = {settings.scheme}"
+    if settings.scheme in ("mutual", "exits"):
+        for key in ("teacher", "targets", "n_targets", "views", "transfer_set"):
+            if is_set(settings, key):
+                yield f"student.{key}", f"{why} has no teacher"
+    if settings.scheme not in ("born_again", "mutual") and is_set(settings, "n_taught"):
+        yield "student.n_taught", f"{why} trains one network"
+    if settings.scheme != "exits" and settings.exits:
+        yield "student.exits", f"{why} has none"
 
 
 def _table_of_ngrams(config: Config, name: str, kind: str) -> Idle:

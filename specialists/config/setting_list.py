@@ -27,7 +27,7 @@ UNITS = {
     "rows of the table": ("n_buckets",),
     "classes": ("overlap", "n", "shortlist"),
     "clusters": ("n_clusters", "coverage"),
-    "networks": ("n_shared",),
+    "networks": ("n_shared", "n_taught"),
     "times the mean size": ("max_ratio",),
     "times the generalist's width": ("widen",),
     "times the generalist's parameters": ("size",),

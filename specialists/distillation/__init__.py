@@ -4,6 +4,16 @@ from specialists.distillation.by_terms import needs_network
 from specialists.distillation.objective import Objective
 from specialists.distillation.raised_classes import with_raised_classes
 from specialists.distillation.replayed_views import ReplayedViews
+from specialists.distillation.schemes import (
+    OFFLINE,
+    Scheme,
+    SchemeData,
+    born_again,
+    mutual,
+    usual_terms,
+    with_exits,
+)
+from specialists.distillation.several_teachers import JoinedTeachers, NamedTeacher
 from specialists.distillation.sizes import student_spec
 from specialists.distillation.sparse_losses import (
     CellDistillationLoss,
@@ -38,20 +48,27 @@ from specialists.distillation.trials import (
 __all__ = [
     "HARD_RATES",
     "HARD_TRIALS",
+    "OFFLINE",
     "TERMS",
     "CellDistillationLoss",
     "DrawnDistillationLoss",
+    "JoinedTeachers",
+    "NamedTeacher",
     "Objective",
     "OnlineTeacher",
     "ReplayedViews",
+    "Scheme",
+    "SchemeData",
     "SparseTargets",
     "Teacher",
     "best_trial",
+    "born_again",
     "changed_recipe",
     "cross_entropy_to_draws",
     "distil",
     "kl_to_cells",
     "labelled_rows",
+    "mutual",
     "needs_network",
     "read_draws",
     "read_terms",
@@ -61,6 +78,8 @@ __all__ = [
     "student_spec",
     "teacher_blocks",
     "teacher_predictions",
+    "usual_terms",
+    "with_exits",
     "with_raised_classes",
     "write_draws",
     "write_top",

@@ -23,6 +23,13 @@ from specialists.distillation.terms.term import (
 from specialists.errors import InputError
 
 
+def layers_of(terms: Sequence[Term]) -> tuple[list[str], list[str]]:
+    """Paths of the layers that terms look at, in the student and in the teacher."""
+    pairs = [term.layers for term in terms if term.layers is not None]
+    ours, theirs = ({pair[side] for pair in pairs} - {OUTPUTS} for side in (0, 1))
+    return sorted(ours), sorted(theirs)
+
+
 class Objective(nn.Module):
     """A weighted sum of terms.
 
@@ -59,9 +66,7 @@ class Objective(nn.Module):
 
     def layers(self) -> tuple[list[str], list[str]]:
         """Paths of the layers that terms look at, in the student and in the teacher."""
-        pairs = [term.layers for term in self.terms if term.layers is not None]
-        ours, theirs = ({pair[side] for pair in pairs} - {OUTPUTS} for side in (0, 1))
-        return sorted(ours), sorted(theirs)
+        return layers_of(self.terms)
 
     def prepare(self, view: BatchView) -> None:
         """Make what is trained between layers, from the shapes of a few rows.

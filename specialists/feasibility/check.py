@@ -57,7 +57,7 @@ def _with_defaults(config: Config, kind: str, data: DataShape | None) -> list[st
 
 
 def _terms(config: Config) -> list[str]:
-    if not config.student.terms:
+    if not config.student.terms and config.student.scheme == "offline":
         return []
     from specialists.feasibility.objectives import impossible_terms
 

@@ -113,8 +113,9 @@ def _specialists(
 def _students(
     config: Config, data: DataShape, generalist: NetworkSpec
 ) -> Iterator[PlannedTrainings]:
-    """Trials with soft targets, and as many without."""
+    """Trials with soft targets, of as many networks as the scheme trains, and as many without."""
     settings = config.student
+    n_taught = settings.n_taught if settings.scheme in ("born_again", "mutual") else 1
     spec = student_spec(generalist, settings, data.kind)
-    n = 2 * len(soft_trials(settings))
+    n = (1 + n_taught) * len(soft_trials(settings))
     yield PlannedTrainings(STUDENTS, n, spec, settings, data.n_train)

@@ -1,4 +1,4 @@
-"""One teacher, one student, from one command."""
+"""Teachers and one student, from one command."""
 
 import json
 import shutil
@@ -57,13 +57,39 @@ def test_a_models_folder_teaches_and_what_holds_is_not_made_again(teacher, tmp_p
     assert "distill: stale" in distill(*other, *arguments[2:])
 
 
+def test_several_teachers_are_averaged_by_their_weights(teacher, tmp_path):
+    folders = teacher.path("train-generalist"), teacher.path("distill-student", "student")
+    given = [f"--teacher={folder}" for folder in folders]
+    data = f"data.arrays={teacher.config.data.arrays}"
+    settings = [data, "seed=5", "data.augment=false", "student.width=4", "student.epochs=2"]
+    out = tmp_path / "out"
+    arguments = [*given, "--out", out, *(f"--set={one}" for one in settings)]
+    distill(*arguments, "--weight=3", "--weight=1", "--mean=geometric")
+    x = np.load(str(teacher.config.data.arrays))["x_train"]
+    logs = [specialists.load(folder).predict_log_proba(x) for folder in folders]
+    expected = np.exp(0.75 * logs[0] + 0.25 * logs[1])
+    expected /= expected.sum(1, keepdims=True)
+    rows = StoredPredictions(out / "distill" / "targets").dense().float().exp()
+    np.testing.assert_allclose(rows, expected, atol=2e-3)
+    assert "distill: stale" in distill(*arguments, "--weight=3", "--weight=1")
+    assert "1 weights for 2 teachers" in distill(*arguments, "--weight=3")
+
+
+def test_a_rival_that_was_not_trained_cannot_teach(teacher, tmp_path):
+    shown = distill(
+        "--teacher", teacher.folder, "--model=generalist_ensemble", "--out", tmp_path / "out"
+    )
+    assert "evaluate-models" in shown
+    assert not (tmp_path / "out" / "distill" / "student").exists()
+
+
 @pytest.mark.parametrize(
     ("out", "settings", "message"),
     [
         ("run/x", [], "would share a folder"),
         ("run", [], "would share a folder"),
         ("out", ["student.teacher=online"], "asked once, not about every batch"),
-        ("out", ["data.exclude_labels=['a0']"], "different classes"),
+        ("out", ["data.exclude_labels=['a0']"], "encoded otherwise"),
         ("out", ["data.standardize=false"], "encoded otherwise"),
     ],
 )

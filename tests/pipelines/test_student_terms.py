@@ -1,5 +1,7 @@
 """A run's student learns by the terms that its configuration names."""
 
+import shutil
+
 import pytest
 import small_run
 
@@ -70,3 +72,32 @@ def test_a_store_is_made_for_the_temperature_of_the_terms(tmp_path):
     files = {file.name for file in run.path("distill-student", "targets").iterdir()}
     assert {"cells-3.npy", "classes.npy"} <= files
     assert not {"cells-1.npy", "cells-2.npy"} & files
+
+
+@pytest.mark.parametrize(
+    ("scheme", "settings", "targets"),
+    [
+        ("born_again", ["student.n_taught=2"], True),
+        ("mutual", ["student.n_taught=2"], False),
+        ("exits", ["student.exits=['hidden1']"], False),
+    ],
+)
+def test_a_scheme_says_who_teaches_the_student_of_a_run(run, tmp_path, scheme, settings, targets):
+    own = "student.terms=", "student.temperatures=[2.0]", "student.alphas=[0.5]"
+    again = small_run.changed_copy(
+        run, tmp_path / "run", *own, f"student.scheme={scheme}", *settings, "student.epochs=4"
+    )
+    folder = again.path("distill-student")
+    shutil.rmtree(folder / "targets")
+    stages.run_stages(again, until="distill-student")
+    soft, hard = read_json(folder / "trials.json")
+    assert soft["scheme"] == scheme
+    assert "scheme" not in hard
+    assert soft["validation_top1"] > 1.5 / small_run.N_CLASSES
+    assert (folder / "targets" / "manifest.json").is_file() == targets
+    parameters = [
+        read_json(folder / name / "result.json")["parameters"]
+        for name in ("student", "student_hard_labels")
+    ]
+    assert parameters[0] == parameters[1]  # neither peers nor exits are kept
+    assert (folder / "trials" / "soft-0" / "generation-0").is_dir() == (scheme == "born_again")
