@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 import torch
+from torch import nn
 
 from specialists.classifier import TrainedClassifier
 from specialists.datasets.base import Split
@@ -42,11 +43,12 @@ def with_raised_classes(
     logits = predict_outputs(student.network, validation.inputs)
     fitted = fit_missing_bias(logits, validation.labels, missing)
     name = find_head(student.network, logits.shape[1])
-    bias = student.network.get_submodule(name).bias
-    if bias is None:
+    head = student.network.get_submodule(name)
+    assert isinstance(head, nn.Linear)
+    if head.bias is None:
         raise InputError("this network has no bias to raise", where=name, expected="bias=True")
     with torch.no_grad():
-        bias[list(fitted.missing)] += fitted.bias
+        head.bias[list(fitted.missing)] += fitted.bias
     log_probs = fitted.log_probs(logits)
     chosen = log_probs.gather(1, validation.labels[:, None])
     right = log_probs.argmax(1) == validation.labels

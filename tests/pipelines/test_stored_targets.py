@@ -73,7 +73,8 @@ def test_targets_of_replayed_views_are_those_of_the_online_teacher(tmp_path, sto
     teacher = online_teacher(context, "ensemble")
     for number in range(2):
         batch = examples.batch(number * n + torch.arange(50), torch.Generator())
-        assert torch.equal(batch.inputs, views.view(context.dataset.train.inputs, number)[:50])
+        shown = views.view(context.dataset.train.inputs, number)[torch.arange(50)]
+        assert torch.equal(batch.inputs, shown)  # pyright: ignore[reportArgumentType]
         expected = teacher(batch.inputs).dense()
         if store == "top":
             classes, cells, labels = batch.targets
