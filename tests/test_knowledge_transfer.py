@@ -12,6 +12,7 @@ from specialists.datasets.base import Ragged
 from specialists.errors import InputError
 from specialists.evaluation import ModelTransfer, ProbedRows, Transfer, knowledge_transfer
 from specialists.evaluation.adversarial import adversarial_inputs
+from specialists.evaluation.repeated_errors import chance_of_repeating
 from specialists.networks import NetworkSpec, build
 from specialists.predictions import DensePredictions
 from specialists.predictor import Predictor
@@ -268,3 +269,9 @@ def test_the_result_goes_into_json_and_its_frame_leaves_out_what_was_not_measure
 def test_what_does_not_fit_is_refused(teacher, settings, message):
     with pytest.raises(InputError, match=message):
         measured(teacher, log_probs(1), labels(), **settings)
+
+
+def test_an_answer_that_no_other_row_of_the_label_gets_has_no_chance():
+    ours, theirs = np.array([1, 2, 2, 0]), np.array([3, 3, 2, 0])
+    chance = chance_of_repeating(ours, theirs, np.array([0, 0, 0, 1]))
+    np.testing.assert_array_equal(chance, [0, 0, 0.5, np.nan])
