@@ -46,6 +46,7 @@ from .predict import check_target, predict, predict_json, write_table
 from .run_settings import configured, read_settings, source_and_folder
 from .runs import RUN, Run, check_claimable
 from .stage import Stage, run_stage
+from .student_commands import studying
 from .terminal import hush, log, say
 
 app = typer.Typer(
@@ -221,7 +222,7 @@ for _stage in stages.STAGES:
     app.command(_stage.name, help=_stage.summary)(_command)
 
 
-app.registered_commands += looking.registered_commands
+app.registered_commands += looking.registered_commands + studying.registered_commands
 
 
 @app.command("predict", help="Predict the classes of new, unlabelled input, with probabilities.")

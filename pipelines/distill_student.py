@@ -11,33 +11,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from specialists.catalogue import HARD_LABELS, STUDENT
 from specialists.config import Recipe
 from specialists.config.fields import Tables
-from specialists.datasets.base import Split, joined_inputs
-from specialists.datasets.fetched_rows import only_rows
 from specialists.datasets.tokens import check_tokenizer
 from specialists.distillation import (
     HARD_TRIALS,
     OFFLINE,
     Scheme,
     SchemeData,
-    SparseTargets,
-    Teacher,
     best_trial,
     changed_recipe,
-    labelled_rows,
     needs_network,
     read_terms,
     soft_trials,
     student_spec,
+    with_raised_classes,
 )
 from specialists.files import copy_file, read_json, sha256, write_json
-from specialists.losses import UNLABELLED
 from specialists.networks import NetworkSpec, build_for, load_network, read_spec
-from specialists.predictions import ModelOutputs, SelectedPredictions
+from specialists.predictions import ModelOutputs
 from specialists.runtime import seed_everything
 from specialists.training import FitResult
 
@@ -56,11 +49,10 @@ from .soft_targets import (
     STAGE,
     OnlineName,
     StoreName,
-    online_teacher,
-    read_soft_targets,
-    unlabelled_inputs,
+    replayed_views,
     write_soft_targets,
 )
+from .student_rows import student_data
 from .terminal import log
 
 STUDENTS = (STUDENT, HARD_LABELS)
@@ -96,6 +88,10 @@ class StudentTask(TrainingTask):
         Share of the training rows whose labels are known, in (0, 1].
     transfer : bool
         Whether the other rows are learned from as well, by their soft targets alone.
+    alone : bool
+        Whether nothing but the unlabelled inputs is learned from.
+    leave_out : tuple of str
+        Classes of which there are no rows; validation rows tell how frequent they are.
     online : {"ensemble", "generalist"}, optional
         Who is asked about every batch instead; ``targets`` are that model's predictions as well.
     store : {"dense", "top", "sampled"}
@@ -117,6 +113,8 @@ class StudentTask(TrainingTask):
     unlabelled: str | None = None
     labelled_share: float = 1.0
     transfer: bool = False
+    alone: bool = False
+    leave_out: tuple[str, ...] = ()
     online: OnlineName | None = None
     store: StoreName = "dense"
     terms: Tables = ()
@@ -137,9 +135,13 @@ class StudentTask(TrainingTask):
         if self.terms:
             settings |= {"temperature": None, "terms": list(self.terms)}
         settings |= self.scheme.to_dict()
-        if self.labelled_share == 1:
-            return settings
-        return {**settings, "labelled_share": self.labelled_share, "transfer": self.transfer}
+        if self.labelled_share < 1:
+            settings |= {"labelled_share": self.labelled_share, "transfer": self.transfer}
+        if self.alone:
+            settings["transfer_set"] = "unlabelled"
+        if self.leave_out:
+            settings["leave_out"] = list(self.leave_out)
+        return settings
 
     def key(self, context: RunContext) -> dict[str, object]:
         inputs = context.fingerprints(*DATA)
@@ -164,7 +166,8 @@ class StudentTask(TrainingTask):
         seed_everything(seed)
         n_epoch = min(len(train), len(dataset.train))  # more inputs, no more steps
         n_examples = (self.recipe.epochs or 1) * n_epoch
-        how = seed, context.hardware, folder, context.augment, n_examples, folder.name
+        augment = replayed_views(context) or context.augment
+        how = seed, context.hardware, folder, augment, n_examples, folder.name
         data = SchemeData(train, dataset.validation, self.recipe, *how)
         student = self.scheme.train(
             lambda _: build_for(self.spec, train.inputs),
@@ -175,44 +178,10 @@ class StudentTask(TrainingTask):
             alpha=self.alpha or 0.0,
             teacher_network=None if self.network is None else load_network(self.network)[0],
         )
+        if self.leave_out:
+            missing = [dataset.class_names.index(name) for name in self.leave_out]
+            student = with_raised_classes(student, dataset.validation, missing)
         save_classifier(context, student, self.spec, folder)
-
-
-def student_data(
-    context: RunContext, task: StudentTask
-) -> tuple[Split, Teacher | SparseTargets | None]:
-    """The training rows of a student, and its teacher's predictions for them or its teacher.
-
-    Labels may be known for a share of the rows only. The others then serve without them
-    (``transfer``), or not at all.
-    """
-    train = context.dataset.train
-    inputs, labels, weights = train.inputs, train.labels, train.weights
-    if task.unlabelled is not None:
-        extra = unlabelled_inputs(context, task.unlabelled)
-        inputs = joined_inputs([inputs, extra])
-        labels = torch.cat([labels, torch.full((len(extra),), UNLABELLED)])
-        weights = None if weights is None else torch.cat([weights, torch.ones(len(extra))])
-    index = torch.arange(len(labels))
-    if task.labelled_share < 1:
-        seed = context.seed("labelled rows", task.labelled_share)
-        known = labelled_rows(train.labels, task.labelled_share, seed)
-        if task.transfer:
-            hidden = torch.full_like(labels, UNLABELLED)
-            hidden[known] = labels[known]
-            labels = hidden
-        else:
-            inputs, labels, index = only_rows(inputs, known), labels[known], known
-            weights = None if weights is None else weights[known]
-    rows = Split(inputs, labels, weights=weights)
-    if task.online is not None:
-        return rows, online_teacher(context, task.online)
-    if task.targets is None:
-        return rows, None
-    stored = read_soft_targets(task.targets, task.store, task.temperature or 1.0)
-    if isinstance(stored, SparseTargets):
-        return rows, stored.select(index)
-    return rows, SelectedPredictions(stored, index)
 
 
 def student_tasks(
@@ -225,6 +194,7 @@ def student_tasks(
     scheme, trials = Scheme.from_config(settings), context.path(stage, "trials")
     targets = context.path(stage, "targets") if scheme.has_teacher else None
     grid = soft_trials(settings)
+    rows = {"labelled_share": settings.labelled_share, "leave_out": settings.leave_out or ()}
     soft = [
         StudentTask(
             context.folder,
@@ -240,14 +210,18 @@ def student_tasks(
             store=settings.targets,
             terms=settings.terms,
             network=watched,
+            transfer=scheme.has_teacher,
+            alone=scheme.has_teacher and settings.transfer_set == "unlabelled",
+            **rows,
             scheme=scheme,
         )
         for i, (temperature, alpha) in enumerate(grid)
     ]
-    hard = []
+    hard, passes = [], 1 / settings.labelled_share  # as many steps, of fewer rows
     for i, (rate, smoothing) in enumerate(itertools.islice(HARD_TRIALS, len(grid))):
-        recipe = changed_recipe(settings, rate=rate, smoothing=smoothing)
-        hard.append(StudentTask(context.folder, trials / f"hard-{i}", HARD_LABELS, spec, recipe))
+        recipe = changed_recipe(settings, rate=rate, smoothing=smoothing, passes=passes)
+        folder = trials / f"hard-{i}"
+        hard.append(StudentTask(context.folder, folder, HARD_LABELS, spec, recipe, **rows))
     return [*soft, *hard]
 
 

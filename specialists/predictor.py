@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from specialists.datasets import check_preprocessing, encode
 from specialists.datasets.base import Inputs, rows_between
@@ -29,13 +29,15 @@ class Predictor:
     """A model with the preprocessing and the class names it was trained with.
 
     ``predictions`` maps encoded inputs to what the model predicts. A model that ``asks`` a
-    generalist of which only predictions are known needs these of the new rows too.
+    generalist of which only predictions are known needs these of the new rows too. ``network``
+    gives its logits, where it is a single one.
     """
 
     class_names: tuple[str, ...]
     preprocessing: Mapping[str, object]
     predictions: Callable[[Inputs], Predictions]
     asks: bool = False
+    network: nn.Module | None = None
 
     def predict_proba(self, x: Any, generalist_probs: Any = None) -> np.ndarray:
         """Calibrated probabilities of raw inputs.
@@ -154,4 +156,5 @@ def load_model(folder: Path) -> Predictor:
     def predictions(inputs: Inputs) -> Predictions:
         return network_predictions(network, inputs, temperature)
 
-    return Predictor(names, preprocessing, predictions, bool(about.get(GIVEN)))
+    asks = bool(about.get(GIVEN))
+    return Predictor(names, preprocessing, predictions, asks, None if asks else network)

@@ -84,6 +84,7 @@ PIPELINE_ORDER = [
     "train_specialists",
     "combine_predictions",
     "soft_targets",
+    "student_rows",
     "distill_student",
     "rivals",
     "baselines",
@@ -107,6 +108,8 @@ PIPELINE_ORDER = [
     "given_generalist",
     "estimator",
     "distill",
+    "examine_student",
+    "student_commands",
     "predict",
     "__main__",
 ]

@@ -47,6 +47,7 @@ UNITS = {
     "gradient norm": ("clip",),
     "logits are divided by it": ("temperature", "temperatures"),
     "classes or draws a row": ("n_targets",),
+    "of each input": ("views",),
     "resamples": ("n_bootstrap",),
     "characters": ("char_ngrams",),
     "words": ("word_ngrams",),

@@ -2,6 +2,8 @@
 
 from specialists.distillation.by_terms import needs_network
 from specialists.distillation.objective import Objective
+from specialists.distillation.raised_classes import with_raised_classes
+from specialists.distillation.replayed_views import ReplayedViews
 from specialists.distillation.schemes import (
     OFFLINE,
     Scheme,
@@ -54,6 +56,7 @@ __all__ = [
     "NamedTeacher",
     "Objective",
     "OnlineTeacher",
+    "ReplayedViews",
     "Scheme",
     "SchemeData",
     "SparseTargets",
@@ -77,6 +80,7 @@ __all__ = [
     "teacher_predictions",
     "usual_terms",
     "with_exits",
+    "with_raised_classes",
     "write_draws",
     "write_top",
 ]

@@ -219,9 +219,10 @@ class Planner:
     def _targets_per_row(self) -> int:
         """Bytes of a row's stored soft targets."""
         student = self.config.student
+        n_views = max(1, student.views)
         if student.targets == "dense":
-            return HALF * self.dataset.n_classes
-        return SINGLE * student.n_targets * len({t for t, _ in soft_trials(student)})
+            return HALF * self.dataset.n_classes * n_views
+        return SINGLE * student.n_targets * len({t for t, _ in soft_trials(student)}) * n_views
 
     def _rows(self, *names: str) -> int:
         return sum(len(split) for name, split in self.dataset.splits.items() if name in names)
