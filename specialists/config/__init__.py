@@ -4,7 +4,6 @@ from specialists.config.configuration import Config, find_config, shipped_config
 from specialists.config.data import DataConfig
 from specialists.config.effects import is_set, left_aside, possible_kinds, without_effect
 from specialists.config.mistakes import ConfigMistakesError
-from specialists.config.recipes import OwnNetwork, Recipe
 from specialists.config.sections import (
     ClustersConfig,
     CombinationConfig,
@@ -13,6 +12,7 @@ from specialists.config.sections import (
 )
 from specialists.config.setting_list import SECTIONS, Setting, list_settings
 from specialists.config.student import StudentConfig
+from specialists.config.training_recipe import OwnNetwork, Recipe
 
 __all__ = [
     "SECTIONS",

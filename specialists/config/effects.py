@@ -15,8 +15,8 @@ from specialists.config.data import SOURCES, DataConfig
 from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.config.fields import is_set
 from specialists.config.optional_effects import TOKENS, adapter_settings, token_settings
-from specialists.config.recipes import OwnNetwork, Recipe
 from specialists.config.student import StudentConfig
+from specialists.config.training_recipe import OwnNetwork, Recipe
 
 if TYPE_CHECKING:
     from specialists.config.configuration import Config

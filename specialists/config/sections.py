@@ -29,13 +29,13 @@ from specialists.config.fields import (
     Weight,
 )
 from specialists.config.optional_parts import AdapterSettings, FromFolder
-from specialists.config.recipes import OwnNetwork
+from specialists.config.training_recipe import OwnNetwork
 
 DEFERRED = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15)
 WHOLE_HEADS = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
-class GeneralistConfig(OwnNetwork, FromFolder):
+class GeneralistConfig(FromFolder, OwnNetwork):
     """The model of all classes."""
 
     model: Literal["hashed_text", "mlp", "resnet"] | None = None

@@ -20,12 +20,12 @@ from specialists.config.fields import (
     Temperature,
 )
 from specialists.config.optional_parts import FromFolder
-from specialists.config.recipes import OwnNetwork
+from specialists.config.training_recipe import OwnNetwork
 
 MOST_TRIALS = 27  # learning rates times label smoothings that a student without soft targets tries
 
 
-class StudentConfig(OwnNetwork, FromFolder):
+class StudentConfig(FromFolder, OwnNetwork):
     """The compact network that learns from the combined distribution."""
 
     size: Ratio = 0.25
