@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from specialists.config.data import SOURCES, DataConfig
 from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.config.fields import Section
-from specialists.config.recipes import OwnNetwork, Recipe
+from specialists.config.network_sections import OwnNetwork, Recipe
 
 if TYPE_CHECKING:
     from specialists.config.configuration import Config
