@@ -4,6 +4,7 @@ from specialists.config.configuration import Config, find_config, shipped_config
 from specialists.config.data import DataConfig
 from specialists.config.effects import is_set, left_aside, possible_kinds, without_effect
 from specialists.config.mistakes import ConfigMistakesError
+from specialists.config.network_sections import OwnNetwork, Recipe
 from specialists.config.sections import (
     ClustersConfig,
     CombinationConfig,
@@ -12,7 +13,6 @@ from specialists.config.sections import (
 )
 from specialists.config.setting_list import SECTIONS, Setting, list_settings
 from specialists.config.student import StudentConfig
-from specialists.config.training_recipe import OwnNetwork, Recipe
 
 __all__ = [
     "SECTIONS",

@@ -19,8 +19,8 @@ from specialists.config.fields import (
     Tables,
     Temperature,
 )
+from specialists.config.network_sections import OwnNetwork
 from specialists.config.optional_parts import FromFolder
-from specialists.config.training_recipe import OwnNetwork
 
 MOST_TRIALS = 27  # learning rates times label smoothings that a student without soft targets tries
 
