@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Origin = Mapping[str, Any]  # where rows lie, JSON-able
+Described = Mapping[str, Any]  # JSON
+Origin = Described  # where rows lie
 BLOCK_BYTES = 1 << 24  # of rows that are held at a time
 
 

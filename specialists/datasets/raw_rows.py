@@ -129,7 +129,8 @@ class ImageFiles(RawRows):
 
     def read(self, numbers: np.ndarray) -> np.ndarray:
         channels, height, width = self.row_shape
-        paths = [Path(self.folder, self.names[i]) for i in numbers.tolist()]
+        numbered: list[int] = numbers.tolist()
+        paths = [self.folder / self.names[i] for i in numbered]
         return read_pictures(paths, (height, width), channels)[0]
 
 

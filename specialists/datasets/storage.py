@@ -112,9 +112,7 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
     opened: dict[str, RawRows] = {}
     how = about["preprocessing"]
     splits = {
-        name: _load_split(
-            folder, name, name != "test" or test_labels, about["preprocessing"], opened
-        )
+        name: _load_split(folder, name, name != "test" or test_labels, how, opened)
         for name in (
             "train",
             "validation",
