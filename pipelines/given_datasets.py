@@ -38,7 +38,7 @@ class GivenData:
     functions: Mapping[str, Callable[..., Any]]
 
 
-def opened(x: Any, y: Any, validation: Any, settings: Mapping[str, Any] | None) -> GivenData:
+def opened(x: Any, y: Any, validation: Any, settings: Mapping[str, object] | None) -> GivenData:
     """Inputs and labels of what is a dataset; anything else as it is.
 
     Raises
@@ -72,11 +72,13 @@ def labels_of(x: Any, y: Any) -> Any:
     return read_objects([found], DataConfig(name=MEMORY, in_place=True), "X").labels
 
 
-def _config(settings: Mapping[str, Any]) -> DataConfig:
+def _config(settings: Any) -> DataConfig:
     """The settings of ``data`` that say how items are read."""
-    data = settings.get("data", {})
-    flat = {key: settings.get(f"data.{key}", dict(data).get(key)) for key in KEYS}
-    return DataConfig(name=MEMORY, **{key: v for key, v in flat.items() if v is not None})
+    data: dict[str, object] = {"name": MEMORY}
+    for key in KEYS:
+        value = settings.get(f"data.{key}", settings.get("data", {}).get(key))
+        data |= {} if value is None else {key: value}
+    return DataConfig.model_validate(data)
 
 
 def _validation_dataset(given: Any) -> Any:

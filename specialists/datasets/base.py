@@ -13,18 +13,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from specialists.datasets.fetched_rows import FetchedRows
+from specialists.datasets.fetched_rows import Described, FetchedRows
 from specialists.datasets.named_tensors import NamedTensors
 
 Kind = Literal["text", "features", "images", "tensors"]
 # JSON that travels with data sets and models; `specialists.datasets.encoding` lists its keys.
-Preprocessing = Mapping[str, Any]
+Preprocessing = Described
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from specialists.datasets.base import Dataset, Inputs, Ragged, Split
 from specialists.datasets.class_names import class_name
 from specialists.datasets.dataset_objects import is_dataset
 from specialists.datasets.encoding import check_finite
-from specialists.datasets.fetched_rows import FetchedRows
+from specialists.datasets.fetched_rows import FetchedRows, Origin
 from specialists.datasets.handed_over import tensors_of
 from specialists.datasets.object_rows import load_objects
 from specialists.datasets.observations import input_groups, units_of_chance
@@ -76,7 +76,7 @@ def called(path: str, options: Mapping[str, object]) -> Any:
         return function(**options)
 
 
-def _of_objects(given: Any, config: DataConfig, seed: int, origin: Mapping[str, Any]) -> Dataset:
+def _of_objects(given: Any, config: DataConfig, seed: int, origin: Origin) -> Dataset:
     datasets = given.values() if isinstance(given, Mapping) else [given]
     if not all(map(is_dataset, datasets)):
         what, got = "the factory returned something else", type(given).__name__

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+Described = Mapping[str, Any]  # JSON
+Origin = Described  # where rows lie
 BLOCK_BYTES = 1 << 24  # of rows that are held at a time
 
 
@@ -29,14 +31,14 @@ class FetchedRows:
     row_shape : tuple of int
     dtype : torch.dtype
     origin : mapping, optional
-        JSON-able: where another process finds them. None: a data set that is saved holds a copy.
+        Where another process finds them. None: a data set that is saved holds a copy.
     """
 
     fetch: Callable[[np.ndarray], Tensor]
     index: Tensor
     row_shape: tuple[int, ...]
     dtype: torch.dtype
-    origin: Mapping[str, Any] | None = None
+    origin: Origin | None = None
 
     def __len__(self) -> int:
         return len(self.index)

@@ -7,7 +7,7 @@ number, whenever a batch of them is needed. Pictures are grey if none has colour
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,7 @@ from specialists.datasets.base import Dataset, Inputs, Kind, Preprocessing
 from specialists.datasets.class_names import classes_of, classes_of_codes, labels_left_out
 from specialists.datasets.dataset_objects import Items, datasets_of, items_of
 from specialists.datasets.encoding import check_finite, encode
+from specialists.datasets.fetched_rows import Origin
 from specialists.datasets.item_arrays import as_rows, kind_of_item, shape_of_item
 from specialists.datasets.labelled_tables import text_preprocessing
 from specialists.datasets.observations import digests
@@ -44,7 +45,7 @@ class DatasetRows(RawRows):
     parts: Sequence[Items]
     kind: Kind
     row_shape: tuple[int, ...]  # pyright: ignore[reportIncompatibleVariableOverride]
-    origin: Mapping[str, Any] | None = None
+    origin: Origin | None = None
     digests: np.ndarray | None = None
 
     @cached_property
@@ -96,7 +97,7 @@ def load_objects(
     config: DataConfig,
     seed: int,
     name: str,
-    origin: Mapping[str, Any] | None = None,
+    origin: Origin | None = None,
 ) -> Dataset:
     """The data set of a Dataset of PyTorch or Hugging Face, or of a mapping of splits to such.
 
@@ -131,7 +132,7 @@ def load_objects(
 
 
 def read_objects(
-    datasets: Sequence[Any], config: DataConfig, name: str, origin: Mapping[str, Any] | None = None
+    datasets: Sequence[Any], config: DataConfig, name: str, origin: Origin | None = None
 ) -> ReadObjects:
     """Look at every item of map-style datasets once; :func:`load_objects` says what is refused."""
     keys = config.keys or {}
@@ -163,7 +164,7 @@ def encode_objects(given: Any, preprocessing: Preprocessing) -> Inputs:
     return fetched_rows(DatasetRows([items], kind, _encoded_shape(preprocessing)), preprocessing)
 
 
-def rows_again(given: Any, origin: Mapping[str, Any], preprocessing: Preprocessing) -> DatasetRows:
+def rows_again(given: Any, origin: Origin, preprocessing: Preprocessing) -> DatasetRows:
     """The rows that :func:`load_objects` found in what the function of ``origin`` gives again."""
     keys = origin["keys"]
     datasets, _ = datasets_of(given, origin["factory"])

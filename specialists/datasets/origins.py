@@ -8,9 +8,8 @@ Files that changed since are refused: what was learned from them would no longer
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from specialists import files
 from specialists.datasets.array_files import map_array
 from specialists.datasets.base import Preprocessing
 from specialists.datasets.factory import called
-from specialists.datasets.fetched_rows import FetchedRows
+from specialists.datasets.fetched_rows import FetchedRows, Origin
 from specialists.datasets.object_rows import rows_again
 from specialists.datasets.pictures import with_channels
 from specialists.datasets.raw_rows import ImageFiles, MappedArrays, RawRows, fetched_rows
@@ -89,11 +88,11 @@ def _numbers(folder: Path, name: str) -> Path:
     return folder / f"{name}.inputs.rows.npy"
 
 
-def _paths(origin: Mapping[str, Any]) -> list[str]:
+def _paths(origin: Origin) -> list[str]:
     return [*origin.get("arrays", ()), *([origin["images"]] if "images" in origin else [])]
 
 
-def _opened(origin: Mapping[str, Any], preprocessing: Preprocessing, folder: Path) -> RawRows:
+def _opened(origin: Origin, preprocessing: Preprocessing, folder: Path) -> RawRows:
     if "factory" in origin:
         files.check_trusted(origin["factory"], origin["options"], folder)
         given = called(origin["factory"], {**origin["seed"], **origin["options"]})

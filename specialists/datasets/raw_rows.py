@@ -6,7 +6,7 @@ Encoded by :func:`fetched_rows`, they are the inputs of a data set that is large
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from specialists.datasets.base import Preprocessing
 from specialists.datasets.encoding import check_finite, encode
-from specialists.datasets.fetched_rows import BLOCK_BYTES, FetchedRows
+from specialists.datasets.fetched_rows import BLOCK_BYTES, FetchedRows, Origin
 from specialists.datasets.observations import digests
 from specialists.datasets.pictures import read_pictures
 
@@ -35,7 +35,7 @@ class RawRows(ABC):
     """
 
     row_shape: tuple[int, ...]
-    origin: Mapping[str, Any] | None = None
+    origin: Origin | None = None
     digests: np.ndarray | None = None
 
     @abstractmethod
@@ -58,7 +58,7 @@ class RawRows(ABC):
     ) -> Iterator[tuple[int, np.ndarray]]:
         """The numbers of all rows, or these, a few megabytes at a time; the place of the first."""
         numbers = np.arange(len(self)) if numbers is None else numbers
-        size = max(1, BLOCK_BYTES // (4 * max(1, int(np.prod(self.row_shape)))))
+        size = max(1, BLOCK_BYTES // (8 * max(1, int(np.prod(self.row_shape)))))  # in float64
         for start in range(0, len(numbers), size):
             yield start, numbers[start : start + size]
 
@@ -79,7 +79,7 @@ class MappedArrays(RawRows):
     """
 
     arrays: Sequence[np.ndarray]
-    origin: Mapping[str, Any] | None = None
+    origin: Origin | None = None
     digests: np.ndarray | None = None
 
     @cached_property
@@ -121,7 +121,7 @@ class ImageFiles(RawRows):
     folder: Path
     names: Sequence[str]
     row_shape: tuple[int, int, int]  # pyright: ignore[reportIncompatibleVariableOverride]
-    origin: Mapping[str, Any] | None = None
+    origin: Origin | None = None
     digests: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -129,7 +129,8 @@ class ImageFiles(RawRows):
 
     def read(self, numbers: np.ndarray) -> np.ndarray:
         channels, height, width = self.row_shape
-        paths = [Path(self.folder, self.names[i]) for i in numbers.tolist()]
+        numbered: list[int] = numbers.tolist()
+        paths = [self.folder / self.names[i] for i in numbered]
         return read_pictures(paths, (height, width), channels)[0]
 
 

@@ -39,7 +39,7 @@ import torch
 from torch import Tensor
 
 from specialists import files
-from specialists.datasets.base import Dataset, Inputs, NamedTensors, Ragged, Split
+from specialists.datasets.base import Dataset, Inputs, NamedTensors, Preprocessing, Ragged, Split
 from specialists.datasets.fetched_rows import FetchedRows, block_rows
 from specialists.datasets.origins import open_origin, origin_file, save_origin
 from specialists.datasets.raw_rows import RawRows
@@ -110,8 +110,9 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
     about = read_about(folder)
     _check_files(folder, test_labels)
     opened: dict[str, RawRows] = {}
+    how = about["preprocessing"]
     splits = {
-        name: _load_split(folder, name, name != "test" or test_labels, about, opened)
+        name: _load_split(folder, name, name != "test" or test_labels, how, opened)
         for name in (
             "train",
             "validation",
@@ -184,12 +185,12 @@ def _save_fetched(rows: FetchedRows, folder: Path, file: str, name: str) -> None
 
 
 def _load_split(
-    folder: Path, name: str, labelled: bool, about: Mapping[str, Any], opened: dict[str, RawRows]
+    folder: Path, name: str, labelled: bool, how: Preprocessing, opened: dict[str, RawRows]
 ) -> Split:
     texts = _ragged(folder, f"{name}.texts")
     names = None if texts is None else _strings(texts)
     if origin_file(folder, name).is_file():
-        inputs: Inputs = open_origin(folder, name, about["preprocessing"], names, opened)
+        inputs: Inputs = open_origin(folder, name, how, names, opened)
     else:
         inputs = _inputs(folder / f"{name}.inputs.npy")
         offsets = _optional(folder / f"{name}.inputs.offsets.npy")

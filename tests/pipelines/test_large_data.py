@@ -82,7 +82,6 @@ def test_memory_does_not_grow_with_an_array_that_is_read_in_place(tmp_path):
         paths = sparse_arrays(folder, n_rows, 8192)
         work = partial(train, folder / "run", paths, in_place=True)
         peaks.append(peak_memory(work))
-    print("PEAKS", peaks)
     assert peaks[1] - peaks[0] < 100e6
     assert not list(tmp_path.rglob("train.inputs.npy"))
 
