@@ -36,7 +36,7 @@ WHOLE_HEADS = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
 MOST_TRIALS = 27  # learning rates times label smoothings that a student without soft targets tries
 
 
-class GeneralistConfig(OwnNetwork, FromFolder):
+class GeneralistConfig(FromFolder, OwnNetwork):
     """The model of all classes."""
 
     model: Literal["hashed_text", "mlp", "resnet"] | None = None
@@ -95,7 +95,7 @@ class ClustersConfig(Section):
     """Your own clusters: JSON, or a table with columns class and cluster. None: found here."""
 
 
-class SpecialistsConfig(OwnNetwork, AdapterSettings):
+class SpecialistsConfig(AdapterSettings, OwnNetwork):
     """One small model per cluster, with a dustbin for every other class; or few of all classes."""
 
     kind: Literal["clusters", "shared", "both"] = "clusters"
@@ -194,7 +194,7 @@ class CombinationConfig(Section):
     What fails answers like the generalist."""
 
 
-class StudentConfig(OwnNetwork, FromFolder):
+class StudentConfig(FromFolder, OwnNetwork):
     """The compact network that learns from the combined distribution."""
 
     size: Ratio = 0.25
