@@ -4,7 +4,7 @@ from specialists.config.configuration import Config, find_config, shipped_config
 from specialists.config.data import DataConfig
 from specialists.config.effects import is_set, left_aside, possible_kinds, without_effect
 from specialists.config.mistakes import ConfigMistakesError
-from specialists.config.recipes import OwnNetwork, Recipe
+from specialists.config.network_sections import OwnNetwork, Recipe
 from specialists.config.sections import (
     ClustersConfig,
     CombinationConfig,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from specialists.config.data import SOURCES, DataConfig
 from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.config.fields import is_set
+from specialists.config.network_sections import OwnNetwork, Recipe
 from specialists.config.optional_effects import TOKENS, adapter_settings, token_settings
-from specialists.config.recipes import OwnNetwork, Recipe
 
 if TYPE_CHECKING:
     from specialists.config.configuration import Config

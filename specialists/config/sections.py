@@ -28,8 +28,8 @@ from specialists.config.fields import (
     Temperature,
     Weight,
 )
+from specialists.config.network_sections import OwnNetwork
 from specialists.config.optional_parts import AdapterSettings, FromFolder
-from specialists.config.recipes import OwnNetwork
 
 DEFERRED = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15)
 WHOLE_HEADS = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
