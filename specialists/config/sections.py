@@ -94,7 +94,7 @@ class ClustersConfig(Section):
     """Your own clusters: JSON, or a table with columns class and cluster. None: found here."""
 
 
-class SpecialistsConfig(OwnNetwork, AdapterSettings):
+class SpecialistsConfig(AdapterSettings, OwnNetwork):
     """One small model per cluster, with a dustbin for every other class; or few of all classes."""
 
     kind: Literal["clusters", "shared", "both"] = "clusters"
