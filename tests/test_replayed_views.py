@@ -80,6 +80,13 @@ def test_a_view_is_the_same_again_and_no_other_view_or_seed_gives_it(kind):
     assert same(views(x, generator(5)), augment(x, generator(5)))  # pyright: ignore
 
 
+def test_parts_of_a_view_do_not_repeat_one_another(monkeypatch):
+    monkeypatch.setattr(replayed_views, "ROWS_AT_A_TIME", 10)
+    view = ReplayedViews(AUGMENTATIONS["features"], 1, 1).view(torch.ones(20, 40), 0)
+    assert isinstance(view, torch.Tensor)
+    assert not torch.equal(view[:10], view[10:])
+
+
 def test_rows_of_parts_follow_one_another(kind):
     x = inputs(kind)
     parts = [x[torch.arange(0, 9)], x[torch.arange(9, 10)], x[torch.arange(10, N)]]
@@ -108,6 +115,7 @@ def test_targets_are_those_of_the_online_teacher_on_the_very_inputs_that_the_stu
             gradients = [torch.autograd.grad(loss(z, t, hard), z)[0] for t in (soft, reference)]
             torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-2)
     assert seen == {0, 1, 2}
+    assert len(examples._shown) == 1  # no more than one view lies in memory
 
 
 def test_weights_follow_the_rows_of_a_view():
