@@ -39,6 +39,7 @@ from specialists.specialist import assign_generalists
 
 from .classifiers import MODEL, ClassifierTask, describe, load_classifier, train_classifiers
 from .context import RunContext
+from .pieces import expect_pieces
 from .runs import Run
 from .terminal import log
 
@@ -52,6 +53,7 @@ FLATTERED = (
 def execute(run: Run) -> None:
     """Train a generalist of each candidate width and keep the best, or take the user's own."""
     context = RunContext.open(run.folder)
+    expect_pieces(context, STAGE)
     if context.config.generalist.weights:
         _adopt(context)
         return

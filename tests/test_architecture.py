@@ -71,6 +71,7 @@ PIPELINE_ORDER = [
     "stage",
     "stages",
     "context",
+    "pieces",
     "kept",
     "prepare_data",
     "classifiers",

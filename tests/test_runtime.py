@@ -283,19 +283,6 @@ def test_progress_counts_in_silence_unless_it_is_asked_for(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_progress_shows_nested_bars_on_the_console_that_is_named():
-    shown = io.StringIO()
-    console = Console(file=shown, force_terminal=True, width=100)
-    with show_progress(console), progress("outer [/b]\x07", 2) as outer, progress("in", 5) as inner:
-        inner.advance(5)
-        outer.advance()
-        time.sleep(0.15)
-        console.out("a line between")
-    assert r"outer [/b]\x07" in shown.getvalue()
-    assert "5/5" in shown.getvalue()
-    assert "a line between" in shown.getvalue()
-
-
 def log_lines(task: int) -> None:
     log = logging.getLogger("specialists.test")
     log.info(f"line [{task}]\a")
