@@ -40,7 +40,9 @@ class _Lines(logging.Handler):
             with storage_faults("standard output"):
                 self.console.out(printable(self.format(record)), highlight=False)
         except StorageError:
-            self.console = Console(force_jupyter=False)  # the old one would write this line with the next
+            self.console = Console(
+                force_jupyter=False
+            )  # the old one would write this line with the next
             raise
 
 

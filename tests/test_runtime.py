@@ -1,6 +1,5 @@
 """Seeds, devices and processes: what a result may depend on, and what it may not."""
 
-import io
 import logging
 import os
 import signal
@@ -12,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from specialists.errors import ConfigError, TrainingError
 from specialists.runtime import (
@@ -22,7 +20,6 @@ from specialists.runtime import (
     pick_device,
     progress,
     seed_everything,
-    show_progress,
     threads,
 )
 from specialists.runtime.torch_environment import WAITING
