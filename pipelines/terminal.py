@@ -62,8 +62,8 @@ def hush(wanted: bool) -> None:
 def lines_and_bars() -> Iterator[None]:
     """Show what the library logs, from INFO on unless its logger has a level, and its progress.
 
-    Where standard error is neither a terminal nor a notebook's, progress is a line a minute, without
-    control characters. Where the environment sets ``SPECIALISTS_QUIET=1``, it is not shown.
+    Progress is a bar on a terminal or in a notebook, elsewhere a line a minute without control
+    characters. Where the environment sets ``SPECIALISTS_QUIET=1``, it is not shown.
     """
     if any(isinstance(handler, _Lines) for handler in LIBRARY.handlers):
         yield
