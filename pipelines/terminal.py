@@ -40,9 +40,8 @@ class _Lines(logging.Handler):
             with storage_faults("standard output"):
                 self.console.out(printable(self.format(record)), highlight=False)
         except StorageError:
-            self.console = Console(
-                force_jupyter=False
-            )  # the old one would write this line with the next
+            # the old one would write this line with the next
+            self.console = Console(force_jupyter=False)
             raise
 
 

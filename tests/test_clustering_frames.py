@@ -71,14 +71,14 @@ def test_both_ways_and_rows_are_of_the_pair(probs, clusters):
     order = np.argsort(-probs, axis=1)
     for pair in frame.to_dict("records"):
         a, b = (clusters.class_names.index(pair[name]) for name in ("class_a", "class_b"))
-        errors = [
-            [i for i in range(300) if (labels[i], order[i, 0]) == w] for w in ((a, b), (b, a))
-        ]
-        close = [[i for i in range(300) if tuple(order[i, :2]) == w] for w in ((a, b), (b, a))]
+        ways = ((a, b), (b, a))
+        errors = [[i for i in range(300) if (labels[i], order[i, 0]) == way] for way in ways]
+        close = [[i for i in range(300) if tuple(order[i, :2]) == way] for way in ways]
         assert [pair["a_as_b"], pair["b_as_a"]] == [len(rows) for rows in errors]
         assert [pair["a_then_b"], pair["b_then_a"]] == [len(rows) for rows in close]
-        wrong = sum(errors, [])
-        torn = {i: (i not in wrong, -probs[i, a] * probs[i, b]) for i in wrong + sum(close, [])}
+        wrong = {*errors[0], *errors[1]}
+        rows = {*wrong, *close[0], *close[1]}
+        torn = {i: (i not in wrong, -probs[i, a] * probs[i, b]) for i in rows}
         assert pair["rows"] == sorted(torn, key=torn.__getitem__)[:3]
         assert pair["examples"] == [texts[i] for i in pair["rows"]]
         together = [a in members and b in members for members in clusters.classes]
