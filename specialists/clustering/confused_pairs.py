@@ -6,7 +6,7 @@ pairs specialists tell apart better is asked elsewhere (:mod:`specialists.evalua
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +27,14 @@ KEPT = 200  # pairs that clusters know
 BLOCK_VALUES = 1 << 24
 
 Pair = tuple[int, int, float]
+Columns = dict[str, Sequence[Any] | np.ndarray]
 
 
 def heaviest_pairs(co_predictions: CoPredictions, k: int) -> tuple[Pair, ...]:
     """At most ``k`` pairs of classes with their shares of all confusions, the largest first."""
     confusion = co_predictions.confusion
     starts = np.arange(co_predictions.n_classes + 1) * co_predictions.n_classes
-    kept = [(np.empty(0, int), np.empty(0, int), np.empty(0))]
+    kept: list[tuple[Any, Any, Any]] = [(np.empty(0, int), np.empty(0, int), np.empty(0))]
     for rows in row_blocks(getattr(confusion, "indptr", starts)):
         upper = sparse.triu(sparse.csr_matrix(confusion[rows]), rows.start + 1).tocoo()
         mass = np.asarray(upper.data)
@@ -112,13 +113,14 @@ def confused_pairs(
     answers = _Answers.of(host_array(probs), None if labels is None else host_array(labels))
     for name, each in answers.columns().items():
         values[name] = [each(a, b) for a, b, _ in pairs]
-    values["rows"] = [answers.torn(a, b) for a, b, _ in pairs]
+    torn = [answers.torn(a, b) for a, b, _ in pairs]
+    values["rows"] = torn
     if examples is not None:
-        values["examples"] = [[examples[row] for row in rows] for rows in values["rows"]]
+        values["examples"] = [[examples[row] for row in rows] for rows in torn]
     return as_table(values)
 
 
-def as_table(values: dict[str, Any]) -> PairTable:
+def as_table(values: Columns) -> PairTable:
     """Columns as the table that a notebook shows."""
     from specialists.clustering.pair_table import PairTable
 
@@ -127,10 +129,10 @@ def as_table(values: dict[str, Any]) -> PairTable:
 
 def columns_of(
     pairs: Sequence[Pair], class_names: Sequence[str], clusters: ClassClusters | None
-) -> dict[str, Any]:
+) -> Columns:
     """The columns that need no rows of predictions."""
     n_classes, share = len(class_names), np.array([share for *_, share in pairs], dtype=float)
-    values: dict[str, Any] = {
+    values: Columns = {
         "class_a": [class_names[a] for a, _, _ in pairs],
         "class_b": [class_names[b] for _, b, _ in pairs],
         "share_of_confusions": share,
@@ -155,9 +157,9 @@ class _Answers:
         pairs = np.concatenate(list(_two_first(probs)))
         return cls(probs, pairs[:, 0], pairs[:, 1], labels)
 
-    def columns(self) -> dict[str, Any]:
+    def columns(self) -> dict[str, Callable[[int, int], int]]:
         """How often one class is taken for another, each way, by the column's name."""
-        counted: dict[str, Any] = {}
+        counted = {}
         if self.labels is not None:
             counted["a_as_b"] = lambda a, b: int(self._wrong(a, b).sum())
             counted["b_as_a"] = lambda a, b: int(self._wrong(b, a).sum())

@@ -16,14 +16,15 @@ MAX_SHOWN = 60  # pairs
 MAX_CHARACTERS = 80  # of an example
 HEIGHT = 36  # of a picture on the page, in pixels
 MAX_PIXELS = 96  # of the longer side of a stored picture
+NO_CLUSTER = -1
+NOT_BROKEN = '<span style="white-space: nowrap">{}</span>'
 PICTURE = '<img src="data:image/png;base64,{}" style="height: {}px; image-rendering: pixelated">'
 
 
 class PairTable(pd.DataFrame):
     """What :func:`specialists.clustering.confused_pairs` found: a DataFrame to look at.
 
-    A notebook shows shares in per cent, examples that are images as pictures, and the first 60
-    pairs.
+    A notebook shows shares in per cent, images as pictures, and the first 60 pairs.
     """
 
     @property
@@ -49,9 +50,11 @@ def _shown(column: str, value: Any) -> str:
     if column == "times_average":
         return f"{value:,.1f}"
     if column == "examples":
-        return " ".join(map(_example, value)) if _is_image_list(value) else _texts(value)
+        return _pictures(value) if _is_image_list(value) else _texts(value)
+    if column == "cluster" and value == NO_CLUSTER:
+        return "none"
     if isinstance(value, list):
-        return escape(", ".join(map(str, value)))
+        return NOT_BROKEN.format(escape(", ".join(map(str, value))))
     return escape(one_line(str(value)))
 
 
@@ -67,7 +70,11 @@ def _texts(values: list[Any]) -> str:
     )
 
 
-def _example(image: Any) -> str:
+def _pictures(values: list[Any]) -> str:
+    return NOT_BROKEN.format(" ".join(map(_picture, values)))
+
+
+def _picture(image: Any) -> str:
     """A small picture of an image, each at its own full contrast unless it has bytes."""
     from PIL import Image
 

@@ -53,8 +53,8 @@ def picture_of_shares(clusters: ClassClusters) -> Picture:
     held = [100 * clusters.share_of_confusions[m] for m in order]
     shares.barh(rows, held, color=style.BLUE, height=0.7, label="in the cluster")
     random = [100 * clusters.random_shares[m] for m in order]
-    look = {"s": 80, "color": style.ORANGE, "marker": "|", "linewidths": 2.5, "zorder": 3}
-    shares.scatter(random, rows, label="in random classes, as many", **look)
+    look: dict[str, object] = {"color": style.ORANGE, "marker": "|", "linewidths": 2.5, "zorder": 3}
+    shares.scatter(random, rows, s=80, label="in as many random classes", **look)
     shares.set_xlabel("% of all confusions")
     style.name_rows(sizes, [str(m) for m in order])
     sizes.set_ylabel("cluster")
@@ -62,7 +62,8 @@ def picture_of_shares(clusters: ClassClusters) -> Picture:
         style.quieten(panel, grid="x")
     shares.tick_params(axis="y", length=0)
     _write_names(names, [clusters.names(m) for m in order])
-    style.legend_above(figure, *shares.get_legend_handles_labels())
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderpad": 0, "ncols": 2}
+    shares.legend(fontsize=style.FONT_SIZE - 1, frameon=False, handlelength=1, **place)
     areas = [
         HoverArea(panel, panel.get_xlim(), (row - 0.5, row + 0.5), _cluster_in_words(clusters, m))
         for panel in (sizes, shares, names)
@@ -133,7 +134,7 @@ def _over_average(pairs: CoPredictions, place: NDArray[np.int64]) -> NDArray[np.
     for rows in row_blocks(getattr(pairs.confusion, "indptr", starts)):
         block = sparse.coo_matrix(pairs.confusion[rows])
         at = pixel[block.row + rows.start], pixel[block.col]
-        np.maximum.at(times, at, block.data / average)
+        np.maximum.at(times, at, np.divide(block.data, average))
     return times
 
 
@@ -191,7 +192,7 @@ def _write_names(axes: Axes, names: Sequence[Sequence[str]]) -> None:
     axes.set_xlim(0, 1)
     look = {"fontsize": style.FONT_SIZE - 1, "color": style.INK, "va": "center", "clip_on": False}
     for row, classes in enumerate(names):
-        axes.text(0, row, style.shorten(", ".join(classes), 68), **look)
+        axes.text(0, row, style.shorten(", ".join(classes), 80), **look)
 
 
 def _titled(figure: Figure, text: str) -> Figure:
