@@ -61,13 +61,12 @@ def in_notebook() -> bool:
 
 
 def in_words(work: Progress) -> str:
-    """How far it is and how long the rest takes, for instance "42%, 1:10, 2 minutes left"."""
-    words = [clock_time(work.seconds)]
-    if work.total:
-        words.insert(0, f"{work.fraction:.0%}")
-        if left := work.seconds_left:
-            words.append(f"{spoken_time(left)} left")
-    return ", ".join(words)
+    """How far it is and how long the rest takes, for instance "42% in 1:10, 2 minutes left"."""
+    if not work.total:
+        return clock_time(work.seconds)
+    left = work.seconds_left
+    rest = f", {spoken_time(left)} left" if left else ""
+    return f"{work.fraction:.0%} in {clock_time(work.seconds)}{rest}"
 
 
 class LineAMinute(Display):
@@ -141,7 +140,7 @@ class _Now:
 
 
 class NotebookBar(Display):
-    """A bar in a cell's output: one picture, which is drawn anew and is empty at the end."""
+    """A bar in a cell's output, which is drawn anew and is nothing at the end."""
 
     def __init__(self) -> None:
         self._handle: Any = None
@@ -155,18 +154,20 @@ class NotebookBar(Display):
             self._draw(work)
 
     def end(self, work: Progress) -> None:
-        self._put("")
+        self._put("<span></span>", "")
 
     def _draw(self, work: Progress) -> None:
         self._drawn = time.monotonic()
         value = f'max="1" value="{work.fraction:.3f}"' if work.total else ""
         detail = " · ".join(filter(None, (in_words(work), work.detail)))
-        self._put(BAR.format(name=escape(work.description), value=value, detail=escape(detail)))
+        html = BAR.format(name=escape(work.description), value=value, detail=escape(detail))
+        self._put(html, f"{work.description}: {detail}")
 
-    def _put(self, html: str) -> None:
-        from IPython.display import HTML, display
+    def _put(self, html: str, text: str) -> None:
+        from IPython.display import display
 
+        drawn = {"text/html": html, "text/plain": text}
         if self._handle is None:
-            self._handle = display(HTML(html), display_id=True)
+            self._handle = display(drawn, raw=True, display_id=True)
         else:
-            self._handle.update(HTML(html))
+            self._handle.update(drawn, raw=True)

@@ -145,6 +145,7 @@ class StageProgress(Progress):
     def __init__(self, stage: str) -> None:
         super().__init__(stage)
         self._pieces: dict[str, float] = {}
+        self._over: set[str] = set()
 
     @property
     def detail(self) -> str:
@@ -160,9 +161,13 @@ class StageProgress(Progress):
         self._changed()
 
     def begin_inner(self, inner: Progress) -> None:
-        """A piece begins: those that were expected before it are over. Others take no time."""
+        """A piece begins: those that were expected before it are over.
+
+        What was not expected, or comes again, does not move the stage on.
+        """
         super().begin_inner(inner)
-        inner._share = self._pieces.get(inner.description, 0.0)
+        is_new = inner.description not in self._over
+        inner._share = self._pieces.get(inner.description, 0.0) if is_new else 0.0
         if inner._share:
             earlier = list(self._pieces)[: list(self._pieces).index(inner.description)]
             self.done, self._begun = sum(self._pieces[name] for name in earlier), 0.0
@@ -170,6 +175,7 @@ class StageProgress(Progress):
 
     def end_inner(self, inner: Progress) -> None:
         super().end_inner(inner)
+        self._over.add(inner.description)
         self.advance(inner._share)
 
 
