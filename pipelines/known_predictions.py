@@ -105,17 +105,13 @@ def read_predictions(path: str | Path, class_names: Any = None) -> KnownPredicti
     if path.suffix not in (".npz", ".npy") or not path.is_file():
         raise InputError("no predictions here", where=path, expected=EXPECTED)
     arrays = _arrays(path)
-    probs, matrix = arrays["probs"], None
-    if probs.ndim == 2 and probs.shape[0] == probs.shape[1] and not _are_probabilities(probs):
-        probs, matrix = None, probs
-    else:
-        predictions_shape(probs)
-    n_classes = (probs if matrix is None else matrix).shape[1]
-    names = _names(arrays.get("class_names") if class_names is None else class_names, n_classes)
-    labels, examples = arrays.get("labels"), arrays.get("examples")
-    if matrix is not None:
-        return KnownPredictions(names, matrix=matrix)
-    return KnownPredictions(names, probs, None, labels, examples)
+    given, names = arrays["probs"], arrays.get("class_names")
+    names = names if class_names is None else class_names
+    if given.ndim == 2 and given.shape[0] == given.shape[1] and not _are_probabilities(given):
+        return KnownPredictions(_names(names, len(given)), matrix=given)
+    names = _names(names, predictions_shape(given)[1])
+    examples: Any = arrays.get("examples")
+    return KnownPredictions(names, given, None, arrays.get("labels"), examples)
 
 
 def _of_a_run(run: Path) -> KnownPredictions:

@@ -1,6 +1,7 @@
 """The bar of each stage: the pieces that a stage says it has are those that come."""
 
 import logging
+from typing import Any
 
 import pytest
 import small_run
@@ -20,7 +21,7 @@ class Recorded(Display):
     def begin(self, work) -> None:
         self.fractions[work.description], self.details[work.description] = [], []
 
-    def changed(self, work) -> None:
+    def changed(self, work: Any) -> None:
         self.fractions[work.description].append(work.fraction)
         self.details[work.description].append(work.detail)
         self.expected[work.description] = list(work._pieces)

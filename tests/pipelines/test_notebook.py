@@ -54,9 +54,10 @@ def execute(**parameters: object) -> tuple[dict, list]:
             )
             replaced += n
         tree = ast.parse(source)
-        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        last = tree.body[-1]
+        tree.body[-1:] = [] if isinstance(last, ast.Expr) else [last]
         exec(compile(tree, str(file), "exec"), names)
-        if last is not None:
+        if isinstance(last, ast.Expr):
             shown.append(eval(ast.unparse(last.value), names))
     assert replaced == len(parameters)
     for value in shown:
