@@ -44,6 +44,7 @@ from .classifiers import (
     train_tasks,
 )
 from .context import RunContext
+from .pieces import expect_pieces
 from .runs import Run
 from .soft_targets import (
     STAGE,
@@ -61,6 +62,7 @@ STUDENTS = (STUDENT, HARD_LABELS)
 def execute(run: Run) -> None:
     """Store soft targets, train a student of each temperature and weight, keep the best."""
     context = RunContext.open(run.folder)
+    expect_pieces(context, STAGE)
     if Scheme.from_config(context.config.student).has_teacher:
         write_soft_targets(context)
     if context.config.student.teacher == "online" and context.augment is None:

@@ -1,5 +1,6 @@
 """The report's figures: plain data in, a matplotlib Figure out, ``to_svg`` into the page."""
 
+from specialists.figures.cluster_pictures import picture_of_confusions, picture_of_shares
 from specialists.figures.clusters import (
     cluster_overview,
     correlation_from_covariance,
@@ -15,6 +16,7 @@ from specialists.figures.compute import (
     gain_along_axis,
 )
 from specialists.figures.gain_curves import PricedGain, gain_against_cost
+from specialists.figures.hover import HoverArea, Picture
 from specialists.figures.models import (
     CostPoint,
     accuracy_against_cost,
@@ -29,6 +31,8 @@ __all__ = [
     "ComputePoint",
     "CostPoint",
     "Gain",
+    "HoverArea",
+    "Picture",
     "PricedGain",
     "accuracy_against_compute",
     "accuracy_against_cost",
@@ -41,6 +45,8 @@ __all__ = [
     "gain_by_coverage",
     "gain_per_cluster",
     "gains_with_intervals",
+    "picture_of_confusions",
+    "picture_of_shares",
     "reliability_diagrams",
     "to_svg",
     "to_svg_file",
