@@ -41,6 +41,7 @@ from .options import (
     out_option,
 )
 from .predict import check_target, predict, predict_json, write_table
+from .reproduce import reproducing
 from .run_settings import configured, read_settings, source_and_folder
 from .runs import RUN, Run, check_claimable
 from .stage import Stage, run_stage
@@ -230,7 +231,7 @@ for _stage in stages.STAGES:
     app.command(_stage.name, help=_stage.summary)(_command)
 
 
-app.registered_commands += looking.registered_commands
+app.registered_commands += looking.registered_commands + reproducing.registered_commands
 
 
 @app.command("predict", help="Predict the classes of new, unlabelled input, with probabilities.")

@@ -106,6 +106,7 @@ PIPELINE_ORDER = [
     "estimator",
     "distill",
     "predict",
+    "reproduce",
     "__main__",
 ]
 STAGES = {

@@ -1,5 +1,6 @@
 """A teacher's soft targets in, one compact student out."""
 
+from specialists.distillation.missing_classes import MissingClassBias, fit_missing_bias
 from specialists.distillation.sizes import student_spec
 from specialists.distillation.sparse_losses import (
     CellDistillationLoss,
@@ -29,6 +30,7 @@ __all__ = [
     "HARD_TRIALS",
     "CellDistillationLoss",
     "DrawnDistillationLoss",
+    "MissingClassBias",
     "OnlineTeacher",
     "SparseTargets",
     "Teacher",
@@ -36,6 +38,7 @@ __all__ = [
     "changed_recipe",
     "cross_entropy_to_draws",
     "distil",
+    "fit_missing_bias",
     "kl_to_cells",
     "labelled_rows",
     "read_draws",

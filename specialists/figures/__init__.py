@@ -22,11 +22,13 @@ from specialists.figures.models import (
     reliability_diagrams,
     training_curves,
 )
+from specialists.figures.panel_curves import Curve, curves_in_panels
 from specialists.figures.style import to_svg, to_svg_file
 
 __all__ = [
     "ComputePoint",
     "CostPoint",
+    "Curve",
     "Gain",
     "PricedGain",
     "accuracy_against_compute",
@@ -35,6 +37,7 @@ __all__ = [
     "cluster_overview",
     "correlation_from_covariance",
     "correlation_matrix",
+    "curves_in_panels",
     "gain_against_cost",
     "gain_along_axis",
     "gain_by_coverage",
