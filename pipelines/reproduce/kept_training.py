@@ -74,12 +74,11 @@ class KeptModel:
             train, seed = self.training_rows(), derive_seed(self.lesson.seed, self.lesson.name)
             seed_everything(seed)
             network = build(lesson.spec)
-            held_out = without_classes(dataset.validation, lesson.missing)
             trainer = Trainer(
                 network,
                 student_examples(train, self._teacher(train), lesson.change()),
                 lesson.loss(),
-                ValidationLoss(held_out.inputs, held_out.labels),
+                self._judge(dataset.validation),
                 lesson.recipe,
                 seed=seed,
                 hardware=hardware_of(self.data),
@@ -119,6 +118,21 @@ class KeptModel:
     def errors(self, split: str = "test") -> int:
         return int((~self.right(split)).sum())
 
+    def _judge(self, validation: Split) -> Callable[[nn.Module], tuple[float, float]]:
+        """By labels; where classes are missing, by how well it matches its teacher elsewhere."""
+        missing = self.lesson.missing
+        if not missing:
+            return ValidationLoss(validation.inputs, validation.labels)
+        seen, loss = without_classes(validation, missing), self.lesson.loss()
+        targets = mean_of(self._teacher_networks(), self.lesson.mean)(seen.inputs)
+
+        def judge(network: nn.Module) -> tuple[float, float]:
+            outputs = predict_outputs(network, seen.inputs)
+            right = (outputs.argmax(1) == seen.labels).double().mean()
+            return float(loss(outputs, targets, seen.labels)), float(right)
+
+        return judge
+
     def _keep(self, outputs: Tensor, split: str, folder: Path) -> None:
         classes = outputs.argmax(1).numpy().astype(np.int32)
         write_array(folder / f"{split}.classes.npy", classes)
@@ -132,11 +146,13 @@ class KeptModel:
     def _of(self, teacher: Lesson) -> Path:
         return self.models / teacher.name
 
+    def _teacher_networks(self) -> list[nn.Module]:
+        return [KeptModel(self.models, self.data, each).network() for each in self._teachers]
+
     def _teacher(self, train: Split) -> Teacher | None:
         if not self._teachers:
             return None
-        networks = [KeptModel(self.models, self.data, each).network() for each in self._teachers]
-        asked = mean_of(networks, self.lesson.mean)
+        asked = mean_of(self._teacher_networks(), self.lesson.mean)
         return asked if self.lesson.online else asked(train.inputs)
 
 

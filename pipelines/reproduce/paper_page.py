@@ -10,7 +10,7 @@ from specialists.files import write_text
 from .paper_tables import PaperTable, read_table
 
 ORDER = ("mnist", "temperatures", "transfer", "regulariser", "ensemble", "specialists", "logits")
-PAGE = "PAPER.md"
+PAGE = "paper.md"
 TITLE = "# The paper's tables, reproduced"
 INTRODUCTION = (
     "Hinton, Vinyals and Dean, [Distilling the Knowledge in a Neural Network]"
@@ -30,14 +30,8 @@ def paper_tables(folder: Path) -> list[PaperTable]:
     return [table for name in names if (table := read_table(folder, name)) is not None]
 
 
-def write_page(folder: Path, page: Path | None = None) -> Path:
-    """Write the page, by default FOLDER/PAPER.md, and its figures beside it; returns its path.
-
-    Raises
-    ------
-    InputError
-        If no experiment is done, or a file of somebody else is in the way.
-    """
+def check_done(folder: Path) -> list[PaperTable]:
+    """The tables that a page is made of; an InputError if there is none."""
     tables = paper_tables(folder)
     if not tables:
         raise InputError(
@@ -45,6 +39,18 @@ def write_page(folder: Path, page: Path | None = None) -> Path:
             where=folder,
             fix="specialists reproduce mnist --set data.arrays=PATH/mnist.npz, and then the others",
         )
+    return tables
+
+
+def write_page(folder: Path, page: Path | None = None) -> Path:
+    """Write the page, by default FOLDER/paper.md, and its figures beside it; returns its path.
+
+    Raises
+    ------
+    InputError
+        If no experiment is done, or a file of somebody else is in the way.
+    """
+    tables = check_done(folder)
     target = page or folder / PAGE
     if target.is_file() and not target.read_text(encoding="utf-8").startswith(TITLE):
         raise InputError(

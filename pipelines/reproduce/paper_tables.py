@@ -106,7 +106,7 @@ class PaperTable:
         return "\n\n".join(parts) + "\n"
 
     def write(self, folder: Path) -> None:
-        """Write NAME.json, NAME.md and an SVG file for each drawing into a folder."""
+        """Write its .json, its .md and an SVG file for each drawing into a folder."""
         self.write_drawings(folder)
         write_json(folder / f"{self.name}.json", {**asdict(self), "drawings": self._files()})
         write_text(folder / f"{self.name}.md", self.markdown())

@@ -71,7 +71,7 @@ def reproduce_command(
     ] = None,
     page: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where the page is written. Default: FOLDER/PAPER.md."),
+        typer.Option(metavar="FILE", help="Where the page is written. Default: FOLDER/paper.md."),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Train next to nothing, to see that it runs.")
@@ -80,17 +80,18 @@ def reproduce_command(
     quiet: QuietOption = False,
 ) -> None:
     """Train what does not stand, print the table, make the page."""
-    from .paper_page import write_page
+    from .paper_page import check_done, write_page
 
     hush(quiet)
     folder = out or Path("runs", "reproduce-quick" if quick else "reproduce")
     if experiment == "page":
+        check_done(folder)
         with locked(folder, REPRODUCTION):
             say(f"the page: {write_page(folder, page)}")
         return
     settings = reproduction_settings(config, overrides)
+    work = begin(folder, settings, seeds, jobs, quick, read_names(names))
     with locked(folder, REPRODUCTION):
-        work = begin(folder, settings, seeds, jobs, quick, read_names(names))
         table = experiment_of(experiment)(work)
         table.write(folder)
         say(f"{table.title}\n\n{table.table()}\n")

@@ -60,7 +60,7 @@ def _findings(errors: Errors, n_test: int, how: str) -> tuple[PaperLine, ...]:
     lines = []
     for width, of in errors.items():
         if width >= ALIKE:
-            high = [n for t, n in of.items() if t >= HIGH]
+            high = [n for t, n in of.items() if HIGH <= t < math.inf]
             apart = max(high) - min(high)
             most = max(1, round(FLOOR * n_test))
             lines.append(
@@ -75,7 +75,8 @@ def _findings(errors: Errors, n_test: int, how: str) -> tuple[PaperLine, ...]:
                 )
             )
     smallest = min(errors)
-    best = min(errors[smallest], key=lambda t: errors[smallest][t])
+    finite = filter(math.isfinite, errors[smallest])
+    best = min(finite, key=errors[smallest].__getitem__)
     lines.append(
         PaperLine(
             f"{smallest} units: the best T",
@@ -86,7 +87,7 @@ def _findings(errors: Errors, n_test: int, how: str) -> tuple[PaperLine, ...]:
             goal="2.5 to 4",
             reached=2.5 <= best <= 4,
         )
-    ) if math.isfinite(best) else None
+    )
     return tuple(lines)
 
 

@@ -2,8 +2,8 @@
 
 Images: a random affine map each (rotation, shear, scale, shift), applied to the whole batch by
 ``affine_grid`` and ``grid_sample``; or a shift by whole pixels. Text: n-grams dropped at random.
-Features: numbers dropped at random. All draw from a generator that the caller owns, so that a run can be repeated; it is of the
-device of the batch, or of the CPU.
+Features: numbers dropped at random. All draw from a generator that the caller owns, so that a run
+can be repeated; it is of the device of the batch, or of the CPU.
 """
 
 from __future__ import annotations
