@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from specialists.config.data import SOURCES
 from specialists.datasets import Inputs, Split
 from specialists.datasets.assembly import take
 from specialists.distillation import labelled_rows, student_examples
@@ -185,10 +186,11 @@ def hardware_of(data: PaperData) -> Hardware:
 
 
 def conditions(data: PaperData) -> dict[str, object]:
-    """What every training on some data depends on."""
+    """What every training on some data depends on; a file may lie anywhere."""
     settings = data.config
+    named = SOURCES if data.fingerprint else ()
     return {
-        "data": settings.section("data"),
+        "data": {k: v for k, v in settings.section("data").items() if k not in named},
         "n_classes": data.n_classes,
         "precision": resolve_precision(hardware_of(data).torch_device, settings.precision),
     }
