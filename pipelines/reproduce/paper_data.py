@@ -17,9 +17,10 @@ from specialists.errors import InputError
 from specialists.files import sha256
 
 MNIST = (
-    "--set data.arrays=PATH/mnist.npz, with x_train uint8 [60000, 28, 28], y_train [60000], "
-    "x_test and y_test"
+    "for digits, --set data.arrays=PATH/mnist.npz, with x_train uint8 [60000, 28, 28], "
+    "y_train [60000], x_test and y_test"
 )
+FILES_OF_DATA = ("arrays", "table", "images")
 SPLIT_SEED = 0  # the same rows for every seed, of which a pair of models answers the same
 
 
@@ -80,6 +81,15 @@ class PaperData:
 
 def named_data(settings: Config) -> PaperData:
     """The data of a configuration, found and read, or one message that says what is wrong."""
+    key, source = settings.data.source
+    if isinstance(source, str) and key in FILES_OF_DATA and not Path(source).exists():
+        raise InputError(
+            "no such file, and nothing is downloaded",
+            where=f"data.{key}",
+            got=source,
+            expected=MNIST,
+            fix="bring the file there, or name the place where it lies",
+        )
     data = PaperData(settings.to_toml())
     data.spec_shape()
     return data

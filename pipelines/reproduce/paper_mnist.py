@@ -61,19 +61,7 @@ def reproduce_mnist(work: Reproduction) -> PaperTable:
     plain, soft = work.drawn_means([m.right() for m in small], [m.right() for m in taught])
     low, high = (n_test * end for end in work.interval(soft - plain))
     gains = [a.errors() - b.errors() for a, b in zip(small, taught, strict=True)]
-    plan, n_train = work.plan, len(work.data.dataset.train)
-    how_large = (
-        f"two layers of {plan.teacher_width:,} ReLU units, dropout .5 and .2 of the inputs, "
-        f"incoming weights of length at most {plan.max_norm:.2f}, shifts of at most 2 pixels, "
-        f"{plan.teacher_epochs} epochs of Adam"
-    )
-    how_small = (
-        f"two layers of {plan.student_width}, hard labels, nothing else, {plan.hard_epochs} epochs"
-    )
-    how_soft = (
-        f"the same, T = {MAIN_TEMPERATURE:g}, {MAIN_ALPHA:.0%} of the loss from soft targets of "
-        f"training digits that do not move, {plan.soft_epochs} epochs"
-    )
+    how_large, how_small, how_soft = _how(work)
     lines = (
         _errors("large network", "67", large, how_large, 85),
         _errors("small network, hard labels", "146", small, how_small, 165),
@@ -90,11 +78,23 @@ def reproduce_mnist(work: Reproduction) -> PaperTable:
         ),
     )
     text = (
-        f"We train on {n_train:,} digits; {len(work.data.dataset.validation):,} of the paper's "
+        f"We train on {len(work.data.dataset.train):,} digits; {len(work.data.dataset.validation):,} of the paper's "
         "training digits choose the epoch. The paper gives neither optimiser nor epochs nor the "
         "weight of the hard labels, and one figure each, of one seed.",
     )
     return PaperTable("mnist", "MNIST: test errors", lines, text, work.cpu_minutes)
+
+
+def _how(work: Reproduction) -> tuple[str, str, str]:
+    plan = work.plan
+    return (
+        f"two layers of {plan.teacher_width:,} ReLU units, dropout .5 and .2 of the inputs, "
+        f"incoming weights of length at most {plan.max_norm:.2f}, shifts of at most 2 pixels, "
+        f"{plan.teacher_epochs} epochs of Adam",
+        f"two layers of {plan.student_width}, no regularisation, {plan.hard_epochs} epochs",
+        f"the same, T = {MAIN_TEMPERATURE:g}, {MAIN_ALPHA:.0%} of the loss from soft targets of "
+        f"training digits that do not move, {plan.soft_epochs} epochs",
+    )
 
 
 def _errors(what: str, paper: str, models: list[KeptModel], how: str, most: int) -> PaperLine:

@@ -7,7 +7,7 @@ from pathlib import Path
 from specialists.errors import InputError
 from specialists.files import write_text
 
-from .paper_tables import PaperTable, read_table
+from .paper_tables import PaperTable, kept_table
 
 ORDER = ("mnist", "temperatures", "transfer", "regulariser", "ensemble", "specialists", "logits")
 PAGE = "paper.md"
@@ -27,7 +27,7 @@ INTRODUCTION = (
 def paper_tables(folder: Path) -> list[PaperTable]:
     """What the experiments wrote into a folder, in the paper's order."""
     names = [file.stem for name in ORDER for file in sorted(folder.glob(f"{name}*.json"))]
-    return [table for name in names if (table := read_table(folder, name)) is not None]
+    return [table for name in names if (table := kept_table(folder, name)) is not None]
 
 
 def check_done(folder: Path) -> list[PaperTable]:

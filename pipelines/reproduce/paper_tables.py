@@ -123,7 +123,7 @@ class PaperTable:
         }
 
 
-def read_table(folder: Path, name: str) -> PaperTable | None:
+def kept_table(folder: Path, name: str) -> PaperTable | None:
     """What :meth:`PaperTable.write` wrote of this name; None if it wrote nothing."""
     file = folder / f"{name}.json"
     if not file.is_file():

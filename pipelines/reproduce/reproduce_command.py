@@ -127,8 +127,8 @@ def begin(
     """An experiment with its data read."""
     from specialists.runtime import n_cores
 
+    from .cpu_plan import PaperPlan, quick_plan
     from .paper_data import named_data
-    from .plan import Plan, quick_plan
     from .reproduction import Reproduction
 
     data = named_data(settings)
@@ -136,7 +136,7 @@ def begin(
         log.info(note)
     seeds = tuple(range(settings.seed, settings.seed + n_seeds))
     n_jobs = (settings.jobs if jobs is None else jobs) or n_cores()
-    plan = quick_plan() if quick else Plan()
+    plan = quick_plan() if quick else PaperPlan()
     return Reproduction(folder, data, plan, seeds, n_jobs, dict(names or {}))
 
 
@@ -151,7 +151,8 @@ def read_names(file: Path | None) -> dict[str, str]:
     if file is None:
         return {}
     if not file.is_file():
-        raise InputError("no such file", where="--names", got=file)
+        expected = "a label, a tab and its name on each line"
+        raise InputError("no such file", where="--names", got=file, expected=expected)
     lines = file.read_text(encoding="utf-8").splitlines()
     pairs = (line.split("\t")[:2] for line in lines if "\t" in line)
     return {label.strip(): name.strip() for label, name in pairs}

@@ -12,10 +12,10 @@ from specialists.networks import NetworkSpec
 from specialists.runtime import map_processes
 from specialists.uncertainty import drawn_over_seeds, means_over_seeds, percentile_interval
 
+from .cpu_plan import PaperPlan
 from .kept_training import Kept, KeptModel, cpu_seconds, ensure_kept
 from .lessons import Lesson
 from .paper_data import PaperData
-from .plan import Plan
 
 REGULARISED = "specialists.networks.regularised:regularised_mlp"
 PLAIN = {"dropout": 0.0, "input_dropout": 0.0}
@@ -30,7 +30,7 @@ class Reproduction:
     folder : Path
         Of all experiments; models of a data set lie in ``models/NAME``.
     data : PaperData
-    plan : Plan
+    plan : PaperPlan
     seeds : tuple of int
     jobs : int
         Trainings at a time, each with one thread.
@@ -40,7 +40,7 @@ class Reproduction:
 
     folder: Path
     data: PaperData
-    plan: Plan
+    plan: PaperPlan
     seeds: tuple[int, ...]
     jobs: int = 1
     names: dict[str, str] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from pipelines.__main__ import app
 from pipelines.reproduce import kept_training
-from pipelines.reproduce.paper_tables import PaperLine, read_table
+from pipelines.reproduce.paper_tables import PaperLine, kept_table
 from pipelines.reproduce.reproduce_command import begin, reproduction_settings
 from specialists.distillation import fit_missing_bias
 
@@ -87,7 +87,7 @@ def work(data, done):
 )
 def test_the_papers_figures_stand_beside_ours(done, name, papers):
     text = (done / f"{name}.md").read_text()
-    table = read_table(done, name)
+    table = kept_table(done, name)
     assert set(papers) <= {line.paper for line in table.lines}
     for line in table.lines:
         assert f"| {' | '.join(line.cells())} |" in text
@@ -98,7 +98,7 @@ def test_the_papers_figures_stand_beside_ours(done, name, papers):
 def test_the_page_has_every_section_in_the_papers_order(done):
     page = (done / "paper.md").read_text()
     titles = [line for line in page.splitlines() if line.startswith("## ")]
-    sections = [read_table(done, file.stem).title for file in done.glob("[a-z]*.json")]
+    sections = [kept_table(done, file.stem).title for file in done.glob("[a-z]*.json")]
     assert sorted(titles) == sorted(f"## {title}" for title in sections)
     assert titles[0] == "## MNIST: test errors"
     assert titles[-1].startswith("## Logit matching")
@@ -159,7 +159,7 @@ def test_a_teacher_that_changed_teaches_its_students_again(work, tmp_path, monke
 
 
 def test_errors_are_those_of_the_kept_classes(done, work):
-    table = read_table(done, "mnist")
+    table = kept_table(done, "mnist")
     labels = work.test_labels
     for line, name in zip(table.lines, ("large", "small", "taught"), strict=False):
         kept = [
@@ -179,7 +179,7 @@ def test_a_student_is_shown_no_missing_class(work):
 
 
 def test_errors_with_the_bias_are_those_of_a_fit_to_validation_rows(done, work):
-    lines = read_table(done, "transfer").lines
+    lines = kept_table(done, "transfer").lines
     dataset = work.data.dataset
     for seed in (0, 1):
         folder = work.models / f"without-3-seed-{seed}"
@@ -237,14 +237,14 @@ NO_DATA = "no data are named, and nothing is downloaded"
         (["mnist", "--set", "data.arrays=DATA/digits.npz", "--names", "gone.tsv"], "--names"),
     ],
 )
-def test_what_cannot_work_is_one_message(arguments, told, data, tmp_path, capsys):
+def test_what_cannot_work_is_one_message(arguments, told, data, tmp_path):
     given = [argument.replace("DATA", str(data)) for argument in arguments]
     quick = [] if given == ["page"] else SMALL
     result = reproduce(*given, *quick, "--out", tmp_path / "new")
     assert result.exit_code == 2
     assert told in result.output
-    assert "to mend it" in result.output or "expected" in result.output or "--names" in told
-    assert not (tmp_path / "new").exists()
+    assert "to mend it" in result.output or "expected" in result.output
+    assert not list((tmp_path / "new").glob("[a-z]*.json"))
 
 
 def test_a_page_of_somebody_else_is_not_replaced(done, tmp_path):
@@ -280,7 +280,7 @@ def test_names_of_classes_are_read_for_people(done, data, tmp_path):
 def test_the_time_of_each_training_is_kept(done):
     files = list((done / "models/digits").glob("*/timing-cpu.json"))
     assert len(files) == len(list((done / "models/digits").iterdir()))
-    minutes = read_table(done, "mnist").cpu_minutes
+    minutes = kept_table(done, "mnist").cpu_minutes
     assert minutes == pytest.approx(
         sum(
             json.loads(file.read_text())["seconds"]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipelines.reproduce.cpu_plan import PaperPlan
 from pipelines.reproduce.kept_training import mean_of
 from pipelines.reproduce.logit_matching import (
     LogitMatching,
@@ -19,7 +20,7 @@ from pipelines.reproduce.logit_matching import (
 )
 from pipelines.reproduce.overlapping_subsets import nearest_subsets
 from pipelines.reproduce.paper_specialists import _conditional, _coverage, _relative
-from pipelines.reproduce.plan import Plan
+from pipelines.reproduce.ten_models import _gain, _kept
 from specialists.calibration import Calibration
 from specialists.figures import Curve, curves_in_panels
 from specialists.losses import DistillationLoss
@@ -53,7 +54,7 @@ def test_matched_logits_are_the_limit_of_the_distillation_loss(logits):
     z, v = (tensor + 7 * i for i, tensor in enumerate(logits, start=1))
     z = z.requires_grad_()
     soft, matched = DistillationLoss(10_000.0, 1.0)(z, v), LogitMatching()(z, v)
-    assert float(matched) == pytest.approx(float(soft), rel=1e-3)
+    assert matched.item() == pytest.approx(soft.item(), rel=1e-3)
     grown, limit = (torch.autograd.grad(loss, z)[0] for loss in (soft, matched))
     torch.testing.assert_close(limit.double(), grown, rtol=0.02, atol=1e-5)
 
@@ -105,7 +106,7 @@ class Always(nn.Module):
         self.logits = nn.Parameter(torch.tensor([probs]).log() + 3)
 
     def forward(self, x):
-        return self.logits.expand(len(x), -1)
+        return self.logits * torch.ones(len(x), 1)
 
 
 @pytest.mark.parametrize(("mean", "expected"), [("arithmetic", 0.5), ("geometric", 0.5)])
@@ -125,8 +126,26 @@ def test_the_means_differ_where_one_network_is_sure():
     assert geometric == pytest.approx(root[0] / sum(root))
 
 
+@pytest.mark.parametrize(("taught", "reached"), [([62.0, 64.0], True), ([61.5, 63.5], False)])
+def test_what_is_kept_of_a_clear_gain_is_a_share_of_it(taught, reached):
+    gain = _gain([60.0, 62.0], [62.0, 64.0], (0.01, 0.03))
+    kept = _kept([60.0, 62.0], taught, gain, (0.5, 1.2))
+    assert gain.values == [2, 2]
+    assert (gain.interval, gain.reached) == ((1, 3), True)
+    assert kept.values == [100 * (t - o) / 2 for t, o in zip(taught, (60, 62), strict=True)]
+    assert kept.reached is reached
+
+
+def test_nothing_is_said_to_be_kept_of_a_gain_that_is_not_clear():
+    gain = _gain([60.0], [60.1], (-0.01, 0.02))
+    kept = _kept([60.0], [60.1], gain, (-3, 5))
+    assert gain.reached is False
+    assert (kept.reached, kept.interval) == (None, None)
+    assert "null" in kept.goal
+
+
 def test_fewer_rows_are_read_more_often_but_in_fewer_steps():
-    plan = Plan()
+    plan = PaperPlan()
     epochs = [plan.share_epochs(40, share) for share in (1.0, 0.3, 0.1, 0.01)]
     assert epochs == [40, 73, 126, 200]
     steps = [n * share for n, share in zip(epochs, (1.0, 0.3, 0.1, 0.01), strict=True)]

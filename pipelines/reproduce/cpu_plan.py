@@ -38,7 +38,7 @@ WITHOUT_LIMIT = math.inf  # a temperature: logits are matched
 
 
 @dataclass(frozen=True)
-class Plan:
+class PaperPlan:
     """Sizes of networks and lengths of trainings; the defaults are those of the table above.
 
     Parameters
@@ -100,10 +100,10 @@ class Plan:
         return min(self.most_epochs, round(full / math.sqrt(share)))
 
 
-def quick_plan() -> Plan:
+def quick_plan() -> PaperPlan:
     """The same trainings in seconds, to see that they run; their figures mean nothing."""
     return replace(
-        Plan(),
+        PaperPlan(),
         teacher_width=32,
         student_width=24,
         teacher_epochs=4,
