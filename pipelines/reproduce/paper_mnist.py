@@ -77,8 +77,9 @@ def reproduce_mnist(work: Reproduction) -> PaperTable:
             interval=(low, high),
         ),
     )
+    dataset = work.data.dataset
     text = (
-        f"We train on {len(work.data.dataset.train):,} digits; {len(work.data.dataset.validation):,} of the paper's "
+        f"We train on {len(dataset.train):,} digits; {len(dataset.validation):,} of the paper's "
         "training digits choose the epoch. The paper gives neither optimiser nor epochs nor the "
         "weight of the hard labels, and one figure each, of one seed.",
     )

@@ -13,6 +13,9 @@ from pipelines.reproduce import kept_training
 from pipelines.reproduce.paper_tables import PaperLine, kept_table
 from pipelines.reproduce.reproduce_command import begin, reproduction_settings
 from specialists.distillation import fit_missing_bias
+from specialists.losses import DistillationLoss
+from specialists.networks import build
+from specialists.predictions import predict_outputs
 
 DIGITS = ("mnist", "temperatures", "transfer", "logits", "regulariser", "ensemble")
 SMALL = ["--quick", "--seeds", "2", "--jobs", "1"]
@@ -176,6 +179,31 @@ def test_a_student_is_shown_no_missing_class(work):
     train = work.data.dataset.train
     assert 3 not in rows.labels
     assert len(rows) == int((train.labels != 3).sum())
+
+
+def test_a_student_without_threes_is_judged_by_its_teacher_on_the_other_classes(work):
+    from pipelines.reproduce.unseen_classes import _lesson
+
+    lesson, validation = _lesson(work, 0, "without-3", (3,)), work.data.dataset.validation
+    student = kept_training.KeptModel(work.models, work.data, lesson)
+    teacher = kept_training.KeptModel(work.models, work.data, lesson.teachers[0]).network()
+    network, seen = build(lesson.spec), validation.inputs[validation.labels != 3]
+    outputs = predict_outputs(network, seen), predict_outputs(teacher, seen)
+    expected = float(DistillationLoss(20.0, 1.0)(*outputs))
+    assert student._judge(validation)(network)[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_data_may_lie_elsewhere(data, work, tmp_path):
+    from pipelines.reproduce.paper_mnist import taught_lesson
+
+    shutil.copy(data / "digits.npz", tmp_path / "digits.npz")
+    settings = reproduction_settings(None, [f"data.arrays={tmp_path / 'digits.npz'}"])
+    moved = begin(work.folder, settings, 2, 1, quick=True)
+    keys = [
+        kept_training.KeptModel(each.models, each.data, taught_lesson(each, 0)).key()
+        for each in (work, moved)
+    ]
+    assert keys[0] == keys[1]
 
 
 def test_errors_with_the_bias_are_those_of_a_fit_to_validation_rows(done, work):
