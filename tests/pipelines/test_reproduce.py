@@ -29,6 +29,17 @@ def reproduce(*arguments):
     return result
 
 
+def table_of(folder, name):
+    table = kept_table(folder, name)
+    assert table is not None
+    return table
+
+
+def numbers_of(rows):
+    assert rows.rows is not None
+    return rows.rows.tolist()
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """digits.npz: scikit-learn's digits at twice their size; blobs.npz: 15 classes of features."""
@@ -90,7 +101,7 @@ def work(data, done):
 )
 def test_the_papers_figures_stand_beside_ours(done, name, papers):
     text = (done / f"{name}.md").read_text()
-    table = kept_table(done, name)
+    table = table_of(done, name)
     assert set(papers) <= {line.paper for line in table.lines}
     for line in table.lines:
         assert f"| {' | '.join(line.cells())} |" in text
@@ -101,7 +112,7 @@ def test_the_papers_figures_stand_beside_ours(done, name, papers):
 def test_the_page_has_every_section_in_the_papers_order(done):
     page = (done / "paper.md").read_text()
     titles = [line for line in page.splitlines() if line.startswith("## ")]
-    sections = [kept_table(done, file.stem).title for file in done.glob("[a-z]*.json")]
+    sections = [table_of(done, file.stem).title for file in done.glob("[a-z]*.json")]
     assert sorted(titles) == sorted(f"## {title}" for title in sections)
     assert titles[0] == "## MNIST: test errors"
     assert titles[-1].startswith("## Logit matching")
@@ -162,7 +173,7 @@ def test_a_teacher_that_changed_teaches_its_students_again(work, tmp_path, monke
 
 
 def test_errors_are_those_of_the_kept_classes(done, work):
-    table = kept_table(done, "mnist")
+    table = table_of(done, "mnist")
     labels = work.test_labels
     for line, name in zip(table.lines, ("large", "small", "taught"), strict=False):
         kept = [
@@ -207,7 +218,7 @@ def test_data_may_lie_elsewhere(data, work, tmp_path):
 
 
 def test_errors_with_the_bias_are_those_of_a_fit_to_validation_rows(done, work):
-    lines = kept_table(done, "transfer").lines
+    lines = table_of(done, "transfer").lines
     dataset = work.data.dataset
     for seed in (0, 1):
         folder = work.models / f"without-3-seed-{seed}"
@@ -308,7 +319,7 @@ def test_names_of_classes_are_read_for_people(done, data, tmp_path):
 def test_the_time_of_each_training_is_kept(done):
     files = list((done / "models/digits").glob("*/timing-cpu.json"))
     assert len(files) == len(list((done / "models/digits").iterdir()))
-    minutes = kept_table(done, "mnist").cpu_minutes
+    minutes = table_of(done, "mnist").cpu_minutes
     assert minutes == pytest.approx(
         sum(
             json.loads(file.read_text())["seconds"]

@@ -162,8 +162,8 @@ def test_a_curve_has_one_colour_in_all_panels_and_a_level_no_points():
     assert colours[0] == colours[1][::-1]
     assert len(set(colours[0])) == 2
     soft, hard = figure.axes[0].lines
-    assert list(soft.get_xdata()) == [1, 4, 16]
+    assert np.asarray(soft.get_xdata()).tolist() == [1, 4, 16]
     assert hard.get_linestyle() == "--"
-    assert list(hard.get_ydata()) == [5, 5]
+    assert np.asarray(hard.get_ydata()).tolist() == [5, 5]
     assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["1", "4"]
     assert len(first) == len(second) == 2
