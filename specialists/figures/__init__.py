@@ -24,6 +24,7 @@ from specialists.figures.models import (
 )
 from specialists.figures.panel_curves import Curve, curves_in_panels
 from specialists.figures.style import to_svg, to_svg_file
+from specialists.figures.transfer_panels import transfer_figure
 
 __all__ = [
     "ComputePoint",
@@ -47,4 +48,5 @@ __all__ = [
     "to_svg",
     "to_svg_file",
     "training_curves",
+    "transfer_figure",
 ]
