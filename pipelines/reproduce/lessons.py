@@ -19,7 +19,7 @@ from specialists.networks import NetworkSpec
 from specialists.training import Loss
 from specialists.training.examples import Augmentation
 
-from .logit_matching import LogitMatching
+from .logit_matching import MatchedLogits
 
 Mean = Literal["arithmetic", "geometric"]
 CHANGES: Mapping[str, Callable[..., Inputs]]
@@ -86,7 +86,7 @@ class Lesson:
         if not self.teachers:
             return CrossEntropy()
         if math.isinf(self.temperature):
-            return LogitMatching()
+            return MatchedLogits()
         return DistillationLoss(self.temperature, self.alpha)
 
     def change(self) -> Augmentation | None:

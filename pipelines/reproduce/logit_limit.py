@@ -10,7 +10,7 @@ from torch import Tensor
 from specialists.figures import Curve, curves_in_panels, to_svg_file
 
 from .logit_matching import (
-    LogitMatching,
+    MatchedLogits,
     centred,
     exact_gradient,
     gradient_2,
@@ -87,7 +87,7 @@ def _loss_line(z: Tensor, v: Tensor) -> PaperLine:
 
     t = float(TEMPERATURES[-1])
     soft = float(DistillationLoss(t, 1.0)(z, v))
-    matched = float(LogitMatching()(z, v))
+    matched = float(MatchedLogits()(z, v))
     how = f"T^2 KL at T = {t:,.0f} over the mean squared difference of centred logits, halved"
     ratio = soft / matched
     what = "loss of soft targets over that of matched logits"

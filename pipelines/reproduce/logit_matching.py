@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class LogitMatching(nn.Module):
+class MatchedLogits(nn.Module):
     """1 / (2 N) sum_i (z_i - v_i)^2 of centred logits, averaged over the batch.
 
-    It is the limit of T^2 KL(softmax(v / T) || softmax(z / T)) as T grows. It takes what a
+    METHOD.md (34) as a loss by itself: the limit of T^2 KL(softmax(v / T) || softmax(z / T)) as T
+    grows. It takes what a
     :class:`specialists.losses.DistillationLoss` does, and looks at no labels.
     """
 

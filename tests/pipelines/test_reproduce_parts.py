@@ -10,7 +10,7 @@ from torch import nn
 from pipelines.reproduce.cpu_plan import PaperPlan
 from pipelines.reproduce.kept_training import mean_of
 from pipelines.reproduce.logit_matching import (
-    LogitMatching,
+    MatchedLogits,
     centred,
     exact_gradient,
     gradient_2,
@@ -53,7 +53,7 @@ def test_equations_3_and_4_are_limits_of_first_order(logits, approximate):
 def test_matched_logits_are_the_limit_of_the_distillation_loss(logits):
     z, v = (tensor + 7 * i for i, tensor in enumerate(logits, start=1))
     z = z.requires_grad_()
-    soft, matched = DistillationLoss(10_000.0, 1.0)(z, v), LogitMatching()(z, v)
+    soft, matched = DistillationLoss(10_000.0, 1.0)(z, v), MatchedLogits()(z, v)
     assert matched.item() == pytest.approx(soft.item(), rel=1e-3)
     grown, limit = (torch.autograd.grad(loss, z)[0] for loss in (soft, matched))
     torch.testing.assert_close(limit.double(), grown, rtol=0.02, atol=1e-5)
