@@ -114,6 +114,7 @@ PIPELINE_ORDER = [
     "examine_student",
     "student_commands",
     "predict",
+    "reproduce",
     "__main__",
 ]
 STAGES = {

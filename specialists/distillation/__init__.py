@@ -1,6 +1,7 @@
 """A teacher's soft targets in, one compact student out."""
 
 from specialists.distillation.by_terms import needs_network
+from specialists.distillation.missing_classes import MissingClassBias, fit_missing_bias
 from specialists.distillation.objective import Objective
 from specialists.distillation.raised_classes import with_raised_classes
 from specialists.distillation.replayed_views import ReplayedViews
@@ -53,6 +54,7 @@ __all__ = [
     "CellDistillationLoss",
     "DrawnDistillationLoss",
     "JoinedTeachers",
+    "MissingClassBias",
     "NamedTeacher",
     "Objective",
     "OnlineTeacher",
@@ -66,6 +68,7 @@ __all__ = [
     "changed_recipe",
     "cross_entropy_to_draws",
     "distil",
+    "fit_missing_bias",
     "kl_to_cells",
     "labelled_rows",
     "mutual",

@@ -4,7 +4,7 @@ It learns what these classes look like from the small probabilities that its tea
 but not how frequent they are: it believes that there are next to none. One bias, added to the
 logits of all of them, makes up for that (Hinton, Vinyals and Dean 2015, section 3: without any 3
 in the transfer set 98.6% of the test's 3s are right once the bias of their class is raised by 3.5).
-The paper chose the bias on its test set. Here labelled validation rows choose it, METHOD.md (34):
+The paper chose the bias on its test set. Here labelled validation rows choose it, METHOD.md (43):
 
     log p = log softmax((z + b m) / T),    m_j = 1 for the classes that the transfer set lacks,
     minimise    sum of -log p_label + (log T)^2 / (2 0.5^2) + b^2 / (2 10^2)
@@ -59,7 +59,7 @@ class MissingClassBias:
 
 
 def fit_missing_bias(logits: Tensor, labels: Tensor, missing: Sequence[int]) -> MissingClassBias:
-    """The bias, and the temperature, that labelled rows of all classes prefer, METHOD.md (34).
+    """The bias, and the temperature, that labelled rows of all classes prefer, METHOD.md (43).
 
     Parameters
     ----------

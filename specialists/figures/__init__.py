@@ -24,12 +24,14 @@ from specialists.figures.models import (
     reliability_diagrams,
     training_curves,
 )
+from specialists.figures.panel_curves import Curve, curves_in_panels
 from specialists.figures.style import to_svg, to_svg_file
 from specialists.figures.transfer_panels import transfer_figure
 
 __all__ = [
     "ComputePoint",
     "CostPoint",
+    "Curve",
     "Gain",
     "HoverArea",
     "Picture",
@@ -40,6 +42,7 @@ __all__ = [
     "cluster_overview",
     "correlation_from_covariance",
     "correlation_matrix",
+    "curves_in_panels",
     "gain_against_cost",
     "gain_along_axis",
     "gain_by_coverage",
