@@ -141,6 +141,7 @@ class ClassifierTask(TrainingTask):
         seed_everything(self.seed)
         if self.start is None:
             network = build_for(self.spec, train.inputs)
+            context.check_head(network, self.spec, train.inputs)
         else:
             network = outline(self.spec)
             fill(network, read_model(self.start)[2])

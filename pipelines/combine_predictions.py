@@ -88,7 +88,7 @@ def open_ensemble(context: RunContext) -> Ensemble:
     """The ensemble of a run whose specialists are trained, with the paper's rule."""
     lower, upper = split_generalist(context)
     calibration = read_json(context.path("train-generalist", "calibration.json"))
-    specialists = load_specialists(context)
+    specialists = load_specialists(context, upper)
     for specialist in specialists:
         specialist.network.to(context.device)
     temperature = float(calibration["temperature"])

@@ -21,7 +21,7 @@ from specialists.feasibility.estimate import (
 )
 from specialists.feasibility.rates import StepRate, measured_rate
 from specialists.feasibility.trainings import PlannedTrainings, planned_trainings
-from specialists.files import CODE_VERSION, Trust, check_trusted, is_done
+from specialists.files import CODE_VERSION, Trust, check_networks, check_trusted, is_done
 from specialists.report.numbers import disk_space, enumerated
 from specialists.runtime import n_cores, spoken_time, threads
 
@@ -107,9 +107,7 @@ def _parts(run: Run, stages: Sequence[str], force: Collection[str]) -> list[Part
     with run.trusting():
         dataset = _dataset(run, "prepare-data" in stages)
         config = run.config.resolve(dataset.kind)
-        factory, options = config.generalist.factory, config.generalist.options
-        if factory:
-            check_trusted(factory, options, run.config_file)
+        check_networks(config, run.config_file)
         context = RunContext.before_files(run.folder, config, dataset)
         plans = planned_trainings(config, shape_of(dataset))
         single = [kind for kind in ALONE if sum(p.n for p in plans if p.kind == kind) == 1]

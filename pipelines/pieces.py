@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from specialists.datasets.base import Dataset, Ragged
+from specialists.datasets.base import Dataset, row_shape
 from specialists.feasibility import DataShape, trainings
 from specialists.feasibility.estimate import BACKWARD
 from specialists.feasibility.trainings import planned_trainings
@@ -29,10 +29,8 @@ def expect_pieces(context: RunContext, stage: str) -> None:
 
 def shape_of(dataset: Dataset) -> DataShape:
     """What plans need to know of the data."""
-    inputs = dataset.train.inputs
-    shape = () if isinstance(inputs, Ragged) else tuple(inputs.shape[1:])
     sizes = len(dataset.train), len(dataset.test)
-    return DataShape(dataset.kind, dataset.n_classes, *sizes, shape)
+    return DataShape(dataset.kind, dataset.n_classes, *sizes, row_shape(dataset.train.inputs))
 
 
 def _examples(context: RunContext) -> Counter[str]:

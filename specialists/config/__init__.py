@@ -8,11 +8,11 @@ from specialists.config.sections import (
     ClustersConfig,
     CombinationConfig,
     GeneralistConfig,
-    Recipe,
     SpecialistsConfig,
-    StudentConfig,
 )
 from specialists.config.setting_list import SECTIONS, Setting, list_settings
+from specialists.config.student import StudentConfig
+from specialists.config.training_recipe import OwnNetwork, Recipe
 
 __all__ = [
     "SECTIONS",
@@ -22,6 +22,7 @@ __all__ = [
     "ConfigMistakesError",
     "DataConfig",
     "GeneralistConfig",
+    "OwnNetwork",
     "Recipe",
     "Setting",
     "SpecialistsConfig",

@@ -91,6 +91,7 @@ NGrams = Annotated[tuple[Length, Length], AfterValidator(_n_grams)]
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
 ImportPath = Annotated[str, AfterValidator(_import_path)]
 Options = Annotated[dict[str, object], AfterValidator(_plain)]
+Tables = tuple[Options, ...]
 Distinct = AfterValidator(_distinct)
 Names = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],
@@ -113,3 +114,9 @@ class Section(BaseModel):
         defer_build=True,
         use_attribute_docstrings=True,
     )
+
+
+def is_set(section: Section, key: str) -> bool:
+    """Whether a setting differs from its default."""
+    field = type(section).model_fields[key]
+    return getattr(section, key) != field.get_default(call_default_factory=True)

@@ -25,6 +25,7 @@ from specialists.figures.models import (
     training_curves,
 )
 from specialists.figures.style import to_svg, to_svg_file
+from specialists.figures.transfer_panels import transfer_figure
 
 __all__ = [
     "ComputePoint",
@@ -50,4 +51,5 @@ __all__ = [
     "to_svg",
     "to_svg_file",
     "training_curves",
+    "transfer_figure",
 ]
