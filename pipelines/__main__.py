@@ -43,9 +43,11 @@ from .options import (
     out_option,
 )
 from .predict import check_target, predict, predict_json, write_table
+from .reproduce import reproducing
 from .run_settings import configured, read_settings, source_and_folder
 from .runs import RUN, Run, check_claimable
 from .stage import Stage, run_stage
+from .student_commands import studying
 from .terminal import hush, log, say
 
 app = typer.Typer(
@@ -221,7 +223,8 @@ for _stage in stages.STAGES:
     app.command(_stage.name, help=_stage.summary)(_command)
 
 
-app.registered_commands += looking.registered_commands
+for _commands in (looking, studying, reproducing):
+    app.registered_commands += _commands.registered_commands
 
 
 @app.command("predict", help="Predict the classes of new, unlabelled input, with probabilities.")

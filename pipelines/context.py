@@ -10,19 +10,30 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from specialists.config import Config
 from specialists.datasets.augmentation import AUGMENTATIONS
-from specialists.datasets.base import Dataset, Inputs, Ragged, Split
+from specialists.datasets.base import Dataset, Inputs, Split, row_shape
 from specialists.datasets.factory import source_file
 from specialists.datasets.storage import load_dataset_folder, read_about
-from specialists.files import check_trusted, sha256
-from specialists.networks import GivenInputs
-from specialists.networks.build import NetworkSpec, generalist_spec
+from specialists.ensemble import cost_sample
+from specialists.files import check_networks, sha256
+from specialists.networks import (
+    ARCHITECTURES,
+    GivenInputs,
+    NetworkSpec,
+    check_head_is_last,
+    check_resizable,
+    generalist_spec,
+    head_of,
+)
 from specialists.runtime import Hardware, derive_seed, resolve_precision
 from specialists.training.examples import Augmentation
 
 from .runs import Run
+
+N_TRIED = 4  # rows on which a network is tried
 
 
 @dataclass(frozen=True)
@@ -82,7 +93,7 @@ class RunContext:
     @property
     def augment(self) -> Augmentation | None:
         """The random change of training batches that the configuration asks for."""
-        return AUGMENTATIONS[self.dataset.kind] if self.config.data.augment else None
+        return AUGMENTATIONS.get(self.dataset.kind) if self.config.data.augment else None
 
     @property
     def conditions(self) -> dict[str, object]:
@@ -93,9 +104,18 @@ class RunContext:
             "device": settings.device,
             "precision": resolve_precision(self.device, settings.precision),
         }
-        factory = settings.generalist.factory
+        return {**conditions, **self.source("generalist")}
+
+    def source(self, section: str) -> dict[str, str]:
+        """sha256 of the module whose function builds a section's networks; none without one."""
+        factory = getattr(self.config, section).factory
         source = source_file(factory) if factory else None
-        return conditions if source is None else {**conditions, "factory": sha256(source)}
+        name = "factory" if section == "generalist" else f"{section}.factory"
+        return {} if source is None else {name: sha256(source)}
+
+    def check_networks(self) -> None:
+        """Raise an InputError unless somebody vouches for the functions that build networks."""
+        check_networks(self.config, self.folder / "config.toml")
 
     @property
     def is_given(self) -> bool:
@@ -116,12 +136,22 @@ class RunContext:
     def network_spec(self, width: int | None = None) -> NetworkSpec:
         """The generalist's description, at another ``width`` if one is given."""
         settings = self.config.generalist
-        if settings.factory:
-            check_trusted(settings.factory, settings.options, self.folder / "config.toml")
-        inputs = self.dataset.train.inputs
-        shape = () if isinstance(inputs, Ragged) else tuple(inputs.shape[1:])
-        spec = generalist_spec(settings, self.dataset.n_classes, shape)
+        self.check_networks()
+        shape, names = row_shape(self.dataset.train.inputs), self.dataset.class_names
+        spec = generalist_spec(settings, len(names), shape, names)
         return spec if width is None else dataclasses.replace(spec, width=width)
+
+    def check_head(self, network: nn.Module, spec: NetworkSpec, inputs: Inputs) -> None:
+        """Raise an InputError unless a factory's network ends in a head that specialists can have.
+
+        Where they have their own networks, or share one of all classes, any head will do.
+        """
+        if spec.model in ARCHITECTURES:
+            return
+        check_head_is_last(network, spec.n_classes, cost_sample(inputs, N_TRIED))
+        settings = self.config.specialists
+        if settings.kind != "shared" and settings.factory is None:
+            check_resizable(head_of(network, spec.n_classes))
 
     def below(self, path: Path) -> str:
         """A path below the run folder, as artifacts name it."""
@@ -132,4 +162,8 @@ class RunContext:
         paths = {file: self.folder / file for file in files}
         optional = [file for file in paths if file.endswith((".weights.npy", ".predictions.npy"))]
         there = {k: v for k, v in paths.items() if k not in optional or v.is_file()}
+        for file, path in there.items():
+            instead = path.with_suffix(".json")  # of inputs that are read in place
+            if file.endswith(".inputs.npy") and instead.is_file():
+                there[file] = instead
         return {file: sha256(path) for file, path in there.items()}

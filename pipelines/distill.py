@@ -19,17 +19,15 @@ from specialists.distillation import (
     JoinedTeachers,
     NamedTeacher,
     OnlineTeacher,
-    student_spec,
     teacher_predictions,
 )
 from specialists.distillation.several_teachers import Mean
 from specialists.ensemble import score
 from specialists.errors import InputError
 from specialists.files import EVERYTHING, NOTHING, hash_files, sha256, trusting
-from specialists.networks import read_spec
 
 from .context import RunContext
-from .distill_student import student_tasks, train_and_choose
+from .distill_student import spec_of_size, student_tasks, train_and_choose
 from .options import Model
 from .run_settings import source_and_folder
 from .runs import RUN, Run, kind_of, refuse_missing
@@ -176,7 +174,7 @@ def distill(run: Run, teachers: Sequence[TeacherSource], mean: Mean = "arithmeti
         sections=("seed", "device", "precision", "data", "student"),
         inputs=DATA,
         execute=partial(_execute, teachers=teachers, mean=mean),
-        files=("student.unlabelled",),
+        files=("student.unlabelled", "student.factory"),
         elsewhere=_digests(teachers, mean),
     )
     trusted = any(teacher.trust_code for teacher in teachers)
@@ -204,7 +202,7 @@ def _execute(run: Run, teachers: Sequence[TeacherSource], mean: Mean) -> None:
     inputs = context.fingerprints("prepare-data/train.inputs.npy") | _digests(teachers, mean)
     write_targets(context, run.path(NAME, "targets"), inputs, lambda: ask)
     network = teachers[0].network
-    spec = student_spec(read_spec(network), context.config.student, dataset.kind)
+    spec = spec_of_size(context, generalist=network)
     top1 = score(teacher_predictions(ask, dataset.validation.inputs), dataset.validation.labels)
     log.info(f"{NAME}: teacher, validation top-1 {top1['top1']:.3f}")
     tasks = student_tasks(context, spec, NAME, network)

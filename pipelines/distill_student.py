@@ -11,31 +11,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from specialists.catalogue import HARD_LABELS, STUDENT
 from specialists.config import Recipe
 from specialists.config.fields import Tables
-from specialists.datasets.base import Split
+from specialists.datasets.tokens import check_tokenizer
 from specialists.distillation import (
     HARD_TRIALS,
     OFFLINE,
     Scheme,
     SchemeData,
-    SparseTargets,
-    Teacher,
     best_trial,
     changed_recipe,
-    labelled_rows,
     needs_network,
     read_terms,
     soft_trials,
     student_spec,
+    with_raised_classes,
 )
 from specialists.files import copy_file, read_json, sha256, write_json
-from specialists.losses import UNLABELLED
 from specialists.networks import NetworkSpec, build_for, load_network, read_spec
-from specialists.predictions import ModelOutputs, SelectedPredictions
+from specialists.predictions import ModelOutputs
 from specialists.runtime import seed_everything
 from specialists.training import FitResult
 
@@ -49,17 +44,16 @@ from .classifiers import (
     train_tasks,
 )
 from .context import RunContext
+from .pieces import expect_pieces
 from .runs import Run
 from .soft_targets import (
     STAGE,
     OnlineName,
     StoreName,
-    concatenated_inputs,
-    online_teacher,
-    read_soft_targets,
-    unlabelled_inputs,
+    replayed_views,
     write_soft_targets,
 )
+from .student_rows import student_data
 from .terminal import log
 
 STUDENTS = (STUDENT, HARD_LABELS)
@@ -68,6 +62,7 @@ STUDENTS = (STUDENT, HARD_LABELS)
 def execute(run: Run) -> None:
     """Store soft targets, train a student of each temperature and weight, keep the best."""
     context = RunContext.open(run.folder)
+    expect_pieces(context, STAGE)
     if Scheme.from_config(context.config.student).has_teacher:
         write_soft_targets(context)
     if context.config.student.teacher == "online" and context.augment is None:
@@ -95,6 +90,10 @@ class StudentTask(TrainingTask):
         Share of the training rows whose labels are known, in (0, 1].
     transfer : bool
         Whether the other rows are learned from as well, by their soft targets alone.
+    alone : bool
+        Whether nothing but the unlabelled inputs is learned from.
+    leave_out : tuple of str
+        Classes of which there are no rows; validation rows tell how frequent they are.
     online : {"ensemble", "generalist"}, optional
         Who is asked about every batch instead; ``targets`` are that model's predictions as well.
     store : {"dense", "top", "sampled"}
@@ -116,6 +115,8 @@ class StudentTask(TrainingTask):
     unlabelled: str | None = None
     labelled_share: float = 1.0
     transfer: bool = False
+    alone: bool = False
+    leave_out: tuple[str, ...] = ()
     online: OnlineName | None = None
     store: StoreName = "dense"
     terms: Tables = ()
@@ -136,9 +137,13 @@ class StudentTask(TrainingTask):
         if self.terms:
             settings |= {"temperature": None, "terms": list(self.terms)}
         settings |= self.scheme.to_dict()
-        if self.labelled_share == 1:
-            return settings
-        return {**settings, "labelled_share": self.labelled_share, "transfer": self.transfer}
+        if self.labelled_share < 1:
+            settings |= {"labelled_share": self.labelled_share, "transfer": self.transfer}
+        if self.alone:
+            settings["transfer_set"] = "unlabelled"
+        if self.leave_out:
+            settings["leave_out"] = list(self.leave_out)
+        return settings
 
     def key(self, context: RunContext) -> dict[str, object]:
         inputs = context.fingerprints(*DATA)
@@ -154,7 +159,8 @@ class StudentTask(TrainingTask):
             "seed": context.config.seed,
             **self.settings(),
         }
-        return {"config": config, "conditions": context.conditions, "inputs": inputs}
+        conditions = context.conditions | context.source("student")
+        return {"config": config, "conditions": conditions, "inputs": inputs}
 
     def train(self, context: RunContext, folder: Path) -> None:
         seed, dataset = context.seed("student"), context.dataset
@@ -162,7 +168,8 @@ class StudentTask(TrainingTask):
         seed_everything(seed)
         n_epoch = min(len(train), len(dataset.train))  # more inputs, no more steps
         n_examples = (self.recipe.epochs or 1) * n_epoch
-        how = seed, context.hardware, folder, context.augment, n_examples, folder.name
+        augment = replayed_views(context) or context.augment
+        how = seed, context.hardware, folder, augment, n_examples, folder.name
         data = SchemeData(train, dataset.validation, self.recipe, *how)
         student = self.scheme.train(
             lambda _: build_for(self.spec, train.inputs),
@@ -173,44 +180,10 @@ class StudentTask(TrainingTask):
             alpha=self.alpha or 0.0,
             teacher_network=None if self.network is None else load_network(self.network)[0],
         )
+        if self.leave_out:
+            missing = [dataset.class_names.index(name) for name in self.leave_out]
+            student = with_raised_classes(student, dataset.validation, missing)
         save_classifier(context, student, self.spec, folder)
-
-
-def student_data(
-    context: RunContext, task: StudentTask
-) -> tuple[Split, Teacher | SparseTargets | None]:
-    """The training rows of a student, and its teacher's predictions for them or its teacher.
-
-    Labels may be known for a share of the rows only. The others then serve without them
-    (``transfer``), or not at all.
-    """
-    train = context.dataset.train
-    inputs, labels, weights = train.inputs, train.labels, train.weights
-    if task.unlabelled is not None:
-        extra = unlabelled_inputs(context, task.unlabelled)
-        inputs = concatenated_inputs(inputs, extra)
-        labels = torch.cat([labels, torch.full((len(extra),), UNLABELLED)])
-        weights = None if weights is None else torch.cat([weights, torch.ones(len(extra))])
-    index = torch.arange(len(labels))
-    if task.labelled_share < 1:
-        seed = context.seed("labelled rows", task.labelled_share)
-        known = labelled_rows(train.labels, task.labelled_share, seed)
-        if task.transfer:
-            hidden = torch.full_like(labels, UNLABELLED)
-            hidden[known] = labels[known]
-            labels = hidden
-        else:
-            inputs, labels, index = inputs[known], labels[known], known
-            weights = None if weights is None else weights[known]
-    rows = Split(inputs, labels, weights=weights)
-    if task.online is not None:
-        return rows, online_teacher(context, task.online)
-    if task.targets is None:
-        return rows, None
-    stored = read_soft_targets(task.targets, task.store, task.temperature or 1.0)
-    if isinstance(stored, SparseTargets):
-        return rows, stored.select(index)
-    return rows, SelectedPredictions(stored, index)
 
 
 def student_tasks(
@@ -223,6 +196,7 @@ def student_tasks(
     scheme, trials = Scheme.from_config(settings), context.path(stage, "trials")
     targets = context.path(stage, "targets") if scheme.has_teacher else None
     grid = soft_trials(settings)
+    rows = {"labelled_share": settings.labelled_share, "leave_out": settings.leave_out or ()}
     soft = [
         StudentTask(
             context.folder,
@@ -238,27 +212,37 @@ def student_tasks(
             store=settings.targets,
             terms=settings.terms,
             network=watched,
+            transfer=scheme.has_teacher,
+            alone=scheme.has_teacher and settings.transfer_set == "unlabelled",
+            **rows,
             scheme=scheme,
         )
         for i, (temperature, alpha) in enumerate(grid)
     ]
-    hard = []
+    hard, passes = [], 1 / settings.labelled_share  # as many steps, of fewer rows
     for i, (rate, smoothing) in enumerate(itertools.islice(HARD_TRIALS, len(grid))):
-        recipe = changed_recipe(settings, rate=rate, smoothing=smoothing)
-        hard.append(StudentTask(context.folder, trials / f"hard-{i}", HARD_LABELS, spec, recipe))
+        recipe = changed_recipe(settings, rate=rate, smoothing=smoothing, passes=passes)
+        folder = trials / f"hard-{i}"
+        hard.append(StudentTask(context.folder, folder, HARD_LABELS, spec, recipe, **rows))
     return [*soft, *hard]
 
 
-def spec_of_size(context: RunContext, size: float | None = None) -> NetworkSpec:
-    """The student's network beside the run's generalist; see ``student_spec``."""
-    generalist = read_spec(context.path("train-generalist"))
-    return student_spec(generalist, context.config.student, context.dataset.kind, size)
+def spec_of_size(
+    context: RunContext, size: float | None = None, generalist: Path | None = None
+) -> NetworkSpec:
+    """The student's network beside a generalist, the run's if not another; see ``student_spec``."""
+    beside = read_spec(generalist or context.path("train-generalist"))
+    dataset, settings = context.dataset, context.config.student
+    if settings.pretrained is not None:
+        check_tokenizer(settings.pretrained, dataset.preprocessing)
+    return student_spec(beside, settings, dataset.kind, size, dataset.class_names)
 
 
 def train_and_choose(
     context: RunContext, tasks: Sequence[StudentTask], jobs: int, stage: str = STAGE
 ) -> None:
     """Train all trials, keep the best of each kind by validation top-1; writes ``trials.json``."""
+    context.check_networks()
     results = train_students(tasks, jobs)
     trials = []
     for model in STUDENTS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral
 from typing import Any, Protocol
 
@@ -19,7 +19,8 @@ from specialists.runtime import n_cores
 
 from .given_rows import names_of
 
-NETWORK = "specialists_in_memory:network"
+HELD = "specialists_in_memory:{}"
+NETWORK = HELD.format("network")
 CLUSTERS = 'a number, "auto", ClassClusters, a mapping of class to cluster, or lists of classes'
 
 
@@ -45,7 +46,7 @@ def config_of(
     ConfigError
         With every mistake, one a line.
     """
-    in_memory = NETWORK in network_functions(given.network)
+    in_memory = bool(network_functions(given))
     values: dict[str, Any] = {
         "seed": seed_of(given.random_state, check_random_state),
         "jobs": 1 if in_memory else jobs_of(given.n_jobs),
@@ -56,13 +57,11 @@ def config_of(
     }
     if predictions:
         values["specialists"] = {"start": "fresh", "freeze": ()}
-    for key, value in (given.settings or {}).items():
-        section, dot, name = str(key).rpartition(".")
-        table = values.setdefault(section, {}) if dot else values
-        if isinstance(value, Mapping) and not dot:
-            table.setdefault(name, {}).update(map(_plain_item, value.items()))
-        else:
-            table[name] = _plain(value)
+    for section, name, value in _settings(given):
+        table = values.setdefault(section, {}) if section else values
+        if name == "factory" and callable(value):
+            value = import_path(value) or HELD.format(section)
+        table[name] = _plain(value)
     config = Config.from_dict(values, where="settings")
     if predictions:
         _check_given(config)
@@ -71,14 +70,17 @@ def config_of(
 
 def _check_given(config: Config) -> None:
     """Refuse what needs a generalist's network, where only its predictions are known."""
-    specialists, teacher = config.specialists, config.student.teacher
-    if specialists.start != "fresh" or specialists.freeze or teacher == "online":
+    specialists, student = config.specialists, config.student
+    asks = student.teacher == "online" or student.views > 0
+    if specialists.start != "fresh" or specialists.freeze or asks:
         raise ConfigError(
             "only predictions of the generalist are known, no network",
             where="settings",
             got=f"specialists.start = {specialists.start}, specialists.freeze = "
-            f"{list(specialists.freeze or ())}, student.teacher = {teacher}",
-            expected="specialists that start afresh, with nothing frozen, and an offline teacher",
+            f"{list(specialists.freeze or ())}, student.teacher = {student.teacher}, "
+            f"student.views = {student.views}",
+            expected="specialists that start afresh, with nothing frozen, and an offline teacher "
+            "that is asked about the inputs as they are",
         )
 
 
@@ -96,11 +98,21 @@ def jobs_of(n_jobs: int | None) -> int:
     return n_jobs if n_jobs > 0 else max(1, n_cores() + 1 + n_jobs)
 
 
-def network_functions(network: object) -> dict[str, Callable[..., Any]]:
-    """The callable that no worker process could import, by the name that stands for it."""
-    if callable(network) and import_path(network) is None:
-        return {NETWORK: network}
-    return {}
+def network_functions(given: Parameters) -> dict[str, Callable[..., Any]]:
+    """The callables that no worker process could import, by the names that stand for them."""
+    named = {HELD.format(s): value for s, name, value in _settings(given) if name == "factory"}
+    named[NETWORK] = given.network
+    return {k: f for k, f in named.items() if callable(f) and import_path(f) is None}
+
+
+def _settings(given: Parameters) -> Iterator[tuple[str, str, object]]:
+    """Section, key and value of each of the settings; the section is "" for those of none."""
+    for key, value in (given.settings or {}).items():
+        section, dot, name = str(key).rpartition(".")
+        if isinstance(value, Mapping) and not dot:
+            yield from ((name, str(inner), of_inner) for inner, of_inner in value.items())
+        else:
+            yield section, name, value
 
 
 def own_clusters(given: Any, classes: np.ndarray) -> list[list[str]] | None:
@@ -158,10 +170,6 @@ def _network_settings(network: object) -> dict[str, object]:
             expected=f"None, a callable, package.module:function, or {', '.join(ARCHITECTURES)}",
         )
     return {"factory" if ":" in network else "model": network}
-
-
-def _plain_item(item: tuple[str, object]) -> tuple[str, object]:
-    return item[0], _plain(item[1])
 
 
 def _plain(value: Any) -> Any:

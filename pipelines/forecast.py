@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator, Sequence
 
 from specialists.config import Config
 from specialists.datasets import load_dataset
-from specialists.datasets.base import Dataset, Ragged
+from specialists.datasets.base import Dataset
 from specialists.datasets.storage import load_dataset_folder
-from specialists.feasibility import DataShape, trainings
+from specialists.feasibility import trainings
 from specialists.feasibility.estimate import (
     CLUSTERS,
     COMBINATION,
@@ -21,7 +21,7 @@ from specialists.feasibility.estimate import (
 )
 from specialists.feasibility.rates import StepRate, measured_rate
 from specialists.feasibility.trainings import PlannedTrainings, planned_trainings
-from specialists.files import CODE_VERSION, Trust, check_trusted, is_done
+from specialists.files import CODE_VERSION, Trust, check_networks, check_trusted, is_done
 from specialists.report.numbers import disk_space, enumerated
 from specialists.runtime import n_cores, spoken_time, threads
 
@@ -29,6 +29,7 @@ from .baselines import baseline_tasks, budget_of
 from .classifiers import TrainingTask
 from .context import RunContext
 from .distill_student import spec_of_size, student_tasks
+from .pieces import shape_of
 from .runs import Run
 from .shared_specialists import shared_tasks
 from .stages import chosen, remaining
@@ -106,11 +107,9 @@ def _parts(run: Run, stages: Sequence[str], force: Collection[str]) -> list[Part
     with run.trusting():
         dataset = _dataset(run, "prepare-data" in stages)
         config = run.config.resolve(dataset.kind)
-        factory, options = config.generalist.factory, config.generalist.options
-        if factory:
-            check_trusted(factory, options, run.config_file)
+        check_networks(config, run.config_file)
         context = RunContext.before_files(run.folder, config, dataset)
-        plans = planned_trainings(config, _shape(dataset))
+        plans = planned_trainings(config, shape_of(dataset))
         single = [kind for kind in ALONE if sum(p.n for p in plans if p.kind == kind) == 1]
         rates = [_rate(context, plan, plan.kind not in single) for plan in plans]
         base = plans[0]
@@ -130,13 +129,6 @@ def _dataset(run: Run, is_missing: bool) -> Dataset:
     if data.factory:
         check_trusted(data.factory, data.options, run.config_file)
     return load_dataset(data, run.config.seed)
-
-
-def _shape(dataset: Dataset) -> DataShape:
-    inputs = dataset.train.inputs
-    shape = () if isinstance(inputs, Ragged) else tuple(inputs.shape[1:])
-    sizes = len(dataset.train), len(dataset.test)
-    return DataShape(dataset.kind, dataset.n_classes, *sizes, shape)
 
 
 def _rate(context: RunContext, plan: PlannedTrainings, one_thread: bool) -> StepRate:

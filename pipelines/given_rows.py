@@ -6,6 +6,7 @@ Checks are scikit-learn's where it has some: shapes, finite numbers, names of fe
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,10 +24,12 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from specialists.datasets.base import Kind
+from specialists.datasets.base import Kind, NamedTensors
 from specialists.datasets.class_names import normal_form
-from specialists.datasets.handed_over import texts_of
+from specialists.datasets.dataset_objects import is_dataset
+from specialists.datasets.handed_over import tensors_of, texts_of
 from specialists.datasets.in_memory import HeldRows
+from specialists.datasets.object_rows import DatasetRows
 from specialists.datasets.pictures import with_channels
 from specialists.errors import DataError, InputError, first_of, listed
 from specialists.networks import given_log_probs
@@ -35,7 +38,11 @@ NOT_NUMERIC = "encode them first, for instance by a ColumnTransformer before thi
 
 
 def kind_of_input(x: Any) -> Kind:
-    """Strings, images (uint8 of three or four axes) or anything else: numbers."""
+    """Strings, images (uint8 of three or four axes), arrays by name or anything else: numbers."""
+    if isinstance(x, DatasetRows):
+        return x.kind
+    if isinstance(x, Mapping | NamedTensors):
+        return "tensors"
     if isinstance(x, np.ndarray) and x.ndim > 2:
         return "images"
     if not isinstance(x, np.ndarray) and hasattr(x, "iloc") and x.ndim == 2:
@@ -56,6 +63,8 @@ def checked_inputs(estimator: BaseEstimator, x: Any, kind: Kind, reset: bool) ->
     ValueError
         If they are no numbers, not finite, or of another kind or width than in training.
     """
+    if is_dataset(x):  # each item is checked as it is read
+        return x
     if kind_of_input(x) != kind:
         raise DataError(
             "these inputs are of another kind than those of the training",
@@ -65,8 +74,14 @@ def checked_inputs(estimator: BaseEstimator, x: Any, kind: Kind, reset: bool) ->
     if reset and kind != "features":
         vars(estimator).pop("n_features_in_", None)
         vars(estimator).pop("feature_names_in_", None)
+    if isinstance(x, DatasetRows):
+        if kind == "features":
+            vars(estimator)["n_features_in_"] = x.shape[1]
+        return x
     if kind == "text":
         return texts_of(x)
+    if kind == "tensors":
+        return tensors_of(x)
     if kind == "images":
         pictures: Any = check_array(x, dtype="numeric", allow_nd=True)
         return with_channels(pictures)
@@ -179,7 +194,8 @@ def with_predictions(rows: HeldRows, x: Any, probs: Any, n_classes: int) -> Held
     """
     if probs is None:
         return rows
-    log_probs = given_log_probs(probs, _num_samples(x), n_classes, "generalist_probs")
+    n = len(tensors_of(x)) if kind_of_input(x) == "tensors" else _num_samples(x)
+    log_probs = given_log_probs(probs, n, n_classes, "generalist_probs")
     return replace(rows, predictions=log_probs[torch.from_numpy(rows.labels)])
 
 

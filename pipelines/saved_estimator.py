@@ -17,7 +17,6 @@ from specialists.errors import InputError
 from specialists.files import atomic_write, read_array, read_json, write_array, write_json
 from specialists.networks import fitting
 
-from .estimator_settings import NETWORK
 from .held_run import HeldRun
 from .runs import RUN, claimed
 from .runs.folder_kinds import check_claimable
@@ -54,10 +53,10 @@ def save_estimator(saved: SavedEstimator, folder: Path) -> None:
     InputError
         If the folder holds something else, or no file can hold the labels or the network.
     """
-    if NETWORK in saved.held.functions:
+    for function in saved.held.functions.values():
         raise InputError(
             "a file cannot hold this network's function",
-            got=repr(saved.held.functions[NETWORK]),
+            got=repr(function),
             fix="define it in a module that can be imported, or pickle the classifier",
         )
     check_claimable(folder, RUN)

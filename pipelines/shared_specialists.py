@@ -50,10 +50,12 @@ class SharedTask(TrainingTask):
         settings = context.config.specialists
         recipe = shared_recipe(context.config.generalist, settings)
         network = {"width": settings.width, "n_buckets": settings.n_buckets}
+        if settings.factory is not None:
+            network |= {"factory": settings.factory, "options": settings.options}
         shortlists = context.below(context.path(*SHORTLISTS) / "manifest.json")
         return {
             "config": {**recipe_settings(recipe), **network, "seed": context.config.seed},
-            "conditions": context.conditions,
+            "conditions": context.conditions | context.source("specialists"),
             "inputs": context.fingerprints(*DATA, *GENERALIST_FILES, shortlists),
         }
 

@@ -56,14 +56,17 @@ STAGES: tuple[Stage, ...] = (
         ("seed", "data"),
         (),
         check=lambda run: check_settings(run.config),
-        files=("data.table", "data.arrays", "data.images", "data.factory"),
+        files=("data.table", "data.arrays", "data.images", "data.factory", "data.tokenizer"),
     ),
     _stage(
         "train-generalist",
         "Train a generalist of each candidate width and keep the best, or take the user's own.",
         TRAINED,
         DATA,
-        files=("generalist.weights", "generalist.classes", "generalist.factory"),
+        files=(
+            *("generalist.weights", "generalist.classes", "generalist.factory"),
+            "generalist.pretrained",
+        ),
     ),
     _stage(
         "cluster-classes",
@@ -77,6 +80,7 @@ STAGES: tuple[Stage, ...] = (
         "Train one specialist for each cluster of classes.",
         (*TRAINED, "specialists"),
         (*DATA, "train-generalist/*", "cluster-classes/clusters.json"),
+        files=("specialists.factory",),
     ),
     _stage(
         "combine-predictions",
@@ -106,7 +110,7 @@ STAGES: tuple[Stage, ...] = (
             "combine-predictions/choice.json",
             "combine-predictions/validation.*",
         ),
-        files=("student.unlabelled",),
+        files=("student.unlabelled", "student.factory", "student.pretrained"),
     ),
     _stage(
         "evaluate-models",

@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch.nn import functional as F
 
-from specialists.classifier import COST_SAMPLE, TrainedClassifier, calibrate_classifier
+from specialists.classifier import TrainedClassifier, calibrate_classifier
 from specialists.clustering import ClassClusters
 from specialists.cross_fitting import CrossFitted, cross_fitted_predictions
 from specialists.files import copy_file, read_json, write_array, write_json
@@ -21,9 +20,10 @@ from specialists.json_record import null_if_unknown
 from specialists.networks import (
     GivenGeneralist,
     NetworkSpec,
+    TextTransformer,
     adopt_weights,
     build,
-    check_outputs_are_the_heads,
+    check_tokens,
     n_parameters,
     output_order,
     read_foreign,
@@ -37,8 +37,15 @@ from specialists.predictions import predict_outputs
 from specialists.probability import mean_over_rows
 from specialists.specialist import assign_generalists
 
-from .classifiers import MODEL, ClassifierTask, describe, load_classifier, train_classifiers
+from .classifiers import (
+    MODEL,
+    ClassifierTask,
+    describe,
+    load_classifier,
+    train_classifiers,
+)
 from .context import RunContext
+from .pieces import expect_pieces
 from .runs import Run
 from .terminal import log
 
@@ -52,6 +59,7 @@ FLATTERED = (
 def execute(run: Run) -> None:
     """Train a generalist of each candidate width and keep the best, or take the user's own."""
     context = RunContext.open(run.folder)
+    expect_pieces(context, STAGE)
     if context.config.generalist.weights:
         _adopt(context)
         return
@@ -174,10 +182,10 @@ def _adopt(context: RunContext) -> None:
     order = output_order(weights, settings.classes, dataset.class_names)
     spec = context.network_spec()
     network = build(spec).eval()
+    if isinstance(network, TextTransformer):
+        check_tokens(network, dataset.train.inputs, settings.pretrained)
+    context.check_head(network, spec, dataset.validation.inputs)
     notes = adopt_weights(network, weights, order, dataset.n_classes)
-    if order.outputs is not None:
-        rows = torch.arange(min(COST_SAMPLE, len(dataset.validation)))
-        check_outputs_are_the_heads(network, dataset.n_classes, dataset.validation.inputs[rows])
     log.info(f"train-generalist: took {settings.weights} as it is")
     for note in (order.note, *notes, FLATTERED):
         log.info(f"train-generalist: {note}")

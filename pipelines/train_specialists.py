@@ -38,10 +38,18 @@ from .classifiers import (
 )
 from .context import RunContext
 from .kept import kept
+from .pieces import expect_pieces
 from .runs import Run, check_result, clear, does_not_stand
 from .shared_specialists import SHORTLISTS, prepare_shortlists, shared_tasks
 from .train_generalist import initial_folders, initial_generalists, read_subsets
-from .trunk_files import FOLDER, GENERALIST, generalist_targets, load_trunk, prepare_trunk
+from .trunk_files import (
+    FOLDER,
+    GENERALIST,
+    generalist_targets,
+    load_trunk,
+    prepare_trunk,
+    split_generalist,
+)
 
 STAGE = "train-specialists"
 
@@ -67,7 +75,7 @@ class SpecialistTask(TrainingTask):
         settings = context.config.specialists.model_dump(mode="json", exclude={"kind", *OF_SHARED})
         return {
             "config": {**settings, "seed": context.config.seed},
-            "conditions": context.conditions,
+            "conditions": context.conditions | context.source("specialists"),
             "subset": self.subset,
             "inputs": context.fingerprints(
                 *DATA, *GENERALIST_FILES, context.below(self.start / WEIGHTS)
@@ -135,6 +143,8 @@ def execute(run: Run) -> None:
         If a subset has no training example; it names the classes.
     """
     context = RunContext.open(run.folder)
+    context.check_networks()
+    expect_pieces(context, STAGE)
     tasks, trainings = specialist_tasks(context), initial_generalists(context)
     sharing = shared_tasks(context)
     dataset = context.dataset
@@ -158,8 +168,11 @@ def execute(run: Run) -> None:
         train_tasks(sharing, run.jobs, "shared specialists")
 
 
-def load_specialists(context: RunContext) -> list[Specialist]:
+def load_specialists(context: RunContext, upper: nn.Module | None = None) -> list[Specialist]:
     """All trained specialists of clusters, in the order of these.
+
+    Those with adapters share the tensors of ``upper``, the generalist above the trunk; it is read
+    if it is not given.
 
     Raises
     ------
@@ -168,9 +181,12 @@ def load_specialists(context: RunContext) -> list[Specialist]:
         parts than the configuration names.
     """
     manifest = check_result(context.folder, STAGE)
-    freeze = context.config.specialists.freeze or ()
-    if tuple(manifest["config"]["specialists"]["freeze"] or ()) != tuple(freeze):
-        raise does_not_stand(context.folder, STAGE, "specialists.freeze in config.toml changed")
+    settings = context.config.specialists.model_dump(mode="json")
+    for name in ("freeze", "adapter", "adapter_blocks", "adapter_targets"):
+        if (manifest["config"]["specialists"].get(name) or None) != (settings[name] or None):
+            raise does_not_stand(
+                context.folder, STAGE, f"specialists.{name} in config.toml changed"
+            )
     folders = [task.folder for task in specialist_tasks(context)]
     everyone = [*folders, *(task.folder for task in shared_tasks(context))]
     missing = [folder.name for folder in everyone if not (folder / "model.json").is_file()]
@@ -181,7 +197,9 @@ def load_specialists(context: RunContext) -> list[Specialist]:
             got=f"no {', '.join(missing)}",
             fix=f"`specialists run --out {context.folder}` trains what is missing",
         )
-    return [load_specialist(folder) for folder in folders]
+    if settings["adapter"] is not None and upper is None:
+        upper = split_generalist(context)[1]
+    return [load_specialist(folder, upper) for folder in folders]
 
 
 def specialist_tasks(context: RunContext) -> list[SpecialistTask]:

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from specialists.datasets.base import Inputs, rows_between
+from specialists.datasets.fetched_rows import block_rows
 from specialists.errors import InputError
 from specialists.files import finish, read_array, recording
+from specialists.networks import outputs_of
 from specialists.probability import (
     aggregate,
     check_log_probs,
@@ -194,7 +196,7 @@ def predict_outputs(
     Parameters
     ----------
     network : nn.Module
-    inputs : Tensor or Ragged of n rows
+    inputs : Tensor, Ragged, NamedTensors or FetchedRows of n rows
     description : str, optional
         Shows a progress bar under this name.
 
@@ -207,11 +209,13 @@ def predict_outputs(
     network.eval()
     device = getattr(next(network.parameters(), None), "device", "cpu")
     n, outputs = len(inputs), torch.empty(0)
+    batch_size = block_rows(inputs, batch_size)
     bars = progress(description, n) if description else nullcontext(Progress())
     with torch.no_grad(), bars as bar:
         for start in range(0, n, batch_size):
             rows = slice(start, min(start + batch_size, n))
-            out = network(rows_between(inputs, rows.start, rows.stop).to(device)).float()
+            block = rows_between(inputs, rows.start, rows.stop).to(device)
+            out = outputs_of(network, block).float()
             bar.advance(len(out))
             if len(out) == n:
                 return out.cpu().contiguous()

@@ -14,7 +14,7 @@ from pipelines.__main__ import app
 from pipelines.run_settings import check_run
 from specialists.clustering import ClassClusters
 from specialists.config import Config, shipped_configs
-from specialists.config.sections import MOST_TRIALS
+from specialists.config.student import MOST_TRIALS
 from specialists.datasets import pictures
 from specialists.distillation import HARD_TRIALS
 from specialists.errors import ConfigError, ConfigWarning, DataError
@@ -25,7 +25,7 @@ from specialists.runtime import threads
 MANY = "1" + 400 * "0"
 BRANCHED = "generalist.factory=small_run:branched"
 KINDS = {"text": (), "features": (384,), "images": (1, 28, 28)}
-KIND_OF = dict.fromkeys(("banking77", "clinc150", "emoji", "languages"), "text")
+KIND_OF = dict.fromkeys(("banking77", "clinc150", "emoji", "few-labels", "languages"), "text")
 KIND_OF |= {"onet": "features", "onet64": "features", "glyphs": "images", "omniglot": "images"}
 
 # The base that a setting is added to, the setting, and what the message says.
@@ -186,6 +186,10 @@ ALONE = [
     ("features", ["student.width=8", "student.size=0.5"], "student.width fixes the width"),
     ("features", ["student.alphas=[1.0]", "student.label_smoothing=0.1"], "it is of labels"),
     ("features", ["student.alphas=[0.0]", "student.teacher=online"], "it is of soft targets"),
+    ("features", ["student.views=2", "student.teacher=online"], "asks about every batch"),
+    ("features", ["student.views=2", "data.augment=false"], "all views are the same"),
+    ("features", ["student.views=2", "student.leave_out=['a']"], "leave_out shows some"),
+    ("features", ["student.transfer_set=unlabelled"], "student.unlabelled names no file"),
     ("features", ["student.alphas=[0.7, 0.7]"], "0.7 is given twice"),
     ("features", ["student.terms=[{kind = 'hints'}]"], "did you mean `hint`"),
     ("features", ["student.terms=[{kind = 'hint'}]"], r"terms\.0 \(hint\): `layer` must be given"),

@@ -14,6 +14,7 @@ from specialists.networks import (
     HashedEmbedding,
     NetworkSpec,
     build,
+    check_head_is_last,
     find_head,
     inference_flops,
     largest_width,
@@ -362,8 +363,9 @@ def test_a_factory_in_the_current_folder_is_found(tmp_path, monkeypatch):
     (tmp_path / "my_headless_network.py").write_text(text.format(3))
     monkeypatch.chdir(tmp_path)
     assert isinstance(build(NetworkSpec("my_own_network:make", 4)), nn.Sequential)
+    headless = build(NetworkSpec("my_headless_network:make", 4))
     with pytest.raises(InputError, match="no head"):
-        build(NetworkSpec("my_headless_network:make", 4))
+        check_head_is_last(headless, 4, torch.zeros(2, 3))
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])

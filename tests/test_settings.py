@@ -42,7 +42,9 @@ def test_the_command_prints_a_section_and_all_as_json():
     assert shown.startswith('clusters.method = "balanced"\n    How classes are grouped.\n')
     values = json.loads(CliRunner().invoke(app, ["settings", "--json"]).output)
     assert [value["key"] for value in values] == list(SETTINGS)
-    assert {"text": 5, "features": 30, "images": 40} in [value["default"] for value in values]
+    assert {"text": 5, "features": 30, "images": 40, "tensors": 10} in [
+        value["default"] for value in values
+    ]
 
 
 def test_another_section_is_refused_with_the_nearest():

@@ -216,7 +216,7 @@ class Peculiar(OwnNetwork):
 
 @pytest.mark.parametrize("network", [OwnNetwork(scale=2.0), Peculiar()])
 def test_a_network_that_does_not_end_in_its_head_is_refused(network):
-    with pytest.raises(InputError, match="features below the head"):
+    with pytest.raises(InputError, match="does not end in its head"):
         check_head_is_last(network, N_CLASSES, torch.randn(2, N_FEATURES))
 
 

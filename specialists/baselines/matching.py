@@ -27,7 +27,7 @@ from specialists.config import CombinationConfig
 from specialists.datasets.base import Inputs
 from specialists.ensemble import choose, cost_sample
 from specialists.errors import InputError
-from specialists.networks import NetworkSpec, build, find_head, inference_flops, largest_width
+from specialists.networks import NetworkSpec, build, head_of, inference_flops, largest_width
 from specialists.predictions import Predictions
 from specialists.training import TrainingCost
 
@@ -92,10 +92,11 @@ def _flops(spec: NetworkSpec, inputs: Inputs) -> float:
 def head_share(network: nn.Module, n_classes: int, inputs: Inputs) -> float:
     """The head's part of one prediction's FLOPs; 0 where there is no head to take rows of."""
     try:
-        head = network.get_submodule(find_head(network, n_classes))
+        head = head_of(network, n_classes)
     except InputError:
         return 0.0
-    assert isinstance(head, nn.Linear)
+    if not isinstance(head, nn.Linear):
+        return 0.0
     return 2.0 * head.in_features * head.out_features / inference_flops(network, inputs)
 
 

@@ -4,15 +4,15 @@ from specialists.config.configuration import Config, find_config, shipped_config
 from specialists.config.data import DataConfig
 from specialists.config.effects import is_set, left_aside, possible_kinds, without_effect
 from specialists.config.mistakes import ConfigMistakesError
+from specialists.config.network_sections import OwnNetwork, Recipe
 from specialists.config.sections import (
     ClustersConfig,
     CombinationConfig,
     GeneralistConfig,
-    Recipe,
     SpecialistsConfig,
-    StudentConfig,
 )
 from specialists.config.setting_list import SECTIONS, Setting, list_settings
+from specialists.config.student import StudentConfig
 
 __all__ = [
     "SECTIONS",
@@ -22,6 +22,7 @@ __all__ = [
     "ConfigMistakesError",
     "DataConfig",
     "GeneralistConfig",
+    "OwnNetwork",
     "Recipe",
     "Setting",
     "SpecialistsConfig",

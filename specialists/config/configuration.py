@@ -16,20 +16,19 @@ from pydantic import Field, ValidationError
 
 from specialists import pipelines
 from specialists.config.data import SOURCES, DataConfig
-from specialists.config.defaults import DEFAULTS
+from specialists.config.defaults import ADAPTED, DEFAULTS, PRETRAINED
 from specialists.config.effects import possible_kinds, without_effect
 from specialists.config.fields import NonNegative, Section, Seed, Switch
 from specialists.config.mistakes import ConfigMistakesError, explained
+from specialists.config.outcome_sections import EvaluationConfig, ReportConfig
 from specialists.config.renamed import with_current_names
 from specialists.config.sections import (
     ClustersConfig,
     CombinationConfig,
-    EvaluationConfig,
     GeneralistConfig,
-    ReportConfig,
     SpecialistsConfig,
-    StudentConfig,
 )
+from specialists.config.student import StudentConfig
 from specialists.config.toml import absolute_paths, override, read_toml, written
 from specialists.errors import ConfigError, ConfigWarning
 
@@ -126,15 +125,21 @@ class Config(Section):
         return value if isinstance(value, dict) else {name: value}
 
     def as_trained(self) -> Config:
-        """The same; features stay as they are where a trained network is brought.
+        """The same; inputs are made as a network that is brought wants them.
 
-        Its own program prepared its features, which the data's mean and standard deviation would
-        change. ``data.standardize`` may still ask for it.
+        Features stay as they are where trained weights are brought: their own program prepared
+        these, and the data's mean and standard deviation would change them; ``data.standardize``
+        may still ask for it. Texts are read by the tokenizer of a transformer.
         """
-        if self.generalist.weights is None or self.data.standardize is not None:
+        update: dict[str, object] = {}
+        if self.generalist.weights is not None and self.data.standardize is None:
+            update["standardize"] = False
+        folder = self.generalist.pretrained or self.student.pretrained
+        if folder is not None and self.data.tokenizer is None:
+            update["tokenizer"] = folder
+        if not update:
             return self
-        data = self.data.model_copy(update={"standardize": False})
-        return self.model_copy(update={"data": data})
+        return self.model_copy(update={"data": self.data.model_copy(update=update)})
 
     def resolve(self, kind: str) -> Config:
         """The same with the defaults of ``kind`` in every field that is ``None``.
@@ -147,15 +152,28 @@ class Config(Section):
         values = self.as_trained().model_dump()
         if self.specialists.start == "independent" and self.specialists.freeze is None:
             values["specialists"]["freeze"] = ()
+        if self.specialists.factory is not None:
+            afresh = {"start": "fresh", "freeze": (), "widen": 1.0}
+            values["specialists"].update(afresh)
         if self.generalist.width is not None:
             values["generalist"]["widths"] = (self.generalist.width,)
         elif self.generalist.factory is not None:
             values["generalist"]["widths"] = (1,)  # its options say how wide it is
         for name, defaults in DEFAULTS[kind].items():
-            for key, default in defaults.items():
-                if values[name][key] is None:
+            for key, default in {**defaults, **self._of_optional_parts(name)}.items():
+                if key in values[name] and values[name][key] is None:
                     values[name][key] = default
         return type(self).from_dict(values, where=f"the configuration with the defaults of {kind}")
+
+    def _of_optional_parts(self, section: str) -> dict[str, object]:
+        """Defaults in place of the kind's, where a transformer or adapters are asked for."""
+        adapts = section == "specialists" and self.specialists.adapter is not None
+        starts = self.generalist.pretrained is not None
+        if section == "student" and starts and self.student.pretrained is None:
+            return {"width": 256} if self.student.size == type(self.student)().size else {}
+        if section == "student":
+            starts = self.student.pretrained is not None
+        return {**(PRETRAINED.get(section, {}) if starts else {}), **(ADAPTED if adapts else {})}
 
 
 def shipped_configs() -> dict[str, Path]:

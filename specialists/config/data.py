@@ -30,11 +30,12 @@ class DataConfig(Section):
     table: FilePath | None = None
     """Source: a .tsv, .csv, .jsonl or .parquet file, plain or .gz."""
     arrays: FilePath | dict[str, FilePath] | None = None
-    """Source: an .npz with features or images and labels, or {x = an .npy, y = another}."""
+    """Source: an .npz with inputs and labels, or a file for each: {x = an .npy, y = another}."""
     images: FilePath | None = None
     """Source: a folder that holds one folder per class."""
     factory: ImportPath | None = None
-    """Source: package.module:function, which returns a Dataset."""
+    """Source: package.module:function, which returns a Dataset: of this library, of PyTorch, or of
+    Hugging Face."""
     columns: tuple[str, ...] | None = None
     """Names of a table's columns. None: its first row is a header."""
     text: str | None = None
@@ -51,7 +52,11 @@ class DataConfig(Section):
     exclude_labels: tuple[str, ...] = ()
     """Labels whose rows are left out."""
     keys: dict[str, str] | None = None
-    """Which array is x and which is y, or x_train and so on. None: found by their names."""
+    """Which array is x and which is y, or x_train and so on. Of a Dataset whose items are mappings:
+    which key is x and which is y. None: found by their names."""
+    tensors: Names | None = None
+    """The arrays that a network of your own takes, as they are, by these names: token ids, a mask.
+    None: one array, x, of features or images."""
     split_by: Options | None = None
     """The array whose values decide the split: {array = "drawer", test = [1], validation = [2]}.
     None: none."""
@@ -77,6 +82,16 @@ class DataConfig(Section):
     (1, 2) for tables and emoji."""
     lowercase: Switch | None = None
     """Whether texts are lower-cased. None: yes for tables and emoji, no for languages."""
+    in_place: Switch | None = None
+    """Whether inputs are read where they lie, a batch at a time, and the run holds no copy. None:
+    .npy files from 256 MiB on; image files and a Dataset of PyTorch from a quarter of the memory
+    on."""
+    tokenizer: FilePath | None = None
+    """Folder of a tokenizer of Hugging Face, whose tokens texts are read as, in place of n-grams.
+    None: that of generalist.pretrained or student.pretrained, if set."""
+    max_tokens: Positive | None = None
+    """Tokens of a text after which it is cut. None: 128, or what the tokenizer's folder says, if
+    that is less."""
     image_size: Pixels | None = None
     """Height and width that images are scaled to, in pixels. None: 32; arrays: as they are."""
     standardize: Switch | None = None

@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING
 
 from specialists.config.data import SOURCES, DataConfig
 from specialists.config.defaults import DEFAULTS, KINDS
-from specialists.config.fields import Section
-from specialists.config.sections import Recipe, StudentConfig
+from specialists.config.fields import is_set
+from specialists.config.network_sections import OwnNetwork, Recipe
+from specialists.config.optional_effects import TOKENS, adapter_settings, token_settings
+from specialists.config.student import StudentConfig
 
 if TYPE_CHECKING:
     from specialists.config.configuration import Config
 
 Idle = Iterator[tuple[str, str]]
 
-KIND_OF_MODEL = {defaults["generalist"]["model"]: kind for kind, defaults in DEFAULTS.items()}
+SHIPPED = {kind: of["generalist"]["model"] for kind, of in DEFAULTS.items() if kind != "tensors"}
+KIND_OF_MODEL = {model: kind for kind, model in SHIPPED.items()}
 KINDS_OF_SOURCE = {
     "table": ("text", "features"),
     "images": ("images",),
@@ -36,23 +39,27 @@ NGRAMS = {"char_ngrams", "word_ngrams", "lowercase"}
 COLUMNS = {"columns", "text", "label", "split", "splits"}
 OWN = {*CUT, "min_examples", "exclude_labels"}
 READ_BY = {
-    "table": OWN | COLUMNS | NGRAMS | {"features", "groups", "standardize"},
-    "arrays": OWN | {"keys", "groups", "split_by", "image_size", "standardize"},
-    "images": OWN | {"image_size"},
-    "factory": {"options"},
-    "emoji": OWN | COLUMNS | NGRAMS | {"groups"},
+    "table": OWN | COLUMNS | NGRAMS | TOKENS | {"features", "groups", "standardize"},
+    "arrays": OWN
+    | {"keys", "tensors", "groups", "split_by", "image_size", "standardize", "in_place"},
+    "images": OWN | {"image_size", "in_place"},
+    "factory": OWN | NGRAMS | {"options", "keys", "image_size", "standardize", "in_place"},
+    "emoji": OWN | COLUMNS | NGRAMS | TOKENS | {"groups"},
     "languages": CUT | NGRAMS,
     "glyphs": {"image_size"},
-    "memory": NGRAMS | {"validation_fraction", "standardize"},
+    "memory": NGRAMS
+    | TOKENS
+    | {"validation_fraction", "standardize", "keys", "image_size", "in_place"},
 }
 KIND_ONLY = {
-    **dict.fromkeys((*NGRAMS, "text"), "text"),
+    **dict.fromkeys((*NGRAMS, *TOKENS, "text"), "text"),
     "features": "features",
     "standardize": "features",
     "image_size": "images",
 }
 OF_SHARED = ("n_shared", "shortlist", "shortlist_of", "shortlist_by", "shared_epochs")
-OF_BOTH_KINDS = ("kind", "width", "n_buckets", "label_smoothing")
+OF_BOTH_KINDS = ("kind", "factory", "options", "width", "n_buckets", "label_smoothing")
+BUILT = "builds the network, see its options"
 TABLE_OF_NGRAMS = ("embedding_dim", "n_buckets", "embedding_learning_rate")
 
 
@@ -60,6 +67,8 @@ def possible_kinds(data: DataConfig) -> tuple[str, ...]:
     """The kinds of input that the data can be of, as far as the configuration tells."""
     if data.reader == "table" and (data.text is None) != (data.features is None):
         return ("features",) if data.text is None else ("text",)
+    if data.reader == "arrays" and data.tensors is not None:
+        return ("tensors",)
     return KINDS_OF_SOURCE.get(data.reader, KINDS)
 
 
@@ -80,14 +89,9 @@ def left_aside(config: Config) -> list[str]:
     return [f"specialists.{key}" for key in sorted(others) if is_set(config.specialists, key)]
 
 
-def is_set(section: Section, key: str) -> bool:
-    """Whether a setting differs from its default."""
-    field = type(section).model_fields[key]
-    return getattr(section, key) != field.get_default(call_default_factory=True)
-
-
 def _idle(config: Config, kind: str) -> Idle:
     yield from _data(config.data, kind)
+    yield from token_settings(config, kind, READ_BY.get(config.data.reader))
     yield from _generalist(config, kind)
     yield from _specialists(config, kind)
     yield from _clusters_and_combination(config)
@@ -109,24 +113,14 @@ def _data(data: DataConfig, kind: str) -> Idle:
             )
         elif key in KIND_ONLY and kind != KIND_ONLY[key]:
             yield f"data.{key}", f"it is for {KIND_ONLY[key]} only, and these data are {kind}"
+    if kind == "tensors" and data.augment:
+        yield "data.augment", "how to change tensors at random is not known here"
 
 
 def _generalist(config: Config, kind: str) -> Idle:
     settings = config.generalist
-    if settings.factory is None:
-        if settings.options:
-            yield "generalist.options", "only a generalist.factory has options"
-        if settings.model is not None and KIND_OF_MODEL[settings.model] != kind:
-            wanted = DEFAULTS[kind]["generalist"]["model"]
-            yield (
-                "generalist.model",
-                f"it is for {KIND_OF_MODEL[settings.model]}, and these data are {kind}: {wanted}",
-            )
-    else:
-        for key in ("model", "width", "widths", "dropout", "head_rank"):
-            if is_set(settings, key):
-                yield f"generalist.{key}", "generalist.factory builds the network, see its options"
-    yield from _table_of_ngrams(config, "generalist", kind)
+    if settings.pretrained is None:
+        yield from _network(config, kind)
     if settings.inference_flops is not None and config.data.reader != "memory":
         yield "generalist.inference_flops", "a network's operations are counted"
     if settings.width is not None and settings.widths not in (None, (settings.width,)):
@@ -135,6 +129,24 @@ def _generalist(config: Config, kind: str) -> Idle:
         yield from _of_given_weights(config, kind)
     elif settings.classes is not None:
         yield "generalist.classes", "only generalist.weights have outputs to be named"
+
+
+def _network(config: Config, kind: str) -> Idle:
+    """Of a generalist that ships or is built by a factory."""
+    settings = config.generalist
+    yield from _own_network("generalist", settings, ("model", "width", "widths", "head_rank"))
+    if settings.factory is None:
+        if settings.head is not None:
+            yield "generalist.head", "only the head of a generalist.factory has to be named"
+        if settings.model is not None and KIND_OF_MODEL[settings.model] != kind:
+            wanted = SHIPPED.get(kind, "generalist.factory")
+            yield (
+                "generalist.model",
+                f"it is for {KIND_OF_MODEL[settings.model]}, and these data are {kind}: {wanted}",
+            )
+    elif is_set(settings, "dropout"):
+        yield "generalist.dropout", f"generalist.factory {BUILT}"
+    yield from _table_of_ngrams(config, "generalist", kind)
 
 
 def _of_given_weights(config: Config, kind: str) -> Idle:
@@ -154,6 +166,13 @@ def _of_given_weights(config: Config, kind: str) -> Idle:
 
 def _specialists(config: Config, kind: str) -> Idle:
     settings, factory = config.specialists, config.generalist.factory
+    yield from _own_network("specialists", settings, ("width", "widen", "n_buckets", "dropout"))
+    if settings.factory is not None:
+        if settings.start not in (None, "fresh"):
+            yield "specialists.start", "a network of specialists.factory starts afresh"
+        if settings.freeze:
+            yield "specialists.freeze", "a network of specialists.factory shares no part"
+        factory = None
     if settings.width is not None and settings.widen is not None:
         yield "specialists.widen", "specialists.width fixes the width"
     if factory is not None:
@@ -163,9 +182,11 @@ def _specialists(config: Config, kind: str) -> Idle:
         if settings.n_buckets is not None:
             yield "specialists.n_buckets", "a network of generalist.factory has tables of its own"
     yield from _table_of_ngrams(config, "specialists", kind)
+    yield from adapter_settings(config)
     yield from _shared(config)
     freeze = DEFAULTS[kind]["specialists"]["freeze"] if settings.freeze is None else settings.freeze
-    if "embedding" in freeze and factory is None and settings.embedding_learning_rate is not None:
+    shipped = factory is None and settings.factory is None
+    if "embedding" in freeze and shipped and settings.embedding_learning_rate is not None:
         yield "specialists.embedding_learning_rate", "the table is frozen (specialists.freeze)"
     if settings.soft_targets == 0 and is_set(settings, "temperature"):
         yield "specialists.temperature", "it is of soft targets, and specialists.soft_targets = 0"
@@ -215,12 +236,22 @@ def _clusters_and_combination(config: Config) -> Idle:
 
 def _student(config: Config, kind: str) -> Idle:
     settings = config.student
+    own = ("width", "size", "embedding_dim", "n_buckets", "dropout")
+    yield from _own_network("student", settings, own)
     if settings.width is not None and is_set(settings, "size"):
         yield "student.size", "student.width fixes the width"
     yield from _table_of_ngrams(config, "student", kind)
     yield from _scheme(settings)
     if settings.targets == "dense" and is_set(settings, "n_targets"):
         yield "student.n_targets", "student.targets = dense stores every class"
+    if settings.views and settings.teacher == "online":
+        yield "student.views", "student.teacher = online asks about every batch as it is"
+    elif settings.views and not _augments(config, kind):
+        yield "student.views", "data.augment is off, so all views are the same"
+    if settings.transfer_set == "unlabelled" and settings.unlabelled is None:
+        yield "student.transfer_set", "student.unlabelled names no file"
+    if settings.leave_out and settings.views:
+        yield "student.views", "views are stored of all rows, and student.leave_out shows some"
     if settings.terms:
         for key in ("temperatures", "alphas", "label_smoothing"):
             if is_set(settings, key):
@@ -229,15 +260,20 @@ def _student(config: Config, kind: str) -> Idle:
     if set(settings.alphas) == {1} and settings.label_smoothing is not None:
         yield "student.label_smoothing", "it is of labels, and student.alphas = [1.0]"
     if set(settings.alphas) == {0}:
-        for key in ("temperatures", "teacher", "targets", "unlabelled"):
+        for key in ("temperatures", "teacher", "targets", "views", "unlabelled", "transfer_set"):
             if is_set(settings, key):
                 yield f"student.{key}", "it is of soft targets, and student.alphas = [0.0]"
+
+
+def _augments(config: Config, kind: str) -> bool:
+    given = config.data.augment
+    return DEFAULTS[kind]["data"]["augment"] if given is None else given
 
 
 def _scheme(settings: StudentConfig) -> Idle:
     why = f"student.scheme = {settings.scheme}"
     if settings.scheme in ("mutual", "exits"):
-        for key in ("teacher", "targets", "n_targets"):
+        for key in ("teacher", "targets", "n_targets", "views", "transfer_set"):
             if is_set(settings, key):
                 yield f"student.{key}", f"{why} has no teacher"
     if settings.scheme not in ("born_again", "mutual") and is_set(settings, "n_taught"):
@@ -246,9 +282,19 @@ def _scheme(settings: StudentConfig) -> Idle:
         yield "student.exits", f"{why} has none"
 
 
+def _own_network(name: str, settings: OwnNetwork, built: Sequence[str]) -> Idle:
+    """Settings of a section that its factory has no use for, or that only a factory has."""
+    if settings.factory is None and settings.options:
+        yield f"{name}.options", f"only a {name}.factory has options"
+    for key in built if settings.factory is not None else ():
+        if is_set(settings, key):
+            yield f"{name}.{key}", f"{name}.factory {BUILT}"
+
+
 def _table_of_ngrams(config: Config, name: str, kind: str) -> Idle:
-    section, by_factory = getattr(config, name), config.generalist.factory is not None
+    section, generalist = getattr(config, name), config.generalist
+    own = section if name == "student" or section.factory is not None else generalist
     for key in TABLE_OF_NGRAMS:
-        trains = key == "embedding_learning_rate" and by_factory and name != "student"
+        trains = key == "embedding_learning_rate" and own.factory is not None
         if kind != "text" and not trains and getattr(section, key, None) is not None:
             yield f"{name}.{key}", f"only networks for text have a table of n-grams, not {kind}"

@@ -7,11 +7,9 @@ machine's memory allows is for :mod:`specialists.feasibility` to say.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-
-from specialists.catalogue import TRAINED
 
 MOST_SEEDS = 2**32
 MOST = 2**31 - 1
@@ -72,16 +70,6 @@ def _plain(values: dict[str, object]) -> dict[str, object]:
     raise ValueError(f"more than {MOST_LEVELS} levels of lists and tables")
 
 
-def _named_baselines(value: object) -> object:
-    """A word is "all", or the only one."""
-    words = (value,) if isinstance(value, str) else value
-    if isinstance(words, list | tuple) and (wrong := [w for w in words if w not in TRAINED]):
-        if tuple(words) == ("all",):
-            return TRAINED
-        raise ValueError(f'{wrong[0]!r} is none of {", ".join(TRAINED)}, nor is all of it "all"')
-    return words
-
-
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Positive = Annotated[int, Field(strict=True, ge=1, le=MOST)]
 NonNegative = Annotated[int, Field(strict=True, ge=0, le=MOST)]
@@ -111,11 +99,6 @@ Names = Annotated[
     Distinct,
     BeforeValidator(lambda given: (given,) if isinstance(given, str) else given),
 ]
-Baselines = Annotated[
-    tuple[Literal["generalist_continued", "generalist_wide", "generalist_ensemble"], ...],
-    Distinct,
-    BeforeValidator(_named_baselines),
-]
 
 
 class Section(BaseModel):
@@ -131,3 +114,9 @@ class Section(BaseModel):
         defer_build=True,
         use_attribute_docstrings=True,
     )
+
+
+def is_set(section: Section, key: str) -> bool:
+    """Whether a setting differs from its default."""
+    field = type(section).model_fields[key]
+    return getattr(section, key) != field.get_default(call_default_factory=True)

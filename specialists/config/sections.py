@@ -12,74 +12,38 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from specialists.catalogue import AVERAGED
 from specialists.config.fields import (
-    Baselines,
     Distinct,
     FilePath,
-    Fraction,
-    ImportPath,
     Layers,
     NonNegative,
     Number,
-    Options,
     Positive,
     PositiveShare,
     PowerOfTwo,
-    Rate,
     Ratio,
-    Resamples,
     Section,
     Share,
     Switch,
-    Tables,
     Temperature,
     Weight,
 )
+from specialists.config.network_sections import OwnNetwork
+from specialists.config.optional_parts import AdapterSettings, FromFolder
 
 DEFERRED = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15)
 WHOLE_HEADS = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
-MOST_TRIALS = 27  # learning rates times label smoothings that a student without soft targets tries
 
 
-class Recipe(Section):
-    """How a network is trained: AdamW (sparse tables: Adagrad), warm-up, cosine, best epoch."""
-
-    epochs: Positive | None = None
-    """Passes over the training data, at most. None: by kind of input."""
-    batch_size: Positive | None = None
-    """Examples per optimiser step. None: by kind of input."""
-    learning_rate: Rate | None = None
-    """Peak learning rate of dense parameters. None: by kind of input."""
-    embedding_learning_rate: Rate | None = None
-    """Peak learning rate of sparse n-gram tables. None: by kind of input."""
-    weight_decay: Annotated[Number, Field(ge=0, le=1000)] = 0.01
-    """Decoupled weight decay of matrices; biases, norms and n-gram tables have none."""
-    warmup: Fraction = 0.05
-    """Fraction of the steps in which the learning rate rises."""
-    select_by: Literal["loss", "top1"] = "loss"
-    """Validation score that chooses the best epoch."""
-    patience: Positive | None = None
-    """Epochs without a better validation score after which training ends. None: by kind of input;
-    images have no limit."""
-    clip: Annotated[Number, Field(gt=0)] = 1.0
-    """Largest gradient norm of the dense parameters; longer gradients are shortened to it."""
-    label_smoothing: Fraction | None = None
-    """Fraction of a label's probability spread over all classes. None: by kind of input."""
-    dropout: Fraction | None = None
-    """Fraction of the features before the head that is dropped. None: by kind of input."""
-
-
-class GeneralistConfig(Recipe):
+class GeneralistConfig(FromFolder, OwnNetwork):
     """The model of all classes."""
 
     model: Literal["hashed_text", "mlp", "resnet"] | None = None
     """Network: hashed_text for text, mlp for features, resnet for images. None: by kind of
     input."""
-    factory: ImportPath | None = None
-    """Network of your own: package.module:function, which returns any nn.Module."""
-    options: Options = Field(default_factory=dict)
-    """Keyword arguments of the factory."""
+    head: Annotated[str, Field(min_length=1)] | None = None
+    """Dotted path of the factory's head, for instance classifier.out_proj. None: its last layer
+    with an output a class."""
     width: Positive | None = None
     """The width: hidden units or channels. None: validation chooses among `widths`."""
     widths: Annotated[tuple[Positive, ...], Field(min_length=1), Distinct] | None = None
@@ -130,7 +94,7 @@ class ClustersConfig(Section):
     """Your own clusters: JSON, or a table with columns class and cluster. None: found here."""
 
 
-class SpecialistsConfig(Recipe):
+class SpecialistsConfig(AdapterSettings, OwnNetwork):
     """One small model per cluster, with a dustbin for every other class; or few of all classes."""
 
     kind: Literal["clusters", "shared", "both"] = "clusters"
@@ -182,6 +146,14 @@ class SpecialistsConfig(Recipe):
         return self
 
     @model_validator(mode="after")
+    def adapters_on_the_generalist(self) -> SpecialistsConfig:
+        """Adapters change nothing else of a generalist that all of them share."""
+        own = self.start not in (None, "generalist") or self.freeze or self.factory
+        if self.adapter is not None and (own or self.kind == "shared"):
+            raise ValueError("adapter needs kind = 'clusters', start = 'generalist', freeze = []")
+        return self
+
+    @model_validator(mode="after")
     def own_table_afresh(self) -> SpecialistsConfig:
         """A table of another size can be neither shared with the generalist nor copied from it."""
         afresh = self.kind == "shared" or (self.start == "fresh" and self.freeze == ())
@@ -219,78 +191,3 @@ class CombinationConfig(Section):
     admission: Literal["whole", "each", "off"] = "whole"
     """What must pass the admission test: the whole ensemble, each specialist, or nothing (off).
     What fails answers like the generalist."""
-
-
-class StudentConfig(Recipe):
-    """The compact network that learns from the combined distribution."""
-
-    size: Ratio = 0.25
-    """Parameters over the generalist's, n-gram tables not counted."""
-    width: Positive | None = None
-    """The width, in place of `size`."""
-    embedding_dim: Positive | None = None
-    """Numbers per row of its n-gram table (text). None: by kind of input."""
-    n_buckets: PowerOfTwo | None = None
-    """Rows of its n-gram table (text), a power of two. None: by kind of input."""
-    temperatures: Annotated[tuple[Temperature, ...], Field(min_length=1), Distinct] = (1.0, 2.0)
-    """Candidates: temperature of the soft targets."""
-    alphas: Annotated[tuple[Share, ...], Field(min_length=1), Distinct] = (0.7, 1.0)
-    """Candidates: weight of the soft targets in the loss, in [0, 1]; the labels have the rest."""
-    terms: Tables = ()
-    """What is minimised, as a sum: a table for each term, with its kind, weight and settings, as
-    specialists/distillation/terms has them. (): soft targets and labels, by `temperatures` and
-    `alphas`."""
-    scheme: Literal["offline", "born_again", "mutual", "exits"] = "offline"
-    """Who teaches. offline: the teacher. born_again: it too, then each generation the next one.
-    mutual: peers one another. exits: the student's outputs classifiers on its `exits`."""
-    n_taught: Positive = 2
-    """Number of generations of born_again, or of peers of mutual."""
-    exits: Annotated[tuple[str, ...], Distinct] = ()
-    """Layers of the student on which classifiers sit, by their paths."""
-    teacher: Literal["offline", "online"] = "offline"
-    """offline: the soft targets are computed once. online: anew for every augmented batch, which is
-    slower."""
-    targets: Literal["dense", "top", "sampled"] = "dense"
-    """What is stored of the teacher's predictions. dense: every class. top: the most probable ones
-    and the mass of all others. sampled: draws, which on average say the same."""
-    n_targets: Positive = 32
-    """Number of classes of top, or of draws of sampled, an example."""
-    unlabelled: FilePath | None = None
-    """File of more inputs to learn from, without labels. None: training inputs only."""
-
-    @model_validator(mode="after")
-    def as_many_trials_of_hard_labels(self) -> StudentConfig:
-        """The student without soft targets can be tuned as often."""
-        if len(self.temperatures) * len(self.alphas) > MOST_TRIALS:
-            raise ValueError(f"more than {MOST_TRIALS} pairs of temperatures and alphas")
-        return self
-
-
-class EvaluationConfig(Section):
-    """What is measured on the test set."""
-
-    n_bootstrap: Resamples = 1000
-    """Bootstrap resamples of each confidence interval."""
-    baselines: Baselines | None = None
-    """Baselines to train, matched to the ensemble by FLOPs, or "all". None: generalist_ensemble,
-    the strongest for its price; `specialists compare` trains all. generalist_ensemble gives three
-    averages: of all members; of as many as the ensemble's inference pays for
-    (generalist_ensemble_same_inference); of members of which the later ones are asked about some
-    rows only (generalist_ensemble_deferred)."""
-    keep_rivals: Switch = False
-    """Whether baselines (the ensemble's rivals) keep their weights. False: their predictions of
-    validation and test rows alone, where these take less room."""
-
-    @property
-    def trained_baselines(self) -> tuple[str, ...]:
-        """What ``baselines`` stands for."""
-        return (AVERAGED,) if self.baselines is None else self.baselines
-
-
-class ReportConfig(Section):
-    """What the report shows."""
-
-    title: str | None = None
-    """Heading. None: the data set's name."""
-    n_examples: Positive = 12
-    """How many fixed examples are shown, and how many broken ones."""

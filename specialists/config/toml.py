@@ -17,9 +17,12 @@ PATHS = (
     ("data", "table"),
     ("data", "arrays"),
     ("data", "images"),
+    ("data", "tokenizer"),
+    ("generalist", "pretrained"),
     ("generalist", "weights"),
     ("generalist", "classes"),
     ("clusters", "file"),
+    ("student", "pretrained"),
     ("student", "unlabelled"),
 )
 

@@ -39,6 +39,16 @@ def array_roles(arrays: ArrayFile, named: Mapping[str, str]) -> dict[str, str]:
     return {r: n for r, n in roles.items() if r == "classes" or ("_" in r) == (len(whole) < 2)}
 
 
+def tensor_keys(arrays: ArrayFile, tensors: Sequence[str]) -> dict[str, str]:
+    """The first of some tensors in the place of x, or of x_train, x_test; the others go with it."""
+    if not tensors or (first := tensors[0]) in arrays:
+        return {"x": tensors[0]} if tensors else {}
+    parts = {f"x_{part}": f"{first}_{part}" for part in PARTS if f"{first}_{part}" in arrays}
+    if not parts:
+        arrays.check(first)
+    return parts
+
+
 def pieces(roles: Mapping[str, str]) -> list[tuple[str, str, int]]:
     """Names of inputs and labels that belong together, and their part."""
     if "x" in roles:

@@ -1,24 +1,30 @@
 """What a data set is: splits of inputs and labels, class names, and how inputs were made.
 
-Inputs are one of three kinds. ``text``: a :class:`Ragged` of n-gram hashes, one row a string.
+Inputs are one of four kinds. ``text``: a :class:`Ragged` of n-gram hashes, one row a string.
 ``features``: a float32 tensor [n, d]. ``images``: a uint8 tensor [n, channels, height, width].
-A batch is ``inputs[index]``, gathered without a Python loop over its rows.
+``tensors``: whatever a network of the user's own takes, one tensor or several by name
+(:class:`NamedTensors`). All have rows, ``len``, ``to``, ``clone``, ``split`` and ``nbytes``; a
+batch is ``inputs[index]``, gathered without a Python loop over its rows. Features and images that
+are larger than memory are :class:`FetchedRows` instead, which read a batch when it is asked for.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Kind = Literal["text", "features", "images"]
+from specialists.datasets.fetched_rows import Described, FetchedRows
+from specialists.datasets.named_tensors import NamedTensors
+
+Kind = Literal["text", "features", "images", "tensors"]
 # JSON that travels with data sets and models; `specialists.datasets.encoding` lists its keys.
-Preprocessing = Mapping[str, Any]
+Preprocessing = Described
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,27 @@ class Ragged:
         """Row ``i``, shape (length,)."""
         return self.values[int(self.offsets[i]) : int(self.offsets[i + 1])]
 
+    def float(self) -> Ragged:
+        """Vectors in single precision; hashes and tokens stay whole numbers."""
+        values = self.values.float() if self.values.is_floating_point() else self.values
+        return Ragged(values, self.offsets)
+
+    def clone(self) -> Ragged:
+        """The same: nobody changes it."""
+        return self
+
+    @property
+    def nbytes(self) -> int:
+        return self.values.nbytes + self.offsets.nbytes
+
+    @staticmethod
+    def concatenated(parts: Sequence[Ragged]) -> Ragged:
+        """The rows of all parts."""
+        offsets = [parts[0].offsets]
+        for part in parts[1:]:
+            offsets.append(part.offsets[1:] + offsets[-1][-1])
+        return Ragged(torch.cat([part.values for part in parts]), torch.cat(offsets))
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Ragged:
         both = (self.values, self.offsets)
         return Ragged(*(tensor.to(device, non_blocking=non_blocking) for tensor in both))
@@ -87,14 +114,27 @@ class Ragged:
         return Ragged(self.values.pin_memory(), self.offsets.pin_memory())
 
 
-Inputs = Tensor | Ragged
+Inputs = Tensor | Ragged | NamedTensors | FetchedRows
 
 
 def rows_between(inputs: Inputs, start: int, stop: int) -> Inputs:
     """Rows ``start`` to ``stop - 1`` for a network, which may change a tensor that it is given."""
     if isinstance(inputs, Ragged):
         return inputs.between(start, stop)
-    return inputs[start:stop].clone()
+    rows = inputs[start:stop]
+    return rows if isinstance(inputs, FetchedRows) else rows.clone()
+
+
+def joined_inputs(parts: Sequence[Inputs]) -> Inputs:
+    """The rows of all parts, which are of one kind."""
+    if isinstance(first := parts[0], Tensor):
+        return torch.cat(cast(list[Tensor], list(parts)))
+    return first.concatenated(parts)  # pyright: ignore[reportArgumentType]
+
+
+def row_shape(inputs: Inputs) -> tuple[int, ...]:
+    """The shape of a row; () for text and for several tensors."""
+    return tuple(inputs.shape[1:]) if isinstance(inputs, Tensor | FetchedRows) else ()
 
 
 @dataclass(frozen=True)
@@ -103,7 +143,7 @@ class Split:
 
     Parameters
     ----------
-    inputs : Tensor or Ragged of n rows
+    inputs : Tensor, Ragged, NamedTensors or FetchedRows of n rows
     labels : int64 Tensor of shape (n,)
     valid : Ragged of class indices, optional
         Every class that would be right for each example; each row holds the label.
@@ -151,7 +191,7 @@ class Dataset:
     Parameters
     ----------
     name : str
-    kind : {"text", "features", "images"}
+    kind : {"text", "features", "images", "tensors"}
     class_names : tuple of str, length n_classes
     train, validation, test : Split
     preprocessing : mapping

@@ -3,14 +3,17 @@
 ``preprocessing`` is plain JSON that travels with a data set and with every model trained on it:
 
     {"kind": "text", "char_ngrams": [1, 4], "word_ngrams": [0, 0], "lowercase": false}
+    {"kind": "text", "tokenizer": the JSON of a tokenizer, as a string}
     {"kind": "features", "n_features": d, "mean": [...] or null, "std": [...] or null}
     {"kind": "images", "channels": 1 or 3, "height": h, "width": w}
+    {"kind": "tensors", "tensors": {"input_ids": ["int64", [length]], ...}}
 
 Keys beside these tell where the training data lay (for instance the name of a text column).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,18 +22,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specialists.datasets.base import Inputs, Preprocessing, Ragged
-from specialists.datasets.handed_over import features_of, pictures_of, texts_of
+from specialists.datasets.base import Inputs, NamedTensors, Preprocessing, Ragged
+from specialists.datasets.handed_over import features_of, pictures_of, tensors_of, texts_of
 from specialists.datasets.pictures import fit_images, image_pixels, read_images
 from specialists.datasets.text import hash_ngrams
-from specialists.errors import DataError
+from specialists.datasets.tokens import encode_tokens
+from specialists.errors import DataError, listed
 
 NEEDED = {
     "text": ("char_ngrams", "word_ngrams", "lowercase"),
     "features": ("n_features",),
     "images": ("channels", "height", "width"),
+    "tensors": ("tensors",),
 }
+TOKENIZER = "tokenizer"  # a key that stands for those of n-grams
+SHAPED = ("features", "images")  # whose rows have the shape that NEEDED says
 LONGEST_NGRAM = 64
+TYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (
+        *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+        *(torch.float16, torch.float32, torch.float64),
+    )
+}
 
 
 def encode(preprocessing: Preprocessing, raw: Any) -> Inputs:
@@ -43,7 +57,8 @@ def encode(preprocessing: Preprocessing, raw: Any) -> Inputs:
     raw : array-like, DataFrame or iterable
         Text: strings, or a DataFrame with the column of texts. Features: numbers of shape [n, d],
         or a DataFrame. Images: uint8 array [n, h, w], [n, channels, h, w] or [n, h, w, channels],
-        or a list of such pictures of any size, of images of Pillow, or of paths.
+        or a list of such pictures of any size, of images of Pillow, or of paths. Tensors: arrays
+        by name, or a single one where training had one.
 
     Raises
     ------
@@ -52,6 +67,7 @@ def encode(preprocessing: Preprocessing, raw: Any) -> Inputs:
     """
     check_complete(preprocessing)
     encoders = {"text": encode_text, "features": encode_features, "images": encode_images}
+    encoders |= {"tensors": encode_tensors}
     return encoders[preprocessing["kind"]](preprocessing, raw)
 
 
@@ -60,16 +76,21 @@ def check_complete(preprocessing: Preprocessing) -> None:
     kind = preprocessing.get("kind")
     if not isinstance(kind, str) or kind not in NEEDED:
         raise DataError("unknown kind of input", got=kind, expected=", ".join(NEEDED))
-    missing = [key for key in NEEDED[kind] if key not in preprocessing]
+    needed = (TOKENIZER,) if _reads_tokens(preprocessing) else NEEDED[kind]
+    missing = [key for key in needed if key not in preprocessing]
     if missing:
         what = "the preprocessing of this model does not say how new inputs are encoded"
         raise DataError(what, got=f"{kind} without {', '.join(missing)}")
 
 
+def _reads_tokens(preprocessing: Preprocessing) -> bool:
+    return preprocessing.get("kind") == "text" and TOKENIZER in preprocessing
+
+
 def check_preprocessing(preprocessing: Preprocessing, input_shape: tuple[int, ...]) -> None:
     """Check what somebody else may have written before inputs are encoded by it.
 
-    The network takes inputs of ``input_shape``: () for text.
+    The network takes inputs of ``input_shape``: () for text and tensors.
 
     Raises
     ------
@@ -81,13 +102,18 @@ def check_preprocessing(preprocessing: Preprocessing, input_shape: tuple[int, ..
     except DataError:
         return  # told where inputs are encoded: there may be none
     kind = preprocessing["kind"]
-    shape = tuple(preprocessing[key] for key in NEEDED[kind]) if kind != "text" else ()
+    shape = tuple(preprocessing[key] for key in NEEDED[kind]) if kind in SHAPED else ()
     if shape != input_shape:
         raise ValueError(f"{kind} of shape {shape} for a network that takes {input_shape}")
-    for key in ("char_ngrams", "word_ngrams") if kind == "text" else ():
+    tokenizer = preprocessing.get(TOKENIZER, "")
+    if not isinstance(tokenizer, str):
+        raise TypeError("a tokenizer that is no string")
+    for key in ("char_ngrams", "word_ngrams") if kind == "text" and not tokenizer else ():
         shortest, longest = preprocessing[key]
         if not 0 <= shortest <= longest <= LONGEST_NGRAM:
             raise ValueError(f"{key} from {shortest} to {longest}")
+    for dtype, row in preprocessing["tensors"].values() if kind == "tensors" else ():
+        torch.empty(0, *row, dtype=TYPES[dtype])
     for numbers in (preprocessing.get("mean"), preprocessing.get("std")):
         if numbers is not None:
             np.asarray(numbers, dtype=np.float32).reshape(shape)
@@ -99,8 +125,10 @@ def check_preprocessing(preprocessing: Preprocessing, input_shape: tuple[int, ..
 
 
 def encode_text(preprocessing: Preprocessing, texts: Any) -> Ragged:
-    """Hashed n-grams of strings, one row each."""
+    """Hashed n-grams of strings, or their tokens, one row each."""
     strings = texts_of(texts, preprocessing.get("column", "text"))
+    if _reads_tokens(preprocessing):
+        return encode_tokens(preprocessing[TOKENIZER], strings)
     characters, words = preprocessing["char_ngrams"], preprocessing["word_ngrams"]
     return hash_ngrams(strings, characters, words, bool(preprocessing["lowercase"]))
 
@@ -132,6 +160,40 @@ def encode_images(preprocessing: Preprocessing, images: Any) -> Tensor:
     return torch.cat(singles)
 
 
+def encode_tensors(preprocessing: Preprocessing, given: Any) -> NamedTensors:
+    """Tensors of the names, types and row shapes that training had."""
+    wanted = preprocessing["tensors"]
+    if not isinstance(given, Mapping | NamedTensors) and len(wanted) == 1:
+        given = {next(iter(wanted)): given}
+    tensors = tensors_of(given).tensors
+    missing = [name for name in wanted if name not in tensors]
+    if missing:
+        got, expected = listed(map(repr, tensors)), listed(map(repr, wanted))
+        raise DataError("tensors that training had are missing", got=got, expected=expected)
+    return NamedTensors({name: _as_trained(name, tensors[name], *wanted[name]) for name in wanted})
+
+
+def described_tensors(inputs: NamedTensors) -> Preprocessing:
+    """The preprocessing of such inputs."""
+    described = {
+        name: [str(tensor.dtype).removeprefix("torch."), list(tensor.shape[1:])]
+        for name, tensor in inputs.tensors.items()
+    }
+    return {"kind": "tensors", "tensors": described}
+
+
+def _as_trained(name: str, tensor: Tensor, dtype: str, shape: list[int]) -> Tensor:
+    wanted = TYPES[dtype]
+    whole = not wanted.is_floating_point
+    if list(tensor.shape[1:]) != shape or (whole and tensor.is_floating_point()):
+        got = f"{tensor.dtype} of shape {tuple(tensor.shape)}"
+        expected = f"torch.{dtype} of shape (n{''.join(f', {size}' for size in shape)})"
+        what = f"the tensor {name!r} is not as in training"
+        fix = "pad or cut rows to the length that training had" if len(shape) == 1 else None
+        raise DataError(what, got=got, expected=expected, fix=fix)
+    return tensor.to(wanted)
+
+
 def _picture(picture: Any, channels: int, size: tuple[int, int], where: str) -> Tensor:
     """One picture of a list, of shape [1, channels, height, width]."""
     if isinstance(picture, np.ndarray):
@@ -146,8 +208,19 @@ def standardisation(features: np.ndarray) -> dict[str, list[float]]:
 
     A constant column keeps its scale.
     """
-    mean = features.mean(axis=0, dtype=np.float64)
-    std = features.std(axis=0, dtype=np.float64)
+    return standardisation_of([features])
+
+
+def standardisation_of(blocks: Iterable[np.ndarray]) -> dict[str, list[float]]:
+    """The same of rows that come in blocks (Chan, Golub and LeVeque 1979)."""
+    n, mean, variance = 0, np.zeros(1), np.zeros(1)
+    for block in blocks:
+        own, within = (of(block, axis=0, dtype=np.float64) for of in (np.mean, np.var))
+        n += len(block)
+        share = len(block) / n
+        variance = variance + (within - variance) * share + (own - mean) ** 2 * share * (1 - share)
+        mean = mean + (own - mean) * share
+    std = np.sqrt(variance)
     std[std <= 1e-6 * (np.abs(mean) + 1e-6)] = 1.0
     return {"mean": mean.astype(np.float32).tolist(), "std": std.astype(np.float32).tolist()}
 
@@ -179,13 +252,13 @@ def _first_other(array: np.ndarray) -> str:
     return ""
 
 
-def check_finite(features: np.ndarray, where: object = None) -> None:
-    """Raise a DataError that names the first NaN or infinite value."""
+def check_finite(features: np.ndarray, where: object = None, first_row: int = 0) -> None:
+    """Raise a DataError that names the first NaN or infinite value, whose row counts on."""
     with np.errstate(over="ignore"):  # numbers beyond float32 become infinite there
         bad = ~np.isfinite(features.astype(np.float32, copy=False))
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
-        first = f"first {features[row, column]} in row {row}, column {column}"
+        first = f"first {features[row, column]} in row {first_row + row}, column {column}"
         got = f"{int(bad.sum())} in {int(bad.any(axis=1).sum())} rows, {first}"
         what, fix = "NaN or infinite features", "leave these rows out or fill them in"
         raise DataError(what, where=where, got=got, expected="finite numbers", fix=fix)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from specialists.datasets.named_tensors import NamedTensors
 from specialists.errors import DataError, first_of, listed
 
 
@@ -104,6 +105,44 @@ def pictures_of(given: Any, shape: tuple[int, int]) -> np.ndarray | list[Any]:
         raise DataError("this is no picture", where=where, got=got, expected=expected)
     alike = {p.shape if isinstance(p, np.ndarray) else None for p in pictures}
     return np.stack(pictures) if len(alike) == 1 and None not in alike else pictures
+
+
+def tensors_of(given: Any, where: object = None) -> NamedTensors:
+    """Tensors by name; a single one is called ``inputs``.
+
+    Raises DataError: no mapping of names to arrays of numbers with equally many rows, or numbers
+    that are not finite.
+    """
+    if isinstance(given, NamedTensors):
+        given = given.tensors
+    elif isinstance(given, np.ndarray | Tensor):
+        given = {"inputs": given}
+    if not isinstance(given, Mapping) or _is_table(given):
+        expected = 'arrays by name, for instance {"input_ids": ids, "attention_mask": mask}'
+        raise DataError(
+            "these are no tensors", where=where, got=_described(given), expected=expected
+        )
+    return NamedTensors({str(name): _tensor(value, name, where) for name, value in given.items()})
+
+
+def _tensor(value: Any, name: object, where: object) -> Tensor:
+    """A tensor of real numbers on the CPU; whole ones of types that PyTorch lacks are int64."""
+    if not isinstance(value, Tensor):
+        try:
+            array = np.asarray(value)
+        except ValueError:
+            array = np.empty(0, dtype=object)
+        if array.dtype.kind not in "fiub":
+            ragged = "; rows of different lengths?" if array.dtype.kind == "O" else ""
+            got = f"{array.dtype}{ragged}"
+            fix = "pad rows to one length, and leave texts out"
+            raise DataError(f"the tensor {name!r} holds no numbers", where=where, got=got, fix=fix)
+        small = array.dtype.kind != "u" or array.dtype.itemsize == 1
+        value = torch.from_numpy(np.ascontiguousarray(array if small else array.astype(np.int64)))
+    tensor = value.detach().cpu()
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        raise DataError(f"the tensor {name!r} holds NaN or infinite numbers", where=where)
+    return tensor
 
 
 def _in_numpy(value: Any) -> Any:

@@ -23,6 +23,7 @@ from specialists.datasets.naming import existing
 from specialists.datasets.observations import declared_groups, shared_values
 from specialists.datasets.table_files import read_table, swallowed_rows
 from specialists.datasets.text_files import stem
+from specialists.datasets.tokens import read_tokenizer
 from specialists.errors import DataError
 
 
@@ -82,7 +83,9 @@ def _preprocessing(table: Table, roles: Roles, config: DataConfig) -> Preprocess
 
 
 def text_preprocessing(config: DataConfig) -> Preprocessing:
-    """How a user's texts are hashed: characters 2 to 5, words 1 to 2, lower case."""
+    """How a user's texts are read: as tokens, or characters 2 to 5, words 1 to 2, lower case."""
+    if config.tokenizer is not None:
+        return {"kind": "text", "tokenizer": read_tokenizer(config.tokenizer, config.max_tokens)}
     return {
         "kind": "text",
         "char_ngrams": list(config.char_ngrams or (2, 5)),

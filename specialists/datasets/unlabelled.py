@@ -4,6 +4,7 @@ text      .txt (one string a line), or a table with the text column; plain or .g
 features  .npy, or .npz with the array that training used (or the only one), or a table with the
           columns that training used
 images    an image file, a folder of them, or .npy/.npz of uint8 images
+tensors   .npz with the arrays that training used (NAME or NAME_test), or .npy of the only one
 
 One row in, one row out, in order: a blank line or cell is an empty text. Suffixes may be in
 capitals.
@@ -22,6 +23,7 @@ from specialists.datasets.array_files import ARRAY_SUFFIXES, open_arrays
 from specialists.datasets.base import Inputs, Preprocessing
 from specialists.datasets.cells import Table
 from specialists.datasets.encoding import check_complete, encode
+from specialists.datasets.handed_over import tensors_of
 from specialists.datasets.image_folders import list_images
 from specialists.datasets.labelled_tables import feature_matrix
 from specialists.datasets.naming import existing
@@ -38,7 +40,7 @@ def read_unlabelled(
 
     Returns
     -------
-    inputs : Tensor or Ragged of n rows
+    inputs : Tensor, Ragged or NamedTensors of n rows
     names : tuple of str, length n
         For people: the text, the image's path, or the row's number.
 
@@ -49,7 +51,7 @@ def read_unlabelled(
     """
     path = existing(path)
     check_complete(preprocessing)
-    readers = {"text": _texts, "features": _features, "images": _images}
+    readers = {"text": _texts, "features": _features, "images": _images, "tensors": _tensors}
     raw, names = readers[preprocessing["kind"]](path, preprocessing)
     if not len(names):
         raise DataError("no inputs", where=path, expected="at least one")
@@ -105,6 +107,18 @@ def _array(path: Path, preprocessing: Preprocessing) -> tuple[np.ndarray, list[s
     if not array.ndim:
         raise DataError("a single value", where=arrays.where(name), expected="one input a row")
     return array, list(map(str, range(len(array))))
+
+
+def _tensors(path: Path, preprocessing: Preprocessing) -> tuple[Any, list[str]]:
+    if path.suffix.lower() not in ARRAY_SUFFIXES:
+        raise DataError("not a file of arrays", where=path, expected=".npz or .npy")
+    arrays, wanted = open_arrays(path), list(preprocessing["tensors"])
+    if len(arrays) == len(wanted) == 1:
+        named = {wanted[0]: arrays[next(iter(arrays))]}
+    else:
+        named = {n: arrays[n if n in arrays else f"{n}_test"] for n in wanted}
+    tensors = tensors_of(named, path)
+    return tensors, list(map(str, range(len(tensors))))
 
 
 def _images(path: Path, preprocessing: Preprocessing) -> tuple[Any, list[str]]:

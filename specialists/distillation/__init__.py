@@ -1,7 +1,10 @@
 """A teacher's soft targets in, one compact student out."""
 
 from specialists.distillation.by_terms import needs_network
+from specialists.distillation.missing_classes import MissingClassBias, fit_missing_bias
 from specialists.distillation.objective import Objective
+from specialists.distillation.raised_classes import with_raised_classes
+from specialists.distillation.replayed_views import ReplayedViews
 from specialists.distillation.schemes import (
     OFFLINE,
     Scheme,
@@ -51,9 +54,11 @@ __all__ = [
     "CellDistillationLoss",
     "DrawnDistillationLoss",
     "JoinedTeachers",
+    "MissingClassBias",
     "NamedTeacher",
     "Objective",
     "OnlineTeacher",
+    "ReplayedViews",
     "Scheme",
     "SchemeData",
     "SparseTargets",
@@ -63,6 +68,7 @@ __all__ = [
     "changed_recipe",
     "cross_entropy_to_draws",
     "distil",
+    "fit_missing_bias",
     "kl_to_cells",
     "labelled_rows",
     "mutual",
@@ -77,6 +83,7 @@ __all__ = [
     "teacher_predictions",
     "usual_terms",
     "with_exits",
+    "with_raised_classes",
     "write_draws",
     "write_top",
 ]

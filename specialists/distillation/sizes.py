@@ -3,28 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from specialists.config import StudentConfig
 from specialists.config.defaults import DEFAULTS
 from specialists.networks import (
+    TRANSFORMER,
     NetworkSpec,
     largest_width,
     n_parameters,
     outline,
+    own_spec,
+    pretrained_options,
     with_allowed_rank,
 )
 
 
 def student_spec(
-    generalist: NetworkSpec, settings: StudentConfig, kind: str, size: float | None = None
+    generalist: NetworkSpec,
+    settings: StudentConfig,
+    kind: str,
+    size: float | None = None,
+    class_names: Sequence[str] = (),
 ) -> NetworkSpec:
     """The student's network beside a generalist: the model that ships for the kind of input.
+
+    Or that of ``student.factory``, or the transformer of ``student.pretrained``, which has no other
+    size; it keeps a head that knows the ``class_names``. No model ships for tensors: without a
+    factory of its own, their student has the generalist's network.
 
     Parameters
     ----------
     generalist : NetworkSpec
     settings : StudentConfig
-    kind : {"text", "features", "images"}
+    kind : {"text", "features", "images", "tensors"}
     size : float, optional
         Parameters over the generalist's, the n-gram table and all others alike. None: the
         ``width`` of the settings, or their ``size``, which leaves the table out, and their table.
@@ -36,15 +48,25 @@ def student_spec(
         a given size the rank shrinks as the size does, since rank times classes would else be more
         than the whole. It goes where it makes no head cheaper.
     """
+    if settings.pretrained is not None:
+        options = pretrained_options(settings.pretrained, "student.pretrained", class_names)
+        return NetworkSpec(TRANSFORMER, generalist.n_classes, width=1, options=options)
+    own = own_spec(settings, generalist.n_classes, generalist.input_shape)
+    if own is not None:
+        return own
+    model = DEFAULTS[kind]["generalist"].get("model")
+    if model is None:
+        return generalist
     table = {
         "embedding_dim": settings.embedding_dim or generalist.embedding_dim,
         "n_buckets": settings.n_buckets or generalist.n_buckets,
     }
     spec = dataclasses.replace(
         generalist,
-        model=DEFAULTS[kind]["generalist"]["model"],
+        model=model,
         dropout=settings.dropout or 0.0,
         options={},
+        head=None,
         **(table if size is None else _table(generalist, size)),
     )
     if size is None and settings.width is not None:

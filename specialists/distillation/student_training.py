@@ -15,6 +15,7 @@ from specialists.classifier import TrainedClassifier, calibrate_classifier, hard
 from specialists.config import Recipe
 from specialists.datasets.base import Split
 from specialists.distillation.by_terms import objective_loss
+from specialists.distillation.replayed_views import ReplayedExamples, ReplayedViews
 from specialists.distillation.stores import SparseTargets
 from specialists.distillation.teachers import TargetRows, TaughtExamples, Teacher, online
 from specialists.distillation.terms.term import Term
@@ -23,7 +24,7 @@ from specialists.losses import DistillationLoss, relative_weights
 from specialists.predictions import Predictions, as_predictions
 from specialists.runtime import Hardware
 from specialists.training import Loss, TensorExamples, Trainer, ValidationLoss
-from specialists.training.examples import Augmentation
+from specialists.training.examples import Augmentation, IndexedRows
 
 
 def distil(
@@ -69,7 +70,8 @@ def distil(
     folder : Path, optional
         Receives the training's measurements and checkpoint, from which it goes on; None: none.
     augment : callable, optional
-        Changes batches of training inputs.
+        Changes batches of training inputs. A :class:`ReplayedViews`: the predictions are of its
+        views, and the student sees these.
     n_examples : int, optional
         Examples to train on, instead of the recipe's epochs.
     description : str
@@ -126,7 +128,7 @@ def _loss(
 
 def student_examples(
     train: Split, teacher: Teacher | SparseTargets | None, augment: Augmentation | None = None
-) -> TensorExamples | TaughtExamples:
+) -> TensorExamples | TaughtExamples | ReplayedExamples:
     """Training batches of (soft target, label), or of labels alone; weights where there are any."""
     labels = (train.labels, *relative_weights(train.weights))
     labelled = TensorExamples(train.inputs, labels, augment)
@@ -134,10 +136,12 @@ def student_examples(
         return labelled
     if not isinstance(teacher, Predictions | Tensor | SparseTargets):
         return TaughtExamples(labelled, online(teacher))
-    if len(teacher) != len(train):
+    n_views = augment.n_views if isinstance(augment, ReplayedViews) else 1
+    if len(teacher) != n_views * len(train):
+        views = f" in {n_views} views" * (n_views > 1)
         raise InputError(
             "a student needs a teacher's prediction for each of its training inputs",
-            got=f"{len(teacher):,} predictions for {len(train):,} inputs",
+            got=f"{len(teacher):,} predictions for {len(train):,} inputs{views}",
             expected="one row of log-probabilities an input, in the same order",
         )
     if isinstance(teacher, SparseTargets):
@@ -146,6 +150,9 @@ def student_examples(
                 "rows have weights, and stored soft targets of a few cells take none",
                 fix="leave student.targets dense",
             )
-        return TensorExamples(train.inputs, (*teacher.parts, train.labels), augment)
-    targets = TargetRows(as_predictions(teacher))
-    return TensorExamples(train.inputs, (targets, *labels), augment)
+        soft: tuple[IndexedRows, ...] = teacher.parts
+    else:
+        soft = (TargetRows(as_predictions(teacher)),)
+    if isinstance(augment, ReplayedViews):
+        return ReplayedExamples(train.inputs, augment, soft, labels)
+    return TensorExamples(train.inputs, (*soft, *labels), augment)

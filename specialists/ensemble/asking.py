@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from specialists.datasets.base import Inputs
 from specialists.ensemble.stacked import StackedSpecialists
+from specialists.networks import outputs_of
 from specialists.specialist import Specialist
 
 ROWS_GATHERED = 512
@@ -80,7 +81,8 @@ class AskedSpecialists:
         specialist = self.specialists[m]
         if specialist.network.training:
             specialist.network.eval()
-        return specialist.calibration.log_probs(specialist.network(inputs).float())
+        logits = outputs_of(specialist.network, inputs).float()
+        return specialist.calibration.log_probs(logits)
 
     def _together(
         self,

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from specialists.combination import Subsets
-from specialists.datasets.base import Inputs, Ragged, rows_between
+from specialists.datasets.base import Inputs, rows_between
+from specialists.datasets.fetched_rows import block_rows
 from specialists.ensemble.asking import AskedSpecialists
 from specialists.ensemble.member_predictions import MemberPredictions
 from specialists.ensemble.rules import PAPER, CombinationRule, active_specialists, join
@@ -23,15 +24,22 @@ from specialists.ensemble.shared_members import (
     SharedMembers,
     with_shared,
 )
-from specialists.networks import inference_flops, n_parameters, plain_inputs
+from specialists.networks import (
+    TransformerTrunk,
+    inference_flops,
+    n_parameters,
+    outputs_of,
+    plain_inputs,
+)
 from specialists.predictions import (
     DensePredictions,
     Predictions,
+    concatenated,
     network_predictions,
-    predict_outputs,
 )
 from specialists.probability import tempered_log_softmax
 from specialists.specialist import Specialist
+from specialists.trunk import predict_features
 
 ROWS_AT_A_TIME = 2048  # one batch of every network
 
@@ -79,11 +87,11 @@ class Ensemble:
 
     @property
     def parameters(self) -> int:
-        """Of the generalist and the members; a shared trunk counts once."""
+        """Of the generalist and the members; what they share counts once."""
         parts = [self.upper, *(specialist.network for specialist in self.members)]
         if self.shared is not None:
             parts += [one.network for one in self.shared.specialists[: self.rule.n_shared]]
-        return sum(map(n_parameters, parts if self.lower is None else [self.lower, *parts]))
+        return n_parameters(nn.ModuleList(parts if self.lower is None else [self.lower, *parts]))
 
     @cached_property
     def _asked(self) -> AskedSpecialists:
@@ -104,7 +112,7 @@ class Ensemble:
 
     def features(self, inputs: Inputs) -> Inputs:
         """What the parts above the trunk take."""
-        return inputs if self.lower is None else predict_outputs(self.lower, inputs)
+        return inputs if self.lower is None else predict_features(self.lower, inputs)
 
     def generalist_predictions(self, features: Inputs) -> Predictions:
         """The calibrated generalist's."""
@@ -128,8 +136,9 @@ class Ensemble:
         if n == 0:
             raise ValueError("no rows to predict")
         with torch.no_grad():
-            for start in range(0, n, ROWS_AT_A_TIME):
-                stop = min(start + ROWS_AT_A_TIME, n)
+            size = block_rows(inputs, ROWS_AT_A_TIME)
+            for start in range(0, n, size):
+                stop = min(start + size, n)
                 log_probs = self._block(rows_between(inputs, start, stop).to(self.device))
                 if stop - start == n:
                     return DensePredictions(log_probs.cpu())
@@ -144,9 +153,9 @@ class Ensemble:
         for network in (self.lower, self.upper):
             if network is not None and network.training:
                 network.eval()
-        features = inputs if self.lower is None else self.lower(inputs).float()
-        own = features if isinstance(features, Ragged) else features.clone()
-        generalist = tempered_log_softmax(self.upper(own).float(), self.temperature)
+        features = inputs if self.lower is None else outputs_of(self.lower, inputs).float()
+        logits = outputs_of(self.upper, features.clone()).float()
+        generalist = tempered_log_softmax(logits, self.temperature)
         inputs, features = plain_inputs(inputs), plain_inputs(features)
         if self.rule.shared is None or self.shared is None:
             return self._with_clusters(features, generalist)
@@ -187,19 +196,36 @@ class Ensemble:
 
         Rows count as so many as ``weights`` (n,) say.
         """
-        features = self.features(inputs)
         generalist, each = self.flops(cost_sample(inputs).to(self.device))
-        known = self.generalist_predictions(features)
-        inputs, features = plain_inputs(inputs), plain_inputs(features)
+        known, answers = self._alone(inputs)
+        inputs = plain_inputs(inputs)
         return MemberPredictions(
             known,
-            self.specialist_log_probs(features),
+            answers,
             self.subsets,
             generalist,
             each,
-            self.shared and self.shared.predictions(inputs, known, _sampled(len(inputs))),
+            self.shared and self.shared.predictions(inputs, known, _sampled(inputs)),
             weights,
         )
+
+    def _alone(self, inputs: Inputs) -> tuple[Predictions, list[Tensor]]:
+        """What generalist and specialists say of every row.
+
+        The vectors that a transformer's trunk gives are held for a few rows at a time.
+        """
+        n = len(inputs)
+        size = ROWS_AT_A_TIME if isinstance(self.lower, TransformerTrunk) else n
+        known, answers = list[Predictions](), list[list[Tensor]]()
+        for start in range(0, n, size):
+            whole = size >= n
+            rows = inputs if whole else rows_between(inputs, start, min(start + size, n))
+            features = self.features(rows)
+            known.append(self.generalist_predictions(features))
+            answers.append(self.specialist_log_probs(plain_inputs(features)))
+        if len(known) == 1:
+            return known[0], answers[0]
+        return concatenated(known), [torch.cat(of_one) for of_one in zip(*answers, strict=True)]
 
     def flops(self, inputs: Inputs) -> tuple[float, Tensor]:
         """FLOPs of one prediction of the generalist, and of each specialist beyond the trunk."""
@@ -208,7 +234,7 @@ class Ensemble:
         if self.lower is not None:
             shared = inference_flops(self.lower, inputs)
             with torch.no_grad():
-                features = self.lower(inputs)
+                features = outputs_of(self.lower, inputs)
         generalist = shared + inference_flops(self.upper, features)
         features = plain_inputs(features)
         each = [inference_flops(member.network, features) for member in self.specialists]
@@ -217,8 +243,9 @@ class Ensemble:
 
 def cost_sample(inputs: Inputs, n: int = 1024) -> Inputs:
     """At most ``n`` evenly spaced inputs, to count operations on."""
-    return inputs[_sampled(len(inputs), n)]
+    return inputs[_sampled(inputs, n)]
 
 
-def _sampled(n_rows: int, n: int = 1024) -> Tensor:
-    return torch.linspace(0, n_rows - 1, min(n, n_rows)).long()
+def _sampled(inputs: Inputs, n: int = 1024) -> Tensor:
+    last = len(inputs) - 1
+    return torch.linspace(0, last, block_rows(inputs, min(n, len(inputs)))).long()

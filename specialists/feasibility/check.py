@@ -7,11 +7,12 @@ its prepared data.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from operator import attrgetter
 from pathlib import Path
 
 from specialists.config import Config, ConfigMistakesError, possible_kinds, without_effect
-from specialists.errors import ConfigError
+from specialists.errors import ConfigError, InputError
 from specialists.feasibility.shape import DataShape
 from specialists.runtime import most_at_once, n_cores, pick_device
 
@@ -35,7 +36,7 @@ def check_settings(config: Config, data: DataShape | None = None) -> None:
     idle = without_effect(config, kinds)
     mistakes = [*_machine(config), *(_useless(config, *setting) for setting in idle.items())]
     if data is None:
-        mistakes += _missing_files(config)
+        mistakes += [*_missing_files(config), *_missing_libraries(config), *_folders(config)]
     terms = _terms(config)
     if len(kinds) == 1:
         mistakes += _with_defaults(config, kinds[0], None if idle or terms else data)
@@ -88,6 +89,36 @@ def _missing_files(config: Config) -> Iterator[str]:
         if not holds_weights(Path(weights)):  # else everything in it would be hashed first
             known = ", ".join((*WHOLE_FILES, *INDICES))
             yield f"generalist.weights = {weights}: a folder without weights, which are in {known}"
+
+
+def _missing_libraries(config: Config) -> Iterator[str]:
+    """Libraries of extras that the settings need; they are not imported."""
+    reads_tokens = config.as_trained().data.tokenizer is not None
+    needed = [("transformers", "hf", "a transformer's folder")] if reads_tokens else []
+    if config.specialists.adapter is not None:
+        needed.append(("peft", "peft", "specialists.adapter"))
+    for library, extra, what in needed:
+        if find_spec(library) is None:
+            install = f"pip install 'specialist-distillation[{extra}]'"
+            yield f"{what} needs {library}, which is not installed: {install}"
+
+
+def _folders(config: Config) -> Iterator[str]:
+    """What is wrong with folders of transformers and tokenizers."""
+    tokenizer = config.as_trained().data.tokenizer
+    if tokenizer is None:
+        return
+    from specialists.datasets.tokens import check_tokenizer_folder
+    from specialists.networks import check_pretrained
+
+    try:
+        for name in ("generalist", "student"):
+            folder = getattr(config, name).pretrained
+            if folder is not None:
+                check_pretrained(Path(folder), f"{name}.pretrained")
+        check_tokenizer_folder(Path(tokenizer))
+    except InputError as error:
+        yield error.in_a_line
 
 
 def _useless(config: Config, key: str, why: str) -> str:

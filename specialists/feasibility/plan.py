@@ -28,6 +28,7 @@ from specialists.networks import (
     generalist_spec,
     n_parameters,
     outline,
+    own_spec,
     split_frozen,
 )
 from specialists.runtime import memory
@@ -99,6 +100,9 @@ GIB = 2**30
 def impossible_networks(config: Config, data: DataShape) -> Iterator[str]:
     """A line for each network of a resolved configuration that cannot be trained."""
     recipe = config.generalist
+    if data.kind == "tensors" and recipe.factory is None:
+        yield "generalist.factory is not set: no network that ships takes tensors, set your own"
+        return
     for width in recipe.widths or (1,):
         spec = generalist_spec(recipe, data.n_classes, data.input_shape)
         spec = dataclasses.replace(spec, width=width)
@@ -120,7 +124,8 @@ def _impossible_beside(config: Config, generalist: NetworkSpec, data: DataShape)
             f"{generalist.width}; only specialists.start = 'fresh' allows narrower ones"
         )
     else:
-        yield from _unfrozen(config, generalist, specialist)
+        if config.specialists.factory is None:
+            yield from _unfrozen(config, generalist, specialist)
         yield from _untrainable("specialists", specialist, config.specialists, data)
     yield from _impossible_student(config, generalist, data)
     yield from missing_layers(config, generalist, data.kind)
@@ -129,6 +134,11 @@ def _impossible_beside(config: Config, generalist: NetworkSpec, data: DataShape)
 def _impossible_student(config: Config, generalist: NetworkSpec, data: DataShape) -> Iterator[str]:
     """A student of a given size is not built: to find its width takes many networks."""
     recipe = config.student
+    if recipe.factory is not None:
+        yield from _untrainable(
+            "student", student_spec(generalist, recipe, data.kind), recipe, data
+        )
+        return
     if recipe.width is not None:
         student = student_spec(generalist, recipe, data.kind)
         yield from _untrainable("student", student, recipe, data)
@@ -139,13 +149,16 @@ def _impossible_student(config: Config, generalist: NetworkSpec, data: DataShape
     yield from _too_much(what, BYTES * dense + BYTES_IN_TABLE * table)
 
 
-def specialist_spec(config: Config, generalist: NetworkSpec) -> NetworkSpec:
-    """A specialist of one class and a dustbin, at the width that is tried first."""
+def specialist_spec(config: Config, generalist: NetworkSpec, n_outputs: int = 2) -> NetworkSpec:
+    """A specialist of so many outputs, at the width that is tried first."""
     recipe, width = config.specialists, generalist.width
+    own = own_spec(recipe, n_outputs, generalist.input_shape)
+    if own is not None:
+        return own
     if generalist.model in ARCHITECTURES:
         width = recipe.width or max(1, round((recipe.widen or 1.0) * width))
     changes = {"width": width, "n_buckets": recipe.n_buckets or generalist.n_buckets}
-    return dataclasses.replace(generalist, n_outputs=2, head_rank=None, **changes)
+    return dataclasses.replace(generalist, n_outputs=n_outputs, head_rank=None, **changes)
 
 
 def _unfrozen(config: Config, generalist: NetworkSpec, specialist: NetworkSpec) -> Iterator[str]:

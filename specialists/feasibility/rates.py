@@ -15,9 +15,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from specialists.config import SpecialistsConfig
 from specialists.datasets.base import Inputs, Ragged, Split
 from specialists.feasibility.trainings import PlannedTrainings
-from specialists.networks import NetworkSpec, build, n_parameters, split_frozen
+from specialists.networks import (
+    Adapters,
+    NetworkSpec,
+    adapted,
+    adapters_of,
+    build,
+    cut_below,
+    n_parameters,
+    outputs_of,
+    own_parameters,
+    split_frozen,
+)
 from specialists.runtime import Hardware, autocast, one_torch_thread
 from specialists.training import Batch, TensorExamples, flops_per_example
 from specialists.training.examples import Augmentation
@@ -60,20 +72,34 @@ def measured_rate(
     devices = [device] if device.type == "cuda" else []
     alone = one_torch_thread() if one_thread else nullcontext()
     with alone, torch.random.fork_rng(devices=devices), torch.enable_grad():
-        timed = replace(plan.spec, n_buckets=min(plan.spec.n_buckets, MOST_BUCKETS))
-        network = build(timed).to(device).train()
+        lower, upper = _lower_and_upper(plan)
+        network = upper if lower is None else Stacked(lower, upper)
+        network.to(device).train()
         examples = TensorExamples(train.inputs, (train.labels,), augment)
-        lower, upper = split_frozen(network, plan.frozen)
-        if lower is not None:
-            network = Stacked(lower, upper).train()
         batches = [_batch(examples, plan, i).to(device) for i in range(WARM_UP + 2)]
         if lower is not None and augment is None:  # its features are computed once for all epochs
             network, batches = upper.train(), [_features(lower, batch) for batch in batches]
         with autocast(device, hardware.precision):
             flops = flops_per_example(network, batches[0], _loss)
         seconds = _step_seconds(network, batches, plan, hardware)
+    if adapters_of(upper) is not None:
+        return StepRate(seconds, flops, own_parameters(upper))
     dense = n_parameters(upper, tables=False)
     return StepRate(seconds, flops, dense, _table(plan.spec, n_parameters(upper) > dense))
+
+
+def _lower_and_upper(plan: PlannedTrainings) -> tuple[nn.Module | None, nn.Module]:
+    """A network as it is trained: its frozen part, or None, and the rest."""
+    spec, recipe = plan.spec, plan.recipe
+    spec = replace(spec, n_buckets=min(spec.n_buckets, MOST_BUCKETS))
+    if not isinstance(recipe, SpecialistsConfig) or recipe.adapter is None:
+        return split_frozen(build(spec), plan.frozen)
+    generalist = build(replace(spec, n_outputs=None))
+    adapters = Adapters.of(generalist, spec.n_classes, recipe)
+    assert adapters is not None
+    lower, upper = cut_below(generalist, adapters)
+    subset = torch.arange((spec.n_outputs or 2) - 1)
+    return lower, adapted(upper, spec.n_classes, subset, adapters)
 
 
 def rows_read(inputs: Inputs, n_buckets: int) -> int:
@@ -99,7 +125,7 @@ def _batch(examples: TensorExamples, plan: PlannedTrainings, i: int) -> Batch:
 
 def _features(lower: nn.Module, batch: Batch) -> Batch:
     with torch.no_grad():
-        return Batch(lower(batch.inputs), batch.targets)
+        return Batch(outputs_of(lower, batch.inputs), batch.targets)
 
 
 def _loss(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -116,7 +142,7 @@ def _step_seconds(
         batch = batches[len(seconds) % len(batches)]
         began = time.perf_counter()
         with autocast(device, hardware.precision):
-            outputs = network(batch.inputs)
+            outputs = outputs_of(network, batch.inputs)
         _loss(outputs, *batch.targets).backward()
         optimisers.step()
         if device.type == "cuda":

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DataShape:
-    """Kind ("text", "features", "images") and size of prepared data.
+    """Kind ("text", "features", "images", "tensors") and size of prepared data.
 
-    ``n_train`` and ``n_test`` count rows. The shape of one row is () for text, (d,) for features
-    and (channels, height, width) for images.
+    ``n_train`` and ``n_test`` count rows. The shape of one row is () for text and tensors, (d,) for
+    features and (channels, height, width) for images.
     """
 
     kind: str

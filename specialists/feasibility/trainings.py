@@ -16,7 +16,7 @@ from specialists.config import Config, Recipe
 from specialists.distillation import soft_trials, student_spec
 from specialists.feasibility.plan import specialist_spec
 from specialists.feasibility.shape import DataShape
-from specialists.networks import NetworkSpec, generalist_spec
+from specialists.networks import NetworkSpec, generalist_spec, own_spec
 from specialists.shared import shared_recipe
 
 N_FOLDS = 2  # generalists that predict each other's training rows
@@ -97,7 +97,7 @@ def _specialists(
             yield PlannedTrainings(INDEPENDENT, coverage, generalist, recipe, data.n_train)
         n = _n_clusters(config, data.n_classes)
         size = coverage * data.n_classes / n + config.clusters.overlap
-        spec = dataclasses.replace(specialist_spec(config, generalist), n_outputs=round(size) + 1)
+        spec = specialist_spec(config, generalist, round(size) + 1)
         rows = round(data.n_train * size / data.n_classes / settings.subset_share)
         yield PlannedTrainings(CLUSTERED, n, spec, settings, rows, settings.freeze or ())
     if settings.kind != "clusters":
@@ -105,7 +105,8 @@ def _specialists(
             "width": settings.width or generalist.width,
             "n_buckets": settings.n_buckets or generalist.n_buckets,
         }
-        spec = dataclasses.replace(generalist, **changes)
+        own = own_spec(settings, data.n_classes, data.input_shape)
+        spec = own or dataclasses.replace(generalist, **changes)
         recipe = shared_recipe(config.generalist, settings)
         yield PlannedTrainings(SHARED, settings.n_shared, spec, recipe, data.n_train)
 

@@ -7,6 +7,7 @@ from specialists.files.artifacts import (
     read_json,
     sha256,
     write_array,
+    write_array_blocks,
     write_json,
     write_text,
 )
@@ -22,7 +23,15 @@ from specialists.files.manifests import (
 from specialists.files.ownership import claim, is_output_folder, recording
 from specialists.files.sealed import check_file, read_sealed, write_sealed
 from specialists.files.tensors import dense, read_tensors, write_tensors
-from specialists.files.trust import EVERYTHING, NOTHING, Trust, check_trusted, trusting, vouched
+from specialists.files.trust import (
+    EVERYTHING,
+    NOTHING,
+    Trust,
+    check_networks,
+    check_trusted,
+    trusting,
+    vouched,
+)
 
 __all__ = [
     "CODE_VERSION",
@@ -31,6 +40,7 @@ __all__ = [
     "Trust",
     "atomic_write",
     "check_file",
+    "check_networks",
     "check_trusted",
     "claim",
     "copy_file",
@@ -53,6 +63,7 @@ __all__ = [
     "trusting",
     "vouched",
     "write_array",
+    "write_array_blocks",
     "write_json",
     "write_sealed",
     "write_tensors",

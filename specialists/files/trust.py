@@ -28,6 +28,7 @@ from specialists.errors import InputError
 from specialists.files.artifacts import read_json, sha256, write_json
 
 CONFIG = "config.toml"
+NETWORKS = ("generalist", "specialists", "student")  # sections with a factory for them
 LEVELS = 4  # config.toml lies at most so many folders above a model
 
 
@@ -87,8 +88,19 @@ def check_trusted(function: str, options: Mapping[str, object], where: Path) -> 
 
 def functions(config: Config) -> dict[str, tuple[str, Mapping[str, object]]]:
     """The functions that a configuration names, with their options, by setting."""
-    sections = {"data.factory": config.data, "generalist.factory": config.generalist}
-    return {key: (part.factory, part.options) for key, part in sections.items() if part.factory}
+    sections = {name: getattr(config, name) for name in ("data", *NETWORKS)}
+    return {
+        f"{name}.factory": (part.factory, part.options)
+        for name, part in sections.items()
+        if part.factory
+    }
+
+
+def check_networks(config: Config, where: Path) -> None:
+    """:func:`check_trusted` of every function that builds a network by this configuration."""
+    for name, named in functions(config).items():
+        if not name.startswith("data."):
+            check_trusted(*named, where)
 
 
 def call(function: str, options: Mapping[str, object]) -> str:

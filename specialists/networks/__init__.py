@@ -1,8 +1,15 @@
 """Architectures by name; heads, freezing, widening, cost, weights on disk."""
 
+from specialists.networks.adapters import (
+    Adapters,
+    adapted,
+    adapters_of,
+    cut_below,
+    merged,
+    own_parameters,
+)
 from specialists.networks.adoption import (
     adopt_weights,
-    check_outputs_are_the_heads,
     warn_if_near_chance,
     warn_of_other_inputs,
 )
@@ -14,8 +21,10 @@ from specialists.networks.build import (
     build_for,
     generalist_spec,
     outline,
+    own_spec,
     with_allowed_rank,
 )
+from specialists.networks.calls import outputs_of
 from specialists.networks.flops import counted_flops, inference_flops, n_parameters
 from specialists.networks.foreign import read_foreign
 from specialists.networks.given import (
@@ -28,10 +37,18 @@ from specialists.networks.heads import (
     check_head_is_last,
     find_head,
     head_and_trunk,
+    head_of,
     merge_bottleneck,
     specialise_head,
 )
 from specialists.networks.output_names import files_beside, output_order
+from specialists.networks.resized_heads import check_resizable, n_outputs_of
+from specialists.networks.save_pretrained import (
+    TRANSFORMER,
+    check_pretrained,
+    check_tokens,
+    pretrained_options,
+)
 from specialists.networks.surgery import (
     belongs,
     frozen_table,
@@ -41,6 +58,7 @@ from specialists.networks.surgery import (
     without_shared,
 )
 from specialists.networks.table_gradients import sum_by_row
+from specialists.networks.text_transformer import TextTransformer, TransformerTrunk
 from specialists.networks.weights import (
     blank,
     fill,
@@ -53,19 +71,28 @@ from specialists.networks.weights import (
 
 __all__ = [
     "ARCHITECTURES",
+    "TRANSFORMER",
+    "Adapters",
     "Beside",
     "GivenGeneralist",
     "GivenInputs",
     "HashedEmbedding",
     "NetworkSpec",
+    "TextTransformer",
+    "TransformerTrunk",
+    "adapted",
+    "adapters_of",
     "adopt_weights",
     "belongs",
     "blank",
     "build",
     "build_for",
     "check_head_is_last",
-    "check_outputs_are_the_heads",
+    "check_pretrained",
+    "check_resizable",
+    "check_tokens",
     "counted_flops",
+    "cut_below",
     "files_beside",
     "fill",
     "find_head",
@@ -74,14 +101,21 @@ __all__ = [
     "generalist_spec",
     "given_log_probs",
     "head_and_trunk",
+    "head_of",
     "inference_flops",
     "largest_width",
     "load_network",
     "merge_bottleneck",
+    "merged",
+    "n_outputs_of",
     "n_parameters",
     "outline",
     "output_order",
+    "outputs_of",
+    "own_parameters",
+    "own_spec",
     "plain_inputs",
+    "pretrained_options",
     "read_foreign",
     "read_model",
     "read_spec",

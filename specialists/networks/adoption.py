@@ -21,11 +21,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from specialists.datasets.base import Inputs
 from specialists.errors import DataWarning, InputError
 from specialists.networks.foreign import ForeignWeights
 from specialists.networks.heads import find_head
 from specialists.networks.output_names import OutputOrder
+from specialists.networks.resized_heads import class_tensors
 
 WRAPPERS = {"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 COUNTER = "num_batches_tracked"
@@ -67,7 +67,7 @@ def adopt_weights(
     entry, match, notes = _best_entry(ours, weights)
     tensors = weights.states[entry]
     state = {name: tensors[theirs] for name, theirs in match.names.items()}
-    state |= _reordered_head(state, find_head(network, n_classes), order, n_classes, weights.path)
+    state |= _reordered_head(state, network, order, n_classes, weights.path)
     wrong = [f"missing {name} {tuple(ours[name].shape)}" for name in match.missing]
     wrong += [f"unknown {name} {tuple(tensors[name].shape)}" for name in match.unknown]
     wrong += filter(None, (_unfit(name, value, ours[name]) for name, value in state.items()))
@@ -164,12 +164,18 @@ def _prefixes(names: Sequence[str], last: str) -> list[str]:
 
 
 def _reordered_head(
-    state: Mapping[str, Tensor], head: str, order: OutputOrder, n_classes: int, path: Path
+    state: Mapping[str, Tensor],
+    network: nn.Module,
+    order: OutputOrder,
+    n_classes: int,
+    path: Path,
 ) -> dict[str, Tensor]:
     """The head's rows in the order of the data's classes; nothing where they are so already."""
+    head = find_head(network, n_classes)
     if order.outputs is None or order.outputs == tuple(range(order.n_outputs)):
         return {}
-    tensors = {k: state[k] for k in (f"{head}.weight", f"{head}.bias") if k in state}
+    names = [f"{head}.{name}" for name in class_tensors(network.get_submodule(head))]
+    tensors = {name: state[name] for name in names if name in state}
     for value in tensors.values():
         if len(value) != order.n_outputs:
             raise InputError(
@@ -213,32 +219,6 @@ def _span(value: Tensor) -> float:
 
 
 TREATMENTS = ("kind", "char_ngrams", "word_ngrams", "lowercase", "channels", "height", "width")
-
-
-def check_outputs_are_the_heads(network: nn.Module, n_classes: int, inputs: Inputs) -> None:
-    """Check that what follows the head keeps the order of its rows, which was changed.
-
-    Raises an InputError if the largest output is not the head's largest output.
-    """
-    heads: list[Tensor] = []
-    head = network.get_submodule(find_head(network, n_classes))
-
-    def keep(module: nn.Module, inputs: object, output: Tensor) -> None:
-        heads.append(output)
-
-    handle = head.register_forward_hook(keep)
-    try:
-        with torch.no_grad():
-            outputs = network.eval()(inputs.to(next(network.parameters()).device))
-    finally:
-        handle.remove()
-    if not heads or not torch.equal(outputs.argmax(-1), heads[-1].argmax(-1)):
-        raise InputError(
-            "the outputs of this network cannot be put in the order of the classes",
-            where="generalist.classes",
-            got="outputs that are not those of its last nn.Linear with one output a class",
-            fix="permute the outputs in generalist.factory, and leave generalist.classes out",
-        )
 
 
 def warn_if_near_chance(top1: float, labels: Tensor, n_classes: int, name: object) -> None:

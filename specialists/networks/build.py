@@ -8,9 +8,8 @@ its lower parts can be frozen and computed once. Any other ``nn.Module`` comes t
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +17,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from specialists.config import GeneralistConfig
+from specialists.config import GeneralistConfig, OwnNetwork
 from specialists.datasets.base import Inputs, Ragged
-from specialists.datasets.factory import find_function, importable_here
-from specialists.errors import ConfigError, InputError
+from specialists.errors import ConfigError
 from specialists.networks.blocks import (
     Beside,
     HashedEmbedding,
@@ -30,7 +28,14 @@ from specialists.networks.blocks import (
     ScaledPixels,
     convolution,
 )
-from specialists.networks.heads import find_head, swap_head
+from specialists.networks.factories import from_factory
+from specialists.networks.heads import HEAD_PATH, swap_head
+from specialists.networks.save_pretrained import (
+    TRANSFORMER,
+    pretrained_options,
+    pretrained_transformer,
+    text_transformer,
+)
 
 GRID = 4
 
@@ -42,13 +47,15 @@ class NetworkSpec:
     Parameters
     ----------
     model : str
-        ``hashed_text``, ``mlp``, ``resnet`` or, for a factory, its import path.
+        ``hashed_text``, ``mlp``, ``resnet``, ``transformer`` or, for a factory, its import path.
     n_classes : int
         Outputs of the network as it is first built.
     input_shape : tuple of int
-        () for text, (d,) for features, (channels, height, width) for images.
+        () for text and tensors, (d,) for features, (channels, height, width) for images.
     n_outputs : int, optional
         Outputs after its head was swapped (a specialist's classes and its dustbin).
+    head : str, optional
+        Dotted path of a factory's head, where it is not the last layer of its size.
     head_rank : int, optional
         Of a cheap head: a linear ``bottleneck`` without bias to so many numbers lies below
         ``dropout`` and ``head``, which then cost (n_in + C) rank instead of n_in C.
@@ -65,11 +72,12 @@ class NetworkSpec:
     n_outputs: int | None = None
     options: Mapping[str, object] = field(default_factory=dict)
     head_rank: int | None = None
+    head: str | None = None
 
     def to_dict(self) -> dict[str, object]:
-        """For JSON; ``head_rank`` only where there is one, as older descriptions have none."""
+        """For JSON; of a head only what is set, as older descriptions have none of it."""
         values = dataclasses.asdict(self)
-        return {k: v for k, v in values.items() if k != "head_rank" or v is not None}
+        return {k: v for k, v in values.items() if k not in ("head_rank", "head") or v is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> NetworkSpec:
@@ -77,9 +85,18 @@ class NetworkSpec:
 
 
 def generalist_spec(
-    settings: GeneralistConfig, n_classes: int, input_shape: tuple[int, ...]
+    settings: GeneralistConfig,
+    n_classes: int,
+    input_shape: tuple[int, ...],
+    class_names: Sequence[str] = (),
 ) -> NetworkSpec:
-    """The generalist of resolved settings at the first of its widths."""
+    """The generalist of resolved settings at the first of its widths.
+
+    A transformer whose outputs have these names keeps its head.
+    """
+    if settings.pretrained is not None:
+        options = pretrained_options(settings.pretrained, "generalist.pretrained", class_names)
+        return NetworkSpec(TRANSFORMER, n_classes, width=1, options=options)
     return NetworkSpec(
         model=settings.factory or settings.model or "",
         n_classes=n_classes,
@@ -91,7 +108,17 @@ def generalist_spec(
         dropout=settings.dropout or 0.0,
         options=settings.options,
         head_rank=settings.head_rank,
+        head=settings.head,
     )
+
+
+def own_spec(
+    settings: OwnNetwork, n_classes: int, input_shape: tuple[int, ...]
+) -> NetworkSpec | None:
+    """The network of the factory that a section names, over so many classes; None without one."""
+    if settings.factory is None:
+        return None
+    return NetworkSpec(settings.factory, n_classes, input_shape, width=1, options=settings.options)
 
 
 def build(spec: NetworkSpec, table: HashedEmbedding | None = None) -> nn.Module:
@@ -105,7 +132,7 @@ def build(spec: NetworkSpec, table: HashedEmbedding | None = None) -> nn.Module:
         If the name is unknown, the factory cannot be imported, or a size makes no sense; if a
         cheap head is wanted of a factory, or would not be cheaper.
     """
-    if ":" not in spec.model and spec.model not in ARCHITECTURES:
+    if ":" not in spec.model and spec.model not in BUILDERS:
         raise ConfigError(
             "no such model",
             where="generalist.model",
@@ -114,7 +141,9 @@ def build(spec: NetworkSpec, table: HashedEmbedding | None = None) -> nn.Module:
         )
     taken = table if spec.model == "hashed_text" else None
     drawn = spec if taken is None else dataclasses.replace(spec, n_buckets=1)
-    network = ARCHITECTURES.get(spec.model, _from_factory)(drawn)
+    network = BUILDERS.get(spec.model, from_factory)(drawn)
+    if spec.head is not None:
+        setattr(network, HEAD_PATH, spec.head)
     if taken is not None:
         network.embedding = taken
     if spec.n_outputs is not None:
@@ -127,9 +156,11 @@ def build_for(
 ) -> nn.Module:
     """A freshly initialised network to be trained on ``inputs``; seed torch before.
 
-    Rows of a shipped network's n-gram table that none of them reads are zero, unless the ``table``
-    is given.
+    A transformer has the weights of its folder. Rows of a shipped network's n-gram table that none
+    of them reads are zero, unless the ``table`` is given.
     """
+    if spec.model == TRANSFORMER:
+        return pretrained_transformer(spec, inputs)
     network = build(spec, table)
     if table is None and isinstance(inputs, Ragged) and spec.model in ARCHITECTURES:
         for module in network.modules():
@@ -204,6 +235,13 @@ ARCHITECTURES: dict[str, Callable[[NetworkSpec], nn.Sequential]] = {
 }
 
 
+# Of what is built from a description alone, which calls no function of the user.
+BUILDERS: dict[str, Callable[[NetworkSpec], nn.Module]] = {
+    **ARCHITECTURES,
+    TRANSFORMER: text_transformer,
+}
+
+
 def with_allowed_rank(spec: NetworkSpec) -> NetworkSpec:
     """``spec``, without its ``head_rank`` where that makes its head no cheaper."""
     if spec.head_rank is None:
@@ -238,38 +276,3 @@ def _head(spec: NetworkSpec, n_in: int) -> OrderedDict[str, nn.Module]:
 def _largest_rank(n_in: int, n_classes: int) -> int:
     """The largest r with (n_in + C) r < n_in C, which is less than both; 0 if there is none."""
     return (n_in * n_classes - 1) // (n_in + n_classes)
-
-
-def _from_factory(spec: NetworkSpec) -> nn.Module:
-    if spec.head_rank is not None:
-        raise ConfigError(
-            "a network of your own has its own head, whose rank cannot be set",
-            where="generalist.head_rank",
-            got=f"{spec.head_rank} with generalist.factory {spec.model}",
-            fix="leave generalist.head_rank unset",
-        )
-    try:
-        function = find_function(spec.model)
-    except (InputError, ImportError) as error:
-        raise ConfigError(
-            "this factory cannot be imported",
-            where="generalist.factory",
-            got=f"{spec.model} ({error})",
-            expected="package.module:function, on the Python path or in the current folder",
-        ) from None
-    try:
-        arguments = inspect.signature(function).bind(n_classes=spec.n_classes, **spec.options)
-    except TypeError as error:
-        raise ConfigError(
-            "this factory cannot be called with n_classes and generalist.options",
-            where="generalist.factory",
-            got=f"n_classes, {', '.join(spec.options) or 'no options'}: {error}",
-            expected=f"{spec.model}{inspect.signature(function)}",
-        ) from None
-    with importable_here():
-        network = function(*arguments.args, **arguments.kwargs)
-    if not isinstance(network, nn.Module):
-        what, got = "a model's factory must return a torch.nn.Module", type(network).__name__
-        raise InputError(what, where=spec.model, got=got)
-    find_head(network, spec.n_classes)  # raises now rather than after hours of training
-    return network

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from specialists.datasets.base import Inputs
 from specialists.networks.blocks import HashedEmbedding
+from specialists.networks.calls import outputs_of
 from specialists.networks.given import GivenGeneralist
 
 WEIGHTS_OF_BAG = 4  # place of per_sample_weights among an embedding bag's arguments after two
@@ -37,7 +38,7 @@ def inference_flops(network: nn.Module, inputs: Inputs) -> float:
     was_training = network.training
     network.eval()
     with torch.no_grad(), counted_flops(network) as counter:
-        network(inputs)
+        outputs_of(network, inputs)
     network.train(was_training)
     return counter.get_total_flops() / len(inputs)
 

@@ -1,8 +1,13 @@
 """Which layer of a network is its head, and how is it swapped for another?
 
-The head is the last ``nn.Linear`` with as many outputs as there are classes. A specialist's head
-starts from the generalist's rows of its classes; its dustbin, which stands for all the others,
-from their mean weight and from the log of the summed exponentials of their biases.
+The head is the last layer with as many outputs as there are classes: an ``nn.Linear``, a
+convolution of 1 x 1 pixels, or a module of one's own with ``with_classes`` (see
+:mod:`specialists.networks.resized_heads`). A network whose head is another one names it in its
+attribute ``head_path``, which ``generalist.head`` sets.
+
+A specialist's head is of the generalist's class. It starts from the generalist's rows of its
+classes; its dustbin, which stands for all the others, from their mean weight and from the log of
+the summed exponentials of their biases.
 
 A cheap head is two factors, ``head`` over a linear ``bottleneck``. Over the few classes of a
 specialist it is not cheaper than their product, into which :func:`merge_bottleneck` turns it.
@@ -12,35 +17,68 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from specialists.datasets.base import Inputs
 from specialists.errors import InputError
+from specialists.networks.calls import outputs_of
+from specialists.networks.resized_heads import class_tensors, n_outputs_of, resized
+
+HEAD_PATH = "head_path"
 
 
 def find_head(network: nn.Module, n_classes: int) -> str:
-    """Dotted name of the last ``nn.Linear`` with ``n_classes`` outputs.
+    """Dotted name of the head: the last layer with ``n_classes`` outputs, or ``head_path``.
 
-    Raises an InputError, which lists the linear layers, if there is none.
+    Raises an InputError, which lists the layers that there are, if there is none.
     """
-    linear = {name: m for name, m in network.named_modules() if isinstance(m, nn.Linear)}
-    heads = [name for name, module in linear.items() if module.out_features == n_classes]
+    sizes = {name: n_outputs_of(module) for name, module in network.named_modules()}
+    known = {name: n for name, n in sizes.items() if n is not None}
+    named = getattr(network, HEAD_PATH, None)
+    if named is not None:
+        return _named_head(named, sizes, known, n_classes)
+    heads = [name for name, n in known.items() if n == n_classes]
     if heads == [""]:
         raise InputError(
             "this network is nothing but its head, which cannot be swapped",
-            got="a bare nn.Linear",
-            fix="wrap it: nn.Sequential(nn.Linear(...))",
+            got="a bare layer",
+            fix="wrap it: nn.Sequential(layer)",
         )
     if not heads:
-        layers = ", ".join(f"{name} ({module.out_features})" for name, module in linear.items())
         raise InputError(
             "this network has no head",
-            got=f"linear layers: {layers or 'none'}",
-            expected=f"an nn.Linear with {n_classes} outputs, one a class",
+            got=f"layers: {_layers(known)}",
+            expected=f"an nn.Linear with {n_classes} outputs, one a class, or another layer that "
+            "generalist.head names",
         )
-    return heads[-1]
+    return next(name for name in heads if name and f"{heads[-1]}.".startswith(f"{name}."))
+
+
+def _named_head(
+    named: str, sizes: Mapping[str, int | None], known: Mapping[str, int], n_classes: int
+) -> str:
+    if named not in sizes or named == "":
+        what, got = "the network has no part of this name", named
+    elif sizes[named] is None:
+        what, got = "this part of the network is no head", f"{named}, whose outputs are unknown"
+    elif sizes[named] != n_classes:
+        what, got = "this part of the network is no head", f"{named} ({sizes[named]} outputs)"
+    else:
+        return named
+    expected = f"one of {n_classes} outputs, one a class, among {_layers(known)}"
+    raise InputError(what, where="generalist.head", got=got, expected=expected)
+
+
+def _layers(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({n})" for name, n in sizes.items() if name) or "none"
+
+
+def head_of(network: nn.Module, n_classes: int) -> nn.Module:
+    """The layer that :func:`find_head` names."""
+    return network.get_submodule(find_head(network, n_classes))
 
 
 def head_and_trunk(network: nn.Module, n_classes: int) -> tuple[nn.Module, nn.Linear]:
@@ -49,10 +87,16 @@ def head_and_trunk(network: nn.Module, n_classes: int) -> tuple[nn.Module, nn.Li
     A chain that ends in its head is cut there. Of any other network the trunk is one of the same
     tensors whose head passes on what it is given: it computes the network's features only where
     the head comes last, which :func:`check_head_is_last` looks at.
+
+    Raises an InputError where the head is not a plain ``nn.Linear``, of which rows can be taken.
     """
-    name = find_head(network, n_classes)
-    head = network.get_submodule(name)
-    assert isinstance(head, nn.Linear)
+    head = head_of(network, n_classes)
+    if type(head) is not nn.Linear:
+        raise InputError(
+            "shared specialists compute some rows of a head, which only a plain nn.Linear allows",
+            got=type(head).__name__,
+            fix="set specialists.kind to clusters",
+        )
     if isinstance(network, nn.Sequential) and list(network)[-1] is head:
         parts = list(network.named_children())[:-1]
         return nn.Sequential(OrderedDict(parts)), head
@@ -61,36 +105,60 @@ def head_and_trunk(network: nn.Module, n_classes: int) -> tuple[nn.Module, nn.Li
 
 
 def check_head_is_last(network: nn.Module, n_classes: int, inputs: Inputs) -> None:
-    """Raise an InputError unless a network's outputs are those of its head, on some inputs."""
-    trunk, head = head_and_trunk(network, n_classes)
-    device = next(network.parameters()).device
-    with torch.no_grad():
-        outputs = network.eval()(inputs.to(device))
-        try:
-            again = head(trunk.eval()(inputs.to(device)))
-        except (AttributeError, TypeError, RuntimeError) as error:
-            found = f"{type(error).__name__}: {error}"
-        else:
-            if again.shape == outputs.shape and torch.allclose(again, outputs, 1e-4, 1e-4):
-                return
-            found = "outputs that are not those of its last nn.Linear with one output a class"
-    raise InputError(
-        "the features below the head of this network cannot be had",
-        where="generalist.factory",
-        got=found,
-        expected="a network that calls its nn.Linear over the classes last",
-        fix="let forward end in self.head(features), and change nothing after it; or set "
-        "specialists.kind to clusters",
-    )
+    """Raise an InputError unless a network's outputs are those of its head, on some inputs.
+
+    The outputs of a convolution may be averaged over its pixels.
+    """
+    name, given = find_head(network, n_classes), list[Tensor]()
+
+    def keep(module: nn.Module, inputs: object, output: Tensor) -> None:
+        given.append(output)
+
+    handle = network.get_submodule(name).register_forward_hook(keep)
+    try:
+        device = next(network.parameters()).device
+        with torch.no_grad():
+            outputs = outputs_of(network.eval(), inputs.to(device))
+    finally:
+        handle.remove()
+    found = _after_head(outputs, given)
+    if found is not None:
+        raise InputError(
+            "this network does not end in its head",
+            where="generalist.factory",
+            got=f"{found} {name!r}",
+            expected="the head's outputs, one a class, as they are: logits",
+            fix="let forward end in self.head(features). Losses take logits, so leave a softmax "
+            "out; what scales the logits belongs into the head; generalist.head names another",
+        )
 
 
-def swap_head(network: nn.Module, n_classes: int, n_outputs: int) -> nn.Linear:
-    """Replace the head, in place, by a fresh one with ``n_outputs``; returns it."""
+def _after_head(outputs: Tensor, given: list[Tensor]) -> str | None:
+    """What a network makes of its head's outputs; None if nothing."""
+    if len(given) != 1:
+        return f"a forward that calls {len(given)} times, not once,"
+    logits = given[0].flatten(2).mean(2) if given[0].ndim > 2 else given[0]
+    changed = {
+        "the log-softmax of the outputs of": logits.log_softmax(-1),
+        "the softmax of the outputs of": logits.softmax(-1),
+    }
+    if _close(outputs, logits):
+        return None
+    names = (what for what, values in changed.items() if _close(outputs, values))
+    return next(names, "outputs that are not those of")
+
+
+def _close(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and torch.allclose(first, second, 1e-4, 1e-4)
+
+
+def swap_head(network: nn.Module, n_classes: int, n_outputs: int) -> nn.Module:
+    """Replace the head, in place, by a fresh one of its class with ``n_outputs``; returns it.
+
+    Raises an InputError where it cannot be built again.
+    """
     name = find_head(network, n_classes)
-    old = network.get_submodule(name)
-    assert isinstance(old, nn.Linear)
-    new = nn.Linear(old.in_features, n_outputs, bias=old.bias is not None)
-    new.to(old.weight.device, old.weight.dtype)
+    new = resized(network.get_submodule(name), n_outputs)
     network.set_submodule(name, new)
     return new
 
@@ -100,17 +168,22 @@ def specialise_head(network: nn.Module, n_classes: int, subset: Tensor) -> None:
 
     ``subset``, int64 of shape (k,), lists the classes that keep their rows.
     """
-    old = network.get_submodule(find_head(network, n_classes))
-    assert isinstance(old, nn.Linear)
-    rest = torch.ones(n_classes, dtype=torch.bool, device=old.weight.device)
-    rest[subset] = False
+    old = head_of(network, n_classes)
+    of_classes, state = class_tensors(old), old.state_dict()
     new = swap_head(network, n_classes, len(subset) + 1)
-    with torch.no_grad():
-        new.weight[:-1] = old.weight[subset]
-        new.weight[-1] = old.weight[rest].mean(0)
-        if old.bias is not None:
-            new.bias[:-1] = old.bias[subset]
-            new.bias[-1] = old.bias[rest].logsumexp(0)
+    rest = torch.ones(n_classes, dtype=torch.bool)
+    rest[subset.cpu()] = False
+    for name in of_classes:
+        rows, others = state[name][subset.to(state[name].device)], state[name][rest]
+        state[name] = torch.cat([rows, _merged(name, others)[None]])
+    new.load_state_dict(state)
+
+
+def _merged(name: str, others: Tensor) -> Tensor:
+    """The dustbin's row of a tensor, from those of its classes."""
+    if name == "bias":
+        return others.logsumexp(0)
+    return others.mean(0) if others.is_floating_point() else others[0]
 
 
 def merge_bottleneck(network: nn.Module) -> nn.Linear:

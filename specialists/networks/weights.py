@@ -27,8 +27,9 @@ from specialists.files import (
     write_tensors,
 )
 from specialists.large_tables import zero_table
-from specialists.networks.build import ARCHITECTURES, NetworkSpec, outline
+from specialists.networks.build import ARCHITECTURES, BUILDERS, NetworkSpec, build, outline
 from specialists.networks.given import GivenGeneralist
+from specialists.networks.save_pretrained import TRANSFORMER
 
 Description = dict[str, Any]  # what model.json says beside the network's architecture
 
@@ -60,6 +61,9 @@ def load_network(folder: Path) -> tuple[nn.Module, NetworkSpec, Description]:
         with fitting(folder):
             return GivenGeneralist(description["inference_flops"]).eval(), spec, description
     ours = spec.model in ARCHITECTURES
+    if spec.model == TRANSFORMER:  # it is built with memory, since not all of it is in the file
+        with fitting(folder), torch.device("meta"):
+            _check_shapes(build(spec), tensors, folder)
     with fitting(folder) if ours else nullcontext():
         network = outline(spec)
     with fitting(folder):
@@ -141,7 +145,7 @@ def _described(folder: Path) -> tuple[NetworkSpec, Description]:
     description = read_sealed(file)
     with fitting(folder):
         spec = NetworkSpec.from_dict(description.pop("network"))
-        if spec.model not in ARCHITECTURES:
+        if spec.model not in BUILDERS:
             check_trusted(spec.model, spec.options, file)
     return spec, description
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from specialists.config import GeneralistConfig, Recipe, SpecialistsConfig
 from specialists.datasets.base import Inputs
-from specialists.networks import NetworkSpec, build_for
+from specialists.networks import NetworkSpec, build_for, own_spec
 from specialists.specialist.start import check_buckets, check_width
 
 
@@ -26,7 +26,8 @@ def shared_network(
     spec : NetworkSpec
         Of the generalist.
     settings : SpecialistsConfig
-        ``width`` and ``n_buckets``, where they are set, take the place of the generalist's.
+        ``width`` and ``n_buckets``, where they are set, take the place of the generalist's, or
+        ``factory`` that of its network.
     inputs : Tensor or Ragged, optional
         What it is trained on: rows of its n-gram table that none of it reads are zero.
 
@@ -35,6 +36,9 @@ def shared_network(
     ConfigError
         If this network does not come in widths, or has no n-gram table.
     """
+    own = own_spec(settings, spec.n_classes, spec.input_shape)
+    if own is not None:
+        return build_for(own, inputs), own
     changes = {
         "width": check_width(settings, spec) or spec.width,
         "n_buckets": check_buckets(settings, spec),

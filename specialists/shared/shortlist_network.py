@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from specialists.calibration import LEAST_LOGIT
 from specialists.datasets.base import Inputs, rows_between
-from specialists.networks import head_and_trunk
+from specialists.networks import head_and_trunk, outputs_of
 from specialists.predictions import BATCH_SIZE
 from specialists.shared.gathered_head import gathered_logits
 
@@ -76,8 +76,8 @@ class ShortlistNetwork(nn.Module):
     def forward(self, asked: ShortlistedInputs) -> Tensor:
         """Logits (n, K), or (n, K + B) where there are B negatives."""
         padded = asked.classes < 0
-        classes = asked.classes.clamp_min(0)
-        logits = gathered_logits(self.trunk(asked.inputs), self.head, classes, asked.negatives)
+        classes, features = asked.classes.clamp_min(0), outputs_of(self.trunk, asked.inputs)
+        logits = gathered_logits(features, self.head, classes, asked.negatives)
         if asked.negatives is None or asked.log_inclusion is None:
             return logits.masked_fill(padded, LEAST_LOGIT)
         width = classes.shape[1]

@@ -11,19 +11,26 @@ from torch import Tensor, nn
 
 from specialists.calibration import Calibration
 from specialists.datasets.base import Inputs
+from specialists.errors import InputError
 from specialists.files import write_json
 from specialists.networks import (
+    Adapters,
     NetworkSpec,
+    adapted,
+    adapters_of,
     fill,
     fitting,
     n_parameters,
     outline,
+    own_parameters,
     read_model,
     save_network,
     split_frozen,
 )
 from specialists.predictions import predict_outputs
 from specialists.training import FitResult, TrainingCost
+
+ADAPTERS = "adapters"  # of a description
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,10 @@ def save_specialist(
     """Write ``calibration.json``, weights and ``model.json``.
 
     ``spec`` describes the whole network, ``freeze`` names its frozen parts, which are not written.
+    Of one with adapters nothing but these and its head is written.
     """
+    adapters = adapters_of(specialist.network)
+    own = n_parameters if adapters is None else own_parameters
     calibration = specialist.calibration.to_dict()
     shares = {
         "natural_share": specialist.natural_share,
@@ -86,17 +96,34 @@ def save_specialist(
         subset=specialist.subset.tolist(),
         freeze=list(freeze),
         calibration=calibration,
-        parameters=n_parameters(specialist.network),
+        parameters=own(specialist.network),
+        **({} if adapters is None else {ADAPTERS: adapters.to_dict()}),
         **specialist.result.to_dict(),
     )
 
 
-def load_specialist(folder: Path) -> Specialist:
-    """What :func:`save_specialist` wrote, without the frozen parts."""
+def load_specialist(folder: Path, upper: nn.Module | None = None) -> Specialist:
+    """What :func:`save_specialist` wrote, without the frozen parts.
+
+    One with adapters stands on the ``upper`` part of its generalist, above the trunk, and shares
+    its tensors.
+
+    Raises
+    ------
+    InputError
+        If it has adapters, and no generalist is given.
+    """
     spec, about, tensors = read_model(folder)
+    if ADAPTERS in about and upper is None:
+        what = "this specialist is a part of its own on a generalist, and nothing without it"
+        raise InputError(what, where=folder, fix="load the run")
     with fitting(folder):
-        _, upper = split_frozen(outline(spec), about["freeze"])
-        fill(upper, tensors)
-        calibration = Calibration(**about["calibration"])
         subset = torch.tensor(about["subset"], dtype=torch.int64)
-        return Specialist(upper.eval(), subset, calibration, TrainingCost.from_dict(about))
+        if upper is not None and ADAPTERS in about:
+            adapters = Adapters.from_dict(about[ADAPTERS])
+            network = adapted(upper, spec.n_classes, subset, adapters)
+        else:
+            _, network = split_frozen(outline(spec), about["freeze"])
+        fill(network, tensors)
+        calibration = Calibration(**about["calibration"])
+        return Specialist(network.eval(), subset, calibration, TrainingCost.from_dict(about))

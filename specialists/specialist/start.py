@@ -25,11 +25,15 @@ from specialists.datasets.base import Inputs
 from specialists.errors import ConfigError, InputError
 from specialists.networks import (
     ARCHITECTURES,
+    Adapters,
     NetworkSpec,
+    adapted,
     belongs,
     build_for,
+    cut_below,
     frozen_table,
     merge_bottleneck,
+    own_spec,
     specialise_head,
     split_frozen,
     widen,
@@ -100,7 +104,7 @@ def starting_network(
         one of which nothing is frozen needs no weights: None.
     subset : int64 Tensor of shape (k,)
     settings : SpecialistsConfig
-        How it starts, its width, and what is frozen.
+        How it starts, its width, and what is frozen; or the factory that builds it.
     shared : nn.Module, optional
         The frozen part that all specialists share.
     inputs : Tensor or Ragged, optional
@@ -114,6 +118,11 @@ def starting_network(
     """
     freeze = settings.freeze or ()
     check_subset(subset, spec.n_classes)
+    if settings.adapter is not None:
+        return _adapted_network(generalist, spec, subset, settings)
+    own = own_spec(settings, len(subset) + 1, spec.input_shape)
+    if own is not None:
+        return build_for(own, inputs), own
     network = None
     if generalist is not None:
         network = specialise(generalist, spec.n_classes, subset, shared)
@@ -143,10 +152,22 @@ def starting_network(
             got=f"width {settings.width}, frozen: {', '.join(freeze)}",
             fix="freeze nothing, or leave specialists.width unset",
         )
-    for module in upper.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = spec.dropout
+    dropouts = [module for module in upper.modules() if isinstance(module, nn.Dropout)]
+    for module in dropouts if settings.dropout is not None else ():
+        module.p = spec.dropout
     return upper, described
+
+
+def _adapted_network(
+    generalist: nn.Module | None, spec: NetworkSpec, subset: Tensor, settings: SpecialistsConfig
+) -> tuple[nn.Module, NetworkSpec]:
+    """Adapters and a head on the part of a generalist above the trunk, which stays as it is."""
+    assert generalist is not None
+    adapters = Adapters.of(generalist, spec.n_classes, settings)
+    assert adapters is not None
+    _, upper = cut_below(generalist, adapters)
+    network = adapted(upper, spec.n_classes, subset, adapters)
+    return network, dataclasses.replace(spec, n_outputs=len(subset) + 1)
 
 
 def check_buckets(settings: SpecialistsConfig, spec: NetworkSpec) -> int:

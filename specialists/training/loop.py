@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from specialists.config import Recipe
 from specialists.errors import ConfigError, InputError, TrainingError
 from specialists.files import write_tensors
-from specialists.networks import HashedEmbedding
+from specialists.networks import HashedEmbedding, outputs_of
 from specialists.runtime import (
     Hardware,
     Progress,
@@ -185,6 +185,7 @@ class Trainer:
 
     def _epoch(self, bar: Progress) -> None:
         state, start = self.state, time.perf_counter()
+        bar.note = f"epoch {state.epoch + 1}/{self.n_epochs}"
         torch.manual_seed(derive_seed(self.seed, "epoch", state.epoch))
         generator = ordering(self.seed, state.epoch)
         order = self.examples.order(generator)[: self.n_examples - state.examples]
@@ -206,7 +207,7 @@ class Trainer:
         n_steps = 0
         for batch in loader:
             with autocast(self.device, self.precision):
-                outputs = self.network(batch.inputs)
+                outputs = outputs_of(self.network, batch.inputs)
             loss = self.loss(outputs.float(), *batch.targets)
             loss.backward()
             self.optimisers.step()

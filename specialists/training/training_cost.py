@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from specialists.networks import counted_flops
+from specialists.networks import counted_flops, outputs_of
 from specialists.training.examples import Batch
 from specialists.training.optimisers import dense_and_sparse
 
@@ -55,7 +55,7 @@ def flops_per_example(network: nn.Module, batch: Batch, loss: Callable[..., Tens
     device = next(network.parameters()).device
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda), counted_flops(network) as counter:
-        loss(network(batch.inputs).float(), *batch.targets).backward()
+        loss(outputs_of(network, batch.inputs).float(), *batch.targets).backward()
     flops = counter.get_total_flops() + _update_flops(network)
     network.zero_grad(set_to_none=True)
     for module, name, value in buffers:

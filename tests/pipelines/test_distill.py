@@ -1,5 +1,8 @@
 """Teachers and one student, from one command."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import small_run
@@ -97,3 +100,39 @@ def test_a_teacher_that_cannot_teach_is_refused(teacher, tmp_path, out, settings
     arguments = ["--teacher", teacher.folder, "--model=generalist", "--out", folder, *options]
     assert message in " ".join(distill(*arguments).split())
     assert not (folder / "distill" / "student").exists()
+
+
+def examined(*arguments):
+    return CliRunner().invoke(app, ["examine-student", *map(str, arguments)]).output
+
+
+def test_a_run_says_what_its_students_have_of_their_teacher(teacher, tmp_path):
+    shutil.copytree(teacher.folder, tmp_path / "run")
+    found = json.loads(examined(tmp_path / "run", "--json", "--rows", 100))
+    assert found == read_json(tmp_path / "run" / "transfer.json")
+    assert found["n_rows"] == 100
+    ensemble, *students = found["models"]
+    assert [row["name"] for row in students] == ["student", "student_hard_labels"]
+    assert {"changed", "kl_views"} <= ensemble.keys()
+    assert {"agreement", "repeated", "changed", "fgsm", "pgd", "probe"} <= students[0].keys()
+    assert "<svg" in (tmp_path / "run" / "transfer.svg").read_text()
+
+
+def test_the_values_are_those_of_the_models_on_the_test_rows(teacher, tmp_path):
+    shutil.copytree(teacher.folder, tmp_path / "run")
+    found = json.loads(examined(tmp_path / "run", "--json"))
+    arrays = np.load(str(teacher.config.data.arrays))
+    models = [specialists.load(teacher.folder, name) for name in ("ensemble", "student")]
+    ours, theirs = (model.predict_proba(arrays["x_test"]).argmax(1) for model in models)
+    assert found["models"][1]["agreement"] == pytest.approx((ours == theirs).mean())
+    right = np.array(models[0].class_names)[ours] == arrays["y_test"]
+    assert found["n_errors"] == (~right).sum()
+
+
+def test_students_of_another_folders_teacher_ask_for_it(teacher, tmp_path):
+    out = tmp_path / "out"
+    distill("--teacher", teacher.folder, "--model", "generalist", "--out", out)
+    assert "the teacher of these students lies in another folder" in examined(out)
+    told = examined(out, "--teacher", teacher.path("train-generalist"), "--split", "validation")
+    assert "answers as the teacher" in told
+    assert f"{out}/transfer.json and {out}/transfer.svg" in told
