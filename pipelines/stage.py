@@ -193,7 +193,7 @@ def _users_files(run: Run, stage: Stage) -> Iterator[tuple[str, Path]]:
             for part, path in paths.items()
             if isinstance(path, str | Path)  # generalist.classes may be the names themselves
         )
-        if value and setting == "generalist.weights":
+        if value and setting in ("generalist.weights", "generalist.predictions"):
             from specialists.networks import files_beside
 
             yield from ((f"{setting}, {file.name}", file) for file in files_beside(Path(value)))

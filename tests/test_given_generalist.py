@@ -92,7 +92,7 @@ def test_columns_are_mapped_by_their_names_or_refused(taught):
     assert np.array_equal(mapped.predict_proba(NEW, OF_NEW), taught.predict_proba(NEW, OF_NEW))
     frame = pd.DataFrame(OF_NEW, columns=FOREST.classes_).iloc[:, ::-1]
     assert np.array_equal(mapped.predict(NEW, frame), mapped.predict(NEW, OF_NEW))
-    with pytest.raises(InputError, match="other classes than y holds"):
+    with pytest.raises(InputError, match="other classes than the data"):
         classifier().fit(X, Y, generalist_probs=backwards.rename(columns={"a0": "zebra"}))
 
 

@@ -119,9 +119,12 @@ class Config(Section):
         return written(self.model_dump(exclude_none=True, mode="json"))
 
     def section(self, name: str) -> dict[str, Any]:
-        """A section, or a top-level setting under its own name, JSON-able."""
-        value = self.as_trained().model_dump(mode="json")[name]
-        return value if isinstance(value, dict) else {name: value}
+        """A section, or a setting such as "seed" or "data.table" under that name, JSON-able."""
+        section, _, key = name.partition(".")
+        value = self.as_trained().model_dump(mode="json")[section]
+        return (
+            value if isinstance(value, dict) and not key else {name: value[key] if key else value}
+        )
 
     def as_trained(self) -> Config:
         """The same; features stay as they are where a trained network is brought.
@@ -143,6 +146,10 @@ class Config(Section):
             If what is set does not go together with one of these defaults.
         """
         values = self.as_trained().model_dump()
+        if self.generalist.predictions is not None:
+            values["specialists"]["start"] = self.specialists.start or "fresh"
+            values["specialists"]["freeze"] = self.specialists.freeze or ()
+            values["evaluation"]["baselines"] = ()
         if self.specialists.start == "independent" and self.specialists.freeze is None:
             values["specialists"]["freeze"] = ()
         if self.generalist.width is not None:

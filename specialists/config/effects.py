@@ -127,14 +127,18 @@ def _generalist(config: Config, kind: str) -> Idle:
             if is_set(settings, key):
                 yield f"generalist.{key}", "generalist.factory builds the network, see its options"
     yield from _table_of_ngrams(config, "generalist", kind)
-    if settings.inference_flops is not None and config.data.reader != "memory":
+    is_given = settings.predictions is not None or config.data.reader == "memory"
+    if settings.inference_flops is not None and not is_given:
         yield "generalist.inference_flops", "a network's operations are counted"
     if settings.width is not None and settings.widths not in (None, (settings.width,)):
         yield "generalist.widths", "generalist.width fixes the width"
-    if settings.weights is not None:
+    if settings.predictions is not None:
+        yield from _of_given_predictions(config)
+    elif settings.weights is not None:
         yield from _of_given_weights(config, kind)
     elif settings.classes is not None:
-        yield "generalist.classes", "only generalist.weights have outputs to be named"
+        why = "only generalist.weights and generalist.predictions have outputs to be named"
+        yield "generalist.classes", why
 
 
 def _of_given_weights(config: Config, kind: str) -> Idle:
@@ -150,6 +154,28 @@ def _of_given_weights(config: Config, kind: str) -> Idle:
     for key in Recipe.model_fields:
         if is_set(settings, key):
             yield f"generalist.{key}", "generalist.weights are taken as they are, not trained"
+
+
+def _of_given_predictions(config: Config) -> Idle:
+    """There is no network that others could start from or be compared with."""
+    settings, specialists, why = config.generalist, config.specialists, "of the generalist only "
+    why += "predictions are known (generalist.predictions), no network"
+    if settings.weights is not None:
+        yield "generalist.weights", "generalist.predictions come in their place"
+    if specialists.start not in (None, "fresh"):
+        yield "specialists.start", why
+    if specialists.freeze:
+        yield "specialists.freeze", why
+    if config.student.teacher == "online":
+        yield "student.teacher", why
+    if config.evaluation.trained_baselines and config.evaluation.baselines is not None:
+        yield "evaluation.baselines", why
+    if config.evaluation.keep_rivals:
+        yield "evaluation.keep_rivals", why
+    if specialists.kind == "clusters":
+        for key in Recipe.model_fields:
+            if is_set(settings, key):
+                yield f"generalist.{key}", "generalist.predictions are taken as they are"
 
 
 def _specialists(config: Config, kind: str) -> Idle:

@@ -18,6 +18,7 @@ PATHS = (
     ("data", "arrays"),
     ("data", "images"),
     ("generalist", "weights"),
+    ("generalist", "predictions"),
     ("generalist", "classes"),
     ("clusters", "file"),
     ("student", "unlabelled"),

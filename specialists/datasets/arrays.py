@@ -31,7 +31,7 @@ from specialists.datasets.encoding import check_finite, numeric
 from specialists.datasets.naming import existing
 from specialists.datasets.observations import declared_groups, shared_values
 from specialists.datasets.pictures import layout_note, with_channels
-from specialists.datasets.splits import LEFT_OUT
+from specialists.datasets.splits import LEFT_OUT, PARTS
 from specialists.errors import DataError, listed
 
 _EXACT = 2.0**53  # floats above it are whole for want of digits
@@ -50,6 +50,7 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
     x, y, given, row_numbers, notes = _stacked(arrays, roles)
     values, grouping = group_values(arrays, config.groups or (), roles, given)
     declared, alone = declared_groups(values, config.groups) if config.groups else (None, [])
+    sizes = {name: int((given == part).sum()) for name, part in PARTS.items()}
     if config.split_by is not None:
         given, left = split_by(arrays, config.split_by, given)
         notes += left
@@ -68,6 +69,7 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
         rows=row_numbers,
         declared=declared,
         declared_as=shared_values(config.groups),
+        parts={} if "x" in roles else {name: n for name, n in sizes.items() if n},
     )
     key = None if apart else roles.get("x", roles.get("x_train"))
     files = ", ".join(dict.fromkeys(path.name for path, _ in arrays.members.values()))

@@ -32,6 +32,8 @@ from specialists.networks.heads import (
     specialise_head,
 )
 from specialists.networks.output_names import files_beside, output_order
+from specialists.networks.prediction_files import column_of_each, read_predictions
+from specialists.networks.prediction_rows import attach_predictions, flattery, predictions_of_new
 from specialists.networks.surgery import (
     belongs,
     frozen_table,
@@ -59,17 +61,20 @@ __all__ = [
     "HashedEmbedding",
     "NetworkSpec",
     "adopt_weights",
+    "attach_predictions",
     "belongs",
     "blank",
     "build",
     "build_for",
     "check_head_is_last",
     "check_outputs_are_the_heads",
+    "column_of_each",
     "counted_flops",
     "files_beside",
     "fill",
     "find_head",
     "fitting",
+    "flattery",
     "frozen_table",
     "generalist_spec",
     "given_log_probs",
@@ -82,8 +87,10 @@ __all__ = [
     "outline",
     "output_order",
     "plain_inputs",
+    "predictions_of_new",
     "read_foreign",
     "read_model",
+    "read_predictions",
     "read_spec",
     "save_network",
     "specialise_head",
