@@ -20,7 +20,6 @@ import typer
 from specialists.config import Config
 from specialists.files import EVERYTHING, NOTHING, read_json
 from specialists.runtime import threads, torch_environment
-from specialists.version import __version__
 
 from . import stages, write_report
 from .look_commands import looking
@@ -39,6 +38,7 @@ from .options import (
     Split,
     TeacherModel,
     TrustOption,
+    VersionOption,
     out_option,
 )
 from .predict import check_target, predict, predict_json, write_table
@@ -57,22 +57,8 @@ app = typer.Typer(
 )
 
 
-def show_version(wanted: bool) -> None:
-    """Print the version and end."""
-    if wanted:
-        say(f"specialists {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def options_of_all(
-    _: Annotated[
-        bool,
-        typer.Option(
-            "--version", is_eager=True, callback=show_version, help="Print the version and end."
-        ),
-    ] = False,
-) -> None:
+def options_of_all(_: VersionOption = False) -> None:
     """Options before the command."""
 
 
@@ -118,8 +104,13 @@ def run_command(
         return
     with configured(folder, settings, jobs) as run:
         stages.run_stages(run, until, force, lambda: tell_forecast(run, until, force))
+        finished = until in (None, stages.STAGES[-1].name)
+        if finished and settings.clean:
+            from .clean import log_cleaning
+
+            log_cleaning(run)
         log.info(write_report.disk_line(folder))
-    if until is None or until == stages.STAGES[-1].name:
+    if finished:
         say(f"\nThe report: {run.folder / 'report.html'}")
         for line in write_report.closing_lines(run):
             say(line)

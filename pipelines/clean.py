@@ -17,6 +17,7 @@ from specialists.report.numbers import disk_space
 from .kept_weights import WEIGHTS
 from .runs import Run, remove_for_good
 from .stages import status
+from .terminal import log
 
 RIVALS = f"baselines/*/{WEIGHTS}"
 INTERMEDIATE = {
@@ -53,6 +54,12 @@ def clean_run(run: Run) -> str:
         "predict, status, report and comparison work as before; a stage that is to be made again "
         "makes what it needs of these files"
     )
+
+
+def log_cleaning(run: Run) -> None:
+    """Clean a run whose settings ask for it; nothing is said where nothing goes."""
+    if any(intermediate_files(run).values()):
+        log.info(f"clean = true: {clean_run(run)}")
 
 
 def intermediate_files(run: Run) -> dict[str, list[Path]]:

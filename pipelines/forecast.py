@@ -72,7 +72,7 @@ def log_forecast(run: Run, until: str | None = None, force: Collection[str] = ()
             return
         if len(left) == len(PARTS) - 1:
             what = "this run"
-        log.info(f"{what} {spoken(RunEstimate.of(_parts(run, left, force)))}")
+        log.info(f"{what} {spoken(RunEstimate.of(_parts(run, left, force)), run.config.clean)}")
     except Exception as error:  # of a user's network, too: training will tell it
         log.info(f"{what}: time, memory and disk cannot be told ({_in_a_line(error)})")
 
@@ -84,7 +84,7 @@ def plan_lines(run: Run, until: str | None = None, force: Collection[str] = ()) 
     if left:
         try:
             parts = _parts(run, list(left), force)
-            told = f"this {spoken(RunEstimate.of(parts))}"
+            told = f"this {spoken(RunEstimate.of(parts), run.config.clean)}"
         except Exception as error:
             told = f"time, memory and disk cannot be told ({_in_a_line(error)})"
     for stage in chosen(until, force):
@@ -175,12 +175,16 @@ def _tasks(context: RunContext, stage: str) -> Iterator[tuple[str, TrainingTask]
         yield from ((trainings.RIVALS, task) for tasks in of_name.values() for task in tasks)
 
 
-def spoken(estimate: RunEstimate) -> str:
-    """For instance "takes about 2 to 4 minutes, 1.2 GB of memory and 290 MB of disk on 2 cores"."""
+def spoken(estimate: RunEstimate, clean: bool = False) -> str:
+    """For instance "takes about 2 to 4 minutes, 1.2 GB of memory and 290 MB of disk on 2 cores".
+
+    ``clean``: a part of the disk is free again at the end.
+    """
     memory, disk = (disk_space(float(f"{n:.1e}")) for n in (estimate.memory, estimate.disk))
     time = spoken_time(estimate.least, estimate.most)
     cores = f"{n_cores()} core{'s' * (n_cores() > 1)}"
-    return f"takes about {time}, {memory} of memory and {disk} of disk on {cores}"
+    freed = " (less when it is finished)" * clean
+    return f"takes about {time}, {memory} of memory and {disk} of disk{freed} on {cores}"
 
 
 def _in_a_line(error: Exception) -> str:

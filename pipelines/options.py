@@ -9,8 +9,10 @@ import typer
 
 from specialists.config import shipped_configs
 from specialists.runtime import most_at_once
+from specialists.version import __version__
 
 from .run_settings import named_folder
+from .terminal import say
 
 Split = Literal["test", "validation"]
 Model = Literal[
@@ -31,6 +33,19 @@ def out_option(metavar: str, text: str) -> Any:
     return typer.Option("--out", metavar=metavar, parser=named_folder, help=text)
 
 
+def show_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        say(f"specialists {__version__}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool,
+    typer.Option(
+        "--version", is_eager=True, callback=show_version, help="Print the version and end."
+    ),
+]
 ConfigArgument = Annotated[
     str | None,
     typer.Argument(

@@ -39,7 +39,7 @@ from .classifiers import (
 from .context import RunContext
 from .kept import kept
 from .runs import Run, check_result, clear, does_not_stand
-from .shared_specialists import prepare_shortlists, shared_tasks
+from .shared_specialists import SHORTLISTS, prepare_shortlists, shared_tasks
 from .train_generalist import initial_folders, initial_generalists, read_subsets
 from .trunk_files import FOLDER, GENERALIST, generalist_targets, load_trunk, prepare_trunk
 
@@ -142,7 +142,8 @@ def execute(run: Run) -> None:
         subset, where = torch.tensor(task.subset), f"cluster {task.index}"
         check_share(dataset.train.labels, subset, dataset.class_names, where)
     wanted = [task.folder for task in (*tasks, *trainings, *sharing)]
-    for pattern in ("specialist-*", "independent-*", "shared-*"):
+    wanted += [context.path(*FOLDER)] * bool(tasks) + [context.path(*SHORTLISTS)] * bool(sharing)
+    for pattern in ("specialist-*", "independent-*", "shared-*", FOLDER[1], SHORTLISTS[1]):
         for folder in context.path(STAGE).glob(pattern):
             if folder not in wanted:
                 clear(folder)

@@ -1,12 +1,13 @@
 """What was measured, as ``data/RESULTS.md`` and as the short table of README.
 
     python -m pipelines.benchmarks.results
-    python -m pipelines.benchmarks.results FOLDER "specialists compare onet64 --seeds 3"
+    python -m pipelines.benchmarks.results FOLDER "specialists compare onet64" [--commit ID]
 
 With a folder of ``specialists compare``, or of a benchmark that left a table, and with the command
 that made it, the result goes into ``data/results/NAME.json`` first, NAME that of the folder. The
 page has a section a result, the newest first; a result of the same name takes the place of an
-older one.
+older one. The commit is that of this checkout, unless ``--commit`` names it. A benchmark's figure
+is kept as ``data/figures/NAME.svg``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from specialists.catalogue import BASELINES, ENSEMBLE, GENERALIST, WORDS
 from specialists.errors import InputError
 from specialists.evaluation import Comparison
-from specialists.files import read_json, write_json, write_text
+from specialists.files import copy_file, read_json, write_json, write_text
 from specialists.json_record import JsonRecord
 from specialists.report import comparison_markdown
 
@@ -54,6 +55,8 @@ class Result(JsonRecord):
         Of several seeds.
     table : str, optional
         Markdown that a benchmark wrote instead, with its title.
+    figure : str, optional
+        The file of the benchmark's figure, seen from the page.
     """
 
     name: str
@@ -62,17 +65,19 @@ class Result(JsonRecord):
     date: str
     comparison: Comparison | None = None
     table: str = ""
+    figure: str = ""
 
     @property
     def section(self) -> str:
         """Its part of the page."""
         text = self.table if self.comparison is None else comparison_markdown(self.comparison)
         title, _, body = text.removeprefix("# ").partition("\n")
-        return f"## {title}\n\n`{self.command}` ({self.date}, commit {self.commit})\n{body}"
+        figure = f"\n![{title}]({self.figure})\n" if self.figure else ""
+        return f"## {title}\n\n`{self.command}` ({self.date}, commit {self.commit})\n{figure}{body}"
 
 
-def keep(folder: Path, command: str, results: Path = RESULTS) -> Path:
-    """Write what a folder holds to ``results``; returns the file.
+def keep(folder: Path, command: str, results: Path = RESULTS, commit: str | None = None) -> Path:
+    """Write what a folder holds to ``results``, and a figure beside it; returns the file.
 
     Raises an InputError if the folder holds no finished comparison and no table.
     """
@@ -84,13 +89,16 @@ def keep(folder: Path, command: str, results: Path = RESULTS) -> Path:
     elif tables:
         first, *more = (table.read_text(encoding="utf-8") for table in tables)
         found["table"] = "\n".join([first, *(text.replace("# ", "### ", 1) for text in more)])
+        for figure in folder.glob("*.svg"):
+            found["figure"] = f"figures/{name}.svg"
+            copy_file(figure, results.parent / f"figures/{name}.svg")
     else:
         fix = "specialists compare, or a benchmark of pipelines.benchmarks"
         raise InputError("no finished comparison and no table", where=folder, fix=fix)
     result = Result(
         name=name,
         command=command,
-        commit=_commit(),
+        commit=commit or _commit(),
         date=datetime.now(UTC).date().isoformat(),
         **found,  # pyright: ignore[reportArgumentType]  # one of the two above
     )
@@ -162,12 +170,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.benchmarks.results")
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("command", nargs="?")
+    parser.add_argument("--commit", help="that the result was made with")
     given = parser.parse_args()
     if (given.folder is None) != (given.command is None):
         parser.error("a folder needs the command that made it, in quotes")
     with told_in_one_message():
         if given.folder is not None:
-            print(keep(given.folder, given.command))
+            print(keep(given.folder, given.command, commit=given.commit))
         results = kept_results()
         write_text(DATA / "RESULTS.md", page(results))
         text = README.read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from specialists import pipelines
 from specialists.config.data import SOURCES, DataConfig
 from specialists.config.defaults import DEFAULTS
 from specialists.config.effects import possible_kinds, without_effect
-from specialists.config.fields import NonNegative, Section, Seed
+from specialists.config.fields import NonNegative, Section, Seed, Switch
 from specialists.config.mistakes import ConfigMistakesError, explained
 from specialists.config.renamed import with_current_names
 from specialists.config.sections import (
@@ -54,6 +54,8 @@ class Config(Section):
     """Threads of one process. 0: one per core."""
     jobs: NonNegative = 0
     """Specialists trained at a time. 0: one per core."""
+    clean: Switch = False
+    """Whether a run removes at its end what it needs no longer, as `specialists clean` does."""
     data: DataConfig = Field(default_factory=lambda: DataConfig(name="languages"))
     generalist: GeneralistConfig = Field(default_factory=GeneralistConfig)
     clusters: ClustersConfig = Field(default_factory=ClustersConfig)

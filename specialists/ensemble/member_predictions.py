@@ -16,7 +16,7 @@ from specialists.combination import (
     fit_combination,
     fit_dustbin,
 )
-from specialists.ensemble.rules import CombinationRule, active_specialists, join
+from specialists.ensemble.rules import CombinationRule, admitted, asked_about, join
 from specialists.ensemble.shared_members import SharedPredictions, SharedRule, with_shared
 from specialists.predictions import DensePredictions, Predictions
 
@@ -64,7 +64,14 @@ class MemberPredictions:
 
     def active(self, rule: CombinationRule) -> Tensor:
         """Which specialists the rule asks about which row, bool of shape (n, M)."""
-        return active_specialists(self.generalist, self.tables, rule)
+        if rule.n not in self._asked:
+            self._asked[rule.n] = asked_about(self.generalist, self.tables, rule.n)
+        return admitted(self._asked[rule.n], rule, self._sureness)
+
+    @cached_property
+    def _asked(self) -> dict[int | None, Tensor]:
+        """Whom rules with each n ask, but for members and deferral: many rules share it."""
+        return {}
 
     def asks_shared(self, rule: CombinationRule) -> Tensor:
         """About which rows the rule asks shared specialists, bool of shape (n,)."""
@@ -73,7 +80,11 @@ class MemberPredictions:
     @cached_property
     def confidence(self) -> Tensor:
         """The generalist's largest probability, (n,); rounded up it stays 1."""
-        return self.generalist.confidence().clamp_max(1.0)
+        return self._sureness.clamp_max(1.0)
+
+    @cached_property
+    def _sureness(self) -> Tensor:
+        return self.generalist.confidence()
 
     def joined(self, rule: CombinationRule) -> Predictions:
         """What the rule makes of them."""

@@ -183,18 +183,31 @@ def active_specialists(
     Those whose subset meets the rule's n most probable classes (all, where n is None), if they are
     members, in rows where the generalist is not surer than ``defer_above``.
     """
-    if rule.n is None:
+    asked = asked_about(generalist, subsets, rule.n)
+    return admitted(asked, rule, None if rule.defer_above is None else generalist.confidence())
+
+
+def asked_about(
+    generalist: Predictions, subsets: Subsets | Sequence[Tensor], n: int | None
+) -> Tensor:
+    """Whether each subset holds one of each row's n most probable classes, bool of shape (n, M)."""
+    if n is None:
         device = subsets.sizes.device if isinstance(subsets, Subsets) else None
-        active = torch.ones(len(generalist), len(subsets), dtype=torch.bool, device=device)
-    else:
-        _, top = generalist.most_probable(rule.n)
-        active = _members(subsets, generalist.n_classes)[:, top].any(2).T.contiguous()
+        return torch.ones(len(generalist), len(subsets), dtype=torch.bool, device=device)
+    _, top = generalist.most_probable(n)
+    return _members(subsets, generalist.n_classes)[:, top].any(2).T.contiguous()
+
+
+def admitted(asked: Tensor, rule: CombinationRule, confidence: Tensor | None) -> Tensor:
+    """Of the specialists that are ``asked``, members alone, and in rows that are not deferred."""
+    active = asked
     if rule.members is not None:
-        allowed = torch.zeros(len(subsets), dtype=torch.bool)
+        allowed = torch.zeros(asked.shape[1], dtype=torch.bool)
         allowed[list(rule.members)] = True
         active = active & allowed.to(active.device)
     if rule.defer_above is not None:
-        active = active & (generalist.confidence() <= rule.defer_above)[:, None]
+        assert confidence is not None
+        active = active & (confidence <= rule.defer_above)[:, None]
     return active
 
 

@@ -97,6 +97,19 @@ def test_a_baseline_says_that_its_weights_are_gone(cleaned):
         load(cleaned.folder, "generalist_ensemble")
 
 
+def test_a_run_cleans_itself_where_its_settings_say_so(finished, cleaned, tmp_path):
+    folder = tmp_path / "own"
+    shutil.copytree(finished.folder, folder)
+    told = invoked("run", "--out", folder, "--set", "clean=true")
+    assert "clean = true: " in told
+    assert "files removed: " in told
+    left, expected = ({f.relative_to(r) for f in r.rglob("*")} for r in (folder, cleaned.folder))
+    assert left == expected
+    assert "clean = true: " not in invoked("run", "--out", folder)
+    earlier = invoked("run", "--out", folder, "--until", "cluster-classes")
+    assert "files removed: " not in earlier
+
+
 def test_an_unfinished_run_is_not_cleaned(finished, tmp_path):
     shutil.copytree(finished.folder, tmp_path / "run")
     (tmp_path / "run" / "report.html").unlink()

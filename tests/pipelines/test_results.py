@@ -8,6 +8,7 @@ from specialists.errors import InputError
 from specialists.files import read_json, write_json, write_text
 from specialists.report import comparison_markdown
 
+FIGURE = "![all](figures/cost.svg)"
 COMMAND = "specialists compare onet64 --seeds 3"
 
 
@@ -31,10 +32,15 @@ def test_a_comparison_is_kept_with_its_command_and_shown_as_it_was(tmp_path, com
 def test_the_newest_result_comes_first_and_a_table_keeps_its_title(tmp_path, comparison):
     write_text(tmp_path / "cost" / "gain_by_cost-500.md", "# few\n\nless\n")
     write_text(tmp_path / "cost" / "gain_by_cost-4342.md", "# all\n\nmore\n")
-    file = results.keep(tmp_path / "cost", "python -m x", tmp_path / "results")
+    write_text(tmp_path / "cost" / "gain_by_cost.svg", "<svg/>")
+    file = results.keep(tmp_path / "cost", "python -m x", tmp_path / "results", "abc1234")
+    assert (tmp_path / "figures" / "cost.svg").read_text("utf-8") == "<svg/>"
     write_json(file, {**read_json(file), "date": "2999-01-01"})
     shown = results.page(results.kept_results(tmp_path / "results"))
-    places = [shown.index(text) for text in ("## all", "more", "### few", "less", COMMAND)]
+    places = [
+        shown.index(text)
+        for text in ("## all", "commit abc1234", FIGURE, "more", "### few", "less", COMMAND)
+    ]
     assert places == sorted(places)
 
 

@@ -142,6 +142,17 @@ def test_another_network_is_another_training(run):
     assert task.key(replace(context, config=config)) != task.key(context)
 
 
+def test_a_change_of_kind_leaves_nothing_of_the_other_kind(run, tmp_path):
+    is_both = RunContext.open(run.folder).config.specialists.kind == "both"
+    of_shared = [f"specialists.{key}=" for key in ("shortlist", "shortlist_of", "n_shared")]
+    settings = ["specialists.kind=clusters", *of_shared] if is_both else ["specialists.kind=both"]
+    changed = small_run.changed_copy(run, tmp_path / "run", *settings)
+    stages.run_stages(changed, until="train-specialists")
+    folders = (path.name for path in changed.path("train-specialists").iterdir() if path.is_dir())
+    kinds = {name.partition("-")[0] for name in folders} - {"independent"}
+    assert kinds == {"specialist", "trunk", *(() if is_both else ("shared", "shortlists"))}
+
+
 def test_shortlists_that_nobody_was_trained_for_are_refused(run):
     context = RunContext.open(run.folder)
     changes = {"shortlist": 4, "shortlist_of": "classes"}
