@@ -66,7 +66,7 @@ def test_rows_in_another_order_are_known_by_their_number(tmp_path, kind, first, 
     file = saved(tmp_path, probs=PROBS[order], **{kind: order + first})
     check(dataset, attach_predictions(dataset, file))
     lacking = saved(tmp_path, probs=PROBS[order][:80], **{kind: order[:80] + first})
-    with pytest.raises(InputError, match=f"rows of the data have no predictions(.|\n)*{kind}"):
+    with pytest.raises(InputError, match=rf"rows of the data have no predictions(.|\n)*{kind}"):
         attach_predictions(dataset, lacking)
     twice = saved(tmp_path, probs=PROBS, **{kind: np.zeros(N, int)})
     with pytest.raises(InputError, match=f"predictions of one {kind} stand twice"):
@@ -92,7 +92,7 @@ def test_splits_are_those_of_the_run_or_those_of_the_data(tmp_path):
     dataset = dataset_of(tmp_path)
     parts: dict[str, Any] = {n: PROBS[s.positions] for n, s in dataset.splits.items()}
     check(dataset, attach_predictions(dataset, saved(tmp_path, **parts)))
-    with pytest.raises(InputError, match="another number of rows(.|\n)*admission"):
+    with pytest.raises(InputError, match=r"another number of rows(.|\n)*admission"):
         attach_predictions(dataset, saved(tmp_path, **{**parts, "test": PROBS}))
     cut = {"x_train": X[:70], "y_train": Y[:70], "x_test": X[70:], "y_test": Y[70:]}
     np.savez(tmp_path / "parts.npz", **cut)
@@ -144,7 +144,7 @@ def test_columns_in_another_order_are_matched_by_the_names_of_classes(tmp_path):
 )
 def test_other_classes_are_refused(tmp_path, classes, told):
     probs = np.full((N, len(classes)), 1 / len(classes))
-    with pytest.raises(InputError, match=f"of other classes than the data(.|\n)*{told}"):
+    with pytest.raises(InputError, match=rf"of other classes than the data(.|\n)*{told}"):
         attach_predictions(dataset_of(tmp_path), saved(tmp_path, probs=probs, classes=classes))
 
 
@@ -184,7 +184,7 @@ def test_new_rows_are_in_their_order_or_numbered(tmp_path):
     plain = predictions_of_new(saved(tmp_path, probs=PROBS[:5]), NAMES, 5)
     numbered = predictions_of_new(saved(tmp_path, probs=PROBS[order], row=order), NAMES, 5)
     assert torch.equal(plain, numbered)
-    with pytest.raises(InputError, match="another number of rows(.|\n)*6, one for each input"):
+    with pytest.raises(InputError, match=r"another number of rows(.|\n)*6, one for each input"):
         predictions_of_new(saved(tmp_path, probs=PROBS[:5]), NAMES, 6)
 
 

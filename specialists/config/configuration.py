@@ -16,17 +16,16 @@ from pydantic import Field, ValidationError
 
 from specialists import pipelines
 from specialists.config.data import SOURCES, DataConfig
-from specialists.config.defaults import DEFAULTS
+from specialists.config.defaults import DEFAULTS, RecordedDefaults
 from specialists.config.effects import possible_kinds, without_effect
 from specialists.config.fields import NonNegative, Section, Seed, Switch
 from specialists.config.mistakes import ConfigMistakesError, explained
+from specialists.config.outcome_sections import EvaluationConfig, ReportConfig
 from specialists.config.renamed import with_current_names
 from specialists.config.sections import (
     ClustersConfig,
     CombinationConfig,
-    EvaluationConfig,
     GeneralistConfig,
-    ReportConfig,
     SpecialistsConfig,
     StudentConfig,
 )
@@ -64,6 +63,9 @@ class Config(Section):
     student: StudentConfig = Field(default_factory=StudentConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     report: ReportConfig = Field(default_factory=ReportConfig)
+    defaults: RecordedDefaults | None = None
+    """What the kind of input decides where nothing is set. None: what this version has; a run
+    writes it into its config.toml."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object], where: object = "the configuration") -> Config:
@@ -124,9 +126,9 @@ class Config(Section):
         """A section, or a setting such as "seed" or "data.table" under that name, JSON-able."""
         section, _, key = name.partition(".")
         value = self.as_trained().model_dump(mode="json")[section]
-        return (
-            value if isinstance(value, dict) and not key else {name: value[key] if key else value}
-        )
+        if key:
+            value = value[key]
+        return value if isinstance(value, dict) and not key else {name: value}
 
     def as_trained(self) -> Config:
         """The same; features stay as they are where a trained network is brought.
@@ -158,11 +160,31 @@ class Config(Section):
             values["generalist"]["widths"] = (self.generalist.width,)
         elif self.generalist.factory is not None:
             values["generalist"]["widths"] = (1,)  # its options say how wide it is
-        for name, defaults in DEFAULTS[kind].items():
+        for name, defaults in self._defaults_of(kind).items():
             for key, default in defaults.items():
                 if values[name][key] is None:
                     values[name][key] = default
         return type(self).from_dict(values, where=f"the configuration with the defaults of {kind}")
+
+    def with_defaults(self, kind: str) -> Config:
+        """The same, which holds the defaults of ``kind`` that it takes.
+
+        What other settings decide, it does not hold: it would outlive a change of these.
+        """
+        resolved = self.resolve(kind)
+        given, values, recorded = self.model_dump(), resolved.model_dump(), {}
+        plain = resolved.model_dump(mode="json")
+        for name, table in DEFAULTS[kind].items():
+            taken = [key for key, value in table.items() if values[name][key] == value]
+            recorded[name] = {key: plain[name][key] for key in taken if given[name][key] is None}
+        held = RecordedDefaults.model_validate({"kind": kind, **recorded})
+        return self.model_copy(update={"defaults": held})
+
+    def _defaults_of(self, kind: str) -> dict[str, dict[str, Any]]:
+        recorded = {}
+        if self.defaults is not None and self.defaults.kind == kind:
+            recorded = self.defaults.model_dump(exclude={"kind"})
+        return {name: table | recorded.get(name, {}) for name, table in DEFAULTS[kind].items()}
 
 
 def shipped_configs() -> dict[str, Path]:

@@ -6,7 +6,11 @@ own data of that kind start from the same place.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
+
+from specialists.config.fields import Options, Section
 
 KINDS = ("text", "features", "images")
 # One column per kind of input; None: no default.
@@ -63,3 +67,18 @@ def _column(i: int) -> dict[str, dict[str, Any]]:
 
 
 DEFAULTS = {kind: _column(i) for i, kind in enumerate(KINDS)}
+
+
+class RecordedDefaults(Section):
+    """What the kind of input decided when a run was made, for the settings that were not set."""
+
+    kind: Literal["text", "features", "images"]
+    """Kind of input."""
+    data: Options = Field(default_factory=dict)
+    """Of [data]."""
+    generalist: Options = Field(default_factory=dict)
+    """Of [generalist]."""
+    specialists: Options = Field(default_factory=dict)
+    """Of [specialists]."""
+    student: Options = Field(default_factory=dict)
+    """Of [student]."""

@@ -164,7 +164,7 @@ def _checked(names: Sequence[object] | None, where: str) -> list[str]:
     missing = [i for i, name in enumerate(names) if name is None]
     if missing:
         raise InputError(
-            "some outputs have no name",
+            "some outputs of the network have no name",
             where=where,
             got=f"none for {_first(missing)}",
             expected=f"a name for each of the numbers 0 to {len(names) - 1}",

@@ -5,7 +5,7 @@
                ``test``, and ``admission`` where a run has put such rows aside
     .parquet   a column for each class, under its name
 
-``classes`` in an .npz, or a file beside it (see :mod:`specialists.networks.output_names`), names the
+``classes`` in an .npz, or a file beside it (:mod:`specialists.networks.output_names`), names the
 columns. ``row`` (from 0), ``line`` (from 1) or ``path`` (of an image) says which row of the data
 each row is of; without one they are in the order of the data. Logarithms of probabilities will do.
 """
