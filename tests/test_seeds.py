@@ -532,6 +532,10 @@ def test_without_baselines_this_is_said():
         )
         assert "No baseline was trained" in text_of(alone)
         assert "No baseline was trained" not in text_of(made(gaps))
+        generalist = dataclasses.replace(alone.models["generalist"], parameters=0)
+        given = dataclasses.replace(alone, models={**alone.models, "generalist": generalist})
+        assert "No baseline can be trained" in text_of(given)
+        assert "evaluation.baselines" not in text_of(given)
 
 
 def test_a_row_of_the_table():
