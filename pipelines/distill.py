@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from specialists.datasets.base import Dataset
-from specialists.distillation import student_spec
+from specialists.datasets.base import Dataset, Inputs
+from specialists.distillation import OnlineTeacher, student_spec
 from specialists.ensemble import score
 from specialists.errors import InputError
 from specialists.files import EVERYTHING, NOTHING, hash_files, sha256, trusting
-from specialists.networks import read_spec
+from specialists.networks import plain_inputs, read_spec
+from specialists.predictions import Predictions
 from specialists.predictor import Predictor
 
 from .context import RunContext
@@ -136,16 +137,24 @@ def _execute(run: Run, teacher: TeacherSource, predictor: Predictor) -> None:
     context = RunContext.open(run.folder)
     dataset = context.dataset
     _check_same_task(predictor, dataset, teacher.path)
+    validation = predictor.beside(dataset.validation.inputs, dataset.validation.predictions)
     ask = predictor.predictions
     if not teacher.is_model and teacher.model == "ensemble":
         ask = online_teacher(RunContext.open(teacher.path), "ensemble")  # about every row
+    if not predictor.asks:
+        ask = partial(_of_plain_inputs, ask)
     inputs = context.fingerprints("prepare-data/train.inputs.npy") | teacher.digests()
     write_targets(context, run.path(NAME, "targets"), inputs, lambda: ask)
     network = teacher.path if teacher.is_model else teacher.path / "train-generalist"
     spec = student_spec(read_spec(network), context.config.student, dataset.kind)
-    top1 = score(ask(dataset.validation.inputs), dataset.validation.labels)["top1"]
+    top1 = score(ask(validation), dataset.validation.labels)["top1"]
     log.info(f"{NAME}: teacher, validation top-1 {top1:.3f}")
     train_and_choose(context, student_tasks(context, spec, NAME), run.jobs, NAME)
+
+
+def _of_plain_inputs(ask: OnlineTeacher, inputs: Inputs) -> Predictions:
+    """What a teacher says that asks no given generalist, although the data may bring one's."""
+    return ask(plain_inputs(inputs))
 
 
 def _check_same_task(predictor: Predictor, dataset: Dataset, teacher: Path) -> None:

@@ -145,7 +145,7 @@ def _given_for_training_rows(context: RunContext) -> CrossFitted:
     assert train.predictions is not None
     temperature = read_json(context.path(STAGE, "calibration.json"))["temperature"]
     calibrated = DensePredictions(tempered_log_softmax(train.predictions, temperature))
-    return CrossFitted(torch.arange(len(train)), calibrated, TrainingCost())
+    return CrossFitted(calibrated, torch.arange(len(train)), TrainingCost())
 
 
 def read_subsets(context: RunContext) -> list[tuple[int, ...]]:

@@ -162,12 +162,7 @@ def _of_given_predictions(config: Config) -> Idle:
     why += "predictions are known (generalist.predictions), no network"
     if settings.weights is not None:
         yield "generalist.weights", "generalist.predictions come in their place"
-    if specialists.start not in (None, "fresh"):
-        yield "specialists.start", why
-    if specialists.freeze:
-        yield "specialists.freeze", why
-    if config.student.teacher == "online":
-        yield "student.teacher", why
+    yield from ((key, why) for key in needing_a_network(config))
     if config.evaluation.trained_baselines and config.evaluation.baselines is not None:
         yield "evaluation.baselines", why
     if config.evaluation.keep_rivals:
@@ -176,6 +171,18 @@ def _of_given_predictions(config: Config) -> Idle:
         for key in Recipe.model_fields:
             if is_set(settings, key):
                 yield f"generalist.{key}", "generalist.predictions are taken as they are"
+
+
+def needing_a_network(config: Config) -> list[str]:
+    """Settings that need a network of the generalist, where only its predictions are known."""
+    specialists, student = config.specialists, config.student
+    needing = {
+        "specialists.start": specialists.start not in (None, "fresh"),
+        "specialists.freeze": bool(specialists.freeze),
+        "student.teacher": student.teacher == "online",
+        "student.unlabelled": student.unlabelled is not None,
+    }
+    return [key for key, needs in needing.items() if needs]
 
 
 def _specialists(config: Config, kind: str) -> Idle:

@@ -118,6 +118,7 @@ def test_other_probabilities_make_the_data_stale_and_those_known_by_heart_are_to
         ("specialists.start", "generalist", "no network"),
         ("specialists.freeze", ["embedding"], "no network"),
         ("student.teacher", "online", "no network"),
+        ("student.unlabelled", __file__, "no network"),
         ("evaluation.baselines", ["generalist_wide"], "no network"),
         ("evaluation.keep_rivals", True, "no network"),
         ("generalist.epochs", 3, "taken as they are"),
