@@ -44,7 +44,9 @@ def weights(run):
 
 def shown(run):
     page = (run.folder / "report.html").read_text(encoding="utf-8")
-    return html.unescape(re.search(r"config\.toml\)</summary><pre>(.*?)</pre>", page, re.S)[1])
+    found = re.search(r"config\.toml\)</summary><pre>(.*?)</pre>", page, re.DOTALL)
+    assert found is not None
+    return html.unescape(found[1])
 
 
 def test_the_report_shows_what_decided_where_nothing_was_set(first):

@@ -180,7 +180,7 @@ class Config(Section):
         held = RecordedDefaults.model_validate({"kind": kind, **recorded})
         return self.model_copy(update={"defaults": held})
 
-    def _defaults_of(self, kind: str) -> dict[str, dict[str, Any]]:
+    def _defaults_of(self, kind: str) -> dict[str, dict[str, object]]:
         recorded = {}
         if self.defaults is not None and self.defaults.kind == kind:
             recorded = self.defaults.model_dump(exclude={"kind"})

@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +17,13 @@ from specialists.config import Config
 from specialists.errors import DataWarning
 from specialists.feasibility import check_settings
 
-DIGITS = load_digits()
+DIGITS: Any = load_digits()
 X, Y = DIGITS.data[:700].astype(np.float32), DIGITS.target[:700]
 NEW, TRUTH = DIGITS.data[700:760].astype(np.float32), DIGITS.target[700:760]
 FOREST = RandomForestClassifier(30, random_state=0)
-PROBS = cross_val_predict(FOREST, X, Y, cv=3, method="predict_proba")
+PROBS: Any = cross_val_predict(FOREST, X, Y, cv=3, method="predict_proba")
 FOREST.fit(X, Y)
+OF_NEW: Any = FOREST.predict_proba(NEW)
 SETTINGS = {
     **{"device": "cpu", "precision": "float32", "threads": 1, "jobs": 1},
     **{"clusters.n_clusters": 3, "specialists.epochs": 3, "combination.n": [1]},
@@ -57,7 +59,7 @@ def folder(tmp_path_factory):
     assert "no network to train again" in out
     assert "--generalist-probs" in out or "--model student" in out
     np.save(folder / "new.npy", NEW)
-    np.save(folder / "new-probs.npy", FOREST.predict_proba(NEW))
+    np.save(folder / "new-probs.npy", OF_NEW)
     return folder
 
 
@@ -87,7 +89,7 @@ def test_the_report_is_whole_without_costs(folder):
 def test_new_rows_need_their_probabilities(folder):
     probs = ("--generalist-probs", folder / "new-probs.npy")
     generalist = predicted(folder, "generalist", *probs)
-    assert (generalist == FOREST.predict_proba(NEW).argmax(1)).all()
+    assert (generalist == OF_NEW.argmax(1)).all()
     assert (predicted(folder, "ensemble", *probs) == TRUTH).mean() > 0.8
     one = ("predict", folder / "run", folder / "new.npy")
     assert "--generalist-probs FILE" in command(*one, "--model", "ensemble", fails=True)
@@ -100,6 +102,29 @@ def test_in_memory_they_reach_a_student_and_a_report(tmp_path):
     assert classifier.score(NEW, TRUTH) > 0.8
     page = classifier.report(tmp_path).read_text(encoding="utf-8")
     assert "student" in page
+
+
+def test_a_generalist_of_predictions_teaches_a_student_of_another_folder(folder):
+    teacher = ("--teacher", folder / "run", "--model", "generalist")
+    command("distill", *teacher, "--out", folder / "student")
+    table = command("predict", folder / "student", folder / "new.npy", "--top", 1)
+    found = [int(line.split("\t")[3]) for line in table.splitlines()[1:]]
+    assert (np.array(found) == TRUTH).mean() > 0.8
+    lacking = ("--set=generalist.predictions=", "--set=generalist.classes=")
+    told = command("distill", *teacher, "--out", folder / "other", *lacking, fails=True)
+    assert "only predictions are known" in told
+
+
+def test_cross_fitted_clusters_are_of_the_given_training_rows(tmp_path):
+    cross_fitted = "--set=clusters.predictions=cross-fitted"
+    run_command(tmp_path, PROBS, cross_fitted, "--until=cluster-classes")
+    folder = tmp_path / "run" / "cluster-classes"
+    assert json.loads((folder / "costs.json").read_text())["trainings"] == []
+    covariance = np.load(folder / "covariance.npy")
+    assert covariance.shape == (10, 10)
+    train = np.load(tmp_path / "run" / "prepare-data" / "train.rows.npy")
+    raw = np.cov(PROBS[train].T, bias=True)
+    assert np.corrcoef(covariance.ravel(), raw.ravel())[0, 1] > 0.95
 
 
 def test_other_probabilities_make_the_data_stale_and_those_known_by_heart_are_told(tmp_path):
@@ -134,6 +159,8 @@ def test_what_needs_its_network_is_refused(key, value, told):
 
 
 def test_specialists_start_afresh():
-    values = {"data": {"name": "languages"}, "generalist": {"predictions": __file__}}
-    specialists = Config.from_dict(values).resolve("text").specialists
+    given = {"predictions": __file__, "inference_flops": 1e6, "classes": ["a", "b"]}
+    config = Config.from_dict({"data": {"name": "languages"}, "generalist": given})
+    check_settings(config)
+    specialists = config.resolve("text").specialists
     assert (specialists.start, specialists.freeze) == ("fresh", ())
