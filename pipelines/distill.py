@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from torch import Tensor
+
 from specialists.datasets.base import Dataset, Inputs
 from specialists.distillation import OnlineTeacher, student_spec
 from specialists.ensemble import score
@@ -152,7 +154,7 @@ def _execute(run: Run, teacher: TeacherSource, predictor: Predictor) -> None:
     train_and_choose(context, student_tasks(context, spec, NAME), run.jobs, NAME)
 
 
-def _of_plain_inputs(ask: OnlineTeacher, inputs: Inputs) -> Predictions:
+def _of_plain_inputs(ask: OnlineTeacher, inputs: Inputs) -> Predictions | Tensor:
     """What a teacher says that asks no given generalist, although the data may bring one's."""
     return ask(plain_inputs(inputs))
 
