@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -119,6 +120,14 @@ class DensePredictions(Predictions):
 
     def dense(self) -> Tensor:
         return self.log_probs
+
+    def confidence(self) -> Tensor:
+        return self._confidence
+
+    @cached_property
+    def _confidence(self) -> Tensor:
+        """Asked for by every rule that is judged, and a pass over all classes."""
+        return super().confidence()
 
 
 def as_predictions(predictions: Predictions | Tensor) -> Predictions:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
 from specialists.baselines import (
     AverageCandidate,
@@ -23,7 +24,7 @@ from specialists.baselines import (
     head_share,
     judge_averages,
 )
-from specialists.baselines.averages import deferring_rules
+from specialists.baselines.averages import ROUNDING, deferring_rules
 from specialists.catalogue import AVERAGED, CONTINUED, ENSEMBLE, GENERALIST, WIDE
 from specialists.ensemble import Choice, CombinationRule, Ensemble, choose
 from specialists.evaluation import measure_times
@@ -226,12 +227,25 @@ class _Average:
         self.second = inference_flops(*other) / self.flops
         self.share = head_share(other[0], seed.context.dataset.n_classes, other[1])
 
-    def candidates(self, limit: float) -> list[AverageCandidate]:
-        """Rules that cost at most ``limit`` first members, judged on validation rows."""
-        limit = 1.0 + (limit - 1.0) / self.second
-        rules = deferring_rules(self.known[0], len(self.members), limit, self.share)
+    @cached_property
+    def judged(self) -> list[AverageCandidate]:
+        """Rules for each limit, judged on validation rows."""
+        rules = [
+            rule
+            for limit in map(self._in_own_cost, LIMITS)
+            for rule in deferring_rules(self.known[0], len(self.members), limit, self.share)
+        ]
         labels = self.seed.context.dataset.validation.labels
-        return judge_averages(rules, self.known, labels, self.share)
+        return judge_averages(list(dict.fromkeys(rules)), self.known, labels, self.share)
+
+    def candidates(self, limit: float) -> list[AverageCandidate]:
+        """Rules that cost at most ``limit`` first members."""
+        most = self._in_own_cost(limit) + ROUNDING
+        return [candidate for candidate in self.judged if candidate.relative_cost <= most]
+
+    def _in_own_cost(self, limit: float) -> float:
+        """A limit in first members, where later ones count as one each."""
+        return 1.0 + (limit - 1.0) / self.second
 
     def outputs(self, family: str, rule: AveragingRule) -> ModelOutputs:
         """What a rule says of the test rows, and what it costs."""

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from specialists.calibration import fit_temperature, tempered_losses
+from specialists.baselines.tempered import TemperedLosses, fit_shared_temperature
 from specialists.combination import arithmetic_mean, geometric_mean
 from specialists.predictions import DensePredictions, Predictions
 from specialists.probability import MAX_NLL, tempered_log_softmax
@@ -221,37 +221,30 @@ class _Judge:
         first = members[0]
         self.alone = (first.predicted() == labels, _losses(first.of_labels(labels)))
         self.reference = float(self.alone[1].mean())
-        self._whole = lru_cache(1)(lambda k, mean: self._mean(AveragingRule(k, mean)))
-        self._short = lru_cache(1)(
-            lambda k, mean, shortlist: self._mean(
-                AveragingRule(k, mean, confidence=-1.0, shortlist=shortlist)
-            )
-        )
+        self._mean = lru_cache(2)(self._tempered)  # of whole rows, and of shortlists
 
     def __call__(self, rule: AveragingRule, head_share: float) -> AverageCandidate:
         right, loss = (values.clone() for values in self.alone)
         whole, short = rule.asked(self.members[0])
-        parts = [(whole, self._whole(rule.n_members, rule.mean))] if bool(whole.any()) else []
-        if bool(short.any()):
-            parts.append((short, self._short(*_means_of(rule))))
+        parts = [
+            (self._mean(*_means_of(replace(rule, shortlist=size))), rows)
+            for size, rows in ((0, whole), (rule.shortlist, short))
+            if bool(rows.any())
+        ]
         if parts:
-            log_probs = torch.cat([mean[rows] for rows, mean in parts])
-            labels = torch.cat([self.labels[rows] for rows, _ in parts])
-            rule = replace(rule, temperature=fit_temperature(log_probs, labels))
-            found = (
-                log_probs.argmax(1) == labels,
-                _losses(-tempered_losses(log_probs, labels, rule.temperature)),
-            )
-            sizes = [int(rows.sum()) for rows, _ in parts]
-            for values, of_asked in zip((right, loss), found, strict=True):
-                for (rows, _), some in zip(parts, of_asked.split(sizes), strict=True):
-                    values[rows] = some
+            temperature, losses = fit_shared_temperature(parts)
+            rule = replace(rule, temperature=temperature)
+            for (mean, rows), of_rows in zip(parts, losses, strict=True):
+                right[rows], loss[rows] = mean.right[rows], of_rows
         cost = rule.relative_cost(self.members[0], head_share)
         top1, nll = float(right.double().mean()), float(loss.mean())
         return AverageCandidate(rule, top1, nll, cost, nll <= self.reference)
 
-    def _mean(self, rule: AveragingRule) -> Tensor:
-        return averaged(self.members, rule).dense()
+    def _tempered(self, n_members: int, mean: Mean, shortlist: int) -> TemperedLosses:
+        """Of a mean that is asked about every row, all classes or the shortlist."""
+        confidence = -1.0 if shortlist else None
+        rule = AveragingRule(n_members, mean, confidence=confidence, shortlist=shortlist)
+        return TemperedLosses(averaged(self.members, rule).dense(), self.labels)
 
 
 def _losses(log_probs: Tensor) -> Tensor:

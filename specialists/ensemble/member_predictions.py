@@ -66,7 +66,7 @@ class MemberPredictions:
         """Which specialists the rule asks about which row, bool of shape (n, M)."""
         if rule.n not in self._asked:
             self._asked[rule.n] = asked_about(self.generalist, self.tables, rule.n)
-        return admitted(self._asked[rule.n], rule, self._sureness)
+        return admitted(self._asked[rule.n], rule, self.generalist.confidence())
 
     @cached_property
     def _asked(self) -> dict[int | None, Tensor]:
@@ -80,11 +80,7 @@ class MemberPredictions:
     @cached_property
     def confidence(self) -> Tensor:
         """The generalist's largest probability, (n,); rounded up it stays 1."""
-        return self._sureness.clamp_max(1.0)
-
-    @cached_property
-    def _sureness(self) -> Tensor:
-        return self.generalist.confidence()
+        return self.generalist.confidence().clamp_max(1.0)
 
     def joined(self, rule: CombinationRule) -> Predictions:
         """What the rule makes of them."""
