@@ -11,7 +11,13 @@ from specialists.config import DataConfig
 from specialists.datasets import load_dataset
 from specialists.datasets.base import Dataset
 from specialists.errors import InputError
-from specialists.networks import attach_predictions, flattery, predictions_of_new
+from specialists.networks import (
+    attach_predictions,
+    column_of_each,
+    flattery,
+    predictions_of_new,
+)
+from specialists.networks.prediction_files import matched_columns
 
 NAMES = ["ant", "bee", "cat"]
 N = 90
@@ -197,3 +203,9 @@ def test_rows_that_a_model_knows_by_heart_are_told(tmp_path):
     assert told is not None
     assert "Cross-fitted ones tell" in told
     assert flattery(attach_predictions(dataset, saved(tmp_path, probs=PROBS))) is None
+
+
+def test_columns_without_names_are_those_of_numbered_classes():
+    assert matched_columns(None, "probs.npy", ["1", "0"])[0] == [1, 0]
+    with pytest.raises(InputError, match="more than once: 'a'"):
+        column_of_each(["a", "a", "b"], ["a", "b"])
