@@ -127,6 +127,10 @@ def test_images_are_known_by_their_paths(tmp_path):
     rows = [names.index(text) for text in attached.train.texts]
     assert attached.train.predictions is not None
     assert np.allclose(attached.train.predictions.exp(), probs[rows], atol=1e-5)
+    np.save(tmp_path / "sorted.npy", probs[[names.index(name) for name in sorted(names)]])
+    in_order = attach_predictions(dataset, tmp_path / "sorted.npy", NAMES[:2])
+    assert in_order.train.predictions is not None
+    assert torch.allclose(in_order.train.predictions, attached.train.predictions)
 
 
 def test_columns_in_another_order_are_matched_by_the_names_of_classes(tmp_path):
