@@ -28,6 +28,7 @@ from .options import (
     ConfigArgument,
     DryRunOption,
     ForceOption,
+    GivenProbsOption,
     JobsOption,
     JsonOption,
     MeanOption,
@@ -245,11 +246,13 @@ def predict_command(
     ] = None,
     as_json: JsonOption = False,
     trust_code: TrustOption = False,
+    generalist_probs: GivenProbsOption = None,
 ) -> None:
     """Write a table with a line for each input and class, the most probable first."""
     if out is not None:
         check_target(out, input_, run)
-    table = (predict_json if as_json else predict)(run, input_, model, top, trust_code)
+    ask = predict_json if as_json else predict
+    table = ask(run, input_, model, top, trust_code, generalist_probs)
     if out is not None:
         say(f"{write_table(out, table) - (not as_json)} lines in {out}")
         return

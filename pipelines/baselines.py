@@ -103,9 +103,8 @@ def baseline_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
     """Train the baselines that do not yet stand; what each predicts for a split, by name."""
     context = RunContext.open(run.folder)
     if context.is_given:
-        log.info(
-            f"{STAGE}: no rivals: what the given generalist cost, which they match, is unknown"
-        )
+        why = "of the generalist only predictions are known, no network to train again"
+        log.info(f"{STAGE}: no rivals: {why}")
         write_json(context.path(STAGE, "baselines.json"), {})
         return {}
     budget = budget_of(context)

@@ -73,8 +73,8 @@ def weights_note(folder: Path, n_seeds: int, advised: str | None) -> str:
 
 
 def with_all_baselines(settings: Config) -> Config:
-    """The same; a comparison trains every baseline unless the settings name some."""
-    if settings.evaluation.baselines is not None:
+    """The same with every baseline, unless the settings name some or none can be trained."""
+    if settings.evaluation.baselines is not None or settings.generalist.predictions is not None:
         return settings
     evaluation = settings.evaluation.model_copy(update={"baselines": TRAINED})
     return settings.model_copy(update={"evaluation": evaluation})

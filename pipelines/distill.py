@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from specialists.datasets.base import Dataset
+from torch import Tensor
+
+from specialists.datasets.base import Dataset, Inputs
 from specialists.distillation import (
     JoinedTeachers,
     NamedTeacher,
@@ -25,6 +27,8 @@ from specialists.distillation.several_teachers import Mean
 from specialists.ensemble import score
 from specialists.errors import InputError
 from specialists.files import EVERYTHING, NOTHING, hash_files, sha256, trusting
+from specialists.networks import plain_inputs
+from specialists.predictions import Predictions
 
 from .context import RunContext
 from .distill_student import spec_of_size, student_tasks, train_and_choose
@@ -108,6 +112,9 @@ class TeacherSource:
         ask = predictor.predictions
         if model == "ensemble":
             ask = online_teacher(RunContext.open(self.path), "ensemble")  # about every row
+        if not predictor.asks:
+            ask = partial(_of_plain_inputs, ask)
+        predictor.beside(dataset.validation.inputs, dataset.validation.predictions)  # or an error
         return NamedTeacher(ask, predictor.class_names, self.weight, str(self.path))
 
 
@@ -203,10 +210,16 @@ def _execute(run: Run, teachers: Sequence[TeacherSource], mean: Mean) -> None:
     write_targets(context, run.path(NAME, "targets"), inputs, lambda: ask)
     network = teachers[0].network
     spec = spec_of_size(context, generalist=network)
-    top1 = score(teacher_predictions(ask, dataset.validation.inputs), dataset.validation.labels)
+    validation = context.asked("validation")
+    top1 = score(teacher_predictions(ask, validation), dataset.validation.labels)
     log.info(f"{NAME}: teacher, validation top-1 {top1['top1']:.3f}")
     tasks = student_tasks(context, spec, NAME, network)
     train_and_choose(context, tasks, run.jobs, NAME)
+
+
+def _of_plain_inputs(ask: OnlineTeacher, inputs: Inputs) -> Predictions | Tensor:
+    """What a teacher says that asks no given generalist, although the data may bring one's."""
+    return ask(plain_inputs(inputs))
 
 
 def _joined(teachers: Sequence[NamedTeacher], dataset: Dataset, mean: Mean) -> OnlineTeacher:

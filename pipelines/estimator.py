@@ -23,7 +23,7 @@ from specialists.uncertainty import MIN_GROUPS
 from .estimator_settings import config_of, network_functions, own_clusters
 from .fitted_models import FittedModels
 from .given_datasets import labels_of, opened
-from .given_generalist import asked_probabilities, in_order, warn_if_flattered
+from .given_generalist import asked_probabilities, in_order
 from .given_rows import (
     checked_inputs,
     checked_rows,
@@ -176,8 +176,6 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
                 features=getattr(self, "feature_names_in_", None),
                 common_scale=kind == "features" and hasattr(X, "toarray"),
             )
-            if given is not None:
-                warn_if_flattered(dataset)
             own = own_clusters(self.clusters, classes)
             held = HeldRun.make(dataset, config, network_functions(self), own, data.functions)
         self._take(held, classes, kind)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral
+from operator import attrgetter
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from specialists.clustering import ClassClusters
-from specialists.config import Config
+from specialists.config import Config, needing_a_network
 from specialists.datasets.in_memory import MEMORY
 from specialists.errors import ConfigError, listed
 from specialists.networks import ARCHITECTURES
@@ -70,17 +71,12 @@ def config_of(
 
 def _check_given(config: Config) -> None:
     """Refuse what needs a generalist's network, where only its predictions are known."""
-    specialists, student = config.specialists, config.student
-    asks = student.teacher == "online" or student.views > 0
-    if specialists.start != "fresh" or specialists.freeze or asks:
+    if needing := needing_a_network(config):
         raise ConfigError(
             "only predictions of the generalist are known, no network",
             where="settings",
-            got=f"specialists.start = {specialists.start}, specialists.freeze = "
-            f"{list(specialists.freeze or ())}, student.teacher = {student.teacher}, "
-            f"student.views = {student.views}",
-            expected="specialists that start afresh, with nothing frozen, and an offline teacher "
-            "that is asked about the inputs as they are",
+            got=", ".join(f"{key} = {attrgetter(key)(config)}" for key in needing),
+            expected="specialists that start afresh, with nothing frozen, and an offline teacher",
         )
 
 

@@ -48,10 +48,11 @@ SplitName = Literal["test", "validation"]
 
 def execute(run: Run, split: SplitName = "test") -> None:
     """Train the baselines, then measure all models."""
-    expect_pieces(RunContext.open(run.folder), STAGE)
+    context = RunContext.open(run.folder)
+    expect_pieces(context, STAGE)
     with recording(run.path("evaluate-models")):
         evaluation, times = evaluate_models(run, split=split), None
-        if split == "test" and not RunContext.open(run.folder).is_given:
+        if split == "test" and not context.is_given:
             times = inference_times(run)
             write_json(run.path(STAGE, TIMES), times.to_dict())
     models, n, k = evaluation.models, evaluation.n_test, evaluation.n_groups
@@ -64,7 +65,8 @@ def execute(run: Run, split: SplitName = "test") -> None:
         log.info(f"{split}: {name:<{width}} {scores}  {timed}".rstrip())
         if name in BASELINES and (flaw := worse(models, name)):
             log.info(f"{split}: {name} is {flaw}")
-    if left_out := set(TRAINED).difference(run.config.evaluation.trained_baselines):
+    left_out = set(TRAINED).difference(run.config.evaluation.trained_baselines)
+    if left_out and not context.is_given:
         names = enumerated([WORDS[name].noun for name in TRAINED if name in left_out])
         how = f"`specialists run --out {run.folder} --set evaluation.baselines=all` trains them too"
         log.info(f"{split}: not trained: {names}; {how}, as `specialists compare` does")

@@ -151,7 +151,8 @@ def _standing(context: RunContext, stage: str) -> Counter[str]:
 def _tasks(context: RunContext, stage: str) -> Iterator[tuple[str, TrainingTask]]:
     """The trainings of a stage whose earlier stages are done, each with its kind."""
     settings = context.config
-    if stage == "train-generalist" and not settings.generalist.weights:
+    given = settings.generalist.weights or settings.generalist.predictions
+    if stage == "train-generalist" and not given:
         for width in settings.generalist.widths or ():
             yield trainings.GENERALIST, width_task(context, width)
     elif stage == "train-specialists":
@@ -161,7 +162,7 @@ def _tasks(context: RunContext, stage: str) -> Iterator[tuple[str, TrainingTask]
     elif stage == "distill-student":
         tasks = student_tasks(context, spec_of_size(context))
         yield from ((trainings.STUDENTS, task) for task in tasks)
-    elif stage == "evaluate-models":
+    elif stage == "evaluate-models" and settings.evaluation.trained_baselines:
         of_name = baseline_tasks(context, budget_of(context))
         yield from ((trainings.RIVALS, task) for tasks in of_name.values() for task in tasks)
 

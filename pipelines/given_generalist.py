@@ -6,18 +6,13 @@ stand in the order of ``classes_``.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
-from specialists.datasets import Dataset
-from specialists.datasets.base import Split
 from specialists.datasets.raw_rows import RawRows
-from specialists.errors import DataWarning, InputError, listed
-from specialists.probability import mean_over_rows
-
-FLATTERED = 0.5  # a training NLL below this part of the validation NLL
+from specialists.errors import InputError
+from specialists.networks import column_of_each
 
 
 def asked_probabilities(generalist: Any, x: Any, classes: np.ndarray) -> np.ndarray:
@@ -57,32 +52,4 @@ def in_order(probs: Any, classes: np.ndarray, known: Any = None) -> np.ndarray:
     wanted, known = classes.tolist(), np.asarray(known, dtype=object).tolist()
     if known != wanted and all(isinstance(name, str) for name in known):
         wanted = list(map(str, wanted))  # a DataFrame may hold names where labels are numbers
-    differing = set(known) ^ set(wanted)
-    if differing or len(known) != len(wanted):
-        raise InputError(
-            "the generalist knows other classes than y holds",
-            got=listed(map(repr, known)),
-            expected=listed(map(repr, wanted)),
-        )
-    place = {label: i for i, label in enumerate(known)}
-    return probs[:, [place[label] for label in wanted]]
-
-
-def warn_if_flattered(dataset: Dataset) -> None:
-    """Give a DataWarning where a given generalist seems to know its training rows by heart."""
-    train, validation = (_nll(split) for split in (dataset.train, dataset.validation))
-    if train < FLATTERED * validation:
-        warnings.warn(
-            f"the given predictions have an NLL of {train:.3f} nats on training rows and "
-            f"{validation:.3f} on validation rows: was the model fitted on the former? "
-            "Cross-fitted ones tell specialists and student more: "
-            "cross_val_predict(model, X, y, method='predict_proba')",
-            DataWarning,
-            stacklevel=4,
-        )
-
-
-def _nll(split: Split) -> float:
-    assert split.predictions is not None
-    of_labels = split.predictions.gather(1, split.labels[:, None]).squeeze(1)
-    return -float(mean_over_rows(of_labels.double(), split.weights))
+    return probs[:, column_of_each(known, wanted)]

@@ -96,6 +96,13 @@ TrustOption = Annotated[
         help="Run the functions (factories) that the folder names, wherever it comes from.",
     ),
 ]
+GivenProbsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="What a generalist given as its predictions says of INPUT: .npy, .npz or .parquet.",
+    ),
+]
 JobsOption = Annotated[
     int | None,
     typer.Option(

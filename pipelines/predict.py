@@ -26,7 +26,14 @@ class PredictedRow(NamedTuple):
     classes: list[tuple[str, float]]
 
 
-def predict(run: Path, file: Path, model: str, top: int, trust_code: bool = False) -> Iterator[str]:
+def predict(
+    run: Path,
+    file: Path,
+    model: str,
+    top: int,
+    trust_code: bool = False,
+    generalist_probs: Path | None = None,
+) -> Iterator[str]:
     """Tab-separated lines: a header, then one for each input and each of its ``top`` classes.
 
     They come in blocks, as they are predicted, so that memory does not grow with the rows times the
@@ -43,13 +50,16 @@ def predict(run: Path, file: Path, model: str, top: int, trust_code: bool = Fals
         Classes named for each input, at most.
     trust_code : bool
         See :func:`specialists.load`.
+    generalist_probs : Path, optional
+        What a generalist predicts for the input of which only predictions are known.
 
     Raises
     ------
     InputError
-        If there is no such model, or the input is not as the training data were.
+        If there is no such model, the input is not as the training data were, or the
+        generalist's probabilities are needed or not used.
     """
-    blocks = _predicted(run, file, model, top, trust_code)
+    blocks = _predicted(run, file, model, top, trust_code, generalist_probs)
     yield _lines([HEADER])
     for rows in blocks:
         yield _lines(
@@ -60,10 +70,15 @@ def predict(run: Path, file: Path, model: str, top: int, trust_code: bool = Fals
 
 
 def predict_json(
-    run: Path, file: Path, model: str, top: int, trust_code: bool = False
+    run: Path,
+    file: Path,
+    model: str,
+    top: int,
+    trust_code: bool = False,
+    generalist_probs: Path | None = None,
 ) -> Iterator[str]:
     """The same as JSON lines: an object for each input, its classes in a list."""
-    for rows in _predicted(run, file, model, top, trust_code):
+    for rows in _predicted(run, file, model, top, trust_code, generalist_probs):
         yield "".join(
             json.dumps(
                 {
@@ -81,7 +96,7 @@ def predict_json(
 
 
 def _predicted(
-    run: Path, file: Path, model: str, top: int, trust_code: bool
+    run: Path, file: Path, model: str, top: int, trust_code: bool, generalist_probs: Path | None
 ) -> Iterator[list[PredictedRow]]:
     """Blocks of rows; model and input are read at once."""
     from specialists.datasets import read_unlabelled
@@ -89,7 +104,20 @@ def _predicted(
     from .trained_models import load
 
     predictor = load(run, model, trust_code)
-    inputs, shown = read_unlabelled(file, predictor.preprocessing)
+    if generalist_probs is not None and not predictor.asks:
+        raise InputError(
+            "this model asks no generalist that was given as its predictions",
+            where=f"--generalist-probs {generalist_probs}",
+            got=f"--model {model}",
+            fix="leave the option out",
+        )
+    plain, shown = read_unlabelled(file, predictor.preprocessing)
+    log_probs = None
+    if generalist_probs is not None:
+        from specialists.networks import predictions_of_new
+
+        log_probs = predictions_of_new(generalist_probs, predictor.class_names, len(plain))
+    inputs = predictor.beside(plain, log_probs)
 
     def blocks() -> Iterator[list[PredictedRow]]:
         for rows, probs in predictor.blocks(inputs):

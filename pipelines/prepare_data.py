@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 from specialists.datasets import load_dataset, save_dataset
+from specialists.errors import DataWarning
 from specialists.files import check_trusted
+from specialists.networks import attach_predictions, flattery
 from specialists.uncertainty import rows_in_groups
 
 from .runs import Run
@@ -21,6 +26,9 @@ def execute(run: Run) -> None:
     if data.factory:
         check_trusted(data.factory, data.options, run.config_file)
     dataset = run.dataset or load_dataset(data, run.config.seed)
+    given = run.config.generalist
+    if given.predictions is not None:
+        dataset = attach_predictions(dataset, given.predictions, given.classes)
     notes = list(dataset.notes)
     if dataset.kind == "features" and data != run.config.data:
         notes.append(NOT_STANDARDISED)
@@ -30,4 +38,7 @@ def execute(run: Run) -> None:
         notes.append(", ".join(sizes))
     for note in notes:
         log.info(f"prepare-data: {note}")
+    if dataset.train.predictions is not None and (note := flattery(dataset)):
+        warnings.warn(note, DataWarning, stacklevel=2)
+        dataset = replace(dataset, notes=(*dataset.notes, note))
     save_dataset(dataset, run.path("prepare-data"))

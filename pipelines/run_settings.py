@@ -28,6 +28,7 @@ from .runs import RUN, Run, kind_of
 from .terminal import log
 
 DEFAULT_CONFIG = "emoji"
+RECORDED = {"defaults"}  # by the run, not set by the user
 SOURCES = ("data.name", "data.table", "data.arrays", "data.images", "data.factory")
 
 
@@ -158,10 +159,10 @@ def _changes(run: Run, settings: Config) -> str | None:
     if not run.config_file.is_file():
         return None
     try:
-        old = run.config.model_dump(mode="json")
+        old = run.config.model_dump(mode="json", exclude=RECORDED)
     except InputError:
         return "the old one cannot be read"
-    return describe_changes(old, settings.model_dump(mode="json"))
+    return describe_changes(old, settings.model_dump(mode="json", exclude=RECORDED))
 
 
 def _data_of(overrides: list[str]) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from specialists.files import (
     recording,
     sha256,
     write_json,
+    write_text,
 )
 from specialists.files.ownership import MANIFEST
 from specialists.runtime import working_on
@@ -106,6 +107,7 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
         one inside it, is a link that would be followed; if somebody else's file is in the way.
     """
     folder = run.path(stage.name)
+    _record_defaults(run, stage)
     reason = why_not_done(run, stage)
     if reason is None and not force:
         end_attempt(folder)
@@ -176,9 +178,21 @@ def _check_users_files(run: Run, stage: Stage) -> None:
 
 def _resolved(run: Run, stage: Stage) -> Config:
     """The settings as the stage sees them: only what reads the data knows their kind."""
+    return run.config.resolve(run.kind) if _knows_kind(run, stage) else run.config
+
+
+def _knows_kind(run: Run, stage: Stage) -> bool:
     reads_data = any(Path(DATASET).match(pattern) for pattern in stage.inputs)
-    known = reads_data and (run.folder / DATASET).is_file()
-    return run.config.resolve(run.kind) if known else run.config
+    return reads_data and (run.folder / DATASET).is_file()
+
+
+def _record_defaults(run: Run, stage: Stage) -> None:
+    """Write into config.toml what the kind of input decides, so that the run can be repeated."""
+    if _knows_kind(run, stage):
+        recorded = run.config.defaults
+        if recorded is None or recorded.kind != run.kind:
+            write_text(run.config_file, run.config.with_defaults(run.kind).to_toml())
+            run.reread_config()
 
 
 def _users_files(run: Run, stage: Stage) -> Iterator[tuple[str, Path]]:
@@ -193,7 +207,7 @@ def _users_files(run: Run, stage: Stage) -> Iterator[tuple[str, Path]]:
             for part, path in paths.items()
             if isinstance(path, str | Path)  # generalist.classes may be the names themselves
         )
-        if value and setting == "generalist.weights":
+        if value and setting in ("generalist.weights", "generalist.predictions"):
             from specialists.networks import files_beside
 
             yield from ((f"{setting}, {file.name}", file) for file in files_beside(Path(value)))

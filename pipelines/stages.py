@@ -53,10 +53,13 @@ STAGES: tuple[Stage, ...] = (
     _stage(
         "prepare-data",
         "Load, split and encode the data set.",
-        ("seed", "data"),
+        ("seed", "data", "generalist.classes"),
         (),
         check=lambda run: check_settings(run.config),
-        files=("data.table", "data.arrays", "data.images", "data.factory", "data.tokenizer"),
+        files=(
+            *("data.table", "data.arrays", "data.images", "data.factory", "data.tokenizer"),
+            *("generalist.predictions", "generalist.classes"),
+        ),
     ),
     _stage(
         "train-generalist",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch.nn import functional as F
 
 from specialists.classifier import TrainedClassifier, calibrate_classifier
@@ -33,9 +34,10 @@ from specialists.networks import (
     warn_of_other_inputs,
 )
 from specialists.networks.weights import GIVEN
-from specialists.predictions import predict_outputs
-from specialists.probability import mean_over_rows
+from specialists.predictions import DensePredictions, predict_outputs
+from specialists.probability import mean_over_rows, tempered_log_softmax
 from specialists.specialist import assign_generalists
+from specialists.training import TrainingCost
 
 from .classifiers import (
     MODEL,
@@ -54,6 +56,9 @@ FLATTERED = (
     "validation and test rows that it was trained on make it look better than it is; its own split "
     "is given by data.split (tables), x_train, x_validation, x_test (arrays) or folders (images)"
 )
+
+GIVEN_NAME = "the given generalist"
+IN_ORDER = "Are its columns in the order of the classes, and its rows in that of the data?"
 
 
 def execute(run: Run) -> None:
@@ -128,6 +133,8 @@ def cross_fitted_generalists(run: Run, n_folds: int = 2) -> tuple[CrossFitted, l
     Returns the predictions and the folders of the trainings, below the run's.
     """
     context = RunContext.open(run.folder)
+    if context.is_given:
+        return _given_for_training_rows(context), []
     spec = read_spec(context.path(STAGE))
     folders = [context.path("cluster-classes", "units", f"fold-{i}") for i in range(n_folds)]
     tasks = [
@@ -139,6 +146,15 @@ def cross_fitted_generalists(run: Run, n_folds: int = 2) -> tuple[CrossFitted, l
         context.dataset.train, lambda fold, _: load_classifier(tasks[fold].folder), n_folds
     )
     return fitted, [context.below(task.folder) for task in tasks]
+
+
+def _given_for_training_rows(context: RunContext) -> CrossFitted:
+    """What a given generalist says of training rows, which no other can be trained to predict."""
+    train = context.dataset.train
+    assert train.predictions is not None
+    temperature = read_json(context.path(STAGE, "calibration.json"))["temperature"]
+    calibrated = DensePredictions(tempered_log_softmax(train.predictions, temperature))
+    return CrossFitted(calibrated, torch.arange(len(train)), TrainingCost())
 
 
 def read_subsets(context: RunContext) -> list[tuple[int, ...]]:
@@ -203,10 +219,10 @@ def _take_predictions(context: RunContext) -> None:
     about = describe(context, 1.0)
     classifier = calibrate_classifier(network, replace(validation, inputs=asked))
     spec = context.network_spec()
-    _publish_predictions(context, classifier, spec)
+    top1 = _publish_predictions(context, classifier, spec)
     about |= {"temperature": classifier.temperature, GIVEN: True, "inference_flops": flops}
     save_network(network, spec, context.path(STAGE), **about)
-    log.info("train-generalist: the generalist is given as its predictions")
+    warn_if_near_chance(top1, validation.labels, context.dataset.n_classes, GIVEN_NAME, IN_ORDER)
 
 
 def _publish_predictions(
@@ -228,5 +244,6 @@ def _publish_predictions(
         "inference_flops": null_if_unknown(classifier.inference_flops),
     }
     write_json(folder / "result.json", result)
-    log.info(f"train-generalist: width {spec.width}, validation top-1 {top1:.3f}")
+    what = "given as its predictions" if context.is_given else f"width {spec.width}"
+    log.info(f"train-generalist: {what}, validation top-1 {top1:.3f}")
     return top1

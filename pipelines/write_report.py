@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from specialists.catalogue import STUDENT
 from specialists.files import disk_use, write_text
 
 from .runs import Run
@@ -59,6 +60,8 @@ def next_commands(run: Run, results: Results) -> list[str]:
     if not shutil.which(opener):
         opened = f"{quote(sys.executable)} -m webbrowser {page.absolute().as_uri()}"
     before, inputs, after = _new_inputs(run, results)
+    if model != STUDENT and run.path("prepare-data", "test.predictions.npy").is_file():
+        after = f" --generalist-probs NEW-PROBS.npy{after}"
     comparison = quote(str(run.folder.with_name(f"compare-{run.folder.name}")))
     return [
         f"{before}specialists predict {folder} {inputs} --model {model}{after}",

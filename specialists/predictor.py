@@ -74,17 +74,26 @@ class Predictor:
     def _encoded(self, x: Any, generalist_probs: Any) -> Inputs:
         encoded = encode_objects(x, self.preprocessing) if is_dataset(x) else None
         inputs = encode(self.preprocessing, x) if encoded is None else encoded
+        if generalist_probs is None or not self.asks:
+            return self.beside(inputs, None)
+        shape = (len(inputs), len(self.class_names))
+        return self.beside(inputs, given_log_probs(generalist_probs, *shape, "generalist_probs"))
+
+    def beside(self, inputs: Inputs, log_probs: Tensor | None) -> Inputs:
+        """Encoded inputs as the model takes them: beside a given generalist's log-probabilities.
+
+        Raises an InputError if the model asks such a generalist, and there are none.
+        """
         if not self.asks:
             return inputs
-        if generalist_probs is None:
+        if log_probs is None:
             raise InputError(
                 "this model asks a generalist of which only predictions are known",
                 got="no generalist_probs",
-                expected="its probabilities of these rows, columns as in class_names",
+                expected="its probabilities of these rows: generalist_probs=, columns as in "
+                "class_names, or --generalist-probs FILE of the command",
                 fix="the student needs none",
             )
-        shape = (len(inputs), len(self.class_names))
-        log_probs = given_log_probs(generalist_probs, *shape, where="generalist_probs")
         return GivenInputs(inputs, log_probs)  # pyright: ignore[reportReturnType]
 
     def predict_encoded(self, inputs: Inputs) -> np.ndarray:

@@ -92,7 +92,7 @@ def test_columns_are_mapped_by_their_names_or_refused(taught):
     assert np.array_equal(mapped.predict_proba(NEW, OF_NEW), taught.predict_proba(NEW, OF_NEW))
     frame = pd.DataFrame(OF_NEW, columns=FOREST.classes_).iloc[:, ::-1]
     assert np.array_equal(mapped.predict(NEW, frame), mapped.predict(NEW, OF_NEW))
-    with pytest.raises(InputError, match="other classes than y holds"):
+    with pytest.raises(InputError, match="other classes than the data"):
         classifier().fit(X, Y, generalist_probs=backwards.rename(columns={"a0": "zebra"}))
 
 
@@ -109,7 +109,12 @@ def test_a_fitted_estimator_or_a_function_is_asked(taught):
 
 @pytest.mark.parametrize(
     "more",
-    [{"specialists.start": "generalist"}, {"student.teacher": "online"}, {"student.views": 2}],
+    [
+        {"specialists.start": "generalist"},
+        {"student.teacher": "online"},
+        {"student.views": 2},
+        {"student.unlabelled": "more.npy"},
+    ],
 )
 def test_what_needs_its_network_is_refused(more):
     with pytest.raises(ConfigError, match="no network"):

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import math
 from xml.etree import ElementTree
 
 import numpy as np
@@ -532,6 +533,11 @@ def test_without_baselines_this_is_said():
         )
         assert "No baseline was trained" in text_of(alone)
         assert "No baseline was trained" not in text_of(made(gaps))
+        given = changed(alone, "generalist", parameters=0)
+        assert "No baseline can be trained" in text_of(given)
+        unknown = changed(given, "generalist", inference_flops=math.nan)
+        assert "nan" not in comparison_markdown(unknown)
+        assert "evaluation.baselines" not in text_of(given)
 
 
 def test_a_row_of_the_table():

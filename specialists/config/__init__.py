@@ -2,7 +2,13 @@
 
 from specialists.config.configuration import Config, find_config, shipped_configs
 from specialists.config.data import DataConfig
-from specialists.config.effects import is_set, left_aside, possible_kinds, without_effect
+from specialists.config.effects import (
+    is_set,
+    left_aside,
+    needing_a_network,
+    possible_kinds,
+    without_effect,
+)
 from specialists.config.mistakes import ConfigMistakesError
 from specialists.config.network_sections import OwnNetwork, Recipe
 from specialists.config.sections import (
@@ -31,6 +37,7 @@ __all__ = [
     "is_set",
     "left_aside",
     "list_settings",
+    "needing_a_network",
     "possible_kinds",
     "shipped_configs",
     "without_effect",

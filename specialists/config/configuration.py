@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from specialists import pipelines
 from specialists.config.data import SOURCES, DataConfig
-from specialists.config.defaults import ADAPTED, DEFAULTS, PRETRAINED
+from specialists.config.defaults import ADAPTED, DEFAULTS, PRETRAINED, RecordedDefaults
 from specialists.config.effects import possible_kinds, without_effect
 from specialists.config.fields import NonNegative, Section, Seed, Switch
 from specialists.config.mistakes import ConfigMistakesError, explained
@@ -63,6 +63,9 @@ class Config(Section):
     student: StudentConfig = Field(default_factory=StudentConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     report: ReportConfig = Field(default_factory=ReportConfig)
+    defaults: RecordedDefaults | None = None
+    """What the kind of input decides where nothing is set. None: what this version has; a run
+    writes it into its config.toml."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object], where: object = "the configuration") -> Config:
@@ -120,9 +123,12 @@ class Config(Section):
         return written(self.model_dump(exclude_none=True, mode="json"))
 
     def section(self, name: str) -> dict[str, Any]:
-        """A section, or a top-level setting under its own name, JSON-able."""
-        value = self.as_trained().model_dump(mode="json")[name]
-        return value if isinstance(value, dict) else {name: value}
+        """A section, or a setting such as "seed" or "data.table" under that name, JSON-able."""
+        section, _, key = name.partition(".")
+        value = self.as_trained().model_dump(mode="json")[section]
+        if key:
+            value = value[key]
+        return value if isinstance(value, dict) and not key else {name: value}
 
     def as_trained(self) -> Config:
         """The same; inputs are made as a network that is brought wants them.
@@ -150,6 +156,10 @@ class Config(Section):
             If what is set does not go together with one of these defaults.
         """
         values = self.as_trained().model_dump()
+        if self.generalist.predictions is not None:
+            values["specialists"]["start"] = self.specialists.start or "fresh"
+            values["specialists"]["freeze"] = self.specialists.freeze or ()
+            values["evaluation"]["baselines"] = ()
         if self.specialists.start == "independent" and self.specialists.freeze is None:
             values["specialists"]["freeze"] = ()
         if self.specialists.factory is not None:
@@ -159,7 +169,7 @@ class Config(Section):
             values["generalist"]["widths"] = (self.generalist.width,)
         elif self.generalist.factory is not None:
             values["generalist"]["widths"] = (1,)  # its options say how wide it is
-        for name, defaults in DEFAULTS[kind].items():
+        for name, defaults in self._defaults_of(kind).items():
             for key, default in {**defaults, **self._of_optional_parts(name)}.items():
                 if key in values[name] and values[name][key] is None:
                     values[name][key] = default
@@ -174,6 +184,26 @@ class Config(Section):
         if section == "student":
             starts = self.student.pretrained is not None
         return {**(PRETRAINED.get(section, {}) if starts else {}), **(ADAPTED if adapts else {})}
+
+    def with_defaults(self, kind: str) -> Config:
+        """The same, which holds the defaults of ``kind`` that it takes.
+
+        What other settings decide, it does not hold: it would outlive a change of these.
+        """
+        resolved = self.resolve(kind)
+        given, values, recorded = self.model_dump(), resolved.model_dump(), {}
+        plain = resolved.model_dump(mode="json")
+        for name, table in DEFAULTS[kind].items():
+            taken = [key for key, value in table.items() if values[name][key] == value]
+            recorded[name] = {key: plain[name][key] for key in taken if given[name][key] is None}
+        held = RecordedDefaults.model_validate({"kind": kind, **recorded})
+        return self.model_copy(update={"defaults": held})
+
+    def _defaults_of(self, kind: str) -> dict[str, dict[str, object]]:
+        recorded = {}
+        if self.defaults is not None and self.defaults.kind == kind:
+            recorded = self.defaults.model_dump(exclude={"kind"})
+        return {name: table | recorded.get(name, {}) for name, table in DEFAULTS[kind].items()}
 
 
 def shipped_configs() -> dict[str, Path]:

@@ -6,7 +6,11 @@ own data of that kind start from the same place.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
+
+from specialists.config.fields import Options, Section
 
 KINDS = ("text", "features", "images", "tensors")
 # One column per kind of input; None: no default. Tensors are for a network of one's own.
@@ -88,3 +92,18 @@ ADAPTED = {
     "learning_rate": 1e-3,
     "embedding_learning_rate": None,
 }
+
+
+class RecordedDefaults(Section):
+    """What the kind of input decided when a run was made, for the settings that were not set."""
+
+    kind: Literal["text", "features", "images", "tensors"]
+    """Kind of input."""
+    data: Options = Field(default_factory=dict)
+    """Of [data]."""
+    generalist: Options = Field(default_factory=dict)
+    """Of [generalist]."""
+    specialists: Options = Field(default_factory=dict)
+    """Of [specialists]."""
+    student: Options = Field(default_factory=dict)
+    """Of [student]."""

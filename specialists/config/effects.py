@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING
 from specialists.config.data import SOURCES, DataConfig
 from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.config.fields import is_set
-from specialists.config.network_sections import OwnNetwork, Recipe
+from specialists.config.given_effects import (
+    of_given_predictions,
+    of_given_weights,
+)
+from specialists.config.network_sections import OwnNetwork
 from specialists.config.optional_effects import TOKENS, adapter_settings, token_settings
 from specialists.config.student import StudentConfig
 
@@ -121,14 +125,18 @@ def _generalist(config: Config, kind: str) -> Idle:
     settings = config.generalist
     if settings.pretrained is None:
         yield from _network(config, kind)
-    if settings.inference_flops is not None and config.data.reader != "memory":
+    is_given = settings.predictions is not None or config.data.reader == "memory"
+    if settings.inference_flops is not None and not is_given:
         yield "generalist.inference_flops", "a network's operations are counted"
     if settings.width is not None and settings.widths not in (None, (settings.width,)):
         yield "generalist.widths", "generalist.width fixes the width"
-    if settings.weights is not None:
-        yield from _of_given_weights(config, kind)
+    if settings.predictions is not None:
+        yield from of_given_predictions(config)
+    elif settings.weights is not None:
+        yield from of_given_weights(config, kind)
     elif settings.classes is not None:
-        yield "generalist.classes", "only generalist.weights have outputs to be named"
+        why = "only generalist.weights and generalist.predictions have outputs to be named"
+        yield "generalist.classes", why
 
 
 def _network(config: Config, kind: str) -> Idle:
@@ -147,21 +155,6 @@ def _network(config: Config, kind: str) -> Idle:
     elif is_set(settings, "dropout"):
         yield "generalist.dropout", f"generalist.factory {BUILT}"
     yield from _table_of_ngrams(config, "generalist", kind)
-
-
-def _of_given_weights(config: Config, kind: str) -> Idle:
-    """Given weights are not trained; baselines, other generalists, shared specialists are by it."""
-    settings, start = config.generalist, config.specialists.start
-    start = start or DEFAULTS[kind]["specialists"]["start"]
-    if settings.widths is not None and len(settings.widths) > 1:
-        yield "generalist.widths", "generalist.weights are of one width: set generalist.width"
-    cross_fitted = config.clusters.predictions == "cross-fitted"
-    shared = config.specialists.kind != "clusters"
-    if config.evaluation.trained_baselines or start == "independent" or cross_fitted or shared:
-        return
-    for key in Recipe.model_fields:
-        if is_set(settings, key):
-            yield f"generalist.{key}", "generalist.weights are taken as they are, not trained"
 
 
 def _specialists(config: Config, kind: str) -> Idle:

@@ -59,8 +59,12 @@ class GeneralistConfig(FromFolder, OwnNetwork):
     weights: FilePath | None = None
     """Trained weights of your own: safetensors, a state dict, a checkpoint, or a folder of
     save_pretrained. None: the generalist is trained here."""
+    predictions: FilePath | None = None
+    """Any model's probabilities as the generalist: .npy, .npz or .parquet, a row for each row of
+    the data and a column for each class. None: the generalist is a network."""
     classes: str | tuple[str | int, ...] | None = None
-    """Class names of the outputs, in order: a list or a file. None: in or beside the weights."""
+    """Class names of the outputs, in order: a list or a file. None: in or beside the weights or
+    predictions."""
     inference_flops: Annotated[Number, Field(gt=0)] | None = None
     """FLOPs of a prediction of a generalist given as its predictions. None: unknown."""
 

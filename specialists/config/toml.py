@@ -20,6 +20,7 @@ PATHS = (
     ("data", "tokenizer"),
     ("generalist", "pretrained"),
     ("generalist", "weights"),
+    ("generalist", "predictions"),
     ("generalist", "classes"),
     ("clusters", "file"),
     ("student", "pretrained"),

@@ -66,6 +66,7 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
         x = replace(x, origin=origin, digests=digests_of(x, arrays.path))
     values, grouping = group_values(arrays, config.groups or (), roles, given)
     declared, alone = declared_groups(values, config.groups) if config.groups else (None, [])
+    sizes = {name: int((given == part).sum()) for name, part in PARTS.items()}
     if config.split_by is not None:
         given, left = split_by(arrays, config.split_by, given)
         notes += left
@@ -85,6 +86,7 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
         rows=row_numbers,
         declared=declared,
         declared_as=shared_values(config.groups),
+        parts={} if "x" in roles else {name: n for name, n in sizes.items() if n},
     )
     key = None if apart else roles.get("x", roles.get("x_train"))
     files = ", ".join(dict.fromkeys(path.name for path, _ in arrays.members.values()))

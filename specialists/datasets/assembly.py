@@ -7,7 +7,7 @@ their sets of valid labels, alike for all sources.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,8 @@ class LabelledRows:
     declared_as: str = "group"  # what ``declared`` counts, for people
     weights: np.ndarray | None = None  # how many rows each one counts as
     predictions: torch.Tensor | None = None  # a generalist's log-probabilities of ``names``
+    positions: np.ndarray | None = None  # among all rows of the source; None: all are here
+    parts: Mapping[str, int] = field(default_factory=dict)  # as ``Dataset`` has them
 
 
 def assemble(
@@ -104,6 +106,7 @@ def assemble(
         preprocessing=preprocessing,
         notes=tuple(notes),
         source=source,
+        parts=rows.parts or {"": len(rows.labels)},
     )
 
 
@@ -138,6 +141,7 @@ def take(split: Split, index: np.ndarray) -> Split:
         groups=None if split.groups is None else split.groups[rows],
         weights=None if split.weights is None else split.weights[rows],
         predictions=None if split.predictions is None else split.predictions[rows],
+        positions=None if split.positions is None else split.positions[rows],
     )
 
 
@@ -161,6 +165,7 @@ def _split(rows: LabelledRows, plan: Plan, index: np.ndarray, inputs: Inputs) ->
     """Encoded inputs, and what the source says of these rows."""
     numbers = None if rows.rows is None else rows.rows[index].astype(np.int64)
     weights = None if rows.weights is None else rows.weights[index].astype(np.float32)
+    positions = index if rows.positions is None else rows.positions[index]
     return Split(
         inputs=inputs,
         labels=torch.from_numpy(plan.labels[index]),
@@ -168,6 +173,7 @@ def _split(rows: LabelledRows, plan: Plan, index: np.ndarray, inputs: Inputs) ->
         rows=None if numbers is None else torch.from_numpy(numbers),
         weights=None if weights is None else torch.from_numpy(weights),
         predictions=None if rows.predictions is None else rows.predictions[index],
+        positions=torch.from_numpy(positions.astype(np.int64)),
     )
 
 

@@ -159,6 +159,8 @@ class Split:
         How many rows each one counts as; None: one.
     predictions : float32 Tensor of shape (n, C), optional
         Log-probabilities of a generalist that the user brings as its predictions.
+    positions : int64 Tensor of shape (n,), optional
+        The number of each example among all rows of its source, those left out too, from 0.
     """
 
     inputs: Inputs
@@ -169,6 +171,7 @@ class Split:
     groups: Tensor | None = None
     weights: Tensor | None = None
     predictions: Tensor | None = None
+    positions: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -202,6 +205,9 @@ class Dataset:
         JSON-able; where the data came from and under which licence.
     admission : Split, optional
         Held-out rows that serve nothing but the test whether specialists help.
+    parts : mapping
+        How many rows the source has, those left out too: in its parts (train, validation, test),
+        one after another, or as a whole (""). This and ``positions`` are not stored.
     """
 
     name: str
@@ -214,6 +220,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     source: Mapping[str, object] = field(default_factory=dict)
     admission: Split | None = None
+    parts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def n_classes(self) -> int:

@@ -91,6 +91,8 @@ def load_images(config: DataConfig, seed: int) -> Dataset:
         given=given[used],
         notes=(*survey.notes(), *classes.notes, *left_out, *notes),
         texts=[path.relative_to(folder).as_posix() for path in paths],
+        positions=used,
+        parts={"": len(given)},
     )
     size = {"channels": raw.shape[1], "height": side, "width": side}
     name = folder.resolve().name

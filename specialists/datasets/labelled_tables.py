@@ -58,6 +58,8 @@ def load_table(config: DataConfig, seed: int) -> Dataset:
         rows=table.rows,
         declared=declared,
         declared_as=shared_values(config.groups),
+        positions=np.searchsorted(whole.rows, table.rows),
+        parts={"": len(whole)},
     )
     source = {"table": path.name, "rows": table.unit}
     preprocessing = _preprocessing(table, roles, config)

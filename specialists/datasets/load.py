@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+import torch
 
 from specialists.config import DataConfig
 from specialists.datasets.admission_rows import hold_out_admission_rows
@@ -60,9 +63,19 @@ def load_dataset(config: DataConfig, seed: int, rows: Any = None) -> Dataset:
         dataset = _shipped(config, seed)
     else:
         dataset = LOADERS[chosen[0]](config, seed)
+    dataset = dataset if dataset.parts else _numbered(dataset)
     if config.max_examples:
         dataset = limit(dataset, config.max_examples, seed)
     return hold_out_admission_rows(dataset, config.admission_fraction, seed)
+
+
+def _numbered(dataset: Dataset) -> Dataset:
+    """The same, its rows numbered from split to split."""
+    sizes = {name: len(split) for name, split in dataset.splits.items()}
+    numbers = torch.arange(sum(sizes.values())).split(list(sizes.values()))
+    named = zip(dataset.splits.items(), numbers, strict=True)
+    splits = {name: replace(split, positions=part) for (name, split), part in named}
+    return replace(dataset, **splits, parts=sizes)
 
 
 def _shipped(config: DataConfig, seed: int) -> Dataset:
@@ -73,7 +86,7 @@ def _shipped(config: DataConfig, seed: int) -> Dataset:
         what, fix = "the program that made this run held its data in memory", "fit there again"
         raise DataError(what, fix=fix)
     if config.name in loaders:
-        return loaders[config.name](config)
+        return _numbered(loaders[config.name](config))  # as if out of the cache
     fix = did_you_mean(str(config.name), available())
     fix = fix or "set data.table, data.arrays or data.images"
     raise DataError(f"no data set {config.name!r} ships", expected=", ".join(available()), fix=fix)

@@ -111,7 +111,7 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
     _check_files(folder, test_labels)
     opened: dict[str, RawRows] = {}
     how = about["preprocessing"]
-    splits = {
+    splits: dict[str, Any] = {
         name: _load_split(folder, name, name != "test" or test_labels, how, opened)
         for name in (
             "train",

@@ -77,8 +77,8 @@ def _machine(config: Config) -> Iterator[str]:
 
 
 def _missing_files(config: Config) -> Iterator[str]:
-    users = ("generalist.weights", "generalist.classes", "clusters.file", "student.unlabelled")
-    for name in users:
+    users = ("weights", "predictions", "classes")
+    for name in (*(f"generalist.{key}" for key in users), "clusters.file", "student.unlabelled"):
         path = attrgetter(name)(config)
         if isinstance(path, str) and not Path(path).exists():
             yield f"{name} = {path}: no such file"

@@ -67,14 +67,14 @@ def planned_trainings(config: Config, data: DataShape) -> list[PlannedTrainings]
     """The trainings that a resolved configuration asks for, in the order of a run; no rivals."""
     generalist = config.generalist
     spec = generalist_spec(generalist, data.n_classes, data.input_shape)
-    n = int(generalist.weights is None)  # none, where a trained one is given
+    n = int(generalist.weights is None and generalist.predictions is None)  # else it is given
     plans = [
         PlannedTrainings(
             GENERALIST, n, dataclasses.replace(spec, width=width), generalist, data.n_train
         )
         for width in generalist.widths or (spec.width,)
     ]
-    if config.clusters.predictions == "cross-fitted":
+    if config.clusters.predictions == "cross-fitted" and generalist.predictions is None:
         rows = data.n_train - data.n_train // N_FOLDS
         plans.append(PlannedTrainings(CROSS_FITTED, N_FOLDS, spec, generalist, rows))
     plans += _specialists(config, data, spec)

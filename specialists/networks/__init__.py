@@ -42,6 +42,8 @@ from specialists.networks.heads import (
     specialise_head,
 )
 from specialists.networks.output_names import files_beside, output_order
+from specialists.networks.prediction_files import column_of_each, read_predictions
+from specialists.networks.prediction_rows import attach_predictions, flattery, predictions_of_new
 from specialists.networks.resized_heads import check_resizable, n_outputs_of
 from specialists.networks.save_pretrained import (
     TRANSFORMER,
@@ -83,6 +85,7 @@ __all__ = [
     "adapted",
     "adapters_of",
     "adopt_weights",
+    "attach_predictions",
     "belongs",
     "blank",
     "build",
@@ -91,12 +94,14 @@ __all__ = [
     "check_pretrained",
     "check_resizable",
     "check_tokens",
+    "column_of_each",
     "counted_flops",
     "cut_below",
     "files_beside",
     "fill",
     "find_head",
     "fitting",
+    "flattery",
     "frozen_table",
     "generalist_spec",
     "given_log_probs",
@@ -115,9 +120,11 @@ __all__ = [
     "own_parameters",
     "own_spec",
     "plain_inputs",
+    "predictions_of_new",
     "pretrained_options",
     "read_foreign",
     "read_model",
+    "read_predictions",
     "read_spec",
     "save_network",
     "specialise_head",

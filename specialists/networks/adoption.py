@@ -221,7 +221,16 @@ def _span(value: Tensor) -> float:
 TREATMENTS = ("kind", "char_ngrams", "word_ngrams", "lowercase", "channels", "height", "width")
 
 
-def warn_if_near_chance(top1: float, labels: Tensor, n_classes: int, name: object) -> None:
+IS_IT_THIS = (
+    "Are its classes others or in another order (generalist.classes), were its inputs made another "
+    "way (data.standardize, data.image_size, data.lowercase ...), or is this another file "
+    "(generalist.weights)?"
+)
+
+
+def warn_if_near_chance(
+    top1: float, labels: Tensor, n_classes: int, name: object, why: str = IS_IT_THIS
+) -> None:
     """Give a DataWarning where an adopted network is hardly better on validation rows than a guess.
 
     A guess is right as often as the largest class occurs. A network whose classes are in another
@@ -232,9 +241,7 @@ def warn_if_near_chance(top1: float, labels: Tensor, n_classes: int, name: objec
     if top1 <= chance:
         warnings.warn(
             f"{name} is near chance on validation rows: top-1 {top1:.3f}, where a guess has "
-            f"{max(largest, 1 / n_classes):.3f}. Are its classes others or in another order "
-            "(generalist.classes), were its inputs made another way (data.standardize, "
-            "data.image_size, data.lowercase ...), or is this another file (generalist.weights)?",
+            f"{max(largest, 1 / n_classes):.3f}. {why}",
             DataWarning,
             stacklevel=2,
         )

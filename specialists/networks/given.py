@@ -7,6 +7,7 @@ for it hands them on: it has no weights, and what its predictions cost is what t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from specialists.errors import InputError, first_of
 
 LEAST = 1e-6  # of a probability; one of 0 could never be right
 SUM_TOLERANCE = 0.01
+BLOCK_VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,25 @@ def plain_inputs(inputs: Inputs | GivenInputs) -> Inputs:
     return inputs.inputs if isinstance(inputs, GivenInputs) else inputs
 
 
-def given_log_probs(probs: object, n_rows: int, n_classes: int, where: str) -> Tensor:
+def given_log_probs(
+    probs: object,
+    n_rows: int,
+    n_classes: int,
+    where: str,
+    *,
+    rows: np.ndarray | None = None,
+    columns: Sequence[int] | None = None,
+) -> Tensor:
     """Log-probabilities (n, C), float32, of checked probabilities; none below 1e-6.
+
+    Parameters
+    ----------
+    probs : array of shape (n_rows, n_classes)
+        Probabilities, or their natural logarithms. What is not asked for is not read.
+    where : str
+        For messages.
+    rows, columns : arrays of int, optional
+        Those that are wanted, in this order. None: all.
 
     Raises
     ------
@@ -87,20 +106,46 @@ def given_log_probs(probs: object, n_rows: int, n_classes: int, where: str) -> T
         distributions.
     """
     array = np.asarray(probs)
-    if array.shape != (n_rows, n_classes) or array.dtype.kind not in "fiu":
+    if array.dtype.kind not in "fiu":
+        raise InputError("probabilities are numbers", where=where, got=f"dtype {array.dtype}")
+    if array.shape != (n_rows, n_classes):
         raise InputError(
             "there is not a probability for each row and class",
             where=where,
-            got=f"{array.dtype} of shape {array.shape}",
-            expected=f"({n_rows}, {n_classes}), columns in the order of the classes",
+            got=f"shape {array.shape}",
+            expected=f"({n_rows}, {n_classes}), a column for each class",
         )
-    values = array.astype(np.float64)
-    wrong = ~(np.abs(values.sum(axis=1) - 1) <= SUM_TOLERANCE) | (values.min(axis=1) < 0)
-    if wrong.any():
-        rows = np.flatnonzero(wrong).tolist()
-        got = f"smallest {values[rows[0]].min():.6g}, sum {values[rows[0]].sum():.6g}"
-        what, fix = "these are no probabilities", "apply softmax to logits, exp to logarithms"
-        raise InputError(what, where=f"{where}, {first_of(rows)}", got=got, fix=fix)
-    values = np.maximum(values, LEAST)
-    logs = np.log(values / values.sum(axis=1, keepdims=True))
-    return torch.from_numpy(logs.astype(np.float32))
+    rows = np.arange(n_rows) if rows is None else rows
+    order = slice(None) if columns is None else list(columns)
+    logs = torch.empty((len(rows), n_classes), dtype=torch.float32)
+    size = max(1, BLOCK_VALUES // n_classes)
+    for start in range(0, len(rows), size):
+        some = rows[start : start + size]
+        block = _as_probabilities(array[some].astype(np.float64), some, where)
+        block = np.maximum(block, LEAST)
+        block = np.log(block / block.sum(axis=1, keepdims=True))[:, order]
+        logs[start : start + size] = torch.from_numpy(block)
+    return logs
+
+
+def _as_probabilities(values: np.ndarray, rows: np.ndarray, where: str) -> np.ndarray:
+    """Checked probabilities of some rows; a row without a positive number holds logarithms."""
+    logarithms = values.max(axis=1) <= 0
+    values[logarithms] = np.exp(values[logarithms])
+    sums, least = values.sum(axis=1), values.min(axis=1)
+    faults = (
+        ("missing numbers (NaN)", np.isnan(sums)),
+        ("negative numbers", least < 0),
+        ("rows that do not add up to 1", ~(np.abs(sums - 1) <= SUM_TOLERANCE)),
+    )
+    for what, wrong in faults:
+        if wrong.any():
+            first = int(wrong.argmax())
+            raise InputError(
+                f"these are no probabilities: {what}",
+                where=f"{where}, {first_of(rows[wrong].tolist())}",
+                got=f"smallest {least[first]:.6g}, sum {sums[first]:.6g}",
+                expected="of each row, probabilities that add up to 1, or their logarithms",
+                fix="apply softmax to logits",
+            )
+    return values

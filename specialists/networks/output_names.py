@@ -62,9 +62,9 @@ def output_order(
     InputError
         If a class of the data has no output, or if names repeat or cannot be read.
     """
-    names, source = _names(weights, given)
-    if source:
-        return _matched(_checked(names, source), source, class_names)
+    names, source = names_of_outputs(weights.path, weights.entries, given)
+    if names is not None:
+        return _matched(names, source, class_names)
     numbers = [str(i) for i in range(len(class_names))]
     if set(numbers) == set(class_names):
         return _matched(numbers, "the classes are numbers", class_names)
@@ -75,17 +75,39 @@ def output_order(
     return OutputOrder(None, len(class_names), note)
 
 
+def names_of_outputs(
+    path: Path, entries: Mapping[str, object], given: str | Sequence[str | int] | None
+) -> tuple[list[str] | None, str]:
+    """The names of the outputs in a file, and where they stand; None, "" where nobody names them.
+
+    Parameters
+    ----------
+    path : Path
+        A file beside it may name them.
+    entries : mapping
+        What else it holds.
+    given : path or sequence of names, optional
+        ``generalist.classes``, which comes first.
+
+    Raises
+    ------
+    InputError
+        If names repeat or cannot be read.
+    """
+    names, source = _names(path, entries, given)
+    return (_checked(names, source), source) if source else (None, "")
+
+
 def _names(
-    weights: ForeignWeights, given: str | Sequence[str | int] | None
+    path: Path, entries: Mapping[str, object], given: str | Sequence[str | int] | None
 ) -> tuple[Sequence[object] | None, str]:
-    """The names of the outputs, and where they stand; "" where nobody names them."""
     if isinstance(given, str):
         return _from_file(Path(given)), given
     if given is not None:
         return given, CLASSES_KEY
-    for entry, value in _named_entries(weights.entries):
-        return value, f"{weights.path}, entry {entry!r}"
-    for file in files_beside(weights.path):
+    for entry, value in _named_entries(entries):
+        return value, f"{path}, entry {entry!r}"
+    for file in files_beside(path):
         value = _from_file(file)
         if value is not None:
             return value, str(file)
@@ -151,7 +173,7 @@ def _checked(names: Sequence[object] | None, where: str) -> list[str]:
     repeated = [name for name, times in Counter(checked).items() if times > 1]
     if len(checked) < 2 or repeated:
         raise InputError(
-            "the names of a network's outputs are not one for each",
+            "the names of the outputs are not one for each",
             where=where,
             got=f"{_first(repeated)} more than once" if repeated else f"{len(checked)} names",
             expected="every class once, in the order of the outputs",

@@ -205,7 +205,7 @@ def _wrapped(model: nn.Module) -> TextTransformer:
 def _keep_outputs(network: nn.Module, name: str, kept: list[int]) -> None:
     """Swap a head, in place, for one of some of its rows, in this order."""
     old: Any = network.get_submodule(name)
-    new = swap_head(network, old.out_features, len(kept))
+    new: Any = swap_head(network, old.out_features, len(kept))
     new.weight.data.copy_(old.weight.data[kept])
     if old.bias is not None:
         new.bias.data.copy_(old.bias.data[kept])

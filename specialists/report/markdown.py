@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from specialists.catalogue import ALTERNATIVES, ENSEMBLE, GENERALIST
 from specialists.escaping import markdown
 from specialists.evaluation import Comparison
@@ -81,7 +83,8 @@ def _rows(comparison: Comparison) -> list[list[str]]:
         relative = model.inference_flops / models[GENERALIST].inference_flops
         gains = _difference(comparison.find(name, GENERALIST)), _difference(against)
         row = [f"`{name}`", _mean(model.top1, 100, 2), *gains, _mean(model.nll, 1, 3)]
-        row += [f"{relative:.2f}x", *([times_cell(times, name)] if times else [])]
+        shown = "\N{EN DASH}" if math.isnan(relative) else f"{relative:.2f}x"
+        row += [shown, *([times_cell(times, name)] if times else [])]
         row += [compact(model.training_flops), compact(model.training_examples)]
         rows.append([*row, duration(model.training_seconds), f"{model.tuning_trials:.0f}"])
     return rows

@@ -50,6 +50,7 @@ CAUTION = {
 }
 STAY_OUT = "Specialists stay out: held-out rows do not show that they help."
 NO_BASELINE = "No baseline was trained: what else the same computing would bring is not known"
+NO_NETWORK = "No baseline can be trained: of the generalist only predictions are known."
 HOW_TO_ADD = "`--set evaluation.baselines=all` adds each that the network allows"
 WEIGHTS_KEPT = (
     "Unless they were kept, `specialists run --out RUN --set evaluation.keep_rivals=true` makes "
@@ -89,7 +90,9 @@ def verdict(comparison: Comparison) -> Verdict:
         in_table.append(f"The student: {_bought(comparison, STUDENT)}.")
         sentences.append(in_table[-1])
     missing = [WORDS[name].noun for name in TRAINED if name not in comparison.models]
-    if missing:
+    if not comparison.models[GENERALIST].parameters:
+        sentences.append(NO_NETWORK)
+    elif missing:
         few = f"Not trained, so not known: {enumerated(missing)}"
         if CONTINUED not in comparison.models:
             few += ", nor whether the generalist was under-trained"

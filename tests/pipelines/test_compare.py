@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from pipelines.__main__ import app
 from pipelines.compare import source_and_comparison, with_all_baselines
 from pipelines.run_settings import source_and_folder
-from specialists.config import Config
+from specialists.config import Config, GeneralistConfig
 from specialists.config.outcome_sections import EvaluationConfig
 from specialists.files import write_text
 
@@ -113,3 +113,5 @@ def test_a_comparison_trains_all_baselines_unless_the_settings_name_some(given):
     trained = ("generalist_continued", "generalist_wide", "generalist_ensemble")
     settings = Config(evaluation=EvaluationConfig(baselines=given))
     assert with_all_baselines(settings).evaluation.baselines == (trained if given is None else ())
+    of_predictions = settings.model_copy(update={"generalist": GeneralistConfig(predictions="x")})
+    assert with_all_baselines(of_predictions).evaluation.baselines == given
