@@ -191,7 +191,7 @@ def predict_outputs(
     batch_size: int = BATCH_SIZE,
     description: str | None = None,
 ) -> Tensor:
-    """The network's outputs for every row, float32 on the CPU, in evaluation mode.
+    """The network's outputs for every row, float32 (n, n_outputs) on the CPU, in evaluation mode.
 
     Parameters
     ----------
@@ -199,10 +199,6 @@ def predict_outputs(
     inputs : Tensor, Ragged, NamedTensors or FetchedRows of n rows
     description : str, optional
         Shows a progress bar under this name.
-
-    Returns
-    -------
-    Tensor of shape (n, n_outputs)
     """
     if len(inputs) == 0:
         raise ValueError("no rows to predict")
@@ -214,8 +210,7 @@ def predict_outputs(
     with torch.no_grad(), bars as bar:
         for start in range(0, n, batch_size):
             rows = slice(start, min(start + batch_size, n))
-            block = rows_between(inputs, rows.start, rows.stop).to(device)
-            out = outputs_of(network, block).float()
+            out = outputs_of(network, rows_between(inputs, start, rows.stop).to(device)).float()
             bar.advance(len(out))
             if len(out) == n:
                 return out.cpu().contiguous()
