@@ -30,20 +30,24 @@ from .options import (
     ForceOption,
     JobsOption,
     JsonOption,
+    MeanOption,
     Model,
     QuietOption,
     RunArgument,
     SetOption,
     Split,
-    TeacherModel,
+    TeacherOption,
     TrustOption,
     VersionOption,
+    WeightOption,
     out_option,
 )
 from .predict import check_target, predict, predict_json, write_table
+from .reproduce import reproducing
 from .run_settings import configured, read_settings, source_and_folder
 from .runs import RUN, Run, check_claimable
 from .stage import Stage, run_stage
+from .student_commands import studying
 from .terminal import hush, log, say
 
 app = typer.Typer(
@@ -152,12 +156,10 @@ def compare_command(
 @app.command("distill", help="Train a small network, the student, on a trained one, its teacher.")
 def distill_command(
     *,
-    teacher: Annotated[
-        Path, typer.Option(metavar="RUN-or-FOLDER", help="A run, or the folder of a model.")
-    ],
-    model: Annotated[
-        TeacherModel, typer.Option(help="Which of the run's models teaches.")
-    ] = "ensemble",
+    teacher: TeacherOption,
+    model: Annotated[Model, typer.Option(help="Which of a run's models teaches.")] = "ensemble",
+    weight: WeightOption = [],  # noqa: B006
+    mean: MeanOption = "arithmetic",
     out: Annotated[
         Path | None,
         out_option(
@@ -171,14 +173,14 @@ def distill_command(
     trust_code: TrustOption = False,
 ) -> None:
     """Prepare the data, train what is missing, and say where the student lies."""
-    from .distill import NO_TEST_OF_SPECIALISTS, TeacherSource, distill, distill_source
+    from .distill import NO_TEST_OF_SPECIALISTS, distill, distill_source, teacher_sources
 
     hush(quiet)
-    taught_by = TeacherSource(teacher, model, trust_code)
+    taught_by = teacher_sources(teacher, model, trust_code, weight)
     changes = [*NO_TEST_OF_SPECIALISTS, *overrides]
     source, folder = distill_source(taught_by, out, changes)
     with configured(folder, read_settings(source, changes, trust_code), jobs) as run:
-        say(f"the student: {distill(run, taught_by)}")
+        say(f"the student: {distill(run, taught_by, mean)}")
 
 
 def stage_command(
@@ -221,7 +223,8 @@ for _stage in stages.STAGES:
     app.command(_stage.name, help=_stage.summary)(_command)
 
 
-app.registered_commands += looking.registered_commands
+for _commands in (looking, studying, reproducing):
+    app.registered_commands += _commands.registered_commands
 
 
 @app.command("predict", help="Predict the classes of new, unlabelled input, with probabilities.")

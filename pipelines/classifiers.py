@@ -41,7 +41,7 @@ from specialists.predictions import (
     network_predictions,
     read_rows,
 )
-from specialists.runtime import map_processes, seed_everything, threads
+from specialists.runtime import map_processes, progress, seed_everything, threads
 from specialists.training import FitResult, TensorExamples, TrainingCost, flops_per_example
 
 from .context import RunContext
@@ -165,7 +165,7 @@ def train_classifiers(tasks: Sequence[ClassifierTask], jobs: int, description: s
     """Train what does not yet stand, several at a time; a single one with all threads."""
     if len(tasks) == 1:
         threads(RunContext.open(tasks[0].run).config.threads)
-        with letting_go():
+        with letting_go(), progress(description, 1, counted=True):
             train_task(tasks[0])
     else:
         train_tasks(tasks, jobs, description)

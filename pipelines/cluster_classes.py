@@ -21,6 +21,7 @@ from specialists.training import TrainingCost
 
 from .context import RunContext
 from .own_clusters_file import read_clusters
+from .pieces import expect_pieces
 from .runs import Run
 from .terminal import log
 from .train_generalist import cross_fitted_generalists
@@ -29,6 +30,7 @@ from .train_generalist import cross_fitted_generalists
 def execute(run: Run) -> None:
     """Cluster the columns of the covariance of predicted probabilities."""
     context = RunContext.open(run.folder)
+    expect_pieces(context, "cluster-classes")
     predictions, counts, cost, trainings = _calibrated_predictions(context, run)
     n_classes = predictions.n_classes
     streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch

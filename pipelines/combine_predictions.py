@@ -23,6 +23,7 @@ from specialists.training import TrainingCost
 
 from .classifiers import Member
 from .context import RunContext
+from .pieces import expect_pieces
 from .runs import Run
 from .shared_specialists import load_shared_specialists, shared_tasks
 from .terminal import log
@@ -37,6 +38,7 @@ def execute(run: Run) -> None:
     """Choose the combination on validation data; combine validation and test predictions."""
     context = RunContext.open(run.folder)
     settings, dataset = context.config.combination, context.dataset
+    expect_pieces(context, STAGE)
     ensemble = open_ensemble(context)
     validation, admission, kept = dataset.validation, dataset.admission, None
     labels = validation.labels

@@ -162,4 +162,8 @@ class RunContext:
         paths = {file: self.folder / file for file in files}
         optional = [file for file in paths if file.endswith((".weights.npy", ".predictions.npy"))]
         there = {k: v for k, v in paths.items() if k not in optional or v.is_file()}
+        for file, path in there.items():
+            instead = path.with_suffix(".json")  # of inputs that are read in place
+            if file.endswith(".inputs.npy") and instead.is_file():
+                there[file] = instead
         return {file: sha256(path) for file, path in there.items()}

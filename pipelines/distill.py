@@ -1,28 +1,37 @@
-"""One teacher, one student, no specialist: ``specialists distill --teacher RUN-or-FOLDER``.
+"""Teachers and one student, no specialist: ``specialists distill --teacher RUN-or-FOLDER ...``.
 
-The teacher is a run's ensemble or generalist, or a model's folder. The configuration gives the
-student's size beside the teacher's. The student learns from the teacher's soft targets at each
-temperature and weight, and lies in ``OUT/distill/student``. Beside it lies ``student_hard_labels``:
-the same network, trained as long and with as many trials, without the teacher.
+A teacher is a run's ensemble, its generalist or a rival of theirs, or a model's folder. Several are
+joined (:mod:`specialists.distillation.several_teachers`), their classes matched by name. The
+configuration gives the student's size beside the first teacher's. The student learns from the soft
+targets at each temperature and weight, and lies in ``OUT/distill/student``. Beside it lies
+``student_hard_labels``: the same network, trained as long and with as many trials, without teacher.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from specialists.datasets.base import Dataset
+from specialists.distillation import (
+    JoinedTeachers,
+    NamedTeacher,
+    OnlineTeacher,
+    teacher_predictions,
+)
+from specialists.distillation.several_teachers import Mean
 from specialists.ensemble import score
 from specialists.errors import InputError
 from specialists.files import EVERYTHING, NOTHING, hash_files, sha256, trusting
-from specialists.predictor import Predictor
 
 from .context import RunContext
 from .distill_student import spec_of_size, student_tasks, train_and_choose
+from .options import Model
 from .run_settings import source_and_folder
 from .runs import RUN, Run, kind_of, refuse_missing
-from .soft_targets import OnlineName, online_teacher, write_targets
+from .soft_targets import online_teacher, write_targets
 from .stage import Stage, run_stage
 from .stages import DATA, find_stage
 from .terminal import log
@@ -39,6 +48,11 @@ RUN_FILES = (
     "train-specialists/specialist-*/model.json",
     "combine-predictions/choice.json",
 )
+RIVAL_FILES = (
+    "evaluate-models/baselines.json",
+    "evaluate-models/baselines/*/weights.safetensors",
+    "distill-student/student*/weights.safetensors",
+)
 
 
 @dataclass(frozen=True)
@@ -49,15 +63,18 @@ class TeacherSource:
     ----------
     path : Path
         A run, or the folder of a model.
-    model : {"ensemble", "generalist"}
-        Of a run.
+    model : str
+        Of a run, by its name in the report.
     trust_code : bool
         See :func:`specialists.load`.
+    weight : float
+        Beside other teachers.
     """
 
     path: Path
-    model: OnlineName = "ensemble"
+    model: Model = "ensemble"
     trust_code: bool = False
+    weight: float = 1.0
 
     @property
     def is_model(self) -> bool:
@@ -69,41 +86,79 @@ class TeacherSource:
         if self.is_model:
             files = {name: sha256(self.path / name) for name in MODEL_FILES}
         else:
-            files = hash_files(self.path, RUN_FILES)
+            rival = self.model not in ("ensemble", "generalist")
+            files = hash_files(self.path, (*RUN_FILES, *(RIVAL_FILES if rival else ())))
         return {f"teacher/{name}": digest for name, digest in files.items()}
+
+    @property
+    def network(self) -> Path:
+        """Folder of the network that a student is like, and whose layers terms look at."""
+        return self.path if self.is_model else self.path / "train-generalist"
+
+    def open(self, dataset: Dataset) -> NamedTeacher:
+        """Who can be asked; an InputError if it takes inputs that are encoded otherwise."""
+        model = "generalist" if self.is_model else self.model
+        predictor = load(self.path, model, self.trust_code)
+        if dict(predictor.preprocessing) != dict(dataset.preprocessing):
+            raise InputError(
+                "the teacher takes inputs that are encoded otherwise than these data",
+                where=self.path,
+                fix="--set data... and seed to those that the teacher was trained with",
+            )
+        ask = predictor.predictions
+        if model == "ensemble":
+            ask = online_teacher(RunContext.open(self.path), "ensemble")  # about every row
+        return NamedTeacher(ask, predictor.class_names, self.weight, str(self.path))
+
+
+def teacher_sources(
+    folders: Sequence[Path], model: Model, trust_code: bool, weights: Sequence[float]
+) -> list[TeacherSource]:
+    """Teachers with their weights; an InputError if there are not as many of both."""
+    weights = weights or [1.0] * len(folders)
+    if len(weights) != len(folders):
+        raise InputError(
+            "each teacher has one weight, or none has",
+            where="--weight",
+            got=f"{len(weights)} weights for {len(folders)} teachers",
+        )
+    pairs = zip(folders, weights, strict=True)
+    return [TeacherSource(folder, model, trust_code, weight) for folder, weight in pairs]
 
 
 def distill_source(
-    teacher: TeacherSource, out: Path | None, overrides: list[str]
+    teachers: Sequence[TeacherSource], out: Path | None, overrides: list[str]
 ) -> tuple[str | Path | None, Path]:
-    """Settings and folder of the student: a run's own settings, changed by ``--set``.
+    """Settings and folder of the student: the first run's own settings, changed by ``--set``.
 
     Raises
     ------
     InputError
         If there is no such teacher, or one would lie in the folder of the other.
     """
-    refuse_missing(teacher.path)
+    for teacher in teachers:
+        refuse_missing(teacher.path)
+    teacher = teachers[0]
     if not teacher.is_model and kind_of(teacher.path) == RUN:
         source, folder = Run(teacher.path).config_file, Path("runs", teacher.path.resolve().name)
     else:
         source, folder = source_and_folder(None, None, overrides)
     folder = out or folder.with_name(f"{NAME}-{folder.name}")
-    ours, theirs = folder.resolve(), teacher.path.resolve()
-    if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
-        raise InputError(
-            "student and teacher would share a folder", where=folder, fix="--out of another folder"
-        )
+    ours = folder.resolve()
+    for theirs in (teacher.path.resolve() for teacher in teachers):
+        if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
+            what, fix = "student and teacher would share a folder", "--out of another folder"
+            raise InputError(what, where=folder, fix=fix)
     return source, folder
 
 
-def distill(run: Run, teacher: TeacherSource) -> Path:
+def distill(run: Run, teachers: Sequence[TeacherSource], mean: Mean = "arithmetic") -> Path:
     """Prepare the data and train what is missing of the students; returns the student's folder.
 
     Raises
     ------
     InputError
-        If there is no such teacher, it was trained on other classes or other inputs, or
+        If there is no such teacher, none knows all classes, one was trained on other inputs, or
         ``student.teacher`` is "online".
     """
     if run.config.student.teacher == "online":
@@ -114,51 +169,49 @@ def distill(run: Run, teacher: TeacherSource) -> Path:
             expected="offline",
             fix="--set student.teacher=offline",
         )
-    model = "generalist" if teacher.is_model else teacher.model
-    predictor = load(teacher.path, model, teacher.trust_code)
     stage = Stage(
         name=NAME,
         sections=("seed", "device", "precision", "data", "student"),
         inputs=DATA,
-        execute=partial(_execute, teacher=teacher, predictor=predictor),
+        execute=partial(_execute, teachers=teachers, mean=mean),
         files=("student.unlabelled", "student.factory"),
-        elsewhere=teacher.digests(),
+        elsewhere=_digests(teachers, mean),
     )
-    with trusting(EVERYTHING if teacher.trust_code else NOTHING):
+    trusted = any(teacher.trust_code for teacher in teachers)
+    with trusting(EVERYTHING if trusted else NOTHING):
         run_stage(run, find_stage("prepare-data"))
         run_stage(run, stage)
     return run.path(NAME, "student")
 
 
-def _execute(run: Run, teacher: TeacherSource, predictor: Predictor) -> None:
+def _digests(teachers: Sequence[TeacherSource], mean: Mean) -> dict[str, str]:
+    """What says what the teachers predict together, by name."""
+    first, *others = teachers
+    digests = first.digests()
+    for i, teacher in enumerate(others, start=2):
+        digests |= {f"{i}. {name}": digest for name, digest in teacher.digests().items()}
+    if others:
+        digests["mean"] = f"{mean}, weights {[teacher.weight for teacher in teachers]}"
+    return digests
+
+
+def _execute(run: Run, teachers: Sequence[TeacherSource], mean: Mean) -> None:
     context = RunContext.open(run.folder)
     dataset = context.dataset
-    _check_same_task(predictor, dataset, teacher.path)
-    ask = predictor.predictions
-    if not teacher.is_model and teacher.model == "ensemble":
-        ask = online_teacher(RunContext.open(teacher.path), "ensemble")  # about every row
-    inputs = context.fingerprints("prepare-data/train.inputs.npy") | teacher.digests()
+    ask = _joined([teacher.open(dataset) for teacher in teachers], dataset, mean)
+    inputs = context.fingerprints("prepare-data/train.inputs.npy") | _digests(teachers, mean)
     write_targets(context, run.path(NAME, "targets"), inputs, lambda: ask)
-    network = teacher.path if teacher.is_model else teacher.path / "train-generalist"
+    network = teachers[0].network
     spec = spec_of_size(context, generalist=network)
-    top1 = score(ask(dataset.validation.inputs), dataset.validation.labels)["top1"]
-    log.info(f"{NAME}: teacher, validation top-1 {top1:.3f}")
-    train_and_choose(context, student_tasks(context, spec, NAME), run.jobs, NAME)
+    top1 = score(teacher_predictions(ask, dataset.validation.inputs), dataset.validation.labels)
+    log.info(f"{NAME}: teacher, validation top-1 {top1['top1']:.3f}")
+    tasks = student_tasks(context, spec, NAME, network)
+    train_and_choose(context, tasks, run.jobs, NAME)
 
 
-def _check_same_task(predictor: Predictor, dataset: Dataset, teacher: Path) -> None:
-    if predictor.class_names != dataset.class_names:
-        ours, theirs = set(dataset.class_names), set(predictor.class_names)
-        raise InputError(
-            "teacher and data have different classes",
-            where=teacher,
-            got=f"{len(ours - theirs)} of {len(ours)} classes that the teacher does not know, "
-            f"{len(theirs - ours)} of its {len(theirs)} that the data lack",
-            fix="--set data... to the data that the teacher was trained on",
-        )
-    if dict(predictor.preprocessing) != dict(dataset.preprocessing):
-        raise InputError(
-            "the teacher takes inputs that are encoded otherwise than these data",
-            where=teacher,
-            fix="--set data... and seed to those that the teacher was trained with",
-        )
+def _joined(teachers: Sequence[NamedTeacher], dataset: Dataset, mean: Mean) -> OnlineTeacher:
+    joined = JoinedTeachers(teachers, dataset.class_names, mean)
+    for note in joined.notes:
+        log.info(f"{NAME}: {note}")
+    alone = len(teachers) == 1 and teachers[0].class_names == dataset.class_names
+    return teachers[0].ask if alone else joined

@@ -11,26 +11,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from specialists.catalogue import HARD_LABELS, STUDENT
 from specialists.config import Recipe
-from specialists.datasets.base import Split, joined_inputs
+from specialists.config.fields import Tables
 from specialists.datasets.tokens import check_tokenizer
 from specialists.distillation import (
     HARD_TRIALS,
-    SparseTargets,
-    Teacher,
+    OFFLINE,
+    Scheme,
+    SchemeData,
     best_trial,
     changed_recipe,
-    distil,
-    labelled_rows,
+    needs_network,
+    read_terms,
+    soft_trials,
     student_spec,
+    with_raised_classes,
 )
 from specialists.files import copy_file, read_json, sha256, write_json
-from specialists.losses import UNLABELLED
-from specialists.networks import NetworkSpec, build_for, read_spec
-from specialists.predictions import ModelOutputs, SelectedPredictions
+from specialists.networks import NetworkSpec, build_for, load_network, read_spec
+from specialists.predictions import ModelOutputs
 from specialists.runtime import seed_everything
 from specialists.training import FitResult
 
@@ -44,16 +44,16 @@ from .classifiers import (
     train_tasks,
 )
 from .context import RunContext
+from .pieces import expect_pieces
 from .runs import Run
 from .soft_targets import (
     STAGE,
     OnlineName,
     StoreName,
-    online_teacher,
-    read_soft_targets,
-    unlabelled_inputs,
+    replayed_views,
     write_soft_targets,
 )
+from .student_rows import student_data
 from .terminal import log
 
 STUDENTS = (STUDENT, HARD_LABELS)
@@ -62,7 +62,9 @@ STUDENTS = (STUDENT, HARD_LABELS)
 def execute(run: Run) -> None:
     """Store soft targets, train a student of each temperature and weight, keep the best."""
     context = RunContext.open(run.folder)
-    write_soft_targets(context)
+    expect_pieces(context, STAGE)
+    if Scheme.from_config(context.config.student).has_teacher:
+        write_soft_targets(context)
     if context.config.student.teacher == "online" and context.augment is None:
         log.info(f"{STAGE}: student.teacher = online changes nothing, since data.augment is off")
     train_and_choose(context, student_tasks(context, spec_of_size(context)), run.jobs)
@@ -88,10 +90,20 @@ class StudentTask(TrainingTask):
         Share of the training rows whose labels are known, in (0, 1].
     transfer : bool
         Whether the other rows are learned from as well, by their soft targets alone.
+    alone : bool
+        Whether nothing but the unlabelled inputs is learned from.
+    leave_out : tuple of str
+        Classes of which there are no rows; validation rows tell how frequent they are.
     online : {"ensemble", "generalist"}, optional
         Who is asked about every batch instead; ``targets`` are that model's predictions as well.
     store : {"dense", "top", "sampled"}
         What the targets hold of the predictions.
+    terms : tuple of dict
+        The objective, as ``student.terms`` has it; (): soft targets and labels.
+    network : Path, optional
+        Folder of the network whose layers terms look at.
+    scheme : Scheme
+        Who teaches.
     """
 
     model: str
@@ -103,8 +115,13 @@ class StudentTask(TrainingTask):
     unlabelled: str | None = None
     labelled_share: float = 1.0
     transfer: bool = False
+    alone: bool = False
+    leave_out: tuple[str, ...] = ()
     online: OnlineName | None = None
     store: StoreName = "dense"
+    terms: Tables = ()
+    network: Path | None = None
+    scheme: Scheme = OFFLINE
 
     def settings(self) -> dict[str, object]:
         """What tells trials apart."""
@@ -117,14 +134,23 @@ class StudentTask(TrainingTask):
         }
         if self.online is not None:
             settings["teacher"] = "online"
-        if self.labelled_share == 1:
-            return settings
-        return {**settings, "labelled_share": self.labelled_share, "transfer": self.transfer}
+        if self.terms:
+            settings |= {"temperature": None, "terms": list(self.terms)}
+        settings |= self.scheme.to_dict()
+        if self.labelled_share < 1:
+            settings |= {"labelled_share": self.labelled_share, "transfer": self.transfer}
+        if self.alone:
+            settings["transfer_set"] = "unlabelled"
+        if self.leave_out:
+            settings["leave_out"] = list(self.leave_out)
+        return settings
 
     def key(self, context: RunContext) -> dict[str, object]:
         inputs = context.fingerprints(*DATA)
         if self.targets is not None:
             inputs["targets"] = sha256(self.targets / "manifest.json")
+        if self.network is not None:
+            inputs["network"] = sha256(self.network / "weights.safetensors")
         if self.unlabelled is not None:
             inputs["unlabelled"] = sha256(self.unlabelled)
         config = {
@@ -140,68 +166,37 @@ class StudentTask(TrainingTask):
         seed, dataset = context.seed("student"), context.dataset
         train, teacher = student_data(context, self)
         seed_everything(seed)
-        network = build_for(self.spec, train.inputs)
         n_epoch = min(len(train), len(dataset.train))  # more inputs, no more steps
-        student = distil(
-            network,
+        n_examples = (self.recipe.epochs or 1) * n_epoch
+        augment = replayed_views(context) or context.augment
+        how = seed, context.hardware, folder, augment, n_examples, folder.name
+        data = SchemeData(train, dataset.validation, self.recipe, *how)
+        student = self.scheme.train(
+            lambda _: build_for(self.spec, train.inputs),
             teacher,
-            train,
-            dataset.validation,
-            self.recipe,
+            data,
+            terms=read_terms(self.terms),
             temperature=self.temperature or 1.0,
             alpha=self.alpha or 0.0,
-            seed=seed,
-            hardware=context.hardware,
-            folder=folder,
-            augment=context.augment,
-            n_examples=(self.recipe.epochs or 1) * n_epoch,
-            description=folder.name,
+            teacher_network=None if self.network is None else load_network(self.network)[0],
         )
+        if self.leave_out:
+            missing = [dataset.class_names.index(name) for name in self.leave_out]
+            student = with_raised_classes(student, dataset.validation, missing)
         save_classifier(context, student, self.spec, folder)
 
 
-def student_data(
-    context: RunContext, task: StudentTask
-) -> tuple[Split, Teacher | SparseTargets | None]:
-    """The training rows of a student, and its teacher's predictions for them or its teacher.
-
-    Labels may be known for a share of the rows only. The others then serve without them
-    (``transfer``), or not at all.
-    """
-    train = context.dataset.train
-    inputs, labels, weights = train.inputs, train.labels, train.weights
-    if task.unlabelled is not None:
-        extra = unlabelled_inputs(context, task.unlabelled)
-        inputs = joined_inputs([inputs, extra])
-        labels = torch.cat([labels, torch.full((len(extra),), UNLABELLED)])
-        weights = None if weights is None else torch.cat([weights, torch.ones(len(extra))])
-    index = torch.arange(len(labels))
-    if task.labelled_share < 1:
-        seed = context.seed("labelled rows", task.labelled_share)
-        known = labelled_rows(train.labels, task.labelled_share, seed)
-        if task.transfer:
-            hidden = torch.full_like(labels, UNLABELLED)
-            hidden[known] = labels[known]
-            labels = hidden
-        else:
-            inputs, labels, index = inputs[known], labels[known], known
-            weights = None if weights is None else weights[known]
-    rows = Split(inputs, labels, weights=weights)
-    if task.online is not None:
-        return rows, online_teacher(context, task.online)
-    if task.targets is None:
-        return rows, None
-    stored = read_soft_targets(task.targets, task.store, task.temperature or 1.0)
-    if isinstance(stored, SparseTargets):
-        return rows, stored.select(index)
-    return rows, SelectedPredictions(stored, index)
-
-
-def student_tasks(context: RunContext, spec: NetworkSpec, stage: str = STAGE) -> list[StudentTask]:
-    """Every trial: T times alpha with soft targets, and as many without."""
+def student_tasks(
+    context: RunContext, spec: NetworkSpec, stage: str = STAGE, network: Path | None = None
+) -> list[StudentTask]:
+    """Every trial: T times alpha with soft targets, and as many without; terms see ``network``."""
     settings = context.config.student
-    trials, targets = context.path(stage, "trials"), context.path(stage, "targets")
-    grid = list(itertools.product(settings.temperatures, settings.alphas))
+    watched = network or context.path("train-generalist")
+    watched = watched if needs_network(read_terms(settings.terms)) else None
+    scheme, trials = Scheme.from_config(settings), context.path(stage, "trials")
+    targets = context.path(stage, "targets") if scheme.has_teacher else None
+    grid = soft_trials(settings)
+    rows = {"labelled_share": settings.labelled_share, "leave_out": settings.leave_out or ()}
     soft = [
         StudentTask(
             context.folder,
@@ -215,13 +210,20 @@ def student_tasks(context: RunContext, spec: NetworkSpec, stage: str = STAGE) ->
             settings.unlabelled,
             online="ensemble" if settings.teacher == "online" else None,
             store=settings.targets,
+            terms=settings.terms,
+            network=watched,
+            transfer=scheme.has_teacher,
+            alone=scheme.has_teacher and settings.transfer_set == "unlabelled",
+            **rows,
+            scheme=scheme,
         )
         for i, (temperature, alpha) in enumerate(grid)
     ]
-    hard = []
+    hard, passes = [], 1 / settings.labelled_share  # as many steps, of fewer rows
     for i, (rate, smoothing) in enumerate(itertools.islice(HARD_TRIALS, len(grid))):
-        recipe = changed_recipe(settings, rate=rate, smoothing=smoothing)
-        hard.append(StudentTask(context.folder, trials / f"hard-{i}", HARD_LABELS, spec, recipe))
+        recipe = changed_recipe(settings, rate=rate, smoothing=smoothing, passes=passes)
+        folder = trials / f"hard-{i}"
+        hard.append(StudentTask(context.folder, folder, HARD_LABELS, spec, recipe, **rows))
     return [*soft, *hard]
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -21,6 +22,7 @@ from specialists.uncertainty import MIN_GROUPS
 
 from .estimator_settings import config_of, network_functions, own_clusters
 from .fitted_models import FittedModels
+from .given_datasets import labels_of, opened
 from .given_generalist import asked_probabilities, in_order, warn_if_flattered
 from .given_rows import (
     checked_inputs,
@@ -112,7 +114,7 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
     def fit(
         self,
         X: Any,  # noqa: N803
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         validation_data: Sequence[Any] | None = None,
         generalist_probs: Any = None,
@@ -123,12 +125,14 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         ----------
         X : array or sparse matrix (n, d), DataFrame of numbers, strings, or uint8 images
             Or a mapping of names to arrays with n rows each, for a ``network`` that takes them.
+            Or a Dataset of PyTorch or Hugging Face, which brings the labels; where it is large, a
+            batch is read when it is needed.
         y : labels of shape (n,), of any type
         sample_weight : array of shape (n,), optional
             How many rows each one counts as.
         validation_data : (X, y) or (X, y, sample_weight), optional
             Rows that train nobody: they choose epochs and rules, and half of them are kept for the
-            test. None: such rows are cut from ``X``.
+            test. A dataset if ``X`` is one. None: such rows are cut from ``X``.
         generalist_probs : array of shape (n, n_classes), optional
             Any model's probabilities of ``X``, best of rows that it was not fitted on; columns as
             in ``classes_``, or a DataFrame whose columns name them. Beside ``validation_data`` a
@@ -146,10 +150,12 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         """
         if self.model not in MODELS:
             raise ConfigError("no such model", where="model", got=self.model, expected=MODELS)
-        if y is None:
+        data = opened(X, y, validation_data, self.settings)
+        X, validation_data = data.x, data.validation  # noqa: N806
+        if data.y is None:
             raise DataError("requires y to be passed, but the target y is None")
         kind = kind_of_input(X)
-        rows, labels = checked_rows(self, X, y, sample_weight, kind, reset=True)
+        rows, labels = checked_rows(self, X, data.y, sample_weight, kind, reset=True)
         classes, numbers = numbered_labels(labels)
         if len(classes) < 2:
             got = f"1 class: {classes[0]!r}" if len(classes) else "no rows"
@@ -158,6 +164,8 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         rows = with_predictions(rows, X, given and given[0], len(classes)).with_labels(numbers)
         validation = validation_rows(self, validation_data, classes, kind, given and given[1])
         config = config_of(self, check_random_state, given is not None)
+        if data.functions:  # no worker process has them
+            config = config.model_copy(update={"jobs": 1})
         with self._shown():
             dataset = held_dataset(
                 rows,
@@ -171,7 +179,7 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
             if given is not None:
                 warn_if_flattered(dataset)
             own = own_clusters(self.clusters, classes)
-            held = HeldRun.make(dataset, config, network_functions(self), own)
+            held = HeldRun.make(dataset, config, network_functions(self), own, data.functions)
         self._take(held, classes, kind)
         self._warn_if_untested()
         return self
@@ -196,6 +204,10 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         model, probs = self._held.model(self.model), self._asked(X, generalist_probs)
         return model.predict_log_proba(self._checked(X), probs)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:  # noqa: N803
+        """Mean accuracy; a dataset brings the labels."""
+        return float(accuracy_score(labels_of(X, y), self.predict(X), sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -70,14 +70,17 @@ def config_of(
 
 def _check_given(config: Config) -> None:
     """Refuse what needs a generalist's network, where only its predictions are known."""
-    specialists, teacher = config.specialists, config.student.teacher
-    if specialists.start != "fresh" or specialists.freeze or teacher == "online":
+    specialists, student = config.specialists, config.student
+    asks = student.teacher == "online" or student.views > 0
+    if specialists.start != "fresh" or specialists.freeze or asks:
         raise ConfigError(
             "only predictions of the generalist are known, no network",
             where="settings",
             got=f"specialists.start = {specialists.start}, specialists.freeze = "
-            f"{list(specialists.freeze or ())}, student.teacher = {teacher}",
-            expected="specialists that start afresh, with nothing frozen, and an offline teacher",
+            f"{list(specialists.freeze or ())}, student.teacher = {student.teacher}, "
+            f"student.views = {student.views}",
+            expected="specialists that start afresh, with nothing frozen, and an offline teacher "
+            "that is asked about the inputs as they are",
         )
 
 

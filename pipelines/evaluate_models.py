@@ -28,6 +28,7 @@ from specialists.predictions import ModelOutputs
 from specialists.report.measured_times import times_in_words
 from specialists.report.numbers import enumerated
 from specialists.report.sentences import time_sentence, worse
+from specialists.runtime import progress
 from specialists.uncertainty import MIN_GROUPS, rows_in_groups
 
 from .baselines import STAGE, baseline_outputs
@@ -35,6 +36,7 @@ from .combine_predictions import chosen_rule, ensemble_outputs, open_ensemble
 from .context import RunContext
 from .distill_student import student_outputs
 from .finished_run import TIMES, training_seconds
+from .pieces import MEASUREMENT, expect_pieces
 from .runs import Run
 from .shared_specialists import shared_tasks, shortlisting
 from .terminal import log
@@ -46,6 +48,7 @@ SplitName = Literal["test", "validation"]
 
 def execute(run: Run, split: SplitName = "test") -> None:
     """Train the baselines, then measure all models."""
+    expect_pieces(RunContext.open(run.folder), STAGE)
     with recording(run.path("evaluate-models")):
         evaluation, times = evaluate_models(run, split=split), None
         if split == "test" and not RunContext.open(run.folder).is_given:
@@ -76,6 +79,11 @@ def evaluate_models(run: Run, split: SplitName = "test") -> Evaluation:
         **baseline_outputs(run, split),
         **student_outputs(run, split),
     }
+    with progress(MEASUREMENT):
+        return _measured(run, split, outputs)
+
+
+def _measured(run: Run, split: SplitName, outputs: Mapping[str, ModelOutputs]) -> Evaluation:
     context = RunContext.open(run.folder, test_labels=split == "test")
     examples = context.split(split)
     labels = examples.labels.numpy()

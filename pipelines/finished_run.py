@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from specialists.clustering import ClassClusters
+from specialists.datasets import load_dataset_folder
+from specialists.datasets.fetched_rows import FetchedRows
+from specialists.datasets.origins import origin_file
 from specialists.ensemble import Choice
 from specialists.errors import DamagedError, InputError
 from specialists.evaluation import (
@@ -122,7 +125,6 @@ def read_results(run: Run) -> Results:
         )
     data, seed = _data_summary(run), read_seed(run)
     covariance = run.path("cluster-classes", "covariance.npy")
-    images = run.path("prepare-data", "test.inputs.npy")
     return Results(
         title=settings.title,
         n_examples=settings.n_examples,
@@ -136,8 +138,19 @@ def read_results(run: Run) -> Results:
         choice=Choice.from_dict(read_json(run.path("combine-predictions", "choice.json"))),
         histories=_histories(run.folder),
         seconds=_stage_seconds(run.folder),
-        images=read_array(images) if data.kind == "images" and images.is_file() else None,
+        images=_test_images(run) if data.kind == "images" else None,
     )
+
+
+def _test_images(run: Run) -> NDArray[np.uint8] | FetchedRows | None:
+    """Those in the run, or where they lie."""
+    folder, file = run.path("prepare-data"), run.path("prepare-data", "test.inputs.npy")
+    if file.is_file():
+        return read_array(file)
+    if not origin_file(folder, "test").is_file():
+        return None
+    inputs = load_dataset_folder(folder).test.inputs
+    return inputs if isinstance(inputs, FetchedRows) else None
 
 
 def _data_summary(run: Run) -> DataSummary:

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator, Sequence
 
 from specialists.config import Config
 from specialists.datasets import load_dataset
-from specialists.datasets.base import Dataset, row_shape
+from specialists.datasets.base import Dataset
 from specialists.datasets.storage import load_dataset_folder
-from specialists.feasibility import DataShape, trainings
+from specialists.feasibility import trainings
 from specialists.feasibility.estimate import (
     CLUSTERS,
     COMBINATION,
@@ -29,6 +29,7 @@ from .baselines import baseline_tasks, budget_of
 from .classifiers import TrainingTask
 from .context import RunContext
 from .distill_student import spec_of_size, student_tasks
+from .pieces import shape_of
 from .runs import Run
 from .shared_specialists import shared_tasks
 from .stages import chosen, remaining
@@ -108,7 +109,7 @@ def _parts(run: Run, stages: Sequence[str], force: Collection[str]) -> list[Part
         config = run.config.resolve(dataset.kind)
         check_networks(config, run.config_file)
         context = RunContext.before_files(run.folder, config, dataset)
-        plans = planned_trainings(config, _shape(dataset))
+        plans = planned_trainings(config, shape_of(dataset))
         single = [kind for kind in ALONE if sum(p.n for p in plans if p.kind == kind) == 1]
         rates = [_rate(context, plan, plan.kind not in single) for plan in plans]
         base = plans[0]
@@ -128,11 +129,6 @@ def _dataset(run: Run, is_missing: bool) -> Dataset:
     if data.factory:
         check_trusted(data.factory, data.options, run.config_file)
     return load_dataset(data, run.config.seed)
-
-
-def _shape(dataset: Dataset) -> DataShape:
-    sizes = len(dataset.train), len(dataset.test)
-    return DataShape(dataset.kind, dataset.n_classes, *sizes, row_shape(dataset.train.inputs))
 
 
 def _rate(context: RunContext, plan: PlannedTrainings, one_thread: bool) -> StepRate:

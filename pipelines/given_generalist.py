@@ -13,6 +13,7 @@ import numpy as np
 
 from specialists.datasets import Dataset
 from specialists.datasets.base import Split
+from specialists.datasets.raw_rows import RawRows
 from specialists.errors import DataWarning, InputError, listed
 from specialists.probability import mean_over_rows
 
@@ -34,7 +35,10 @@ def asked_probabilities(generalist: Any, x: Any, classes: np.ndarray) -> np.ndar
             got=type(generalist).__name__,
             expected="a fitted estimator with predict_proba, or a function from X to probabilities",
         )
-    return in_order(ask(x), classes, getattr(generalist, "classes_", None))
+    known = getattr(generalist, "classes_", None)
+    if isinstance(x, RawRows):
+        return np.concatenate([in_order(ask(rows), classes, known) for _, rows in x.blocks()])
+    return in_order(ask(x), classes, known)
 
 
 def in_order(probs: Any, classes: np.ndarray, known: Any = None) -> np.ndarray:

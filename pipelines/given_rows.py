@@ -26,8 +26,10 @@ from sklearn.utils.validation import (
 
 from specialists.datasets.base import Kind, NamedTensors
 from specialists.datasets.class_names import normal_form
+from specialists.datasets.dataset_objects import is_dataset
 from specialists.datasets.handed_over import tensors_of, texts_of
 from specialists.datasets.in_memory import HeldRows
+from specialists.datasets.object_rows import DatasetRows
 from specialists.datasets.pictures import with_channels
 from specialists.errors import DataError, InputError, first_of, listed
 from specialists.networks import given_log_probs
@@ -37,6 +39,8 @@ NOT_NUMERIC = "encode them first, for instance by a ColumnTransformer before thi
 
 def kind_of_input(x: Any) -> Kind:
     """Strings, images (uint8 of three or four axes), arrays by name or anything else: numbers."""
+    if isinstance(x, DatasetRows):
+        return x.kind
     if isinstance(x, Mapping | NamedTensors):
         return "tensors"
     if isinstance(x, np.ndarray) and x.ndim > 2:
@@ -59,6 +63,8 @@ def checked_inputs(estimator: BaseEstimator, x: Any, kind: Kind, reset: bool) ->
     ValueError
         If they are no numbers, not finite, or of another kind or width than in training.
     """
+    if is_dataset(x):  # each item is checked as it is read
+        return x
     if kind_of_input(x) != kind:
         raise DataError(
             "these inputs are of another kind than those of the training",
@@ -68,6 +74,10 @@ def checked_inputs(estimator: BaseEstimator, x: Any, kind: Kind, reset: bool) ->
     if reset and kind != "features":
         vars(estimator).pop("n_features_in_", None)
         vars(estimator).pop("feature_names_in_", None)
+    if isinstance(x, DatasetRows):
+        if kind == "features":
+            vars(estimator)["n_features_in_"] = x.shape[1]
+        return x
     if kind == "text":
         return texts_of(x)
     if kind == "tensors":

@@ -65,6 +65,7 @@ class HeldRun:
         self.functions, self.trust_code = functions, trust_code
         self._directory: Path | None = None
         self._files: dict[str, bytes] = {}
+        self._rows: Functions = {}
         self._run: Run | None = None
         self._models: dict[str, Predictor] = {}
 
@@ -75,8 +76,12 @@ class HeldRun:
         config: Config,
         functions: Functions,
         clusters: Sequence[Sequence[str]] | None = None,
+        rows: Functions | None = None,
     ) -> HeldRun:
-        """Train every model on a data set in memory; ``clusters`` are the names of their classes.
+        """Train every model on a data set of the program.
+
+        ``clusters`` are the names of their classes, and ``rows`` gives what the data set reads
+        again and again.
 
         Raises
         ------
@@ -84,6 +89,7 @@ class HeldRun:
             If the settings cannot work with these data.
         """
         held = cls(functions)
+        held._rows = rows or {}
         check_settings(config)
         held._run = Run(held.folder, trust=EVERYTHING, dataset=dataset)
         with held._at_work(), held._run.lock():
@@ -122,7 +128,7 @@ class HeldRun:
     def reading(self) -> Iterator[Path]:
         """The folder, whose networks may be built inside."""
         trust = EVERYTHING if self.trust_code else NOTHING
-        with handing_over(self.functions), trusting(trust):
+        with handing_over({**self.functions, **self._rows}), trusting(trust):
             yield self.folder
 
     def report(self, folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from specialists.config import SECTIONS, list_settings, shipped_configs
 from . import write_report
 from .options import JsonOption, RunArgument
 from .runs import Run
+from .shipped_notebooks import copy_notebook, shipped_notebooks
 from .status_table import show_status, status_values
 from .terminal import say
 
@@ -73,6 +75,28 @@ def configs_command() -> None:
     for name, file in shipped_configs().items():
         first = file.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
         say(f"{name:<12} {first}\n{'':<12} {file}")
+
+
+@looking.command("notebook", help="Copy a notebook to work in; without a name, list what there is.")
+def notebook_command(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="One of the notebooks.", autocompletion=lambda: list(shipped_notebooks())
+        ),
+    ] = None,
+    dest: Annotated[
+        Path | None,
+        typer.Argument(metavar="DEST", help="A folder, or a new .ipynb file. Default: here."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what lies there.")] = False,
+) -> None:
+    """Print name and title of each, or where the copy lies."""
+    if name is None:
+        for known, title in shipped_notebooks().items():
+            say(f"{known:<16} {title}")
+        return
+    say(f"{copy_notebook(name, dest, force)}: open it in Jupyter, for instance `jupyter lab`")
 
 
 @looking.command("datasets", help="List the data sets that ship, and how to name your own.")

@@ -25,7 +25,6 @@ Model = Literal[
     "generalist_ensemble_same_inference",
     "generalist_ensemble_deferred",
 ]
-TeacherModel = Literal["ensemble", "generalist"]
 
 
 def out_option(metavar: str, text: str) -> Any:
@@ -63,6 +62,19 @@ SetOption = Annotated[
         show_default=False,
         help="Replace one setting (KEY= restores its default); may be repeated.",
     ),
+]
+TeacherOption = Annotated[
+    list[Path],
+    typer.Option(
+        metavar="RUN-or-FOLDER",
+        help="A run, or the folder of a model; several, each with --teacher, are averaged.",
+    ),
+]
+WeightOption = Annotated[
+    list[float], typer.Option(help="Of each teacher, in their order; none: all the same.")
+]
+MeanOption = Annotated[
+    Literal["arithmetic", "geometric"], typer.Option(help="How several teachers are averaged.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 QuietOption = Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,14 +11,13 @@ import typer
 from specialists.config import Config, find_config, left_aside, shipped_configs
 from specialists.config.renamed import has_old_names
 from specialists.config.toml import read_toml
-from specialists.errors import InputError
+from specialists.errors import ConfigError, InputError, listed
 from specialists.feasibility import DataShape, check_settings
 from specialists.files import (
     Trust,
     check_networks,
     check_trusted,
     describe_changes,
-    read_array,
     read_json,
     write_text,
 )
@@ -102,14 +101,29 @@ def check_run(run: Run, unlabelled: bool = True) -> None:
     about = read_json(run.path("prepare-data", "dataset.json"))
     kind, rows, shape = about["kind"], about["rows"], ()
     if kind != "text":
-        shape = tuple(read_array(run.path("prepare-data", "train.inputs.npy")).shape[1:])
+        from specialists.datasets.origins import input_shape
+
+        shape = input_shape(run.path("prepare-data"), "train")[1:]
     n_classes = len(about["class_names"])
     check_settings(run.config, DataShape(kind, n_classes, rows["train"], rows["test"], shape))
+    check_left_out(run.config.student.leave_out or (), about["class_names"])
     more = run.config.student.unlabelled
     if unlabelled and more is not None:
         from specialists.datasets import read_unlabelled
 
         read_unlabelled(more, about["preprocessing"])
+
+
+def check_left_out(names: Sequence[str], classes: Sequence[str]) -> None:
+    """Raise a ConfigError unless ``student.leave_out`` names some of the classes, and not all."""
+    unknown = [name for name in names if name not in classes]
+    if unknown or len(names) == len(classes):
+        raise ConfigError(
+            "students cannot do without these classes",
+            where="student.leave_out",
+            got=f"{listed(unknown)}, which the data do not have" if unknown else "all classes",
+            expected="names of some classes of the data",
+        )
 
 
 @contextmanager

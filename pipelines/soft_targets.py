@@ -13,12 +13,14 @@ from typing import Literal
 
 from specialists.config import StudentConfig
 from specialists.datasets import read_unlabelled
-from specialists.datasets.base import Inputs
+from specialists.datasets.base import Inputs, joined_inputs
 from specialists.distillation import (
     OnlineTeacher,
+    ReplayedViews,
     SparseTargets,
     read_draws,
     read_top,
+    soft_trials,
     teacher_blocks,
     write_draws,
     write_top,
@@ -101,38 +103,65 @@ def write_targets(
     config : dict, optional
         What else the predictions depend on, JSON-able.
     """
-    extra = context.config.student.unlabelled
-    if extra:
-        inputs = inputs | {extra: sha256(extra)}
     settings = context.config.student
-    config = {**(config or {}), **_store(settings)}
+    if settings.unlabelled:
+        inputs = inputs | {settings.unlabelled: sha256(settings.unlabelled)}
+    views = replayed_views(context)
+    replayed = {} if views is None else {"views": views.n_views, "augmentation seed": views.seed}
+    alone = {} if settings.transfer_set == "all" else {"transfer_set": settings.transfer_set}
+    config = {**(config or {}), **_store(settings), **replayed, **alone}
     key = {"inputs": inputs, "config": config, "code": CODE_VERSION}
+    temperatures = _temperatures(settings)
 
     def build(folder: Path) -> None:
-        teacher = open_teacher()
-        sources = [context.asked("train")]
-        sources += [unlabelled_inputs(context, extra)] if extra else []
+        teacher, sources = open_teacher(), transfer_sources(context)
+        if views is not None:
+            whole = joined_inputs(sources)
+            sources = (views.view(whole, number) for number in range(views.n_views))
         blocks = (block for source in sources for block in teacher_blocks(teacher, source))
         if settings.targets == "dense":
             write_shards(folder, blocks, context.dataset.n_classes, key)
         elif settings.targets == "top":
-            write_top(folder, blocks, settings.temperatures, settings.n_targets)
+            write_top(folder, blocks, temperatures, settings.n_targets)
         else:
             seed = context.seed("soft targets")
-            write_draws(folder, blocks, settings.temperatures, settings.n_targets, seed)
+            write_draws(folder, blocks, temperatures, settings.n_targets, seed)
 
     ensure_result(folder, key, build)
-    n_rows = len(read_soft_targets(folder, settings.targets, settings.temperatures[0]))
+    n_rows = len(read_soft_targets(folder, settings.targets, temperatures[0]))
     per_row = disk_use(folder) / n_rows
     log.info(f"{STAGE}: soft targets of {n_rows:,} rows, {per_row:,.0f} bytes each")
+
+
+def transfer_sources(context: RunContext) -> list[Inputs]:
+    """The inputs that a teacher is asked about, as it is asked: of training, then unlabelled."""
+    settings = context.config.student
+    trained = [context.asked("train")] if settings.transfer_set == "all" else []
+    extra = settings.unlabelled
+    return [*trained, *([unlabelled_inputs(context, extra)] if extra else [])]
+
+
+def replayed_views(context: RunContext) -> ReplayedViews | None:
+    """The augmented views that stored targets are of; None: they are of the inputs themselves."""
+    n_views = context.config.student.views
+    if not n_views or context.augment is None or context.config.student.teacher == "online":
+        return None
+    return ReplayedViews(context.augment, context.seed("replayed views"), n_views)
 
 
 def _store(settings: StudentConfig) -> dict[str, object]:
     """What soft targets that are not dense depend on, JSON-able."""
     if settings.targets == "dense":
         return {}
-    keys = ("targets", "n_targets", "temperatures")
-    return {key: getattr(settings, key) for key in keys}
+    keys = ("targets", "n_targets")
+    return {
+        **{key: getattr(settings, key) for key in keys},
+        "temperatures": _temperatures(settings),
+    }
+
+
+def _temperatures(settings: StudentConfig) -> tuple[float, ...]:
+    return tuple(dict.fromkeys(temperature for temperature, _ in soft_trials(settings)))
 
 
 def read_soft_targets(

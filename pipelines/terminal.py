@@ -1,6 +1,7 @@
-"""What does the command show while it works? The lines that the library logs, and bars.
+"""What does the command show while it works? The lines that the library logs, and a bar a stage.
 
-Lines go to standard output. Bars go to the terminal: to standard error if standard output is none.
+Lines go to standard output. A bar goes to the terminal, to standard error if standard output is
+none, or into the cell of a notebook.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from rich.console import Console
 from specialists.errors import StorageError
 from specialists.escaping import printable
 from specialists.files import storage_faults
-from specialists.runtime import line_a_minute, report_progress
+from specialists.runtime import LineAMinute, display_on, in_notebook, report_progress
 
 QUIET = "SPECIALISTS_QUIET"
 LIBRARY = logging.getLogger("specialists")
@@ -39,7 +40,8 @@ class _Lines(logging.Handler):
             with storage_faults("standard output"):
                 self.console.out(printable(self.format(record)), highlight=False)
         except StorageError:
-            self.console = Console()  # the old one would write this line with the next
+            # the old one would write this line with the next
+            self.console = Console(force_jupyter=False)
             raise
 
 
@@ -59,22 +61,23 @@ def hush(wanted: bool) -> None:
 def lines_and_bars() -> Iterator[None]:
     """Show what the library logs, from INFO on unless its logger has a level, and its progress.
 
-    Where standard error is no terminal, progress is a line a minute, without control characters.
-    Where the environment sets ``SPECIALISTS_QUIET=1``, it is not shown.
+    Progress is a bar on a terminal or in a notebook, elsewhere a line a minute without control
+    characters. Where the environment sets ``SPECIALISTS_QUIET=1``, it is not shown.
     """
     if any(isinstance(handler, _Lines) for handler in LIBRARY.handlers):
         yield
         return
-    console = Console()
+    console = Console(force_jupyter=False)  # which would show every line as a paragraph
     handler = _Lines(console)
     level, propagate = LIBRARY.level, LIBRARY.propagate
     LIBRARY.addHandler(handler)
     LIBRARY.setLevel(level or logging.INFO)
     LIBRARY.propagate = False  # a user's function may configure logging: no line comes twice
     at = console if sys.stdout.isatty() else Console(stderr=True)
-    sink = at if sys.stderr.isatty() else line_a_minute()  # rich may take a file for a terminal
+    is_shown = in_notebook() or sys.stderr.isatty()  # rich may take a file for a terminal
+    display = display_on(at) if is_shown else LineAMinute()
     try:
-        with report_progress(sink) if os.environ.get(QUIET) != "1" else nullcontext():
+        with report_progress(display) if os.environ.get(QUIET) != "1" else nullcontext():
             yield
     finally:
         LIBRARY.removeHandler(handler)

@@ -45,6 +45,7 @@ from .classifiers import (
     train_classifiers,
 )
 from .context import RunContext
+from .pieces import expect_pieces
 from .runs import Run
 from .terminal import log
 
@@ -58,6 +59,7 @@ FLATTERED = (
 def execute(run: Run) -> None:
     """Train a generalist of each candidate width and keep the best, or take the user's own."""
     context = RunContext.open(run.folder)
+    expect_pieces(context, STAGE)
     if context.config.generalist.weights:
         _adopt(context)
         return

@@ -38,6 +38,7 @@ from .classifiers import (
 )
 from .context import RunContext
 from .kept import kept
+from .pieces import expect_pieces
 from .runs import Run, check_result, clear, does_not_stand
 from .shared_specialists import SHORTLISTS, prepare_shortlists, shared_tasks
 from .train_generalist import initial_folders, initial_generalists, read_subsets
@@ -143,6 +144,7 @@ def execute(run: Run) -> None:
     """
     context = RunContext.open(run.folder)
     context.check_networks()
+    expect_pieces(context, STAGE)
     tasks, trainings = specialist_tasks(context), initial_generalists(context)
     sharing = shared_tasks(context)
     dataset = context.dataset

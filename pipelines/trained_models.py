@@ -89,7 +89,7 @@ def _baseline(run: Path, name: str) -> Predictor:
     def predictions(inputs: Inputs) -> Predictions:
         return averaged((member.predictions(inputs) for member in (first, *rest)), rule)
 
-    return replace(first, predictions=predictions)
+    return replace(first, predictions=predictions, network=None)
 
 
 def _ensemble(run: Path) -> Predictor:

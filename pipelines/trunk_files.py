@@ -6,6 +6,7 @@ log-probabilities of the training inputs lie beside them, as half-precision shar
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,9 +14,9 @@ import numpy as np
 from torch import nn
 
 from specialists.config import SpecialistsConfig
-from specialists.datasets.base import Inputs, Ragged
+from specialists.datasets.base import Inputs, Ragged, rows_between
 from specialists.distillation import teacher_blocks
-from specialists.files import claim, write_array
+from specialists.files import claim, write_array, write_array_blocks
 from specialists.networks import (
     Adapters,
     TransformerTrunk,
@@ -25,7 +26,8 @@ from specialists.networks import (
     read_spec,
     split_frozen,
 )
-from specialists.predictions import read_rows, write_shards
+from specialists.predictions import BATCH_SIZE, predict_outputs, read_rows, write_shards
+from specialists.runtime import progress
 from specialists.trunk import Trunk
 
 from .classifiers import GENERALIST_FILES, Member
@@ -57,7 +59,7 @@ def _read_features(file: Path, lower: nn.Module, inputs: Inputs) -> Inputs:
     return rows
 
 
-def _write_features(file: Path, features: Inputs) -> None:
+def _write_vectors(file: Path, features: Inputs) -> None:
     values = features.values if isinstance(features, Ragged) else features
     write_array(file, np.asarray(values))
 
@@ -103,6 +105,20 @@ def prepare_trunk(context: RunContext) -> None:
     ensure_result(context.path(*FOLDER), key, partial(_write_trunk, context, key))
 
 
+def _write_features(lower: nn.Module, inputs: Inputs, path: Path) -> None:
+    """What the frozen part gives for every input, a batch at a time."""
+    n = len(inputs)
+    with progress("features", n) as bar:
+
+        def batches() -> Iterator[np.ndarray]:
+            for start in range(0, n, BATCH_SIZE):
+                rows = rows_between(inputs, start, min(start + BATCH_SIZE, n))
+                yield predict_outputs(lower, rows).numpy()
+                bar.advance(len(rows))
+
+        write_array_blocks(path, batches(), n)
+
+
 def _cut(settings: SpecialistsConfig) -> dict[str, object]:
     """What says where the generalist is cut."""
     if settings.adapter is None:
@@ -115,11 +131,17 @@ def _write_trunk(context: RunContext, key: dict[str, object], folder: Path) -> N
     dataset = context.dataset
     lower = _frozen_part(context)
     if lower is not None:
-        inputs = (dataset.train.inputs, dataset.validation.inputs)
-        trunk = Trunk.from_inputs(lower, *inputs, augmented=context.augment is not None)
-        _write_features(folder / "validation.npy", trunk.validation)
-        if not trunk.on_the_fly:
-            _write_features(folder / "train.npy", trunk.train)
+        train, validation = dataset.train.inputs, dataset.validation.inputs
+        augmented = context.augment is not None
+        if isinstance(lower, TransformerTrunk):
+            trunk = Trunk.from_inputs(lower, train, validation, augmented)
+            _write_vectors(folder / "validation.npy", trunk.validation)
+            if not trunk.on_the_fly:
+                _write_vectors(folder / "train.npy", trunk.train)
+        else:
+            _write_features(lower, validation, folder / "validation.npy")
+            if not augmented:
+                _write_features(lower, train, folder / "train.npy")
     generalist = Member(context, context.path(GENERALIST))
     inputs, description = context.asked("train"), "generalist on training data"
     blocks = teacher_blocks(generalist.predict, inputs, description)

@@ -15,6 +15,7 @@ from torch import nn
 from specialists.calibration import fit_temperature, tempered_loss
 from specialists.config import Recipe
 from specialists.datasets.base import Inputs, Split
+from specialists.datasets.fetched_rows import block_rows
 from specialists.errors import InputError
 from specialists.losses import CrossEntropy, relative_weights
 from specialists.networks import inference_flops, n_parameters
@@ -151,7 +152,7 @@ def calibrate_classifier(
         top1 = float(mean_over_rows(right, counts))
         loss = tempered_loss(outputs, validation.labels, temperature, counts)
         result = FitResult(0, loss, top1, TrainingCost())
-    index = torch.arange(min(COST_SAMPLE, len(validation)))
+    index = torch.arange(block_rows(validation.inputs, min(COST_SAMPLE, len(validation))))
     sample = validation.inputs[index].to(next(network.parameters()).device)
     return TrainedClassifier(
         **vars(result),

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from specialists.classifier import TrainedClassifier
 from specialists.datasets.base import Split
+from specialists.datasets.fetched_rows import only_rows
 from specialists.predictions import Predictions, concatenated
 from specialists.training import TrainingCost
 
@@ -46,7 +47,7 @@ def cross_fitted_predictions(
     for fold in range(n_folds):
         classifier = fit(fold, without_fold(train, fold, n_folds))
         rows = torch.arange(fold, len(train), n_folds)
-        parts.append(classifier.predictions(train.inputs[rows]))
+        parts.append(classifier.predictions(only_rows(train.inputs, rows)))
         folds.append(rows)
         cost += classifier.cost + TrainingCost(flops=len(rows) * classifier.inference_flops)
     return CrossFitted(concatenated(parts), torch.cat(folds), cost)
@@ -57,4 +58,4 @@ def without_fold(train: Split, fold: int, n_folds: int) -> Split:
     rows = torch.arange(len(train))
     rows = rows[rows % n_folds != fold]
     weights = None if train.weights is None else train.weights[rows]
-    return Split(train.inputs[rows], train.labels[rows], weights=weights)
+    return Split(only_rows(train.inputs, rows), train.labels[rows], weights=weights)

@@ -46,7 +46,13 @@ class CrossEntropy(nn.Module):
 
 
 def kl_to(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
-    """KL(target || softmax(logits)) in nats, averaged over the batch; 0 log 0 = 0.
+    """The mean of :func:`kl_rows`, of which ``weights`` (n,) multiply the rows."""
+    rows = kl_rows(logits, target)
+    return rows.mean() if weights is None else (rows * weights).mean()
+
+
+def kl_rows(logits: Tensor, target: Tensor) -> Tensor:
+    """KL(target || softmax(logits)) of each row in nats, (n,); 0 log 0 = 0.
 
     Computed in float32 or better, whatever comes in.
 
@@ -54,8 +60,6 @@ def kl_to(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Tens
     ----------
     logits, target : Tensors of shape (n, C)
         ``target`` holds probabilities, so that a class of probability zero gives no NaN.
-    weights : Tensor of shape (n,), optional
-        By which the losses of rows are multiplied.
 
     Raises
     ------
@@ -66,10 +70,7 @@ def kl_to(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Tens
     # The smallest normal number, which no mode flushes to zero; special.entr is five times slower.
     entropy = -(target * target.clamp_min(torch.finfo(target.dtype).tiny).log()).sum(-1)
     _refuse(entropy.isnan(), "a row of the target is no distribution", "NaN")
-    cross = -(target * F.log_softmax(logits, dim=-1)).sum(-1)
-    if weights is None:
-        return cross.mean() - entropy.mean()
-    return ((cross - entropy) * weights).mean()
+    return -(target * F.log_softmax(logits, dim=-1)).sum(-1) - entropy
 
 
 class DistillationLoss(nn.Module):
@@ -196,17 +197,41 @@ def _cross_entropy(
     logits: Tensor, labels: Tensor, smoothing: float, lowest: int, weights: Tensor | None = None
 ) -> Tensor:
     """Mean over the labelled rows; zero where none is."""
+    rows = cross_entropy_rows(logits, labels, smoothing, lowest)
+    return rows.mean() if weights is None else (rows * weights).mean()
+
+
+def cross_entropy_rows(
+    logits: Tensor, labels: Tensor, smoothing: float = 0.0, lowest: int = UNLABELLED
+) -> Tensor:
+    """Cross-entropy of each row, (n,), whose mean is that over the labelled rows.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n, C)
+    labels : int64 Tensor of shape (n,) or probabilities of shape (n, C)
+        From ``lowest``; ``UNLABELLED`` rows are 0.
+    smoothing : float
+        Of the labels, in [0, 1).
+
+    Raises
+    ------
+    InputError
+        If the labels are none.
+    """
     if labels.is_floating_point():
         logits, labels = _in_full_precision(logits, labels, "the soft labels")
         _check_distributions(labels, "a row of the soft labels is no distribution")
-        return CrossEntropy(smoothing)(logits, labels, weights)
+        return F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
     labels = check_labels(labels, len(logits), logits.shape[1], lowest)
     how = {"ignore_index": UNLABELLED, "label_smoothing": smoothing}
-    if weights is None:
-        total = F.cross_entropy(logits, labels, reduction="sum", **how)
-    else:
-        total = (F.cross_entropy(logits, labels, reduction="none", **how) * weights).sum()
-    return total / (labels != UNLABELLED).sum().clamp_min(1)
+    return of_known(F.cross_entropy(logits, labels, reduction="none", **how), labels != UNLABELLED)
+
+
+def of_known(rows: Tensor, known: Tensor) -> Tensor:
+    """Losses (n,) that are 0 where they are not ``known``, and whose mean is that of the others."""
+    known = known.to(rows.dtype)
+    return rows * (known * (len(known) / known.sum().clamp_min(1)))
 
 
 def _in_full_precision(logits: Tensor, other: Tensor, name: str) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from specialists.datasets.base import Inputs, rows_between
+from specialists.datasets.fetched_rows import block_rows
 from specialists.errors import InputError
 from specialists.files import finish, read_array, recording
 from specialists.networks import outputs_of
@@ -195,7 +196,7 @@ def predict_outputs(
     Parameters
     ----------
     network : nn.Module
-    inputs : Tensor, Ragged or NamedTensors of n rows
+    inputs : Tensor, Ragged, NamedTensors or FetchedRows of n rows
     description : str, optional
         Shows a progress bar under this name.
 
@@ -208,6 +209,7 @@ def predict_outputs(
     network.eval()
     device = getattr(next(network.parameters(), None), "device", "cpu")
     n, outputs = len(inputs), torch.empty(0)
+    batch_size = block_rows(inputs, batch_size)
     bars = progress(description, n) if description else nullcontext(Progress())
     with torch.no_grad(), bars as bar:
         for start in range(0, n, batch_size):

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from specialists.datasets import check_preprocessing, encode
 from specialists.datasets.base import Inputs, rows_between
+from specialists.datasets.dataset_objects import is_dataset
+from specialists.datasets.object_rows import encode_objects
 from specialists.errors import InputError
 from specialists.networks import GivenInputs, fitting, given_log_probs, load_network
 from specialists.networks.weights import GIVEN
@@ -27,13 +29,15 @@ class Predictor:
     """A model with the preprocessing and the class names it was trained with.
 
     ``predictions`` maps encoded inputs to what the model predicts. A model that ``asks`` a
-    generalist of which only predictions are known needs these of the new rows too.
+    generalist of which only predictions are known needs these of the new rows too. ``network``
+    gives its logits, where it is a single one.
     """
 
     class_names: tuple[str, ...]
     preprocessing: Mapping[str, object]
     predictions: Callable[[Inputs], Predictions]
     asks: bool = False
+    network: nn.Module | None = None
 
     def predict_proba(self, x: Any, generalist_probs: Any = None) -> np.ndarray:
         """Calibrated probabilities of raw inputs.
@@ -44,7 +48,8 @@ class Predictor:
             As :func:`specialists.datasets.encode` takes it. Text: strings, or a DataFrame with the
             training's text column. Features: numbers [n, d], or a DataFrame with the training's
             columns. Images: uint8 [n, h, w], [n, channels, h, w] or [n, h, w, channels], or a list
-            of pictures, paths or images of Pillow.
+            of pictures, paths or images of Pillow. Or a Dataset of PyTorch or Hugging Face, whose
+            labels are not looked at.
         generalist_probs : array of shape (n, n_classes), optional
             Of a generalist that was given as its predictions, columns as in ``class_names``.
 
@@ -67,7 +72,8 @@ class Predictor:
         return torch.cat(blocks).numpy()
 
     def _encoded(self, x: Any, generalist_probs: Any) -> Inputs:
-        inputs = encode(self.preprocessing, x)
+        encoded = encode_objects(x, self.preprocessing) if is_dataset(x) else None
+        inputs = encode(self.preprocessing, x) if encoded is None else encoded
         if not self.asks:
             return inputs
         if generalist_probs is None:
@@ -150,4 +156,5 @@ def load_model(folder: Path) -> Predictor:
     def predictions(inputs: Inputs) -> Predictions:
         return network_predictions(network, inputs, temperature)
 
-    return Predictor(names, preprocessing, predictions, bool(about.get(GIVEN)))
+    asks = bool(about.get(GIVEN))
+    return Predictor(names, preprocessing, predictions, asks, None if asks else network)

@@ -81,6 +81,16 @@ def log_sum_exp(log_probs: Tensor) -> Tensor:
     return safe_log((log_probs - top.unsqueeze(-1)).exp().sum(-1)) + top
 
 
+def kl_between(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """KL(p || q) over the last dimension, in nats; where p is 0, q and its gradient do not count.
+
+    Both are log-probabilities of one shape.
+    """
+    none = log_p == -torch.inf
+    gap = log_p.masked_fill(none, 0.0) - log_q.masked_fill(none, 0.0)
+    return (log_p.exp() * gap).sum(-1)
+
+
 def complement(subset: Tensor, n_classes: int) -> Tensor:
     """The classes outside ``subset`` in increasing order, int64 of shape (n_classes - k,).
 

@@ -357,3 +357,128 @@ def most_probable_dustbin(problem: Dense, labels: Tensor, deviation: float) -> n
 
     options = {"xatol": 1e-7, "fatol": 1e-11, "maxiter": 10000, "maxfev": 10000}
     return minimize(objective, [0.1, 0.9, 0.1], method="Nelder-Mead", options=options).x
+
+
+def soft_targets_term(z, t, temperature) -> float:
+    """T^2 KL(softmax(t / T) || softmax(z / T)), the mean over rows."""
+    rows = [_soft_row(a, b, temperature) for a, b in zip(z, t, strict=True)]
+    return temperature**2 * float(np.mean(rows))
+
+
+def labels_term(z, labels, smoothing) -> float:
+    """Cross-entropy with (1 - s) y + s / C, row by row."""
+    values = []
+    for row, label in zip(z, labels, strict=True):
+        log_q = row - np.logaddexp.reduce(row)
+        target = np.full(len(row), smoothing / len(row))
+        target[label] += 1 - smoothing
+        values.append(-float(target @ log_q))
+    return float(np.mean(values))
+
+
+def logit_matching_term(z, t) -> float:
+    """Half the squared difference of centred logits, a class."""
+    centred = [row - row.mean() for row in z - t]
+    return float(np.mean([(row**2).sum() / (2 * len(row)) for row in centred]))
+
+
+def decoupled_term(z, t, labels, temperature, alpha, beta) -> float:
+    """Of probabilities: the label's class beside the rest, and the rest in itself."""
+    values = []
+    for student, teacher, label in zip(z, t, labels, strict=True):
+        q, p = (
+            np.exp(x / temperature - np.logaddexp.reduce(x / temperature))
+            for x in (student, teacher)
+        )
+        two = _kl([p[label], 1 - p[label]], [q[label], 1 - q[label]])
+        p_rest, q_rest = np.delete(p, label), np.delete(q, label)
+        values.append(alpha * two + beta * _kl(p_rest / p_rest.sum(), q_rest / q_rest.sum()))
+    return temperature**2 * float(np.mean(values))
+
+
+def _softmax(x: np.ndarray) -> np.ndarray:
+    return np.exp(x - np.logaddexp.reduce(x))
+
+
+def _kl(p, q) -> float:
+    return float(sum(a * math.log(a / b) for a, b in zip(p, q, strict=True) if a > 0))
+
+
+def standardised_term(z, t, temperature) -> float:
+    """Soft targets of z-scores."""
+    z, t = ((x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True) for x in (z, t))
+    return soft_targets_term(z, t, temperature)
+
+
+def binary_labels_term(z, answers) -> float:
+    """Minus the log-likelihood of known answers, summed over classes."""
+    total = 0.0
+    for row, wanted in zip(z, answers, strict=True):
+        for x, y in zip(row, wanted, strict=True):
+            if y >= 0:
+                q = 1 / (1 + math.exp(-x))
+                total -= y * math.log(q) + (1 - y) * math.log(1 - q)
+    return total / len(z)
+
+
+def binary_targets_term(z, t, temperature, exclusive) -> float:
+    """T^2 KL of a coin a class, summed over classes."""
+    total = 0.0
+    for row, teacher in zip(z / temperature, t / temperature, strict=True):
+        p = (
+            np.exp(teacher - np.logaddexp.reduce(teacher))
+            if exclusive
+            else 1 / (1 + np.exp(-teacher))
+        )
+        q = 1 / (1 + np.exp(-row))
+        total += sum(_kl([a, 1 - a], [b, 1 - b]) for a, b in zip(p, q, strict=True))
+    return temperature**2 * total / len(z)
+
+
+def hint_term(h, u, weight, bias) -> float:
+    """Half the squared difference a number, after a linear map of the channels (axis 1)."""
+    mapped = np.einsum("oc,nc...->no...", weight, h) + bias.reshape(-1, *[1] * (h.ndim - 2))
+    return float(np.mean([((a - b) ** 2).mean() / 2 for a, b in zip(mapped, u, strict=True)]))
+
+
+def attention_term(h, u) -> float:
+    """1 - cos of the two attention maps."""
+    values = []
+    for a, b in zip((h**2).sum(1), (u**2).sum(1), strict=True):
+        values.append(1 - (a * b).sum() / math.sqrt((a * a).sum() * (b * b).sum()))
+    return float(np.mean(values))
+
+
+def similarity_term(h, u) -> float:
+    """The mean squared difference of normalised similarities, over all n^2 pairs."""
+    grams = []
+    for x in (h, u):
+        rows = [[float(a.ravel() @ b.ravel()) for b in x] for a in x]
+        grams.append(np.array([np.array(row) / np.linalg.norm(row) for row in rows]))
+    return float(((grams[0] - grams[1]) ** 2).mean())
+
+
+def huber(x: float) -> float:
+    return x * x / 2 if abs(x) <= 1 else abs(x) - 0.5
+
+
+def distances_term(h, u) -> float:
+    """The mean over ordered pairs of rows."""
+    relative = []
+    pairs = list(itertools.permutations(range(len(h)), 2))
+    for x in (h, u):
+        d = np.array([np.linalg.norm((x[i] - x[j]).ravel()) for i, j in pairs])
+        relative.append(d / d.mean())
+    return float(np.mean([huber(a - b) for a, b in zip(*relative, strict=True)]))
+
+
+def angles_term(h, u) -> float:
+    """The mean over ordered triples of distinct rows."""
+    cosines = []
+    for x in (h, u):
+        found = []
+        for i, j, k in itertools.permutations(range(len(x)), 3):
+            a, b = (x[i] - x[j]).ravel(), (x[k] - x[j]).ravel()
+            found.append(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)))
+        cosines.append(found)
+    return float(np.mean([huber(a - b) for a, b in zip(*cosines, strict=True)]))

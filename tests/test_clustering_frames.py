@@ -1,8 +1,15 @@
 """Clusters and confused pairs as tables, with what chance gives beside every share."""
 
+import base64
+import io
+import json
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from specialists.clustering import ClassClusters, confused_pairs
 from specialists.covariance import confusion_mass
@@ -56,21 +63,87 @@ def test_pairs_are_those_of_the_most_common_mass(probs):
     np.testing.assert_allclose(frame["times_average"], mass.flat[order] / mass.sum() * 45)
 
 
-def test_errors_and_examples_are_of_the_pair(probs, clusters):
+def test_both_ways_and_rows_are_of_the_pair(probs, clusters):
     labels = np.random.default_rng(2).integers(10, size=300)
     texts = [f"row {i}" for i in range(300)]
     given = torch.from_numpy(probs)
     frame = confused_pairs(given, k=45, labels=labels, examples=texts, clusters=clusters)
-    predicted = probs.argmax(1)
+    order = np.argsort(-probs, axis=1)
     for pair in frame.to_dict("records"):
         a, b = (clusters.class_names.index(pair[name]) for name in ("class_a", "class_b"))
-        wrong = {(a, b), (b, a)}
-        rows = [i for i in range(300) if (int(labels[i]), int(predicted[i])) in wrong]
-        assert pair["errors"] == len(rows)
-        if rows:
-            assert int(pair["example"].split()[1]) in rows
+        ways = ((a, b), (b, a))
+        errors = [[i for i in range(300) if (labels[i], order[i, 0]) == way] for way in ways]
+        close = [[i for i in range(300) if tuple(order[i, :2]) == way] for way in ways]
+        assert [pair["a_as_b"], pair["b_as_a"]] == [len(rows) for rows in errors]
+        assert [pair["a_then_b"], pair["b_then_a"]] == [len(rows) for rows in close]
+        wrong = {*errors[0], *errors[1]}
+        rows = {*wrong, *close[0], *close[1]}
+        torn = {i: (i not in wrong, -probs[i, a] * probs[i, b]) for i in rows}
+        assert pair["rows"] == sorted(torn, key=torn.__getitem__)[:3]
+        assert pair["examples"] == [texts[i] for i in pair["rows"]]
         together = [a in members and b in members for members in clusters.classes]
         assert pair["cluster"] == (together.index(True) if any(together) else -1)
+
+
+def test_clusters_know_the_pairs_that_they_were_found_by(probs, clusters):
+    again = ClassClusters.from_dict(json.loads(json.dumps(clusters.to_dict())))
+    alone = again.confused_pairs(4)
+    whole = clusters.confused_pairs(4, probs, examples=range(300))
+    shared = ["class_a", "class_b", "share_of_confusions", "times_average", "cluster"]
+    assert alone.columns.tolist() == shared
+    assert whole[shared].equals(alone)
+    assert (whole["rows"] == whole["examples"]).all()
+    old = {key: value for key, value in clusters.to_dict().items() if key != "pairs"}
+    assert len(ClassClusters.from_dict(old).confused_pairs()) == 0
+    with pytest.raises(InputError, match="predictions are not given"):
+        again.confused_pairs(4, labels=[0] * 300)
+
+
+def test_clusters_keep_so_many_pairs_that_a_file_stays_small():
+    probs = np.random.default_rng(1).dirichlet(np.ones(60), size=100)
+    clusters = ClassClusters.from_predictions(probs, n_clusters=2)
+    mass = np.triu(confusion_mass(probs), 1)
+    assert len(clusters.pairs) == 200
+    first, second, share = clusters.pairs[-1]
+    assert share == pytest.approx(np.sort(mass, axis=None)[-200] / mass.sum())
+    assert first < second
+
+
+IMAGES = np.random.default_rng(4).integers(0, 255, (300, 8, 6)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("images", "mode"),
+    [
+        (IMAGES, "L"),
+        (IMAGES / 255, "L"),
+        (IMAGES[:, None], "L"),
+        (np.stack([IMAGES] * 3, axis=1), "RGB"),
+        (np.stack([IMAGES] * 3, axis=3), "RGB"),
+    ],
+)
+def test_images_are_small_pictures_also_of_a_part_of_the_table(probs, images, mode):
+    table = confused_pairs(probs, k=5, examples=images)
+    first = table.head(1)
+    page = str(first._repr_html_())
+    found = [base64.b64decode(part.partition('"')[0]) for part in page.split("base64,")[1:]]
+    assert len(found) == len(first["rows"].to_list()[0]) == 3
+    picture = Image.open(io.BytesIO(found[0]))
+    assert (picture.mode, picture.size) == (mode, (6, 8))
+
+
+def test_a_table_shows_what_names_and_texts_hold_as_text(probs):
+    texts = ["<script>alert(1)</script> \u202e " + "long " * 30] * 300
+    table = confused_pairs(probs, [f"<b>{i}" for i in range(10)], k=2, examples=texts)
+    table["<i>mine"] = ["<i>", 3]
+    page = str(table._repr_html_())
+    assert "&lt;script&gt;" in page
+    assert "&lt;b&gt;3" in page
+    assert not re.search("<(script|b|i)>", page)
+    assert "\u202e" not in page
+    assert "…" in page
+    assert f"{table['share_of_confusions'][0]:.2%}" in page
+    assert "and 20 more pairs" in str(pd.concat([table] * 40)._repr_html_())
 
 
 def test_many_classes_take_a_sketch():

@@ -8,7 +8,7 @@ from small_run import create_run
 
 from specialists.config import Config, DataConfig
 from specialists.datasets import Inputs, encode, load_dataset, read_unlabelled
-from specialists.datasets.augmentation import random_affine
+from specialists.datasets.augmentation import random_affine, shift_pixels
 from specialists.errors import DataError
 from specialists.files import sha256
 
@@ -153,3 +153,32 @@ def test_runs_in_the_folder_of_images_are_no_classes_and_change_no_hash(tmp_path
     assert sum(map(len, dataset.splits.values())) == 24
     assert any("folders of runs (2)" in note for note in dataset.notes)
     assert sha256(tmp_path) == before
+
+
+def test_shifts_move_whole_pixels_and_fill_with_the_background():
+    image = torch.full((1, 1, 5, 6), 9, dtype=torch.uint8)
+    image[0, 0, 2, 3] = 200
+    moved = tensor(shift_pixels(image.expand(400, -1, -1, -1), torch.Generator().manual_seed(0)))
+    assert moved.dtype == torch.uint8
+    assert moved.shape == (400, 1, 5, 6)
+    assert set(moved.unique().tolist()) == {9, 200}
+    places = {tuple(place) for place in (moved[:, 0] == 200).nonzero()[:, 1:].tolist()}
+    assert places == {(row, column) for row in range(5) for column in range(1, 6)}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_image_is_shifted_as_a_loop_would(channels):
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(256, (9, channels, 7, 7), generator=generator, dtype=torch.uint8)
+    draws = torch.randint(3, (2, 9), generator=torch.Generator().manual_seed(5))
+    moved = tensor(shift_pixels(images, torch.Generator().manual_seed(5), most=1))
+    for image, result, down, right in zip(images, moved, *draws.tolist(), strict=True):
+        rows, columns = (slice(max(0, d - 1), 7 + min(0, d - 1)) for d in (down, right))
+        targets = (slice(max(0, 1 - d), 7 + min(0, 1 - d)) for d in (down, right))
+        assert torch.equal(result[:, *targets], image[:, rows, columns])
+
+
+def test_no_image_and_no_shift_are_as_they_were():
+    images = torch.rand(3, 1, 4, 4)
+    assert torch.equal(tensor(shift_pixels(images, torch.Generator(), most=0)), images)
+    assert len(shift_pixels(images[:0], torch.Generator())) == 0

@@ -7,8 +7,8 @@ import torch
 from specialists.ensemble import CombinationRule
 from specialists.ensemble.shared_members import SharedRule
 from specialists.evaluation import shared_gains
-from specialists.evaluation.confused_pairs import PairChanges, pair_changes
 from specialists.evaluation.notable_examples import ExampleRows
+from specialists.evaluation.pair_changes import PairChanges, pair_changes
 from specialists.evaluation.scores import Scores
 from specialists.evaluation.shared_gains import SharedGains
 from specialists.predictions import DensePredictions

@@ -14,7 +14,7 @@ from pipelines.__main__ import app
 from pipelines.run_settings import check_run
 from specialists.clustering import ClassClusters
 from specialists.config import Config, shipped_configs
-from specialists.config.sections import MOST_TRIALS
+from specialists.config.student import MOST_TRIALS
 from specialists.datasets import pictures
 from specialists.distillation import HARD_TRIALS
 from specialists.errors import ConfigError, ConfigWarning, DataError
@@ -25,7 +25,7 @@ from specialists.runtime import threads
 MANY = "1" + 400 * "0"
 BRANCHED = "generalist.factory=small_run:branched"
 KINDS = {"text": (), "features": (384,), "images": (1, 28, 28)}
-KIND_OF = dict.fromkeys(("banking77", "clinc150", "emoji", "languages"), "text")
+KIND_OF = dict.fromkeys(("banking77", "clinc150", "emoji", "few-labels", "languages"), "text")
 KIND_OF |= {"onet": "features", "onet64": "features", "glyphs": "images", "omniglot": "images"}
 
 # The base that a setting is added to, the setting, and what the message says.
@@ -186,7 +186,40 @@ ALONE = [
     ("features", ["student.width=8", "student.size=0.5"], "student.width fixes the width"),
     ("features", ["student.alphas=[1.0]", "student.label_smoothing=0.1"], "it is of labels"),
     ("features", ["student.alphas=[0.0]", "student.teacher=online"], "it is of soft targets"),
+    ("features", ["student.views=2", "student.teacher=online"], "asks about every batch"),
+    ("features", ["student.views=2", "data.augment=false"], "all views are the same"),
+    ("features", ["student.views=2", "student.leave_out=['a']"], "leave_out shows some"),
+    ("features", ["student.transfer_set=unlabelled"], "student.unlabelled names no file"),
     ("features", ["student.alphas=[0.7, 0.7]"], "0.7 is given twice"),
+    ("features", ["student.terms=[{kind = 'hints'}]"], "did you mean `hint`"),
+    ("features", ["student.terms=[{kind = 'hint'}]"], r"terms\.0 \(hint\): `layer` must be given"),
+    ("features", ["student.terms=[{kind = 'binary_targets'}]"], "set exclusive = true"),
+    ("features", ["student.terms=[{kind = 'labels'}]"], "student.terms says what is minimised"),
+    ("features", ["student.terms=3"], "student.terms = 3"),
+    ("features", ["student.terms=['hint']"], r"student\.terms\.0 = 'hint'"),
+    ("features", ["student.scheme=mutual", "student.n_taught=1"], "at least 2 peers"),
+    ("features", ["student.scheme=exits"], "student.scheme = exits needs one"),
+    ("features", ["student.scheme=mutual", "student.teacher=online"], "mutual has no teacher"),
+    ("features", ["student.n_taught=3"], "student.scheme = offline trains one network"),
+    ("features", ["student.scheme=mutual", "student.exits=['relu1']"], "mutual has none"),
+    (
+        "features",
+        ["student.scheme=mutual", "student.terms=[{kind = 'hint', layer = 'hidden1'}]"],
+        "only student.scheme = offline has one",
+    ),
+    (
+        "features",
+        ["student.terms=[{kind = 'similarity'}]", "student.targets=top"],
+        "the probability of every class; student.targets = top keeps a few",
+    ),
+    (
+        "features",
+        [
+            "student.terms=[{kind = 'soft_targets'}, {kind='soft_targets', temperature = 2.0}]",
+            "student.targets=sampled",
+        ],
+        "keeps one temperature",
+    ),
     ("features", [f"student.temperatures={list(range(1, 29))}"], "more than 27 pairs"),
     (
         "features",
@@ -200,6 +233,7 @@ ALONE = [
     ("features", ["data.options=" + 5000 * "["], "data.options"),
 ]
 
+WITHOUT_GRID = ["student.temperatures=", "student.alphas="]
 # The same, but known only when the data are prepared.
 WITH_DATA = [
     ("features", ["data.image_size=16"], "it is for images only, and these data are features"),
@@ -211,6 +245,21 @@ WITH_DATA = [
         r"\[generalist\].* GiB of memory",
     ),
     ("features", ["generalist.width=1000000", "generalist.depth=50"], "GiB of memory to train"),
+    (
+        "features",
+        [*WITHOUT_GRID, "student.terms=[{kind = 'hint', layer = 'hiden1'}]"],
+        "the student has no such layer.*hidden1, relu1.*did you mean `hidden1`",
+    ),
+    (
+        "features",
+        [*WITHOUT_GRID, "student.terms=[{kind = 'angles', teacher_layer = 'stage1'}]"],
+        "the generalist has no such layer",
+    ),
+    (
+        "features",
+        ["student.scheme=exits", "student.exits=['hidden2']"],
+        "the student has no such layer",
+    ),
     ("features", ["generalist.head_rank=99"], "a head of this rank is not cheaper"),
     ("text", ["generalist.embedding_dim=100000", "generalist.n_buckets=1073741824"], "GiB"),
     ("text", ["generalist.batch_size=2147483647", "generalist.width=2000000000"], "GiB"),

@@ -7,11 +7,13 @@ import xml.dom.minidom
 import hostile_names
 import numpy as np
 import pytest
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from specialists.evaluation import knowledge_transfer
 from specialists.evaluation.scores import Bin
 from specialists.figures import (
     CostPoint,
@@ -25,6 +27,7 @@ from specialists.figures import (
     reliability_diagrams,
     to_svg,
     training_curves,
+    transfer_figure,
 )
 from specialists.figures.clusters import MAX_ROWS, cluster_order
 from specialists.figures.style import shorten
@@ -51,6 +54,13 @@ def _history(epochs):
     return [{"epoch": e, "train_loss": 2 / e, "validation_loss": 2.5 / e} for e in range(1, epochs)]
 
 
+def _said(names):
+    """A teacher, its students and the labels, a row a class; students err elsewhere."""
+    right = torch.eye(len(names)).mul(5).log_softmax(1)
+    students = {"student": right.roll(1, 0), names[0]: right.flip(0)}
+    return right, students, torch.arange(len(names))
+
+
 def _figures():
     names = [f"<class> & {j} $x_1$" for j in range(9)]
     changes = [None, 0.0, 0.2, -0.1, *[0.05] * 5]
@@ -62,6 +72,7 @@ def _figures():
         "cost": accuracy_against_cost(COSTS),
         "reliability": reliability_diagrams({"generalist": _bins(), "student": _bins()}),
         "classes": class_changes(names, {"ensemble": changes}, "generalist"),
+        "transfer": transfer_figure(knowledge_transfer(*_said(names), class_names=names)),
         "training": training_curves(
             {"generalist": [_history(9)], "specialists": [_history(4)] * 3}
         ),

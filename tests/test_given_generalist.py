@@ -108,7 +108,8 @@ def test_a_fitted_estimator_or_a_function_is_asked(taught):
 
 
 @pytest.mark.parametrize(
-    "more", [{"specialists.start": "generalist"}, {"student.teacher": "online"}]
+    "more",
+    [{"specialists.start": "generalist"}, {"student.teacher": "online"}, {"student.views": 2}],
 )
 def test_what_needs_its_network_is_refused(more):
     with pytest.raises(ConfigError, match="no network"):

@@ -12,8 +12,8 @@ from synthetic_run import synthetic_run, write_choice
 
 import specialists.report.page
 from pipelines.finished_run import read_results
-from specialists.evaluation.confused_pairs import ConfusedPair, PairChanges
 from specialists.evaluation.notable_examples import Example
+from specialists.evaluation.pair_changes import PairChange, PairChanges
 from specialists.evaluation.shared_gains import KindOfRows, SharedGains
 from specialists.figures import accuracy_against_cost, to_svg, to_svg_file
 from specialists.figures.models import CostPoint
@@ -151,7 +151,7 @@ def changed_details(results, **changes):
 
 def test_pairs_that_are_told_apart_are_shown_with_their_examples(results):
     example = Example(row=3, text="a <b> text", label=1, source_row=17)
-    pair = ConfusedPair((1, 2), 40, 9, 2, (example,))
+    pair = PairChange((1, 2), 40, 9, 2, (example,))
     page = render(changed_details(results, pairs=PairChanges(1234, 5, (pair,))))
     section = page[page.index('id="apart"') :].partition("</section>")[0]
     assert "1,234 are told apart better by the ensemble" in section
@@ -166,7 +166,7 @@ def test_pairs_that_are_told_apart_are_shown_with_their_examples(results):
 def test_the_terminal_shows_the_text_that_most_can_read(results):
     texts = {1: "\u65e5", 2: "day \n one", 3: "jour"}
     examples = tuple(Example(row=n, text=t, label=n, source_row=None) for n, t in texts.items())
-    pair = ConfusedPair((1, 2), 40, 9, 2, examples)
+    pair = PairChange((1, 2), 40, 9, 2, examples)
     told = pair_lines(changed_details(results, pairs=PairChanges(4, 0, (pair,) * 5)))
     assert told[0].endswith(" 4 pairs of classes better than the generalist. The largest gains:")
     line = "class 1 and class 2: confused in 2 of 40 rows instead of 9"

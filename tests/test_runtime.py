@@ -1,6 +1,5 @@
 """Seeds, devices and processes: what a result may depend on, and what it may not."""
 
-import io
 import logging
 import os
 import signal
@@ -12,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 from specialists.errors import ConfigError, TrainingError
 from specialists.runtime import (
@@ -22,7 +20,6 @@ from specialists.runtime import (
     pick_device,
     progress,
     seed_everything,
-    show_progress,
     threads,
 )
 from specialists.runtime.torch_environment import WAITING
@@ -281,19 +278,6 @@ def test_progress_counts_in_silence_unless_it_is_asked_for(capfd):
         bar.advance()
         assert bar.done == 4
     assert capfd.readouterr() == ("", "")
-
-
-def test_progress_shows_nested_bars_on_the_console_that_is_named():
-    shown = io.StringIO()
-    console = Console(file=shown, force_terminal=True, width=100)
-    with show_progress(console), progress("outer [/b]\x07", 2) as outer, progress("in", 5) as inner:
-        inner.advance(5)
-        outer.advance()
-        time.sleep(0.15)
-        console.out("a line between")
-    assert r"outer [/b]\x07" in shown.getvalue()
-    assert "5/5" in shown.getvalue()
-    assert "a line between" in shown.getvalue()
 
 
 def log_lines(task: int) -> None:

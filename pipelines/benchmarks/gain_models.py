@@ -37,7 +37,6 @@ from specialists.networks import (
     read_spec,
     with_allowed_rank,
 )
-from specialists.predictions import ModelOutputs
 from specialists.runtime import processor_name
 from specialists.training import TrainingCost
 
@@ -201,18 +200,24 @@ def _small_generalists(seed: MeasuredRun) -> list[RivalTask]:
 
 
 def _averages(seed: MeasuredRun, family: str, teams: Sequence[Sequence[Member]]) -> Found:
-    """The best average of one of the teams within each limit, where a higher limit changes it."""
-    averages, best = [_Average(seed, team) for team in teams], None
+    """The best average of one of the teams within each limit, where a higher limit changes it.
+
+    Predictions of all classes are in memory for one team at a time.
+    """
+    averages = [_Average(seed, team) for team in teams]
+    chosen: dict[float, tuple[AveragingRule, _Average]] = {}
     for limit in LIMITS if averages else ():
         judged = [(c, average) for average in averages for c in average.candidates(limit)]
-        chosen = choose([c for c, _ in judged], seed.context.config.combination)
-        average = next(average for c, average in judged if c is chosen)
-        if chosen.rule.n_members == 1 or (chosen.rule, average) == best:
-            continue
-        best = (chosen.rule, average)
-        model = seed.measured(average.outputs(family, chosen.rule), average.in_short(chosen.rule))
-        first, other = average.members[0], average.members[-1].network()
-        yield f"{family}, {limit:g}x", model, average_of(other, first.predict, chosen.rule)
+        best = choose([c for c, _ in judged], seed.context.config.combination)
+        found = (best.rule, next(average for c, average in judged if c is best))
+        if best.rule.n_members > 1 and found not in chosen.values():
+            chosen[limit] = found
+    models = {}
+    for average in averages:
+        rules = {limit: rule for limit, (rule, by) in chosen.items() if by is average}
+        models |= average.measured(family, rules)
+    for limit in chosen:
+        yield f"{family}, {limit:g}x", *models[limit]
 
 
 class _Average:
@@ -220,8 +225,6 @@ class _Average:
 
     def __init__(self, seed: MeasuredRun, members: Sequence[Member]) -> None:
         self.seed, self.members = seed, members
-        self.known = [m.predictions("validation") for m in members]
-        self.test = [m.predictions("test") for m in members]
         first, other = ((m.network(), m.sample("test")) for m in (members[0], members[-1]))
         self.flops = inference_flops(*first)
         self.second = inference_flops(*other) / self.flops
@@ -230,13 +233,14 @@ class _Average:
     @cached_property
     def judged(self) -> list[AverageCandidate]:
         """Rules for each limit, judged on validation rows."""
+        known = [member.predictions("validation") for member in self.members]
         rules = [
             rule
             for limit in map(self._in_own_cost, LIMITS)
-            for rule in deferring_rules(self.known[0], len(self.members), limit, self.share)
+            for rule in deferring_rules(known[0], len(self.members), limit, self.share)
         ]
         labels = self.seed.context.dataset.validation.labels
-        return judge_averages(list(dict.fromkeys(rules)), self.known, labels, self.share)
+        return judge_averages(list(dict.fromkeys(rules)), known, labels, self.share)
 
     def candidates(self, limit: float) -> list[AverageCandidate]:
         """Rules that cost at most ``limit`` first members."""
@@ -247,18 +251,30 @@ class _Average:
         """A limit in first members, where later ones count as one each."""
         return 1.0 + (limit - 1.0) / self.second
 
-    def outputs(self, family: str, rule: AveragingRule) -> ModelOutputs:
-        """What a rule says of the test rows, and what it costs."""
-        some = self.members[: rule.n_members]
-        cost = sum((member.cost for member in some), TrainingCost())
-        asked = rule.relative_cost(self.test[0], self.share) - 1.0
-        return dataclasses.replace(
-            self.members[0].outputs(family, "test"),
-            predictions=averaged(self.test, rule),
-            inference_flops=self.flops * (1.0 + self.second * asked),
-            trainings=trainings_of(some),
-            **cost.to_dict(),
-        )
+    def measured(
+        self, family: str, rules: Mapping[float, AveragingRule]
+    ) -> dict[float, tuple[Measured, Predict]]:
+        """What each rule says of the test rows, and what it costs."""
+        if not rules:
+            return {}
+        first, *others = self.members
+        alone = first.outputs(family, "test")
+        test = [alone.predictions, *(member.predictions("test") for member in others)]
+        found = {}
+        for limit, rule in rules.items():
+            some = self.members[: rule.n_members]
+            cost = sum((member.cost for member in some), TrainingCost())
+            asked = rule.relative_cost(test[0], self.share) - 1.0
+            outputs = dataclasses.replace(
+                alone,
+                predictions=averaged(test, rule),
+                inference_flops=self.flops * (1.0 + self.second * asked),
+                trainings=trainings_of(some),
+                **cost.to_dict(),
+            )
+            predict = average_of(others[-1].network(), first.predict, rule)
+            found[limit] = (self.seed.measured(outputs, self.in_short(rule)), predict)
+        return found
 
     def in_short(self, rule: AveragingRule) -> str:
         """The rule in a few words."""

@@ -1,14 +1,15 @@
 """A run's folder: its settings and lock, resumable results, and whether they still stand."""
 
 from .cleaning import forget_removed, remove_for_good
-from .folder import Run, claimed, refuse_missing
-from .folder_kinds import COMPARISON, RUN, belongs_to_result, check_claimable, kind_of
+from .folder import Run, claimed, locked, refuse_missing
+from .folder_kinds import COMPARISON, REPRODUCTION, RUN, belongs_to_result, check_claimable, kind_of
 from .removal import clear, remove_leftovers, result_files
 from .resumable import attempt, end_attempt, ensure_result, is_same_attempt, reopen
 from .verification import check_result, does_not_stand
 
 __all__ = [
     "COMPARISON",
+    "REPRODUCTION",
     "RUN",
     "Run",
     "attempt",
@@ -23,6 +24,7 @@ __all__ = [
     "forget_removed",
     "is_same_attempt",
     "kind_of",
+    "locked",
     "refuse_missing",
     "remove_for_good",
     "remove_leftovers",

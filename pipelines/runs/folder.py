@@ -139,25 +139,9 @@ class Run:
         InputError
             If the folder is somebody else's; then nothing is written.
         """
-        check_claimable(self.folder, RUN)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-        with open(os.open(self.folder / LOCK, flags, 0o666), "r+", encoding="ascii") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunLockedError(
-                    "another process works on this run",
-                    where=self.folder,
-                    got=f"process {file.read().strip() or 'unknown'}",
-                    fix="wait until it ends, or give this run another folder with --out",
-                ) from None
-            file.truncate(0)
-            with storage_faults(self.folder / LOCK):
-                os.write(file.fileno(), str(os.getpid()).encode())
-            with claimed(self.folder, RUN):
-                self._remove_leftovers()
-                yield
+        with locked(self.folder, RUN):
+            self._remove_leftovers()
+            yield
 
     def _remove_leftovers(self) -> None:
         """Clear what killed writers left in the run's own folders."""
@@ -167,6 +151,37 @@ class Run:
             remove_leftovers(folder)
             if folder != self.folder:
                 waiting += own_folders(folder)
+
+
+@contextmanager
+def locked(folder: Path, kind: str) -> Iterator[None]:
+    """Be the only process that works in a folder of this kind, which a new or empty one becomes.
+
+    Raises
+    ------
+    RunLockedError
+        At once, if another live process holds the lock; it names that process.
+    InputError
+        If the folder is somebody else's; then nothing is written.
+    """
+    check_claimable(folder, kind)
+    folder.mkdir(parents=True, exist_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+    with open(os.open(folder / LOCK, flags, 0o666), "r+", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunLockedError(
+                f"another process works on this {kind}",
+                where=folder,
+                got=f"process {file.read().strip() or 'unknown'}",
+                fix=f"wait until it ends, or give this {kind} another folder with --out",
+            ) from None
+        file.truncate(0)
+        with storage_faults(folder / LOCK):
+            os.write(file.fileno(), str(os.getpid()).encode())
+        with claimed(folder, kind):
+            yield
 
 
 def refuse_missing(folder: Path) -> None:

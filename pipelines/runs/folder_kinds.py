@@ -24,8 +24,12 @@ from specialists.files.ownership import (
 from specialists.files.reading import read_text_file
 
 LOCK = ".lock"
-RUN, COMPARISON = "run", "comparison"
-KINDS = {RUN: "a run folder", COMPARISON: "the folder of a comparison"}
+RUN, COMPARISON, REPRODUCTION = "run", "comparison", "reproduction"
+KINDS = {
+    RUN: "a run folder",
+    COMPARISON: "the folder of a comparison",
+    REPRODUCTION: "the folder of a reproduction",
+}
 NAMED = 3
 LONGEST_LOCK = 20  # the digits of a process
 CLAIM_BEGUN = re.compile(rf"\.tmp-[0-9a-f]{{8}}-{re.escape(MARKER)}")

@@ -6,7 +6,7 @@ from specialists.clustering.cluster_diagnostics import (
     diagnose,
     diagnostics_text,
 )
-from specialists.clustering.frames import confused_pairs
+from specialists.clustering.confused_pairs import confused_pairs
 from specialists.clustering.group_comparison import GroupComparison, compare
 from specialists.clustering.online import OnlineClusters
 from specialists.clustering.own_clusters import clusters_of_subsets

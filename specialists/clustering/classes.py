@@ -17,6 +17,7 @@ import numpy as np
 from specialists.clustering import checks
 from specialists.clustering.agreement import agreement
 from specialists.clustering.co_predictions import CoPredictions, streamed
+from specialists.clustering.confused_pairs import KEPT, Pair, heaviest_pairs
 from specialists.clustering.cover import partitions
 from specialists.clustering.frames import NotebookTable
 from specialists.clustering.listing import as_content, clusters_text, fields_from
@@ -67,6 +68,8 @@ class ClassClusters(NotebookTable):
         Fraction inside any cluster; pairs that two clusters share count once.
     agreement : float, optional
         Of ``correlation`` alone: share in [0, 1] of absolute weight that its clusters agree with.
+    pairs : tuple of (int, int, float)
+        The 200 most confused pairs of classes, with the share of confusions of each.
     """
 
     classes: tuple[tuple[int, ...], ...]
@@ -77,6 +80,7 @@ class ClassClusters(NotebookTable):
     share_of_confusions: tuple[float, ...]
     total_share: float
     agreement: float | None = None
+    pairs: tuple[Pair, ...] = ()
 
     @property
     def n_clusters(self) -> int:
@@ -286,6 +290,7 @@ def clusters_of_labels(
         matrix=matrix,
         share_of_confusions=tuple(shares[index] for index in order),
         total_share=total_share,
+        pairs=heaviest_pairs(pairs, KEPT),
     )
 
 

@@ -126,7 +126,7 @@ def diagnostics_text(diagnostics: Mapping[str, ClusterDiagnostics]) -> str:
 
 def diagnose(
     clusters: ClassClusters,
-    probs: np.ndarray | Tensor | PredictionSketch,
+    probs: np.ndarray | Tensor | PredictionSketch | CoPredictions,
     n_bootstraps: int = 0,
     max_ratio: float = 2.0,
     seed: int = 0,
@@ -137,7 +137,7 @@ def diagnose(
     ----------
     clusters : ClassClusters
         From any method.
-    probs : array or tensor of shape (n, C), or PredictionSketch
+    probs : array or tensor of shape (n, C), PredictionSketch or CoPredictions
         Probabilities, never of the test set. Above 8,192 classes they are sketched.
     n_bootstraps : int
         Times that rows are drawn again and clustered by the same method; 0 for no stability.
@@ -148,11 +148,16 @@ def diagnose(
     Raises
     ------
     InputError
-        ``probs`` are not probabilities of the clusters' classes, or a sketch is to be bootstrapped.
+        ``probs`` are not probabilities of the clusters' classes, or what keeps no rows is to be
+        bootstrapped.
     """
     n_bootstraps = whole_number(n_bootstraps, "n_bootstraps", 0, 1000)
-    source = probs if isinstance(probs, PredictionSketch) else streamed(probs, clusters.n_classes)
-    pairs = CoPredictions.from_source(source)
+    if isinstance(probs, CoPredictions):
+        pairs = probs
+    elif isinstance(probs, PredictionSketch):
+        pairs = CoPredictions.from_source(probs)
+    else:
+        pairs = CoPredictions.from_source(streamed(probs, clusters.n_classes))
     subsets = [np.array(members, dtype=int) for members in clusters.classes]
     columns = pairs.columns(pairs.matrix_name(None, "correlation", "spherical"), "spherical")
     return ClusterDiagnostics(
@@ -169,14 +174,14 @@ def diagnose(
 
 def _bootstrapped(
     clusters: ClassClusters,
-    probs: np.ndarray | Tensor | PredictionSketch,
+    probs: np.ndarray | Tensor | PredictionSketch | CoPredictions,
     max_ratio: float,
     seed: int,
 ) -> float:
     from sklearn.metrics import adjusted_rand_score
 
-    if isinstance(probs, PredictionSketch):
-        what = "a sketch keeps no rows to draw again"
+    if isinstance(probs, PredictionSketch | CoPredictions):
+        what = "co-predictions keep no rows to draw again"
         fix = "give the rows of predictions themselves"
         raise InputError(what, where="n_bootstraps", expected=0, fix=fix)
     if clusters.method == "online":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from specialists.clustering.classes import ClassClusters
 
 INDENT = "    "
+PAIR = ("class_a", "class_b", "share_of_confusions")  # the columns of "pairs"
 
 
 def as_content(clusters: ClassClusters) -> dict[str, object]:
@@ -41,6 +42,7 @@ def as_content(clusters: ClassClusters) -> dict[str, object]:
             for index, members in enumerate(clusters.classes)
         ],
         "uncovered": list(clusters.uncovered),
+        "pairs": {name: [pair[i] for pair in clusters.pairs] for i, name in enumerate(PAIR)},
     }
     return content | ({} if clusters.agreement is None else {"agreement": clusters.agreement})
 
@@ -49,6 +51,7 @@ def fields_from(content: Any) -> dict[str, Any]:
     """The fields of :class:`ClassClusters` in what :func:`as_content` gave."""
     try:
         clusters = content["clusters"]
+        pairs = content.get("pairs", dict.fromkeys(PAIR, ()))  # older files have none
         return {
             "classes": tuple(tuple(cluster["classes"]) for cluster in clusters),
             "core_classes": tuple(tuple(cluster["core"]) for cluster in clusters),
@@ -58,8 +61,9 @@ def fields_from(content: Any) -> dict[str, Any]:
             "share_of_confusions": tuple(c["share_of_confusions"] for c in clusters),
             "total_share": content["share_of_confusions"],
             "agreement": content.get("agreement"),
+            "pairs": tuple(zip(*(pairs[name] for name in PAIR), strict=True)),
         }
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             "these are not class clusters", where="clusters.json", got=f"no {error}"
         ) from error

@@ -13,6 +13,7 @@ import numpy as np
 from specialists.clustering import checks
 from specialists.clustering.classes import ClassClusters
 from specialists.clustering.co_predictions import CoPredictions
+from specialists.clustering.confused_pairs import KEPT, heaviest_pairs
 from specialists.clustering.shares import shares_inside
 from specialists.covariance.sketched import PredictionSketch
 from specialists.covariance.streaming import PredictionCovariance
@@ -67,4 +68,5 @@ def clusters_of_subsets(
         matrix="confusion",
         share_of_confusions=tuple(shares),
         total_share=total,
+        pairs=heaviest_pairs(pairs, KEPT),
     )

@@ -10,9 +10,9 @@ from specialists.config.sections import (
     CombinationConfig,
     GeneralistConfig,
     SpecialistsConfig,
-    StudentConfig,
 )
 from specialists.config.setting_list import SECTIONS, Setting, list_settings
+from specialists.config.student import StudentConfig
 
 __all__ = [
     "SECTIONS",

@@ -27,8 +27,8 @@ from specialists.config.sections import (
     CombinationConfig,
     GeneralistConfig,
     SpecialistsConfig,
-    StudentConfig,
 )
+from specialists.config.student import StudentConfig
 from specialists.config.toml import absolute_paths, override, read_toml, written
 from specialists.errors import ConfigError, ConfigWarning
 

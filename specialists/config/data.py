@@ -34,7 +34,8 @@ class DataConfig(Section):
     images: FilePath | None = None
     """Source: a folder that holds one folder per class."""
     factory: ImportPath | None = None
-    """Source: package.module:function, which returns a Dataset."""
+    """Source: package.module:function, which returns a Dataset: of this library, of PyTorch, or of
+    Hugging Face."""
     columns: tuple[str, ...] | None = None
     """Names of a table's columns. None: its first row is a header."""
     text: str | None = None
@@ -51,7 +52,8 @@ class DataConfig(Section):
     exclude_labels: tuple[str, ...] = ()
     """Labels whose rows are left out."""
     keys: dict[str, str] | None = None
-    """Which array is x and which is y, or x_train and so on. None: found by their names."""
+    """Which array is x and which is y, or x_train and so on. Of a Dataset whose items are mappings:
+    which key is x and which is y. None: found by their names."""
     tensors: Names | None = None
     """The arrays that a network of your own takes, as they are, by these names: token ids, a mask.
     None: one array, x, of features or images."""
@@ -80,6 +82,10 @@ class DataConfig(Section):
     (1, 2) for tables and emoji."""
     lowercase: Switch | None = None
     """Whether texts are lower-cased. None: yes for tables and emoji, no for languages."""
+    in_place: Switch | None = None
+    """Whether inputs are read where they lie, a batch at a time, and the run holds no copy. None:
+    .npy files from 256 MiB on; image files and a Dataset of PyTorch from a quarter of the memory
+    on."""
     tokenizer: FilePath | None = None
     """Folder of a tokenizer of Hugging Face, whose tokens texts are read as, in place of n-grams.
     None: that of generalist.pretrained or student.pretrained, if set."""

@@ -16,6 +16,7 @@ from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.config.fields import is_set
 from specialists.config.network_sections import OwnNetwork, Recipe
 from specialists.config.optional_effects import TOKENS, adapter_settings, token_settings
+from specialists.config.student import StudentConfig
 
 if TYPE_CHECKING:
     from specialists.config.configuration import Config
@@ -39,13 +40,16 @@ COLUMNS = {"columns", "text", "label", "split", "splits"}
 OWN = {*CUT, "min_examples", "exclude_labels"}
 READ_BY = {
     "table": OWN | COLUMNS | NGRAMS | TOKENS | {"features", "groups", "standardize"},
-    "arrays": OWN | {"keys", "tensors", "groups", "split_by", "image_size", "standardize"},
-    "images": OWN | {"image_size"},
-    "factory": {"options"},
+    "arrays": OWN
+    | {"keys", "tensors", "groups", "split_by", "image_size", "standardize", "in_place"},
+    "images": OWN | {"image_size", "in_place"},
+    "factory": OWN | NGRAMS | {"options", "keys", "image_size", "standardize", "in_place"},
     "emoji": OWN | COLUMNS | NGRAMS | TOKENS | {"groups"},
     "languages": CUT | NGRAMS,
     "glyphs": {"image_size"},
-    "memory": NGRAMS | TOKENS | {"validation_fraction", "standardize"},
+    "memory": NGRAMS
+    | TOKENS
+    | {"validation_fraction", "standardize", "keys", "image_size", "in_place"},
 }
 KIND_ONLY = {
     **dict.fromkeys((*NGRAMS, *TOKENS, "text"), "text"),
@@ -237,14 +241,45 @@ def _student(config: Config, kind: str) -> Idle:
     if settings.width is not None and is_set(settings, "size"):
         yield "student.size", "student.width fixes the width"
     yield from _table_of_ngrams(config, "student", kind)
+    yield from _scheme(settings)
+    if settings.targets == "dense" and is_set(settings, "n_targets"):
+        yield "student.n_targets", "student.targets = dense stores every class"
+    if settings.views and settings.teacher == "online":
+        yield "student.views", "student.teacher = online asks about every batch as it is"
+    elif settings.views and not _augments(config, kind):
+        yield "student.views", "data.augment is off, so all views are the same"
+    if settings.transfer_set == "unlabelled" and settings.unlabelled is None:
+        yield "student.transfer_set", "student.unlabelled names no file"
+    if settings.leave_out and settings.views:
+        yield "student.views", "views are stored of all rows, and student.leave_out shows some"
+    if settings.terms:
+        for key in ("temperatures", "alphas", "label_smoothing"):
+            if is_set(settings, key):
+                yield f"student.{key}", "student.terms says what is minimised, and has its own"
+        return
     if set(settings.alphas) == {1} and settings.label_smoothing is not None:
         yield "student.label_smoothing", "it is of labels, and student.alphas = [1.0]"
     if set(settings.alphas) == {0}:
-        for key in ("temperatures", "teacher", "targets", "unlabelled"):
+        for key in ("temperatures", "teacher", "targets", "views", "unlabelled", "transfer_set"):
             if is_set(settings, key):
                 yield f"student.{key}", "it is of soft targets, and student.alphas = [0.0]"
-    if settings.targets == "dense" and is_set(settings, "n_targets"):
-        yield "student.n_targets", "student.targets = dense stores every class"
+
+
+def _augments(config: Config, kind: str) -> bool:
+    given = config.data.augment
+    return DEFAULTS[kind]["data"]["augment"] if given is None else given
+
+
+def _scheme(settings: StudentConfig) -> Idle:
+    why = f"student.scheme = {settings.scheme}"
+    if settings.scheme in ("mutual", "exits"):
+        for key in ("teacher", "targets", "n_targets", "views", "transfer_set"):
+            if is_set(settings, key):
+                yield f"student.{key}", f"{why} has no teacher"
+    if settings.scheme not in ("born_again", "mutual") and is_set(settings, "n_taught"):
+        yield "student.n_taught", f"{why} trains one network"
+    if settings.scheme != "exits" and settings.exits:
+        yield "student.exits", f"{why} has none"
 
 
 def _own_network(name: str, settings: OwnNetwork, built: Sequence[str]) -> Idle:

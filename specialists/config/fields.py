@@ -91,6 +91,7 @@ NGrams = Annotated[tuple[Length, Length], AfterValidator(_n_grams)]
 FilePath = Annotated[str, Field(min_length=1), AfterValidator(_without_nul)]
 ImportPath = Annotated[str, AfterValidator(_import_path)]
 Options = Annotated[dict[str, object], AfterValidator(_plain)]
+Tables = tuple[Options, ...]
 Distinct = AfterValidator(_distinct)
 Names = Annotated[
     tuple[Annotated[str, Field(min_length=1)], ...],

@@ -55,6 +55,8 @@ def _explain(mistake: Any, fields: Mapping[str, FieldInfo]) -> str:
     place = _place(mistake)
     if mistake["type"] == "extra_forbidden":
         return _unknown(place, fields)
+    if mistake["type"] == "missing":
+        return f"`{'.'.join(place)}` must be given"
     told = mistake["msg"].removeprefix("Value error, ")
     if mistake["type"] == "string_type":
         told += ", in quotes"

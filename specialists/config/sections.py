@@ -33,7 +33,6 @@ from specialists.config.optional_parts import AdapterSettings, FromFolder
 
 DEFERRED = (1.0, 0.75, 0.5, 0.35, 0.25, 0.15)
 WHOLE_HEADS = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
-MOST_TRIALS = 27  # learning rates times label smoothings that a student without soft targets tries
 
 
 class GeneralistConfig(FromFolder, OwnNetwork):
@@ -192,37 +191,3 @@ class CombinationConfig(Section):
     admission: Literal["whole", "each", "off"] = "whole"
     """What must pass the admission test: the whole ensemble, each specialist, or nothing (off).
     What fails answers like the generalist."""
-
-
-class StudentConfig(FromFolder, OwnNetwork):
-    """The compact network that learns from the combined distribution."""
-
-    size: Ratio = 0.25
-    """Parameters over the generalist's, n-gram tables not counted."""
-    width: Positive | None = None
-    """The width, in place of `size`."""
-    embedding_dim: Positive | None = None
-    """Numbers per row of its n-gram table (text). None: by kind of input."""
-    n_buckets: PowerOfTwo | None = None
-    """Rows of its n-gram table (text), a power of two. None: by kind of input."""
-    temperatures: Annotated[tuple[Temperature, ...], Field(min_length=1), Distinct] = (1.0, 2.0)
-    """Candidates: temperature of the soft targets."""
-    alphas: Annotated[tuple[Share, ...], Field(min_length=1), Distinct] = (0.7, 1.0)
-    """Candidates: weight of the soft targets in the loss, in [0, 1]; the labels have the rest."""
-    teacher: Literal["offline", "online"] = "offline"
-    """offline: the soft targets are computed once. online: anew for every augmented batch, which is
-    slower."""
-    targets: Literal["dense", "top", "sampled"] = "dense"
-    """What is stored of the teacher's predictions. dense: every class. top: the most probable ones
-    and the mass of all others. sampled: draws, which on average say the same."""
-    n_targets: Positive = 32
-    """Number of classes of top, or of draws of sampled, an example."""
-    unlabelled: FilePath | None = None
-    """File of more inputs to learn from, without labels. None: training inputs only."""
-
-    @model_validator(mode="after")
-    def as_many_trials_of_hard_labels(self) -> StudentConfig:
-        """The student without soft targets can be tuned as often."""
-        if len(self.temperatures) * len(self.alphas) > MOST_TRIALS:
-            raise ValueError(f"more than {MOST_TRIALS} pairs of temperatures and alphas")
-        return self

@@ -53,6 +53,15 @@ class ArrayFile(Mapping[str, np.ndarray]):
         self.check(name)
         return _read(*self.members[name], self.where(name))
 
+    def mapped(self, name: str) -> np.ndarray:
+        """The array of an .npy file memory-mapped; one in an archive is read.
+
+        Raises DataError: as for reading it.
+        """
+        self.check(name)
+        path, member = self.members[name]
+        return self[name] if member else map_array(path)
+
     def check(self, name: str) -> None:
         """Raise a DataError where there is no array of this name."""
         if name not in self:
@@ -86,6 +95,24 @@ def open_arrays(path: Path) -> ArrayFile:
     if not arrays:
         raise DataError("an archive without arrays", where=path, expected="members called NAME.npy")
     return ArrayFile(path, arrays, tuple(name for name in names if not name.endswith(".npy")))
+
+
+def map_array(path: Path) -> np.ndarray:
+    """The array of an .npy file, memory-mapped.
+
+    Raises DataError: there is none, it is damaged, or it holds something else than numbers or
+    strings.
+    """
+    try:
+        with path.open("rb") as file:
+            _check_header(file, path.stat().st_size, str(path))
+        return np.lib.format.open_memmap(path, mode="r")
+    except FileNotFoundError:
+        raise DataError("no such file", where=path) from None
+    except DataError:
+        raise
+    except Exception as error:  # on damaged bytes NumPy may raise anything
+        raise _unreadable(error, str(path)) from error
 
 
 def open_apart(paths: Mapping[str, str]) -> ArrayFile:
@@ -133,9 +160,13 @@ def _read(path: Path, member: str | None, where: str) -> np.ndarray:
     except DataError:
         raise
     except Exception as error:  # on damaged bytes NumPy and zipfile may raise anything
-        got = str(error) or type(error).__name__
-        fix = "the file is damaged; save or download it again"
-        raise DataError("an array cannot be read", where=where, got=got, fix=fix) from error
+        raise _unreadable(error, where) from error
+
+
+def _unreadable(error: Exception, where: str) -> DataError:
+    got = str(error) or type(error).__name__
+    fix = "the file is damaged; save or download it again"
+    return DataError("an array cannot be read", where=where, got=got, fix=fix)
 
 
 def _check_header(stream: IO[bytes], size: int, where: str) -> None:

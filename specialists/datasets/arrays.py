@@ -3,9 +3,10 @@
 An .npz file holds features (numbers [n, d]) or images (uint8 [n, h, w] or [n, channels, h, w]) and
 labels (whole numbers or strings [n]): ``x`` and ``y``, or ``x_train``, ``y_train``, ``x_test``,
 ``y_test`` and perhaps ``x_validation``, ``y_validation``; ``keys`` gives other names. Or
-``data.arrays`` names an .npy file for each: ``{x = "x.npy", y = "y.npy"}``. An array of strings
-called ``classes``, ``class_names`` or ``target_names`` names whole-number labels. ``tensors`` names
-arrays in place of ``x``, or ``NAME_train`` and so on, that are taken as they are. ``split_by``
+``data.arrays`` names an .npy file for each: ``{x = "x.npy", y = "y.npy"}``; large ones are
+memory-mapped and never read whole. An array of strings called ``classes``, ``class_names`` or
+``target_names`` names whole-number labels. ``tensors`` names arrays in place of ``x``, or
+``NAME_train`` and so on, that are taken as they are. ``split_by``
 sends rows to the test by the value of an array; ``groups`` names the array whose equal values are
 one observation.
 
@@ -16,6 +17,7 @@ that are whole numbers, bytes for strings. Anything else is refused with its row
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ from specialists.datasets.handed_over import tensors_of
 from specialists.datasets.naming import existing
 from specialists.datasets.observations import declared_groups, shared_values
 from specialists.datasets.pictures import layout_note, with_channels
+from specialists.datasets.raw_rows import IN_PLACE_BYTES, MappedArrays, digests_of
 from specialists.datasets.splits import LEFT_OUT, PARTS
 from specialists.errors import DataError, listed
 
@@ -56,7 +59,11 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
     arrays = open_apart(paths) if apart else open_arrays(existing(paths[""]))
     keys = {**tensor_keys(arrays, config.tensors or ()), **(config.keys or {})}
     roles = array_roles(arrays, keys)
-    x, y, given, row_numbers, notes = _stacked(arrays, roles, config.tensors or ())
+    in_place = _is_read_in_place(arrays, roles, config)
+    x, y, given, row_numbers, notes = _stacked(arrays, roles, config.tensors or (), in_place)
+    if isinstance(x, MappedArrays):
+        origin = None if config.in_place is False else x.origin
+        x = replace(x, origin=origin, digests=digests_of(x, arrays.path))
     values, grouping = group_values(arrays, config.groups or (), roles, given)
     declared, alone = declared_groups(values, config.groups) if config.groups else (None, [])
     if config.split_by is not None:
@@ -85,13 +92,27 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
     return assemble(rows, config, seed, arrays.path.stem, preprocessing, source)
 
 
+def _is_read_in_place(arrays: ArrayFile, roles: Mapping[str, str], config: DataConfig) -> bool:
+    """Whether inputs stay in their files, which are memory-mapped; a copy of them may be kept."""
+    if config.tensors:
+        return False
+    names = [x for x, _, _ in pieces(roles) if x in arrays]
+    packed = [arrays.where(name) for name in names if arrays.members[name][1] is not None]
+    if packed and config.in_place:
+        what, fix = "an archive cannot be read in place", 'data.arrays = {x = "x.npy", y = "y.npy"}'
+        raise DataError(what, where=packed[0], expected="an .npy file of inputs", fix=fix)
+    if packed:
+        return False
+    return config.in_place or sum(arrays.mapped(x).nbytes for x in names) > IN_PLACE_BYTES
+
+
 def _stacked(
-    arrays: ArrayFile, roles: Mapping[str, str], tensors: Sequence[str]
-) -> tuple[np.ndarray | NamedTensors, Any, np.ndarray, np.ndarray, tuple[str, ...]]:
+    arrays: ArrayFile, roles: Mapping[str, str], tensors: Sequence[str], in_place: bool
+) -> tuple[np.ndarray | NamedTensors | MappedArrays, Any, np.ndarray, np.ndarray, tuple[str, ...]]:
     """Inputs, labels, given parts and numbers of all rows, and notes."""
-    xs, ys, given, notes = [], [], [], []
+    xs, ys, given, notes, files = [], [], [], [], []
     for x_name, y_name, part in pieces(roles):
-        x, y = arrays[x_name], arrays[y_name]
+        x, y = arrays.mapped(x_name) if in_place else arrays[x_name], arrays[y_name]
         if not x.ndim or not y.ndim or len(x) != len(y):
             what = "inputs and labels do not fit together"
             got = f"{x_name} of shape {x.shape}, {y_name} of shape {y.shape}"
@@ -106,22 +127,29 @@ def _stacked(
             xs.append(tensors_of(named, arrays.path))
         else:
             notes += layout_note(x, arrays.where(x_name))
-            xs.append(_inputs(x, arrays.where(x_name)))
+            xs.append(_inputs(x, arrays.where(x_name), in_place))
+        files.append(str(arrays.members[x_name][0].resolve()))
         notes += meant
         ys.append(labels)
         given.append(np.full(len(x), part))
     if not xs:
         raise DataError("no rows", where=arrays.path, got="; ".join(notes))
-    x = xs[0] if len(xs) == 1 else _in_one(xs, arrays.path)
+    x = _in_one(xs, arrays.path, files if in_place else None)
     rows = np.concatenate([np.arange(len(part)) for part in given])
     return x, _concatenated(ys, arrays.path), np.concatenate(given), rows, tuple(notes)
 
 
-def _in_one(xs: Sequence[Any], where: Path) -> np.ndarray | NamedTensors:
-    """The inputs of all splits, one after another."""
+def _in_one(
+    xs: Sequence[Any], where: Path, files: Sequence[str] | None
+) -> np.ndarray | NamedTensors | MappedArrays:
+    """The inputs of all splits, one after another; in ``files`` if they stay there."""
     shapes = [described_tensors(x) if isinstance(x, NamedTensors) else x.shape[1:] for x in xs]
     if any(shape != shapes[0] for shape in shapes):
         raise DataError("the splits differ in shape", where=where, got=listed(map(str, shapes)))
+    if files is not None:
+        return MappedArrays(xs, {"arrays": files})
+    if len(xs) == 1:
+        return xs[0]
     if isinstance(xs[0], NamedTensors):
         return NamedTensors.concatenated(xs)
     return np.concatenate(xs)
@@ -131,24 +159,30 @@ def _belongs_to(name: str, tensors: Sequence[str]) -> bool:
     return any(name in (tensor, *(f"{tensor}_{part}" for part in PARTS)) for tensor in tensors)
 
 
-def _inputs(x: np.ndarray, where: str) -> np.ndarray:
-    """Finite float32 features [n, d], or uint8 images [n, channels, h, w]."""
+def _inputs(x: np.ndarray, where: str, in_place: bool) -> np.ndarray:
+    """Finite float32 features [n, d], or uint8 images [n, channels, h, w].
+
+    What is read ``in_place`` is only looked at: features may be any numbers.
+    """
     if x.ndim == 1:
         what = "inputs of one dimension"
         got = f"shape {x.shape}"
         fix = "store a single feature as [n, 1]"
         raise DataError(what, where=where, got=got, expected="features [n, d] or images", fix=fix)
     if x.ndim > 2:
-        return np.ascontiguousarray(with_channels(x, where))
+        images = with_channels(np.asarray(x), where)
+        return images if in_place else np.ascontiguousarray(images)
     features = numeric(x, where)
     if not features.shape[1]:
         raise DataError("inputs without features", where=where, got=f"shape {x.shape}")
+    if in_place:
+        return features
     check_finite(features, where)
     return np.ascontiguousarray(features, dtype=np.float32)
 
 
 def _preprocessing(
-    x: np.ndarray | NamedTensors, config: DataConfig, key: str | None
+    x: np.ndarray | NamedTensors | MappedArrays, config: DataConfig, key: str | None
 ) -> Preprocessing:
     """How inputs like those of an array are encoded."""
     if isinstance(x, NamedTensors):

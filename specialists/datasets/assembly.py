@@ -16,15 +16,24 @@ import torch
 from specialists.config import DataConfig
 from specialists.datasets.base import Dataset, Inputs, Kind, Preprocessing, Ragged, Split
 from specialists.datasets.class_names import valid_of_rows
-from specialists.datasets.encoding import encode, standardisation
-from specialists.datasets.observations import same_input, straddling, units_of_chance
+from specialists.datasets.encoding import encode, standardisation, standardisation_of
+from specialists.datasets.fetched_rows import only_rows
+from specialists.datasets.observations import (
+    same_digest,
+    same_input,
+    straddling,
+    units_of_chance,
+)
+from specialists.datasets.raw_rows import RawRows, digests_of, fetched_rows
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION, Plan, plan_splits
 from specialists.datasets.text import clean
 
 
 @dataclass(frozen=True)
 class LabelledRows:
-    """Labelled rows of one source: n inputs, as ``encode`` takes them; arrays have shape (n,).
+    """Labelled rows of one source; arrays have shape (n,).
+
+    ``raw`` holds n inputs, as ``encode`` takes them, or is a :class:`RawRows`.
 
     Rows that the source says are one observation share a number in ``declared``.
     :func:`assemble` puts the rows of images in another order.
@@ -60,8 +69,7 @@ def assemble(
     it stands in.
     """
     kind, raw = preprocessing["kind"], rows.raw
-    lowercase = preprocessing.get("lowercase", False)
-    groups = same_input(clean(raw, lowercase) if kind == "text" else raw)
+    groups = _equal_inputs(raw, preprocessing)
     units, notes = _units(rows, groups)
     limits = config.model_dump(include={"min_examples", "validation_fraction", "test_fraction"})
     given = (rows.labels, rows.names, units, rows.given)
@@ -70,8 +78,8 @@ def assemble(
     if rows.declared is not None:
         notes += straddling(plan.parts, rows.declared, rows.declared_as)
     if kind == "features" and config.standardize is not False:
-        preprocessing = {**preprocessing, **standardisation(raw[plan.rows(TRAIN)])}
-    if kind == "images":
+        preprocessing = {**preprocessing, **_standardisation(raw, plan.rows(TRAIN))}
+    if kind == "images" and not isinstance(raw, RawRows):
         _sort_by_part(raw, plan.parts)
     splits: list[Split] = []
     for part in (TRAIN, VALIDATION, TEST):
@@ -79,7 +87,10 @@ def assemble(
         if not len(index):
             splits.append(splits[-1])
             continue
-        inputs = encode(preprocessing, _picked(raw, plan, part, kind))
+        if isinstance(raw, RawRows):
+            inputs: Inputs = fetched_rows(raw, preprocessing, index)
+        else:
+            inputs = encode(preprocessing, _picked(raw, plan, part, kind))
         about = {"valid": _valid(groups, plan, part), "groups": torch.from_numpy(units[index])}
         splits.append(replace(_split(rows, plan, index, inputs), **about))
     n = sum(int((split.valid.lengths > 1).sum()) for split in splits if split.valid is not None)
@@ -119,7 +130,7 @@ def take(split: Split, index: np.ndarray) -> Split:
     """The rows of ``split`` named by ``index``, in its order."""
     rows, texts = torch.from_numpy(np.asarray(index, dtype=np.int64)), split.texts
     return Split(
-        inputs=split.inputs[rows],
+        inputs=only_rows(split.inputs, rows),
         labels=split.labels[rows],
         valid=None if split.valid is None else split.valid[rows],
         texts=None if texts is None else tuple(texts[i] for i in rows.tolist()),
@@ -128,6 +139,13 @@ def take(split: Split, index: np.ndarray) -> Split:
         weights=None if split.weights is None else split.weights[rows],
         predictions=None if split.predictions is None else split.predictions[rows],
     )
+
+
+def _equal_inputs(raw: Any, preprocessing: Preprocessing) -> np.ndarray:
+    if isinstance(raw, RawRows):
+        return same_digest(digests_of(raw) if raw.digests is None else raw.digests)
+    is_text = preprocessing["kind"] == "text"
+    return same_input(clean(raw, preprocessing.get("lowercase", False)) if is_text else raw)
 
 
 def _units(rows: LabelledRows, groups: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -151,6 +169,13 @@ def _split(rows: LabelledRows, plan: Plan, index: np.ndarray, inputs: Inputs) ->
         weights=None if weights is None else torch.from_numpy(weights),
         predictions=None if rows.predictions is None else rows.predictions[index],
     )
+
+
+def _standardisation(raw: Any, index: np.ndarray) -> Preprocessing:
+    if isinstance(raw, RawRows):
+        blocks = (rows.astype(np.float32, copy=False) for _, rows in raw.blocks(index))
+        return standardisation_of(blocks)
+    return standardisation(raw[index])
 
 
 def _picked(raw: Any, plan: Plan, part: int, kind: Kind) -> Any:

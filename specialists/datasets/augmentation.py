@@ -1,9 +1,9 @@
 """How are training batches varied at random, without a loop over examples?
 
 Images: a random affine map each (rotation, shear, scale, shift), applied to the whole batch by
-``affine_grid`` and ``grid_sample``. Text: n-grams dropped at random. Features: numbers dropped at
-random. All draw from a generator that the caller owns, so that a run can be repeated; it is of the
-device of the batch, or of the CPU.
+``affine_grid`` and ``grid_sample``; or a shift by whole pixels. Text: n-grams dropped at random.
+Features: numbers dropped at random. All draw from a generator that the caller owns, so that a run
+can be repeated; it is of the device of the batch, or of the CPU.
 """
 
 from __future__ import annotations
@@ -54,6 +54,24 @@ def random_affine(
     if images.is_floating_point():
         return moved
     return moved.round_().clamp_(0, 255).to(images.dtype)
+
+
+def shift_pixels(images: Tensor, generator: torch.Generator, most: int = 2) -> Tensor:
+    """Move each image by whole pixels, at most ``most`` either way along both sides.
+
+    All shifts are equally probable. What comes from outside takes the image's background, as in
+    :func:`random_affine`, whose images and result have the same shapes and types.
+    """
+    n, _, height, width = images.shape
+    if not n:
+        return images
+    draws = torch.randint(2 * most + 1, (2, n), generator=generator, device=generator.device)
+    down, right = draws.to(images.device)
+    background = _background(images)
+    frame = background.expand(-1, -1, height + 2 * most, width + 2 * most).clone()
+    frame[..., most : most + height, most : most + width] = images
+    windows = frame.unfold(2, height, 1).unfold(3, width, 1)  # [n, c, shift, shift, h, w], a view
+    return windows[torch.arange(n, device=images.device), :, down, right]
 
 
 def drop_ngrams(ragged: Ragged, generator: torch.Generator, rate: float = 0.1) -> Ragged:

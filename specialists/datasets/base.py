@@ -4,7 +4,8 @@ Inputs are one of four kinds. ``text``: a :class:`Ragged` of n-gram hashes, one 
 ``features``: a float32 tensor [n, d]. ``images``: a uint8 tensor [n, channels, height, width].
 ``tensors``: whatever a network of the user's own takes, one tensor or several by name
 (:class:`NamedTensors`). All have rows, ``len``, ``to``, ``clone``, ``split`` and ``nbytes``; a
-batch is ``inputs[index]``, gathered without a Python loop over its rows.
+batch is ``inputs[index]``, gathered without a Python loop over its rows. Features and images that
+are larger than memory are :class:`FetchedRows` instead, which read a batch when it is asked for.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from specialists.datasets.fetched_rows import Described, FetchedRows
 from specialists.datasets.named_tensors import NamedTensors
 
 Kind = Literal["text", "features", "images", "tensors"]
 # JSON that travels with data sets and models; `specialists.datasets.encoding` lists its keys.
-Preprocessing = Mapping[str, Any]
+Preprocessing = Described
 
 
 @dataclass(frozen=True)
@@ -112,14 +114,15 @@ class Ragged:
         return Ragged(self.values.pin_memory(), self.offsets.pin_memory())
 
 
-Inputs = Tensor | Ragged | NamedTensors
+Inputs = Tensor | Ragged | NamedTensors | FetchedRows
 
 
 def rows_between(inputs: Inputs, start: int, stop: int) -> Inputs:
     """Rows ``start`` to ``stop - 1`` for a network, which may change a tensor that it is given."""
     if isinstance(inputs, Ragged):
         return inputs.between(start, stop)
-    return inputs[start:stop].clone()
+    rows = inputs[start:stop]
+    return rows if isinstance(inputs, FetchedRows) else rows.clone()
 
 
 def joined_inputs(parts: Sequence[Inputs]) -> Inputs:
@@ -131,7 +134,7 @@ def joined_inputs(parts: Sequence[Inputs]) -> Inputs:
 
 def row_shape(inputs: Inputs) -> tuple[int, ...]:
     """The shape of a row; () for text and for several tensors."""
-    return tuple(inputs.shape[1:]) if isinstance(inputs, Tensor) else ()
+    return tuple(inputs.shape[1:]) if isinstance(inputs, Tensor | FetchedRows) else ()
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ class Split:
 
     Parameters
     ----------
-    inputs : Tensor, Ragged or NamedTensors of n rows
+    inputs : Tensor, Ragged, NamedTensors or FetchedRows of n rows
     labels : int64 Tensor of shape (n,)
     valid : Ragged of class indices, optional
         Every class that would be right for each example; each row holds the label.

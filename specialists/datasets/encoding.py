@@ -13,7 +13,7 @@ Keys beside these tell where the training data lay (for instance the name of a t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -208,8 +208,19 @@ def standardisation(features: np.ndarray) -> dict[str, list[float]]:
 
     A constant column keeps its scale.
     """
-    mean = features.mean(axis=0, dtype=np.float64)
-    std = features.std(axis=0, dtype=np.float64)
+    return standardisation_of([features])
+
+
+def standardisation_of(blocks: Iterable[np.ndarray]) -> dict[str, list[float]]:
+    """The same of rows that come in blocks (Chan, Golub and LeVeque 1979)."""
+    n, mean, variance = 0, np.zeros(1), np.zeros(1)
+    for block in blocks:
+        own, within = (of(block, axis=0, dtype=np.float64) for of in (np.mean, np.var))
+        n += len(block)
+        share = len(block) / n
+        variance = variance + (within - variance) * share + (own - mean) ** 2 * share * (1 - share)
+        mean = mean + (own - mean) * share
+    std = np.sqrt(variance)
     std[std <= 1e-6 * (np.abs(mean) + 1e-6)] = 1.0
     return {"mean": mean.astype(np.float32).tolist(), "std": std.astype(np.float32).tolist()}
 
@@ -241,13 +252,13 @@ def _first_other(array: np.ndarray) -> str:
     return ""
 
 
-def check_finite(features: np.ndarray, where: object = None) -> None:
-    """Raise a DataError that names the first NaN or infinite value."""
+def check_finite(features: np.ndarray, where: object = None, first_row: int = 0) -> None:
+    """Raise a DataError that names the first NaN or infinite value, whose row counts on."""
     with np.errstate(over="ignore"):  # numbers beyond float32 become infinite there
         bad = ~np.isfinite(features.astype(np.float32, copy=False))
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
-        first = f"first {features[row, column]} in row {row}, column {column}"
+        first = f"first {features[row, column]} in row {first_row + row}, column {column}"
         got = f"{int(bad.sum())} in {int(bad.any(axis=1).sum())} rows, {first}"
         what, fix = "NaN or infinite features", "leave these rows out or fill them in"
         raise DataError(what, where=where, got=got, expected="finite numbers", fix=fix)

@@ -1,7 +1,8 @@
 """How does a user's own function bring a data set?
 
 ``factory = "package.module:function"`` names a function that returns a
-:class:`specialists.datasets.Dataset`; ``options`` are its arguments, and ``seed`` is passed where
+:class:`specialists.datasets.Dataset`, or a Dataset of PyTorch or Hugging Face, or one for each
+split; ``options`` are its arguments, and ``seed`` is passed where
 it has a parameter of that name. What it returns is checked before anything is trained on it. Rows
 that have the same input or, where its splits bring ``groups``, the same group are one unit of
 chance.
@@ -25,13 +26,17 @@ import torch
 from torch import Tensor
 
 from specialists.config import DataConfig
+from specialists.config.effects import READ_BY, is_set
 from specialists.datasets.base import Dataset, Inputs, Ragged, Split
 from specialists.datasets.class_names import class_name
+from specialists.datasets.dataset_objects import is_dataset
 from specialists.datasets.encoding import check_finite
+from specialists.datasets.fetched_rows import FetchedRows, Origin
 from specialists.datasets.handed_over import tensors_of
+from specialists.datasets.object_rows import load_objects
 from specialists.datasets.observations import input_groups, units_of_chance
 from specialists.datasets.splits import check_every_class
-from specialists.errors import DataError
+from specialists.errors import ConfigError, DataError, listed
 
 _handed_over: ContextVar[Mapping[str, Callable[..., Any]]] = ContextVar("handed_over", default={})  # noqa: B039
 
@@ -42,25 +47,50 @@ def load_factory(config: DataConfig, seed: int) -> Dataset:
     Raises DataError: no such module or function, arguments that it does not take, or a data set
     that is inconsistent.
     """
-    path = str(config.factory)
+    path, options = str(config.factory), dict(config.options)
+    own = {"seed": seed} if "seed" in inspect.signature(find_function(path)).parameters else {}
+    dataset = called(path, {**own, **options})
+    if not isinstance(dataset, Dataset):
+        origin = {"factory": path, "options": options, "seed": own, "keys": config.keys or {}}
+        return _of_objects(dataset, config, seed, origin)
+    _refuse_idle(config, path)
+    names = tuple(class_name(name, path) for name in dataset.class_names)
+    dataset = replace(dataset, class_names=names)
+    check_dataset(dataset)
+    return _with_units(dataset)
+
+
+def called(path: str, options: Mapping[str, object]) -> Any:
+    """What the function of an import path returns for these arguments.
+
+    Raises DataError: no such module or function, or arguments that it does not take.
+    """
     function = find_function(path)
-    signature, options = inspect.signature(function), dict(config.options)
-    if "seed" in signature.parameters:
-        options.setdefault("seed", seed)
+    signature = inspect.signature(function)
     try:
         signature.bind(**options)
     except TypeError as error:
         what, expected = "data.options do not fit the factory", f"{path}{signature}"
         raise DataError(what, where=path, got=error, expected=expected) from error
     with importable_here():
-        dataset = function(**options)
-    if not isinstance(dataset, Dataset):
-        what, got = "the factory returned something else", type(dataset).__name__
-        raise DataError(what, where=path, got=got, expected="specialists.datasets.Dataset")
-    names = tuple(class_name(name, path) for name in dataset.class_names)
-    dataset = replace(dataset, class_names=names)
-    check_dataset(dataset)
-    return _with_units(dataset)
+        return function(**options)
+
+
+def _of_objects(given: Any, config: DataConfig, seed: int, origin: Origin) -> Dataset:
+    datasets = given.values() if isinstance(given, Mapping) else [given]
+    if not all(map(is_dataset, datasets)):
+        what, got = "the factory returned something else", type(given).__name__
+        expected = "a Dataset of specialists.datasets, PyTorch or Hugging Face, or {split: Dataset}"
+        raise DataError(what, where=origin["factory"], got=got, expected=expected)
+    return load_objects(given, config, seed, str(origin["factory"]).rpartition(":")[2], origin)
+
+
+def _refuse_idle(config: DataConfig, path: str) -> None:
+    """Refuse settings for rows that this library splits and encodes."""
+    idle = [key for key in sorted(READ_BY["factory"] - {"options"}) if is_set(config, key)]
+    if idle:
+        what = f"data.{idle[0]} has no effect: the factory returns a data set that is made already"
+        raise ConfigError(what, where=path, got=listed(f"data.{key}" for key in idle))
 
 
 def find_function(path: str) -> Callable[..., Any]:
@@ -187,7 +217,7 @@ def _check_inputs(inputs: Inputs, kind: str, name: str) -> None:
     dtypes = {"text": torch.int32, "features": torch.float32, "images": torch.uint8}
     ragged, dtype = isinstance(inputs, Ragged), dtypes.get(kind)
     values = inputs.values if isinstance(inputs, Ragged) else inputs
-    found = values.dtype if isinstance(values, Tensor) else None
+    found = values.dtype if isinstance(values, Tensor | FetchedRows) else None
     if found is None or found != dtype or ragged != (kind == "text"):
         got, expected = f"{type(inputs).__name__} of {found}", f"for {kind}: {dtype}"
         fix = "kind tensors takes any tensors, for a network of your own"

@@ -5,7 +5,8 @@
 
 A folder with the name of a split that holds images itself, and no folders, may be a class: there
 are trains in pictures. Pictures are resampled to ``data.image_size`` (default 32) pixels a side;
-grey if no file has colour, RGB otherwise. What is not used is counted.
+grey if no file has colour, RGB otherwise. What is not used is counted. Pictures that would take
+more than a quarter of the memory are decoded each time that a batch of them is read.
 """
 
 from __future__ import annotations
@@ -22,13 +23,23 @@ from specialists.datasets.assembly import LabelledRows, assemble
 from specialists.datasets.base import Dataset
 from specialists.datasets.class_names import classes_of, labels_left_out, normal_form
 from specialists.datasets.naming import existing
-from specialists.datasets.pictures import IMAGE_SUFFIXES, READ, read_pictures
+from specialists.datasets.observations import digests
+from specialists.datasets.pictures import (
+    IMAGE_SUFFIXES,
+    READ,
+    ReadFiles,
+    decoded_pictures,
+    read_pictures,
+)
+from specialists.datasets.raw_rows import PART_OF_MEMORY, ImageFiles
 from specialists.datasets.splits import SPLIT_NAMES, TRAIN
 from specialists.errors import DataError, listed
 from specialists.files import is_output_folder
 from specialists.files.reading import walk
+from specialists.runtime import memory
 
 _SIDE = 32
+_AT_A_TIME = 512  # pictures
 _OF_SYSTEMS = ("__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini", "$RECYCLE.BIN")
 _OUTSIDE = "images outside class folders"
 
@@ -72,18 +83,45 @@ def load_images(config: DataConfig, seed: int) -> Dataset:
     used = np.flatnonzero(~excluded)
     paths = [paths[i] for i in used.tolist()]
     side = config.image_size or _SIDE
-    pixels, notes = read_pictures(paths, (side, side))
+    raw, notes = _read(folder, paths, side, config.in_place)
     rows = LabelledRows(
-        raw=pixels,
+        raw=raw,
         labels=classes.labels[used],
         names=classes.names,
         given=given[used],
         notes=(*survey.notes(), *classes.notes, *left_out, *notes),
         texts=[path.relative_to(folder).as_posix() for path in paths],
     )
-    size = {"channels": pixels.shape[1], "height": side, "width": side}
+    size = {"channels": raw.shape[1], "height": side, "width": side}
     name = folder.resolve().name
     return assemble(rows, config, seed, name, {"kind": "images", **size}, {"images": name})
+
+
+def _read(
+    folder: Path, paths: Sequence[Path], side: int, in_place: bool | None
+) -> tuple[np.ndarray | ImageFiles, tuple[str, ...]]:
+    """Pixels, or files that are to be read again; notes."""
+    if not in_place and 3 * side**2 * len(paths) <= memory() // PART_OF_MEMORY:
+        return read_pictures(paths, (side, side))
+    read, found, channels = ReadFiles(), [], 1
+    for start in range(0, len(paths), _AT_A_TIME):
+        few = paths[start : start + _AT_A_TIME]
+        pixels = decoded_pictures(few, (side, side), None, read)
+        channels = max(channels, pixels.shape[1])
+        found.append(_digests_in_colour(pixels))
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    origin = None if in_place is False else {"images": str(folder.resolve())}
+    notes, shape = read.notes(), (channels, side, side)
+    return ImageFiles(folder, names, shape, origin, np.concatenate(found)), notes
+
+
+def _digests_in_colour(pixels: np.ndarray) -> np.ndarray:
+    """Those of the pictures in colour, whether grey ones have one channel or three."""
+    found = digests(pixels[:, :1])
+    coloured = (pixels != pixels[:, :1]).any(axis=(1, 2, 3))
+    found = found.copy()
+    found[coloured] = digests(pixels[coloured])
+    return found
 
 
 def _labelled_images(folder: Path, survey: _Survey) -> tuple[list[Path], list[str], np.ndarray]:

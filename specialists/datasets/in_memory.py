@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,11 @@ from specialists.datasets.assembly import LabelledRows, assemble, limit
 from specialists.datasets.base import Dataset, NamedTensors, Preprocessing
 from specialists.datasets.encoding import described_tensors
 from specialists.datasets.labelled_tables import text_preprocessing
+from specialists.datasets.object_rows import DatasetRows
 from specialists.datasets.pictures import with_channels
+from specialists.datasets.raw_rows import RawRows
 from specialists.datasets.splits import TRAIN, VALIDATION
+from specialists.errors import DataError
 
 MEMORY = "memory"  # as data.name
 
@@ -33,7 +37,7 @@ class HeldRows:
 
     Parameters
     ----------
-    raw : list of str, float32 array (n, d), uint8 array of images, or NamedTensors
+    raw : list of str, float32 array (n, d), uint8 array of images, NamedTensors, or DatasetRows
     labels : int array of shape (n,)
         Numbers of the classes.
     weights : float array of shape (n,), optional
@@ -59,9 +63,14 @@ class HeldRows:
         if self.weights is None:
             return self
         rows = np.flatnonzero(self.weights)
-        weights = self.weights[rows]
+        weights = None if (self.weights[rows] == 1).all() else self.weights[rows]
+        if len(rows) == len(self):
+            return replace(self, weights=weights)
+        if isinstance(self.raw, RawRows):
+            what, n = "rows of weight 0 in a dataset that is read in place", len(self) - len(rows)
+            raise DataError(what, got=f"{n} of them", fix="leave them out of the dataset")
         raw = [self.raw[i] for i in rows.tolist()] if isinstance(self.raw, list) else self.raw[rows]
-        return HeldRows(raw, self.labels[rows], None if (weights == 1).all() else weights)
+        return HeldRows(raw, self.labels[rows], weights)
 
 
 def held_dataset(
@@ -148,7 +157,8 @@ def _preprocessing(raw: Any, config: DataConfig, features: Sequence[str] | None)
     if raw.ndim == 2:
         about = {"kind": "features", "n_features": raw.shape[1], "mean": None, "std": None}
         return {**about, "features": None if features is None else list(features)}
-    channels, height, width = with_channels(raw).shape[1:]
+    images = raw if isinstance(raw, RawRows) else with_channels(raw)
+    channels, height, width = images.shape[1:]
     return {"kind": "images", "channels": channels, "height": height, "width": width}
 
 
@@ -159,6 +169,9 @@ def _predictions(parts: Sequence[HeldRows]) -> Tensor | None:
 
 def _together(parts: Sequence[Any]) -> Any:
     """The rows of all parts; images are copied, since their rows are put in another order."""
+    if all(isinstance(part, DatasetRows) for part in parts):
+        items, found = zip(*((part.parts, part.digests) for part in parts), strict=True)
+        return replace(parts[0], parts=[*chain(*items)], digests=np.concatenate(found))
     if isinstance(parts[0], list):
         return [text for part in parts for text in part]
     if isinstance(parts[0], NamedTensors):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from specialists.config import DataConfig
 from specialists.datasets.admission_rows import hold_out_admission_rows
 from specialists.datasets.arrays import load_arrays
@@ -15,6 +17,7 @@ from specialists.datasets.in_memory import MEMORY
 from specialists.datasets.labelled_tables import load_table
 from specialists.datasets.languages import load_languages
 from specialists.datasets.naming import did_you_mean
+from specialists.datasets.object_rows import load_objects
 from specialists.errors import DataError
 
 LOADERS = {"table": load_table, "arrays": load_arrays, "images": load_images}
@@ -31,12 +34,13 @@ def available() -> dict[str, str]:
     }
 
 
-def load_dataset(config: DataConfig, seed: int) -> Dataset:
-    """The data set that ``config`` names, built or from the cache.
+def load_dataset(config: DataConfig, seed: int, rows: Any = None) -> Dataset:
+    """The data set that ``config`` names, built or from the cache; or that of ``rows``.
 
-    Exactly one of ``name``, ``table``, ``arrays``, ``images`` and ``factory`` is set. The seed is
-    that of the splits that are cut here. Data sets that ship bring their own, but for the rows of
-    the admission test.
+    Exactly one of ``name``, ``table``, ``arrays``, ``images`` and ``factory`` is set; or none, and
+    ``rows`` are a Dataset of PyTorch or Hugging Face, a DataLoader, or a mapping of splits to such.
+    The seed is that of the splits that are cut here. Data sets that ship bring their own, but for
+    the rows of the admission test.
 
     Raises
     ------
@@ -44,12 +48,18 @@ def load_dataset(config: DataConfig, seed: int) -> Dataset:
         What is wrong with the data, where, and how to mend it.
     """
     chosen = [source for source in SOURCES if getattr(config, source) is not None]
+    if rows is not None:
+        chosen.append("rows")
     if len(chosen) != 1:
         got = ", ".join(f"data.{source}" for source in chosen) or "none"
         expected = "one of " + ", ".join(f"data.{source}" for source in SOURCES)
         raise DataError("the data need exactly one source", got=got, expected=expected)
-    source = chosen[0]
-    dataset = _shipped(config, seed) if source == "name" else LOADERS[source](config, seed)
+    if rows is not None:
+        dataset = load_objects(rows, config, seed, type(rows).__name__)
+    elif config.name is not None:
+        dataset = _shipped(config, seed)
+    else:
+        dataset = LOADERS[chosen[0]](config, seed)
     if config.max_examples:
         dataset = limit(dataset, config.max_examples, seed)
     return hold_out_admission_rows(dataset, config.admission_fraction, seed)

@@ -15,13 +15,14 @@ from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from specialists.datasets.base import Inputs, NamedTensors
+from specialists.datasets.base import Inputs, NamedTensors, Ragged
+from specialists.datasets.fetched_rows import block_rows
 from specialists.datasets.splits import LEFT_OUT, TEST, TRAIN, VALIDATION
 from specialists.errors import DataWarning
 
 LARGEST_SHARE = 0.05  # of the rows, in one joined group
+ROWS_AT_A_TIME = 1 << 16
 
 
 def same_input(raw: Sequence[Any] | np.ndarray | NamedTensors) -> np.ndarray:
@@ -29,8 +30,30 @@ def same_input(raw: Sequence[Any] | np.ndarray | NamedTensors) -> np.ndarray:
 
     Inputs are a sequence of hashable things, an array whose first axis is the rows, or tensors.
     """
+    if isinstance(raw, np.ndarray):
+        return same_digest(digests(raw))
+    if isinstance(raw, NamedTensors):
+        raw = _tensor_keys(raw)
     seen: dict[Any, int] = {}
-    return np.array([seen.setdefault(key, len(seen)) for key in _keys(raw)], dtype=np.int64)
+    return np.array([seen.setdefault(key, len(seen)) for key in raw], dtype=np.int64)
+
+
+def digests(rows: np.ndarray) -> np.ndarray:
+    """128 bits of each row, uint64 (n, 2), equal where rows are."""
+    each = (blake2b(row, digest_size=16).digest() for row in np.ascontiguousarray(rows))
+    return np.frombuffer(b"".join(each), dtype=np.uint64).reshape(-1, 2)
+
+
+def same_digest(digests: np.ndarray) -> np.ndarray:
+    """Rows of equal digests share a number, int64 (n,), in the order in which they come first."""
+    order = np.lexsort(digests.T)  # stable: the first row of each digest leads its run
+    begins = np.ones(len(order), dtype=bool)
+    begins[1:] = (digests[order[1:]] != digests[order[:-1]]).any(axis=1)
+    run = np.empty(len(order), dtype=np.int64)
+    run[order] = np.cumsum(begins) - 1
+    number = np.empty(int(begins.sum()), dtype=np.int64)
+    number[np.argsort(order[begins])] = np.arange(len(number))
+    return number[run]
 
 
 def input_groups(*inputs: Inputs) -> np.ndarray:
@@ -127,20 +150,19 @@ def straddling(parts: np.ndarray, groups: np.ndarray, shared: str) -> list[str]:
 
 def _encoded_keys(inputs: Inputs) -> Sequence[Any]:
     if isinstance(inputs, NamedTensors):
-        return _keys(inputs)
-    if isinstance(inputs, Tensor):
-        return _keys(inputs.numpy())
+        return _tensor_keys(inputs)
+    if not isinstance(inputs, Ragged):
+        size = block_rows(inputs, ROWS_AT_A_TIME)
+        starts = range(0, len(inputs), size)
+        blocks = (digests(inputs[start : start + size].numpy()) for start in starts)
+        return [row.tobytes() for block in blocks for row in block]
     values, offsets = inputs.values.numpy(), inputs.offsets.tolist()
     return [values[start:end].tobytes() for start, end in pairwise(offsets)]
 
 
-def _keys(raw: Sequence[Any] | np.ndarray | NamedTensors) -> Sequence[Any]:
-    """Something hashable for each row, equal where the rows are."""
-    if isinstance(raw, NamedTensors):
-        return list(zip(*(_keys(tensor.numpy()) for tensor in raw.tensors.values()), strict=True))
-    if not isinstance(raw, np.ndarray):
-        return raw
-    return [blake2b(row.tobytes(), digest_size=16).digest() for row in np.ascontiguousarray(raw)]
+def _tensor_keys(inputs: NamedTensors) -> Sequence[Any]:
+    found = [digests(tensor.numpy()) for tensor in inputs.tensors.values()]
+    return [row.tobytes() for row in np.concatenate(found, axis=1)]
 
 
 def _distinct_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:

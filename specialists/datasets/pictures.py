@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,36 @@ _LAYOUTS = "uint8 of shape [n, h, w], [n, channels, h, w] or [n, h, w, channels]
 _CHUNK = 4096
 
 
+@dataclass
+class ReadFiles:
+    """Which image files could not be read, and which were read otherwise than one might think."""
+
+    unreadable: list[str] = field(default_factory=list)
+    several: list[str] = field(default_factory=list)
+    warned: list[str] = field(default_factory=list)
+
+    def notes(self) -> tuple[str, ...]:
+        """What is to be told, with counts.
+
+        Raises DataError: some files cannot be read; it names them all.
+        """
+        if n := len(self.unreadable):
+            more = [f"and {n - _NAMED} more"] * (n > _NAMED)
+            what = f"{n} unreadable image{'s' if n > 1 else ''}"
+            where = "\n    ".join([*self.unreadable[:_NAMED], *more])
+            expected, fix = f"image files that Pillow can open ({READ})", "remove or replace them"
+            raise DataError(what, where=where, expected=expected, fix=fix)
+        counted = {
+            "files of several pictures, of which the first is used": self.several,
+            "image files read in spite of a warning": self.warned,
+        }
+        return tuple(
+            f"{what} ({len(paths)}), for instance {paths[0]}"
+            for what, paths in counted.items()
+            if paths
+        )
+
+
 def read_pictures(
     paths: Sequence[Path], size: tuple[int, int], channels: int | None = None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -51,35 +82,31 @@ def read_pictures(
 
     Raises DataError: some files cannot be read; it names them all.
     """
+    read = ReadFiles()
+    pixels = decoded_pictures(paths, size, channels, read)
+    return pixels, read.notes()
+
+
+def decoded_pictures(
+    paths: Sequence[Path], size: tuple[int, int], channels: int | None, read: ReadFiles
+) -> np.ndarray:
+    """As :func:`read_pictures`; what is to be told goes to ``read``, unreadable files are black."""
     check_memory(len(paths), channels or 1, size)
     pixels = np.zeros((len(paths), channels or 1, *size), dtype=np.uint8)
-    unreadable, several, warned = [], [], []
     for i, path in enumerate(paths):
         try:
             picture, has_more, messages = _decoded(path, size, channels)
         except Exception as error:  # on damaged bytes a decoder may raise anything
-            unreadable.append(f"{path} ({_reason(path, error)})")
+            read.unreadable.append(f"{path} ({_reason(path, error)})")
             continue
-        several += [str(path)] * has_more
-        warned += [f"{path} ({messages[0]})"] if messages else []
+        read.several += [str(path)] * has_more
+        read.warned += [f"{path} ({messages[0]})"] if messages else []
         if len(picture) > pixels.shape[1]:  # all before were grey
             coloured = np.zeros((len(pixels), 3, *size), dtype=np.uint8)
             coloured[:i] = pixels[:i]
             pixels = coloured
         pixels[i] = picture
-    if unreadable:
-        more = [f"and {len(unreadable) - _NAMED} more"] * (len(unreadable) > _NAMED)
-        what = f"{len(unreadable)} unreadable image{'s' if len(unreadable) > 1 else ''}"
-        where = "\n    ".join([*unreadable[:_NAMED], *more])
-        expected, fix = f"image files that Pillow can open ({READ})", "remove or replace them"
-        raise DataError(what, where=where, expected=expected, fix=fix)
-    notes = {
-        "files of several pictures, of which the first is used": several,
-        "image files read in spite of a warning": warned,
-    }
-    return pixels, tuple(
-        f"{what} ({len(files)}), for instance {files[0]}" for what, files in notes.items() if files
-    )
+    return pixels
 
 
 def read_images(paths: Sequence[Path], channels: int, size: tuple[int, int]) -> Tensor:

@@ -3,6 +3,7 @@
     dataset.json                          names, kind, classes, preprocessing, notes
     SPLIT.inputs.npy [.inputs.offsets]    offsets of ragged inputs; several tensors by name are the
                                           fields of records; admission.* may be missing
+    SPLIT.inputs.json .inputs.rows.npy    instead: where inputs lie that are read in place
     SPLIT.labels.npy [.valid .valid.offsets]
     SPLIT.texts.npy .texts.offsets.npy    UTF-8 bytes, for people to read
     SPLIT.rows.npy                        lines or rows of the user's file; may be missing
@@ -38,7 +39,10 @@ import torch
 from torch import Tensor
 
 from specialists import files
-from specialists.datasets.base import Dataset, Inputs, NamedTensors, Ragged, Split
+from specialists.datasets.base import Dataset, Inputs, NamedTensors, Preprocessing, Ragged, Split
+from specialists.datasets.fetched_rows import FetchedRows, block_rows
+from specialists.datasets.origins import open_origin, origin_file, save_origin
+from specialists.datasets.raw_rows import RawRows
 from specialists.errors import DataError, DataWarning
 from specialists.files.manifests import MANIFEST, read_manifest
 
@@ -51,6 +55,7 @@ TEST_LABELS = ("test.labels.", "test.valid.")
 _SPLITS = ("train", "validation", "admission", "test")
 _PARTS = ("inputs", "labels", "valid", "texts", "rows", "groups", "weights", "predictions")
 _FILES = [f"{s}.{p}{o}.npy" for s in _SPLITS for p in _PARTS for o in ("", ".offsets")]
+_FILES += [f"{s}.inputs.{kind}" for s in _SPLITS for kind in ("json", "rows.npy")]
 
 
 def save_dataset(dataset: Dataset, folder: str | Path) -> None:
@@ -104,8 +109,10 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
     folder = Path(folder)
     about = read_about(folder)
     _check_files(folder, test_labels)
+    opened: dict[str, RawRows] = {}
+    how = about["preprocessing"]
     splits = {
-        name: _load_split(folder, name, name != "test" or test_labels)
+        name: _load_split(folder, name, name != "test" or test_labels, how, opened)
         for name in (
             "train",
             "validation",
@@ -160,24 +167,41 @@ def _save_split(split: Split, folder: Path, name: str) -> None:
         if isinstance(rows, Ragged):
             files.write_array(folder / f"{name}.{part}.offsets.npy", rows.offsets.numpy())
             rows = rows.values
-        if isinstance(rows, NamedTensors):
+        if isinstance(rows, FetchedRows):
+            _save_fetched(rows, folder, f"{name}.{part}.npy", name)
+        elif isinstance(rows, NamedTensors):
             files.write_array(folder / f"{name}.{part}.npy", rows.records())
         elif rows is not None:
             files.write_array(folder / f"{name}.{part}.npy", rows.contiguous().numpy())
 
 
-def _load_split(folder: Path, name: str, labelled: bool) -> Split:
-    inputs: Inputs = _inputs(folder / f"{name}.inputs.npy")
-    offsets = _optional(folder / f"{name}.inputs.offsets.npy")
+def _save_fetched(rows: FetchedRows, folder: Path, file: str, name: str) -> None:
+    if rows.origin is not None:
+        save_origin(rows, folder, name)
+        return
+    size = block_rows(rows, len(rows))
+    blocks = (rows[start : start + size].numpy() for start in range(0, len(rows), size))
+    files.write_array_blocks(folder / file, blocks, len(rows))
+
+
+def _load_split(
+    folder: Path, name: str, labelled: bool, how: Preprocessing, opened: dict[str, RawRows]
+) -> Split:
     texts = _ragged(folder, f"{name}.texts")
-    if offsets is not None and isinstance(inputs, Tensor):
-        inputs = Ragged(inputs, offsets)
+    names = None if texts is None else _strings(texts)
+    if origin_file(folder, name).is_file():
+        inputs: Inputs = open_origin(folder, name, how, names, opened)
+    else:
+        inputs = _inputs(folder / f"{name}.inputs.npy")
+        offsets = _optional(folder / f"{name}.inputs.offsets.npy")
+        if offsets is not None and isinstance(inputs, Tensor):
+            inputs = Ragged(inputs, offsets)
     hidden = torch.full((len(inputs),), HIDDEN)
     return Split(
         inputs=inputs,
         labels=_mapped(folder / f"{name}.labels.npy") if labelled else hidden,
         valid=_ragged(folder, f"{name}.valid") if labelled else None,
-        texts=None if texts is None else _strings(texts),
+        texts=names,
         rows=_optional(folder / f"{name}.rows.npy"),
         groups=_optional(folder / f"{name}.groups.npy"),
         weights=_optional(folder / f"{name}.weights.npy"),

@@ -1,5 +1,20 @@
 """A teacher's soft targets in, one compact student out."""
 
+from specialists.distillation.by_terms import needs_network
+from specialists.distillation.missing_classes import MissingClassBias, fit_missing_bias
+from specialists.distillation.objective import Objective
+from specialists.distillation.raised_classes import with_raised_classes
+from specialists.distillation.replayed_views import ReplayedViews
+from specialists.distillation.schemes import (
+    OFFLINE,
+    Scheme,
+    SchemeData,
+    born_again,
+    mutual,
+    usual_terms,
+    with_exits,
+)
+from specialists.distillation.several_teachers import JoinedTeachers, NamedTeacher
 from specialists.distillation.sizes import student_spec
 from specialists.distillation.sparse_losses import (
     CellDistillationLoss,
@@ -22,28 +37,53 @@ from specialists.distillation.teachers import (
     teacher_blocks,
     teacher_predictions,
 )
-from specialists.distillation.trials import HARD_RATES, HARD_TRIALS, best_trial, changed_recipe
+from specialists.distillation.terms import TERMS, read_terms
+from specialists.distillation.trials import (
+    HARD_RATES,
+    HARD_TRIALS,
+    best_trial,
+    changed_recipe,
+    soft_trials,
+)
 
 __all__ = [
     "HARD_RATES",
     "HARD_TRIALS",
+    "OFFLINE",
+    "TERMS",
     "CellDistillationLoss",
     "DrawnDistillationLoss",
+    "JoinedTeachers",
+    "MissingClassBias",
+    "NamedTeacher",
+    "Objective",
     "OnlineTeacher",
+    "ReplayedViews",
+    "Scheme",
+    "SchemeData",
     "SparseTargets",
     "Teacher",
     "best_trial",
+    "born_again",
     "changed_recipe",
     "cross_entropy_to_draws",
     "distil",
+    "fit_missing_bias",
     "kl_to_cells",
     "labelled_rows",
+    "mutual",
+    "needs_network",
     "read_draws",
+    "read_terms",
     "read_top",
+    "soft_trials",
     "student_examples",
     "student_spec",
     "teacher_blocks",
     "teacher_predictions",
+    "usual_terms",
+    "with_exits",
+    "with_raised_classes",
     "write_draws",
     "write_top",
 ]

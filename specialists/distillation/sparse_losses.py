@@ -15,11 +15,16 @@ from torch.autograd.function import once_differentiable
 
 from specialists.errors import InputError
 from specialists.losses import UNLABELLED, DistillationLoss
-from specialists.probability import check_labels, check_rows, log_sum_exp
+from specialists.probability import check_labels, check_rows, kl_between, log_sum_exp
 
 
 def kl_to_cells(logits: Tensor, classes: Tensor, log_cells: Tensor) -> Tensor:
-    """KL(cells || the same cells of softmax(logits)), METHOD.md (32), averaged over the batch.
+    """The mean of :func:`cell_divergences`."""
+    return cell_divergences(logits, classes, log_cells).mean()
+
+
+def cell_divergences(logits: Tensor, classes: Tensor, log_cells: Tensor) -> Tensor:
+    """KL(cells || the same cells of softmax(logits)), METHOD.md (32), of each row, (n,).
 
     The cells are k classes, each alone, and all others together. This is at most the KL over all
     classes, and the same where k = C or C - 1.
@@ -43,14 +48,16 @@ def kl_to_cells(logits: Tensor, classes: Tensor, log_cells: Tensor) -> Tensor:
     inside = z.gather(1, classes)
     outside = log_sum_exp(z.scatter(1, classes, -torch.inf))
     cells = torch.cat([inside, outside[:, None]], dim=1)
-    log_q = cells - log_sum_exp(cells)[:, None]
-    held = target > -torch.inf
-    gap = target.masked_fill(~held, 0.0) - log_q.masked_fill(~held, 0.0)
-    return (target.exp() * gap).sum(1).mean()
+    return kl_between(target, cells - log_sum_exp(cells)[:, None])
 
 
 def cross_entropy_to_draws(logits: Tensor, draws: Tensor) -> Tensor:
-    """-mean log softmax(logits)_j over m draws j a row, METHOD.md (33), averaged over the batch.
+    """The mean of :func:`draw_divergences`."""
+    return draw_divergences(logits, draws).mean()
+
+
+def draw_divergences(logits: Tensor, draws: Tensor) -> Tensor:
+    """-mean log softmax(logits)_j over m draws j a row, METHOD.md (33), of each row, (n,).
 
     With draws from p its expectation, and that of its gradient, is the cross-entropy to p: the KL
     and the entropy of p, which no logit changes (Anshumann et al. 2025, "Sparse Logit Sampling").
@@ -68,7 +75,7 @@ def cross_entropy_to_draws(logits: Tensor, draws: Tensor) -> Tensor:
     """
     z = _in_full_precision(logits)
     _check_draws(z, draws)
-    return -z.log_softmax(1).gather(1, draws).mean()
+    return -z.log_softmax(1).gather(1, draws).mean(1)
 
 
 class CellDistillationLoss(nn.Module):

@@ -18,7 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from specialists.distillation.sparse_losses import CellDistillationLoss, DrawnDistillationLoss
+from specialists.distillation.sparse_losses import (
+    CellDistillationLoss,
+    DrawnDistillationLoss,
+    cell_divergences,
+    draw_divergences,
+)
 from specialists.files import read_array, write_array
 from specialists.predictions import Predictions
 from specialists.probability import tempered_log_softmax
@@ -63,11 +68,14 @@ class SparseTargets:
         T, at which they were made.
     loss : callable
         From temperature, alpha and label smoothing to a module.
+    divergences : callable
+        From logits divided by T and the parts to the divergence of each row, (n,).
     """
 
     parts: tuple[StoredRows, ...]
     temperature: float
     loss: Callable[[float, float, float], nn.Module]
+    divergences: Callable[..., Tensor]
 
     def __len__(self) -> int:
         return len(self.parts[0])
@@ -104,7 +112,7 @@ def read_top(folder: Path, temperature: float) -> SparseTargets:
     """What :func:`write_top` wrote, of one of its temperatures."""
     names = ("classes.npy", f"cells-{temperature:g}.npy")
     parts = tuple(StoredRows(read_array(folder / name)) for name in names)
-    return SparseTargets(parts, temperature, CellDistillationLoss)
+    return SparseTargets(parts, temperature, CellDistillationLoss, cell_divergences)
 
 
 def write_draws(
@@ -126,7 +134,7 @@ def write_draws(
 def read_draws(folder: Path, temperature: float) -> SparseTargets:
     """What :func:`write_draws` wrote, of one of its temperatures."""
     rows = StoredRows(read_array(folder / f"draws-{temperature:g}.npy"))
-    return SparseTargets((rows,), temperature, DrawnDistillationLoss)
+    return SparseTargets((rows,), temperature, DrawnDistillationLoss, draw_divergences)
 
 
 def _as_integers(classes: Tensor, n_classes: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from the labels alone, and is calibrated on validation data. Teacher and student
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -13,14 +14,17 @@ from torch import Tensor, nn
 from specialists.classifier import TrainedClassifier, calibrate_classifier, hard_label_loss
 from specialists.config import Recipe
 from specialists.datasets.base import Split
+from specialists.distillation.by_terms import objective_loss
+from specialists.distillation.replayed_views import ReplayedExamples, ReplayedViews
 from specialists.distillation.stores import SparseTargets
-from specialists.distillation.teachers import SoftTargets, TaughtExamples, Teacher, online
+from specialists.distillation.teachers import TargetRows, TaughtExamples, Teacher, online
+from specialists.distillation.terms.term import Term
 from specialists.errors import InputError
 from specialists.losses import DistillationLoss, relative_weights
 from specialists.predictions import Predictions, as_predictions
 from specialists.runtime import Hardware
 from specialists.training import Loss, TensorExamples, Trainer, ValidationLoss
-from specialists.training.examples import Augmentation
+from specialists.training.examples import Augmentation, IndexedRows
 
 
 def distil(
@@ -38,10 +42,13 @@ def distil(
     augment: Augmentation | None = None,
     n_examples: int | None = None,
     description: str = "student",
+    terms: Sequence[Term] = (),
+    teacher_network: nn.Module | None = None,
 ) -> TrainedClassifier:
     """Train a student on a teacher's soft targets and the labels, and calibrate it.
 
-    The loss is alpha T^2 KL(softmax(t / T) || softmax(z / T)) + (1 - alpha) CE(z, y).
+    The loss is alpha T^2 KL(softmax(t / T) || softmax(z / T)) + (1 - alpha) CE(z, y), or the sum of
+    ``terms`` (:mod:`specialists.distillation.terms`), which have settings of their own.
 
     Parameters
     ----------
@@ -63,21 +70,34 @@ def distil(
     folder : Path, optional
         Receives the training's measurements and checkpoint, from which it goes on; None: none.
     augment : callable, optional
-        Changes batches of training inputs.
+        Changes batches of training inputs. A :class:`ReplayedViews`: the predictions are of its
+        views, and the student sees these.
     n_examples : int, optional
         Examples to train on, instead of the recipe's epochs.
     description : str
         Of the progress bar.
+    terms : sequence of Term
+        The objective; temperature, alpha and label smoothing then count for nothing. None: the
+        usual one.
+    teacher_network : nn.Module, optional
+        Whose layers terms look at; None: the teacher, if it is a network.
 
     Raises
     ------
     InputError
-        If there are not as many targets as training inputs, or they are of another temperature.
+        If there are not as many targets as training inputs, or they are of another temperature; if
+        a term needs what there is not, or looks at layers that do not fit.
     """
+    trained: nn.Module = network
+    if terms:
+        prepared = objective_loss(network, terms, teacher, teacher_network, train.inputs)
+        trained, loss, teacher = prepared
+    else:
+        loss = _loss(teacher, temperature, alpha, recipe)
     trainer = Trainer(
-        network,
+        trained,
         student_examples(train, teacher, augment),
-        _loss(teacher, temperature, alpha, recipe),
+        loss,
         ValidationLoss(validation.inputs, validation.labels, counts=validation.weights),
         recipe,
         seed=seed,
@@ -108,7 +128,7 @@ def _loss(
 
 def student_examples(
     train: Split, teacher: Teacher | SparseTargets | None, augment: Augmentation | None = None
-) -> TensorExamples | TaughtExamples:
+) -> TensorExamples | TaughtExamples | ReplayedExamples:
     """Training batches of (soft target, label), or of labels alone; weights where there are any."""
     labels = (train.labels, *relative_weights(train.weights))
     labelled = TensorExamples(train.inputs, labels, augment)
@@ -116,10 +136,12 @@ def student_examples(
         return labelled
     if not isinstance(teacher, Predictions | Tensor | SparseTargets):
         return TaughtExamples(labelled, online(teacher))
-    if len(teacher) != len(train):
+    n_views = augment.n_views if isinstance(augment, ReplayedViews) else 1
+    if len(teacher) != n_views * len(train):
+        views = f" in {n_views} views" * (n_views > 1)
         raise InputError(
             "a student needs a teacher's prediction for each of its training inputs",
-            got=f"{len(teacher):,} predictions for {len(train):,} inputs",
+            got=f"{len(teacher):,} predictions for {len(train):,} inputs{views}",
             expected="one row of log-probabilities an input, in the same order",
         )
     if isinstance(teacher, SparseTargets):
@@ -128,6 +150,9 @@ def student_examples(
                 "rows have weights, and stored soft targets of a few cells take none",
                 fix="leave student.targets dense",
             )
-        return TensorExamples(train.inputs, (*teacher.parts, train.labels), augment)
-    targets = SoftTargets(as_predictions(teacher))
-    return TensorExamples(train.inputs, (targets, *labels), augment)
+        soft: tuple[IndexedRows, ...] = teacher.parts
+    else:
+        soft = (TargetRows(as_predictions(teacher)),)
+    if isinstance(augment, ReplayedViews):
+        return ReplayedExamples(train.inputs, augment, soft, labels)
+    return TensorExamples(train.inputs, (*soft, *labels), augment)

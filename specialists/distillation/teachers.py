@@ -15,6 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from specialists.datasets.base import Inputs
+from specialists.datasets.fetched_rows import only_rows
 from specialists.errors import InputError
 from specialists.predictions import (
     ROWS_AT_A_TIME,
@@ -59,7 +60,7 @@ def teacher_blocks(
     ask = online(teacher)
     with progress(description, len(inputs)) as bar:
         for index in torch.arange(len(inputs)).split(ROWS_AT_A_TIME):
-            yield ask(inputs[index])
+            yield ask(only_rows(inputs, index))
             bar.advance(len(index))
 
 
@@ -69,7 +70,7 @@ def teacher_predictions(teacher: OnlineTeacher, inputs: Inputs) -> Predictions:
 
 
 @dataclass(frozen=True)
-class SoftTargets:
+class TargetRows:
     """A teacher's predictions as targets of a training, gathered batch by batch."""
 
     predictions: Predictions

@@ -11,11 +11,24 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from specialists.config import Recipe
+from specialists.config import Recipe, StudentConfig
+from specialists.distillation.terms import SoftTargets, read_terms
 from specialists.training import FitResult
 
 HARD_RATES = (1.0, 0.5, 2.0, 0.7, 1.4, 0.25, 4.0, 0.35, 2.8)
 HARD_TRIALS = tuple(itertools.product(HARD_RATES, (0.0, 0.1, 0.2)))  # MOST_TRIALS of the config
+
+
+def soft_trials(settings: StudentConfig) -> list[tuple[float, float | None]]:
+    """Temperature and weight of the soft targets in each trial; one trial where terms are given.
+
+    Then the temperature is that of the terms' soft targets, and the weights stand in the terms.
+    """
+    if not settings.terms:
+        return list(itertools.product(settings.temperatures, settings.alphas))
+    terms = read_terms(settings.terms)
+    soft = (term.temperature for term in terms if isinstance(term, SoftTargets))
+    return [(next(soft, 1.0), None)]
 
 
 def changed_recipe(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from specialists.combination import Subsets
 from specialists.datasets.base import Inputs, rows_between
+from specialists.datasets.fetched_rows import block_rows
 from specialists.ensemble.asking import AskedSpecialists
 from specialists.ensemble.member_predictions import MemberPredictions
 from specialists.ensemble.rules import PAPER, CombinationRule, active_specialists, join
@@ -135,8 +136,9 @@ class Ensemble:
         if n == 0:
             raise ValueError("no rows to predict")
         with torch.no_grad():
-            for start in range(0, n, ROWS_AT_A_TIME):
-                stop = min(start + ROWS_AT_A_TIME, n)
+            size = block_rows(inputs, ROWS_AT_A_TIME)
+            for start in range(0, n, size):
+                stop = min(start + size, n)
                 log_probs = self._block(rows_between(inputs, start, stop).to(self.device))
                 if stop - start == n:
                     return DensePredictions(log_probs.cpu())
@@ -203,7 +205,7 @@ class Ensemble:
             self.subsets,
             generalist,
             each,
-            self.shared and self.shared.predictions(inputs, known, _sampled(len(inputs))),
+            self.shared and self.shared.predictions(inputs, known, _sampled(inputs)),
             weights,
         )
 
@@ -241,8 +243,9 @@ class Ensemble:
 
 def cost_sample(inputs: Inputs, n: int = 1024) -> Inputs:
     """At most ``n`` evenly spaced inputs, to count operations on."""
-    return inputs[_sampled(len(inputs), n)]
+    return inputs[_sampled(inputs, n)]
 
 
-def _sampled(n_rows: int, n: int = 1024) -> Tensor:
-    return torch.linspace(0, n_rows - 1, min(n, n_rows)).long()
+def _sampled(inputs: Inputs, n: int = 1024) -> Tensor:
+    last = len(inputs) - 1
+    return torch.linspace(0, last, block_rows(inputs, min(n, len(inputs)))).long()

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from specialists.combination import combine_shortlists, geometric_mean
 from specialists.datasets.base import Inputs
+from specialists.datasets.fetched_rows import only_rows
 from specialists.json_record import JsonRecord
 from specialists.networks import inference_flops
 from specialists.predictions import DensePredictions, Predictions
@@ -135,7 +136,7 @@ class SharedPredictions:
 
     def __getitem__(self, rows: Tensor, /) -> SharedPredictions:
         parts = [one[rows] for one in self.on_shortlists]
-        inputs, classes = self.inputs[rows], self.classes[rows]
+        inputs, classes = only_rows(self.inputs, rows), self.classes[rows]
         return replace(self, inputs=inputs, classes=classes, on_shortlists=parts)
 
     @property
@@ -149,7 +150,7 @@ class SharedPredictions:
     def of_all_classes(self, rows: Tensor, k: int) -> list[Tensor]:
         if len(rows) == len(self.classes) and self._fit_in_memory:
             return self._of_every_row[:k]
-        return self.members.of_all_classes(self.inputs[rows], k)
+        return self.members.of_all_classes(only_rows(self.inputs, rows), k)
 
     @property
     def _fit_in_memory(self) -> bool:

@@ -2,6 +2,7 @@
 
 ``evaluate`` measures models and ``details`` adds what a report shows, both pure functions of
 predictions and labels; ``compare_seeds`` joins the evaluations of several runs.
+``knowledge_transfer`` says what of a teacher got across to its students.
 """
 
 from specialists.evaluation.details import Details, details
@@ -12,11 +13,14 @@ from specialists.evaluation.inference_times import (
     mean_times,
     measure_times,
 )
+from specialists.evaluation.knowledge_transfer import ProbedRows, knowledge_transfer
 from specialists.evaluation.one_run import evaluate, score_models
 from specialists.evaluation.several_seeds import Comparison, ModelSummary, SeedScores, compare_seeds
 from specialists.evaluation.shared_gains import shared_gains
+from specialists.evaluation.transferred import ClassTransfer, ModelTransfer, Transfer
 
 __all__ = [
+    "ClassTransfer",
     "Comparison",
     "Details",
     "Difference",
@@ -25,10 +29,14 @@ __all__ = [
     "Milliseconds",
     "ModelScores",
     "ModelSummary",
+    "ModelTransfer",
+    "ProbedRows",
     "SeedScores",
+    "Transfer",
     "compare_seeds",
     "details",
     "evaluate",
+    "knowledge_transfer",
     "mean_times",
     "measure_times",
     "score_models",

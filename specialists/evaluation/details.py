@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from specialists.catalogue import CONTINUED, ENSEMBLE, GENERALIST, STUDENT
 from specialists.datasets.base import Ragged
 from specialists.evaluation import notable_examples as notable
-from specialists.evaluation.confused_pairs import PairChanges, pair_changes
 from specialists.evaluation.findings import Retention
 from specialists.evaluation.one_run import resample, retention, score_models
+from specialists.evaluation.pair_changes import PairChanges, pair_changes
 from specialists.evaluation.scores import Bin, Scores, blocks, reliability_bins
 from specialists.evaluation.shared_gains import SharedGains
 from specialists.evaluation.subsets import ByClass, ClusterGain, accuracy_by_class, gain_by_cluster

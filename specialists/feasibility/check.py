@@ -37,8 +37,10 @@ def check_settings(config: Config, data: DataShape | None = None) -> None:
     mistakes = [*_machine(config), *(_useless(config, *setting) for setting in idle.items())]
     if data is None:
         mistakes += [*_missing_files(config), *_missing_libraries(config), *_folders(config)]
+    terms = _terms(config)
     if len(kinds) == 1:
-        mistakes += _with_defaults(config, kinds[0], None if idle else data)
+        mistakes += _with_defaults(config, kinds[0], None if idle or terms else data)
+    mistakes += terms
     if mistakes:
         raise ConfigMistakesError(mistakes, "the configuration")
 
@@ -53,6 +55,14 @@ def _with_defaults(config: Config, kind: str, data: DataShape | None) -> list[st
     from specialists.feasibility.plan import impossible
 
     return list(impossible(resolved, data))
+
+
+def _terms(config: Config) -> list[str]:
+    if not config.student.terms and config.student.scheme == "offline":
+        return []
+    from specialists.feasibility.objectives import impossible_terms
+
+    return list(impossible_terms(config.student))
 
 
 def _machine(config: Config) -> Iterator[str]:

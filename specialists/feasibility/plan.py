@@ -20,6 +20,7 @@ from specialists.config import ClustersConfig, CombinationConfig, Config, Recipe
 from specialists.datasets.base import Inputs, Ragged
 from specialists.distillation import student_spec
 from specialists.errors import InputError
+from specialists.feasibility.objectives import missing_layers
 from specialists.feasibility.shape import DataShape
 from specialists.networks import (
     ARCHITECTURES,
@@ -127,6 +128,7 @@ def _impossible_beside(config: Config, generalist: NetworkSpec, data: DataShape)
             yield from _unfrozen(config, generalist, specialist)
         yield from _untrainable("specialists", specialist, config.specialists, data)
     yield from _impossible_student(config, generalist, data)
+    yield from missing_layers(config, generalist, data.kind)
 
 
 def _impossible_student(config: Config, generalist: NetworkSpec, data: DataShape) -> Iterator[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from specialists.clustering.methods import usual_number
 from specialists.config import Config, Recipe
-from specialists.distillation import student_spec
+from specialists.distillation import soft_trials, student_spec
 from specialists.feasibility.plan import specialist_spec
 from specialists.feasibility.shape import DataShape
 from specialists.networks import NetworkSpec, generalist_spec, own_spec
@@ -114,8 +114,9 @@ def _specialists(
 def _students(
     config: Config, data: DataShape, generalist: NetworkSpec
 ) -> Iterator[PlannedTrainings]:
-    """Trials with soft targets, and as many without."""
+    """Trials with soft targets, of as many networks as the scheme trains, and as many without."""
     settings = config.student
+    n_taught = settings.n_taught if settings.scheme in ("born_again", "mutual") else 1
     spec = student_spec(generalist, settings, data.kind)
-    n = 2 * len(settings.temperatures) * len(settings.alphas)
+    n = (1 + n_taught) * len(soft_trials(settings))
     yield PlannedTrainings(STUDENTS, n, spec, settings, data.n_train)

@@ -1,5 +1,6 @@
 """The report's figures: plain data in, a matplotlib Figure out, ``to_svg`` into the page."""
 
+from specialists.figures.cluster_pictures import picture_of_confusions, picture_of_shares
 from specialists.figures.clusters import (
     cluster_overview,
     correlation_from_covariance,
@@ -15,6 +16,7 @@ from specialists.figures.compute import (
     gain_along_axis,
 )
 from specialists.figures.gain_curves import PricedGain, gain_against_cost
+from specialists.figures.hover import HoverArea, Picture
 from specialists.figures.models import (
     CostPoint,
     accuracy_against_cost,
@@ -22,12 +24,17 @@ from specialists.figures.models import (
     reliability_diagrams,
     training_curves,
 )
+from specialists.figures.panel_curves import Curve, curves_in_panels
 from specialists.figures.style import to_svg, to_svg_file
+from specialists.figures.transfer_panels import transfer_figure
 
 __all__ = [
     "ComputePoint",
     "CostPoint",
+    "Curve",
     "Gain",
+    "HoverArea",
+    "Picture",
     "PricedGain",
     "accuracy_against_compute",
     "accuracy_against_cost",
@@ -35,13 +42,17 @@ __all__ = [
     "cluster_overview",
     "correlation_from_covariance",
     "correlation_matrix",
+    "curves_in_panels",
     "gain_against_cost",
     "gain_along_axis",
     "gain_by_coverage",
     "gain_per_cluster",
     "gains_with_intervals",
+    "picture_of_confusions",
+    "picture_of_shares",
     "reliability_diagrams",
     "to_svg",
     "to_svg_file",
     "training_curves",
+    "transfer_figure",
 ]

@@ -51,9 +51,9 @@ def correlation_matrix(
         extent=(0, len(order), len(order), 0),
         interpolation="nearest",
     )
-    _outline(axes, sizes)
+    outline_clusters(axes, sizes)
     style.quieten(axes, grid=None)
-    _label_classes(axes, [names[j] for j in order], sizes)
+    label_classes(axes, [names[j] for j in order], sizes)
     axes.spines[:].set_visible(False)
     style.colour_bar(axes, image, "correlation of predicted probabilities", extend="both")
     return figure
@@ -93,7 +93,8 @@ def _shrink(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(high >= -low, high, low)
 
 
-def _outline(axes: Axes, sizes: Sequence[int]) -> None:
+def outline_clusters(axes: Axes, sizes: Sequence[int]) -> None:
+    """A square around each cluster on the diagonal; clusters of ``sizes`` come first."""
     start, width = 0, 0.6 if len(sizes) <= MAX_BOLD_OUTLINES else 0.2
     for size in sizes:
         end = start + size
@@ -102,7 +103,8 @@ def _outline(axes: Axes, sizes: Sequence[int]) -> None:
         start = end
 
 
-def _label_classes(axes: Axes, names: Sequence[str], sizes: Sequence[int]) -> None:
+def label_classes(axes: Axes, names: Sequence[str], sizes: Sequence[int]) -> None:
+    """Name the rows of a matrix by classes, or by clusters where there are many classes."""
     axes.set_xticks([])
     if len(names) <= MAX_NAMED_CLASSES:
         axes.set_yticks(np.arange(len(names)) + 0.5, [style.shorten(name, 24) for name in names])

@@ -91,15 +91,20 @@ def class_changes(
     figure = style.new_figure(1.0 + 0.2 * max(n_rows, 3))
     panels = figure.subplots(1, len(changes), squeeze=False)[0]
     for axes, (model, rows) in zip(panels, chosen.items(), strict=True):
-        values = [100 * value for _, value in rows]
-        colours = [style.BLUE if value > 0 else style.VERMILION for value in values]
-        axes.barh(range(len(rows)), values, color=colours, height=0.7)
-        axes.axvline(0, color=style.INK, linewidth=0.8)
-        style.name_rows(axes, [style.shorten(names[j], 24) for j, _ in rows], max(n_rows, 3))
+        draw_changes(axes, [(names[j], 100 * value) for j, value in rows], max(n_rows, 3))
         axes.set_title(f"{style.model_label(model)} against {style.model_label(base)}")
         axes.set_xlabel("accuracy, percentage points")
-        style.quieten(axes, grid="x")
     return figure
+
+
+def draw_changes(axes: Axes, changes: Sequence[tuple[str, float]], n_rows: int) -> None:
+    """Bars of names and values, gains blue and losses red, in a panel with room for ``n_rows``."""
+    values = [value for _, value in changes]
+    colours = [style.BLUE if value > 0 else style.VERMILION for value in values]
+    axes.barh(range(len(values)), values, color=colours, height=0.7)
+    axes.axvline(0, color=style.INK, linewidth=0.8)
+    style.name_rows(axes, [style.shorten(name, 24) for name, _ in changes], n_rows)
+    style.quieten(axes, grid="x")
 
 
 def _largest_changes(values: Sequence[float | None]) -> list[tuple[int, float]]:

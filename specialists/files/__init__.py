@@ -7,6 +7,7 @@ from specialists.files.artifacts import (
     read_json,
     sha256,
     write_array,
+    write_array_blocks,
     write_json,
     write_text,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "trusting",
     "vouched",
     "write_array",
+    "write_array_blocks",
     "write_json",
     "write_sealed",
     "write_tensors",

@@ -14,7 +14,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,6 +117,22 @@ def write_array(path: str | Path, array: np.ndarray) -> None:
 
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
+
+
+def write_array_blocks(path: str | Path, blocks: Iterable[np.ndarray], n_rows: int) -> None:
+    """Write an array of so many rows, which come in blocks, as .npy.
+
+    The file is the one that :func:`write_array` writes of the whole, which is never in memory.
+    """
+    import numpy as np
+
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        for i, block in enumerate(blocks):
+            if i == 0:
+                dtype, shape = np.lib.format.dtype_to_descr(block.dtype), (n_rows, *block.shape[1:])
+                header = {"descr": dtype, "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(file, header)
+            file.write(np.ascontiguousarray(block).data)
 
 
 def read_array(path: str | Path, mmap: bool = True, writable: bool = False) -> np.ndarray:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from specialists.datasets.base import Inputs, rows_between
+from specialists.datasets.fetched_rows import only_rows
 from specialists.errors import InputError, first_of
 
 LEAST = 1e-6  # of a probability; one of 0 could never be right
@@ -40,7 +41,7 @@ class GivenInputs:
         if isinstance(index, slice):
             start, stop, _ = index.indices(len(self))
             return GivenInputs(rows_between(self.inputs, start, stop), self.log_probs[index])
-        return GivenInputs(self.inputs[index], self.log_probs[index])
+        return GivenInputs(only_rows(self.inputs, index), self.log_probs[index])
 
     def clone(self) -> GivenInputs:
         """The same: nobody changes it."""

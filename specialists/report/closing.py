@@ -6,7 +6,7 @@ from itertools import zip_longest
 
 from specialists.escaping import one_line
 from specialists.evaluation import Comparison
-from specialists.evaluation.confused_pairs import ConfusedPair
+from specialists.evaluation.pair_changes import PairChange
 from specialists.report import sentences
 from specialists.report.numbers import duration, percent, points, points_interval, two_digits
 from specialists.report.recommendation import Option, options
@@ -72,7 +72,7 @@ def pair_lines(results: Results) -> list[str]:
     return [f"  Specialists tell apart {counts}{worse}. The largest gains:", *told]
 
 
-def _pair(results: Results, pair: ConfusedPair) -> str:
+def _pair(results: Results, pair: PairChange) -> str:
     names = [_short(results.data.class_names[j]) for j in pair.classes]
     rows = f"{pair.ensemble} of {pair.n_test:,} rows instead of {pair.generalist}"
     line = f"{names[0]} and {names[1]}: confused in {rows}"

@@ -21,6 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from specialists.catalogue import ALTERNATIVES, WORDS
+from specialists.datasets.fetched_rows import FetchedRows
 from specialists.escaping import printable
 from specialists.evaluation.several_seeds import CORRECTED_LEVEL
 from specialists.report import measured_times, numbers, sentences, table_rows
@@ -182,11 +183,11 @@ def split_sizes(data: DataSummary) -> str:
     )
 
 
-def thumbnails(images: np.ndarray | None, rows: Sequence[int]) -> Mapping[int, str]:
+def thumbnails(images: np.ndarray | FetchedRows | None, rows: Sequence[int]) -> Mapping[int, str]:
     """PNG data of the given rows of ``images`` [n, channels, height, width], as data URLs."""
     if images is None:
         return {}
-    return {row: _data_url(np.asarray(images[row])) for row in dict.fromkeys(rows)}
+    return {row: _data_url(np.asarray(images[row : row + 1])[0]) for row in dict.fromkeys(rows)}
 
 
 def _data_url(image: np.ndarray) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from specialists.catalogue import ENSEMBLE, STUDENT
 from specialists.clustering import ClassClusters
+from specialists.datasets.fetched_rows import FetchedRows
 from specialists.ensemble import Choice
 from specialists.escaping import one_line
 from specialists.evaluation import Comparison, Details, Evaluation
@@ -45,7 +46,7 @@ class Results:
     choice: Choice  # what validation chose
     histories: Mapping[str, Sequence[History]]  # of training, by title
     seconds: Mapping[str, float]  # of each stage
-    images: np.ndarray | None  # uint8 (n_test, channels, height, width)
+    images: np.ndarray | FetchedRows | None  # uint8 (n_test, channels, height, width)
 
     @property
     def training_seconds(self) -> dict[str, float]:

@@ -14,24 +14,39 @@ from specialists.runtime.conditions import (
     share_of_cores,
     threads,
 )
+from specialists.runtime.displays import (
+    LineAMinute,
+    NotebookBar,
+    TerminalBar,
+    display_on,
+    in_notebook,
+    show_progress,
+)
 from specialists.runtime.processes import map_processes, one_torch_thread
 from specialists.runtime.progress import (
+    Display,
     Progress,
-    line_a_minute,
+    expect,
     progress,
     report_progress,
-    show_progress,
     working_on,
 )
-from specialists.runtime.spoken_time import spoken_time
+from specialists.runtime.spoken_time import clock_time, spoken_time
 from specialists.runtime.torch_environment import torch_environment
 
 __all__ = [
+    "Display",
     "Hardware",
+    "LineAMinute",
+    "NotebookBar",
     "Progress",
+    "TerminalBar",
     "autocast",
+    "clock_time",
     "derive_seed",
-    "line_a_minute",
+    "display_on",
+    "expect",
+    "in_notebook",
     "map_processes",
     "memory",
     "most_at_once",

@@ -72,7 +72,7 @@ def map_processes(
         If a worker was killed; the others' results are what they made on disk.
     """
     jobs = min(jobs, len(tasks))
-    with progress(description, len(tasks)) as bar:
+    with progress(description, len(tasks), counted=True) as bar:
         if jobs <= 1:
             outcomes = []
             with one_torch_thread():

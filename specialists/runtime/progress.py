@@ -1,31 +1,47 @@
-"""How does a person see that work goes on, how fast, and how long it will take?
+"""How far is the work, and how long will the rest of it take?
 
-A library shows nothing unless it is asked to: :func:`show_progress` asks for bars on a terminal or
-in a notebook, and elsewhere, for instance in a log file, for a line a minute.
+Work is nested: a stage has pieces, a piece has tasks, a task has epochs. Only the outermost work is
+shown, as one bar, and what is inside moves it on. A library shows nothing unless it is asked to
+(:mod:`specialists.runtime.displays`).
 """
 
 from __future__ import annotations
 
 import logging
-import math
-import sys
 import time
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 from specialists.escaping import printable
-from specialists.runtime.spoken_time import spoken_time
 
-if TYPE_CHECKING:
-    import rich.console
-    import rich.progress
-
-MINUTE = 60.0  # between two lines, in seconds
 LIBRARY = logging.getLogger("specialists")
-LOG = logging.getLogger("specialists.progress")
+MARK_SECONDS = 0.5  # at least, between two moments whose progress is kept
+MARKS = 50  # at most, for each time that the work has gone on e times longer
 Watch = Callable[["Progress"], None]
+
+
+class Display:
+    """Where the outermost work is shown; this one shows nothing."""
+
+    def begin(self, work: Progress) -> None:
+        """The work begins."""
+
+    def changed(self, work: Progress) -> None:
+        """It is further than it was."""
+
+    def end(self, work: Progress) -> None:
+        """It is over, well or not."""
+
+
+class Told(Display):
+    """Tells a function of every change."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def changed(self, work: Progress) -> None:
+        self._watch(work)
 
 
 class Progress:
@@ -38,16 +54,26 @@ class Progress:
         Units of the whole; None where it is not known.
     outer : Progress, optional
         The work that this is a unit of.
+    counted : bool
+        Whether its units are few and worth counting, as tasks are and rows are not.
     """
 
     def __init__(
-        self, description: str = "", total: float | None = None, outer: Progress | None = None
+        self,
+        description: str = "",
+        total: float | None = None,
+        outer: Progress | None = None,
+        counted: bool = False,
     ) -> None:
-        self.description, self.total, self.outer = description, total, outer
-        self.watch: Watch | None = None
+        self.description, self.total, self.outer, self.counted = description, total, outer, counted
+        self.note = ""
+        self.display: Display | None = None
         self.began = time.monotonic()
         self.done: float = 0
         self._begun = 0.0
+        self._inner: Progress | None = None
+        self._share = 1.0  # units of the outer work that this is
+        self._marks = [(0.0, 0.0)]
 
     @property
     def units(self) -> float:
@@ -60,10 +86,29 @@ class Progress:
         return min(1.0, self.units / self.total) if self.total else 0.0
 
     @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self.began
+
+    @property
     def seconds_left(self) -> float | None:
-        """If the rest goes on as what is done; None while nothing is known."""
-        done = self.fraction
-        return (time.monotonic() - self.began) * (1 - done) / done if done else None
+        """If the rest goes on as in the last half of the time; None while nothing is known.
+
+        What an interrupted attempt had done is found within a moment, and says nothing of the rest.
+        """
+        now, done = self.seconds, self.fraction
+        half = bisect_right(self._marks, (now / 2, 1.0)) - 1
+        for then, before in (self._marks[half], self._marks[0]):
+            if done > before:
+                return (now - then) * (1 - done) / (done - before)
+        return None
+
+    @property
+    def detail(self) -> str:
+        """What is done just now, in words; often none."""
+        if self.counted and self.total and self.total > 1:
+            return f"{self.done:.0f}/{self.total:.0f}"
+        return self.note or (self._inner.detail if self._inner else "")
 
     def advance(self, k: float = 1) -> None:
         """``k`` more units are done."""
@@ -76,145 +121,128 @@ class Progress:
         self._begun = fraction
         self._changed()
 
+    def begin_inner(self, inner: Progress) -> None:
+        """Work on a part of this begins."""
+        self._inner = inner
+
+    def end_inner(self, inner: Progress) -> None:
+        """It is over."""
+        self._inner = None
+
     def _changed(self) -> None:
-        if self.watch is not None:
-            self.watch(self)
+        now, last = self.seconds, self._marks[-1][0]
+        if now - last >= max(MARK_SECONDS, now / MARKS):
+            self._marks.append((now, self.fraction))
+        if self.display is not None:
+            self.display.changed(self)
         if self.outer is not None and self.total:
-            self.outer.begin_unit(self.fraction)
+            self.outer.begin_unit(self._share * self.fraction)
 
 
-_sinks: list[rich.console.Console | Watch] = []
-_displays: list[rich.progress.Progress] = []
+class StageProgress(Progress):
+    """Work on a stage: pieces, each with its share of the time, in the order that is expected."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(stage)
+        self._pieces: dict[str, float] = {}
+        self._over: set[str] = set()
+
+    @property
+    def detail(self) -> str:
+        if self._inner is None:
+            return ""
+        name, detail = self._inner.description, self._inner.detail
+        return detail if detail and len(self._pieces) == 1 else f"{name} {detail}".rstrip()
+
+    def expect(self, pieces: Mapping[str, float]) -> None:
+        """The pieces that are to come, by description, with shares of the time in any unit."""
+        self._pieces = {name: share for name, share in pieces.items() if share > 0}
+        self.total = sum(self._pieces.values()) or None
+        self._changed()
+
+    def begin_inner(self, inner: Progress) -> None:
+        """A piece begins: those that were expected before it are over.
+
+        What was not expected, or comes again, does not move the stage on.
+        """
+        super().begin_inner(inner)
+        is_new = inner.description not in self._over
+        inner._share = self._pieces.get(inner.description, 0.0) if is_new else 0.0
+        if inner._share:
+            earlier = list(self._pieces)[: list(self._pieces).index(inner.description)]
+            self.done, self._begun = sum(self._pieces[name] for name in earlier), 0.0
+        self._changed()
+
+    def end_inner(self, inner: Progress) -> None:
+        super().end_inner(inner)
+        self._over.add(inner.description)
+        self.advance(inner._share)
+
+
+_displays: list[Display] = []
 _running: list[Progress] = []
-_stages: list[str] = []
 
 
 @contextmanager
-def show_progress(console: rich.console.Console | None = None) -> Iterator[None]:
-    """Show how far whatever takes long inside the block is.
-
-    On a ``console`` that is a terminal or a notebook as bars with the time left, elsewhere as a
-    line a minute, which the logger ``specialists.progress`` gets. None: wherever this process
-    prints. Nothing is shown while the library's logger does not take INFO.
-    """
-    if console is None:
-        from rich.console import Console
-
-        console = Console()
-    in_notebook = console.is_jupyter and find_spec("ipywidgets") is not None
-    with report_progress(console if console.is_terminal or in_notebook else line_a_minute()):
-        yield
-
-
-@contextmanager
-def report_progress(sink: rich.console.Console | Watch) -> Iterator[None]:
-    """Show bars on a console, or tell a function of every change of the outermost work."""
-    _sinks.append(sink)
+def report_progress(display: Display | Watch) -> Iterator[None]:
+    """Show the outermost work on a display, or tell a function of every change of it."""
+    shown = display if isinstance(display, Display) else Told(display)
+    _displays.append(shown)
     try:
         yield
     finally:
-        _sinks.remove(sink)
+        _displays.remove(shown)
 
 
 @contextmanager
 def working_on(stage: str) -> Iterator[None]:
-    """Name what all work inside the block is a part of."""
-    _stages.append(stage)
-    try:
+    """One bar for all work inside the block."""
+    with _runs(StageProgress(printable(stage))):
         yield
-    finally:
-        _stages.pop()
+
+
+def expect(pieces: Mapping[str, float]) -> None:
+    """Say which pieces the stage that is worked on will have, by description, in their order.
+
+    Their values are shares of the stage's time, in any unit. Without a stage nothing happens.
+    """
+    for work in _running:
+        if isinstance(work, StageProgress):
+            work.expect({printable(name): share for name, share in pieces.items()})
 
 
 @contextmanager
-def progress(description: str, total: int | None = None) -> Iterator[Progress]:
-    """Show a bar with rate and time left while the block runs.
+def progress(
+    description: str, total: int | None = None, counted: bool = False
+) -> Iterator[Progress]:
+    """Count work while the block runs; the outermost is shown with the time that is left.
 
-    Bars may be nested; the inner one is another row of the same display. Nothing is shown outside
-    of :func:`show_progress`. ``total`` is None where the number of units is not known.
+    Parameters
+    ----------
+    description : str
+    total : int, optional
+        Number of units; None where it is not known.
+    counted : bool
+        Say "3/12" of them, as of tasks.
     """
     outer = _running[-1] if _running else None
-    if outer is None and _stages:
-        description = f"{_stages[-1]}: {description}"
-    work = Progress(printable(description), total, outer)
+    with _runs(Progress(printable(description), total, outer, counted)) as work:
+        yield work
+
+
+@contextmanager
+def _runs(work: Progress) -> Iterator[Progress]:
+    if work.outer is not None:
+        work.outer.begin_inner(work)
+    elif _displays and LIBRARY.isEnabledFor(logging.INFO):
+        work.display = _displays[-1]
+        work.display.begin(work)
     _running.append(work)
     try:
-        with _shown(work):
-            yield work
+        yield work
     finally:
         _running.remove(work)
-
-
-def line_a_minute() -> Watch:
-    """Log how far the work is, and how long the rest will take, once a minute."""
-    said = -math.inf
-
-    def watch(work: Progress) -> None:
-        nonlocal said
-        now = time.monotonic()
-        if now - max(said, work.began) < MINUTE:
-            return
-        said, left = now, work.seconds_left
-        rest = "" if left is None else f", about {spoken_time(left)} left"
-        done = f"{work.fraction:.0%}" if work.total else f"{work.units:,.0f}"
-        LOG.info(f"{work.description}: {done} done{rest}")
-
-    return watch
-
-
-@contextmanager
-def _shown(work: Progress) -> Iterator[None]:
-    """Show this work where it is asked for."""
-    sink = _sinks[-1] if _sinks and LIBRARY.isEnabledFor(logging.INFO) else None
-    if sink is None:
-        yield
-    elif callable(sink):
-        work.watch = sink if work.outer is None else None
-        yield
-    elif _displays:
-        with _row(_displays[-1], work):
-            yield
-    else:
-        with _display(sink) as display, _row(display, work):
-            yield
-
-
-@contextmanager
-def _display(console: rich.console.Console) -> Iterator[rich.progress.Progress]:
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as RichProgress
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    above = sys.stdout.isatty()  # what others print is moved there, but not out of a file
-    display = RichProgress(*columns, console=console, transient=True, redirect_stdout=above)
-    _displays.append(display)
-    try:
-        with display:
-            yield display
-    finally:
-        _displays.remove(display)
-
-
-@contextmanager
-def _row(display: rich.progress.Progress, work: Progress) -> Iterator[None]:
-    task = display.add_task(work.description, total=work.total, rate="")
-
-    def watch(work: Progress) -> None:
-        display.update(task, completed=work.units)
-        speed = next(row.speed for row in display.tasks if row.id == task)
-        if speed:
-            rate = f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2g}/s"
-            display.update(task, rate=rate)
-
-    work.watch = watch
-    try:
-        yield
-    finally:
-        display.remove_task(task)
+        if work.outer is not None:
+            work.outer.end_inner(work)
+        elif work.display is not None:
+            work.display.end(work)

@@ -23,6 +23,19 @@ def spoken_time(least: float, most: float | None = None) -> str:
     return _with_unit(high, high_unit) if low == high else f"{low} to {high} {high_unit}s"
 
 
+def clock_time(seconds: float) -> str:
+    """Seconds that have passed, as a clock shows them.
+
+    Examples
+    --------
+    >>> clock_time(7.9), clock_time(75), clock_time(7322)
+    ('0:07', '1:15', '2:02:02')
+    """
+    minutes, rest = divmod(int(seconds), MINUTE)
+    hours, minutes = divmod(minutes, MINUTE)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def _with_unit(number: str, unit: str) -> str:
     return f"{number} {unit}{'s' * (number != '1')}"
 

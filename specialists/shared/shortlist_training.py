@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from specialists.calibration import LEAST_LOGIT, fit_temperature
 from specialists.config import Recipe
 from specialists.datasets.base import Split
+from specialists.datasets.fetched_rows import only_rows
 from specialists.errors import DataError, InputError
 from specialists.losses import CrossEntropy, relative_weights
 from specialists.networks import check_head_is_last
@@ -233,7 +234,8 @@ def _judged(
             got=f"0 of {len(validation)} rows",
             fix="set specialists.shortlist to more classes",
         )
-    return ShortlistedInputs(validation.inputs[rows], shortlists[rows]), places[rows], rows
+    asked = ShortlistedInputs(only_rows(validation.inputs, rows), shortlists[rows])
+    return asked, places[rows], rows
 
 
 def _keep_buffers(network: nn.Module, trunk: nn.Module) -> None:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from specialists.calibration import dustbin_correction
 from specialists.config import SpecialistsConfig
 from specialists.datasets.base import Inputs
+from specialists.datasets.fetched_rows import only_rows
 from specialists.errors import DataError
 from specialists.predictions import ALL_ROWS, Predictions, RowIndex, as_predictions
 from specialists.probability import check_labels, check_log_probs, check_subset
@@ -175,7 +176,7 @@ def subset_validation(
         is_chosen = places < len(subset)
         is_chosen[outside[drawn(len(outside), n_outside, generator)]] = True
         rows = is_chosen.nonzero().squeeze(1)
-        inputs, places = inputs[rows], places[rows]
+        inputs, places = only_rows(inputs, rows), places[rows]
         counts = None if counts is None else counts[rows]
     weights = _prior_weights(places == len(subset), share, counts)
     return ValidationLoss(inputs, places, weights, counts)

@@ -6,7 +6,7 @@ are tensors, and augmentation acts on whole batches.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -85,8 +85,13 @@ class TensorExamples:
         inputs = self.inputs[index]
         if self.augment is not None:
             inputs = self.augment(inputs, generator)
-        targets = (target[index] for target in self.targets)
-        return Batch(inputs, tuple(t.float() if t.is_floating_point() else t for t in targets))
+        return Batch(inputs, gathered(self.targets, index))
+
+
+def gathered(targets: Sequence[IndexedRows], index: Tensor) -> tuple[Tensor, ...]:
+    """Some rows of each target; numbers that are not whole as float32."""
+    rows = (target[index] for target in targets)
+    return tuple(t.float() if t.is_floating_point() else t for t in rows)
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,7 @@ class Trainer:
 
     def _epoch(self, bar: Progress) -> None:
         state, start = self.state, time.perf_counter()
+        bar.note = f"epoch {state.epoch + 1}/{self.n_epochs}"
         torch.manual_seed(derive_seed(self.seed, "epoch", state.epoch))
         generator = ordering(self.seed, state.epoch)
         order = self.examples.order(generator)[: self.n_examples - state.examples]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from specialists.calibration import fit_temperature, tempered_loss
 from specialists.datasets.base import Inputs
+from specialists.datasets.fetched_rows import block_rows
 from specialists.networks import outputs_of
 
 
@@ -24,7 +25,7 @@ class ValidationLoss:
 
     Parameters
     ----------
-    inputs : Tensor or Ragged of n rows
+    inputs : Tensor, Ragged or FetchedRows of n rows
     labels : int64 Tensor of shape (n,)
     weights : Tensor of shape (n,), optional
         Importance of each example; a specialist is judged under the prior it trains with.
@@ -42,7 +43,8 @@ class ValidationLoss:
         """Mean loss in nats at the best temperature, and top-1; NaN where outputs are."""
         device = next(network.parameters()).device
         with torch.no_grad():
-            index = torch.arange(len(self.labels)).split(self.batch_size)
+            size = block_rows(self.inputs, self.batch_size)
+            index = torch.arange(len(self.labels)).split(size)
             batches = (self.inputs[rows] for rows in index)
             logits = torch.cat([outputs_of(network, rows.to(device)).float() for rows in batches])
             if not torch.isfinite(logits).all():

@@ -11,7 +11,7 @@ from pipelines.__main__ import app
 from pipelines.compare import source_and_comparison, with_all_baselines
 from pipelines.run_settings import source_and_folder
 from specialists.config import Config
-from specialists.config.sections import EvaluationConfig
+from specialists.config.outcome_sections import EvaluationConfig
 from specialists.files import write_text
 
 

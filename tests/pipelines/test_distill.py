@@ -1,4 +1,7 @@
-"""One teacher, one student, from one command."""
+"""Teachers and one student, from one command."""
+
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -54,13 +57,40 @@ def test_a_models_folder_teaches_and_what_holds_is_not_made_again(teacher, tmp_p
     assert "distill: stale" in distill(*other, *arguments[2:])
 
 
+def test_several_teachers_are_averaged_by_their_weights(teacher, tmp_path):
+    folders = teacher.path("train-generalist"), teacher.path("distill-student", "student")
+    given = [f"--teacher={folder}" for folder in folders]
+    data = f"data.arrays={teacher.config.data.arrays}"
+    settings = [data, "seed=5", "data.augment=false", "student.width=4", "student.epochs=2"]
+    settings += ["student.temperatures=[1.0]", "student.alphas=[1.0]"]
+    out = tmp_path / "out"
+    arguments = [*given, "--out", out, *(f"--set={one}" for one in settings)]
+    distill(*arguments, "--weight=3", "--weight=1", "--mean=geometric")
+    x = np.load(str(teacher.config.data.arrays))["x_train"]
+    logs = [specialists.load(folder).predict_log_proba(x) for folder in folders]
+    expected = np.exp(0.75 * logs[0] + 0.25 * logs[1])
+    expected /= expected.sum(1, keepdims=True)
+    rows = StoredPredictions(out / "distill" / "targets").dense().float().exp()
+    np.testing.assert_allclose(rows, expected, atol=2e-3)
+    assert "distill: stale" in distill(*arguments, "--weight=3", "--weight=1")
+    assert "1 weights for 2 teachers" in distill(*arguments, "--weight=3")
+
+
+def test_a_rival_that_was_not_trained_cannot_teach(teacher, tmp_path):
+    shown = distill(
+        "--teacher", teacher.folder, "--model=generalist_ensemble", "--out", tmp_path / "out"
+    )
+    assert "evaluate-models" in shown
+    assert not (tmp_path / "out" / "distill" / "student").exists()
+
+
 @pytest.mark.parametrize(
     ("out", "settings", "message"),
     [
         ("run/x", [], "would share a folder"),
         ("run", [], "would share a folder"),
         ("out", ["student.teacher=online"], "asked once, not about every batch"),
-        ("out", ["data.exclude_labels=['a0']"], "different classes"),
+        ("out", ["data.exclude_labels=['a0']"], "encoded otherwise"),
         ("out", ["data.standardize=false"], "encoded otherwise"),
     ],
 )
@@ -70,3 +100,39 @@ def test_a_teacher_that_cannot_teach_is_refused(teacher, tmp_path, out, settings
     arguments = ["--teacher", teacher.folder, "--model=generalist", "--out", folder, *options]
     assert message in " ".join(distill(*arguments).split())
     assert not (folder / "distill" / "student").exists()
+
+
+def examined(*arguments):
+    return CliRunner().invoke(app, ["examine-student", *map(str, arguments)]).output
+
+
+def test_a_run_says_what_its_students_have_of_their_teacher(teacher, tmp_path):
+    shutil.copytree(teacher.folder, tmp_path / "run")
+    found = json.loads(examined(tmp_path / "run", "--json", "--rows", 100))
+    assert found == read_json(tmp_path / "run" / "transfer.json")
+    assert found["n_rows"] == 100
+    ensemble, *students = found["models"]
+    assert [row["name"] for row in students] == ["student", "student_hard_labels"]
+    assert {"changed", "kl_views"} <= ensemble.keys()
+    assert {"agreement", "repeated", "changed", "fgsm", "pgd", "probe"} <= students[0].keys()
+    assert "<svg" in (tmp_path / "run" / "transfer.svg").read_text()
+
+
+def test_the_values_are_those_of_the_models_on_the_test_rows(teacher, tmp_path):
+    shutil.copytree(teacher.folder, tmp_path / "run")
+    found = json.loads(examined(tmp_path / "run", "--json"))
+    arrays = np.load(str(teacher.config.data.arrays))
+    models = [specialists.load(teacher.folder, name) for name in ("ensemble", "student")]
+    ours, theirs = (model.predict_proba(arrays["x_test"]).argmax(1) for model in models)
+    assert found["models"][1]["agreement"] == pytest.approx((ours == theirs).mean())
+    right = np.array(models[0].class_names)[ours] == arrays["y_test"]
+    assert found["n_errors"] == (~right).sum()
+
+
+def test_students_of_another_folders_teacher_ask_for_it(teacher, tmp_path):
+    out = tmp_path / "out"
+    distill("--teacher", teacher.folder, "--model", "generalist", "--out", out)
+    assert "the teacher of these students lies in another folder" in examined(out)
+    told = examined(out, "--teacher", teacher.path("train-generalist"), "--split", "validation")
+    assert "answers as the teacher" in told
+    assert f"{out}/transfer.json and {out}/transfer.svg" in told

@@ -1,96 +1,232 @@
-"""The notebook of class clusters also reads a run folder and a file of probabilities."""
+"""The notebooks: what the one on class clusters reads, that its clusters are a run's, copies."""
 
+import ast
 import json
 import re
 from pathlib import Path
 
-import IPython.display
 import numpy as np
 import pytest
+import small_run
 
-from specialists.files import write_array, write_json
+from pipelines import stages
+from pipelines.known_predictions import read_predictions
+from pipelines.shipped_notebooks import FOLDER, copy_notebook, shipped_notebooks
+from specialists.clustering import ClassClusters
+from specialists.covariance import PredictionCovariance
+from specialists.errors import InputError
+from specialists.figures import Picture
+from specialists.files import read_array, read_json
 
-NOTEBOOK = Path(__file__).parents[2] / "pipelines" / "notebooks" / "class_clusters.ipynb"
 N_CLASSES = 12
-NAMES = [f"{'abc'[j // 4]}{j}" for j in range(N_CLASSES)]
+NAMES = small_run.NAMES
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run whose generalist is trained."""
+    run = small_run.make_run(tmp_path_factory.mktemp("notebook") / "run")
+    stages.run_stages(run, "train-generalist")
+    return run
 
 
 @pytest.fixture
-def log_probs() -> np.ndarray:
+def probs() -> np.ndarray:
     random = np.random.default_rng(0)
-    group = np.arange(N_CLASSES) // 4
+    group = np.arange(N_CLASSES) // 3
     true = random.integers(0, N_CLASSES, 240)
     scores = random.normal(size=(240, N_CLASSES)) + 4.0 * (group[true][:, None] == group)
-    return scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
 
 
-@pytest.fixture
-def pictures(monkeypatch) -> list[str]:
-    shown: list[str] = []
-    monkeypatch.setattr(IPython.display, "display", lambda html: shown.append(html.data))
-    return shown
+def execute(**parameters: object) -> tuple[dict, list]:
+    """Names defined by the notebook's code, its parameters replaced, and what its cells show."""
+    file = FOLDER / "class_clusters.ipynb"
+    names: dict = {"__name__": "notebook"}
+    shown, replaced = [], 0
+    for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] != "code":
+            continue
+        source = "".join(cell["source"])
+        for name, value in parameters.items():
+            source, n = re.subn(
+                f"(?m)^{name} = None.*$", lambda _, v=value: f"{_[0].split()[0]} = {v!r}", source
+            )
+            replaced += n
+        tree = ast.parse(source)
+        last = tree.body[-1]
+        tree.body[-1:] = [] if isinstance(last, ast.Expr) else [last]
+        exec(compile(tree, str(file), "exec"), names)
+        if isinstance(last, ast.Expr):
+            shown.append(eval(ast.unparse(last.value), names))
+    assert replaced == len(parameters)
+    for value in shown:
+        assert value is None or len(value._repr_html_()) > 100
+    return names, shown
 
 
-def execute(**parameters: object) -> dict:
-    """Names defined by the notebook's code, its parameters replaced."""
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-    source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    for name, value in parameters.items():
-        source, n_found = re.subn(f"(?m)^{name} = None.*$", f"{name} = {value}", source)
-        assert n_found == 1
-    names: dict = {}
-    exec(compile(source, str(NOTEBOOK), "exec"), names)
-    return names
-
-
-def test_a_run_folder_is_read_calibrated_and_compared_with_known_groups(
-    tmp_path, log_probs, pictures, capsys
-):
-    for folder in ("train-generalist", "prepare-data"):
-        (tmp_path / folder).mkdir()
-    write_array(tmp_path / "train-generalist" / "validation.log_probs.npy", log_probs)
-    write_json(tmp_path / "train-generalist" / "calibration.json", {"temperature": 2.0})
-    write_json(tmp_path / "prepare-data" / "dataset.json", {"class_names": NAMES})
+def test_clusters_of_the_notebook_are_exactly_those_of_a_run(trained, tmp_path, capsys):
     saved = tmp_path / "clusters.json"
-    found = execute(
-        PREDICTIONS=repr(str(tmp_path)),
-        KNOWN_GROUPS="lambda name: name[0]",
+    names, shown = execute(
+        PREDICTIONS=str(trained.folder),
+        SAVE_AS=str(saved),
         N_CLUSTERS=3,
-        SAVE_AS=repr(str(saved)),
+        KNOWN_GROUPS=list("aaabbbcccddd"),
     )
-    tempered = np.exp(log_probs / 2)
-    expected = tempered / tempered.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(found["probs"], expected, rtol=1e-6)
-    assert found["comparison"].groups == ("a", "b", "c")
-    assert found["clusters"].n_clusters == 3
-    assert len(pictures) == 5
-    assert json.loads(saved.read_text(encoding="utf-8"))["class_names"] == NAMES
-    assert "--set clusters.method=balanced --set clusters.n_clusters=3" in capsys.readouterr().out
+    known = names["known"]
+    assert known.class_names == NAMES
+    assert known.labels.tolist() == trained_labels(trained)
+    assert names["comparison"].groups == ("a", "b", "c", "d")
+    assert sum(isinstance(value, Picture) for value in shown) == 6
+    assert f"--set clusters.file={saved}" in capsys.readouterr().out
+    run = small_run.changed_copy(
+        trained, tmp_path / "own", f"clusters.file={saved}", "clusters.n_clusters="
+    )
+    stages.run_stages(run, "cluster-classes")
+    made = ClassClusters.from_dict(read_json(run.path("cluster-classes", "clusters.json")))
+    assert made.classes == names["chosen"].classes
+    assert made.n_clusters == 3
 
 
-def test_a_file_of_probabilities_needs_no_names(tmp_path, log_probs, pictures, capsys):
+def trained_labels(run) -> list[int]:
+    return read_array(run.path("prepare-data", "validation.labels.npy")).tolist()
+
+
+def test_predictions_of_a_run_are_calibrated(trained):
+    known = read_predictions(trained.folder)
+    stored = read_array(trained.path("train-generalist", "validation.log_probs.npy")).astype(float)
+    scores = stored / read_json(trained.path("train-generalist", "calibration.json"))["temperature"]
+    expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    assert known.probs is not None
+    np.testing.assert_allclose(known.probs, expected, rtol=1e-6)
+
+
+def test_a_run_without_a_generalist_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no trained generalist"):
+        read_predictions(small_run.make_run(tmp_path / "run").folder)
+
+
+def test_co_predictions_alone_are_enough(tmp_path, probs, capsys):
+    np.save(tmp_path / "co.npy", probs.T @ probs / len(probs))
+    (tmp_path / "names.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    names, shown = execute(
+        PREDICTIONS=str(tmp_path / "co.npy"), CLASS_NAMES=str(tmp_path / "names.txt")
+    )
+    assert names["clusters"].class_names == NAMES
+    expected = ClassClusters.from_predictions(probs, NAMES).pairs
+    np.testing.assert_allclose([p[2] for p in names["clusters"].pairs], [p[2] for p in expected])
+    assert sum(isinstance(value, Picture) for value in shown) == 5
+    printed = capsys.readouterr().out
+    assert "There are no rows to halve." in printed
+    assert "KNOWN_GROUPS is None" in printed
+
+
+def test_a_file_of_probabilities_needs_no_names(tmp_path, probs):
+    np.save(tmp_path / "probs.npy", probs.astype(np.float32))
+    known = read_predictions(tmp_path / "probs.npy")
+    assert known.class_names == tuple(map(str, range(N_CLASSES)))
+    assert known.in_words().startswith("240 predictions of 12 classes; mean top probability 0.")
+    assert "noisy" not in known.in_words()
+
+
+def test_names_labels_and_examples_of_a_file_are_taken(tmp_path, probs):
+    labels, texts = probs.argmax(1), np.array([f"row {i}" for i in range(240)])
     path = tmp_path / "predictions.npz"
-    np.savez(path, probs=np.exp(log_probs).astype(np.float32))
-    found = execute(PREDICTIONS=repr(str(path)))
-    assert found["class_names"] is None
-    assert found["chosen"].class_names == tuple(map(str, range(N_CLASSES)))
-    assert len(pictures) == 4
-    assert "KNOWN_GROUPS is None" in capsys.readouterr().out
+    np.savez(path, probs=probs, class_names=NAMES, labels=labels, examples=texts)
+    known = read_predictions(path)
+    assert known.class_names == NAMES
+    assert known.labels is not None
+    assert known.examples is not None
+    assert (known.labels.tolist(), list(known.examples)) == (labels.tolist(), texts.tolist())
+    assert read_predictions(path, ["x"] * 12).class_names == ("x",) * 12
 
 
-def test_names_and_very_many_classes_are_read_from_a_file(
-    tmp_path, log_probs, pictures, monkeypatch
-):
+def test_as_many_rows_as_classes_are_rows(tmp_path, probs):
+    np.save(tmp_path / "few.npy", probs[:N_CLASSES])
+    known = read_predictions(tmp_path / "few.npy")
+    assert known.probs is not None
+    assert "noisy" in known.in_words()
+
+
+def test_very_many_classes_take_a_sketch(tmp_path, probs, monkeypatch):
     monkeypatch.setattr("specialists.clustering.co_predictions.MAX_WHOLE_MATRIX", 10)
-    path = tmp_path / "predictions.npz"
-    np.savez(path, probs=np.exp(log_probs), class_names=NAMES)
-    found = execute(PREDICTIONS=repr(str(path)))
-    assert found["clusters"].class_names == tuple(NAMES)
-    assert not found["whole"]
-    assert pictures
+    np.save(tmp_path / "probs.npy", probs)
+    names, _ = execute(PREDICTIONS=str(tmp_path / "probs.npy"))
+    assert not names["is_whole"]
+    assert "agglomerative" not in names["methods"]
 
 
-def test_the_committed_notebook_is_small():
-    content = NOTEBOOK.read_text(encoding="utf-8")
+def test_halves_hold_other_rows(tmp_path, probs):
+    np.save(tmp_path / "probs.npy", probs)
+    known = read_predictions(tmp_path / "probs.npy")
+    (found_on, checked_on), (swapped, others) = known.halves(), known.halves(swapped=True)
+    assert len(checked_on) == len(others) == 120
+    np.testing.assert_allclose(
+        found_on.covariance(), PredictionCovariance(12).update(others).covariance()
+    )
+    np.testing.assert_allclose(
+        swapped.covariance(), PredictionCovariance(12).update(checked_on).covariance()
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.npz", None, "no predictions here"),
+        ("a.txt", "x", "no predictions here"),
+        ("a.npz", "x", "cannot be read"),
+        ("a.npz", {"other": np.ones((2, 2))}, "no array probs"),
+        ("a.npz", {"probs": np.ones(3)}, "must be a matrix"),
+        ("a.npz", {"probs": np.ones((3, 2)) / 2, "class_names": ["a"]}, "class names"),
+    ],
+)
+def test_what_holds_no_predictions_is_named(tmp_path, name, content, message):
+    path = tmp_path / name
+    if isinstance(content, str):
+        path.write_text(content, encoding="utf-8")
+    elif content is not None:
+        np.savez(path, **content)
+    with pytest.raises(InputError, match=message):
+        read_predictions(path)
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.ipynb")), ids=lambda file: file.stem)
+def test_a_shipped_notebook_is_small_and_holds_no_outputs(file):
+    content = file.read_text(encoding="utf-8")
     assert len(content) < 50_000
-    assert not any(cell.get("outputs") for cell in json.loads(content)["cells"])
+    cells = json.loads(content)["cells"]
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+    assert file.stem != "first_ensemble" or len(cells) == 10
+
+
+def test_a_copy_never_replaces_what_lies_there_unless_told(tmp_path):
+    target = copy_notebook("class_clusters", tmp_path)
+    assert target == tmp_path / "class_clusters.ipynb"
+    assert target.read_bytes() == (FOLDER / target.name).read_bytes()
+    target.write_text("mine", encoding="utf-8")
+    with pytest.raises(InputError, match="--force"):
+        copy_notebook("class_clusters", tmp_path)
+    assert target.read_text(encoding="utf-8") == "mine"
+    copy_notebook("class_clusters", target, force=True)
+    assert target.stat().st_size > 1000
+    assert copy_notebook("class_clusters", tmp_path / "new" / "a.ipynb").is_file()
+
+
+@pytest.mark.parametrize(("name", "dest"), [("clusters", ""), ("class_clusters", "no folder")])
+def test_a_name_or_place_that_there_is_not_is_refused(name, dest, tmp_path):
+    with pytest.raises(InputError):
+        copy_notebook(name, tmp_path / dest)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_lists_and_copies(tmp_path, monkeypatch, capsys):
+    from pipelines.__main__ import app
+
+    app(["notebook"], standalone_mode=False)
+    listed = capsys.readouterr().out
+    assert [line.split()[0] for line in listed.splitlines()] == list(shipped_notebooks())
+    assert "Which classes does a model confuse?" in listed
+    monkeypatch.chdir(tmp_path)
+    app(["notebook", "first_ensemble"], standalone_mode=False)
+    assert capsys.readouterr().out.startswith("first_ensemble.ipynb")
+    assert Path("first_ensemble.ipynb").is_file()

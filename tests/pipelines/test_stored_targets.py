@@ -6,8 +6,10 @@ import torch
 
 from pipelines import stages
 from pipelines.context import RunContext
-from pipelines.soft_targets import online_teacher, read_soft_targets
-from specialists.distillation import SparseTargets
+from pipelines.distill_student import spec_of_size, student_tasks
+from pipelines.soft_targets import online_teacher, read_soft_targets, replayed_views
+from pipelines.student_rows import student_data
+from specialists.distillation import SparseTargets, student_examples
 from specialists.files import read_json
 
 pytestmark = pytest.mark.xdist_group("small_run")
@@ -50,3 +52,34 @@ def test_other_stored_targets_are_made_again(tmp_path):
     folders = [each.path("distill-student", "targets") for each in (run, more)]
     sizes = [read_soft_targets(f, "top", 1.0).parts[0].array.shape[1] for f in folders]  # pyright: ignore
     assert sizes == [2, 3]
+
+
+@pytest.mark.parametrize("store", ["dense", "top"])
+def test_targets_of_replayed_views_are_those_of_the_online_teacher(tmp_path, store):
+    settings = ["student.views=2", "data.augment=true", f"student.targets={store}"]
+    settings += ["student.temperatures=[1.0]", "combination.admission=off"]
+    settings += ["student.n_targets=11"] if store == "top" else []
+    empty = small_run.make_run(tmp_path / "empty")
+    run = small_run.changed_copy(empty, tmp_path / "run", *settings)
+    stages.run_stages(run, until="distill-student")
+    context = RunContext.open(run.folder)
+    folder, n = run.path("distill-student", "targets"), len(context.dataset.train)
+    assert len(read_soft_targets(folder, store, 1.0)) == 2 * n
+    views = replayed_views(context)
+    assert views is not None
+    assert read_json(folder / "manifest.json")["config"]["augmentation seed"] == views.seed
+    task = student_tasks(context, spec_of_size(context))[0]
+    examples = student_examples(*student_data(context, task), views)
+    teacher = online_teacher(context, "ensemble")
+    for number in range(2):
+        batch = examples.batch(number * n + torch.arange(50), torch.Generator())
+        shown = views.view(context.dataset.train.inputs, number)[torch.arange(50)]
+        assert torch.equal(batch.inputs, shown)  # pyright: ignore[reportArgumentType]
+        expected = teacher(batch.inputs).dense()
+        if store == "top":
+            classes, cells, labels = batch.targets
+            expected, found = expected.gather(1, classes), cells[:, :-1]
+        else:
+            found, labels = batch.targets
+        torch.testing.assert_close(found, expected.float(), atol=4e-3, rtol=2e-3)
+        assert torch.equal(labels, context.dataset.train.labels[:50])

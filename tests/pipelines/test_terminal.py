@@ -1,13 +1,18 @@
 """Lines and bars of the command: plain text, bars only on a terminal."""
 
+import builtins
 import os
 import pty
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import IPython
+import IPython.display
 import pytest
 
-from pipelines.terminal import log, say
+from pipelines.terminal import LIBRARY, lines_and_bars, log, say
+from specialists.runtime import progress
 
 WORKS = """
 import time
@@ -62,3 +67,27 @@ def test_lines_go_to_a_file_while_bars_are_on_the_terminal():
 def test_without_a_terminal_there_are_no_bars(monkeypatch, capfd):
     shown, printed = at_a_terminal(stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert (shown, printed) == ("", "a line\n")
+
+
+def test_a_notebook_gets_plain_lines_and_a_bar(monkeypatch, capsys):
+    class ZMQInteractiveShell:  # as rich and we know the kernel of a notebook
+        kernel = None
+
+    shell, displayed = ZMQInteractiveShell(), []
+    monkeypatch.delenv("SPECIALISTS_QUIET", raising=False)
+    monkeypatch.setattr(builtins, "get_ipython", lambda: shell, raising=False)
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    monkeypatch.setattr(LIBRARY, "handlers", [])
+    monkeypatch.setattr(
+        IPython.display,
+        "display",
+        lambda *drawn, **_: (
+            displayed.append(drawn) or SimpleNamespace(update=lambda *_, **__: None)
+        ),
+    )
+    with lines_and_bars(), progress("a bar", 2) as bar:
+        bar.advance()
+        log.info("a line")
+    assert capsys.readouterr().out == "a line\n"
+    assert len(displayed) == 1
+    assert "a bar" in displayed[0][0]["text/html"]

@@ -23,7 +23,7 @@ N_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
-class ConfusedPair(JsonRecord):
+class PairChange(JsonRecord):
     """How often two classes are confused, among the ``n_test`` examples that both have.
 
     Parameters
@@ -51,7 +51,7 @@ class PairChanges(JsonRecord):
 
     n_better: int
     n_worse: int
-    most: tuple[ConfusedPair, ...]
+    most: tuple[PairChange, ...]
 
 
 def pair_changes(
@@ -72,7 +72,7 @@ def pair_changes(
         return None
     confused, n_test = (count(before), count(after)), np.bincount(labels, minlength=n_classes)
     most = [
-        ConfusedPair(
+        PairChange(
             classes=(a, b),
             n_test=int(n_test[a] + n_test[b]),
             generalist=int(confused[0][i]),

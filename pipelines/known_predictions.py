@@ -1,0 +1,158 @@
+"""Predictions for a notebook on class clusters: a run's, those of a file, or those in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from specialists.clustering.checks import named
+from specialists.clustering.co_predictions import CoPredictions, streamed
+from specialists.covariance import PredictionCovariance, PredictionSketch
+from specialists.covariance.streaming import predictions_shape
+from specialists.datasets.storage import load_dataset_folder
+from specialists.errors import InputError
+from specialists.files import read_array, read_json
+from specialists.files.reading import read_text_file
+from specialists.probability import tempered_log_softmax
+
+FEW = 5  # rows a class, below which what is found is noisy
+SUM_ERROR = 1e-3  # of the probabilities of a row
+EXPECTED = "the folder of a run, .npz with the array probs, or .npy of shape (n, C) or (C, C)"
+
+
+@dataclass(frozen=True)
+class KnownPredictions:
+    """What is known of how a model predicts: probabilities of rows, or only which classes it mixes.
+
+    Parameters
+    ----------
+    class_names : tuple of str
+        Names of the C classes.
+    probs : array of shape (n, C), optional
+        Predicted probabilities of rows that the model has not seen.
+    matrix : array of shape (C, C), optional
+        Without ``probs``: the mean of p p^T over rows, or the covariance.
+    labels : int array of shape (n,), optional
+        The true classes.
+    examples : sequence of n values, optional
+        What the rows are: texts, or images.
+    """
+
+    class_names: tuple[str, ...]
+    probs: np.ndarray | None = None
+    matrix: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    examples: Sequence[Any] | None = None
+
+    @cached_property
+    def covariance(self) -> PredictionCovariance | PredictionSketch | np.ndarray:
+        """Of all rows, as ``cluster_classes`` takes it."""
+        if self.probs is None:
+            assert self.matrix is not None
+            return self.matrix
+        return streamed(self.probs, len(self.class_names))
+
+    def halves(self, seed: int = 0, swapped: bool = False) -> tuple[Any, Any]:
+        """What to find clusters by, and other rows to judge them on; or the other way round.
+
+        The first is a covariance, the second are probabilities, or co-predictions where no rows
+        are known: then they are the same.
+        """
+        if self.probs is None:
+            return self.covariance, CoPredictions.from_source(self.covariance)
+        order = np.random.default_rng(seed).permutation(len(self.probs))
+        first, second = (self.probs[order[part::2]] for part in (swapped, not swapped))
+        return streamed(first, len(self.class_names)), second
+
+    def in_words(self) -> str:
+        """How much is known, and whether that is much."""
+        n_classes = len(self.class_names)
+        if self.probs is None:
+            return f"co-predictions of {n_classes:,} classes; there are no rows to judge by"
+        n, sure = len(self.probs), float(self.probs.max(axis=1).mean())
+        told = f"{n:,} predictions of {n_classes:,} classes; mean top probability {sure:.2f}"
+        few = "fewer than five rows a class: what follows is noisy"
+        return f"{told}; {few}" if n < FEW * n_classes else told
+
+
+def read_predictions(path: str | Path, class_names: Any = None) -> KnownPredictions:
+    """What a run predicted for its validation rows, or what a file holds.
+
+    Parameters
+    ----------
+    path : path
+        The folder of a run; ``.npz`` with ``probs`` of shape (n, C) and, if there are any,
+        ``class_names``, ``labels`` and ``examples``; ``.npy`` with probabilities of shape (n, C),
+        or with co-predictions of shape (C, C): the mean of p p^T over rows, or the covariance.
+    class_names : sequence of str, or path, optional
+        Names of the classes, or a text file with one a line. None: those of the run or the file,
+        else numbers.
+
+    Raises
+    ------
+    InputError
+        There is nothing of this kind, or the names are not as many as the classes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _of_a_run(path)
+    if path.suffix not in (".npz", ".npy") or not path.is_file():
+        raise InputError("no predictions here", where=path, expected=EXPECTED)
+    arrays = _arrays(path)
+    given, names = arrays["probs"], arrays.get("class_names")
+    names = names if class_names is None else class_names
+    if given.ndim == 2 and given.shape[0] == given.shape[1] and not _are_probabilities(given):
+        return KnownPredictions(_names(names, len(given)), matrix=given)
+    names = _names(names, predictions_shape(given)[1])
+    examples: Any = arrays.get("examples")
+    return KnownPredictions(names, given, None, arrays.get("labels"), examples)
+
+
+def _of_a_run(run: Path) -> KnownPredictions:
+    """Calibrated predictions of a run's generalist for validation rows, which trained nobody."""
+    folder = run / "train-generalist"
+    if not (folder / "calibration.json").is_file():
+        fix = f"`specialists run --out {run}` finishes it"
+        raise InputError("this run has no trained generalist", where=run, fix=fix)
+    data = load_dataset_folder(run / "prepare-data")
+    stored = torch.from_numpy(read_array(folder / "validation.log_probs.npy", mmap=False))
+    temperature = read_json(folder / "calibration.json")["temperature"]
+    probs = tempered_log_softmax(stored.double(), temperature).exp().numpy()
+    examples: Any = data.validation.texts
+    if data.kind == "images":
+        examples = np.asarray(data.validation.inputs)
+    return KnownPredictions(
+        data.class_names, probs, labels=data.validation.labels.numpy(), examples=examples
+    )
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    if path.suffix == ".npy":
+        return {"probs": read_array(path)}
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError("this file cannot be read", where=path, got=str(error)) from error
+    if "probs" not in found:
+        got = f"the arrays {', '.join(found)}" if found else "nothing"
+        raise InputError("there is no array probs", where=path, got=got, expected=EXPECTED)
+    return found
+
+
+def _are_probabilities(rows: np.ndarray) -> bool:
+    """Of as many rows as classes: co-predictions are symmetric, and rarely sum to one."""
+    sums = rows.sum(axis=1)
+    return bool(np.allclose(sums, 1, atol=SUM_ERROR) or not np.allclose(rows, rows.T))
+
+
+def _names(given: Any, n_classes: int) -> tuple[str, ...]:
+    if isinstance(given, str | Path):
+        given = read_text_file(Path(given)).splitlines()
+    return named(given, n_classes)

@@ -1,0 +1,95 @@
+"""Which pieces of work does a stage have, and how do they share its time?
+
+The bar of a stage moves by them. Trainings count by the examples that they see, predictions by a
+third of that; what both take for an example is not asked, so a bar may be off where networks of
+different sizes follow one another.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from specialists.datasets.base import Dataset, row_shape
+from specialists.feasibility import DataShape, trainings
+from specialists.feasibility.estimate import BACKWARD
+from specialists.feasibility.trainings import planned_trainings
+from specialists.runtime import expect
+
+from .context import RunContext
+
+MEASUREMENT = "measurement"
+MEASURED = 1 / 6  # of the time that the baselines take
+
+
+def expect_pieces(context: RunContext, stage: str) -> None:
+    """Say what a stage whose earlier stages are done will work on."""
+    expect(_PIECES[stage](context))
+
+
+def shape_of(dataset: Dataset) -> DataShape:
+    """What plans need to know of the data."""
+    sizes = len(dataset.train), len(dataset.test)
+    return DataShape(dataset.kind, dataset.n_classes, *sizes, row_shape(dataset.train.inputs))
+
+
+def _examples(context: RunContext) -> Counter[str]:
+    """That all trainings of a kind see together."""
+    examples = Counter[str]()
+    for plan in planned_trainings(context.config, shape_of(context.dataset)):
+        examples[plan.kind] += plan.n * plan.examples
+    return examples
+
+
+def _predicted(context: RunContext) -> float:
+    """What a prediction of every training row counts for."""
+    return len(context.dataset.train) / BACKWARD
+
+
+def _clustering(context: RunContext) -> Mapping[str, float]:
+    return {"cross-fitted generalists": _examples(context)[trainings.CROSS_FITTED]}
+
+
+def _specialists(context: RunContext) -> Mapping[str, float]:
+    of, settings = _examples(context), context.config.specialists
+    folds = settings.kind != "clusters" and settings.shortlist_by == "cross-fitted"
+    return {
+        "generalist on training data": _predicted(context),
+        "independent generalists": of[trainings.INDEPENDENT],
+        "specialists": of[trainings.CLUSTERED],
+        "cross-fitted generalists": folds * of[trainings.GENERALIST],
+        "shared specialists": of[trainings.SHARED],
+    }
+
+
+def _combination(context: RunContext) -> Mapping[str, float]:
+    clusters = context.config.specialists.kind != "shared"
+    return {
+        "combination rules": clusters,
+        "learned combinations": clusters and "learned" in context.config.combination.rules,
+        "shared specialists": context.config.specialists.kind != "clusters",
+    }
+
+
+def _students(context: RunContext) -> Mapping[str, float]:
+    settings = context.config.specialists
+    asked = 1 + (settings.kind != "shared") + settings.n_shared * (settings.kind != "clusters")
+    return {
+        "soft targets": asked * _predicted(context),
+        "students": _examples(context)[trainings.STUDENTS],
+    }
+
+
+def _evaluation(context: RunContext) -> Mapping[str, float]:
+    trained = bool(context.config.evaluation.trained_baselines) and not context.is_given
+    return {"baselines": float(trained), MEASUREMENT: MEASURED}
+
+
+_PIECES = {
+    "train-generalist": lambda _: {"generalist": 1.0},
+    "cluster-classes": _clustering,
+    "train-specialists": _specialists,
+    "combine-predictions": _combination,
+    "distill-student": _students,
+    "evaluate-models": _evaluation,
+}

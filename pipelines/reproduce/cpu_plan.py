@@ -1,0 +1,133 @@
+"""How long is everything trained? At most eight CPU hours in all, with three seeds.
+
+CPU seconds of an epoch (``time.process_time``, one thread) on a core with AMX, where PyTorch
+multiplies in bfloat16; the machine had other work, so they are rather too many. In float32 the
+large networks take twice as long.
+
+====================================  =========  ======  ==========  ===========  =====
+experiment                               epochs  models   s / epoch  CPU minutes  seeds
+====================================  =========  ======  ==========  ===========  =====
+mnist, 2 x 1,200 with dropout               300       3         8.0          120      3
+mnist, 2 x 800, hard labels                  40       3         3.0            6      3
+mnist, 2 x 800, soft targets                100       3         3.0           15      3
+temperatures, 800 / 300 / 100 / 30           40      36  3.0 to 0.8           39      1
+transfer, without 3                         100       3         3.0           15      3
+transfer, 7 and 8 alone                     100       3         0.8            4      3
+regulariser, MNIST                    40 to 200      18  0.4 to 3.0           20      3
+regulariser, O*NET                    30 to 173      18  0.3 to 1.8           17      3
+ensemble, MNIST, 3% of the labels           150      30         0.5           38      3
+ensemble, its students                      300       6         1.3           39      3
+ensemble, Omniglot, 400 characters           40      30         1.3           26      3
+ensemble, its students                       60       6         6.0           36      3
+specialists, O*NET                           30     123         0.5           31      3
+logits                                        -       -           -            1      1
+together                                                                     407
+====================================  =========  ======  ==========  ===========  =====
+
+That is seven hours; the page says what the trainings took.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from specialists.config import Recipe
+
+WITHOUT_LIMIT = math.inf  # a temperature: logits are matched
+
+
+@dataclass(frozen=True)
+class PaperPlan:
+    """Sizes of networks and lengths of trainings; the defaults are those of the table above.
+
+    Parameters
+    ----------
+    shares : tuple of float
+        Of the training rows, for soft targets as regularisers.
+    few : float
+        The share at which the paper has figures, and of the labels that ensembles get on digits.
+    online_temperatures : tuple of float
+        Of the students of ensembles.
+    n_members : int
+        Models in an ensemble.
+    n_classes : int
+        Classes of a many-class data set that ensembles are trained on, the first ones.
+    n_specialists, subset_size : int
+        Specialists, and classes of each.
+    """
+
+    teacher_width: int = 1200
+    student_width: int = 800
+    max_norm: float = 15.0**0.5
+    teacher_epochs: int = 300
+    hard_epochs: int = 40
+    soft_epochs: int = 100
+    curve_epochs: int = 40
+    transfer_epochs: int = 100
+    member_epochs: int = 150
+    member_student_epochs: int = 300
+    picture_width: int = 32
+    picture_epochs: int = 40
+    picture_student_epochs: int = 60
+    most_epochs: int = 200
+    curve_widths: tuple[int, ...] = (30, 100, 300, 800)
+    curve_temperatures: tuple[float, ...] = (1, 2.5, 4, 8, 12, 20, 40, WITHOUT_LIMIT)
+    shares: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    few: float = 0.03
+    few_temperatures: tuple[float, ...] = (1, 2, 5, 20)
+    online_temperatures: tuple[float, ...] = (1, 2, 5, 10)
+    n_members: int = 10
+    n_classes: int = 400
+    n_specialists: int = 40
+    subset_size: int = 60
+    specialist_epochs: int | None = None
+    batch_size: int = 256
+    rate: float = 1e-3
+
+    def recipe(self, n_epochs: int, batch_size: int | None = None) -> Recipe:
+        """Adam with a cosine and no weight decay; validation top-1 chooses the epoch."""
+        return Recipe(
+            epochs=n_epochs,
+            batch_size=batch_size or self.batch_size,
+            learning_rate=self.rate,
+            weight_decay=0.0,
+            select_by="top1",
+        )
+
+    def share_epochs(self, full: int, share: float) -> int:
+        """Epochs on a share of the rows: more of them, though fewer steps."""
+        return min(self.most_epochs, round(full / math.sqrt(share)))
+
+
+def quick_plan() -> PaperPlan:
+    """The same trainings in seconds, to see that they run; their figures mean nothing."""
+    return replace(
+        PaperPlan(),
+        teacher_width=32,
+        student_width=24,
+        teacher_epochs=4,
+        hard_epochs=2,
+        soft_epochs=4,
+        curve_epochs=1,
+        transfer_epochs=4,
+        member_epochs=2,
+        member_student_epochs=2,
+        picture_width=8,
+        picture_epochs=1,
+        picture_student_epochs=1,
+        most_epochs=3,
+        curve_widths=(4, 8),
+        curve_temperatures=(2.5, 8, WITHOUT_LIMIT),
+        shares=(0.3, 1.0),
+        few=0.3,
+        few_temperatures=(2, 5),
+        online_temperatures=(1, 2),
+        n_members=2,
+        n_classes=21,
+        n_specialists=3,
+        subset_size=4,
+        specialist_epochs=1,
+        batch_size=64,
+        rate=1e-2,
+    )

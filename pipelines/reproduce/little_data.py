@@ -1,0 +1,146 @@
+"""Section 6: soft targets let a model that sees 3% of the data keep what all data taught.
+
+On digits the full-data model is the large network and the students are the small one; inputs do not
+move. On other data all are the network of the configuration, and its augmentation, of which the
+teacher is asked about every batch, holds for students with hard labels too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from specialists.figures import Curve, curves_in_panels, to_svg_file
+from specialists.uncertainty import share_kept
+
+from .kept_training import KeptModel
+from .lessons import Lesson
+from .own_networks import is_like_mnist, own_lesson
+from .paper_mnist import large_lesson
+from .paper_tables import PaperLine, PaperTable, markdown_rows
+from .reproduction import Reproduction
+
+SMALL_BATCH, GAP = 128, 0.6
+Curves = dict[float, tuple[KeptModel, KeptModel]]  # hard and soft, by the share of the rows
+
+
+def reproduce_regulariser(work: Reproduction) -> PaperTable:
+    """Accuracy with hard labels and with soft targets on shares of the training rows."""
+    plan, first = work.plan, work.seeds[0]
+    full = work.train([full_lesson(work, seed) for seed in work.seeds])
+    hard = work.train([_student(work, seed, plan.few) for seed in work.seeds])
+    trials = work.train([_student(work, first, plan.few, t) for t in plan.few_temperatures])
+    errors = [trial.errors("validation") for trial in trials]
+    t = plan.few_temperatures[int(np.argmin(errors))]
+    soft = work.train([_student(work, seed, plan.few, t) for seed in work.seeds])
+    curve: Curves = {}
+    for share in plan.shares:
+        pair = work.train([_student(work, first, share), _student(work, first, share, t)])
+        curve[share] = pair[0], pair[1]
+    name = work.data.dataset.name
+    shown = f"{name}: test accuracy over the share of the training rows"
+    top = 100 * float(full[0].right().mean())
+    figure = to_svg_file(_figure(curve, top), shown)
+    text = (
+        f"T = {t:g} of {', '.join(f'{each:g}' for each in plan.few_temperatures)} is chosen on "
+        f"validation rows, with seed {first} at {plan.few:.0%}. The paper does not name its "
+        "own; its students share the architecture of the full-data model.",
+        _table(curve),
+    )
+    title = f"Soft targets as regularisers: {name}"
+    lines = _lines(work, full, hard, soft, _how(work, t))
+    slug = f"regulariser-{name}"
+    return PaperTable(slug, title, lines, text, work.cpu_minutes, {shown: figure})
+
+
+def full_lesson(work: Reproduction, seed: int) -> Lesson:
+    """The model that all training rows taught."""
+    if is_like_mnist(work):
+        return large_lesson(work, seed)
+    return replace(own_lesson(work, f"full-seed-{seed}", seed), keep_weights=True)
+
+
+def _student(
+    work: Reproduction, seed: int, share: float, temperature: float | None = None
+) -> Lesson:
+    """Of hard labels, or of the full-data model's soft targets at a temperature."""
+    plan, digits = work.plan, is_like_mnist(work)
+    taught = "labels" if temperature is None else f"temperature-{temperature:g}"
+    name = f"share-{share:g}-{taught}-seed-{seed}"
+    if digits:
+        recipe = plan.recipe(plan.share_epochs(plan.hard_epochs, share), SMALL_BATCH)
+        lesson = Lesson(name, work.perceptron(plan.student_width), recipe, seed)
+    else:
+        lesson = own_lesson(work, name, seed)
+        n_epochs = plan.share_epochs(lesson.recipe.epochs or 1, share)
+        lesson = own_lesson(work, name, seed, n_epochs)
+    lesson = replace(lesson, share=share)
+    if temperature is None:
+        return lesson
+    teacher = (full_lesson(work, seed),)
+    return replace(lesson, teachers=teacher, temperature=temperature, online=not digits)
+
+
+def _lines(
+    work: Reproduction,
+    full: list[KeptModel],
+    hard: list[KeptModel],
+    soft: list[KeptModel],
+    how: tuple[str, str, str],
+) -> tuple[PaperLine, ...]:
+    share = f"{work.plan.few:.0%}"
+    groups = [[m.right() for m in models] for models in (full, hard, soft)]
+    of_full, of_hard, of_soft = work.drawn_means(*groups)
+    closed = share_kept(of_soft - of_hard, of_full - of_hard)
+    tops = [[float(right.mean()) for right in rights] for rights in groups]
+    low, high = work.interval(closed)
+    kept = [(s - h) / (f - h) if f > h else 0.0 for f, h, s in zip(*tops, strict=True)]
+    mean = [float(np.mean(top)) for top in tops]
+    reached = mean[0] > mean[1] and (mean[2] - mean[1]) / (mean[0] - mean[1]) >= GAP
+    accuracies = [[100 * top for top in each] for each in tops]
+    return (
+        PaperLine("all rows: test accuracy", "58.9%", accuracies[0], how[0], 2, "%"),
+        PaperLine(f"{share}, hard labels", "44.5%", accuracies[1], how[1], 2, "%"),
+        PaperLine(f"{share}, soft targets", "57.0%", accuracies[2], how[2], 2, "%"),
+        PaperLine(
+            "share of the gap that soft targets close",
+            "87%",
+            [100 * k for k in kept],
+            "(soft - hard) / (all - hard), of each seed",
+            1,
+            "%",
+            goal=f"at least {GAP:.0%}",
+            reached=bool(reached),
+            interval=(100 * low, 100 * high),
+        ),
+    )
+
+
+def _how(work: Reproduction, t: float) -> tuple[str, str, str]:
+    full, student = full_lesson(work, 0), _student(work, 0, work.plan.few)
+    share = f"{work.plan.few:.0%} of the rows of each class"
+    rows = f"{share}, {student.recipe.epochs} epochs, of which the best is kept"
+    soft = f"the same rows, soft targets of the first model alone, T = {t:g}"
+    return f"{full.recipe.epochs} epochs on all training rows", rows, soft
+
+
+def _table(curve: Curves) -> str:
+    rows = [
+        (f"{share:.0%}", *(f"{100 * model.right().mean():.2f}%" for model in pair))
+        for share, pair in curve.items()
+    ]
+    return "One seed:\n\n" + markdown_rows(("training rows", "hard labels", "soft targets"), rows)
+
+
+def _figure(curve: Curves, top: float):
+    shares = [100 * share for share in curve]
+    hard, soft = ([100 * pair[i].right().mean() for pair in curve.values()] for i in (0, 1))
+    curves = [
+        Curve("hard labels", shares, hard),
+        Curve("soft targets", shares, soft),
+        Curve("the teacher", [], [top]),
+    ]
+    ticks = {share: f"{share:g}" for share in shares}
+    x_label = "share of the training rows, per cent (log scale)"
+    return curves_in_panels({"": curves}, x_label, "test accuracy, per cent", ticks)

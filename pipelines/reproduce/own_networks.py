@@ -1,0 +1,44 @@
+"""Lessons for data that are not the paper's: the network and recipe of their configuration."""
+
+from __future__ import annotations
+
+from specialists.config import Config, Recipe
+from specialists.networks import generalist_spec
+
+from .lessons import Lesson
+from .reproduction import Reproduction
+
+AUGMENTED_AS = {"images": "affine", "features": "features"}
+FEW_CLASSES = 20  # as digits have: there the paper's perceptrons are used
+
+
+def is_like_mnist(work: Reproduction) -> bool:
+    """Whether the data are pictures of few classes."""
+    dataset = work.data.dataset
+    return dataset.kind == "images" and dataset.n_classes <= FEW_CLASSES
+
+
+def resolved(work: Reproduction) -> Config:
+    """The configuration with the defaults of its kind of input."""
+    return work.data.config.resolve(work.data.dataset.kind)
+
+
+def own_lesson(
+    work: Reproduction, name: str, seed: int, n_epochs: int | None = None, width: int | None = None
+) -> Lesson:
+    """The generalist that the configuration describes, of another length or width if given."""
+    settings = resolved(work)
+    generalist = settings.generalist
+    if width is not None:
+        generalist = generalist.model_copy(update={"width": width, "widths": (width,)})
+    values = {name: getattr(generalist, name) for name in Recipe.model_fields}
+    if n_epochs is not None:
+        values["epochs"] = n_epochs
+    dataset = work.data.dataset
+    return Lesson(
+        name,
+        generalist_spec(generalist, dataset.n_classes, work.data.spec_shape()),
+        Recipe(**{**values, "patience": None}),
+        seed,
+        augment=AUGMENTED_AS[dataset.kind] if settings.data.augment else None,
+    )

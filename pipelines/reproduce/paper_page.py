@@ -1,0 +1,68 @@
+"""The page: every experiment's section, made from the files that the experiments wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from specialists.errors import InputError
+from specialists.files import write_text
+
+from .paper_tables import PaperTable, kept_table
+
+ORDER = ("mnist", "temperatures", "transfer", "regulariser", "ensemble", "specialists", "logits")
+PAGE = "paper.md"
+TITLE = "# The paper's tables, reproduced"
+INTRODUCTION = (
+    "Hinton, Vinyals and Dean, [Distilling the Knowledge in a Neural Network]"
+    "(https://arxiv.org/abs/1503.02531) (2015): the paper's figures beside those of this system. "
+    "`specialists reproduce EXPERIMENT` makes a section; it says below each table how every figure "
+    "of ours was made, and where and why we differ."
+    "\n\n"
+    "Ours are the mean over seeds ± their standard deviation and, in brackets, a 95% interval over "
+    "seeds and test rows. Everything that is fitted or chosen (epochs, temperatures, biases) is "
+    "fitted on validation rows; test rows are asked once. The paper gives no spread."
+)
+
+
+def paper_tables(folder: Path) -> list[PaperTable]:
+    """What the experiments wrote into a folder, in the paper's order."""
+    names = [file.stem for name in ORDER for file in sorted(folder.glob(f"{name}*.json"))]
+    return [table for name in names if (table := kept_table(folder, name)) is not None]
+
+
+def check_done(folder: Path) -> list[PaperTable]:
+    """The tables that a page is made of; an InputError if there is none."""
+    tables = paper_tables(folder)
+    if not tables:
+        raise InputError(
+            "no experiment is done here, so there is nothing to make a page of",
+            where=folder,
+            fix="specialists reproduce mnist --set data.arrays=PATH/mnist.npz, and then the others",
+        )
+    return tables
+
+
+def write_page(folder: Path, page: Path | None = None) -> Path:
+    """Write the page, by default FOLDER/paper.md, and its figures beside it; returns its path.
+
+    Raises
+    ------
+    InputError
+        If no experiment is done, or a file of somebody else is in the way.
+    """
+    tables = check_done(folder)
+    target = page or folder / PAGE
+    if target.is_file() and not target.read_text(encoding="utf-8").startswith(TITLE):
+        raise InputError(
+            "this file is not such a page, so it is not replaced",
+            where=target,
+            fix="name another file with --page",
+        )
+    minutes = sum(table.cpu_minutes for table in tables)
+    total = f"All trainings together: {minutes / 60:.1f} CPU hours; some serve several sections."
+    sections = [table.markdown() for table in tables]
+    write_text(target, "\n\n".join([TITLE, INTRODUCTION, total, *sections]))
+    if target.parent.resolve() != folder.resolve():
+        for table in tables:
+            table.write_drawings(target.parent)
+    return target

@@ -1,0 +1,158 @@
+"""``specialists reproduce``: the paper's experiments, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from specialists.config import Config
+from specialists.errors import InputError
+
+from ..options import ConfigArgument, JobsOption, QuietOption, SetOption, out_option
+from ..run_settings import SOURCES
+from ..runs import REPRODUCTION, locked
+from ..terminal import hush, log, say
+
+if TYPE_CHECKING:
+    from .paper_tables import PaperTable
+    from .reproduction import Reproduction
+
+Experiment = Literal[
+    "mnist",
+    "temperatures",
+    "transfer",
+    "regulariser",
+    "ensemble",
+    "specialists",
+    "logits",
+    "page",
+]
+FILES = {
+    "mnist": "paper_mnist",
+    "temperatures": "temperature_curves",
+    "transfer": "unseen_classes",
+    "regulariser": "little_data",
+    "ensemble": "ten_models",
+    "specialists": "paper_specialists",
+    "logits": "logit_limit",
+}
+VALIDATION = "data.validation_fraction=0.0834"  # 5,000 of MNIST's 60,000 training digits
+MNIST_FILE = "data.arrays=PATH/mnist.npz, with x_train, y_train, x_test and y_test"
+reproducing = typer.Typer()
+
+
+@reproducing.command(
+    "reproduce", help="Print the figures of Hinton, Vinyals and Dean (2015) beside ours."
+)
+def reproduce_command(
+    *,
+    experiment: Annotated[
+        Experiment,
+        typer.Argument(
+            help="Which of the paper's experiments; page: the page of all that is done."
+        ),
+    ],
+    config: ConfigArgument = None,
+    overrides: SetOption,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds; they count up.")] = 3,
+    out: Annotated[
+        Path | None,
+        out_option("FOLDER", "Of all experiments. Default: runs/reproduce, or reproduce-quick."),
+    ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A label, a tab and its name on each line, for example subsets."
+        ),
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where the page is written. Default: FOLDER/paper.md."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Train next to nothing, to see that it runs.")
+    ] = False,
+    jobs: JobsOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Train what does not stand, print the table, make the page."""
+    from .paper_page import check_done, write_page
+
+    hush(quiet)
+    folder = out or Path("runs", "reproduce-quick" if quick else "reproduce")
+    if experiment == "page":
+        check_done(folder)
+        with locked(folder, REPRODUCTION):
+            say(f"the page: {write_page(folder, page)}")
+        return
+    settings = reproduction_settings(config, overrides)
+    work = begin(folder, settings, seeds, jobs, quick, read_names(names))
+    with locked(folder, REPRODUCTION):
+        table = experiment_of(experiment)(work)
+        table.write(folder)
+        say(f"{table.title}\n\n{table.table()}\n")
+        for paragraph in table.text:
+            say(f"{paragraph}\n")
+        say(f"the table: {folder / table.name}.md and .json; the page: {write_page(folder, page)}")
+
+
+def reproduction_settings(config: str | None, overrides: list[str]) -> Config:
+    """The configuration of the data; one message where none are named."""
+    named = {override.partition("=")[0].strip() for override in overrides}
+    if config is None and not named & set(SOURCES):
+        raise InputError(
+            "no data are named, and nothing is downloaded",
+            where="specialists reproduce",
+            expected=f"--set {MNIST_FILE}; or a config and its data",
+            fix="specialists reproduce mnist --set data.arrays=PATH/mnist.npz",
+        )
+    ours = ["data.admission_fraction=0"]
+    if config is None and "data.validation_fraction" not in named:
+        ours.append(VALIDATION)
+    return Config.from_toml(config, [*ours, *overrides])
+
+
+def begin(
+    folder: Path,
+    settings: Config,
+    n_seeds: int,
+    jobs: int | None,
+    quick: bool = False,
+    names: Mapping[str, str] | None = None,
+) -> Reproduction:
+    """An experiment with its data read."""
+    from specialists.runtime import n_cores
+
+    from .cpu_plan import PaperPlan, quick_plan
+    from .paper_data import named_data
+    from .reproduction import Reproduction
+
+    data = named_data(settings)
+    for note in data.dataset.notes:
+        log.info(note)
+    seeds = tuple(range(settings.seed, settings.seed + n_seeds))
+    n_jobs = (settings.jobs if jobs is None else jobs) or n_cores()
+    plan = quick_plan() if quick else PaperPlan()
+    return Reproduction(folder, data, plan, seeds, n_jobs, dict(names or {}))
+
+
+def experiment_of(name: str) -> Callable[[Reproduction], PaperTable]:
+    """The function of an experiment, imported when it is asked for."""
+    package = __package__ or ""
+    return getattr(import_module(f"{package}.{FILES[name]}"), f"reproduce_{name}")
+
+
+def read_names(file: Path | None) -> dict[str, str]:
+    """Names by label, from a file of two columns; {} without one."""
+    if file is None:
+        return {}
+    if not file.is_file():
+        expected = "a label, a tab and its name on each line"
+        raise InputError("no such file", where="--names", got=file, expected=expected)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    pairs = (line.split("\t")[:2] for line in lines if "\t" in line)
+    return {label.strip(): name.strip() for label, name in pairs}

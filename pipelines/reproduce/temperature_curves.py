@@ -1,0 +1,122 @@
+"""Section 3: which temperature suits students of which size? One seed, one figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from specialists.figures import Curve, curves_in_panels, to_svg_file
+
+from .lessons import Lesson
+from .paper_mnist import MAIN_ALPHA, large_lesson
+from .paper_tables import PaperLine, PaperTable, markdown_rows
+from .reproduction import Reproduction
+
+Errors = Mapping[int, Mapping[float, int]]  # by width, then by temperature
+ALIKE, HIGH, FLOOR = 300, 8.0, 0.002  # units; temperature; of the test rows
+
+
+def reproduce_temperatures(work: Reproduction) -> PaperTable:
+    """Test errors over the temperature for each width of the student."""
+    seed = work.seeds[0]
+    plan, n_test = work.plan, len(work.test_labels)
+    work.train([large_lesson(work, seed)])
+    cases = [(width, t) for width in plan.curve_widths for t in plan.curve_temperatures]
+    models = work.train([_student(work, width, t) for width, t in cases])
+    alone = work.train([_alone(work, width) for width in plan.curve_widths])
+    hard = dict(zip(plan.curve_widths, (model.errors() for model in alone), strict=True))
+    errors: dict[int, dict[float, int]] = {width: {} for width in plan.curve_widths}
+    for (width, t), model in zip(cases, models, strict=True):
+        errors[width][t] = model.errors()
+    text = (_table(errors, hard),)
+    shown = "Test errors over the temperature, for four widths of the student"
+    figure = to_svg_file(_figure(errors, hard), shown)
+    lines = _findings(errors, n_test, _how(work))
+    return PaperTable(
+        "temperatures", "MNIST: the temperature", lines, text, work.cpu_minutes, {shown: figure}
+    )
+
+
+def _student(work: Reproduction, width: int, temperature: float) -> Lesson:
+    seed, plan = work.seeds[0], work.plan
+    return Lesson(
+        f"width-{width}-temperature-{temperature:g}-seed-{seed}",
+        work.perceptron(width),
+        plan.recipe(plan.curve_epochs),
+        seed,
+        teachers=(large_lesson(work, seed),),
+        temperature=temperature,
+        alpha=1.0 if math.isinf(temperature) else MAIN_ALPHA,
+    )
+
+
+def _alone(work: Reproduction, width: int) -> Lesson:
+    seed, plan = work.seeds[0], work.plan
+    name = f"width-{width}-labels-seed-{seed}"
+    return Lesson(name, work.perceptron(width), plan.recipe(plan.curve_epochs), seed)
+
+
+def _findings(errors: Errors, n_test: int, how: str) -> tuple[PaperLine, ...]:
+    lines = []
+    for width, of in errors.items():
+        if width >= ALIKE:
+            high = [n for t, n in of.items() if HIGH <= t < math.inf]
+            apart = max(high) - min(high)
+            most = max(1, round(FLOOR * n_test))
+            lines.append(
+                PaperLine(
+                    f"{width} units: errors between the best and the worst T of 8 and more",
+                    "fairly similar",
+                    [apart],
+                    how,
+                    0,
+                    goal=f"at most {most}",
+                    reached=apart <= most,
+                )
+            )
+    smallest = min(errors)
+    finite = filter(math.isfinite, errors[smallest])
+    best = min(finite, key=errors[smallest].__getitem__)
+    lines.append(
+        PaperLine(
+            f"{smallest} units: the best T",
+            "2.5 to 4",
+            [best],
+            how,
+            1,
+            goal="2.5 to 4",
+            reached=2.5 <= best <= 4,
+        )
+    )
+    return tuple(lines)
+
+
+def _how(work: Reproduction) -> str:
+    return (
+        f"one seed, {work.plan.curve_epochs} epochs, {MAIN_ALPHA:.0%} of the loss from soft "
+        "targets of the large network; at T = inf logits are matched"
+    )
+
+
+def _table(errors: Errors, hard: Mapping[int, int]) -> str:
+    temperatures = list(next(iter(errors.values())))
+    header = ("units in a layer", "hard labels", *(f"T = {t:g}" for t in temperatures))
+    rows: list[Sequence[str]] = [
+        (f"{width:,}", str(hard[width]), *(str(of[t]) for t in temperatures))
+        for width, of in errors.items()
+    ]
+    return "Test errors of one seed:\n\n" + markdown_rows(header, rows)
+
+
+def _figure(errors: Errors, hard: Mapping[int, int]):
+    panels = {}
+    places: dict[float, str] = {}
+    for width, of in errors.items():
+        largest = max(t for t in of if math.isfinite(t))
+        xs = [t if math.isfinite(t) else 2 * largest for t in of]
+        places |= {x: f"{t:g}".replace("inf", "logits") for x, t in zip(xs, of, strict=True)}
+        panels[f"{width:,} units in a layer"] = [
+            Curve("soft targets", xs, list(of.values())),
+            Curve("hard labels", [], [hard[width]]),
+        ]
+    return curves_in_panels(panels, "temperature (log scale)", "test errors", places)

@@ -1,0 +1,179 @@
+"""Section 4: the gain of ten averaged models, and how much of it one network keeps.
+
+Members differ by their seed alone, as in the paper. On digits they are the large network's kind, of
+few labels; on pictures of many classes a residual network, of the first classes. The student is one
+more of them, taught by the average about every batch as it is augmented, with hard labels at half
+the weight of the soft ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from specialists.uncertainty import share_kept
+
+from .kept_training import KeptModel
+from .lessons import MEANS, Lesson, Mean
+from .own_networks import is_like_mnist, own_lesson
+from .paper_tables import PaperLine, PaperTable, markdown_rows
+from .reproduction import Reproduction
+
+SOFT_SHARE, TO_KEEP = 2 / 3, 0.86
+
+
+def reproduce_ensemble(work: Reproduction) -> PaperTable:
+    """One model, the average of ten, and the student of that average."""
+    plan, first = work.plan, work.seeds[0]
+    if not is_like_mnist(work):
+        work.data = replace(work.data, n_classes=plan.n_classes)
+    lessons = {seed: _members(work, seed) for seed in work.seeds}
+    kept = iter(work.train([lesson for each in lessons.values() for lesson in each]))
+    members = [[next(kept) for _ in range(plan.n_members)] for _ in work.seeds]
+    trials = work.train([_student(work, first, t) for t in plan.online_temperatures])
+    errors = [trial.errors("validation") for trial in trials]
+    t = plan.online_temperatures[int(np.argmin(errors))]
+    students = work.train([_student(work, seed, t) for seed in work.seeds])
+    name, n_test = work.data.dataset.name, len(work.test_labels)
+    rows = [
+        (f"{each:g}", f"{100 * trial.right().mean():.2f}%")
+        for each, trial in zip(plan.online_temperatures, trials, strict=True)
+    ]
+    table = markdown_rows(("T", "test accuracy"), rows)
+    text = (
+        f"T = {t:g} is chosen on validation rows, with seed {first}; its students:\n\n{table}",
+        f"{n_test:,} test rows; {_about(work)}. The paper's members are acoustic models with 8 "
+        "layers of 2,560 units, trained on 2,000 hours of speech.",
+    )
+    lines = _lines(work, members, students, _how(work))
+    title = f"An ensemble into one network: {name}"
+    return PaperTable(f"ensemble-{name}", title, lines, text, work.cpu_minutes)
+
+
+def _members(work: Reproduction, seed: int) -> tuple[Lesson, ...]:
+    plan = work.plan
+    names = [f"member-{i}-seed-{seed}" for i in range(plan.n_members)]
+    return tuple(
+        replace(
+            _network(work, name, seed, plan.member_epochs, plan.picture_epochs),
+            keep_outputs=True,
+            keep_weights=True,
+        )
+        for name in names
+    )
+
+
+def _student(work: Reproduction, seed: int, temperature: float) -> Lesson:
+    plan = work.plan
+    name = f"of-members-temperature-{temperature:g}-seed-{seed}"
+    return replace(
+        _network(work, name, seed, plan.member_student_epochs, plan.picture_student_epochs),
+        teachers=_members(work, seed),
+        online=True,
+        temperature=temperature,
+        alpha=SOFT_SHARE,
+    )
+
+
+def _network(
+    work: Reproduction, name: str, seed: int, digit_epochs: int, picture_epochs: int
+) -> Lesson:
+    plan = work.plan
+    if not is_like_mnist(work):
+        return own_lesson(work, name, seed, picture_epochs, plan.picture_width)
+    return Lesson(
+        name,
+        work.perceptron(plan.student_width, regularised=True),
+        plan.recipe(digit_epochs, plan.batch_size // 2),
+        seed,
+        augment="shifts",
+        share=plan.few,
+    )
+
+
+def averaged_rights(members: Sequence[KeptModel], mean: Mean) -> np.ndarray:
+    """Which test rows the average has right, bool (n,)."""
+    log_probs = [member.outputs("test").log_softmax(1) for member in members]
+    labels = members[0].data.dataset.test.labels
+    return (MEANS[mean](log_probs).argmax(1) == labels).numpy()
+
+
+def _lines(
+    work: Reproduction,
+    members: Sequence[Sequence[KeptModel]],
+    students: Sequence[KeptModel],
+    how: tuple[str, str],
+) -> tuple[PaperLine, ...]:
+    n = work.plan.n_members
+    one = [np.mean([member.right() for member in each], axis=0) for each in members]
+    arithmetic, geometric = (
+        [averaged_rights(each, mean) for each in members] for mean in ("arithmetic", "geometric")
+    )
+    taught = [student.right() for student in students]
+    rights = (one, arithmetic, geometric, taught)
+    tops = [[100 * float(right.mean()) for right in each] for each in rights]
+    of_one, of_all, of_taught = work.drawn_means(one, arithmetic, taught)
+    gain = _gain(tops[0], tops[1], work.interval(of_all - of_one))
+    kept = work.interval(share_kept(of_taught - of_one, of_all - of_one))
+    return (
+        PaperLine("one model: accuracy", "58.9%", tops[0], f"mean of the {n}; {how[0]}", 2, "%"),
+        PaperLine(f"{n} averaged", "61.1%", tops[1], "arithmetic mean", 2, "%"),
+        PaperLine(f"{n} averaged, geometric mean", "", tops[2], "of the same models", 2, "%"),
+        PaperLine("one network taught by them", "60.8%", tops[3], how[1], 2, "%"),
+        gain,
+        _kept(tops[0], tops[3], gain, kept),
+    )
+
+
+def _gain(
+    one: Sequence[float], averaged: Sequence[float], interval: tuple[float, float]
+) -> PaperLine:
+    return PaperLine(
+        "gain of the average",
+        "2.2 points",
+        [after - before for before, after in zip(one, averaged, strict=True)],
+        "over one model, arithmetic mean",
+        2,
+        " points",
+        "clear of 0",
+        interval[0] > 0,
+        (100 * interval[0], 100 * interval[1]),
+    )
+
+
+def _kept(
+    one: Sequence[float], taught: Sequence[float], gain: PaperLine, interval: tuple[float, float]
+) -> PaperLine:
+    """The share of the gain that the taught network keeps, where there is a clear one."""
+    differences = [after - before for before, after in zip(one, taught, strict=True)]
+    pairs = zip(differences, gain.values, strict=True)
+    clear = bool(gain.reached)
+    return PaperLine(
+        "share of the gain that the taught one keeps",
+        "86%",
+        [100 * kept / whole if whole > 0 else 0.0 for kept, whole in pairs],
+        "(taught - one) / (averaged - one), of each seed",
+        0,
+        "%",
+        f"at least {TO_KEEP:.0%}" if clear else "null: the average has no clear gain",
+        float(np.mean(differences)) >= TO_KEEP * gain.mean if clear else None,
+        (100 * interval[0], 100 * interval[1]) if clear else None,
+    )
+
+
+def _about(work: Reproduction) -> str:
+    if is_like_mnist(work):
+        labels = f"every model has {work.plan.few:.0%} of the labels"
+        return f"{labels}, since with all of them averaging gains next to nothing"
+    return f"the first {work.data.dataset.n_classes:,} classes"
+
+
+def _how(work: Reproduction) -> tuple[str, str]:
+    member, student = _members(work, 0)[0], _student(work, 0, 1.0)
+    return (
+        f"{member.recipe.epochs} epochs, augmented",
+        f"{student.recipe.epochs} epochs, taught online by the average; soft targets have "
+        f"{SOFT_SHARE:.0%} of the loss",
+    )

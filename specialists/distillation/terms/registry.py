@@ -1,0 +1,71 @@
+"""Which terms are there, and what do the tables of a configuration say of them?"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from specialists.config import ConfigMistakesError
+from specialists.distillation.terms.binary import BinaryLabels, BinaryTargets
+from specialists.distillation.terms.layers import Attention, Hint
+from specialists.distillation.terms.relations import Angles, Distances, Similarity
+from specialists.distillation.terms.response import (
+    DecoupledTargets,
+    Labels,
+    LogitMatching,
+    SoftTargets,
+    StandardisedTargets,
+)
+from specialists.distillation.terms.term import Term
+
+KINDS: tuple[type[Term], ...] = (
+    Labels,
+    SoftTargets,
+    LogitMatching,
+    DecoupledTargets,
+    StandardisedTargets,
+    BinaryLabels,
+    BinaryTargets,
+    Hint,
+    Attention,
+    Similarity,
+    Distances,
+    Angles,
+)
+TERMS = {term.kind: term for term in KINDS}
+
+
+def read_terms(
+    tables: Sequence[Mapping[str, object]], where: str = "student.terms"
+) -> tuple[Term, ...]:
+    """The terms of ``[[student.terms]]``: each table has a ``kind`` and settings of that term.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake, one a line.
+    """
+    terms, mistakes = [], []
+    for i, table in enumerate(tables):
+        kind = table.get("kind")
+        settings: Any = {key: value for key, value in table.items() if key != "kind"}
+        if kind not in TERMS:
+            mistakes.append(f"{where}.{i}: {_unknown(kind)}")
+            continue
+        try:
+            terms.append(TERMS[str(kind)](**settings))
+        except ConfigMistakesError as error:
+            mistakes += [f"{where}.{i} ({kind}): {line}" for line in error.lines]
+    if mistakes:
+        raise ConfigMistakesError(mistakes, where)
+    return tuple(terms)
+
+
+def _unknown(kind: object) -> str:
+    if kind is None:
+        return f"a term needs a kind: {', '.join(TERMS)}"
+    near = difflib.get_close_matches(str(kind), TERMS, n=1, cutoff=0.5)
+    return f"no term of the kind {kind!r}; " + (
+        f"did you mean `{near[0]}`?" if near else f"known: {', '.join(TERMS)}"
+    )

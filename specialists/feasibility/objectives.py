@@ -1,0 +1,63 @@
+"""Can a student's objective work? Its terms are read, and their layers looked for.
+
+Layers are those of the networks that ship, built without memory for their weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+from specialists.config import Config, ConfigMistakesError, StudentConfig
+from specialists.config.defaults import DEFAULTS
+from specialists.distillation import read_terms
+from specialists.distillation.objective import layers_of
+from specialists.distillation.schemes import FEWEST_PEERS
+from specialists.distillation.terms import SoftTargets
+from specialists.distillation.terms.term import CLASSES, NETWORK, RAW_LOGITS
+from specialists.distillation.watching import layer_at
+from specialists.errors import InputError
+from specialists.networks import ARCHITECTURES, NetworkSpec, outline
+
+
+def impossible_terms(settings: StudentConfig) -> Iterator[str]:
+    """A line for each mistake in ``student.terms`` and ``student.scheme``, whatever the data."""
+    if settings.scheme == "mutual" and settings.n_taught < FEWEST_PEERS:
+        yield f"student.n_taught = {settings.n_taught}: at least {FEWEST_PEERS} peers"
+    if settings.scheme == "exits" and not settings.exits:
+        yield "student.exits = []: student.scheme = exits needs one"
+    try:
+        terms = read_terms(settings.terms)
+    except ConfigMistakesError as error:
+        yield from error.lines
+        return
+    store = f"student.targets = {settings.targets}"
+    for i, term in enumerate(terms):
+        where = f"student.terms.{i} ({term.kind})"
+        if NETWORK in term.needs and settings.scheme != "offline":
+            yield f"{where}: it looks at layers of a teacher; only student.scheme = offline has one"
+        elif RAW_LOGITS in term.needs and settings.scheme in ("offline", "born_again"):
+            yield f"{where}: a run's teacher gives probabilities; set exclusive = true"
+        elif CLASSES in term.needs and settings.targets != "dense" and settings.teacher != "online":
+            yield f"{where}: it needs the probability of every class; {store} keeps a few"
+    temperatures = {term.temperature for term in terms if isinstance(term, SoftTargets)}
+    if len(temperatures) > 1 and settings.targets != "dense":
+        yield f"student.terms: {store} keeps one temperature, not {sorted(temperatures)}"
+
+
+def missing_layers(config: Config, generalist: NetworkSpec, kind: str) -> Iterator[str]:
+    """A line for each layer of a term that student or generalist does not have."""
+    if generalist.model not in ARCHITECTURES:
+        return
+    model = DEFAULTS[kind]["generalist"]["model"]
+    student = dataclasses.replace(generalist, model=model, options={})
+    ours, theirs = layers_of(read_terms(config.student.terms))
+    ours = [*ours, *config.student.exits]
+    for spec, paths, whose in ((student, ours, "student"), (generalist, theirs, "generalist")):
+        network = outline(spec) if paths else None
+        for path in paths:
+            assert network is not None
+            try:
+                layer_at(network, path, whose)
+            except InputError as error:
+                yield error.in_a_line

@@ -1,0 +1,330 @@
+"""The paper's experiments on little data: tables, files, resuming, messages."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from pipelines.__main__ import app
+from pipelines.reproduce import kept_training
+from pipelines.reproduce.paper_tables import PaperLine, kept_table
+from pipelines.reproduce.reproduce_command import begin, reproduction_settings
+from specialists.distillation import fit_missing_bias
+from specialists.losses import DistillationLoss
+from specialists.networks import build
+from specialists.predictions import predict_outputs
+
+DIGITS = ("mnist", "temperatures", "transfer", "logits", "regulariser", "ensemble")
+SMALL = ["--quick", "--seeds", "2", "--jobs", "1"]
+FEW = ["--set", "generalist.epochs=3", "--set", "generalist.width=16"]
+
+
+def reproduce(*arguments):
+    result = CliRunner().invoke(app, ["reproduce", *map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def table_of(folder, name):
+    table = kept_table(folder, name)
+    assert table is not None
+    return table
+
+
+def numbers_of(rows):
+    assert rows.rows is not None
+    return rows.rows.tolist()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """digits.npz: scikit-learn's digits at twice their size; blobs.npz: 15 classes of features."""
+    from sklearn.datasets import load_digits
+
+    folder = tmp_path_factory.mktemp("data")
+    x, y = load_digits(return_X_y=True)
+    x = (x.reshape(-1, 8, 8) * 15.9).astype(np.uint8).repeat(2, 1).repeat(2, 2)
+    train, test = slice(None, 1200), slice(1200, None)
+    parts = {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
+    np.savez(folder / "digits.npz", **parts)
+    rng = np.random.default_rng(0)
+    y = rng.permutation(np.repeat(np.arange(15), 40))
+    centres = rng.normal(size=(5, 1, 10)) * 3 + rng.normal(size=(5, 3, 10))
+    blobs = centres.reshape(15, 10)[y] + rng.normal(size=(len(y), 10))
+    np.savez(folder / "blobs.npz", x=blobs.astype(np.float32), y=np.array([f"c{i}" for i in y]))
+    y = rng.permutation(np.repeat(np.arange(24), 30))
+    pictures = rng.random((24, 16, 16)) < 0.3
+    noisy = 255 * pictures[y] + 40 * rng.normal(size=(len(y), 16, 16))
+    np.savez(folder / "glyphs.npz", x=noisy.clip(0, 255).astype(np.uint8), y=y)
+    words = [f"{word} {i}\t{word}" for word in ("red", "blue") for i in range(60)]
+    (folder / "words.tsv").write_text("\n".join(["text\tlabel", *words]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def done(data, tmp_path_factory):
+    """The folder of all experiments."""
+    folder = tmp_path_factory.mktemp("reproduce") / "all"
+    digits = ["--set", f"data.arrays={data / 'digits.npz'}"]
+    for name in DIGITS:
+        made = reproduce(name, *digits, *SMALL, "--out", folder)
+        assert made.exit_code == 0, made.output
+    for name, file in (("regulariser", "blobs"), ("specialists", "blobs"), ("ensemble", "glyphs")):
+        settings = [*FEW, "--set", f"data.arrays={data / file}.npz"]
+        made = reproduce(name, *settings, *SMALL, "--out", folder)
+        assert made.exit_code == 0, made.output
+    return folder
+
+
+@pytest.fixture
+def work(data, done):
+    settings = reproduction_settings(None, [f"data.arrays={data / 'digits.npz'}"])
+    return begin(done, settings, 2, 1, quick=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "papers"),
+    [
+        ("mnist", ("67", "146", "74")),
+        ("temperatures", ("2.5 to 4",)),
+        ("transfer", ("206", "133", "3.5", "109", "14", "47.3%", "-7.6", "13.2%")),
+        ("regulariser-digits", ("58.9%", "44.5%", "57.0%")),
+        ("regulariser-blobs", ("58.9%", "44.5%", "57.0%")),
+        ("ensemble-digits", ("58.9%", "61.1%", "60.8%", "86%")),
+        ("ensemble-glyphs", ("58.9%", "61.1%", "60.8%", "86%")),
+        ("specialists", ("43.1%", "45.9%", "25.0%", "26.1%", "4.4%")),
+    ],
+)
+def test_the_papers_figures_stand_beside_ours(done, name, papers):
+    text = (done / f"{name}.md").read_text()
+    table = table_of(done, name)
+    assert set(papers) <= {line.paper for line in table.lines}
+    for line in table.lines:
+        assert f"| {' | '.join(line.cells())} |" in text
+        assert len(line.values) == 1 if name == "temperatures" else len(line.values) == 2
+        assert line.how in text
+
+
+def test_the_page_has_every_section_in_the_papers_order(done):
+    page = (done / "paper.md").read_text()
+    titles = [line for line in page.splitlines() if line.startswith("## ")]
+    sections = [table_of(done, file.stem).title for file in done.glob("[a-z]*.json")]
+    assert sorted(titles) == sorted(f"## {title}" for title in sections)
+    assert titles[0] == "## MNIST: test errors"
+    assert titles[-1].startswith("## Logit matching")
+
+
+def test_its_figures_lie_where_the_page_says(done, tmp_path):
+    made = reproduce("page", "--out", done, "--page", tmp_path / "page.md")
+    assert made.exit_code == 0, made.output
+    page = (tmp_path / "page.md").read_text()
+    linked = {part.partition(")")[0] for part in page.split("](")[1:] if part.startswith("figures")}
+    assert len(linked) == 4
+    for file in linked:
+        assert (tmp_path / file).read_text().startswith("<svg")
+
+
+def test_what_stands_is_not_trained_again(data, done, monkeypatch, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(done, folder)
+    before = (folder / "mnist.json").read_text()
+    monkeypatch.setattr(kept_training.KeptModel, "train", None)
+    settings = ["--set", f"data.arrays={data / 'digits.npz'}", *SMALL, "--out", folder]
+    assert reproduce("mnist", *settings).exit_code == 0
+    assert (folder / "mnist.json").read_text() == before
+    shutil.rmtree(folder / "models/digits/small-seed-1")
+    with pytest.raises(TypeError):
+        reproduce("mnist", *settings)
+
+
+def test_an_interrupted_experiment_goes_on_with_what_is_missing(data, done, monkeypatch, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(done, folder)
+    shutil.rmtree(folder / "models/digits/taught-seed-1")
+    trained = []
+    train = kept_training.KeptModel.train
+
+    def counted(self, where):
+        trained.append(self.lesson.name)
+        train(self, where)
+
+    monkeypatch.setattr(kept_training.KeptModel, "train", counted)
+    settings = ["--set", f"data.arrays={data / 'digits.npz'}", *SMALL, "--out", folder]
+    assert reproduce("mnist", *settings).exit_code == 0
+    assert trained == ["taught-seed-1"]
+    tables = [json.loads((place / "mnist.json").read_text()) for place in (done, folder)]
+    assert tables[0]["lines"] == tables[1]["lines"]
+
+
+def test_a_teacher_that_changed_teaches_its_students_again(work, tmp_path, monkeypatch):
+    from pipelines.reproduce.paper_mnist import taught_lesson
+
+    models = tmp_path / "models"
+    shutil.copytree(work.models, models)
+    student = kept_training.KeptModel(models, work.data, taught_lesson(work, 0))
+    before = student.key()
+    other = models / "large-seed-1" / kept_training.KEPT_WEIGHTS
+    shutil.copy(other, models / "large-seed-0" / kept_training.KEPT_WEIGHTS)
+    assert student.key() != before
+
+
+def test_errors_are_those_of_the_kept_classes(done, work):
+    table = table_of(done, "mnist")
+    labels = work.test_labels
+    for line, name in zip(table.lines, ("large", "small", "taught"), strict=False):
+        kept = [
+            np.load(work.models / f"{name}-seed-{seed}" / "test.classes.npy") for seed in (0, 1)
+        ]
+        assert list(line.values) == [(classes != labels).sum() for classes in kept]
+
+
+def test_a_student_is_shown_no_missing_class(work):
+    from pipelines.reproduce.unseen_classes import _lesson
+
+    lesson = _lesson(work, 0, "without-3", (3,))
+    rows = kept_training.KeptModel(work.models, work.data, lesson).training_rows()
+    train = work.data.dataset.train
+    assert 3 not in rows.labels
+    assert len(rows) == int((train.labels != 3).sum())
+
+
+def test_a_student_without_threes_is_judged_by_its_teacher_on_the_other_classes(work):
+    from pipelines.reproduce.unseen_classes import _lesson
+
+    lesson, validation = _lesson(work, 0, "without-3", (3,)), work.data.dataset.validation
+    student = kept_training.KeptModel(work.models, work.data, lesson)
+    teacher = kept_training.KeptModel(work.models, work.data, lesson.teachers[0]).network()
+    network, seen = build(lesson.spec), validation.inputs[validation.labels != 3]
+    outputs = predict_outputs(network, seen), predict_outputs(teacher, seen)
+    expected = float(DistillationLoss(20.0, 1.0)(*outputs))
+    assert student._judge(validation)(network)[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_data_may_lie_elsewhere(data, work, tmp_path):
+    from pipelines.reproduce.paper_mnist import taught_lesson
+
+    shutil.copy(data / "digits.npz", tmp_path / "digits.npz")
+    settings = reproduction_settings(None, [f"data.arrays={tmp_path / 'digits.npz'}"])
+    moved = begin(work.folder, settings, 2, 1, quick=True)
+    keys = [
+        kept_training.KeptModel(each.models, each.data, taught_lesson(each, 0)).key()
+        for each in (work, moved)
+    ]
+    assert keys[0] == keys[1]
+
+
+def test_errors_with_the_bias_are_those_of_a_fit_to_validation_rows(done, work):
+    lines = table_of(done, "transfer").lines
+    dataset = work.data.dataset
+    for seed in (0, 1):
+        folder = work.models / f"without-3-seed-{seed}"
+        validation, test = (
+            torch.from_numpy(np.load(folder / f"{part}.outputs.npy"))
+            for part in ("validation", "test")
+        )
+        fitted = fit_missing_bias(validation, dataset.validation.labels, [3])
+        wrong = (fitted.log_probs(test).argmax(1) != dataset.test.labels).numpy()
+        found = [line.values[seed] for line in (*lines[2:4], lines[4])]
+        threes = wrong & (work.test_labels == 3)
+        assert found == [pytest.approx(fitted.bias), wrong.sum(), threes.sum()]
+
+
+def test_few_rows_are_the_same_for_whoever_learns_from_them(work):
+    from pipelines.reproduce.little_data import _student
+
+    share = work.plan.few
+    rows = [
+        kept_training.KeptModel(work.models, work.data, _student(work, seed, share, t))
+        .training_rows()
+        .rows.tolist()
+        for seed, t in ((0, None), (0, 2.0), (1, None))
+    ]
+    assert rows[0] == rows[1] != rows[2]
+    assert len(rows[0]) == pytest.approx(share * len(work.data.dataset.train), rel=0.05)
+
+
+def test_intervals_are_paired_over_seeds_and_test_rows(work):
+    n = len(work.test_labels)
+    first = [np.zeros(n), np.zeros(n)]
+    second = [np.ones(n), np.ones(n)]
+    less, more = work.drawn_means(first, second)
+    assert set((more - less).tolist()) == {1.0}
+
+
+def test_a_line_says_mean_spread_interval_and_whether_the_goal_is_reached():
+    line = PaperLine("errors", "67", [70, 80], "so", 1, "%", "at most 85", True, (60.0, 90.0))
+    ours = "75.0% ± 7.1 [60.0, 90.0]"
+    assert line.cells() == ("errors", "67", ours, "70.0%, 80.0%", "at most 85: reached")
+
+
+NO_DATA = "no data are named, and nothing is downloaded"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["mnist"], NO_DATA),
+        (["mnist", "--set", "seed=1"], NO_DATA),
+        (["mnist", "--set", "data.arrays=gone.npz"], "gone.npz"),
+        (["transfer", "--set", "data.arrays=DATA/blobs.npz"], "have no class '3'"),
+        (["mnist", "--set", "data.table=DATA/words.tsv"], "holds text"),
+        (["page"], "no experiment is done here"),
+        (["mnist", "--set", "data.arrays=DATA/digits.npz", "--names", "gone.tsv"], "--names"),
+    ],
+)
+def test_what_cannot_work_is_one_message(arguments, told, data, tmp_path):
+    given = [argument.replace("DATA", str(data)) for argument in arguments]
+    quick = [] if given == ["page"] else SMALL
+    result = reproduce(*given, *quick, "--out", tmp_path / "new")
+    assert result.exit_code == 2
+    assert told in result.output
+    assert "to mend it" in result.output or "expected" in result.output
+    assert not list((tmp_path / "new").glob("[a-z]*.json"))
+
+
+def test_a_page_of_somebody_else_is_not_replaced(done, tmp_path):
+    page = tmp_path / "README.md"
+    page.write_text("mine")
+    result = reproduce("page", "--out", done, "--page", page)
+    assert result.exit_code == 2
+    assert page.read_text() == "mine"
+
+
+def test_two_commands_do_not_work_in_one_folder(done, data):
+    from pipelines.runs import REPRODUCTION, locked
+
+    with locked(done, REPRODUCTION):
+        result = reproduce("page", "--out", done)
+    assert "another process works on this reproduction" in result.output
+
+
+def test_a_run_is_not_made_in_the_folder_of_a_reproduction(done):
+    result = CliRunner().invoke(app, ["run", "--out", str(done)])
+    assert result.exit_code == 2
+    assert "the folder of a reproduction" in result.output
+
+
+def test_names_of_classes_are_read_for_people(done, data, tmp_path):
+    names = tmp_path / "names.tsv"
+    names.write_text("".join(f"c{i}\tclass number {i}\n" for i in range(15)))
+    settings = [*FEW, "--set", f"data.arrays={data / 'blobs.npz'}", *SMALL, "--out", done]
+    result = reproduce("specialists", *settings, "--names", names)
+    assert "subset 1: class number" in result.output
+
+
+def test_the_time_of_each_training_is_kept(done):
+    files = list((done / "models/digits").glob("*/timing-cpu.json"))
+    assert len(files) == len(list((done / "models/digits").iterdir()))
+    minutes = table_of(done, "mnist").cpu_minutes
+    assert minutes == pytest.approx(
+        sum(
+            json.loads(file.read_text())["seconds"]
+            for file in files
+            if file.parent.name.partition("-")[0] in ("large", "small", "taught")
+        )
+        / 60
+    )

@@ -1,0 +1,169 @@
+"""What the paper's experiments compute: matched logits, overlapping subsets, averaged teachers."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pipelines.reproduce.cpu_plan import PaperPlan
+from pipelines.reproduce.kept_training import mean_of
+from pipelines.reproduce.logit_matching import (
+    MatchedLogits,
+    centred,
+    exact_gradient,
+    gradient_2,
+    gradient_3,
+    gradient_4,
+    relative_difference,
+)
+from pipelines.reproduce.overlapping_subsets import nearest_subsets
+from pipelines.reproduce.paper_specialists import _conditional, _coverage, _relative
+from pipelines.reproduce.ten_models import _gain, _kept
+from specialists.calibration import Calibration
+from specialists.figures import Curve, curves_in_panels
+from specialists.losses import DistillationLoss
+from specialists.specialist import Specialist
+from specialists.training import TrainingCost
+
+
+@pytest.fixture
+def logits():
+    generator = torch.Generator().manual_seed(0)
+    return (centred(4 * torch.randn(2, 50, 10, generator=generator).double())).unbind()
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 20.0, 1000.0])
+def test_equation_2_is_the_gradient_at_every_temperature(logits, temperature):
+    exact = exact_gradient(*logits, temperature)
+    torch.testing.assert_close(gradient_2(*logits, temperature), exact, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("approximate", [gradient_3, gradient_4])
+def test_equations_3_and_4_are_limits_of_first_order(logits, approximate):
+    far = [
+        relative_difference(approximate(*logits, t), exact_gradient(*logits, t)).median()
+        for t in (1000.0, 10_000.0)
+    ]
+    assert float(far[0]) < 0.02
+    assert float(far[0] / far[1]) == pytest.approx(10, rel=0.05)
+
+
+def test_matched_logits_are_the_limit_of_the_distillation_loss(logits):
+    z, v = (tensor + 7 * i for i, tensor in enumerate(logits, start=1))
+    z = z.requires_grad_()
+    soft, matched = DistillationLoss(10_000.0, 1.0)(z, v), MatchedLogits()(z, v)
+    assert matched.item() == pytest.approx(soft.item(), rel=1e-3)
+    grown, limit = (torch.autograd.grad(loss, z)[0] for loss in (soft, matched))
+    torch.testing.assert_close(limit.double(), grown, rtol=0.02, atol=1e-5)
+
+
+def planted(n_groups=4, size=5, n=4000, seed=0):
+    """Log-probabilities of a model that confuses classes i and j of the same group."""
+    rng = np.random.default_rng(seed)
+    group = rng.integers(n_groups, size=n)
+    scores = rng.normal(size=(n, n_groups * size))
+    scores[np.arange(n_groups * size) // size == group[:, None]] += 5
+    return torch.from_numpy(scores).log_softmax(1)
+
+
+def test_the_subsets_are_the_groups_of_classes_that_are_confused():
+    subsets = nearest_subsets(planted(), 4, 5, seed=0)
+    assert sorted(map(sorted, subsets)) == [list(range(5 * g, 5 * g + 5)) for g in range(4)]
+
+
+def test_subsets_may_overlap_and_leave_classes_out():
+    subsets = nearest_subsets(planted(), 6, 7, seed=0)
+    counts = np.bincount(np.concatenate(subsets), minlength=20)
+    assert {len(set(subset)) for subset in subsets} == {7}
+    assert counts.max() > 1
+    assert len(set(counts.tolist())) > 1
+
+
+def specialist(*classes):
+    subset, nothing = torch.tensor(classes), TrainingCost()
+    return Specialist(nn.Identity(), subset, Calibration(0.0), nothing)
+
+
+def test_conditional_accuracy_asks_about_a_specialists_classes_alone():
+    log_probs = torch.tensor([[0.1, 0.6, 0.3], [0.5, 0.2, 0.3], [0.4, 0.5, 0.1]]).log()
+    labels = torch.tensor([2, 2, 0])
+    # {0, 2}: right about both rows of class 2 but the second, and about the third; {0, 1}: wrong.
+    assert _conditional(log_probs, labels, [specialist(0, 2), specialist(0, 1)]) == 2 / 4
+    assert _coverage(labels, [specialist(0, 2), specialist(0, 1)]).tolist() == [1, 1, 2]
+
+
+def test_the_relative_change_is_of_the_rows_that_were_right():
+    before, after = np.array([1, 1, 0, 0], bool), np.array([1, 1, 1, 0], bool)
+    everywhere, nowhere = np.ones(4, bool), np.array([0, 0, 0, 1], bool)
+    assert _relative([(before, after)] * 2, [everywhere, nowhere]) == [pytest.approx(50), 0]
+
+
+class Always(nn.Module):
+    def __init__(self, probs):
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor([probs]).log() + 3)
+
+    def forward(self, x):
+        return self.logits * torch.ones(len(x), 1)
+
+
+@pytest.mark.parametrize(("mean", "expected"), [("arithmetic", 0.5), ("geometric", 0.5)])
+def test_networks_are_averaged_as_distributions(mean, expected):
+    ask = mean_of([Always([0.9, 0.1]), Always([0.1, 0.9])], mean)
+    torch.testing.assert_close(ask(torch.zeros(2, 1)).exp(), torch.full((2, 2), expected))
+
+
+def test_the_means_differ_where_one_network_is_sure():
+    sure, unsure = Always([0.99, 0.01]), Always([0.3, 0.7])
+    arithmetic, geometric = (
+        float(mean_of([sure, unsure], mean)(torch.zeros(1, 1)).exp()[0, 0])
+        for mean in ("arithmetic", "geometric")
+    )
+    assert arithmetic == pytest.approx(0.645)
+    root = math.sqrt(0.99 * 0.3), math.sqrt(0.01 * 0.7)
+    assert geometric == pytest.approx(root[0] / sum(root))
+
+
+@pytest.mark.parametrize(("taught", "reached"), [([62.0, 64.0], True), ([61.5, 63.5], False)])
+def test_what_is_kept_of_a_clear_gain_is_a_share_of_it(taught, reached):
+    gain = _gain([60.0, 62.0], [62.0, 64.0], (0.01, 0.03))
+    kept = _kept([60.0, 62.0], taught, gain, (0.5, 1.2))
+    assert gain.values == [2, 2]
+    assert (gain.interval, gain.reached) == ((1, 3), True)
+    assert kept.values == [100 * (t - o) / 2 for t, o in zip(taught, (60, 62), strict=True)]
+    assert kept.reached is reached
+
+
+def test_nothing_is_said_to_be_kept_of_a_gain_that_is_not_clear():
+    gain = _gain([60.0], [60.1], (-0.01, 0.02))
+    kept = _kept([60.0], [60.1], gain, (-3, 5))
+    assert gain.reached is False
+    assert (kept.reached, kept.interval) == (None, None)
+    assert "null" in kept.goal
+
+
+def test_fewer_rows_are_read_more_often_but_in_fewer_steps():
+    plan = PaperPlan()
+    epochs = [plan.share_epochs(40, share) for share in (1.0, 0.3, 0.1, 0.01)]
+    assert epochs == [40, 73, 126, 200]
+    steps = [n * share for n, share in zip(epochs, (1.0, 0.3, 0.1, 0.01), strict=True)]
+    assert steps == sorted(steps, reverse=True)
+
+
+def test_a_curve_has_one_colour_in_all_panels_and_a_level_no_points():
+    curves = [Curve("soft", [1, 4, 16], [3, 1, 2]), Curve("hard", [], [5])]
+    figure = curves_in_panels({"a": curves, "b": curves[::-1]}, "T", "errors", {1: "1", 4: "4"})
+    first, second = (
+        {line.get_label(): line for line in axes.lines} for axes in figure.axes if axes.lines
+    )
+    colours = [[line.get_color() for line in axes.lines] for axes in figure.axes[:2]]
+    assert colours[0] == colours[1][::-1]
+    assert len(set(colours[0])) == 2
+    soft, hard = figure.axes[0].lines
+    assert np.asarray(soft.get_xdata()).tolist() == [1, 4, 16]
+    assert hard.get_linestyle() == "--"
+    assert np.asarray(hard.get_ydata()).tolist() == [5, 5]
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["1", "4"]
+    assert len(first) == len(second) == 2

@@ -1,0 +1,136 @@
+"""SpecialistClassifier given a Dataset of PyTorch: in memory, and read as it is needed."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+
+from specialists import SpecialistClassifier
+from specialists.errors import DataError
+from specialists.files import read_tensors
+
+RNG = np.random.default_rng(0)
+CENTRES = RNG.normal(size=(6, 5)) * 3
+Y = RNG.permutation(np.arange(360) % 6)
+X = (CENTRES[Y] + RNG.normal(size=(360, 5))).astype(np.float32)
+SETTINGS = {
+    "device": "cpu",
+    "precision": "float32",
+    "generalist": {"width": 8, "epochs": 2, "batch_size": 32, "learning_rate": 0.03},
+    "specialists": {"epochs": 1, "batch_size": 32},
+    "student": {"width": 4, "epochs": 1, "batch_size": 32, "learning_rate": 0.03},
+    "clusters.n_clusters": 2,
+    "combination": {"n": [1], "weights": [1.0], "admission": "off"},
+}
+pytestmark = pytest.mark.filterwarnings("ignore:specialists were not tested")
+
+
+class Read(Dataset):
+    """Rows that are read a few at a time, and counted."""
+
+    def __init__(self, x, y):
+        self.x, self.y, self.reads = x, y, 0
+
+    def __len__(self):
+        return len(self.y)
+
+    def __getitems__(self, numbers):
+        self.reads += len(numbers)
+        return [(self.x[i], self.y[i]) for i in numbers]
+
+    def __getitem__(self, i):
+        return self.__getitems__([i])[0]
+
+
+def classifier(**settings):
+    settings = {**SETTINGS, **settings}
+    return SpecialistClassifier(random_state=0, settings=settings)
+
+
+def weights(fitted):
+    path = fitted._held.path("distill-student", "student", "weights.safetensors")
+    return {name: tensor.tolist() for name, tensor in read_tensors(path).items()}
+
+
+@pytest.fixture(scope="module")
+def of_arrays():
+    return classifier().fit(X, Y)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_dataset_trains_the_models_of_its_arrays(of_arrays, in_place):
+    rows = Read(X, Y)
+    fitted = classifier(**{"data.in_place": in_place}).fit(rows)
+    assert (rows.reads > 3 * len(X)) == in_place
+    assert weights(fitted) == weights(of_arrays)
+    assert fitted.n_features_in_ == 5
+    assert fitted.classes_.tolist() == list(range(6))
+
+
+def test_a_dataset_is_predicted_a_batch_at_a_time(of_arrays, monkeypatch):
+    monkeypatch.setattr("specialists.datasets.fetched_rows.BLOCK_BYTES", 20 * 32)
+    rows = Read(X, Y)
+    np.testing.assert_allclose(of_arrays.predict_proba(rows), of_arrays.predict_proba(X), atol=1e-6)
+    assert of_arrays.score(rows) == of_arrays.score(X, Y)
+    loader = DataLoader(TensorDataset(torch.from_numpy(X)), batch_size=7, shuffle=True)
+    assert (of_arrays.predict(loader) == of_arrays.predict(X)).all()
+
+
+def test_validation_rows_may_be_a_dataset():
+    half = Read(X[:240], Y[:240]), Read(X[240:], Y[240:])
+    settings = {"data.in_place": True}
+    fitted = classifier(**settings).fit(half[0], validation_data=half[1])
+    expected = classifier().fit(X[:240], Y[:240], validation_data=(X[240:], Y[240:]))
+    assert weights(fitted) == weights(expected)
+
+
+def test_sample_weights_go_with_the_rows_of_a_dataset(of_arrays):
+    counts = 1 + np.arange(len(X)) % 3
+    fitted = classifier(**{"data.in_place": True}).fit(Read(X, Y), sample_weight=counts)
+    expected = classifier().fit(X, Y, sample_weight=counts)
+    assert weights(fitted) == weights(expected)
+    assert weights(fitted) != weights(of_arrays)
+
+
+def test_a_fitted_classifier_is_kept_without_the_rows(tmp_path):
+    fitted = classifier(**{"data.in_place": True}).fit(Read(X, Y))
+    again = pickle.loads(pickle.dumps(fitted))
+    assert (again.predict(X) == fitted.predict(X)).all()
+    assert clone(fitted).settings == fitted.settings
+
+
+class Streamed(IterableDataset):
+    def __iter__(self):
+        return iter([])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((Streamed(),), "can only be iterated over"),
+        ((Read(X, Y), Y), "labels beside a dataset"),
+        ((Read(X, Y), None, np.arange(360) % 2), "weight 0"),
+    ],
+)
+def test_what_a_dataset_cannot_do_is_told(arguments, told):
+    with pytest.raises(DataError, match=told):
+        classifier(**{"data.in_place": True}).fit(*arguments)
+
+
+def test_validation_rows_beside_a_dataset_are_a_dataset():
+    with pytest.raises(DataError, match="a dataset, as X is one"):
+        classifier().fit(Read(X, Y), validation_data=(X, Y))
+
+
+def test_a_given_generalist_is_asked_about_a_few_rows_at_a_time():
+    generalist = LogisticRegression().fit(X[::2], Y[::2])
+    settings = {"data.in_place": True}
+    parameters = {"random_state": 0, "settings": {**SETTINGS, **settings}}
+    fitted = SpecialistClassifier(generalist=generalist, **parameters).fit(Read(X, Y))
+    parameters["settings"] = SETTINGS
+    expected = SpecialistClassifier(generalist=generalist, **parameters).fit(X, Y)
+    assert weights(fitted) == weights(expected)
