@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 FAMILIES, MEMBERS = 3, 4
 NAMES = tuple(f"{family}{member}" for family in "xyz" for member in range(MEMBERS))
@@ -37,7 +38,9 @@ def bert_folder(
             **sizes,
         }
     )
-    transformers.BertForSequenceClassification(config).save_pretrained(folder)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        transformers.BertForSequenceClassification(config).save_pretrained(folder)
     vocabulary = {word: i for i, word in enumerate((*SPECIAL, *WORDS))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()  # pyright: ignore
