@@ -128,8 +128,7 @@ class DensePredictions(Predictions):
 
     @cached_property
     def _confidence(self) -> Tensor:
-        """Asked for by every rule that is judged, and a pass over all classes."""
-        return super().confidence()
+        return super().confidence()  # a pass over all classes, for which each rule asks
 
 
 def as_predictions(predictions: Predictions | Tensor) -> Predictions:

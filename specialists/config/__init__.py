@@ -2,13 +2,8 @@
 
 from specialists.config.configuration import Config, find_config, shipped_configs
 from specialists.config.data import DataConfig
-from specialists.config.effects import (
-    is_set,
-    left_aside,
-    needing_a_network,
-    possible_kinds,
-    without_effect,
-)
+from specialists.config.effects import is_set, left_aside, possible_kinds, without_effect
+from specialists.config.given_effects import needing_a_network
 from specialists.config.mistakes import ConfigMistakesError
 from specialists.config.network_sections import OwnNetwork, Recipe
 from specialists.config.sections import (

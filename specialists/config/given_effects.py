@@ -1,4 +1,4 @@
-"""Which settings have no effect where the generalist is brought: its weights, or its predictions?"""
+"""Which settings have no effect where the generalist comes from elsewhere, and why?"""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
     _check_files(folder, test_labels)
     opened: dict[str, RawRows] = {}
     how = about["preprocessing"]
-    splits: dict[str, Any] = {
+    splits = {
         name: _load_split(folder, name, name != "test" or test_labels, how, opened)
         for name in (
             "train",
@@ -127,7 +127,10 @@ def load_dataset_folder(folder: str | Path, test_labels: bool = False) -> Datase
         preprocessing=about["preprocessing"],
         notes=tuple(about["notes"]),
         source=about["source"],
-        **splits,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+        admission=splits.get("admission"),
     )
 
 

@@ -42,7 +42,7 @@ from specialists.networks.heads import (
     specialise_head,
 )
 from specialists.networks.output_names import files_beside, output_order
-from specialists.networks.prediction_files import column_of_each, read_predictions
+from specialists.networks.prediction_files import column_of_each, read_prediction_file
 from specialists.networks.prediction_rows import attach_predictions, flattery, predictions_of_new
 from specialists.networks.resized_heads import check_resizable, n_outputs_of
 from specialists.networks.save_pretrained import (
@@ -124,7 +124,7 @@ __all__ = [
     "pretrained_options",
     "read_foreign",
     "read_model",
-    "read_predictions",
+    "read_prediction_file",
     "read_spec",
     "save_network",
     "specialise_head",

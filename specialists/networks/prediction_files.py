@@ -56,7 +56,7 @@ class PredictionFile:
     notes: tuple[str, ...] = ()
 
 
-def read_predictions(
+def read_prediction_file(
     path: str | Path, class_names: Sequence[str], given: str | Sequence[str | int] | None = None
 ) -> PredictionFile:
     """The probabilities of a file, its columns matched with the classes of the data.

@@ -12,7 +12,7 @@ from torch import Tensor
 from specialists.datasets.base import Dataset, Split
 from specialists.errors import InputError, listed
 from specialists.networks.given import given_log_probs
-from specialists.networks.prediction_files import PredictionFile, read_predictions
+from specialists.networks.prediction_files import PredictionFile, read_prediction_file
 from specialists.probability import mean_over_rows
 
 FLATTERED = 0.5  # a training NLL below this part of the validation NLL
@@ -38,7 +38,7 @@ def attach_predictions(
     InputError
         If the file lacks rows, its columns are other classes, or it holds no probabilities.
     """
-    file = read_predictions(path, dataset.class_names, classes)
+    file = read_prediction_file(path, dataset.class_names, classes)
     splits, notes = {}, tuple(f"{KEY}: {note}" for note in file.notes)
     for name, (matrix, rows) in _places(dataset, file).items():
         log_probs = _of_rows(file, matrix, rows, dataset.n_classes)
@@ -54,7 +54,7 @@ def predictions_of_new(path: str | Path, class_names: Sequence[str], n_rows: int
     InputError
         As :func:`attach_predictions` does.
     """
-    file = read_predictions(path, class_names)
+    file = read_prediction_file(path, class_names)
     rows = np.arange(n_rows)
     if file.ids is None:
         matrix = _whole(file, n_rows, f"{n_rows:,}, one for each input")
