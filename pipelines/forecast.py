@@ -9,7 +9,7 @@ from specialists.config import Config
 from specialists.datasets import load_dataset
 from specialists.datasets.base import Dataset
 from specialists.datasets.storage import load_dataset_folder
-from specialists.feasibility import trainings
+from specialists.feasibility import check_settings, trainings
 from specialists.feasibility.estimate import (
     CLUSTERS,
     COMBINATION,
@@ -102,10 +102,12 @@ def plan_lines(run: Run, until: str | None = None, force: Collection[str] = ()) 
 def _parts(run: Run, stages: Sequence[str], force: Collection[str]) -> list[Part]:
     """What each part of these stages takes.
 
-    Raises whatever the data or a user's network raise.
+    Raises whatever the data or a user's network raise, and what is wrong with the settings: no
+    network that cannot be trained is built to be measured.
     """
     with run.trusting():
         dataset = _dataset(run, "prepare-data" in stages)
+        check_settings(run.config, shape_of(dataset))
         config = run.config.resolve(dataset.kind)
         check_networks(config, run.config_file)
         context = RunContext.before_files(run.folder, config, dataset)

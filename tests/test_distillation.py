@@ -150,7 +150,7 @@ class TextRunContext:
 
     def __init__(self, folder, **settings):
         self.config = type("Config", (), {"student": StudentConfig(**settings)})
-        self.dataset = type("Dataset", (), {"kind": "text"})
+        self.dataset = type("Dataset", (), {"kind": "text", "class_names": ()})
         self.path = folder.joinpath
 
 

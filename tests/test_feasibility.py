@@ -105,7 +105,7 @@ ALONE = [
     ("features", ["data.word_ngrams=[1, 2]"], "data.word_ngrams"),
     ("features", ["data.lowercase=true"], "data.lowercase"),
     ("features", ["data.options={a = 1}"], "data.options .* for data from factory only"),
-    ("text", ["data.keys={x = 'a'}"], "data.keys .* for data from arrays only"),
+    ("text", ["data.keys={x = 'a'}"], "data.keys .* for data from arrays or factory only"),
     ("text", ["data.split_by={array = 'a', test = [1]}"], "data.split_by"),
     ("text", ["data.standardize=true"], "data.standardize"),
     ("text", ["data.image_size=32"], "data.image_size"),

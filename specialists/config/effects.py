@@ -110,7 +110,8 @@ def _data(data: DataConfig, kind: str) -> Idle:
         if not is_set(data, key):
             continue
         if key not in read:
-            readers = " or ".join(name for name, keys in READ_BY.items() if key in keys)
+            named = [name for name, keys in READ_BY.items() if key in keys and name != "memory"]
+            readers = " or ".join(named)
             yield (
                 f"data.{key}",
                 f"it is for data from {readers} only, and these are from {data.reader}",
