@@ -277,7 +277,7 @@ def test_an_interrupted_training_of_adapters_goes_on_and_keeps_only_what_is_its_
     recipe = Recipe(epochs=4, batch_size=16, learning_rate=1e-2)
     judge = ValidationLoss(features, labels)
 
-    def trainer(name, validate=judge):
+    def trainer(name, validate: loop.Validation = judge):
         torch.manual_seed(3)
         network = adapted(upper, N_CLASSES, SUBSET, adapters)
         about = {"seed": 1, "hardware": Hardware("cpu", "float32"), "folder": tmp_path / name}

@@ -31,9 +31,11 @@ def load(arrays, **settings):
     return load_dataset(DataConfig(arrays=arrays, **settings), seed=0)
 
 
-def whole(split):
+def whole(split) -> torch.Tensor:
     """All inputs, wherever they lie."""
-    return split.inputs[torch.arange(len(split))]
+    inputs = split.inputs[torch.arange(len(split))]
+    assert isinstance(inputs, torch.Tensor)
+    return inputs
 
 
 def assert_same(first, second):
@@ -233,6 +235,7 @@ def fetched(array):
 def test_rows_that_follow_fetched_ones_have_the_next_numbers():
     some = fetched(X).only(torch.arange(0, 300, 2))
     both = joined_inputs([some, torch.from_numpy(X[:3] + 1)])
+    assert isinstance(both, FetchedRows)
     expected = torch.from_numpy(np.concatenate([X[::2], X[:3] + 1]))
     index = torch.tensor([152, 0, 149, 150, 7])
     assert both[index].equal(expected[index])

@@ -70,8 +70,10 @@ def load_factory(rows, **settings):
         return load_dataset(DataConfig(**settings), seed=0)
 
 
-def whole(split):
-    return split.inputs[torch.arange(len(split))]
+def whole(split) -> torch.Tensor:
+    inputs = split.inputs[torch.arange(len(split))]
+    assert isinstance(inputs, torch.Tensor)
+    return inputs
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +129,7 @@ def test_inputs_that_are_larger_than_a_part_of_memory_are_read_when_they_are_nee
     rows.reads.clear()
     asked = dataset.train.inputs[torch.tensor([5, 2, 5])]
     numbers = dataset.train.rows[torch.tensor([5, 2, 5])]  # type: ignore[index]
+    assert isinstance(asked, torch.Tensor)
     assert asked.equal(torch.from_numpy(X)[numbers])
     assert sum(rows.reads.values()) == 3
 

@@ -9,6 +9,7 @@ import torch
 
 from pipelines import forecast, stages
 from pipelines.context import RunContext
+from pipelines.pieces import shape_of
 from specialists.config import Config
 from specialists.datasets.base import Ragged
 from specialists.feasibility import DataShape, rates
@@ -84,7 +85,7 @@ def parts_of(run, standing=None, jobs=1, **changes) -> dict[str, Part]:
     config = run.config.resolve("features")
     evaluation = config.evaluation.model_copy(update=changes)
     config = config.model_copy(update={"evaluation": evaluation})
-    plans = planned_trainings(config, forecast._shape(dataset))
+    plans = planned_trainings(config, shape_of(dataset))
     planner = Planner(config, dataset, jobs)
     parts = planner.parts([(plan, RATE) for plan in plans], RATE, standing or {})
     return {part.kind: part for part in reversed(parts)}  # trainings stand first

@@ -211,7 +211,7 @@ def test_a_student_of_a_factory_learns_from_another_run(others, tmp_path):
     made = small_run.create_run(tmp_path / "distilled", config)
     run = Run(made.folder, trust=EVERYTHING)
     with run.lock():
-        folder = distill(run, TeacherSource(others.folder, "generalist", trust_code=True))
+        folder = distill(run, [TeacherSource(others.folder, "generalist", trust_code=True)])
     with trusting(EVERYTHING):
         assert read_spec(folder).model == "small_run:branched"
 
