@@ -41,7 +41,8 @@ def kind_of_input(x: Any) -> Kind:
     """Strings, images (uint8 of three or four axes), arrays by name or anything else: numbers."""
     if isinstance(x, DatasetRows):
         return x.kind
-    if isinstance(x, Mapping | NamedTensors):
+    is_sparse = hasattr(x, "toarray")  # some sparse matrices are mappings
+    if isinstance(x, Mapping | NamedTensors) and not is_sparse:
         return "tensors"
     if isinstance(x, np.ndarray) and x.ndim > 2:
         return "images"

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 
 from specialists.datasets.base import Dataset, row_shape
+from specialists.errors import InputError
 from specialists.feasibility import DataShape, trainings
 from specialists.feasibility.estimate import BACKWARD
 from specialists.feasibility.trainings import planned_trainings
@@ -23,8 +25,9 @@ MEASURED = 1 / 6  # of the time that the baselines take
 
 
 def expect_pieces(context: RunContext, stage: str) -> None:
-    """Say what a stage whose earlier stages are done will work on."""
-    expect(_PIECES[stage](context))
+    """Say what a stage whose earlier stages are done will work on, unless that cannot be known."""
+    with suppress(InputError):  # the folder that generalist.pretrained names may be gone by now
+        expect(_PIECES[stage](context))
 
 
 def shape_of(dataset: Dataset) -> DataShape:

@@ -132,7 +132,7 @@ def test_a_network_in_another_order_is_near_chance_which_is_told(tmp_path, capsy
 def test_outputs_that_are_not_the_heads_are_not_put_in_order_by_their_names(tmp_path, capsys):
     write_pictures(tmp_path, ANIMALS)
     write_grid_network(tmp_path / "own.pt", classes=ANIMALS[::-1])
-    with pytest.raises(InputError, match="cannot be put in the order of the classes"):
+    with pytest.raises(InputError, match="does not end in its head"):
         picture_run(tmp_path, capsys, factory="test_cases_models:flipped")
 
 

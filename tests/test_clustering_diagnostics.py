@@ -144,7 +144,7 @@ def test_a_sketch_of_all_pairs_gives_the_same_diagnostics(options, probs):
     assert found.share_of_confusions == pytest.approx(whole.share_of_confusions)
     assert (found.random_share, found.coverage) == (whole.random_share, whole.coverage)
     np.testing.assert_allclose(found.silhouettes, whole.silhouettes, atol=0.1)
-    with pytest.raises(InputError, match="keeps no rows"):
+    with pytest.raises(InputError, match="keep no rows"):
         diagnose(clusters, PredictionSketch(30).update(probs), n_bootstraps=1)
 
 

@@ -37,7 +37,7 @@ UNITS = {
     "times the generalist's weight": ("combination.weights",),
     "of the rows": (
         *("validation_fraction", "test_fraction", "admission_fraction"),
-        *("deferral", "whole_heads"),
+        *("deferral", "whole_heads", "labelled_share"),
     ),
     "of the steps": ("warmup",),
     "of the examples": ("subset_share",),

@@ -30,6 +30,7 @@ def test_a_table_has_a_line_for_each_answer_whatever_the_names_are(tmp_path, mon
     answers = [[(name, 0.25)] for name in names]
     predictor = SimpleNamespace(
         preprocessing={},
+        beside=lambda inputs, log_probs: inputs,
         blocks=lambda inputs: [(slice(0, 3), inputs[:3]), (slice(3, len(inputs)), inputs[3:])],
         top=lambda names, k: [answer for answer in answers if answer[0][0] in names],
     )
