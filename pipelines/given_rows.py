@@ -41,8 +41,9 @@ def kind_of_input(x: Any) -> Kind:
     """Strings, images (uint8 of three or four axes), arrays by name or anything else: numbers."""
     if isinstance(x, DatasetRows):
         return x.kind
-    is_sparse = hasattr(x, "toarray")  # some sparse matrices are mappings
-    if isinstance(x, Mapping | NamedTensors) and not is_sparse:
+    if hasattr(x, "toarray"):  # sparse matrices, of which some are mappings
+        return "features"
+    if isinstance(x, Mapping | NamedTensors):
         return "tensors"
     if isinstance(x, np.ndarray) and x.ndim > 2:
         return "images"
