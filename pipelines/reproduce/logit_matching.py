@@ -14,21 +14,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from specialists.distillation.terms import LogitMatching
+from specialists.distillation.terms.term import BatchView
+
+MATCHING = LogitMatching()
+
 
 class MatchedLogits(nn.Module):
-    """1 / (2 N) sum_i (z_i - v_i)^2 of centred logits, averaged over the batch.
+    """The term of METHOD.md (34) as a loss by itself, averaged over the batch.
 
-    METHOD.md (34) as a loss by itself: the limit of T^2 KL(softmax(v / T) || softmax(z / T)) as T
-    grows. It takes what a
-    :class:`specialists.losses.DistillationLoss` does, and looks at no labels.
+    It takes what a :class:`specialists.losses.DistillationLoss` does, and looks at no labels.
     """
 
     def forward(
         self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None = None
     ) -> Tensor:
         """A scalar."""
-        z, v = centred(student_logits.float()), centred(teacher_logits.float())
-        return (z - v).square().mean(1).mean() / 2
+        return MATCHING(BatchView(student_logits, teacher_logits)).mean()
 
 
 def centred(logits: Tensor) -> Tensor:

@@ -130,14 +130,7 @@ class Run:
     def lock(self) -> Iterator[None]:
         """Be the only process that works on this run; clear what killed ones left half written.
 
-        The folder becomes a run's, if it is new or empty.
-
-        Raises
-        ------
-        RunLockedError
-            At once, if another live process holds the lock; it names that process.
-        InputError
-            If the folder is somebody else's; then nothing is written.
+        A new or empty folder becomes a run's. Raises what :func:`locked` does.
         """
         with locked(self.folder, RUN):
             self._remove_leftovers()
