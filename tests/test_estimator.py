@@ -200,6 +200,9 @@ def test_it_is_a_part_of_pipelines_and_searches():
     assert piped.fit(frame, Y).score(frame, Y) > 0.5
     search = GridSearchCV(classifier(), {"model": ["student", "generalist"]}, cv=2)
     assert search.fit(X, Y).best_params_ == {"model": "generalist"}
+    settings = [{**SETTINGS, "generalist.epochs": epochs} for epochs in (1, 12)]
+    search = GridSearchCV(classifier(), {"settings": settings}, cv=2)
+    assert search.fit(X, Y).best_params_ == {"settings": settings[1]}
 
 
 def test_cross_validation_runs_in_processes():
@@ -392,9 +395,7 @@ def test_a_mistake_is_told_before_anything_is_trained(changes, match):
         classifier(**changes).fit(X, Y)
 
 
-@pytest.mark.parametrize(
-    "missing", [None, np.nan, pd.NA, pd.NaT, np.datetime64("NaT")], ids=str
-)
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, pd.NaT, np.datetime64("NaT")], ids=str)
 def test_a_missing_label_is_told_with_its_row(missing):
     labels = np.array([np.datetime64("2026-01-01")] * 5 + [missing] + [1] * 4, dtype=object)
     if isinstance(missing, np.datetime64):

@@ -30,7 +30,9 @@ def test_digits_are_told_apart_as_well_as_by_an_mlp():
 def test_words_of_clinc150_are_told_apart_as_well_as_by_logistic_regression():
     with gzip.open(CLINC, "rt", encoding="utf-8") as file:
         rows = [row for row in csv.reader(file, delimiter="\t", quoting=3) if row[1] != "oos"]
-    texts, labels = ({p: [r[i] for r in rows if r[0] == p] for p in ("train", "test")} for i in (2, 1))
+    texts, labels = (
+        {p: [r[i] for r in rows if r[0] == p] for p in ("train", "test")} for i in (2, 1)
+    )
     words = TfidfVectorizer(sublinear_tf=True, min_df=2)
     train, test = words.fit_transform(texts["train"]), words.transform(texts["test"])
     theirs = LogisticRegression(max_iter=300).fit(train, labels["train"])
