@@ -122,8 +122,9 @@ def _checked_in_place(estimator: BaseEstimator, x: RawRows, kind: Kind, reset: b
     """Rows that are read as they are needed; each is checked then."""
     if kind == "features":
         _check_n_features(estimator, x, reset=reset)
-    is_layout_open = kind == "images" and isinstance(x, MappedArrays)
-    return x.with_channels() if is_layout_open else x
+    if isinstance(x, MappedArrays) and kind == "images":
+        return x.with_channels()
+    return x
 
 
 def checked_labels(y: Any) -> np.ndarray:

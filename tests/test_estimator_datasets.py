@@ -127,7 +127,7 @@ def test_a_mapped_array_trains_the_models_of_its_rows_and_is_not_copied(
     assert fitted.n_features_in_ == 5
     folder = fitted._held.path("prepare-data")
     assert not list(folder.glob("*.inputs.npy"))
-    assert np.array_equal(fitted.predict_proba(rows), fitted.predict_proba(np.array(rows)))
+    np.testing.assert_allclose(fitted.predict_proba(rows), fitted.predict_proba(X), atol=1e-6)
     with pytest.raises(ValueError, match="expecting 5 features"):
         fitted.predict(rows[:, :4])
     again = pickle.loads(pickle.dumps(fitted))
@@ -167,9 +167,8 @@ def test_a_given_generalist_and_weights_go_with_a_mapped_array(tmp_path, every_s
 
 def test_mapped_images_may_have_their_channels_last(tmp_path, every_size):
     images = RNG.integers(0, 256, (48, 6, 6, 3), dtype=np.uint8)
-    images[::2, :3] //= 4
     settings = {**SETTINGS, "generalist": {"epochs": 1}, "student": {"epochs": 1}}
-    rows, y = mapped(tmp_path / "x.npy", images), np.arange(48) % 2
+    rows, y = mapped(tmp_path / "x.npy", images), np.arange(48) % 4
     found = [
         SpecialistClassifier(random_state=0, settings=settings).fit(x, y) for x in (rows, images)
     ]

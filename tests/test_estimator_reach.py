@@ -36,7 +36,8 @@ def test_words_of_clinc150_are_told_apart_as_well_as_by_logistic_regression():
     words = TfidfVectorizer(sublinear_tf=True, min_df=2)
     train, test = words.fit_transform(texts["train"]), words.transform(texts["test"])
     theirs = LogisticRegression(max_iter=300).fit(train, labels["train"])
-    short = {"generalist.epochs": 8, "specialists.epochs": 2, "student.epochs": 1}
+    short = {"generalist": {"width": 256, "epochs": 8}, "specialists": {"width": 64, "epochs": 2}}
+    short |= {"student.width": 64, "student.epochs": 1}
     short |= {"student.temperatures": [1.0], "student.alphas": [0.7]}
     ours = SpecialistClassifier(random_state=0, settings=short).fit(train, labels["train"])
     expected = theirs.score(test, labels["test"])

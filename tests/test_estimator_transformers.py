@@ -14,6 +14,7 @@ from specialists.networks import adapters_of
 
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
+pytestmark = pytest.mark.filterwarnings("ignore::specialists.errors.CalibrationWarning")
 
 SETTINGS = {
     **{"device": "cpu", "precision": "float32"},

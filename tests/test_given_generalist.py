@@ -129,7 +129,7 @@ def test_an_estimator_that_is_not_fitted_predicts_rows_that_it_has_not_seen():
 
 def test_a_fitted_estimator_is_fitted_anew_to_the_rows_of_each_fold():
     scores = cross_val_score(classifier(settings=FREE, generalist=FOREST), X, Y, cv=2)
-    assert scores.min() > 0.4
+    assert scores.min() > 0.3
 
 
 def test_an_estimator_is_fitted_to_weighted_rows():
@@ -153,7 +153,7 @@ def test_probabilities_are_cut_with_the_rows_that_they_are_of():
         cv=2,
         params={"generalist_probs": CROSS_FITTED},
     )
-    assert found.min() > 0.4
+    assert found.min() > 0.3
 
 
 @pytest.mark.parametrize(

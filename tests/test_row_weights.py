@@ -237,7 +237,9 @@ def test_a_score_counts_rows_as_often(weighted):
     assert model.score(X, Y, counts) != model.score(X, Y)
 
 
-@pytest.mark.parametrize("teacher", [None, OTHERS, lambda inputs: inputs.log_softmax(1)])
+@pytest.mark.parametrize(
+    "teacher", [None, OTHERS.log_softmax(1), lambda inputs: inputs.log_softmax(1)]
+)
 def test_examples_of_a_student_bring_their_weights(teacher):
     split = Split(LOGITS, LABELS, weights=WEIGHTS)
     index = torch.tensor([3, 0])
