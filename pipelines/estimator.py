@@ -16,14 +16,16 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from specialists.datasets.handed_over import in_numpy
 from specialists.datasets.in_memory import held_dataset
+from specialists.datasets.raw_rows import mapped_rows
 from specialists.errors import ConfigError, DataError, DataWarning
 from specialists.uncertainty import MIN_GROUPS
 
 from .estimator_settings import config_of, network_functions, own_clusters
 from .fitted_models import FittedModels
-from .given_datasets import labels_of, opened
-from .given_generalist import asked_probabilities, in_order
+from .given_datasets import GivenData, labels_of, opened
+from .given_generalist import asked_probabilities, cross_fitted, in_order, is_unfitted
 from .given_rows import (
     checked_inputs,
     checked_rows,
@@ -47,9 +49,11 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
     network : str or callable, optional
         The generalist's network: "hashed_text", "mlp" or "resnet", "package.module:function", or a
         callable that takes ``n_classes`` and returns an ``nn.Module``. None: by kind of input.
-    generalist : fitted estimator or callable, optional
-        Its probabilities (``predict_proba``, or what it returns) are the generalist's: none is
-        trained. None: a generalist is trained, unless ``fit`` is given ``generalist_probs``.
+    generalist : estimator or callable, optional
+        Its probabilities (``predict_proba``, or what it returns) are the generalist's. A fitted
+        estimator stays as it is. One that is not fitted, as a clone is, is fitted to ``X``, and
+        what it predicts for these rows comes from five folds. None: a network is trained, unless
+        ``fit`` is given ``generalist_probs``.
     clusters : int, "auto", ClassClusters, mapping or sequence, optional
         Number of clusters of confusable classes, one specialist each; or the clusters: a mapping of
         class to cluster, or the classes of each. None: about one for every 30 classes, at least
@@ -126,7 +130,7 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         X : array or sparse matrix (n, d), DataFrame of numbers, strings, or uint8 images
             Or a mapping of names to arrays with n rows each, for a ``network`` that takes them.
             Or a Dataset of PyTorch or Hugging Face, which brings the labels; where it is large, a
-            batch is read when it is needed.
+            batch is read when it is needed, as of a memory-mapped array from 256 MiB on.
         y : labels of shape (n,), of any type
         sample_weight : array of shape (n,), optional
             How many rows each one counts as.
@@ -150,7 +154,9 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         """
         if self.model not in MODELS:
             raise ConfigError("no such model", where="model", got=self.model, expected=MODELS)
-        data = opened(X, y, validation_data, self.settings)
+        is_given = generalist_probs is not None or self.generalist is not None
+        config = config_of(self, check_random_state, is_given)
+        data = opened(in_numpy(X), y, validation_data, config.data)
         X, validation_data = data.x, data.validation  # noqa: N806
         if data.y is None:
             raise DataError("requires y to be passed, but the target y is None")
@@ -158,12 +164,11 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         rows, labels = checked_rows(self, X, data.y, sample_weight, kind, reset=True)
         classes, numbers = numbered_labels(labels)
         if len(classes) < 2:
-            got = f"1 class: {classes[0]!r}" if len(classes) else "no rows"
+            got = f"1 class: {classes.tolist()[0]!r}" if len(classes) else "no rows"
             raise DataError("a classifier needs two classes", where="y", got=got)
-        given = self._given(X, validation_data, generalist_probs, classes)
+        given = self._given(data, sample_weight, generalist_probs, classes, config.seed)
         rows = with_predictions(rows, X, given and given[0], len(classes)).with_labels(numbers)
         validation = validation_rows(self, validation_data, classes, kind, given and given[1])
-        config = config_of(self, check_random_state, given is not None)
         if data.functions:  # no worker process has them
             config = config.model_copy(update={"jobs": 1})
         with self._shown():
@@ -215,28 +220,41 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         return tags
 
     def _given(
-        self, x: Any, validation: Sequence[Any] | None, probs: Any, classes: np.ndarray
+        self, data: GivenData, weights: Any, probs: Any, classes: np.ndarray, seed: int
     ) -> tuple[Any, Any] | None:
-        """Probabilities of the rows of ``x`` and of those of ``validation``, if they are given."""
+        """Probabilities of the rows and of the validation rows, if a generalist is given."""
+        validation = data.validation
+        vars(self).pop("_cross_fitted", None)
         if probs is not None:
             both = (probs, probs) if validation is None else tuple(probs)
             return in_order(both[0], classes), in_order(both[1], classes)
         if self.generalist is None:
             return None
-        asked = [asked_probabilities(self.generalist, x, classes)]
-        if validation is not None:
-            asked.append(asked_probabilities(self.generalist, validation[0], classes))
-        return asked[0], asked[-1]
+        if is_unfitted(self.generalist):
+            rows = (data.x, data.y, weights)
+            self._cross_fitted, asked = cross_fitted(self.generalist, *rows, seed, classes)
+        else:
+            asked = asked_probabilities(self.generalist, data.x, classes)
+        if validation is None:
+            return asked, asked
+        return asked, asked_probabilities(self._asks, validation[0], classes)
+
+    @property
+    def _asks(self) -> Any:
+        """The generalist that is asked about new rows, or None."""
+        return vars(self).get("_cross_fitted", self.generalist)
 
     def _asked(self, x: Any, probs: Any) -> Any:
         if probs is not None:
             return in_order(probs, self.classes_)
-        if self.generalist is None or not self._held.model(self.model).asks:
+        if self._asks is None or not self._held.model(self.model).asks:
             return None
-        return asked_probabilities(self.generalist, x, self.classes_)
+        return asked_probabilities(self._asks, x, self.classes_)
 
     def _checked(self, x: Any) -> Any:
-        return checked_inputs(self, x, self._kind, reset=False)
+        x = in_numpy(x)
+        rows = mapped_rows(x)
+        return checked_inputs(self, x if rows is None else rows, self._kind, reset=False)
 
     def _warn_if_untested(self) -> None:
         admission = self.choice_.admission

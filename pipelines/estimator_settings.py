@@ -103,7 +103,14 @@ def network_functions(given: Parameters) -> dict[str, Callable[..., Any]]:
 
 def _settings(given: Parameters) -> Iterator[tuple[str, str, object]]:
     """Section, key and value of each of the settings; the section is "" for those of none."""
-    for key, value in (given.settings or {}).items():
+    settings = {} if given.settings is None else given.settings
+    if not isinstance(settings, Mapping):
+        raise ConfigError(
+            "settings is not understood",
+            got=repr(settings),
+            expected='a mapping of keys to values, for instance {"generalist.epochs": 5}',
+        )
+    for key, value in settings.items():
         section, dot, name = str(key).rpartition(".")
         if isinstance(value, Mapping) and not dot:
             yield from ((name, str(inner), of_inner) for inner, of_inner in value.items())

@@ -50,7 +50,8 @@ class FittedModels:
     def report(self, folder: str | Path) -> Path:
         """Train the baselines, measure every model, and write ``report.html`` into ``folder``.
 
-        No test rows were cut, so the rows of the admission test are measured. Returns the file.
+        No test rows were cut, so the rows of the admission test are measured, where each counts
+        once, whatever its weight. Returns the file.
         """
         check_is_fitted(self)
         with self._shown():

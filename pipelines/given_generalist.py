@@ -6,13 +6,59 @@ stand in the order of ``classes_``.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from specialists.datasets.raw_rows import RawRows
+from specialists.datasets.raw_rows import RawRows, mapped_rows
 from specialists.errors import InputError
 from specialists.networks import column_of_each
+
+FOLDS = 5
+
+
+def is_unfitted(generalist: Any) -> bool:
+    """Whether this is an estimator that is still to be fitted, as a clone of a fitted one is."""
+    if not isinstance(generalist, BaseEstimator) or not hasattr(generalist, "predict_proba"):
+        return False
+    try:
+        check_is_fitted(generalist)
+    except NotFittedError:
+        return True
+    return False
+
+
+def cross_fitted(
+    generalist: BaseEstimator, x: Any, y: Any, weights: Any, seed: int, classes: np.ndarray
+) -> tuple[Any, np.ndarray]:
+    """A copy fitted to all rows, and for each row what one that has not seen it predicts.
+
+    Columns as ``classes``.
+
+    Raises
+    ------
+    InputError
+        If the rows are a dataset that is read in place, or no class has two.
+    """
+    most = int(np.unique(y, return_counts=True)[1].max())
+    if isinstance(x, RawRows) or most == 1:
+        what = "this generalist cannot be fitted here"
+        got = "no class with two rows" if most == 1 else "rows that are read in place"
+        raise InputError(what, got=got, fix="pass a fitted one, or generalist_probs")
+    weighted = weights is not None and has_fit_parameter(generalist, "sample_weight")
+    given = {"sample_weight": weights} if weighted else {}
+    folds = StratifiedKFold(min(FOLDS, most), shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of classes that a fold has no row of
+        probs = cross_val_predict(generalist, x, y, cv=folds, method="predict_proba", params=given)
+    fitted: Any = clone(generalist)
+    fitted.fit(x, y, **given)
+    return fitted, in_order(probs, classes, getattr(fitted, "classes_", None))
 
 
 def asked_probabilities(generalist: Any, x: Any, classes: np.ndarray) -> np.ndarray:
@@ -24,15 +70,16 @@ def asked_probabilities(generalist: Any, x: Any, classes: np.ndarray) -> np.ndar
         If it is neither, or knows other classes.
     """
     ask = getattr(generalist, "predict_proba", generalist)
-    if not callable(ask):
+    if not callable(ask) or isinstance(generalist, type):
         raise InputError(
             "this is no generalist",
-            got=type(generalist).__name__,
+            got=repr(generalist) if isinstance(generalist, type) else type(generalist).__name__,
             expected="a fitted estimator with predict_proba, or a function from X to probabilities",
         )
     known = getattr(generalist, "classes_", None)
-    if isinstance(x, RawRows):
-        return np.concatenate([in_order(ask(rows), classes, known) for _, rows in x.blocks()])
+    rows = x if isinstance(x, RawRows) else mapped_rows(x)
+    if rows is not None:
+        return np.concatenate([in_order(ask(some), classes, known) for _, some in rows.blocks()])
     return in_order(ask(x), classes, known)
 
 

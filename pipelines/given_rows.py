@@ -15,6 +15,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
+    _check_n_features,
     _check_sample_weight,
     _num_samples,
     assert_all_finite,
@@ -27,10 +28,10 @@ from sklearn.utils.validation import (
 from specialists.datasets.base import Kind, NamedTensors
 from specialists.datasets.class_names import normal_form
 from specialists.datasets.dataset_objects import is_dataset
-from specialists.datasets.handed_over import tensors_of, texts_of
+from specialists.datasets.handed_over import in_numpy, tensors_of, texts_of
 from specialists.datasets.in_memory import HeldRows
 from specialists.datasets.object_rows import DatasetRows
-from specialists.datasets.pictures import with_channels
+from specialists.datasets.raw_rows import MappedArrays, RawRows
 from specialists.errors import DataError, InputError, first_of, listed
 from specialists.networks import given_log_probs
 
@@ -38,20 +39,34 @@ NOT_NUMERIC = "encode them first, for instance by a ColumnTransformer before thi
 
 
 def kind_of_input(x: Any) -> Kind:
-    """Strings, images (uint8 of three or four axes), arrays by name or anything else: numbers."""
-    if isinstance(x, DatasetRows):
+    """Strings, images (three or four axes, or a list of pictures), arrays by name, else numbers."""
+    if isinstance(x, DatasetRows | MappedArrays):
         return x.kind
     if hasattr(x, "toarray"):  # sparse matrices, of which some are mappings
         return "features"
     if isinstance(x, Mapping | NamedTensors):
         return "tensors"
+    if isinstance(x, str):  # told later: strings are wanted
+        return "text"
     if isinstance(x, np.ndarray) and x.ndim > 2:
         return "images"
     if not isinstance(x, np.ndarray) and hasattr(x, "iloc") and x.ndim == 2:
         x = x.iloc[:, 0] if x.shape[1] == 1 else ()
     values: Any = x if isinstance(x, list | tuple) else np.asarray(x) if hasattr(x, "dtype") else ()
-    one_axis = not isinstance(values, np.ndarray) or values.ndim == 1
-    return "text" if one_axis and len(values) and isinstance(values[0], str) else "features"
+    if isinstance(values, np.ndarray) and (values.ndim != 1 or values.dtype.kind in "fiubcmM"):
+        return "features"
+    if any(isinstance(value, str) for value in values):
+        return "text"
+    return "images" if len(values) and _is_picture(values[0]) else "features"
+
+
+def _is_picture(value: object) -> bool:
+    """Whether this is an array of a picture, or an image of Pillow."""
+    return hasattr(value, "getbands") or (isinstance(value, np.ndarray) and value.ndim in (2, 3))
+
+
+def _is_empty(x: Any) -> bool:
+    return (isinstance(x, list | tuple | np.ndarray) or hasattr(x, "iloc")) and len(x) == 0
 
 
 def checked_inputs(estimator: BaseEstimator, x: Any, kind: Kind, reset: bool) -> Any:
@@ -67,26 +82,21 @@ def checked_inputs(estimator: BaseEstimator, x: Any, kind: Kind, reset: bool) ->
     """
     if is_dataset(x):  # each item is checked as it is read
         return x
-    if kind_of_input(x) != kind:
-        raise DataError(
-            "these inputs are of another kind than those of the training",
-            got=kind_of_input(x),
-            expected=kind,
-        )
-    if reset and kind != "features":
+    found = kind if not reset and _is_empty(x) else kind_of_input(x)
+    if found != kind:
+        what = "these inputs are of another kind than those of the training"
+        raise DataError(what, got=found, expected=kind)
+    if reset and (kind != "features" or isinstance(x, RawRows)):
         vars(estimator).pop("n_features_in_", None)
         vars(estimator).pop("feature_names_in_", None)
-    if isinstance(x, DatasetRows):
-        if kind == "features":
-            vars(estimator)["n_features_in_"] = x.shape[1]
-        return x
+    if isinstance(x, RawRows):
+        return _checked_in_place(estimator, x, kind, reset)
     if kind == "text":
         return texts_of(x)
     if kind == "tensors":
         return tensors_of(x)
     if kind == "images":
-        pictures: Any = check_array(x, dtype="numeric", allow_nd=True)
-        return with_channels(pictures)
+        return check_array(_stacked(x), dtype="numeric", allow_nd=True)
     if hasattr(x, "select_dtypes"):
         others = x.select_dtypes(exclude=["number", "bool"]).columns
         if len(others):
@@ -96,8 +106,30 @@ def checked_inputs(estimator: BaseEstimator, x: Any, kind: Kind, reset: bool) ->
     return array.toarray() if hasattr(array, "toarray") else array
 
 
+def _stacked(pictures: Any) -> np.ndarray:
+    """An array of pictures that may come in a list."""
+    if isinstance(pictures, np.ndarray):
+        return pictures
+    arrays = [np.asarray(picture) for picture in pictures]
+    shapes = dict.fromkeys(str(array.shape) for array in arrays)
+    if len(shapes) > 1:
+        fix = "resize them to one size, and make all of them grey or all coloured"
+        raise DataError("pictures of different shapes", got=listed(shapes), fix=fix)
+    return np.stack(arrays) if arrays else np.empty((0, 1, 1, 1), dtype=np.uint8)
+
+
+def _checked_in_place(estimator: BaseEstimator, x: RawRows, kind: Kind, reset: bool) -> RawRows:
+    """Rows that are read as they are needed; each is checked then."""
+    if kind == "features":
+        _check_n_features(estimator, x, reset=reset)
+    if isinstance(x, MappedArrays) and kind == "images":
+        return x.with_channels()
+    return x
+
+
 def checked_labels(y: Any) -> np.ndarray:
     """Labels of any type as an array of shape (n,); what is no label of a class is refused."""
+    y = in_numpy(y)
     types = set(map(type, y)) if isinstance(y, list | tuple) else set()
     if tuple in types or (str in types and len(types) > 1):  # NumPy would make others of them
         labels = np.empty(len(y), dtype=object)
@@ -107,14 +139,22 @@ def checked_labels(y: Any) -> np.ndarray:
     if labels.dtype.kind != "O":
         assert_all_finite(labels, input_name="y")
         check_classification_targets(labels)
-        return labels
-    missing = [i for i, label in enumerate(labels) if label is None or label != label]
+        if labels.dtype.kind not in "mM":
+            return labels
+    missing = [i for i, label in enumerate(labels) if _is_missing(label)]
     if missing:
         raise DataError("Input y contains NaN or None", where=first_of(missing))
+    if labels.dtype.kind != "O":
+        return labels
     numbers = [label for label in labels if isinstance(label, int | float)]
     if len(numbers) == len(labels):  # numbers that pandas or NumPy holds as objects
         return checked_labels(np.array(numbers))
     return labels
+
+
+def _is_missing(label: Any) -> bool:
+    """None, NaN, NaT, or NA of pandas, of which nothing can be asked."""
+    return label is None or type(label).__name__ == "NAType" or bool(label != label)
 
 
 def checked_weights(weights: Any, x: Any) -> np.ndarray | None:
@@ -183,7 +223,7 @@ def validation_rows(
             got=type(given).__name__,
             expected="(X, y) or (X, y, sample_weight)",
         )
-    x, y, weights = (*given, None)[:3]
+    x, y, weights = map(in_numpy, (*given, None)[:3])
     rows, labels = checked_rows(estimator, x, y, weights, kind, reset=False)
     rows = with_predictions(rows, x, probs, len(classes))
     return rows.with_labels(numbers_of(labels, classes))

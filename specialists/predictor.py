@@ -16,6 +16,7 @@ from specialists.datasets import check_preprocessing, encode
 from specialists.datasets.base import Inputs, rows_between
 from specialists.datasets.dataset_objects import is_dataset
 from specialists.datasets.object_rows import encode_objects
+from specialists.datasets.raw_rows import RawRows, fetched_rows
 from specialists.errors import InputError
 from specialists.networks import GivenInputs, fitting, given_log_probs, load_network
 from specialists.networks.weights import GIVEN
@@ -72,8 +73,12 @@ class Predictor:
         return torch.cat(blocks).numpy()
 
     def _encoded(self, x: Any, generalist_probs: Any) -> Inputs:
-        encoded = encode_objects(x, self.preprocessing) if is_dataset(x) else None
-        inputs = encode(self.preprocessing, x) if encoded is None else encoded
+        if isinstance(x, RawRows):
+            inputs: Inputs = fetched_rows(x, self.preprocessing)
+        elif is_dataset(x):
+            inputs = encode_objects(x, self.preprocessing)
+        else:
+            inputs = encode(self.preprocessing, x)
         if generalist_probs is None or not self.asks:
             return self.beside(inputs, None)
         shape = (len(inputs), len(self.class_names))

@@ -36,6 +36,10 @@ def told(values: dict) -> str:
     ("values", "message"),
     [
         ({"sed": 1}, "unknown key `sed`; did you mean `seed`?"),
+        (
+            {"epochs": 1},
+            "did you mean `generalist.epochs`, `specialists.epochs`, `student.epochs`?",
+        ),
         ({"generalst": {}}, "unknown key `generalst`; did you mean `generalist`?"),
         ({"generalist": {"epoch": 1}}, "unknown key `generalist.epoch`; did you mean `epochs`?"),
         ({"student": {"qqqqqq": 1}}, "unknown key `student.qqqqqq`; known: epochs, batch_size"),

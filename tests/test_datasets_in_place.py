@@ -56,6 +56,10 @@ TABLES = {
     "grey images": {"x": RNG.integers(0, 256, (300, 6, 5), dtype=np.uint8), "y": Y},
     "channels last": {"x": RNG.integers(0, 256, (300, 6, 5, 3), dtype=np.uint8), "y": Y},
     "parts": {"x_train": X[:200], "y_train": Y[:200], "x_test": X[200:], "y_test": Y[200:]},
+    "parts of other types": {
+        **{"x_train": X[:200].round().astype(np.int8), "y_train": Y[:200]},
+        **{"x_test": X[200:], "y_test": Y[200:]},
+    },
     "rows twice": {"x": np.concatenate([X, X]), "y": np.concatenate([Y, Y])},
 }
 

@@ -3,13 +3,16 @@
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import own_networks
 import pandas as pd
 import pytest
 import scipy.sparse as sparse
 import small_run
 import torch
+from PIL import Image
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
@@ -25,6 +28,7 @@ from specialists.errors import ConfigError, DataError, DataWarning, InputError
 
 SETTINGS = {**QUICK, "generalist.epochs": 12, "data.validation_fraction": 0.4}
 X, Y = small_run.features(30, 2)
+HERE = Path(__file__).parent
 NEW, TRUTH = small_run.features(10, 3)
 
 pytestmark = pytest.mark.filterwarnings(
@@ -120,8 +124,15 @@ def test_texts_in_any_form_give_the_same_model():
     series, frame = pd.Series(words[:5]), pd.DataFrame({"title": words[:5]})
     for form in (series, frame, np.array(words[:5]), tuple(words[:5])):
         assert np.array_equal(model.predict_proba(form), expected)
+    assert model.predict([]).tolist() == []
+    assert model.predict_proba(pd.Series([], dtype=object)).shape == (0, 12)
     with pytest.raises(DataError, match="another kind"):
         model.predict(X[:3])
+    for missing in (None, np.nan, pd.NA):
+        with pytest.raises(DataError, match="a text is not a string"):
+            model.predict(pd.Series([missing, "a0"], dtype=object))
+    with pytest.raises(DataError, match="no texts in a list"):
+        model.predict(words[0])
 
 
 def test_a_sparse_matrix_is_one_of_numbers():
@@ -148,6 +159,27 @@ def test_images_of_bytes_are_images():
     assert np.array_equal(model.predict(images[:9, None]), model.predict(images[:9]))
 
 
+def test_images_may_come_in_a_list_or_as_tensors():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (30, 6, 6, 3), dtype=np.uint8)
+    settings = {"generalist.epochs": 1, "specialists.epochs": 1, "student.epochs": 1}
+    y = torch.from_numpy(np.arange(30) % 3)
+    model = classifier(settings=settings).fit([Image.fromarray(image) for image in images], y)
+    assert model.classes_.tolist() == [0, 1, 2]
+    expected = model.predict_proba(images)
+    for form in (list(images), torch.from_numpy(images), torch.from_numpy(images.copy())):
+        assert np.array_equal(model.predict_proba(form), expected)
+    for told, given in {
+        "one picture where several are wanted": images[0],
+        "pictures of different shapes": [images[0], images[0, :5]],
+        "Found array with 0 sample": [],
+    }.items():
+        with pytest.raises(ValueError, match=told):
+            model.predict(given)
+    with pytest.raises(ValueError, match="images are not bytes"):
+        model.fit(images / 255, y)
+
+
 def test_columns_of_a_data_frame_are_known_by_name(fitted):
     frame = pd.DataFrame(X, columns=list("abcdef"))
     model = classifier().fit(frame, Y)
@@ -168,6 +200,9 @@ def test_it_is_a_part_of_pipelines_and_searches():
     assert piped.fit(frame, Y).score(frame, Y) > 0.5
     search = GridSearchCV(classifier(), {"model": ["student", "generalist"]}, cv=2)
     assert search.fit(X, Y).best_params_ == {"model": "generalist"}
+    settings = [{**SETTINGS, "generalist.epochs": epochs} for epochs in (1, 12)]
+    search = GridSearchCV(classifier(), {"settings": settings}, cv=2)
+    assert search.fit(X, Y).best_params_ == {"settings": settings[1]}
 
 
 def test_cross_validation_runs_in_processes():
@@ -276,6 +311,73 @@ def test_a_callable_builds_the_network(given, tmp_path):
     assert np.array_equal(loaded.predict_proba(NEW), model.predict_proba(NEW))
 
 
+def test_a_network_may_be_named(fitted):
+    named = classifier(network="mlp").fit(X, Y)
+    assert np.array_equal(named.predict_proba(NEW), fitted.predict_proba(NEW))
+    found = classifier(network="own_networks:cosine", settings=FREE).fit(X, Y)
+    assert found.generalist_.network is not None
+    assert isinstance(found.generalist_.network.get_submodule("2"), own_networks.CosineHead)
+
+
+class Gated(nn.Module):
+    """Its head is not the last layer of its size, in the order of its attributes."""
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        self.out, self.gate = (nn.Linear(small_run.DIM, n_classes) for _ in range(2))
+
+    def forward(self, x):
+        return self.out(x * self.gate(x).sigmoid().mean(-1, keepdim=True))
+
+
+def test_the_head_of_a_network_is_named_in_the_settings():
+    with pytest.raises(InputError, match="does not end in its head"):
+        classifier(network=Gated, settings=FREE).fit(X, Y)
+    settings = {**FREE, "generalist.head": "out", "specialists.start": "generalist"}
+    model = classifier(network=Gated, settings=settings).fit(X, Y)
+    for specialist in model.specialists_:
+        sizes = [getattr(specialist.network, name).out_features for name in ("out", "gate")]
+        assert sizes == [len(specialist.subset) + 1, 12]
+
+
+def convolutional(n_classes: int) -> nn.Module:
+    head = nn.Conv2d(4, n_classes, 1)
+    return nn.Sequential(Bytes(), nn.Conv2d(1, 4, 3), head, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+class Bytes(nn.Module):
+    def forward(self, x):
+        return x.float() / 255
+
+
+def test_the_head_of_a_network_may_be_a_convolution():
+    images = np.random.default_rng(0).integers(0, 256, (60, 6, 6), dtype=np.uint8)
+    settings = {"generalist.epochs": 1, "specialists": {"epochs": 1, "start": "generalist"}}
+    settings |= {"student.epochs": 1, "data.augment": False}
+    model = classifier(network=convolutional, settings=settings).fit(images, np.arange(60) % 5)
+    for specialist in model.specialists_:
+        head = specialist.network.get_submodule("2")
+        assert isinstance(head, nn.Conv2d)
+        assert head.out_channels == len(specialist.subset) + 1
+
+
+def test_a_fit_is_silent_unless_it_is_asked_to_tell():
+    code = """if True:
+        import small_run
+        from test_estimator import SETTINGS
+        from specialists import SpecialistClassifier
+        x, y = small_run.features(30, 2)
+        for verbose in (0, 1):
+            print(verbose, flush=True)
+            SpecialistClassifier(settings=SETTINGS, random_state=0, verbose=verbose).fit(x, y)
+    """
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE)
+    silent, _, told = done.stdout.partition("1\n")
+    assert silent == "0\n"
+    assert "train-generalist: done" in told + done.stderr
+
+
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
@@ -285,11 +387,21 @@ def test_a_callable_builds_the_network(given, tmp_path):
         ({"model": "teacher"}, "no such model"),
         ({"network": 3}, "no network"),
         ({"network": "resnet"}, "generalist.model"),
+        ({"settings": ["generalist.epochs=3"]}, "settings is not understood"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_trained(changes, match):
     with pytest.raises(ConfigError, match=match):
         classifier(**changes).fit(X, Y)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA, pd.NaT, np.datetime64("NaT")], ids=str)
+def test_a_missing_label_is_told_with_its_row(missing):
+    labels = np.array([np.datetime64("2026-01-01")] * 5 + [missing] + [1] * 4, dtype=object)
+    if isinstance(missing, np.datetime64):
+        labels = labels[:6].astype("datetime64[D]")
+    with pytest.raises(DataError, match=r"NaN or None(?s:.*)5"):
+        classifier().fit(X[: len(labels)], labels)
 
 
 def test_who_is_not_fitted_says_so():

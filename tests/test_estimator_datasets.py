@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import BaseEstimator, clone
@@ -103,6 +104,84 @@ def test_a_fitted_classifier_is_kept_without_the_rows(tmp_path):
     unfitted = clone(fitted)
     assert isinstance(unfitted, BaseEstimator)
     assert unfitted.get_params()["settings"] == fitted.settings
+
+
+def mapped(file, array):
+    """The array, memory-mapped; with IN_PLACE_BYTES of 0 it is one that stays in its file."""
+    np.save(file, array)
+    return np.load(file, mmap_mode="r")
+
+
+@pytest.fixture
+def every_size(monkeypatch):
+    monkeypatch.setattr("specialists.datasets.raw_rows.IN_PLACE_BYTES", 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_mapped_array_trains_the_models_of_its_rows_and_is_not_copied(
+    of_arrays, dtype, tmp_path, every_size
+):
+    rows = mapped(tmp_path / "x.npy", X.astype(dtype))
+    fitted = classifier().fit(rows, Y)
+    assert weights(fitted) == weights(of_arrays)
+    assert fitted.n_features_in_ == 5
+    folder = fitted._held.path("prepare-data")
+    assert not list(folder.glob("*.inputs.npy"))
+    np.testing.assert_allclose(fitted.predict_proba(rows), fitted.predict_proba(X), atol=1e-6)
+    with pytest.raises(ValueError, match="expecting 5 features"):
+        fitted.predict(rows[:, :4])
+    again = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(again.predict(rows), fitted.predict(rows))
+
+
+def test_a_small_mapped_array_is_held_unless_settings_say_otherwise(of_arrays, tmp_path):
+    rows = mapped(tmp_path / "x.npy", X)
+    for in_place in (None, True):
+        fitted = classifier(**{"data.in_place": in_place}).fit(rows, Y)
+        copied = list(fitted._held.path("prepare-data").glob("*.inputs.npy"))
+        assert bool(copied) != bool(in_place)
+        assert weights(fitted) == weights(of_arrays)
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_validation_rows_beside_a_mapped_array_are_read_like_it(in_file, tmp_path, every_size):
+    counts = 1.0 + np.arange(120) % 2
+    held_out = mapped(tmp_path / "v.npy", X[240:]) if in_file else X[240:].tolist()
+    rows = mapped(tmp_path / "x.npy", X[:240])
+    fitted = classifier().fit(rows, Y[:240], validation_data=(held_out, Y[240:], counts))
+    expected = classifier().fit(X[:240], Y[:240], validation_data=(X[240:], Y[240:], counts))
+    assert weights(fitted) == weights(expected)
+    with pytest.raises(DataError, match=r"not like those of X(?s:.*)\(n, 5\)"):
+        classifier().fit(rows, Y[:240], validation_data=(X[240:, :4], Y[240:]))
+
+
+def test_a_given_generalist_and_weights_go_with_a_mapped_array(tmp_path, every_size):
+    counts, generalist = 1 + np.arange(len(X)) % 3, LogisticRegression().fit(X[::2], Y[::2])
+    parameters = {"generalist": generalist, "random_state": 0, "settings": SETTINGS}
+    rows = mapped(tmp_path / "x.npy", X)
+    fitted = SpecialistClassifier(**parameters).fit(rows, Y, counts)
+    expected = SpecialistClassifier(**parameters).fit(X, Y, counts)
+    assert weights(fitted) == weights(expected)
+    assert np.array_equal(fitted.predict(rows), expected.predict(X))
+
+
+def test_mapped_images_may_have_their_channels_last(tmp_path, every_size):
+    images = RNG.integers(0, 256, (48, 6, 6, 3), dtype=np.uint8)
+    settings = {**SETTINGS, "generalist": {"epochs": 1}, "student": {"epochs": 1}}
+    rows, y = mapped(tmp_path / "x.npy", images), np.arange(48) % 4
+    found = [
+        SpecialistClassifier(random_state=0, settings=settings).fit(x, y) for x in (rows, images)
+    ]
+    assert weights(found[0]) == weights(found[1])
+    assert np.array_equal(found[0].predict_proba(rows), found[0].predict_proba(images))
+
+
+def test_what_was_learned_of_columns_before_is_forgotten(tmp_path, every_size):
+    fitted = classifier().fit(pd.DataFrame(X, columns=list("abcde")), Y)
+    assert fitted.feature_names_in_.tolist() == list("abcde")
+    fitted.fit(mapped(tmp_path / "x.npy", X[:, :3]), Y)
+    assert fitted.n_features_in_ == 3
+    assert not hasattr(fitted, "feature_names_in_")
 
 
 class Streamed(IterableDataset):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.model_selection import cross_val_predict
+from sklearn.model_selection import StratifiedKFold, cross_val_predict, cross_val_score
 from test_estimator import NEW, SETTINGS, TRUTH, X, Y, classifier
 
 import specialists
@@ -103,8 +103,57 @@ def test_a_fitted_estimator_or_a_function_is_asked(taught):
     assert given.score(NEW, TRUTH) > 0.5
     function = classifier(settings=FREE, generalist=FOREST.predict_proba).fit(X, Y)
     assert np.array_equal(function.predict_proba(NEW), given.predict_proba(NEW))
-    with pytest.raises(InputError, match="no generalist"):
-        classifier(generalist=3).fit(X, Y)
+    for given in (3, RandomForestClassifier):
+        with pytest.raises(InputError, match="this is no generalist"):
+            classifier(settings=FREE, generalist=given).fit(X, Y)
+    some = Y != "a0"
+    fewer = RandomForestClassifier(5).fit(X[some], Y[some])
+    with pytest.raises(InputError, match=r"other classes than the data(?s:.*)a0"):
+        classifier(settings=FREE, generalist=fewer).fit(X, Y)
+
+
+def test_an_estimator_that_is_not_fitted_predicts_rows_that_it_has_not_seen():
+    forest = RandomForestClassifier(30, random_state=0)
+    given = classifier(settings=FREE, generalist=forest).fit(X, Y)
+    assert not hasattr(forest, "classes_")
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    probs = cross_val_predict(forest, X, Y, cv=folds, method="predict_proba")
+    expected = classifier(settings=FREE).fit(X, Y, generalist_probs=probs)
+    found = [model.student_.predict_proba(NEW) for model in (given, expected)]
+    assert np.array_equal(*found)
+    found = pickle.loads(pickle.dumps(given)).predict_proba(NEW)
+    assert np.array_equal(found, expected.predict_proba(NEW, OF_NEW))
+    with pytest.raises(InputError, match="no class with two rows"):
+        given.fit(X[:3], list("abc"))
+
+
+def test_a_fitted_estimator_is_fitted_anew_to_the_rows_of_each_fold():
+    scores = cross_val_score(classifier(settings=FREE, generalist=FOREST), X, Y, cv=2)
+    assert scores.min() > 0.3
+
+
+def test_an_estimator_is_fitted_to_weighted_rows():
+    class Counted(RandomForestClassifier):
+        def fit(self, X, y, sample_weight=None):  # noqa: N803
+            seen.append(sample_weight)
+            return super().fit(X, y, sample_weight)
+
+    seen: list[Any] = []
+    counts = 1.0 + np.arange(len(Y)) % 2
+    classifier(settings=FREE, generalist=Counted(5, random_state=0)).fit(X, Y, counts)
+    assert [len(some) for some in seen] == [len(Y) * 4 // 5] * 5 + [len(Y)]
+    assert all(set(some) == {1.0, 2.0} for some in seen)
+
+
+def test_probabilities_are_cut_with_the_rows_that_they_are_of():
+    found = cross_val_score(
+        classifier(settings=FREE, model="student"),
+        X,
+        Y,
+        cv=2,
+        params={"generalist_probs": CROSS_FITTED},
+    )
+    assert found.min() > 0.3
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from specialists.networks import (
     inference_flops,
     outputs_of,
 )
+from specialists.training.examples import Batch
 
 NAMES = ("input_ids", "attention_mask")
 LENGTH = own_networks.LENGTH
@@ -77,6 +78,20 @@ def test_what_a_network_changes_in_its_rows_is_a_copy():
     assert isinstance(block, NamedTensors)
     block.tensors["input_ids"].zero_()
     assert same(inputs, rows())
+
+
+def test_a_data_loader_pins_every_tensor_of_a_batch(monkeypatch):
+    from torch.utils.data._utils.pin_memory import pin_memory
+
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: pinned.append(self) or self)
+    inputs = rows()
+    for batch in (inputs, Batch(inputs, (torch.arange(len(inputs)),))):
+        pinned.clear()
+        found = pin_memory(batch)
+        assert type(found) is type(batch)
+        assert len(pinned) == len(inputs.tensors) + isinstance(batch, Batch)
+        assert same(getattr(found, "inputs", found), inputs)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A row of weight 2 counts as two rows do, wherever rows are summed."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ from specialists.calibration import fit_calibration, fit_temperature
 from specialists.combination import fit_combination, fit_dustbin
 from specialists.config import CombinationConfig, SpecialistsConfig
 from specialists.covariance import PredictionCovariance, PredictionSketch
+from specialists.datasets import Split, load_dataset_folder
+from specialists.distillation.student_training import student_examples
 from specialists.ensemble import CombinationRule, KeptRows, MemberPredictions, choose_rule, score
 from specialists.ensemble.judging import deferral_limit
+from specialists.files import read_json
 from specialists.losses import CrossEntropy, DistillationLoss, SpecialistLoss, relative_weights
 from specialists.predictions import DensePredictions
 from specialists.shared.shortlist_training import ShortlistLoss
@@ -178,6 +182,71 @@ def test_weights_of_one_change_nothing_and_rows_of_weight_zero_are_not_there():
     more, labels = np.concatenate([X, X[::-1]]), np.concatenate([Y, Y])
     weights = np.repeat([1.0, 0.0], len(Y))
     assert np.array_equal(classifier().fit(more, labels, weights).predict_proba(X), plain)
+
+
+@pytest.fixture(scope="module")
+def weighted():
+    """Fitted to rows that count once to four times; its data, and the weights its rule saw."""
+    seen = []
+
+    def watched(predictions, labels, settings, kept, **more):
+        seen.extend([predictions.weights, kept.predictions.weights])
+        return choose_rule(predictions, labels, settings, kept, **more)
+
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        patch.setattr("pipelines.combine_predictions.choose_rule", watched)
+        settings = {**classifier().settings, "data.admission_fraction": 0.3}
+        counts = 1.0 + np.arange(len(Y)) * 7 % 4
+        model = classifier(settings=settings).fit(X, Y, counts)
+    return model, load_dataset_folder(model._held.path("prepare-data"), test_labels=True), seen
+
+
+def test_a_fit_keeps_the_weight_of_every_row(weighted):
+    _, dataset, seen = weighted
+    for split in dataset.splits.values():
+        assert split.weights is not None
+        assert torch.equal(split.weights, 1.0 + split.rows * 7 % 4)
+    assert any("each counts once" in note for note in dataset.notes)
+    for found, split in zip(seen, (dataset.validation, dataset.admission), strict=True):
+        assert torch.equal(found, split.weights)
+
+
+def test_calibration_co_predictions_and_scores_of_a_fit_count_rows_as_often(weighted):
+    model, dataset, _ = weighted
+    labels, weights = dataset.validation.labels, dataset.validation.weights
+    folder = model._held.path("train-generalist")
+    log_probs = torch.from_numpy(np.load(folder / "validation.log_probs.npy"))
+    found = read_json(folder / "calibration.json")["temperature"]
+    assert found == pytest.approx(fit_temperature(log_probs, labels, counts=weights), rel=1e-5)
+    assert found != pytest.approx(fit_temperature(log_probs, labels), rel=1e-4)
+    calibrated = (log_probs / found).log_softmax(1)
+    covariance = np.load(model._held.path("cluster-classes", "covariance.npy"))
+    for counts in (weights, None):
+        expected = PredictionCovariance(12).update(calibrated.exp(), counts).covariance()
+        assert np.allclose(covariance, expected, atol=1e-6) == (counts is not None)
+    right = (log_probs.argmax(1) == labels).double()
+    top1 = float((right * weights).sum() / weights.sum())
+    assert model.choice_.generalist["top1"] == pytest.approx(top1)
+    assert top1 != pytest.approx(float(right.mean()))
+
+
+def test_a_score_counts_rows_as_often(weighted):
+    model, counts = weighted[0], np.arange(len(Y)) % 3
+    assert model.score(X, Y, counts) == model.score(np.repeat(X, counts, 0), np.repeat(Y, counts))
+    assert model.score(X, Y, counts) != model.score(X, Y)
+
+
+@pytest.mark.parametrize(
+    "teacher", [None, OTHERS.log_softmax(1), lambda inputs: inputs.log_softmax(1)]
+)
+def test_examples_of_a_student_bring_their_weights(teacher):
+    split = Split(LOGITS, LABELS, weights=WEIGHTS)
+    index = torch.tensor([3, 0])
+    batch = student_examples(split, teacher).batch(index, torch.Generator())
+    targets = batch.to(torch.device("cpu")).targets
+    assert len(targets) == 2 + (teacher is not None)
+    torch.testing.assert_close(targets[-1], WEIGHTS[index] / WEIGHTS.mean())
 
 
 @QUIET

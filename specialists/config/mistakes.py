@@ -26,7 +26,7 @@ class ConfigMistakesError(ConfigError):
             where=where,
             got="\n       ".join(self.lines),
             fix="correct these keys, or leave them out (--set KEY= takes one back); "
-            "`specialists configs` lists working examples",
+            "`specialists settings` lists all keys, `specialists configs` working examples",
         )
 
 
@@ -70,6 +70,10 @@ def _unknown(place: tuple[str, ...], fields: Mapping[str, FieldInfo]) -> str:
     for name in sections:
         section: Any = fields[name].annotation
         fields = section.model_fields
+    owners = [n for n, f in fields.items() if key in getattr(f.annotation, "model_fields", ())]
+    if owners and not sections:
+        one_of = ", ".join(f"`{name}.{key}`" for name in owners)
+        return f"unknown key `{key}`; did you mean {one_of}?"
     near = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
     hint = f"did you mean `{near[0]}`?" if near else "known: " + ", ".join(fields)
     return f"unknown key `{_SHORT.repr('.'.join(place))[1:-1]}`; {hint}"

@@ -61,7 +61,7 @@ def features_of(given: Any, n_features: int, names: Sequence[str] | None = None)
     if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
         raise DataError("masked features", fix="fill them in: x.filled(...)")
     if not isinstance(given, np.ndarray | Tensor):
-        given = [_in_numpy(row) for row in _listed(given, "features", "rows of numbers")]
+        given = [in_numpy(row) for row in _listed(given, "features", "rows of numbers")]
         _check_order(given, names)
         if not given:
             return np.zeros((0, n_features))
@@ -85,7 +85,7 @@ def pictures_of(given: Any, shape: tuple[int, int]) -> np.ndarray | list[Any]:
     if isinstance(given, (str, os.PathLike)) or _is_image(given):
         fix = "pass a list: [picture]; of a folder: sorted(Path(folder).glob('*.png'))"
         raise DataError("one picture where several are wanted", got=_described(given), fix=fix)
-    given = _in_numpy(given)
+    given = in_numpy(given)
     if isinstance(given, np.ndarray) and given.dtype.kind not in "UO":
         # Three axes may be those of one picture, [h, w, channels], rather than of n grey ones.
         is_one = given.ndim == 3 and given.shape[2] in (1, 3, 4) and given.shape[1:] != shape
@@ -96,7 +96,7 @@ def pictures_of(given: Any, shape: tuple[int, int]) -> np.ndarray | list[Any]:
             raise DataError(what, got=got, expected=expected, fix="pass x[None]")
         return given
     singles = _listed(given, "pictures", "arrays, paths, or images of Pillow")
-    pictures = [_in_numpy(picture) for picture in singles]
+    pictures = [in_numpy(picture) for picture in singles]
     wrong = [i for i, picture in enumerate(pictures) if not _is_picture(picture)]
     if wrong:
         where, got = first_of(wrong, "input"), _described(pictures[wrong[0]])
@@ -145,7 +145,7 @@ def _tensor(value: Any, name: object, where: object) -> Tensor:
     return tensor
 
 
-def _in_numpy(value: Any) -> Any:
+def in_numpy(value: Any) -> Any:
     """A tensor as an array; anything else as it is."""
     return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
 

@@ -24,7 +24,7 @@ from specialists.datasets.encoding import described_tensors
 from specialists.datasets.labelled_tables import text_preprocessing
 from specialists.datasets.object_rows import DatasetRows
 from specialists.datasets.pictures import with_channels
-from specialists.datasets.raw_rows import RawRows
+from specialists.datasets.raw_rows import MappedArrays, RawRows
 from specialists.datasets.splits import TRAIN, VALIDATION
 from specialists.errors import DataError
 
@@ -37,7 +37,7 @@ class HeldRows:
 
     Parameters
     ----------
-    raw : list of str, float32 array (n, d), uint8 array of images, NamedTensors, or DatasetRows
+    raw : list of str, float32 array (n, d), uint8 array of images, NamedTensors, or RawRows
     labels : int array of shape (n,)
         Numbers of the classes.
     weights : float array of shape (n,), optional
@@ -67,8 +67,8 @@ class HeldRows:
         if len(rows) == len(self):
             return replace(self, weights=weights)
         if isinstance(self.raw, RawRows):
-            what, n = "rows of weight 0 in a dataset that is read in place", len(self) - len(rows)
-            raise DataError(what, got=f"{n} of them", fix="leave them out of the dataset")
+            what, n = "rows of weight 0 among rows that are read in place", len(self) - len(rows)
+            raise DataError(what, got=f"{n} of them", fix="leave these rows out")
         raw = [self.raw[i] for i in rows.tolist()] if isinstance(self.raw, list) else self.raw[rows]
         return HeldRows(raw, self.labels[rows], weights)
 
@@ -146,6 +146,8 @@ def _with_test(dataset: Dataset) -> Dataset:
     name = "validation" if dataset.admission is None else "admission"
     what = {"validation": "chose among the models", "admission": "decided who may answer"}[name]
     note = f"no test split: a report measures the {name} rows, which {what}"
+    if dataset.splits[name].weights is not None:
+        note += "; there each counts once, whatever its weight"
     return replace(dataset, test=dataset.splits[name], notes=(*dataset.notes, note))
 
 
@@ -172,6 +174,8 @@ def _together(parts: Sequence[Any]) -> Any:
     if all(isinstance(part, DatasetRows) for part in parts):
         items, found = zip(*((part.parts, part.digests) for part in parts), strict=True)
         return replace(parts[0], parts=[*chain(*items)], digests=np.concatenate(found))
+    if isinstance(parts[0], MappedArrays):
+        return replace(parts[0], arrays=[array for part in parts for array in part.arrays])
     if isinstance(parts[0], list):
         return [text for part in parts for text in part]
     if isinstance(parts[0], NamedTensors):

@@ -164,8 +164,13 @@ def encode_objects(given: Any, preprocessing: Preprocessing) -> Inputs:
     return fetched_rows(DatasetRows([items], kind, _encoded_shape(preprocessing)), preprocessing)
 
 
-def rows_again(given: Any, origin: Origin, preprocessing: Preprocessing) -> DatasetRows:
-    """The rows that :func:`load_objects` found in what the function of ``origin`` gives again."""
+def rows_again(given: Any, origin: Origin, preprocessing: Preprocessing) -> RawRows:
+    """The rows that :func:`load_objects` found in what the function of ``origin`` gives again.
+
+    A program that holds memory-mapped arrays gives their rows themselves.
+    """
+    if isinstance(given, RawRows):
+        return given
     keys = origin["keys"]
     datasets, _ = datasets_of(given, origin["factory"])
     parts = [items_of(dataset, keys.get("x"), keys.get("y")) for dataset, _ in datasets]

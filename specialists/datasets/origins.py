@@ -19,7 +19,6 @@ from specialists.datasets.base import Preprocessing
 from specialists.datasets.factory import called
 from specialists.datasets.fetched_rows import FetchedRows, Origin
 from specialists.datasets.object_rows import rows_again
-from specialists.datasets.pictures import with_channels
 from specialists.datasets.raw_rows import ImageFiles, MappedArrays, RawRows, fetched_rows
 from specialists.errors import DataError
 
@@ -98,9 +97,8 @@ def _opened(origin: Origin, preprocessing: Preprocessing, folder: Path) -> RawRo
         given = called(origin["factory"], {**origin["seed"], **origin["options"]})
         return rows_again(given, origin, preprocessing)
     arrays = [np.asarray(map_array(Path(path))) for path in origin["arrays"]]
-    if preprocessing["kind"] == "images":
-        arrays = [with_channels(array) for array in arrays]
-    return MappedArrays(arrays, origin)
+    rows = MappedArrays(arrays, origin)
+    return rows.with_channels() if preprocessing["kind"] == "images" else rows
 
 
 def _check_unchanged(path: Path, digest: str, file: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from specialists.datasets.base import Preprocessing
+from specialists.datasets.base import Kind, Preprocessing
 from specialists.datasets.encoding import check_finite, encode
 from specialists.datasets.fetched_rows import BLOCK_BYTES, FetchedRows, Origin
 from specialists.datasets.observations import digests
-from specialists.datasets.pictures import read_pictures
+from specialists.datasets.pictures import read_pictures, with_channels
 
 IN_PLACE_BYTES = 1 << 28  # larger arrays are read where they lie, unless told otherwise
 PART_OF_MEMORY = 4  # where other inputs take a larger part of it, they are, too
@@ -86,6 +86,10 @@ class MappedArrays(RawRows):
     def row_shape(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.arrays[0].shape[1:]
 
+    @property
+    def kind(self) -> Kind:
+        return "features" if self.ndim == 2 else "images"
+
     @cached_property
     def _ends(self) -> np.ndarray:
         return np.cumsum([len(array) for array in self.arrays])
@@ -93,10 +97,14 @@ class MappedArrays(RawRows):
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    def with_channels(self) -> MappedArrays:
+        """Images whose channels stand first; a DataError where they are none."""
+        return replace(self, arrays=[with_channels(array) for array in self.arrays])
+
     def read(self, numbers: np.ndarray) -> np.ndarray:
         if len(self.arrays) == 1:
             return self.arrays[0][numbers]
-        rows = np.empty((len(numbers), *self.row_shape), dtype=self.arrays[0].dtype)
+        rows = np.empty((len(numbers), *self.row_shape), dtype=np.result_type(*self.arrays))
         which = np.searchsorted(self._ends, numbers, side="right")
         for i in np.unique(which).tolist():
             here = which == i
@@ -132,6 +140,18 @@ class ImageFiles(RawRows):
         numbered: list[int] = numbers.tolist()
         paths = [self.folder / self.names[i] for i in numbered]
         return read_pictures(paths, (height, width), channels)[0]
+
+
+def mapped_rows(x: Any, in_place: bool | None = None) -> MappedArrays | None:
+    """The rows of a memory-mapped array of inputs, if they are to stay in its file.
+
+    They do from 256 MiB on, or whenever ``in_place`` says so. What is no such array gives None.
+    """
+    is_mapped = isinstance(x, np.memmap) and x.filename is not None  # else it is a copy of one
+    if not is_mapped or x.dtype.kind not in "fiub" or x.ndim < 2 or not x.size:
+        return None
+    wanted = x.nbytes > IN_PLACE_BYTES if in_place is None else in_place
+    return MappedArrays([np.asarray(x)]) if wanted else None
 
 
 def digests_of(raw: RawRows, where: object = None) -> np.ndarray:

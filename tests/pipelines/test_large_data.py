@@ -1,6 +1,7 @@
 """Data that are larger than the memory that a run may take for itself: sparse files of zeros."""
 
 import os
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from small_run import SETTINGS, create_run
 
 from pipelines.stages import run_stages
+from specialists import SpecialistClassifier
 from specialists.config import Config
 
 N_CLASSES = 12
@@ -58,30 +60,40 @@ def sparse_arrays(folder, n_rows, n_features):
     return paths
 
 
+ONE_EPOCH = {
+    **SETTINGS,
+    "generalist": {"width": 8, "epochs": 1, "learning_rate": 0.01, "batch_size": 256, "depth": 1},
+    "specialists": {"epochs": 1, "learning_rate": 0.01, "batch_size": 256},
+    "student": {**SETTINGS["student"], "epochs": 1},
+    "combination": {"n": [1], "weights": [1.0], "admission": "off"},
+}
+
+
 def train(folder, paths, **data):
     """Generalist, clusters, specialists, combination and student, an epoch each."""
-    one = {"width": 8, "epochs": 1, "learning_rate": 0.01, "batch_size": 256}
-    settings = {
-        **SETTINGS,
-        "data": {"arrays": paths, "augment": False, **data},
-        "generalist": {**one, "depth": 1},
-        "specialists": {"epochs": 1, "learning_rate": 0.01, "batch_size": 256},
-        "student": {**SETTINGS["student"], "epochs": 1},
-        "combination": {"n": [1], "weights": [1.0], "admission": "off"},
-    }
+    settings = {**ONE_EPOCH, "data": {"arrays": paths, "augment": False, **data}}
     run = create_run(folder, Config.from_dict(settings))
     with run.lock():
         run_stages(run, "distill-student")
 
 
-def test_memory_does_not_grow_with_an_array_that_is_read_in_place(tmp_path):
+def fit(folder, paths, **data):
+    """The same by the estimator, from a memory-mapped array."""
+    settings = {**ONE_EPOCH, "data": {"augment": False, **data}}
+    folder.mkdir()
+    tempfile.tempdir = str(folder)  # of this process
+    x = np.load(paths["x"], mmap_mode="r")
+    SpecialistClassifier(settings=settings).fit(x, np.load(paths["y"])).predict(x)
+
+
+@pytest.mark.parametrize("work", [train, fit])
+def test_memory_does_not_grow_with_an_array_that_is_read_in_place(work, tmp_path):
     peaks = []
     for n_rows in (300, 9600):  # 9.8 MB and 315 MB
         folder = tmp_path / str(n_rows)
         folder.mkdir()
         paths = sparse_arrays(folder, n_rows, 8192)
-        work = partial(train, folder / "run", paths, in_place=True)
-        peaks.append(peak_memory(work))
+        peaks.append(peak_memory(partial(work, folder / "run", paths, in_place=True)))
     assert peaks[1] - peaks[0] < 100e6
     assert not list(tmp_path.rglob("train.inputs.npy"))
 

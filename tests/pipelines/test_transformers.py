@@ -134,6 +134,17 @@ def test_specialists_are_trained_above_a_trunk_that_has_no_room_on_the_disk(
             torch.testing.assert_close(ours[name], theirs[name], atol=1e-4, rtol=1e-3)
 
 
+def test_adapters_that_are_trained_two_at_a_time_are_the_same(finished, tmp_path):
+    run = changed_copy(finished, tmp_path / "run", jobs=2)
+    assert run.jobs == 2
+    for folder in run.path("train-specialists").glob("specialist-*"):
+        shutil.rmtree(folder)
+    train_specialists.execute(run)
+    for i in range(3):
+        file = f"train-specialists/specialist-{i:03d}/weights.safetensors"
+        assert (run.path(file)).read_bytes() == finished.path(file).read_bytes()
+
+
 def test_a_finished_run_is_done_when_the_folder_is_gone_and_says_what_it_lacks(finished, tmp_path):
     run = changed_copy(finished, tmp_path / "run")
     reasons = {stage.name: stage.reason for stage in stages.status(run)}
