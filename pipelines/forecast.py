@@ -28,11 +28,12 @@ from specialists.runtime import n_cores, spoken_time, threads
 from .baselines import baseline_tasks, budget_of
 from .classifiers import TrainingTask
 from .context import RunContext
-from .distill_student import spec_of_size, student_tasks
+from .distill_student import student_tasks
 from .pieces import shape_of
 from .runs import Run
 from .shared_specialists import shared_tasks
 from .stages import chosen, remaining
+from .student_networks import spec_of_size
 from .terminal import log
 from .train_generalist import initial_generalists, width_task
 from .train_specialists import specialist_tasks

@@ -1,5 +1,12 @@
 """One frozen model per stage; read, override, check, write."""
 
+from specialists.config.candidates import (
+    asks_online,
+    distinct_networks,
+    network_keys,
+    searched_values,
+    student_candidates,
+)
 from specialists.config.configuration import Config, find_config, shipped_configs
 from specialists.config.data import DataConfig
 from specialists.config.effects import is_set, left_aside, possible_kinds, without_effect
@@ -13,7 +20,7 @@ from specialists.config.sections import (
     SpecialistsConfig,
 )
 from specialists.config.setting_list import SECTIONS, Setting, list_settings
-from specialists.config.student import StudentConfig
+from specialists.config.student import StudentConfig, TuningConfig
 
 __all__ = [
     "SECTIONS",
@@ -28,12 +35,18 @@ __all__ = [
     "Setting",
     "SpecialistsConfig",
     "StudentConfig",
+    "TuningConfig",
+    "asks_online",
+    "distinct_networks",
     "find_config",
     "is_set",
     "left_aside",
     "list_settings",
     "needing_a_network",
+    "network_keys",
     "possible_kinds",
+    "searched_values",
     "shipped_configs",
+    "student_candidates",
     "without_effect",
 ]

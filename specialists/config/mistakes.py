@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import reprlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -68,8 +68,8 @@ def _explain(mistake: Any, fields: Mapping[str, FieldInfo]) -> str:
 def _unknown(place: tuple[str, ...], fields: Mapping[str, FieldInfo]) -> str:
     *sections, key = place
     for name in sections:
-        section: Any = fields[name].annotation
-        fields = section.model_fields
+        kinds: Any = (fields[name].annotation, *get_args(fields[name].annotation))
+        fields = next(kind.model_fields for kind in kinds if hasattr(kind, "model_fields"))
     near = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
     hint = f"did you mean `{near[0]}`?" if near else "known: " + ", ".join(fields)
     return f"unknown key `{_SHORT.repr('.'.join(place))[1:-1]}`; {hint}"
