@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from specialists.config import StudentConfig, network_keys
+from specialists.config import StudentConfig, network_sizes
 from specialists.datasets.tokens import check_tokenizer
 from specialists.distillation import student_spec
 from specialists.networks import NetworkSpec, read_spec
@@ -37,8 +37,10 @@ def candidate_specs(
     if context.config.student.tuning is None:
         return [spec] * len(candidates)
     specs: dict[tuple[object, ...], NetworkSpec] = {}
+    found = []
     for candidate in candidates:
-        keys = network_keys(candidate)
+        keys = (*network_sizes(candidate), candidate.dropout)
         if keys not in specs:
             specs[keys] = spec_of_size(context, generalist=generalist, settings=candidate)
-    return [specs[network_keys(candidate)] for candidate in candidates]
+        found.append(specs[keys])
+    return found

@@ -13,17 +13,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from specialists.catalogue import HARD_LABELS, STUDENT
 from specialists.distillation import Rung, best_first, rungs_of
 from specialists.errors import DivergedError, TrainingError
+from specialists.evaluation import TunedCandidate
 from specialists.files import copy_file, read_json, write_json
 from specialists.report.numbers import compact
-from specialists.training import FitResult, TrainingCost
+from specialists.training import FitResult, TrainingCost, logged_seconds
 
 from .classifiers import MODEL, train_tasks
 from .context import RunContext
+from .pieces import ALONE, TOGETHER, rung_piece
+from .runs import Run
 from .soft_targets import STAGE
 from .terminal import log
 
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
     from .distill_student import StudentTask
 
 STUDENTS = (STUDENT, HARD_LABELS)
-TOGETHER, ALONE = "students", "students with hard labels"
 DIVERGED = "diverged"
 
 
@@ -114,8 +116,8 @@ def _search(
     trials: list[Trial] = []
     for rung, after in itertools.zip_longest(rungs, rungs[1:]):
         now = [(i, in_rung(of_model[model][i], rung)) for model in left for i in left[model]]
-        named = description if len(rungs) == 1 else f"{description}, rung {rung.number}"
-        results = train_students([task for _, task in now], jobs, named)
+        piece = rung_piece(description, rung, len(rungs))
+        results = train_students([task for _, task in now], jobs, piece)
         tried = [Trial(task, i, rung, r) for (i, task), r in zip(now, results, strict=True)]
         for model in left:
             ours = [trial for trial in tried if trial.task.model == model]
@@ -137,6 +139,12 @@ def in_rung(task: StudentTask, rung: Rung) -> StudentTask:
         return task
     folder = task.folder.with_name(f"{task.folder.name}-rung-{rung.number}")
     return replace(task, share=rung.share, folder=folder)
+
+
+def in_any_rung(context: RunContext, tasks: Sequence[StudentTask]) -> list[StudentTask]:
+    """Every training that a search may come to."""
+    rungs = rungs_of(context.config.student, len(tasks) // len(STUDENTS))
+    return [in_rung(task, rung) for rung in rungs for task in tasks]
 
 
 def train_students(
@@ -168,6 +176,33 @@ def candidate_in_words(trial: Mapping[str, object]) -> str:
 def search_costs(trials: Sequence[Mapping[str, float]]) -> TrainingCost:
     """Of all trainings of these entries of ``trials.json``."""
     return sum(map(TrainingCost.from_dict, trials), TrainingCost())
+
+
+def tuned_candidates(run: Run) -> tuple[TunedCandidate, ...]:
+    """The candidates of a run's search, each in its last rung; none without a search."""
+    if run.config.student.tuning is None:
+        return ()
+    of_candidate: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    for trial in read_json(run.path(STAGE, "trials.json")):
+        of_candidate.setdefault((trial["model"], trial["candidate"]), []).append(trial)
+    n_rungs = max(trial["rung"] for trials in of_candidate.values() for trial in trials)
+    return tuple(_tuned(run, trials, n_rungs) for trials in of_candidate.values())
+
+
+def _tuned(run: Run, trials: Sequence[Mapping[str, Any]], n_rungs: int) -> TunedCandidate:
+    last = max(trials, key=lambda trial: trial["rung"])
+    return TunedCandidate(
+        model=last["model"],
+        settings=candidate_in_words(last),
+        rung=last["rung"],
+        n_rungs=n_rungs,
+        share=last["share"],
+        top1=last["validation_top1"],
+        loss=last["validation_loss"],
+        training_flops=search_costs(trials).flops,
+        training_seconds=sum(logged_seconds(run.path(trial["training"])) for trial in trials),
+        is_chosen=last["chosen"],
+    )
 
 
 def _result_of(folder: Path) -> FitResult:

@@ -3,7 +3,7 @@
 from specialists.config.candidates import (
     asks_online,
     distinct_networks,
-    network_keys,
+    network_sizes,
     searched_values,
     student_candidates,
 )
@@ -43,7 +43,7 @@ __all__ = [
     "left_aside",
     "list_settings",
     "needing_a_network",
-    "network_keys",
+    "network_sizes",
     "possible_kinds",
     "searched_values",
     "shipped_configs",

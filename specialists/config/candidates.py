@@ -39,16 +39,16 @@ def student_candidates(settings: StudentConfig, seed: int) -> list[StudentConfig
     return [_changed(settings, dict(zip(axes, values, strict=True))) for values in combinations]
 
 
-def network_keys(candidate: StudentConfig) -> tuple[object, ...]:
-    """What of a candidate decides its network."""
-    return tuple(getattr(candidate, key) for key in (*SIZES, "dropout"))
+def network_sizes(candidate: StudentConfig) -> tuple[object, ...]:
+    """What of a candidate decides the size of its network."""
+    return tuple(getattr(candidate, key) for key in SIZES)
 
 
 def distinct_networks(candidates: Sequence[StudentConfig]) -> list[StudentConfig]:
-    """One candidate for each network that they ask for."""
+    """One candidate for each size of a network that they ask for."""
     networks: dict[tuple[object, ...], StudentConfig] = {}
     for candidate in candidates:
-        networks.setdefault(network_keys(candidate), candidate)
+        networks.setdefault(network_sizes(candidate), candidate)
     return list(networks.values())
 
 
