@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from specialists.catalogue import HARD_LABELS, STUDENT
-from specialists.config import Recipe, searched_values, student_candidates
+from specialists.config import Recipe, asks_online, searched_values, student_candidates
 from specialists.config.fields import Tables
 from specialists.distillation import (
     OFFLINE,
@@ -54,7 +54,7 @@ def execute(run: Run) -> None:
     expect_pieces(context, STAGE)
     if Scheme.from_config(context.config.student).has_teacher:
         write_soft_targets(context)
-    if context.config.student.teacher == "online" and context.augment is None:
+    if asks_online(context.config.student) and context.augment is None:
         log.info(f"{STAGE}: student.teacher = online changes nothing, since data.augment is off")
     train_and_choose(context, student_tasks(context, spec_of_size(context)), run.jobs)
 
@@ -206,7 +206,7 @@ def student_tasks(
     scheme, trials = Scheme.from_config(settings), context.path(stage, "trials")
     targets = context.path(stage, "targets") if scheme.has_teacher else None
     rows = {"labelled_share": settings.labelled_share, "leave_out": settings.leave_out or ()}
-    soft = [
+    tasks = [
         StudentTask(
             context.folder,
             trials / f"soft-{i}",
@@ -229,19 +229,12 @@ def student_tasks(
         for i, candidate in enumerate(candidates)
     ]
     recipes = hard_trials(candidates, 1 / settings.labelled_share)  # as many steps, of fewer rows
-    hard = [
-        StudentTask(
-            context.folder,
-            trials / f"hard-{i}",
-            HARD_LABELS,
-            specs[i],
-            recipe,
-            **rows,
-            searched=_of_recipe(searched_values(settings, recipe)),
-        )
-        for i, recipe in enumerate(recipes)
-    ]
-    return [*soft, *hard]
+    for i, recipe in enumerate(recipes):
+        of_recipe = {"searched": _of_recipe(searched_values(settings, recipe)), **rows}
+        folder = trials / f"hard-{i}"
+        hard = StudentTask(context.folder, folder, HARD_LABELS, specs[i], recipe, **of_recipe)
+        tasks.append(hard)
+    return tasks
 
 
 def _of_recipe(searched: Mapping[str, object]) -> dict[str, object]:

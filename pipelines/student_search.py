@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from specialists.catalogue import HARD_LABELS, STUDENT
 from specialists.distillation import Rung, best_first, rungs_of
@@ -182,14 +182,14 @@ def tuned_candidates(run: Run) -> tuple[TunedCandidate, ...]:
     """The candidates of a run's search, each in its last rung; none without a search."""
     if run.config.student.tuning is None:
         return ()
-    of_candidate: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
+    of_candidate: dict[tuple[str, int], list[dict]] = {}
     for trial in read_json(run.path(STAGE, "trials.json")):
         of_candidate.setdefault((trial["model"], trial["candidate"]), []).append(trial)
     n_rungs = max(trial["rung"] for trials in of_candidate.values() for trial in trials)
     return tuple(_tuned(run, trials, n_rungs) for trials in of_candidate.values())
 
 
-def _tuned(run: Run, trials: Sequence[Mapping[str, Any]], n_rungs: int) -> TunedCandidate:
+def _tuned(run: Run, trials: Sequence[dict], n_rungs: int) -> TunedCandidate:
     last = max(trials, key=lambda trial: trial["rung"])
     return TunedCandidate(
         model=last["model"],

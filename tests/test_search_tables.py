@@ -8,7 +8,7 @@ from synthetic_run import synthetic_run
 from pipelines.finished_run import read_results
 from specialists.evaluation import Comparison, TunedCandidate
 from specialists.report import comparison_markdown, render
-from specialists.report.search_tables import in_order, search_sentences
+from specialists.report.search_tables import ranked_candidates, search_sentences
 from specialists.report.verdict import verdict
 
 
@@ -36,7 +36,7 @@ def results(tmp_path_factory):
 
 
 def test_the_chosen_candidate_comes_first_then_those_that_came_furthest():
-    assert [c.settings[2] for c in in_order(CANDIDATES)] == ["2", "0", "1", "3"]
+    assert [c.settings[2] for c in ranked_candidates(CANDIDATES)] == ["2", "0", "1", "3"]
 
 
 def test_a_sentence_says_what_was_chosen_of_how_many_and_for_what():

@@ -1,18 +1,18 @@
 """One frozen model per stage; read, override, check, write."""
 
-from specialists.config.candidates import (
-    asks_online,
-    distinct_networks,
-    network_sizes,
-    searched_values,
-    student_candidates,
-)
 from specialists.config.configuration import Config, find_config, shipped_configs
 from specialists.config.data import DataConfig
 from specialists.config.effects import is_set, left_aside, possible_kinds, without_effect
 from specialists.config.given_effects import needing_a_network
 from specialists.config.mistakes import ConfigMistakesError
 from specialists.config.network_sections import OwnNetwork, Recipe
+from specialists.config.search_space import (
+    asks_online,
+    distinct_networks,
+    network_sizes,
+    searched_values,
+    student_candidates,
+)
 from specialists.config.sections import (
     ClustersConfig,
     CombinationConfig,

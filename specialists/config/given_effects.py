@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from specialists.config.candidates import asks_online
 from specialists.config.defaults import DEFAULTS
 from specialists.config.fields import is_set
 from specialists.config.network_sections import Recipe
+from specialists.config.search_space import asks_online
 
 if TYPE_CHECKING:
     from specialists.config.configuration import Config

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from specialists.config.candidates import search_mistakes
 from specialists.config.fields import (
     MOST,
     Distinct,
@@ -24,6 +23,7 @@ from specialists.config.fields import (
 )
 from specialists.config.network_sections import OwnNetwork
 from specialists.config.optional_parts import FromFolder
+from specialists.config.search_space import search_mistakes
 
 MOST_TRIALS = 27  # learning rates times label smoothings that a student without soft targets tries
 
@@ -51,8 +51,8 @@ class TuningConfig(Section):
     """After each rung one of so many candidates is left, and is trained so many times as long. It
     starts again, since within each training the learning rate falls to zero."""
     rungs: Positive | None = None
-    """Number of rungs, the last of which are whole trainings. None: until fewer than `eta`
-    candidates are left."""
+    """Number of rungs at most; in the last one candidates are trained in full. None: until fewer
+    than `eta` of them are left."""
     select_by: Literal["top1", "loss"] = "top1"
     """Validation score that candidates are compared by."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from specialists.config.candidates import student_candidates
 from specialists.config.defaults import DEFAULTS
 from specialists.config.fields import is_set
 from specialists.config.network_effects import built_settings, table_settings
+from specialists.config.search_space import student_candidates
 from specialists.config.student import StudentConfig
 
 if TYPE_CHECKING:

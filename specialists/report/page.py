@@ -155,7 +155,7 @@ def _search(results: Results) -> dict[str, object]:
     """The candidates of the student's search, if there was one."""
     candidates = [each for of_seed in results.comparison.candidates for each in of_seed]
     words = search_tables.search_sentences(candidates)
-    return {"candidates": search_tables.in_order(candidates), "search_words": words}
+    return {"candidates": search_tables.ranked_candidates(candidates), "search_words": words}
 
 
 def shared_words(results: Results) -> list[str]:

@@ -13,7 +13,7 @@ from specialists.report.numbers import capitalized, compact, duration, percent
 COUNTED = "all trainings of its search included"
 
 
-def in_order(candidates: Sequence[TunedCandidate]) -> list[TunedCandidate]:
+def ranked_candidates(candidates: Sequence[TunedCandidate]) -> list[TunedCandidate]:
     """Of each model those that came furthest first, then the better ones by validation top-1."""
     models = list(dict.fromkeys(each.model for each in candidates))
     ranked = sorted(candidates, key=lambda each: (not each.is_chosen, -each.rung, -each.top1))
@@ -22,7 +22,7 @@ def in_order(candidates: Sequence[TunedCandidate]) -> list[TunedCandidate]:
 
 def search_sentences(candidates: Sequence[TunedCandidate]) -> list[str]:
     """A sentence for each model that was searched for."""
-    ranked = in_order(candidates)
+    ranked = ranked_candidates(candidates)
     return [
         _sentence(model, list(group))
         for model, group in itertools.groupby(ranked, key=lambda each: each.model)
@@ -36,7 +36,7 @@ def searches_markdown(comparison: Comparison) -> str:
     head = ("seed", "model", "chosen", "of", "rungs", "validation top-1", "search, FLOPs", "time")
     rows = [head, ("---:", "---", "---", *["---:"] * 5)]
     for seed, candidates in zip(comparison.seeds, comparison.candidates, strict=True):
-        for chosen in (each for each in in_order(candidates) if each.is_chosen):
+        for chosen in (each for each in ranked_candidates(candidates) if each.is_chosen):
             tried = [each for each in candidates if each.model == chosen.model]
             score = f"{100 * chosen.top1:.2f}"
             counts = str(seed), f"`{chosen.model}`", markdown(chosen.settings), str(len(tried))

@@ -1,6 +1,5 @@
 """A student's recipe is searched by successive halving, and so is that of hard labels."""
 
-import logging
 from collections import Counter
 
 import pytest
@@ -16,13 +15,14 @@ from pipelines.runs import Run
 from pipelines.student_search import in_any_rung, tuned_candidates
 from specialists.errors import DivergedError, TrainingError
 from specialists.files import read_json, sha256
+from specialists.networks import read_spec
 from specialists.training import logged_seconds
 
 pytestmark = pytest.mark.xdist_group("small_run")
 
 MODELS = ("student", "student_hard_labels")
 RATES = "student.tuning.search.learning_rate=[1e-5, 0.05, 3e-5, 1e-4]"
-SEARCH = ("student.epochs=4", "student.learning_rate=", RATES, "student.tuning.eta=2")
+SEARCH = ("student.epochs=8", "student.learning_rate=", RATES, "student.tuning.eta=2")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_each_rung_trains_fewer_for_longer_and_hard_labels_have_as_many(searched
         trials = trials_of(searched, model)
         assert Counter(trial["rung"] for trial in trials) == {1: 4, 2: 2, 3: 1}
         seen = {(trial["rung"], trial["training_examples"]) for trial in trials}
-        assert seen == {(1, 480), (2, 2 * 480), (3, 4 * 480)}
+        assert seen == {(1, 2 * 480), (2, 4 * 480), (3, 8 * 480)}
         for rung in (1, 2):
             scores = {t["candidate"]: t["validation_top1"] for t in trials if t["rung"] == rung}
             left = {t["candidate"] for t in trials if t["rung"] == rung + 1}
@@ -76,7 +76,7 @@ def test_the_winner_is_the_network_that_its_settings_alone_make(searched, tmp_pa
 
 
 def test_a_search_that_is_killed_between_rungs_goes_on_and_ends_the_same(
-    combined, searched, tmp_path, monkeypatch, caplog
+    combined, searched, tmp_path, monkeypatch, capsys
 ):
     run = small_run.changed_copy(combined, tmp_path / "run", *SEARCH)
     train, called = student_search.train_students, []
@@ -97,18 +97,19 @@ def test_a_search_that_is_killed_between_rungs_goes_on_and_ends_the_same(
     trials = run.path("distill-student", "trials")
     before = {file: file.stat().st_mtime_ns for file in trials.rglob("weights.safetensors")}
     assert len(before) == 8
-    with caplog.at_level(logging.INFO):
-        stages.run_stages(run, "distill-student")
+    capsys.readouterr()
+    stages.run_stages(run, "distill-student")
     assert {file: file.stat().st_mtime_ns for file in before} == before
     ours, theirs = (small_run.all_but_times(r.path("distill-student")) for r in (run, searched))
     assert ours == theirs
-    told = [record.message for record in caplog.records if "rung" in record.message]
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if "rung" in line]
     assert len(told) == 4
     assert "student, rung 1 of 3: 4 candidates for 1/4 of their epochs, best valid" in told[0]
     assert "(temperature 2, alpha 0.7, learning rate 0.05); 2 go on" in told[0]
     assert "student_hard_labels, rung 2 of 3: 2 candidates for 1/2" in told[3]
     assert told[3].endswith("; 1 goes on")
-    chosen = [record.message for record in caplog.records if "its search took" in record.message]
+    chosen = [line for line in lines if "its search took" in line]
     assert len(chosen) == 2
     assert chosen[0].endswith("3.0 times those of the chosen training")
 
@@ -120,7 +121,7 @@ def test_all_trainings_of_a_search_are_counted(searched):
             trial for trial in trials_of(searched, model) if trial["chosen"]
         ]  # fmt: skip
         assert outputs[model].training_flops == pytest.approx(3 * chosen["training_flops"])
-        assert outputs[model].training_examples == 3 * 4 * 480
+        assert outputs[model].training_examples == 3 * 8 * 480
         assert outputs[model].tuning_trials == 4
         assert sorted(outputs[model].trainings) == sorted(trial["training"] for trial in trials)
 
@@ -147,19 +148,37 @@ def test_other_seeds_and_shares_make_other_trainings(searched):
     assert len({str(task.key(context)) for task in every}) == len(every) == 3 * 8
 
 
+def test_each_candidate_has_the_terms_that_are_searched(combined, tmp_path):
+    terms = 'student.terms=[{kind = "soft_targets"}, {kind = "labels"}]'
+    search = 'student.tuning.search={"terms.1.weight" = [0.1, 0.5]}'
+    own = (terms, search, "student.temperatures=", "student.alphas=")
+    context = RunContext.open(small_run.changed_copy(combined, tmp_path / "run", *own).folder)
+    soft, hard = (
+        [task for task in student_tasks(context, spec_of_size(context)) if task.model == model]
+        for model in MODELS
+    )
+    assert [task.terms[1].get("weight") for task in soft] == [0.1, 0.5]
+    assert [task.searched for task in soft] == [{"terms.1.weight": 0.1}, {"terms.1.weight": 0.5}]
+    assert [(task.terms, task.searched) for task in hard] == [((), {})] * 2
+
+
 def test_where_sizes_are_searched_hard_labels_have_the_network_of_the_winner(combined, tmp_path):
     sizes = "student.tuning.search.size=[0.2, 1.5]"
-    own = ("student.width=", sizes, "student.tuning.eta=2")
-    run = small_run.changed_copy(combined, tmp_path / "run", *own, "student.temperatures=[1.0]")
+    online = "student.tuning.search.teacher=['online']"
+    own = ("student.width=", sizes, "student.tuning.eta=2", "student.epochs=2", online)
+    run = small_run.changed_copy(combined, tmp_path / "run", *own)
     stages.run_stages(run, "distill-student")
-    specs = [read_json(run.path("distill-student", model, "model.json")) for model in MODELS]
-    assert specs[0]["spec"] == specs[1]["spec"]
-    (chosen,) = (trial for trial in trials_of(run, "student") if trial["chosen"])
-    of_winner = read_json(run.path(chosen["training"], "model.json"))["spec"]
-    tried = [read_json(run.path(t["training"], "model.json")) for t in trials_of(run, MODELS[1])]
-    assert [each["spec"] for each in tried] == [of_winner] * 3
-    soft = [read_json(run.path(t["training"], "model.json")) for t in trials_of(run, "student")]
-    assert len({each["spec"]["width"] for each in soft}) == 2
+    soft, hard = (
+        [read_spec(run.path(trial["training"])) for trial in trials_of(run, model)]
+        for model in MODELS
+    )
+    winner = read_spec(run.path("distill-student", "student"))
+    assert hard == [winner] * 3
+    assert winner in soft
+    assert len({spec.width for spec in soft}) == 2
+    assert read_spec(run.path("distill-student", MODELS[1])) == winner
+    assert [t.get("teacher") for t in trials_of(run, "student")] == ["online"] * 3
+    assert [t.get("teacher") for t in trials_of(run, MODELS[1])] == [None] * 3
 
 
 @pytest.fixture
@@ -179,18 +198,18 @@ def diverging(monkeypatch):
 
 
 def test_a_candidate_that_diverges_has_lost_and_its_cost_counts(
-    combined, tmp_path, diverging, caplog
+    combined, tmp_path, diverging, capsys
 ):
     diverging({900.0})
     rates = "student.tuning.search.learning_rate=[900.0, 0.05]"
     own = ("student.learning_rate=", rates, "student.tuning.eta=2", "student.epochs=2")
     run = small_run.changed_copy(combined, tmp_path / "run", *own)
-    with caplog.at_level(logging.INFO):
-        stages.run_stages(run, "distill-student")
+    capsys.readouterr()
+    stages.run_stages(run, "distill-student")
     lost, *others = trials_of(run, "student")
     assert (lost["validation_loss"], lost["training_examples"]) == (None, 64)
     assert [trial["learning_rate"] for trial in others] == [0.05, 0.05]
-    assert "1 did not stay finite; 1 goes on" in caplog.text
+    assert "1 did not stay finite; 1 goes on" in capsys.readouterr().out
     assert tuned_candidates(run)[0].loss is None
 
 

@@ -60,7 +60,7 @@ def searched_values(settings: StudentConfig, candidate: StudentConfig) -> dict[s
 
 def asks_online(settings: StudentConfig) -> bool:
     """Whether a teacher is asked about every batch, by any candidate."""
-    return any("online" in values for values in (settings.teacher, _searched(settings, "teacher")))
+    return "online" in (settings.teacher, *_searched(settings, "teacher"))
 
 
 def search_mistakes(settings: StudentConfig) -> Iterator[str]:
