@@ -55,7 +55,9 @@ def test_the_page_shows_every_candidate_of_a_search_and_nothing_without_one(resu
     assert '<a href="#search">Search</a>' in page
     assert page.count("T 0 | &lt;b&gt;") == page.count("T 1 | &lt;b&gt;") == 1
     assert "not finite" in page
-    assert "(all trainings of its search included)" in page
+    for told in ("search included. The intervals", "that of all of them (student.tuning)"):
+        assert told in page
+        assert told not in without
 
 
 def test_a_comparison_says_what_the_search_chose_and_that_it_counts(results):
