@@ -16,6 +16,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from specialists.config import asks_online
 from specialists.datasets.base import Dataset, Inputs
 from specialists.distillation import (
     JoinedTeachers,
@@ -31,13 +32,15 @@ from specialists.networks import plain_inputs
 from specialists.predictions import Predictions
 
 from .context import RunContext
-from .distill_student import spec_of_size, student_tasks, train_and_choose
+from .distill_student import student_tasks
 from .options import Model
 from .run_settings import source_and_folder
 from .runs import RUN, Run, kind_of, refuse_missing
 from .soft_targets import online_teacher, write_targets
 from .stage import Stage, run_stage
 from .stages import DATA, find_stage
+from .student_networks import spec_of_size
+from .student_search import train_and_choose
 from .terminal import log
 from .trained_models import load
 
@@ -168,7 +171,7 @@ def distill(run: Run, teachers: Sequence[TeacherSource], mean: Mean = "arithmeti
         If there is no such teacher, none knows all classes, one was trained on other inputs, or
         ``student.teacher`` is "online".
     """
-    if run.config.student.teacher == "online":
+    if asks_online(run.config.student):
         raise InputError(
             "a teacher of another folder is asked once, not about every batch",
             where="student.teacher",

@@ -1,48 +1,37 @@
 """Combined predictions -> ``RUN/distill-student``: one compact network that works alone.
 
-A student is tried at each temperature and weight of its soft targets; the same network with hard
-labels has as many trials. Validation keeps the best of both kinds.
+A student is tried at each temperature and weight of its soft targets, and in what else a search
+names; the same network with hard labels has as many trials. Validation keeps the best of both
+kinds (:mod:`pipelines.student_search`).
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from specialists.catalogue import HARD_LABELS, STUDENT
-from specialists.config import Recipe
+from specialists.config import Recipe, asks_online, searched_values, student_candidates
 from specialists.config.fields import Tables
-from specialists.datasets.tokens import check_tokenizer
 from specialists.distillation import (
-    HARD_TRIALS,
     OFFLINE,
     Scheme,
     SchemeData,
-    best_trial,
-    changed_recipe,
+    hard_trials,
     needs_network,
     read_terms,
     soft_trials,
-    student_spec,
     with_raised_classes,
 )
-from specialists.files import copy_file, read_json, sha256, write_json
-from specialists.networks import NetworkSpec, build_for, load_network, read_spec
+from specialists.errors import DivergedError
+from specialists.files import read_json, sha256
+from specialists.networks import NetworkSpec, build_for, load_network
 from specialists.predictions import ModelOutputs
 from specialists.runtime import seed_everything
-from specialists.training import FitResult
+from specialists.training.loading import without_single
 
-from .classifiers import (
-    DATA,
-    MODEL,
-    Member,
-    TrainingTask,
-    recipe_settings,
-    save_classifier,
-    train_tasks,
-)
+from .classifiers import DATA, Member, TrainingTask, recipe_settings, save_classifier
 from .context import RunContext
 from .pieces import expect_pieces
 from .runs import Run
@@ -53,10 +42,10 @@ from .soft_targets import (
     replayed_views,
     write_soft_targets,
 )
+from .student_networks import candidate_specs, spec_of_size
 from .student_rows import student_data
+from .student_search import STUDENTS, search_costs, train_and_choose, write_diverged
 from .terminal import log
-
-STUDENTS = (STUDENT, HARD_LABELS)
 
 
 def execute(run: Run) -> None:
@@ -65,7 +54,7 @@ def execute(run: Run) -> None:
     expect_pieces(context, STAGE)
     if Scheme.from_config(context.config.student).has_teacher:
         write_soft_targets(context)
-    if context.config.student.teacher == "online" and context.augment is None:
+    if asks_online(context.config.student) and context.augment is None:
         log.info(f"{STAGE}: student.teacher = online changes nothing, since data.augment is off")
     train_and_choose(context, student_tasks(context, spec_of_size(context)), run.jobs)
 
@@ -104,6 +93,11 @@ class StudentTask(TrainingTask):
         Folder of the network whose layers terms look at.
     scheme : Scheme
         Who teaches.
+    share : float
+        Of the recipe's epochs, in (0, 1]: the whole of its schedule is passed through in this part
+        of them.
+    searched : mapping
+        What it has of the keys that are searched; for tables.
     """
 
     model: str
@@ -122,6 +116,8 @@ class StudentTask(TrainingTask):
     terms: Tables = ()
     network: Path | None = None
     scheme: Scheme = OFFLINE
+    share: float = 1.0
+    searched: Mapping[str, object] = field(default_factory=dict)
 
     def settings(self) -> dict[str, object]:
         """What tells trials apart."""
@@ -143,6 +139,8 @@ class StudentTask(TrainingTask):
             settings["transfer_set"] = "unlabelled"
         if self.leave_out:
             settings["leave_out"] = list(self.leave_out)
+        if self.share < 1:
+            settings["share"] = self.share
         return settings
 
     def key(self, context: RunContext) -> dict[str, object]:
@@ -163,11 +161,19 @@ class StudentTask(TrainingTask):
         return {"config": config, "conditions": conditions, "inputs": inputs}
 
     def train(self, context: RunContext, folder: Path) -> None:
+        try:
+            self._train(context, folder)
+        except DivergedError as error:  # other trials may do better
+            write_diverged(folder, error)
+
+    def _train(self, context: RunContext, folder: Path) -> None:
         seed, dataset = context.seed("student"), context.dataset
         train, teacher = student_data(context, self)
         seed_everything(seed)
         n_epoch = min(len(train), len(dataset.train))  # more inputs, no more steps
         n_examples = (self.recipe.epochs or 1) * n_epoch
+        if self.share < 1:
+            n_examples = without_single(self.share * n_examples, len(train))
         augment = replayed_views(context) or context.augment
         how = seed, context.hardware, folder, augment, n_examples, folder.name
         data = SchemeData(train, dataset.validation, self.recipe, *how)
@@ -189,96 +195,69 @@ class StudentTask(TrainingTask):
 def student_tasks(
     context: RunContext, spec: NetworkSpec, stage: str = STAGE, network: Path | None = None
 ) -> list[StudentTask]:
-    """Every trial: T times alpha with soft targets, and as many without; terms see ``network``."""
+    """Every candidate's whole training, and as many without soft targets; terms see ``network``.
+
+    ``spec`` is the network of those that ask for no other.
+    """
     settings = context.config.student
+    candidates = student_candidates(settings, context.config.seed)
+    specs = candidate_specs(context, spec, candidates, network)
     watched = network or context.path("train-generalist")
-    watched = watched if needs_network(read_terms(settings.terms)) else None
     scheme, trials = Scheme.from_config(settings), context.path(stage, "trials")
     targets = context.path(stage, "targets") if scheme.has_teacher else None
-    grid = soft_trials(settings)
     rows = {"labelled_share": settings.labelled_share, "leave_out": settings.leave_out or ()}
-    soft = [
+    tasks = [
         StudentTask(
             context.folder,
             trials / f"soft-{i}",
             STUDENT,
-            spec,
-            settings,
-            temperature,
-            alpha,
+            specs[i],
+            candidate,
+            *soft_trials(candidate)[0],
             targets,
             settings.unlabelled,
-            online="ensemble" if settings.teacher == "online" else None,
+            online="ensemble" if candidate.teacher == "online" else None,
             store=settings.targets,
-            terms=settings.terms,
-            network=watched,
+            terms=candidate.terms,
+            network=watched if needs_network(read_terms(candidate.terms)) else None,
             transfer=scheme.has_teacher,
             alone=scheme.has_teacher and settings.transfer_set == "unlabelled",
             **rows,
             scheme=scheme,
+            searched=searched_values(settings, candidate),
         )
-        for i, (temperature, alpha) in enumerate(grid)
+        for i, candidate in enumerate(candidates)
     ]
-    hard, passes = [], 1 / settings.labelled_share  # as many steps, of fewer rows
-    for i, (rate, smoothing) in enumerate(itertools.islice(HARD_TRIALS, len(grid))):
-        recipe = changed_recipe(settings, rate=rate, smoothing=smoothing, passes=passes)
+    recipes = hard_trials(candidates, 1 / settings.labelled_share)  # as many steps, of fewer rows
+    for i, recipe in enumerate(recipes):
+        of_recipe = {"searched": _of_recipe(searched_values(settings, recipe)), **rows}
         folder = trials / f"hard-{i}"
-        hard.append(StudentTask(context.folder, folder, HARD_LABELS, spec, recipe, **rows))
-    return [*soft, *hard]
+        hard = StudentTask(context.folder, folder, HARD_LABELS, specs[i], recipe, **of_recipe)
+        tasks.append(hard)
+    return tasks
 
 
-def spec_of_size(
-    context: RunContext, size: float | None = None, generalist: Path | None = None
-) -> NetworkSpec:
-    """The student's network beside a generalist, the run's if not another; see ``student_spec``."""
-    beside = read_spec(generalist or context.path("train-generalist"))
-    dataset, settings = context.dataset, context.config.student
-    if settings.pretrained is not None:
-        check_tokenizer(settings.pretrained, dataset.preprocessing)
-    return student_spec(beside, settings, dataset.kind, size, dataset.class_names)
-
-
-def train_and_choose(
-    context: RunContext, tasks: Sequence[StudentTask], jobs: int, stage: str = STAGE
-) -> None:
-    """Train all trials, keep the best of each kind by validation top-1; writes ``trials.json``."""
-    context.check_networks()
-    results = train_students(tasks, jobs)
-    trials = []
-    for model in STUDENTS:
-        among = [i for i, task in enumerate(tasks) if task.model == model]
-        best = best_trial(results, among)
-        for name in (*MODEL, "result.json", "metrics.jsonl"):
-            copy_file(tasks[best].folder / name, context.path(stage, model, name))
-        trials += [
-            {
-                **tasks[i].settings(),
-                "validation_loss": results[i].loss,
-                "validation_top1": results[i].top1,
-                "chosen": i == best,
-                "training": f"{stage}/trials/{tasks[i].folder.name}",
-            }
-            for i in among
-        ]
-        log.info(f"{stage}: {model}, validation top-1 {results[best].top1:.3f}")
-    write_json(context.path(stage, "trials.json"), trials)
-
-
-def train_students(tasks: Sequence[StudentTask], jobs: int) -> list[FitResult]:
-    """Train what does not yet stand, several at a time; what came of each trial."""
-    train_tasks(tasks, jobs, "students")
-    return [FitResult.from_dict(read_json(task.folder / "result.json")) for task in tasks]
+def _of_recipe(searched: Mapping[str, object]) -> dict[str, object]:
+    """What a search tries that hard labels have as well, and do not choose by themselves."""
+    own = Recipe.model_fields.keys() - {"learning_rate", "label_smoothing"}
+    return {key: value for key, value in searched.items() if key in own}
 
 
 def student_outputs(run: Run, split: str) -> dict[str, ModelOutputs]:
-    """What both students predict for a split, by name."""
+    """What both students predict for a split, by name; a search counts with all its trainings."""
     context = RunContext.open(run.folder)
     trials = read_json(context.path(STAGE, "trials.json"))
-    return {
-        name: replace(
-            Member(context, context.path(STAGE, name)).outputs(name, split),
-            tuning_trials=sum(trial["model"] == name for trial in trials),
-            trainings=tuple(t["training"] for t in trials if t["model"] == name and t["chosen"]),
+    outputs = {}
+    for name in STUDENTS:
+        own = [trial for trial in trials if trial["model"] == name]
+        student = Member(context, context.path(STAGE, name)).outputs(name, split)
+        counted = [trial for trial in own if trial["chosen"]]
+        if context.config.student.tuning is not None:
+            counted = own
+            student = replace(student, **search_costs(own).to_dict())
+        outputs[name] = replace(
+            student,
+            tuning_trials=sum(trial["rung"] == 1 for trial in own),
+            trainings=tuple(trial["training"] for trial in counted),
         )
-        for name in STUDENTS
-    }
+    return outputs

@@ -59,7 +59,11 @@ def config_of(
     if predictions:
         values["specialists"] = {"start": "fresh", "freeze": ()}
     for section, name, value in _settings(given):
-        table = values.setdefault(section, {}) if section else values
+        table = values
+        for part in filter(None, section.split(".")):
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise ConfigError("this key is not a section", got=part, where="settings")
         if name == "factory" and callable(value):
             value = import_path(value) or HELD.format(section)
         table[name] = _plain(value)
@@ -176,5 +180,7 @@ def _network_settings(network: object) -> dict[str, object]:
 
 
 def _plain(value: Any) -> Any:
-    """A NumPy number or array as Python's."""
+    """A NumPy number or array as Python's, also within a table."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value

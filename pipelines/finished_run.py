@@ -31,6 +31,7 @@ from specialists.training import logged_seconds
 
 from .runs import Run, check_result
 from .stages import STAGES
+from .student_search import tuned_candidates
 
 STAGE = "evaluate-models"
 TIMES = "timing-inference.json"
@@ -72,6 +73,7 @@ def read_seed(run: Run) -> SeedScores:
         choice.get("admission", {}).get("outcome", "not tested"),
         groups_of(run, "test"),
         read_times(run),
+        tuned_candidates(run),
     )
 
 
@@ -87,8 +89,9 @@ def training_seconds(run: Run) -> dict[str, float]:
 
     A training that had a part of the cores counts in that part, since others had the rest. Only
     the chosen candidate counts: one width of the generalist, one trial of a student (without its
-    teacher). Generalists that found the clusters, or that specialists started from, count with the
-    ensembles. A generalist that the user gave took no time.
+    teacher); but a search for the student's recipe counts whole. Generalists that found the
+    clusters, or that specialists started from, count with the ensembles. A generalist that the user
+    gave took no time.
     """
     trainings = read_json(run.path(STAGE, "trainings.json"))
     return {

@@ -28,11 +28,13 @@ from specialists.runtime import n_cores, spoken_time, threads
 from .baselines import baseline_tasks, budget_of
 from .classifiers import TrainingTask
 from .context import RunContext
-from .distill_student import spec_of_size, student_tasks
+from .distill_student import student_tasks
 from .pieces import shape_of
 from .runs import Run
 from .shared_specialists import shared_tasks
 from .stages import chosen, remaining
+from .student_networks import spec_of_size
+from .student_search import in_any_rung
 from .terminal import log
 from .train_generalist import initial_generalists, width_task
 from .train_specialists import specialist_tasks
@@ -163,7 +165,7 @@ def _tasks(context: RunContext, stage: str) -> Iterator[tuple[str, TrainingTask]
         yield from ((trainings.SHARED, task) for task in shared_tasks(context))
     elif stage == "distill-student":
         tasks = student_tasks(context, spec_of_size(context))
-        yield from ((trainings.STUDENTS, task) for task in tasks)
+        yield from ((trainings.STUDENTS, task) for task in in_any_rung(context, tasks))
     elif stage == "evaluate-models" and settings.evaluation.trained_baselines:
         of_name = baseline_tasks(context, budget_of(context))
         yield from ((trainings.RIVALS, task) for tasks in of_name.values() for task in tasks)

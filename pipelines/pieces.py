@@ -7,11 +7,14 @@ different sizes follow one another.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 
+from specialists.config import distinct_networks, student_candidates
 from specialists.datasets.base import Dataset, row_shape
+from specialists.distillation import Rung, rungs_of
 from specialists.errors import InputError
 from specialists.feasibility import DataShape, trainings
 from specialists.feasibility.estimate import BACKWARD
@@ -21,6 +24,7 @@ from specialists.runtime import expect
 from .context import RunContext
 
 MEASUREMENT = "measurement"
+TOGETHER, ALONE = "students", "students with hard labels"
 MEASURED = 1 / 6  # of the time that the baselines take
 
 
@@ -77,10 +81,21 @@ def _combination(context: RunContext) -> Mapping[str, float]:
 def _students(context: RunContext) -> Mapping[str, float]:
     settings = context.config.specialists
     asked = 1 + (settings.kind != "shared") + settings.n_shared * (settings.kind != "clusters")
-    return {
-        "soft targets": asked * _predicted(context),
-        "students": _examples(context)[trainings.STUDENTS],
-    }
+    student, taught = context.config.student, _examples(context)[trainings.STUDENTS]
+    candidates = student_candidates(student, context.config.seed)
+    names, rungs = [TOGETHER], rungs_of(student, len(candidates))
+    if len(distinct_networks(candidates)) > 1:
+        names.append(ALONE)
+    pieces = {"soft targets": asked * _predicted(context)}
+    for name, rung in itertools.product(names, rungs):
+        piece = rung_piece(name, rung, len(rungs))
+        pieces[piece] = taught / len(names) * rung.n * rung.share
+    return pieces
+
+
+def rung_piece(name: str, rung: Rung, n_rungs: int) -> str:
+    """What the trainings of a rung are called in the bar."""
+    return name if n_rungs == 1 else f"{name}, rung {rung.number}"
 
 
 def _evaluation(context: RunContext) -> Mapping[str, float]:

@@ -20,7 +20,7 @@ from specialists.distillation import (
     SparseTargets,
     read_draws,
     read_top,
-    soft_trials,
+    store_temperatures,
     teacher_blocks,
     write_draws,
     write_top,
@@ -109,9 +109,9 @@ def write_targets(
     views = replayed_views(context)
     replayed = {} if views is None else {"views": views.n_views, "augmentation seed": views.seed}
     alone = {} if settings.transfer_set == "all" else {"transfer_set": settings.transfer_set}
-    config = {**(config or {}), **_store(settings), **replayed, **alone}
+    temperatures = store_temperatures(settings, context.config.seed)
+    config = {**(config or {}), **_store(settings, temperatures), **replayed, **alone}
     key = {"inputs": inputs, "config": config, "code": CODE_VERSION}
-    temperatures = _temperatures(settings)
 
     def build(folder: Path) -> None:
         teacher, sources = open_teacher(), transfer_sources(context)
@@ -149,19 +149,12 @@ def replayed_views(context: RunContext) -> ReplayedViews | None:
     return ReplayedViews(context.augment, context.seed("replayed views"), n_views)
 
 
-def _store(settings: StudentConfig) -> dict[str, object]:
+def _store(settings: StudentConfig, temperatures: tuple[float, ...]) -> dict[str, object]:
     """What soft targets that are not dense depend on, JSON-able."""
     if settings.targets == "dense":
         return {}
     keys = ("targets", "n_targets")
-    return {
-        **{key: getattr(settings, key) for key in keys},
-        "temperatures": _temperatures(settings),
-    }
-
-
-def _temperatures(settings: StudentConfig) -> tuple[float, ...]:
-    return tuple(dict.fromkeys(temperature for temperature, _ in soft_trials(settings)))
+    return {**{key: getattr(settings, key) for key in keys}, "temperatures": temperatures}
 
 
 def read_soft_targets(

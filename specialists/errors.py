@@ -72,6 +72,14 @@ class TrainingError(SpecialistsError):
     """Training cannot go on; the last good weights are kept."""
 
 
+class DivergedError(TrainingError):
+    """A loss is no longer finite, after so many examples and floating-point operations."""
+
+    def __init__(self, what: str, examples: int = 0, flops: float = 0.0) -> None:
+        super().__init__(what)
+        self.examples, self.flops = examples, flops
+
+
 class ConvergenceError(SpecialistsError):
     """A combination did not reach its tolerance, and ``strict=True`` asked for an error."""
 

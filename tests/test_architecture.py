@@ -86,6 +86,8 @@ PIPELINE_ORDER = [
     "combine_predictions",
     "soft_targets",
     "student_rows",
+    "student_networks",
+    "student_search",
     "distill_student",
     "rivals",
     "baselines",

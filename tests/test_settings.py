@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines.__main__ import app
-from specialists.config import SECTIONS, Config, list_settings
+from specialists.config import SECTIONS, Config, TuningConfig, list_settings
 from specialists.config.defaults import DEFAULTS
 from specialists.errors import ConfigError
 from specialists.version import __version__
@@ -17,6 +17,7 @@ SETTINGS = {setting.key: setting for setting in list_settings()}
 def test_every_key_of_a_configuration_is_listed_once():
     values = Config().model_dump()
     keys = [f"{name}.{key}" for name in SECTIONS for key in values[name]]
+    keys += [f"student.tuning.{key}" for key in TuningConfig.model_fields]
     assert sorted(SETTINGS) == sorted([*keys, *(values.keys() - set(SECTIONS))])
 
 

@@ -6,6 +6,13 @@ from specialists.config.effects import is_set, left_aside, possible_kinds, witho
 from specialists.config.given_effects import needing_a_network
 from specialists.config.mistakes import ConfigMistakesError
 from specialists.config.network_sections import OwnNetwork, Recipe
+from specialists.config.search_space import (
+    asks_online,
+    distinct_networks,
+    network_sizes,
+    searched_values,
+    student_candidates,
+)
 from specialists.config.sections import (
     ClustersConfig,
     CombinationConfig,
@@ -13,7 +20,7 @@ from specialists.config.sections import (
     SpecialistsConfig,
 )
 from specialists.config.setting_list import SECTIONS, Setting, list_settings
-from specialists.config.student import StudentConfig
+from specialists.config.student import StudentConfig, TuningConfig
 
 __all__ = [
     "SECTIONS",
@@ -28,12 +35,18 @@ __all__ = [
     "Setting",
     "SpecialistsConfig",
     "StudentConfig",
+    "TuningConfig",
+    "asks_online",
+    "distinct_networks",
     "find_config",
     "is_set",
     "left_aside",
     "list_settings",
     "needing_a_network",
+    "network_sizes",
     "possible_kinds",
+    "searched_values",
     "shipped_configs",
+    "student_candidates",
     "without_effect",
 ]

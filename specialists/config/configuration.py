@@ -112,7 +112,7 @@ class Config(Section):
             return self
         values = self.model_dump(exclude_unset=True)
         for key in idle:
-            section, name = key.split(".")
+            section, name, *_ = key.split(".")
             del values[section][name]
         told = f"{why}; without effect now and left out: {', '.join(sorted(idle))}"
         warnings.warn(told, ConfigWarning, stacklevel=3)

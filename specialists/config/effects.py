@@ -18,9 +18,9 @@ from specialists.config.given_effects import (
     of_given_predictions,
     of_given_weights,
 )
-from specialists.config.network_sections import OwnNetwork
+from specialists.config.network_effects import BUILT, built_settings, table_settings
 from specialists.config.optional_effects import TOKENS, adapter_settings, token_settings
-from specialists.config.student import StudentConfig
+from specialists.config.student_effects import student_settings
 
 if TYPE_CHECKING:
     from specialists.config.configuration import Config
@@ -63,8 +63,6 @@ KIND_ONLY = {
 }
 OF_SHARED = ("n_shared", "shortlist", "shortlist_of", "shortlist_by", "shared_epochs")
 OF_BOTH_KINDS = ("kind", "factory", "options", "width", "n_buckets", "label_smoothing")
-BUILT = "builds the network, see its options"
-TABLE_OF_NGRAMS = ("embedding_dim", "n_buckets", "embedding_learning_rate")
 
 
 def possible_kinds(data: DataConfig) -> tuple[str, ...]:
@@ -99,7 +97,7 @@ def _idle(config: Config, kind: str) -> Idle:
     yield from _generalist(config, kind)
     yield from _specialists(config, kind)
     yield from _clusters_and_combination(config)
-    yield from _student(config, kind)
+    yield from student_settings(config, kind)
     if config.evaluation.keep_rivals and not config.evaluation.trained_baselines:
         yield "evaluation.keep_rivals", "evaluation.baselines names none to be trained"
 
@@ -143,7 +141,7 @@ def _generalist(config: Config, kind: str) -> Idle:
 def _network(config: Config, kind: str) -> Idle:
     """Of a generalist that ships or is built by a factory."""
     settings = config.generalist
-    yield from _own_network("generalist", settings, ("model", "width", "widths", "head_rank"))
+    yield from built_settings("generalist", settings, ("model", "width", "widths", "head_rank"))
     if settings.factory is None:
         if settings.head is not None:
             yield "generalist.head", "only the head of a generalist.factory has to be named"
@@ -155,12 +153,12 @@ def _network(config: Config, kind: str) -> Idle:
             )
     elif is_set(settings, "dropout"):
         yield "generalist.dropout", f"generalist.factory {BUILT}"
-    yield from _table_of_ngrams(config, "generalist", kind)
+    yield from table_settings(config, "generalist", kind)
 
 
 def _specialists(config: Config, kind: str) -> Idle:
     settings, factory = config.specialists, config.generalist.factory
-    yield from _own_network("specialists", settings, ("width", "widen", "n_buckets", "dropout"))
+    yield from built_settings("specialists", settings, ("width", "widen", "n_buckets", "dropout"))
     if settings.factory is not None:
         if settings.start not in (None, "fresh"):
             yield "specialists.start", "a network of specialists.factory starts afresh"
@@ -175,7 +173,7 @@ def _specialists(config: Config, kind: str) -> Idle:
                 yield f"specialists.{key}", "a network of generalist.factory has one width"
         if settings.n_buckets is not None:
             yield "specialists.n_buckets", "a network of generalist.factory has tables of its own"
-    yield from _table_of_ngrams(config, "specialists", kind)
+    yield from table_settings(config, "specialists", kind)
     yield from adapter_settings(config)
     yield from _shared(config)
     freeze = DEFAULTS[kind]["specialists"]["freeze"] if settings.freeze is None else settings.freeze
@@ -226,69 +224,3 @@ def _clusters_and_combination(config: Config) -> Idle:
         yield "combination.deferral", "learned specialists are asked about every row"
     if combination.admission == "each" and config.data.admission_fraction == 0:
         yield "combination.admission", "data.admission_fraction = 0 keeps no rows for its test"
-
-
-def _student(config: Config, kind: str) -> Idle:
-    settings = config.student
-    own = ("width", "size", "embedding_dim", "n_buckets", "dropout")
-    yield from _own_network("student", settings, own)
-    if settings.width is not None and is_set(settings, "size"):
-        yield "student.size", "student.width fixes the width"
-    yield from _table_of_ngrams(config, "student", kind)
-    yield from _scheme(settings)
-    if settings.targets == "dense" and is_set(settings, "n_targets"):
-        yield "student.n_targets", "student.targets = dense stores every class"
-    if settings.views and settings.teacher == "online":
-        yield "student.views", "student.teacher = online asks about every batch as it is"
-    elif settings.views and not _augments(config, kind):
-        yield "student.views", "data.augment is off, so all views are the same"
-    if settings.transfer_set == "unlabelled" and settings.unlabelled is None:
-        yield "student.transfer_set", "student.unlabelled names no file"
-    if settings.leave_out and settings.views:
-        yield "student.views", "views are stored of all rows, and student.leave_out shows some"
-    if settings.terms:
-        for key in ("temperatures", "alphas", "label_smoothing"):
-            if is_set(settings, key):
-                yield f"student.{key}", "student.terms says what is minimised, and has its own"
-        return
-    if set(settings.alphas) == {1} and settings.label_smoothing is not None:
-        yield "student.label_smoothing", "it is of labels, and student.alphas = [1.0]"
-    if set(settings.alphas) == {0}:
-        for key in ("temperatures", "teacher", "targets", "views", "unlabelled", "transfer_set"):
-            if is_set(settings, key):
-                yield f"student.{key}", "it is of soft targets, and student.alphas = [0.0]"
-
-
-def _augments(config: Config, kind: str) -> bool:
-    given = config.data.augment
-    return DEFAULTS[kind]["data"]["augment"] if given is None else given
-
-
-def _scheme(settings: StudentConfig) -> Idle:
-    why = f"student.scheme = {settings.scheme}"
-    if settings.scheme in ("mutual", "exits"):
-        for key in ("teacher", "targets", "n_targets", "views", "transfer_set"):
-            if is_set(settings, key):
-                yield f"student.{key}", f"{why} has no teacher"
-    if settings.scheme not in ("born_again", "mutual") and is_set(settings, "n_taught"):
-        yield "student.n_taught", f"{why} trains one network"
-    if settings.scheme != "exits" and settings.exits:
-        yield "student.exits", f"{why} has none"
-
-
-def _own_network(name: str, settings: OwnNetwork, built: Sequence[str]) -> Idle:
-    """Settings of a section that its factory has no use for, or that only a factory has."""
-    if settings.factory is None and settings.options:
-        yield f"{name}.options", f"only a {name}.factory has options"
-    for key in built if settings.factory is not None else ():
-        if is_set(settings, key):
-            yield f"{name}.{key}", f"{name}.factory {BUILT}"
-
-
-def _table_of_ngrams(config: Config, name: str, kind: str) -> Idle:
-    section, generalist = getattr(config, name), config.generalist
-    own = section if name == "student" or section.factory is not None else generalist
-    for key in TABLE_OF_NGRAMS:
-        trains = key == "embedding_learning_rate" and own.factory is not None
-        if kind != "text" and not trains and getattr(section, key, None) is not None:
-            yield f"{name}.{key}", f"only networks for text have a table of n-grams, not {kind}"

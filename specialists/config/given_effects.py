@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from specialists.config.defaults import DEFAULTS
 from specialists.config.fields import is_set
 from specialists.config.network_sections import Recipe
+from specialists.config.search_space import asks_online
 
 if TYPE_CHECKING:
     from specialists.config.configuration import Config
@@ -54,6 +55,7 @@ def needing_a_network(config: Config) -> list[str]:
         "specialists.start": specialists.start not in (None, "fresh"),
         "specialists.freeze": bool(specialists.freeze),
         "student.teacher": student.teacher == "online",
+        "student.tuning": student.teacher != "online" and asks_online(student),
         "student.views": student.views > 0,
         "student.unlabelled": student.unlabelled is not None,
     }

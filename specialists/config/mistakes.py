@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import reprlib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -68,8 +68,8 @@ def _explain(mistake: Any, fields: Mapping[str, FieldInfo]) -> str:
 def _unknown(place: tuple[str, ...], fields: Mapping[str, FieldInfo]) -> str:
     *sections, key = place
     for name in sections:
-        section: Any = fields[name].annotation
-        fields = section.model_fields
+        kinds: Any = (fields[name].annotation, *get_args(fields[name].annotation))
+        fields = next(kind.model_fields for kind in kinds if hasattr(kind, "model_fields"))
     owners = [n for n, f in fields.items() if key in getattr(f.annotation, "model_fields", ())]
     if owners and not sections:
         one_of = ", ".join(f"`{name}.{key}`" for name in owners)

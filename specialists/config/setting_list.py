@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from specialists.config.configuration import Config
 from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.config.fields import Section
+from specialists.config.student import TuningConfig
 from specialists.config.toml import toml_value
 from specialists.errors import ConfigError
 
@@ -30,6 +31,9 @@ UNITS = {
     "classes": ("overlap", "n", "shortlist"),
     "clusters": ("n_clusters", "coverage"),
     "networks": ("n_shared", "n_taught"),
+    "students": ("candidates",),
+    "times as many, and as long": ("eta",),
+    "rungs": ("rungs",),
     "times the mean size": ("max_ratio",),
     "times the generalist's width": ("widen",),
     "times the generalist's parameters": ("size",),
@@ -141,6 +145,8 @@ def _of_section(name: str, section: Section) -> Iterator[Setting]:
         if not any(value is not None for value in by_kind.values()):
             by_kind = {}
         yield _setting(f"{name}.{key}", getattr(defaults, key), by_kind, field.description or "")
+        if key == "tuning":
+            yield from _of_section(f"{name}.{key}", TuningConfig())
 
 
 def _setting(key: str, default: object, by_kind: dict[str, object], meaning: str) -> Setting:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from specialists.config.fields import (
+    MOST,
     Distinct,
     FilePath,
     Names,
@@ -15,14 +16,45 @@ from specialists.config.fields import (
     PositiveShare,
     PowerOfTwo,
     Ratio,
+    Section,
     Share,
     Tables,
     Temperature,
 )
 from specialists.config.network_sections import OwnNetwork
 from specialists.config.optional_parts import FromFolder
+from specialists.config.search_space import search_mistakes
 
 MOST_TRIALS = 27  # learning rates times label smoothings that a student without soft targets tries
+
+
+def _a_list(values: object) -> object:
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"a list of candidates is needed, for instance [{values!r}]")
+    if strange := [value for value in values if not isinstance(value, str | int | float)]:
+        raise ValueError(f"{strange[0]!r} is neither a number nor a string")
+    return values
+
+
+Candidates = Annotated[tuple[object, ...], BeforeValidator(_a_list), Field(min_length=1), Distinct]
+
+
+class TuningConfig(Section):
+    """The search for a student's recipe: successive halving by validation, METHOD.md (44)."""
+
+    search: dict[str, Candidates] = Field(default_factory=dict)
+    """Lists of values, by keys of [student] or of its terms ("terms.0.weight"). A candidate is one
+    of their combinations, and of `temperatures` and `alphas` where there are no terms."""
+    candidates: Positive | None = None
+    """Number of combinations that are tried, drawn by the seed. None: all."""
+    eta: Annotated[int, Field(strict=True, ge=2, le=MOST)] = 3
+    """After each rung one of so many candidates is left, and is trained so many times as long. It
+    starts again, since within each training the learning rate falls to zero."""
+    rungs: Positive | None = None
+    """Number of rungs at most; in the last one candidates are trained in full. None: until fewer
+    than `eta` of them are left."""
+    select_by: Literal["top1", "loss"] = "top1"
+    """Validation score that candidates are compared by."""
 
 
 class StudentConfig(FromFolder, OwnNetwork):
@@ -70,10 +102,20 @@ class StudentConfig(FromFolder, OwnNetwork):
     """Share of each class's training rows whose labels students know; all have soft targets."""
     leave_out: Names | None = None
     """Classes whose rows no student sees; validation says how frequent they are. None: no class."""
+    tuning: TuningConfig | None = None
+    """Search for the recipe; hard labels have as many candidates. None: all pairs of `temperatures`
+    and `alphas` are trained in full."""
 
     @model_validator(mode="after")
     def as_many_trials_of_hard_labels(self) -> StudentConfig:
         """The student without soft targets can be tuned as often."""
-        if len(self.temperatures) * len(self.alphas) > MOST_TRIALS:
+        if self.tuning is None and len(self.temperatures) * len(self.alphas) > MOST_TRIALS:
             raise ValueError(f"more than {MOST_TRIALS} pairs of temperatures and alphas")
+        return self
+
+    @model_validator(mode="after")
+    def candidates_that_can_be(self) -> StudentConfig:
+        """Every value of the search is one that its key may have."""
+        if self.tuning is not None and (mistakes := list(search_mistakes(self))):
+            raise ValueError("; ".join(mistakes))
         return self

@@ -13,6 +13,7 @@ from specialists.config.renamed import current_key
 from specialists.errors import ConfigError
 
 LARGEST = 2**20
+MOST_NAMES = 4
 PATHS = (
     ("data", "table"),
     ("data", "arrays"),
@@ -59,11 +60,11 @@ def override(values: dict[str, object], assignment: str) -> str:
         )
     key, separator, text = assignment.partition("=")
     parts = [part.strip() for part in key.split(".")]
-    if not separator or not all(parts) or len(parts) > 3:
+    if not separator or not all(parts) or len(parts) > MOST_NAMES:
         raise ConfigError(
             "an override must be key=value",
             got=assignment,
-            expected="for instance seed=3 or generalist.epochs=3, at most three names",
+            expected="for instance seed=3 or generalist.epochs=3, at most four names",
         )
     parts = current_key(".".join(parts)).split(".")
     target = values

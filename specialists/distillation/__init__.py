@@ -1,6 +1,7 @@
 """A teacher's soft targets in, one compact student out."""
 
 from specialists.distillation.by_terms import needs_network
+from specialists.distillation.halving import Rung, best_first, halving_rungs, rungs_of
 from specialists.distillation.missing_classes import MissingClassBias, fit_missing_bias
 from specialists.distillation.objective import Objective
 from specialists.distillation.raised_classes import with_raised_classes
@@ -43,7 +44,9 @@ from specialists.distillation.trials import (
     HARD_TRIALS,
     best_trial,
     changed_recipe,
+    hard_trials,
     soft_trials,
+    store_temperatures,
 )
 
 __all__ = [
@@ -59,16 +62,20 @@ __all__ = [
     "Objective",
     "OnlineTeacher",
     "ReplayedViews",
+    "Rung",
     "Scheme",
     "SchemeData",
     "SparseTargets",
     "Teacher",
+    "best_first",
     "best_trial",
     "born_again",
     "changed_recipe",
     "cross_entropy_to_draws",
     "distil",
     "fit_missing_bias",
+    "halving_rungs",
+    "hard_trials",
     "kl_to_cells",
     "labelled_rows",
     "mutual",
@@ -76,7 +83,9 @@ __all__ = [
     "read_draws",
     "read_terms",
     "read_top",
+    "rungs_of",
     "soft_trials",
+    "store_temperatures",
     "student_examples",
     "student_spec",
     "teacher_blocks",

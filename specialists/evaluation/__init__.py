@@ -15,6 +15,7 @@ from specialists.evaluation.inference_times import (
 )
 from specialists.evaluation.knowledge_transfer import ProbedRows, knowledge_transfer
 from specialists.evaluation.one_run import evaluate, score_models
+from specialists.evaluation.searches import TunedCandidate
 from specialists.evaluation.several_seeds import Comparison, ModelSummary, SeedScores, compare_seeds
 from specialists.evaluation.shared_gains import shared_gains
 from specialists.evaluation.transferred import ClassTransfer, ModelTransfer, Transfer
@@ -33,6 +34,7 @@ __all__ = [
     "ProbedRows",
     "SeedScores",
     "Transfer",
+    "TunedCandidate",
     "compare_seeds",
     "details",
     "evaluate",

@@ -20,6 +20,7 @@ from specialists.errors import InputError
 from specialists.evaluation.findings import Evaluation, PairedDifference, find_difference
 from specialists.evaluation.inference_times import InferenceTimes, mean_times
 from specialists.evaluation.one_run import LIMITS
+from specialists.evaluation.searches import TunedCandidate
 from specialists.json_record import Cost, JsonRecord
 from specialists.uncertainty import (
     Interval,
@@ -53,6 +54,8 @@ class SeedScores:
         Test examples that are one observation share a number; None: each is one.
     times : InferenceTimes, optional
         None of a run whose models were not timed.
+    candidates : tuple of TunedCandidate
+        Of the student's search; none without one.
     """
 
     evaluation: Evaluation
@@ -62,6 +65,7 @@ class SeedScores:
     admission: str = "not tested"
     groups: NDArray[np.int64] | None = None
     times: InferenceTimes | None = None
+    candidates: tuple[TunedCandidate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,8 @@ class Comparison(JsonRecord):
         None without a clear gain.
     times : InferenceTimes, optional
         Means over the seeds whose models were timed; None without any.
+    candidates : tuple of tuple of TunedCandidate
+        Of the student's search in each seed; none without a search.
     """
 
     dataset: str
@@ -141,6 +147,7 @@ class Comparison(JsonRecord):
     retention: ShareKept | None
     differences: tuple[MeanDifference, ...]
     times: InferenceTimes | None = None
+    candidates: tuple[tuple[TunedCandidate, ...], ...] = ()
 
     def find(self, a: str, b: str, metric: str = "top1") -> MeanDifference | None:
         """The difference a - b, or None if it was not taken."""
@@ -194,6 +201,7 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> Compa
         models={name: _model(seeds, name) for name in names},
         retention=_retention(seeds, drawn["top1"]),
         times=mean_times([seed.times for seed in seeds if seed.times is not None]),
+        candidates=tuple(seed.candidates for seed in seeds if seed.candidates),
         differences=tuple(
             _difference(seeds, a, b, metric, drawn[metric][a] - drawn[metric][b])
             for a, b in pairs

@@ -60,9 +60,9 @@ def _with_defaults(config: Config, kind: str, data: DataShape | None) -> list[st
 def _terms(config: Config) -> list[str]:
     if not config.student.terms and config.student.scheme == "offline":
         return []
-    from specialists.feasibility.objectives import impossible_terms
+    from specialists.feasibility.objectives import impossible_objectives
 
-    return list(impossible_terms(config.student))
+    return list(impossible_objectives(config.student, config.seed))
 
 
 def _machine(config: Config) -> Iterator[str]:

@@ -8,9 +8,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from specialists.config import Config, ConfigMistakesError, StudentConfig
+from specialists.config import (
+    Config,
+    ConfigMistakesError,
+    StudentConfig,
+    student_candidates,
+)
 from specialists.config.defaults import DEFAULTS
-from specialists.distillation import read_terms
+from specialists.distillation import hard_trials, read_terms
 from specialists.distillation.objective import layers_of
 from specialists.distillation.schemes import FEWEST_PEERS
 from specialists.distillation.terms import SoftTargets
@@ -18,6 +23,20 @@ from specialists.distillation.terms.term import CLASSES, NETWORK, RAW_LOGITS
 from specialists.distillation.watching import layer_at
 from specialists.errors import InputError
 from specialists.networks import ARCHITECTURES, NetworkSpec, outline
+
+
+def impossible_trials(settings: StudentConfig, seed: int) -> Iterator[str]:
+    """A line where hard labels of a resolved section cannot have as many candidates."""
+    try:
+        hard_trials(student_candidates(settings, seed))
+    except InputError as error:
+        yield f"student.tuning: {error.in_a_line}"
+
+
+def impossible_objectives(settings: StudentConfig, seed: int) -> Iterator[str]:
+    """A line for each mistake in the terms and the scheme of any candidate, whatever the data."""
+    for candidate in student_candidates(settings, seed):
+        yield from impossible_terms(candidate)
 
 
 def impossible_terms(settings: StudentConfig) -> Iterator[str]:

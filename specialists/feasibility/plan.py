@@ -16,11 +16,19 @@ from torch import Tensor, nn
 
 from specialists.clustering.co_predictions import MAX_WHOLE_MATRIX, NEED_WHOLE_MATRIX
 from specialists.clustering.methods import usual_number
-from specialists.config import ClustersConfig, CombinationConfig, Config, Recipe, is_set
+from specialists.config import (
+    ClustersConfig,
+    CombinationConfig,
+    Config,
+    Recipe,
+    distinct_networks,
+    is_set,
+    student_candidates,
+)
 from specialists.datasets.base import Inputs, Ragged
 from specialists.distillation import student_spec
 from specialists.errors import InputError
-from specialists.feasibility.objectives import missing_layers
+from specialists.feasibility.objectives import impossible_trials, missing_layers
 from specialists.feasibility.shape import DataShape
 from specialists.networks import (
     ARCHITECTURES,
@@ -41,6 +49,7 @@ def impossible(config: Config, data: DataShape) -> Iterator[str]:
     yield from _clusters(config.clusters, data.n_classes)
     yield from _combination(config.combination, data.n_classes)
     yield from impossible_networks(config, data)
+    yield from impossible_trials(config.student, config.seed)
     n_bootstrap = config.evaluation.n_bootstrap
     needed = 8 * n_bootstrap * min(data.n_test, PATTERNS)
     if needed > memory():
@@ -133,20 +142,15 @@ def _impossible_beside(config: Config, generalist: NetworkSpec, data: DataShape)
 
 def _impossible_student(config: Config, generalist: NetworkSpec, data: DataShape) -> Iterator[str]:
     """A student of a given size is not built: to find its width takes many networks."""
-    recipe = config.student
-    if recipe.factory is not None:
-        yield from _untrainable(
-            "student", student_spec(generalist, recipe, data.kind), recipe, data
-        )
-        return
-    if recipe.width is not None:
-        student = student_spec(generalist, recipe, data.kind)
-        yield from _untrainable("student", student, recipe, data)
-        return
-    dense = recipe.size * n_parameters(outline(generalist), tables=False)
-    table = (recipe.embedding_dim or 0) * (recipe.n_buckets or 0) if data.kind == "text" else 0
-    what = f"[student] (size {recipe.size:g}, a table of {table:,} numbers)"
-    yield from _too_much(what, BYTES * dense + BYTES_IN_TABLE * table)
+    for recipe in distinct_networks(student_candidates(config.student, config.seed)):
+        if recipe.factory is not None or recipe.width is not None:
+            spec = student_spec(generalist, recipe, data.kind)
+            yield from _untrainable("student", spec, recipe, data)
+            continue
+        dense = recipe.size * n_parameters(outline(generalist), tables=False)
+        table = (recipe.embedding_dim or 0) * (recipe.n_buckets or 0) * (data.kind == "text")
+        what = f"[student] (size {recipe.size:g}, a table of {table:,} numbers)"
+        yield from _too_much(what, BYTES * dense + BYTES_IN_TABLE * table)
 
 
 def specialist_spec(config: Config, generalist: NetworkSpec, n_outputs: int = 2) -> NetworkSpec:

@@ -12,8 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from specialists.clustering.methods import usual_number
-from specialists.config import Config, Recipe
-from specialists.distillation import soft_trials, student_spec
+from specialists.config import (
+    Config,
+    Recipe,
+    distinct_networks,
+    network_sizes,
+    student_candidates,
+)
+from specialists.distillation import rungs_of, student_spec
 from specialists.feasibility.plan import specialist_spec
 from specialists.feasibility.shape import DataShape
 from specialists.networks import NetworkSpec, generalist_spec, own_spec
@@ -41,6 +47,8 @@ class PlannedTrainings:
         Examples in an epoch of each.
     frozen : tuple of str
         Parts of the network that are not trained.
+    share : float
+        Of its recipe's epochs that each passes through, on average.
     """
 
     kind: str
@@ -49,18 +57,19 @@ class PlannedTrainings:
     recipe: Recipe
     n_epoch: int
     frozen: tuple[str, ...] = ()
+    share: float = 1.0
 
     @property
-    def examples(self) -> int:
+    def examples(self) -> float:
         """That each sees at most."""
-        return (self.recipe.epochs or 1) * self.n_epoch
+        return self.share * (self.recipe.epochs or 1) * self.n_epoch
 
     @property
-    def fewest(self) -> int:
+    def fewest(self) -> float:
         """Examples that each sees if it soon stops improving: half of them, and its patience."""
         epochs = self.recipe.epochs or 1
         patience = self.recipe.patience or epochs
-        return min(epochs, max(patience + 1, epochs // 2)) * self.n_epoch
+        return self.share * min(epochs, max(patience + 1, epochs // 2)) * self.n_epoch
 
 
 def planned_trainings(config: Config, data: DataShape) -> list[PlannedTrainings]:
@@ -114,9 +123,21 @@ def _specialists(
 def _students(
     config: Config, data: DataShape, generalist: NetworkSpec
 ) -> Iterator[PlannedTrainings]:
-    """Trials with soft targets, of as many networks as the scheme trains, and as many without."""
+    """Trials with soft targets, of as many networks as the scheme trains, and as many without.
+
+    Which candidates of a search are left after a rung is not known: each is taken for as likely.
+    """
     settings = config.student
     n_taught = settings.n_taught if settings.scheme in ("born_again", "mutual") else 1
-    spec = student_spec(generalist, settings, data.kind)
-    n = (1 + n_taught) * len(soft_trials(settings))
-    yield PlannedTrainings(STUDENTS, n, spec, settings, data.n_train)
+    candidates = student_candidates(settings, config.seed)
+    rungs, n_before, n_all = rungs_of(settings, len(candidates)), 0, 0
+    whole = sum(rung.n * rung.share for rung in rungs) / len(candidates)  # a candidate, on average
+    for network in distinct_networks(candidates):
+        alike = [each for each in candidates if network_sizes(each) == network_sizes(network)]
+        n_all += len(alike)
+        n_trained = round(sum(rung.n for rung in rungs) * n_all / len(candidates))
+        n, n_before = n_trained - n_before, n_trained
+        epochs = sum(each.epochs or 1 for each in alike) / (network.epochs or 1)
+        spec = student_spec(generalist, network, data.kind)
+        counted = (1 + n_taught) * n, spec, network, data.n_train
+        yield PlannedTrainings(STUDENTS, *counted, share=whole * epochs / n)

@@ -11,6 +11,7 @@ from specialists.evaluation.several_seeds import CORRECTED_LEVEL, MeanDifference
 from specialists.figures import CostPoint, accuracy_against_cost, to_svg_file
 from specialists.report.measured_times import times_cell, times_note, times_title
 from specialists.report.numbers import compact, duration, percent, points, points_interval
+from specialists.report.search_tables import searches_markdown
 from specialists.report.sentences import time_sentence
 from specialists.report.verdict import retention_sentence, verdict
 from specialists.uncertainty import MIN_GROUPS, rows_in_groups
@@ -28,15 +29,16 @@ def comparison_markdown(comparison: Comparison) -> str:
         f"[95% bootstrap interval over {over}]; the verdict's intervals are at "
         f"{percent(CORRECTED_LEVEL, 1)}, since the best of up to {len(ALTERNATIVES)} is looked "
         "for. Inference: FLOPs over the generalist's. Training time: wall time of epochs, summed "
-        "over trainings even where they ran side by side; "
-        "without trials that were not chosen. A student's row leaves its teacher out, the verdict "
-        "does not. Trials: candidates among which validation chose.\n"
+        "over trainings even where they ran side by side; without trials that were not chosen"
+        f"{_of_a_search(comparison)}. A student's row leaves its teacher out, the verdict does "
+        "not. Trials: candidates among which validation chose.\n"
     )
     table = "\n".join("| " + " | ".join(row) + " |" for row in _rows(comparison))
     seconds = {name: model.training_seconds for name, model in comparison.models.items()}
     time = time_sentence(comparison.models, seconds)
     measured = times_note(comparison.times) if comparison.times else ""
-    notes = measured, _admitted(comparison), retention_sentence(comparison), time
+    searches = searches_markdown(comparison)
+    notes = measured, _admitted(comparison), retention_sentence(comparison), searches, time
     answer = f"**Verdict.** {verdict(comparison).text}\n"
     return "\n\n".join([f"{head}\n{table}", *filter(None, notes), answer])
 
@@ -100,6 +102,10 @@ def _difference(entry: MeanDifference | None) -> str:
         return ""
     spread = "" if entry.spread is None else f" ± {100 * entry.spread:.2f}"
     return f"{points(entry.value)}{spread} [{points_interval(entry.interval)}]"
+
+
+def _of_a_search(comparison: Comparison) -> str:
+    return "; a search for the student's recipe counts whole" * bool(comparison.candidates)
 
 
 def _admitted(comparison: Comparison) -> str:

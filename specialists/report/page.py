@@ -24,7 +24,7 @@ from specialists.catalogue import ALTERNATIVES, WORDS
 from specialists.datasets.fetched_rows import FetchedRows
 from specialists.escaping import printable
 from specialists.evaluation.several_seeds import CORRECTED_LEVEL
-from specialists.report import measured_times, numbers, sentences, table_rows
+from specialists.report import measured_times, numbers, search_tables, sentences, table_rows
 from specialists.report.page_figures import draw
 from specialists.report.recommendation import options
 from specialists.report.run_results import DataSummary, Results
@@ -47,6 +47,7 @@ SECTIONS = {
     "examples": "Examples",
     "calibration": "Calibration",
     "labels": "Label errors",
+    "search": "Search",
     "training": "Training",
     "run": "This run",
 }
@@ -112,6 +113,7 @@ def page_content(results: Results) -> dict[str, object]:
         "chosen_rule": table_rows.rule_in_words(results.choice),
         "admission": admission,
         "admission_words": sentences.admission_sentence(admission),
+        **_search(results),
         "learned": table_rows.learned_rows(admission.chosen),
         "figures": figures,
         "pairs": details.pairs,
@@ -149,6 +151,13 @@ def _answer(results: Results) -> dict[str, object]:
     }
 
 
+def _search(results: Results) -> dict[str, object]:
+    """The candidates of the student's search, if there was one."""
+    candidates = [each for of_seed in results.comparison.candidates for each in of_seed]
+    words = search_tables.search_sentences(candidates)
+    return {"candidates": search_tables.ranked_candidates(candidates), "search_words": words}
+
+
 def shared_words(results: Results) -> list[str]:
     """What shared specialists are, if there are any."""
     shared = results.details.shared
@@ -162,6 +171,7 @@ def contents(results: Results) -> list[tuple[str, str]]:
         "apart": details.pairs is not None,
         "shared": details.shared is not None,
         "gains": results.evaluation.n_answering > 0,
+        "search": bool(results.comparison.candidates),
         "examples": not results.is_silent,
     }
     return [(anchor, name) for anchor, name in SECTIONS.items() if shown.get(anchor, True)]

@@ -42,6 +42,7 @@ from specialists.report.recommendation import (
     recommended,
     training_costs,
 )
+from specialists.report.search_tables import COUNTED
 from specialists.report.sentences import worse
 
 CAUTION = {
@@ -169,12 +170,14 @@ def _bought(comparison: Comparison, name: str) -> str:
 
 def _training(comparison: Comparison, name: str) -> str:
     (flops, seconds), base = training_costs(comparison, name), comparison.models[GENERALIST]
+    searched = bool(comparison.candidates) and name in (STUDENT, HARD_LABELS)
+    search = f" ({COUNTED})" * searched
     if seconds:
         instead = f" instead of {duration(base.training_seconds)}" * bool(base.training_seconds)
-        return f"{duration(seconds)} of training{instead}"
+        return f"{duration(seconds)} of training{instead}{search}"
     if base.training_flops:
-        return f"{flops / base.training_flops:.1f} times the training FLOPs"
-    return f"{compact(flops)} training FLOPs"
+        return f"{flops / base.training_flops:.1f} times the training FLOPs{search}"
+    return f"{compact(flops)} training FLOPs{search}"
 
 
 def _milliseconds(comparison: Comparison, name: str) -> str:

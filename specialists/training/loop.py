@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from specialists.config import Recipe
-from specialists.errors import ConfigError, InputError, TrainingError
+from specialists.errors import ConfigError, DivergedError, InputError
 from specialists.files import write_tensors
 from specialists.networks import HashedEmbedding, outputs_of
 from specialists.runtime import (
@@ -142,7 +142,7 @@ class Trainer:
 
         Raises
         ------
-        TrainingError
+        DivergedError
             If the loss is no longer finite. The best weights so far are written first, or are left
             in the network where there is no folder.
         """
@@ -244,10 +244,10 @@ class Trainer:
                 where = self.folder / "last_good.safetensors"
                 write_tensors(where, self.best)
             kept = f"{where} (epoch {self.state.best_epoch})"
-        raise TrainingError(
-            f"{self.description}: {reason} at step {self.state.step}\n"
-            f"  last good weights: {kept}\n"
-            "  to mend it: a lower learning_rate or clip, or look for extreme inputs"
+        raise DivergedError(
+            f"{self.description}: {reason} at step {self.state.step}\n  last good weights: {kept}\n"
+            "  to mend it: a lower learning_rate or clip, or look for extreme inputs",
+            *(self.state.examples, self.state.examples * self.flops_per_example),
         )
 
     def _save(self) -> None:
