@@ -24,6 +24,7 @@ from specialists.distillation.sparse_losses import (
 )
 from specialists.distillation.stores import (
     SparseTargets,
+    bytes_of_sparse,
     read_draws,
     read_top,
     write_draws,
@@ -65,6 +66,7 @@ __all__ = [
     "Teacher",
     "best_trial",
     "born_again",
+    "bytes_of_sparse",
     "changed_recipe",
     "cross_entropy_to_draws",
     "distil",

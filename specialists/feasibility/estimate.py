@@ -16,7 +16,7 @@ from specialists.catalogue import AVERAGED, CONTINUED, WIDE
 from specialists.clustering.co_predictions import MAX_WHOLE_MATRIX
 from specialists.config import Config
 from specialists.datasets.base import Dataset
-from specialists.distillation import soft_trials
+from specialists.distillation import bytes_of_sparse, soft_trials
 from specialists.feasibility.plan import training_bytes
 from specialists.feasibility.rates import StepRate, rows_read
 from specialists.feasibility.trainings import (
@@ -222,7 +222,10 @@ class Planner:
         n_views = max(1, student.views)
         if student.targets == "dense":
             return HALF * self.dataset.n_classes * n_views
-        return SINGLE * student.n_targets * len({t for t, _ in soft_trials(student)}) * n_views
+        n_temperatures = len({t for t, _ in soft_trials(student)})
+        n_classes = self.dataset.n_classes
+        each = bytes_of_sparse(student.targets, min(student.n_stored, n_classes), n_classes)
+        return each * n_temperatures * n_views
 
     def _rows(self, *names: str) -> int:
         return sum(len(split) for name, split in self.dataset.splits.items() if name in names)
