@@ -25,7 +25,7 @@ def distribution(name):
         "flat": torch.ones(40).double(),
         "of one power": 1 / j,
         "peaked": torch.cat([torch.tensor([300.0]).double(), 1 / j[1:]]),
-        "sure": torch.cat([torch.tensor([1e6]).double(), 1 / j[1:]]),
+        "sure": torch.cat([torch.tensor([1e3]).double(), 1 / j[1:]]),
     }[name]
     mixed = weights[torch.randperm(40, generator=torch.Generator().manual_seed(3))]
     return mixed / mixed.sum()
@@ -50,7 +50,8 @@ def test_shares_are_on_average_the_probabilities_with_the_least_variance(name, m
     off = (found.mean(0) - p).abs() / (variances.maximum(seldom) / REPEATS).sqrt().clamp_min(1e-9)
     assert float(off.max()) < 5
     rounding = m / (4 * N_PARTS**2)
-    assert 0.95 * least.sum() < variances.sum() < 1.05 * least.sum() + rounding
+    slack = 0.5 if name == "sure" else 0.05  # most of it comes from few rows
+    assert (1 - slack) * least.sum() < variances.sum() < (1 + slack) * least.sum() + rounding
 
 
 @pytest.mark.parametrize("name", ["flat", "of one power", "peaked", "sure"])
@@ -58,7 +59,7 @@ def test_thirteen_classes_vary_less_than_twenty_draws_of_as_many_bytes(name):
     p = distribution(name)
     repeated = float(1 - p.square().sum()) / 20  # with repetitions, two bytes each
     ratio = float(estimates(p, 13).var(0).sum()) / repeated
-    assert ratio < {"flat": 1.1, "of one power": 0.75, "peaked": 0.05, "sure": 0.6}[name]
+    assert ratio < {"flat": 1.1, "of one power": 0.75, "peaked": 0.05, "sure": 0.1}[name]
 
 
 def test_counts_are_whole_and_sum_to_the_parts_and_classes_are_distinct():
