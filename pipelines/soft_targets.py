@@ -122,15 +122,17 @@ def write_targets(
         if settings.targets == "dense":
             write_shards(folder, blocks, context.dataset.n_classes, key)
         elif settings.targets == "top":
-            write_top(folder, blocks, temperatures, settings.n_targets)
+            write_top(folder, blocks, temperatures, settings.n_stored)
         else:
             seed = context.seed("soft targets")
-            write_draws(folder, blocks, temperatures, settings.n_targets, seed)
+            write_draws(folder, blocks, temperatures, settings.n_stored, seed)
 
     ensure_result(folder, key, build)
     n_rows = len(read_soft_targets(folder, settings.targets, temperatures[0]))
     per_row = disk_use(folder) / n_rows
-    log.info(f"{STAGE}: soft targets of {n_rows:,} rows, {per_row:,.0f} bytes each")
+    several = len(temperatures) > 1 and settings.targets != "dense"
+    sets = f", at {len(temperatures)} temperatures" * several
+    log.info(f"{STAGE}: soft targets of {n_rows:,} rows, {per_row:,.0f} bytes each{sets}")
 
 
 def transfer_sources(context: RunContext) -> list[Inputs]:
@@ -153,8 +155,11 @@ def _store(settings: StudentConfig, temperatures: tuple[float, ...]) -> dict[str
     """What soft targets that are not dense depend on, JSON-able."""
     if settings.targets == "dense":
         return {}
-    keys = ("targets", "n_targets")
-    return {**{key: getattr(settings, key) for key in keys}, "temperatures": temperatures}
+    return {
+        "targets": settings.targets,
+        "n_targets": settings.n_stored,
+        "temperatures": temperatures,
+    }
 
 
 def read_soft_targets(

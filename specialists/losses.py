@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from specialists.errors import InputError, first_of
+from specialists.fused_softmax import DenseTarget, LabelTarget, Part, Target, fused_loss
 from specialists.probability import check_labels, check_rows
 
 UNLABELLED = -1
@@ -73,8 +74,8 @@ def kl_rows(logits: Tensor, target: Tensor) -> Tensor:
     return -(target * F.log_softmax(logits, dim=-1)).sum(-1) - entropy
 
 
-class DistillationLoss(nn.Module):
-    """alpha T^2 KL(softmax(t / T) || softmax(z / T)) + (1 - alpha) CE(z, y), METHOD.md (27).
+class SoftTargetLoss(nn.Module):
+    """alpha T^2 D(target || softmax(z / T)) + (1 - alpha) CE(z, y), for targets of any form.
 
     Parameters
     ----------
@@ -84,15 +85,6 @@ class DistillationLoss(nn.Module):
         Weight of the soft targets, in [0, 1].
     label_smoothing : float
         Of the cross-entropy, in [0, 1).
-
-    Notes
-    -----
-    The teacher is given as logits or, equally, as log-probabilities; -inf is a probability of
-    zero. The value of the soft term is a true KL: zero where student and teacher agree. Half
-    precision is taken, and computed with in float32.
-
-    Shapes are always checked. Values are checked on the CPU alone, since a look at a GPU's
-    tensors waits for it.
     """
 
     def __init__(self, temperature: float, alpha: float, label_smoothing: float = 0.0) -> None:
@@ -101,6 +93,39 @@ class DistillationLoss(nn.Module):
         self.temperature = temperature
         self.alpha = alpha
         self.label_smoothing = label_smoothing
+
+    def mixed(
+        self, z: Tensor, target: Target, labels: Tensor | None, weights: Tensor | None = None
+    ) -> Tensor:
+        """The loss of logits in full precision, (n, C), which ``target`` fits."""
+        rows = z.new_ones(len(z)) if weights is None else weights.to(z.dtype)
+        soft = Part(target, rows * (self.alpha * self.temperature**2 / len(z)), self.temperature)
+        if self.alpha == 1:
+            return fused_loss(z, [soft])
+        if labels is None:
+            raise InputError("a distillation loss with alpha < 1 needs labels", got=None)
+        share, smoothing = 1 - self.alpha, self.label_smoothing
+        if labels.is_floating_point():
+            hard = _cross_entropy(z, labels, smoothing, UNLABELLED, weights)
+            return fused_loss(z, [soft]) + share * hard
+        labels = check_labels(labels, len(z), z.shape[1], UNLABELLED)
+        known = of_known(rows, labels != UNLABELLED) * (share / len(z))
+        hard = LabelTarget(labels.clamp_min(0)[:, None], smoothing)
+        return fused_loss(z, [soft, Part(hard, known)])
+
+
+class DistillationLoss(SoftTargetLoss):
+    """alpha T^2 KL(softmax(t / T) || softmax(z / T)) + (1 - alpha) CE(z, y), METHOD.md (27).
+
+    Notes
+    -----
+    The teacher is given as logits or, equally, as log-probabilities; -inf is a probability of
+    zero. It is a constant: no gradient reaches it. The value of the soft term is a true KL: zero
+    where student and teacher agree. Half precision is taken, and computed with in float32.
+
+    Shapes are always checked. Values are checked on the CPU alone, since a look at a GPU's
+    tensors waits for it.
+    """
 
     def forward(
         self,
@@ -124,27 +149,9 @@ class DistillationLoss(nn.Module):
         InputError
             If the shapes do not fit one another, or labels or teacher make no sense.
         """
-        z, t = _in_full_precision(student_logits, teacher_logits, "the teacher's logits")
-        soft = self.temperature**2 * kl_to(
-            z / self.temperature, F.softmax(t / self.temperature, dim=-1), weights
-        )
-        return self.with_labels(soft, z, labels, weights)
-
-    def with_labels(
-        self,
-        soft: Tensor,
-        student_logits: Tensor,
-        labels: Tensor | None,
-        weights: Tensor | None = None,
-    ) -> Tensor:
-        """Alpha ``soft`` + (1 - alpha) CE(z, y), where ``soft`` is the term of the soft targets."""
-        if self.alpha == 1:
-            return soft
-        if labels is None:
-            raise InputError("a distillation loss with alpha < 1 needs labels", got=None)
-        z = student_logits.to(torch.promote_types(student_logits.dtype, torch.float32))
-        hard = _cross_entropy(z, labels, self.label_smoothing, UNLABELLED, weights)
-        return self.alpha * soft + (1 - self.alpha) * hard
+        dtype = _common_precision(student_logits, teacher_logits, "the teacher's logits")
+        target = DenseTarget(teacher_logits.detach(), self.temperature)
+        return self.mixed(student_logits.to(dtype), target, labels, weights)
 
 
 class SpecialistLoss(nn.Module):
@@ -235,7 +242,13 @@ def of_known(rows: Tensor, known: Tensor) -> Tensor:
 
 
 def _in_full_precision(logits: Tensor, other: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    """Both in float32 or better. Shapes that differ are refused, since they would broadcast."""
+    """Both in float32 or better, once they fit one another."""
+    dtype = _common_precision(logits, other, name)
+    return logits.to(dtype), other.to(dtype)
+
+
+def _common_precision(logits: Tensor, other: Tensor, name: str) -> torch.dtype:
+    """Float32 or better. Shapes that differ are refused, since they would broadcast."""
     check_rows(logits, "logits")
     if other.shape != logits.shape or not other.is_floating_point():
         raise InputError(
@@ -243,8 +256,7 @@ def _in_full_precision(logits: Tensor, other: Tensor, name: str) -> tuple[Tensor
             got=f"{other.dtype} of shape {tuple(other.shape)}",
             expected=f"real numbers of shape {tuple(logits.shape)}, as the logits",
         )
-    dtype = torch.promote_types(torch.promote_types(logits.dtype, other.dtype), torch.float32)
-    return logits.to(dtype), other.to(dtype)
+    return torch.promote_types(torch.promote_types(logits.dtype, other.dtype), torch.float32)
 
 
 def _check_distributions(probs: Tensor, what: str) -> None:

@@ -72,8 +72,11 @@ class Shards:
         for number in np.flatnonzero(np.diff(bounds)).tolist():
             part = slice(bounds[number], bounds[number + 1])
             file, inner = np.asarray(self._files[number]), sought[part] - self._starts[number]
-            read = file[inner] if columns is None else file[inner[:, None], columns.numpy()]
-            values[rows[part]] = read
+            if columns is not None:
+                values[rows[part]] = file[inner[:, None], columns.numpy()]
+                continue
+            for row, at in zip(rows[part].tolist(), inner.tolist(), strict=True):
+                values[row] = file[at]  # copied once
         return torch.from_numpy(values)
 
     def with_rest(self, index: Tensor, columns: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ ORDER = [
     "runtime",
     "datasets",
     "networks",
+    "fused_softmax",
     "losses",
     "calibration",
     "training",

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from specialists.config import Recipe
+from specialists.config import Recipe, StudentConfig
 from specialists.datasets.base import Split
 from specialists.distillation import (
     CellDistillationLoss,
     DrawnDistillationLoss,
+    bytes_of_sparse,
     cross_entropy_to_draws,
     distil,
     kl_to_cells,
@@ -72,6 +73,12 @@ def tempered(log_cells, temperature):
     return (log_cells / temperature).log_softmax(1)
 
 
+def draws_of(n, n_classes, m):
+    generator = torch.Generator().manual_seed(1)
+    counts = torch.randint(1, 9, (n, m), generator=generator)
+    return torch.randint(n_classes, (n, m), generator=generator), counts
+
+
 def test_the_gradient_on_cells_is_that_of_finite_differences():
     log_p = predictions(5, 7, seed=5).double()
     classes = log_p.topk(3, dim=1).indices
@@ -79,8 +86,8 @@ def test_the_gradient_on_cells_is_that_of_finite_differences():
     cells = torch.cat([log_p.gather(1, classes), rest], 1)
     logits = predictions(5, 7, seed=6).double().requires_grad_()
     assert torch.autograd.gradcheck(lambda z: kl_to_cells(z, classes, cells), logits)
-    draws = torch.randint(7, (5, 11), generator=torch.Generator().manual_seed(0))
-    assert torch.autograd.gradcheck(lambda z: cross_entropy_to_draws(z, draws), logits)
+    draws = draws_of(5, 7, 4)
+    assert torch.autograd.gradcheck(lambda z: cross_entropy_to_draws(z, *draws), logits)
 
 
 def test_a_sure_teacher_and_a_sure_student_stay_finite():
@@ -94,17 +101,22 @@ def test_a_sure_teacher_and_a_sure_student_stay_finite():
     assert bool(logits.grad.isfinite().all())
 
 
-def test_draws_say_on_average_what_the_whole_distribution_says(tmp_path):
-    log_p = predictions(6, 5, scale=1.0, seed=7)
-    write_draws(tmp_path, [DensePredictions(log_p)], (1.0, 2.0), 20_000, seed=3)
-    for t in (1.0, 2.0):
-        drawn = read_draws(tmp_path, t).parts[0][torch.arange(6)]
-        shares = torch.stack([(drawn == j).double().mean(1) for j in range(5)], 1)
-        expected = (log_p.double() / t).softmax(1)
-        assert float((shares - expected).abs().max()) < 5 * math.sqrt(0.25 / 20_000)
-        logits = predictions(6, 5, seed=8)
-        whole = -(shares * logits.double().log_softmax(1)).sum(1).mean()
-        assert float(cross_entropy_to_draws(logits, drawn)) == pytest.approx(float(whole), abs=1e-5)
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_draws_say_on_average_what_the_whole_distribution_says(tmp_path, temperature):
+    """The loss and its gradient, beside those of float64 sums over all classes."""
+    log_p, repeats = predictions(6, 12, scale=2.0, seed=7), 4000
+    often = DensePredictions(log_p.repeat(repeats, 1))
+    write_draws(tmp_path, [often], (temperature,), 4, seed=3)
+    rows = torch.arange(6 * repeats)
+    classes, counts = (part[rows] for part in read_draws(tmp_path, temperature).parts)
+    p = (log_p.double() / temperature).softmax(1)
+    z = predictions(6, 12, seed=8).double().requires_grad_()
+    loss = DrawnDistillationLoss(temperature, 1.0)
+    found = loss(z.repeat(repeats, 1), classes, counts, torch.full((len(rows),), -1))
+    expected = -(temperature**2) * (p * (z / temperature).log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(found, expected, rtol=5e-3, atol=0)
+    gradients = [torch.autograd.grad(value, z)[0] for value in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=0.01 * temperature / 6)
 
 
 def test_the_most_probable_are_stored_with_the_mass_of_the_rest(tmp_path):
@@ -131,8 +143,33 @@ def test_a_class_takes_two_bytes_where_these_suffice(tmp_path, n_classes, size):
     log_p[0, -1] = 0.0
     write_draws(tmp_path, [DensePredictions(log_p)], (1.0,), 3, seed=0)
     stored = read_draws(tmp_path, 1.0)
-    assert stored.bytes_per_example == 3 * size
-    assert stored.parts[0][torch.tensor([0])].tolist() == [3 * [n_classes - 1]]
+    assert stored.bytes_per_example == 3 * (size + 1)
+    classes, counts = (part[torch.tensor([0])] for part in stored.parts)
+    assert classes.tolist() == [3 * [n_classes - 1]]
+    assert counts.tolist() == [[255, 0, 0]]
+
+
+def test_forty_bytes_hold_the_draws_of_an_example(tmp_path):
+    log_p = predictions(4, 4342, seed=1)
+    n_drawn = StudentConfig(targets="sampled").n_stored
+    write_draws(tmp_path, [DensePredictions(log_p)], (1.0,), n_drawn, seed=0)
+    found = read_draws(tmp_path, 1.0).bytes_per_example
+    assert found == bytes_of_sparse("sampled", n_drawn, 4342) == 39
+    write_top(tmp_path, [DensePredictions(log_p)], (1.0,), StudentConfig(targets="top").n_stored)
+    assert read_top(tmp_path, 1.0).bytes_per_example == bytes_of_sparse("top", 32, 4342) == 130
+
+
+def test_draws_follow_from_the_seed_however_rows_are_cut(tmp_path):
+    log_p, found = predictions(50, 30, seed=2), []
+    for seed, size in ((5, 50), (5, 7), (6, 50)):
+        folder = tmp_path / f"{seed}-{size}"
+        folder.mkdir()
+        blocks = [DensePredictions(rows) for rows in log_p.split(size)]
+        write_draws(folder, blocks, (1.0, 2.0), 6, seed)
+        parts = [part for t in (1.0, 2.0) for part in read_draws(folder, t).parts]
+        found.append([part[torch.arange(50)] for part in parts])
+    assert all(map(torch.equal, found[0], found[1]))
+    assert not any(map(torch.equal, found[0], found[2]))
 
 
 @pytest.mark.parametrize("kind", ["top", "sampled"])
@@ -160,7 +197,8 @@ def test_a_student_learns_from_what_is_stored(tmp_path, kind):
     ("loss", "targets"),
     [
         (CellDistillationLoss, (torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 3))),
-        (DrawnDistillationLoss, (torch.zeros(3, 2, dtype=torch.int64),)),
+        (DrawnDistillationLoss, (torch.zeros(3, 2, dtype=torch.int64), torch.ones(3, 2))),
+        (DrawnDistillationLoss, (torch.zeros(2, 2, dtype=torch.int64), torch.ones(2, 3))),
     ],
 )
 def test_targets_of_another_shape_are_refused(loss, targets):
@@ -168,9 +206,10 @@ def test_targets_of_another_shape_are_refused(loss, targets):
         loss(1.0, 0.5)(torch.zeros(2, 4), *targets, torch.zeros(2, dtype=torch.int64))
 
 
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("k", [1, 5, 8])
-def test_in_one_pass_the_loss_and_its_gradient_are_those_of_the_terms(k, alpha):
+def test_in_one_pass_the_loss_and_its_gradient_are_those_of_the_terms(k, alpha, temperature):
     log_p, logits = predictions(12, 9, seed=12).double(), predictions(12, 9, seed=13).double()
     classes = log_p.topk(k, dim=1).indices
     rest = log_p.scatter(1, classes, -torch.inf).logsumexp(1, keepdim=True)
@@ -178,38 +217,53 @@ def test_in_one_pass_the_loss_and_its_gradient_are_those_of_the_terms(k, alpha):
     labels = torch.arange(12) % 9
     labels[3] = -1  # has none
     found, expected = logits.clone().requires_grad_(), logits.clone().requires_grad_()
-    a = CellDistillationLoss(1.0, alpha)(found, classes, cells, labels)
+    loss = CellDistillationLoss(temperature, alpha)
+    a = loss(found, classes, cells, labels)
     hard = F.cross_entropy(expected, labels, ignore_index=-1)
-    b = alpha * kl_to_cells(expected, classes, cells) + (1 - alpha) * hard
+    soft = temperature**2 * kl_to_cells(expected / temperature, classes, cells)
+    b = alpha * soft + (1 - alpha) * hard
     a.backward()
     b.backward()
     torch.testing.assert_close(a, b)
     torch.testing.assert_close(found.grad, expected.grad)
-    loss = CellDistillationLoss(1.0, alpha)
     assert torch.autograd.gradcheck(lambda z: loss(z, classes, cells, labels), found)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
-def test_in_one_pass_extreme_logits_stay_finite(alpha):
+def test_in_one_pass_extreme_logits_stay_finite(alpha, temperature):
     logits = torch.tensor([[500.0, 0.0, -500.0], [0.0, 300.0, 0.0]]).requires_grad_()
     classes, labels = torch.tensor([[0], [0]]), torch.tensor([2, 1])
     cells = torch.tensor([[0.4, 0.6], [0.0, 1.0]]).log()
-    loss = CellDistillationLoss(1.0, alpha)(logits, classes, cells, labels)
+    loss = CellDistillationLoss(temperature, alpha)(logits, classes, cells, labels)
     loss.backward()
     assert bool(loss.isfinite())
     assert logits.grad is not None
     assert bool(logits.grad.isfinite().all())
 
 
+def test_cells_and_counts_count_by_their_share():
+    """Half precision rounds the sum of cells; counts may be any."""
+    log_p, labels = predictions(5, 3, seed=14), torch.arange(5) % 3
+    classes = torch.arange(2).expand(5, 2)
+    for loss, kept, scaled in (
+        (CellDistillationLoss(2.0, 0.5), log_p, log_p + 0.01),
+        (DrawnDistillationLoss(2.0, 0.5), log_p[:, :2].exp(), 3 * log_p[:, :2].exp()),
+    ):
+        z = predictions(5, 3, seed=15)
+        values = [loss(z, classes, one, labels) for one in (kept, scaled)]
+        torch.testing.assert_close(*values)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_labels_count_beside_draws_as_beside_whole_targets(temperature, smoothing):
     logits, labels = predictions(4, 6, seed=11).double(), torch.tensor([0, 5, -1, 2])
-    draws = torch.randint(6, (4, 9), generator=torch.Generator().manual_seed(1))
+    draws = draws_of(4, 6, 9)  # some classes twice
     found, expected = logits.clone().requires_grad_(), logits.clone().requires_grad_()
-    a = DrawnDistillationLoss(temperature, 0.25, smoothing)(found, draws, labels)
+    a = DrawnDistillationLoss(temperature, 0.25, smoothing)(found, *draws, labels)
     hard = F.cross_entropy(expected, labels, label_smoothing=smoothing, ignore_index=-1)
-    soft = temperature**2 * cross_entropy_to_draws(expected / temperature, draws)
+    soft = temperature**2 * cross_entropy_to_draws(expected / temperature, *draws)
     b = 0.25 * soft + 0.75 * hard
     a.backward()
     b.backward()

@@ -402,11 +402,12 @@ def test_an_error_while_gathering_ahead_is_raised_where_batches_are_used(monkeyp
         batches(True, TensorExamples(x, (labels,), broken), monkeypatch)
 
 
-def test_half_precision_targets_become_floats_batch_by_batch():
+def test_half_precision_targets_are_left_to_the_loss_and_double_ones_rounded():
     x, labels = data()
-    examples = TensorExamples(x, (torch.rand(60, 3).half(), labels))
+    examples = TensorExamples(x, (torch.rand(60, 3).half(), torch.rand(60).double(), labels))
     batch = examples.batch(torch.tensor([4, 2]), torch.Generator())
-    assert [target.dtype for target in batch.targets] == [torch.float32, torch.int64]
+    dtypes = [torch.float16, torch.float32, torch.int64]
+    assert [target.dtype for target in batch.targets] == dtypes
     assert isinstance(batch.inputs, torch.Tensor)
     assert torch.equal(batch.inputs, x[[4, 2]])
 

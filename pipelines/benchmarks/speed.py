@@ -9,6 +9,7 @@ loading      a network that is read from its folder, with and without weights dr
 checkpoints  what one writes and takes, where its best weights are the current ones and where they
              are not, and its share of the time, if one is written every 20 s and as it is now
 disk         what networks of `languages` take of the disk, and how long they are loaded
+targets      steps of a student's training with stored soft targets, beside those with hard labels
 specialists  one specialist of few classes, where there are many
 combination  calls of ``combine`` for few and for many rows
 inference    predictions of an ensemble and of a student, beside their FLOPs
@@ -53,6 +54,7 @@ from .speed_disk import disk_and_loads, text_network
 from .speed_inference import inference_speed
 from .speed_many_specialists import many_specialists
 from .speed_run import whole_run
+from .speed_soft_targets import soft_target_steps
 from .table_optimisers import table_optimisers
 
 N_CLASSES = 239
@@ -240,6 +242,7 @@ SECTIONS: dict[str, Callable[[bool], list[Line]]] = {
     "loading": network_loading,
     "checkpoints": checkpoint_share,
     "disk": disk_and_loads,
+    "targets": soft_target_steps,
     "specialists": many_specialists,
     "combination": combination_calls,
     "inference": inference_speed,

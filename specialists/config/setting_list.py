@@ -50,7 +50,7 @@ UNITS = {
     "of the features": ("dropout",),
     "gradient norm": ("clip",),
     "logits are divided by it": ("temperature", "temperatures"),
-    "classes or draws a row": ("n_targets",),
+    "classes a row": ("n_targets",),
     "of each input": ("views",),
     "resamples": ("n_bootstrap",),
     "characters": ("char_ngrams",),

@@ -25,6 +25,7 @@ from specialists.config.network_sections import OwnNetwork
 from specialists.config.optional_parts import FromFolder
 from specialists.config.search_space import search_mistakes
 
+N_STORED = {"dense": 0, "top": 32, "sampled": 13}  # classes, unless `n_targets` says it
 MOST_TRIALS = 27  # learning rates times label smoothings that a student without soft targets tries
 
 
@@ -88,9 +89,10 @@ class StudentConfig(FromFolder, OwnNetwork):
     slower."""
     targets: Literal["dense", "top", "sampled"] = "dense"
     """What is stored of the teacher's predictions. dense: every class. top: the most probable ones
-    and the mass of all others. sampled: draws, which on average say the same."""
-    n_targets: Positive = 32
-    """Number of classes of top, or of draws of sampled, an example."""
+    and the mass of all others. sampled: drawn ones, which on average say the same."""
+    n_targets: Positive | None = None
+    """Number of classes of top, or of drawn ones of sampled, an example. None: 32 of top (130
+    bytes), 13 of sampled (39 bytes)."""
     views: NonNegative = 0
     """How many augmented views of each input the stored soft targets are of; the student then sees
     these, one an epoch. 0: of the inputs as they are, whatever the student sees of them."""
@@ -105,6 +107,11 @@ class StudentConfig(FromFolder, OwnNetwork):
     tuning: TuningConfig | None = None
     """Search for the recipe; hard labels have as many candidates. None: all pairs of `temperatures`
     and `alphas` are trained in full."""
+
+    @property
+    def n_stored(self) -> int:
+        """Number of classes that `targets` = top or sampled stores of an example."""
+        return self.n_targets or N_STORED[self.targets]
 
     @model_validator(mode="after")
     def as_many_trials_of_hard_labels(self) -> StudentConfig:

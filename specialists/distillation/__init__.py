@@ -25,6 +25,7 @@ from specialists.distillation.sparse_losses import (
 )
 from specialists.distillation.stores import (
     SparseTargets,
+    bytes_of_sparse,
     read_draws,
     read_top,
     write_draws,
@@ -70,6 +71,7 @@ __all__ = [
     "best_first",
     "best_trial",
     "born_again",
+    "bytes_of_sparse",
     "changed_recipe",
     "cross_entropy_to_draws",
     "distil",

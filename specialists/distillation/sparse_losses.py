@@ -1,4 +1,4 @@
-"""Distillation from targets that name few classes: k + 1 cells, or draws.
+"""Distillation from targets that name few classes: k + 1 cells, or drawn ones with their counts.
 
 Both compute in float32 or better, are averaged over the batch, and carry T^2 as
 :class:`specialists.losses.DistillationLoss` does.
@@ -6,16 +6,15 @@ Both compute in float32 or better, are averaged over the batch, and carry T^2 as
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
+from torch import Tensor
 
 from specialists.errors import InputError
-from specialists.losses import UNLABELLED, DistillationLoss
-from specialists.probability import check_labels, check_rows, kl_between, log_sum_exp
+from specialists.fused_softmax import SoftmaxBlock
+from specialists.losses import SoftTargetLoss
+from specialists.probability import check_rows, kl_between, log_sum_exp
 
 
 def kl_to_cells(logits: Tensor, classes: Tensor, log_cells: Tensor) -> Tensor:
@@ -35,7 +34,8 @@ def cell_divergences(logits: Tensor, classes: Tensor, log_cells: Tensor) -> Tens
     classes : int64 Tensor of shape (n, k)
         Distinct in a row.
     log_cells : Tensor of shape (n, k + 1)
-        Log-probabilities, that of all others last; -inf is a probability of zero.
+        Log-probabilities, that of all others last; -inf is a probability of zero. They are divided
+        by their sum.
 
     Raises
     ------
@@ -44,163 +44,103 @@ def cell_divergences(logits: Tensor, classes: Tensor, log_cells: Tensor) -> Tens
     """
     z = _in_full_precision(logits)
     _check_cells(z, classes, log_cells)
-    target = log_cells.to(z.dtype)
+    target = log_cells.to(z.dtype).log_softmax(1)  # half precision rounds their sum
     inside = z.gather(1, classes)
     outside = log_sum_exp(z.scatter(1, classes, -torch.inf))
     cells = torch.cat([inside, outside[:, None]], dim=1)
     return kl_between(target, cells - log_sum_exp(cells)[:, None])
 
 
-def cross_entropy_to_draws(logits: Tensor, draws: Tensor) -> Tensor:
+def cross_entropy_to_draws(logits: Tensor, classes: Tensor, counts: Tensor) -> Tensor:
     """The mean of :func:`draw_divergences`."""
-    return draw_divergences(logits, draws).mean()
+    return draw_divergences(logits, classes, counts).mean()
 
 
-def draw_divergences(logits: Tensor, draws: Tensor) -> Tensor:
-    """-mean log softmax(logits)_j over m draws j a row, METHOD.md (33), of each row, (n,).
+def draw_divergences(logits: Tensor, classes: Tensor, counts: Tensor) -> Tensor:
+    """-sum over drawn classes j of (n_j / N) log softmax(logits)_j, METHOD.md (33), of each row.
 
-    With draws from p its expectation, and that of its gradient, is the cross-entropy to p: the KL
-    and the entropy of p, which no logit changes (Anshumann et al. 2025, "Sparse Logit Sampling").
+    Of draws by :func:`specialists.distillation.drawn_classes.drawn_classes` its expectation, and
+    that of its gradient, is the cross-entropy to the teacher: the KL and the teacher's entropy,
+    which no logit changes.
 
     Parameters
     ----------
     logits : Tensor of shape (n, C)
-    draws : int64 Tensor of shape (n, m)
-        Classes, with repetitions.
+    classes : int64 Tensor of shape (n, m)
+        May repeat one.
+    counts : Tensor of shape (n, m)
+        n_j >= 0; N is their sum in a row.
 
     Raises
     ------
     InputError
-        If there are not as many rows of draws as of logits.
+        If the shapes do not fit one another.
     """
     z = _in_full_precision(logits)
-    _check_draws(z, draws)
-    return -z.log_softmax(1).gather(1, draws).mean(1)
+    shares = _shares(z, classes, counts)
+    return -(shares * z.log_softmax(1).gather(1, classes)).sum(1)
 
 
-class CellDistillationLoss(nn.Module):
+class CellDistillationLoss(SoftTargetLoss):
     """alpha T^2 KL over cells (:func:`kl_to_cells`) + (1 - alpha) CE(z, y).
 
-    Parameters
-    ----------
-    temperature, alpha, label_smoothing
-        As for :class:`specialists.losses.DistillationLoss`; the cells are of softmax(t / T).
+    Its settings are those of :class:`specialists.losses.SoftTargetLoss`; the cells are of
+    softmax(t / T).
     """
-
-    def __init__(self, temperature: float, alpha: float, label_smoothing: float = 0.0) -> None:
-        super().__init__()
-        self.whole = DistillationLoss(temperature, alpha, label_smoothing)
 
     def forward(self, logits: Tensor, classes: Tensor, log_cells: Tensor, labels: Tensor) -> Tensor:
         """Loss in nats; an InputError as :func:`kl_to_cells`, and for labels that make no sense."""
-        t, z = self.whole.temperature, _in_full_precision(logits)
+        z = _in_full_precision(logits)
         _check_cells(z, classes, log_cells)
-        if t == 1 and not self.whole.label_smoothing:
-            return _in_one_pass(z, classes, log_cells, labels, self.whole.alpha)
-        return self.whole.with_labels(t**2 * kl_to_cells(z / t, classes, log_cells), z, labels)
+        return self.mixed(z, CellTarget(classes, log_cells.to(z.dtype).log_softmax(1)), labels)
 
 
-class DrawnDistillationLoss(nn.Module):
+class DrawnDistillationLoss(SoftTargetLoss):
     """alpha T^2 cross-entropy to draws (:func:`cross_entropy_to_draws`) + (1 - alpha) CE(z, y).
 
-    Parameters
-    ----------
-    temperature, alpha, label_smoothing
-        As for :class:`specialists.losses.DistillationLoss`; the draws are from softmax(t / T).
+    Its settings are those of :class:`specialists.losses.SoftTargetLoss`; the draws are from
+    softmax(t / T).
     """
 
-    def __init__(self, temperature: float, alpha: float, label_smoothing: float = 0.0) -> None:
-        super().__init__()
-        self.whole = DistillationLoss(temperature, alpha, label_smoothing)
-
-    def forward(self, logits: Tensor, draws: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, classes: Tensor, counts: Tensor, labels: Tensor) -> Tensor:
         """Loss in nats; an InputError as :func:`cross_entropy_to_draws`, and for wrong labels."""
-        t, z, a = self.whole.temperature, _in_full_precision(logits), self.whole.alpha
-        _check_draws(z, draws)
-        if t == 1 and not self.whole.label_smoothing:
-            labels, b = _weighted_labels(z, labels, a)
-            weights = z.new_full(draws.shape, a / draws.numel())
-            classes, weights = torch.cat([draws, labels], 1), torch.cat([weights, b[:, None]], 1)
-            return _CrossEntropy.apply(z, classes, weights)
-        return self.whole.with_labels(t**2 * cross_entropy_to_draws(z / t, draws), z, labels)
+        z = _in_full_precision(logits)
+        return self.mixed(z, DrawnTarget(classes, _shares(z, classes, counts)), labels)
 
 
-def _in_one_pass(
-    z: Tensor, classes: Tensor, log_cells: Tensor, labels: Tensor, alpha: float
-) -> Tensor:
-    """Both terms of a :class:`CellDistillationLoss` at T = 1, of one exponential a logit."""
-    labels, b = _weighted_labels(z, labels, alpha)
-    cells = log_cells.to(z.dtype).exp()
-    loss = _CellCrossEntropy.apply(z, classes, cells, labels, alpha / len(z), b)
-    return loss - alpha * torch.special.entr(cells).sum(1).mean()
+@dataclass(frozen=True)
+class DrawnTarget:
+    """The cross-entropy to m classes of each row, int64 (n, m), with shares of sum 1, (n, m)."""
+
+    classes: Tensor
+    shares: Tensor
+
+    def compare(self, block: SoftmaxBlock, weights: Tensor, gradient: Tensor) -> Tensor:
+        classes, shares = self.classes[block.rows], self.shares[block.rows]
+        gradient.scatter_add_(1, classes, -weights * shares)
+        return -(shares * block.log_probs(classes)).sum(1)
 
 
-def _weighted_labels(z: Tensor, labels: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Labels (n, 1), and what the hard term gives each row, (n,): nothing where there is none."""
-    labels = check_labels(labels, len(z), z.shape[1], UNLABELLED)
-    known = labels != UNLABELLED
-    weights = (1.0 - alpha) * known.to(z.dtype) / known.sum().clamp_min(1)
-    return labels.clamp_min(0)[:, None], weights
+@dataclass(frozen=True)
+class CellTarget:
+    """The KL over cells: k classes of each row, int64 (n, k), and all others, last of (n, k + 1).
 
-
-class _CrossEntropy(Function):
-    """sum of w CE(j, q) over classes j with weights w, (n, m) each, of one exponential a logit."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
-        largest = z.amax(1, keepdim=True)
-        e = (z - largest).exp_()
-        total = e.sum(1, keepdim=True)
-        ctx.save_for_backward(e, total, classes, weights)
-        return (weights * (total.log() + largest - z.gather(1, classes))).sum()
-
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  # as autograd calls it
-        ctx: Any, grad_loss: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        e, total, classes, weights = ctx.saved_tensors
-        grad = e * (weights.sum(1, keepdim=True) / total)
-        grad.scatter_add_(1, classes, -weights)
-        return grad_loss * grad, None, None
-
-
-class _CellCrossEntropy(Function):
-    """sum over rows of a CE(cells, q) + b CE(y, q), with q = softmax(z); b of each row.
-
-    With e = exp(z - max), E its sum and E_R that of the rest, dL/dz_j is e_j (a + b) / E, less
-    a p_j for a class of its own, a p_R e_j / E_R for one of the rest, and b for the label.
+    With e = exp(z / T) and E_R its sum over the others, their cell adds p_R e_j / E_R to the target
+    of a class j among them.
     """
 
-    @staticmethod
-    def forward(
-        ctx: Any, z: Tensor, classes: Tensor, cells: Tensor, labels: Tensor, a: float, b: Tensor
-    ) -> Tensor:
-        largest = z.amax(1, keepdim=True)
-        e = (z - largest).exp_()
-        of_label = (z.gather(1, labels) - largest).squeeze(1)
-        held, alone = e.gather(1, classes), z.gather(1, classes) - largest
-        e.scatter_(1, classes, 0.0)
-        rest = e.sum(1).clamp_min(torch.finfo(z.dtype).tiny)
-        total = rest + held.sum(1)
-        log_total = total.log()
-        soft = (cells[:, :-1] * (log_total[:, None] - alone)).sum(1)
-        soft += cells[:, -1] * (log_total - rest.log())
-        ctx.save_for_backward(e, held, rest, total, classes, cells, labels, b)
-        ctx.a = a
-        return (a * soft + b * (log_total - of_label)).sum()
+    classes: Tensor
+    log_cells: Tensor
 
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  # as autograd calls it
-        ctx: Any, grad_loss: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        e, held, rest, total, classes, cells, labels, b = ctx.saved_tensors
-        both = (ctx.a * cells.sum(1) + b) / total
-        grad = e * (both - ctx.a * cells[:, -1] / rest)[:, None]
-        grad.scatter_(1, classes, both[:, None] * held - ctx.a * cells[:, :-1])
-        grad.scatter_add_(1, labels, -b[:, None])
-        return grad_loss * grad, None, None, None, None, None
+    def compare(self, block: SoftmaxBlock, weights: Tensor, gradient: Tensor) -> Tensor:
+        classes, log_cells = self.classes[block.rows], self.log_cells[block.rows]
+        cells, limits = log_cells.exp(), torch.finfo(gradient.dtype)
+        others = block.exps.scatter(1, classes, 0.0)
+        rest = others.sum(1, keepdim=True).clamp_min(limits.tiny)
+        gradient.scatter_add_(1, classes, -weights * cells[:, :-1])
+        gradient.addcmul_(others, (weights * cells[:, -1:] / rest).clamp_max(limits.max), value=-1)
+        log_probs = torch.cat([block.log_probs(classes), (rest / block.total).log()], dim=1)
+        return kl_between(log_cells, log_probs)
 
 
 def _in_full_precision(logits: Tensor) -> Tensor:
@@ -216,7 +156,11 @@ def _check_cells(z: Tensor, classes: Tensor, log_cells: Tensor) -> None:
         raise InputError("cells and classes do not fit one another", got=got, expected=expected)
 
 
-def _check_draws(z: Tensor, draws: Tensor) -> None:
-    if draws.dim() != 2 or len(draws) != len(z):
-        got, expected = tuple(draws.shape), f"[{len(z)}, m]"
+def _shares(z: Tensor, classes: Tensor, counts: Tensor) -> Tensor:
+    """Counts over their sum, once they fit the logits."""
+    if classes.dim() != 2 or len(classes) != len(z) or counts.shape != classes.shape:
+        got = f"classes {tuple(classes.shape)}, counts {tuple(counts.shape)}"
+        expected = f"[{len(z)}, m] both"
         raise InputError("draws and logits do not fit one another", got=got, expected=expected)
+    counts = counts.to(z.dtype)
+    return counts / counts.sum(1, keepdim=True)

@@ -2,10 +2,11 @@
 
     dense    every class, in half precision: :class:`specialists.predictions.StoredPredictions`
     top      the k most probable classes and the mass of all others, 4 k + 2 bytes an example
-    sampled  m draws, which on average say the same, 2 m bytes an example
+    sampled  m drawn classes and their counts, which on average say the same, 3 m bytes an example
 
-(with more than 65,536 classes 2 more a class). The sparse ones are of a temperature, since no other
-can be made of them. Files are memory-mapped, and rows are read in any order.
+(with more than 65,536 classes 2 more a class). So 40 bytes hold 13 drawn classes, or 8 of more than
+65,536. The sparse ones are of a temperature, since no other can be made of them, and take these
+bytes for each. Files are memory-mapped, and rows are read in any order.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from specialists.distillation.drawn_classes import drawn_classes
 from specialists.distillation.sparse_losses import (
     CellDistillationLoss,
     DrawnDistillationLoss,
@@ -29,7 +32,8 @@ from specialists.predictions import Predictions
 from specialists.probability import tempered_log_softmax
 
 MOST_IN_TWO_BYTES = 1 << 16
-ALL_ROWS = slice(None)
+NUMBERS_AT_A_TIME = 1 << 22  # of float64, of which classes are drawn
+DRAWN = ("drawn-{:g}.npy", "counts-{:g}.npy")
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,12 @@ class SparseTargets:
         return sum(part.array.nbytes for part in self.parts) // max(1, len(self.parts[0].array))
 
 
+def bytes_of_sparse(store: Literal["top", "sampled"], k: int, n_classes: int) -> int:
+    """What an example takes of which k classes are stored at one temperature."""
+    of_class = 2 if n_classes <= MOST_IN_TWO_BYTES else 4
+    return (of_class + 2) * k + 2 if store == "top" else (of_class + 1) * k
+
+
 def write_top(
     folder: Path, blocks: Iterable[Predictions], temperatures: Sequence[float], k: int
 ) -> None:
@@ -118,23 +128,30 @@ def read_top(folder: Path, temperature: float) -> SparseTargets:
 def write_draws(
     folder: Path, blocks: Iterable[Predictions], temperatures: Sequence[float], m: int, seed: int
 ) -> None:
-    """Write m draws of each row from softmax(t / T) for each T."""
+    """Write m drawn classes of each row and their counts, of softmax(t / T) for each T.
+
+    The seed decides all of them, however the rows are cut into blocks.
+    """
     generator = torch.Generator().manual_seed(seed)
-    draws = {t: [] for t in temperatures}
+    drawn = {t: ([], []) for t in temperatures}
     for block in blocks:
-        log_probs = block.dense().float()
-        for t, found in draws.items():
-            probs = tempered_log_softmax(log_probs, t).exp()
-            drawn = torch.multinomial(probs, m, replacement=True, generator=generator)
-            found.append(_as_integers(drawn, log_probs.shape[1]))
-    for t, found in draws.items():
-        write_array(folder / f"draws-{t:g}.npy", np.concatenate(found))
+        log_probs = block.dense()
+        for rows in log_probs.split(max(1, NUMBERS_AT_A_TIME // log_probs.shape[1])):
+            uniform = torch.rand(len(rows), 2, generator=generator)
+            for t, (classes, counts) in drawn.items():
+                probs = tempered_log_softmax(rows.float(), t).exp()
+                found, parts = drawn_classes(probs, m, uniform)
+                classes.append(_as_integers(found, log_probs.shape[1]))
+                counts.append(parts.numpy().astype(np.uint8))
+    for t, arrays in drawn.items():
+        for name, parts in zip(DRAWN, arrays, strict=True):
+            write_array(folder / name.format(t), np.concatenate(parts))
 
 
 def read_draws(folder: Path, temperature: float) -> SparseTargets:
     """What :func:`write_draws` wrote, of one of its temperatures."""
-    rows = StoredRows(read_array(folder / f"draws-{temperature:g}.npy"))
-    return SparseTargets((rows,), temperature, DrawnDistillationLoss, draw_divergences)
+    parts = tuple(StoredRows(read_array(folder / name.format(temperature))) for name in DRAWN)
+    return SparseTargets(parts, temperature, DrawnDistillationLoss, draw_divergences)
 
 
 def _as_integers(classes: Tensor, n_classes: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from specialists.catalogue import AVERAGED, CONTINUED, WIDE
 from specialists.clustering.co_predictions import MAX_WHOLE_MATRIX
 from specialists.config import Config
 from specialists.datasets.base import Dataset
-from specialists.distillation import store_temperatures
+from specialists.distillation import bytes_of_sparse, store_temperatures
 from specialists.feasibility.plan import training_bytes
 from specialists.feasibility.rates import StepRate, rows_read
 from specialists.feasibility.trainings import (
@@ -223,7 +223,9 @@ class Planner:
         if student.targets == "dense":
             return HALF * self.dataset.n_classes * n_views
         n_temperatures = len(store_temperatures(student, self.config.seed))
-        return SINGLE * student.n_targets * n_temperatures * n_views
+        n_classes = self.dataset.n_classes
+        each = bytes_of_sparse(student.targets, min(student.n_stored, n_classes), n_classes)
+        return each * n_temperatures * n_views
 
     def _rows(self, *names: str) -> int:
         return sum(len(split) for name, split in self.dataset.splits.items() if name in names)

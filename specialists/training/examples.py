@@ -66,7 +66,7 @@ class TensorExamples:
     ----------
     inputs : Tensor or Ragged of n rows
     targets : tuple of Tensors with n rows each
-        Memory-mapped half-precision tensors are converted batch by batch.
+        Those in half precision stay so: a loss converts them, which is quicker in its cache.
     augment : callable, optional
         Maps a batch of inputs and a generator to changed inputs.
     """
@@ -89,9 +89,9 @@ class TensorExamples:
 
 
 def gathered(targets: Sequence[IndexedRows], index: Tensor) -> tuple[Tensor, ...]:
-    """Some rows of each target; numbers that are not whole as float32."""
+    """Some rows of each target; double precision as float32, half precision as it is."""
     rows = (target[index] for target in targets)
-    return tuple(t.float() if t.is_floating_point() else t for t in rows)
+    return tuple(t.float() if t.dtype == torch.float64 else t for t in rows)
 
 
 @dataclass(frozen=True)
