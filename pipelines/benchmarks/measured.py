@@ -34,6 +34,7 @@ from specialists.uncertainty import (
     drawn_over_seeds,
     means_over_seeds,
     percentile_interval,
+    seed_and_group_test,
 )
 
 from ..baselines import baseline_tasks, best_schedule, trainings_of
@@ -44,6 +45,8 @@ from ..finished_run import examples_of, groups_of
 from ..rivals import RivalTask
 from ..runs import Run
 from .markdown_tables import mean_and_spread, with_interval
+
+LIMITS = {"right": (SHARE, DIFFERENCE_OF_SHARES), "nll": (ANY_REAL, ANY_REAL)}
 
 
 @dataclass(frozen=True)
@@ -108,15 +111,29 @@ class SeedResults:
 
     def estimate(self, metric: str, a: str, b: str | None = None) -> Estimate:
         """Of model a, or of a - b, in "right" or "nll"."""
-        rows = [getattr(model, metric) for model in self[a]]
-        limits = {"right": SHARE, "nll": ANY_REAL}[metric]
-        if b is not None:
-            rows = [x - getattr(model, metric) for x, model in zip(rows, self[b], strict=True)]
-            limits = {"right": DIFFERENCE_OF_SHARES, "nll": ANY_REAL}[metric]
+        rows, limits = self._rows(metric, a, b), LIMITS[metric][b is not None]
         values = tuple(float(x.mean()) for x in rows)
-        shared = len({model.examples for model in self[a]}) == 1
-        means = means_over_seeds(rows, shared, groups=[model.groups for model in self[a]])
+        means = means_over_seeds(rows, self._shared, groups=self._groups)
         return Estimate(values, drawn_over_seeds(values, means[:, 0]), limits)
+
+    def p_value(self, metric: str, a: str, b: str) -> float:
+        """Uncorrected, that models a and b are equally good, over seeds and groups of examples."""
+        return seed_and_group_test(self._rows(metric, a, b), self._shared, self._groups)
+
+    def _rows(self, metric: str, a: str, b: str | None) -> list[NDArray[np.float64]]:
+        rows = [getattr(model, metric) for model in self[a]]
+        if b is None:
+            return rows
+        return [x - getattr(model, metric) for x, model in zip(rows, self[b], strict=True)]
+
+    @property
+    def _groups(self) -> list[NDArray[np.int64] | None]:
+        return [model.groups for model in self[self.names[0]]]
+
+    @property
+    def _shared(self) -> bool:
+        """Whether all seeds have the same examples."""
+        return len({model.examples for model in self[self.names[0]]}) == 1
 
     def mean(self, cost: str, name: str) -> float:
         """Over seeds of a cost: "training_flops", "training_seconds", "inference_flops" ..."""
