@@ -12,7 +12,9 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -46,7 +48,8 @@ from ..rivals import RivalTask
 from ..runs import Run
 from .markdown_tables import mean_and_spread, with_interval
 
-LIMITS = {"right": (SHARE, DIFFERENCE_OF_SHARES), "nll": (ANY_REAL, ANY_REAL)}
+Metric = Literal["right", "nll"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
 @dataclass(frozen=True)
@@ -109,31 +112,45 @@ class SeedResults:
     def names(self) -> list[str]:
         return list(self.seeds[0])
 
-    def estimate(self, metric: str, a: str, b: str | None = None) -> Estimate:
-        """Of model a, or of a - b, in "right" or "nll"."""
-        rows, limits = self._rows(metric, a, b), LIMITS[metric][b is not None]
-        values = tuple(float(x.mean()) for x in rows)
-        means = means_over_seeds(rows, self._shared, groups=self._groups)
-        return Estimate(values, drawn_over_seeds(values, means[:, 0]), limits)
+    def estimate(self, metric: Metric, a: str, b: str | None = None) -> Estimate:
+        """Of model a, or of a - b."""
+        values = np.array([getattr(model, metric).mean() for model in self[a]])
+        means = self._means[metric, a]
+        limits = {"right": SHARE, "nll": ANY_REAL}[metric]
+        if b is not None:
+            values = values - [getattr(model, metric).mean() for model in self[b]]
+            means = means - self._means[metric, b]
+            limits = {"right": DIFFERENCE_OF_SHARES, "nll": ANY_REAL}[metric]
+        return Estimate(tuple(values.tolist()), drawn_over_seeds(values, means), limits)
 
-    def p_value(self, metric: str, a: str, b: str) -> float:
+    @cached_property
+    def _means(self) -> dict[tuple[Metric, str], NDArray[np.float64]]:
+        """Means over seeds in each resample of the examples, the same resamples of all models.
+
+        A mean of differences is the difference of the means, so that one draw serves every pair.
+        """
+        columns = [(metric, name) for metric in METRICS for name in self.names]
+        tables = [
+            np.stack([getattr(models[name], metric) for metric, name in columns], axis=1)
+            for models in self.seeds
+        ]
+        means = means_over_seeds(tables, self._shared, groups=self._groups)
+        return dict(zip(columns, means.T, strict=True))
+
+    def p_value(self, metric: Metric, a: str, b: str) -> float:
         """Uncorrected, that models a and b are equally good, over seeds and groups of examples."""
-        return seed_and_group_test(self._rows(metric, a, b), self._shared, self._groups)
-
-    def _rows(self, metric: str, a: str, b: str | None) -> list[NDArray[np.float64]]:
-        rows = [getattr(model, metric) for model in self[a]]
-        if b is None:
-            return rows
-        return [x - getattr(model, metric) for x, model in zip(rows, self[b], strict=True)]
-
-    @property
-    def _groups(self) -> list[NDArray[np.int64] | None]:
-        return [model.groups for model in self[self.names[0]]]
+        pairs = zip(self[a], self[b], strict=True)
+        gaps = [getattr(one, metric) - getattr(other, metric) for one, other in pairs]
+        return seed_and_group_test(gaps, self._shared, self._groups)
 
     @property
     def _shared(self) -> bool:
         """Whether all seeds have the same examples."""
         return len({model.examples for model in self[self.names[0]]}) == 1
+
+    @property
+    def _groups(self) -> list[NDArray[np.int64] | None]:
+        return [model.groups for model in self[self.names[0]]]
 
     def mean(self, cost: str, name: str) -> float:
         """Over seeds of a cost: "training_flops", "training_seconds", "inference_flops" ..."""
@@ -165,7 +182,7 @@ class SeedResults:
 
     def gains(self, a: str, b: str) -> dict[str, dict[str, object]]:
         """The differences a - b in both metrics, for JSON."""
-        return {metric: self.estimate(metric, a, b).to_dict() for metric in ("right", "nll")}
+        return {metric: self.estimate(metric, a, b).to_dict() for metric in METRICS}
 
     def to_dict(self) -> dict[str, dict[str, object]]:
         """Every seed's figures of every model, for JSON."""
