@@ -36,6 +36,7 @@ from specialists.uncertainty import (
     drawn_over_seeds,
     means_over_seeds,
     percentile_interval,
+    seed_and_group_test,
 )
 
 from ..baselines import baseline_tasks, best_schedule, trainings_of
@@ -133,10 +134,23 @@ class SeedResults:
             np.stack([getattr(models[name], metric) for metric, name in columns], axis=1)
             for models in self.seeds
         ]
-        firsts = [next(iter(models.values())) for models in self.seeds]
-        shared = len({first.examples for first in firsts}) == 1
-        means = means_over_seeds(tables, shared, groups=[first.groups for first in firsts])
+        means = means_over_seeds(tables, self._shared, groups=self._groups)
         return dict(zip(columns, means.T, strict=True))
+
+    def p_value(self, metric: Metric, a: str, b: str) -> float:
+        """Uncorrected, that models a and b are equally good, over seeds and groups of examples."""
+        pairs = zip(self[a], self[b], strict=True)
+        gaps = [getattr(one, metric) - getattr(other, metric) for one, other in pairs]
+        return seed_and_group_test(gaps, self._shared, self._groups)
+
+    @property
+    def _shared(self) -> bool:
+        """Whether all seeds have the same examples."""
+        return len({model.examples for model in self[self.names[0]]}) == 1
+
+    @property
+    def _groups(self) -> list[NDArray[np.int64] | None]:
+        return [model.groups for model in self[self.names[0]]]
 
     def mean(self, cost: str, name: str) -> float:
         """Over seeds of a cost: "training_flops", "training_seconds", "inference_flops" ..."""

@@ -37,7 +37,7 @@ from specialists.predictions import predict_outputs
 from specialists.runtime import Hardware, derive_seed, resolve_precision, seed_everything
 from specialists.training import Trainer, ValidationLoss
 
-from ..runs import ensure_result
+from ..runs import ensure_result, stands
 from .lessons import MEANS, Lesson, Mean
 from .paper_data import PaperData, without_classes
 
@@ -60,9 +60,16 @@ class KeptModel:
         """Train it, unless it stands."""
         ensure_result(self.folder, self.key(), self.train)
 
+    def stands(self) -> bool:
+        """Whether it is trained, and nothing that it depends on has changed since."""
+        if not all(self._by(each).stands() for each in self._teachers):
+            return False
+        return stands(self.folder, self.key())
+
     def key(self) -> dict[str, object]:
         """Everything that it depends on."""
-        teachers = {each.name: sha256(self._of(each) / KEPT_WEIGHTS) for each in self._teachers}
+        files = {each.name: self._by(each).folder / KEPT_WEIGHTS for each in self._teachers}
+        teachers = {name: sha256(file) for name, file in files.items()}
         return {
             "config": {**self.lesson.settings(), **conditions(self.data)},
             "inputs": {"data": self.data.fingerprint, **teachers},
@@ -72,26 +79,37 @@ class KeptModel:
         """Train it and write its folder."""
         with cpu_seconds_kept(folder):
             lesson, dataset = self.lesson, self.data.dataset
-            train, seed = self.training_rows(), derive_seed(self.lesson.seed, self.lesson.name)
-            seed_everything(seed)
-            network = build(lesson.spec)
-            trainer = Trainer(
-                network,
-                student_examples(train, self._teacher(train), lesson.change()),
-                lesson.loss(),
-                self._judge(dataset.validation),
-                lesson.recipe,
-                seed=seed,
-                hardware=hardware_of(self.data),
-                folder=folder,
-                description=lesson.name,
-            )
-            result = trainer.fit().to_dict()
+            train = self.training_rows()
+            seed_everything(self.seed)
+            network, result = self.taught(build(lesson.spec), train, folder)
             for name, split in (("validation", dataset.validation), ("test", dataset.test)):
                 self._keep(predict_outputs(network, split.inputs), name, folder)
             if lesson.keep_weights:
                 write_tensors(folder / KEPT_WEIGHTS, network.state_dict())
             write_json(folder / KEPT_RESULT, {**result, "rows": len(train)})
+
+    @property
+    def seed(self) -> int:
+        """Of first weights, order, augmentation and dropout."""
+        return derive_seed(self.lesson.seed, self.lesson.name)
+
+    def taught(
+        self, network: nn.Module, train: Split, folder: Path
+    ) -> tuple[nn.Module, dict[str, float]]:
+        """The network, trained on some rows from the weights that it is given, and its result."""
+        lesson = self.lesson
+        trainer = Trainer(
+            network,
+            student_examples(train, self._teacher(train), lesson.change()),
+            lesson.loss(),
+            self._judge(self.data.dataset.validation),
+            lesson.recipe,
+            seed=self.seed,
+            hardware=hardware_of(self.data),
+            folder=folder,
+            description=lesson.name,
+        )
+        return network, trainer.fit().to_dict()
 
     def training_rows(self) -> Split:
         """Those that it learns from."""
@@ -125,7 +143,7 @@ class KeptModel:
         if not missing:
             return ValidationLoss(validation.inputs, validation.labels)
         seen, loss = without_classes(validation, missing), self.lesson.loss()
-        targets = mean_of(self._teacher_networks(), self.lesson.mean)(seen.inputs)
+        targets = mean_of(self.teacher_networks(), self.lesson.mean)(seen.inputs)
 
         def judge(network: nn.Module) -> tuple[float, float]:
             outputs = predict_outputs(network, seen.inputs)
@@ -144,16 +162,17 @@ class KeptModel:
     def _teachers(self) -> tuple[Lesson, ...]:
         return self.lesson.teachers
 
-    def _of(self, teacher: Lesson) -> Path:
-        return self.models / teacher.name
+    def _by(self, teacher: Lesson) -> KeptModel:
+        return KeptModel(self.models, self.data, teacher)
 
-    def _teacher_networks(self) -> list[nn.Module]:
-        return [KeptModel(self.models, self.data, each).network() for each in self._teachers]
+    def teacher_networks(self) -> list[nn.Module]:
+        """With their kept weights, in evaluation mode."""
+        return [self._by(each).network() for each in self._teachers]
 
     def _teacher(self, train: Split) -> Teacher | None:
         if not self._teachers:
             return None
-        asked = mean_of(self._teacher_networks(), self.lesson.mean)
+        asked = mean_of(self.teacher_networks(), self.lesson.mean)
         return asked if self.lesson.online else asked(train.inputs)
 
 

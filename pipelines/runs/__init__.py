@@ -4,7 +4,7 @@ from .cleaning import forget_removed, remove_for_good
 from .folder import Run, claimed, locked, refuse_missing
 from .folder_kinds import COMPARISON, REPRODUCTION, RUN, belongs_to_result, check_claimable, kind_of
 from .removal import clear, remove_leftovers, result_files
-from .resumable import attempt, end_attempt, ensure_result, is_same_attempt, reopen
+from .resumable import attempt, end_attempt, ensure_result, is_same_attempt, reopen, stands
 from .verification import check_result, does_not_stand
 
 __all__ = [
@@ -30,4 +30,5 @@ __all__ = [
     "remove_leftovers",
     "reopen",
     "result_files",
+    "stands",
 ]

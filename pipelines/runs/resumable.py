@@ -43,10 +43,10 @@ def ensure_result(folder: Path, key: Mapping[str, object], build: Callable[[Path
     InputError
         If it has to be made, and a folder between the run and the result is a link.
     """
-    key = {"code": CODE_VERSION, **key}
-    if is_done(folder, key) is None:
+    if stands(folder, key):
         end_attempt(folder)
         return False
+    key = {"code": CODE_VERSION, **key}
     above = folder.absolute().parents
     n_inside = max((i for i, place in enumerate(above) if marked_kind(place) == RUN), default=0)
     for place in above[:n_inside]:
@@ -56,6 +56,11 @@ def ensure_result(folder: Path, key: Mapping[str, object], build: Callable[[Path
     with attempt(folder, key):
         build(folder)
     return True
+
+
+def stands(folder: Path, key: Mapping[str, object]) -> bool:
+    """Whether what lies there holds for the ``key`` of :func:`ensure_result`."""
+    return is_done(folder, {"code": CODE_VERSION, **key}) is None
 
 
 @contextmanager
@@ -81,10 +86,9 @@ def attempt(
 
 def reopen(folder: Path, key: Mapping[str, object]) -> None:
     """Turn a result that holds for ``key`` into an attempt to make it, which goes on from there."""
-    key = {"code": CODE_VERSION, **key}
-    if is_done(folder, key) is None:
+    if stands(folder, key):
         with recording(folder):
-            write_json(folder / STARTED, key)
+            write_json(folder / STARTED, {"code": CODE_VERSION, **key})
             (folder / MANIFEST).unlink()
 
 

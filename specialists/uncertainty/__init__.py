@@ -23,6 +23,7 @@ from specialists.uncertainty.row_groups import (
     rows_in_groups,
 )
 from specialists.uncertainty.seed_bootstrap import drawn_over_seeds, means_over_seeds, share_kept
+from specialists.uncertainty.seed_tests import rank_ranges, seed_and_group_test
 
 __all__ = [
     "ANY_REAL",
@@ -42,7 +43,9 @@ __all__ = [
     "no_test",
     "paired_mean_test",
     "percentile_interval",
+    "rank_ranges",
     "rows_in_groups",
+    "seed_and_group_test",
     "share_kept",
     "t_interval",
 ]

@@ -135,15 +135,25 @@ def t_interval(
     """
     from scipy import stats
 
+    mean, error, k = mean_and_error(values, groups)
+    if k == 1:
+        return limits
+    half = stats.t.ppf((1 + level) / 2, k - 1) * error
+    low, high = np.clip([mean - half, mean + half], *limits)
+    return float(low), float(high)
+
+
+def mean_and_error(values: ArrayLike, groups: ArrayLike | None = None) -> tuple[float, float, int]:
+    """The mean of ``values``, shape (n,), its standard error of :func:`t_interval`, and k groups.
+
+    The error is NaN where there is only one group.
+    """
     sums, sizes = group_sums(values, groups)
     mean, residuals = _residuals(sums, sizes)
     k = len(sizes)
     if k == 1:
-        return limits
-    error = np.sqrt(k / (k - 1) * (residuals**2).sum()) / sizes.sum()
-    half = stats.t.ppf((1 + level) / 2, k - 1) * error
-    low, high = np.clip([mean - half, mean + half], *limits)
-    return float(low), float(high)
+        return float(mean), np.nan, k
+    return float(mean), float(np.sqrt(k / (k - 1) * (residuals**2).sum()) / sizes.sum()), k
 
 
 def interval_of_mean(

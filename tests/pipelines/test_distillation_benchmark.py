@@ -1,0 +1,216 @@
+"""Every method is compared, each training is kept, and the page says what its files say."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+from pipelines.benchmarks import distillation_methods as known
+from pipelines.benchmarks.distillation import distillation, forecast, main
+from pipelines.benchmarks.distillation_costs import step_seconds
+from pipelines.benchmarks.distillation_methods import HARD, SMOOTHED
+from pipelines.benchmarks.distillation_page import DistillationTable
+from pipelines.benchmarks.distillation_plan import benches
+from pipelines.benchmarks.distillation_students import TaughtStudent, prepare
+from pipelines.benchmarks.measured import Measured, SeedResults
+from pipelines.reproduce.kept_training import KeptModel
+from specialists.distillation import TERMS
+from specialists.errors import InputError
+from specialists.files import read_json
+from specialists.networks import build, inference_flops
+from specialists.training import TrainingCost
+from specialists.uncertainty import holm, seed_and_group_test
+
+THREE = ("soft targets", "hint")
+OF_IMAGES = ("three teachers, geometric", "hint", "attention", "distances", "exits")
+OF_IMAGES += ("mutual", "4 views, cached", "online teacher")  # what looks at layers or at views
+ALL = known.distillation_methods(known.layers_of_kind("images"))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Eight classes of features, two rows of each input; five of pictures."""
+    folder, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    y = rng.permutation(np.repeat(np.arange(8), 30))
+    x = rng.normal(size=(8, 6))[y] + rng.normal(size=(len(y), 6))
+    np.savez(folder / "blobs.npz", x=x.astype(np.float32), y=np.array([f"c{i}" for i in y]))
+    y = rng.permutation(np.repeat(np.arange(5), 60))
+    noisy = 200 * (rng.random((5, 16, 16)) < 0.3)[y] + 40 * rng.random((len(y), 16, 16))
+    np.savez(folder / "dots.npz", x=noisy.astype(np.uint8), y=y)
+    return [folder / "blobs.npz", folder / "dots.npz"]
+
+
+@pytest.fixture(scope="module")
+def done(files, tmp_path_factory):
+    """The folder of a comparison of three methods with two seeds."""
+    folder = tmp_path_factory.mktemp("distillation") / "all"
+    arguments = ["--seeds", "2", "--jobs", "1", "--quick", "--methods", *THREE]
+    main([str(folder), *map(str, files), *arguments])
+    return folder
+
+
+def again(done, files):
+    return benches(done, files, 2, 1, THREE, quick=True)
+
+
+def test_every_term_scheme_store_and_way_to_ask_is_compared():
+    terms = {table["kind"] for method in ALL.values() for table in method.terms}
+    assert terms == set(TERMS)
+    assert {m.scheme for m in ALL.values()} == {"offline", "mutual", "born_again", "exits"}
+    ways = {"none", "network", "cached", "online", "views", "dense", "top", "sampled"}
+    assert {m.teaching for m in ALL.values()} == ways
+    assert {m.mean for m in ALL.values() if m.n_teachers > 1} == {"arithmetic", "geometric"}
+    of_features = known.distillation_methods(known.layers_of_kind("features"))
+    assert set(ALL) - set(of_features) == {"attention"}
+    assert list(ALL)[:2] == [HARD, SMOOTHED]
+
+
+def test_attention_weighs_as_much_whatever_the_size_of_the_maps():
+    layers = known.layers_of_kind("images", 28)
+    assert layers.maps == {"stage1": 196, "stage2": 49, "stage3": 16}
+    weights = [t["weight"] for t in known.distillation_methods(layers)["attention"].terms[:3]]
+    assert weights == pytest.approx([2000 / 196, 2000 / 49, 2000 / 16])
+
+
+@pytest.mark.parametrize(("which", "names"), [(0, ()), (1, OF_IMAGES)])
+def test_all_methods_train_on_both_kinds_of_input_and_a_dry_run_writes_nothing(
+    files, tmp_path, monkeypatch, which, names
+):
+    monkeypatch.setattr("pipelines.benchmarks.distillation.TRIED_STEPS", 1)
+    (bench,) = works = benches(tmp_path / "none", [files[which]], 3, 1, names, quick=True)
+    told = forecast(works).splitlines()
+    n_trainings = 3 * (3 + (1 + len(names) if names else len(ALL) - 1))
+    assert told[0].startswith(f"{bench.work.data.dataset.name}: {n_trainings} trainings, ")
+    assert told[1].startswith("together: ")
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_page_says_what_the_files_say(done, files):
+    text, record = (done / "distillation.md").read_text(), read_json(done / "distillation.json")
+    assert text.startswith("# Distillation, 3 methods: blobs and dots, 2 seeds\n")
+    for bench in again(done, files):
+        name, students = bench.work.data.dataset.name, bench.students()
+        rows = text.partition(f"### {name}\n")[2].partition("\n###")[0]
+        groups = [bench.work.data.dataset.test.groups.numpy()] * 2
+        right = {m: [students[m, s].right().astype(float) for s in (0, 1)] for m in bench.methods}
+        gaps = {m: [a - b for a, b in zip(right[m], right[HARD], strict=True)] for m in right}
+        p = holm([seed_and_group_test(gaps[m], True, groups) for m in THREE])
+        for method, expected in zip(THREE, p, strict=True):
+            kept = record[name]["methods"][method]
+            assert kept["p"] == pytest.approx(expected)
+            assert kept["top1"] == [each.mean() for each in right[method]]
+            assert kept["gains"]["right"]["value"] == pytest.approx(np.mean(gaps[method]))
+        assert rows.count("\n| ") == 2 + 3
+        assert "These do not beat hard labels: " in rows or "All beat them." in rows
+    assert "Contrastive" in text
+    assert "Adversarial" in text
+
+
+def test_what_stands_is_not_trained_again_and_the_page_is_the_same(done, files, monkeypatch):
+    before = (done / "distillation.md").read_text()
+    monkeypatch.setattr(KeptModel, "train", None)
+    assert distillation(done, again(done, files)) == before
+
+
+def test_an_interruption_loses_one_training(done, files, tmp_path, monkeypatch):
+    before = (done / "distillation.md").read_text()
+    folder, trained = tmp_path / "copy", []
+    shutil.copytree(done, folder)
+    lost = [student for bench in again(folder, files) for student in bench.students().values()][:3]
+    for student in lost:
+        shutil.rmtree(student.folder)
+    train = TaughtStudent.train
+
+    def interrupted(self, place):
+        trained.append(place)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        train(self, place)
+
+    monkeypatch.setattr(TaughtStudent, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        distillation(folder, again(folder, files))
+    after = distillation(folder, again(folder, files))
+    assert trained == [lost[i].folder for i in (0, 1, 1, 2)]
+    assert [line for line in after.splitlines() if line.startswith("| ")] == [
+        line for line in before.splitlines() if line.startswith("| ")
+    ]
+
+
+def test_another_teacher_or_weight_makes_a_student_stale(done, files, tmp_path, monkeypatch):
+    folder = tmp_path / "copy"
+    shutil.copytree(done, folder)
+    (bench, _) = again(folder, files)
+    assert all(student.stands() for student in bench.students().values())
+    shutil.rmtree(folder / "models" / "blobs" / "seed-0" / "teacher-0")
+    stale = {key for key, student in bench.students().items() if not student.stands()}
+    assert stale == {(name, 0) for name in THREE}
+    monkeypatch.setitem(bench.methods, HARD, ALL[SMOOTHED])
+    assert not bench.student(HARD, 1).stands()
+
+
+def test_the_answers_of_teachers_are_counted(files, tmp_path):
+    (bench,) = benches(tmp_path, files[:1], 1, 1, quick=True)
+    student = bench.student("online teacher", 0)
+    network = build(student.lesson.teachers[0].spec).eval()
+    data = student.scheme_data(student.training_rows())
+    names, flops = bench.work.data.dataset.class_names, inference_flops(network, data.train.inputs)
+
+    def cost(name):
+        taught = prepare(bench.methods[name], [network], data, names, tmp_path / "store")
+        return taught.train(student.building(build(student.lesson.spec)))[1]
+
+    alone, n_rows = cost(HARD), len(data.train)
+    assert cost("online teacher").flops == pytest.approx(alone.flops + flops * alone.examples)
+    assert cost("4 views, cached").flops == pytest.approx(alone.flops + 4 * flops * n_rows)
+    assert cost("hint").flops > alone.flops + flops * alone.examples
+    assert cost("born again").flops > 2 * alone.flops
+    assert cost("mutual").flops == pytest.approx(2 * alone.flops)
+
+
+def planted(seconds):
+    """Hard labels, and others that are clearly better, clearly worse, or the same."""
+    rng = np.random.default_rng(0)
+    level = {HARD: 0.5, "good": 0.8, "also good": 0.8, "bad": 0.2, "the same": 0.5}
+    draws = [rng.random(400) for _ in range(3)]
+
+    def measured(draw, share):
+        right = (draw + 0.02 * rng.normal(size=400) < share).astype(float)
+        return Measured(right, 1 - right, "rows", TrainingCost(10, 1e6), 1e3)
+
+    models = [{name: measured(draw, share) for name, share in level.items()} for draw in draws]
+    return DistillationTable(
+        "planted", "", dict.fromkeys(level, ""), SeedResults(models), seconds, 0
+    )
+
+
+def test_the_pick_is_the_cheapest_that_may_be_the_best():
+    table = planted({HARD: 1.0, "good": 2.0, "also good": 1.5, "bad": 0.5, "the same": 0.5})
+    verdicts = {name: table.verdict(name) for name in table.order if name != HARD}
+    expected = {"good": "better", "also good": "better", "bad": "worse", "the same": "no better"}
+    assert verdicts == expected
+    assert table.pick == "also good"
+    assert {table.ranks["good"], table.ranks["also good"]} == {(1, 2)}
+    assert table.ranks["bad"] == (5, 5)
+    assert table.ranks[HARD] == table.ranks["the same"] == (3, 4)
+    assert set(table.no_better) == {"bad", "the same"}
+    assert "at 1.50x a step" in table.short_line()["pick"]
+
+
+def test_a_step_is_timed_without_what_comes_before_it(files, tmp_path, monkeypatch):
+    (bench,) = benches(tmp_path, files[:1], 1, 1, THREE, quick=True)
+    clock = {"shorter": 3.0, "longer": 7.0}
+    monkeypatch.setattr(
+        "pipelines.benchmarks.distillation_costs.best_of",
+        lambda jobs, n: {name: clock.get(name.rpartition(", ")[2], 0.5) for name in jobs},
+    )
+    bench = dataclasses.replace(bench, plan=dataclasses.replace(bench.plan, batch_size=4))
+    for wanted, n_steps in ((2, 2), (1000, 12)):  # an epoch has 14
+        times = step_seconds(bench, wanted, 1)
+        assert {times[name] for name in bench.methods} == {4.0 / n_steps}
+
+
+def test_an_unknown_method_is_named(files, tmp_path):
+    with pytest.raises(InputError, match="no such method"):
+        benches(tmp_path, files, 1, 1, ["contrastive"])
