@@ -57,6 +57,12 @@ def test_every_seed_is_run_once_and_all_are_joined(folder):
     assert "<svg" in (folder / "all/comparison.svg").read_text(encoding="utf-8")
 
 
+def test_json_is_all_that_is_printed_for_programs(folder):
+    assert compare(folder, 1).exit_code == 0
+    printed = compare(folder, 1, "--json").output
+    assert json.loads(printed) == json.loads((folder / "all/comparison.json").read_text())
+
+
 def test_without_a_config_a_comparison_keeps_its_own(folder):
     assert compare(folder, 1).exit_code == 0
     kept = (folder / "all/seed-5/config.toml").read_text()

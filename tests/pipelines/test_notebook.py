@@ -6,13 +6,16 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import small_run
+import torch
 
 from pipelines import stages
 from pipelines.known_predictions import read_predictions
 from pipelines.shipped_notebooks import FOLDER, copy_notebook, shipped_notebooks
 from specialists.clustering import ClassClusters
+from specialists.clustering.pair_table import PairTable
 from specialists.covariance import PredictionCovariance
 from specialists.errors import InputError
 from specialists.figures import Picture
@@ -78,6 +81,7 @@ def test_clusters_of_the_notebook_are_exactly_those_of_a_run(trained, tmp_path, 
     assert known.labels.tolist() == trained_labels(trained)
     assert names["comparison"].groups == ("a", "b", "c", "d")
     assert sum(isinstance(value, Picture) for value in shown) == 6
+    assert [type(value) for value in shown[:2]] == [PairTable, Picture]  # what it leads with
     assert f"--set clusters.file={saved}" in capsys.readouterr().out
     run = small_run.changed_copy(
         trained, tmp_path / "own", f"clusters.file={saved}", "clusters.n_clusters="
@@ -127,6 +131,21 @@ def test_a_file_of_probabilities_needs_no_names(tmp_path, probs):
     assert known.class_names == tuple(map(str, range(N_CLASSES)))
     assert known.in_words().startswith("240 predictions of 12 classes; mean top probability 0.")
     assert "noisy" not in known.in_words()
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.from_numpy, pd.DataFrame])
+def test_predictions_in_memory_are_taken_as_they_are(probs, form):
+    known = read_predictions(form(probs))
+    assert known.probs is not None
+    assert np.array_equal(known.probs, probs)
+    assert known.class_names == tuple(map(str, range(N_CLASSES)))
+
+
+def test_columns_of_a_table_in_memory_name_the_classes(probs):
+    known = read_predictions(pd.DataFrame(probs, columns=list(NAMES)))
+    assert known.class_names == NAMES
+    with pytest.raises(InputError, match="must be a matrix"):
+        read_predictions([0.5, 0.5])
 
 
 def test_names_labels_and_examples_of_a_file_are_taken(tmp_path, probs):
