@@ -10,16 +10,19 @@ import pandas as pd
 import pytest
 import small_run
 import torch
+from PIL import Image
 
 from pipelines import stages
 from pipelines.known_predictions import read_predictions
 from pipelines.shipped_notebooks import FOLDER, copy_notebook, shipped_notebooks
 from specialists.clustering import ClassClusters
 from specialists.clustering.pair_table import PairTable
+from specialists.config import DataConfig
 from specialists.covariance import PredictionCovariance
+from specialists.datasets import load_dataset, save_dataset
 from specialists.errors import InputError
 from specialists.figures import Picture
-from specialists.files import read_array, read_json
+from specialists.files import read_array, read_json, write_array, write_json
 
 N_CLASSES = 12
 NAMES = small_run.NAMES
@@ -103,6 +106,25 @@ def test_predictions_of_a_run_are_calibrated(trained):
     expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     assert known.probs is not None
     np.testing.assert_allclose(known.probs, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_pictures_of_a_run_are_shown_wherever_they_lie(tmp_path, in_place):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 12, 8, 8), dtype=np.uint8)
+    for label, i in np.ndindex(2, 12):
+        (tmp_path / "pictures" / f"c{label}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[label, i]).save(tmp_path / "pictures" / f"c{label}" / f"{i}.png")
+    settings = {"images": str(tmp_path / "pictures"), "image_size": 8, "min_examples": 4}
+    data = load_dataset(DataConfig(**settings, in_place=in_place), 0)
+    save_dataset(data, tmp_path / "run" / "prepare-data")
+    n = len(data.validation)
+    write_array(tmp_path / "run/train-generalist/validation.log_probs.npy", np.full((n, 2), -1.0))
+    write_json(tmp_path / "run/train-generalist/calibration.json", {"temperature": 1.0})
+    known = read_predictions(tmp_path / "run")
+    assert known.examples is not None
+    assert len(known.examples) == n
+    shown = np.stack([known.examples[row] for row in range(n)])
+    assert np.array_equal(shown, np.asarray(data.validation.inputs[torch.arange(n)]))
 
 
 def test_a_run_without_a_generalist_is_refused(tmp_path):
