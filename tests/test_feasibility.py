@@ -116,11 +116,6 @@ ALONE = [
     ("languages", ["data.exclude_labels=['de']"], "data.exclude_labels"),
     ("factory", ["data.text=title"], "data.text"),
     ("text", ["data.char_ngrams=[0, 0]", "data.word_ngrams=[0, 0]"], "both off"),
-    (
-        "features",
-        [BRANCHED, "data.tensors=['ids']", "data.in_place=true"],
-        "data.in_place .* inputs of the kind tensors are held in memory",
-    ),
     ("text", ["data.splits={train = ['a'], test = ['a']}"], "splits names 'a' twice"),
     ("numbers", ["data.char_ngrams=[1, 2]"], "it is for text only, and these data are features"),
     ("numbers", ["generalist.n_buckets=8"], "only networks for text have a table"),

@@ -173,6 +173,8 @@ def _key(
     if not found:
         what = f"no {'input' if role == 'x' else 'label'} among the keys of an item"
         fix = f'name it: data.keys = {{{role} = "..."}}'
+        if role == "x" and len(keys) > 2:
+            fix += "; for several tensors a row, data.tensors or NamedTensors"
         raise DataError(what, where=where, got=listed(keys), expected=listed(among), fix=fix)
     return found[0]
 

@@ -319,7 +319,7 @@ def test_quiet_prints_results_alone(config, tmp_path):
     command = ("run", config, "--out", tmp_path / "run")
     assert "trains" in specialists(*command, "--until", "train-generalist").stdout
     done = specialists(*command, "--quiet")
-    assert done.stdout == f"\nThe report: {tmp_path}/run/report.html\nfound mine\n"
+    assert done.stdout == f"\nThe report: {tmp_path}/run/report.html\nfound run\n"
 
 
 def test_configs_lists_what_ships():
