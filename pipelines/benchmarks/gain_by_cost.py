@@ -33,6 +33,7 @@ from .gain_models import BOTH, CLUSTERS, SHARED, SMALL, measured_models
 from .markdown_tables import Line, heading, markdown_table
 from .measured import MeasuredRun, SeedResults
 from .regime import axis_cells
+from .same_limits import at_same_limits
 from .study import command_line, run_study, write_results
 
 NAME = "gain_by_cost"
@@ -56,7 +57,7 @@ def gain_by_cost(
         some = [cell for cell in cells if cell.point == point]
         (models,) = run_study(folder, some, lambda run: measured_models(MeasuredRun(run))).values()
         about = read_json(some[0].folder / "prepare-data" / "dataset.json")
-        n_classes, results = len(about["class_names"]), SeedResults(models)
+        n_classes, results = len(about["class_names"]), SeedResults(at_same_limits(models))
         record = results.to_dict()
         for name, values in record.items():
             values["top1_gain"], values["nll_gain"] = results.gains(name, GENERALIST).values()

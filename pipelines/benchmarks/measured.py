@@ -12,7 +12,9 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -44,6 +46,9 @@ from ..finished_run import examples_of, groups_of
 from ..rivals import RivalTask
 from ..runs import Run
 from .markdown_tables import mean_and_spread, with_interval
+
+Metric = Literal["right", "nll"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
 
 
 @dataclass(frozen=True)
@@ -106,17 +111,32 @@ class SeedResults:
     def names(self) -> list[str]:
         return list(self.seeds[0])
 
-    def estimate(self, metric: str, a: str, b: str | None = None) -> Estimate:
-        """Of model a, or of a - b, in "right" or "nll"."""
-        rows = [getattr(model, metric) for model in self[a]]
+    def estimate(self, metric: Metric, a: str, b: str | None = None) -> Estimate:
+        """Of model a, or of a - b."""
+        values = np.array([getattr(model, metric).mean() for model in self[a]])
+        means = self._means[metric, a]
         limits = {"right": SHARE, "nll": ANY_REAL}[metric]
         if b is not None:
-            rows = [x - getattr(model, metric) for x, model in zip(rows, self[b], strict=True)]
+            values = values - [getattr(model, metric).mean() for model in self[b]]
+            means = means - self._means[metric, b]
             limits = {"right": DIFFERENCE_OF_SHARES, "nll": ANY_REAL}[metric]
-        values = tuple(float(x.mean()) for x in rows)
-        shared = len({model.examples for model in self[a]}) == 1
-        means = means_over_seeds(rows, shared, groups=[model.groups for model in self[a]])
-        return Estimate(values, drawn_over_seeds(values, means[:, 0]), limits)
+        return Estimate(tuple(values.tolist()), drawn_over_seeds(values, means), limits)
+
+    @cached_property
+    def _means(self) -> dict[tuple[Metric, str], NDArray[np.float64]]:
+        """Means over seeds in each resample of the examples, the same resamples of all models.
+
+        A mean of differences is the difference of the means, so that one draw serves every pair.
+        """
+        columns = [(metric, name) for metric in METRICS for name in self.names]
+        tables = [
+            np.stack([getattr(models[name], metric) for metric, name in columns], axis=1)
+            for models in self.seeds
+        ]
+        firsts = [next(iter(models.values())) for models in self.seeds]
+        shared = len({first.examples for first in firsts}) == 1
+        means = means_over_seeds(tables, shared, groups=[first.groups for first in firsts])
+        return dict(zip(columns, means.T, strict=True))
 
     def mean(self, cost: str, name: str) -> float:
         """Over seeds of a cost: "training_flops", "training_seconds", "inference_flops" ..."""
@@ -148,7 +168,7 @@ class SeedResults:
 
     def gains(self, a: str, b: str) -> dict[str, dict[str, object]]:
         """The differences a - b in both metrics, for JSON."""
-        return {metric: self.estimate(metric, a, b).to_dict() for metric in ("right", "nll")}
+        return {metric: self.estimate(metric, a, b).to_dict() for metric in METRICS}
 
     def to_dict(self) -> dict[str, dict[str, object]]:
         """Every seed's figures of every model, for JSON."""

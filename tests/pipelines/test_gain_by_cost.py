@@ -6,6 +6,7 @@ import small_run
 from pipelines.benchmarks import gain_models
 from pipelines.benchmarks.gain_by_cost import gain_by_cost
 from pipelines.benchmarks.gain_models import CLUSTERS, LIMITS, SHARED, SMALL
+from pipelines.benchmarks.same_limits import at_same_limits
 from specialists.files import read_json
 
 pytestmark = pytest.mark.xdist_group("small_run")
@@ -43,3 +44,28 @@ def test_each_kind_has_a_row_at_each_limit_that_changes_it(tmp_path, monkeypatch
     for each in (*models.values(), *again.values()):
         assert each.pop("milliseconds")[0] > 0  # measured anew
     assert again == models
+
+
+def test_a_limit_that_changes_a_rule_in_one_seed_alone_stands_for_all_seeds():
+    seeds = [
+        {"generalist": 0, "averaged, 1.1x": 1, "shared, 1.02x": 2, "shared, 3x": 3},
+        {"generalist": 4, "shared, 1.02x": 5, "shared, 1.5x": 6, "averaged, 1.02x": 7},
+    ]
+    assert at_same_limits(seeds) == [
+        {
+            "generalist": 0,
+            "averaged, 1.1x": 1,
+            "shared, 1.02x": 2,
+            "shared, 1.5x": 2,
+            "shared, 3x": 3,
+        },
+        {
+            "generalist": 4,
+            "averaged, 1.1x": 7,
+            "shared, 1.02x": 5,
+            "shared, 1.5x": 6,
+            "shared, 3x": 6,
+        },
+    ]
+    names = list(at_same_limits(seeds)[0])
+    assert names == ["generalist", "averaged, 1.1x", "shared, 1.02x", "shared, 1.5x", "shared, 3x"]
