@@ -26,7 +26,7 @@ looking = typer.Typer()
 
 
 @looking.command(
-    "status", help="Show how far a run is. A stage is done, stale (and why) or missing."
+    "status", help="Show how far a run has come. A stage is done, stale (and why) or missing."
 )
 def status_command(run: RunArgument, as_json: JsonOption = False) -> None:
     """Print a table with one row a stage."""
@@ -104,7 +104,7 @@ def notebook_command(
     say(f"{copy_notebook(name, dest, force)}: open it in Jupyter, for instance `jupyter lab`")
 
 
-@looking.command("datasets", help="List the data sets that ship. Then: how to name your own.")
+@looking.command("datasets", help="List the data sets that ship, and forms of your own.")
 def datasets_command() -> None:
     """Print name and description of each, and how to bring one's own."""
     from specialists.datasets import available

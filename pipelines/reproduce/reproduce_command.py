@@ -47,7 +47,7 @@ reproducing = typer.Typer()
 
 @reproducing.command(
     "reproduce",
-    help="Print our figures beside the paper's. Its authors: Hinton, Vinyals and Dean (2015).",
+    help="Print our figures beside the paper's. The paper: Hinton, Vinyals and Dean (2015).",
 )
 def reproduce_command(
     *,

@@ -84,8 +84,8 @@ class ClustersConfig(Section):
     overlap: NonNegative = 0
     """Number of the nearest outside classes added to each cluster, beyond `max_ratio`."""
     coverage: Positive = 1
-    """Number of clusters that each class lies in. The classes are parted so many times, each time
-    by the confusions that the times before leave. For the method balanced."""
+    """Number of clusters that each class lies in: one of each of so many partitions, the later ones
+    of the confusions that the earlier leave. For the method balanced."""
     shuffled: Switch = False
     """Whether the classes are drawn at random into clusters of the same sizes: a baseline."""
     matrix: Literal["covariance", "correlation", "confusion"] | None = None
