@@ -35,12 +35,14 @@ from .options import (
     Model,
     QuietOption,
     RunArgument,
+    SeedsOption,
     SetOption,
     Split,
     TeacherOption,
     TrustOption,
     VersionOption,
     WeightOption,
+    model_option,
     out_option,
 )
 from .predict import check_target, predict, predict_json, write_table
@@ -120,17 +122,16 @@ def run_command(
             say(line)
 
 
-@app.command("compare", help="Run one configuration over several seeds: table, figure, verdict.")
+@app.command("compare", help="Run several seeds of one config, and give a verdict.")
 def compare_command(
     *,
     config: ConfigArgument = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many runs; their seeds count up.")] = 3,
+    seeds: SeedsOption = 3,
     out: Annotated[
         Path | None,
         out_option(
             "FOLDER",
-            "It holds a folder a seed: new, empty, or a comparison's. "
-            "Default: runs/compare-CONFIG.",
+            "The folder of all runs: new, empty, or a comparison's. Default: runs/compare-CONFIG.",
         ),
     ] = None,
     overrides: SetOption,
@@ -154,11 +155,11 @@ def compare_command(
     say(f"the table, the figure and all values: {folder}/comparison.md, .svg and .json")
 
 
-@app.command("distill", help="Train a small network, the student, on a trained one, its teacher.")
+@app.command("distill", help="Train a student on any trained model, its teacher.")
 def distill_command(
     *,
     teacher: TeacherOption,
-    model: Annotated[Model, typer.Option(help="Which of a run's models teaches.")] = "ensemble",
+    model: Annotated[Model, model_option("Which of a run's models teaches")] = "ensemble",
     weight: WeightOption = [],  # noqa: B006
     mean: MeanOption = "arithmetic",
     out: Annotated[
@@ -206,9 +207,11 @@ def evaluate_command(
     ] = "test",
     force: ForceOption = False,
     jobs: JobsOption = None,
+    quiet: QuietOption = False,
     trust_code: TrustOption = False,
 ) -> None:
     """Make the stage that measures, or show figures on validation data."""
+    hush(quiet and split == "test")  # of the other, the lines are the result
     stage = stages.find_stage("evaluate-models")
     with _opened(run, stage, jobs, trust_code) as opened:
         if split == "test":
@@ -228,15 +231,16 @@ for _commands in (looking, studying, reproducing):
     app.registered_commands += _commands.registered_commands
 
 
-@app.command("predict", help="Predict the classes of new, unlabelled input, with probabilities.")
+@app.command("predict", help="Predict the classes of new input, with probabilities.")
 def predict_command(
     run: RunArgument,
     input_: Annotated[
         Path, typer.Argument(metavar="INPUT", help="In the same form as the training data.")
     ],
-    model: Annotated[Model, typer.Option(help="Which of the run's models.")] = "student",
+    model: Annotated[Model, model_option("Which of the run's models predicts")] = "student",
     top: Annotated[
-        int, typer.Option(min=1, help="How many classes to name, the most probable first.")
+        int,
+        typer.Option(min=1, metavar="N", help="How many classes to name, the most probable first."),
     ] = 5,
     out: Annotated[
         Path | None,

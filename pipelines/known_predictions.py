@@ -14,7 +14,7 @@ import torch
 from specialists.clustering.checks import named
 from specialists.clustering.co_predictions import CoPredictions, streamed
 from specialists.covariance import PredictionCovariance, PredictionSketch
-from specialists.covariance.streaming import predictions_shape
+from specialists.covariance.streaming import host_array, predictions_shape
 from specialists.datasets.storage import load_dataset_folder
 from specialists.errors import InputError
 from specialists.files import read_array, read_json
@@ -23,7 +23,10 @@ from specialists.probability import tempered_log_softmax
 
 FEW = 5  # rows a class, below which what is found is noisy
 SUM_ERROR = 1e-3  # of the probabilities of a row
-EXPECTED = "the folder of a run, .npz with the array probs, or .npy of shape (n, C) or (C, C)"
+EXPECTED = (
+    "an array of shape (n, C) or (C, C), an .npy file of one, an .npz file with the array probs, "
+    "or the folder of a run"
+)
 
 
 @dataclass(frozen=True)
@@ -81,15 +84,16 @@ class KnownPredictions:
         return f"{told}; {few}" if n < FEW * n_classes else told
 
 
-def read_predictions(path: str | Path, class_names: Any = None) -> KnownPredictions:
-    """What a run predicted for its validation rows, or what a file holds.
+def read_predictions(source: Any, class_names: Any = None) -> KnownPredictions:
+    """What a run predicted for its validation rows, or what a file or an array holds.
 
     Parameters
     ----------
-    path : path
+    source : path, array, Tensor or DataFrame
         The folder of a run; ``.npz`` with ``probs`` of shape (n, C) and, if there are any,
-        ``class_names``, ``labels`` and ``examples``; ``.npy`` with probabilities of shape (n, C),
-        or with co-predictions of shape (C, C): the mean of p p^T over rows, or the covariance.
+        ``class_names``, ``labels`` and ``examples``; ``.npy``, or an array in memory, with
+        probabilities of shape (n, C), or with co-predictions of shape (C, C): the mean of p p^T
+        over rows, or the covariance. Columns of a DataFrame name the classes.
     class_names : sequence of str, or path, optional
         Names of the classes, or a text file with one a line. None: those of the run or the file,
         else numbers.
@@ -99,12 +103,17 @@ def read_predictions(path: str | Path, class_names: Any = None) -> KnownPredicti
     InputError
         There is nothing of this kind, or the names are not as many as the classes.
     """
-    path = Path(path)
-    if path.is_dir():
-        return _of_a_run(path)
-    if path.suffix not in (".npz", ".npy") or not path.is_file():
-        raise InputError("no predictions here", where=path, expected=EXPECTED)
-    arrays = _arrays(path)
+    if isinstance(source, str | Path):
+        path = Path(source)
+        if path.is_dir():
+            return _of_a_run(path)
+        if path.suffix not in (".npz", ".npy") or not path.is_file():
+            raise InputError("no predictions here", where=path, expected=EXPECTED)
+        arrays = _arrays(path)
+    else:
+        arrays = {"probs": host_array(source)}
+        if hasattr(source, "columns"):
+            arrays["class_names"] = np.array([str(name) for name in source.columns])
     given, names = arrays["probs"], arrays.get("class_names")
     names = names if class_names is None else class_names
     if given.ndim == 2 and given.shape[0] == given.shape[1] and not _are_probabilities(given):
@@ -126,10 +135,23 @@ def _of_a_run(run: Path) -> KnownPredictions:
     probs = tempered_log_softmax(stored.double(), temperature).exp().numpy()
     examples: Any = data.validation.texts
     if data.kind == "images":
-        examples = np.asarray(data.validation.inputs)
+        examples = _Pictures(data.validation.inputs)
     return KnownPredictions(
         data.class_names, probs, labels=data.validation.labels.numpy(), examples=examples
     )
+
+
+class _Pictures(Sequence[np.ndarray]):
+    """The images of a split, which may lie elsewhere; each is read when it is asked for."""
+
+    def __init__(self, inputs: Any) -> None:
+        self.inputs = inputs
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, row: Any) -> Any:
+        return np.asarray(self.inputs[row : row + 1])[0]
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

@@ -25,7 +25,9 @@ your own     --set data.table=x.tsv     TSV, CSV, JSON lines or Parquet, plain o
 looking = typer.Typer()
 
 
-@looking.command("status", help="Show which stages of a run are done, stale (and why) or missing.")
+@looking.command(
+    "status", help="Show how far a run has come. A stage is done, stale (and why) or missing."
+)
 def status_command(run: RunArgument, as_json: JsonOption = False) -> None:
     """Print a table with one row a stage."""
     opened = Run(run)
@@ -37,7 +39,7 @@ def status_command(run: RunArgument, as_json: JsonOption = False) -> None:
     say(write_report.disk_line(run))
 
 
-@looking.command("clean", help="Remove what a finished run needs no longer; it predicts as before.")
+@looking.command("clean", help="Remove what a finished run needs no longer. It predicts as before.")
 def clean_command(run: RunArgument) -> None:
     """Say what that saved."""
     from .clean import clean_run
@@ -48,12 +50,13 @@ def clean_command(run: RunArgument) -> None:
         say(clean_run(opened))
 
 
-@looking.command("settings", help="List every setting: its default, its unit and what it means.")
+@looking.command("settings", help="List every setting: default, unit and meaning.")
 def settings_command(
     section: Annotated[
         str | None,
         typer.Argument(
-            help="One section, for instance clusters; run: settings of no section.",
+            metavar="SECTION",
+            help="One section, for instance clusters. run: the settings of no section.",
             autocompletion=lambda: ["run", *SECTIONS],
         ),
     ] = None,
@@ -77,12 +80,14 @@ def configs_command() -> None:
         say(f"{name:<12} {first}\n{'':<12} {file}")
 
 
-@looking.command("notebook", help="Copy a notebook to work in; without a name, list what there is.")
+@looking.command("notebook", help="Copy a notebook to work in. Without a name, list what there is.")
 def notebook_command(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="One of the notebooks.", autocompletion=lambda: list(shipped_notebooks())
+            metavar="NAME",
+            help="One of the notebooks.",
+            autocompletion=lambda: list(shipped_notebooks()),
         ),
     ] = None,
     dest: Annotated[
@@ -99,7 +104,7 @@ def notebook_command(
     say(f"{copy_notebook(name, dest, force)}: open it in Jupyter, for instance `jupyter lab`")
 
 
-@looking.command("datasets", help="List the data sets that ship, and how to name your own.")
+@looking.command("datasets", help="List the data sets that ship, and forms of your own.")
 def datasets_command() -> None:
     """Print name and description of each, and how to bring one's own."""
     from specialists.datasets import available

@@ -32,6 +32,12 @@ def out_option(metavar: str, text: str) -> Any:
     return typer.Option("--out", metavar=metavar, parser=named_folder, help=text)
 
 
+def model_option(text: str) -> Any:
+    """--model: one of a run's models."""
+    known = "student, ensemble, generalist, or a rival, such as generalist_wide"
+    return typer.Option("--model", metavar="MODEL", help=f"{text}: {known}.")
+
+
 def show_version(wanted: bool) -> None:
     """Print the version and end."""
     if wanted:
@@ -48,6 +54,7 @@ VersionOption = Annotated[
 ConfigArgument = Annotated[
     str | None,
     typer.Argument(
+        metavar="CONFIG",
         help="A TOML file, or the name of a shipped config (`specialists configs`).",
         autocompletion=lambda: list(shipped_configs()),
     ),
@@ -63,6 +70,9 @@ SetOption = Annotated[
         help="Replace one setting (KEY= restores its default); may be repeated.",
     ),
 ]
+SeedsOption = Annotated[
+    int, typer.Option(min=1, metavar="N", help="How many seeds; they count up.")
+]
 TeacherOption = Annotated[
     list[Path],
     typer.Option(
@@ -71,7 +81,10 @@ TeacherOption = Annotated[
     ),
 ]
 WeightOption = Annotated[
-    list[float], typer.Option(help="Of each teacher, in their order; none: all the same.")
+    list[float],
+    typer.Option(
+        metavar="NUMBER", help="The weight of each teacher, in their order. Default: all the same."
+    ),
 ]
 MeanOption = Annotated[
     Literal["arithmetic", "geometric"], typer.Option(help="How several teachers are averaged.")
@@ -108,6 +121,7 @@ JobsOption = Annotated[
     typer.Option(
         min=0,
         max=most_at_once(),
+        metavar="N",
         help="How many models are trained at a time; 0: one a core. No result depends on it.",
     ),
 ]

@@ -63,7 +63,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     _stage(
         "train-generalist",
-        "Train a generalist of each candidate width and keep the best, or take the user's own.",
+        "Train the generalist, or take your own. Validation chooses among widths.",
         TRAINED,
         DATA,
         files=(
@@ -73,7 +73,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     _stage(
         "cluster-classes",
-        "Find the classes that the generalist confuses with each other.",
+        "Find which classes the generalist confuses.",
         (*TRAINED, "clusters"),
         (*DATA, "train-generalist/*"),
         files=("clusters.file",),

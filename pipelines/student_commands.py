@@ -10,7 +10,7 @@ import typer
 
 from specialists.files import EVERYTHING, NOTHING, trusting
 
-from .options import JsonOption, Model, RunArgument, Split, TrustOption
+from .options import JsonOption, Model, RunArgument, Split, TrustOption, model_option
 from .runs import Run
 from .terminal import say
 
@@ -27,12 +27,11 @@ def examine_command(
             help="A run, or the folder of a model. Default: the run itself.",
         ),
     ] = None,
-    model: Annotated[
-        Model, typer.Option(help="Which of the teacher's run is the teacher.")
-    ] = "ensemble",
+    model: Annotated[Model, model_option("Which model of the teacher's run teaches")] = "ensemble",
     split: Annotated[Split, typer.Option(help="Whose rows are looked at.")] = "test",
     rows: Annotated[
-        int, typer.Option(min=2, help="How many rows at most; of more, some are drawn.")
+        int,
+        typer.Option(min=2, metavar="N", help="How many rows at most; of more, some are drawn."),
     ] = 4096,
     as_json: JsonOption = False,
     trust_code: TrustOption = False,

@@ -51,6 +51,46 @@ def test_encoding_repeats_what_was_done_to_the_training_data(path):
     assert {tuple(row) for row in tensor(dataset.train.inputs).tolist()} <= encoded
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_is_read_whole_and_does_not_fit_is_refused_with_its_cure(
+    tmp_path, monkeypatch, packed
+):
+    x, y = features()
+    arrays = str(tmp_path / "a.npz")
+    np.savez(arrays, x=x, y=y)
+    if not packed:
+        arrays = {name: str(tmp_path / f"{name}.npy") for name in "xy"}
+        np.save(arrays["x"], x)
+        np.save(arrays["y"], y)
+    room = "specialists.datasets.array_files.memory"
+    monkeypatch.setattr(room, lambda: x.nbytes)
+    load_dataset(DataConfig(arrays=arrays), 0)
+    monkeypatch.setattr(room, lambda: x.nbytes - 1)
+    told = r"does not fit into the memory(.|\n)*a batch at a time: data.arrays = {x = "
+    with pytest.raises(DataError, match=told):
+        load_dataset(DataConfig(arrays=arrays), 0)
+
+
+def test_a_lack_of_memory_is_no_damage(path, monkeypatch):
+    def refuse(*_, **__):
+        raise MemoryError("Unable to allocate")
+
+    x, y = features()
+    np.savez(path, x=x, y=y)
+    monkeypatch.setattr(np.lib.format, "read_array", refuse)
+    with pytest.raises(DataError, match=r"does not fit(.|\n)*Unable to allocate"):
+        load_dataset(DataConfig(arrays=str(path)), 0)
+
+
+def test_large_inputs_that_are_read_whole_are_told(path, monkeypatch):
+    x, y = features()
+    monkeypatch.setattr("specialists.datasets.arrays.memory", lambda: 4 * x.nbytes)
+    told = "are read whole; save inputs as .npy"
+    assert told not in " ".join(load(path, {"x": x, "y": y}).notes)
+    monkeypatch.setattr("specialists.datasets.arrays.memory", lambda: 4 * x.nbytes - 1)
+    assert told in " ".join(load(path, {"x": x, "y": y}).notes)
+
+
 def test_standardisation_can_be_left_out(path):
     x, y = features()
     dataset = load(path, {"x": x, "y": y}, standardize=False)

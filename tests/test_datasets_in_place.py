@@ -1,6 +1,7 @@
 """Inputs that are read where they lie: .npy files and folders of images."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -221,6 +222,31 @@ def test_more_pictures_than_memory_holds_are_read_in_place(tmp_path, monkeypatch
     assert isinstance(load_dataset(DataConfig(**settings), 0).train.inputs, FetchedRows)
 
 
+def test_a_copy_of_more_pictures_than_memory_holds_is_made_where_it_is_asked_for(
+    tmp_path, monkeypatch
+):
+    settings = {"images": paint(tmp_path / "pictures"), "min_examples": 4, "in_place": False}
+    small = load_dataset(DataConfig(**settings), 0)
+    assert isinstance(small.train.inputs, torch.Tensor)
+    monkeypatch.setattr("specialists.datasets.image_folders.memory", lambda: 0)
+    large = load_dataset(DataConfig(**settings), 0)
+    assert isinstance(large.train.inputs, FetchedRows)
+    save_dataset(large, tmp_path / "saved")
+    assert (tmp_path / "saved" / "train.inputs.npy").is_file()
+    assert_same(small, load_dataset_folder(tmp_path / "saved", test_labels=True))
+
+
+def test_one_coloured_picture_makes_all_of_them_coloured(tmp_path, monkeypatch):
+    monkeypatch.setattr("specialists.datasets.image_folders._AT_A_TIME", 5)
+    folder = paint(tmp_path / "pictures", coloured=False)
+    pixels = RNG.integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "pictures" / "c0" / "03.png")
+    settings = {"images": folder, "min_examples": 4}
+    loaded = [load_dataset(DataConfig(**settings, in_place=at), seed=0) for at in (None, True)]
+    assert loaded[1].preprocessing["channels"] == 3
+    assert_same(*loaded)
+
+
 def test_all_unreadable_pictures_are_named_at_once(tmp_path, monkeypatch):
     folder = paint(tmp_path / "pictures")
     monkeypatch.setattr("specialists.datasets.image_folders._AT_A_TIME", 5)
@@ -253,6 +279,12 @@ def test_naming_rows_reads_none():
     rows = FetchedRows(refuse, torch.arange(9), (2,), torch.float32)
     assert len(only_rows(only_rows(rows, torch.arange(1, 6)), torch.tensor([4, 0]))) == 2
     assert only_rows(rows, torch.arange(4, 9)).index.tolist() == [4, 5, 6, 7, 8]
+
+
+def test_rows_that_lie_elsewhere_take_their_numbers_alone():
+    rows = FetchedRows(lambda numbers: torch.empty(0), torch.arange(9), (3,), torch.float32)
+    assert rows.nbytes == 9 * 3 * 4
+    assert replace(rows, origin={}).nbytes == 9 * 8
 
 
 def test_blocks_of_fetched_rows_are_bounded():

@@ -175,6 +175,25 @@ def test_pictures_of_every_kind_are_the_same_bytes():
         assert whole(dataset.train).equal(torch.from_numpy(x)[dataset.train.rows])
 
 
+def test_arrays_of_two_axes_are_grey_pictures():
+    x = pictures()[:, 0]
+    dataset = load(Listed(zip(x, Y, strict=False)), min_examples=4, in_place=True)
+    assert whole(dataset.train).equal(torch.from_numpy(x[dataset.train.rows, None]))
+
+
+@pytest.mark.parametrize("in_place", [None, True])
+def test_paths_are_pictures_of_the_size_of_the_first(tmp_path, in_place):
+    x, paths = pictures(), [tmp_path / f"{i}.png" for i in range(60)]
+    for picture, path in zip(x, paths, strict=True):
+        Image.fromarray(np.moveaxis(picture, 0, -1)).save(path)
+    rows = Listed(zip(paths, Y, strict=False))
+    dataset = load(rows, min_examples=4, in_place=in_place)
+    assert whole(dataset.train).equal(torch.from_numpy(x[dataset.train.rows]))
+    paths[0].write_bytes(b"none")
+    with pytest.raises(DataError, match=r"unreadable(.|\n)*0\.png"):
+        load(rows, min_examples=4)
+
+
 @pytest.mark.parametrize("in_place", [None, True])
 def test_pictures_without_colour_are_grey(in_place):
     images = [Image.fromarray(p[0]).convert("RGB") for p in pictures()]
@@ -194,7 +213,16 @@ def test_texts_are_kept_as_n_grams():
 def test_classes_of_a_dataset_name_its_labels():
     rows = Listed(PAIRS)
     rows.classes = ["ant", "bee", "cat"]  # type: ignore[attr-defined]
-    assert load(rows).class_names == ("ant", "bee", "cat")
+    for named in (rows, Subset(rows, range(300))):
+        assert load(named).class_names == ("ant", "bee", "cat")
+
+
+def test_labels_that_are_names_need_none():
+    rows = Listed(zip(X, NAMES, strict=True))
+    rows.classes = ["bee", "ant", "cat"]  # type: ignore[attr-defined]
+    dataset = load(rows)
+    assert dataset.class_names == ("ant", "bee", "cat")
+    assert dataset.train.labels.tolist() == Y[dataset.train.rows].tolist()
 
 
 BAD = {
@@ -205,8 +233,10 @@ BAD = {
     "triples": (Listed([(1, 2, 3)] * 9), "items of another form"),
     "no label": (Listed([{"a": X[0], "b": 1}] * 9), "no label among the keys"),
     "two inputs": (Listed([{"a": X[0], "b": X[0], "label": 1}] * 9), "no input among the keys"),
+    "no training rows": ({"validation": Listed(PAIRS)}, "no split to train on"),
     "a split": ({"train": Listed(PAIRS), "unsupervised": Listed(PAIRS)}, "splits of another name"),
     "other lengths": (Listed([(X[0], 0), (X[0][:2], 1)] * 50), "row 1"),
+    "other types": (Listed([*PAIRS[:9], (np.array(["1"] * 4), 1)]), "row 9"),
     "scalars": (Listed([(1.0, 0)] * 9), "inputs of another form"),
     "not finite": (Listed([*PAIRS[:77], (X[0] * np.nan, 1)]), "row 77"),
     "normalised": (Listed([(RNG.normal(size=(3, 4, 4)), 0)] * 50), "beyond 0 to 1"),
@@ -218,6 +248,12 @@ BAD = {
 def test_what_cannot_be_read_is_told_with_its_cure(rows, told):
     with pytest.raises(DataError, match=told):
         load(rows)
+
+
+def test_a_number_that_is_not_finite_is_named_by_its_row_in_any_block(monkeypatch):
+    monkeypatch.setattr("specialists.datasets.raw_rows.BLOCK_BYTES", 8 * 4 * 10)
+    with pytest.raises(DataError, match="row 77, column 0"):
+        load(Listed([*PAIRS[:77], (X[0] * np.nan, 1), *PAIRS[77:]]))
 
 
 def test_keys_of_items_may_be_named():
@@ -239,6 +275,14 @@ def test_a_factory_may_return_a_dataset(arrays, tmp_path):
     with handing_over({FACTORY: lambda: Listed(PAIRS)}), trusting(EVERYTHING):
         again = load_dataset_folder(tmp_path / "saved", test_labels=True)
     assert whole(again.test).equal(arrays.test.inputs)
+
+
+def test_large_rows_of_a_factory_are_copied_where_that_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("specialists.datasets.object_rows.memory", lambda: 4 * X.nbytes - 1)
+    for in_place in (False, None):
+        folder = tmp_path / str(in_place)
+        save_dataset(load_factory(Listed(PAIRS), in_place=in_place), folder)
+        assert (folder / "train.inputs.npy").is_file() == (in_place is False)
 
 
 def test_a_factory_that_takes_the_seed_is_trusted_as_its_configuration_names_it(tmp_path):
@@ -284,7 +328,10 @@ def test_settings_of_rows_have_no_effect_on_a_data_set_that_is_made(arrays):
         load_factory(arrays, min_examples=3)
 
 
-@pytest.mark.parametrize("rows", [TENSORS, Listed(X), Listed(zip(X, strict=True))])
+KEYED = Listed({"numbers": x, "label": 0} for x in X)
+
+
+@pytest.mark.parametrize("rows", [TENSORS, Listed(X), Listed(zip(X, strict=True)), KEYED])
 def test_new_inputs_need_no_labels(arrays, rows):
     encoded = encode_objects(rows, arrays.preprocessing)
     assert isinstance(encoded, FetchedRows)
@@ -293,6 +340,8 @@ def test_new_inputs_need_no_labels(arrays, rows):
 
 
 def test_new_inputs_of_another_kind_are_refused(arrays):
+    with pytest.raises(DataError, match="items of another form"):
+        encode_objects(Listed([(x, 0, 1) for x in X]), arrays.preprocessing)
     with pytest.raises(DataError, match="of another kind"):
         encode_objects(Listed(["a", "b"]), arrays.preprocessing)
 

@@ -34,13 +34,13 @@ class Read(Dataset):
     """Rows that are read a few at a time, and counted."""
 
     def __init__(self, x, y):
-        self.x, self.y, self.reads = x, y, 0
+        self.x, self.y, self.reads, self.most = x, y, 0, 0
 
     def __len__(self):
         return len(self.y)
 
     def __getitems__(self, numbers):
-        self.reads += len(numbers)
+        self.reads, self.most = self.reads + len(numbers), max(self.most, len(numbers))
         return [(self.x[i], self.y[i]) for i in numbers]
 
     def __getitem__(self, i):
@@ -63,10 +63,13 @@ def of_arrays():
 
 
 @pytest.mark.parametrize("in_place", [False, True])
-def test_a_dataset_trains_the_models_of_its_arrays(of_arrays, in_place):
+def test_a_dataset_trains_the_models_of_its_arrays(of_arrays, in_place, monkeypatch):
+    for room in ("raw_rows", "fetched_rows"):  # blocks of 16 and of 32 rows
+        monkeypatch.setattr(f"specialists.datasets.{room}.BLOCK_BYTES", 32 * 4 * 5)
     rows = Read(X, Y)
-    fitted = classifier(**{"data.in_place": in_place}).fit(rows)
+    fitted = classifier(data={"in_place": in_place}).fit(rows)
     assert (rows.reads > 3 * len(X)) == in_place
+    assert rows.most <= 32  # never more than a batch or a block
     assert weights(fitted) == weights(of_arrays)
     assert fitted.n_features_in_ == 5
     assert fitted.classes_.tolist() == list(range(6))
@@ -87,6 +90,26 @@ def test_validation_rows_may_be_a_dataset():
     fitted = classifier(**settings).fit(half[0], validation_data=half[1])
     expected = classifier().fit(X[:240], Y[:240], validation_data=(X[240:], Y[240:]))
     assert weights(fitted) == weights(expected)
+
+
+def test_a_small_validation_dataset_is_read_as_the_large_one_is(monkeypatch):
+    monkeypatch.setattr("specialists.datasets.object_rows.memory", lambda: 4 * 240 * 20 - 1)
+    large, small = Read(X[:240], Y[:240]), Read(X[240:], Y[240:])
+    fitted = classifier().fit(large, validation_data=small)
+    assert large.reads > 3 * 240
+    expected = classifier().fit(X[:240], Y[:240], validation_data=(X[240:], Y[240:]))
+    assert weights(fitted) == weights(expected)
+
+
+def test_a_dataset_of_hugging_face_is_learned_and_predicted(of_arrays):
+    hugging_face = pytest.importorskip("datasets")
+    columns = {"x": X.tolist(), "label": Y.tolist()}
+    feature = hugging_face.ClassLabel(names=list("abcdef"))
+    rows = hugging_face.Dataset.from_dict(columns).cast_column("label", feature)
+    fitted = classifier(**{"data.in_place": True}).fit(rows)
+    assert weights(fitted) == weights(of_arrays)
+    assert fitted.predict(rows).tolist() == of_arrays.predict(X).tolist()
+    assert fitted.score(rows) == of_arrays.score(X, Y)
 
 
 def test_sample_weights_go_with_the_rows_of_a_dataset(of_arrays):

@@ -262,6 +262,7 @@ def test_a_factory_brings_tensors_of_any_type(monkeypatch):
         ({"generalist": {"model": "mlp"}}, "these data are tensors: generalist.factory"),
         ({"data": {"augment": True}}, "data.augment"),
         ({"data": {"standardize": True}}, "data.standardize"),
+        ({"data": {"in_place": True}}, "data.in_place .*of the kind tensors are held in memory"),
     ],
 )
 def test_settings_that_tensors_have_no_use_for_are_told(changes, text):
@@ -270,3 +271,10 @@ def test_settings_that_tensors_have_no_use_for_are_told(changes, text):
     values = {"generalist": {**own, **changes.get("generalist", {})}, "data": data}
     with pytest.raises(ConfigError, match=text):
         check_settings(Config.from_dict(values), DataShape("tensors", 12, 100, 100))
+
+
+def test_tensors_are_held_whatever_in_place_says(tmp_path):
+    ids, y = np.arange(240).reshape(60, 4), np.arange(60) % 3
+    np.savez(tmp_path / "a.npz", ids=ids, y=y)
+    config = DataConfig(arrays=str(tmp_path / "a.npz"), tensors=("ids",), in_place=True)
+    assert isinstance(load_dataset(config, seed=0).train.inputs, NamedTensors)

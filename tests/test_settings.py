@@ -1,6 +1,7 @@
 """`specialists settings`: every key with its default, its unit and its meaning."""
 
 import json
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -38,9 +39,31 @@ def test_a_default_that_is_listed_is_not_explained_again():
     assert "Images have no limit." in SETTINGS["generalist.patience"].meaning
 
 
+def test_meanings_are_in_the_words_of_toml():
+    told = " ".join(setting.meaning for setting in SETTINGS.values())
+    assert not re.search(r"\b(None|True|False):|\(\d", told)
+    assert SETTINGS["data.text"].meaning == "Name of the text column. Not set: text."
+
+
+@pytest.mark.parametrize(
+    ("key", "end"),
+    [
+        ("generalist.select_by", ". One of loss, top1."),
+        ("clusters.matrix", " for the others. One of covariance, correlation, confusion."),
+        ("combination.rules", ". Some of kl, learned, within_subsets, side_by_side."),
+        ("evaluation.baselines", ". Some of generalist_continued, generalist_wide, "
+        "generalist_ensemble."),
+        ("specialists.kind", " and label_smoothing."),  # which tells all of them
+        ("clusters.n_clusters", ", times `coverage`."),  # a number or a word
+    ],
+)  # fmt: skip
+def test_the_choices_of_a_setting_are_told(key, end):
+    assert SETTINGS[key].meaning.endswith(end)
+
+
 def test_the_command_prints_a_section_and_all_as_json():
     shown = CliRunner().invoke(app, ["settings", "clusters"]).output
-    assert shown.startswith('clusters.method = "balanced"\n    How classes are grouped.\n')
+    assert shown.startswith('clusters.method = "balanced"\n    How classes are grouped. One of ')
     values = json.loads(CliRunner().invoke(app, ["settings", "--json"]).output)
     assert [value["key"] for value in values] == list(SETTINGS)
     assert {"text": 5, "features": 30, "images": 40, "tensors": 10} in [
@@ -53,6 +76,14 @@ def test_another_section_is_refused_with_the_nearest():
         list_settings("cluster")
 
 
-def test_version_and_completion_are_offered():
+def test_the_version_is_told():
     assert CliRunner().invoke(app, ["--version"]).output == f"specialists {__version__}\n"
-    assert "--install-completion" in CliRunner().invoke(app, ["--help"]).output
+
+
+def test_what_each_command_is_for_fits_into_its_line():
+    listed = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).output
+    assert "--install-completion" in listed
+    commands = listed.partition("Commands:\n")[2].splitlines()
+    assert len(commands) >= 20
+    assert [line for line in commands if not re.fullmatch(r"  [a-z-]+ +[A-Z].*\.", line)] == []
+    assert "..." not in "".join(commands)

@@ -12,7 +12,7 @@ import typer
 from specialists.config import Config
 from specialists.errors import InputError
 
-from ..options import ConfigArgument, JobsOption, QuietOption, SetOption, out_option
+from ..options import ConfigArgument, JobsOption, QuietOption, SeedsOption, SetOption, out_option
 from ..run_settings import SOURCES
 from ..runs import REPRODUCTION, locked
 from ..terminal import hush, log, say
@@ -46,7 +46,8 @@ reproducing = typer.Typer()
 
 
 @reproducing.command(
-    "reproduce", help="Print the figures of Hinton, Vinyals and Dean (2015) beside ours."
+    "reproduce",
+    help="Print our figures beside the paper's. The paper: Hinton, Vinyals and Dean (2015).",
 )
 def reproduce_command(
     *,
@@ -58,15 +59,18 @@ def reproduce_command(
     ],
     config: ConfigArgument = None,
     overrides: SetOption,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds; they count up.")] = 3,
+    seeds: SeedsOption = 3,
     out: Annotated[
         Path | None,
-        out_option("FOLDER", "Of all experiments. Default: runs/reproduce, or reproduce-quick."),
+        out_option(
+            "FOLDER", "The folder of all experiments. Default: runs/reproduce, or reproduce-quick."
+        ),
     ] = None,
     names: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="A label, a tab and its name on each line, for example subsets."
+            metavar="FILE",
+            help="Names of labels in example subsets: a label, a tab and its name a line.",
         ),
     ] = None,
     page: Annotated[

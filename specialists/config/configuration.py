@@ -52,7 +52,7 @@ class Config(Section):
     threads: NonNegative = 0
     """Threads of one process. 0: one per core."""
     jobs: NonNegative = 0
-    """Specialists trained at a time. 0: one per core."""
+    """Models trained at a time. 0: one per core."""
     clean: Switch = False
     """Whether a run removes at its end what it needs no longer, as `specialists clean` does."""
     data: DataConfig = Field(default_factory=lambda: DataConfig(name="languages"))

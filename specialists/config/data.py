@@ -30,9 +30,10 @@ class DataConfig(Section):
     table: FilePath | None = None
     """Source: a .tsv, .csv, .jsonl or .parquet file, plain or .gz."""
     arrays: FilePath | dict[str, FilePath] | None = None
-    """Source: an .npz with inputs and labels, or a file for each: {x = an .npy, y = another}."""
+    """Source: an .npz with inputs and labels, or {x = "x.npy", y = "y.npy"}, a file for each, which
+    may be larger than memory."""
     images: FilePath | None = None
-    """Source: a folder that holds one folder per class."""
+    """Source: a folder that holds a folder of image files for each class."""
     factory: ImportPath | None = None
     """Source: package.module:function, which returns a Dataset: of this library, of PyTorch, or of
     Hugging Face."""
@@ -75,11 +76,11 @@ class DataConfig(Section):
     max_examples: Positive | None = None
     """Number of rows drawn at most, for trying out. None: all rows."""
     char_ngrams: NGrams | None = None
-    """Shortest and longest n-gram of characters in a text. (0, 0): none. None: (1, 4) for
-    languages, (2, 5) for tables and emoji."""
+    """Shortest and longest n-gram of characters in a text. [0, 0]: none. None: [1, 4] for
+    languages, [2, 5] for tables and emoji."""
     word_ngrams: NGrams | None = None
-    """Shortest and longest n-gram of words in a text. (0, 0): none. None: (0, 0) for languages,
-    (1, 2) for tables and emoji."""
+    """Shortest and longest n-gram of words in a text. [0, 0]: none. None: [0, 0] for languages,
+    [1, 2] for tables and emoji."""
     lowercase: Switch | None = None
     """Whether texts are lower-cased. None: yes for tables and emoji, no for languages."""
     in_place: Switch | None = None

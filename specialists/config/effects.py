@@ -61,6 +61,7 @@ KIND_ONLY = {
     "standardize": "features",
     "image_size": "images",
 }
+HELD = ("text", "tensors")
 OF_SHARED = ("n_shared", "shortlist", "shortlist_of", "shortlist_by", "shared_epochs")
 OF_BOTH_KINDS = ("kind", "factory", "options", "width", "n_buckets", "label_smoothing")
 
@@ -116,6 +117,8 @@ def _data(data: DataConfig, kind: str) -> Idle:
             )
         elif key in KIND_ONLY and kind != KIND_ONLY[key]:
             yield f"data.{key}", f"it is for {KIND_ONLY[key]} only, and these data are {kind}"
+        elif key == "in_place" and data.in_place and kind in HELD:
+            yield "data.in_place", f"inputs of the kind {kind} are held in memory"
     if kind == "tensors" and data.augment:
         yield "data.augment", "how to change tensors at random is not known here"
 

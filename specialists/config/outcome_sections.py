@@ -54,4 +54,4 @@ class ReportConfig(Section):
     title: str | None = None
     """Heading. None: the data set's name."""
     n_examples: Positive = 12
-    """How many fixed examples are shown, and how many broken ones."""
+    """Number of rows shown of those that the ensemble mends, and of those that it breaks."""

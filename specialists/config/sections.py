@@ -84,8 +84,8 @@ class ClustersConfig(Section):
     overlap: NonNegative = 0
     """Number of the nearest outside classes added to each cluster, beyond `max_ratio`."""
     coverage: Positive = 1
-    """Number of clusters that each class lies in, one of each of as many partitions; each partition
-    is of the confusions that those before it leave. For the method balanced."""
+    """Number of clusters that each class lies in: one of each of so many partitions, the later ones
+    of the confusions that the earlier leave. For the method balanced."""
     shuffled: Switch = False
     """Whether the classes are drawn at random into clusters of the same sizes: a baseline."""
     matrix: Literal["covariance", "correlation", "confusion"] | None = None
@@ -112,7 +112,7 @@ class SpecialistsConfig(AdapterSettings, OwnNetwork):
     """Number of the generalist's most probable classes on a row's shortlist."""
     shortlist_of: Literal["classes", "clusters"] = "classes"
     """What is on a shortlist. classes: the most probable ones. clusters: all classes of the
-    clusters of the most probable ones (combination.n: the largest)."""
+    clusters of the most probable ones (as many as the largest of combination.n)."""
     shortlist_by: Literal["generalist", "cross-fitted"] = "generalist"
     """Who finds the shortlists of training rows. cross-fitted: two generalists that have not seen
     them, which clusters.predictions = "cross-fitted" trains."""
@@ -130,7 +130,7 @@ class SpecialistsConfig(AdapterSettings, OwnNetwork):
     """Rows of an n-gram table of its own (text); needs start = fresh and freeze = []. None: the
     generalist's."""
     subset_share: Annotated[Number, Field(gt=0, lt=1)] = 0.5
-    """Fraction s of the training examples that are drawn from the specialist's own classes."""
+    """Fraction of the training examples that are drawn from the specialist's own classes."""
     soft_targets: Share = 0.3
     """Weight of the soft targets in the loss, in [0, 1]; the labels have the rest."""
     temperature: Temperature = 1.0
@@ -138,7 +138,7 @@ class SpecialistsConfig(AdapterSettings, OwnNetwork):
     freeze: tuple[str, ...] | None = None
     """Parts of the generalist, by name, that stay as they are. None: by kind of input."""
     correction: Literal["exact", "paper"] = "exact"
-    """Formula that corrects the dustbin logit for s."""
+    """Formula that corrects the dustbin logit for `subset_share`."""
     calibrate: Switch = True
     """Whether a temperature and a dustbin bias are fitted on validation data."""
 

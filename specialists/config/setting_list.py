@@ -7,6 +7,10 @@ import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
 
 from specialists.config.configuration import Config
 from specialists.config.defaults import DEFAULTS, KINDS
@@ -24,7 +28,8 @@ UNITS = {
     "times the learning rate, per step": ("weight_decay",),
     "hidden units or channels": ("width", "widths"),
     "layers or blocks": ("depth",),
-    "numbers": ("embedding_dim", "head_rank", "adapter_rank"),
+    "numbers": ("embedding_dim",),
+    "dimensions": ("head_rank", "adapter_rank"),
     "blocks": ("adapter_blocks",),
     "tokens": ("max_tokens",),
     "rows of the table": ("n_buckets",),
@@ -38,6 +43,7 @@ UNITS = {
     "times the generalist's width": ("widen",),
     "times the generalist's parameters": ("size",),
     "times the generalist's FLOPs": ("max_cost",),
+    "FLOPs": ("inference_flops",),
     "times the generalist's weight": ("combination.weights",),
     "of the rows": (
         *("validation_fraction", "test_fraction", "admission_fraction"),
@@ -59,7 +65,10 @@ UNITS = {
     "threads": ("threads",),
     "trainings": ("jobs",),
 }
-BY_KIND = re.compile(r"\s*None: by kind of\s+input(?:\.|;\s*(\w))")
+PYTHON = re.compile(r"\b(None|True|False)(?=:\s)")
+WORDS = {"None": "Not set", "True": "true", "False": "false"}
+BY_KIND = re.compile(r"\s*Not set: by kind of\s+input(?:\.|;\s*(\w))")
+UNSET = "not set"  # as a listing calls Python's None
 WIDTH = 92
 SECTIONS = tuple(
     name
@@ -120,7 +129,7 @@ def list_settings(section: str | None = None) -> list[Setting]:
         if isinstance(value, Section):
             found[name] = list(_of_section(name, value))
         else:
-            found["run"].append(_setting(name, value, {}, field.description or ""))
+            found["run"].append(_setting(name, value, {}, _meaning(field)))
     if section is None:
         return [setting for settings in found.values() for setting in settings]
     if section not in found:
@@ -135,7 +144,7 @@ def list_settings(section: str | None = None) -> list[Setting]:
 
 
 def _shown(value: object) -> str:
-    return "not set" if value is None else toml_value(value)
+    return UNSET if value is None else toml_value(value)
 
 
 def _of_section(name: str, section: Section) -> Iterator[Setting]:
@@ -144,7 +153,7 @@ def _of_section(name: str, section: Section) -> Iterator[Setting]:
         by_kind: dict[str, object] = {kind: DEFAULTS[kind].get(name, {}).get(key) for kind in KINDS}
         if not any(value is not None for value in by_kind.values()):
             by_kind = {}
-        yield _setting(f"{name}.{key}", getattr(defaults, key), by_kind, field.description or "")
+        yield _setting(f"{name}.{key}", getattr(defaults, key), by_kind, _meaning(field))
         if key == "tuning":
             yield from _of_section(f"{name}.{key}", TuningConfig())
 
@@ -155,3 +164,27 @@ def _setting(key: str, default: object, by_kind: dict[str, object], meaning: str
     if by_kind:  # which stands there already
         meaning = BY_KIND.sub(lambda found: f" {(found[1] or '').upper()}", meaning)
     return Setting(key, default, by_kind, unit, " ".join(meaning.split()))
+
+
+def _meaning(field: FieldInfo) -> str:
+    """What a field means, in the words of TOML, and its choices where they are not all told."""
+    told = PYTHON.sub(lambda found: WORDS[found[1]], field.description or "")
+    some, choices = _choices(field.annotation)
+    if all(choice in told for choice in choices):
+        return told
+    return f"{told} {'Some' if some else 'One'} of {', '.join(choices)}."
+
+
+def _choices(annotation: Any) -> tuple[bool, tuple[str, ...]]:
+    """Whether several words may be given, and among which; () where other values may be, too."""
+    wanted = [annotation]
+    if get_origin(annotation) in (Union, UnionType):
+        wanted = [part for part in get_args(annotation) if part is not type(None)]
+    if len(wanted) > 1:
+        return False, ()
+    (only,) = wanted
+    if get_origin(only) is Annotated:
+        only = get_args(only)[0]
+    some = get_origin(only) is tuple
+    only = get_args(only)[0] if some else only
+    return some, get_args(only) if get_origin(only) is Literal else ()

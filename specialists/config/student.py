@@ -75,11 +75,11 @@ class StudentConfig(FromFolder, OwnNetwork):
     """Candidates: weight of the soft targets in the loss, in [0, 1]; the labels have the rest."""
     terms: Tables = ()
     """What is minimised, as a sum: a table for each term, with its kind, weight and settings, as
-    specialists/distillation/terms has them. (): soft targets and labels, by `temperatures` and
+    specialists/distillation/terms has them. []: soft targets and labels, by `temperatures` and
     `alphas`."""
     scheme: Literal["offline", "born_again", "mutual", "exits"] = "offline"
-    """Who teaches. offline: the teacher. born_again: it too, then each generation the next one.
-    mutual: peers one another. exits: the student's outputs classifiers on its `exits`."""
+    """Who teaches. offline: the teacher. born_again: the teacher, then each generation the next.
+    mutual: peers teach one another. exits: the student teaches classifiers on its `exits`."""
     n_taught: Positive = 2
     """Number of generations of born_again, or of peers of mutual."""
     exits: Annotated[tuple[str, ...], Distinct] = ()
@@ -94,8 +94,8 @@ class StudentConfig(FromFolder, OwnNetwork):
     """Number of classes of top, or of drawn ones of sampled, an example. None: 32 of top (130
     bytes), 13 of sampled (39 bytes)."""
     views: NonNegative = 0
-    """How many augmented views of each input the stored soft targets are of; the student then sees
-    these, one an epoch. 0: of the inputs as they are, whatever the student sees of them."""
+    """Number of augmented views of each input that have stored soft targets; the student then sees
+    these, one an epoch. 0: soft targets are of inputs as they are, whatever the student sees."""
     unlabelled: FilePath | None = None
     """File of more inputs to learn from, without labels. None: training inputs only."""
     transfer_set: Literal["all", "unlabelled"] = "all"

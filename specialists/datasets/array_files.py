@@ -2,7 +2,8 @@
 
 An array is read when it is asked for, so that others in the file neither cost nor matter. Its
 header is checked first: the type must be plain, and the shape must fit the bytes that there are.
-Arrays of Python objects are refused: reading them would mean executing them.
+Arrays of Python objects are refused: reading them would mean executing them. So is what is larger
+than the memory, unless it is an .npy file of inputs, which is memory-mapped.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ import numpy as np
 
 from specialists.datasets.naming import did_you_mean, existing
 from specialists.errors import DataError
+from specialists.runtime import memory
 
 ARRAY_SUFFIXES = (".npz", ".npy")
+APART = (
+    'save inputs as .npy, which is read a batch at a time: data.arrays = {x = "x.npy", y = "y.npy"}'
+)
 _NUMPY = b"\x93NUMPY"
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -146,7 +151,7 @@ def _read(path: Path, member: str | None, where: str) -> np.ndarray:
     try:
         if member is None:
             with path.open("rb") as file:
-                _check_header(file, path.stat().st_size, where)
+                _check_memory(_check_header(file, path.stat().st_size, where), where)
                 file.seek(0)
                 return np.lib.format.read_array(file, allow_pickle=False)
         with zipfile.ZipFile(path) as archive:
@@ -154,11 +159,13 @@ def _read(path: Path, member: str | None, where: str) -> np.ndarray:
             if info.flag_bits & 1:
                 raise DataError("an encrypted member", where=where, fix="save it without password")
             with archive.open(info) as stream:
-                _check_header(stream, info.file_size, where)
+                _check_memory(_check_header(stream, info.file_size, where), where)
             with archive.open(info) as stream:
                 return np.lib.format.read_array(stream, allow_pickle=False)
     except DataError:
         raise
+    except MemoryError as error:
+        raise _too_large(where, str(error)) from error
     except Exception as error:  # on damaged bytes NumPy and zipfile may raise anything
         raise _unreadable(error, where) from error
 
@@ -169,8 +176,22 @@ def _unreadable(error: Exception, where: str) -> DataError:
     return DataError("an array cannot be read", where=where, got=got, fix=fix)
 
 
-def _check_header(stream: IO[bytes], size: int, where: str) -> None:
-    """Refuse, before memory is asked for, what is no array of numbers or strings of its size."""
+def _check_memory(n_bytes: int, where: str) -> None:
+    if n_bytes > memory():
+        needed, there = (f"{n / 2**30:,.1f} GiB" for n in (n_bytes, memory()))
+        raise _too_large(where, f"{needed}, and {there} of memory")
+
+
+def _too_large(where: str, got: str) -> DataError:
+    what = "an array that is read whole does not fit into the memory"
+    return DataError(what, where=where, got=got, fix=f"{APART}, or give fewer rows")
+
+
+def _check_header(stream: IO[bytes], size: int, where: str) -> int:
+    """The bytes of an array of numbers or strings of its size.
+
+    Anything else is refused before memory is asked for.
+    """
     shape, _, dtype = _HEADERS[np.lib.format.read_magic(stream)](stream)
     n_bytes = size - stream.tell()
     _check_type(dtype, where)
@@ -182,6 +203,7 @@ def _check_header(stream: IO[bytes], size: int, where: str) -> None:
         expected = f"{needed:,} for {dtype} of shape {shape}"
         fix = "the file may be cut off; save it again, one array a file"
         raise DataError(what, where=where, got=got, expected=expected, fix=fix)
+    return needed
 
 
 def _check_type(dtype: np.dtype[Any], where: str) -> None:

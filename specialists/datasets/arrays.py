@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from specialists.config import DataConfig
-from specialists.datasets.array_files import ArrayFile, open_apart, open_arrays
+from specialists.datasets.array_files import APART, ArrayFile, open_apart, open_arrays
 from specialists.datasets.array_splits import (
     array_roles,
     group_values,
@@ -41,9 +41,15 @@ from specialists.datasets.handed_over import tensors_of
 from specialists.datasets.naming import existing
 from specialists.datasets.observations import declared_groups, shared_values
 from specialists.datasets.pictures import layout_note, with_channels
-from specialists.datasets.raw_rows import IN_PLACE_BYTES, MappedArrays, digests_of
+from specialists.datasets.raw_rows import (
+    IN_PLACE_BYTES,
+    PART_OF_MEMORY,
+    MappedArrays,
+    digests_of,
+)
 from specialists.datasets.splits import LEFT_OUT, PARTS
 from specialists.errors import DataError, listed
+from specialists.runtime import memory
 
 _EXACT = 2.0**53  # floats above it are whole for want of digits
 
@@ -64,6 +70,8 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
     if isinstance(x, MappedArrays):
         origin = None if config.in_place is False else x.origin
         x = replace(x, origin=origin, digests=digests_of(x, arrays.path))
+    elif not config.tensors and x.nbytes > memory() // PART_OF_MEMORY:
+        notes += (f"inputs of {x.nbytes / 2**30:,.1f} GiB are read whole; {APART}",)
     values, grouping = group_values(arrays, config.groups or (), roles, given)
     declared, alone = declared_groups(values, config.groups) if config.groups else (None, [])
     sizes = {name: int((given == part).sum()) for name, part in PARTS.items()}
@@ -101,7 +109,7 @@ def _is_read_in_place(arrays: ArrayFile, roles: Mapping[str, str], config: DataC
     names = [x for x, _, _ in pieces(roles) if x in arrays]
     packed = [arrays.where(name) for name in names if arrays.members[name][1] is not None]
     if packed and config.in_place:
-        what, fix = "an archive cannot be read in place", 'data.arrays = {x = "x.npy", y = "y.npy"}'
+        what, fix = "an archive cannot be read in place", APART
         raise DataError(what, where=packed[0], expected="an .npy file of inputs", fix=fix)
     if packed:
         return False

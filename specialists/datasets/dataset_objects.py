@@ -43,7 +43,8 @@ def datasets_of(given: Any, where: object = None) -> tuple[list[tuple[Any, int]]
         return [(_map_style(given, where, notes), TRAIN)], notes
     parts = {name: SPLIT_NAMES.get(str(name).casefold(), LEFT_OUT) for name in given}
     if LEFT_OUT in parts.values() or TRAIN not in parts.values():
-        what, expected = "splits of another name", "train, and perhaps validation and test"
+        what = "splits of another name" if LEFT_OUT in parts.values() else "no split to train on"
+        expected = "train, and perhaps validation and test"
         raise DataError(what, where=where, got=listed(map(str, given)), expected=expected)
     found = [(_map_style(given[name], where, notes), part) for name, part in parts.items()]
     return found, list(dict.fromkeys(notes))
@@ -172,6 +173,8 @@ def _key(
     if not found:
         what = f"no {'input' if role == 'x' else 'label'} among the keys of an item"
         fix = f'name it: data.keys = {{{role} = "..."}}'
+        if role == "x" and len(keys) > 2:
+            fix += "; for several tensors a row, data.tensors or NamedTensors"
         raise DataError(what, where=where, got=listed(keys), expected=listed(among), fix=fix)
     return found[0]
 

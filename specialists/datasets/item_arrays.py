@@ -10,6 +10,7 @@ from torch import Tensor
 
 from specialists.datasets.base import Kind
 from specialists.datasets.encoding import encode_images
+from specialists.datasets.pictures import size_of_picture
 from specialists.errors import DataError
 
 
@@ -25,7 +26,7 @@ def kind_of_item(item: Any, where: object = None) -> Kind:
     shape = np.shape(_plain_array(item))
     if len(shape) not in (1, 2, 3):
         got = f"{type(item).__name__} of shape {shape}" if shape else type(item).__name__
-        expected = "a string, numbers [d], or a picture"
+        expected = "a string, numbers [d], a picture, or a Path of one"
         raise DataError("inputs of another form", where=where, got=got, expected=expected)
     return "features" if len(shape) == 1 else "images"
 
@@ -34,8 +35,8 @@ def shape_of_item(item: Any, kind: Kind, side: int | None) -> tuple[int, ...]:
     """Of an input as it is read; pictures have ``side`` pixels a side, or as many as the first."""
     if kind == "features":
         return np.shape(_plain_array(item))
-    if hasattr(item, "getbands"):
-        width, height = item.size
+    if hasattr(item, "getbands") or isinstance(item, Path):
+        height, width = size_of_picture(item) if isinstance(item, Path) else item.size[::-1]
         return (3, side or height, side or width)
     channels, height, width = _picture(item, 0).shape
     return (channels, side or height, side or width)

@@ -117,6 +117,18 @@ def read_images(paths: Sequence[Path], channels: int, size: tuple[int, int]) -> 
     return torch.from_numpy(pixels)
 
 
+def size_of_picture(path: Path) -> tuple[int, int]:
+    """Height and width of an image file, upright; a DataError if it cannot be read."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path, formats=PILLOW_FORMATS) as image:
+            width, height = ImageOps.exif_transpose(image).size
+    except Exception as error:  # on damaged bytes a decoder may raise anything
+        raise DataError("1 unreadable image", where=path, got=_reason(path, error)) from None
+    return height, width
+
+
 def image_pixels(
     image: Image, channels: int, size: tuple[int, int], where: object = None
 ) -> np.ndarray:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from pipelines.__main__ import app
 from pipelines.compare import source_and_comparison, with_all_baselines
 from pipelines.run_settings import source_and_folder
+from pipelines.terminal import LIBRARY
 from specialists.config import Config, GeneralistConfig
 from specialists.config.outcome_sections import EvaluationConfig
 from specialists.files import write_text
@@ -55,6 +56,21 @@ def test_every_seed_is_run_once_and_all_are_joined(folder):
     assert text in both.output
     assert "**Verdict.**" in text
     assert "<svg" in (folder / "all/comparison.svg").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def loud():
+    """Whatever a test hushes is heard in the next one."""
+    level = LIBRARY.level
+    yield
+    LIBRARY.setLevel(level)
+
+
+@pytest.mark.usefixtures("loud")
+def test_json_is_all_that_is_printed_for_programs(folder):
+    assert compare(folder, 1).exit_code == 0
+    printed = compare(folder, 1, "--json").stdout
+    assert json.loads(printed) == json.loads((folder / "all/comparison.json").read_text())
 
 
 def test_without_a_config_a_comparison_keeps_its_own(folder):

@@ -298,6 +298,30 @@ def test_status_prints_its_table_when_an_artifact_is_damaged(config, tmp_path):
     assert specialists("status", run).stdout.count(" done") == 3
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("st", "status"), ("run emo", "emoji"), ("predict --model stu", "student")],
+)
+def test_a_shell_completes_commands_configs_and_choices(typed, offered):
+    words = ["specialists", *typed.split()]
+    asked = {"COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-m", "specialists"],
+        env={**ENVIRONMENT, **asked, "_SPECIALISTS_COMPLETE": "complete_bash"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert done.stdout.split() == [offered]
+
+
+def test_quiet_prints_results_alone(config, tmp_path):
+    command = ("run", config, "--out", tmp_path / "run")
+    assert "trains" in specialists(*command, "--until", "train-generalist").stdout
+    done = specialists(*command, "--quiet")
+    assert done.stdout == f"\nThe report: {tmp_path}/run/report.html\nfound run\n"
+
+
 def test_configs_lists_what_ships():
     done = specialists("configs", command=REAL)
     assert done.returncode == 0

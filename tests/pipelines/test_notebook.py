@@ -6,17 +6,23 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import small_run
+import torch
+from PIL import Image
 
 from pipelines import stages
 from pipelines.known_predictions import read_predictions
 from pipelines.shipped_notebooks import FOLDER, copy_notebook, shipped_notebooks
 from specialists.clustering import ClassClusters
+from specialists.clustering.pair_table import PairTable
+from specialists.config import DataConfig
 from specialists.covariance import PredictionCovariance
+from specialists.datasets import load_dataset, save_dataset
 from specialists.errors import InputError
 from specialists.figures import Picture
-from specialists.files import read_array, read_json
+from specialists.files import read_array, read_json, write_array, write_json
 
 N_CLASSES = 12
 NAMES = small_run.NAMES
@@ -78,6 +84,8 @@ def test_clusters_of_the_notebook_are_exactly_those_of_a_run(trained, tmp_path, 
     assert known.labels.tolist() == trained_labels(trained)
     assert names["comparison"].groups == ("a", "b", "c", "d")
     assert sum(isinstance(value, Picture) for value in shown) == 6
+    drawn = [type(value) for value in shown if value is not None]
+    assert drawn[:2] == [PairTable, Picture]  # what it leads with
     assert f"--set clusters.file={saved}" in capsys.readouterr().out
     run = small_run.changed_copy(
         trained, tmp_path / "own", f"clusters.file={saved}", "clusters.n_clusters="
@@ -99,6 +107,25 @@ def test_predictions_of_a_run_are_calibrated(trained):
     expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     assert known.probs is not None
     np.testing.assert_allclose(known.probs, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_pictures_of_a_run_are_shown_wherever_they_lie(tmp_path, in_place):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 12, 8, 8), dtype=np.uint8)
+    for label, i in np.ndindex(2, 12):
+        (tmp_path / "pictures" / f"c{label}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[label, i]).save(tmp_path / "pictures" / f"c{label}" / f"{i}.png")
+    settings = {"images": str(tmp_path / "pictures"), "image_size": 8, "min_examples": 4}
+    data = load_dataset(DataConfig(**settings, in_place=in_place), 0)
+    save_dataset(data, tmp_path / "run" / "prepare-data")
+    n = len(data.validation)
+    write_array(tmp_path / "run/train-generalist/validation.log_probs.npy", np.full((n, 2), -1.0))
+    write_json(tmp_path / "run/train-generalist/calibration.json", {"temperature": 1.0})
+    known = read_predictions(tmp_path / "run")
+    assert known.examples is not None
+    assert len(known.examples) == n
+    shown = np.stack([known.examples[row] for row in range(n)])
+    assert np.array_equal(shown, np.asarray(data.validation.inputs[torch.arange(n)]))
 
 
 def test_a_run_without_a_generalist_is_refused(tmp_path):
@@ -127,6 +154,21 @@ def test_a_file_of_probabilities_needs_no_names(tmp_path, probs):
     assert known.class_names == tuple(map(str, range(N_CLASSES)))
     assert known.in_words().startswith("240 predictions of 12 classes; mean top probability 0.")
     assert "noisy" not in known.in_words()
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.from_numpy, pd.DataFrame])
+def test_predictions_in_memory_are_taken_as_they_are(probs, form):
+    known = read_predictions(form(probs))
+    assert known.probs is not None
+    assert np.array_equal(known.probs, probs)
+    assert known.class_names == tuple(map(str, range(N_CLASSES)))
+
+
+def test_columns_of_a_table_in_memory_name_the_classes(probs):
+    known = read_predictions(pd.DataFrame(probs, columns=list(NAMES)))
+    assert known.class_names == NAMES
+    with pytest.raises(InputError, match="must be a matrix"):
+        read_predictions([0.5, 0.5])
 
 
 def test_names_labels_and_examples_of_a_file_are_taken(tmp_path, probs):

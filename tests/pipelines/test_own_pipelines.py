@@ -18,6 +18,15 @@ def made(seed):
     splits = [Split(inputs[i::3].contiguous(), labels[i::3]) for i in range(3)]
     return Dataset("mine", "features", ("a", "b", "c", "d"), *splits, {})
 """
+ROWS = """
+import torch
+from torch.utils.data import TensorDataset
+
+def rows(n):
+    labels = torch.arange(n) % 4
+    noise = torch.randn(n, 4, generator=torch.Generator().manual_seed(0))
+    return TensorDataset(noise + 3 * torch.eye(4)[labels], labels)
+"""
 # As pip writes it, and as a worker process imports it again.
 SCRIPT = "from specialists.__main__ import main\nif __name__ == '__main__':\n    main()\n"
 WORKERS = """
@@ -77,3 +86,15 @@ def test_a_function_of_the_user_s_own_pipelines_brings_data_to_stages_with_worke
         mine, "-m", "specialists", "run", "--until", "train-generalist", *source, *settings
     )
     assert "train-generalist: done" in printed
+
+
+def test_worker_processes_read_the_dataset_of_a_factory_where_it_lies(tmp_path):
+    (tmp_path / "own_rows.py").write_text(ROWS)
+    settings = ["data.factory=own_rows:rows", "data.options.n=480", "data.in_place=true"]
+    settings += [*TINY, "clusters.n_clusters=2", "specialists.epochs=1"]
+    given = [part for setting in settings for part in ("--set", setting)]
+    command = ("-m", "specialists", "run", "--out", "run", "--until", "train-specialists")
+    assert "train-specialists: done" in done(tmp_path, *command, "--jobs", "2", *given)
+    prepared = tmp_path / "run" / "prepare-data"
+    assert (prepared / "train.inputs.json").is_file()
+    assert not (prepared / "train.inputs.npy").exists()
