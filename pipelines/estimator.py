@@ -25,7 +25,7 @@ from specialists.uncertainty import MIN_GROUPS
 from .estimator_settings import config_of, network_functions, own_clusters
 from .fitted_models import FittedModels
 from .given_datasets import GivenData, labels_of, opened
-from .given_generalist import asked_probabilities, cross_fitted, in_order, is_unfitted
+from .given_generalist import asked_probabilities, fitted_in_folds, in_order, is_unfitted
 from .given_rows import (
     checked_inputs,
     checked_rows,
@@ -232,7 +232,7 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
             return None
         if is_unfitted(self.generalist):
             rows = (data.x, data.y, weights)
-            self._cross_fitted, asked = cross_fitted(self.generalist, *rows, seed, classes)
+            self._cross_fitted, asked = fitted_in_folds(self.generalist, *rows, seed, classes)
         else:
             asked = asked_probabilities(self.generalist, data.x, classes)
         if validation is None:

@@ -33,7 +33,7 @@ def is_unfitted(generalist: Any) -> bool:
     return False
 
 
-def cross_fitted(
+def fitted_in_folds(
     generalist: BaseEstimator, x: Any, y: Any, weights: Any, seed: int, classes: np.ndarray
 ) -> tuple[Any, np.ndarray]:
     """A copy fitted to all rows, and for each row what one that has not seen it predicts.

@@ -178,6 +178,7 @@ def test_validation_rows_beside_a_mapped_array_are_read_like_it(in_file, tmp_pat
         classifier().fit(rows, Y[:240], validation_data=(X[240:, :4], Y[240:]))
 
 
+@pytest.mark.filterwarnings("ignore:the given predictions")
 def test_a_given_generalist_and_weights_go_with_a_mapped_array(tmp_path, every_size):
     counts, generalist = 1 + np.arange(len(X)) % 3, LogisticRegression().fit(X[::2], Y[::2])
     parameters = {"generalist": generalist, "random_state": 0, "settings": SETTINGS}

@@ -195,7 +195,8 @@ def weighted():
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        patch.setattr("pipelines.combine_predictions.choose_rule", watched)
+        for package in ("pipelines", "specialists.pipelines"):
+            patch.setattr(f"{package}.combine_predictions.choose_rule", watched)
         settings = {**classifier().settings, "data.admission_fraction": 0.3}
         counts = 1.0 + np.arange(len(Y)) * 7 % 4
         model = classifier(settings=settings).fit(X, Y, counts)
@@ -216,15 +217,15 @@ def test_calibration_co_predictions_and_scores_of_a_fit_count_rows_as_often(weig
     model, dataset, _ = weighted
     labels, weights = dataset.validation.labels, dataset.validation.weights
     folder = model._held.path("train-generalist")
-    log_probs = torch.from_numpy(np.load(folder / "validation.log_probs.npy"))
+    log_probs = torch.from_numpy(np.load(folder / "validation.log_probs.npy")).double()
     found = read_json(folder / "calibration.json")["temperature"]
-    assert found == pytest.approx(fit_temperature(log_probs, labels, counts=weights), rel=1e-5)
-    assert found != pytest.approx(fit_temperature(log_probs, labels), rel=1e-4)
+    right, wrong = (fit_temperature(log_probs, labels, counts=c) for c in (weights, None))
+    assert abs(found - right) < min(1e-3, abs(found - wrong) / 3)
     calibrated = (log_probs / found).log_softmax(1)
     covariance = np.load(model._held.path("cluster-classes", "covariance.npy"))
     for counts in (weights, None):
         expected = PredictionCovariance(12).update(calibrated.exp(), counts).covariance()
-        assert np.allclose(covariance, expected, atol=1e-6) == (counts is not None)
+        assert np.allclose(covariance, expected, atol=1e-5) == (counts is not None)
     right = (log_probs.argmax(1) == labels).double()
     top1 = float((right * weights).sum() / weights.sum())
     assert model.choice_.generalist["top1"] == pytest.approx(top1)
