@@ -61,7 +61,7 @@ class Target(Protocol):
 
 
 @dataclass(frozen=True)
-class Part:
+class WeightedTarget:
     """A target, the weights of its rows, (n,), and the temperature T of the softmax."""
 
     target: Target
@@ -69,18 +69,18 @@ class Part:
     temperature: float = 1.0
 
 
-def fused_loss(logits: Tensor, parts: Sequence[Part]) -> Tensor:
+def fused_loss(logits: Tensor, parts: Sequence[WeightedTarget]) -> Tensor:
     """The sum of all parts, a scalar, whose gradient is known.
 
     Parameters
     ----------
     logits : Tensor of shape (n, C)
         In float32 or better, which is computed with.
-    parts : sequence of Part
+    parts : sequence of WeightedTarget
 
     Examples
     --------
-    >>> label = Part(LabelTarget(torch.tensor([[1]])), torch.ones(1))
+    >>> label = WeightedTarget(LabelTarget(torch.tensor([[1]])), torch.ones(1))
     >>> fused_loss(torch.zeros(1, 2), [label])
     tensor(0.6931)
     """
@@ -97,7 +97,9 @@ def _blocks(z: Tensor) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
-def _block_loss(z: Tensor, rows: slice, parts: Sequence[Part], gradient: Tensor) -> Tensor:
+def _block_loss(
+    z: Tensor, rows: slice, parts: Sequence[WeightedTarget], gradient: Tensor
+) -> Tensor:
     """The value of some rows; their gradient is written to ``gradient``."""
     value = z.new_zeros(())
     shifted = z[rows] - z[rows].amax(1, keepdim=True)

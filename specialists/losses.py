@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from specialists.errors import InputError, first_of
-from specialists.fused_softmax import DenseTarget, LabelTarget, Part, Target, fused_loss
+from specialists.fused_softmax import DenseTarget, LabelTarget, Target, WeightedTarget, fused_loss
 from specialists.probability import check_labels, check_rows
 
 UNLABELLED = -1
@@ -99,7 +99,9 @@ class SoftTargetLoss(nn.Module):
     ) -> Tensor:
         """The loss of logits in full precision, (n, C), which ``target`` fits."""
         rows = z.new_ones(len(z)) if weights is None else weights.to(z.dtype)
-        soft = Part(target, rows * (self.alpha * self.temperature**2 / len(z)), self.temperature)
+        soft = WeightedTarget(
+            target, rows * (self.alpha * self.temperature**2 / len(z)), self.temperature
+        )
         if self.alpha == 1:
             return fused_loss(z, [soft])
         if labels is None:
@@ -111,7 +113,7 @@ class SoftTargetLoss(nn.Module):
         labels = check_labels(labels, len(z), z.shape[1], UNLABELLED)
         known = of_known(rows, labels != UNLABELLED) * (share / len(z))
         hard = LabelTarget(labels.clamp_min(0)[:, None], smoothing)
-        return fused_loss(z, [soft, Part(hard, known)])
+        return fused_loss(z, [soft, WeightedTarget(hard, known)])
 
 
 class DistillationLoss(SoftTargetLoss):

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from specialists import fused_softmax
 from specialists.errors import InputError
-from specialists.fused_softmax import DenseTarget, LabelTarget, Part, fused_loss
+from specialists.fused_softmax import DenseTarget, LabelTarget, WeightedTarget, fused_loss
 from specialists.losses import DistillationLoss
 
 N, C = 11, 7
@@ -36,8 +36,8 @@ def test_value_and_gradient_are_those_of_the_plain_formula(
     monkeypatch.setattr(fused_softmax, "NUMBERS_IN_CACHE", numbers)
     teacher = normal(N, C, seed=1, scale=4.0)
     parts = [
-        Part(DenseTarget(teacher, temperature), WEIGHTS, temperature),
-        Part(LabelTarget(LABELS, smoothing), torch.full((N,), 0.3).double()),
+        WeightedTarget(DenseTarget(teacher, temperature), WEIGHTS, temperature),
+        WeightedTarget(LabelTarget(LABELS, smoothing), torch.full((N,), 0.3).double()),
     ]
     z = normal(N, C, seed=2).requires_grad_()
     values = fused_loss(z, parts), plain(z, teacher, temperature, smoothing)
@@ -48,7 +48,7 @@ def test_value_and_gradient_are_those_of_the_plain_formula(
 
 def test_a_gradient_of_one_is_handed_on_and_stays_as_it_is():
     z = normal(N, C).requires_grad_()
-    loss = fused_loss(z, [Part(LabelTarget(LABELS), WEIGHTS)])
+    loss = fused_loss(z, [WeightedTarget(LabelTarget(LABELS), WEIGHTS)])
     once = torch.autograd.grad(loss, z, retain_graph=True)[0].clone()
     for _ in range(2):  # is added to what is there
         loss.backward(retain_graph=True)
