@@ -66,14 +66,11 @@ class NotebookTable:
 
     def _repr_html_(self: ClassClusters) -> str:  # pyright: ignore[reportGeneralTypeIssues]
         """A sentence, and a table with the first names of each cluster."""
-        import pandas as pd
-
         frame = self.to_frame()
         frame["classes"] = [LEFT.format(escape(_few(names))) for names in frame["classes"]]
         for name in ("share_of_confusions", "random_share"):
             frame[name] = frame[name].map("{:.1%}".format)
-        with pd.option_context("display.max_colwidth", None):
-            table = frame.to_html(border=0, escape=False)
+        table = frame.to_html(border=0, escape=False)
         told = (
             f"{self.n_clusters} clusters of {self.n_classes:,} classes hold "
             f"{self.total_share:.1%} of the confusions; random clusters of the same sizes would "
