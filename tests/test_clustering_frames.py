@@ -48,8 +48,11 @@ def test_a_notebook_shows_escaped_names_and_chance(clusters):
 def test_many_names_of_a_cluster_are_counted():
     rng = np.random.default_rng(1)
     probs = rng.dirichlet(np.ones(60), size=100)
-    page = ClassClusters.from_predictions(probs, n_clusters=2)._repr_html_()
-    assert "more</td>" in page
+    names = [f"a class of a long name, {i}" for i in range(60)]
+    clusters = ClassClusters.from_predictions(probs, names, n_clusters=2)
+    page = clusters._repr_html_()
+    assert page.count("a class of a long name") == sum(min(size, 12) for size in clusters.sizes)
+    assert page.count(" more</div></td>") == sum(size > 12 for size in clusters.sizes) > 0
 
 
 def test_pairs_are_those_of_the_most_common_mass(probs):

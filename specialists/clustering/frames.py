@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from specialists.clustering.pair_table import PairTable
 
 SHOWN = 12  # names of a cluster, of which the others are counted
+LEFT = '<div style="text-align: left">{}</div>'
 
 
 class NotebookTable:
@@ -66,10 +67,10 @@ class NotebookTable:
     def _repr_html_(self: ClassClusters) -> str:  # pyright: ignore[reportGeneralTypeIssues]
         """A sentence, and a table with the first names of each cluster."""
         frame = self.to_frame()
-        frame["classes"] = [_few(names) for names in frame["classes"]]
+        frame["classes"] = [LEFT.format(escape(_few(names))) for names in frame["classes"]]
         for name in ("share_of_confusions", "random_share"):
             frame[name] = frame[name].map("{:.1%}".format)
-        table = frame.to_html(border=0, escape=True)
+        table = frame.to_html(border=0, escape=False)
         told = (
             f"{self.n_clusters} clusters of {self.n_classes:,} classes hold "
             f"{self.total_share:.1%} of the confusions; random clusters of the same sizes would "

@@ -17,6 +17,7 @@ MAX_CHARACTERS = 80  # of an example
 HEIGHT = 36  # of a picture on the page, in pixels
 MAX_PIXELS = 96  # of the longer side of a stored picture
 NO_CLUSTER = -1
+LEFT = '<div style="text-align: left">{}</div>'
 NOT_BROKEN = '<span style="white-space: nowrap">{}</span>'
 PICTURE = '<img src="data:image/png;base64,{}" style="height: {}px; image-rendering: pixelated">'
 
@@ -64,9 +65,11 @@ def _is_image_list(values: list[Any]) -> bool:
 
 def _texts(values: list[Any]) -> str:
     lines = [one_line(str(value)) for value in values]
-    return "<br>".join(
-        escape(line if len(line) <= MAX_CHARACTERS else line[: MAX_CHARACTERS - 1] + "…")
-        for line in lines
+    return LEFT.format(
+        "<br>".join(
+            escape(line if len(line) <= MAX_CHARACTERS else line[: MAX_CHARACTERS - 1] + "…")
+            for line in lines
+        )
     )
 
 

@@ -14,7 +14,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from specialists.clustering import ClassClusters
@@ -50,6 +50,7 @@ def picture_of_shares(clusters: ClassClusters) -> Picture:
     rows = np.arange(len(order))
     sizes.barh(rows, [clusters.sizes[m] for m in order], color=style.GREY, height=0.7)
     sizes.set_xlabel("classes")
+    sizes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
     held = [100 * clusters.share_of_confusions[m] for m in order]
     shares.barh(rows, held, color=style.BLUE, height=0.7, label="in the cluster")
     random = [100 * clusters.random_shares[m] for m in order]
