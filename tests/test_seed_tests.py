@@ -16,10 +16,10 @@ def normal(*shape, seed=0):
 def test_one_variance_alone_is_the_t_test_of_scipy(n_seeds):
     rows = normal(50) + 0.2
     of_rows = seed_and_group_test([rows] * n_seeds, shared=True)
-    assert of_rows == pytest.approx(stats.ttest_1samp(rows, 0).pvalue, rel=1e-9)
+    assert of_rows == pytest.approx(stats.ttest_1samp(rows, 0)[1], rel=1e-9)
     seeds = normal(4, seed=1) + 1
     of_seeds = seed_and_group_test([np.full(50, value) for value in seeds], shared=True)
-    assert of_seeds == pytest.approx(stats.ttest_1samp(seeds, 0).pvalue, rel=1e-9)
+    assert of_seeds == pytest.approx(stats.ttest_1samp(seeds, 0)[1], rel=1e-9)
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -75,14 +75,15 @@ def pairs_of(scores):
 
 def test_ranks_hold_the_true_order_in_nearly_all_draws():
     rng, better = np.random.default_rng(1), np.array([0.0, 0.0, 2.0, 4.0])
-    missed = 0
+    missed, first = 0, []
     for _ in range(40):
         scores = three_seeds(rng, 4, 60) + better
         ranges = rank_ranges(scores.mean((0, 1)), pairs_of(scores))
         missed += not (ranges[3][0] == 1 and ranges[2][0] <= 2 <= ranges[2][1])
         missed += any(high < 3 for _, high in ranges[:2])
+        first.append(ranges[3])
     assert missed <= 2
-    assert ranges[3] == (1, 1)
+    assert first[-1] == (1, 1)
 
 
 @pytest.mark.parametrize("seed", range(4))

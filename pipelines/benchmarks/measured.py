@@ -114,14 +114,17 @@ class SeedResults:
 
     def estimate(self, metric: Metric, a: str, b: str | None = None) -> Estimate:
         """Of model a, or of a - b."""
-        values = np.array([getattr(model, metric).mean() for model in self[a]])
+        values = [float(getattr(model, metric).mean()) for model in self[a]]
         means = self._means[metric, a]
         limits = {"right": SHARE, "nll": ANY_REAL}[metric]
         if b is not None:
-            values = values - [getattr(model, metric).mean() for model in self[b]]
+            values = [
+                value - float(getattr(model, metric).mean())
+                for value, model in zip(values, self[b], strict=True)
+            ]
             means = means - self._means[metric, b]
             limits = {"right": DIFFERENCE_OF_SHARES, "nll": ANY_REAL}[metric]
-        return Estimate(tuple(values.tolist()), drawn_over_seeds(values, means), limits)
+        return Estimate(tuple(values), drawn_over_seeds(values, means), limits)
 
     @cached_property
     def _means(self) -> dict[tuple[Metric, str], NDArray[np.float64]]:
@@ -129,7 +132,7 @@ class SeedResults:
 
         A mean of differences is the difference of the means, so that one draw serves every pair.
         """
-        columns = [(metric, name) for metric in METRICS for name in self.names]
+        columns: list[tuple[Metric, str]] = [(m, name) for m in METRICS for name in self.names]
         tables = [
             np.stack([getattr(models[name], metric) for metric, name in columns], axis=1)
             for models in self.seeds

@@ -92,7 +92,9 @@ def test_the_page_says_what_the_files_say(done, files):
     for bench in again(done, files):
         name, students = bench.work.data.dataset.name, bench.students()
         rows = text.partition(f"### {name}\n")[2].partition("\n###")[0]
-        groups = [bench.work.data.dataset.test.groups.numpy()] * 2
+        units = bench.work.data.dataset.test.groups
+        assert units is not None
+        groups = [units.numpy()] * 2
         right = {m: [students[m, s].right().astype(float) for s in (0, 1)] for m in bench.methods}
         gaps = {m: [a - b for a, b in zip(right[m], right[HARD], strict=True)] for m in right}
         p = holm([seed_and_group_test(gaps[m], True, groups) for m in THREE])
