@@ -8,7 +8,7 @@ different sizes follow one another.
 from __future__ import annotations
 
 import itertools
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -40,9 +40,9 @@ def shape_of(dataset: Dataset) -> DataShape:
     return DataShape(dataset.kind, dataset.n_classes, *sizes, row_shape(dataset.train.inputs))
 
 
-def _examples(context: RunContext) -> Counter[str]:
+def _examples(context: RunContext) -> Mapping[str, float]:
     """That all trainings of a kind see together."""
-    examples = Counter[str]()
+    examples = defaultdict[str, float](float)
     for plan in planned_trainings(context.config, shape_of(context.dataset)):
         examples[plan.kind] += plan.n * plan.examples
     return examples
