@@ -98,7 +98,7 @@ def test_few_labels_come_with_their_own_inputs_and_targets(workspace, soft):
     assert len(batch.targets) == 1 + soft
     if wanted.targets is not None:
         expected = StoredPredictions(wanted.targets)[torch.tensor(rows)].dense().float()
-        torch.testing.assert_close(batch.targets[0], expected)
+        torch.testing.assert_close(batch.targets[0].float(), expected)
 
 
 def test_the_other_rows_may_be_learned_from_without_their_labels(workspace):

@@ -108,7 +108,7 @@ def test_targets_are_those_of_the_online_teacher_on_the_very_inputs_that_the_stu
             batch = examples.batch(index, generator())
             soft, hard = batch.targets
             reference = online(teacher)(batch.inputs).dense()
-            torch.testing.assert_close(soft, reference, atol=2e-3, rtol=1e-3)
+            torch.testing.assert_close(soft.float(), reference, atol=2e-3, rtol=1e-3)
             assert torch.equal(hard, labels[index % N])
             z = torch.zeros(len(hard), C, requires_grad=True)
             loss = DistillationLoss(2.0, 0.7)

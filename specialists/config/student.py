@@ -91,8 +91,8 @@ class StudentConfig(FromFolder, OwnNetwork):
     """What is stored of the teacher's predictions. dense: every class. top: the most probable ones
     and the mass of all others. sampled: drawn ones, which on average say the same."""
     n_targets: Positive | None = None
-    """Number of classes of top, or of drawn ones of sampled, an example. None: 32 of top (130
-    bytes), 13 of sampled (39 bytes)."""
+    """Number of classes (top) or of drawn ones (sampled) that are stored for each example. None: 32
+    of top, in 130 bytes; 13 of sampled, in 39."""
     views: NonNegative = 0
     """Number of augmented views of each input that have stored soft targets; the student then sees
     these, one an epoch. 0: soft targets are of inputs as they are, whatever the student sees."""
