@@ -89,12 +89,12 @@ def fit(folder, paths, **data):
 @pytest.mark.parametrize("work", [train, fit])
 def test_memory_does_not_grow_with_an_array_that_is_read_in_place(work, tmp_path):
     peaks = []
-    for n_rows in (300, 9600):  # 9.8 MB and 315 MB
+    for n_rows in (9600, 14_400):  # 315 and 472 MB: many batches, and half as many more
         folder = tmp_path / str(n_rows)
         folder.mkdir()
         paths = sparse_arrays(folder, n_rows, 8192)
         peaks.append(peak_memory(partial(work, folder / "run", paths, in_place=True)))
-    assert peaks[1] - peaks[0] < 100e6
+    assert peaks[1] - peaks[0] < 60e6
     assert not list(tmp_path.rglob("train.inputs.npy"))
 
 
