@@ -24,7 +24,7 @@ from specialists.uncertainty import MIN_GROUPS
 
 from .estimator_settings import config_of, network_functions, own_clusters
 from .fitted_models import FittedModels
-from .given_datasets import GivenData, labels_of, opened
+from .given_datasets import GivenData, inputs_of, labels_of, opened
 from .given_generalist import asked_probabilities, fitted_in_folds, in_order, is_unfitted
 from .given_rows import (
     checked_inputs,
@@ -210,7 +210,9 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:  # noqa: N803
         """Mean accuracy; a dataset brings the labels."""
-        return float(accuracy_score(labels_of(X, y), self.predict(X), sample_weight=sample_weight))
+        check_is_fitted(self)
+        labels = labels_of(X, y, self._held.data_keys)
+        return float(accuracy_score(labels, self.predict(X), sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -252,7 +254,7 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         return asked_probabilities(self._asks, x, self.classes_)
 
     def _checked(self, x: Any) -> Any:
-        x = in_numpy(x)
+        x = inputs_of(in_numpy(x), self._held.data_keys)
         rows = mapped_rows(x)
         return checked_inputs(self, x if rows is None else rows, self._kind, reset=False)
 

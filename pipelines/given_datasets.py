@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from torch.utils.data import Dataset
 
 from specialists.config import DataConfig
 from specialists.datasets.dataset_objects import datasets_of, is_dataset
@@ -89,12 +90,34 @@ def _kept_in_its_file(x: Any, y: Any, validation: Any, in_place: bool | None) ->
     return GivenData(replace(rows, origin=ORIGIN), y, validation, {ROWS: lambda: together})
 
 
-def labels_of(x: Any, y: Any) -> Any:
-    """``y``, or the labels that the items of a dataset bring."""
+def labels_of(x: Any, y: Any, keys: Mapping[str, str]) -> Any:
+    """``y``, or the labels that the items of a dataset bring, under ``data.keys``."""
     if y is not None or not is_dataset(x):
         return y
     found = datasets_of(x, "X")[0][0][0]
-    return read_objects([found], DataConfig(name=MEMORY, in_place=True), "X").labels
+    return read_objects([found], DataConfig(name=MEMORY, in_place=True, keys=keys), "X").labels
+
+
+def inputs_of(x: Any, keys: Mapping[str, str]) -> Any:
+    """A dataset of the inputs that ``data.keys`` names; anything else as it is."""
+    if "x" not in keys or not is_dataset(x):
+        return x
+    dataset = datasets_of(x, "X")[0][0][0]
+    first = dataset[0] if len(dataset) else None
+    return UnderKey(dataset, keys["x"]) if isinstance(first, Mapping) else x
+
+
+class UnderKey(Dataset[tuple[Any]]):
+    """What the items of a dataset have under one key."""
+
+    def __init__(self, dataset: Any, key: str) -> None:
+        self.dataset, self.key = dataset, key
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Any]:
+        return (self.dataset[index][self.key],)
 
 
 def _validation_dataset(given: Any) -> Any:

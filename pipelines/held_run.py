@@ -12,6 +12,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,11 @@ class HeldRun:
                     temporary.write_bytes(content)
             self._files = {}
         return self._directory
+
+    @cached_property
+    def data_keys(self) -> Mapping[str, str]:
+        """Under which keys the items of a dataset have what is read; {}: under the usual ones."""
+        return Run(self.folder).config.data.keys or {}
 
     def path(self, *parts: str) -> Path:
         return self.folder.joinpath(*parts)

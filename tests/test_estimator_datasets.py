@@ -239,3 +239,23 @@ def test_a_given_generalist_is_asked_about_a_few_rows_at_a_time():
     parameters["settings"] = SETTINGS
     expected = SpecialistClassifier(generalist=generalist, **parameters).fit(X, Y)
     assert weights(fitted) == weights(expected)
+
+
+class Keyed(Dataset):
+    """Items with more keys than one could guess by."""
+
+    def __len__(self):
+        return len(Y)
+
+    def __getitem__(self, i):
+        return {"x": np.zeros(3, np.float32), "measured": X[i], "label": 0, "found": int(Y[i])}
+
+
+def test_keys_of_items_are_those_of_the_settings_in_prediction_and_score_too(tmp_path):
+    keys = {"x": "measured", "y": "found"}
+    fitted = classifier(**{"data.keys": keys}).fit(Keyed())
+    assert fitted.predict_proba(Keyed()).tolist() == fitted.predict_proba(X).tolist()
+    assert fitted.score(Keyed()) == fitted.score(X, Y)
+    fitted.save(tmp_path / "saved")
+    again = SpecialistClassifier.load(tmp_path / "saved")
+    assert again.score(Keyed()) == fitted.score(X, Y)
