@@ -95,7 +95,8 @@ def labels_of(x: Any, y: Any, keys: Mapping[str, str]) -> Any:
     if y is not None or not is_dataset(x):
         return y
     found = datasets_of(x, "X")[0][0][0]
-    return read_objects([found], DataConfig(name=MEMORY, in_place=True, keys=keys), "X").labels
+    config = DataConfig(name=MEMORY, in_place=True, keys=dict(keys) or None)
+    return read_objects([found], config, "X").labels
 
 
 def inputs_of(x: Any, keys: Mapping[str, str]) -> Any:
