@@ -1,8 +1,8 @@
 """Which methods of distillation are compared, and at which weights?
 
 Every term of the registry beside cross-entropy, every scheme, several teachers, who is asked and
-when, and what is kept of the answers. Nothing is tuned: weights are those of the papers. Where a
-paper has none for classification, they are those of Tian et al. 2020 ("Contrastive Representation
+when, and what is kept of the answers. Nothing is tuned: weights are usual ones, each told in its
+``setting``. Those of terms of layers follow Tian et al. 2020 ("Contrastive Representation
 Distillation"), whose program compares many methods, in our scaling: 100 times the mean square is
 200 times half of it, and 1,000 times the mean over the places of a map is 2,000 / places times half
 the sum.

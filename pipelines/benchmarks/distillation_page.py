@@ -26,7 +26,7 @@ LEVEL = 0.05
 WANTED = 0.5  # points, that intervals should resolve
 SETTING = """Every method trains the same student for the same number of steps, from the same first
 weights, on the same rows in the same order. Validation rows choose the epoch and the temperature;
-test rows are asked once. Nothing is tuned for a method: its weights are those of its paper. Its
+test rows are asked once. Nothing is tuned for a method: its weights are usual ones. Its
 interval draws seeds and groups of test rows. p is of the test that it is as good as hard labels,
 corrected for all methods of the table (Holm); ranks are those that all pairs, so corrected, leave
 open. A step is timed beside one with hard labels, seconds of one processor, best round; training
