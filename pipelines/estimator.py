@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from specialists.datasets.handed_over import in_numpy
@@ -28,8 +28,10 @@ from .given_datasets import GivenData, inputs_of, labels_of, opened
 from .given_generalist import asked_probabilities, fitted_in_folds, in_order, is_unfitted
 from .given_rows import (
     checked_inputs,
+    checked_labels,
     checked_rows,
     kind_of_input,
+    known_numbers,
     names_of,
     numbered_labels,
     validation_rows,
@@ -208,11 +210,20 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         model, probs = self._held.model(self.model), self._asked(X, generalist_probs)
         return model.predict_log_proba(self._checked(X), probs)
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:  # noqa: N803
+    def score(
+        self,
+        X: Any,  # noqa: N803
+        y: Any = None,
+        sample_weight: Any = None,
+        generalist_probs: Any = None,
+    ) -> float:
         """Mean accuracy; a dataset brings the labels."""
         check_is_fitted(self)
-        labels = labels_of(X, y, self._held.data_keys)
-        return float(accuracy_score(labels, self.predict(X), sample_weight=sample_weight))
+        labels = checked_labels(in_numpy(labels_of(X, y, self._held.data_keys)))
+        found = self.predict_proba(X, generalist_probs).argmax(axis=1)
+        check_consistent_length(found, labels)
+        numbers = known_numbers(labels, self.classes_)
+        return float(accuracy_score(numbers, found, sample_weight=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

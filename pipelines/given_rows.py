@@ -185,17 +185,22 @@ def names_of(classes: np.ndarray) -> tuple[str, ...]:
     return tuple(f"{n} [{i}]" if counts[n] > 1 else n for i, n in enumerate(written))
 
 
+def known_numbers(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The number of each label, and -1 of one that is none of the classes."""
+    numbers = {label: i for i, label in enumerate(classes.tolist())}
+    return np.array([numbers.get(label, -1) for label in labels.tolist()], dtype=np.int64)
+
+
 def numbers_of(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """The number of each label; an InputError where one is none of the classes."""
-    numbers = {label: i for i, label in enumerate(classes.tolist())}
-    unseen = sorted({str(label) for label in labels.tolist() if label not in numbers})
-    if unseen:
+    numbers = known_numbers(labels, classes)
+    if (numbers < 0).any():
         raise InputError(
             "labels of validation_data that y does not hold",
-            got=listed(unseen),
+            got=listed(sorted({str(label) for label in labels[numbers < 0].tolist()})),
             expected=f"labels among the {len(classes)} classes of y",
         )
-    return np.array([numbers[label] for label in labels.tolist()], dtype=np.int64)
+    return numbers
 
 
 def checked_rows(

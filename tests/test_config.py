@@ -329,3 +329,10 @@ def test_settings_of_the_other_kind_of_specialists_are_left_aside_and_named():
     given = ["specialists.kind=shared", "specialists.epochs=3", "specialists.n_buckets=64"]
     assert left_aside(Config.from_toml("emoji", given)) == ["specialists.epochs"]
     assert left_aside(Config.from_toml("emoji", ["specialists.kind=both", given[1]])) == []
+
+
+@pytest.mark.parametrize("content", ["", " \n\n"])
+def test_an_empty_file_is_no_configuration(content, tmp_path):
+    (tmp_path / "own.toml").write_text(content)
+    with pytest.raises(ConfigError, match="empty"):
+        Config.from_toml(tmp_path / "own.toml")

@@ -104,9 +104,12 @@ def test_two_fits_with_one_seed_are_equal_and_leave_random_numbers_alone(fitted)
 )
 def test_labels_of_any_type_come_back(name):
     labels = [name(i) for i in np.unique(Y, return_inverse=True)[1]]
-    found = classifier().fit(X, labels).predict(X[:40])
+    model = classifier().fit(X, labels)
+    found = model.predict(X[:40])
     assert set(found) <= set(labels)
-    assert np.mean([a == b for a, b in zip(found, labels[:40], strict=True)]) > 0.4
+    right = np.mean([a == b for a, b in zip(found, labels[:40], strict=True)])
+    assert right > 0.4
+    assert model.score(X[:40], labels[:40]) == pytest.approx(right)
 
 
 def test_texts_in_any_form_give_the_same_model():

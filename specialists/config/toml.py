@@ -30,7 +30,7 @@ PATHS = (
 
 
 def read_toml(file: Path) -> dict[str, object]:
-    """The content of a file; a ConfigError if it is no TOML or too large for a configuration."""
+    """The content of a file; a ConfigError if it is empty, too large or no TOML."""
     with file.open("rb") as opened:
         content = opened.read(LARGEST + 1)
     if len(content) > LARGEST:
@@ -39,6 +39,9 @@ def read_toml(file: Path) -> dict[str, object]:
             where=file,
             expected=f"at most {LARGEST:,} bytes of TOML",
         )
+    if not content.strip():
+        fix = "`specialists configs` lists working examples"
+        raise ConfigError("this file is empty", where=file, expected="a configuration", fix=fix)
     try:
         return _parsed(content.decode("utf-8"))
     except ValueError as error:

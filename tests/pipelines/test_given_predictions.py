@@ -100,6 +100,9 @@ def test_in_memory_they_reach_a_student_and_a_report(tmp_path):
     classifier = SpecialistClassifier(settings=SETTINGS, random_state=0, model="student")
     classifier.fit(X, Y, generalist_probs=PROBS)
     assert classifier.score(NEW, TRUTH) > 0.8
+    generalist = classifier.set_params(model="generalist")
+    right = (OF_NEW.argmax(1) == TRUTH).mean()
+    assert generalist.score(NEW, TRUTH, generalist_probs=OF_NEW) == pytest.approx(right)
     page = classifier.report(tmp_path).read_text(encoding="utf-8")
     assert "student" in page
 

@@ -102,4 +102,4 @@ def test_memory_does_not_grow_with_an_array_that_is_read_in_place(work, tmp_path
 def test_an_array_of_8_gb_trains_in_less_than_3_gb(tmp_path):
     paths = sparse_arrays(tmp_path, 32_768, 65_536)
     assert os.path.getsize(paths["x"]) > 8e9
-    assert peak_memory(partial(train, tmp_path / "run", paths, max_examples=4096)) < 3e9
+    assert peak_memory(partial(train, tmp_path / "run", paths, max_examples=16_384)) < 3e9  # 4.3 GB
