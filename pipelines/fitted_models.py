@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from specialists.clustering import ClassClusters
 from specialists.datasets.base import Kind
 from specialists.ensemble import Choice
+from specialists.errors import InputError
 from specialists.files import read_json
 from specialists.networks import fitting
 from specialists.predictor import Predictor
@@ -54,6 +55,8 @@ class FittedModels:
         once, whatever its weight. Returns the file.
         """
         check_is_fitted(self)
+        if Path(folder).exists() and not Path(folder).is_dir():
+            raise InputError("a report needs a folder", where=folder, got="a file")
         with self._shown():
             return self._held.report(Path(folder))
 

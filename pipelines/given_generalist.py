@@ -16,7 +16,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from specialists.datasets.raw_rows import RawRows, mapped_rows
-from specialists.errors import InputError
+from specialists.errors import DataWarning, InputError, listed
 from specialists.networks import column_of_each
 
 FOLDS = 5
@@ -90,6 +90,11 @@ def in_order(probs: Any, classes: np.ndarray, known: Any = None) -> np.ndarray:
     ------
     InputError
         If the columns are of other classes.
+
+    Warns
+    -----
+    DataWarning
+        If there are more classes: the others' probability is shared among those that are wanted.
     """
     if hasattr(probs, "columns"):
         known, probs = list(probs.columns), probs.to_numpy()
@@ -99,4 +104,18 @@ def in_order(probs: Any, classes: np.ndarray, known: Any = None) -> np.ndarray:
     wanted, known = classes.tolist(), np.asarray(known, dtype=object).tolist()
     if known != wanted and all(isinstance(name, str) for name in known):
         wanted = list(map(str, wanted))  # a DataFrame may hold names where labels are numbers
+    more = [name for name in known if name not in set(wanted)]
+    if more and set(wanted) < set(known) and len(known) == len(set(known)):
+        told = (
+            f"the generalist knows classes that y does not hold, which are left out: {listed(more)}"
+        )
+        warnings.warn(told, DataWarning, 3)
+        return _shares(probs[:, [known.index(name) for name in wanted]])
     return probs[:, column_of_each(known, wanted)]
+
+
+def _shares(masses: np.ndarray) -> np.ndarray:
+    """Probabilities in proportion to masses, equal ones where there is none."""
+    total = masses.sum(axis=1, keepdims=True)
+    equal = np.full_like(masses, 1 / masses.shape[1])
+    return np.divide(masses, total, out=equal, where=total > 0)

@@ -253,6 +253,9 @@ def test_a_folder_of_somebody_else_is_not_written_to(fitted, tmp_path):
 def test_a_report_measures_the_rows_that_no_model_was_chosen_on(tmp_path):
     settings = {**SETTINGS, "evaluation.n_bootstrap": 20, "evaluation.baselines": []}
     model = classifier(settings=settings).fit(X, Y)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="a report needs a folder"):
+        model.report(tmp_path / "file")
     page = model.report(tmp_path / "out").read_text(encoding="utf-8")
     assert "no test split" in page
     assert (tmp_path / "out" / "evaluation.json").is_file()

@@ -112,6 +112,17 @@ def test_a_fitted_estimator_or_a_function_is_asked(taught):
         classifier(settings=FREE, generalist=fewer).fit(X, Y)
 
 
+def test_classes_that_the_labels_lack_leave_their_probability_to_the_others():
+    some = Y != "a0"
+    with pytest.warns(DataWarning, match="does not hold, which are left out: a0"):
+        fitted = classifier(settings=FREE, generalist=FOREST).fit(X[some], Y[some])
+    assert "a0" not in fitted.classes_
+    with pytest.warns(DataWarning, match="left out"):
+        found = fitted.set_params(model="generalist").predict(NEW)
+    kept = FOREST.classes_ != "a0"
+    assert found.tolist() == FOREST.classes_[kept][OF_NEW[:, kept].argmax(1)].tolist()
+
+
 def test_an_estimator_that_is_not_fitted_predicts_rows_that_it_has_not_seen():
     forest = RandomForestClassifier(30, random_state=0)
     given = classifier(settings=FREE, generalist=forest).fit(X, Y)
