@@ -25,7 +25,13 @@ from specialists.uncertainty import MIN_GROUPS
 from .estimator_settings import config_of, network_functions, own_clusters
 from .fitted_models import FittedModels
 from .given_datasets import GivenData, inputs_of, labels_of, opened
-from .given_generalist import asked_probabilities, fitted_in_folds, in_order, is_unfitted
+from .given_generalist import (
+    asked_probabilities,
+    fitted_in_folds,
+    in_order,
+    is_unfitted,
+    warn_if_by_heart,
+)
 from .given_rows import (
     checked_inputs,
     checked_labels,
@@ -170,6 +176,8 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
             raise DataError("a classifier needs two classes", where="y", got=got)
         given = self._given(data, sample_weight, generalist_probs, classes, config.seed)
         rows = with_predictions(rows, X, given and given[0], len(classes)).with_labels(numbers)
+        if rows.predictions is not None and validation_data is None:
+            warn_if_by_heart(rows.predictions, numbers)
         validation = validation_rows(self, validation_data, classes, kind, given and given[1])
         if data.functions:  # no worker process has them
             config = config.model_copy(update={"jobs": 1})

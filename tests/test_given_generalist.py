@@ -112,6 +112,14 @@ def test_a_fitted_estimator_or_a_function_is_asked(taught):
         classifier(settings=FREE, generalist=fewer).fit(X, Y)
 
 
+def test_predictions_that_hardly_err_are_told():
+    with pytest.warns(DataWarning, match=r"right on 100.0% of these rows"):
+        classifier(settings=FREE).fit(
+            X, Y, generalist_probs=(np.unique(Y) == Y[:, None]).astype(float)
+        )
+
+
+@pytest.mark.filterwarnings("ignore:the given predictions:specialists.errors.DataWarning")
 def test_classes_that_the_labels_lack_leave_their_probability_to_the_others():
     some = Y != "a0"
     with pytest.warns(DataWarning, match="does not hold, which are left out: a0"):
