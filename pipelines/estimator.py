@@ -62,10 +62,10 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         estimator stays as it is. One that is not fitted, as a clone is, is fitted to ``X``, and
         what it predicts for these rows comes from five folds. None: a network is trained, unless
         ``fit`` is given ``generalist_probs``.
-    clusters : int, "auto", ClassClusters, mapping or sequence, optional
-        Number of clusters of confusable classes, one specialist each; or the clusters: a mapping of
-        class to cluster, or the classes of each. None: about one for every 30 classes, at least
-        two.
+    clusters : int, "auto", ClassClusters, mapping, Series or sequence, optional
+        Number of clusters of confusable classes, one specialist each; or the clusters: a mapping or
+        Series of class to cluster, or the classes of each. None: about one for every 30 classes,
+        at least two.
     model : {"ensemble", "student", "generalist"}
         Who predicts.
     settings : mapping, optional
@@ -75,6 +75,7 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         Of everything that is drawn; two fits with one int are equal.
     n_jobs : int, optional
         Models that are trained at a time; None: one, -1: one a core. No result depends on it.
+        With more than one, a script does its work below ``if __name__ == "__main__":``.
     verbose : int
         0: silent. 1: the lines and bars of the command.
 

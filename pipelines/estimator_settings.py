@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from numbers import Integral
 from operator import attrgetter
 from typing import Any, Protocol
@@ -22,7 +22,9 @@ from .given_rows import names_of
 
 HELD = "specialists_in_memory:{}"
 NETWORK = HELD.format("network")
-CLUSTERS = 'a number, "auto", ClassClusters, a mapping of class to cluster, or lists of classes'
+CLUSTERS = (
+    'a number, "auto", ClassClusters, a mapping or Series of class to cluster, or lists of classes'
+)
 
 
 class Parameters(Protocol):
@@ -54,7 +56,7 @@ def config_of(
         "threads": torch.get_num_threads(),
         "data": {"name": MEMORY},
         "generalist": _network_settings(given.network),
-        "clusters": {"n_clusters": given.clusters} if _is_number(given.clusters) else {},
+        "clusters": {"n_clusters": _plain(given.clusters)} if _is_number(given.clusters) else {},
     }
     if predictions:
         values["specialists"] = {"start": "fresh", "freeze": ()}
@@ -65,7 +67,7 @@ def config_of(
             if not isinstance(table, dict):
                 raise ConfigError("this key is not a section", got=part, where="settings")
         if name == "factory" and callable(value):
-            value = import_path(value) or HELD.format(section)
+            value = _name_of_function(value, f"settings, {section}.factory", HELD.format(section))
         table[name] = _plain(value)
     config = Config.from_dict(values, where="settings")
     if predictions:
@@ -134,25 +136,41 @@ def own_clusters(given: Any, classes: np.ndarray) -> list[list[str]] | None:
         return None
     if isinstance(given, ClassClusters):
         return [list(given.names(i)) for i in range(given.n_clusters)]
+    is_series = getattr(given, "ndim", None) == 1 and hasattr(given, "items")
+    if isinstance(given, str) or (hasattr(given, "ndim") and not is_series):
+        got = repr(given) if isinstance(given, str) else f"{type(given).__name__} {given}"
+        raise _not_understood(got)
     try:
-        if isinstance(given, Mapping):
-            grouped: dict[object, list[object]] = {}
-            for label, cluster in given.items():
-                grouped.setdefault(cluster, []).append(label)
-            given = grouped.values()
+        if isinstance(given, Mapping) or is_series:
+            given = _by_cluster(given.items())
         known = dict(zip(classes.tolist(), names_of(classes), strict=True))
         clusters = [list(members) for members in given]
         unknown = [str(label) for members in clusters for label in members if label not in known]
     except TypeError as error:
-        raise ConfigError("clusters is not understood", got=error, expected=CLUSTERS) from None
+        raise _not_understood(error) from None
     if unknown:
-        got = f"classes that y does not hold: {listed(unknown)}"
-        raise ConfigError("clusters is not understood", got=got, expected=CLUSTERS)
+        raise _not_understood(f"classes that y does not hold: {listed(unknown)}")
     return [[known[label] for label in members] for members in clusters]
 
 
+def _by_cluster(items: Iterable[tuple[Any, Any]]) -> list[list[Any]]:
+    """The classes of each cluster, in the order in which clusters are first named."""
+    grouped: dict[Any, list[Any]] = {}
+    for label, cluster in items:
+        if cluster is None or cluster != cluster:
+            raise _not_understood(f"no cluster for class {label}")
+        grouped.setdefault(cluster, []).append(label)
+    return list(grouped.values())
+
+
+def _not_understood(got: object) -> ConfigError:
+    return ConfigError("clusters is not understood", where="clusters", got=got, expected=CLUSTERS)
+
+
 def _is_number(clusters: object) -> bool:
-    return clusters is None or clusters == "auto" or isinstance(clusters, Integral)
+    if isinstance(clusters, str):
+        return clusters == "auto"
+    return clusters is None or isinstance(clusters, Integral)
 
 
 def import_path(function: Any) -> str | None:
@@ -164,11 +182,23 @@ def import_path(function: Any) -> str | None:
     return f"{module}:{name}" if found is function else None
 
 
+def _name_of_function(function: Any, where: str, otherwise: str) -> str:
+    """What a configuration calls it; a module that is built already is no function."""
+    if isinstance(function, torch.nn.Module):
+        raise ConfigError(
+            "this is a network, but one is built for each number of classes",
+            where=where,
+            got=f"an instance of {type(function).__name__}",
+            expected=f"a function that builds it: {where}=lambda n_classes: ...",
+        )
+    return import_path(function) or otherwise
+
+
 def _network_settings(network: object) -> dict[str, object]:
     if network is None:
         return {}
     if callable(network):
-        return {"factory": import_path(network) or NETWORK}
+        return {"factory": _name_of_function(network, "network", NETWORK)}
     if not isinstance(network, str):
         raise ConfigError(
             "this is no network",

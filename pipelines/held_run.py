@@ -6,6 +6,7 @@ rule. They lie in a folder again as soon as a model is asked for.
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import tempfile
@@ -35,6 +36,7 @@ from specialists.files import (
 )
 from specialists.files.disk import unsynced
 from specialists.predictor import Predictor
+from specialists.runtime import check_guarded
 
 from .runs import Run
 from .stages import run_stages
@@ -91,6 +93,8 @@ class HeldRun:
         """
         held = cls(functions)
         held._rows = rows or {}
+        if config.jobs > 1:
+            check_guarded()
         check_settings(config)
         held._run = Run(held.folder, trust=EVERYTHING, dataset=dataset)
         with held._at_work(), held._run.lock():
@@ -108,7 +112,7 @@ class HeldRun:
         """Where the files lie."""
         if self._directory is None:
             self._directory = Path(tempfile.mkdtemp(prefix="specialists-"))
-            weakref.finalize(self, shutil.rmtree, self._directory, ignore_errors=True)
+            weakref.finalize(self, _remove, self._directory, os.getpid())
             for name, content in self._files.items():
                 with unsynced(), atomic_write(self._directory / name) as temporary:
                     temporary.write_bytes(content)
@@ -157,10 +161,23 @@ class HeldRun:
         return folder / "report.html"
 
     def files(self) -> dict[str, bytes]:
-        """What prediction needs, by path below the folder."""
+        """What prediction needs, by path below the folder.
+
+        Raises
+        ------
+        InputError
+            If somebody removed the folder.
+        """
         if self._directory is None:
             return self._files
         folder = self.folder
+        if not Run(folder).config_file.is_file():
+            raise InputError(
+                "the folder of this fitted classifier is gone, and its models with it",
+                where=folder,
+                expected="a folder that stays as long as the classifier",
+                fix="fit it again; where temporary folders are cleaned up, set TMPDIR elsewhere",
+            )
         found = [p for suffix in ("json", "toml") for p in folder.rglob(f"*.{suffix}")]
         found += [path for pattern in WEIGHTS for path in folder.glob(pattern)]
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(found)}
@@ -187,6 +204,12 @@ class HeldRun:
         finally:
             random.setstate(states[0])
             np.random.set_state(states[1])
+
+
+def _remove(folder: Path, maker: int) -> None:
+    """A forked child, which ends with a copy of the run, leaves the folder to its maker."""
+    if os.getpid() == maker:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _restored(files: Mapping[str, bytes], functions: Functions, trust_code: bool) -> HeldRun:

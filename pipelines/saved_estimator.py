@@ -66,9 +66,10 @@ def save_estimator(saved: SavedEstimator, folder: Path) -> None:
         "labels": None if plain else _plain_labels(saved.classes),
         "state": dict(saved.state),
     }
+    files = saved.held.files()
     folder.mkdir(parents=True, exist_ok=True)
     with claimed(folder, RUN):
-        for name, content in saved.held.files().items():
+        for name, content in files.items():
             with atomic_write(folder / name) as temporary:
                 temporary.write_bytes(content)
         if plain:

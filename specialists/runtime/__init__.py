@@ -22,7 +22,7 @@ from specialists.runtime.displays import (
     in_notebook,
     show_progress,
 )
-from specialists.runtime.processes import map_processes, one_torch_thread
+from specialists.runtime.processes import check_guarded, map_processes, one_torch_thread
 from specialists.runtime.progress import (
     Display,
     Progress,
@@ -42,6 +42,7 @@ __all__ = [
     "Progress",
     "TerminalBar",
     "autocast",
+    "check_guarded",
     "clock_time",
     "derive_seed",
     "display_on",

@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from specialists.errors import TrainingError
+from specialists.errors import InputError, TrainingError
 from specialists.files import Trust, trusting, vouched
 from specialists.runtime.progress import Progress, progress, report_progress
 from specialists.runtime.torch_environment import torch_environment
@@ -34,6 +34,8 @@ PR_SET_PDEATHSIG = 1
 REPORT_SECONDS = 0.5  # between two reports of how far a worker is
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 LIBRARY = logging.getLogger("specialists")
+WORKER = "specialists-worker"
+UNGUARDED = 97  # exit code of a worker whose main script starts workers as it is imported
 
 
 def die_with_parent(parent: int) -> None:
@@ -70,6 +72,8 @@ def map_processes(
         The error of the first task that failed, once all others have ended.
     TrainingError
         If a worker was killed; the others' results are what they made on disk.
+    InputError
+        If the main script starts workers also where a worker imports it.
     """
     jobs = min(jobs, len(tasks))
     with progress(description, len(tasks), counted=True) as bar:
@@ -80,12 +84,34 @@ def map_processes(
                     outcomes.append(_outcome(function, task))
                     bar.advance()
         else:
+            check_guarded()
             with _one_thread_each():
                 outcomes = _Pool(function).run(tasks, jobs, bar)
     for _, error in outcomes:
         if error is not None:
             raise error
     return [result for result, _ in outcomes]
+
+
+def check_guarded() -> None:
+    """Refuse to start workers where a worker only imports the main script.
+
+    A worker of ours ends without a word: its parent tells what is wrong, once.
+    """
+    process = multiprocessing.current_process()
+    if getattr(process, "_inheriting", False):
+        if process.name == WORKER:
+            raise SystemExit(UNGUARDED)
+        raise _unguarded()
+
+
+def _unguarded() -> InputError:
+    return InputError(
+        "worker processes import the main script, and this one would start workers there again",
+        where=getattr(sys.modules["__main__"], "__file__", None),
+        expected='the work of the script below `if __name__ == "__main__":`',
+        fix="put it there, or use one job (n_jobs=1, jobs = 1)",
+    )
 
 
 _Outcome = tuple[Any, Exception | None]
@@ -135,7 +161,8 @@ class _Pool:
     def _hire(self) -> Connection:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        worker = context.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
+        arguments = (theirs, *self._arguments)
+        worker = context.Process(target=_work, name=WORKER, args=arguments, daemon=True)
         held = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             worker.start()  # with Ctrl-C held back, also while it imports: that is the parent's
@@ -167,6 +194,8 @@ class _Pool:
         except (EOFError, ConnectionResetError):
             worker = self._workers[connection]
             self._dismiss(connection)
+            if worker.exitcode == UNGUARDED:
+                raise _unguarded() from None
             return None, TrainingError(
                 f"task {self._tasks[connection]}: its process ended with exit code "
                 f"{worker.exitcode} (-9: killed, often for memory); the others went on, and the "
