@@ -59,9 +59,9 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         callable that takes ``n_classes`` and returns an ``nn.Module``. None: by kind of input.
     generalist : estimator or callable, optional
         Its probabilities (``predict_proba``, or what it returns) are the generalist's. A fitted
-        estimator stays as it is. One that is not fitted, as a clone is, is fitted to ``X``, and
-        what it predicts for these rows comes from five folds. None: a network is trained, unless
-        ``fit`` is given ``generalist_probs``.
+        estimator stays as it is, and should not have been fitted to ``X``. One that is not fitted,
+        as a clone is, is fitted to ``X``, and what it predicts for these rows comes from five
+        folds. None: a network is trained, unless ``fit`` is given ``generalist_probs``.
     clusters : int, "auto", ClassClusters, mapping, Series or sequence, optional
         Number of clusters of confusable classes, one specialist each; or the clusters: a mapping or
         Series of class to cluster, or the classes of each. None: about one for every 30 classes,
