@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from specialists.clustering.given_values import refuse_same_names
 from specialists.covariance.streaming import host_array
 from specialists.errors import InputError
 
@@ -62,6 +63,7 @@ def named(names: Sequence[str] | None, n_classes: int) -> tuple[str, ...]:
     """One name for each class; their indices where there are none."""
     if names is None:
         return tuple(str(i) for i in range(n_classes))
+    names = list(names)
     if len(names) != n_classes:
         raise InputError(
             "there are not as many class names as classes",
@@ -69,6 +71,7 @@ def named(names: Sequence[str] | None, n_classes: int) -> tuple[str, ...]:
             got=f"{len(names)} names",
             expected=f"{n_classes}, one for each class",
         )
+    refuse_same_names(names)
     return tuple(str(name) for name in names)
 
 
@@ -86,15 +89,16 @@ def one_of(value: str, known: Iterable[str], option: str) -> str:
     )
 
 
-def whole_number(value: Any, option: str, smallest: int, largest: int) -> int:
-    """``value`` as an int from ``smallest`` to ``largest``."""
+def whole_number(value: Any, option: str, smallest: int, largest: int | None = None) -> int:
+    """``value`` as an int from ``smallest`` to ``largest``, which None leaves open."""
     is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not is_whole or not smallest <= value <= largest:
+    if not is_whole or value < smallest or (largest is not None and value > largest):
+        bounds = f"of at least {smallest}" if largest is None else f"from {smallest} to {largest}"
         raise InputError(
             f"{option} is not possible here",
             where=option,
             got=value,
-            expected=f"a whole number from {smallest} to {largest}",
+            expected=f"a whole number {bounds}",
         )
     return int(value)
 

@@ -20,6 +20,7 @@ from specialists.clustering.co_predictions import CoPredictions, streamed
 from specialists.clustering.confused_pairs import KEPT, Pair, heaviest_pairs
 from specialists.clustering.cover import partitions
 from specialists.clustering.frames import NotebookTable
+from specialists.clustering.given_values import predictions_and_names
 from specialists.clustering.listing import as_content, clusters_text, fields_from
 from specialists.clustering.methods import METHODS, ClusteringProblem, number_of_clusters
 from specialists.clustering.shares import (
@@ -29,7 +30,7 @@ from specialists.clustering.shares import (
     with_nearest,
 )
 from specialists.covariance.sketched import PredictionSketch
-from specialists.covariance.streaming import PredictionCovariance, predictions_shape
+from specialists.covariance.streaming import PredictionCovariance
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -159,24 +160,24 @@ class ClassClusters(NotebookTable):
     @classmethod
     def from_predictions(
         cls,
-        probs: np.ndarray | Tensor,
-        class_names: Sequence[str] | None = None,
+        probs: Any,
+        class_names: Sequence[Any] | None = None,
         n_clusters: int | str | None = None,
         **options: Unpack[ClusterOptions],
     ) -> ClassClusters:
-        """Clusters of any model's predicted probabilities, shape (n, C).
+        """Clusters of any model's predicted probabilities: array, table or lists of shape (n, C).
 
-        Never use test predictions. Above 8,192 classes a sketch takes the covariance's place.
-        Options (``method``, ``max_ratio``, ``overlap``, ``coverage``, ``seed``, ``matrix``,
-        ``shuffled``) as in :func:`cluster_classes`.
+        A table's columns name the classes. Never use test predictions. Above 8,192 classes a sketch
+        takes the covariance's place. Options as in :func:`cluster_classes`.
 
         Raises
         ------
         InputError
-            ``probs`` are not probabilities, or an option is not possible.
+            ``probs`` are not probabilities; a name stands twice; an option is not possible.
         """
-        covariance = streamed(probs, predictions_shape(probs)[1])
-        return cluster_classes(covariance, n_clusters, class_names=class_names, **options)
+        probs, names = predictions_and_names(probs, class_names)
+        sums = streamed(probs, probs.shape[1])
+        return cluster_classes(sums, n_clusters, class_names=names, **options)
 
 
 def cluster_classes(
@@ -205,11 +206,10 @@ def cluster_classes(
     method : {"balanced", "kmeans", "minibatch", "spherical", "agglomerative", "correlation"}
         ``balanced``: sizes of at most ``max_ratio`` means, at least two classes and a quarter of a
         mean, with as many confusions inside as a local search finds. The others keep no bounds.
-        ``kmeans``: the paper's.
-        ``minibatch``: the same in batches of columns. ``spherical``: K-means on columns of unit
-        length. ``agglomerative``: average linkage by the columns' cosine. ``correlation``: finds
-        the number of clusters itself (``n_clusters`` None or "auto"); a class that agrees with no
-        other is left uncovered.
+        ``kmeans``: the paper's. ``minibatch``: the same in batches of columns. ``spherical``:
+        K-means on columns of unit length. ``agglomerative``: average linkage by the columns'
+        cosine. ``correlation``: finds the number of clusters itself (``n_clusters`` None or
+        "auto"); a class that agrees with no other is left uncovered.
     max_ratio : float
         Largest size over mean size that ``balanced`` may use before overlap, at least 1. Where
         that leaves no room, a mean size rounded up is allowed.
@@ -238,7 +238,7 @@ def cluster_classes(
     Raises
     ------
     InputError
-        A matrix is not square, finite and symmetric; a number, method or matrix is not possible.
+        A matrix is not square, finite and symmetric; a number, name or option is not possible.
     """
     co_predictions = CoPredictions.from_source(covariance, confusion)
     find, usual_matrix = METHODS[checks.one_of(method, METHODS, "method")]

@@ -13,9 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sparse
 
+from specialists.clustering.checks import whole_number
 from specialists.clustering.co_predictions import CoPredictions, streamed
+from specialists.clustering.given_values import (
+    class_numbers,
+    count_rows,
+    pick_rows,
+    predictions_and_names,
+    refuse_same_names,
+)
 from specialists.covariance.rows import row_blocks
-from specialists.covariance.streaming import host_array, predictions_shape
+from specialists.covariance.streaming import host_array
 from specialists.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,28 +60,30 @@ def heaviest_pairs(co_predictions: CoPredictions, k: int) -> tuple[Pair, ...]:
 
 def confused_pairs(
     probs: Any,
-    class_names: Sequence[str] | None = None,
+    class_names: Sequence[Any] | None = None,
     k: int = 20,
     *,
     labels: Any = None,
-    examples: Sequence[Any] | None = None,
+    examples: Any = None,
     clusters: ClassClusters | None = None,
 ) -> PairTable:
     """The pairs of classes that a model confuses most.
 
     Parameters
     ----------
-    probs : array or Tensor of shape (n, C)
+    probs : array, Tensor, DataFrame or lists of shape (n, C)
         Predicted probabilities of rows that the model has not seen.
-    class_names : sequence of C str, optional
-        None: the clusters', or numbers.
+    class_names : sequence of C values, optional
+        None: the clusters', those of a DataFrame's columns, or numbers.
     k : int
-        Number of pairs, at most.
-    labels : int array of shape (n,), optional
-        The true classes.
-    examples : sequence of n values, optional
+        Number of pairs, at most; at least 1.
+    labels : array or sequence of shape (n,), optional
+        The true classes: all as numbers from 0 to C - 1, or all as names in ``class_names``.
+        Numbers that could be either are read as class numbers, with a warning; text is names.
+    examples : sequence of n values, or table of n rows, optional
         What the rows are: texts, or images as arrays of shape (height, width), (height, width,
-        channels) or (channels, height, width). A notebook shows these as pictures.
+        channels) or (channels, height, width). A notebook shows these as pictures. Rows of a table
+        become short texts. A Series and a DataFrame are read by position.
     clusters : ClassClusters, optional
         Of the same classes.
 
@@ -95,7 +105,8 @@ def confused_pairs(
     Raises
     ------
     InputError
-        ``probs`` are not probabilities, or something else has not their shape.
+        ``probs`` are not probabilities, or something else has not their shape; ``k`` is no positive
+        whole number; labels are no classes; two classes have one name.
 
     Examples
     --------
@@ -104,19 +115,24 @@ def confused_pairs(
     >>> pairs.loc[0, ["class_a", "class_b", "a_then_b", "rows"]].map(str).tolist()
     ['a', 'b', '2', '[1, 0]']
     """
-    n, n_classes = predictions_shape(probs)
-    if class_names is None:
-        class_names = clusters.class_names if clusters else [str(i) for i in range(n_classes)]
-    _check_lengths(n, n_classes, class_names, labels, examples, clusters)
+    k = whole_number(k, "k", 1)
+    if class_names is None and clusters is not None:
+        class_names = clusters.class_names
+    probs, names = predictions_and_names(probs, class_names)
+    n, n_classes = probs.shape
+    names = [str(i) for i in range(n_classes)] if names is None else names
+    _check_lengths(n, n_classes, names, labels, examples, clusters)
+    refuse_same_names(names)
+    numbers = None if labels is None else class_numbers(labels, names)
     pairs = heaviest_pairs(CoPredictions.from_source(streamed(probs, n_classes)), k)
-    values = columns_of(pairs, class_names, clusters)
-    answers = _Answers.of(host_array(probs), None if labels is None else host_array(labels))
+    values = columns_of(pairs, names, clusters)
+    answers = _Answers.of(host_array(probs), numbers)
     for name, each in answers.columns().items():
         values[name] = [each(a, b) for a, b, _ in pairs]
     torn = [answers.torn(a, b) for a, b, _ in pairs]
     values["rows"] = torn
     if examples is not None:
-        values["examples"] = [[examples[row] for row in rows] for rows in torn]
+        values["examples"] = [pick_rows(examples, rows) for rows in torn]
     return as_table(values)
 
 
@@ -128,7 +144,7 @@ def as_table(values: Columns) -> PairTable:
 
 
 def columns_of(
-    pairs: Sequence[Pair], class_names: Sequence[str], clusters: ClassClusters | None
+    pairs: Sequence[Pair], class_names: Sequence[Any], clusters: ClassClusters | None
 ) -> Columns:
     """The columns that need no rows of predictions."""
     n_classes, share = len(class_names), np.array([share for *_, share in pairs], dtype=float)
@@ -201,9 +217,9 @@ def _cluster_of(clusters: ClassClusters, a: int, b: int) -> int:
 def _check_lengths(
     n: int,
     n_classes: int,
-    class_names: Sequence[str],
+    class_names: Sequence[Any],
     labels: Any,
-    examples: Sequence[Any] | None,
+    examples: Any,
     clusters: ClassClusters | None,
 ) -> None:
     wanted = {
@@ -213,6 +229,6 @@ def _check_lengths(
         "examples": (examples, n),
     }
     for where, (given, size) in wanted.items():
-        if given is not None and len(given) != size:
+        if given is not None and count_rows(given, where) != size:
             what = "this does not fit the probabilities"
             raise InputError(what, where=where, got=f"{len(given):,}", expected=f"{size:,}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from specialists.clustering.checks import whole_number
 from specialists.clustering.confused_pairs import as_table, columns_of, confused_pairs
 from specialists.errors import InputError
 from specialists.escaping import one_line
@@ -43,7 +44,7 @@ class NotebookTable:
         probs: Any = None,
         *,
         labels: Any = None,
-        examples: Sequence[Any] | None = None,
+        examples: Any = None,
     ) -> PairTable:
         """The most confused pairs, each with the cluster that holds it, or -1.
 
@@ -54,11 +55,13 @@ class NotebookTable:
         Raises
         ------
         InputError
-            Labels or examples are given without ``probs``; or ``confused_pairs`` raises it.
+            ``k`` is no positive whole number; labels or examples are given without ``probs``; or
+            ``confused_pairs`` raises it.
         """
         if probs is not None:
             more = {"labels": labels, "examples": examples, "clusters": self}
             return confused_pairs(probs, self.class_names, k, **more)
+        k = whole_number(k, "k", 1)
         if labels is not None or examples is not None:
             what = "labels and examples are of rows, whose predictions are not given"
             raise InputError(what, where="probs", expected="probabilities of these rows")

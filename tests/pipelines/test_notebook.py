@@ -180,7 +180,8 @@ def test_names_labels_and_examples_of_a_file_are_taken(tmp_path, probs):
     assert known.labels is not None
     assert known.examples is not None
     assert (known.labels.tolist(), list(known.examples)) == (labels.tolist(), texts.tolist())
-    assert read_predictions(path, ["x"] * 12).class_names == ("x",) * 12
+    renamed = tuple(f"x{i}" for i in range(12))
+    assert read_predictions(path, renamed).class_names == renamed
 
 
 def test_as_many_rows_as_classes_are_rows(tmp_path, probs):
