@@ -20,7 +20,7 @@ from specialists.clustering.co_predictions import CoPredictions, streamed
 from specialists.clustering.confused_pairs import KEPT, Pair, heaviest_pairs
 from specialists.clustering.cover import partitions
 from specialists.clustering.frames import NotebookTable
-from specialists.clustering.given_values import as_predictions
+from specialists.clustering.given_values import predictions_and_names
 from specialists.clustering.listing import as_content, clusters_text, fields_from
 from specialists.clustering.methods import METHODS, ClusteringProblem, number_of_clusters
 from specialists.clustering.shares import (
@@ -175,7 +175,7 @@ class ClassClusters(NotebookTable):
         InputError
             ``probs`` are not probabilities; a name stands twice; an option is not possible.
         """
-        probs, names = as_predictions(probs, class_names)
+        probs, names = predictions_and_names(probs, class_names)
         sums = streamed(probs, probs.shape[1])
         return cluster_classes(sums, n_clusters, class_names=names, **options)
 

@@ -16,10 +16,10 @@ import scipy.sparse as sparse
 from specialists.clustering.checks import whole_number
 from specialists.clustering.co_predictions import CoPredictions, streamed
 from specialists.clustering.given_values import (
-    as_predictions,
     class_numbers,
     count_rows,
     pick_rows,
+    predictions_and_names,
     refuse_same_names,
 )
 from specialists.covariance.rows import row_blocks
@@ -118,7 +118,7 @@ def confused_pairs(
     k = whole_number(k, "k", 1)
     if class_names is None and clusters is not None:
         class_names = clusters.class_names
-    probs, names = as_predictions(probs, class_names)
+    probs, names = predictions_and_names(probs, class_names)
     n, n_classes = probs.shape
     names = [str(i) for i in range(n_classes)] if names is None else names
     _check_lengths(n, n_classes, names, labels, examples, clusters)

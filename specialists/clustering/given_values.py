@@ -19,7 +19,7 @@ NO_CLASS = -1
 SHOWN_COLUMNS = 8  # of an example that is a row of a table
 
 
-def as_predictions(probs: Any, names: Iterable[Any] | None) -> tuple[Any, list[Any] | None]:
+def predictions_and_names(probs: Any, names: Iterable[Any] | None) -> tuple[Any, list[Any] | None]:
     """Predictions as an array or tensor of shape (n, C), and names of its classes if there are any.
 
     A DataFrame brings the names of its columns where none are given. Lists become an array.
