@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from specialists.catalogue import HARD_LABELS, STUDENT
+from specialists.catalogue import HARD_LABELS, STUDENT, STUDENTS
 from specialists.config import Recipe, asks_online, searched_values, student_candidates
 from specialists.config.fields import Tables
 from specialists.distillation import (
@@ -44,7 +44,7 @@ from .soft_targets import (
 )
 from .student_networks import candidate_specs, spec_of_size
 from .student_rows import student_data
-from .student_search import STUDENTS, search_costs, train_and_choose, write_diverged
+from .student_search import search_costs, train_and_choose, write_diverged
 from .terminal import log
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from specialists.catalogue import HARD_LABELS, STUDENT
+from specialists.catalogue import HARD_LABELS, STUDENT, STUDENTS
 from specialists.distillation import Rung, best_first, rungs_of
 from specialists.errors import DivergedError, TrainingError
 from specialists.evaluation import TunedCandidate
@@ -33,7 +33,6 @@ from .terminal import log
 if TYPE_CHECKING:
     from .distill_student import StudentTask
 
-STUDENTS = (STUDENT, HARD_LABELS)
 DIVERGED = "diverged"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from specialists.catalogue import AVERAGED, BASELINES, HARD_LABELS, STUDENT
+from specialists.catalogue import AVERAGED, BASELINES, STUDENTS
 from specialists.datasets import check_preprocessing
 from specialists.datasets.base import Inputs
 from specialists.errors import InputError
@@ -25,7 +25,6 @@ FOLDERS = {
 }
 EVALUATION = "evaluate-models"
 BASELINE = EVALUATION + "/baselines/{}-{}"
-STUDENTS = (STUDENT, HARD_LABELS)  # also of `specialists distill`, whose folder holds no other
 
 
 def load(path: str | Path, model: str, trust_code: bool) -> Predictor:
@@ -49,6 +48,7 @@ def _load(path: Path, model: str) -> Predictor:
         return _baseline(path, model)
     if model not in FOLDERS:
         raise InputError("no such model", got=model, expected=", ".join((*FOLDERS, *BASELINES)))
+    # `specialists distill` leaves a folder that holds no other models
     if model in STUDENTS and (path / "distill" / model / "model.json").is_file():
         return load_model(path / "distill" / model)
     folder = path / FOLDERS[model]

@@ -16,6 +16,7 @@ CONTINUED, WIDE, AVERAGED = "generalist_continued", "generalist_wide", "generali
 SAME_INFERENCE = "generalist_ensemble_same_inference"
 DEFERRED = "generalist_ensemble_deferred"
 STUDENT, HARD_LABELS = "student", "student_hard_labels"
+STUDENTS = (STUDENT, HARD_LABELS)
 
 TRAINED = (CONTINUED, WIDE, AVERAGED)  # the other baselines are made of some of their members
 BASELINES = (*TRAINED, SAME_INFERENCE, DEFERRED)
