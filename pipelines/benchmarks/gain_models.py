@@ -29,7 +29,8 @@ from specialists.catalogue import AVERAGED, CONTINUED, ENSEMBLE, GENERALIST, WID
 from specialists.ensemble import Choice, CombinationRule, Ensemble, choose
 from specialists.evaluation import measure_times
 from specialists.evaluation.inference_times import Predict
-from specialists.files import read_json
+from specialists.files import read_json, sha256
+from specialists.files.ownership import MANIFEST
 from specialists.networks import (
     ARCHITECTURES,
     build,
@@ -54,6 +55,7 @@ from ..timed_models import average_of, fresh_beside, predicting
 from ..train_generalist import initial_generalists
 from ..train_specialists import specialist_tasks
 from .equal_compute import width_tasks
+from .kept_models import kept_models
 from .measured import Measured, MeasuredRun
 
 LIMITS = (1.02, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0)
@@ -61,6 +63,7 @@ CLUSTERS, SHARED, BOTH = "specialists of clusters", "shared specialists", "both 
 SMALL = "a smaller second generalist"
 RANKS = (32, 64, 128)  # of its head
 TWICE = "2x"
+FOLDER = "gain-by-cost"  # of a run
 
 
 Found = Iterator[tuple[str, Measured, Predict]]
@@ -68,19 +71,39 @@ Found = Iterator[tuple[str, Measured, Predict]]
 
 def measured_models(seed: MeasuredRun) -> dict[str, Measured]:
     """One seed's models on the test set, by family and limit; trains those that do not stand."""
-    context, budget = seed.context, budget_of(seed.context)
-    tasks = seed.baselines(budget, (CONTINUED, WIDE, AVERAGED))
-    doubled = width_tasks(seed, (TWICE,))
-    small = _small_generalists(seed)
-    for name, group in {**tasks, SMALL: small, TWICE: list(doubled.values())}.items():
-        train_classifiers(group, seed.run.jobs, name)
+    rivals, context = trained_rivals(seed), seed.context
+    tasks = (task for family in rivals.values() for task in family)
+    made_of = [context.path("combine-predictions"), *(task.folder for task in tasks)]
+    key = {
+        "config": {"limits": LIMITS, "ranks": RANKS},
+        "inputs": {context.below(folder): sha256(folder / MANIFEST) for folder in made_of},
+    }
+    return kept_models(context.path(FOLDER, "measured"), key, lambda: _measured(seed, rivals))
+
+
+def trained_rivals(seed: MeasuredRun) -> dict[str, Sequence[ClassifierTask]]:
+    """The trainings of every rival, by family, which stand when this returns."""
+    rivals = {
+        **seed.baselines(budget_of(seed.context), (CONTINUED, WIDE, AVERAGED)),
+        SMALL: _small_generalists(seed),
+        TWICE: list(width_tasks(seed, (TWICE,)).values()),
+    }
+    for name, tasks in rivals.items():
+        train_classifiers(tasks, seed.run.jobs, name)
+    return rivals
+
+
+def _measured(
+    seed: MeasuredRun, rivals: Mapping[str, Sequence[ClassifierTask]]
+) -> dict[str, Measured]:
+    context = seed.context
     base = Member(context, context.path("train-generalist"))
-    others = [Member(context, task.folder) for task in tasks[AVERAGED]]
+    others = [Member(context, task.folder) for task in rivals[AVERAGED]]
     found = [
-        *_single_networks(seed, base, tasks, doubled),
+        *_single_networks(seed, base, rivals),
         *_specialists(seed),
         *_averages(seed, AVERAGED, [[base, *others]]),
-        *_averages(seed, SMALL, [[base, Member(context, task.folder)] for task in small]),
+        *_averages(seed, SMALL, [[base, Member(context, task.folder)] for task in rivals[SMALL]]),
     ]
     machine = processor_name(context.device)
     predict = {name: function for name, _, function in found}
@@ -92,23 +115,17 @@ def measured_models(seed: MeasuredRun) -> dict[str, Measured]:
 
 
 def _single_networks(
-    seed: MeasuredRun,
-    base: Member,
-    tasks: Mapping[str, Sequence[RivalTask]],
-    doubled: Mapping[str, ClassifierTask],
+    seed: MeasuredRun, base: Member, rivals: Mapping[str, Sequence[ClassifierTask]]
 ) -> Found:
     """The generalist, as it is and trained on, and wider ones."""
     generalist, network = seed.stored(GENERALIST), base.network()
     yield GENERALIST, generalist, base.predict
-    (continued,) = seed.averaged([task.folder for task in tasks[CONTINUED]])
+    (continued,) = seed.averaged([task.folder for task in rivals[CONTINUED]])
     yield CONTINUED, _with_start(continued, generalist), base.predict
-    if WIDE in tasks:
-        wide = fresh_beside(network, tasks[WIDE][0].spec).to(seed.context.device)
-        yield WIDE, seed.wide(tasks[WIDE]), predicting(wide)
-    for mark, task in doubled.items():
-        (model,) = seed.averaged([task.folder], f"width {task.spec.width}")
-        wide = fresh_beside(network, task.spec).to(seed.context.device)
-        yield f"{WIDE}, {mark}", model, predicting(wide)
+    for family, name in ((WIDE, WIDE), (TWICE, f"{WIDE}, {TWICE}")):
+        if tasks := rivals.get(family):
+            wide = fresh_beside(network, tasks[0].spec).to(seed.context.device)
+            yield name, seed.wide(tasks), predicting(wide)
 
 
 def _with_start(model: Measured, start: Measured) -> Measured:
@@ -192,7 +209,7 @@ def _small_generalists(seed: MeasuredRun) -> list[RivalTask]:
     ]
     one_more = dataclasses.replace(budget, further=TrainingCost(flops=budget.generalist.flops))
     (like,) = seed.baselines(one_more, (AVERAGED,))[AVERAGED]
-    folders = {rank: context.path("gain-by-cost", f"rank-{rank}") for rank in specs}
+    folders = {rank: context.path(FOLDER, f"rank-{rank}") for rank in specs}
     return [
         dataclasses.replace(like, folder=folders[rank], spec=specs[rank])
         for rank in dict.fromkeys([*list(specs)[:1], *cheap[-1:]])

@@ -40,7 +40,7 @@ from specialists.uncertainty import (
 )
 
 from ..baselines import baseline_tasks, best_schedule, trainings_of
-from ..classifiers import Member
+from ..classifiers import ClassifierTask, Member
 from ..combine_predictions import ensemble_outputs
 from ..context import RunContext
 from ..finished_run import examples_of, groups_of
@@ -249,7 +249,7 @@ class MeasuredRun:
         """A model whose predictions the run holds."""
         return self.measured(ensemble_outputs(self.run, self.split)[name], about)
 
-    def wide(self, tasks: Sequence[RivalTask]) -> Measured:
+    def wide(self, tasks: Sequence[ClassifierTask]) -> Measured:
         """The wide generalist of the schedule that validation prefers."""
         best, _ = best_schedule([Member(self.context, task.folder) for task in tasks])
         return self.averaged([tasks[best].folder], f"width {tasks[best].spec.width}")[0]
