@@ -227,10 +227,6 @@ for _stage in stages.STAGES:
     app.command(_stage.name, help=_stage.summary)(_command)
 
 
-for _commands in (looking, studying, reproducing):
-    app.registered_commands += _commands.registered_commands
-
-
 @app.command("predict", help="Predict the classes of new input, with probabilities.")
 def predict_command(
     run: RunArgument,
@@ -262,6 +258,10 @@ def predict_command(
         return
     for lines in table:
         say(lines, end="")
+
+
+for _commands in (looking, studying, reproducing):
+    app.registered_commands += _commands.registered_commands
 
 
 def main() -> None:
