@@ -11,6 +11,7 @@ from specialists.files.cleaned import removed_digest
 
 WEIGHTS = "weights.safetensors"
 PREDICTED = "test.calibrated.npy"
+EVALUATION = "evaluate-models"
 
 
 def keeping_command(folder: Path, command: str = "run") -> str:
@@ -25,9 +26,13 @@ def is_dropped(folder: Path) -> bool:
 
 
 def lacks_weights(run: Path, name: str) -> bool:
-    """Whether a baseline of an evaluated run needs weights that were not kept."""
-    trainings = read_json(run / "evaluate-models" / "trainings.json").get(name, ())
-    return any(is_dropped(run / folder) for folder in trainings)
+    """Whether a model of an evaluated run needs weights of baselines that were not kept.
+
+    Other models keep theirs in their own folders, whatever becomes of the trainings they came from.
+    """
+    trainings = read_json(run / EVALUATION / "trainings.json").get(name, ())
+    baselines = [folder for folder in trainings if Path(folder).parts[0] == EVALUATION]
+    return any(is_dropped(run / folder) for folder in baselines)
 
 
 def refuse_dropped(folders: Sequence[Path], run: Path) -> None:

@@ -14,7 +14,7 @@ from specialists.networks import GivenGeneralist, fitting, read_spec
 from specialists.predictions import Predictions
 from specialists.predictor import Predictor, load_model
 
-from .kept_weights import refuse_dropped
+from .kept_weights import EVALUATION, refuse_dropped
 from .runs import check_result, refuse_missing
 
 FOLDERS = {
@@ -23,7 +23,6 @@ FOLDERS = {
     "generalist": "train-generalist",
     "student_hard_labels": "distill-student/student_hard_labels",
 }
-EVALUATION = "evaluate-models"
 BASELINE = EVALUATION + "/baselines/{}-{}"
 
 

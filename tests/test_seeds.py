@@ -349,6 +349,17 @@ def test_specialists_are_set_against_every_baseline():
     )
 
 
+def test_averages_that_are_the_same_models_are_told_once():
+    gaps = {
+        ("ensemble", "generalist"): (0.05, (0.01, 0.09)),
+        ("ensemble", "generalist_ensemble"): (0.03, (0.01, 0.05)),
+        ("ensemble", "generalist_ensemble_same_inference"): (0.03, (0.01, 0.05)),
+    }
+    text = text_of(made(gaps, generalist_ensemble_same_inference=30))
+    assert text.count("averaged generalists") == 1
+    assert "of the same inference" not in text
+
+
 def test_a_few_averaged_generalists_are_a_baseline_of_the_verdict_and_of_the_table():
     few = "generalist_ensemble_same_inference"
     gaps = {

@@ -139,7 +139,7 @@ def _recommendation(comparison: Comparison, chosen: str) -> list[str]:
     if chosen == STUDENT and taught is not None:
         sentences.append(f"Over the same network with hard labels it is {_in_points(taught)}.")
     if chosen == ENSEMBLE:
-        sentences += [_against(comparison, n) for n in BASELINES if n in comparison.models]
+        sentences += _against_each(comparison)
     else:
         sentences.append(_specialists(comparison))
         if not comparison.is_refused:
@@ -198,6 +198,17 @@ def _inference(comparison: Comparison, name: str) -> str:
     models = comparison.models
     ratio = models[name].inference_flops / models[GENERALIST].inference_flops
     return "unknown inference" if math.isnan(ratio) else f"{ratio:.2f} times the inference"
+
+
+def _against_each(comparison: Comparison) -> list[str]:
+    """A sentence a baseline; of two that are the same models, of the first alone."""
+    told: dict[object, str] = {}
+    for name in BASELINES:
+        if name in comparison.models:
+            gap, model = comparison.find(ENSEMBLE, name), comparison.models[name]
+            same = gap and (gap.values, gap.corrected_interval, model.inference_flops)
+            told.setdefault(same or name, _against(comparison, name))
+    return list(told.values())
 
 
 def _against(comparison: Comparison, name: str) -> str:

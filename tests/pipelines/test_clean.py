@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from pipelines import finished_run, stages
 from pipelines.__main__ import app
 from pipelines.clean import clean_run, intermediate_files
+from pipelines.kept_weights import lacks_weights
 from pipelines.runs import Run
 from specialists import load
 from specialists.errors import InputError
@@ -55,6 +56,11 @@ def test_a_cleaned_run_is_done_and_is_reported_as_before(finished, cleaned):
     assert {stage.state for stage in stages.status(cleaned)} == {"done"}
     assert finished_run.read_seed(cleaned).evaluation == finished_run.read_seed(finished).evaluation
     invoked("write-report", cleaned.folder, "--force")
+
+
+@pytest.mark.parametrize("model", ["ensemble", "student", "generalist"])
+def test_a_cleaned_run_still_offers_the_models_that_predict(model, cleaned):
+    assert not lacks_weights(cleaned.folder, model)
 
 
 @pytest.mark.parametrize("model", ["ensemble", "student", "generalist"])
