@@ -72,6 +72,18 @@ def test_counts_are_whole_and_sum_to_the_parts_and_classes_are_distinct():
     assert 0 <= float(counts.min()) <= float(counts.max()) <= N_PARTS
 
 
+@pytest.mark.parametrize("others", [1e-7, 1e-15, 1e-18, 1e-30, 1e-45])
+def test_a_sure_class_is_drawn_however_little_all_others_have(others):
+    p = torch.full((2, 200), others)
+    p[0, 150], p[1, 150], p[1, 20] = 1.0, 0.75, 0.25
+    for seed in range(20):
+        classes, counts = drawn_classes(p, 13, uniform(2, seed))
+        whole = torch.zeros(2, 200).double().scatter_add(1, classes, counts.double()) / N_PARTS
+        expected = torch.tensor([[0.0, 1.0], [0.25, 0.75]]).double()
+        torch.testing.assert_close(whole[:, [20, 150]], expected, rtol=0, atol=1.1 / N_PARTS)
+        assert bool((classes.diff(dim=1) > 0).all())
+
+
 @pytest.mark.parametrize("m", [3, 4, 9])
 def test_no_more_classes_than_have_any_probability_count(m):
     p = torch.tensor([[0.0, 0.6, 0.0, 0.4], [1.0, 0.0, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]])

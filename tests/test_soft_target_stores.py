@@ -137,6 +137,46 @@ def test_the_most_probable_are_stored_with_the_mass_of_the_rest(tmp_path):
     assert torch.equal(stored.select(rows).parts[0][torch.tensor([1])], classes[1:2])
 
 
+def test_some_of_some_rows_are_theirs(tmp_path):
+    write_draws(tmp_path, [DensePredictions(predictions(9, 5))], (1.0,), 2, seed=0)
+    stored = read_draws(tmp_path, 1.0)
+    some = stored.select(torch.tensor([8, 3, 5])).select(torch.tensor([2, 0]))
+    assert len(some) == 2
+    for part, whole in zip(some.parts, stored.parts, strict=True):
+        assert torch.equal(part[torch.tensor([1, 0])], whole[torch.tensor([8, 5])])
+
+
+@pytest.mark.parametrize("write", [write_top, write_draws])
+def test_a_teacher_that_says_no_distribution_is_told_with_its_row(tmp_path, write):
+    blocks = [predictions(20, 5), predictions(30, 5, seed=1)]
+    blocks[1][7, 2] = torch.nan
+    seed = (0,) if write is write_draws else ()
+    with pytest.raises(InputError, match="no log-probabilities") as caught:
+        write(tmp_path, map(DensePredictions, blocks), (1.0,), 2, *seed)
+    assert "row 27" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["top", "sampled"])
+def test_rows_with_weights_learn_from_what_is_stored(tmp_path, kind):
+    """Rows of no weight teach nothing, although their targets are others."""
+    inputs = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    right = (3 * inputs[:, :3]).log_softmax(1)
+    targets, weights = right.clone(), torch.ones(200)
+    targets[::2], weights[::2] = right[::2].flip(1), 0.0
+    if kind == "top":
+        write_top(tmp_path, [DensePredictions(targets)], (1.0,), 1)
+    else:
+        write_draws(tmp_path, [DensePredictions(targets)], (1.0,), 2, seed=1)
+    stored = (read_top if kind == "top" else read_draws)(tmp_path, 1.0)
+    train = Split(inputs, torch.full((200,), -1), weights=weights)
+    validation = Split(inputs, right.argmax(1))
+    recipe = Recipe(epochs=20, batch_size=50, learning_rate=0.05)
+    student = distil(torch.nn.Linear(4, 3), stored, train, validation, recipe, alpha=1.0)
+    agree = student.predictions(inputs).predicted() == right.argmax(1)
+    assert float(agree.double().mean()) > 0.9
+
+
 @pytest.mark.parametrize(("n_classes", "size"), [(65_536, 2), (65_537, 4)])
 def test_a_class_takes_two_bytes_where_these_suffice(tmp_path, n_classes, size):
     log_p = torch.full((1, n_classes), -torch.inf)
