@@ -15,7 +15,7 @@ from pipelines.combine_predictions import open_ensemble
 from pipelines.context import RunContext
 from pipelines.distill_student import StudentTask, spec_of_size, student_tasks
 from pipelines.soft_targets import teaching_rule, write_soft_targets
-from pipelines.student_rows import student_data
+from pipelines.student_task import student_data
 from pipelines.trunk_files import generalist_targets
 from specialists.baselines import widened
 from specialists.config import Recipe, StudentConfig

@@ -13,7 +13,7 @@ from pipelines.context import RunContext
 from pipelines.distill_student import spec_of_size, student_tasks
 from pipelines.run_settings import check_run
 from pipelines.soft_targets import read_soft_targets
-from pipelines.student_rows import student_data
+from pipelines.student_task import student_data
 from specialists.classifier import TrainedClassifier
 from specialists.datasets.base import Split
 from specialists.distillation import with_raised_classes
