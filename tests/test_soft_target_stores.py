@@ -183,7 +183,7 @@ def test_a_class_takes_two_bytes_where_these_suffice(tmp_path, n_classes, size):
     log_p[0, -1] = 0.0
     write_draws(tmp_path, [DensePredictions(log_p)], (1.0,), 3, seed=0)
     stored = read_draws(tmp_path, 1.0)
-    assert stored.bytes_per_example == 3 * (size + 1)
+    assert stored.bytes_per_example == bytes_of_sparse("sampled", 3, n_classes) == 3 * (size + 1)
     classes, counts = (part[torch.tensor([0])] for part in stored.parts)
     assert classes.tolist() == [3 * [n_classes - 1]]
     assert counts.tolist() == [[255, 0, 0]]
@@ -269,10 +269,11 @@ def test_in_one_pass_the_loss_and_its_gradient_are_those_of_the_terms(k, alpha, 
     assert torch.autograd.gradcheck(lambda z: loss(z, classes, cells, labels), found)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 3.0])
+@pytest.mark.parametrize("temperature", [1.0, 3.0, 50.0])
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
 def test_in_one_pass_extreme_logits_stay_finite(alpha, temperature):
-    logits = torch.tensor([[500.0, 0.0, -500.0], [0.0, 300.0, 0.0]]).requires_grad_()
+    logits = torch.tensor([[500.0, 0.0, -500.0], [0.0, 300.0, 0.0]]).mul(temperature)
+    logits.requires_grad_()
     classes, labels = torch.tensor([[0], [0]]), torch.tensor([2, 1])
     cells = torch.tensor([[0.4, 0.6], [0.0, 1.0]]).log()
     loss = CellDistillationLoss(temperature, alpha)(logits, classes, cells, labels)
@@ -293,6 +294,7 @@ def test_cells_and_counts_count_by_their_share():
         z = predictions(5, 3, seed=15)
         values = [loss(z, classes, one, labels) for one in (kept, scaled)]
         torch.testing.assert_close(*values)
+    torch.testing.assert_close(*(kl_to_cells(z, classes, one) for one in (log_p, log_p + 0.01)))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
