@@ -61,6 +61,8 @@ def test_candidates_are_ranked_by_one_score_and_equal_ones_by_the_other():
     assert best_first(results, "loss") == [3, 5, 4, 6, 0, 1, 2]
     twins = [results[i] for i in (5, 3, 5, 4, 3)]
     assert best_first(twins) == [0, 2, 3, 1, 4]  # of equals the first
+    as_sure = [FitResult(1, 1.0, top1, TrainingCost()) for top1 in (0.5, 0.7)]
+    assert best_first(as_sure, "loss") == [1, 0]
 
 
 def test_a_candidate_is_a_section_of_its_own_for_each_combination():

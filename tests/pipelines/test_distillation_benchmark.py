@@ -109,6 +109,7 @@ def test_the_page_says_what_the_files_say(done, files):
             kept = record[name]["methods"][method]
             assert kept["p"] == pytest.approx(expected)
             assert kept["top1"] == [each.mean() for each in right[method]]
+            assert all(0 < nll < 5 for nll in kept["nll"])
             assert kept["gains"]["right"]["value"] == pytest.approx(np.mean(gaps[method]))
         assert rows.count("\n| ") == 2 + 3
         assert "These do not beat hard labels: " in rows or "All beat them." in rows
@@ -155,6 +156,10 @@ def test_another_teacher_or_weight_makes_a_student_stale(done, files, tmp_path, 
     shutil.rmtree(folder / "models" / "blobs" / "seed-0" / "teacher-0")
     stale = {key for key, student in bench.students().items() if not student.stands()}
     assert stale == {(name, 0) for name in THREE}
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.benchmarks.distillation_students.TOP", 9)
+        assert not any(student.stands() for student in bench.students().values())
+    assert len({bench.student(name, 1).seed for name in bench.methods}) == 1
     monkeypatch.setitem(bench.methods, HARD, ALL[SMOOTHED])
     assert not bench.student(HARD, 1).stands()
 
@@ -174,11 +179,34 @@ def test_the_answers_of_teachers_are_counted(files, tmp_path):
     assert cost("online teacher").flops == pytest.approx(alone.flops + flops * alone.examples)
     assert cost("4 views, cached").flops == pytest.approx(alone.flops + 4 * flops * n_rows)
     assert cost("hint").flops > alone.flops + flops * alone.examples
-    assert cost("born again").flops > 2 * alone.flops
+    answers = inference_flops(build(student.lesson.spec).eval(), data.train.inputs)
+    born_again = 2 * alone.flops + answers * alone.examples
+    assert cost("born again").flops == pytest.approx(born_again)
     assert cost("mutual").flops == pytest.approx(2 * alone.flops)
 
 
 LEVELS = {HARD: 0.5, "good": 0.8, "also good": 0.8, "bad": 0.2, "the same": 0.5, "fair": 0.65}
+
+
+def test_what_a_store_keeps_of_a_row_is_counted_in_bytes(files, tmp_path):
+    (bench,) = benches(tmp_path, files[:1], 1, 1, quick=True)
+    student = bench.student("dense store", 0)
+    network = build(student.lesson.teachers[0].spec).eval()
+    data = student.scheme_data(student.training_rows())
+    names = bench.work.data.dataset.class_names  # eight
+    for i, (name, n_bytes) in enumerate(
+        {
+            "dense store": 8 * 2,
+            "top-8 store": 8 * 2 + 9 * 2,
+            "store of 20 draws": 8 * 3,
+            "4 views, cached": 4 * 8 * 2,
+            "soft targets": 0,
+            "online teacher": 0,
+        }.items()
+    ):
+        method = bench.methods[name]
+        found = prepare(method, [network], data, names, tmp_path / str(i))
+        assert (name, found.n_bytes) == (name, n_bytes)
 
 
 def planted(seconds, level=LEVELS):
