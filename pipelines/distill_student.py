@@ -13,13 +13,7 @@ from pathlib import Path
 
 from specialists.catalogue import HARD_LABELS, STUDENT, STUDENTS
 from specialists.config import Recipe, asks_online, searched_values, student_candidates
-from specialists.distillation import (
-    Scheme,
-    hard_trials,
-    needs_network,
-    read_terms,
-    soft_trials,
-)
+from specialists.distillation import Scheme, hard_trials, needs_network, read_terms, soft_trials
 from specialists.files import read_json
 from specialists.networks import NetworkSpec
 from specialists.predictions import ModelOutputs
@@ -28,10 +22,7 @@ from .classifiers import Member
 from .context import RunContext
 from .pieces import expect_pieces
 from .runs import Run
-from .soft_targets import (
-    STAGE,
-    write_soft_targets,
-)
+from .soft_targets import STAGE, write_soft_targets
 from .student_networks import candidate_specs, spec_of_size
 from .student_search import search_costs, train_and_choose
 from .student_task import StudentTask

@@ -7,13 +7,14 @@ import pytest
 import small_run
 from typer.testing import CliRunner
 
-from pipelines import distill_student, stages, student_search
+from pipelines import stages, student_search
 from pipelines.__main__ import app
 from pipelines.context import RunContext
 from pipelines.distill_student import spec_of_size, student_outputs, student_tasks
 from pipelines.forecast import plan_lines
 from pipelines.runs import Run
 from pipelines.student_search import in_any_rung, tuned_candidates
+from pipelines.student_task import StudentTask
 from specialists.errors import DivergedError, TrainingError
 from specialists.files import read_json, sha256
 from specialists.networks import read_spec
@@ -247,7 +248,7 @@ def test_hard_labels_have_the_size_that_won_and_a_dropout_of_their_own(scored):
 @pytest.fixture
 def diverging(monkeypatch):
     """Trainings at some learning rates go wrong."""
-    train = distill_student.StudentTask._train
+    train = StudentTask._train
 
     def wrong(rates):
         def risky(task, context, folder):
@@ -255,7 +256,7 @@ def diverging(monkeypatch):
                 raise DivergedError("the training loss is not finite", 64, 1e3)
             train(task, context, folder)
 
-        monkeypatch.setattr(distill_student.StudentTask, "_train", risky)
+        monkeypatch.setattr(StudentTask, "_train", risky)
 
     return wrong
 
