@@ -86,6 +86,14 @@ def test_ranks_hold_the_true_order_in_nearly_all_draws():
     assert first[-1] == (1, 1)
 
 
+def test_a_p_of_the_level_itself_is_clear_and_equal_means_never_are():
+    p = np.full((2, 2), 0.05)
+    assert rank_ranges([0.4, 0.5], p) == [(2, 2), (1, 1)]
+    assert rank_ranges([0.4, 0.5], p + 1e-9) == [(1, 2)] * 2
+    assert rank_ranges([0.5, 0.5], np.zeros((2, 2))) == [(1, 2)] * 2
+    assert rank_ranges([0.5], np.ones((1, 1))) == [(1, 1)]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_ranks_are_those_of_a_count_by_hand(seed):
     rng = np.random.default_rng(seed)
