@@ -166,6 +166,8 @@ def test_another_teacher_or_weight_makes_a_student_stale(done, files, tmp_path, 
 
 def test_the_answers_of_teachers_are_counted(files, tmp_path):
     (bench,) = benches(tmp_path, files[:1], 1, 1, quick=True)
+    plan = dataclasses.replace(bench.plan, student_epochs=2)
+    bench = dataclasses.replace(bench, plan=plan)
     student = bench.student("online teacher", 0)
     network = build(student.lesson.teachers[0].spec).eval()
     data = student.scheme_data(student.training_rows())
