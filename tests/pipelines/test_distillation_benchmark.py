@@ -121,6 +121,7 @@ def test_what_stands_is_not_trained_again_and_the_page_is_the_same(done, files, 
     before = (done / "distillation.md").read_text()
     monkeypatch.setattr(KeptModel, "train", None)
     assert distillation(done, again(done, files)) == before
+    assert forecast(again(done, files)).count(": 0 trainings, 0.0 CPU hours") == 2
 
 
 def test_an_interruption_loses_one_training(done, files, tmp_path, monkeypatch):
