@@ -231,6 +231,7 @@ def test_no_candidate_that_diverged_fills_up_a_rung(scored):
     counts = Counter((trial["model"], trial["rung"]) for trial in trials)
     assert counts == {(model, rung): n for model in MODELS for rung, n in ((1, 4), (2, 1), (3, 1))}
     assert [trial["candidate"] for trial in trials if trial["chosen"]] == [2, 1]
+    assert [trial["model"] for trial in trials] == [MODELS[0]] * 6 + [MODELS[1]] * 6
 
 
 def test_hard_labels_have_the_size_that_won_and_a_dropout_of_their_own(scored):
@@ -242,7 +243,7 @@ def test_hard_labels_have_the_size_that_won_and_a_dropout_of_their_own(scored):
     soft, hard = ([task.spec for task in tasks if task.model == model] for model in MODELS)
     assert {spec.width for spec in hard} == {max(spec.width for spec in soft)}
     assert {spec.dropout for spec in hard} == {spec.dropout for spec in soft} == {0.0, 0.3}
-    assert [trial["model"] for trial in trials] == [*MODELS[:1] * 7, *MODELS[1:] * 7]
+    assert [trial["model"] for trial in trials] == [MODELS[0]] * 7 + [MODELS[1]] * 7
 
 
 @pytest.fixture
