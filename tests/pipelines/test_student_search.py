@@ -55,6 +55,8 @@ def test_the_candidate_that_is_clearly_best_is_the_student(searched):
     for model in MODELS:
         (chosen,) = (trial for trial in trials_of(searched, model) if trial["chosen"])
         assert (chosen["learning_rate"], chosen["share"]) == (0.05, 1)
+    soft, hard = ({key for t in trials_of(searched, m) for key in t["searched"]} for m in MODELS)
+    assert (soft, hard) == ({"learning_rate"}, set())  # hard labels have rates of their own
 
 
 def test_each_rung_trains_fewer_for_longer_and_hard_labels_have_as_many(searched):
@@ -193,7 +195,8 @@ def scored(combined, tmp_path, monkeypatch):
     def search(score, *settings):
         def train(tasks, jobs, description):
             seen.extend(tasks)
-            return [FitResult(1, *score(task), TrainingCost(1, 1.0)) for task in tasks]
+            scores, cost = [score(task) for task in tasks], TrainingCost(1, 1.0)
+            return [FitResult(1, loss, top1, cost) for loss, top1 in scores]
 
         monkeypatch.setattr(student_search, "train_students", train)
         context = RunContext.open(
