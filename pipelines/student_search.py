@@ -13,11 +13,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from specialists.catalogue import HARD_LABELS, STUDENT, STUDENTS
 from specialists.distillation import Rung, best_first, rungs_of
-from specialists.errors import DivergedError, TrainingError
+from specialists.errors import TrainingError
 from specialists.evaluation import TunedCandidate
 from specialists.files import copy_file, read_json, write_json
 from specialists.report.numbers import compact
@@ -28,12 +27,8 @@ from .context import RunContext
 from .pieces import ALONE, TOGETHER, rung_piece
 from .runs import Run
 from .soft_targets import STAGE
+from .student_task import DIVERGED, StudentTask
 from .terminal import log
-
-if TYPE_CHECKING:
-    from .distill_student import StudentTask
-
-DIVERGED = "diverged"
 
 
 @dataclass(frozen=True)
@@ -152,12 +147,6 @@ def train_students(
     """Train what does not yet stand, several at a time; what came of each trial."""
     train_tasks(tasks, jobs, description)
     return [_result_of(task.folder) for task in tasks]
-
-
-def write_diverged(folder: Path, error: DivergedError) -> None:
-    """Write what stands for a result where a training went wrong."""
-    cost = TrainingCost(error.examples, error.flops)
-    write_json(folder / "result.json", {DIVERGED: str(error), **cost.to_dict()})
 
 
 def candidate_in_words(trial: Mapping[str, object]) -> str:

@@ -142,8 +142,8 @@ def as_predictions(predictions: Predictions | Tensor) -> Predictions:
             expected="Predictions, as model.predictions(inputs) gives, or log-probabilities [n, C]",
         )
     check_rows(predictions, "log-probabilities")
-    for rows in torch.arange(len(predictions)).split(ROWS_AT_A_TIME):
-        check_log_probs(predictions[rows])
+    for start in range(0, len(predictions), ROWS_AT_A_TIME):
+        check_log_probs(predictions[start : start + ROWS_AT_A_TIME], start)
     return DensePredictions(predictions)
 
 

@@ -129,14 +129,17 @@ def check_rows(values: Tensor, what: str, n_columns: int | None = None) -> None:
         )
 
 
-def check_log_probs(log_probs: Tensor) -> None:
-    """Raise :class:`InputError` unless rows [n, k] are log-probabilities, of any precision."""
+def check_log_probs(log_probs: Tensor, n_before: int = 0) -> None:
+    """Raise :class:`InputError` unless rows [n, k] are log-probabilities, of any precision.
+
+    ``n_before`` rows come before them, where these are a part.
+    """
     sums = log_probs.float().logsumexp(-1)
     wrong = (~(sums.abs() < LOG_SUM_TOLERANCE)).nonzero().flatten()
     if len(wrong):
         raise InputError(
             "a row holds no log-probabilities",
-            where=first_of(wrong.tolist()),
+            where=first_of((wrong + n_before).tolist()),
             got=f"probabilities that sum to {float(sums[wrong[0]].exp()):.3g}",
             expected="1, over the classes, which are the last axis",
             fix="for logits: torch.log_softmax(logits, -1)",

@@ -86,7 +86,7 @@ PIPELINE_ORDER = [
     "train_specialists",
     "combine_predictions",
     "soft_targets",
-    "student_rows",
+    "student_task",
     "student_networks",
     "student_search",
     "distill_student",

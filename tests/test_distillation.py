@@ -13,9 +13,9 @@ from torch.nn import functional as F
 from pipelines import stages
 from pipelines.combine_predictions import open_ensemble
 from pipelines.context import RunContext
-from pipelines.distill_student import StudentTask, spec_of_size, student_tasks
+from pipelines.distill_student import spec_of_size, student_tasks
 from pipelines.soft_targets import teaching_rule, write_soft_targets
-from pipelines.student_rows import student_data
+from pipelines.student_task import StudentTask, student_data
 from pipelines.trunk_files import generalist_targets
 from specialists.baselines import widened
 from specialists.config import Recipe, StudentConfig

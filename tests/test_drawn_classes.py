@@ -72,15 +72,28 @@ def test_counts_are_whole_and_sum_to_the_parts_and_classes_are_distinct():
     assert 0 <= float(counts.min()) <= float(counts.max()) <= N_PARTS
 
 
+@pytest.mark.parametrize("others", [1e-7, 1e-15, 1e-18, 1e-30, 1e-45])
+def test_a_sure_class_is_drawn_however_little_all_others_have(others):
+    p = torch.full((2, 200), others)
+    p[0, 150], p[1, 150], p[1, 20] = 1.0, 0.75, 0.25
+    for seed in range(20):
+        classes, counts = drawn_classes(p, 13, uniform(2, seed))
+        whole = torch.zeros(2, 200).double().scatter_add(1, classes, counts.double()) / N_PARTS
+        expected = torch.tensor([[0.0, 1.0], [0.25, 0.75]]).double()
+        torch.testing.assert_close(whole[:, [20, 150]], expected, rtol=0, atol=1.1 / N_PARTS)
+        assert bool((classes.diff(dim=1) > 0).all())
+
+
 @pytest.mark.parametrize("m", [3, 4, 9])
 def test_no_more_classes_than_have_any_probability_count(m):
-    p = torch.tensor([[0.0, 0.6, 0.0, 0.4], [1.0, 0.0, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]])
+    p = torch.tensor([[0.0, 0.6, 0.0, 0.4], [1.0, 0, 0, 0], [0.9, 0.06, 0.03, 0.01], [0.25] * 4])
     for seed in range(20):
-        classes, counts = drawn_classes(p, m, uniform(3, seed))
-        assert classes.shape == (3, min(m, 4))
-        whole = torch.zeros(3, 4).double().scatter_add(1, classes, counts.double())
+        classes, counts = drawn_classes(p, m, uniform(4, seed))
+        assert classes.shape == (4, min(m, 4))
+        whole = torch.zeros(4, 4).double().scatter_add(1, classes, counts.double())
         assert bool((whole[p == 0] == 0).all())
-        assert float((whole / N_PARTS - p)[:2].abs().max()) < 1 / N_PARTS
+        exact = slice(2 if m < 4 else 4)
+        assert float((whole / N_PARTS - p)[exact].abs().max()) < 1 / N_PARTS
         assert bool((whole.sum(1) == N_PARTS).all())
 
 
@@ -89,4 +102,8 @@ def test_the_smallest_and_largest_random_numbers_are_taken():
     ends = torch.tensor([[0.0, 0.0], [1 - 2.0**-24, 1 - 2.0**-24]])
     classes, counts = drawn_classes(p, 7, ends)
     assert bool((classes.diff(dim=1) > 0).all())
+    assert counts.sum(1).tolist() == [N_PARTS, N_PARTS]
+    between = torch.tensor([[0.0, 0.25, 0.0, 0.5, 0.25]]).expand(2, -1)  # points lie on the ends
+    classes, counts = drawn_classes(between, 3, ends)
+    assert classes.tolist() == [[1, 3, 4]] * 2
     assert counts.sum(1).tolist() == [N_PARTS, N_PARTS]

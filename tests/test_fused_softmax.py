@@ -74,6 +74,18 @@ def test_large_logits_and_classes_without_probability_stay_finite(scale):
     torch.testing.assert_close(z.grad[0], torch.tensor([0.25, -0.25, 0.0]))
 
 
+@pytest.mark.parametrize("temperature", [1.0, 1e4, 1e6])
+def test_no_temperature_gives_a_class_without_probability_any(temperature):
+    z, teacher = normal(N, C).requires_grad_(), normal(N, C, seed=1)
+    teacher[:, 0] = -torch.inf
+    p = (teacher / temperature).softmax(1)
+    log_q = (z / temperature).log_softmax(1)
+    expected = (p[:, 1:] * (p[:, 1:].log() - log_q[:, 1:])).sum(1).mean()
+    found = DistillationLoss(temperature, 1.0)(z, teacher) / temperature**2
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-12)
+    torch.testing.assert_close(*(torch.autograd.grad(v, z)[0] for v in (found, expected)))
+
+
 def test_a_row_of_the_teacher_that_is_none_is_named(monkeypatch):
     monkeypatch.setattr(fused_softmax, "NUMBERS_IN_CACHE", 4 * C)
     teacher = normal(N, C)

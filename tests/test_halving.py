@@ -54,10 +54,15 @@ def test_each_rung_has_one_of_eta_candidates_for_eta_times_as_long(n, eta, most,
 
 
 def test_candidates_are_ranked_by_one_score_and_equal_ones_by_the_other():
-    scores = [(0.5, 1.0), (0.7, 2.0), (0.7, 1.5), (0.0, float("nan"))]
+    nan, inf = float("nan"), float("inf")
+    scores = [(0.9, nan), (nan, 0.1), (0.9, inf), (0.5, 1.0), (0.7, 2.0), (0.7, 1.5), (0.0, 9.0)]
     results = [FitResult(1, loss, top1, TrainingCost()) for top1, loss in scores]
-    assert best_first(results) == [2, 1, 0, 3]
-    assert best_first(results, "loss") == [0, 2, 1, 3]
+    assert best_first(results) == [5, 4, 3, 6, 0, 1, 2]
+    assert best_first(results, "loss") == [3, 5, 4, 6, 0, 1, 2]
+    twins = [results[i] for i in (5, 3, 5, 4, 3)]
+    assert best_first(twins) == [0, 2, 3, 1, 4]  # of equals the first
+    as_sure = [FitResult(1, 1.0, top1, TrainingCost()) for top1 in (0.5, 0.7)]
+    assert best_first(as_sure, "loss") == [1, 0]
 
 
 def test_a_candidate_is_a_section_of_its_own_for_each_combination():

@@ -8,12 +8,14 @@ from torch.nn import functional as F
 
 from specialists import predictions
 from specialists.datasets.base import Ragged
+from specialists.errors import InputError
 from specialists.files import is_done, write_array
 from specialists.networks import HashedEmbedding
 from specialists.predictions import (
     DensePredictions,
     SelectedPredictions,
     StoredPredictions,
+    as_predictions,
     network_predictions,
     predict_outputs,
     read_rows,
@@ -35,6 +37,15 @@ def stored(folder, rows, monkeypatch, per_shard: int = 16, block: int = 7) -> St
     blocks = [DensePredictions(part) for part in rows.split(block)]
     write_shards(folder, blocks, C, {"inputs": {}})
     return StoredPredictions(folder)
+
+
+def test_a_row_without_log_probabilities_is_named_wherever_it_lies(rows, monkeypatch):
+    monkeypatch.setattr(predictions, "ROWS_AT_A_TIME", 16)
+    log_probs = rows.log_softmax(1)
+    log_probs[37] = 0.0
+    with pytest.raises(InputError, match="no log-probabilities") as caught:
+        as_predictions(log_probs)
+    assert "row 37" in str(caught.value)
 
 
 @pytest.mark.parametrize(("per_shard", "block"), [(1, 1), (16, 7), (16, 64), (1000, 7)])

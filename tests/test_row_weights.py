@@ -14,6 +14,7 @@ from specialists.combination import fit_combination, fit_dustbin
 from specialists.config import CombinationConfig, SpecialistsConfig
 from specialists.covariance import PredictionCovariance, PredictionSketch
 from specialists.datasets import Split, load_dataset_folder
+from specialists.distillation import CellDistillationLoss, DrawnDistillationLoss
 from specialists.distillation.student_training import student_examples
 from specialists.ensemble import CombinationRule, KeptRows, MemberPredictions, choose_rule, score
 from specialists.ensemble.judging import deferral_limit
@@ -27,6 +28,7 @@ N, C = 60, 5
 DRAW = torch.Generator().manual_seed(0)
 LOGITS = torch.randn(N, C, generator=DRAW)
 OTHERS = torch.randn(N, C, generator=DRAW)
+CLASSES = torch.stack([torch.randperm(C, generator=DRAW)[:3] for _ in range(N)])
 LABELS = torch.where(
     torch.rand(N, generator=DRAW) < 0.6,
     LOGITS.argmax(1),
@@ -47,6 +49,8 @@ def test_every_loss_sums_a_row_as_often_as_it_counts(smoothing):
         DistillationLoss(2.0, 0.7, smoothing): (OTHERS, LABELS),
         SpecialistLoss(2.0, 0.3, smoothing): (target, LABELS),
         ShortlistLoss(smoothing): (LABELS,),
+        CellDistillationLoss(2.0, 0.7, smoothing): (CLASSES, target[:, :4].log(), LABELS),
+        DrawnDistillationLoss(2.0, 0.7, smoothing): (CLASSES, target[:, :3], LABELS),
     }
     for loss, targets in cases.items():
         repeated = loss(LOGITS[TWICE], *(rows[TWICE] for rows in targets))

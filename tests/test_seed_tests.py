@@ -24,15 +24,15 @@ def test_one_variance_alone_is_the_t_test_of_scipy(n_seeds):
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_both_variances_are_added_with_the_degrees_of_their_sum(shared):
-    rows = normal(3, 40) + 0.3 * normal(3, 1, seed=2) + 0.2
+    rows = normal(3, 40) * [[0.1], [1.0], [3.0]] + 0.3 * normal(3, 1, seed=2) + 0.2
     means, k = rows.mean(1), 3
     if shared:
-        of_rows, freedom = rows.mean(0).var(ddof=1) / 40, 39
+        of_rows = rows.mean(0).var(ddof=1, keepdims=True) / 40
     else:
-        of_rows, freedom = rows.var(1, ddof=1).sum() / 40 / k**2, 3 * 39
+        of_rows = rows.var(1, ddof=1) / 40 / k**2
     of_seeds = means.var(ddof=1) / k
-    total = of_rows + of_seeds
-    degrees = total**2 / (of_seeds**2 / (k - 1) + of_rows**2 / freedom)
+    total = of_rows.sum() + of_seeds
+    degrees = total**2 / (of_seeds**2 / (k - 1) + (of_rows**2).sum() / 39)
     expected = 2 * stats.t.sf(abs(means.mean()) / total**0.5, degrees)
     assert seed_and_group_test(list(rows), shared) == pytest.approx(expected, rel=1e-9)
 
@@ -84,6 +84,14 @@ def test_ranks_hold_the_true_order_in_nearly_all_draws():
         first.append(ranges[3])
     assert missed <= 2
     assert first[-1] == (1, 1)
+
+
+def test_a_p_of_the_level_itself_is_clear_and_equal_means_never_are():
+    p = np.full((2, 2), 0.05)
+    assert rank_ranges([0.4, 0.5], p) == [(2, 2), (1, 1)]
+    assert rank_ranges([0.4, 0.5], p + 1e-9) == [(1, 2)] * 2
+    assert rank_ranges([0.5, 0.5], np.zeros((2, 2))) == [(1, 2)] * 2
+    assert rank_ranges([0.5], np.ones((1, 1))) == [(1, 1)]
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -137,13 +137,53 @@ def test_the_most_probable_are_stored_with_the_mass_of_the_rest(tmp_path):
     assert torch.equal(stored.select(rows).parts[0][torch.tensor([1])], classes[1:2])
 
 
+def test_some_of_some_rows_are_theirs(tmp_path):
+    write_draws(tmp_path, [DensePredictions(predictions(9, 5))], (1.0,), 2, seed=0)
+    stored = read_draws(tmp_path, 1.0)
+    some = stored.select(torch.tensor([8, 3, 5])).select(torch.tensor([2, 0]))
+    assert len(some) == 2
+    for part, whole in zip(some.parts, stored.parts, strict=True):
+        assert torch.equal(part[torch.tensor([1, 0])], whole[torch.tensor([8, 5])])
+
+
+@pytest.mark.parametrize("write", [write_top, write_draws])
+def test_a_teacher_that_says_no_distribution_is_told_with_its_row(tmp_path, write):
+    blocks = [predictions(20, 5), predictions(30, 5, seed=1)]
+    blocks[1][7, 2] = torch.nan
+    seed = (0,) if write is write_draws else ()
+    with pytest.raises(InputError, match="no log-probabilities") as caught:
+        write(tmp_path, map(DensePredictions, blocks), (1.0,), 2, *seed)
+    assert "row 27" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["top", "sampled"])
+def test_rows_with_weights_learn_from_what_is_stored(tmp_path, kind):
+    """Rows of no weight teach nothing, although their targets are others."""
+    inputs = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    right = (3 * inputs[:, :3]).log_softmax(1)
+    targets, weights = right.clone(), torch.ones(200)
+    targets[::2], weights[::2] = right[::2].flip(1), 0.0
+    if kind == "top":
+        write_top(tmp_path, [DensePredictions(targets)], (1.0,), 1)
+    else:
+        write_draws(tmp_path, [DensePredictions(targets)], (1.0,), 2, seed=1)
+    stored = (read_top if kind == "top" else read_draws)(tmp_path, 1.0)
+    train = Split(inputs, torch.full((200,), -1), weights=weights)
+    validation = Split(inputs, right.argmax(1))
+    recipe = Recipe(epochs=20, batch_size=50, learning_rate=0.05)
+    student = distil(torch.nn.Linear(4, 3), stored, train, validation, recipe, alpha=1.0)
+    agree = student.predictions(inputs).predicted() == right.argmax(1)
+    assert float(agree.double().mean()) > 0.9
+
+
 @pytest.mark.parametrize(("n_classes", "size"), [(65_536, 2), (65_537, 4)])
 def test_a_class_takes_two_bytes_where_these_suffice(tmp_path, n_classes, size):
     log_p = torch.full((1, n_classes), -torch.inf)
     log_p[0, -1] = 0.0
     write_draws(tmp_path, [DensePredictions(log_p)], (1.0,), 3, seed=0)
     stored = read_draws(tmp_path, 1.0)
-    assert stored.bytes_per_example == 3 * (size + 1)
+    assert stored.bytes_per_example == bytes_of_sparse("sampled", 3, n_classes) == 3 * (size + 1)
     classes, counts = (part[torch.tensor([0])] for part in stored.parts)
     assert classes.tolist() == [3 * [n_classes - 1]]
     assert counts.tolist() == [[255, 0, 0]]
@@ -229,10 +269,11 @@ def test_in_one_pass_the_loss_and_its_gradient_are_those_of_the_terms(k, alpha, 
     assert torch.autograd.gradcheck(lambda z: loss(z, classes, cells, labels), found)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 3.0])
+@pytest.mark.parametrize("temperature", [1.0, 3.0, 50.0])
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
 def test_in_one_pass_extreme_logits_stay_finite(alpha, temperature):
-    logits = torch.tensor([[500.0, 0.0, -500.0], [0.0, 300.0, 0.0]]).requires_grad_()
+    logits = torch.tensor([[500.0, 0.0, -500.0], [0.0, 300.0, 0.0]]).mul(temperature)
+    logits.requires_grad_()
     classes, labels = torch.tensor([[0], [0]]), torch.tensor([2, 1])
     cells = torch.tensor([[0.4, 0.6], [0.0, 1.0]]).log()
     loss = CellDistillationLoss(temperature, alpha)(logits, classes, cells, labels)
@@ -253,6 +294,7 @@ def test_cells_and_counts_count_by_their_share():
         z = predictions(5, 3, seed=15)
         values = [loss(z, classes, one, labels) for one in (kept, scaled)]
         torch.testing.assert_close(*values)
+    torch.testing.assert_close(*(kl_to_cells(z, classes, one) for one in (log_p, log_p + 0.01)))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

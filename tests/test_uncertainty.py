@@ -174,6 +174,12 @@ def test_holm_rejects_step_by_step(seed):
     assert holm([]) == []
 
 
+def test_holm_gives_what_is_found_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.02, 0.02, 0.02]) == pytest.approx([0.06] * 3)  # equal ones are corrected alike
+    assert holm([0.9, 0.6]) == [1.0, 1.0]
+
+
 @pytest.mark.parametrize("n", [100, 2000])
 def test_the_test_of_means_tells_a_gap_from_noise(n):
     a, b = _skewed(n, 1), _skewed(n, 2)

@@ -19,9 +19,9 @@ from specialists.distillation import HARD_RATES, changed_recipe
 from specialists.errors import InputError
 
 from ..context import RunContext
-from ..distill_student import StudentTask
 from ..soft_targets import OnlineName, write_soft_targets
 from ..student_networks import spec_of_size
+from ..student_task import StudentTask
 from ..terminal import log
 from ..trunk_files import generalist_targets
 

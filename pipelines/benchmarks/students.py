@@ -38,11 +38,11 @@ from specialists.uncertainty import percentile_interval, share_kept
 
 from ..classifiers import Member
 from ..context import RunContext
-from ..distill_student import StudentTask
 from ..messages import told_in_one_message
 from ..predict import check_target
 from ..runs import Run
 from ..student_search import train_students
+from ..student_task import StudentTask
 from .markdown_tables import Line, markdown_table
 from .measured import Estimate, Measured, MeasuredRun, SeedResults
 from .student_trials import PARTS, StudentPlan, StudentRow, check_is_combined, student_trials

@@ -59,10 +59,10 @@ def _threshold(p: Tensor, m: int) -> Tensor:
     With the i most probable classes above it, it is the rest of the mass over m - i; i is the first
     for which the next class lies below.
     """
-    largest = p.topk(m, dim=1).values
-    rest = (p.sum(1, keepdim=True) - largest.cumsum(1) + largest).clamp_min(0.0)
+    largest, which = p.topk(m, dim=1)
+    others = p.scatter(1, which, 0.0).sum(1, keepdim=True)
+    rest = others + largest.flip(1).cumsum(1).flip(1)  # 1 less the larger ones would cancel
     left = torch.arange(m, 0, -1)
     below = largest * left <= rest
-    below[:, -1] = True
     tau = (rest / left).gather(1, below.int().argmax(1, keepdim=True))
     return tau.clamp_min(torch.finfo(p.dtype).tiny)

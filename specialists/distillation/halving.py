@@ -48,11 +48,15 @@ def rungs_of(settings: StudentConfig, n: int) -> list[Rung]:
 def best_first(
     results: Sequence[FitResult], select_by: Literal["top1", "loss"] = "top1"
 ) -> list[int]:
-    """Indices of validation results, the best first; of equal ones the other score decides."""
+    """Indices of validation results, the best first; of equal ones the other score decides.
+
+    Those with a score that is not finite come last.
+    """
 
     def key(i: int) -> tuple[float, float]:
         top1, loss = results[i].top1, results[i].loss
-        loss = math.inf if math.isnan(loss) else loss
+        if not math.isfinite(top1 + loss):
+            return math.inf, math.inf
         return (-top1, loss) if select_by == "top1" else (loss, -top1)
 
     return sorted(range(len(results)), key=key)

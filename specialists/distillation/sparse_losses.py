@@ -88,11 +88,19 @@ class CellDistillationLoss(SoftTargetLoss):
     softmax(t / T).
     """
 
-    def forward(self, logits: Tensor, classes: Tensor, log_cells: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        classes: Tensor,
+        log_cells: Tensor,
+        labels: Tensor,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         """Loss in nats; an InputError as :func:`kl_to_cells`, and for labels that make no sense."""
         z = _in_full_precision(logits)
         _check_cells(z, classes, log_cells)
-        return self.mixed(z, CellTarget(classes, log_cells.to(z.dtype).log_softmax(1)), labels)
+        target = CellTarget(classes, log_cells.to(z.dtype).log_softmax(1))
+        return self.mixed(z, target, labels, weights)
 
 
 class DrawnDistillationLoss(SoftTargetLoss):
@@ -102,10 +110,17 @@ class DrawnDistillationLoss(SoftTargetLoss):
     softmax(t / T).
     """
 
-    def forward(self, logits: Tensor, classes: Tensor, counts: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        classes: Tensor,
+        counts: Tensor,
+        labels: Tensor,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         """Loss in nats; an InputError as :func:`cross_entropy_to_draws`, and for wrong labels."""
         z = _in_full_precision(logits)
-        return self.mixed(z, DrawnTarget(classes, _shares(z, classes, counts)), labels)
+        return self.mixed(z, DrawnTarget(classes, _shares(z, classes, counts)), labels, weights)
 
 
 @dataclass(frozen=True)

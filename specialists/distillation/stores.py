@@ -11,7 +11,7 @@ bytes for each. Files are memory-mapped, and rows are read in any order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -29,7 +29,7 @@ from specialists.distillation.sparse_losses import (
 )
 from specialists.files import read_array, write_array
 from specialists.predictions import Predictions
-from specialists.probability import tempered_log_softmax
+from specialists.probability import check_log_probs, tempered_log_softmax
 
 MOST_IN_TWO_BYTES = 1 << 16
 NUMBERS_AT_A_TIME = 1 << 22  # of float64, of which classes are drawn
@@ -59,6 +59,10 @@ class StoredRows:
         whole = np.issubdtype(values.dtype, np.integer)
         return torch.from_numpy(values.astype(np.int64) if whole else values)
 
+    def select(self, rows: Tensor) -> StoredRows:
+        """Some of them, by int64 of shape (m,)."""
+        return StoredRows(self.array, rows if self.index is None else self.index[rows])
+
 
 @dataclass(frozen=True)
 class SparseTargets:
@@ -86,7 +90,7 @@ class SparseTargets:
 
     def select(self, index: Tensor) -> SparseTargets:
         """Those of some rows, int64 of shape (n,)."""
-        return replace(self, parts=tuple(StoredRows(part.array, index) for part in self.parts))
+        return replace(self, parts=tuple(part.select(index) for part in self.parts))
 
     @property
     def bytes_per_example(self) -> int:
@@ -103,10 +107,12 @@ def bytes_of_sparse(store: Literal["top", "sampled"], k: int, n_classes: int) ->
 def write_top(
     folder: Path, blocks: Iterable[Predictions], temperatures: Sequence[float], k: int
 ) -> None:
-    """Write the k most probable classes of each row, and cells of softmax(t / T) for each T."""
+    """Write the k most probable classes of each row, and cells of softmax(t / T) for each T.
+
+    Raises an InputError for a row that is no distribution.
+    """
     classes, cells = [], {t: [] for t in temperatures}
-    for block in blocks:
-        log_probs = block.dense().float()
+    for log_probs in map(Tensor.float, _checked(blocks)):
         top = log_probs.topk(min(k, log_probs.shape[1]), dim=1).indices
         classes.append(_as_integers(top, log_probs.shape[1]))
         for t, found in cells.items():
@@ -130,12 +136,12 @@ def write_draws(
 ) -> None:
     """Write m drawn classes of each row and their counts, of softmax(t / T) for each T.
 
-    The seed decides all of them, however the rows are cut into blocks.
+    The seed decides all of them, however the rows are cut into blocks. Raises an InputError for a
+    row that is no distribution.
     """
     generator = torch.Generator().manual_seed(seed)
     drawn = {t: ([], []) for t in temperatures}
-    for block in blocks:
-        log_probs = block.dense()
+    for log_probs in _checked(blocks):
         for rows in log_probs.split(max(1, NUMBERS_AT_A_TIME // log_probs.shape[1])):
             uniform = torch.rand(len(rows), 2, generator=generator)
             for t, (classes, counts) in drawn.items():
@@ -152,6 +158,16 @@ def read_draws(folder: Path, temperature: float) -> SparseTargets:
     """What :func:`write_draws` wrote, of one of its temperatures."""
     parts = tuple(StoredRows(read_array(folder / name.format(temperature))) for name in DRAWN)
     return SparseTargets(parts, temperature, DrawnDistillationLoss, draw_divergences)
+
+
+def _checked(blocks: Iterable[Predictions]) -> Iterator[Tensor]:
+    """The log-probabilities of each block, which are finite or -inf, and whose sum is right."""
+    n_rows = 0
+    for block in blocks:
+        log_probs = block.dense()
+        check_log_probs(log_probs, n_rows)
+        n_rows += len(log_probs)
+        yield log_probs
 
 
 def _as_integers(classes: Tensor, n_classes: int) -> np.ndarray:

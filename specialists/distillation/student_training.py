@@ -145,11 +145,6 @@ def student_examples(
             expected="one row of log-probabilities an input, in the same order",
         )
     if isinstance(teacher, SparseTargets):
-        if train.weights is not None:
-            raise InputError(
-                "rows have weights, and stored soft targets of a few cells take none",
-                fix="leave student.targets dense",
-            )
         soft: tuple[IndexedRows, ...] = teacher.parts
     else:
         soft = (TargetRows(as_predictions(teacher)),)

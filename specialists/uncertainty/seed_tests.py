@@ -32,7 +32,8 @@ def seed_and_group_test(
         t = d / sqrt(W / K + V),    (W / K + V)^2 / ((W / K)^2 / (K - 1) + V^2 / f)  of freedom
 
     (Satterthwaite 1946, "An Approximate Distribution of Estimates of Variance Components"). Of one
-    seed V stands alone.
+    seed V stands alone. Where seeds have examples of their own, V is the sum of a V_s of each, and
+    sum of V_s^2 / f_s stands for V^2 / f.
 
     Parameters
     ----------
@@ -65,12 +66,14 @@ def seed_and_group_test(
     errors = [mean_and_error(each, own)[1:] for each, own in zip(rows, units, strict=True)]
     if any(k == 1 for _, k in errors):
         raise InputError("one group of examples tells nothing of their variance", got="one group")
-    of_rows = sum(error**2 for error, _ in errors) / len(errors) ** 2
+    shares = [(error / len(errors)) ** 2 for error, _ in errors]
+    of_rows = sum(shares)
     of_seeds = float(seeds.var(ddof=1)) / n_seeds if n_seeds > 1 else 0.0
     variance, gap = of_rows + of_seeds, float(seeds.mean())
     if variance == 0.0:
         return 0.0 if gap else 1.0
-    parts = of_rows**2 / sum(k - 1 for _, k in errors) + of_seeds**2 / max(1, n_seeds - 1)
+    parts = sum(share**2 / (k - 1) for share, (_, k) in zip(shares, errors, strict=True))
+    parts += of_seeds**2 / max(1, n_seeds - 1)
     return float(2 * stats.t.sf(abs(gap) / np.sqrt(variance), variance**2 / parts))
 
 

@@ -1,6 +1,7 @@
 """Every method is compared, each training is kept, and the page says what its files say."""
 
 import dataclasses
+import math
 import shutil
 
 import numpy as np
@@ -8,11 +9,17 @@ import pytest
 
 from pipelines.benchmarks import distillation_methods as known
 from pipelines.benchmarks.distillation import distillation, forecast, main
-from pipelines.benchmarks.distillation_costs import step_seconds
+from pipelines.benchmarks.distillation_costs import (
+    FIRST_STEPS,
+    JUDGED,
+    TEACHER,
+    planned_seconds,
+    step_seconds,
+)
 from pipelines.benchmarks.distillation_methods import HARD, SMOOTHED
 from pipelines.benchmarks.distillation_page import DistillationTable
 from pipelines.benchmarks.distillation_plan import benches
-from pipelines.benchmarks.distillation_students import TaughtStudent, prepare
+from pipelines.benchmarks.distillation_students import Prepared, TaughtStudent, prepare
 from pipelines.benchmarks.measured import Measured, SeedResults
 from pipelines.reproduce.kept_training import KeptModel
 from specialists.distillation import TERMS
@@ -102,6 +109,7 @@ def test_the_page_says_what_the_files_say(done, files):
             kept = record[name]["methods"][method]
             assert kept["p"] == pytest.approx(expected)
             assert kept["top1"] == [each.mean() for each in right[method]]
+            assert all(0 < nll < 5 for nll in kept["nll"])
             assert kept["gains"]["right"]["value"] == pytest.approx(np.mean(gaps[method]))
         assert rows.count("\n| ") == 2 + 3
         assert "These do not beat hard labels: " in rows or "All beat them." in rows
@@ -113,6 +121,7 @@ def test_what_stands_is_not_trained_again_and_the_page_is_the_same(done, files, 
     before = (done / "distillation.md").read_text()
     monkeypatch.setattr(KeptModel, "train", None)
     assert distillation(done, again(done, files)) == before
+    assert forecast(again(done, files)).count(": 0 trainings, 0.0 CPU hours") == 2
 
 
 def test_an_interruption_loses_one_training(done, files, tmp_path, monkeypatch):
@@ -148,12 +157,18 @@ def test_another_teacher_or_weight_makes_a_student_stale(done, files, tmp_path, 
     shutil.rmtree(folder / "models" / "blobs" / "seed-0" / "teacher-0")
     stale = {key for key, student in bench.students().items() if not student.stands()}
     assert stale == {(name, 0) for name in THREE}
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.benchmarks.distillation_students.TOP", 9)
+        assert not any(student.stands() for student in bench.students().values())
+    assert len({bench.student(name, 1).seed for name in bench.methods}) == 1
     monkeypatch.setitem(bench.methods, HARD, ALL[SMOOTHED])
     assert not bench.student(HARD, 1).stands()
 
 
 def test_the_answers_of_teachers_are_counted(files, tmp_path):
     (bench,) = benches(tmp_path, files[:1], 1, 1, quick=True)
+    plan = dataclasses.replace(bench.plan, student_epochs=2)
+    bench = dataclasses.replace(bench, plan=plan)
     student = bench.student("online teacher", 0)
     network = build(student.lesson.teachers[0].spec).eval()
     data = student.scheme_data(student.training_rows())
@@ -167,37 +182,86 @@ def test_the_answers_of_teachers_are_counted(files, tmp_path):
     assert cost("online teacher").flops == pytest.approx(alone.flops + flops * alone.examples)
     assert cost("4 views, cached").flops == pytest.approx(alone.flops + 4 * flops * n_rows)
     assert cost("hint").flops > alone.flops + flops * alone.examples
-    assert cost("born again").flops > 2 * alone.flops
+    answers = inference_flops(build(student.lesson.spec).eval(), data.train.inputs)
+    born_again = 2 * alone.flops + answers * alone.examples
+    assert cost("born again").flops == pytest.approx(born_again)
     assert cost("mutual").flops == pytest.approx(2 * alone.flops)
 
 
-def planted(seconds):
+LEVELS = {HARD: 0.5, "good": 0.8, "also good": 0.8, "bad": 0.2, "the same": 0.5, "fair": 0.65}
+
+
+def test_what_a_store_keeps_of_a_row_is_counted_in_bytes(files, tmp_path):
+    (bench,) = benches(tmp_path, files[:1], 1, 1, quick=True)
+    student = bench.student("dense store", 0)
+    network = build(student.lesson.teachers[0].spec).eval()
+    data = student.scheme_data(student.training_rows())
+    names = bench.work.data.dataset.class_names  # eight
+    for i, (name, n_bytes) in enumerate(
+        {
+            "dense store": 8 * 2,
+            "top-8 store": 8 * 2 + 9 * 2,
+            "store of 20 draws": 8 * 3,
+            "4 views, cached": 4 * 8 * 2,
+            "soft targets": 0,
+            "online teacher": 0,
+        }.items()
+    ):
+        method = bench.methods[name]
+        found = prepare(method, [network], data, names, tmp_path / str(i))
+        assert (name, found.n_bytes) == (name, n_bytes)
+
+
+def planted(seconds, level=LEVELS):
     """Hard labels, and others that are clearly better, clearly worse, or the same."""
     rng = np.random.default_rng(0)
-    level = {HARD: 0.5, "good": 0.8, "also good": 0.8, "bad": 0.2, "the same": 0.5}
     draws = [rng.random(400) for _ in range(3)]
 
-    def measured(draw, share):
-        right = (draw + 0.02 * rng.normal(size=400) < share).astype(float)
-        return Measured(right, 1 - right, "rows", TrainingCost(10, 1e6), 1e3)
+    def measured(draw, name):
+        right = (draw + 0.02 * rng.normal(size=400) < level[name]).astype(float)
+        cost = TrainingCost(10, 1e6 if name == HARD else 3e6)
+        return Measured(right, 1 - right, "rows", cost, 1e3)
 
-    models = [{name: measured(draw, share) for name, share in level.items()} for draw in draws]
+    models = [{name: measured(draw, name) for name in level} for draw in draws]
     return DistillationTable(
         "planted", "", dict.fromkeys(level, ""), SeedResults(models), seconds, 0
     )
 
 
 def test_the_pick_is_the_cheapest_that_may_be_the_best():
-    table = planted({HARD: 1.0, "good": 2.0, "also good": 1.5, "bad": 0.5, "the same": 0.5})
+    seconds = {HARD: 1.0, "good": 2.0, "also good": 1.5, "bad": 0.5, "the same": 0.5, "fair": 0.9}
+    table = planted(seconds)
     verdicts = {name: table.verdict(name) for name in table.order if name != HARD}
-    expected = {"good": "better", "also good": "better", "bad": "worse", "the same": "no better"}
-    assert verdicts == expected
+    expected = {"good": "better", "also good": "better", "fair": "better"}
+    assert verdicts == {**expected, "bad": "worse", "the same": "no better"}
+    assert set(table.order[:2]) == {"good", "also good"}
+    assert (table.order[2], table.order[-1]) == ("fair", "bad")
     assert table.pick == "also good"
     assert {table.ranks["good"], table.ranks["also good"]} == {(1, 2)}
-    assert table.ranks["bad"] == (5, 5)
-    assert table.ranks[HARD] == table.ranks["the same"] == (3, 4)
+    assert (table.ranks["fair"], table.ranks["bad"]) == ((3, 3), (6, 6))
+    assert table.ranks[HARD] == table.ranks["the same"] == (4, 5)
     assert set(table.no_better) == {"bad", "the same"}
     assert "at 1.50x a step" in table.short_line()["pick"]
+    line = table.line("good")
+    assert (line["a step, x"], line["training FLOPs, x"]) == ("2.00", "3.00")
+
+
+def test_where_no_method_beats_hard_labels_they_are_the_pick(monkeypatch):
+    level = {HARD: 0.5, "the same": 0.5, "bad": 0.2}
+    table = planted({HARD: 1.0, "the same": 0.5, "bad": 0.1}, level)
+    assert table.ranks["the same"][0] == 1
+    assert table.pick == HARD
+    assert table.short_line()["pick"] == "hard labels"
+    widths = [
+        np.diff(table.results.estimate("right", n, HARD).interval) for n in level if n != HARD
+    ]
+    assert table.half_width == pytest.approx(50 * np.mean(widths))
+    for wanted, told in (
+        (table.half_width + 1, ": narrow"),
+        (table.half_width - 1, ": not narrow"),
+    ):
+        monkeypatch.setattr("pipelines.benchmarks.distillation_page.WANTED", wanted)
+        assert told in table.section()
 
 
 def test_a_step_is_timed_without_what_comes_before_it(files, tmp_path, monkeypatch):
@@ -211,6 +275,33 @@ def test_a_step_is_timed_without_what_comes_before_it(files, tmp_path, monkeypat
     for wanted, n_steps in ((2, 2), (1000, 12)):  # an epoch has 14
         times = step_seconds(bench, wanted, 1)
         assert {times[name] for name in bench.methods} == {4.0 / n_steps}
+
+
+def test_the_longer_training_has_the_steps_more_that_are_timed(files, tmp_path, monkeypatch):
+    (bench,) = benches(tmp_path, files[:1], 1, 1, (SMOOTHED,), quick=True)
+    bench = dataclasses.replace(bench, plan=dataclasses.replace(bench.plan, batch_size=4))
+    seen = []
+    monkeypatch.setattr(Prepared, "train", lambda _, network, data: seen.append(data.n_examples))
+    monkeypatch.setattr(
+        "pipelines.benchmarks.distillation_costs.best_of",
+        lambda jobs, n: {name: (job(), 1.0)[1] for name, job in jobs.items()},
+    )
+    step_seconds(bench, 5, 1)
+    lengths = [FIRST_STEPS, FIRST_STEPS + 5]
+    assert seen == [4 * n for n in lengths] * 2 + [64 * n for n in lengths]  # the teacher last
+
+
+def test_what_does_not_stand_is_counted_by_its_steps_and_looks_at_validation(files, tmp_path):
+    (bench,) = benches(tmp_path, files[:1], 2, 1, ("soft targets",), quick=True)
+    longer = {"student_epochs": 3, "teacher_epochs": 2, "batch_size": 10, "teacher_batch": 100}
+    bench = dataclasses.replace(bench, plan=dataclasses.replace(bench.plan, **longer))
+    times = {HARD: 0.5, "soft targets": 0.75, TEACHER: 2.0, JUDGED: 10.0}
+    n_rows = len(bench.work.data.dataset.train)
+    n_steps, n_taught = -(-n_rows // 100), math.ceil(0.3 * n_rows / 10)
+    teacher = 2 * (2.0 * n_steps + 4 * 10.0)  # its network is four times as large
+    students = [3 * (step * n_taught + 10.0) for step in (0.5, 0.75)]
+    found = list(planned_seconds(bench, times))
+    assert found == pytest.approx([teacher] * 2 + students * 2)
 
 
 def test_an_unknown_method_is_named(files, tmp_path):

@@ -8,7 +8,7 @@ from pipelines import stages
 from pipelines.context import RunContext
 from pipelines.distill_student import spec_of_size, student_tasks
 from pipelines.soft_targets import online_teacher, read_soft_targets, replayed_views
-from pipelines.student_rows import student_data
+from pipelines.student_task import student_data
 from specialists.distillation import SparseTargets, student_examples
 from specialists.files import read_json
 

@@ -1,22 +1,24 @@
 """A student's recipe is searched by successive halving, and so is that of hard labels."""
 
+import math
 from collections import Counter
 
 import pytest
 import small_run
 from typer.testing import CliRunner
 
-from pipelines import distill_student, stages, student_search
+from pipelines import stages, student_search
 from pipelines.__main__ import app
 from pipelines.context import RunContext
 from pipelines.distill_student import spec_of_size, student_outputs, student_tasks
 from pipelines.forecast import plan_lines
 from pipelines.runs import Run
 from pipelines.student_search import in_any_rung, tuned_candidates
+from pipelines.student_task import StudentTask
 from specialists.errors import DivergedError, TrainingError
 from specialists.files import read_json, sha256
 from specialists.networks import read_spec
-from specialists.training import logged_seconds
+from specialists.training import FitResult, TrainingCost, logged_seconds
 
 pytestmark = pytest.mark.xdist_group("small_run")
 
@@ -53,6 +55,8 @@ def test_the_candidate_that_is_clearly_best_is_the_student(searched):
     for model in MODELS:
         (chosen,) = (trial for trial in trials_of(searched, model) if trial["chosen"])
         assert (chosen["learning_rate"], chosen["share"]) == (0.05, 1)
+    soft, hard = ({key for t in trials_of(searched, m) for key in t["searched"]} for m in MODELS)
+    assert (soft, hard) == ({"learning_rate"}, set())  # hard labels have rates of their own
 
 
 def test_each_rung_trains_fewer_for_longer_and_hard_labels_have_as_many(searched):
@@ -182,9 +186,73 @@ def test_where_sizes_are_searched_hard_labels_have_the_network_of_the_winner(com
 
 
 @pytest.fixture
+def scored(combined, tmp_path, monkeypatch):
+    """Rows of trials.json, and the tasks, where validation scores are what a function says."""
+    written, seen = {}, []
+    monkeypatch.setattr(student_search, "copy_file", lambda *_: None)
+    monkeypatch.setattr(student_search, "write_json", lambda path, rows: written.update(all=rows))
+
+    def search(score, *settings):
+        def train(tasks, jobs, description):
+            seen.extend(tasks)
+            scores, cost = [score(task) for task in tasks], TrainingCost(1, 1.0)
+            return [FitResult(1, loss, top1, cost) for loss, top1 in scores]
+
+        monkeypatch.setattr(student_search, "train_students", train)
+        context = RunContext.open(
+            small_run.changed_copy(combined, tmp_path / "run", *settings).folder
+        )
+        student_search.train_and_choose(context, student_tasks(context, spec_of_size(context)), 1)
+        return written["all"], seen
+
+    return search
+
+
+def test_candidates_are_compared_by_the_score_that_is_set(scored):
+    def by_rate(task):
+        return {1e-5: (0.4, 0.9), 0.05: (0.3, 0.5)}.get(task.recipe.learning_rate, (0.5, 0.6))
+
+    trials, _ = scored(by_rate, *SEARCH, "student.tuning.select_by=loss")
+    chosen = [trial for trial in trials if trial["chosen"] and trial["model"] == "student"]
+    assert [trial["learning_rate"] for trial in chosen] == [0.05]
+
+
+def test_without_a_search_the_best_of_all_is_the_student(scored):
+    def by_weight_or_smoothing(task):
+        return 0.5, task.alpha or task.recipe.label_smoothing
+
+    trials, _ = scored(by_weight_or_smoothing, "student.alphas=[0.2, 0.9, 0.5]")
+    soft, hard = (trial for trial in trials if trial["chosen"])
+    assert (soft["alpha"], hard["label_smoothing"]) == (0.9, 0.2)
+
+
+def test_no_candidate_that_diverged_fills_up_a_rung(scored):
+    def one_learns(task):
+        return (0.5, 0.5) if task.folder.name.startswith(("soft-2", "hard-1")) else (math.inf, 0.0)
+
+    trials, _ = scored(one_learns, *SEARCH)
+    counts = Counter((trial["model"], trial["rung"]) for trial in trials)
+    assert counts == {(model, rung): n for model in MODELS for rung, n in ((1, 4), (2, 1), (3, 1))}
+    assert [trial["candidate"] for trial in trials if trial["chosen"]] == [2, 1]
+    assert [trial["model"] for trial in trials] == [MODELS[0]] * 6 + [MODELS[1]] * 6
+
+
+def test_hard_labels_have_the_size_that_won_and_a_dropout_of_their_own(scored):
+    def by_size(task):
+        return 0.5, task.spec.width / 100 - task.spec.dropout / 1000
+
+    search = "student.tuning.search={size = [0.2, 1.5], dropout = [0.0, 0.3]}"
+    trials, tasks = scored(by_size, "student.width=", search, "student.tuning.eta=2")
+    soft, hard = ([task.spec for task in tasks if task.model == model] for model in MODELS)
+    assert {spec.width for spec in hard} == {max(spec.width for spec in soft)}
+    assert {spec.dropout for spec in hard} == {spec.dropout for spec in soft} == {0.0, 0.3}
+    assert [trial["model"] for trial in trials] == [MODELS[0]] * 7 + [MODELS[1]] * 7
+
+
+@pytest.fixture
 def diverging(monkeypatch):
     """Trainings at some learning rates go wrong."""
-    train = distill_student.StudentTask._train
+    train = StudentTask._train
 
     def wrong(rates):
         def risky(task, context, folder):
@@ -192,7 +260,7 @@ def diverging(monkeypatch):
                 raise DivergedError("the training loss is not finite", 64, 1e3)
             train(task, context, folder)
 
-        monkeypatch.setattr(distill_student.StudentTask, "_train", risky)
+        monkeypatch.setattr(StudentTask, "_train", risky)
 
     return wrong
 

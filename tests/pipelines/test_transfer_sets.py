@@ -13,7 +13,7 @@ from pipelines.context import RunContext
 from pipelines.distill_student import spec_of_size, student_tasks
 from pipelines.run_settings import check_run
 from pipelines.soft_targets import read_soft_targets
-from pipelines.student_rows import student_data
+from pipelines.student_task import student_data
 from specialists.classifier import TrainedClassifier
 from specialists.datasets.base import Split
 from specialists.distillation import with_raised_classes
@@ -84,6 +84,7 @@ def test_a_tenth_of_the_labels_goes_with_soft_targets_of_all_inputs(students):
         read_json(run.path("distill-student", name, "result.json"))
         for name in ("student", "student_hard_labels")
     ]
+    assert results[0]["training_examples"] == 2 * n  # two epochs: more inputs, no more steps
     assert results[1]["training_examples"] == pytest.approx(
         results[0]["training_examples"], rel=0.2
     )
