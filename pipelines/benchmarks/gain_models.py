@@ -14,34 +14,27 @@ Milliseconds are of the seed's models side by side (:mod:`pipelines.timed_models
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from functools import partial
 
-from specialists.baselines import (
-    AverageCandidate,
-    AveragingRule,
-    averaged,
-    head_share,
-    judge_averages,
-)
-from specialists.baselines.averages import ROUNDING, deferring_rules
+from torch import Tensor
+
 from specialists.catalogue import AVERAGED, CONTINUED, ENSEMBLE, GENERALIST, WIDE
 from specialists.ensemble import Choice, CombinationRule, Ensemble, choose
 from specialists.evaluation import measure_times
-from specialists.evaluation.inference_times import Predict
 from specialists.files import read_json, sha256
 from specialists.files.ownership import MANIFEST
 from specialists.networks import (
     ARCHITECTURES,
     build,
-    inference_flops,
     read_spec,
     with_allowed_rank,
 )
+from specialists.predictions import ModelOutputs
 from specialists.runtime import processor_name
 from specialists.training import TrainingCost
 
-from ..baselines import budget_of, trainings_of
+from ..baselines import budget_of
 from ..classifiers import (
     ClassifierTask,
     Member,
@@ -51,22 +44,20 @@ from ..classifiers import (
 from ..combine_predictions import ensemble_outputs, open_ensemble
 from ..rivals import RivalTask
 from ..shared_specialists import shared_tasks
-from ..timed_models import average_of, fresh_beside, predicting
+from ..timed_models import fresh_beside, predicting
 from ..train_generalist import initial_generalists
 from ..train_specialists import specialist_tasks
 from .equal_compute import width_tasks
+from .gain_averages import LIMITS, Found, best_averages
 from .kept_models import kept_models
 from .measured import Measured, MeasuredRun
+from .measured_pieces import measured_in_pieces
 
-LIMITS = (1.02, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0)
 CLUSTERS, SHARED, BOTH = "specialists of clusters", "shared specialists", "both kinds of them"
 SMALL = "a smaller second generalist"
 RANKS = (32, 64, 128)  # of its head
 TWICE = "2x"
 FOLDER = "gain-by-cost"  # of a run
-
-
-Found = Iterator[tuple[str, Measured, Predict]]
 
 
 def measured_models(seed: MeasuredRun) -> dict[str, Measured]:
@@ -99,11 +90,12 @@ def _measured(
     context = seed.context
     base = Member(context, context.path("train-generalist"))
     others = [Member(context, task.folder) for task in rivals[AVERAGED]]
+    small = [Member(context, task.folder) for task in rivals[SMALL]]
     found = [
         *_single_networks(seed, base, rivals),
         *_specialists(seed),
-        *_averages(seed, AVERAGED, [[base, *others]]),
-        *_averages(seed, SMALL, [[base, Member(context, task.folder)] for task in rivals[SMALL]]),
+        *best_averages(seed, AVERAGED, [[base, *others]]),
+        *best_averages(seed, SMALL, [[base, one] for one in small]),
     ]
     machine = processor_name(context.device)
     predict = {name: function for name, _, function in found}
@@ -142,25 +134,37 @@ def _specialists(seed: MeasuredRun) -> Found:
     ensemble, settings = open_ensemble(seed.context), seed.context.config.combination
     choice = read_json(seed.context.path("combine-predictions", "choice.json"))
     candidates = Choice.from_dict(choice).candidates
-    stored = ensemble_outputs(seed.run, "test")
-    test = ensemble.member_predictions(seed.context.split("test").inputs)
+    chosen: dict[str, CombinationRule] = {}
     for family in (CLUSTERS, SHARED, BOTH):
+        of_family = [c for c in candidates if _family(c) == family]
         best = None
         for limit in LIMITS:
-            within = [c for c in candidates if _family(c) == family and c.relative_cost <= limit]
-            if not within or (chosen := choose(within, settings).rule) == best:
-                continue
-            best = chosen
-            cost, folders = _further(seed, ensemble, best)
-            outputs = dataclasses.replace(
-                stored[ENSEMBLE],
-                predictions=test.joined(best),
-                inference_flops=test.flops(best),
-                training_flops=stored[GENERALIST].training_flops + cost.flops,
-                trainings=(*stored[GENERALIST].trainings, *folders),
-            )
-            predict = dataclasses.replace(ensemble, rule=best).predictions
-            yield f"{family}, {limit:g}x", seed.measured(outputs, best.in_short()), predict
+            within = [c for c in of_family if c.relative_cost <= limit]
+            if within and (rule := choose(within, settings).rule) != best:
+                chosen[f"{family}, {limit:g}x"] = best = rule
+    measured = measured_in_pieces(seed, partial(_joined, seed, ensemble, chosen))
+    for name, rule in chosen.items():
+        yield name, measured[name], dataclasses.replace(ensemble, rule=rule).predictions
+
+
+def _joined(
+    seed: MeasuredRun, ensemble: Ensemble, rules: Mapping[str, CombinationRule], rows: Tensor
+) -> dict[str, tuple[ModelOutputs, str]]:
+    """What each rule says of some test rows, and what it costs."""
+    stored = ensemble_outputs(seed.run, "test")
+    test = ensemble.member_predictions(seed.context.split("test").inputs[rows])
+    found = {}
+    for name, rule in rules.items():
+        cost, folders = _further(seed, ensemble, rule)
+        outputs = dataclasses.replace(
+            stored[ENSEMBLE],
+            predictions=test.joined(rule),
+            inference_flops=test.flops(rule),
+            training_flops=stored[GENERALIST].training_flops + cost.flops,
+            trainings=(*stored[GENERALIST].trainings, *folders),
+        )
+        found[name] = outputs, rule.in_short()
+    return found
 
 
 def _family(rule: CombinationRule) -> str:
@@ -214,90 +218,3 @@ def _small_generalists(seed: MeasuredRun) -> list[RivalTask]:
         dataclasses.replace(like, folder=folders[rank], spec=specs[rank])
         for rank in dict.fromkeys([*list(specs)[:1], *cheap[-1:]])
     ]
-
-
-def _averages(seed: MeasuredRun, family: str, teams: Sequence[Sequence[Member]]) -> Found:
-    """The best average of one of the teams within each limit, where a higher limit changes it.
-
-    Predictions of all classes are in memory for one team at a time.
-    """
-    averages = [_Average(seed, team) for team in teams]
-    chosen: dict[float, tuple[AveragingRule, _Average]] = {}
-    for limit in LIMITS if averages else ():
-        judged = [(c, average) for average in averages for c in average.candidates(limit)]
-        best = choose([c for c, _ in judged], seed.context.config.combination)
-        found = (best.rule, next(average for c, average in judged if c is best))
-        if best.rule.n_members > 1 and found not in chosen.values():
-            chosen[limit] = found
-    models = {}
-    for average in averages:
-        rules = {limit: rule for limit, (rule, by) in chosen.items() if by is average}
-        models |= average.measured(family, rules)
-    for limit in chosen:
-        yield f"{family}, {limit:g}x", *models[limit]
-
-
-class _Average:
-    """Generalists of a run of which all but the first are alike, averaged by some rule."""
-
-    def __init__(self, seed: MeasuredRun, members: Sequence[Member]) -> None:
-        self.seed, self.members = seed, members
-        first, other = ((m.network(), m.sample("test")) for m in (members[0], members[-1]))
-        self.flops = inference_flops(*first)
-        self.second = inference_flops(*other) / self.flops
-        self.share = head_share(other[0], seed.context.dataset.n_classes, other[1])
-
-    @cached_property
-    def judged(self) -> list[AverageCandidate]:
-        """Rules for each limit, judged on validation rows."""
-        known = [member.predictions("validation") for member in self.members]
-        rules = [
-            rule
-            for limit in map(self._in_own_cost, LIMITS)
-            for rule in deferring_rules(known[0], len(self.members), limit, self.share)
-        ]
-        labels = self.seed.context.dataset.validation.labels
-        return judge_averages(list(dict.fromkeys(rules)), known, labels, self.share)
-
-    def candidates(self, limit: float) -> list[AverageCandidate]:
-        """Rules that cost at most ``limit`` first members."""
-        most = self._in_own_cost(limit) + ROUNDING
-        return [candidate for candidate in self.judged if candidate.relative_cost <= most]
-
-    def _in_own_cost(self, limit: float) -> float:
-        """A limit in first members, where later ones count as one each."""
-        return 1.0 + (limit - 1.0) / self.second
-
-    def measured(
-        self, family: str, rules: Mapping[float, AveragingRule]
-    ) -> dict[float, tuple[Measured, Predict]]:
-        """What each rule says of the test rows, and what it costs."""
-        if not rules:
-            return {}
-        first, *others = self.members
-        alone = first.outputs(family, "test")
-        test = [alone.predictions, *(member.predictions("test") for member in others)]
-        found = {}
-        for limit, rule in rules.items():
-            some = self.members[: rule.n_members]
-            cost = sum((member.cost for member in some), TrainingCost())
-            asked = rule.relative_cost(test[0], self.share) - 1.0
-            outputs = dataclasses.replace(
-                alone,
-                predictions=averaged(test, rule),
-                inference_flops=self.flops * (1.0 + self.second * asked),
-                trainings=trainings_of(some),
-                **cost.to_dict(),
-            )
-            predict = average_of(others[-1].network(), first.predict, rule)
-            found[limit] = (self.seed.measured(outputs, self.in_short(rule)), predict)
-        return found
-
-    def in_short(self, rule: AveragingRule) -> str:
-        """The rule in a few words."""
-        rank = read_spec(self.members[-1].folder).head_rank
-        words = [f"{rule.n_members} {rule.mean}"]
-        words += [f"rank {rank}"] if self.second < 1.0 else []
-        words += [f"the {rule.shortlist} most probable"] if rule.shortlist else []
-        words += [] if rule.confidence is None else [f"all up to {rule.confidence:.1%}"]
-        return ", ".join(words)

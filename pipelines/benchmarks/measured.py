@@ -230,9 +230,12 @@ class MeasuredRun:
         config = config.model_copy(update={"evaluation": settings})
         return baseline_tasks(dataclasses.replace(self.context, config=config), budget)
 
-    def measured(self, outputs: ModelOutputs, about: str = "") -> Measured:
-        """The scores of a model's predictions."""
-        labels = torch.from_numpy(self.labels)
+    def measured(
+        self, outputs: ModelOutputs, about: str = "", rows: NDArray[np.int64] | None = None
+    ) -> Measured:
+        """The scores of a model's predictions, of all rows or of some."""
+        asked = slice(None) if rows is None else rows
+        labels = torch.from_numpy(self.labels[asked])
         return Measured(
             (outputs.predictions.predicted() == labels).double().numpy(),
             (-outputs.predictions.of_labels(labels).double()).clamp_max(MAX_NLL).numpy(),
@@ -241,7 +244,7 @@ class MeasuredRun:
             outputs.inference_flops,
             outputs.parameters,
             about,
-            self.groups,
+            None if self.groups is None else self.groups[asked],
             sum(logged_seconds(self.run.folder / folder) for folder in outputs.trainings),
         )
 

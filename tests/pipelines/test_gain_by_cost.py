@@ -3,7 +3,7 @@
 import pytest
 import small_run
 
-from pipelines.benchmarks import gain_models
+from pipelines.benchmarks import gain_models, measured_pieces
 from pipelines.benchmarks.gain_by_cost import gain_by_cost
 from pipelines.benchmarks.gain_models import CLUSTERS, LIMITS, SHARED, SMALL
 from pipelines.benchmarks.same_limits import at_same_limits
@@ -13,6 +13,7 @@ pytestmark = pytest.mark.xdist_group("small_run")
 
 
 def test_each_kind_has_a_row_at_each_limit_that_changes_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(measured_pieces, "PIECE", 25)
     monkeypatch.setattr(gain_models, "RANKS", (2, 3, 9))
     config = str(small_run.make_run(tmp_path / "source").folder / "config.toml")
     settings = ["specialists.kind=both", "specialists.shortlist=3", "combination.admission=off"]
