@@ -19,10 +19,10 @@ from sklearn.utils.validation import check_is_fitted
 from specialists.datasets.handed_over import in_numpy
 from specialists.datasets.in_memory import held_dataset
 from specialists.datasets.raw_rows import mapped_rows
-from specialists.errors import ConfigError, DataError, DataWarning
+from specialists.errors import ConfigError, DataError, DataWarning, calling
 from specialists.uncertainty import MIN_GROUPS
 
-from .estimator_settings import config_of, network_functions, own_clusters
+from .estimator_settings import config_of, names_for_errors, network_functions, own_clusters
 from .fitted_models import FittedModels
 from .given_datasets import GivenData, inputs_of, labels_of, opened
 from .given_generalist import (
@@ -30,6 +30,7 @@ from .given_generalist import (
     fitted_in_folds,
     in_order,
     is_unfitted,
+    of_both,
     warn_if_by_heart,
 )
 from .given_rows import (
@@ -47,6 +48,7 @@ from .held_run import HeldRun
 
 ModelName = Literal["ensemble", "student", "generalist"]
 MODELS = ("ensemble", "student", "generalist")
+OF_GENERALIST = {"where: generalist_probs": "where: generalist="}
 
 
 class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
@@ -175,25 +177,34 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         if len(classes) < 2:
             got = f"1 class: {classes.tolist()[0]!r}" if len(classes) else "no rows"
             raise DataError("a classifier needs two classes", where="y", got=got)
-        given = self._given(data, sample_weight, generalist_probs, classes, config.seed)
-        rows = with_predictions(rows, X, given and given[0], len(classes)).with_labels(numbers)
+        names = names_of(classes, data.names)
+        own = own_clusters(self.clusters, classes, names)
+        given = self._given(data, sample_weight, generalist_probs, classes, names, config.seed)
+        with calling(OF_GENERALIST if generalist_probs is None else {}):
+            rows = with_predictions(rows, X, given and given[0], len(classes)).with_labels(numbers)
+            validation = validation_rows(self, validation_data, classes, kind, given and given[1])
         if rows.predictions is not None and validation_data is None:
             warn_if_by_heart(rows.predictions, numbers)
-        validation = validation_rows(self, validation_data, classes, kind, given and given[1])
         if data.functions:  # no worker process has them
             config = config.model_copy(update={"jobs": 1})
         with self._shown():
             dataset = held_dataset(
                 rows,
-                names_of(classes),
+                names,
                 config.as_trained().data,
                 config.seed,
                 validation=validation,
                 features=getattr(self, "feature_names_in_", None),
                 common_scale=kind == "features" and hasattr(X, "toarray"),
             )
-            own = own_clusters(self.clusters, classes)
-            held = HeldRun.make(dataset, config, network_functions(self), own, data.functions)
+            held = HeldRun.make(
+                dataset,
+                config,
+                network_functions(self),
+                own,
+                data.functions,
+                names_for_errors(self),
+            )
         self._take(held, classes, kind)
         self._warn_if_untested()
         return self
@@ -209,15 +220,11 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         ``generalist_probs`` are those of a given generalist, for the model "ensemble" or
         "generalist"; none where ``generalist`` can be asked.
         """
-        check_is_fitted(self)
-        model, probs = self._held.model(self.model), self._asked(X, generalist_probs)
-        return model.predict_proba(self._checked(X), probs)
+        return self._predicted("predict_proba", X, generalist_probs)
 
     def predict_log_proba(self, X: Any, generalist_probs: Any = None) -> np.ndarray:  # noqa: N803
         """Their natural logarithms."""
-        check_is_fitted(self)
-        model, probs = self._held.model(self.model), self._asked(X, generalist_probs)
-        return model.predict_log_proba(self._checked(X), probs)
+        return self._predicted("predict_log_proba", X, generalist_probs)
 
     def score(
         self,
@@ -242,36 +249,48 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         return tags
 
     def _given(
-        self, data: GivenData, weights: Any, probs: Any, classes: np.ndarray, seed: int
+        self,
+        data: GivenData,
+        weights: Any,
+        probs: Any,
+        classes: np.ndarray,
+        names: Sequence[str],
+        seed: int,
     ) -> tuple[Any, Any] | None:
         """Probabilities of the rows and of the validation rows, if a generalist is given."""
         validation = data.validation
         vars(self).pop("_cross_fitted", None)
         if probs is not None:
-            both = (probs, probs) if validation is None else tuple(probs)
-            return in_order(both[0], classes), in_order(both[1], classes)
+            first, second = of_both(probs, validation is not None)
+            return in_order(first, classes, names=names), in_order(second, classes, names=names)
         if self.generalist is None:
             return None
         if is_unfitted(self.generalist):
             rows = (data.x, data.y, weights)
             self._cross_fitted, asked = fitted_in_folds(self.generalist, *rows, seed, classes)
         else:
-            asked = asked_probabilities(self.generalist, data.x, classes)
+            asked = asked_probabilities(self.generalist, data.x, classes, names)
         if validation is None:
             return asked, asked
-        return asked, asked_probabilities(self._asks, validation[0], classes)
+        return asked, asked_probabilities(self._asks, validation[0], classes, names)
 
     @property
     def _asks(self) -> Any:
         """The generalist that is asked about new rows, or None."""
         return vars(self).get("_cross_fitted", self.generalist)
 
+    def _predicted(self, method: str, x: Any, probs: Any) -> np.ndarray:
+        check_is_fitted(self)
+        predict, asked = getattr(self._held.model(self.model), method), self._asked(x, probs)
+        with calling({} if asked is probs else OF_GENERALIST):
+            return predict(self._checked(x), asked)
+
     def _asked(self, x: Any, probs: Any) -> Any:
         if probs is not None:
-            return in_order(probs, self.classes_)
+            return in_order(probs, self.classes_, names=self.clusters_.class_names)
         if self._asks is None or not self._held.model(self.model).asks:
             return None
-        return asked_probabilities(self._asks, x, self.classes_)
+        return asked_probabilities(self._asks, x, self.classes_, self.clusters_.class_names)
 
     def _checked(self, x: Any) -> Any:
         x = inputs_of(in_numpy(x), self._held.data_keys)

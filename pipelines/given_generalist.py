@@ -7,6 +7,7 @@ stand in the order of ``classes_``.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,9 @@ def fitted_in_folds(
     return fitted, in_order(probs, classes, getattr(fitted, "classes_", None))
 
 
-def asked_probabilities(generalist: Any, x: Any, classes: np.ndarray) -> np.ndarray:
+def asked_probabilities(
+    generalist: Any, x: Any, classes: np.ndarray, names: Sequence[str] | None = None
+) -> np.ndarray:
     """What a fitted estimator or a function predicts for raw inputs, columns as ``classes``.
 
     Raises
@@ -94,12 +97,47 @@ def asked_probabilities(generalist: Any, x: Any, classes: np.ndarray) -> np.ndar
     known = getattr(generalist, "classes_", None)
     rows = x if isinstance(x, RawRows) else mapped_rows(x)
     if rows is not None:
-        return np.concatenate([in_order(ask(some), classes, known) for _, some in rows.blocks()])
-    return in_order(ask(x), classes, known)
+        found = [in_order(ask(some), classes, known, names) for _, some in rows.blocks()]
+        return np.concatenate(found)
+    return in_order(ask(x), classes, known, names)
 
 
-def in_order(probs: Any, classes: np.ndarray, known: Any = None) -> np.ndarray:
+def of_both(probs: Any, validates: bool) -> tuple[Any, Any]:
+    """Probabilities of the rows of ``X`` and of the validation rows, as ``fit`` is given them.
+
+    ``validates`` says whether there is ``validation_data``: they are a pair then, else one matrix.
+
+    Raises
+    ------
+    InputError
+        If they are the other of these.
+    """
+    pair = isinstance(probs, list | tuple) and len(probs) == 2 and all(map(_is_matrix, probs))
+    if pair != validates:
+        several = "generalist_probs=(those of X, those of the rows of validation_data)"
+        raise InputError(
+            "probabilities of X alone, beside validation_data whose rows need some, too"
+            if validates
+            else "probabilities of validation rows, but no validation_data",
+            where="generalist_probs",
+            got="a pair of matrices" if pair else f"one {type(probs).__name__}",
+            expected=several if validates else "one matrix, a row for each of X",
+        )
+    return (probs[0], probs[1]) if pair else (probs, probs)
+
+
+def _is_matrix(value: Any) -> bool:
+    return getattr(value, "ndim", 0) == 2 or (
+        isinstance(value, list) and len(value) > 0 and isinstance(value[0], Sequence)
+    )
+
+
+def in_order(
+    probs: Any, classes: np.ndarray, known: Any = None, names: Sequence[str] | None = None
+) -> np.ndarray:
     """Probabilities with a column for each of ``classes``; ``known`` are the classes as they are.
+
+    Columns of a DataFrame may be ``names`` of the classes (None: the labels as text).
 
     Raises
     ------
@@ -117,8 +155,8 @@ def in_order(probs: Any, classes: np.ndarray, known: Any = None) -> np.ndarray:
     if known is None:
         return probs
     wanted, known = classes.tolist(), np.asarray(known, dtype=object).tolist()
-    if known != wanted and all(isinstance(name, str) for name in known):
-        wanted = list(map(str, wanted))  # a DataFrame may hold names where labels are numbers
+    if not set(known) & set(wanted):  # a DataFrame may hold names where labels are numbers
+        wanted = list(map(str, wanted) if names is None else names)
     more = [name for name in known if name not in set(wanted)]
     if more and set(wanted) < set(known) and len(known) == len(set(known)):
         told = (

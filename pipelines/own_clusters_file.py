@@ -39,9 +39,9 @@ def read_clusters(path: Path, class_names: Sequence[str]) -> tuple[list[list[int
         raise InputError("no class of the data is in these clusters", where=path, got=got, fix=near)
     notes = []
     if unknown:
-        notes.append(f"{len(unknown)} classes of {path.name} that the data lack: {listed(unknown)}")
+        notes.append(f"classes in clusters that the data lack ({len(unknown)}): {listed(unknown)}")
     if left := [name for i, name in enumerate(class_names) if i not in placed]:
-        notes.append(f"{len(left)} classes in no cluster of {path.name}: {listed(left)}")
+        notes.append(f"classes in no cluster ({len(left)}): {listed(left)}")
     return [members for members in clusters if members], notes
 
 

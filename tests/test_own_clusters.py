@@ -66,8 +66,8 @@ def test_classes_that_one_side_lacks_are_counted(tmp_path):
     file.write_text("name,group\na0,x\na1,x\nzebra,y\na0,y\n", encoding="utf-8")
     subsets, notes = read_clusters(file, small_run.NAMES)
     assert subsets == [[0, 1], [0]]
-    assert notes[0] == "1 classes of c.csv that the data lack: zebra"
-    assert notes[1].startswith("10 classes in no cluster of c.csv: a2")
+    assert notes[0] == "classes in clusters that the data lack (1): zebra"
+    assert notes[1].startswith("classes in no cluster (10): a2")
 
 
 @pytest.mark.parametrize(

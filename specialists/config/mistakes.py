@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from specialists.errors import ConfigError
 
 MOST_LINES = 20
+TAKEN_BACK = "--set KEY= takes one back"
 
 
 class ConfigMistakesError(ConfigError):
@@ -25,7 +26,7 @@ class ConfigMistakesError(ConfigError):
             f"the configuration has {n if n <= MOST_LINES else 'many'} mistake{'s' * (n > 1)}",
             where=where,
             got="\n       ".join(self.lines),
-            fix="correct these keys, or leave them out (--set KEY= takes one back); "
+            fix=f"correct these keys, or leave them out ({TAKEN_BACK}); "
             "`specialists settings` lists all keys, `specialists configs` working examples",
         )
 
