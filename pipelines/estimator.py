@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -22,17 +22,17 @@ from specialists.datasets.raw_rows import mapped_rows
 from specialists.errors import ConfigError, DataError, DataWarning, calling
 from specialists.uncertainty import MIN_GROUPS
 
-from .estimator_settings import config_of, names_for_errors, network_functions, own_clusters
-from .fitted_models import FittedModels
-from .given_datasets import GivenData, inputs_of, labels_of, opened
-from .given_generalist import (
-    asked_probabilities,
-    fitted_in_folds,
-    in_order,
-    is_unfitted,
-    of_both,
-    warn_if_by_heart,
+from .estimator_settings import (
+    config_of,
+    keys_of_settings,
+    names_for_errors,
+    network_functions,
+    own_clusters,
+    with_keys,
 )
+from .fitted_models import FittedModels
+from .given_datasets import inputs_of, labels_of, opened
+from .given_generalist import AsksGeneralist, warn_if_by_heart
 from .given_rows import (
     checked_inputs,
     checked_labels,
@@ -51,7 +51,7 @@ MODELS = ("ensemble", "student", "generalist")
 OF_GENERALIST = {"where: generalist_probs": "where: generalist="}
 
 
-class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
+class SpecialistClassifier(AsksGeneralist, FittedModels, ClassifierMixin, BaseEstimator):
     """Generalist, specialists of the classes that it confuses, and a student that learns from them.
 
     Parameters
@@ -72,7 +72,8 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         Who predicts.
     settings : mapping, optional
         Keys of a configuration, which ``specialists settings`` lists, for instance
-        ``{"specialists.epochs": 5}``. The factories among them may be callables.
+        ``{"specialists.epochs": 5}``. The factories among them may be callables. A search changes
+        one key as ``"settings__specialists.epochs": [2, 5]``.
     random_state : int, RandomState or None
         Of everything that is drawn; two fits with one int are equal.
     n_jobs : int, optional
@@ -185,8 +186,7 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
             validation = validation_rows(self, validation_data, classes, kind, given and given[1])
         if rows.predictions is not None and validation_data is None:
             warn_if_by_heart(rows.predictions, numbers)
-        if data.functions:  # no worker process has them
-            config = config.model_copy(update={"jobs": 1})
+        functions, called = network_functions(self), names_for_errors(self)
         with self._shown():
             dataset = held_dataset(
                 rows,
@@ -197,14 +197,7 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
                 features=getattr(self, "feature_names_in_", None),
                 common_scale=kind == "features" and hasattr(X, "toarray"),
             )
-            held = HeldRun.make(
-                dataset,
-                config,
-                network_functions(self),
-                own,
-                data.functions,
-                names_for_errors(self),
-            )
+            held = HeldRun.make(dataset, config, functions, own, data.functions, called)
         self._take(held, classes, kind)
         self._warn_if_untested()
         return self
@@ -241,6 +234,18 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         numbers = known_numbers(labels, self.classes_)
         return float(accuracy_score(numbers, found, sample_weight=sample_weight))
 
+    def set_params(self, **params: Any) -> Self:
+        """As in scikit-learn; ``settings__KEY`` changes one key of ``settings`` alone.
+
+        ``__`` stands for a dot, too: a search may have ``{"settings__specialists__epochs": [2,
+        8]}``.
+        """
+        settings, others = keys_of_settings(params)
+        super().set_params(**others)
+        if settings:
+            self.settings = with_keys(self.settings, settings)
+        return self
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -248,49 +253,11 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         return tags
 
-    def _given(
-        self,
-        data: GivenData,
-        weights: Any,
-        probs: Any,
-        classes: np.ndarray,
-        names: Sequence[str],
-        seed: int,
-    ) -> tuple[Any, Any] | None:
-        """Probabilities of the rows and of the validation rows, if a generalist is given."""
-        validation = data.validation
-        vars(self).pop("_cross_fitted", None)
-        if probs is not None:
-            first, second = of_both(probs, validation is not None)
-            return in_order(first, classes, names=names), in_order(second, classes, names=names)
-        if self.generalist is None:
-            return None
-        if is_unfitted(self.generalist):
-            rows = (data.x, data.y, weights)
-            self._cross_fitted, asked = fitted_in_folds(self.generalist, *rows, seed, classes)
-        else:
-            asked = asked_probabilities(self.generalist, data.x, classes, names)
-        if validation is None:
-            return asked, asked
-        return asked, asked_probabilities(self._asks, validation[0], classes, names)
-
-    @property
-    def _asks(self) -> Any:
-        """The generalist that is asked about new rows, or None."""
-        return vars(self).get("_cross_fitted", self.generalist)
-
     def _predicted(self, method: str, x: Any, probs: Any) -> np.ndarray:
         check_is_fitted(self)
         predict, asked = getattr(self._held.model(self.model), method), self._asked(x, probs)
-        with calling({} if asked is probs else OF_GENERALIST):
+        with calling(OF_GENERALIST if probs is None else {}):
             return predict(self._checked(x), asked)
-
-    def _asked(self, x: Any, probs: Any) -> Any:
-        if probs is not None:
-            return in_order(probs, self.classes_, names=self.clusters_.class_names)
-        if self._asks is None or not self._held.model(self.model).asks:
-            return None
-        return asked_probabilities(self._asks, x, self.classes_, self.clusters_.class_names)
 
     def _checked(self, x: Any) -> Any:
         x = inputs_of(in_numpy(x), self._held.data_keys)

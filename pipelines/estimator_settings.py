@@ -16,6 +16,7 @@ from specialists.config import Config, needing_a_network
 from specialists.config.mistakes import TAKEN_BACK
 from specialists.datasets.in_memory import MEMORY
 from specialists.errors import ConfigError, calling, listed
+from specialists.feasibility import check_settings
 from specialists.networks import ARCHITECTURES
 from specialists.runtime import n_cores
 
@@ -70,8 +71,9 @@ def config_of(
         table[name] = _plain(value)
     with calling(names_for_errors(given)):
         config = Config.from_dict(values, where="settings")
-    if predictions:
-        _check_given(config)
+        if predictions:
+            _check_given(config)
+        check_settings(config)
     return config
 
 
@@ -119,6 +121,39 @@ def names_for_errors(given: Parameters) -> dict[str, str]:
     sections = ("generalist", "specialists", "student")
     names |= {HELD.format(name): f"settings, {name}.factory" for name in sections}
     return {**names, NETWORK: "network", HELD.format("rows"): "X"}
+
+
+def keys_of_settings(params: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
+    """The values of ``settings__KEY`` by their keys, and all other parameters.
+
+    Examples
+    --------
+    >>> keys_of_settings({"model": "student", "settings__student__width": 64})
+    ({'student.width': 64}, {'model': 'student'})
+    """
+    prefix = "settings__"
+    ours = [name for name in params if name.startswith(prefix)]
+    keys = {name.removeprefix(prefix).replace("__", "."): params[name] for name in ours}
+    return keys, {name: value for name, value in params.items() if name not in ours}
+
+
+def with_keys(
+    settings: Mapping[str, object] | None, keys: Mapping[str, object]
+) -> dict[str, object]:
+    """Settings in which these keys have other values, whether they stood in a table or not.
+
+    Examples
+    --------
+    >>> with_keys({"student": {"width": 8, "epochs": 2}, "seed": 1}, {"student.width": 64})
+    {'student': {'epochs': 2}, 'seed': 1, 'student.width': 64}
+    """
+    kept: dict[str, object] = {}
+    for name, value in (settings or {}).items():
+        if isinstance(value, Mapping):
+            kept[name] = {k: inner for k, inner in value.items() if f"{name}.{k}" not in keys}
+        elif name not in keys:
+            kept[name] = value
+    return {**kept, **keys}
 
 
 def _settings(given: Parameters) -> Iterator[tuple[str, str, object]]:

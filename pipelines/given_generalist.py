@@ -17,12 +17,72 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from torch import Tensor
 
+from specialists.clustering import ClassClusters
 from specialists.datasets.raw_rows import RawRows, mapped_rows
 from specialists.errors import DataWarning, InputError, listed
 from specialists.networks import column_of_each
 
+from .given_datasets import GivenData
+from .held_run import HeldRun
+
 FOLDS = 5
 BY_HEART = 0.005  # errors on the rows of ``fit``
+
+
+class AsksGeneralist:
+    """What a classifier asks the generalist that it was given, in training and afterwards."""
+
+    generalist: Any
+    model: str
+    classes_: np.ndarray
+    clusters_: ClassClusters
+    _held: HeldRun
+
+    def _given(
+        self,
+        data: GivenData,
+        weights: Any,
+        probs: Any,
+        classes: np.ndarray,
+        names: Sequence[str],
+        seed: int,
+    ) -> tuple[Any, Any] | None:
+        """Probabilities of the rows and of the validation rows, if a generalist is given."""
+        validation = data.validation
+        vars(self).pop("_cross_fitted", None)
+        if probs is not None:
+            first, second = of_both(probs, validation is not None)
+            return in_order(first, classes, names=names), in_order(second, classes, names=names)
+        if self.generalist is None:
+            return None
+        if is_unfitted(self.generalist):
+            rows = (data.x, data.y, weights)
+            self._cross_fitted, asked = fitted_in_folds(self.generalist, *rows, seed, classes)
+        else:
+            asked = asked_probabilities(self.generalist, data.x, classes, names)
+        if validation is None:
+            return asked, asked
+        return asked, asked_probabilities(self._asks, validation[0], classes, names)
+
+    @property
+    def _asks(self) -> Any:
+        """The generalist that is asked about new rows, or None."""
+        return vars(self).get("_cross_fitted", self.generalist)
+
+    def _asked(self, x: Any, probs: Any) -> Any:
+        if probs is not None:
+            return in_order(probs, self.classes_, names=self.clusters_.class_names)
+        if not self._held.model(self.model).asks:
+            return None
+        if self._asks is None:
+            raise InputError(
+                f"the {self.model} asks a generalist, which is not here",
+                got="neither generalist_probs nor generalist",
+                expected="generalist_probs=, its probabilities of these rows",
+                fix="set_params(generalist=...) where it is an estimator or a function, which "
+                "no saved folder holds; the student needs none",
+            )
+        return asked_probabilities(self._asks, x, self.classes_, self.clusters_.class_names)
 
 
 def warn_if_by_heart(log_probs: Tensor, numbers: np.ndarray) -> None:

@@ -24,7 +24,6 @@ from specialists.config import Config
 from specialists.datasets import Dataset
 from specialists.datasets.factory import handing_over
 from specialists.errors import InputError, calling
-from specialists.feasibility import check_settings
 from specialists.files import (
     EVERYTHING,
     NOTHING,
@@ -99,10 +98,10 @@ class HeldRun:
         """
         held = cls(functions)
         held._rows, held._names = rows or {}, names or {}
+        if rows:  # no worker process has them
+            config = config.model_copy(update={"jobs": 1})
         if config.jobs > 1:
             check_guarded()
-        with held._called_as_given():
-            check_settings(config)
         held._run = Run(held.folder, trust=EVERYTHING, dataset=dataset)
         with held._at_work(), held._run.lock():
             if clusters is not None:

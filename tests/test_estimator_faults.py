@@ -18,7 +18,8 @@ from pipelines.estimator_settings import config_of, own_clusters
 from specialists.clustering import ClassClusters
 from specialists.errors import ConfigError, InputError
 
-CLASSES = np.array(["car", "cat", "dog", "van"])
+NAMES = ["car", "cat", "dog", "van"]
+CLASSES = np.array(NAMES)
 BY_KIND = {"car": "vehicle", "cat": "animal", "dog": "animal", "van": "vehicle"}
 OTHERS = ClassClusters.from_predictions(np.full((9, 4), 0.25), list("wxyz"), 2)
 PROBS = np.full((len(X), 12), 1 / 12)
@@ -140,7 +141,7 @@ def test_a_network_that_is_built_already_is_refused(changes, where):
 
 @pytest.mark.parametrize("given", [BY_KIND, pd.Series(BY_KIND)], ids=["mapping", "Series"])
 def test_a_hierarchy_of_classes_gives_the_clusters(given):
-    assert own_clusters(given, CLASSES, CLASSES) == [["car", "van"], ["cat", "dog"]]
+    assert own_clusters(given, CLASSES, NAMES) == [["car", "van"], ["cat", "dog"]]
 
 
 def test_a_series_of_numbers_by_number_gives_the_clusters():
@@ -160,7 +161,7 @@ def test_a_series_makes_the_specialists_of_a_fit():
 @pytest.mark.parametrize("number", [2, np.int64(2), np.uint8(2)], ids=repr)
 def test_the_number_of_clusters_may_be_numpy_s(number):
     assert config_of(classifier(clusters=number), check_random_state).clusters.n_clusters == 2
-    assert own_clusters(number, CLASSES, CLASSES) is None
+    assert own_clusters(number, CLASSES, NAMES) is None
 
 
 @pytest.mark.parametrize(
@@ -177,9 +178,9 @@ def test_arrays_and_data_frames_are_no_clusters(given):
 
 def test_a_word_and_a_class_without_a_cluster_are_told():
     with pytest.raises(ConfigError, match="got: 'many'"):
-        own_clusters("many", CLASSES, CLASSES)
+        own_clusters("many", CLASSES, NAMES)
     with pytest.raises(ConfigError, match="no cluster for class dog"):
-        own_clusters(pd.Series({"cat": 1.0, "dog": np.nan}), CLASSES, CLASSES)
+        own_clusters(pd.Series({"cat": 1.0, "dog": np.nan}), CLASSES, NAMES)
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,10 @@ def test_a_forest_teaches_a_student_that_needs_it_no_more(taught):
 
 
 def test_the_ensemble_asks_the_forest_about_new_rows(taught):
-    with pytest.raises(InputError, match="no generalist_probs"):
+    with pytest.raises(InputError, match="neither generalist_probs nor generalist"):
         taught.predict(NEW)
+    with pytest.raises(InputError, match="no generalist_probs"):
+        taught.ensemble_.predict_proba(NEW)
     found = taught.predict_proba(NEW, OF_NEW)
     alone = taught.generalist_.predict_proba(NEW, OF_NEW)
     assert (alone.argmax(1) == OF_NEW.argmax(1)).mean() > 0.9  # calibrated, otherwise the same
@@ -84,6 +86,19 @@ def test_a_saved_one_needs_probabilities_too(taught, tmp_path):
     assert np.array_equal(loaded.predict(NEW, OF_NEW), taught.predict(NEW, OF_NEW))
     ensemble = specialists.load(tmp_path / "model", "ensemble")
     assert np.array_equal(ensemble.predict_proba(NEW, OF_NEW), taught.predict_proba(NEW, OF_NEW))
+
+
+@pytest.mark.filterwarnings("ignore:the given predictions:specialists.errors.DataWarning")
+def test_a_saved_one_says_that_its_generalist_is_not_in_the_folder(tmp_path):
+    given = classifier(settings=FREE, generalist=FOREST).fit(X, Y)
+    given.save(tmp_path / "model")
+    loaded = specialists.load(tmp_path / "model")
+    with pytest.raises(InputError, match=r"generalist_probs=(?s:.*)set_params\(generalist="):
+        loaded.predict(NEW)
+    assert np.array_equal(loaded.predict(NEW, OF_NEW), given.predict(NEW))
+    loaded.set_params(generalist=FOREST)
+    assert np.array_equal(loaded.predict(NEW), given.predict(NEW))
+    assert len(loaded.set_params(generalist=None, model="student").predict(NEW)) == len(NEW)
 
 
 def test_columns_are_mapped_by_their_names_or_refused(taught):

@@ -80,6 +80,25 @@ def test_what_holds_no_clusters_is_refused(name, text, tmp_path):
         read_clusters(tmp_path / name, small_run.NAMES)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("c.json", "", "no JSON(?s:.*)an empty file"),
+        ("c.json", "{", "no JSON(?s:.*)double quotes"),
+        ("c.json", "{}", "no clusters in this file"),
+        ("c.json", '{"clusters": []}', "no clusters in this file"),
+        ("c.tsv", "", "the file is empty"),
+        ("c.tsv", "class\tcluster\n", "no clusters in this file"),
+    ],
+)
+def test_a_file_without_clusters_is_the_user_s_and_made_by_no_command(name, text, told, tmp_path):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=told) as error:
+        read_clusters(tmp_path / name, small_run.NAMES)
+    assert "specialists run" not in str(error.value)
+    assert str(tmp_path / name) in str(error.value)
+
+
 def test_a_file_of_other_classes_is_refused(tmp_path):
     (tmp_path / "c.json").write_text('{"a0 x": 1}', encoding="utf-8")
     with pytest.raises(InputError, match="no class of the data"):
