@@ -127,11 +127,18 @@ def test_a_fitted_estimator_or_a_function_is_asked(taught):
         classifier(settings=FREE, generalist=fewer).fit(X, Y)
 
 
+@pytest.mark.filterwarnings("ignore:all probabilities:specialists.errors.DataWarning")
 def test_predictions_that_hardly_err_are_told():
     with pytest.warns(DataWarning, match=r"right on 100.0% of these rows"):
         classifier(settings=FREE).fit(
             X, Y, generalist_probs=(np.unique(Y) == Y[:, None]).astype(float)
         )
+
+
+def test_predictions_that_are_decisions_are_told():
+    decided = np.eye(12)[CROSS_FITTED.argmax(1)]
+    with pytest.warns(DataWarning, match="all probabilities of the given predictions are 0 or 1"):
+        classifier(settings=FREE).fit(X, Y, generalist_probs=decided)
 
 
 @pytest.mark.filterwarnings("ignore:the given predictions:specialists.errors.DataWarning")
