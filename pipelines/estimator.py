@@ -145,7 +145,9 @@ class SpecialistClassifier(AsksGeneralist, FittedModels, ClassifierMixin, BaseEs
             batch is read when it is needed, as of a memory-mapped array from 256 MiB on.
         y : labels of shape (n,), of any type
         sample_weight : array of shape (n,), optional
-            How many rows each one counts as.
+            How many rows each one counts as. A common factor is more rows of the same: no gradient
+            changes, but temperatures and dustbins are fitted with weaker priors, and what is taught
+            and chosen with these moves a little. Weights divided by their mean avoid that.
         validation_data : (X, y) or (X, y, sample_weight), optional
             Rows that train nobody: they choose epochs and rules, and half of them are kept for the
             test. A dataset if ``X`` is one. None: such rows are cut from ``X``.
