@@ -141,8 +141,9 @@ class SpecialistClassifier(AsksGeneralist, FittedModels, ClassifierMixin, BaseEs
         ----------
         X : array or sparse matrix (n, d), DataFrame of numbers, strings, or uint8 images
             Or a mapping of names to arrays with n rows each, for a ``network`` that takes them.
-            Or a Dataset of PyTorch or Hugging Face, which brings the labels; where it is large, a
-            batch is read when it is needed, as of a memory-mapped array from 256 MiB on.
+            Or a Dataset of PyTorch or Hugging Face, which brings the labels, and their names to
+            ``clusters_`` and reports; where it is large, a batch is read when it is needed, as of a
+            memory-mapped array from 256 MiB on.
         y : labels of shape (n,), of any type
         sample_weight : array of shape (n,), optional
             How many rows each one counts as. A common factor is more rows of the same: no gradient

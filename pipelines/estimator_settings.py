@@ -111,8 +111,8 @@ def network_functions(given: Parameters) -> dict[str, Callable[..., Any]]:
 
 def names_for_errors(given: Parameters) -> dict[str, str]:
     """What errors call keys and names of a run that stand for parameters of the user."""
-    names = {"where: the configuration": "where: settings", f" ({TAKEN_BACK})": ""}
-    names |= {" in the configuration": ""}
+    names = {"where: the configuration": "where: settings", " in the configuration": ""}
+    names |= {f" ({TAKEN_BACK})": ""}  # of the command line
     if given.network is not None:
         names["generalist.factory"] = "network="
     if given.clusters is not None:
