@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -19,19 +19,20 @@ from sklearn.utils.validation import check_is_fitted
 from specialists.datasets.handed_over import in_numpy
 from specialists.datasets.in_memory import held_dataset
 from specialists.datasets.raw_rows import mapped_rows
-from specialists.errors import ConfigError, DataError, DataWarning
+from specialists.errors import ConfigError, DataError, DataWarning, calling
 from specialists.uncertainty import MIN_GROUPS
 
-from .estimator_settings import config_of, network_functions, own_clusters
-from .fitted_models import FittedModels
-from .given_datasets import GivenData, inputs_of, labels_of, opened
-from .given_generalist import (
-    asked_probabilities,
-    fitted_in_folds,
-    in_order,
-    is_unfitted,
-    warn_if_by_heart,
+from .estimator_settings import (
+    config_of,
+    keys_of_settings,
+    names_for_errors,
+    network_functions,
+    own_clusters,
+    with_keys,
 )
+from .fitted_models import FittedModels
+from .given_datasets import inputs_of, labels_of, opened
+from .given_generalist import AsksGeneralist, warn_if_by_heart
 from .given_rows import (
     checked_inputs,
     checked_labels,
@@ -47,9 +48,10 @@ from .held_run import HeldRun
 
 ModelName = Literal["ensemble", "student", "generalist"]
 MODELS = ("ensemble", "student", "generalist")
+OF_GENERALIST = {"where: generalist_probs": "where: generalist="}
 
 
-class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
+class SpecialistClassifier(AsksGeneralist, FittedModels, ClassifierMixin, BaseEstimator):
     """Generalist, specialists of the classes that it confuses, and a student that learns from them.
 
     Parameters
@@ -70,7 +72,8 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         Who predicts.
     settings : mapping, optional
         Keys of a configuration, which ``specialists settings`` lists, for instance
-        ``{"specialists.epochs": 5}``. The factories among them may be callables.
+        ``{"specialists.epochs": 5}``. The factories among them may be callables. A search changes
+        one key as ``"settings__specialists.epochs": [2, 5]``.
     random_state : int, RandomState or None
         Of everything that is drawn; two fits with one int are equal.
     n_jobs : int, optional
@@ -138,11 +141,14 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         ----------
         X : array or sparse matrix (n, d), DataFrame of numbers, strings, or uint8 images
             Or a mapping of names to arrays with n rows each, for a ``network`` that takes them.
-            Or a Dataset of PyTorch or Hugging Face, which brings the labels; where it is large, a
-            batch is read when it is needed, as of a memory-mapped array from 256 MiB on.
+            Or a Dataset of PyTorch or Hugging Face, which brings the labels, and their names to
+            ``clusters_`` and reports; where it is large, a batch is read when it is needed, as of a
+            memory-mapped array from 256 MiB on.
         y : labels of shape (n,), of any type
         sample_weight : array of shape (n,), optional
-            How many rows each one counts as.
+            How many rows each one counts as. A common factor is more rows of the same: no gradient
+            changes, but temperatures and dustbins are fitted with weaker priors, and what is taught
+            and chosen with these moves a little. Weights divided by their mean avoid that.
         validation_data : (X, y) or (X, y, sample_weight), optional
             Rows that train nobody: they choose epochs and rules, and half of them are kept for the
             test. A dataset if ``X`` is one. None: such rows are cut from ``X``.
@@ -175,25 +181,26 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         if len(classes) < 2:
             got = f"1 class: {classes.tolist()[0]!r}" if len(classes) else "no rows"
             raise DataError("a classifier needs two classes", where="y", got=got)
-        given = self._given(data, sample_weight, generalist_probs, classes, config.seed)
-        rows = with_predictions(rows, X, given and given[0], len(classes)).with_labels(numbers)
+        names = names_of(classes, data.names)
+        own = own_clusters(self.clusters, classes, names)
+        given = self._given(data, sample_weight, generalist_probs, classes, names, config.seed)
+        with calling(OF_GENERALIST if generalist_probs is None else {}):
+            rows = with_predictions(rows, X, given and given[0], len(classes)).with_labels(numbers)
+            validation = validation_rows(self, validation_data, classes, kind, given and given[1])
         if rows.predictions is not None and validation_data is None:
             warn_if_by_heart(rows.predictions, numbers)
-        validation = validation_rows(self, validation_data, classes, kind, given and given[1])
-        if data.functions:  # no worker process has them
-            config = config.model_copy(update={"jobs": 1})
+        functions, called = network_functions(self), names_for_errors(self)
         with self._shown():
             dataset = held_dataset(
                 rows,
-                names_of(classes),
+                names,
                 config.as_trained().data,
                 config.seed,
                 validation=validation,
                 features=getattr(self, "feature_names_in_", None),
                 common_scale=kind == "features" and hasattr(X, "toarray"),
             )
-            own = own_clusters(self.clusters, classes)
-            held = HeldRun.make(dataset, config, network_functions(self), own, data.functions)
+            held = HeldRun.make(dataset, config, functions, own, data.functions, called)
         self._take(held, classes, kind)
         self._warn_if_untested()
         return self
@@ -209,15 +216,11 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         ``generalist_probs`` are those of a given generalist, for the model "ensemble" or
         "generalist"; none where ``generalist`` can be asked.
         """
-        check_is_fitted(self)
-        model, probs = self._held.model(self.model), self._asked(X, generalist_probs)
-        return model.predict_proba(self._checked(X), probs)
+        return self._predicted("predict_proba", X, generalist_probs)
 
     def predict_log_proba(self, X: Any, generalist_probs: Any = None) -> np.ndarray:  # noqa: N803
         """Their natural logarithms."""
-        check_is_fitted(self)
-        model, probs = self._held.model(self.model), self._asked(X, generalist_probs)
-        return model.predict_log_proba(self._checked(X), probs)
+        return self._predicted("predict_log_proba", X, generalist_probs)
 
     def score(
         self,
@@ -234,6 +237,18 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         numbers = known_numbers(labels, self.classes_)
         return float(accuracy_score(numbers, found, sample_weight=sample_weight))
 
+    def set_params(self, **params: Any) -> Self:
+        """As in scikit-learn; ``settings__KEY`` changes one key of ``settings`` alone.
+
+        ``__`` stands for a dot, too: a search may have ``{"settings__specialists__epochs": [2,
+        8]}``.
+        """
+        settings, others = keys_of_settings(params)
+        super().set_params(**others)
+        if settings:
+            self.settings = with_keys(self.settings, settings)
+        return self
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -241,37 +256,11 @@ class SpecialistClassifier(FittedModels, ClassifierMixin, BaseEstimator):
         tags.input_tags.three_d_array = True
         return tags
 
-    def _given(
-        self, data: GivenData, weights: Any, probs: Any, classes: np.ndarray, seed: int
-    ) -> tuple[Any, Any] | None:
-        """Probabilities of the rows and of the validation rows, if a generalist is given."""
-        validation = data.validation
-        vars(self).pop("_cross_fitted", None)
-        if probs is not None:
-            both = (probs, probs) if validation is None else tuple(probs)
-            return in_order(both[0], classes), in_order(both[1], classes)
-        if self.generalist is None:
-            return None
-        if is_unfitted(self.generalist):
-            rows = (data.x, data.y, weights)
-            self._cross_fitted, asked = fitted_in_folds(self.generalist, *rows, seed, classes)
-        else:
-            asked = asked_probabilities(self.generalist, data.x, classes)
-        if validation is None:
-            return asked, asked
-        return asked, asked_probabilities(self._asks, validation[0], classes)
-
-    @property
-    def _asks(self) -> Any:
-        """The generalist that is asked about new rows, or None."""
-        return vars(self).get("_cross_fitted", self.generalist)
-
-    def _asked(self, x: Any, probs: Any) -> Any:
-        if probs is not None:
-            return in_order(probs, self.classes_)
-        if self._asks is None or not self._held.model(self.model).asks:
-            return None
-        return asked_probabilities(self._asks, x, self.classes_)
+    def _predicted(self, method: str, x: Any, probs: Any) -> np.ndarray:
+        check_is_fitted(self)
+        predict, asked = getattr(self._held.model(self.model), method), self._asked(x, probs)
+        with calling(OF_GENERALIST if probs is None else {}):
+            return predict(self._checked(x), asked)
 
     def _checked(self, x: Any) -> Any:
         x = inputs_of(in_numpy(x), self._held.data_keys)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from operator import attrgetter
 from typing import Any, Protocol
@@ -13,12 +13,12 @@ import torch
 
 from specialists.clustering import ClassClusters
 from specialists.config import Config, needing_a_network
+from specialists.config.mistakes import TAKEN_BACK
 from specialists.datasets.in_memory import MEMORY
-from specialists.errors import ConfigError, listed
+from specialists.errors import ConfigError, calling, listed
+from specialists.feasibility import check_settings
 from specialists.networks import ARCHITECTURES
 from specialists.runtime import n_cores
-
-from .given_rows import names_of
 
 HELD = "specialists_in_memory:{}"
 NETWORK = HELD.format("network")
@@ -69,9 +69,11 @@ def config_of(
         if name == "factory" and callable(value):
             value = _name_of_function(value, f"settings, {section}.factory", HELD.format(section))
         table[name] = _plain(value)
-    config = Config.from_dict(values, where="settings")
-    if predictions:
-        _check_given(config)
+    with calling(names_for_errors(given)):
+        config = Config.from_dict(values, where="settings")
+        if predictions:
+            _check_given(config)
+        check_settings(config)
     return config
 
 
@@ -107,6 +109,53 @@ def network_functions(given: Parameters) -> dict[str, Callable[..., Any]]:
     return {k: f for k, f in named.items() if callable(f) and import_path(f) is None}
 
 
+def names_for_errors(given: Parameters) -> dict[str, str]:
+    """What errors call keys and names of a run that stand for parameters of the user."""
+    names = {"where: the configuration": "where: settings", " in the configuration": ""}
+    names |= {f" ({TAKEN_BACK})": ""}  # of the command line
+    if given.network is not None:
+        names["generalist.factory"] = "network="
+    if given.clusters is not None:
+        found = _is_number(given.clusters)
+        names |= {"clusters.n_clusters": "clusters"} if found else {"clusters.file": "clusters="}
+    sections = ("generalist", "specialists", "student")
+    names |= {HELD.format(name): f"settings, {name}.factory" for name in sections}
+    return {**names, NETWORK: "network", HELD.format("rows"): "X"}
+
+
+def keys_of_settings(params: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
+    """The values of ``settings__KEY`` by their keys, and all other parameters.
+
+    Examples
+    --------
+    >>> keys_of_settings({"model": "student", "settings__student__width": 64})
+    ({'student.width': 64}, {'model': 'student'})
+    """
+    prefix = "settings__"
+    ours = [name for name in params if name.startswith(prefix)]
+    keys = {name.removeprefix(prefix).replace("__", "."): params[name] for name in ours}
+    return keys, {name: value for name, value in params.items() if name not in ours}
+
+
+def with_keys(
+    settings: Mapping[str, object] | None, keys: Mapping[str, object]
+) -> dict[str, object]:
+    """Settings in which these keys have other values, whether they stood in a table or not.
+
+    Examples
+    --------
+    >>> with_keys({"student": {"width": 8, "epochs": 2}, "seed": 1}, {"student.width": 64})
+    {'student': {'epochs': 2}, 'seed': 1, 'student.width': 64}
+    """
+    kept: dict[str, object] = {}
+    for name, value in (settings or {}).items():
+        if isinstance(value, Mapping):
+            kept[name] = {k: inner for k, inner in value.items() if f"{name}.{k}" not in keys}
+        elif name not in keys:
+            kept[name] = value
+    return {**kept, **keys}
+
+
 def _settings(given: Parameters) -> Iterator[tuple[str, str, object]]:
     """Section, key and value of each of the settings; the section is "" for those of none."""
     settings = {} if given.settings is None else given.settings
@@ -124,8 +173,10 @@ def _settings(given: Parameters) -> Iterator[tuple[str, str, object]]:
             yield section, name, value
 
 
-def own_clusters(given: Any, classes: np.ndarray) -> list[list[str]] | None:
+def own_clusters(given: Any, classes: np.ndarray, names: Sequence[str]) -> list[list[str]] | None:
     """The names of the classes of each given cluster; None where clusters are to be found.
+
+    ``names`` are those of ``classes``, and either may be given.
 
     Raises
     ------
@@ -135,7 +186,7 @@ def own_clusters(given: Any, classes: np.ndarray) -> list[list[str]] | None:
     if _is_number(given):
         return None
     if isinstance(given, ClassClusters):
-        return [list(given.names(i)) for i in range(given.n_clusters)]
+        return _checked([list(given.names(i)) for i in range(given.n_clusters)], names)
     is_series = getattr(given, "ndim", None) == 1 and hasattr(given, "items")
     if isinstance(given, str) or (hasattr(given, "ndim") and not is_series):
         got = repr(given) if isinstance(given, str) else f"{type(given).__name__} {given}"
@@ -143,14 +194,26 @@ def own_clusters(given: Any, classes: np.ndarray) -> list[list[str]] | None:
     try:
         if isinstance(given, Mapping) or is_series:
             given = _by_cluster(given.items())
-        known = dict(zip(classes.tolist(), names_of(classes), strict=True))
+        known = {n: n for n in names} | dict(zip(classes.tolist(), names, strict=True))
         clusters = [list(members) for members in given]
         unknown = [str(label) for members in clusters for label in members if label not in known]
     except TypeError as error:
         raise _not_understood(error) from None
     if unknown:
         raise _not_understood(f"classes that y does not hold: {listed(unknown)}")
-    return [[known[label] for label in members] for members in clusters]
+    return _checked([[known[label] for label in members] for members in clusters], names)
+
+
+def _checked(clusters: list[list[str]], names: Sequence[str]) -> list[list[str]]:
+    """At least one cluster of some of the classes, and none of all of them."""
+    known = [set(names).intersection(members) for members in clusters]
+    if not any(known):
+        given = dict.fromkeys(name for members in clusters for name in members)
+        got = f"classes that y does not hold: {listed(given)}" if given else "no class"
+        raise _not_understood(got)
+    if any(len(members) == len(names) for members in known):
+        raise _not_understood(f"a cluster of all {len(names)} classes, which tells none apart")
+    return clusters
 
 
 def _by_cluster(items: Iterable[tuple[Any, Any]]) -> list[list[Any]]:

@@ -63,6 +63,9 @@ class FittedModels:
     def save(self, folder: str | Path) -> None:
         """Write what prediction needs as plain files, which ``specialists.load(folder)`` reads.
 
+        A ``generalist`` that was given is none of these: after loading, ensemble and generalist
+        take its ``generalist_probs``, or ``set_params(generalist=...)`` brings it back.
+
         Raises
         ------
         InputError
@@ -75,7 +78,7 @@ class FittedModels:
             "n_features_in_": getattr(self, "n_features_in_", None),
             "feature_names_in_": None if names is None else list(names),
         }
-        parameters = self.get_params()  # pyright: ignore[reportAttributeAccessIssue]
+        parameters = self.get_params(deep=False)  # pyright: ignore[reportAttributeAccessIssue]
         saved = SavedEstimator(parameters, self.classes_, state, self._held)
         save_estimator(saved, Path(folder))
 

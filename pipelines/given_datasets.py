@@ -35,12 +35,15 @@ class GivenData:
     validation : (x, y) or (x, y, weights), optional
     functions : mapping
         Gives what is read again, by the name that stands for it.
+    names : list of str, optional
+        Of the classes that ``y`` numbers, if the dataset knows them.
     """
 
     x: Any
     y: Any
     validation: Any
     functions: Mapping[str, Callable[..., Any]]
+    names: list[str] | None = None
 
 
 def opened(x: Any, y: Any, validation: Any, config: DataConfig) -> GivenData:
@@ -66,7 +69,9 @@ def opened(x: Any, y: Any, validation: Any, config: DataConfig) -> GivenData:
     named = dict(zip(("train", "validation"), datasets, strict=False))
     functions = {ROWS: lambda: named} if config.in_place else {}
     rest = [(one.raw, one.labels) for one in read[1:]]
-    return GivenData(read[0].raw, read[0].labels, rest[0] if rest else None, functions)
+    known, labels = read[0].names, read[0].labels
+    names = known if all(isinstance(label, int) for label in labels) else None
+    return GivenData(read[0].raw, labels, rest[0] if rest else None, functions, names)
 
 
 def _kept_in_its_file(x: Any, y: Any, validation: Any, in_place: bool | None) -> GivenData:

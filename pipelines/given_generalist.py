@@ -7,6 +7,7 @@ stand in the order of ``classes_``.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,72 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from torch import Tensor
 
+from specialists.clustering import ClassClusters
 from specialists.datasets.raw_rows import RawRows, mapped_rows
 from specialists.errors import DataWarning, InputError, listed
 from specialists.networks import column_of_each
 
+from .given_datasets import GivenData
+from .held_run import HeldRun
+
 FOLDS = 5
 BY_HEART = 0.005  # errors on the rows of ``fit``
+
+
+class AsksGeneralist:
+    """What a classifier asks the generalist that it was given, in training and afterwards."""
+
+    generalist: Any
+    model: str
+    classes_: np.ndarray
+    clusters_: ClassClusters
+    _held: HeldRun
+
+    def _given(
+        self,
+        data: GivenData,
+        weights: Any,
+        probs: Any,
+        classes: np.ndarray,
+        names: Sequence[str],
+        seed: int,
+    ) -> tuple[Any, Any] | None:
+        """Probabilities of the rows and of the validation rows, if a generalist is given."""
+        validation = data.validation
+        vars(self).pop("_cross_fitted", None)
+        if probs is not None:
+            first, second = of_both(probs, validation is not None)
+            return in_order(first, classes, names=names), in_order(second, classes, names=names)
+        if self.generalist is None:
+            return None
+        if is_unfitted(self.generalist):
+            rows = (data.x, data.y, weights)
+            self._cross_fitted, asked = fitted_in_folds(self.generalist, *rows, seed, classes)
+        else:
+            asked = asked_probabilities(self.generalist, data.x, classes, names)
+        if validation is None:
+            return asked, asked
+        return asked, asked_probabilities(self._asks, validation[0], classes, names)
+
+    @property
+    def _asks(self) -> Any:
+        """The generalist that is asked about new rows, or None."""
+        return vars(self).get("_cross_fitted", self.generalist)
+
+    def _asked(self, x: Any, probs: Any) -> Any:
+        if probs is not None:
+            return in_order(probs, self.classes_, names=self.clusters_.class_names)
+        if not self._held.model(self.model).asks:
+            return None
+        if self._asks is None:
+            raise InputError(
+                f"the {self.model} asks a generalist, which is not here",
+                got="neither generalist_probs nor generalist",
+                expected="generalist_probs=, its probabilities of these rows",
+                fix="set_params(generalist=...) where it is an estimator or a function, which "
+                "no saved folder holds; the student needs none",
+            )
+        return asked_probabilities(self._asks, x, self.classes_, self.clusters_.class_names)
 
 
 def warn_if_by_heart(log_probs: Tensor, numbers: np.ndarray) -> None:
@@ -76,7 +137,9 @@ def fitted_in_folds(
     return fitted, in_order(probs, classes, getattr(fitted, "classes_", None))
 
 
-def asked_probabilities(generalist: Any, x: Any, classes: np.ndarray) -> np.ndarray:
+def asked_probabilities(
+    generalist: Any, x: Any, classes: np.ndarray, names: Sequence[str] | None = None
+) -> np.ndarray:
     """What a fitted estimator or a function predicts for raw inputs, columns as ``classes``.
 
     Raises
@@ -94,12 +157,47 @@ def asked_probabilities(generalist: Any, x: Any, classes: np.ndarray) -> np.ndar
     known = getattr(generalist, "classes_", None)
     rows = x if isinstance(x, RawRows) else mapped_rows(x)
     if rows is not None:
-        return np.concatenate([in_order(ask(some), classes, known) for _, some in rows.blocks()])
-    return in_order(ask(x), classes, known)
+        found = [in_order(ask(some), classes, known, names) for _, some in rows.blocks()]
+        return np.concatenate(found)
+    return in_order(ask(x), classes, known, names)
 
 
-def in_order(probs: Any, classes: np.ndarray, known: Any = None) -> np.ndarray:
+def of_both(probs: Any, validates: bool) -> tuple[Any, Any]:
+    """Probabilities of the rows of ``X`` and of the validation rows, as ``fit`` is given them.
+
+    ``validates`` says whether there is ``validation_data``: they are a pair then, else one matrix.
+
+    Raises
+    ------
+    InputError
+        If they are the other of these.
+    """
+    pair = isinstance(probs, list | tuple) and len(probs) == 2 and all(map(_is_matrix, probs))
+    if pair != validates:
+        several = "generalist_probs=(those of X, those of the rows of validation_data)"
+        raise InputError(
+            "probabilities of X alone, beside validation_data whose rows need some, too"
+            if validates
+            else "probabilities of validation rows, but no validation_data",
+            where="generalist_probs",
+            got="a pair of matrices" if pair else f"one {type(probs).__name__}",
+            expected=several if validates else "one matrix, a row for each of X",
+        )
+    return (probs[0], probs[1]) if pair else (probs, probs)
+
+
+def _is_matrix(value: Any) -> bool:
+    return getattr(value, "ndim", 0) == 2 or (
+        isinstance(value, list) and len(value) > 0 and isinstance(value[0], Sequence)
+    )
+
+
+def in_order(
+    probs: Any, classes: np.ndarray, known: Any = None, names: Sequence[str] | None = None
+) -> np.ndarray:
     """Probabilities with a column for each of ``classes``; ``known`` are the classes as they are.
+
+    Columns of a DataFrame may be ``names`` of the classes (None: the labels as text).
 
     Raises
     ------
@@ -117,8 +215,8 @@ def in_order(probs: Any, classes: np.ndarray, known: Any = None) -> np.ndarray:
     if known is None:
         return probs
     wanted, known = classes.tolist(), np.asarray(known, dtype=object).tolist()
-    if known != wanted and all(isinstance(name, str) for name in known):
-        wanted = list(map(str, wanted))  # a DataFrame may hold names where labels are numbers
+    if not set(known) & set(wanted):  # a DataFrame may hold names where labels are numbers
+        wanted = list(map(str, wanted) if names is None else names)
     more = [name for name in known if name not in set(wanted)]
     if more and set(wanted) < set(known) and len(known) == len(set(known)):
         told = (

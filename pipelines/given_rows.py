@@ -6,7 +6,7 @@ Checks are scikit-learn's where it has some: shapes, finite numbers, names of fe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from sklearn.utils.validation import (
 )
 
 from specialists.datasets.base import Kind, NamedTensors
-from specialists.datasets.class_names import normal_form
+from specialists.datasets.class_names import classes_of_codes, normal_form
 from specialists.datasets.dataset_objects import is_dataset
 from specialists.datasets.handed_over import in_numpy, tensors_of, texts_of
 from specialists.datasets.in_memory import HeldRows
@@ -178,8 +178,13 @@ def numbered_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return classes, np.array([numbers[label] for label in labels], dtype=np.int64)
 
 
-def names_of(classes: np.ndarray) -> tuple[str, ...]:
-    """A name for each class; those that would read alike get their number behind them."""
+def names_of(classes: np.ndarray, known: Sequence[str] | None = None) -> tuple[str, ...]:
+    """A name for each class, from ``known`` where classes are numbers of these.
+
+    Those that would read alike get their number behind them.
+    """
+    if known is not None:
+        return classes_of_codes(classes, known, "X").names
     written = [normal_form(str(label)) or repr(label) for label in classes.tolist()]
     counts = Counter(written)
     return tuple(f"{n} [{i}]" if counts[n] > 1 else n for i, n in enumerate(written))

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,7 @@ import torch
 from specialists.config import Config
 from specialists.datasets import Dataset
 from specialists.datasets.factory import handing_over
-from specialists.errors import InputError
-from specialists.feasibility import check_settings
+from specialists.errors import InputError, calling
 from specialists.files import (
     EVERYTHING,
     NOTHING,
@@ -62,13 +61,18 @@ class HeldRun:
         Callables of the program, by the names that the configuration gives them.
     trust_code : bool
         Whether functions that the folder names may be called.
+    origin : Path, optional
+        The folder that somebody saved this in.
     """
 
-    def __init__(self, functions: Functions, trust_code: bool = True) -> None:
-        self.functions, self.trust_code = functions, trust_code
+    def __init__(
+        self, functions: Functions, trust_code: bool = True, origin: Path | None = None
+    ) -> None:
+        self.functions, self.trust_code, self.origin = functions, trust_code, origin
         self._directory: Path | None = None
         self._files: dict[str, bytes] = {}
         self._rows: Functions = {}
+        self._names: Mapping[str, str] = {}
         self._run: Run | None = None
         self._models: dict[str, Predictor] = {}
 
@@ -80,11 +84,12 @@ class HeldRun:
         functions: Functions,
         clusters: Sequence[Sequence[str]] | None = None,
         rows: Functions | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> HeldRun:
         """Train every model on a data set of the program.
 
-        ``clusters`` are the names of their classes, and ``rows`` gives what the data set reads
-        again and again.
+        ``clusters`` are the names of their classes, ``rows`` gives what the data set reads again
+        and again, and ``names`` says what errors call parts of the configuration.
 
         Raises
         ------
@@ -92,10 +97,11 @@ class HeldRun:
             If the settings cannot work with these data.
         """
         held = cls(functions)
-        held._rows = rows or {}
+        held._rows, held._names = rows or {}, names or {}
+        if rows:  # no worker process has them
+            config = config.model_copy(update={"jobs": 1})
         if config.jobs > 1:
             check_guarded()
-        check_settings(config)
         held._run = Run(held.folder, trust=EVERYTHING, dataset=dataset)
         with held._at_work(), held._run.lock():
             if clusters is not None:
@@ -117,6 +123,8 @@ class HeldRun:
                 with unsynced(), atomic_write(self._directory / name) as temporary:
                     temporary.write_bytes(content)
             self._files = {}
+        elif not self._directory.is_dir():
+            raise _gone(self._directory)
         return self._directory
 
     @cached_property
@@ -130,15 +138,23 @@ class HeldRun:
     def model(self, name: str) -> Predictor:
         """The student, ensemble or generalist, read once."""
         if name not in self._models:
-            with handing_over(self.functions):
+            with self._called_as_given(), handing_over(self.functions):
                 self._models[name] = load(self.folder, name, self.trust_code)
         return self._models[name]
+
+    def _called_as_given(self) -> AbstractContextManager[None]:
+        """Errors name what the user gave, not the files and names that stand for it here."""
+        files = {f"{self.folder / CLUSTERS}": "clusters="}
+        return calling(
+            {**files, **self._names, f"{self.folder}": f"{self.origin or 'the fitted classifier'}"}
+        )
 
     @contextmanager
     def reading(self) -> Iterator[Path]:
         """The folder, whose networks may be built inside."""
         trust = EVERYTHING if self.trust_code else NOTHING
-        with handing_over({**self.functions, **self._rows}), trusting(trust):
+        functions = {**self.functions, **self._rows}
+        with self._called_as_given(), handing_over(functions), trusting(trust):
             yield self.folder
 
     def report(self, folder: Path) -> Path:
@@ -172,27 +188,26 @@ class HeldRun:
             return self._files
         folder = self.folder
         if not Run(folder).config_file.is_file():
-            raise InputError(
-                "the folder of this fitted classifier is gone, and its models with it",
-                where=folder,
-                expected="a folder that stays as long as the classifier",
-                fix="fit it again; where temporary folders are cleaned up, set TMPDIR elsewhere",
-            )
+            raise _gone(folder)
         found = [p for suffix in ("json", "toml") for p in folder.rglob(f"*.{suffix}")]
         found += [path for pattern in WEIGHTS for path in folder.glob(pattern)]
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(found)}
 
     @classmethod
     def from_files(
-        cls, files: Mapping[str, bytes], functions: Functions, trust_code: bool = True
+        cls,
+        files: Mapping[str, bytes],
+        functions: Functions,
+        trust_code: bool = True,
+        origin: Path | None = None,
     ) -> HeldRun:
         """What :meth:`files` gave; ``trust_code`` as :func:`specialists.load` has it."""
-        held = cls(functions, trust_code)
+        held = cls(functions, trust_code, origin)
         held._files = dict(files)
         return held
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restored, (self.files(), dict(self.functions), self.trust_code)
+        return _restored, (self.files(), dict(self.functions), self.trust_code, self.origin)
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -212,5 +227,16 @@ def _remove(folder: Path, maker: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _restored(files: Mapping[str, bytes], functions: Functions, trust_code: bool) -> HeldRun:
-    return HeldRun.from_files(files, functions, trust_code)
+def _gone(folder: Path) -> InputError:
+    return InputError(
+        "the folder of this fitted classifier is gone, and its models with it",
+        where=folder,
+        expected="a folder that stays as long as the classifier",
+        fix="fit it again; where temporary folders are cleaned up, set TMPDIR elsewhere",
+    )
+
+
+def _restored(
+    files: Mapping[str, bytes], functions: Functions, trust_code: bool, origin: Path | None
+) -> HeldRun:
+    return HeldRun.from_files(files, functions, trust_code, origin)

@@ -13,6 +13,7 @@ import torch
 
 from specialists.clustering.checks import named
 from specialists.clustering.co_predictions import CoPredictions, streamed
+from specialists.clustering.given_values import column_order
 from specialists.covariance import PredictionCovariance, PredictionSketch
 from specialists.covariance.streaming import host_array, predictions_shape
 from specialists.datasets.storage import load_dataset_folder
@@ -96,7 +97,7 @@ def read_predictions(source: Any, class_names: Any = None) -> KnownPredictions:
         over rows, or the covariance. Columns of a DataFrame name the classes.
     class_names : sequence of str, or path, optional
         Names of the classes, or a text file with one a line. None: those of the run or the file,
-        else numbers.
+        else numbers. Those of a DataFrame's columns may stand in another order.
 
     Raises
     ------
@@ -114,11 +115,14 @@ def read_predictions(source: Any, class_names: Any = None) -> KnownPredictions:
         arrays = {"probs": host_array(source)}
         if hasattr(source, "columns"):
             arrays["class_names"] = np.array([str(name) for name in source.columns])
-    given, names = arrays["probs"], arrays.get("class_names")
-    names = names if class_names is None else class_names
+    given: Any = arrays["probs"]
+    names: Any = arrays.get("class_names") if class_names is None else _read_names(class_names)
+    order = None if names is None else column_order(source, names)
     if given.ndim == 2 and given.shape[0] == given.shape[1] and not _are_probabilities(given):
-        return KnownPredictions(_names(names, len(given)), matrix=given)
-    names = _names(names, predictions_shape(given)[1])
+        given = given if order is None else given[order][:, order]
+        return KnownPredictions(named(names, len(given)), matrix=given)
+    names = named(names, predictions_shape(given)[1])
+    given = given if order is None else given[:, order]
     examples: Any = arrays.get("examples")
     return KnownPredictions(names, given, None, arrays.get("labels"), examples)
 
@@ -174,7 +178,5 @@ def _are_probabilities(rows: np.ndarray) -> bool:
     return bool(np.allclose(sums, 1, atol=SUM_ERROR) or not np.allclose(rows, rows.T))
 
 
-def _names(given: Any, n_classes: int) -> tuple[str, ...]:
-    if isinstance(given, str | Path):
-        given = read_text_file(Path(given)).splitlines()
-    return named(given, n_classes)
+def _read_names(given: Any) -> Sequence[Any]:
+    return read_text_file(Path(given)).splitlines() if isinstance(given, str | Path) else given

@@ -6,6 +6,7 @@ columns ``class`` and ``cluster`` (or its first two). Classes are known by their
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from specialists.datasets.naming import did_you_mean
 from specialists.datasets.table_files import READERS, TABLE_FORMATS, read_table
 from specialists.datasets.text_files import suffix
 from specialists.errors import DataError, InputError, listed
-from specialists.files import read_json
+from specialists.files.reading import read_text_file
 
 COLUMNS = ("class", "cluster")
+JSON_FORMS = 'what ClassClusters.to_dict writes, or {"class": cluster, ...}'
 
 
 def read_clusters(path: Path, class_names: Sequence[str]) -> tuple[list[list[int]], list[str]]:
@@ -33,20 +35,27 @@ def read_clusters(path: Path, class_names: Sequence[str]) -> tuple[list[list[int
     clusters = [[number[name] for name in names if name in number] for names in named]
     unknown = list(dict.fromkeys(n for names in named for n in names if n not in number))
     placed = {i for members in clusters for i in members}
+    if not any(named):
+        raise InputError("no clusters in this file", where=path, expected="a class in each")
     if not placed:
-        near = did_you_mean(unknown[0], class_names) if unknown else None
+        near = did_you_mean(unknown[0], class_names)
         got = f"{listed(unknown, 5)}; the data have {listed(class_names, 5)}"
         raise InputError("no class of the data is in these clusters", where=path, got=got, fix=near)
     notes = []
     if unknown:
-        notes.append(f"{len(unknown)} classes of {path.name} that the data lack: {listed(unknown)}")
+        notes.append(f"classes in clusters that the data lack ({len(unknown)}): {listed(unknown)}")
     if left := [name for i, name in enumerate(class_names) if i not in placed]:
-        notes.append(f"{len(left)} classes in no cluster of {path.name}: {listed(left)}")
+        notes.append(f"classes in no cluster ({len(left)}): {listed(left)}")
     return [members for members in clusters if members], notes
 
 
 def _from_json(path: Path) -> Iterable[list[str]]:
-    content = read_json(path)
+    try:
+        content = json.loads(read_text_file(path))
+    except (ValueError, RecursionError) as error:
+        got = str(error) if path.stat().st_size else "an empty file"
+        what = "clusters.file is no JSON"
+        raise DataError(what, where=path, got=got, expected=JSON_FORMS) from None
     try:
         if isinstance(content, dict) and isinstance(content.get("clusters"), list):
             return [
@@ -56,11 +65,7 @@ def _from_json(path: Path) -> Iterable[list[str]]:
             return _grouped(content.items(), path)
     except (TypeError, KeyError):
         pass
-    raise DataError(
-        "these are no clusters of classes",
-        where=path,
-        expected='what ClassClusters.to_dict writes, or {"class": cluster, ...}',
-    )
+    raise DataError("these are no clusters of classes", where=path, expected=JSON_FORMS)
 
 
 def _from_table(path: Path) -> Iterable[list[str]]:

@@ -111,7 +111,7 @@ def _predicted(
             got=f"--model {model}",
             fix="leave the option out",
         )
-    plain, shown = read_unlabelled(file, predictor.preprocessing)
+    plain, shown = read_unlabelled(file, predictor.preprocessing, in_place=True)
     log_probs = None
     if generalist_probs is not None:
         from specialists.networks import predictions_of_new

@@ -8,7 +8,7 @@ from dataclasses import replace
 from specialists.datasets import load_dataset, save_dataset
 from specialists.errors import DataWarning
 from specialists.files import check_trusted
-from specialists.networks import attach_predictions, flattery
+from specialists.networks import attach_predictions, flattery, hardness
 from specialists.uncertainty import rows_in_groups
 
 from .runs import Run
@@ -38,7 +38,8 @@ def execute(run: Run) -> None:
         notes.append(", ".join(sizes))
     for note in notes:
         log.info(f"prepare-data: {note}")
-    if dataset.train.predictions is not None and (note := flattery(dataset)):
+    doubts = (flattery, hardness) if dataset.train.predictions is not None else ()
+    for note in filter(None, (doubt(dataset) for doubt in doubts)):
         warnings.warn(note, DataWarning, stacklevel=2)
         dataset = replace(dataset, notes=(*dataset.notes, note))
     save_dataset(dataset, run.path("prepare-data"))

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import typer
 
-from specialists.config import Config, find_config, left_aside, shipped_configs
+from specialists.config import (
+    Config,
+    ConfigMistakesError,
+    find_config,
+    left_aside,
+    shipped_configs,
+)
 from specialists.config.renamed import has_old_names
 from specialists.config.toml import read_toml
 from specialists.errors import ConfigError, InputError, listed
@@ -132,10 +138,27 @@ def configured(folder: Path, settings: Config, jobs: int | None) -> Iterator[Run
     """A run with these settings, that this process alone works on."""
     run = Run(folder, jobs)
     with run.lock():
+        _refuse_before_it_is_written(run, settings)
         write_config(run, settings)
         if settings.threads:
             threads(settings.threads)
         yield run
+
+
+def _refuse_before_it_is_written(run: Run, settings: Config) -> None:
+    """Raise a ConfigError for clusters that the data that are prepared already cannot have."""
+    about = run.path("prepare-data", "dataset.json")
+    try:
+        if not about.is_file() or run.config.data != settings.data:
+            return
+    except InputError:  # the old settings cannot be read
+        return
+    from specialists.feasibility.cluster_numbers import impossible_clusters
+
+    if mistakes := list(
+        impossible_clusters(settings.clusters, len(read_json(about)["class_names"]))
+    ):
+        raise ConfigMistakesError(mistakes, "the configuration")
 
 
 def write_config(run: Run, settings: Config) -> None:

@@ -95,7 +95,7 @@ def read_estimator(folder: Path, trust_code: bool) -> SavedEstimator:
             for path in sorted(folder.rglob("*"))
             if path.suffix in (".json", ".toml", ".safetensors") and path.name != ABOUT
         }
-        held = HeldRun.from_files(files, {}, trust_code)
+        held = HeldRun.from_files(files, {}, trust_code, folder)
         return SavedEstimator(dict(about["parameters"]), classes, dict(about["state"]), held)
 
 

@@ -8,7 +8,8 @@ traceback and exits with ``exit_code``. Every other :class:`SpecialistsError` is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from specialists.escaping import printable
 
@@ -46,6 +47,28 @@ class InputError(SpecialistsError, ValueError):
     """The user's input is wrong."""
 
     exit_code = 2
+
+
+@contextmanager
+def calling(names: Mapping[str, str]) -> Iterator[None]:
+    """Errors of the input inside call things as their user does: texts are replaced by others.
+
+    Examples
+    --------
+    >>> with calling({"/tmp/x7/model.json": "network="}):
+    ...     raise InputError("no head", where="/tmp/x7/model.json")
+    Traceback (most recent call last):
+    specialists.errors.InputError: no head
+      where: network=
+    """
+    try:
+        yield
+    except InputError as error:
+        told = str(error)
+        for name, users_own in names.items():
+            told = told.replace(name, users_own)
+        error.args = (told,)
+        raise
 
 
 class ConfigError(InputError):

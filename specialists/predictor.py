@@ -17,7 +17,7 @@ from specialists.datasets.base import Inputs, rows_between
 from specialists.datasets.dataset_objects import is_dataset
 from specialists.datasets.object_rows import encode_objects
 from specialists.datasets.raw_rows import RawRows, fetched_rows
-from specialists.errors import InputError
+from specialists.errors import InputError, listed
 from specialists.networks import GivenInputs, fitting, given_log_probs, load_network
 from specialists.networks.weights import GIVEN
 from specialists.predictions import BATCH_SIZE, Predictions, network_predictions
@@ -25,7 +25,7 @@ from specialists.predictions import BATCH_SIZE, Predictions, network_predictions
 BLOCK_VALUES = 1 << 23
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Predictor:
     """A model with the preprocessing and the class names it was trained with.
 
@@ -39,6 +39,14 @@ class Predictor:
     predictions: Callable[[Inputs], Predictions]
     asks: bool = False
     network: nn.Module | None = None
+
+    def __repr__(self) -> str:
+        asks = ", asks for generalist_probs" * self.asks
+        names = listed(self.class_names, 5)
+        return (
+            f"<Predictor of {len(self.class_names)} classes ({names}) "
+            f"from {self.preprocessing.get('kind')}{asks}>"
+        )
 
     def predict_proba(self, x: Any, generalist_probs: Any = None) -> np.ndarray:
         """Calibrated probabilities of raw inputs.

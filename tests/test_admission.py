@@ -364,9 +364,17 @@ def test_fewer_than_20_groups_are_no_test(method, n_groups, outcome):
         assert {entry.why_not for entry in record.specialists} == {TOO_FEW_GROUPS}
         low, high = record.whole.interval
         assert 0 < low < record.whole.mean_gain < high
-        words = "19 groups: no test, which takes 20; on the 228 rows in 19 groups kept for it"
-        assert words in record.in_words()
+        words = "only 228 rows in 19 groups were kept for this test, which needs at least 20 groups"
+        assert f"{words}: rows of one input or source count as one; there the" in record.in_words()
     check_written(record)
+
+
+def test_too_few_rows_that_are_groups_of_their_own_are_told_as_rows():
+    found, labels, groups = grouped(15, 1, seed=4)
+    kept = KeptRows(found, labels, groups)
+    record: Any = admit_specialists(CHOSEN, *predictions(seed=1), kept, CombinationConfig())
+    words = "generalist: only 15 rows were kept for this test, which needs at least 20; there the"
+    assert words in record.in_words()
 
 
 def test_one_group_of_rows_leaves_everything_open():

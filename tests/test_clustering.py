@@ -17,7 +17,7 @@ from specialists.clustering.balanced import (
     size_bounds,
 )
 from specialists.covariance import PredictionCovariance, confusion_mass
-from specialists.errors import InputError
+from specialists.errors import DataWarning, InputError
 
 METHODS = ["agglomerative", "balanced", "kmeans", "minibatch", "spherical"]
 
@@ -192,7 +192,8 @@ def test_classes_that_are_never_predicted_still_get_a_cluster(method):
 
 def test_predictions_without_any_confusion_have_shares_of_zero():
     probs = np.eye(6)[np.random.default_rng(0).integers(0, 6, 100)]
-    clusters = ClassClusters.from_predictions(probs, n_clusters=2)
+    with pytest.warns(DataWarning, match="all predictions are 0 or 1(?s:.*)not decisions"):
+        clusters = ClassClusters.from_predictions(probs, n_clusters=2)
     assert clusters.share_of_confusions == (0.0, 0.0)
     assert clusters.total_share == 0
 

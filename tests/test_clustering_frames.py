@@ -13,7 +13,7 @@ from PIL import Image
 
 from specialists.clustering import ClassClusters, confused_pairs
 from specialists.covariance import confusion_mass
-from specialists.errors import InputError
+from specialists.errors import DataWarning, InputError
 
 
 @pytest.fixture
@@ -160,7 +160,10 @@ def test_many_classes_take_a_sketch():
 
 
 def test_a_model_that_confuses_nothing_has_no_pairs():
-    assert len(confused_pairs(np.eye(4), k=3)) == 0
+    with pytest.warns(DataWarning, match="all predictions are 0 or 1"):
+        assert len(confused_pairs(np.eye(4), k=3)) == 0
+    late = np.concatenate([np.tile(np.eye(4), (100, 1)), [[0.5, 0.5, 0, 0]]])
+    assert len(confused_pairs(late, k=3)) == 1  # and nothing is told
 
 
 def test_what_does_not_fit_is_named(probs, clusters):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from pipelines.known_predictions import read_predictions
 from specialists.clustering import ClassClusters, cluster_classes, confused_pairs
 from specialists.errors import DataWarning, InputError
 
@@ -52,6 +53,39 @@ def test_labels_count_as_numbers_or_as_names_of_any_type(probs, names, labels):
     expected = counted(probs, None, TRUTH)
     assert sum(there + back for _, _, there, back, _ in expected) > 50
     assert counted(probs, names, labels) == expected
+
+
+@pytest.mark.parametrize("names", [["cat", "ant", "dog", "bee"], [7, 3, 9, 1]])
+def test_columns_of_a_table_are_found_by_the_names_of_the_classes(probs, names):
+    frame = pd.DataFrame(probs, columns=names)[sorted(names)]
+    expected, found = (ClassClusters.from_predictions(p, names, 2) for p in (probs, frame))
+    assert (found.classes, found.class_names) == (expected.classes, expected.class_names)
+    for table in (confused_pairs(frame, names), confused_pairs(frame, clusters=expected)):
+        assert table["rows"].tolist() == confused_pairs(probs, names)["rows"].tolist()
+        first = confused_pairs(probs, names)["class_a"]
+        assert table["class_a"].map(str).tolist() == first.map(str).tolist()
+    known = read_predictions(frame, names)
+    assert known.class_names == tuple(map(str, names))
+    assert known.probs is not None
+    assert np.array_equal(known.probs, probs)
+    square = frame.T @ frame
+    square.index = square.columns
+    known = read_predictions(square, names)
+    assert known.matrix is not None
+    assert np.allclose(known.matrix, probs.T @ probs)
+
+
+def test_columns_of_other_names_stand_as_the_names_do_or_are_refused(probs):
+    expected = ClassClusters.from_predictions(probs, LETTERS, 2)
+    for columns in (["p0", "p1", "p2", "p3"], None):
+        frame = pd.DataFrame(probs, columns=columns)
+        assert ClassClusters.from_predictions(frame, LETTERS, 2).classes == expected.classes
+    unnamed = ClassClusters.from_predictions(pd.DataFrame(probs), [3, 2, 1, 0], 2)
+    assert unnamed.class_names == ("3", "2", "1", "0")
+    assert unnamed.classes == expected.classes
+    for wrong in (["d", "a", "c", "x"], ["d", "a", "c", "c"]):
+        with pytest.raises(InputError, match=r"other classes than class_names(?s:.*)no columns b"):
+            ClassClusters.from_predictions(pd.DataFrame(probs, columns=wrong), LETTERS)
 
 
 @pytest.mark.parametrize(

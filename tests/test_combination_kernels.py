@@ -1,3 +1,4 @@
+import logging
 import sys
 import threading
 import time
@@ -290,6 +291,12 @@ def test_small_calls_do_not_load_numba(monkeypatch):
 def test_a_long_compilation_is_told_once_a_process(monkeypatch, capsys):
     monkeypatch.setattr(fused, "_PATIENCE", 0.01)
     monkeypatch.setattr(fused, "_TOLD", [])
+    library = logging.getLogger("specialists")
+    monkeypatch.setattr(library, "isEnabledFor", lambda level: level > logging.INFO)
+    with fused._patience("where nobody listens"):
+        time.sleep(0.05)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(library, "isEnabledFor", lambda level: level >= logging.INFO)
     before = set(threading.enumerate())
     with fused._patience("a kernel of a test"):
         time.sleep(0.1)

@@ -41,18 +41,40 @@ def told(values: dict) -> str:
             "did you mean `generalist.epochs`, `specialists.epochs`, `student.epochs`?",
         ),
         ({"generalst": {}}, "unknown key `generalst`; did you mean `generalist`?"),
-        ({"generalist": {"epoch": 1}}, "unknown key `generalist.epoch`; did you mean `epochs`?"),
+        (
+            {"generalist": {"epoch": 1}},
+            "unknown key `generalist.epoch`; did you mean `generalist.epochs`?",
+        ),
         ({"student": {"qqqqqq": 1}}, "unknown key `student.qqqqqq`; known: epochs, batch_size"),
         ({"generalist": {"epochs": 0}}, "generalist.epochs = 0"),
         ({"generalist": {"widths": [4, "x"]}}, "generalist.widths.1 = 'x'"),
         ({"specialists": {"subset_share": 1.0}}, "specialists.subset_share = 1.0"),
         ({"precision": "half"}, "precision = 'half'"),
+        (
+            {"combination": {"rules": "[kl]"}},
+            "a list is needed, for instance 'combination.rules=[\"kl\"]'",
+        ),
+        ({"combination": {"rules": "[kl, 'a b'"}}, '\'combination.rules=["kl", "a b"]\''),
+        ({"student": {"temperatures": "1, 2.5"}}, "'student.temperatures=[1, 2.5]'"),
         ({"data": {}}, "exactly one source"),
         ({"data": {"name": "glyphs", "table": "x.tsv"}}, "name, table"),
     ],
 )
 def test_a_mistake_is_told_with_the_nearest_right_name(values, message):
     assert message in told(values)
+
+
+def test_a_mistake_of_an_override_is_not_told_of_the_file(file):
+    with pytest.raises(ConfigError) as error:
+        Config.from_toml(file, ["data.tabel=x", "seed=4"])
+    assert "where: --set data.tabel=x --set seed=4\n" in str(error.value)
+    assert "did you mean `data.table`?" in str(error.value)
+    assert str(file) not in str(error.value)
+    file.write_text("sed = 3\n")
+    with pytest.raises(ConfigError) as error:
+        Config.from_toml(file, ["data.tabel=x"])
+    assert f"where: {file}\n" in str(error.value)
+    assert "2 mistakes" in str(error.value)
 
 
 def test_all_mistakes_are_told_at_once():

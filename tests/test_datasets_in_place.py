@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,12 @@ import torch
 from PIL import Image
 
 from specialists.config import DataConfig
-from specialists.datasets import load_dataset, load_dataset_folder, save_dataset
+from specialists.datasets import (
+    load_dataset,
+    load_dataset_folder,
+    read_unlabelled,
+    save_dataset,
+)
 from specialists.datasets.base import joined_inputs
 from specialists.datasets.encoding import standardisation, standardisation_of
 from specialists.datasets.fetched_rows import BLOCK_BYTES, FetchedRows, block_rows, only_rows
@@ -306,3 +312,33 @@ def test_equal_digests_are_numbered_as_they_come():
     keys = RNG.integers(0, 5, 40)
     digests = np.stack([keys % 2, keys // 2], axis=1).astype(np.uint64)
     assert same_digest(digests).tolist() == same_input(keys.tolist()).tolist()
+
+
+@pytest.mark.parametrize("name", ["float32", "float64", "integers", "grey images", "channels last"])
+def test_new_rows_of_a_large_npy_are_encoded_as_they_are_read(name, tmp_path, monkeypatch):
+    preprocessing = load(write(tmp_path, **TABLES[name])).preprocessing
+    file = tmp_path / "x.npy"
+    held, numbers = read_unlabelled(file, preprocessing, in_place=True)
+    assert isinstance(held, torch.Tensor)
+    monkeypatch.setattr("specialists.datasets.raw_rows.IN_PLACE_BYTES", 0)
+    read, again = read_unlabelled(file, preprocessing, in_place=True)
+    assert isinstance(read, FetchedRows)
+    assert torch.equal(read[10:20], held[10:20])
+    assert torch.equal(read[:], held)
+    assert list(again) == list(numbers) == [str(i) for i in range(300)]
+    assert again[7:9] == ("7", "8")
+    assert isinstance(read_unlabelled(file, preprocessing)[0], torch.Tensor)
+
+
+def test_what_is_wrong_with_new_rows_in_place_is_told_of_their_file(tmp_path, monkeypatch):
+    preprocessing = load(write(tmp_path, x=X, y=Y)).preprocessing
+    monkeypatch.setattr("specialists.datasets.raw_rows.IN_PLACE_BYTES", 0)
+    files = write(
+        tmp_path, narrow=X[:, :3], missing=np.where(np.arange(300)[:, None] < 250, X, np.nan)
+    )
+    with pytest.raises(DataError, match=r"narrow\.npy"):
+        read_unlabelled(files["narrow"], preprocessing, in_place=True)
+    rows: Any = read_unlabelled(files["missing"], preprocessing, in_place=True)[0]
+    assert len(rows[200:250]) == 50
+    with pytest.raises(DataError, match="in row 250, column 0"):
+        rows[240:300]

@@ -208,6 +208,25 @@ def test_it_is_a_part_of_pipelines_and_searches():
     assert search.fit(X, Y).best_params_ == {"settings": settings[1]}
 
 
+@pytest.mark.parametrize("key", ["settings__generalist.epochs", "settings__generalist__epochs"])
+def test_a_search_may_change_one_key_of_the_settings(key):
+    search = GridSearchCV(classifier(), {key: [1, 12]}, cv=2).fit(X, Y)
+    assert search.best_params_ == {key: 12}
+    assert search.best_estimator_.settings == SETTINGS
+    assert search.cv_results_["mean_test_score"][0] < search.best_score_
+    piped = make_pipeline(classifier(settings={"generalist": {"epochs": 3, "width": 2}}))
+    piped.set_params(**{f"specialistclassifier__{key}": 5})
+    assert piped.get_params()["specialistclassifier__settings"] == {
+        "generalist": {"width": 2},
+        "generalist.epochs": 5,
+    }
+    assert SpecialistClassifier().set_params(**{key: 5}).settings == {"generalist.epochs": 5}
+    with pytest.raises(ConfigError, match=r"did you mean `generalist\.epochs`"):
+        classifier().set_params(settings__generalist__epoch=3).fit(X, Y)
+    with pytest.raises(ValueError, match="Invalid parameter 'epochs'"):
+        classifier().set_params(epochs=3)
+
+
 def test_cross_validation_runs_in_processes():
     scores = cross_val_score(classifier(), X, Y, cv=2, n_jobs=2)
     assert scores.min() > 0.4

@@ -112,6 +112,41 @@ def test_a_dataset_of_hugging_face_is_learned_and_predicted(of_arrays):
     assert fitted.score(rows) == of_arrays.score(X, Y)
 
 
+@pytest.mark.parametrize("in_place", [True, False])
+def test_names_of_a_class_label_are_those_of_the_classes(in_place):
+    hugging_face = pytest.importorskip("datasets")
+    names = ["zebra", "ant", "cat", "bee", "dog", "fox", "nobody"]
+    rows = hugging_face.Dataset.from_dict({"x": X.tolist(), "label": Y.tolist()})
+    rows = rows.cast_column("label", hugging_face.ClassLabel(names=names))
+    own = SpecialistClassifier(
+        random_state=0,
+        settings={k: v for k, v in SETTINGS.items() if k != "clusters.n_clusters"}
+        | {"data.in_place": in_place},
+        clusters={"zebra": "a", "bee": "a", 1: "b", 2: "b"},
+    )
+    fitted = own.fit(rows)
+    assert fitted.clusters_.class_names == tuple(names[:6])
+    assert fitted.clusters_.classes == ((0, 3), (1, 2))
+    assert fitted.student_.class_names == tuple(names[:6])
+    assert fitted.classes_.tolist() == list(range(6))  # labels are what the dataset has
+    assert set(fitted.predict(rows)) <= set(range(6))
+
+
+def test_columns_of_probabilities_may_have_the_names_of_a_class_label():
+    hugging_face = pytest.importorskip("datasets")
+    names = ["zebra", "ant", "cat", "bee", "dog", "fox"]
+    rows = hugging_face.Dataset.from_dict({"x": X.tolist(), "label": Y.tolist()})
+    rows = rows.cast_column("label", hugging_face.ClassLabel(names=names))
+    probs = LogisticRegression().fit(X[::2], Y[::2]).predict_proba(X)
+    settings = {k: v for k, v in SETTINGS.items() if k != "generalist"}
+    parameters = {"random_state": 0, "settings": settings, "model": "generalist"}
+    frame = pd.DataFrame(probs, columns=names)[sorted(names)]
+    fitted = SpecialistClassifier(**parameters).fit(rows, generalist_probs=frame)
+    expected = SpecialistClassifier(**parameters).fit(X, Y, generalist_probs=probs)
+    found = fitted.predict_proba(rows, frame)
+    np.testing.assert_allclose(found, expected.predict_proba(X, probs), atol=1e-6)
+
+
 def test_sample_weights_go_with_the_rows_of_a_dataset(of_arrays):
     counts = 1 + np.arange(len(X)) % 3
     fitted = classifier(**{"data.in_place": True}).fit(Read(X, Y), sample_weight=counts)

@@ -10,14 +10,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.utils import check_random_state
-from test_estimator import HERE, NEW, SETTINGS, X, Y, classifier
+from test_estimator import FREE, HERE, NEW, SETTINGS, TRUTH, X, Y, classifier, network
 from torch import nn
 
+import specialists
 from pipelines.estimator_settings import config_of, own_clusters
+from specialists.clustering import ClassClusters
 from specialists.errors import ConfigError, InputError
 
-CLASSES = np.array(["car", "cat", "dog", "van"])
+NAMES = ["car", "cat", "dog", "van"]
+CLASSES = np.array(NAMES)
 BY_KIND = {"car": "vehicle", "cat": "animal", "dog": "animal", "van": "vehicle"}
+OTHERS = ClassClusters.from_predictions(np.full((9, 4), 0.25), list("wxyz"), 2)
+PROBS = np.full((len(X), 12), 1 / 12)
+MISSING = np.where(np.arange(12) == 3, np.nan, PROBS)
+GIVEN = {k: v for k, v in SETTINGS.items() if not k.startswith("generalist.")}
 TWO_JOBS = {**SETTINGS, "jobs": 2}
 SCRIPT = """
 import sys, warnings
@@ -75,9 +82,12 @@ print(len(fitted.predict(NEW)), folder)
     assert not os.path.exists(folder)  # its maker did remove it
 
 
-def test_a_classifier_whose_folder_is_gone_is_neither_pickled_nor_saved(tmp_path):
+def test_a_classifier_whose_folder_is_gone_says_so(tmp_path):
     fitted = classifier().fit(X, Y)
     shutil.rmtree(fitted._held.folder)
+    for use in (lambda: fitted.predict(NEW), lambda: fitted.report(tmp_path / "report")):
+        with pytest.raises(InputError, match="folder of this fitted classifier is gone"):
+            use()
     with pytest.raises(InputError, match="folder of this fitted classifier is gone"):
         pickle.dumps(fitted)
     with pytest.raises(InputError, match="folder of this fitted classifier is gone"):
@@ -131,12 +141,14 @@ def test_a_network_that_is_built_already_is_refused(changes, where):
 
 @pytest.mark.parametrize("given", [BY_KIND, pd.Series(BY_KIND)], ids=["mapping", "Series"])
 def test_a_hierarchy_of_classes_gives_the_clusters(given):
-    assert own_clusters(given, CLASSES) == [["car", "van"], ["cat", "dog"]]
+    assert own_clusters(given, CLASSES, NAMES) == [["car", "van"], ["cat", "dog"]]
 
 
 def test_a_series_of_numbers_by_number_gives_the_clusters():
     given = pd.Series([1, 0, 1, 0], index=[10, 20, 30, 40])
-    assert own_clusters(given, np.array([10, 20, 30, 40])) == [["10", "30"], ["20", "40"]]
+    classes = np.array([10, 20, 30, 40])
+    assert own_clusters(given, classes, ["a", "b", "c", "d"]) == [["a", "c"], ["b", "d"]]
+    assert own_clusters([["a", 20], ["c"]], classes, ["a", "b", "c", "d"]) == [["a", "b"], ["c"]]
 
 
 def test_a_series_makes_the_specialists_of_a_fit():
@@ -149,7 +161,7 @@ def test_a_series_makes_the_specialists_of_a_fit():
 @pytest.mark.parametrize("number", [2, np.int64(2), np.uint8(2)], ids=repr)
 def test_the_number_of_clusters_may_be_numpy_s(number):
     assert config_of(classifier(clusters=number), check_random_state).clusters.n_clusters == 2
-    assert own_clusters(number, CLASSES) is None
+    assert own_clusters(number, CLASSES, NAMES) is None
 
 
 @pytest.mark.parametrize(
@@ -166,6 +178,75 @@ def test_arrays_and_data_frames_are_no_clusters(given):
 
 def test_a_word_and_a_class_without_a_cluster_are_told():
     with pytest.raises(ConfigError, match="got: 'many'"):
-        own_clusters("many", CLASSES)
+        own_clusters("many", CLASSES, NAMES)
     with pytest.raises(ConfigError, match="no cluster for class dog"):
-        own_clusters(pd.Series({"cat": 1.0, "dog": np.nan}), CLASSES)
+        own_clusters(pd.Series({"cat": 1.0, "dog": np.nan}), CLASSES, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"clusters": []}, "where: clusters\n  got: no class"),
+        ({"clusters": OTHERS}, "where: clusters\n  got: classes that y does not hold: w, z"),
+        ({"clusters": [np.unique(Y)]}, "a cluster of all 12 classes"),
+        ({"clusters": 100}, "clusters = 100: from 2 to 12"),
+        (
+            {"clusters": [["a0", "a1"]], "settings": {"clusters.n_clusters": 2}},
+            "use: clusters= says",
+        ),
+        ({"network": lambda n_classes: 3, "settings": FREE}, "where: network\n  got: int"),
+        ({"network": lambda n: 3, "settings": FREE}, "expected: network(n)"),
+        ({"network": "nothing:here", "settings": FREE}, "where: network=\n"),
+        ({"settings": {"student.factory": lambda n_classes: 3}}, "settings, student.factory"),
+        ({"settings": {"seed": -1}}, "where: settings\n"),
+        ({"settings": GIVEN, "generalist": lambda x: MISSING}, "where: generalist=, row 0"),
+    ],
+)
+def test_a_message_names_what_the_program_gave(changes, told):
+    with pytest.raises(InputError) as error:
+        classifier(**changes).fit(X, Y)
+    assert told in str(error.value)
+    for private in (
+        "/specialists-",
+        "given-clusters",
+        "in_memory",
+        "--set",
+        "configuration\n  got",
+    ):
+        assert private not in str(error.value)
+
+
+@pytest.mark.filterwarnings("ignore::specialists.errors.DataWarning")
+def test_a_generalist_that_fails_in_prediction_is_named():
+    asked = classifier(settings=GIVEN, generalist=lambda x: PROBS[: len(x)])
+    fitted = asked.fit(X, np.roll(Y, 1)).set_params(generalist=lambda x: MISSING[: len(x)])
+    with pytest.raises(InputError, match="where: generalist=, row 0"):
+        fitted.predict(NEW)
+    with pytest.raises(InputError, match="where: generalist_probs, row 0"):
+        fitted.predict(NEW, MISSING[: len(NEW)])
+
+
+def test_a_loaded_classifier_names_the_folder_that_it_was_loaded_from(tmp_path):
+    settings = {**FREE, "specialists.start": "generalist"}
+    classifier(network=network, settings=settings).fit(X, Y).save(tmp_path / "model")
+    loaded = pickle.loads(pickle.dumps(specialists.load(tmp_path / "model")))
+    with pytest.raises(InputError) as error:
+        loaded.predict(NEW)
+    assert f"where: {tmp_path / 'model' / 'train-generalist' / 'model.json'}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("probs", "more", "told"),
+    [
+        (MISSING, {}, "1 of 12 numbers missing"),
+        (PROBS, {"validation_data": (NEW, TRUTH)}, "of X alone, beside validation_data"),
+        (pd.DataFrame(PROBS), {"validation_data": (NEW, TRUTH)}, "one DataFrame"),
+        ((PROBS, PROBS[:9]), {}, "but no validation_data"),
+    ],
+)
+def test_probabilities_that_cannot_be_used_are_told(probs, more, told):
+    with pytest.raises(InputError) as error:
+        classifier(settings=GIVEN).fit(X, Y, generalist_probs=probs, **more)
+    assert told in str(error.value)
+    assert "where: generalist_probs" in str(error.value)
+    assert "softmax" not in str(error.value)

@@ -9,7 +9,9 @@ from tiny_bert import NAMES, bert_folder, texts
 
 import specialists
 from specialists import SpecialistClassifier
-from specialists.errors import InputError
+from specialists.config import Config
+from specialists.errors import ConfigError, InputError
+from specialists.feasibility import check_settings
 from specialists.networks import adapters_of
 
 pytest.importorskip("transformers")
@@ -57,6 +59,19 @@ def test_it_is_pickled_and_saved_without_the_folder(fitted, tmp_path):
     assert np.array_equal(again.predict_proba(NEW), expected)
     fitted.save(tmp_path / "model")
     assert np.array_equal(specialists.load(tmp_path / "model").predict_proba(NEW), expected)
+
+
+@pytest.mark.parametrize("key", ["generalist.pretrained", "data.tokenizer"])
+def test_a_name_of_a_hub_is_told_how_it_becomes_a_folder(key):
+    name = "nobody/bert-base-uncased"
+    with pytest.raises(InputError) as error:
+        SpecialistClassifier(settings={key: name}).fit(*texts(4))
+    saving = f"from_pretrained('{name}').save_pretrained"
+    for part in (key, "nothing is fetched from a hub", saving):
+        assert part in str(error.value)
+    with pytest.raises(ConfigError) as error:
+        check_settings(Config.from_toml("emoji", [f"{key}={name}"]))
+    assert saving in str(error.value)
 
 
 def test_a_folder_that_is_gone_is_told_before_anything_is_trained(fitted):

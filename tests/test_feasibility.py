@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from pipelines import stages
 from pipelines.__main__ import app
-from pipelines.run_settings import check_run
+from pipelines.run_settings import check_run, configured
 from specialists.clustering import ClassClusters
 from specialists.config import Config, shipped_configs
 from specialists.config.student import MOST_TRIALS
@@ -92,6 +92,12 @@ VALUES = [
 
 # The base, settings beside it, what the message says: known from the configuration alone.
 ALONE = [
+    ("features", ["clusters.coverage=2"], "at most half of the 3 clusters"),
+    (
+        "features",
+        ["clusters.coverage=2", "clusters.n_clusters=", "clusters.method=kmeans"],
+        "only clusters.method = 'balanced' bounds",
+    ),
     (
         "features",
         ["data.text=title"],
@@ -281,11 +287,10 @@ WITH_DATA = [
     ("text", ["student.embedding_dim=60000", "student.n_buckets=1073741824"], r"\[student\].* GiB"),
     ("features", ["clusters.n_clusters=13"], "from 2 to 12, the number of classes"),
     ("features", ["clusters.n_clusters=1"], "from 2 to 12, the number of classes"),
-    ("features", ["clusters.coverage=2"], "at most half of the 3 clusters"),
     (
         "features",
-        ["clusters.coverage=2", "clusters.n_clusters=", "clusters.method=kmeans"],
-        "only clusters.method = 'balanced' bounds",
+        ["clusters.coverage=13", "clusters.n_clusters="],
+        "coverage = 13: at most 12, the number of classes",
     ),
     (
         "features",
@@ -389,6 +394,19 @@ def test_what_the_data_tell_is_told_before_anything_is_trained(refused, base, se
     assert re.search(message, told)
     assert "train-generalist" not in made
     assert "prepare-data" in made
+
+
+def test_clusters_that_prepared_data_cannot_have_leave_the_run_as_it_is(tmp_path):
+    run = small_run.make_run(tmp_path / "run")
+    stages.run_stages(run, "prepare-data")
+    before = run.config_file.read_text(encoding="utf-8")
+    impossible = Config.from_toml(run.config_file, ["clusters.coverage=13", "clusters.n_clusters="])
+    with (
+        pytest.raises(ConfigError, match="coverage = 13: at most 12"),
+        configured(run.folder, impossible, None),
+    ):
+        pass
+    assert run.config_file.read_text(encoding="utf-8") == before
 
 
 @pytest.mark.parametrize("config", [*FILES, ".", "pictures", "/dev/zero", 3000 * "x", "a\0b"])

@@ -42,8 +42,10 @@ def test_a_forest_teaches_a_student_that_needs_it_no_more(taught):
 
 
 def test_the_ensemble_asks_the_forest_about_new_rows(taught):
-    with pytest.raises(InputError, match="no generalist_probs"):
+    with pytest.raises(InputError, match="neither generalist_probs nor generalist"):
         taught.predict(NEW)
+    with pytest.raises(InputError, match="no generalist_probs"):
+        taught.ensemble_.predict_proba(NEW)
     found = taught.predict_proba(NEW, OF_NEW)
     alone = taught.generalist_.predict_proba(NEW, OF_NEW)
     assert (alone.argmax(1) == OF_NEW.argmax(1)).mean() > 0.9  # calibrated, otherwise the same
@@ -86,6 +88,19 @@ def test_a_saved_one_needs_probabilities_too(taught, tmp_path):
     assert np.array_equal(ensemble.predict_proba(NEW, OF_NEW), taught.predict_proba(NEW, OF_NEW))
 
 
+@pytest.mark.filterwarnings("ignore:the given predictions:specialists.errors.DataWarning")
+def test_a_saved_one_says_that_its_generalist_is_not_in_the_folder(tmp_path):
+    given = classifier(settings=FREE, generalist=FOREST).fit(X, Y)
+    given.save(tmp_path / "model")
+    loaded = specialists.load(tmp_path / "model")
+    with pytest.raises(InputError, match=r"generalist_probs=(?s:.*)set_params\(generalist="):
+        loaded.predict(NEW)
+    assert np.array_equal(loaded.predict(NEW, OF_NEW), given.predict(NEW))
+    loaded.set_params(generalist=FOREST)
+    assert np.array_equal(loaded.predict(NEW), given.predict(NEW))
+    assert len(loaded.set_params(generalist=None, model="student").predict(NEW)) == len(NEW)
+
+
 def test_columns_are_mapped_by_their_names_or_refused(taught):
     backwards = pd.DataFrame(CROSS_FITTED, columns=FOREST.classes_).iloc[:, ::-1]
     mapped = classifier(settings=FREE).fit(X, Y, generalist_probs=backwards)
@@ -112,11 +127,18 @@ def test_a_fitted_estimator_or_a_function_is_asked(taught):
         classifier(settings=FREE, generalist=fewer).fit(X, Y)
 
 
+@pytest.mark.filterwarnings("ignore:all probabilities:specialists.errors.DataWarning")
 def test_predictions_that_hardly_err_are_told():
     with pytest.warns(DataWarning, match=r"right on 100.0% of these rows"):
         classifier(settings=FREE).fit(
             X, Y, generalist_probs=(np.unique(Y) == Y[:, None]).astype(float)
         )
+
+
+def test_predictions_that_are_decisions_are_told():
+    decided = np.eye(12)[CROSS_FITTED.argmax(1)]
+    with pytest.warns(DataWarning, match="all probabilities of the given predictions are 0 or 1"):
+        classifier(settings=FREE).fit(X, Y, generalist_probs=decided)
 
 
 @pytest.mark.filterwarnings("ignore:the given predictions:specialists.errors.DataWarning")

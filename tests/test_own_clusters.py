@@ -66,8 +66,8 @@ def test_classes_that_one_side_lacks_are_counted(tmp_path):
     file.write_text("name,group\na0,x\na1,x\nzebra,y\na0,y\n", encoding="utf-8")
     subsets, notes = read_clusters(file, small_run.NAMES)
     assert subsets == [[0, 1], [0]]
-    assert notes[0] == "1 classes of c.csv that the data lack: zebra"
-    assert notes[1].startswith("10 classes in no cluster of c.csv: a2")
+    assert notes[0] == "classes in clusters that the data lack (1): zebra"
+    assert notes[1].startswith("classes in no cluster (10): a2")
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,25 @@ def test_what_holds_no_clusters_is_refused(name, text, tmp_path):
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(DataError):
         read_clusters(tmp_path / name, small_run.NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("c.json", "", "no JSON(?s:.*)an empty file"),
+        ("c.json", "{", "no JSON(?s:.*)double quotes"),
+        ("c.json", "{}", "no clusters in this file"),
+        ("c.json", '{"clusters": []}', "no clusters in this file"),
+        ("c.tsv", "", "the file is empty"),
+        ("c.tsv", "class\tcluster\n", "no clusters in this file"),
+    ],
+)
+def test_a_file_without_clusters_is_the_user_s_and_made_by_no_command(name, text, told, tmp_path):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=told) as error:
+        read_clusters(tmp_path / name, small_run.NAMES)
+    assert "specialists run" not in str(error.value)
+    assert str(tmp_path / name) in str(error.value)
 
 
 def test_a_file_of_other_classes_is_refused(tmp_path):

@@ -173,6 +173,14 @@ def test_grey_pictures_as_wide_as_a_picture_has_channels_are_many():
     assert encode_images({**GREY, "width": 3}, given).shape == (6, 1, 4, 3)
 
 
+def test_it_is_shown_in_a_line():
+    assert repr(predictor(FEATURES)) == (
+        "<Predictor of 7 classes (p, q, r, s, t and 2 more) from features>"
+    )
+    asks = Predictor(NAMES[:2], TEXT, summed, asks=True)
+    assert repr(asks) == "<Predictor of 2 classes (p, q) from text, asks for generalist_probs>"
+
+
 @pytest.mark.parametrize("preprocessing", [TEXT, FEATURES, GREY, COLOUR])
 def test_no_inputs_give_no_rows(preprocessing):
     assert predictor(preprocessing).predict_proba([]).shape == (0, 7)

@@ -18,7 +18,7 @@ from specialists.distillation import CellDistillationLoss, DrawnDistillationLoss
 from specialists.distillation.student_training import student_examples
 from specialists.ensemble import CombinationRule, KeptRows, MemberPredictions, choose_rule, score
 from specialists.ensemble.judging import deferral_limit
-from specialists.files import read_json
+from specialists.files import read_json, read_tensors
 from specialists.losses import CrossEntropy, DistillationLoss, SpecialistLoss, relative_weights
 from specialists.predictions import DensePredictions
 from specialists.shared.shortlist_training import ShortlistLoss
@@ -186,6 +186,15 @@ def test_weights_of_one_change_nothing_and_rows_of_weight_zero_are_not_there():
     more, labels = np.concatenate([X, X[::-1]]), np.concatenate([Y, Y])
     weights = np.repeat([1.0, 0.0], len(Y))
     assert np.array_equal(classifier().fit(more, labels, weights).predict_proba(X), plain)
+
+
+def test_a_common_factor_of_weights_moves_priors_and_no_gradient():
+    models = [classifier().fit(X, Y, factor * np.ones(len(Y))) for factor in (1.0, 2.0)]
+    folders = [model._held.path("train-generalist") for model in models]
+    one, two = (read_tensors(folder / "weights.safetensors") for folder in folders)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    one, two = (read_json(folder / "calibration.json")["temperature"] for folder in folders)
+    assert 0 < abs(one - two) < 0.1
 
 
 @pytest.fixture(scope="module")

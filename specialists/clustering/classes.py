@@ -167,8 +167,8 @@ class ClassClusters(NotebookTable):
     ) -> ClassClusters:
         """Clusters of any model's predicted probabilities: array, table or lists of shape (n, C).
 
-        A table's columns name the classes. Never use test predictions. Above 8,192 classes a sketch
-        takes the covariance's place. Options as in :func:`cluster_classes`.
+        A table's columns name the classes, in any order. Never use test predictions. Above 8,192
+        classes a sketch takes the covariance's place. Options as in :func:`cluster_classes`.
 
         Raises
         ------

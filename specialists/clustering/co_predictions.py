@@ -6,6 +6,7 @@ matrix say so.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,8 @@ import scipy.sparse as sparse
 from specialists.clustering.checks import confusion_matrix, one_of, square_matrix
 from specialists.covariance.rows import n_rows, strongest
 from specialists.covariance.sketched import PredictionSketch
-from specialists.covariance.streaming import PredictionCovariance, normalised
-from specialists.errors import InputError
+from specialists.covariance.streaming import PredictionCovariance, host_array, normalised
+from specialists.errors import DataWarning, InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,12 +26,29 @@ MATRICES = ("covariance", "correlation", "confusion")
 N_ENTRIES = {"covariance": 128, "correlation": 64, "confusion": 128}
 NEED_WHOLE_MATRIX = ("agglomerative", "correlation")
 MAX_WHOLE_MATRIX = 8192
+BLOCK_ROWS = 256
 
 
 def streamed(probs: np.ndarray | Tensor, n_classes: int) -> PredictionCovariance | PredictionSketch:
-    """The covariance of predictions, shape (n, C); a sketch of it above 8,192 classes."""
+    """The covariance of predictions, shape (n, C); a sketch of it above 8,192 classes.
+
+    Gives a DataWarning where every row is sure of one class, so that no two are confused.
+    """
     streaming = PredictionCovariance if n_classes <= MAX_WHOLE_MATRIX else PredictionSketch
-    return streaming(n_classes).update(probs)
+    found = streaming(n_classes).update(probs)
+    if _are_decisions(probs):
+        told = (
+            "all predictions are 0 or 1: they do not say which classes the model confuses, and "
+            "every share of confusions is 0; give probabilities (predict_proba), not decisions"
+        )
+        warnings.warn(told, DataWarning, stacklevel=3)
+    return found
+
+
+def _are_decisions(probs: np.ndarray | Tensor) -> bool:
+    """Whether no row has probability in two classes; most predictions show it in their first."""
+    blocks = (host_array(probs[i : i + BLOCK_ROWS]) for i in range(0, len(probs), BLOCK_ROWS))
+    return len(probs) > 0 and all(bool((block.max(axis=1) == 1).all()) for block in blocks)
 
 
 @dataclass(frozen=True)

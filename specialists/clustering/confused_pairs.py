@@ -74,7 +74,8 @@ def confused_pairs(
     probs : array, Tensor, DataFrame or lists of shape (n, C)
         Predicted probabilities of rows that the model has not seen.
     class_names : sequence of C values, optional
-        None: the clusters', those of a DataFrame's columns, or numbers.
+        None: the clusters', those of a DataFrame's columns, or numbers. Columns that have these
+        names may stand in another order.
     k : int
         Number of pairs, at most; at least 1.
     labels : array or sequence of shape (n,), optional

@@ -22,8 +22,10 @@ SHOWN_COLUMNS = 8  # of an example that is a row of a table
 def predictions_and_names(probs: Any, names: Iterable[Any] | None) -> tuple[Any, list[Any] | None]:
     """Predictions as an array or tensor of shape (n, C), and names of its classes if there are any.
 
-    A DataFrame brings the names of its columns where none are given. Lists become an array.
+    A DataFrame brings the names of its columns where none are given; its columns are put in the
+    order of ``names`` where these name them. Lists become an array.
     """
+    order = None if names is None else column_order(probs, names := list(names))
     is_table = hasattr(probs, "columns")
     if names is None and is_table:
         names = probs.columns
@@ -31,12 +33,42 @@ def predictions_and_names(probs: Any, names: Iterable[Any] | None) -> tuple[Any,
         try:
             values = np.asarray(probs)
             probs = values.astype(float) if values.dtype.kind not in "fiub" else values
+            probs = probs if order is None else probs[:, order]
         except (TypeError, ValueError) as error:
             what = "predictions are no matrix of numbers"
             expected = "as many numbers in every row, one for each class"
             raise InputError(what, where="probs", got=error, expected=expected) from error
     predictions_shape(probs)
     return probs, None if names is None else list(names)
+
+
+def column_order(table: Any, names: Sequence[Any]) -> list[int] | None:
+    """The column of a DataFrame for each name; None where they are in this order already.
+
+    Columns without names of their own, or with none of these, are taken as they stand.
+
+    Raises
+    ------
+    InputError
+        If some of them have names of classes, and others have not.
+    """
+    if not hasattr(table, "columns") or type(table.columns).__name__ == "RangeIndex":
+        return None
+    columns = [str(_plain(name)) for name in table.columns]
+    wanted = [str(_plain(name)) for name in names]
+    if columns == wanted or not set(columns) & set(wanted):
+        return None
+    if sorted(columns) != sorted(wanted):
+        missing = [name for name in wanted if name not in columns]
+        other = [name for name in columns if name not in wanted]
+        raise InputError(
+            "the columns of the table are other classes than class_names",
+            where="class_names",
+            got=f"no columns {listed(missing) or 'more'}; columns of no class: {listed(other)}",
+            expected=f"the {len(columns)} names of the columns, in any order",
+            fix="leave class_names out: the columns name the classes",
+        )
+    return [columns.index(name) for name in wanted]
 
 
 def refuse_same_names(names: Sequence[Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,13 +98,29 @@ class Config(Section):
             If the file is missing, is no TOML, or holds a mistake.
         """
         values = {} if path is None else with_current_names(read_toml(find_config(path)), path)
-        before = _source_of(values)
+        before, file = _source_of(values), deepcopy(values)
+        overrides = list(overrides)
         given = [override(values, assignment) for assignment in overrides]
-        config = cls.from_dict(absolute_paths(values), where=path or "--set")
+        try:
+            config = cls.from_dict(absolute_paths(values), where=path or "--set")
+        except ConfigError:
+            config = cls.from_dict(values, where=cls._to_blame(path, file, overrides))
         after = config.data.source
         if before is None or before == after or before[0] == after[0] != "name":
             return config
         return config._without_idle(given, f"data.{after[0]} replaces data.{before[0]} of {path}")
+
+    @classmethod
+    def _to_blame(
+        cls, path: str | Path | None, file: dict[str, object], overrides: Iterable[str]
+    ) -> object:
+        """The file if it has a mistake of its own, else what overrides it."""
+        given = " ".join(f"--set {assignment}" for assignment in overrides)
+        try:
+            cls.from_dict(absolute_paths(file))
+        except ConfigError:
+            return path
+        return given or path
 
     def _without_idle(self, given: Iterable[str], why: str) -> Config:
         """The same without settings that have no effect, unless they were ``given``."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+import re
 import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
@@ -13,6 +15,7 @@ from pydantic.fields import FieldInfo
 from specialists.errors import ConfigError
 
 MOST_LINES = 20
+TAKEN_BACK = "--set KEY= takes one back"
 
 
 class ConfigMistakesError(ConfigError):
@@ -25,7 +28,7 @@ class ConfigMistakesError(ConfigError):
             f"the configuration has {n if n <= MOST_LINES else 'many'} mistake{'s' * (n > 1)}",
             where=where,
             got="\n       ".join(self.lines),
-            fix="correct these keys, or leave them out (--set KEY= takes one back); "
+            fix=f"correct these keys, or leave them out ({TAKEN_BACK}); "
             "`specialists settings` lists all keys, `specialists configs` working examples",
         )
 
@@ -60,13 +63,25 @@ def _explain(mistake: Any, fields: Mapping[str, FieldInfo]) -> str:
     told = mistake["msg"].removeprefix("Value error, ")
     if mistake["type"] == "string_type":
         told += ", in quotes"
+    if mistake["type"] == "tuple_type":
+        told = "a list is needed"
+        if isinstance(mistake["input"], str):
+            told += f", for instance '{'.'.join(place)}={_as_list(mistake['input'])}'"
     if isinstance(mistake["input"], Mapping):
         return f"in {'.'.join(place) or 'all'}: {told}"
     return f"{'.'.join(place)} = {_SHORT.repr(mistake['input'])}: {told}"
 
 
+def _as_list(text: str) -> str:
+    """What was meant, as a list of TOML, where words need quotes."""
+    items = filter(None, (item.strip(" []'\"") for item in text.split(",")))
+    written = (item if _NUMBER.fullmatch(item) else json.dumps(item) for item in items)
+    return f"[{', '.join(written)}]"
+
+
 def _unknown(place: tuple[str, ...], fields: Mapping[str, FieldInfo]) -> str:
     *sections, key = place
+    above = "".join(f"{name}." for name in sections)
     for name in sections:
         kinds: Any = (fields[name].annotation, *get_args(fields[name].annotation))
         fields = next(kind.model_fields for kind in kinds if hasattr(kind, "model_fields"))
@@ -75,9 +90,10 @@ def _unknown(place: tuple[str, ...], fields: Mapping[str, FieldInfo]) -> str:
         one_of = ", ".join(f"`{name}.{key}`" for name in owners)
         return f"unknown key `{key}`; did you mean {one_of}?"
     near = difflib.get_close_matches(key, fields, n=1, cutoff=0.5)
-    hint = f"did you mean `{near[0]}`?" if near else "known: " + ", ".join(fields)
+    hint = f"did you mean `{above}{near[0]}`?" if near else "known: " + ", ".join(fields)
     return f"unknown key `{_SHORT.repr('.'.join(place))[1:-1]}`; {hint}"
 
 
+_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 120

@@ -21,6 +21,7 @@ from specialists.datasets.encoding import check_finite, encode
 from specialists.datasets.fetched_rows import BLOCK_BYTES, FetchedRows, Origin
 from specialists.datasets.observations import digests
 from specialists.datasets.pictures import read_pictures, with_channels
+from specialists.errors import DataError
 
 IN_PLACE_BYTES = 1 << 28  # larger arrays are read where they lie, unless told otherwise
 PART_OF_MEMORY = 4  # where other inputs take a larger part of it, they are, too
@@ -190,7 +191,13 @@ class _Encoder:
             self.std = torch.tensor(preprocessing["std"], dtype=torch.float32)
 
     def __call__(self, numbers: np.ndarray) -> Any:
-        rows: Any = encode(self.plain, self.raw.read(numbers))
+        raw = self.raw.read(numbers)
+        try:
+            rows: Any = encode(self.plain, raw)
+        except DataError:
+            if self.plain["kind"] == "features" and len(numbers):
+                check_finite(np.asarray(raw), first_row=int(numbers[0]))  # names the row itself
+            raise
         if self.mean is None or self.std is None:
             return rows
         return rows.sub_(self.mean).div_(self.std)

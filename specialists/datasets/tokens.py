@@ -59,7 +59,7 @@ def read_tokenizer(folder: str | Path, max_tokens: int | None = None) -> str:
 def check_tokenizer_folder(folder: Path) -> None:
     """Raise an InputError if there is no such folder, or no tokenizer in it."""
     if not folder.is_dir():
-        raise InputError("no such folder", where="data.tokenizer", got=folder)
+        raise no_such_folder(folder, "data.tokenizer, or the pretrained transformer")
     if not any((folder / name).is_file() for name in FILES):
         names = sorted(path.name for path in folder.iterdir())
         raise InputError(
@@ -69,6 +69,21 @@ def check_tokenizer_folder(folder: Path) -> None:
             expected=", ".join(FILES),
             fix="tokenizer.save_pretrained(folder) writes it; data.tokenizer names another folder",
         )
+
+
+def no_such_folder(folder: Path, where: str) -> InputError:
+    """What to say where a transformer or its tokenizer is to be read; it may name one of a hub."""
+    here = Path.cwd()
+    name = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    return InputError(
+        "no such folder",
+        where=where,
+        got=folder,
+        expected="a folder on this machine with model and tokenizer: nothing is fetched from a hub",
+        fix=f"save both once: AutoModelForSequenceClassification.from_pretrained('{name}')"
+        ".save_pretrained(folder), and the same with AutoTokenizer; a run that is trained needs "
+        "the folder no longer",
+    )
 
 
 def check_tokenizer(folder: str | Path, preprocessing: Preprocessing) -> None:

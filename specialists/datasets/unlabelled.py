@@ -7,7 +7,7 @@ images    an image file, a folder of them, or .npy/.npz of uint8 images
 tensors   .npz with the arrays that training used (NAME or NAME_test), or .npy of the only one
 
 One row in, one row out, in order: a blank line or cell is an empty text. Suffixes may be in
-capitals.
+capitals. A large .npy may be read where it lies, as it is in training.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -28,20 +28,48 @@ from specialists.datasets.image_folders import list_images
 from specialists.datasets.labelled_tables import feature_matrix
 from specialists.datasets.naming import existing
 from specialists.datasets.pictures import IMAGE_SUFFIXES, READ
+from specialists.datasets.raw_rows import fetched_rows, mapped_rows
 from specialists.datasets.table_files import READERS, TABLE_FORMATS, read_table, swallowed_rows
 from specialists.datasets.text_files import lines, read_text, suffix
 from specialists.errors import DataError, DataWarning
 
 
+class RowNumbers(Sequence[str]):
+    """The numbers of n rows as text, which take no memory until they are asked for."""
+
+    def __init__(self, n_rows: int) -> None:
+        self.rows = range(n_rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        found = self.rows[index]
+        return str(found) if isinstance(found, int) else tuple(map(str, found))
+
+
 def read_unlabelled(
-    path: str | Path, preprocessing: Preprocessing
-) -> tuple[Inputs, tuple[str, ...]]:
+    path: str | Path, preprocessing: Preprocessing, in_place: bool = False
+) -> tuple[Inputs, Sequence[str]]:
     """Read and encode the inputs of a file or folder.
+
+    Parameters
+    ----------
+    path : path
+    preprocessing : mapping
+        That of the training data.
+    in_place : bool
+        Whether an .npy of more than 256 MiB stays in its file; then each row is encoded, and
+        checked, when it is read.
 
     Returns
     -------
-    inputs : Tensor, Ragged or NamedTensors of n rows
-    names : tuple of str, length n
+    inputs : Tensor, Ragged, NamedTensors or FetchedRows of n rows
+    names : sequence of str, length n
         For people: the text, the image's path, or the row's number.
 
     Raises
@@ -55,8 +83,14 @@ def read_unlabelled(
     raw, names = readers[preprocessing["kind"]](path, preprocessing)
     if not len(names):
         raise DataError("no inputs", where=path, expected="at least one")
+    rows = mapped_rows(raw, None if in_place else False)
     try:
-        return encode(preprocessing, raw), tuple(names)
+        if rows is None:
+            return encode(
+                preprocessing, np.array(raw) if isinstance(raw, np.memmap) else raw
+            ), names
+        encode(preprocessing, rows.read(np.arange(1)))  # whose shape is that of all
+        return fetched_rows(rows, preprocessing), names
     except DataError as error:
         if str(path) in str(error):
             raise
@@ -87,29 +121,29 @@ def _new_table(path: Path, preprocessing: Preprocessing, wanted: Sequence[str]) 
     return table
 
 
-def _features(path: Path, preprocessing: Preprocessing) -> tuple[np.ndarray, list[str]]:
+def _features(path: Path, preprocessing: Preprocessing) -> tuple[np.ndarray, Sequence[str]]:
     names = preprocessing.get("features")
     if names is None or suffix(path) not in READERS:
         return _array(path, preprocessing)
     table = _new_table(path, preprocessing, names)
     features = feature_matrix(table, [table.column(name) for name in names])
-    return features, list(map(str, range(len(features))))
+    return features, RowNumbers(len(features))
 
 
-def _array(path: Path, preprocessing: Preprocessing) -> tuple[np.ndarray, list[str]]:
+def _array(path: Path, preprocessing: Preprocessing) -> tuple[np.ndarray, Sequence[str]]:
     if path.suffix.lower() not in ARRAY_SUFFIXES:
         raise DataError("not a file of arrays", where=path, expected=".npz or .npy")
     arrays = open_arrays(path)
     wanted = preprocessing.get("key") or "x"
     usual = (name for name in (wanted, "x", "x_test") if name in arrays)
     name = next(usual, next(iter(arrays)) if len(arrays) == 1 else wanted)
-    array = arrays[name]
+    array = arrays.mapped(name)
     if not array.ndim:
         raise DataError("a single value", where=arrays.where(name), expected="one input a row")
-    return array, list(map(str, range(len(array))))
+    return array, RowNumbers(len(array))
 
 
-def _tensors(path: Path, preprocessing: Preprocessing) -> tuple[Any, list[str]]:
+def _tensors(path: Path, preprocessing: Preprocessing) -> tuple[Any, Sequence[str]]:
     if path.suffix.lower() not in ARRAY_SUFFIXES:
         raise DataError("not a file of arrays", where=path, expected=".npz or .npy")
     arrays, wanted = open_arrays(path), list(preprocessing["tensors"])
@@ -118,10 +152,10 @@ def _tensors(path: Path, preprocessing: Preprocessing) -> tuple[Any, list[str]]:
     else:
         named = {n: arrays[n if n in arrays else f"{n}_test"] for n in wanted}
     tensors = tensors_of(named, path)
-    return tensors, list(map(str, range(len(tensors))))
+    return tensors, RowNumbers(len(tensors))
 
 
-def _images(path: Path, preprocessing: Preprocessing) -> tuple[Any, list[str]]:
+def _images(path: Path, preprocessing: Preprocessing) -> tuple[Any, Sequence[str]]:
     if path.suffix.lower() in ARRAY_SUFFIXES:
         return _array(path, preprocessing)
     if path.is_dir():

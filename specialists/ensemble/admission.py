@@ -51,7 +51,6 @@ from specialists.uncertainty import (
     MIN_GROUPS,
     count_groups,
     holm,
-    no_test,
     paired_mean_test,
     rows_in_groups,
     t_interval,
@@ -289,9 +288,9 @@ def _reason(whole: GroupTest | None, tried: bool, n_rows: int, n_groups: int) ->
     right = f"top-1 {whole.generalist_top1:.3f} -> {whole.top1:.3f}"
     if whole.interval is not None:
         low, high = whole.interval
-        return (
-            f"{no_test(n_groups)}, which takes {MIN_GROUPS}; on the {rows} kept for it {changes} "
-            f"(95% interval {low:+.4f} to {high:+.4f}), {right}"
-        )
+        few = f"only {rows} were kept for this test, which needs at least {MIN_GROUPS}"
+        if n_groups < n_rows:
+            few += " groups: rows of one input or source count as one"
+        return f"{few}; there {changes} (95% interval {low:+.4f} to {high:+.4f}), {right}"
     p = f"p = {whole.p:.3f}" if whole.p is None or whole.p >= 0.001 else "p < 0.001"
     return f"on {rows} kept for this test {changes} ({p}), {right}"

@@ -37,6 +37,7 @@ def check_settings(config: Config, data: DataShape | None = None) -> None:
     mistakes = [*_machine(config), *(_useless(config, *setting) for setting in idle.items())]
     if data is None:
         mistakes += [*_missing_files(config), *_missing_libraries(config), *_folders(config)]
+        mistakes += _coverage(config)
     terms = _terms(config)
     if len(kinds) == 1:
         mistakes += _with_defaults(config, kinds[0], None if idle or terms else data)
@@ -55,6 +56,14 @@ def _with_defaults(config: Config, kind: str, data: DataShape | None) -> list[st
     from specialists.feasibility.plan import impossible
 
     return list(impossible(resolved, data))
+
+
+def _coverage(config: Config) -> list[str]:
+    if config.clusters.coverage == 1 or config.clusters.file is not None:
+        return []
+    from specialists.feasibility.cluster_numbers import impossible_coverage
+
+    return list(impossible_coverage(config.clusters))
 
 
 def _terms(config: Config) -> list[str]:

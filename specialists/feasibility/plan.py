@@ -8,16 +8,12 @@ batch there. What they need is a lower bound: only what is far too large is refu
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
-from specialists.clustering.co_predictions import MAX_WHOLE_MATRIX, NEED_WHOLE_MATRIX
-from specialists.clustering.methods import usual_number
 from specialists.config import (
-    ClustersConfig,
     CombinationConfig,
     Config,
     Recipe,
@@ -28,6 +24,7 @@ from specialists.config import (
 from specialists.datasets.base import Inputs, Ragged
 from specialists.distillation import student_spec
 from specialists.errors import InputError
+from specialists.feasibility.cluster_numbers import impossible_clusters
 from specialists.feasibility.objectives import impossible_trials, missing_layers
 from specialists.feasibility.shape import DataShape
 from specialists.networks import (
@@ -46,7 +43,7 @@ PATTERNS = 1024  # of right and wrong answers, whose counts are drawn anew for e
 
 def impossible(config: Config, data: DataShape) -> Iterator[str]:
     """A line for each part of a resolved configuration that cannot work with these data."""
-    yield from _clusters(config.clusters, data.n_classes)
+    yield from impossible_clusters(config.clusters, data.n_classes)
     yield from _combination(config.combination, data.n_classes)
     yield from impossible_networks(config, data)
     yield from impossible_trials(config.student, config.seed)
@@ -56,44 +53,6 @@ def impossible(config: Config, data: DataShape) -> Iterator[str]:
         needs = f"needs {needed / GIB:,.1f} GiB of memory"
         has = f"this machine has {memory() / GIB:,.1f} GiB"
         yield f"evaluation.n_bootstrap = {n_bootstrap} {needs}; {has}"
-
-
-def _clusters(clusters: ClustersConfig, n_classes: int) -> Iterator[str]:
-    n, coverage, overlap = clusters.n_clusters, clusters.coverage, clusters.overlap
-    if clusters.file is not None:
-        return
-    if isinstance(n, int) and not 2 <= n <= coverage * n_classes:
-        times = f", times clusters.coverage = {coverage}" if coverage > 1 else ""
-        yield f"clusters.n_clusters = {n}: from 2 to {n_classes}, the number of classes{times}"
-        return
-    if coverage > 1 and clusters.method != "balanced":
-        limit = "only clusters.method = 'balanced' bounds the sizes of clusters that share classes"
-        yield f"clusters.coverage = {coverage}: {limit}"
-        return
-    if n is None and clusters.method != "correlation":
-        n = usual_number(n_classes, coverage)
-    if isinstance(n, int):
-        if 2 * coverage > n:
-            limit = f"at most half of the {n} clusters, or a specialist has all classes"
-            yield f"clusters.coverage = {coverage}: {limit}"
-            return
-        largest = math.ceil(n_classes / (n // coverage))
-        if largest + overlap >= n_classes:
-            limit = f"a cluster of {largest} has to leave out some of the {n_classes} classes"
-            yield f"clusters.overlap = {overlap}: {limit}"
-    if n_classes > MAX_WHOLE_MATRIX:
-        yield from _without_whole_matrix(clusters, n_classes)
-
-
-def _without_whole_matrix(clusters: ClustersConfig, n_classes: int) -> Iterator[str]:
-    """What needs the whole matrix of confusions, for which many classes leave no room."""
-    method, most = clusters.method, MAX_WHOLE_MATRIX
-    if method in NEED_WHOLE_MATRIX or clusters.n_clusters == "auto":
-        settings = f"clusters.method = {method!r}, n_clusters = {clusters.n_clusters!r}"
-        yield f"{settings}: at most {most} classes, not {n_classes}"
-    if method == "balanced" and clusters.matrix not in (None, "confusion"):
-        limit = f"balanced compares confusions alone above {most} classes"
-        yield f"clusters.matrix = {clusters.matrix!r}: {limit}"
 
 
 def _combination(combination: CombinationConfig, n_classes: int) -> Iterator[str]:

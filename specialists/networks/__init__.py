@@ -43,7 +43,12 @@ from specialists.networks.heads import (
 )
 from specialists.networks.output_names import files_beside, output_order
 from specialists.networks.prediction_files import column_of_each, read_prediction_file
-from specialists.networks.prediction_rows import attach_predictions, flattery, predictions_of_new
+from specialists.networks.prediction_rows import (
+    attach_predictions,
+    flattery,
+    hardness,
+    predictions_of_new,
+)
 from specialists.networks.resized_heads import check_resizable, n_outputs_of
 from specialists.networks.save_pretrained import (
     TRANSFORMER,
@@ -105,6 +110,7 @@ __all__ = [
     "frozen_table",
     "generalist_spec",
     "given_log_probs",
+    "hardness",
     "head_and_trunk",
     "head_of",
     "inference_flops",

@@ -133,19 +133,22 @@ def _as_probabilities(values: np.ndarray, rows: np.ndarray, where: str) -> np.nd
     logarithms = values.max(axis=1) <= 0
     values[logarithms] = np.exp(values[logarithms])
     sums, least = values.sum(axis=1), values.min(axis=1)
+    softmax = "apply softmax to logits"
     faults = (
-        ("missing numbers (NaN)", np.isnan(sums)),
-        ("negative numbers", least < 0),
-        ("rows that do not add up to 1", ~(np.abs(sums - 1) <= SUM_TOLERANCE)),
+        ("missing numbers (NaN)", np.isnan(sums), "leave these rows out, or predict them again"),
+        ("negative numbers", least < 0, softmax),
+        ("rows that do not add up to 1", ~(np.abs(sums - 1) <= SUM_TOLERANCE), softmax),
     )
-    for what, wrong in faults:
+    for what, wrong, fix in faults:
         if wrong.any():
             first = int(wrong.argmax())
+            missing = int(np.isnan(values[first]).sum())
+            numbers = f"smallest {least[first]:.6g}, sum {sums[first]:.6g}"
             raise InputError(
                 f"these are no probabilities: {what}",
                 where=f"{where}, {first_of(rows[wrong].tolist())}",
-                got=f"smallest {least[first]:.6g}, sum {sums[first]:.6g}",
+                got=f"{missing} of {len(values[first])} numbers missing" if missing else numbers,
                 expected="of each row, probabilities that add up to 1, or their logarithms",
-                fix="apply softmax to logits",
+                fix=fix,
             )
     return values

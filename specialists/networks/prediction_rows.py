@@ -11,7 +11,7 @@ from torch import Tensor
 
 from specialists.datasets.base import Dataset, Split
 from specialists.errors import InputError, listed
-from specialists.networks.given import given_log_probs
+from specialists.networks.given import LEAST, given_log_probs
 from specialists.networks.prediction_files import PredictionFile, read_prediction_file
 from specialists.probability import mean_over_rows
 
@@ -75,6 +75,19 @@ def flattery(dataset: Dataset) -> str | None:
         f"{validation:.3f} on validation rows: was the model fitted on the former? "
         "Cross-fitted ones tell specialists and student more: "
         "cross_val_predict(model, X, y, method='predict_proba')"
+    )
+
+
+def hardness(dataset: Dataset) -> str | None:
+    """What to say where a given generalist's probabilities are all 0 or 1."""
+    given = dataset.validation.predictions
+    assert given is not None
+    if bool((given.amax(dim=1).exp() < 1 - 2 * LEAST * dataset.n_classes).any()):
+        return None
+    return (
+        "all probabilities of the given predictions are 0 or 1: they do not say which classes the "
+        "generalist confuses, so that clusters are arbitrary and soft targets teach no more than "
+        "labels do; give probabilities (predict_proba), not decisions"
     )
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from specialists.datasets.base import Inputs, Ragged
+from specialists.datasets.tokens import no_such_folder
 from specialists.errors import InputError
 from specialists.extras import imported
 from specialists.files import sha256
@@ -78,13 +79,7 @@ def pretrained_options(
 def check_pretrained(path: Path, setting: str) -> Path:
     """``path``; an InputError unless it is a folder of a transformer's weights as safetensors."""
     if not path.is_dir():
-        raise InputError(
-            "no such folder",
-            where=setting,
-            got=path,
-            expected="a folder that save_pretrained wrote",
-            fix="a run that is trained needs it no longer: `specialists predict` works without it",
-        )
+        raise no_such_folder(path, setting)
     names = ", ".join(sorted(file.name for file in path.iterdir())[:10]) or "an empty folder"
     if not any((path / name).is_file() for name in SAFE):
         pickled = any((path / name).is_file() for name in PICKLED)

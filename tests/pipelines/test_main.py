@@ -181,7 +181,7 @@ def test_the_user_s_mistake_is_one_message_and_exit_code_2(config, tmp_path):
     ("arguments", "message"),
     [
         (["run", "languags"], "did you mean `languages`"),
-        (["run", "--set", "generalist.epoch=3"], "did you mean `epochs`"),
+        (["run", "--set", "generalist.epoch=3"], "did you mean `generalist.epochs`"),
         (["run", "--until", "train-generalis"], "did you mean `train-generalist`"),
         (["run", "--force", "write-reprot"], "did you mean `write-report`"),
         (["run", "--set", "device=cudaa"], "this device cannot be used"),

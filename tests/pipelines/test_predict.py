@@ -35,7 +35,7 @@ def test_a_table_has_a_line_for_each_answer_whatever_the_names_are(tmp_path, mon
         top=lambda names, k: [answer for answer in answers if answer[0][0] in names],
     )
     monkeypatch.setattr(trained_models, "load", lambda *arguments: predictor)
-    monkeypatch.setattr(datasets, "read_unlabelled", lambda file, preprocessing: (names, names))
+    monkeypatch.setattr(datasets, "read_unlabelled", lambda file, made, in_place: (names, names))
     table = "".join(predict(tmp_path, tmp_path, "student", 1))
     assert hostile_names.acting(table) == set()
     rows = [line.split("\t") for line in table.removesuffix("\n").split("\n")]

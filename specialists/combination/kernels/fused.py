@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import logging
 import sys
 import threading
 from collections.abc import Iterator
@@ -129,7 +130,7 @@ def _patience(*version: object) -> Iterator[None]:
 
 
 def _tell() -> None:
-    """Once a process."""
-    if not _TOLD:
+    """Once a process, unless what this library logs is not listened to."""
+    if not _TOLD and logging.getLogger("specialists").isEnabledFor(logging.INFO):
         _TOLD.append(_COMPILING)
         print(_COMPILING, file=sys.stderr)
