@@ -83,6 +83,7 @@ def _exit(error: SpecialistsError) -> SystemExit:
 def _fault_or_refusal(error: OSError) -> SpecialistsError:
     name = error.filename
     fault = storage_error(error, Path(os.fsdecode(name)) if isinstance(name, str | bytes) else None)
+    fix = "name a place that exists, and where you may read and write"
     return fault or InputError(
-        "a file or folder cannot be used", where=name, got=error.strerror or error
+        "a file or folder cannot be used", where=name, got=error.strerror or error, fix=fix
     )

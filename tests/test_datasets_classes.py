@@ -22,7 +22,7 @@ from specialists.errors import DataError
         (np.array([True, False]), ("False", "True")),
         (np.array([b"cat", "größe".encode()]), ("cat", "größe")),
         ([1, True, "1"], ("1", "True")),
-        (["NA", "null", "nan", "None", "1e5", "1.0"], ("1.0", "1e5", "NA", "None", "nan", "null")),
+        (["NA", "None", "1e5", "1.0"], ("1.0", "1e5", "NA", "None")),
     ],
 )
 def test_labels_of_every_type_have_names_in_order(values, names):
@@ -60,6 +60,13 @@ def test_names_that_look_alike_are_kept_apart_and_told(pair):
     classes = classes_of(list(pair))
     assert len(classes.names) == 2
     assert "2 classes look alike" in classes.notes[0]
+
+
+def test_what_programs_write_for_no_label_is_a_class_and_told():
+    classes = classes_of(["NaN", "pear", "NaN", "None", "null"])
+    assert classes.names == ("NaN", "None", "null", "pear")
+    told = "taken for a class: 'NaN' (2 of 5 rows), 'null' (1 of 5 rows); where it means no label"
+    assert classes.notes == (f'{told}, set data.exclude_labels = ["NaN", "null"]',)
 
 
 @pytest.mark.parametrize(

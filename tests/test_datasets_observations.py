@@ -38,7 +38,7 @@ def test_rows_that_hang_together_by_group_or_input_are_one_unit():
     units, notes = units_of_chance(inputs, declared, "a writer")
     assert units[0] == units[1] == units[2] != units[3] == units[4]
     assert len(np.unique(units)) == 98
-    assert notes == ("98 units of chance: rows that share a writer or an input",)
+    assert notes == ("98 groups: rows that share a writer or an input",)
 
 
 def test_where_joining_makes_one_large_unit_the_declared_groups_stand_alone_and_it_is_told():
@@ -47,15 +47,15 @@ def test_where_joining_makes_one_large_unit_the_declared_groups_stand_alone_and_
     inputs[4::4] = 0  # an input of every group: all hang together
     units, notes = units_of_chance(inputs, declared, "a writer")
     assert np.array_equal(units, declared)
-    assert notes[0].startswith("25 units of chance: rows that share a writer; joined")
-    assert notes[0].endswith("hold 100% of the rows (rows with an input that another unit has: 25)")
+    assert notes[0].startswith("25 groups: rows that share a writer; joined")
+    assert notes[0].endswith("(rows with an input that another group has: 25)")
 
 
 def test_large_declared_groups_that_no_input_joins_are_kept():
     inputs, declared = np.arange(40) // 2, np.arange(40) // 20
     units, notes = units_of_chance(inputs, declared, "a writer")
     assert np.array_equal(units, declared)
-    assert notes == ("2 units of chance: rows that share a writer or an input",)
+    assert notes == ("2 groups: rows that share a writer or an input",)
 
 
 def test_without_declared_groups_equal_inputs_are_the_units():
@@ -85,7 +85,7 @@ def test_the_label_and_another_column_name_the_groups_together(tmp_path):
     path.write_text("\n".join(["text\tlabel\twriter", *lines]))
     settings = Config.from_dict({"data": {"table": str(path), "groups": ["label", "writer"]}}).data
     dataset = load_dataset(settings, seed=0)
-    note = "40 units of chance: rows that share the same 'label' and the same 'writer' or an input"
+    note = "40 groups: rows that share the same 'label' and the same 'writer' or an input"
     assert note in dataset.notes
 
 
@@ -112,7 +112,7 @@ def test_a_column_of_a_table_names_the_groups(tmp_path, suffix):
     assert apart(dataset)
     values = np.concatenate([np.full({"tsv": 2, "jsonl": 1, "parquet": 0}[suffix], -1), writer])
     assert sum(map(len, values_of(dataset, values))) == len(set(writer))
-    assert "59 units of chance: rows that share a value of 'Writer' or an input" in dataset.notes
+    assert "59 groups: rows that share a value of 'Writer' or an input" in dataset.notes
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,12 @@ def test_rare_classes_are_left_out_and_counted():
     made = plan(np.repeat([0, 1, 2, 3], [30, 4, 30, 19]), min_examples=20)
     assert made.class_names == ("class 0", "class 2")
     assert (made.parts == LEFT_OUT).sum() == 23
-    assert "2 classes with fewer than 20 rows left out (23 rows)" in made.notes[0]
+    assert "2 classes with fewer than 20 rows left out (23 rows): class 1, class 3" in made.notes[0]
+
+
+def test_one_row_is_not_rows():
+    made = plan(np.repeat([0, 1, 2], [30, 1, 30]), min_examples=20)
+    assert made.notes[0] == "1 class with fewer than 20 rows left out (1 row): class 1"
 
 
 def test_given_splits_are_kept_and_only_validation_is_cut():
@@ -90,7 +95,7 @@ def test_a_class_of_one_input_is_left_out_and_counted(copies):
     assert made.class_names == ("class 0", "class 1")
     assert (made.parts[40:] == LEFT_OUT).all()
     told = "1 class with too few different inputs for a training and a validation row left out"
-    assert made.notes[-1] == f"{told} ({copies} rows)"
+    assert made.notes[-1] == f"{told} ({copies} row{'s' * (copies > 1)}): class 2"
 
 
 def test_classes_of_equal_rows_alone_are_refused():

@@ -102,7 +102,7 @@ WRONG = {
     "odd-utf-16.csv": (delimited().encode("utf-16") + b"x", "UTF-16"),
     "nul.tsv": (delimited([*ROWS, ("a\0b", "A")], "\t"), r"line 22(?s:.*)NUL"),
     "extra.csv": (delimited([*ROWS[:4], ("a", "b", "A"), *ROWS]), r"line 6(?s:.*)3 cells"),
-    "missing.tsv": (delimited([("a",), *ROWS], "\t"), r"line 2(?s:.*)1 cells"),
+    "missing.tsv": (delimited([("a",), *ROWS], "\t"), r"line 2(?s:.*)1 cell in"),
     "two.csv": (delimited([("a",), *ROWS, ("b",)]), r"2 rows have more or fewer(?s:.*)lines 2, 23"),
     "open-quote.csv": (delimited([*ROWS, ('"a', "A")]), r"unbalanced(?s:.*)starts in line 22"),
     "inner-quote.csv": (delimited([('"a" b', "A"), *ROWS]), r"unbalanced(?s:.*)starts in line 2"),

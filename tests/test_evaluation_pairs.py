@@ -51,6 +51,13 @@ def test_pairs_that_are_told_apart_worse_are_counted_and_not_shown():
     assert PairChanges.from_dict(found.to_dict()) == found
 
 
+def test_a_pair_that_is_confused_as_often_as_before_is_counted_and_not_shown():
+    """Row 0 is mended, but row 1, taken for class 2 before, is taken for class 1."""
+    found = pairs_of(answered(1, 2, 0, 1, 1, 2, 2, 3), answered(0, 1, 0, 1, 1, 2, 2, 3))
+    assert found is not None
+    assert (found.n_better, found.most) == (1, ())
+
+
 def test_another_valid_label_is_no_confusion():
     found = pairs_of(answered(*GENERALIST, valid=(0, 1, 3)), answered(0, 0, 0, 1, 1, 2, 2, 3))
     assert found is not None

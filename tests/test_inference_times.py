@@ -215,13 +215,20 @@ def with_times(comparison: Comparison, times: InferenceTimes | None = TIMES) -> 
 
 def test_the_verdict_tells_milliseconds_beside_the_generalist_s():
     told = text_of(with_times(made(LIKE_THE_ENSEMBLE, student=10)))
-    assert "for 1.00 times the inference (1.2 ms instead of 5.0 for 1,000 rows) and 6 min" in told
-    assert "for 2.50 times the inference (12 ms instead of 5.0 for 1,000 rows) and 3 min" in told
+    assert (
+        "for 1.00 times the inference FLOPs (1.2 ms instead of 5.0 for 1,000 rows) and 6 min"
+        in told
+    )
+    assert (
+        "for 2.50 times the inference FLOPs (12 ms instead of 5.0 for 1,000 rows) and 3 min" in told
+    )
 
 
 def test_the_verdict_tells_ratios_where_machines_differ():
     told = text_of(with_times(made({}), mean_times([TIMES, other("B")])))
-    assert "for 2.50 times the inference (2.5 times the time for 1,000 rows) and 3 min" in told
+    assert (
+        "for 2.50 times the inference FLOPs (2.5 times the time for 1,000 rows) and 3 min" in told
+    )
 
 
 def test_a_table_over_seeds_has_times_beside_flops():

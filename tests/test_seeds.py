@@ -308,8 +308,8 @@ WIDE_IS_BEST = {
 def cost(inference, seconds=3):
     """How the verdict tells it, over the generalist's, whose training takes 65 seconds."""
     return (
-        f"for {inference:.2f} times the inference and {duration(65 * seconds)} of training instead "
-        "of 1 min 05 s"
+        f"for {inference:.2f} times the inference FLOPs and {duration(65 * seconds)} of training "
+        "instead of 1 min 05 s"
     )
 
 
@@ -317,8 +317,8 @@ def test_a_verdict_gives_gain_interval_cost_and_the_difference_to_the_other():
     gaps = WIDE_IS_BEST | {("ensemble", "generalist_wide"): (-0.01, (-0.05, 0.03))}
     assert text_of(made(gaps)) == (
         f"Go wider: +6.00 points (+2.00 to +10.00) {cost(2.4)}. Specialists: +5.00 points (+1.00 "
-        f"to +9.00) {cost(2.5)}. Against a wider generalist (2.40 times the inference) specialists "
-        "are \N{MINUS SIGN}1.00 points (\N{MINUS SIGN}5.00 to +3.00). " + WEIGHTS_KEPT
+        f"to +9.00) {cost(2.5)}. Against a wider generalist (2.40 times the inference FLOPs) "
+        "specialists are \N{MINUS SIGN}1.00 points (\N{MINUS SIGN}5.00 to +3.00). " + WEIGHTS_KEPT
     )
 
 
@@ -340,12 +340,12 @@ def test_specialists_are_set_against_every_baseline():
     }
     assert text_of(made(gaps, generalist_ensemble_same_inference=30)) == (
         f"Use specialists: +5.00 points (+1.00 to +9.00) {cost(2.5)}. "
-        "Against the generalist trained longer (1.00 times the inference) specialists are "
-        "+4.00 points (+2.00 to +6.00). Against a wider generalist (2.40 times the "
-        "inference) specialists are +0.00 points (\N{MINUS SIGN}2.00 to +2.00). Against averaged "
-        "generalists (3.00 times the inference) specialists are +3.00 points (+1.00 to +5.00). "
-        "Against averaged generalists of the same inference (3.00 times the inference) specialists "
-        "are +2.00 points (+1.00 to +3.00)."
+        "Against the generalist trained longer (1.00 times the inference FLOPs) specialists are "
+        "+4.00 points (+2.00 to +6.00). Against a wider generalist (2.40 times the inference "
+        "FLOPs) specialists are +0.00 points (\N{MINUS SIGN}2.00 to +2.00). Against averaged "
+        "generalists (3.00 times the inference FLOPs) specialists are +3.00 points (+1.00 to "
+        "+5.00). Against averaged generalists of the same inference (3.00 times the inference "
+        "FLOPs) specialists are +2.00 points (+1.00 to +3.00)."
     )
 
 
@@ -394,7 +394,7 @@ def test_a_student_as_good_as_what_taught_it_is_what_to_run():
         f"Deploy the student: +4.00 points (+1.00 to +7.00) {cost(1, 6)}. "
         "Over the same network with hard labels it is \N{MINUS SIGN}0.50 points "
         f"(\N{MINUS SIGN}3.00 to +2.00). Specialists: +5.00 points (+1.00 to +9.00) {cost(2.5)}. "
-        "Against the student (1.00 times the inference) specialists are "
+        "Against the student (1.00 times the inference FLOPs) specialists are "
         "+1.00 points (\N{MINUS SIGN}1.00 to +3.00). Larger, but not clearly, is "
         "the gain of the student's network with hard labels: +4.50 points (\N{MINUS SIGN}1.00 to "
         f"+10.00) {cost(1)}."
@@ -406,14 +406,14 @@ def test_a_student_as_good_as_what_taught_it_is_what_to_run():
 
 def test_without_seconds_the_cost_of_training_is_told_in_flops():
     comparison = changed(made(LIKE_THE_ENSEMBLE, student=10), "generalist", training_seconds=0.0)
-    told = "for 1.00 times the inference and 6 min 30 s of training. "
+    told = "for 1.00 times the inference FLOPs and 6 min 30 s of training. "
     assert told in text_of(comparison)
     for name in ("ensemble", "student"):
         comparison = changed(comparison, name, training_seconds=0.0)
-    told = "for 1.00 times the inference and 5.0 times the training FLOPs. "
+    told = "for 1.00 times the inference FLOPs and 5.0 times the training FLOPs. "
     assert told in text_of(comparison)
     comparison = changed(comparison, "generalist", training_flops=0)
-    assert "for 1.00 times the inference and 5k training FLOPs. " in text_of(comparison)
+    assert "for 1.00 times the inference FLOPs and 5k training FLOPs. " in text_of(comparison)
 
 
 def test_each_option_has_its_gain_and_its_cost_and_one_is_advised():
@@ -744,7 +744,7 @@ def test_a_baseline_that_is_worse_than_the_generalist_is_flagged(flaw, words):
         made({("ensemble", "generalist"): (0.05, (0.01, 0.09))}), "generalist_wide", **flaw
     )
     assert (
-        f"Against a wider generalist (2.40 times the inference{words}) specialists are"
+        f"Against a wider generalist (2.40 times the inference FLOPs{words}) specialists are"
         in text_of(comparison)
     )
 

@@ -26,6 +26,7 @@ from specialists.evaluation import Comparison
 from specialists.files import copy_file, read_json, write_json, write_text
 from specialists.json_record import JsonRecord
 from specialists.report import comparison_markdown
+from specialists.report.numbers import two_digits
 
 from ..messages import told_in_one_message
 from .markdown_tables import Line, markdown_table, with_interval
@@ -33,7 +34,7 @@ from .markdown_tables import Line, markdown_table, with_interval
 ROOT = Path(__file__).parents[2]
 DATA, README = ROOT / "data", ROOT / "README.md"
 RESULTS = DATA / "results"
-SHORT = ("emoji", "onet64", "omniglot", "languages", "clinc150")  # in the short table
+SHORT = ("emoji", "onet64", "omniglot", "languages", "banking77")  # in the short table
 BEGIN, END = "<!-- results -->\n", "<!-- /results -->\n"
 PAGE = """# Results
 
@@ -136,14 +137,23 @@ def _line(name: str, comparison: Comparison) -> Line:
     against = "none trained"
     if rival is not None:
         times = models[rival].inference_flops / base.inference_flops
-        against = f"{WORDS[rival].noun}: {100 * models[rival].top1.mean:.1f} at {times:.2f}x"
+        top1, ms = models[rival].top1.mean, _milliseconds(comparison, rival)
+        against = f"{WORDS[rival].noun}: {100 * top1:.1f} at {times:.2f}x{ms}"
     return {
         "data": f"{name}, {comparison.n_classes:,} classes",
-        "generalist": f"{100 * base.top1.mean:.1f}%",
+        "generalist": f"{100 * base.top1.mean:.1f}%{_milliseconds(comparison, GENERALIST)}",
         "with specialists": f"{with_interval(gain.value, gain.interval, digits=1)} points "
-        f"at {cost:.2f}x",
+        f"at {cost:.2f}x{_milliseconds(comparison, ENSEMBLE)}",
         "best of the rivals": against,
     }
+
+
+def _milliseconds(comparison: Comparison, name: str) -> str:
+    """Of the large batch, behind a comma; "" of what was not timed, or on several machines."""
+    times = comparison.times
+    if times is None or times.relative or name not in times.models:
+        return ""
+    return f", {two_digits(times.models[name].batch)} ms"
 
 
 def with_table(readme: str, table: str) -> str:

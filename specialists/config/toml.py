@@ -45,7 +45,13 @@ def read_toml(file: Path) -> dict[str, object]:
     try:
         return _parsed(content.decode("utf-8"))
     except ValueError as error:
-        raise ConfigError("this file is not TOML", where=file, got=str(error)[:200]) from None
+        raise ConfigError(
+            "this file is not TOML",
+            where=file,
+            got=str(error)[:200],
+            expected='lines such as epochs = 3 or text = "title"',
+            fix="put texts into quotation marks",
+        ) from None
 
 
 def override(values: dict[str, object], assignment: str) -> str:

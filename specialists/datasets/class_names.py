@@ -9,6 +9,7 @@ Where one input has several labels, each of its rows carries all of them.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from specialists.errors import DataError, listed
 _NUMBER = re.compile(r"[-+]?[0-9]{1,40}(\.[0-9]{0,40})?")
 _WHOLE = re.compile(r"-?[1-9][0-9]{0,17}|0")
 _SHOWN = 3
+_MISSING = {"nan", "null", "<na>", "n/a", "#n/a"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def classes_of(values: Sequence[Any] | np.ndarray, where: object = None) -> Clas
     names = tuple(sorted(set(named), key=int if whole else None))
     index = {name: i for i, name in enumerate(names)}
     labels = np.array([index[name] for name in named], dtype=np.int64)[which]
-    return Classes(labels, names, (*_made_alike(written, named, counts), *_look_alikes(names)))
+    rows = np.bincount(labels, minlength=len(names))
+    notes = (*_made_alike(written, named, counts), *_look_alikes(names), *_no_answers(names, rows))
+    return Classes(labels, names, notes)
 
 
 def classes_of_codes(codes: np.ndarray, names: Sequence[Any], where: object = None) -> Classes:
@@ -204,6 +208,15 @@ def _look_alikes(names: Sequence[str]) -> list[str]:
     form = "case, width, invisible characters, or the same number"
     note = f"{sum(map(len, pairs))} classes look alike ({form}), kept apart: {shown}"
     return [note] if pairs else []
+
+
+def _no_answers(names: Sequence[str], rows: np.ndarray) -> list[str]:
+    """A note of names that programs write where a label is missing."""
+    found = [i for i, name in enumerate(names) if name.casefold() in _MISSING]
+    shown = listed((f"{names[i]!r} ({rows[i]:,} of {rows.sum():,} rows)" for i in found), _SHOWN)
+    excluded = ", ".join(json.dumps(names[i], ensure_ascii=False) for i in found)
+    note = f"taken for a class: {shown}; where it means no label, set data.exclude_labels = "
+    return [f"{note}[{excluded}]"] if found else []
 
 
 def _seen(name: str) -> str | Decimal:

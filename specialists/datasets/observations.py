@@ -76,12 +76,12 @@ def units_of_chance(
     declared, units = _numbered(declared), joined(inputs, declared)
     n_units, largest = _n_groups(units), int(np.bincount(units, minlength=1).max())
     if n_units == _n_groups(declared) or largest <= LARGEST_SHARE * len(units):
-        return units, (f"{n_units} units of chance: rows that share {name} or an input",)
+        return units, (f"{n_units:,} groups: rows that share {name} or an input",)
     several = np.bincount(_distinct_pairs(inputs, declared)[0])[_numbered(inputs)] > 1
     return declared, (
-        f"{_n_groups(declared)} units of chance: rows that share {name}; joined by equal inputs "
+        f"{_n_groups(declared):,} groups: rows that share {name}; joined by equal inputs "
         f"too, one would hold {largest / len(units):.0%} of the rows (rows with an input that "
-        f"another unit has: {several.sum()})",
+        f"another group has: {several.sum()})",
     )
 
 

@@ -78,7 +78,7 @@ def plan_splits(
 
     counts = _counts(labels[parts != LEFT_OUT], names)
     rare = (counts > 0) & (counts < min_examples)
-    notes = _leave_out(rare, labels, parts, f"with fewer than {min_examples} rows")
+    notes = _leave_out(rare, labels, parts, names, f"with fewer than {min_examples} rows")
     _check_two_classes(labels, parts, notes)
     _check_seen(labels, parts, names)
     has_test, has_validation = (parts == TEST).any(), (parts == VALIDATION).any()
@@ -92,7 +92,7 @@ def plan_splits(
         uncut = _counts(labels[parts == VALIDATION], names) == 0
         uncut &= _counts(labels[parts == TRAIN], names) > 0
         why = "with too few different inputs for a training and a validation row"
-        notes += _leave_out(uncut, labels, parts, why)
+        notes += _leave_out(uncut, labels, parts, names, why)
         _check_two_classes(labels, parts, notes)
     plan = _numbered(labels, parts, names, tuple(notes))
     if not keep_all:
@@ -129,11 +129,15 @@ def _cure(missing: np.ndarray, names: Sequence[str], counts: np.ndarray) -> str:
     return f"data.min_examples = {enough}, which keeps {kept} classes, or change the split"
 
 
-def _leave_out(classes: np.ndarray, labels: np.ndarray, parts: np.ndarray, why: str) -> list[str]:
+def _leave_out(
+    classes: np.ndarray, labels: np.ndarray, parts: np.ndarray, names: Sequence[str], why: str
+) -> list[str]:
     """Leave the rows of ``classes``, bool of shape (n_classes,), out in place; a note of it."""
     rows, n = classes[labels] & (parts != LEFT_OUT), int(classes.sum())
     parts[rows] = LEFT_OUT
-    return [f"{n} class{'es' * (n != 1)} {why} left out ({int(rows.sum())} rows)"] if n else []
+    k, which = int(rows.sum()), listed((names[i] for i in np.flatnonzero(classes)), 3)
+    note = f"{n} class{'es' * (n != 1)} {why} left out ({k} row{'s' * (k != 1)}): {which}"
+    return [note] if n else []
 
 
 def _check_seen(labels: np.ndarray, parts: np.ndarray, names: Sequence[str]) -> None:

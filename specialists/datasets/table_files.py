@@ -149,13 +149,13 @@ def _is_blank(record: Sequence[str]) -> bool:
 
 def _ragged(path: Path, ragged: Sequence[tuple[int, list[str]]], names: Sequence[str]) -> DataError:
     start, record = ragged[0]
-    many, others = len(ragged) > 1, other_separators(names)
+    n, many, others = len(record), len(ragged) > 1, other_separators(names)
     header = f", the header {names[0]!r} holds {others}" if others else ""
     fix = "put a cell that holds the separator into quotation marks (CSV), or mend these lines"
     return DataError(
         f"{len(ragged)} row{'s have' if many else ' has'} more or fewer cells than the header",
         where=f"{path}, line{'s' * many} {listed(start for start, _ in ragged)}",
-        got=f"{len(record)} cells in line {start}: {str(record)[:80]}{header}",
+        got=f"{n} cell{'s' * (n != 1)} in line {start}: {str(record)[:80]}{header}",
         expected=len(names),
         fix=SEPARATE if others else fix,
     )

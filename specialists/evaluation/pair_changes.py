@@ -46,7 +46,7 @@ class PairChange(JsonRecord):
 class PairChanges(JsonRecord):
     """How many pairs of classes the ensemble tells apart better than the generalist, and worse.
 
-    ``most`` are those that gain most, the largest gain first.
+    ``most`` are those that gain most and are confused less often, the largest gain first.
     """
 
     n_better: int
@@ -71,6 +71,8 @@ def pair_changes(
     if not gain.any():
         return None
     confused, n_test = (count(before), count(after)), np.bincount(labels, minlength=n_classes)
+    shown = (gain > 0) & (confused[1] < confused[0])  # it may confuse others of their examples anew
+    order = np.lexsort((-confused[0], -gain))
     most = [
         PairChange(
             classes=(a, b),
@@ -82,8 +84,7 @@ def pair_changes(
                 for row in mended[before[mended] == pairs[i]][:N_EXAMPLES].tolist()
             ),
         )
-        for i in np.lexsort((-confused[0], -gain))[:N_PAIRS]
-        if gain[i] > 0
+        for i in order[shown[order]][:N_PAIRS]
         for a, b in [divmod(int(pairs[i]), n_classes)]
     ]
     return PairChanges(int((gain > 0).sum()), int((gain < 0).sum()), tuple(most))

@@ -95,10 +95,11 @@ def verdict(comparison: Comparison) -> Verdict:
         sentences.append(NO_NETWORK)
     elif missing:
         few = f"Not trained, so not known: {enumerated(missing)}"
-        if CONTINUED not in comparison.models:
-            few += ", nor whether the generalist was under-trained"
         all_missing = len(missing) == len(TRAINED)
-        sentences.append(f"{NO_BASELINE if all_missing else few} ({HOW_TO_ADD}).")
+        told = f"{NO_BASELINE if all_missing else few} ({HOW_TO_ADD})."
+        if not all_missing and CONTINUED not in comparison.models:
+            told += " Whether the generalist was under-trained is open."
+        sentences.append(told)
     harmed = comparison.is_clear(GENERALIST, ENSEMBLE)
     tone = "good" if chosen == ENSEMBLE else "bad" if harmed else "unclear"
     caution = CAUTION.get(len(comparison.seeds), "")
@@ -197,7 +198,7 @@ def _milliseconds(comparison: Comparison, name: str) -> str:
 def _inference(comparison: Comparison, name: str) -> str:
     models = comparison.models
     ratio = models[name].inference_flops / models[GENERALIST].inference_flops
-    return "unknown inference" if math.isnan(ratio) else f"{ratio:.2f} times the inference"
+    return "unknown inference" if math.isnan(ratio) else f"{ratio:.2f} times the inference FLOPs"
 
 
 def _against_each(comparison: Comparison) -> list[str]:

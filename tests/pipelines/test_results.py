@@ -1,10 +1,13 @@
 """What was measured is kept with its command, and shown on one page and in README."""
 
+import dataclasses
+
 import pytest
 from test_seeds import compared
 
 from pipelines.benchmarks import results
 from specialists.errors import InputError
+from specialists.evaluation.inference_times import InferenceTimes, Milliseconds
 from specialists.files import read_json, write_json, write_text
 from specialists.report import comparison_markdown
 
@@ -53,6 +56,21 @@ def test_the_short_table_gives_the_gain_its_cost_and_the_best_rival(tmp_path, co
     assert line.startswith("| onet64, 9 classes | ")
     assert told in line
     assert line.count(" | ") == 3
+
+
+def test_the_short_table_gives_milliseconds_of_one_machine(tmp_path, comparison):
+    def told(relative):
+        one = Milliseconds(0.2, 7.71)
+        models = {"generalist": one}
+        times = InferenceTimes(
+            machine="A", threads=2, n_rows=1_000, models=models, relative=relative
+        )
+        (result,) = results.kept_results(tmp_path / "results")
+        timed = dataclasses.replace(comparison, times=times)
+        return results.short_table([dataclasses.replace(result, comparison=timed)])
+
+    assert "%, 7.7 ms |" in told(relative=False)
+    assert "ms" not in told(relative=True)
 
 
 def test_the_table_of_readme_stands_between_its_marks():
