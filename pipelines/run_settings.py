@@ -15,6 +15,7 @@ from specialists.config import (
     left_aside,
     shipped_configs,
 )
+from specialists.config.data import DataConfig
 from specialists.config.renamed import has_old_names
 from specialists.config.toml import read_toml
 from specialists.errors import ConfigError, InputError, listed
@@ -137,28 +138,54 @@ def check_left_out(names: Sequence[str], classes: Sequence[str]) -> None:
 def configured(folder: Path, settings: Config, jobs: int | None) -> Iterator[Run]:
     """A run with these settings, that this process alone works on."""
     run = Run(folder, jobs)
+    _refuse_before_it_is_written(run, settings)
     with run.lock():
-        _refuse_before_it_is_written(run, settings)
         write_config(run, settings)
         if settings.threads:
             threads(settings.threads)
         yield run
 
 
+def check_users_file(setting: str, path: Path) -> None:
+    """Raise an InputError if a file of the user is gone, or cannot be read twice."""
+    where = f"{setting} in the configuration"
+    if not path.exists():
+        from specialists.datasets.naming import nearest_file
+
+        near = nearest_file(path)
+        fix = f"did you mean {near}?" if near else None
+        raise InputError("no such file", where=where, got=path, fix=fix)
+    if not path.is_file() and not path.is_dir():
+        fix = "save its content to a file first"
+        raise InputError("this is no ordinary file", where=where, got=path, fix=fix)
+
+
 def _refuse_before_it_is_written(run: Run, settings: Config) -> None:
-    """Raise a ConfigError for clusters that the data that are prepared already cannot have."""
-    about = run.path("prepare-data", "dataset.json")
+    """Raise an InputError for data that are not there, or clusters that the data cannot have."""
     try:
-        if not about.is_file() or run.config.data != settings.data:
-            return
+        before = run.config.data if run.config_file.is_file() else None
     except InputError:  # the old settings cannot be read
+        before = None
+    if before != settings.data:  # a finished run does without its data
+        _check_data_files(settings.data)
+        return
+    about = run.path("prepare-data", "dataset.json")
+    if not about.is_file():
         return
     from specialists.feasibility.cluster_numbers import impossible_clusters
 
-    if mistakes := list(
-        impossible_clusters(settings.clusters, len(read_json(about)["class_names"]))
-    ):
+    n_classes = len(read_json(about)["class_names"])
+    if mistakes := list(impossible_clusters(settings.clusters, n_classes)):
         raise ConfigMistakesError(mistakes, "the configuration")
+
+
+def _check_data_files(data: DataConfig) -> None:
+    for key in ("table", "arrays", "images"):
+        value = getattr(data, key)
+        paths = value if isinstance(value, dict) else {"": value}
+        for part, path in paths.items():
+            if path is not None:
+                check_users_file(f"data.{key}.{part}".rstrip("."), Path(path))
 
 
 def write_config(run: Run, settings: Config) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from specialists.config import Config
-from specialists.errors import DamagedError, InputError, listed
+from specialists.errors import DamagedError, listed
 from specialists.files import (
     hash_files,
     is_done,
@@ -27,6 +27,7 @@ from specialists.files import (
 from specialists.files.ownership import MANIFEST
 from specialists.runtime import working_on
 
+from .run_settings import check_users_file
 from .runs import Run, attempt, clear, end_attempt, forget_removed, is_same_attempt
 from .terminal import log
 
@@ -116,7 +117,8 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
     if stage.check is not None:
         with run.trusting():
             stage.check(run)
-    _check_users_files(run, stage)
+    for setting, path in _users_files(run, stage):
+        check_users_file(setting, path)
     if lacking := forget_removed(folder):
         names = listed([unit.name for unit in lacking], NAMED)
         log.info(f"{stage.name}: `specialists clean` removed files of {names}: made again")
@@ -159,21 +161,6 @@ def _key(run: Run, stage: Stage) -> dict[str, object]:
         elif name in (recorded := read_json(run.path(stage.name, MANIFEST)).get("inputs", {})):
             inputs[name] = recorded[name]
     return manifest_key({**inputs, **stage.elsewhere}, settings)
-
-
-def _check_users_files(run: Run, stage: Stage) -> None:
-    """Check that no file of the user is gone, or a pipe or device, which cannot be read twice."""
-    for setting, path in _users_files(run, stage):
-        where = f"{setting} in the configuration"
-        if not path.exists():
-            from specialists.datasets.naming import nearest_file
-
-            near = nearest_file(path)
-            fix = f"did you mean {near}?" if near else None
-            raise InputError("no such file", where=where, got=path, fix=fix)
-        if not path.is_file() and not path.is_dir():
-            fix = "save its content to a file first"
-            raise InputError("this is no ordinary file", where=where, got=path, fix=fix)
 
 
 def _resolved(run: Run, stage: Stage) -> Config:

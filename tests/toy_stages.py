@@ -29,7 +29,8 @@ def prepare(run: Run) -> None:
         raise DataError("too few examples", where="class 7", got=3, expected="at least 100")
     table = run.config.data.table
     content = Path(table).read_text() if table else "numbers"
-    write_json(run.path("prepare-data", "dataset.json"), {"kind": "text", "content": content})
+    about = {"kind": "text", "content": content, "class_names": list("abcdefghijkl")}
+    write_json(run.path("prepare-data", "dataset.json"), about)
     write_json(run.path("prepare-data", "numbers.json"), [run.config.seed + i for i in range(9)])
 
 

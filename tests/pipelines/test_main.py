@@ -170,6 +170,17 @@ def test_a_changed_setting_replaces_the_config_and_says_what_follows(config, tmp
     assert kept.stdout.count("skipped") == 3
 
 
+def test_data_that_are_not_there_leave_everything_as_it_was(config, tmp_path):
+    run, settings = tmp_path / "run", ("--set", f"data.table={tmp_path / 'nowhere.tsv'}")
+    refused = specialists("run", config, "--out", run, *settings)
+    assert (refused.returncode, run.exists()) == (2, False)
+    assert "error: no such file\n  where: data.table in the configuration\n" in refused.stderr
+    specialists("run", config, "--out", run, "--until", "prepare-data")
+    before = (run / "config.toml").read_text()
+    assert specialists("run", "--out", run, *settings).returncode == 2
+    assert (run / "config.toml").read_text() == before
+
+
 def test_the_user_s_mistake_is_one_message_and_exit_code_2(config, tmp_path):
     done = specialists("run", config, "--out", tmp_path / "run", "--set", "data.max_examples=3")
     assert done.returncode == 2
