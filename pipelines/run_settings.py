@@ -18,7 +18,7 @@ from specialists.config import (
 from specialists.config.data import DataConfig
 from specialists.config.renamed import has_old_names
 from specialists.config.toml import read_toml
-from specialists.errors import ConfigError, InputError, listed
+from specialists.errors import ConfigError, DamagedError, InputError, listed
 from specialists.feasibility import DataShape, check_settings
 from specialists.files import (
     Trust,
@@ -170,11 +170,14 @@ def _refuse_before_it_is_written(run: Run, settings: Config) -> None:
         _check_data_files(settings.data)
         return
     about = run.path("prepare-data", "dataset.json")
-    if not about.is_file():
+    try:
+        n_classes = len(read_json(about)["class_names"]) if about.is_file() else None
+    except DamagedError:  # the stage makes it again
+        n_classes = None
+    if n_classes is None:
         return
     from specialists.feasibility.cluster_numbers import impossible_clusters
 
-    n_classes = len(read_json(about)["class_names"])
     if mistakes := list(impossible_clusters(settings.clusters, n_classes)):
         raise ConfigMistakesError(mistakes, "the configuration")
 
