@@ -225,7 +225,6 @@ TAKEN = {
     "a class that no row predicts": np.insert(WITHOUT_A_CLASS, 5, 0, axis=1),
     "half precision": PROBS.astype(np.float16),
     "a table": pd.DataFrame(PROBS),
-    "votes": np.eye(12, dtype=int)[PROBS.argmax(1)],
 }
 MISTAKEN = {
     "logarithms": np.log(PROBS),
@@ -241,6 +240,12 @@ MISTAKEN = {
 @pytest.mark.parametrize("kind", TAKEN)
 def test_case_34_predictions_are_clustered_in_any_form(kind):
     assert sum(ClassClusters.from_predictions(TAKEN[kind], n_clusters=3).sizes) == 12
+
+
+def test_case_34_votes_are_clustered_and_told():
+    votes = np.eye(12, dtype=int)[PROBS.argmax(1)]
+    with pytest.warns(DataWarning, match="all predictions are 0 or 1"):
+        assert sum(ClassClusters.from_predictions(votes, n_clusters=3).sizes) == 12
 
 
 @pytest.mark.parametrize("kind", MISTAKEN)

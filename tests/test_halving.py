@@ -137,7 +137,7 @@ def test_too_many_candidates_of_one_recipe_are_refused():
         ({"search": {"epochs": list(range(1, 1002))}}, {"alphas": [1.0]}, "2,002 combinations"),
         ({"search": {"epochs": list(range(1, 123))}}, {"alphas": [1.0]}, "244 candidates, at most"),
         ({"eta": 1}, {}, "eta = 1"),
-        ({"etta": 2}, {}, "unknown key `student.tuning.etta`; did you mean `eta`"),
+        ({"etta": 2}, {}, "unknown key `student.tuning.etta`; did you mean `student.tuning.eta`"),
         (3, {}, "student.tuning = 3"),
     ],
 )

@@ -97,7 +97,7 @@ def read_unlabelled(
         raise DataError(f"{error}\n  in: {path}") from None
 
 
-def _texts(path: Path, preprocessing: Preprocessing) -> tuple[list[str], list[str]]:
+def _texts(path: Path, preprocessing: Preprocessing) -> tuple[list[str], tuple[str, ...]]:
     if suffix(path) == "txt":
         texts = lines(read_text(path))
     elif suffix(path) in READERS:
@@ -106,7 +106,7 @@ def _texts(path: Path, preprocessing: Preprocessing) -> tuple[list[str], list[st
         texts = table.strings(table.column(column))
     else:
         raise DataError("not a file of texts", where=path, expected=f".txt, {TABLE_FORMATS}")
-    return texts, texts
+    return texts, tuple(texts)
 
 
 def _new_table(path: Path, preprocessing: Preprocessing, wanted: Sequence[str]) -> Table:
@@ -162,7 +162,7 @@ def _images(path: Path, preprocessing: Preprocessing) -> tuple[Any, Sequence[str
         files, notes = list_images(path)
         for note in notes:
             warnings.warn(note, DataWarning, stacklevel=3)
-        return files, [file.relative_to(path).as_posix() for file in files]
+        return files, tuple(file.relative_to(path).as_posix() for file in files)
     if path.suffix.lower() in IMAGE_SUFFIXES:
-        return [path], [path.name]
+        return [path], (path.name,)
     raise DataError("not an image", where=path, expected=f"{READ}, a folder of them, .npz or .npy")
