@@ -135,7 +135,7 @@ def _leave_out(
     """Leave the rows of ``classes``, bool of shape (n_classes,), out in place; a note of it."""
     rows, n = classes[labels] & (parts != LEFT_OUT), int(classes.sum())
     parts[rows] = LEFT_OUT
-    k, which = int(rows.sum()), listed((names[i] for i in np.flatnonzero(classes)), 3)
+    k, which = int(rows.sum()), listed((names[i] for i in np.flatnonzero(classes).tolist()), 3)
     note = f"{n} class{'es' * (n != 1)} {why} left out ({k} row{'s' * (k != 1)}): {which}"
     return [note] if n else []
 
