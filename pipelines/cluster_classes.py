@@ -43,13 +43,12 @@ def execute(run: Run) -> None:
     write_json(folder / "clusters.json", clusters.to_dict())
     write_json(folder / "costs.json", {**cost.to_dict(), "trainings": trainings})
     settings = context.config.specialists
-    shown = settings.kind == "shared" and settings.shortlist_of == "classes"
+    unused = settings.kind == "shared" and settings.shortlist_of == "classes"
+    use = "; shared specialists do not need them, the report shows them" if unused else ""
     log.info(
         f"cluster-classes: {clusters.n_clusters} clusters of {min(clusters.sizes)} to "
         f"{max(clusters.sizes)} classes hold {clusters.total_share:.1%} of the confusions; random "
-        f"clusters of the same sizes would hold {clusters.random_share:.1%}"
-        + "; shared specialists do not need them, the report shows them"
-        * shown
+        f"clusters of the same sizes would hold {clusters.random_share:.1%}{use}"
     )
 
 

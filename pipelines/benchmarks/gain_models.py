@@ -142,26 +142,40 @@ def _specialists(seed: MeasuredRun) -> Found:
             within = [c for c in of_family if c.relative_cost <= limit]
             if within and (rule := choose(within, settings).rule) != best:
                 chosen[f"{family}, {limit:g}x"] = best = rule
-    measured = measured_in_pieces(seed, partial(_joined, seed, ensemble, chosen))
+    whole = _with_costs(seed, ensemble, chosen)
+    measured = measured_in_pieces(seed, partial(_joined, seed, ensemble, chosen, whole))
     for name, rule in chosen.items():
         yield name, measured[name], dataclasses.replace(ensemble, rule=rule).predictions
 
 
+def _with_costs(
+    seed: MeasuredRun, ensemble: Ensemble, rules: Mapping[str, CombinationRule]
+) -> dict[str, ModelOutputs]:
+    """The run's ensemble with what each rule costs to train."""
+    stored, found = ensemble_outputs(seed.run, "test"), {}
+    for name, rule in rules.items():
+        cost, folders = _further(seed, ensemble, rule)
+        found[name] = dataclasses.replace(
+            stored[ENSEMBLE],
+            training_flops=stored[GENERALIST].training_flops + cost.flops,
+            trainings=(*stored[GENERALIST].trainings, *folders),
+        )
+    return found
+
+
 def _joined(
-    seed: MeasuredRun, ensemble: Ensemble, rules: Mapping[str, CombinationRule], rows: Tensor
+    seed: MeasuredRun,
+    ensemble: Ensemble,
+    rules: Mapping[str, CombinationRule],
+    whole: Mapping[str, ModelOutputs],
+    rows: Tensor,
 ) -> dict[str, tuple[ModelOutputs, str]]:
-    """What each rule says of some test rows, and what it costs."""
-    stored = ensemble_outputs(seed.run, "test")
+    """What each rule says of some test rows."""
     test = ensemble.member_predictions(seed.context.split("test").inputs[rows])
     found = {}
     for name, rule in rules.items():
-        cost, folders = _further(seed, ensemble, rule)
         outputs = dataclasses.replace(
-            stored[ENSEMBLE],
-            predictions=test.joined(rule),
-            inference_flops=test.flops(rule),
-            training_flops=stored[GENERALIST].training_flops + cost.flops,
-            trainings=(*stored[GENERALIST].trainings, *folders),
+            whole[name], predictions=test.joined(rule), inference_flops=test.flops(rule)
         )
         found[name] = outputs, rule.in_short()
     return found

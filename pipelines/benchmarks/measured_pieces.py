@@ -1,4 +1,4 @@
-"""Models that are measured on some rows at a time: memory does not grow with rows times classes."""
+"""Models that are measured on some rows at a time: never are all rows joined at once."""
 
 from __future__ import annotations
 

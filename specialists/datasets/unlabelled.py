@@ -86,9 +86,8 @@ def read_unlabelled(
     rows = mapped_rows(raw, None if in_place else False)
     try:
         if rows is None:
-            return encode(
-                preprocessing, np.array(raw) if isinstance(raw, np.memmap) else raw
-            ), names
+            plain = np.array(raw) if isinstance(raw, np.memmap) else raw
+            return encode(preprocessing, plain), names
         encode(preprocessing, rows.read(np.arange(1)))  # whose shape is that of all
         return fetched_rows(rows, preprocessing), names
     except DataError as error:
