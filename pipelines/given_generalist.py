@@ -217,13 +217,14 @@ def in_order(
     wanted, known = classes.tolist(), np.asarray(known, dtype=object).tolist()
     if not set(known) & set(wanted):  # a DataFrame may hold names where labels are numbers
         wanted = list(map(str, wanted) if names is None else names)
-    more = [name for name in known if name not in set(wanted)]
-    if more and set(wanted) < set(known) and len(known) == len(set(known)):
+    column, ours = {name: i for i, name in enumerate(known)}, set(wanted)
+    if ours < column.keys() and len(known) == len(column):
+        more = [name for name in known if name not in ours]
         told = (
             f"the generalist knows classes that y does not hold, which are left out: {listed(more)}"
         )
         warnings.warn(told, DataWarning, 3)
-        return _shares(probs[:, [known.index(name) for name in wanted]])
+        return _shares(probs[:, [column[name] for name in wanted]])
     return probs[:, column_of_each(known, wanted)]
 
 

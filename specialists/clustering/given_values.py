@@ -68,7 +68,8 @@ def column_order(table: Any, names: Sequence[Any]) -> list[int] | None:
             expected=f"the {len(columns)} names of the columns, in any order",
             fix="leave class_names out: the columns name the classes",
         )
-    return [columns.index(name) for name in wanted]
+    place = {name: i for i, name in enumerate(columns)}
+    return [place[name] for name in wanted]
 
 
 def refuse_same_names(names: Sequence[Any]) -> None:

@@ -115,7 +115,8 @@ def column_of_each(
     """
     place = {label: i for i, label in enumerate(known)}
     missing = [repr(label) for label in wanted if label not in place]
-    foreign = [repr(label) for label in place if label not in set(wanted)]
+    ours = set(wanted)
+    foreign = [repr(label) for label in place if label not in ours]
     twice = [repr(label) for i, label in enumerate(known) if place[label] != i]
     told = {"missing": missing, "unknown": foreign, "more than once": twice}
     if any(told.values()):
