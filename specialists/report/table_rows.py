@@ -40,7 +40,7 @@ def difference_rows(
 def rule_in_words(choice: Choice) -> str:
     """The rule that validation chose, and how many rows it leaves to the specialists."""
     rule = choice.admission.chosen
-    asked = f": {choice.asked:.0%} of the validation rows"
+    asked = f" ({choice.asked:.0%} of the validation rows are left to specialists)"
     return rule.in_words() + asked * (rule.defer_above is not None and choice.asked > 0)
 
 
