@@ -27,7 +27,7 @@ from specialists.report.closing import option_lines
 from specialists.report.numbers import duration
 from specialists.report.recommendation import options
 from specialists.report.sentences import time_sentence, unlike_flops
-from specialists.report.verdict import WEIGHTS_KEPT
+from specialists.report.verdict import WEIGHTS_KEPT, retention_sentence
 
 COSTS = {
     "generalist": (1.0, 100),
@@ -577,6 +577,22 @@ def test_the_student_s_share_is_told_only_where_there_is_something_to_keep(ensem
     assert 0.15 < low < share < high < 0.35
     ends = f"[{100 * low:.0f}% to {100 * high:.0f}%]"
     assert f"The student keeps {100 * share:.0f}% {ends} of what" in text
+
+
+@pytest.mark.parametrize(
+    ("student", "words"),
+    [
+        (0.35, "The student is no better than the same network with hard labels: it keeps nothing"),
+        (0.405, "The student is not clearly better than the same network with hard labels: what"),
+    ],
+)
+def test_of_a_student_that_is_not_clearly_better_no_share_is_told(student, words):
+    comparison = compared(ensemble=0.6, student=student)
+    assert (kept(comparison).value > 0) == (student > 0.4)
+    told = retention_sentence(comparison)
+    assert told.startswith(words)
+    assert "%" not in told
+    assert told in comparison_markdown(comparison)
 
 
 def test_the_student_s_share_moves_with_its_seeds_and_examples():
