@@ -203,6 +203,35 @@ def test_shared_specialists_have_a_section_of_their_own(results):
     assert "#shared" not in render(results)
 
 
+def test_rows_that_are_too_few_to_say_anything_are_counted_below_the_table(results):
+    few = KindOfRows("nothing", False, 19, 1.0, 1.0, (-1.0, 1.0))
+    shared = dataclasses.replace(SHARED, kinds=(*KINDS, few))
+    page = render(changed_details(results, shared=shared))
+    section = page[page.index('<h2 id="shared">') :].partition("</section>")[0]
+    assert section.count("<tr>") == 3
+    told = "Left out, since fewer than 20 test rows say nothing: 1 kind of rows (19 rows)."
+    assert told in section
+    assert told not in render(changed_details(results, shared=SHARED))
+
+
+def test_the_gain_of_a_cluster_with_few_test_rows_is_not_shown(results):
+    one, *others = results.details.per_cluster
+    few = dataclasses.replace(one, n_test=19)
+    page = render(changed_details(results, per_cluster=(few, *others)))
+    assert "say nothing: 1 cluster (19 rows)." in page
+    assert "<small>n = 19</small>" not in page
+    assert "or too few test rows are of its classes" in page
+    assert "too few test rows" not in render(results)
+
+
+def test_a_number_of_specialists_that_few_rows_have_is_not_drawn(results):
+    first, *others = results.evaluation.coverage
+    coverage = (first, *others, dataclasses.replace(first, specialists=9, n_test=1))
+    evaluation = dataclasses.replace(results.evaluation, coverage=coverage)
+    page = render(dataclasses.replace(results, evaluation=evaluation))
+    assert "say nothing: 1 number of specialists (1 row)." in page
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
