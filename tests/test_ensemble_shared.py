@@ -168,8 +168,8 @@ def test_a_rule_is_read_back_as_it_was_written(rule):
     [
         (
             RULES[0],
-            "1 shared specialist, with the generalist's weight, asked about each row's most probable "
-            "classes",
+            "1 shared specialist, with the generalist's weight, asked about each row's most "
+            "probable classes",
             "1 shared, weight 1",
         ),
         (

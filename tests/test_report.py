@@ -172,7 +172,10 @@ def test_config_seed_times_and_versions_are_there(page):
 
 
 def test_the_chosen_rule_is_told_in_words(page):
-    assert "<strong>the KL combination, asking the specialists of each row&#39;s 3 most probable " in page
+    assert (
+        "<strong>the KL combination, asking the specialists of each row&#39;s 3 most probable "
+        in page
+    )
     assert "What was learned" not in page
 
 

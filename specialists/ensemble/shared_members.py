@@ -223,7 +223,7 @@ def with_shared(
 
 
 def weight_in_words(weight: float) -> str:
-    """Of an answer beside the generalist's, for instance "with 0.5 times the generalist's weight"."""
+    """Of an answer: "with the generalist's weight", or with a multiple of it."""
     times = "" if weight == 1 else f"{weight:g} times "
     return f"with {times}the generalist's weight"
 

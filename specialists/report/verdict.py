@@ -50,7 +50,7 @@ CAUTION = {
     2: "Two seeds can hardly tell the luck of a training from a gain: run at least three.",
 }
 SAME_NETWORK = "the same network with hard labels"
-THE_GAIN = "what the ensemble gains over hard labels"
+THE_GAIN = "the ensemble's gain over hard labels"
 STAY_OUT = "Specialists stay out: held-out rows do not show that they help."
 NO_BASELINE = "No baseline was trained: what else the same computing would bring is not known"
 NO_NETWORK = "No baseline can be trained: of the generalist only predictions are known."
@@ -119,10 +119,10 @@ def retention_sentence(comparison: Comparison) -> str:
             f"{SAME_NETWORK}."
         )
     if kept.value <= 0:
-        return f"The student is no better than {SAME_NETWORK}: it keeps nothing of {THE_GAIN}."
+        return f"The student is no better than {SAME_NETWORK}: it keeps none of {THE_GAIN}."
     if not kept.is_clear:
         start = f"The student is not clearly better than {SAME_NETWORK}"
-        return f"{start}: what it keeps of {THE_GAIN} cannot be said."
+        return f"{start}: whether it keeps any of {THE_GAIN} cannot be said."
     low, high = (percent(end, 0) for end in kept.interval)
     share = f"{percent(kept.value, 0)} [{low} to {high}]"
     return f"The student keeps {share} of {THE_GAIN}."
