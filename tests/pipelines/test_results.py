@@ -42,7 +42,7 @@ def test_the_newest_result_comes_first_and_a_table_keeps_its_title(tmp_path, com
     shown = results.page(results.kept_results(tmp_path / "results"))
     places = [
         shown.index(text)
-        for text in ("## all", "commit abc1234", FIGURE, "more", "### few", "less", COMMAND)
+        for text in ("## all", "commit abc1234", FIGURE, "\nmore\n", "### few", "\nless\n", COMMAND)
     ]
     assert places == sorted(places)
 
