@@ -112,6 +112,15 @@ def test_what_each_option_costs_stands_below_the_answer(page, results):
     assert answer.sentences[2] in page
 
 
+def test_what_is_wide_scrolls_in_a_box_of_its_own_and_the_page_does_not(page):
+    wide = re.findall(r'([^\n]*)<(?:table(?! class="narrow")|svg)', page)
+    assert len(wide) > 10
+    assert all('<div class="scroll' in before for before in wide)
+    assert ".scroll { overflow-x: auto" in CSS
+    assert "var(--shade), transparent) 100% 0" in CSS  # a shade on the side where there is more
+    assert ".narrow { width: auto; min-width: min(22rem, 100%); }" in CSS
+
+
 @pytest.mark.parametrize("scheme", ["dark", "print"])
 def test_the_style_sheet_knows_the_dark_and_paper(page, scheme):
     assert CSS in page
