@@ -43,6 +43,7 @@ from specialists.ensemble import (
     score_rules,
 )
 from specialists.ensemble.judging import Judge, deferral_limit
+from specialists.errors import DamagedError
 from specialists.predictions import DensePredictions
 from specialists.specialist import Specialist
 from specialists.training import TrainingCost
@@ -564,3 +565,9 @@ def test_the_ensemble_costs_at_most_the_limit_and_the_others_what_they_cost():
     assert choice.rules["ensemble_paper"] is PAPER
     assert choice.rules["ensemble_all"].n is None
     assert choice.asked == float(found.active(choice.chosen).any(1).double().mean())
+
+
+def test_a_damaged_rule_is_told_in_the_words_of_what_is_wrong():
+    numbers = {"weights": ["x"], "temperatures": [1.0], "generalist_temperature": 1.0}
+    with pytest.raises(DamagedError, match="this CombinationRule is damaged: too many dimensions"):
+        CombinationRule.from_dict({"rule": "learned", "n": 1, "learned": numbers})
