@@ -80,8 +80,9 @@ def _announce(choice: Choice, predictions: MemberPredictions, labels: Tensor) ->
         after = next(c.top1 for c in choice.candidates if c.rule.to_dict() == chosen)
     else:
         after = score(predictions.joined(rule), labels, predictions.weights)["top1"]
-    change = f"{choice.generalist['top1']:.3f} -> {after:.3f}"
-    log.info(f"{STAGE}: {rule.in_words()}; validation top-1 {change}")
+    log.info(f"{STAGE}: validation chose {rule.in_words()}")
+    before = choice.generalist["top1"]
+    log.info(f"{STAGE}: validation top-1 {after:.3f}, of the generalist alone {before:.3f}")
 
 
 def open_ensemble(context: RunContext) -> Ensemble:

@@ -30,6 +30,7 @@ from specialists.report import DataSummary, Results
 from specialists.training import logged_seconds
 
 from .runs import Run, check_result
+from .stage import TIMING
 from .stages import STAGES
 from .student_search import tuned_candidates
 
@@ -181,6 +182,6 @@ def _stage_seconds(folder: Path) -> dict[str, float]:
     seconds = {}
     for stage in STAGES[:-1]:  # the report is the last
         with suppress(FileNotFoundError, DamagedError, TypeError, KeyError, ValueError):
-            timing = read_json(folder / stage.name / "timing-stage.json")
+            timing = read_json(folder / stage.name / TIMING)
             seconds[stage.name] = float(timing["seconds"])
     return seconds

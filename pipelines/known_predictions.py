@@ -22,6 +22,8 @@ from specialists.files import read_array, read_json
 from specialists.files.reading import read_text_file
 from specialists.probability import tempered_log_softmax
 
+from .runs import how_to_have_a_run
+
 FEW = 5  # rows a class, below which what is found is noisy
 SUM_ERROR = 1e-3  # of the probabilities of a row
 EXPECTED = (
@@ -131,8 +133,8 @@ def _of_a_run(run: Path) -> KnownPredictions:
     """Calibrated predictions of a run's generalist for validation rows, which trained nobody."""
     folder = run / "train-generalist"
     if not (folder / "calibration.json").is_file():
-        fix = f"`specialists run --out {run}` finishes it"
-        raise InputError("this run has no trained generalist", where=run, fix=fix)
+        fix = how_to_have_a_run(run)
+        raise InputError("there is no trained generalist here", where=run, fix=fix)
     data = load_dataset_folder(run / "prepare-data")
     stored = torch.from_numpy(read_array(folder / "validation.log_probs.npy", mmap=False))
     temperature = read_json(folder / "calibration.json")["temperature"]

@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from specialists.errors import InputError, SpecialistsError
+from specialists.errors import InputError, SpecialistsError, own_words
 from specialists.escaping import printable
 from specialists.files import storage_error
 
@@ -35,7 +35,11 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run a command, see :func:`told_in_one_message`."""
         with told_in_one_message():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except typer.BadParameter as error:  # from the command's arguments
+                error.message = own_words(error.message)
+                raise
 
 
 @contextmanager

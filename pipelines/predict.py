@@ -12,7 +12,7 @@ from specialists.errors import InputError
 from specialists.escaping import cell
 from specialists.files import atomic_write
 
-from .runs import belongs_to_result
+from .runs import belongs_to_result, check_folder_of
 
 RUN_FILES = ("config.toml", "model.json", "weights.safetensors", "result.json", "metrics.jsonl")
 HEADER = ("row", "input", "rank", "class", "probability")
@@ -152,8 +152,8 @@ def check_target(file: Path, source: Path, run: Path) -> None:
     Raises
     ------
     InputError
-        If it is a folder or a device, its folder is a file, or it would replace the input or a
-        part of a run.
+        If it is a folder or a device, its folder is not there, or it would replace the input or
+        a part of a run.
     """
     other = "name another file, for instance x.tsv"
     if file.is_dir():
@@ -162,8 +162,7 @@ def check_target(file: Path, source: Path, run: Path) -> None:
         raise InputError(
             "this is no ordinary file", where=file, fix="leave --out out, and redirect the output"
         )
-    if file.parent.is_file():
-        raise InputError("this is a file, not a folder", where=file.parent)
+    check_folder_of(file)
     place, model = file.resolve(), run.resolve()
     image = source.resolve() in place.parents and file.suffix != ".tsv"
     if file.exists() and source.exists() and (image or file.samefile(source)):

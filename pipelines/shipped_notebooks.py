@@ -9,6 +9,8 @@ from pathlib import Path
 from specialists.errors import InputError
 from specialists.files import write_text
 
+from .runs import check_folder_of
+
 FOLDER = Path(__file__).parent / "notebooks"
 SUFFIX = ".ipynb"
 
@@ -29,7 +31,8 @@ def copy_notebook(name: str, target: Path | None = None, force: bool = False) ->
     Raises
     ------
     InputError
-        If there is none of this name, or something lies there and ``force`` is not set.
+        If there is none of this name, its folder is not there, or something lies there and
+        ``force`` is not set.
     """
     known = shipped_notebooks()
     if name not in known:
@@ -48,5 +51,6 @@ def copy_notebook(name: str, target: Path | None = None, force: bool = False) ->
     if target.is_dir() or (target.exists() and not force):
         fix = None if target.is_dir() else "--force replaces it"
         raise InputError("something lies there already", where=target, fix=fix)
+    check_folder_of(target)
     write_text(target, (FOLDER / f"{name}{SUFFIX}").read_text(encoding="utf-8"))
     return target

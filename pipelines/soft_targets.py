@@ -29,6 +29,7 @@ from specialists.ensemble import CombinationRule
 from specialists.files import disk_use, sha256
 from specialists.files.manifests import CODE_VERSION
 from specialists.predictions import Predictions, StoredPredictions, write_shards
+from specialists.report.numbers import disk_space
 
 from .classifiers import GENERALIST_FILES
 from .combine_predictions import chosen_rule, open_ensemble
@@ -129,10 +130,11 @@ def write_targets(
 
     ensure_result(folder, key, build)
     n_rows = len(read_soft_targets(folder, settings.targets, temperatures[0]))
-    per_row = disk_use(folder) / n_rows
     several = len(temperatures) > 1 and settings.targets != "dense"
-    sets = f", at {len(temperatures)} temperatures" * several
-    log.info(f"{STAGE}: soft targets of {n_rows:,} rows, {per_row:,.0f} bytes each{sets}")
+    sets = f" at {len(temperatures)} temperatures" * several
+    space = disk_space(disk_use(folder))
+    what = f"its teacher's predictions of {n_rows:,} rows{sets}"
+    log.info(f"{STAGE}: the student learns from {what}, which take {space} of disk")
 
 
 def transfer_sources(context: RunContext) -> list[Inputs]:

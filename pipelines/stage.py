@@ -24,16 +24,17 @@ from specialists.files import (
     write_json,
     write_text,
 )
-from specialists.files.ownership import MANIFEST
+from specialists.files.ownership import MANIFEST, json_object
 from specialists.runtime import working_on
 
 from .run_settings import check_users_file
 from .runs import Run, attempt, clear, end_attempt, forget_removed, is_same_attempt
-from .terminal import log
+from .terminal import keeping_lines, log
 
 MISSING = "missing"
 NAMED = 3
 DATASET = "prepare-data/dataset.json"
+TIMING = "timing-stage.json"  # seconds, and the lines that were shown
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def what_changed(run: Run, stage: Stage) -> str | None:
 
 
 def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
-    """Make the stage's result unless it holds; say which, and why.
+    """Make the stage's result unless it holds; say which, and why, and what the stage found.
 
     An interrupted attempt with the same key goes on where it stopped. Otherwise what is left of
     the old result is removed, except for inner results, which have a manifest of their own and may
@@ -113,6 +114,8 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
     if reason is None and not force:
         end_attempt(folder)
         log.info(f"{stage.name}: done already, skipped")
+        for line in _findings(folder):
+            log.info(line)
         return
     if stage.check is not None:
         with run.trusting():
@@ -131,11 +134,17 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
     began = time.monotonic()
     outside = [run.folder / name for name in stage.outputs]
     with run.trusting(), recording(run.folder, follow=True), attempt(folder, key, outside):
-        with working_on(stage.name):
+        with working_on(stage.name), keeping_lines() as lines:
             stage.execute(run)
         seconds = time.monotonic() - began
-        write_json(folder / "timing-stage.json", {"seconds": round(seconds, 3)})
+        write_json(folder / TIMING, {"seconds": round(seconds, 3), "lines": lines})
     log.info(f"{stage.name}: done in {seconds:.1f} s")
+
+
+def _findings(folder: Path) -> list[str]:
+    """What the stage said while it was made; nothing where that was not shown or is lost."""
+    lines = json_object(folder / TIMING).get("lines")
+    return [str(line) for line in lines] if isinstance(lines, list) else []
 
 
 def _announcement(reason: str | None, force: bool, goes_on: bool) -> str:

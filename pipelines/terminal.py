@@ -45,6 +45,29 @@ class _Lines(logging.Handler):
             raise
 
 
+class _Kept(logging.Handler):
+    """Keeps each line."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno == logging.INFO:
+            self.lines.append(record.getMessage())
+
+
+@contextmanager
+def keeping_lines() -> Iterator[list[str]]:
+    """The lines that are logged inside the block, as far as they are shown."""
+    handler = _Kept()
+    log.addHandler(handler)
+    try:
+        yield handler.lines
+    finally:
+        log.removeHandler(handler)
+
+
 def say(text: str, end: str = "\n") -> None:
     """Print what a command was asked for, as plain text."""
     with storage_faults("standard output"):

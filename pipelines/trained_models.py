@@ -15,7 +15,7 @@ from specialists.predictions import Predictions
 from specialists.predictor import Predictor, load_model
 
 from .kept_weights import EVALUATION, refuse_dropped
-from .runs import check_result, refuse_missing
+from .runs import check_result, how_to_have_a_run, refuse_missing
 
 FOLDERS = {
     "student": "distill-student/student",
@@ -57,7 +57,7 @@ def _load(path: Path, model: str) -> Predictor:
             f"there is no trained {model} here",
             where=path,
             expected=file,
-            fix=f"`specialists run --out {path}` makes it",
+            fix=how_to_have_a_run(path),
         )
     check_result(path, FOLDERS[model].partition("/")[0])
     return _ensemble(path) if model == "ensemble" else load_model(folder)

@@ -44,7 +44,7 @@ class ModelWords:
     Parameters
     ----------
     description : str
-        Beside its name in a table.
+        Beside its name in a table, and in a glossary.
     noun : str
         In a sentence.
     advice : str
@@ -59,30 +59,34 @@ class ModelWords:
 WORDS = {
     GENERALIST: ModelWords("one network for all classes"),
     ENSEMBLE: ModelWords(
-        "with specialists, combined as validation chose", "specialists", "use specialists"
+        "the generalist with specialists, combined as validation chose",
+        "specialists",
+        "use specialists",
     ),
-    PAPER: ModelWords("KL, n = 1, weights 1, as in the paper"),
-    ALL: ModelWords("every specialist for every example"),
+    PAPER: ModelWords("specialists combined as in the paper: KL, n = 1, weights 1"),
+    ALL: ModelWords("every specialist, asked about every row"),
     CONTINUED: ModelWords(
-        "trained on, for the FLOPs of the ensemble's rest; its start may stay the best",
+        "the generalist trained on, for the specialists' training FLOPs; its start may stay best",
         "the generalist trained longer",
         "train longer",
     ),
     WIDE: ModelWords(
-        "the ensemble's inference, at most its training FLOPs", "a wider generalist", "go wider"
+        "one wider network of the ensemble's inference FLOPs and at most its training FLOPs",
+        "a wider generalist",
+        "go wider",
     ),
     AVERAGED: ModelWords(
-        "as many as the ensemble's training FLOPs pay for, rounded up",
+        "the mean of as many generalists as the ensemble's training FLOPs pay for, rounded up",
         "averaged generalists",
         "average generalists",
     ),
     SAME_INFERENCE: ModelWords(
-        "those that its inference pays for, rounded up",
+        "the mean of as many of these as the ensemble's inference FLOPs pay for, rounded up",
         "averaged generalists of the same inference",
         "average a few generalists",
     ),
     DEFERRED: ModelWords(
-        "the later ones asked less, for the ensemble's inference",
+        "the same generalists, the later ones asked less, for at most the ensemble's inference",
         "averaged generalists that defer",
         "average generalists and ask the later ones less",
     ),

@@ -123,6 +123,11 @@ class DataWarning(UserWarning):
     """A data set is usable but has something its owner should know."""
 
 
+def own_words(message: str) -> str:
+    """What a validator of ours said, without what pydantic puts in front of it."""
+    return message.removeprefix("Value error, ")
+
+
 def listed(names: Iterable[object], shown: int = 8) -> str:
     """The first few names, and how many more there are.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError
 
-from specialists.errors import DamagedError
+from specialists.errors import DamagedError, own_words
 
 
 def null_if_unknown(value: float) -> float | None:
@@ -53,7 +53,7 @@ class JsonRecord:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise DamagedError(
-                f"this {cls.__name__} is damaged: {first['msg']}", where=where or None
+                f"this {cls.__name__} is damaged: {own_words(first['msg'])}", where=where or None
             ) from None
 
 

@@ -85,10 +85,10 @@ def damaged(content, at, flip=0x40):
 
 
 WRONG = {
-    "empty.csv": ("", "the file is empty"),
+    "empty.csv": ("", r"the file is empty(?s:.*)a header, then a row(?s:.*)to mend it: write rows"),
     "blank.tsv": ("\n\n", "the file is empty"),
-    "header.csv": ("text,label\n", "no row has both"),
-    "header.jsonl": ("", "the file is empty"),
+    "header.csv": ("text,label\n", r"no row has both(?s:.*)without rows(?s:.*)write rows"),
+    "header.jsonl": ("", r"the file is empty(?s:.*)an object in each line(?s:.*)to mend it"),
     "excel.csv": (b"PK\x03\x04\x14\0" + bytes(99), r"excel.csv(?s:.*)zip archive, as Excel"),
     "parquet.csv.gz": (gz("PAR1" + "x" * 99), "Parquet"),
     "page.csv": ("\n<!DOCTYPE html>\n<p>Not Found, sorry</p>", "a web page"),
@@ -246,7 +246,7 @@ def test_one_row_in_is_one_row_out_in_order(tmp_path, name, content, wanted):
         ("n.tsv", "text\tx\na\n", "line 2"),
         ("n.jsonl", '{"text": "a"}\n{"txt": "b"}\n', r"no 'text'(?s:.*)line 2"),
         ("n.csv", "text\n", "no inputs"),
-        ("n.txt", "", "no inputs"),
+        ("n.txt", "", r"no inputs(?s:.*)to mend it: write rows"),
         ("n.pdf", "x", "not a file of texts"),
     ],
 )

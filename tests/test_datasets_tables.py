@@ -9,6 +9,7 @@ import torch
 
 from specialists.config import DataConfig
 from specialists.datasets import Ragged, load_dataset, read_unlabelled
+from specialists.datasets.naming import nearest_file
 from specialists.errors import DataError, DataWarning
 
 COLOURS = {"red": ("ruby", "scarlet"), "blue": ("navy", "azure"), "green": ("olive", "lime")}
@@ -147,6 +148,15 @@ def test_a_missing_file_names_the_nearest(tmp_path):
     write(colours(), tmp_path / "colours.csv")
     with pytest.raises(DataError, match=r"no such file(?s:.*)mean .*colours.csv"):
         load(tmp_path / "colors.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("unique.tsv", None), ("nofiles.csv", "nofiles.csv"), ("nofile.tsv.gz", "nofile.tsv.gz")],
+)
+def test_only_a_file_of_a_like_name_is_guessed(tmp_path, name, near):
+    (tmp_path / name).touch()
+    assert nearest_file(tmp_path / "nofile.txt") == (near and tmp_path / near)
 
 
 def test_a_missing_header_is_told_with_the_cure(tmp_path):

@@ -43,6 +43,7 @@ from specialists.ensemble import (
     score_rules,
 )
 from specialists.ensemble.judging import Judge, deferral_limit
+from specialists.errors import DamagedError
 from specialists.predictions import DensePredictions
 from specialists.specialist import Specialist
 from specialists.training import TrainingCost
@@ -263,28 +264,32 @@ def test_a_rule_is_read_back_as_it_was_written(rule):
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        (PAPER, "the KL combination, by the specialists of the most probable class, weight 1"),
+        (
+            PAPER,
+            "the KL combination, asking the specialists of each row's most probable class, "
+            "each with the generalist's weight",
+        ),
         (
             CombinationRule("kl", 3, 0.5),
-            "the specialists of the most probable 3 classes, weight 0.5",
+            "each row's 3 most probable classes, each with 0.5 times the generalist's weight",
         ),
         (
             CombinationRule("within_subsets", None, 2.0),
-            "averaged within subsets, by every specialist, weig",
+            "averaged within subsets, asking every specialist, each with 2 times",
         ),
         (
             CombinationRule("learned", None, 2.0, NUMBERS),
-            "with learned weights and temperatures, by every",
+            "with learned weights and temperatures, asking every",
         ),
         (
             CombinationRule("side_by_side", 2),
-            "subset parts side by side, by the specialists of the most",
+            "subset parts side by side, asking the specialists of each row's 2 most",
         ),
         (
             CombinationRule("kl", None, members=(4,)),
-            "by every specialist, weight 1, specialist 4 only",
+            "asking every specialist, each with the generalist's weight, specialist 4 only",
         ),
-        (CombinationRule("kl", None, members=(0, 2, 5)), "weight 1, specialists 0, 2 and 5 only"),
+        (CombinationRule("kl", None, members=(0, 2, 5)), "weight, specialists 0, 2 and 5 only"),
         (
             CombinationRule("kl", 1, members=tuple(range(15))),
             "specialists 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ",
@@ -292,21 +297,22 @@ def test_a_rule_is_read_back_as_it_was_written(rule):
         (CombinationRule("kl", 1, members=tuple(range(15))), "11 and 3 more only"),
         (
             CombinationRule("kl", 1, defer_above=0.99987),
-            ", in rows of which the generalist is at most 99.99% sure",
+            "; where the generalist is more than 99.99% sure, it answers alone",
         ),
         (
             CombinationRule("kl", 1, 4.0, dustbin=DUSTBIN, members=(0, 2)),
-            "weight 4, dustbins fitted where they are asked, specialists 0 and 2 only",
+            "each with 4 times the generalist's weight, what they say of all other classes fitted "
+            "on the rows where they are asked, specialists 0 and 2 only",
         ),
         (
             CombinationRule("kl", 1, defer_above=0.4567),
-            ", in rows of which the generalist is at most 45.7% sure",
+            "; where the generalist is more than 45.7% sure, it answers alone",
         ),
     ],
 )
 def test_a_rule_is_told_in_words(rule, words):
     assert words in rule.in_words()
-    assert ("weight " in rule.in_words()) == (rule.method in ("kl", "within_subsets"))
+    assert ("'s weight" in rule.in_words()) == (rule.method in ("kl", "within_subsets"))
 
 
 @pytest.mark.parametrize(
@@ -559,3 +565,9 @@ def test_the_ensemble_costs_at_most_the_limit_and_the_others_what_they_cost():
     assert choice.rules["ensemble_paper"] is PAPER
     assert choice.rules["ensemble_all"].n is None
     assert choice.asked == float(found.active(choice.chosen).any(1).double().mean())
+
+
+def test_a_damaged_rule_is_told_in_the_words_of_what_is_wrong():
+    numbers = {"weights": ["x"], "temperatures": [1.0], "generalist_temperature": 1.0}
+    with pytest.raises(DamagedError, match="this CombinationRule is damaged: too many dimensions"):
+        CombinationRule.from_dict({"rule": "learned", "n": 1, "learned": numbers})

@@ -168,21 +168,23 @@ def test_a_rule_is_read_back_as_it_was_written(rule):
     [
         (
             RULES[0],
-            "1 shared specialist, weight 1, asked about each row's shortlist",
+            "1 shared specialist, with the generalist's weight, asked about each row's most "
+            "probable classes",
             "1 shared, weight 1",
         ),
         (
             RULES[4],
-            "2 shared specialists, weight 1, asked about each row's shortlist (about all classes "
-            "where the generalist is at most 30.0% sure), in rows of which the generalist is at "
-            "most 50.0% sure",
+            "2 shared specialists, each with the generalist's weight, asked about each row's most "
+            "probable classes, and about all classes where the generalist is at most 30.0% sure; "
+            "where the generalist is more than 50.0% sure, it answers alone",
             "2 shared, weight 1, whole up to 30.0%, alone above 50.0%",
         ),
         (
             RULES[6],
-            "generalist and specialists averaged within subsets, by the specialists of the most "
-            "probable class, weight 1, specialists 0 and 2 only, then 1 shared specialist, "
-            "weight 1, asked about each row's shortlist",
+            "generalist and specialists averaged within subsets, asking the specialists of each "
+            "row's most probable class, each with the generalist's weight, specialists 0 and 2 "
+            "only, then 1 shared specialist, with the generalist's weight, asked about each row's "
+            "most probable classes",
             "within_subsets, n = 1, weight 1, 2 specialists, 1 shared, weight 1",
         ),
     ],

@@ -111,6 +111,18 @@ def test_the_rest_is_judged_by_the_last_half_of_the_time(library, clock):
         assert bar.seconds_left == pytest.approx(1000 / 3)
 
 
+@pytest.mark.parametrize(
+    ("at", "done", "left"),
+    [(60, 2, None), (60, 20, 240), (120, 4, None), (300, 4, 7200)],
+)
+def test_of_the_first_steps_no_rest_is_judged(library, clock, at, done, left):
+    with report_progress(lambda _: None), progress("work", 100) as bar:
+        for _ in range(done):
+            clock.now += at / done
+            bar.advance()
+        assert bar.seconds_left == (left and pytest.approx(left, rel=0.1))
+
+
 def test_a_log_file_gets_a_line_a_minute_without_control_characters(lines, clock):
     with show_progress(Console(file=io.StringIO())), working_on("a stage\x1b"):
         expect({"work": 1})

@@ -172,7 +172,10 @@ def test_config_seed_times_and_versions_are_there(page):
 
 
 def test_the_chosen_rule_is_told_in_words(page):
-    assert "<strong>the KL combination, by the specialists of the most probable 3 classes, " in page
+    assert (
+        "<strong>the KL combination, asking the specialists of each row&#39;s 3 most probable "
+        in page
+    )
     assert "What was learned" not in page
 
 
@@ -186,7 +189,7 @@ def test_learned_numbers_have_a_table(tmp_path):
     chosen = {"rule": "learned", "n": None, "weight": 1.0, "learned": learned}
     write_choice(run, chosen)
     page = written(run)
-    assert "learned weights and temperatures, by every specialist</strong>" in page
+    assert "learned weights and temperatures, asking every specialist</strong>" in page
     cells = re.findall(r"<tr><td>([a-z0-9 ]+)</td><td class=\"n\">([\d.]+)</td>", page)
     assert ("generalist", "1.00") in cells
     assert ("specialist 0", "1.50") in cells
@@ -201,8 +204,8 @@ def test_how_many_rows_are_deferred_is_told(tmp_path):
     chosen = {"rule": "side_by_side", "n": 2, "weight": 1.0, "confidence": 0.9996}
     write_choice(run, chosen, asked=0.2512)
     page = written(run)
-    words = "in rows of which the generalist is at most 99.96% sure: 25% of the validation rows"
-    assert f"{words}</strong>." in page
+    words = "where the generalist is more than 99.96% sure, it answers alone (25% of the "
+    assert f"{words}validation rows are left to specialists)</strong>." in page
 
 
 def admitted(folder, outcome: str, reason: str, **changes) -> str:
@@ -218,7 +221,7 @@ def admitted(folder, outcome: str, reason: str, **changes) -> str:
     write_choice(run, chosen, **admission, **changes)
     page = written(run)
     assert _outline(page).stack == []
-    assert "Validation chose <strong>the KL combination, by the specialists of the most" in page
+    assert "Validation chose <strong>the KL combination, asking the specialists of each" in page
     return page
 
 

@@ -112,6 +112,15 @@ def test_what_each_option_costs_stands_below_the_answer(page, results):
     assert answer.sentences[2] in page
 
 
+def test_what_is_wide_scrolls_in_a_box_of_its_own_and_the_page_does_not(page):
+    wide = re.findall(r'([^\n]*)<(?:table(?! class="narrow")|svg)', page)
+    assert len(wide) > 10
+    assert all('<div class="scroll' in before for before in wide)
+    assert ".scroll { overflow-x: auto" in CSS
+    assert "var(--shade), transparent) 100% 0" in CSS  # a shade on the side where there is more
+    assert ".narrow { width: auto; min-width: min(22rem, 100%); }" in CSS
+
+
 @pytest.mark.parametrize("scheme", ["dark", "print"])
 def test_the_style_sheet_knows_the_dark_and_paper(page, scheme):
     assert CSS in page
@@ -201,6 +210,35 @@ def test_shared_specialists_have_a_section_of_their_own(results):
     assert '<td class="n good">+5.00' in section
     assert '<td class="n bad">' in section
     assert "#shared" not in render(results)
+
+
+def test_rows_that_are_too_few_to_say_anything_are_counted_below_the_table(results):
+    few = KindOfRows("nothing", False, 19, 1.0, 1.0, (-1.0, 1.0))
+    shared = dataclasses.replace(SHARED, kinds=(*KINDS, few))
+    page = render(changed_details(results, shared=shared))
+    section = page[page.index('<h2 id="shared">') :].partition("</section>")[0]
+    assert section.count("<tr>") == 3
+    told = "Left out, since fewer than 20 test rows say nothing: 1 kind of rows (19 rows)."
+    assert told in section
+    assert told not in render(changed_details(results, shared=SHARED))
+
+
+def test_the_gain_of_a_cluster_with_few_test_rows_is_not_shown(results):
+    one, *others = results.details.per_cluster
+    few = dataclasses.replace(one, n_test=19)
+    page = render(changed_details(results, per_cluster=(few, *others)))
+    assert "say nothing: 1 cluster (19 rows)." in page
+    assert "<small>n = 19</small>" not in page
+    assert "or too few test rows are of its classes" in page
+    assert "too few test rows" not in render(results)
+
+
+def test_a_number_of_specialists_that_few_rows_have_is_not_drawn(results):
+    first, *others = results.evaluation.coverage
+    coverage = (first, *others, dataclasses.replace(first, specialists=9, n_test=1))
+    evaluation = dataclasses.replace(results.evaluation, coverage=coverage)
+    page = render(dataclasses.replace(results, evaluation=evaluation))
+    assert "say nothing: 1 number of specialists (1 row)." in page
 
 
 @pytest.mark.parametrize(

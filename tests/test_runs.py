@@ -15,7 +15,16 @@ import pytest
 import torch
 
 import specialists
-from pipelines.runs import Run, remove_leftovers
+from pipelines.runs import (
+    COMPARISON,
+    RUN,
+    Run,
+    check_claimable,
+    how_to_have_a_run,
+    locked,
+    remove_leftovers,
+)
+from pipelines.trained_models import load
 from specialists.errors import DamagedError, InputError, RunLockedError
 from specialists.files import (
     CODE_VERSION,
@@ -309,6 +318,27 @@ def test_a_lock_ends_with_its_block(tmp_path):
 def test_a_folder_without_a_config_is_no_run(tmp_path):
     with pytest.raises(InputError, match="no run folder"):
         _ = Run(tmp_path).config
+
+
+def test_where_no_run_is_the_advice_works(tmp_path):
+    (tmp_path / "new").mkdir()
+    write_text(tmp_path / "mine" / "notes.txt", "mine")
+    with locked(tmp_path / "comparison", COMPARISON), Run(tmp_path / "comparison/seed-3").lock():
+        pass
+    advice = {name: how_to_have_a_run(tmp_path / name) for name in ("new", "mine", "comparison")}
+    assert advice == {
+        "new": f"`specialists run --out {tmp_path}/new` makes one",
+        "mine": f"`specialists run --out {tmp_path}/mine/run` makes one",
+        "comparison": f"name one of its runs, for instance {tmp_path}/comparison/seed-3",
+    }
+    check_claimable(tmp_path / "mine/run", RUN)
+    for use in (lambda folder: Run(folder).config, lambda folder: load(folder, "student", False)):
+        with pytest.raises(InputError, match=f"run --out {tmp_path}/mine/run`"):
+            use(tmp_path / "mine")
+    with pytest.raises(InputError, match="name the folder of a run"):
+        _ = Run(tmp_path / "mine/notes.txt").config
+    with pytest.raises(InputError, match=f"run --out {tmp_path}/mine/run`"):
+        load(tmp_path / "mine", "generalist_wide", False)
 
 
 def test_a_run_knows_its_config_and_how_many_may_train_at_a_time(tmp_path):

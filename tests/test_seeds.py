@@ -14,7 +14,7 @@ from pipelines.finished_run import groups_of, training_seconds
 from pipelines.runs import Run
 from specialists.errors import InputError
 from specialists.evaluation import Comparison, Evaluation, ModelScores, SeedScores, compare_seeds
-from specialists.evaluation.several_seeds import MeanDifference, ModelSummary, Summary
+from specialists.evaluation.several_seeds import MeanDifference, ModelSummary, ShareKept, Summary
 from specialists.files import write_array, write_json, write_text
 from specialists.report import (
     best_at_hand,
@@ -27,7 +27,7 @@ from specialists.report.closing import option_lines
 from specialists.report.numbers import duration
 from specialists.report.recommendation import options
 from specialists.report.sentences import time_sentence, unlike_flops
-from specialists.report.verdict import WEIGHTS_KEPT
+from specialists.report.verdict import WEIGHTS_KEPT, retention_sentence
 
 COSTS = {
     "generalist": (1.0, 100),
@@ -576,7 +576,24 @@ def test_the_student_s_share_is_told_only_where_there_is_something_to_keep(ensem
     low, high = kept(comparison).interval
     assert 0.15 < low < share < high < 0.35
     ends = f"[{100 * low:.0f}% to {100 * high:.0f}%]"
-    assert f"The student keeps {100 * share:.0f}% {ends} of what" in text
+    assert f"The student keeps {100 * share:.0f}% {ends} of the ensemble's gain" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "words"),
+    [
+        (-0.5, (-1.06, -0.02), "no better than the same network with hard labels: it keeps none"),
+        (0.0, (-0.1, 0.1), "no better than the same network with hard labels: it keeps none"),
+        (0.04, (-0.04, 0.1), "not clearly better than the same network with hard labels: whether"),
+    ],
+)
+def test_of_a_student_that_is_not_clearly_better_no_share_is_told(value, interval, words):
+    share = ShareKept(value, interval)
+    comparison = dataclasses.replace(compared(ensemble=0.6), retention=share)
+    told = retention_sentence(comparison)
+    assert told.startswith(f"The student is {words}")
+    assert "%" not in told
+    assert told in comparison_markdown(comparison)
 
 
 def test_the_student_s_share_moves_with_its_seeds_and_examples():

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,6 +41,9 @@ PAGE = """# Results
 A section a result, the newest first, each with the command that made it and the commit that it ran
 on. `python -m pipelines.benchmarks.results` writes this page from `data/results`. Older results are
 in [notebook](notebook).
+
+The models:
+
 """
 
 
@@ -115,7 +118,15 @@ def kept_results(results: Path = RESULTS) -> list[Result]:
 
 def page(results: Iterable[Result]) -> str:
     """All of ``data/RESULTS.md``."""
-    return "\n".join([PAGE, *(result.section.rstrip("\n") + "\n" for result in results)])
+    sections = [result.section.rstrip("\n") + "\n" for result in results]
+    return "\n".join([PAGE + glossary(sections), *sections])
+
+
+def glossary(sections: Sequence[str]) -> str:
+    """What each model is whose name occurs, a line a model."""
+    text = "".join(sections)
+    known = {name: words.description for name, words in WORDS.items() if f"`{name}`" in text}
+    return "".join(f"- `{name}`: {words}.\n" for name, words in known.items())
 
 
 def short_table(results: Iterable[Result]) -> str:

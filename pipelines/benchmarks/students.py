@@ -145,6 +145,8 @@ def _retention(results: SeedResults, row: StudentRow) -> str:
     if percentile_interval(gain.drawn)[0] <= 0:
         return f"undefined: ensemble - hard is {_percent(gain, '+')}"
     kept = results.estimate("right", row.slug, hard.slug)
+    if percentile_interval(kept.drawn)[0] <= 0:
+        return f"nothing clear: it - hard is {_percent(kept, '+')}"
     low, high = percentile_interval(share_kept(kept.drawn, gain.drawn))
     return f"{kept.value / gain.value:.0%} [{low:.0%}, {high:.0%}]"
 

@@ -23,7 +23,7 @@ class PaperLine:
     paper : str
         As the paper prints it; "" where it prints none.
     values : sequence of float
-        Ours, of each seed.
+        Ours, of each seed; none where there is nothing to measure.
     how : str
         How ours was made, and where that differs from the paper.
     digits : int
@@ -54,7 +54,7 @@ class PaperLine:
     def cells(self) -> tuple[str, ...]:
         """A row of the table."""
         many = len(self.values) > 1
-        ours = self._number(self.mean)
+        ours = self._number(self.mean) if self.values else "\N{EN DASH}"
         if many:
             ours += f" ± {np.std(self.values, ddof=1):.{self.digits}f}"
         if self.interval is not None:

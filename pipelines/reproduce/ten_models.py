@@ -148,8 +148,8 @@ def _kept(
 ) -> PaperLine:
     """The share of the gain that the taught network keeps, where there is a clear one."""
     differences = [after - before for before, after in zip(one, taught, strict=True)]
-    pairs = zip(differences, gain.values, strict=True)
     clear = bool(gain.reached)
+    pairs = zip(differences, gain.values, strict=True) if clear else ()
     return PaperLine(
         "share of the gain that the taught one keeps",
         "86%",

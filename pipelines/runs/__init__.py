@@ -1,8 +1,16 @@
 """A run's folder: its settings and lock, resumable results, and whether they still stand."""
 
 from .cleaning import forget_removed, remove_for_good
-from .folder import Run, claimed, locked, refuse_missing
-from .folder_kinds import COMPARISON, REPRODUCTION, RUN, belongs_to_result, check_claimable, kind_of
+from .folder import Run, check_folder_of, claimed, locked, refuse_missing
+from .folder_kinds import (
+    COMPARISON,
+    REPRODUCTION,
+    RUN,
+    belongs_to_result,
+    check_claimable,
+    how_to_have_a_run,
+    kind_of,
+)
 from .removal import clear, remove_leftovers, result_files
 from .resumable import attempt, end_attempt, ensure_result, is_same_attempt, reopen, stands
 from .verification import check_result, does_not_stand
@@ -15,6 +23,7 @@ __all__ = [
     "attempt",
     "belongs_to_result",
     "check_claimable",
+    "check_folder_of",
     "check_result",
     "claimed",
     "clear",
@@ -22,6 +31,7 @@ __all__ = [
     "end_attempt",
     "ensure_result",
     "forget_removed",
+    "how_to_have_a_run",
     "is_same_attempt",
     "kind_of",
     "locked",

@@ -31,7 +31,15 @@ from specialists.files import (
 from specialists.files.ownership import ANYTHING, MANIFEST, MARKER, marked_kind, recorded_outputs
 from specialists.runtime import n_cores
 
-from .folder_kinds import KINDS, LOCK, RUN, check_claimable, is_configuration, kind_of
+from .folder_kinds import (
+    KINDS,
+    LOCK,
+    RUN,
+    check_claimable,
+    how_to_have_a_run,
+    is_configuration,
+    kind_of,
+)
 from .removal import is_own, own_folders, remove_leftovers
 
 if TYPE_CHECKING:
@@ -81,7 +89,7 @@ class Run:
             raise InputError(
                 "this is no run folder: it has no config.toml",
                 where=self.folder,
-                fix=f"`specialists run --out {self.folder}` makes one",
+                fix=how_to_have_a_run(self.folder),
             )
         return Config.from_toml(self.config_file)
 
@@ -181,6 +189,16 @@ def refuse_missing(folder: Path) -> None:
     """Raise an InputError if no such folder is there, rather than offer to make a run of it."""
     if not folder.exists():
         raise InputError("no such folder", where=folder, expected="the folder of a run")
+
+
+def check_folder_of(file: Path) -> None:
+    """Raise an InputError unless the folder that a file is to be written to is there."""
+    folder = file.parent
+    if folder.is_file():
+        raise InputError("this is a file, not a folder", where=folder)
+    if not folder.is_dir():
+        fix = f"make it first (`mkdir -p {folder}`), or name another file"
+        raise InputError("no such folder", where=folder, expected=f"a folder for {file}", fix=fix)
 
 
 @contextmanager

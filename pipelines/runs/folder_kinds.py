@@ -72,6 +72,21 @@ def check_claimable(folder: Path, kind: str) -> None:
     )
 
 
+def how_to_have_a_run(folder: Path) -> str:
+    """What helps where a run was expected: one that lies inside, or the command that makes one.
+
+    That command writes into a folder only if this is new, empty or a run's.
+    """
+    if not folder.is_dir():
+        return "name the folder of a run"
+    inside = (path for seeds in SEEDS for path in sorted(folder.glob(seeds)))
+    for path in inside:
+        if kind_of(path) == RUN:
+            return f"name one of its runs, for instance {path}"
+    free = kind_of(folder) == RUN or (kind_of(folder) is None and _is_empty(folder))
+    return f"`specialists run --out {folder if free else folder / RUN}` makes one"
+
+
 def belongs_to_result(file: Path) -> bool:
     """Whether a list or a manifest in one of the folders above names a file as ours."""
     for folder in file.parents:

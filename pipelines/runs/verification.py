@@ -13,6 +13,8 @@ from pathlib import Path
 from specialists.errors import DamagedError, InputError
 from specialists.files.manifests import CODE_VERSION, Manifest, file_change, read_manifest
 
+from .folder_kinds import RUN, how_to_have_a_run, kind_of
+
 DESCRIPTIONS = (".json",)
 
 
@@ -36,11 +38,14 @@ def check_result(run: Path, stage: str, suffixes: tuple[str, ...] = DESCRIPTIONS
 
 def does_not_stand(run: Path, stage: str, reason: str) -> InputError:
     """The error that names the stage to run again."""
+    fix = (
+        f"`specialists {stage} {run}` makes it, "
+        f"`specialists run --out {run}` everything that is missing or stale"
+    )
     return InputError(
         f"{stage} cannot be used as it is: {reason}",
         where=run,
-        fix=f"`specialists {stage} {run}` makes it, "
-        f"`specialists run --out {run}` everything that is missing or stale",
+        fix=fix if kind_of(run) == RUN else how_to_have_a_run(run),
     )
 
 

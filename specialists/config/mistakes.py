@@ -12,7 +12,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from specialists.errors import ConfigError
+from specialists.errors import ConfigError, own_words
 
 MOST_LINES = 20
 TAKEN_BACK = "--set KEY= takes one back"
@@ -60,7 +60,7 @@ def _explain(mistake: Any, fields: Mapping[str, FieldInfo]) -> str:
         return _unknown(place, fields)
     if mistake["type"] == "missing":
         return f"`{'.'.join(place)}` must be given"
-    told = mistake["msg"].removeprefix("Value error, ")
+    told = own_words(mistake["msg"])
     if mistake["type"] == "string_type":
         told += ", in quotes"
     if mistake["type"] == "tuple_type":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from specialists.config.network_sections import Recipe
+from specialists.errors import own_words
 
 if TYPE_CHECKING:
     from specialists.config.student import StudentConfig
@@ -75,7 +76,7 @@ def search_mistakes(settings: StudentConfig) -> Iterator[str]:
             try:
                 _changed(settings, {key: value})
             except ValidationError as error:
-                told = error.errors()[0]["msg"].removeprefix("Value error, ")
+                told = own_words(error.errors()[0]["msg"])
                 yield f"{where} = {value!r}: {told}"
     if settings.views and _searched(settings, "teacher"):
         yield "student.tuning.search.teacher: student.views stores what an online teacher is asked"

@@ -143,7 +143,7 @@ def _stacked(
         ys.append(labels)
         given.append(np.full(len(x), part))
     if not xs:
-        raise DataError("no rows", where=arrays.path, got="; ".join(notes))
+        raise DataError("no rows", where=arrays.path, got="; ".join(notes), expected="at least one")
     x = _in_one(xs, arrays.path, files if in_place else None)
     rows = np.concatenate([np.arange(len(part)) for part in given])
     return x, _concatenated(ys, arrays.path), np.concatenate(given), rows, tuple(notes)

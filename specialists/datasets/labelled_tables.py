@@ -21,7 +21,7 @@ from specialists.datasets.class_names import classes_of, labels_left_out, normal
 from specialists.datasets.columns import Roles, find_roles, given_splits
 from specialists.datasets.naming import existing
 from specialists.datasets.observations import declared_groups, shared_values
-from specialists.datasets.table_files import read_table, swallowed_rows
+from specialists.datasets.table_files import FILL_IT, read_table, swallowed_rows
 from specialists.datasets.text_files import stem
 from specialists.datasets.tokens import read_tokenizer
 from specialists.errors import DataError
@@ -107,7 +107,9 @@ def _complete(table: Table, roles: Roles) -> tuple[Table, list[str]]:
     kept = labelled & filled
     if not kept.any():
         what = "no row has both an input and a label"
-        raise DataError(what, where=table.path, got=f"{len(table)} rows")
+        fix = "fill in the cells that are empty, or choose other columns (data.text, data.label)"
+        got = f"{len(table)} rows, none of them whole" if len(table) else "a header without rows"
+        raise DataError(what, where=table.path, got=got, fix=fix if len(table) else FILL_IT)
     if kept.all():
         return table, notes
     counts = {"label": int((~labelled).sum()), "text": int((labelled & ~filled).sum())}

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from specialists.errors import DataError
 
+CLOSE = 0.6  # a similarity of names, by difflib, from which on one may be meant by the other
+
 
 def existing(path: str | Path, what: str = "file") -> Path:
     """``path``, if it exists; otherwise a DataError that names the nearest one beside it."""
@@ -27,16 +29,29 @@ def existing(path: str | Path, what: str = "file") -> Path:
 
 
 def nearest_file(path: Path) -> Path | None:
-    """The file or folder beside ``path`` whose name is most like it, if any is like it."""
+    """The file or folder beside ``path`` whose name is most like it, if any is like it.
+
+    Endings do not make names alike: what stands before them has to be.
+    """
     if not path.parent.is_dir():
         return None
-    near = nearest_name(path.name, (entry.name for entry in path.parent.iterdir()))
-    return path.parent / near if near else None
+    names: dict[str, list[str]] = {}
+    for entry in path.parent.iterdir():
+        names.setdefault(_before_endings(entry.name), []).append(entry.name)
+    like = difflib.get_close_matches(_before_endings(path.name), names, n=1, cutoff=CLOSE)
+    of_these = [name for stem in like for name in names[stem]]
+    near = difflib.get_close_matches(path.name, of_these, n=1, cutoff=0.0)
+    return path.parent / near[0] if near else None
+
+
+def _before_endings(name: str) -> str:
+    """For instance "x" of "x.tsv.gz", and all of ".hidden"."""
+    return name.partition(".")[0] or name
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """The known name most like ``name``, if any is like it."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=CLOSE)), None)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:

@@ -30,6 +30,9 @@ from specialists.datasets.cells import (
 from specialists.datasets.text_files import lines, read_bytes, read_text, suffix
 from specialists.errors import DataError, listed
 
+LINES = "a header, then a row in each line"
+OBJECTS = "an object in each line, its keys the columns"
+FILL_IT = "write rows into it, or name another file"
 _QUOTED = 0.5  # share of the cells of a TSV that look quoted, from which on it is told
 Records = Iterator[tuple[int, list[str]]]
 
@@ -140,7 +143,7 @@ def _header(
         if [cell.strip().casefold() for cell in record] == [name.casefold() for name in names]:
             return names, [], ("the first line repeats data.columns: a header, not a row",)
         return names, [*blank, (start, record)], ()
-    raise DataError("the file is empty", where=path)
+    raise DataError("the file is empty", where=path, expected=LINES, fix=FILL_IT)
 
 
 def _is_blank(record: Sequence[str]) -> bool:
@@ -181,7 +184,7 @@ def read_json_lines(path: Path, columns: Sequence[str] | None) -> Table:
     records = [_record(line, path, i) for i, line in enumerate(lines(read_text(path)), start=1)]
     names = tuple(dict.fromkeys(key for record in records for key in record))
     if not names:
-        raise DataError("the file is empty", where=path)
+        raise DataError("the file is empty", where=path, expected=OBJECTS, fix=FILL_IT)
     cells = [[record.get(name, ABSENT if record else None) for record in records] for name in names]
     damaged = sum(map(_replace_surrogates, cells))
     note = f"{damaged} strings held half a character (a lone surrogate), now "

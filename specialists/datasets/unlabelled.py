@@ -29,7 +29,13 @@ from specialists.datasets.labelled_tables import feature_matrix
 from specialists.datasets.naming import existing
 from specialists.datasets.pictures import IMAGE_SUFFIXES, READ
 from specialists.datasets.raw_rows import fetched_rows, mapped_rows
-from specialists.datasets.table_files import READERS, TABLE_FORMATS, read_table, swallowed_rows
+from specialists.datasets.table_files import (
+    FILL_IT,
+    READERS,
+    TABLE_FORMATS,
+    read_table,
+    swallowed_rows,
+)
 from specialists.datasets.text_files import lines, read_text, suffix
 from specialists.errors import DataError, DataWarning
 
@@ -82,7 +88,7 @@ def read_unlabelled(
     readers = {"text": _texts, "features": _features, "images": _images, "tensors": _tensors}
     raw, names = readers[preprocessing["kind"]](path, preprocessing)
     if not len(names):
-        raise DataError("no inputs", where=path, expected="at least one")
+        raise DataError("no inputs", where=path, expected="at least one", fix=FILL_IT)
     rows = mapped_rows(raw, None if in_place else False)
     try:
         if rows is None:

@@ -32,7 +32,7 @@ from specialists.combination import (
     concatenate_subsets,
     within_subsets,
 )
-from specialists.ensemble.shared_members import SharedRule, in_per_cent
+from specialists.ensemble.shared_members import SharedRule, in_per_cent, weight_in_words
 from specialists.json_record import JsonRecord
 from specialists.predictions import DensePredictions, Predictions
 
@@ -44,6 +44,7 @@ NAMES_IN_WORDS = {
     "within_subsets": "generalist and specialists averaged within subsets",
     "side_by_side": "subset parts side by side",
 }
+FITTED_IN_WORDS = "what they say of all other classes fitted on the rows where they are asked"
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,11 @@ class CombinationRule(JsonRecord):
         return replace(self, learned=learned, members=None)
 
     def in_words(self) -> str:
-        """For instance "the KL combination, by every specialist, weight 2"."""
+        """Who is asked where, and what each answer weighs."""
         if self.is_generalist:
             return "the generalist alone"
         limit = "" if self.defer_above is None else in_per_cent(self.defer_above)
-        unsure = limit and f", in rows of which the generalist is at most {limit} sure"
+        unsure = limit and f"; where the generalist is more than {limit} sure, it answers alone"
         words = [self._clusters_in_words()] if self.members != () else []
         words += [self.shared.in_words()] if self.shared else []
         return f"{', then '.join(words)}{unsure}"
@@ -141,12 +142,12 @@ class CombinationRule(JsonRecord):
     def _clusters_in_words(self) -> str:
         voters = "every specialist"
         if self.n is not None:
-            classes = "class" if self.n == 1 else f"{self.n} classes"
-            voters = f"the specialists of the most probable {classes}"
-        weight = f", weight {self.weight:g}" if self.method in WEIGHTED else ""
-        fitted = "" if self.dustbin is None else ", dustbins fitted where they are asked"
+            classes = "most probable class" if self.n == 1 else f"{self.n} most probable classes"
+            voters = f"the specialists of each row's {classes}"
+        weight = f", each {weight_in_words(self.weight)}" if self.method in WEIGHTED else ""
+        fitted = "" if self.dustbin is None else f", {FITTED_IN_WORDS}"
         few = "" if self.members is None else f", {numbered(self.members)} only"
-        return f"{NAMES_IN_WORDS[self.method]}, by {voters}{weight}{fitted}{few}"
+        return f"{NAMES_IN_WORDS[self.method]}, asking {voters}{weight}{fitted}{few}"
 
     def in_short(self) -> str:
         """For tables, for instance "kl, n = 3, weight 2, 5 specialists, alone above 97.5%"."""

@@ -47,16 +47,17 @@ class SharedRule(JsonRecord):
     whole_up_to: float | None = None
 
     def in_words(self) -> str:
-        """For instance "2 shared specialists, weight 1, asked about each row's shortlist"."""
-        who = f"{self.n_members} shared specialist{'s' * (self.n_members > 1)}"
-        words = f"{who}, weight {self.weight:g}, asked about"
+        """How many there are, what their answers weigh, and about which classes they are asked."""
+        several = self.n_members > 1
+        who = f"{self.n_members} shared specialist{'s' * several}"
+        words = f"{who}, {'each ' * several}{weight_in_words(self.weight)}, asked about"
         if self.whole_up_to == 1:
             return f"{words} all classes in every row"
+        words += " each row's most probable classes"
         if self.whole_up_to is None:
-            return f"{words} each row's shortlist"
+            return words
         limit = in_per_cent(self.whole_up_to)
-        where = f"where the generalist is at most {limit} sure"
-        return f"{words} each row's shortlist (about all classes {where})"
+        return f"{words}, and about all classes where the generalist is at most {limit} sure"
 
     def in_short(self) -> str:
         """For tables, for instance "2 shared, weight 1, whole up to 40.0%"."""
@@ -219,6 +220,12 @@ def with_shared(
         heads = [head.to(device) for head in answers.of_all_classes(rows, k)]
         joined[rows] = geometric_mean([log_probs[rows], *heads], [1.0, *[rule.weight] * k])
     return joined
+
+
+def weight_in_words(weight: float) -> str:
+    """Of an answer: "with the generalist's weight", or with a multiple of it."""
+    times = "" if weight == 1 else f"{weight:g} times "
+    return f"with {times}the generalist's weight"
 
 
 def in_per_cent(probability: float) -> str:

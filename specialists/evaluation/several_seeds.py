@@ -118,6 +118,11 @@ class ShareKept(JsonRecord):
     value: float
     interval: Interval
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether it keeps anything: the interval lies above 0."""
+        return self.interval[0] > 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison(JsonRecord):

@@ -82,18 +82,19 @@ def _reliability(axes: Axes, name: str, bins: Sequence[Bin]) -> None:
 def class_changes(
     names: Sequence[str], changes: Mapping[str, Sequence[float | None]], base: str
 ) -> Figure:
-    """Classes that gain and lose most accuracy against ``base``, a panel for each model.
+    """Classes that gain and lose most right answers against ``base``, a panel for each model.
 
-    ``changes`` has C differences of accuracy, fractions, of each model; None without examples.
+    ``changes`` has C differences of counts for each model; None without examples.
     """
     chosen = {model: _largest_changes(values) for model, values in changes.items()}
     n_rows = max((len(rows) for rows in chosen.values()), default=1)
     figure = style.new_figure(1.0 + 0.2 * max(n_rows, 3))
     panels = figure.subplots(1, len(changes), squeeze=False)[0]
     for axes, (model, rows) in zip(panels, chosen.items(), strict=True):
-        draw_changes(axes, [(names[j], 100 * value) for j, value in rows], max(n_rows, 3))
+        draw_changes(axes, [(names[j], value) for j, value in rows], max(n_rows, 3))
         axes.set_title(f"{style.model_label(model)} against {style.model_label(base)}")
-        axes.set_xlabel("accuracy, percentage points")
+        axes.set_xlabel("right answers more")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 

@@ -120,7 +120,7 @@ def page_content(results: Results) -> dict[str, object]:
         "clusters": table_rows.cluster_rows(results.clusters, details.per_cluster),
         "any_gain": n_answering > 0,
         "left_out": sentences.left_out_sentence(evaluation.n_specialists, n_answering),
-        "shared_words": shared_words(results),
+        **_shared(results),
         "share_of_confusions": results.clusters.total_share,
         "random_share": results.clusters.random_share,
         "uncovered": [names[j] for j in results.clusters.uncovered],
@@ -158,10 +158,16 @@ def _search(results: Results) -> dict[str, object]:
     return {"candidates": search_tables.ranked_candidates(candidates), "search_words": words}
 
 
-def shared_words(results: Results) -> list[str]:
-    """What shared specialists are, if there are any."""
+def _shared(results: Results) -> dict[str, object]:
+    """What shared specialists are, if there are any, and what they gain on which rows."""
     shared = results.details.shared
-    return sentences.shared_sentences(shared, results.choice.chosen) if shared else []
+    if shared is None:
+        return {}
+    return {
+        "shared_words": sentences.shared_sentences(shared, results.choice.chosen),
+        "kinds_of_rows": table_rows.telling(shared.kinds),
+        "too_few": table_rows.too_few_sentence(shared.kinds, "kind of rows", "kinds of rows"),
+    }
 
 
 def contents(results: Results) -> list[tuple[str, str]]:

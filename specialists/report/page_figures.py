@@ -16,7 +16,7 @@ from specialists.figures.clusters import MAX_ROWS
 from specialists.report.numbers import percent
 from specialists.report.recommendation import options
 from specialists.report.run_results import Results
-from specialists.report.table_rows import changes_by_class
+from specialists.report.table_rows import changes_by_class, telling, too_few_sentence
 
 ANSWER_WIDTH = 5.6  # inches: it stands beside a table
 
@@ -123,7 +123,8 @@ def _clusters(results: Results) -> ReportFigure | None:
 
 
 def _gain_per_cluster(results: Results) -> ReportFigure | None:
-    known = [e for e in results.details.per_cluster if e.gain is not None]
+    known = [e for e in telling(results.details.per_cluster) if e.gain is not None]
+    few = too_few_sentence(results.details.per_cluster, "cluster", "clusters")
     if not known:
         return None
     labels = [f"{e.cluster}: {', '.join(results.clusters.names(e.cluster)[:4])}" for e in known]
@@ -138,11 +139,14 @@ def _gain_per_cluster(results: Results) -> ReportFigure | None:
         "the test examples of their own classes; grey intervals include 0."
         + (f" Shown: the {MAX_ROWS // 2} at either end." if len(known) > MAX_ROWS else "")
     )
-    return _figure("Gain of the ensemble per cluster", figure, caption)
+    return _figure("Gain of the ensemble per cluster", figure, f"{caption} {few}".rstrip())
 
 
 def _coverage(results: Results) -> ReportFigure | None:
-    coverage = results.evaluation.coverage
+    coverage = telling(results.evaluation.coverage)
+    few = too_few_sentence(
+        results.evaluation.coverage, "number of specialists", "numbers of specialists"
+    )
     if len(coverage) < 2:
         return None
     specialists, n_test = [e.specialists for e in coverage], [e.n_test for e in coverage]
@@ -151,7 +155,7 @@ def _coverage(results: Results) -> ReportFigure | None:
         "Gain over the generalist by the number of specialists whose classes include the true one "
         "(the paper's Table 4); classes in no subset have no specialist of their own."
     )
-    return _figure("Gain by coverage", figure, caption)
+    return _figure("Gain by coverage", figure, f"{caption} {few}".rstrip())
 
 
 def _reliability(results: Results) -> ReportFigure | None:
@@ -172,7 +176,7 @@ def _classes(results: Results) -> ReportFigure | None:
     if not any(any(values) for values in changes.values()):
         return None
     figure = figures.class_changes(results.data.class_names, changes, GENERALIST)
-    caption = "The classes whose test accuracy changes most, at most twelve each way."
+    caption = "The classes of which most test examples change, at most twelve each way."
     return _figure("Gains and losses by class", figure, caption)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from specialists.catalogue import ENSEMBLE, GENERALIST, WORDS
 from specialists.clustering import ClassClusters
@@ -11,9 +12,35 @@ from specialists.ensemble import Choice, CombinationRule
 from specialists.evaluation import Difference, Evaluation
 from specialists.evaluation.subsets import ByClass, ClusterGain
 from specialists.report.numbers import capitalized
+from specialists.uncertainty import MIN_GROUPS
 
 MAX_NAME = 200
 MAX_CLASSES = 5000
+
+
+class OfTestRows(Protocol):
+    """What was measured on a part of the test rows."""
+
+    @property
+    def n_test(self) -> int: ...
+
+
+Part = TypeVar("Part", bound=OfTestRows)
+
+
+def telling(parts: Sequence[Part]) -> list[Part]:
+    """Those of enough test rows to say anything, at least 20."""
+    return [part for part in parts if part.n_test >= MIN_GROUPS]
+
+
+def too_few_sentence(parts: Sequence[OfTestRows], one: str, many: str) -> str:
+    """How many of the parts, called ``one`` or ``many``, have too few rows; "" if none has."""
+    few = [part.n_test for part in parts if part.n_test < MIN_GROUPS]
+    if not few:
+        return ""
+    which = f"{len(few)} {one if len(few) == 1 else many}"
+    rows = f"{sum(few)} row{'s' * (sum(few) != 1)}"
+    return f"Left out, since fewer than {MIN_GROUPS} test rows say nothing: {which} ({rows})."
 
 
 def cut(names: Sequence[str]) -> list[str]:
@@ -40,7 +67,7 @@ def difference_rows(
 def rule_in_words(choice: Choice) -> str:
     """The rule that validation chose, and how many rows it leaves to the specialists."""
     rule = choice.admission.chosen
-    asked = f": {choice.asked:.0%} of the validation rows"
+    asked = f" ({choice.asked:.0%} of the validation rows are left to specialists)"
     return rule.in_words() + asked * (rule.defer_above is not None and choice.asked > 0)
 
 
@@ -56,7 +83,7 @@ def learned_rows(rule: CombinationRule) -> list[tuple[str, float, float]]:
 
 @dataclass(frozen=True)
 class ClusterRow:
-    """A cluster with its classes' names, and what its specialist gained, if it may answer."""
+    """A cluster with its classes' names, and what its specialist gained, where that is known."""
 
     index: int
     size: int
@@ -68,7 +95,7 @@ class ClusterRow:
 
 def cluster_rows(clusters: ClassClusters, per_cluster: Sequence[ClusterGain]) -> list[ClusterRow]:
     """One row a cluster."""
-    gains = {entry.cluster: entry for entry in per_cluster}
+    gains = {entry.cluster: entry for entry in telling(per_cluster)}
     columns = zip(clusters.sizes, clusters.share_of_confusions, clusters.random_shares, strict=True)
     return [
         ClusterRow(i, *column, cut(clusters.names(i)), gains.get(i))
@@ -125,7 +152,10 @@ def _count(who: str, changes: Sequence[int]) -> str:
     )
 
 
-def changes_by_class(per_class: ByClass, model: str) -> list[float | None]:
-    """Accuracy of ``model`` minus the generalist's, by class; None without test examples."""
-    pairs = zip(per_class[model], per_class[GENERALIST], strict=True)
-    return [None if after is None or before is None else after - before for after, before in pairs]
+def changes_by_class(per_class: ByClass, model: str) -> list[int | None]:
+    """Right answers of ``model`` beyond the generalist's, by class; None without test examples."""
+    columns = zip(per_class["n"], per_class[model], per_class[GENERALIST], strict=True)
+    return [
+        None if n is None or after is None or before is None else round(n * (after - before))
+        for n, after, before in columns
+    ]

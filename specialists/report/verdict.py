@@ -23,7 +23,7 @@ from specialists.catalogue import (
     WORDS,
 )
 from specialists.evaluation import Comparison
-from specialists.evaluation.several_seeds import MeanDifference, ShareKept
+from specialists.evaluation.several_seeds import MeanDifference
 from specialists.report.numbers import (
     capitalized,
     compact,
@@ -49,6 +49,8 @@ CAUTION = {
     1: "One seed cannot tell the luck of a training from a gain.",
     2: "Two seeds can hardly tell the luck of a training from a gain: run at least three.",
 }
+SAME_NETWORK = "the same network with hard labels"
+THE_GAIN = "the ensemble's gain over hard labels"
 STAY_OUT = "Specialists stay out: held-out rows do not show that they help."
 NO_BASELINE = "No baseline was trained: what else the same computing would bring is not known"
 NO_NETWORK = "No baseline can be trained: of the generalist only predictions are known."
@@ -113,17 +115,17 @@ def retention_sentence(comparison: Comparison) -> str:
     kept = comparison.retention
     if kept is None:
         return (
-            "What the student keeps cannot be said: the ensemble is not clearly better than the "
-            "same network with hard labels."
+            "What the student keeps cannot be said: the ensemble is not clearly better than "
+            f"{SAME_NETWORK}."
         )
+    if kept.value <= 0:
+        return f"The student is no better than {SAME_NETWORK}: it keeps none of {THE_GAIN}."
+    if not kept.is_clear:
+        start = f"The student is not clearly better than {SAME_NETWORK}"
+        return f"{start}: whether it keeps any of {THE_GAIN} cannot be said."
     low, high = (percent(end, 0) for end in kept.interval)
-    share = f"{share_in_words(kept)} [{low} to {high}]"
-    return f"The student keeps {share} of what the ensemble gains over hard labels."
-
-
-def share_in_words(kept: ShareKept) -> str:
-    """What the student keeps of the gain, for instance "42%"."""
-    return "nothing" if kept.value <= 0 else percent(kept.value, 0)
+    share = f"{percent(kept.value, 0)} [{low} to {high}]"
+    return f"The student keeps {share} of {THE_GAIN}."
 
 
 def _kept_generalist(comparison: Comparison, largest: str | None) -> list[str]:
@@ -138,7 +140,7 @@ def _recommendation(comparison: Comparison, chosen: str) -> list[str]:
     sentences = [f"{_bought(comparison, chosen)}."]
     taught = comparison.find(chosen, HARD_LABELS)
     if chosen == STUDENT and taught is not None:
-        sentences.append(f"Over the same network with hard labels it is {_in_points(taught)}.")
+        sentences.append(f"Over {SAME_NETWORK} it is {_in_points(taught)}.")
     if chosen == ENSEMBLE:
         sentences += _against_each(comparison)
     else:

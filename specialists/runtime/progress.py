@@ -17,6 +17,8 @@ from specialists.escaping import printable
 
 LIBRARY = logging.getLogger("specialists")
 MARK_SECONDS = 0.5  # at least, between two moments whose progress is kept
+TELLING = 0.05  # of the whole: what tells of the rest, however soon it is done
+LONG_SECONDS = 120.0  # in which the first steps no longer count
 MARKS = 50  # at most, for each time that the work has gone on e times longer
 Watch = Callable[["Progress"], None]
 
@@ -95,12 +97,15 @@ class Progress:
         """If the rest goes on as in the last half of the time; None while nothing is known.
 
         What an interrupted attempt had done is found within a moment, and says nothing of the rest.
+        Nor do the first steps, for which code is compiled and files are read: for a few minutes a
+        twentieth of the whole has to be done in that half.
         """
         now, done = self.seconds, self.fraction
         half = bisect_right(self._marks, (now / 2, 1.0)) - 1
         for then, before in (self._marks[half], self._marks[0]):
             if done > before:
-                return (now - then) * (1 - done) / (done - before)
+                is_known = done - before >= TELLING or now - then >= LONG_SECONDS
+                return (now - then) * (1 - done) / (done - before) if is_known else None
         return None
 
     @property

@@ -196,6 +196,11 @@ def test_nothing_is_kept_where_there_is_no_clear_gain():
     assert "kept the specialists out" not in students_table([made_up(0, *[0.5] * 6)])
 
 
+def test_no_share_is_told_of_a_student_that_is_not_clearly_better_than_hard_labels():
+    rows = cells(students_table([made_up(0, 0.5, 0.8, 0.4, 0.4, 0.5, 0.39)]))
+    assert rows[5][5].startswith("nothing clear: it - hard is ")
+
+
 def test_drawn_seeds_do_not_lead_out_of_what_is_possible():
     apart = [made_up(seed, *shares) for seed, shares in enumerate([[0.1] * 6, [0.9] * 6])]
     line = cells(students_table(apart))[1]

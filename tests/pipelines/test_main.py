@@ -202,7 +202,11 @@ def test_the_user_s_mistake_is_one_message_and_exit_code_2(config, tmp_path):
         (["predict", "nowhere", "new.txt"], "no such folder"),
         (["status", "."], "this is no run folder"),
         (["prepare-data", "nowhere"], "no such folder"),
-        (["predict", "nowhere", "x.txt", "--model", "teacher"], "teacher"),
+        (
+            ["predict", "nowhere", "x.txt", "--model", "teacher"],
+            "Invalid value for '--model': 'teacher' is not one of 'student', 'ensemble', ",
+        ),
+        (["evaluate-models", "x", "--split", "tst"], "'--split': 'tst' is not one of 'test'"),
     ],
 )
 def test_a_typo_is_told_with_the_nearest_name_and_leaves_no_trace(tmp_path, arguments, message):

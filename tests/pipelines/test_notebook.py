@@ -252,10 +252,13 @@ def test_a_copy_never_replaces_what_lies_there_unless_told(tmp_path):
     assert target.read_text(encoding="utf-8") == "mine"
     copy_notebook("class_clusters", target, force=True)
     assert target.stat().st_size > 1000
-    assert copy_notebook("class_clusters", tmp_path / "new" / "a.ipynb").is_file()
+    assert copy_notebook("class_clusters", tmp_path / "a.ipynb").is_file()
 
 
-@pytest.mark.parametrize(("name", "dest"), [("clusters", ""), ("class_clusters", "no folder")])
+@pytest.mark.parametrize(
+    ("name", "dest"),
+    [("clusters", ""), ("class_clusters", "no folder"), ("class_clusters", "new/a.ipynb")],
+)
 def test_a_name_or_place_that_there_is_not_is_refused(name, dest, tmp_path):
     with pytest.raises(InputError):
         copy_notebook(name, tmp_path / dest)

@@ -52,6 +52,15 @@ def test_a_target_that_is_no_ordinary_file_is_refused(tmp_path, make):
         check_target(tmp_path / "out", tmp_path / "in.txt", tmp_path / "run")
 
 
+def test_a_folder_that_is_not_there_is_named_and_not_made(tmp_path):
+    target = tmp_path / "a" / "b" / "c.tsv"
+    with pytest.raises(InputError, match=r"no such folder(?s:.*)mkdir -p .*/a/b"):
+        check_target(target, tmp_path / "in.txt", tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+    target.parent.mkdir(parents=True)
+    check_target(target, tmp_path / "in.txt", tmp_path / "run")
+
+
 def test_a_table_that_breaks_off_leaves_the_old_one(tmp_path):
     def lines():
         yield "a header\n"

@@ -144,6 +144,7 @@ def test_nothing_is_said_to_be_kept_of_a_gain_that_is_not_clear():
     assert gain.reached is False
     assert (kept.reached, kept.interval) == (None, None)
     assert "null" in kept.goal
+    assert kept.cells()[2:4] == ("\N{EN DASH}", "")
 
 
 def test_fewer_rows_are_read_more_often_but_in_fewer_steps():

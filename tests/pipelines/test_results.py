@@ -42,9 +42,17 @@ def test_the_newest_result_comes_first_and_a_table_keeps_its_title(tmp_path, com
     shown = results.page(results.kept_results(tmp_path / "results"))
     places = [
         shown.index(text)
-        for text in ("## all", "commit abc1234", FIGURE, "more", "### few", "less", COMMAND)
+        for text in ("## all", "commit abc1234", FIGURE, "\nmore\n", "### few", "\nless\n", COMMAND)
     ]
     assert places == sorted(places)
+
+
+def test_the_page_says_what_the_models_are_that_it_names(comparison):
+    told = results.glossary([comparison_markdown(comparison)]).splitlines()
+    assert [line.split("`")[1] for line in told] == list(comparison.models)
+    assert "- `generalist`: one network for all classes." in told
+    assert results.glossary(["`generalist`"]).count("\n") == 1
+    assert results.glossary(["generalist"]) == ""
 
 
 def test_the_short_table_gives_the_gain_its_cost_and_the_best_rival(tmp_path, comparison):

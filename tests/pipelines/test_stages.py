@@ -13,11 +13,12 @@ import toy_stages
 
 from pipelines import stages
 from pipelines.runs import Run
-from pipelines.stage import run_stage, why_not_done
+from pipelines.stage import Stage, run_stage, why_not_done
+from pipelines.terminal import log
 from specialists.config import Config
 from specialists.config.defaults import DEFAULTS
 from specialists.errors import InputError, StorageError
-from specialists.files import artifacts, read_json, recording, write_text
+from specialists.files import artifacts, read_json, recording, write_json, write_text
 
 REAL_STAGES = stages.STAGES
 
@@ -55,6 +56,23 @@ def test_everything_is_made_then_skipped(run, capsys):
         "write-report: done already, skipped",
     ]
     assert toy_stages.results(run.folder) == before
+
+
+def test_a_stage_that_is_done_says_again_what_it_found(run, capsys):
+    def look(run: Run) -> None:
+        log.info("look: 3 things")
+        write_json(run.path("look", "things.json"), 3)
+
+    stage = Stage("look", ("seed",), (), look)
+    for _ in range(2):
+        run_stage(run, stage)
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "look: starts"
+    assert told[-2:] == ["look: done already, skipped", "look: 3 things"]
+    for damage in ("[", '{"lines": 3}'):
+        run.path("look", "timing-stage.json").write_text(damage)
+        run_stage(run, stage)
+        assert capsys.readouterr().out.splitlines() == ["look: done already, skipped"]
 
 
 def test_a_changed_config_makes_its_stages_stale_and_says_why(run, capsys):

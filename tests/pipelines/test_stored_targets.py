@@ -1,5 +1,7 @@
 """A run stores as much of its teacher's predictions as the configuration says."""
 
+import re
+
 import pytest
 import small_run
 import torch
@@ -16,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("small_run")
 
 
 @pytest.mark.parametrize("store", ["top", "sampled"])
-def test_a_student_of_a_run_learns_from_few_numbers_an_example(tmp_path, store):
+def test_a_student_of_a_run_learns_from_few_numbers_an_example(tmp_path, store, capsys):
     settings = [
         f"student.targets={store}",
         "student.n_targets=4",
@@ -25,6 +27,10 @@ def test_a_student_of_a_run_learns_from_few_numbers_an_example(tmp_path, store):
     empty = small_run.make_run(tmp_path / "empty")
     run = small_run.changed_copy(empty, tmp_path / "run", *settings, "combination.admission=off")
     stages.run_stages(run, until="distill-student")
+    told = capsys.readouterr().out
+    assert "\ncombine-predictions: validation chose " in told
+    learns = "the student learns from its teacher's predictions of 480 rows at 2 temperatures"
+    assert re.search(rf"\ndistill-student: {learns}, which take [\d.]+ kB of disk\n", told)
     context = RunContext.open(run.folder)
     taught = online_teacher(context, "ensemble")(context.dataset.train.inputs).dense()
     stored = read_soft_targets(run.path("distill-student", "targets"), store, 2.0)
