@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pipelines.__main__ import app
 from pipelines.reproduce import kept_training
 from pipelines.reproduce.paper_tables import PaperLine, kept_table
 from pipelines.reproduce.reproduce_command import begin, reproduction_settings
+from pipelines.reproduce.ten_models import _student
 from specialists.distillation import fit_missing_bias
 from specialists.losses import DistillationLoss
 from specialists.networks import build
@@ -202,6 +204,24 @@ def test_a_student_without_threes_is_judged_by_its_teacher_on_the_other_classes(
     outputs = predict_outputs(network, seen), predict_outputs(teacher, seen)
     expected = float(DistillationLoss(20.0, 1.0)(*outputs))
     assert student._judge(validation)(network)[0] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("precision", "bits"), [("bfloat16", 16), ("float32", 32)])
+def test_a_teacher_that_is_asked_about_every_batch_has_its_students_precision(
+    work, monkeypatch, precision, bits
+):
+    settings = work.data.config.model_copy(update={"precision": precision})
+    data = replace(work.data, settings=settings.to_toml())
+    student = kept_training.KeptModel(work.models, data, _student(work, 0, 2.0))
+    asked = []
+
+    def outputs(network, inputs):
+        asked.append(network(inputs))
+        return asked[-1]
+
+    monkeypatch.setattr(kept_training, "predict_outputs", outputs)
+    student._teacher(data.dataset.train)(data.dataset.train.inputs[:4])
+    assert {torch.finfo(logits.dtype).bits for logits in asked} == {bits}
 
 
 def test_data_may_lie_elsewhere(data, work, tmp_path):
