@@ -87,7 +87,8 @@ class KeptModel:
             lesson, dataset = self.lesson, self.data.dataset
             train = self.training_rows()
             seed_everything(self.seed)
-            network, result = self.taught(build(lesson.spec), train, folder)
+            often = take(train, np.tile(np.arange(len(train)), lesson.passes))
+            network, result = self.taught(build(lesson.spec), often, folder)
             for name, split in (("validation", dataset.validation), ("test", dataset.test)):
                 self._keep(predict_outputs(network, split.inputs), name, folder)
             if lesson.keep_weights:

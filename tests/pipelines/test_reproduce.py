@@ -267,6 +267,25 @@ def test_few_rows_are_the_same_for_whoever_learns_from_them(work):
     assert len(rows[0]) == pytest.approx(share * len(work.data.dataset.train), rel=0.05)
 
 
+@pytest.mark.parametrize("t", [None, 5.0])
+def test_students_of_hard_labels_and_of_soft_targets_see_moving_digits(work, t):
+    from pipelines.reproduce.little_data import _student
+
+    student = _student(work, 0, work.plan.few, t)
+    assert student.augment == "shifts"
+    assert student.online is (t is not None)
+
+
+def test_an_epoch_on_few_rows_reads_them_several_times(work, done):
+    from pipelines.reproduce.little_data import _student
+
+    lesson = _student(work, 0, work.plan.few)
+    result = json.loads((work.models / lesson.name / "result.json").read_text())
+    metrics = (work.models / lesson.name / "metrics.jsonl").read_text().splitlines()
+    assert lesson.passes == 2
+    assert json.loads(metrics[0])["examples"] == 2 * result["rows"]
+
+
 def test_intervals_are_paired_over_seeds_and_test_rows(work):
     n = len(work.test_labels)
     first = [np.zeros(n), np.zeros(n)]
