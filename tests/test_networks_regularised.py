@@ -67,3 +67,25 @@ def test_it_is_a_factory_whose_head_can_be_swapped():
     assert find_head(network, 4) == "head"
     specialist = specialise(network, 4, torch.tensor([1, 3]))
     assert specialist(torch.zeros(2, 5)).shape == (2, 3)
+
+
+def test_weights_are_bounded_wherever_they_may_have_moved():
+    layer = MaxNormLinear(3, 4, max_norm=0.5)
+    with torch.no_grad():
+        layer(torch.ones(1, 3))
+        layer.weight.fill_(9)
+    layer(torch.ones(1, 3))
+    assert layer.weight.norm(dim=1).max() < 0.51
+    with torch.no_grad():
+        layer.weight.fill_(9)
+        layer(torch.ones(1, 3))
+    assert layer.weight.norm(dim=1).max() < 0.51
+
+
+def test_a_teacher_s_weights_are_not_measured_again(monkeypatch):
+    layer, times = MaxNormLinear(3, 4, max_norm=0.5).eval(), []
+    monkeypatch.setattr(layer, "_shorten", lambda: times.append(1))
+    with torch.no_grad():
+        for _ in range(5):
+            layer(torch.ones(1, 3))
+    assert len(times) == 1

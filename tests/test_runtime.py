@@ -16,6 +16,7 @@ from specialists.errors import ConfigError, TrainingError
 from specialists.runtime import (
     autocast,
     derive_seed,
+    keep_freed_memory,
     map_processes,
     pick_device,
     progress,
@@ -33,6 +34,19 @@ class Watching:
             sys.exit()
 sys.meta_path.insert(0, Watching())
 {{command}}
+"""
+STEPS = """
+import resource, sys
+import torch
+from specialists.runtime import keep_freed_memory
+
+kept = sys.argv[1] == "keep" and keep_freed_memory()
+for step in range(12):
+    if step == 4:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [torch.ones(1 << 20) for _ in range(8)]
+    del blocks
+print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 DIE = "from specialists.runtime.processes import die_with_parent; die_with_parent"
 PARENT = """
@@ -323,3 +337,29 @@ def test_ctrl_c_is_the_parents_also_while_workers_start():
     for blocked in map_processes(blocked_signals, range(2), jobs=2):
         assert signal.SIGINT in blocked
     assert signal.SIGINT not in blocked_signals(0)
+
+
+def faults(how, **environment):
+    """Pages that the system fills anew in eight steps of 32 MiB, and whether memory is kept."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    command = [sys.executable, "-c", STEPS, how]
+    made = subprocess.run(
+        command, env={**clean, **environment}, capture_output=True, text=True, check=True
+    )
+    kept, pages = map(int, made.stdout.split())
+    return bool(kept), pages
+
+
+def test_a_step_gets_the_memory_that_the_one_before_it_freed():
+    if not faults("keep")[0]:
+        pytest.skip("not glibc")
+    assert faults("keep")[1] < 0.1 * faults("leave")[1]
+
+
+def test_memory_is_kept_as_the_environment_says():
+    assert not faults("keep", MALLOC_ARENA_MAX="8")[0]
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    assert not keep_freed_memory.__wrapped__()

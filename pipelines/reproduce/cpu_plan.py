@@ -51,6 +51,8 @@ class PaperPlan:
         Of the students of ensembles.
     n_members : int
         Models in an ensemble.
+    member_epochs, member_student_epochs : int
+        On digits, each of several passes over few rows.
     n_classes : int
         Classes of a many-class data set that ensembles are trained on, the first ones.
     n_specialists, subset_size : int
@@ -65,12 +67,11 @@ class PaperPlan:
     soft_epochs: int = 100
     curve_epochs: int = 40
     transfer_epochs: int = 100
-    member_epochs: int = 150
-    member_student_epochs: int = 300
+    member_epochs: int = 25
+    member_student_epochs: int = 50
     picture_width: int = 32
     picture_epochs: int = 40
     picture_student_epochs: int = 60
-    most_epochs: int = 200
     curve_widths: tuple[int, ...] = (30, 100, 300, 800)
     curve_temperatures: tuple[float, ...] = (1, 2.5, 4, 8, 12, 20, 40, WITHOUT_LIMIT)
     shares: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
@@ -95,10 +96,6 @@ class PaperPlan:
             select_by="top1",
         )
 
-    def share_epochs(self, full: int, share: float) -> int:
-        """Epochs on a share of the rows: more of them, though fewer steps."""
-        return min(self.most_epochs, round(full / math.sqrt(share)))
-
 
 def quick_plan() -> PaperPlan:
     """The same trainings in seconds, to see that they run; their figures mean nothing."""
@@ -116,7 +113,6 @@ def quick_plan() -> PaperPlan:
         picture_width=8,
         picture_epochs=1,
         picture_student_epochs=1,
-        most_epochs=3,
         curve_widths=(4, 8),
         curve_temperatures=(2.5, 8, WITHOUT_LIMIT),
         shares=(0.3, 1.0),

@@ -34,7 +34,13 @@ from specialists.files import (
 )
 from specialists.networks import build
 from specialists.predictions import predict_outputs
-from specialists.runtime import Hardware, derive_seed, resolve_precision, seed_everything
+from specialists.runtime import (
+    Hardware,
+    autocast,
+    derive_seed,
+    resolve_precision,
+    seed_everything,
+)
 from specialists.training import Trainer, ValidationLoss
 
 from ..runs import ensure_result, stands
@@ -81,7 +87,8 @@ class KeptModel:
             lesson, dataset = self.lesson, self.data.dataset
             train = self.training_rows()
             seed_everything(self.seed)
-            network, result = self.taught(build(lesson.spec), train, folder)
+            often = take(train, np.tile(np.arange(len(train)), lesson.passes))
+            network, result = self.taught(build(lesson.spec), often, folder)
             for name, split in (("validation", dataset.validation), ("test", dataset.test)):
                 self._keep(predict_outputs(network, split.inputs), name, folder)
             if lesson.keep_weights:
@@ -173,7 +180,15 @@ class KeptModel:
         if not self._teachers:
             return None
         asked = mean_of(self.teacher_networks(), self.lesson.mean)
-        return asked if self.lesson.online else asked(train.inputs)
+        if not self.lesson.online:
+            return asked(train.inputs)
+        hardware = hardware_of(self.data)
+
+        def ask(inputs: Inputs) -> Tensor:
+            with autocast(hardware.torch_device, hardware.precision):
+                return asked(inputs)
+
+        return ask
 
 
 def mean_of(networks: Sequence[nn.Module], mean: Mean) -> Callable[[Inputs], Tensor]:

@@ -51,7 +51,7 @@ class Lesson:
     missing : tuple of int
         Classes that the training rows lack.
     share : float
-        Of the training rows of each class.
+        Of the training rows of each class. An epoch reads them several times, see ``passes``.
     keep_outputs, keep_weights : bool
         Whether outputs for the held-out rows, and the network, are kept.
     """
@@ -70,6 +70,22 @@ class Lesson:
     share: float = 1.0
     keep_outputs: bool = False
     keep_weights: bool = False
+
+    @property
+    def length(self) -> str:
+        """For how long it learns, in words."""
+        n_epochs = self.recipe.epochs or 0
+        if self.share == 1:
+            return f"{n_epochs} epochs"
+        return f"{n_epochs * self.passes} passes over {self.share:.0%} of the rows of each class"
+
+    @property
+    def passes(self) -> int:
+        """How often an epoch reads each row: the fewer, the more often, though in fewer steps.
+
+        An epoch on few rows would otherwise take less time than its validation.
+        """
+        return round(1 / math.sqrt(self.share))
 
     def settings(self) -> dict[str, object]:
         """All but the name, JSON-able."""

@@ -1,8 +1,8 @@
 """Section 6: soft targets let a model that sees 3% of the data keep what all data taught.
 
-On digits the full-data model is the large network and the students are the small one; inputs do not
-move. On other data all are the network of the configuration, and its augmentation, of which the
-teacher is asked about every batch, holds for students with hard labels too.
+On digits the full-data model is the large network and the students are the small one. On other data
+all are the network of the configuration. Students with hard labels and with soft targets see inputs
+augmented as the full-data model's are; the teacher is asked about every batch as it is augmented.
 """
 
 from __future__ import annotations
@@ -65,21 +65,20 @@ def _student(
     work: Reproduction, seed: int, share: float, temperature: float | None = None
 ) -> Lesson:
     """Of hard labels, or of the full-data model's soft targets at a temperature."""
-    plan, digits = work.plan, is_like_mnist(work)
+    plan = work.plan
     taught = "labels" if temperature is None else f"temperature-{temperature:g}"
     name = f"share-{share:g}-{taught}-seed-{seed}"
-    if digits:
-        recipe = plan.recipe(plan.share_epochs(plan.hard_epochs, share), SMALL_BATCH)
-        lesson = Lesson(name, work.perceptron(plan.student_width), recipe, seed)
+    if is_like_mnist(work):
+        recipe = plan.recipe(plan.hard_epochs, SMALL_BATCH)
+        network = work.perceptron(plan.student_width)
+        lesson = Lesson(name, network, recipe, seed, augment="shifts")
     else:
         lesson = own_lesson(work, name, seed)
-        n_epochs = plan.share_epochs(lesson.recipe.epochs or 1, share)
-        lesson = own_lesson(work, name, seed, n_epochs)
     lesson = replace(lesson, share=share)
     if temperature is None:
         return lesson
     teacher = (full_lesson(work, seed),)
-    return replace(lesson, teachers=teacher, temperature=temperature, online=not digits)
+    return replace(lesson, teachers=teacher, temperature=temperature, online=True)
 
 
 def _lines(
@@ -119,10 +118,13 @@ def _lines(
 
 def _how(work: Reproduction, t: float) -> tuple[str, str, str]:
     full, student = full_lesson(work, 0), _student(work, 0, work.plan.few)
-    share = f"{work.plan.few:.0%} of the rows of each class"
-    rows = f"{share}, {student.recipe.epochs} epochs, of which the best is kept"
-    soft = f"the same rows, soft targets of the first model alone, T = {t:g}"
-    return f"{full.recipe.epochs} epochs on all training rows", rows, soft
+    rows = f"{student.length}, {_moved(student)}; the best of {student.recipe.epochs} states"
+    soft = f"the same rows and passes, soft targets of the first model alone, T = {t:g}"
+    return f"{full.length} on all training rows, {_moved(full)}", rows, soft
+
+
+def _moved(lesson: Lesson) -> str:
+    return "inputs as they are" if lesson.augment is None else "inputs augmented"
 
 
 def _table(curve: Curves) -> str:

@@ -60,12 +60,12 @@ def _findings(errors: Errors, n_test: int, how: str) -> tuple[PaperLine, ...]:
     lines = []
     for width, of in errors.items():
         if width >= ALIKE:
-            high = [n for t, n in of.items() if HIGH <= t < math.inf]
+            high = [n for t, n in of.items() if HIGH < t < math.inf]
             apart = max(high) - min(high)
             most = max(1, round(FLOOR * n_test))
             lines.append(
                 PaperLine(
-                    f"{width} units: errors between the best and the worst T of 8 and more",
+                    f"{width} units: errors between the best and the worst T above 8",
                     "fairly similar",
                     [apart],
                     how,

@@ -22,6 +22,7 @@ from .paper_tables import PaperLine, PaperTable, markdown_rows
 from .reproduction import Reproduction
 
 SOFT_SHARE, TO_KEEP = 2 / 3, 0.86
+ALONE = "one network of labels alone, trained as long"
 
 
 def reproduce_ensemble(work: Reproduction) -> PaperTable:
@@ -36,6 +37,7 @@ def reproduce_ensemble(work: Reproduction) -> PaperTable:
     errors = [trial.errors("validation") for trial in trials]
     t = plan.online_temperatures[int(np.argmin(errors))]
     students = work.train([_student(work, seed, t) for seed in work.seeds])
+    alone = work.train([_alone(work, seed) for seed in work.seeds])
     name, n_test = work.data.dataset.name, len(work.test_labels)
     rows = [
         (f"{each:g}", f"{100 * trial.right().mean():.2f}%")
@@ -47,7 +49,7 @@ def reproduce_ensemble(work: Reproduction) -> PaperTable:
         f"{n_test:,} test rows; {_about(work)}. The paper's members are acoustic models with 8 "
         "layers of 2,560 units, trained on 2,000 hours of speech.",
     )
-    lines = _lines(work, members, students, _how(work))
+    lines = _lines(work, members, students, alone, _how(work))
     title = f"An ensemble into one network: {name}"
     return PaperTable(f"ensemble-{name}", title, lines, text, work.cpu_minutes)
 
@@ -65,11 +67,16 @@ def _members(work: Reproduction, seed: int) -> tuple[Lesson, ...]:
     )
 
 
-def _student(work: Reproduction, seed: int, temperature: float) -> Lesson:
+def _alone(work: Reproduction, seed: int, name: str = "alone") -> Lesson:
+    """Of labels alone, and as long as a student."""
     plan = work.plan
-    name = f"of-members-temperature-{temperature:g}-seed-{seed}"
+    epochs = plan.member_student_epochs, plan.picture_student_epochs
+    return _network(work, f"{name}-seed-{seed}", seed, *epochs)
+
+
+def _student(work: Reproduction, seed: int, temperature: float) -> Lesson:
     return replace(
-        _network(work, name, seed, plan.member_student_epochs, plan.picture_student_epochs),
+        _alone(work, seed, f"of-members-temperature-{temperature:g}"),
         teachers=_members(work, seed),
         online=True,
         temperature=temperature,
@@ -104,6 +111,7 @@ def _lines(
     work: Reproduction,
     members: Sequence[Sequence[KeptModel]],
     students: Sequence[KeptModel],
+    alone: Sequence[KeptModel],
     how: tuple[str, str],
 ) -> tuple[PaperLine, ...]:
     n = work.plan.n_members
@@ -112,7 +120,8 @@ def _lines(
         [averaged_rights(each, mean) for each in members] for mean in ("arithmetic", "geometric")
     )
     taught = [student.right() for student in students]
-    rights = (one, arithmetic, geometric, taught)
+    longer = [model.right() for model in alone]
+    rights = (one, arithmetic, geometric, taught, longer)
     tops = [[100 * float(right.mean()) for right in each] for each in rights]
     of_one, of_all, of_taught = work.drawn_means(one, arithmetic, taught)
     gain = _gain(tops[0], tops[1], work.interval(of_all - of_one))
@@ -122,6 +131,7 @@ def _lines(
         PaperLine(f"{n} averaged", "61.1%", tops[1], "arithmetic mean", 2, "%"),
         PaperLine(f"{n} averaged, geometric mean", "", tops[2], "of the same models", 2, "%"),
         PaperLine("one network taught by them", "60.8%", tops[3], how[1], 2, "%"),
+        PaperLine(ALONE, "", tops[4], "the same network and epochs as the taught one", 2, "%"),
         gain,
         _kept(tops[0], tops[3], gain, kept),
     )
@@ -173,7 +183,7 @@ def _about(work: Reproduction) -> str:
 def _how(work: Reproduction) -> tuple[str, str]:
     member, student = _members(work, 0)[0], _student(work, 0, 1.0)
     return (
-        f"{member.recipe.epochs} epochs, augmented",
-        f"{student.recipe.epochs} epochs, taught online by the average; soft targets have "
+        f"{member.length}, augmented",
+        f"{student.length}, taught online by the average; soft targets have "
         f"{SOFT_SHARE:.0%} of the loss",
     )

@@ -72,6 +72,8 @@ class QuickDropout(nn.Dropout):
 
     torch draws a number of 53 bits for each value, which took a fifth of a step of training. With
     16 bits p is rounded to a multiple of 2^-16; what is kept is divided by the rounded 1 - p.
+    Comparisons that give integers, and their conversion, took a third of the time of those that
+    give bools.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -81,8 +83,8 @@ class QuickDropout(nn.Dropout):
             return super().forward(input)
         words = torch.empty(-(-input.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         numbers = words.view(torch.int16)[: input.numel()].view(input.shape)
-        kept = (numbers >= n_dropped - 2**15).to(input.dtype)
-        return input * kept.mul_(2**16 / (2**16 - n_dropped))
+        kept = torch.ge(numbers, n_dropped - 2**15, out=torch.empty_like(numbers))
+        return input * kept.to(input.dtype).mul_(2**16 / (2**16 - n_dropped))
 
 
 class Beside(nn.Module):

@@ -24,7 +24,8 @@ class MaxNormLinear(nn.Linear):
     """A linear layer in which the incoming weights of no unit are longer than ``max_norm``.
 
     After a step of the optimiser a longer row of the weights is shortened to that length. This
-    happens when the layer is next asked, so that no optimiser has to know of it.
+    happens when the layer is next asked, so that no optimiser has to know of it. Asked again and
+    again without gradients, as a teacher is, it does not look anew.
     """
 
     def __init__(self, in_features: int, out_features: int, max_norm: float) -> None:
@@ -36,14 +37,21 @@ class MaxNormLinear(nn.Linear):
             )
         super().__init__(in_features, out_features)
         self.max_norm = max_norm
+        self.may_have_moved = True
 
     def forward(self, input: Tensor) -> Tensor:
         """[n, in_features] to [n, out_features]."""
+        learns = torch.is_grad_enabled()
+        if learns or self.may_have_moved:
+            self._shorten()
+        self.may_have_moved = learns
+        return F.linear(input, self.weight, self.bias)
+
+    def _shorten(self) -> None:
         with torch.no_grad():
             norms = self.weight.norm(dim=1, keepdim=True)
             if bool((norms > self.max_norm).any()):
                 self.weight.mul_((self.max_norm / norms).clamp_max(1.0))
-        return F.linear(input, self.weight, self.bias)
 
 
 class FlatPixels(nn.Module):

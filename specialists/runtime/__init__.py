@@ -22,6 +22,7 @@ from specialists.runtime.displays import (
     in_notebook,
     show_progress,
 )
+from specialists.runtime.freed_memory import keep_freed_memory
 from specialists.runtime.processes import check_guarded, map_processes, one_torch_thread
 from specialists.runtime.progress import (
     Display,
@@ -48,6 +49,7 @@ __all__ = [
     "display_on",
     "expect",
     "in_notebook",
+    "keep_freed_memory",
     "map_processes",
     "memory",
     "most_at_once",

@@ -5,8 +5,7 @@ that loss or, if the recipe says so, by top-1), and the loop stops after ``patie
 a better one (None: at the end of its schedule). A training that was interrupted goes on from its
 last checkpoint with the same result: an epoch's order, augmentation and dropout follow from the
 seed and the epoch's number alone. Checkpoints take a twentieth of the time at most: the next one
-waits until 20 times what it and those before it take is over. Without a folder no metrics and no
-checkpoint are written.
+waits until 20 times what it and those before it take is over. Without a folder none is written.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ from specialists.runtime import (
     Progress,
     autocast,
     derive_seed,
+    keep_freed_memory,
     progress,
     share_of_cores,
 )
@@ -113,8 +113,7 @@ class Trainer:
                 got=f"epochs={recipe.epochs}, batch_size={recipe.batch_size}, "
                 f"learning_rate={recipe.learning_rate}",
             )
-        self.device = hardware.torch_device
-        self.precision = hardware.precision
+        self.device, self.precision = hardware.torch_device, hardware.precision
         self.network = network.to(self.device)
         self.examples, self.loss, self.validate = examples, loss, validate
         self.batch_size = recipe.batch_size
@@ -146,6 +145,7 @@ class Trainer:
             If the loss is no longer finite. The best weights so far are written first, or are left
             in the network where there is no folder.
         """
+        keep_freed_memory()
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._restore(self.folder)

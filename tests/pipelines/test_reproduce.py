@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pipelines.__main__ import app
 from pipelines.reproduce import kept_training
 from pipelines.reproduce.paper_tables import PaperLine, kept_table
 from pipelines.reproduce.reproduce_command import begin, reproduction_settings
+from pipelines.reproduce.ten_models import _student
 from specialists.distillation import fit_missing_bias
 from specialists.losses import DistillationLoss
 from specialists.networks import build
@@ -204,6 +206,24 @@ def test_a_student_without_threes_is_judged_by_its_teacher_on_the_other_classes(
     assert student._judge(validation)(network)[0] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize(("precision", "bits"), [("bfloat16", 16), ("float32", 32)])
+def test_a_teacher_that_is_asked_about_every_batch_has_its_students_precision(
+    work, monkeypatch, precision, bits
+):
+    settings = work.data.config.model_copy(update={"precision": precision})
+    data = replace(work.data, settings=settings.to_toml())
+    student = kept_training.KeptModel(work.models, data, _student(work, 0, 2.0))
+    asked = []
+
+    def outputs(network, inputs):
+        asked.append(network(inputs))
+        return asked[-1]
+
+    monkeypatch.setattr(kept_training, "predict_outputs", outputs)
+    student._teacher(data.dataset.train)(data.dataset.train.inputs[:4])
+    assert {torch.finfo(logits.dtype).bits for logits in asked} == {bits}
+
+
 def test_data_may_lie_elsewhere(data, work, tmp_path):
     from pipelines.reproduce.paper_mnist import taught_lesson
 
@@ -245,6 +265,25 @@ def test_few_rows_are_the_same_for_whoever_learns_from_them(work):
         rows.append(learnt.tolist())
     assert rows[0] == rows[1] != rows[2]
     assert len(rows[0]) == pytest.approx(share * len(work.data.dataset.train), rel=0.05)
+
+
+@pytest.mark.parametrize("t", [None, 5.0])
+def test_students_of_hard_labels_and_of_soft_targets_see_moving_digits(work, t):
+    from pipelines.reproduce.little_data import _student
+
+    student = _student(work, 0, work.plan.few, t)
+    assert student.augment == "shifts"
+    assert student.online is (t is not None)
+
+
+def test_an_epoch_on_few_rows_reads_them_several_times(work, done):
+    from pipelines.reproduce.little_data import _student
+
+    lesson = _student(work, 0, work.plan.few)
+    result = json.loads((work.models / lesson.name / "result.json").read_text())
+    metrics = (work.models / lesson.name / "metrics.jsonl").read_text().splitlines()
+    assert lesson.passes == 2
+    assert json.loads(metrics[0])["examples"] == 2 * result["rows"]
 
 
 def test_intervals_are_paired_over_seeds_and_test_rows(work):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipelines.reproduce.cpu_plan import PaperPlan
 from pipelines.reproduce.kept_training import mean_of
+from pipelines.reproduce.lessons import Lesson
 from pipelines.reproduce.logit_matching import (
     MatchedLogits,
     centred,
@@ -22,10 +22,14 @@ from pipelines.reproduce.overlapping_subsets import nearest_subsets
 from pipelines.reproduce.paper_specialists import _conditional, _coverage, _relative
 from pipelines.reproduce.ten_models import _gain, _kept
 from specialists.calibration import Calibration
+from specialists.config import Recipe
 from specialists.figures import Curve, curves_in_panels
 from specialists.losses import DistillationLoss
+from specialists.networks import NetworkSpec
 from specialists.specialist import Specialist
 from specialists.training import TrainingCost
+
+SPEC = NetworkSpec("any", 10)
 
 
 @pytest.fixture
@@ -148,11 +152,13 @@ def test_nothing_is_said_to_be_kept_of_a_gain_that_is_not_clear():
 
 
 def test_fewer_rows_are_read_more_often_but_in_fewer_steps():
-    plan = PaperPlan()
-    epochs = [plan.share_epochs(40, share) for share in (1.0, 0.3, 0.1, 0.01)]
-    assert epochs == [40, 73, 126, 200]
-    steps = [n * share for n, share in zip(epochs, (1.0, 0.3, 0.1, 0.01), strict=True)]
+    shares = (1.0, 0.3, 0.1, 0.03, 0.01)
+    lessons = [Lesson("any", SPEC, Recipe(epochs=40), 0, share=share) for share in shares]
+    assert [lesson.passes for lesson in lessons] == [1, 2, 3, 6, 10]
+    steps = [lesson.passes * lesson.share for lesson in lessons]
     assert steps == sorted(steps, reverse=True)
+    assert lessons[0].length == "40 epochs"
+    assert lessons[3].length == "240 passes over 3% of the rows of each class"
 
 
 def test_a_curve_has_one_colour_in_all_panels_and_a_level_no_points():
