@@ -5,11 +5,13 @@
     python -m pipelines.benchmarks.distillation runs/distillation onet_minilm.npz mnist.npz
 
 Methods: :mod:`pipelines.benchmarks.distillation_methods`; sizes and lengths, by the kind of input:
-:mod:`pipelines.benchmarks.distillation_plan`. Every method takes the same number of steps. Teachers
-are trained once for each seed. Each training is a folder in FOLDER/models: what stands is kept, one
-that was interrupted goes on, and seeds can be added. When all stand the page is made again in
-seconds. ``--dry-run`` times a few steps of each method and says how long the rest would take;
-``--quick`` trains next to nothing, to see that it runs.
+:mod:`pipelines.benchmarks.distillation_plan`. Every method takes the same number of steps, with the
+settings that as many short trials choose for each on validation rows
+(:mod:`pipelines.benchmarks.distillation_trials`). Teachers are trained once for each seed. Each
+training is a folder in FOLDER/models: what stands is kept, one that was interrupted goes on, and
+seeds can be added. When all stand the page is made again in seconds. ``--dry-run`` times a few
+steps of each method and says how long the rest would take; ``--quick`` trains next to nothing, to
+see that it runs.
 
 The result is FOLDER/distillation.{json,md}; ``python -m pipelines.benchmarks.results FOLDER "this
 command"`` makes a section of data/RESULTS.md of it.
@@ -39,10 +41,11 @@ TRIED_STEPS = 8
 def distillation(folder: Path, works: Sequence[DistillationBench]) -> str:
     """Train and measure what does not stand; writes and returns the page."""
     with locked(folder, COMPARISON):
+        tables = []
         for bench in works:
             StepTimes(bench).ensure()
-            bench.make()
-        tables = [DistillationTable.from_bench(bench, StepTimes(bench).read()) for bench in works]
+            tuned = bench.make()
+            tables.append(DistillationTable.from_bench(tuned, StepTimes(bench).read()))
     record = {table.name: table.to_dict() for table in tables}
     return write_results(folder, NAME, distillation_page(tables), record)
 
