@@ -164,7 +164,7 @@ def _of_layers(layers: Layers) -> dict[str, Method]:
     methods = {"hint": _watching("200, labels 1", {"kind": "hint", "weight": 200.0, **hint})}
     if layers.maps:
         maps = [
-            {"kind": "attention", "weight": 2000.0 / places, "layer": path}
+            {"kind": "attention", "weight": round(2000.0 / places, 6), "layer": path}
             for path, places in layers.maps.items()
         ]
         methods["attention"] = _watching("2,000 / places, labels 1", *maps)

@@ -195,15 +195,16 @@ class DistillationBench:
 
     def make(self) -> DistillationBench:
         """Train what does not stand, and count the time of all; returns it with its settings."""
-        self._train(self.teacher_models())
-        self._train(self.trials())
+        self._train("teachers", self.teacher_models())
+        self._train("trials", self.trials())
         tuned = self.tuned()
-        tuned._train([*tuned.students().values()])
+        tuned._train("students", [*tuned.students().values()])
         return tuned
 
-    def _train(self, models: Sequence[KeptModel]) -> None:
+    def _train(self, which: str, models: Sequence[KeptModel]) -> None:
         missing = [model for model in models if not model.stands()]
-        self.work.make(missing, [model.folder for model in models])
+        described = f"{self.work.data.dataset.name}, {which}"
+        self.work.make(missing, [model.folder for model in models], described)
 
 
 def benches(
