@@ -193,6 +193,23 @@ def _soft_row(z: np.ndarray, t: np.ndarray, temperature: float) -> float:
     return float(np.sum(np.exp(log_p[there]) * (log_p[there] - log_q[there])))
 
 
+def kl_to_cells(logits, classes, log_cells) -> tuple[float, np.ndarray]:
+    """The mean KL over cells, and its gradient q - (p of its own cell, or p_R q_j / q_R)."""
+    values, gradients = [], []
+    rows = zip(logits.double().numpy(), classes.tolist(), log_cells.double().numpy(), strict=True)
+    for z, kept, log_p in rows:
+        log_q = z - np.logaddexp.reduce(z)
+        others = [j for j in range(len(z)) if j not in kept]
+        log_rest = np.logaddexp.reduce(log_q[others])
+        gaps = log_p - np.array([*log_q[kept], log_rest])
+        values.append(float(np.sum(np.exp(log_p) * gaps)))
+        gradient = np.exp(log_q)
+        gradient[kept] -= np.exp(log_p[:-1])
+        gradient[others] -= np.exp(log_p[-1] + log_q[others] - log_rest)
+        gradients.append(gradient)
+    return float(np.mean(values)), np.array(gradients) / len(values)
+
+
 def shifted_targets(g, subset, s: float, f: float, temperature: float) -> np.ndarray:
     """Soft targets of a specialist as probabilities: aggregate, shift the prior, temper."""
     g = g.double().exp().numpy()

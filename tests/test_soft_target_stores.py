@@ -3,6 +3,7 @@
 import math
 
 import pytest
+import reference
 import torch
 from torch.nn import functional as F
 
@@ -281,6 +282,25 @@ def test_in_one_pass_extreme_logits_stay_finite(alpha, temperature):
     assert bool(loss.isfinite())
     assert logits.grad is not None
     assert bool(logits.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("gap", [10.0, 80.0, 86.0, 95.0, 105.0, 500.0])
+def test_other_classes_learn_however_far_below_the_kept_ones_they_are(gap):
+    """From 87 nats on their exponentials vanish in float32, those of half-way rows in part."""
+    kept = torch.tensor([[2.0, 0.0], [0.5, 1.5]])
+    others = torch.tensor([[1.0, -3.0, 0.5], [0.0, 0.0, 2.0]])
+    logits = torch.cat([kept + torch.tensor([[gap], [gap / 2]]), others], 1).requires_grad_()
+    classes = torch.tensor([[0, 1], [1, 0]])
+    cells = torch.tensor([[0.2, 0.1, 0.7], [0.5, 0.1, 0.4]]).log()
+    labels = torch.zeros(2, dtype=torch.int64)
+    value = CellDistillationLoss(1.0, 1.0)(logits, classes, cells, labels)
+    value.backward()
+    expected, gradient = reference.kl_to_cells(logits.detach(), classes, cells)
+    assert float(value.detach()) == pytest.approx(expected, rel=1e-6)
+    assert logits.grad is not None
+    torch.testing.assert_close(
+        logits.grad.double(), torch.from_numpy(gradient), rtol=1e-5, atol=1e-7
+    )
 
 
 def test_cells_and_counts_count_by_their_share():

@@ -1,15 +1,18 @@
 """Which method of distillation is worth its cost? All of them, with one student and one budget.
 
-    python -m pipelines.benchmarks.distillation FOLDER FILE.npz [FILE.npz ...] [--seeds 3]
+    python -m pipelines.benchmarks.distillation FOLDER FILE.npz [FILE.npz ...] [--seeds 6]
         [--jobs N] [--methods NAME ...] [--dry-run] [--quick]
     python -m pipelines.benchmarks.distillation runs/distillation onet_minilm.npz mnist.npz
 
 Methods: :mod:`pipelines.benchmarks.distillation_methods`; sizes and lengths, by the kind of input:
-:mod:`pipelines.benchmarks.distillation_plan`. Every method takes the same number of steps. Teachers
-are trained once for each seed. Each training is a folder in FOLDER/models: what stands is kept, one
-that was interrupted goes on, and seeds can be added. When all stand the page is made again in
-seconds. ``--dry-run`` times a few steps of each method and says how long the rest would take;
-``--quick`` trains next to nothing, to see that it runs.
+:mod:`pipelines.benchmarks.distillation_plan`. Every method takes the same number of steps, with the
+settings that as many short trials choose for each on validation rows
+(:mod:`pipelines.benchmarks.distillation_trials`). Teachers are trained once for each seed. Each
+training is a folder in FOLDER/models: what stands is kept, one that was interrupted goes on, and
+seeds can be added. Three seeds are few: their tests have two degrees of freedom where seeds
+differ more than rows, and p is multiplied by the number of methods. When all stand the page is made again in seconds. ``--dry-run`` times a few
+steps of each method and says how long the rest would take; ``--quick`` trains next to nothing, to
+see that it runs.
 
 The result is FOLDER/distillation.{json,md}; ``python -m pipelines.benchmarks.results FOLDER "this
 command"`` makes a section of data/RESULTS.md of it.
@@ -39,10 +42,11 @@ TRIED_STEPS = 8
 def distillation(folder: Path, works: Sequence[DistillationBench]) -> str:
     """Train and measure what does not stand; writes and returns the page."""
     with locked(folder, COMPARISON):
+        tables = []
         for bench in works:
             StepTimes(bench).ensure()
-            bench.make()
-        tables = [DistillationTable.from_bench(bench, StepTimes(bench).read()) for bench in works]
+            tuned = bench.make()
+            tables.append(DistillationTable.from_bench(tuned, StepTimes(bench).read()))
     record = {table.name: table.to_dict() for table in tables}
     return write_results(folder, NAME, distillation_page(tables), record)
 
@@ -64,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog=f"python -m pipelines.benchmarks.{NAME}")
     parser.add_argument("folder", type=Path)
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE.npz")
-    parser.add_argument("--seeds", type=positive, default=3)
+    parser.add_argument("--seeds", type=positive, default=6)
     parser.add_argument("--jobs", type=positive, default=n_cores(), help="trainings at a time")
     parser.add_argument("--methods", nargs="+", default=(), help="beside hard labels; all")
     parser.add_argument("--dry-run", action="store_true", help="say how long it takes")

@@ -89,6 +89,7 @@ def step_seconds(bench: DistillationBench, n_steps: int, n_rounds: int) -> Times
         jobs |= _of_two_lengths(TEACHER, alone, untaught, n_steps)
         network = build(bench.student(HARD, seed).lesson.spec)
         jobs[JUDGED] = partial(predict_outputs, network, bench.work.data.dataset.validation.inputs)
+        next(iter(jobs.values()))()  # imports late what all need
         best = best_of(jobs, n_rounds)
     times = {
         name: max(0.0, best[f"{name}, longer"] - best[f"{name}, shorter"]) / n_steps
@@ -131,7 +132,10 @@ def planned_seconds(bench: DistillationBench, times: Times) -> Iterator[float]:
     for teacher in bench.teacher_models():
         if not teacher.stands():
             yield _seconds(bench, teacher, times[TEACHER], larger * times[JUDGED])
-    for (name, _), student in bench.students().items():
+    trials = [(name, student) for name in bench.methods for student in bench.tried(name)]
+    stand = all(student.stands() for _, student in trials)
+    students = (bench.tuned() if stand else bench).students().items()
+    for name, student in (*trials, *((name, student) for (name, _), student in students)):
         if not student.stands():
             yield _seconds(bench, student, times[name], times[JUDGED])
 

@@ -1,8 +1,9 @@
 """Which methods of distillation are compared, and at which weights?
 
 Every term of the registry beside cross-entropy, every scheme, several teachers, who is asked and
-when, and what is kept of the answers. Nothing is tuned: weights are usual ones, each told in its
-``setting``. Those of terms of layers follow Tian et al. 2020 ("Contrastive Representation
+when, and what is kept of the answers. Weights are usual ones, each told in its ``setting``, around
+which each method is tuned alike (:mod:`pipelines.benchmarks.distillation_trials`). Those of terms
+of layers follow Tian et al. 2020 ("Contrastive Representation
 Distillation"), whose program compares many methods, in our scaling: 100 times the mean square is
 200 times half of it, and 1,000 times the mean over the places of a map is 2,000 / places times half
 the sum.
@@ -61,6 +62,34 @@ class Method:
     scheme: str = "offline"
     exits: tuple[str, ...] = ()
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is labels alone, as they are."""
+        return not self.terms and self.teaching == "none"
+
+    @property
+    def is_hot(self) -> bool:
+        """Whether it has a temperature above 1."""
+        if self.terms:
+            return any(float(str(table.get("temperature", 1))) > 1 for table in self.terms)
+        return not self.is_plain and self.temperature > 1
+
+    def scaled(self, strength: float, heat: float, setting: str = "") -> Method:
+        """With so many times its temperatures and its weights, but for those of labels.
+
+        Of smoothed labels the fraction is multiplied. Without terms, alpha / (1 - alpha) is.
+        """
+        if self.is_plain:
+            return dataclasses.replace(self, setting=setting)
+        odds = strength * self.alpha / (1 - self.alpha)
+        return dataclasses.replace(
+            self,
+            setting=setting,
+            terms=tuple(_scaled(table, strength, heat) for table in self.terms),
+            alpha=round(odds / (1 + odds), 6),
+            temperature=heat * self.temperature,
+        )
+
     def to_dict(self) -> dict[str, object]:
         """For JSON: all that its students depend on."""
         values = dataclasses.asdict(self)
@@ -115,11 +144,15 @@ def _responses() -> dict[str, Method]:
             "0.9, labels 0.1", {"kind": "logit_matching", "weight": SOFT_SHARE}, rest
         ),
         "decoupled": _cached(
-            "T = 4, alpha 1, beta 8, labels 1", {"kind": "decoupled"}, _labels(1.0)
+            "T = 4, alpha 1, beta 8, labels 1",
+            {"kind": "decoupled", "temperature": HOTTER, "weight": 1.0},
+            _labels(1.0),
         ),
         "standardised": _cached("T = 2, 9, labels 0.1", standard, rest),
         "binary targets": _cached("10, labels 1", binary, _labels(1.0)),
-        "binary labels": _term("labels", "1, labels 1", {"kind": "binary_labels"}, _labels(1.0)),
+        "binary labels": _term(
+            "labels", "1, labels 1", {"kind": "binary_labels", "weight": 1.0}, _labels(1.0)
+        ),
     }
 
 
@@ -131,7 +164,7 @@ def _of_layers(layers: Layers) -> dict[str, Method]:
     methods = {"hint": _watching("200, labels 1", {"kind": "hint", "weight": 200.0, **hint})}
     if layers.maps:
         maps = [
-            {"kind": "attention", "weight": 2000.0 / places, "layer": path}
+            {"kind": "attention", "weight": round(2000.0 / places, 6), "layer": path}
             for path, places in layers.maps.items()
         ]
         methods["attention"] = _watching("2,000 / places, labels 1", *maps)
@@ -142,7 +175,7 @@ def _of_layers(layers: Layers) -> dict[str, Method]:
 
 
 def _schemes(layers: Layers) -> dict[str, Method]:
-    both = ({"kind": "soft_targets"}, _labels(1.0))
+    both = ({"kind": "soft_targets", "weight": 1.0}, _labels(1.0))
     third = ({"kind": "soft_targets", "temperature": 3.0, "weight": 0.3}, _labels(0.7))
     one = Method("schemes", "T = 1, 1, labels 1", both)
     return {
@@ -178,6 +211,16 @@ def _stores() -> dict[str, Method]:
         "dense store": dense,
         f"top-{TOP} store": dataclasses.replace(dense, teaching="top"),
         f"store of {DRAWS} draws": dataclasses.replace(dense, teaching="sampled"),
+    }
+
+
+def _scaled(table: Table, strength: float, heat: float) -> Table:
+    factors = {"temperature": heat, "weight": strength}
+    if table["kind"] == "labels":
+        factors = {"smoothing": strength}
+    return {
+        key: round(factors[key] * float(str(value)), 6) if key in factors else value
+        for key, value in table.items()
     }
 
 

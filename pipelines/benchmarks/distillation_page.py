@@ -26,12 +26,13 @@ LEVEL = 0.05
 WANTED = 0.5  # points, that intervals should resolve
 SETTING = """Every method trains the same student for the same number of steps, from the same first
 weights, on the same rows in the same order. Validation rows choose the epoch and the temperature;
-test rows are asked once. Nothing is tuned for a method: its weights are usual ones. Its
-interval draws seeds and groups of test rows. p is of the test that it is as good as hard labels,
-corrected for all methods of the table (Holm); ranks are those that all pairs, so corrected, leave
-open. A step is timed beside one with hard labels, seconds of one processor, best round; training
-FLOPs hold the teachers' answers, and all networks that a scheme trains, but not the teachers' own
-training."""
+test rows are asked once. A method starts from usual settings and has five short trials with the
+first seed, which validation rows judge: usual settings, half and twice the rate, and two lower
+temperatures (T) or two other weights; hard labels have two more rates instead. Its interval draws
+seeds and groups of test rows. p is of the test that it is as good as hard labels, corrected for
+all methods of the table (Holm); ranks are those that all pairs, so corrected, leave open. A step
+is timed beside one with hard labels, seconds of one processor, best round; training FLOPs hold the
+teachers' answers, and all networks that a scheme trains, but not the teachers' own training."""
 LEFT_OUT = """### What is left out
 
 - **Contrastive distillation** (Tian et al. 2020) keeps the features of all training rows, of

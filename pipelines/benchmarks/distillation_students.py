@@ -205,17 +205,23 @@ class TaughtStudent(KeptModel):
     def taught(
         self, network: nn.Module, train: Split, folder: Path
     ) -> tuple[nn.Module, dict[str, float]]:
+        student, cost, n_bytes = self.distilled(network, train, folder)
+        test = self.data.dataset.test
+        log_probs = student.predictions(test.inputs).of_labels(test.labels).double()
+        write_array(folder / NLL, (-log_probs).clamp_max(MAX_NLL).float().numpy())
+        extra = {"bytes_per_example": n_bytes}
+        return student.network, {**student.to_dict(), **cost.to_dict(), **extra}
+
+    def distilled(
+        self, network: nn.Module, train: Split, folder: Path
+    ) -> tuple[TrainedClassifier, TrainingCost, int]:
+        """The student of a network, what it cost, and the bytes a row of a store."""
         data = self.scheme_data(train, folder)
         names = self.data.dataset.class_names
         with tempfile.TemporaryDirectory() as place:
             store = Path(place, "store")
             prepared = prepare(self.method, self.teacher_networks(), data, names, store)
-            student, cost = prepared.train(self.building(network))
-        test = self.data.dataset.test
-        log_probs = student.predictions(test.inputs).of_labels(test.labels).double()
-        write_array(folder / NLL, (-log_probs).clamp_max(MAX_NLL).float().numpy())
-        extra = {"bytes_per_example": prepared.n_bytes}
-        return student.network, {**student.to_dict(), **cost.to_dict(), **extra}
+            return *prepared.train(self.building(network)), prepared.n_bytes
 
     def scheme_data(self, train: Split, folder: Path | None = None) -> SchemeData:
         """What it is trained on, and how."""

@@ -52,9 +52,11 @@ class Reproduction:
         self.make(models, [model.folder for model in models])
         return models
 
-    def make(self, tasks: Sequence[Kept], folders: Sequence[Path]) -> None:
+    def make(
+        self, tasks: Sequence[Kept], folders: Sequence[Path], described: str = "reproduce"
+    ) -> None:
         """Do tasks in processes, and count the times in their folders as the experiment's."""
-        map_processes(ensure_kept, tasks, self.jobs, "reproduce")
+        map_processes(ensure_kept, tasks, self.jobs, described)
         self.used += [folder for folder in folders if folder not in self.used]
 
     @property

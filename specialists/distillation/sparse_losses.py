@@ -150,12 +150,28 @@ class CellTarget:
     def compare(self, block: SoftmaxBlock, weights: Tensor, gradient: Tensor) -> Tensor:
         classes, log_cells = self.classes[block.rows], self.log_cells[block.rows]
         cells, limits = log_cells.exp(), torch.finfo(gradient.dtype)
-        others = block.exps.scatter(1, classes, 0.0)
-        rest = others.sum(1, keepdim=True).clamp_min(limits.tiny)
+        others, rest, log_rest = _others(block, classes, limits.tiny)
         gradient.scatter_add_(1, classes, -weights * cells[:, :-1])
         gradient.addcmul_(others, (weights * cells[:, -1:] / rest).clamp_max(limits.max), value=-1)
-        log_probs = torch.cat([block.log_probs(classes), (rest / block.total).log()], dim=1)
-        return kl_between(log_cells, log_probs)
+        log_probs = [block.log_probs(classes), log_rest - block.total.log()]
+        return kl_between(log_cells, torch.cat(log_probs, dim=1))
+
+
+def _others(block: SoftmaxBlock, classes: Tensor, tiny: float) -> tuple[Tensor, Tensor, Tensor]:
+    """exp(z / T - s) of all but these classes, (b, C), its sum and log(sum) + s, (b, 1) both.
+
+    s is 0, unless all of them vanish beside the largest: then it is the largest of them.
+    """
+    exps = block.exps.scatter(1, classes, 0.0)
+    total = exps.sum(1, keepdim=True)
+    if total.device.type == "cpu" and float(total.amin()) > tiny**0.75:  # a sum of rounded ones
+        return exps, total, total.log()
+    logits = block.logits.scatter(1, classes, -torch.inf)
+    largest = logits.amax(1, keepdim=True)
+    largest = largest.masked_fill(largest == -torch.inf, 0.0)  # none is left
+    exps = (logits - largest).exp()
+    total = exps.sum(1, keepdim=True).clamp_min(tiny)
+    return exps, total, total.log() + largest
 
 
 def _in_full_precision(logits: Tensor) -> Tensor:

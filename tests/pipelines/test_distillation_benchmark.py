@@ -1,6 +1,7 @@
 """Every method is compared, each training is kept, and the page says what its files say."""
 
 import dataclasses
+import json
 import math
 import shutil
 
@@ -20,13 +21,14 @@ from pipelines.benchmarks.distillation_methods import HARD, SMOOTHED
 from pipelines.benchmarks.distillation_page import DistillationTable
 from pipelines.benchmarks.distillation_plan import benches
 from pipelines.benchmarks.distillation_students import Prepared, TaughtStudent, prepare
+from pipelines.benchmarks.distillation_trials import TrialSettings, TriedStudent, trials_of
 from pipelines.benchmarks.measured import Measured, SeedResults
 from pipelines.reproduce.kept_training import KeptModel
 from specialists.distillation import TERMS
-from specialists.errors import InputError
-from specialists.files import read_json
+from specialists.errors import DivergedError, InputError
+from specialists.files import read_json, write_json
 from specialists.networks import build, inference_flops
-from specialists.training import TrainingCost
+from specialists.training import FitResult, TrainingCost
 from specialists.uncertainty import holm, seed_and_group_test
 
 THREE = ("soft targets", "hint")
@@ -58,7 +60,7 @@ def done(files, tmp_path_factory):
 
 
 def again(done, files):
-    return benches(done, files, 2, 1, THREE, quick=True)
+    return [bench.tuned() for bench in benches(done, files, 2, 1, THREE, quick=True)]
 
 
 def test_every_term_scheme_store_and_way_to_ask_is_compared():
@@ -87,7 +89,8 @@ def test_all_methods_train_on_both_kinds_of_input_and_a_dry_run_writes_nothing(
     monkeypatch.setattr("pipelines.benchmarks.distillation.TRIED_STEPS", 1)
     (bench,) = works = benches(tmp_path / "none", [files[which]], 3, 1, names, quick=True)
     told = forecast(works).splitlines()
-    n_trainings = 3 * (3 + (1 + len(names) if names else len(ALL) - 1))
+    n_methods = 1 + len(names) if names else len(ALL) - 1
+    n_trainings = 3 * (3 + n_methods) + 5 * n_methods
     assert told[0].startswith(f"{bench.work.data.dataset.name}: {n_trainings} trainings, ")
     assert told[1].startswith("together: ")
     assert not (tmp_path / "none").exists()
@@ -272,7 +275,8 @@ def test_a_step_is_timed_without_what_comes_before_it(files, tmp_path, monkeypat
         lambda jobs, n: {name: clock.get(name.rpartition(", ")[2], 0.5) for name in jobs},
     )
     bench = dataclasses.replace(bench, plan=dataclasses.replace(bench.plan, batch_size=4))
-    for wanted, n_steps in ((2, 2), (1000, 12)):  # an epoch has 14
+    an_epoch = len(bench.student(HARD, 0).training_rows()) // 4
+    for wanted, n_steps in ((2, 2), (1000, an_epoch - FIRST_STEPS)):
         times = step_seconds(bench, wanted, 1)
         assert {times[name] for name in bench.methods} == {4.0 / n_steps}
 
@@ -288,7 +292,8 @@ def test_the_longer_training_has_the_steps_more_that_are_timed(files, tmp_path, 
     )
     step_seconds(bench, 5, 1)
     lengths = [FIRST_STEPS, FIRST_STEPS + 5]
-    assert seen == [4 * n for n in lengths] * 2 + [64 * n for n in lengths]  # the teacher last
+    first = [4 * FIRST_STEPS]  # which is not timed
+    assert seen == first + [4 * n for n in lengths] * 2 + [64 * n for n in lengths]  # the teacher's
 
 
 def test_what_does_not_stand_is_counted_by_its_steps_and_looks_at_validation(files, tmp_path):
@@ -300,10 +305,76 @@ def test_what_does_not_stand_is_counted_by_its_steps_and_looks_at_validation(fil
     n_steps, n_taught = -(-n_rows // 100), math.ceil(0.3 * n_rows / 10)
     teacher = 2 * (2.0 * n_steps + 4 * 10.0)  # its network is four times as large
     students = [3 * (step * n_taught + 10.0) for step in (0.5, 0.75)]
+    trials = [step * n_taught + 10.0 for step in (0.5, 0.75) for _ in range(5)]  # of an epoch
     found = list(planned_seconds(bench, times))
-    assert found == pytest.approx([teacher] * 2 + students * 2)
+    assert found == pytest.approx([teacher] * 2 + trials + students * 2)
 
 
 def test_an_unknown_method_is_named(files, tmp_path):
     with pytest.raises(InputError, match="no such method"):
         benches(tmp_path, files, 1, 1, ["contrastive"])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_method_has_five_trials_and_the_first_is_the_usual_one(name):
+    method = ALL[name]
+    tried = [(each.rate, each.of(method)) for each in trials_of(method)]
+    assert len(tried) == 5
+    assert tried[0] == (1.0, method)
+    told = [json.dumps([rate, changed.to_dict()]) for rate, changed in tried]
+    assert len(set(told)) == 5
+    assert [changed.setting for _, changed in tried[1:3]] == [
+        f"{method.setting}; rate x {rate}" for rate in ("0.5", "2")
+    ]
+
+
+def test_a_trial_multiplies_what_teaches_and_leaves_labels():
+    soft = ALL["soft targets"].scaled(3.0, 0.5)
+    assert [t["weight"] for t in soft.terms] == [pytest.approx(2.7), pytest.approx(0.1)]
+    assert soft.terms[0]["temperature"] == 2.0
+    assert ALL[SMOOTHED].scaled(3.0, 1.0).terms[0]["smoothing"] == pytest.approx(0.3)
+    stored = ALL["dense store"].scaled(1 / 3, 1.0)
+    assert stored.alpha == pytest.approx(0.75)  # 9 : 1 becomes 3 : 1
+    hot = {name for name, method in ALL.items() if method.is_hot}
+    assert {"soft targets", "decoupled", "standardised", "exits", "online teacher"} <= hot
+    assert not hot & {HARD, SMOOTHED, "mutual", "hint", "dense store", "logit matching"}
+
+
+def test_validation_rows_choose_among_trials_and_what_diverged_has_lost(files, tmp_path):
+    (bench,) = benches(tmp_path, files[:1], 2, 1, ("soft targets",), quick=True)
+    scores = {HARD: [None, 0.4, 0.6, 0.5, 0.6], "soft targets": [None] * 5}
+    for name, values in scores.items():
+        for each, top1 in zip(bench.tried(name), values, strict=True):
+            cost = TrainingCost(1, 1.0)
+            found = {"diverged": "so"} if top1 is None else FitResult(1, 1.0, top1, cost).to_dict()
+            write_json(each.folder / "result.json", found)
+    tuned = bench.tuned()
+    assert tuned.settings == {HARD: TrialSettings(rate=2.0), "soft targets": TrialSettings()}
+    assert tuned.student(HARD, 1).lesson.recipe.learning_rate == 2 * bench.plan.rate
+    assert tuned.student(HARD, 1).method.setting == "; rate x 2"
+    assert tuned.student("soft targets", 1).method == bench.methods["soft targets"]
+
+
+def test_trials_look_at_validation_rows_alone_and_are_shorter(done, files):
+    (bench, _) = again(done, files)
+    plan = dataclasses.replace(bench.plan, student_epochs=30)
+    longer = dataclasses.replace(bench, plan=plan)
+    assert {each.lesson.recipe.epochs for each in longer.trials()} == {8}
+    assert len(bench.trials()) == 3 * 5
+    for each in bench.trials():
+        assert not list(each.folder.glob("*test*"))
+        assert not list(each.folder.glob("*.npy"))
+
+
+def test_a_trial_that_diverges_is_kept_as_one_that_lost(files, tmp_path, monkeypatch):
+    (bench,) = benches(tmp_path, files[:1], 1, 1, (SMOOTHED,), quick=True)
+
+    def diverges(*_):
+        raise DivergedError("not finite", 1, 1.0)
+
+    first = bench.tried(HARD)[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(TriedStudent, "distilled", diverges)
+        first.ensure()
+    assert first.stands()
+    assert first.result() is None
