@@ -23,7 +23,7 @@ from specialists.report import render, summary_lines
 from specialists.report.numbers import compact, duration, probability
 from specialists.report.page import thumbnails
 from specialists.report.sentences import left_out_sentence, warnings
-from specialists.report.table_rows import class_table
+from specialists.report.table_rows import changes_by_class, class_table
 from specialists.report.verdict import verdict
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -475,6 +475,7 @@ def test_classes_whose_answers_change_most_come_first():
     ]
     (count,) = table.counts
     assert count.endswith("the generalist: of 3 classes 1 gain and 1 lose right answers.")
+    assert changes_by_class(per_class | {"student": student}, "student") == [1, None, -2, 0]
     alone = class_table(per_class, list("abcd"), [])
     assert [(row.name, row.more) for row in alone.rows] == [("a", ()), ("d", ()), ("c", ())]
 
