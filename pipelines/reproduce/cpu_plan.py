@@ -1,30 +1,31 @@
 """How long is everything trained? At most eight CPU hours in all, with three seeds.
 
-CPU seconds of an epoch (``time.process_time``, one thread) on a core with AMX, where PyTorch
-multiplies in bfloat16; the machine had other work, so they are rather too many. In float32 the
-large networks take twice as long.
+CPU seconds of an epoch (``time.process_time``, one thread) on a core that multiplies in bfloat16;
+the machine had other work, so they are rather too many. In float32 the large networks take twice as
+long. An epoch on few rows reads each of them several times; what is taught by ten models, and what
+few rows teach, is reckoned from the steps.
 
 ====================================  =========  ======  ==========  ===========  =====
 experiment                               epochs  models   s / epoch  CPU minutes  seeds
 ====================================  =========  ======  ==========  ===========  =====
-mnist, 2 x 1,200 with dropout               300       3         8.0          120      3
+mnist, 2 x 1,200 with dropout               300       3         6.0           90      3
 mnist, 2 x 800, hard labels                  40       3         3.0            6      3
 mnist, 2 x 800, soft targets                100       3         3.0           15      3
 temperatures, 800 / 300 / 100 / 30           40      36  3.0 to 0.8           39      1
 transfer, without 3                         100       3         3.0           15      3
 transfer, 7 and 8 alone                     100       3         0.8            4      3
-regulariser, MNIST                    40 to 200      18  0.4 to 3.0           20      3
-regulariser, O*NET                    30 to 173      18  0.3 to 1.8           17      3
-ensemble, MNIST, 3% of the labels           150      30         0.5           38      3
-ensemble, its students                      300       6         1.3           39      3
+regulariser, MNIST                           40      18  0.6 to 5.0           20      3
+regulariser, O*NET                           30      18  0.3 to 1.8           10      3
+ensemble, MNIST, 3% of the labels            25      30         1.2           15      3
+ensemble, its students, and labels alone     50       9  1.2 to 2.9           18      3
 ensemble, Omniglot, 400 characters           40      30         1.3           26      3
-ensemble, its students                       60       6         6.0           36      3
+ensemble, its students, and labels alone     60       9  1.3 to 6.0           40      3
 specialists, O*NET                           30     123         0.5           31      3
 logits                                        -       -           -            1      1
-together                                                                     407
+together                                                                     330
 ====================================  =========  ======  ==========  ===========  =====
 
-That is seven hours; the page says what the trainings took.
+That is five and a half hours; the page says what the trainings took.
 """
 
 from __future__ import annotations

@@ -11,6 +11,11 @@ from .paper_tables import PaperLine, PaperTable
 from .reproduction import Reproduction
 
 MAIN_TEMPERATURE, MAIN_ALPHA = 20.0, 0.9
+QUESTION = (
+    "Section 3: a large network that dropout, bounded weights and moving digits keep from "
+    "overfitting teaches a small one. Does the small one, whose digits never move, learn to "
+    "generalise in the same way?"
+)
 
 
 def large_lesson(work: Reproduction, seed: int) -> Lesson:
@@ -80,10 +85,12 @@ def reproduce_mnist(work: Reproduction) -> PaperTable:
     dataset = work.data.dataset
     text = (
         f"We train on {len(dataset.train):,} digits; {len(dataset.validation):,} of the paper's "
-        "training digits choose the epoch. The paper gives neither optimiser nor epochs nor the "
-        "weight of the hard labels, and one figure each, of one seed.",
+        "training digits choose the epoch. Dropout and the bound are those of the article that the "
+        "paper names for them (Hinton et al. 2012). The paper gives neither optimiser nor epochs "
+        "nor the weight of the hard labels, and one figure each, of one seed.",
     )
-    return PaperTable("mnist", "MNIST: test errors", lines, text, work.cpu_minutes)
+    title = "MNIST: test errors"
+    return PaperTable("mnist", title, lines, text, work.cpu_minutes, question=QUESTION)
 
 
 def _how(work: Reproduction) -> tuple[str, str, str]:

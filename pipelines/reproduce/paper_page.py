@@ -59,7 +59,10 @@ def write_page(folder: Path, page: Path | None = None) -> Path:
             fix="name another file with --page",
         )
     minutes = sum(table.cpu_minutes for table in tables)
-    total = f"All trainings together: {minutes / 60:.1f} CPU hours; some serve several sections."
+    total = (
+        f"All trainings together: {minutes / 60:.1f} CPU hours; some serve several sections. "
+        "One that was interrupted counts from its last start."
+    )
     sections = [table.markdown() for table in tables]
     write_text(target, "\n\n".join([TITLE, INTRODUCTION, total, *sections]))
     if target.parent.resolve() != folder.resolve():

@@ -16,6 +16,10 @@ from .own_networks import own_lesson, resolved
 from .paper_tables import PaperLine, PaperTable, markdown_rows
 from .reproduction import Reproduction
 
+QUESTION = (
+    "Section 5: specialists of classes that are easily confused stand beside a generalist. What do "
+    "they add, and is it more where more of them know the true class?"
+)
 MOST, N_EXAMPLES, N_NAMED = 10, 5, 6
 # Table 4: relative change of accuracy by the number of specialists that cover the true class.
 PAPERS_CHANGES = (0.0, 3.4, 7.4, 8.8, 10.5, 11.1, 11.3, 12.8, 13.6, 16.6, 14.1)
@@ -50,7 +54,7 @@ def reproduce_specialists(work: Reproduction) -> PaperTable:
     )
     lines = _lines(work, rights, conditional, coverage, _how(work, settings.epochs or 0))
     title = f"Specialists: {work.data.dataset.name}"
-    return PaperTable("specialists", title, lines, text, work.cpu_minutes)
+    return PaperTable("specialists", title, lines, text, work.cpu_minutes, question=QUESTION)
 
 
 def _conditional(log_probs: Tensor, labels: Tensor, specialists: Sequence[Specialist]) -> float:

@@ -83,6 +83,8 @@ class PaperTable:
         Of all its trainings.
     drawings : mapping
         SVG by what it shows.
+    question : str
+        What the experiment asks, above the table.
     """
 
     name: str
@@ -91,6 +93,7 @@ class PaperTable:
     text: tuple[str, ...] = ()
     cpu_minutes: float = 0.0
     drawings: Mapping[str, str] = field(default_factory=dict)
+    question: str = ""
 
     def table(self) -> str:
         """The figures, as Markdown."""
@@ -99,11 +102,17 @@ class PaperTable:
     def markdown(self) -> str:
         """A section of the page."""
         pictures = [f"![{shown}]({file})" for file, shown in self._files().items()]
-        made = [f"- {line.figure}: {line.how}." for line in self.lines if line.how]
-        parts = [f"## {self.title}", self.table(), *pictures, "How ours were made:"]
-        parts += ["\n".join(made), *self.text]
-        parts.append(f"Trainings: {self.cpu_minutes:,.0f} CPU minutes.")
+        head = [part for part in (f"## {self.title}", self.question) if part]
+        parts = [*head, self.table(), *pictures, "How ours were made:", self._made()]
+        parts += [*self.text, f"Trainings: {self.cpu_minutes:,.0f} CPU minutes."]
         return "\n\n".join(parts) + "\n"
+
+    def _made(self) -> str:
+        """How the figures were made; those that were made alike share a line."""
+        alike: dict[str, list[str]] = {}
+        for line in self.lines:
+            alike.setdefault(line.how, []).append(line.figure)
+        return "\n".join(f"- {'; '.join(of)}: {how}." for how, of in alike.items() if how)
 
     def write(self, folder: Path) -> None:
         """Write its .json, its .md and an SVG file for each drawing into a folder."""

@@ -21,6 +21,10 @@ from .own_networks import is_like_mnist, own_lesson
 from .paper_tables import PaperLine, PaperTable, markdown_rows
 from .reproduction import Reproduction
 
+QUESTION = (
+    "Section 4: ten models that differ by their seed alone are averaged. How much of the average's "
+    "gain over one of them does one network keep that learns from it?"
+)
 SOFT_SHARE, TO_KEEP = 2 / 3, 0.86
 ALONE = "one network of labels alone, trained as long"
 
@@ -51,7 +55,8 @@ def reproduce_ensemble(work: Reproduction) -> PaperTable:
     )
     lines = _lines(work, members, students, alone, _how(work))
     title = f"An ensemble into one network: {name}"
-    return PaperTable(f"ensemble-{name}", title, lines, text, work.cpu_minutes)
+    minutes = work.cpu_minutes
+    return PaperTable(f"ensemble-{name}", title, lines, text, minutes, question=QUESTION)
 
 
 def _members(work: Reproduction, seed: int) -> tuple[Lesson, ...]:

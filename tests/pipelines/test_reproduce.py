@@ -120,6 +120,30 @@ def test_the_page_has_every_section_in_the_papers_order(done):
     assert titles[-1].startswith("## Logit matching")
 
 
+def test_every_section_begins_with_its_question_and_says_once_how_figures_were_made(done):
+    page = (done / "paper.md").read_text()
+    for section in page.split("\n## ")[1:]:
+        assert section.split("\n\n")[1].startswith("Section ")
+        made = [line for line in section.splitlines() if line.startswith("- ") and ": " in line]
+        hows = [line.rpartition(": ")[2] for line in made]
+        assert len(hows) == len(set(hows))
+
+
+def test_a_table_of_before_there_were_questions_is_read(done, tmp_path):
+    values = json.loads((done / "mnist.json").read_text())
+    del values["question"]
+    (tmp_path / "mnist.json").write_text(json.dumps(values))
+    assert table_of(tmp_path, "mnist").markdown().startswith("## MNIST: test errors\n\n| figure")
+
+
+def test_equation_4_needs_centred_logits(done):
+    (table,) = (part for part in table_of(done, "logits").text if part.startswith("| T"))
+    last = [float(cell.strip(" %")) for cell in table.splitlines()[-1].split("|")[2:5]]
+    assert last[0] < 0.1
+    assert last[1] < 0.1
+    assert last[2] > 1
+
+
 def test_its_figures_lie_where_the_page_says(done, tmp_path):
     made = reproduce("page", "--out", done, "--page", tmp_path / "page.md")
     assert made.exit_code == 0, made.output
