@@ -45,7 +45,7 @@ from .options import (
     model_option,
     out_option,
 )
-from .predict import check_target, predict, predict_json, write_table
+from .predict import check_target, predict, write_table
 from .reproduce import reproducing
 from .run_settings import configured, read_settings, source_and_folder
 from .runs import RUN, Run, check_claimable
@@ -251,8 +251,7 @@ def predict_command(
     """Write a table with a line for each input and class, the most probable first."""
     if out is not None:
         check_target(out, input_, run)
-    ask = predict_json if as_json else predict
-    table = ask(run, input_, model, top, trust_code, generalist_probs)
+    table = predict(run, input_, model, top, trust_code, generalist_probs, as_json)
     if out is not None:
         say(f"{write_table(out, table) - (not as_json)} lines in {out}")
         return

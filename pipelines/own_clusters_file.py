@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from specialists.clustering.own_clusters import members_of
 from specialists.datasets.class_names import class_name
 from specialists.datasets.naming import did_you_mean
 from specialists.datasets.table_files import READERS, TABLE_FORMATS, read_table
@@ -28,7 +29,7 @@ def read_clusters(path: Path, class_names: Sequence[str]) -> tuple[list[list[int
     Raises
     ------
     InputError
-        If the file is none of these, or names no class of the data.
+        If the file is none of these, or names no class of the data, or all of them in one cluster.
     """
     named = list(_from_json(path) if suffix(path) == "json" else _from_table(path))
     number = {name: i for i, name in enumerate(class_names)}
@@ -46,7 +47,9 @@ def read_clusters(path: Path, class_names: Sequence[str]) -> tuple[list[list[int
         notes.append(f"classes in clusters that the data lack ({len(unknown)}): {listed(unknown)}")
     if left := [name for i, name in enumerate(class_names) if i not in placed]:
         notes.append(f"classes in no cluster ({len(left)}): {listed(left)}")
-    return [members for members in clusters if members], notes
+    clusters = [members for members in clusters if members]
+    members_of(clusters, len(class_names))
+    return clusters, notes
 
 
 def _from_json(path: Path) -> Iterable[list[str]]:

@@ -6,13 +6,16 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from specialists.errors import InputError
 from specialists.escaping import cell
 from specialists.files import atomic_write
 
 from .runs import belongs_to_result, check_folder_of
+
+if TYPE_CHECKING:
+    from specialists.predictor import Predictor
 
 RUN_FILES = ("config.toml", "model.json", "weights.safetensors", "result.json", "metrics.jsonl")
 HEADER = ("row", "input", "rank", "class", "probability")
@@ -33,6 +36,7 @@ def predict(
     top: int,
     trust_code: bool = False,
     generalist_probs: Path | None = None,
+    as_json: bool = False,
 ) -> Iterator[str]:
     """Tab-separated lines: a header, then one for each input and each of its ``top`` classes.
 
@@ -52,6 +56,8 @@ def predict(
         See :func:`specialists.load`.
     generalist_probs : Path, optional
         What a generalist predicts for the input of which only predictions are known.
+    as_json : bool
+        JSON lines instead: an object for each input, its classes in a list.
 
     Raises
     ------
@@ -59,48 +65,6 @@ def predict(
         If there is no such model, the input is not as the training data were, or the
         generalist's probabilities are needed or not used.
     """
-    blocks = _predicted(run, file, model, top, trust_code, generalist_probs)
-    yield _lines([HEADER])
-    for rows in blocks:
-        yield _lines(
-            (row, name, rank, class_name, f"{probability:.6f}")
-            for row, name, classes in rows
-            for rank, (class_name, probability) in enumerate(classes, start=1)
-        )
-
-
-def predict_json(
-    run: Path,
-    file: Path,
-    model: str,
-    top: int,
-    trust_code: bool = False,
-    generalist_probs: Path | None = None,
-) -> Iterator[str]:
-    """The same as JSON lines: an object for each input, its classes in a list."""
-    for rows in _predicted(run, file, model, top, trust_code, generalist_probs):
-        yield "".join(
-            json.dumps(
-                {
-                    "row": row,
-                    "input": name,
-                    "classes": [
-                        {"class": class_name, "probability": round(float(probability), 6)}
-                        for class_name, probability in classes
-                    ],
-                }
-            )
-            + "\n"
-            for row, name, classes in rows
-        )
-
-
-def _predicted(
-    run: Path, file: Path, model: str, top: int, trust_code: bool, generalist_probs: Path | None
-) -> Iterator[list[PredictedRow]]:
-    """Blocks of rows; model and input are read at once."""
-    from specialists.datasets import read_unlabelled
-
     from .trained_models import load
 
     predictor = load(run, model, trust_code)
@@ -111,6 +75,34 @@ def _predicted(
             got=f"--model {model}",
             fix="leave the option out",
         )
+    blocks = _predicted(predictor, file, top, generalist_probs)
+    if as_json:
+        yield from map(_as_json, blocks)
+        return
+    yield _lines([HEADER])
+    for rows in blocks:
+        yield _lines(
+            (row, name, rank, class_name, f"{probability:.6f}")
+            for row, name, classes in rows
+            for rank, (class_name, probability) in enumerate(classes, start=1)
+        )
+
+
+def _as_json(rows: Iterable[PredictedRow]) -> str:
+    return "".join(json.dumps(_record(*row)) + "\n" for row in rows)
+
+
+def _record(row: int, shown: str, classes: Iterable[tuple[str, float]]) -> dict[str, object]:
+    found = [{"class": name, "probability": round(float(p), 6)} for name, p in classes]
+    return {"row": row, "input": shown, "classes": found}
+
+
+def _predicted(
+    predictor: Predictor, file: Path, top: int, generalist_probs: Path | None
+) -> Iterator[list[PredictedRow]]:
+    """Blocks of rows; the input is read at once."""
+    from specialists.datasets import read_unlabelled
+
     plain, shown = read_unlabelled(file, predictor.preprocessing, in_place=True)
     log_probs = None
     if generalist_probs is not None:

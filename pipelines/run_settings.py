@@ -102,6 +102,7 @@ def check_run(run: Run, unlabelled: bool = True) -> None:
         With every mistake, one a line.
     InputError
         If nobody vouches for a function that builds a network.
+        Or if ``clusters.file``, where it still lies, holds no clusters of the data's classes.
     DataError
         If ``student.unlabelled`` cannot be read as the training data were.
     """
@@ -115,6 +116,11 @@ def check_run(run: Run, unlabelled: bool = True) -> None:
     n_classes = len(about["class_names"])
     check_settings(run.config, DataShape(kind, n_classes, rows["train"], rows["test"], shape))
     check_left_out(run.config.student.leave_out or (), about["class_names"])
+    own = run.config.clusters.file
+    if own is not None and Path(own).exists():
+        from .own_clusters_file import read_clusters
+
+        read_clusters(Path(own), about["class_names"])
     more = run.config.student.unlabelled
     if unlabelled and more is not None:
         from specialists.datasets import read_unlabelled

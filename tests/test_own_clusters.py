@@ -105,6 +105,25 @@ def test_a_file_of_other_classes_is_refused(tmp_path):
         read_clusters(tmp_path / "c.json", small_run.NAMES)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"a0 x": 1}', "no class of the data"),
+        ("{", "no JSON"),
+        (json.dumps(dict.fromkeys(small_run.NAMES, "all")), "no cluster of some of the classes"),
+    ],
+)
+def test_a_file_that_holds_no_clusters_is_told_before_anything_is_trained(text, told, tmp_path):
+    run = small_run.make_run(tmp_path / "run")
+    (tmp_path / "c.json").write_text(text, encoding="utf-8")
+    overrides = [f"clusters.file={tmp_path / 'c.json'}", "clusters.n_clusters="]
+    run = small_run.changed_copy(run, tmp_path / "own", *overrides)
+    with pytest.raises(InputError, match=told):
+        stages.run_stages(run)
+    assert run.path("prepare-data", "dataset.json").is_file()
+    assert not run.path("train-generalist").exists()
+
+
 def test_settings_that_find_clusters_are_of_no_use_beside_a_file(tmp_path):
     (tmp_path / "c.tsv").write_text(TABLE, encoding="utf-8")
     run = small_run.make_run(tmp_path / "run")

@@ -303,6 +303,17 @@ def test_other_classes_learn_however_far_below_the_kept_ones_they_are(gap):
     )
 
 
+def test_temperatures_that_differ_in_their_last_digits_have_files_of_their_own(tmp_path):
+    blocks, near = [DensePredictions(predictions(6))], [2.0, 2.0000001, 0.5]
+    write_top(tmp_path, blocks, near, 2)
+    write_draws(tmp_path, blocks, near, 4, seed=0)
+    names = {file.name for file in tmp_path.glob("*-*.npy")}
+    digits = ("2", "2.0000001", "0.5")
+    assert names == {f"{what}-{t}.npy" for what in ("cells", "drawn", "counts") for t in digits}
+    for read in (read_top, read_draws):
+        assert [read(tmp_path, t).temperature for t in near] == near
+
+
 def test_cells_and_counts_count_by_their_share():
     """Half precision rounds the sum of cells; counts may be any."""
     log_p, labels = predictions(5, 3, seed=14), torch.arange(5) % 3

@@ -7,12 +7,12 @@
 Methods: :mod:`pipelines.benchmarks.distillation_methods`; sizes and lengths, by the kind of input:
 :mod:`pipelines.benchmarks.distillation_plan`. Every method takes the same number of steps, with the
 settings that as many short trials choose for each on validation rows
-(:mod:`pipelines.benchmarks.distillation_trials`). Teachers are trained once for each seed. Each
-training is a folder in FOLDER/models: what stands is kept, one that was interrupted goes on, and
-seeds can be added. Three seeds are few: their tests have two degrees of freedom where seeds
-differ more than rows, and p is multiplied by the number of methods. When all stand the page is made again in seconds. ``--dry-run`` times a few
-steps of each method and says how long the rest would take; ``--quick`` trains next to nothing, to
-see that it runs.
+(:mod:`pipelines.benchmarks.distillation_trials`). Teachers are trained once for each seed. Three
+seeds are few: tests then have two degrees of freedom where seeds differ more than rows, and p is
+multiplied by the number of methods. Each training is a folder in FOLDER/models: what stands is
+kept, one that was interrupted goes on, and seeds can be added. When all stand the page is made
+again in seconds. ``--dry-run`` times a few steps of each method and says how long the rest would
+take; ``--quick`` trains next to nothing, to see that it runs.
 
 The result is FOLDER/distillation.{json,md}; ``python -m pipelines.benchmarks.results FOLDER "this
 command"`` makes a section of data/RESULTS.md of it.

@@ -28,7 +28,7 @@ SETTING = """Every method trains the same student for the same number of steps, 
 weights, on the same rows in the same order. Validation rows choose the epoch and the temperature;
 test rows are asked once. A method starts from usual settings and has five short trials with the
 first seed, which validation rows judge: usual settings, half and twice the rate, and two lower
-temperatures (T) or two other weights; hard labels have two more rates instead. Its interval draws
+temperatures (T) or two other weights; hard labels have two more rates instead. Intervals draw
 seeds and groups of test rows. p is of the test that it is as good as hard labels, corrected for
 all methods of the table (Holm); ranks are those that all pairs, so corrected, leave open. A step
 is timed beside one with hard labels, seconds of one processor, best round; training FLOPs hold the
@@ -178,7 +178,7 @@ class DistillationTable:
         width = (
             f"Half an interval is {self.half_width:.2f} points (median over methods): {reached} "
             f"enough to resolve {WANTED:g}. A step with hard labels takes "
-            f"{1e3 * self.seconds[HARD]:.1f} ms. Trainings: {self.cpu_minutes:,.0f} CPU minutes."
+            f"{1e3 * self.seconds[HARD]:.1f} ms. Trainings: {self.cpu_minutes / 60:,.1f} CPU hours."
         )
         table = markdown_table([self.line(name) for name in self.order])
         return "\n\n".join([f"### {self.name}", self.about, table, f"{verdict} {width}"])

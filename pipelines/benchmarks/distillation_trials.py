@@ -49,7 +49,9 @@ class TrialSettings:
         """The method as it is tried, which says so."""
         changes = {"rate": self.rate, "weights": self.strength, "T": self.heat}
         words = [f"{name} x {value:.2g}" for name, value in changes.items() if value != 1]
-        return method.scaled(self.strength, self.heat, "; ".join([method.setting, *words]))
+        return method.scaled(
+            self.strength, self.heat, "; ".join(filter(None, [method.setting, *words]))
+        )
 
 
 USUAL = TrialSettings()

@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from specialists.catalogue import ENSEMBLE, GENERALIST
-from specialists.distillation import best_trial
+from specialists.distillation import best_first
 from specialists.errors import InputError
 from specialists.files import read_json, write_text
 from specialists.uncertainty import percentile_interval, share_kept
@@ -71,7 +71,7 @@ def measure_students(run: Run, plan: StudentPlan) -> Taught:
         best = {}
         for row, tasks in trials.items():
             candidates = list(itertools.islice(fits, len(tasks)))
-            best[row] = tasks[best_trial(candidates, range(len(tasks)))]
+            best[row] = tasks[best_first(candidates)[0]]
         return on_test_set(run, best)
 
 

@@ -82,7 +82,8 @@ def clusters_text(clusters: ClassClusters, width: int) -> str:
     paragraphs = [textwrap.fill(summary, width)]
     for index, random_share in enumerate(clusters.random_shares):
         core = clusters.core_classes[index]
-        added = [i for i in clusters.classes[index] if i not in set(core)]
+        inside = set(core)
+        added = [i for i in clusters.classes[index] if i not in inside]
         share = f"{clusters.share_of_confusions[index]:.1%} of confusions"
         first = f"cluster {index}: {clusters.sizes[index]} classes, {share} "
         lines = [textwrap.fill(f"{first}(at random {random_share:.1%})", width)]

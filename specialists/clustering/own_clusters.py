@@ -44,20 +44,8 @@ def clusters_of_subsets(
         If there is no subset, or one has no class, all of them, or one that there is not.
     """
     pairs = CoPredictions.from_source(covariance)
-    names, classes = checks.named(class_names, pairs.n_classes), []
-    for index, subset in enumerate(subsets):
-        members = sorted(set(map(int, subset)))
-        fits = 0 < len(members) < pairs.n_classes
-        if not fits or members[0] < 0 or members[-1] >= pairs.n_classes:
-            raise InputError(
-                "this is no cluster of some of the classes",
-                where=f"cluster {index}",
-                got=f"the {len(members)} classes {listed(members)}",
-                expected=f"1 to {pairs.n_classes - 1} of the {pairs.n_classes} classes",
-            )
-        classes.append(tuple(members))
-    if not classes:
-        raise InputError("there are no clusters", expected="at least one")
+    names = checks.named(class_names, pairs.n_classes)
+    classes = members_of(subsets, pairs.n_classes)
     arrays = [np.array(members) for members in classes]
     shares, total = shares_inside(arrays, pairs.confusion, pairs.confusion_mass)
     return ClassClusters(
@@ -70,3 +58,28 @@ def clusters_of_subsets(
         total_share=total,
         pairs=heaviest_pairs(pairs, KEPT),
     )
+
+
+def members_of(subsets: Sequence[Sequence[int]], n_classes: int) -> list[tuple[int, ...]]:
+    """Each subset's classes once, in increasing order.
+
+    Raises
+    ------
+    InputError
+        If there is no subset, or one has no class, all of them, or one that there is not.
+    """
+    classes = []
+    for index, subset in enumerate(subsets):
+        members = sorted(set(map(int, subset)))
+        fits = 0 < len(members) < n_classes
+        if not fits or members[0] < 0 or members[-1] >= n_classes:
+            raise InputError(
+                "this is no cluster of some of the classes",
+                where=f"cluster {index}",
+                got=f"the {len(members)} classes {listed(members)}",
+                expected=f"1 to {n_classes - 1} of the {n_classes} classes",
+            )
+        classes.append(tuple(members))
+    if not classes:
+        raise InputError("there are no clusters", expected="at least one")
+    return classes

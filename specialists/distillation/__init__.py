@@ -43,7 +43,6 @@ from specialists.distillation.terms import TERMS, read_terms
 from specialists.distillation.trials import (
     HARD_RATES,
     HARD_TRIALS,
-    best_trial,
     changed_recipe,
     hard_trials,
     soft_trials,
@@ -69,7 +68,6 @@ __all__ = [
     "SparseTargets",
     "Teacher",
     "best_first",
-    "best_trial",
     "born_again",
     "bytes_of_sparse",
     "changed_recipe",

@@ -33,7 +33,7 @@ from specialists.probability import check_log_probs, tempered_log_softmax
 
 MOST_IN_TWO_BYTES = 1 << 16
 NUMBERS_AT_A_TIME = 1 << 22  # of float64, of which classes are drawn
-DRAWN = ("drawn-{:g}.npy", "counts-{:g}.npy")
+DRAWN = ("drawn-{}.npy", "counts-{}.npy")
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,12 @@ def write_top(
             found.append(torch.cat([tempered.gather(1, top), rest], 1).half().numpy())
     write_array(folder / "classes.npy", np.concatenate(classes))
     for t, found in cells.items():
-        write_array(folder / f"cells-{t:g}.npy", np.concatenate(found))
+        write_array(folder / f"cells-{_in_digits(t)}.npy", np.concatenate(found))
 
 
 def read_top(folder: Path, temperature: float) -> SparseTargets:
     """What :func:`write_top` wrote, of one of its temperatures."""
-    names = ("classes.npy", f"cells-{temperature:g}.npy")
+    names = ("classes.npy", f"cells-{_in_digits(temperature)}.npy")
     parts = tuple(StoredRows(read_array(folder / name)) for name in names)
     return SparseTargets(parts, temperature, CellDistillationLoss, cell_divergences)
 
@@ -151,12 +151,13 @@ def write_draws(
                 counts.append(parts.numpy().astype(np.uint8))
     for t, arrays in drawn.items():
         for name, parts in zip(DRAWN, arrays, strict=True):
-            write_array(folder / name.format(t), np.concatenate(parts))
+            write_array(folder / name.format(_in_digits(t)), np.concatenate(parts))
 
 
 def read_draws(folder: Path, temperature: float) -> SparseTargets:
     """What :func:`write_draws` wrote, of one of its temperatures."""
-    parts = tuple(StoredRows(read_array(folder / name.format(temperature))) for name in DRAWN)
+    names = (name.format(_in_digits(temperature)) for name in DRAWN)
+    parts = tuple(StoredRows(read_array(folder / name)) for name in names)
     return SparseTargets(parts, temperature, DrawnDistillationLoss, draw_divergences)
 
 
@@ -168,6 +169,11 @@ def _checked(blocks: Iterable[Predictions]) -> Iterator[Tensor]:
         check_log_probs(log_probs, n_rows)
         n_rows += len(log_probs)
         yield log_probs
+
+
+def _in_digits(temperature: float) -> str:
+    """All that tell it from another, such as 2 and 2.5."""
+    return repr(float(temperature)).removesuffix(".0")
 
 
 def _as_integers(classes: Tensor, n_classes: int) -> np.ndarray:

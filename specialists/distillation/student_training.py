@@ -120,8 +120,8 @@ def _loss(
     if teacher.temperature != temperature:
         raise InputError(
             "stored soft targets are of another temperature",
-            got=f"temperature {temperature:g}",
-            expected=f"{teacher.temperature:g}, at which they were made",
+            got=f"temperature {temperature!r}",
+            expected=f"{teacher.temperature!r}, at which they were made",
         )
     return teacher.loss(temperature, alpha, smoothing)
 

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from specialists.config import Recipe, StudentConfig, student_candidates
 from specialists.distillation.terms import SoftTargets, read_terms
 from specialists.errors import InputError
-from specialists.training import FitResult
 
 Changed = TypeVar("Changed", bound=Recipe)
 
@@ -92,8 +91,3 @@ def changed_recipe(
         if recipe.patience is not None:
             changes["patience"] = math.ceil(passes * recipe.patience)
     return recipe.model_copy(update=changes)
-
-
-def best_trial(results: Sequence[FitResult], among: Sequence[int]) -> int:
-    """The index with the highest validation top-1; of several, the one with the least loss."""
-    return max(among, key=lambda i: (results[i].top1, -results[i].loss))

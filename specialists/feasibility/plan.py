@@ -2,7 +2,8 @@
 
 Do they have the classes and rows that it counts on, and can its networks be built, joined and held
 in memory? Networks are built without memory for their weights (PyTorch's meta device) and see one
-batch there. What they need is a lower bound: only what is far too large is refused.
+batch there; those of factories are built as they are, and see two rows where these have a shape.
+What they need is a lower bound: only what is far too large is refused.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from specialists.feasibility.shape import DataShape
 from specialists.networks import (
     ARCHITECTURES,
     NetworkSpec,
+    check_outputs,
     generalist_spec,
     n_parameters,
     outline,
@@ -38,6 +40,7 @@ from specialists.networks import (
 )
 from specialists.runtime import memory
 
+DTYPES = {"features": torch.float32, "images": torch.uint8}
 PATTERNS = 1024  # of right and wrong answers, whose counts are drawn anew for every interval
 
 
@@ -144,6 +147,8 @@ def _untrainable(section: str, spec: NetworkSpec, recipe: Recipe, data: DataShap
     """A line if this network cannot be built, or needs more memory than there is."""
     try:
         network = outline(spec)
+        if spec.model not in ARCHITECTURES and data.kind in DTYPES:
+            check_outputs(network, spec, torch.zeros(2, *spec.input_shape, dtype=DTYPES[data.kind]))
         total, needed = n_parameters(network), training_bytes(network, spec, recipe, data.n_train)
     except InputError as error:
         yield error.in_a_line

@@ -25,6 +25,7 @@ from specialists.networks.build import (
     with_allowed_rank,
 )
 from specialists.networks.calls import outputs_of
+from specialists.networks.factories import check_outputs
 from specialists.networks.flops import counted_flops, inference_flops, n_parameters
 from specialists.networks.foreign import read_foreign
 from specialists.networks.given import (
@@ -96,6 +97,7 @@ __all__ = [
     "build",
     "build_for",
     "check_head_is_last",
+    "check_outputs",
     "check_pretrained",
     "check_resizable",
     "check_tokens",

@@ -28,7 +28,7 @@ from specialists.networks.blocks import (
     ScaledPixels,
     convolution,
 )
-from specialists.networks.factories import from_factory
+from specialists.networks.factories import check_outputs, from_factory
 from specialists.networks.heads import HEAD_PATH, swap_head
 from specialists.networks.save_pretrained import (
     TRANSFORMER,
@@ -157,11 +157,14 @@ def build_for(
     """A freshly initialised network to be trained on ``inputs``; seed torch before.
 
     A transformer has the weights of its folder. Rows of a shipped network's n-gram table that none
-    of them reads are zero, unless the ``table`` is given.
+    of them reads are zero, unless the ``table`` is given. Raises as :func:`build`, and an
+    InputError where the network of a factory has not an output for each class.
     """
     if spec.model == TRANSFORMER:
         return pretrained_transformer(spec, inputs)
     network = build(spec, table)
+    if spec.model not in ARCHITECTURES and inputs is not None:
+        check_outputs(network, spec, inputs)
     if table is None and isinstance(inputs, Ragged) and spec.model in ARCHITECTURES:
         for module in network.modules():
             if isinstance(module, HashedEmbedding):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
+from specialists.datasets.base import Inputs
 from specialists.datasets.factory import find_function, importable_here
 from specialists.errors import ConfigError, InputError
+from specialists.networks.calls import outputs_of
 
 if TYPE_CHECKING:
     from specialists.networks.build import NetworkSpec
@@ -51,3 +54,24 @@ def from_factory(spec: NetworkSpec) -> nn.Module:
         what, got = "a model's factory must return a torch.nn.Module", type(network).__name__
         raise InputError(what, where=spec.model, got=got)
     return network
+
+
+def check_outputs(network: nn.Module, spec: NetworkSpec, inputs: Inputs) -> None:
+    """Raise an InputError unless a factory's network has an output for each class, on some inputs.
+
+    It is asked about two rows, and left in the mode that it was in.
+    """
+    was_training = network.training
+    with torch.no_grad():
+        outputs = outputs_of(network.eval(), inputs[torch.arange(min(2, len(inputs)))])
+    network.train(was_training)
+    wanted = spec.n_classes if spec.n_outputs is None else spec.n_outputs
+    if outputs.dim() != 2 or outputs.shape[1] != wanted:
+        got = f"{outputs.shape[1]} outputs" if outputs.dim() == 2 else f"{tuple(outputs.shape)}"
+        raise InputError(
+            "the network of this factory has the wrong number of outputs",
+            where=spec.model,
+            got=got,
+            expected=f"{wanted}, as its argument n_classes says",
+            fix="end in a layer such as torch.nn.Linear(features, n_classes)",
+        )

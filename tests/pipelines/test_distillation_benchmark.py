@@ -324,7 +324,7 @@ def test_every_method_has_five_trials_and_the_first_is_the_usual_one(name):
     told = [json.dumps([rate, changed.to_dict()]) for rate, changed in tried]
     assert len(set(told)) == 5
     assert [changed.setting for _, changed in tried[1:3]] == [
-        f"{method.setting}; rate x {rate}" for rate in ("0.5", "2")
+        f"{method.setting}; rate x {rate}".removeprefix("; ") for rate in ("0.5", "2")
     ]
 
 
@@ -351,7 +351,7 @@ def test_validation_rows_choose_among_trials_and_what_diverged_has_lost(files, t
     tuned = bench.tuned()
     assert tuned.settings == {HARD: TrialSettings(rate=2.0), "soft targets": TrialSettings()}
     assert tuned.student(HARD, 1).lesson.recipe.learning_rate == 2 * bench.plan.rate
-    assert tuned.student(HARD, 1).method.setting == "; rate x 2"
+    assert tuned.student(HARD, 1).method.setting == "rate x 2"
     assert tuned.student("soft targets", 1).method == bench.methods["soft targets"]
 
 

@@ -1,6 +1,7 @@
 """Networks of a user's own through the whole pipeline, whatever they take and return."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import own_networks
@@ -21,7 +22,7 @@ from specialists.feasibility import DataShape, check_settings
 from specialists.feasibility.plan import impossible_networks
 from specialists.feasibility.trainings import planned_trainings
 from specialists.files import EVERYTHING, check_networks, read_array, read_json, trusting
-from specialists.networks import load_network, read_spec
+from specialists.networks import NetworkSpec, build_for, load_network, read_spec
 from specialists.shared import shared_network
 
 TOKENS = {"tensors": ["input_ids", "attention_mask"]}
@@ -220,6 +221,26 @@ def test_a_network_that_goes_on_after_its_head_is_refused_before_it_is_trained(t
     with pytest.raises(InputError, match="log-softmax of the outputs of 'head'"):
         own_run(tmp_path / "run", {"factory": "own_networks:tempered"})
     assert not list((tmp_path / "run").glob("**/metrics.jsonl"))
+
+
+def test_a_factory_s_wrong_number_of_outputs_is_told_before_anything_is_trained(tmp_path):
+    told = (
+        r"(?s)wrong number of outputs.*own_networks:pair.*2 outputs.*12, as its argument n_classes"
+    )
+    with pytest.raises(InputError, match=told):
+        own_run(tmp_path / "run", {"width": 12}, student=own("student", "own_networks:pair"))
+    assert not list((tmp_path / "run").glob("**/metrics.jsonl"))
+
+
+def test_factories_are_tried_on_the_rows_that_they_are_trained_on():
+    """Of texts and tensors no shape tells what they would see."""
+    inputs, spec = torch.zeros(9, 6), NetworkSpec("own_networks:pair", 3, (6,))
+    with pytest.raises(InputError, match=r"(?s)own_networks:pair.*2 outputs.*3, as"):
+        build_for(spec, inputs)
+    fits = build_for(replace(spec, n_classes=2), inputs)
+    assert fits.training
+    assert all(module.training for module in fits.modules())
+    assert build_for(replace(spec, n_classes=3), None)[0].in_features == 6  # type: ignore[index]
 
 
 def test_an_estimator_takes_callables_for_specialists_and_student(tmp_path):

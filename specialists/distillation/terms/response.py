@@ -72,8 +72,8 @@ class SoftTargets(Term):
         if kept.temperature != t:
             raise InputError(
                 "stored soft targets are of another temperature",
-                got=f"temperature {t:g}",
-                expected=f"{kept.temperature:g}, at which they were made",
+                got=f"temperature {t!r}",
+                expected=f"{kept.temperature!r}, at which they were made",
             )
         return t**2 * kept.divergences(view.logits / t, *kept.parts)
 
