@@ -14,6 +14,7 @@ mnist, 2 x 800, soft targets                100       3         3.0           15
 temperatures, 800 / 300 / 100 / 30           40      36  3.0 to 0.8           39      1
 transfer, without 3                         100       3         3.0           15      3
 transfer, 7 and 8 alone                     100       3         0.8            4      3
+transfer, shorter trainings             5 to 50       8  3.0 and 0.8            5      1
 regulariser, MNIST                           40      18  0.6 to 5.0           20      3
 regulariser, O*NET                           30      18  0.3 to 1.8           10      3
 ensemble, MNIST, 3% of the labels            25      30         1.2           15      3
@@ -22,7 +23,7 @@ ensemble, Omniglot, 400 characters           40      30         1.3           26
 ensemble, its students, and labels alone     60       9  1.3 to 6.0           40      3
 specialists, O*NET                           30     123         0.5           31      3
 logits                                        -       -           -            1      1
-together                                                                     330
+together                                                                     335
 ====================================  =========  ======  ==========  ===========  =====
 
 That is five and a half hours; the page says what the trainings took.
@@ -46,6 +47,8 @@ class PaperPlan:
     ----------
     shares : tuple of float
         Of the training rows, for soft targets as regularisers.
+    transfer_lengths : tuple of int
+        Epochs of students that stop earlier, with one seed.
     few : float
         The share at which the paper has figures, and of the labels that ensembles get on digits.
     online_temperatures : tuple of float
@@ -68,6 +71,7 @@ class PaperPlan:
     soft_epochs: int = 100
     curve_epochs: int = 40
     transfer_epochs: int = 100
+    transfer_lengths: tuple[int, ...] = (5, 10, 20, 50)
     member_epochs: int = 25
     member_student_epochs: int = 50
     picture_width: int = 32
@@ -109,6 +113,7 @@ def quick_plan() -> PaperPlan:
         soft_epochs=4,
         curve_epochs=1,
         transfer_epochs=4,
+        transfer_lengths=(1, 2),
         member_epochs=2,
         member_student_epochs=2,
         picture_width=8,

@@ -277,6 +277,26 @@ def test_errors_with_the_bias_are_those_of_a_fit_to_validation_rows(done, work):
         assert found == [pytest.approx(fitted.bias), wrong.sum(), threes.sum()]
 
 
+def test_students_that_stop_earlier_stand_beside_the_whole_training(done, work):
+    table = table_of(done, "transfer")
+    rows = [line.strip("| ").split(" | ") for line in table.text[-1].splitlines() if "|" in line]
+    lengths = [*work.plan.transfer_lengths, work.plan.transfer_epochs]
+    assert [row[0] for row in rows[2:]] == [str(n) for n in lengths]
+    of_seed_0 = [line.values[0] for line in table.lines]
+    n_test = len(work.test_labels)
+    pair = [round(of_seed_0[i] * n_test / 100) for i in (5, 7)]
+    assert rows[-1][1:] == [
+        *(f"{of_seed_0[i]:.0f}" for i in (0, 3)),
+        f"{of_seed_0[2]:.1f}",
+        *map(str, pair),
+        f"{-of_seed_0[6]:.1f}",
+    ]
+    folder = work.models / f"only-7-8-{lengths[0]}-epochs-seed-0"
+    outputs = torch.from_numpy(np.load(folder / "test.outputs.npy"))
+    wrong = int((outputs.argmax(1) != work.data.dataset.test.labels).sum())
+    assert rows[2][4] == str(wrong)
+
+
 def test_few_rows_are_the_same_for_whoever_learns_from_them(work):
     from pipelines.reproduce.little_data import _student
 
