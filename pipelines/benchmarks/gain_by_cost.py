@@ -22,7 +22,17 @@ from typing import Any
 
 import numpy as np
 
-from specialists.catalogue import AVERAGED, ENSEMBLE, GENERALIST, PAPER, SAME_INFERENCE, STUDENT
+from specialists.catalogue import (
+    AVERAGED,
+    CONTINUED,
+    ENSEMBLE,
+    GENERALIST,
+    PAPER,
+    SAME_INFERENCE,
+    STUDENT,
+    WIDE,
+    WORDS,
+)
 from specialists.figures import PricedGain, gain_against_cost, to_svg_file
 from specialists.files import read_json, write_text
 
@@ -39,7 +49,12 @@ from .study import command_line, run_study, write_results
 NAME = "gain_by_cost"
 COLOURS = {CLUSTERS: PAPER, SHARED: ENSEMBLE, BOTH: STUDENT, SMALL: SAME_INFERENCE}
 LEGEND = {**{name: name for name in COLOURS}, AVERAGED: "generalists averaged"}
-FIGURE = "Gain in top-1 against inference and against seconds of training, by number of classes"
+COSTS = {  # on the axes of the figure
+    "inference_flops": "FLOPs of inference",
+    "training_flops": "FLOPs of training",
+    "training_seconds": "seconds of training",
+}
+FIGURE = "Gain in top-1 against the cost of inference and of training, by number of classes"
 OPTIONS = {"--classes": {"type": lambda text: text.split(","), "default": ["all"]}}
 
 
@@ -86,7 +101,8 @@ def curves(folder: Path) -> str:
     files = {int(file.stem.rpartition("-")[2]): file for file in folder.glob(f"{NAME}-*.json")}
     columns = {f"{n:,} classes": _priced(read_json(files[n])) for n in sorted(files)}
     legend = {**LEGEND, **{colour: name for name, colour in COLOURS.items()}}
-    return to_svg_file(gain_against_cost(columns, legend, "seconds of training"), FIGURE)
+    legend |= {name: WORDS[name].noun for name in (CONTINUED, WIDE)}
+    return to_svg_file(gain_against_cost(columns, legend, list(COSTS.values())), FIGURE)
 
 
 def _priced(models: Mapping[str, Mapping[str, Any]]) -> list[PricedGain]:
@@ -107,8 +123,7 @@ def _priced(models: Mapping[str, Mapping[str, Any]]) -> list[PricedGain]:
                 COLOURS.get(family, family),
                 values["top1_gain"]["value"],
                 (min(gains), max(gains)),
-                relative(name, "inference_flops"),
-                relative(name, "training_seconds"),
+                tuple(relative(name, cost) for cost in COSTS),
             )
         )
     return points
