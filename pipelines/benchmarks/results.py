@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from specialists.catalogue import BASELINES, ENSEMBLE, GENERALIST, WORDS
+from specialists.catalogue import AVERAGED, BASELINES, ENSEMBLE, GENERALIST, TRAINED, WORDS
 from specialists.errors import InputError
 from specialists.evaluation import Comparison
 from specialists.files import copy_file, read_json, write_json, write_text
@@ -34,7 +34,7 @@ from .markdown_tables import Line, markdown_table, with_interval
 ROOT = Path(__file__).parents[2]
 DATA, README = ROOT / "data", ROOT / "README.md"
 RESULTS = DATA / "results"
-SHORT = ("emoji", "onet64", "omniglot", "languages", "banking77")  # in the short table
+SHORT = ("emoji", "onet64", "clinc150", "languages", "banking77")  # in the short table
 BEGIN, END = "<!-- results -->\n", "<!-- /results -->\n"
 PAGE = """# Results
 
@@ -149,11 +149,12 @@ def _line(name: str, comparison: Comparison) -> Line:
     if rival is not None:
         times = models[rival].inference_flops / base.inference_flops
         top1, ms = models[rival].top1.mean, _milliseconds(comparison, rival)
-        against = f"{WORDS[rival].noun}: {100 * top1:.1f} at {times:.2f}x{ms}"
+        family = rival if rival in TRAINED else AVERAGED
+        against = f"{WORDS[family].noun}: {100 * top1:.1f} at {times:.2f}x{ms}"
     return {
         "data": f"{name}, {comparison.n_classes:,} classes",
         "generalist": f"{100 * base.top1.mean:.1f}%{_milliseconds(comparison, GENERALIST)}",
-        "with specialists": f"{with_interval(gain.value, gain.interval, digits=1)} points "
+        "with specialists": f"{with_interval(gain.value, gain.interval, digits=1)} "
         f"at {cost:.2f}x{_milliseconds(comparison, ENSEMBLE)}",
         "best of the rivals": against,
     }

@@ -60,7 +60,7 @@ def test_the_short_table_gives_the_gain_its_cost_and_the_best_rival(tmp_path, co
     assert header == "| data | generalist | with specialists | best of the rivals |"
     gain = comparison.gain("ensemble")
     low, high = (100 * end for end in gain.interval)
-    told = f"{100 * gain.value:+.1f} [{low:+.1f}, {high:+.1f}] points at 2.00x"
+    told = f"{100 * gain.value:+.1f} [{low:+.1f}, {high:+.1f}] at 2.00x"
     assert line.startswith("| onet64, 9 classes | ")
     assert told in line
     assert line.count(" | ") == 3
