@@ -9,7 +9,7 @@ from small_run import create_run
 from typer.testing import CliRunner
 
 from pipelines.__main__ import app
-from pipelines.runs import check_result, kind_of
+from pipelines.runs import RUN, check_result, claimed, kind_of
 from specialists.config import Config
 from specialists.errors import DamagedError, InputError
 from specialists.files import is_done, read_array, read_json, write_sealed
@@ -84,6 +84,10 @@ def test_a_manifest_of_other_types_is_damaged(tmp_path, part, forged):
     with pytest.raises(DamagedError, match="does not record files by name"):
         read_manifest(stage)
     assert is_done(stage, {"inputs": {}}) == "manifest.json cannot be read"
+    with pytest.raises(InputError, match="`specialists run --out "):
+        check_result(tmp_path, "stage")
+    with claimed(tmp_path, RUN):
+        pass
     with pytest.raises(InputError, match="`specialists stage "):
         check_result(tmp_path, "stage")
 

@@ -59,7 +59,7 @@ def test_what_a_run_leaves_of_them(run):
     costs = read_json(run.path("combine-predictions", "costs.json"))
     assert any("shared-000" in folder for folder in costs["ensemble"]["trainings"])
     page = (run.folder / "report.html").read_text(encoding="utf-8")
-    assert is_both or re.search("[12] shared specialists?, weight", page)
+    assert is_both or re.search("[12] shared specialists?, (each )?with", page)
 
 
 def test_the_report_says_on_which_rows_they_gain(run):
