@@ -86,10 +86,11 @@ def test_a_manifest_of_other_types_is_damaged(tmp_path, part, forged):
     assert is_done(stage, {"inputs": {}}) == "manifest.json cannot be read"
     with pytest.raises(InputError, match="`specialists run --out "):
         check_result(tmp_path, "stage")
-    with claimed(tmp_path, RUN):
-        pass
+    run = tmp_path / "run"
+    with claimed(run, RUN):
+        write_sealed(run / "stage" / "manifest.json", content)
     with pytest.raises(InputError, match="`specialists stage "):
-        check_result(tmp_path, "stage")
+        check_result(run, "stage")
 
 
 def test_a_name_that_no_file_can_have_is_nobodys(tmp_path):

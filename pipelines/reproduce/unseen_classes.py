@@ -82,7 +82,7 @@ def _lesson(
 def _errors_by_length(work: Reproduction, sets: Mapping[str, tuple[int, ...]]) -> str:
     """Of both transfer sets before and after the bias, and the bias, as a table."""
     lengths = (*work.plan.transfer_lengths, work.plan.transfer_epochs)
-    rows = [(f"{n_epochs}",) for n_epochs in lengths]
+    rows: list[tuple[str, ...]] = [(f"{n_epochs}",) for n_epochs in lengths]
     for name, missing in sets.items():
         lessons = [_lesson(work, work.seeds[0], name, missing, n) for n in lengths[:-1]]
         lessons.append(_lesson(work, work.seeds[0], name, missing))
