@@ -76,6 +76,8 @@ class Result(JsonRecord):
         """Its part of the page."""
         text = self.table if self.comparison is None else comparison_markdown(self.comparison)
         title, _, body = text.removeprefix("# ").partition("\n")
+        if self.comparison is not None:  # several configurations may have the same data
+            title = self.name + title.removeprefix(self.comparison.dataset)
         figure = f"\n![{title}]({self.figure})\n" if self.figure else ""
         return f"## {title}\n\n`{self.command}` ({self.date}, commit {self.commit})\n{figure}{body}"
 

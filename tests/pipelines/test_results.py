@@ -28,7 +28,8 @@ def test_a_comparison_is_kept_with_its_command_and_shown_as_it_was(tmp_path, com
     assert (result.name, result.command) == ("onet64", COMMAND)
     title, _, body = comparison_markdown(comparison).removeprefix("# ").partition("\n")
     shown = results.page([result])
-    assert f"\n## {title}\n\n`{COMMAND}` ({result.date}, commit {result.commit})\n{body}" in shown
+    name = f"onet64{title.removeprefix(comparison.dataset)}"
+    assert f"\n## {name}\n\n`{COMMAND}` ({result.date}, commit {result.commit})\n{body}" in shown
     assert read_json(tmp_path / "results" / "onet64.json")["commit"] == result.commit
 
 
