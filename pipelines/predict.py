@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 RUN_FILES = ("config.toml", "model.json", "weights.safetensors", "result.json", "metrics.jsonl")
 HEADER = ("row", "input", "rank", "class", "probability")
+STARTS = ("\t".join(HEADER), '{"row": ')  # of a table, and of JSON lines
 
 
 class PredictedRow(NamedTuple):
@@ -130,7 +131,7 @@ def write_table(file: Path, blocks: Iterable[str]) -> int:
     return n_lines
 
 
-def check_target(file: Path, source: Path, run: Path) -> None:
+def check_target(file: Path, source: Path, run: Path, starts: tuple[str, ...] = STARTS) -> None:
     """Check, before long work, that a table can be written to ``file``.
 
     Parameters
@@ -140,12 +141,14 @@ def check_target(file: Path, source: Path, run: Path) -> None:
         The input, or the folder of the images.
     run : Path
         A run folder, or that of a model.
+    starts : tuple of str
+        How a table begins that may be replaced.
 
     Raises
     ------
     InputError
-        If it is a folder or a device, its folder is not there, or it would replace the input or
-        a part of a run.
+        If it is a folder or a device, its folder is not there, or it would replace the input, a
+        part of a run, or anything else that does not begin as such a table does.
     """
     other = "name another file, for instance x.tsv"
     if file.is_dir():
@@ -163,6 +166,19 @@ def check_target(file: Path, source: Path, run: Path) -> None:
         raise InputError(
             "the table would replace a file of a run", where=f"--out {file}", fix=other
         )
+    if file.exists() and not _begins(file, starts):
+        raise InputError(
+            "the table would replace a file that is no such table",
+            where=f"--out {file}",
+            fix=f"remove it, or {other}",
+        )
+
+
+def _begins(file: Path, starts: Iterable[str]) -> bool:
+    """Whether a file is empty or begins with one of these texts."""
+    with file.open("rb") as opened:
+        head = opened.read(100)
+    return not head or head.startswith(tuple(start.encode() for start in starts))
 
 
 def _lines(rows: Iterable[tuple[object, ...]]) -> str:

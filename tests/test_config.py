@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 from pydantic import ValidationError
@@ -243,6 +244,22 @@ def test_a_shipped_configuration_is_right_under_its_name(name, kind):
 def test_a_misspelt_configuration_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean `languages`"):
         Config.from_toml("langauges")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "key"),
+    [
+        ("titles.tsv", b"code\ttitle\n1\tx\n", "table"),
+        ("titles.tsv.gz", b"\x1f\x8b\x08", "table"),
+        ("large.CSV", b"a,b\n" * 2**19, "table"),
+        ("x.npz", b"PK\x03\x04", "arrays"),
+    ],
+)
+def test_data_in_place_of_a_configuration_are_told_how_to_be_given(tmp_path, name, content, key):
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"--set data.{key}={re.escape(str(file))}"):
+        Config.from_toml(file)
 
 
 @pytest.mark.parametrize("content", ["seed = ", "\x00", "[data]\nname = 'a\n"])

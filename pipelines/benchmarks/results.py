@@ -150,9 +150,9 @@ def _line(name: str, comparison: Comparison) -> Line:
     against = "none trained"
     if rival is not None:
         times = models[rival].inference_flops / base.inference_flops
-        top1, ms = models[rival].top1.mean, _milliseconds(comparison, rival)
+        gained, ms = 100 * comparison.gain(rival).value, _milliseconds(comparison, rival)
         family = rival if rival in TRAINED else AVERAGED
-        against = f"{WORDS[family].noun}: {100 * top1:.1f} at {times:.2f}x{ms}"
+        against = f"{WORDS[family].noun}: {gained:+.1f} at {times:.2f}x{ms}"
     return {
         "data": f"{name}, {comparison.n_classes:,} classes",
         "generalist": f"{100 * base.top1.mean:.1f}%{_milliseconds(comparison, GENERALIST)}",

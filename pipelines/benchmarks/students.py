@@ -47,6 +47,8 @@ from .markdown_tables import Line, markdown_table
 from .measured import Estimate, Measured, MeasuredRun, SeedResults
 from .student_trials import PARTS, StudentPlan, StudentRow, check_is_combined, student_trials
 
+TITLE = "## "  # how a page begins
+
 
 @dataclass(frozen=True)
 class Taught:
@@ -103,7 +105,7 @@ def students_table(runs: Sequence[Taught]) -> str:
         raise InputError("these runs cannot be compared", got="different data sets or students")
     results = SeedResults([run.models for run in runs])
     sizes = ", ".join(f"{len(model.right):,}" for model in results[GENERALIST])
-    title = f"## {runs[0].dataset}: {len(runs)} run{'s' * (len(runs) > 1)}, {sizes} test rows"
+    title = f"{TITLE}{runs[0].dataset}: {len(runs)} run{'s' * (len(runs) > 1)}, {sizes} test rows"
     lines = [_line(results, name, runs[0].rows.get(name)) for name in results.names]
     text = f"{title}\n\n{markdown_table(lines)}"
     refused = sum(run.refused for run in runs)
@@ -177,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             expected="runs with different seeds",
         )
     if given.out is not None:
-        check_target(given.out, given.runs[0], given.runs[0])
+        check_target(given.out, given.runs[0], given.runs[0], (TITLE,))
     plan = StudentPlan(given.sizes, given.temperatures, given.alphas, parts=given.parts)
     text = students_table(
         [measure_students(Run(folder, given.jobs), plan) for folder in given.runs]

@@ -14,6 +14,7 @@ from specialists.errors import ConfigError
 
 LARGEST = 2**20
 MOST_NAMES = 4
+DATA_ENDINGS = {"table": {".tsv", ".csv", ".jsonl", ".parquet"}, "arrays": {".npz"}}
 PATHS = (
     ("data", "table"),
     ("data", "arrays"),
@@ -38,6 +39,7 @@ def read_toml(file: Path) -> dict[str, object]:
             "this file is too large to be a configuration",
             where=file,
             expected=f"at most {LARGEST:,} bytes of TOML",
+            fix=_how_to_name_data(file) or None,
         )
     if not content.strip():
         fix = "`specialists configs` lists working examples"
@@ -50,8 +52,17 @@ def read_toml(file: Path) -> dict[str, object]:
             where=file,
             got=str(error)[:200],
             expected='lines such as epochs = 3 or text = "title"',
-            fix="put texts into quotation marks",
+            fix=_how_to_name_data(file) or "put texts into quotation marks",
         ) from None
+
+
+def _how_to_name_data(file: Path) -> str:
+    """How a file that looks like data is given; "" of others."""
+    endings = {suffix.lower() for suffix in file.suffixes}
+    for key, of_these in DATA_ENDINGS.items():
+        if endings & of_these:
+            return f"a file of data is given by `--set data.{key}={file}`"
+    return ""
 
 
 def override(values: dict[str, object], assignment: str) -> str:

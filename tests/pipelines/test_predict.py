@@ -9,7 +9,7 @@ import hostile_names
 import pytest
 
 from pipelines import trained_models
-from pipelines.predict import check_target, predict, write_table
+from pipelines.predict import PredictedRow, check_target, predict, write_table
 from specialists import datasets
 from specialists.errors import InputError
 from specialists.escaping import cell
@@ -59,6 +59,28 @@ def test_a_folder_that_is_not_there_is_named_and_not_made(tmp_path):
     assert list(tmp_path.iterdir()) == []
     target.parent.mkdir(parents=True)
     check_target(target, tmp_path / "in.txt", tmp_path / "run")
+
+
+@pytest.mark.parametrize("content", [b"my notes", b"\xff\xd8\xff\xe0 a photo", b"row,input\n"])
+def test_what_predict_did_not_write_is_not_replaced(tmp_path, content):
+    target = tmp_path / "x.tsv"
+    target.write_bytes(content)
+    with pytest.raises(InputError, match="replace a file that is no such table"):
+        check_target(target, tmp_path / "in.txt", tmp_path / "run")
+    assert target.read_bytes() == content
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_earlier_table_or_an_empty_file_may_be_replaced(tmp_path, monkeypatch, as_json):
+    rows = [PredictedRow(0, "x", [("a", 1.0)])]
+    monkeypatch.setattr(trained_models, "load", lambda *args: SimpleNamespace(asks=False))
+    monkeypatch.setattr("pipelines.predict._predicted", lambda *args: iter([rows]))
+    target = tmp_path / "x.tsv"
+    target.touch()
+    for _ in range(2):
+        check_target(target, tmp_path / "in.txt", tmp_path / "run")
+        lines = predict(tmp_path, tmp_path / "in.txt", "student", 1, as_json=as_json)
+        assert write_table(target, lines) == 2 - as_json
 
 
 def test_a_table_that_breaks_off_leaves_the_old_one(tmp_path):
