@@ -84,7 +84,7 @@ def override(values: dict[str, object], assignment: str) -> str:
         raise ConfigError(
             "an override must be key=value",
             got=assignment,
-            expected="for instance seed=3 or generalist.epochs=3, at most four names",
+            expected="for instance seed=3 or generalist.epochs=3, at most four names before the =",
         )
     parts = current_key(".".join(parts)).split(".")
     target = values

@@ -50,7 +50,7 @@ CAUTION = {
     2: "Two seeds can hardly tell the luck of a training from a gain: run at least three.",
 }
 SAME_NETWORK = "the same network with hard labels"
-THE_GAIN = "the ensemble's gain over hard labels"
+THE_GAIN = "the ensemble's gain in top-1 over hard labels"
 STAY_OUT = "Specialists stay out: held-out rows do not show that they help."
 NO_BASELINE = "No baseline was trained: what else the same computing would bring is not known"
 NO_NETWORK = "No baseline can be trained: of the generalist only predictions are known."
