@@ -206,7 +206,8 @@ def own_clusters(given: Any, classes: np.ndarray, names: Sequence[str]) -> list[
 
 def _checked(clusters: list[list[str]], names: Sequence[str]) -> list[list[str]]:
     """At least one cluster of some of the classes, and none of all of them."""
-    known = [set(names).intersection(members) for members in clusters]
+    all_names = set(names)
+    known = [all_names.intersection(members) for members in clusters]
     if not any(known):
         given = dict.fromkeys(name for members in clusters for name in members)
         got = f"classes that y does not hold: {listed(given)}" if given else "no class"

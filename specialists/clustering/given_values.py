@@ -56,11 +56,12 @@ def column_order(table: Any, names: Sequence[Any]) -> list[int] | None:
         return None
     columns = [str(_plain(name)) for name in table.columns]
     wanted = [str(_plain(name)) for name in names]
-    if columns == wanted or not set(columns) & set(wanted):
+    found, known = set(columns), set(wanted)
+    if columns == wanted or not found & known:
         return None
     if sorted(columns) != sorted(wanted):
-        missing = [name for name in wanted if name not in columns]
-        other = [name for name in columns if name not in wanted]
+        missing = [name for name in wanted if name not in found]
+        other = [name for name in columns if name not in known]
         raise InputError(
             "the columns of the table are other classes than class_names",
             where="class_names",

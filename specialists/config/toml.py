@@ -14,7 +14,7 @@ from specialists.errors import ConfigError
 
 LARGEST = 2**20
 MOST_NAMES = 4
-DATA_ENDINGS = {"table": {".tsv", ".csv", ".jsonl", ".parquet"}, "arrays": {".npz"}}
+DATA_ENDINGS = {"table": {".tsv", ".csv", ".jsonl", ".ndjson", ".parquet"}, "arrays": {".npz"}}
 PATHS = (
     ("data", "table"),
     ("data", "arrays"),
