@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from pipelines import stages, write_report
 from pipelines.__main__ import app
 from pipelines.benchmarks.study import share_stage
+from pipelines.predict import HEADER
 from pipelines.run_settings import source_and_folder
 from pipelines.runs import Run, kind_of
 from specialists.errors import InputError
@@ -417,6 +418,7 @@ def test_a_configuration_of_the_users_with_a_shipped_name_has_a_folder_of_its_ow
 def test_predictions_replace_no_input_and_no_part_of_a_run(tmp_path):
     run = made(tmp_path / "run")
     put(tmp_path, "in.txt", "photos/cat.png", "table.tsv")
+    (tmp_path / "predictions.tsv").write_text("\t".join(HEADER) + "\n")
     link(tmp_path / "same.tsv", tmp_path / "in.txt")
     before = held(tmp_path)
     for source, out in (
@@ -429,9 +431,11 @@ def test_predictions_replace_no_input_and_no_part_of_a_run(tmp_path):
         ("in.txt", f"run/{TRAIN}/best.json"),
         ("in.txt", f"run/{TRAIN}/unit-0/manifest.json"),
         ("in.txt", f"run/{MARKER}"),
+        ("in.txt", "table.tsv"),
     ):
         assert "would replace" in command("predict", run, source, "--out", out, code=2)
-    assert "would replace" not in command("predict", run, "in.txt", "--out", "table.tsv", code=2)
+    told = command("predict", run, "in.txt", "--out", "predictions.tsv", code=2)
+    assert "would replace" not in told
     assert held(tmp_path) == before
 
 
