@@ -14,8 +14,8 @@ kept, one that was interrupted goes on, and seeds can be added. When all stand t
 again in seconds. ``--dry-run`` times a few steps of each method and says how long the rest would
 take; ``--quick`` trains next to nothing, to see that it runs.
 
-The result is FOLDER/distillation.{json,md}; ``python -m pipelines.benchmarks.results FOLDER "this
-command"`` makes a section of data/RESULTS.md of it.
+The results are FOLDER/distillation.{json,md} and the figure FOLDER/distillation.svg; ``python -m
+pipelines.benchmarks.results FOLDER "this command"`` makes a section of data/RESULTS.md of them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from specialists.figures import to_svg_file
 from specialists.runtime import n_cores
 from specialists.runtime.spoken_time import HOUR
 
@@ -31,11 +32,12 @@ from ..messages import told_in_one_message
 from ..runs import COMPARISON, locked
 from ..terminal import say
 from .distillation_costs import StepTimes, planned_seconds, step_seconds
-from .distillation_page import DistillationTable, distillation_page
+from .distillation_page import DistillationTable, distillation_page, gains_figure
 from .distillation_plan import DistillationBench, benches
 from .study import positive, write_results
 
 NAME = "distillation"
+FIGURE = "What each method of distillation gains over hard labels, with 95% intervals."
 TRIED_STEPS = 8
 
 
@@ -48,7 +50,8 @@ def distillation(folder: Path, works: Sequence[DistillationBench]) -> str:
             tuned = bench.make()
             tables.append(DistillationTable.from_bench(tuned, StepTimes(bench).read()))
     record = {table.name: table.to_dict() for table in tables}
-    return write_results(folder, NAME, distillation_page(tables), record)
+    figure = to_svg_file(gains_figure(tables), FIGURE)
+    return write_results(folder, NAME, distillation_page(tables), record, figure)
 
 
 def forecast(works: Sequence[DistillationBench]) -> str:

@@ -7,7 +7,6 @@ from specialists.figures.clusters import (
     correlation_matrix,
     gain_by_coverage,
     gain_per_cluster,
-    gains_with_intervals,
 )
 from specialists.figures.compute import (
     ComputePoint,
@@ -16,6 +15,11 @@ from specialists.figures.compute import (
     gain_along_axis,
 )
 from specialists.figures.gain_curves import PricedGain, gain_against_cost
+from specialists.figures.gain_intervals import (
+    SignedGain,
+    gains_in_columns,
+    gains_with_intervals,
+)
 from specialists.figures.hover import HoverArea, Picture
 from specialists.figures.models import (
     CostPoint,
@@ -36,6 +40,7 @@ __all__ = [
     "HoverArea",
     "Picture",
     "PricedGain",
+    "SignedGain",
     "accuracy_against_compute",
     "accuracy_against_cost",
     "class_changes",
@@ -47,6 +52,7 @@ __all__ = [
     "gain_along_axis",
     "gain_by_coverage",
     "gain_per_cluster",
+    "gains_in_columns",
     "gains_with_intervals",
     "picture_of_confusions",
     "picture_of_shares",

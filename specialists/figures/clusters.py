@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from specialists.figures import style
+from specialists.figures.gain_intervals import gains_with_intervals
 
 MAX_NAMED_CLASSES = 60
 MAX_CLUSTER_TICKS = 30
@@ -166,31 +167,6 @@ def gain_per_cluster(
         [intervals[m] for m in order],
         "gain in top-1, percentage points, with 95% interval",
     )
-
-
-def gains_with_intervals(
-    labels: Sequence[str],
-    gains: Sequence[float],
-    intervals: Sequence[tuple[float, float]],
-    what: str,
-    width: float = style.WIDTH,
-) -> Figure:
-    """Gains in top-1 as points with their intervals, fractions, a row each from the top.
-
-    Blue lie clearly above 0, red clearly below. ``what`` is written at the axis.
-    """
-    figure = style.new_figure(0.9 + 0.22 * len(labels), width)
-    axes = figure.add_subplot()
-    for row, (gain, ends) in enumerate(zip(gains, intervals, strict=True)):
-        low, high = (100 * x for x in ends)
-        colour = style.BLUE if low > 0 else style.VERMILION if high < 0 else style.GREY
-        axes.plot([low, high], [row, row], color=colour, linewidth=1.6, alpha=0.7)
-        axes.plot(100 * gain, row, "o", color=colour, markersize=5)
-    axes.axvline(0, color=style.INK, linewidth=0.8)
-    style.name_rows(axes, [style.shorten(label, 44) for label in labels])
-    axes.set_xlabel(what)
-    style.quieten(axes, grid="x")
-    return figure
 
 
 def _extremes(values: Sequence[float]) -> list[int]:

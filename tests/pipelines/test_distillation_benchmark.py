@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 import shutil
 
 import numpy as np
@@ -18,7 +19,7 @@ from pipelines.benchmarks.distillation_costs import (
     step_seconds,
 )
 from pipelines.benchmarks.distillation_methods import HARD, SMOOTHED
-from pipelines.benchmarks.distillation_page import DistillationTable
+from pipelines.benchmarks.distillation_page import DistillationTable, gains_figure
 from pipelines.benchmarks.distillation_plan import benches
 from pipelines.benchmarks.distillation_students import Prepared, TaughtStudent, prepare
 from pipelines.benchmarks.distillation_trials import TrialSettings, TriedStudent, trials_of
@@ -116,6 +117,9 @@ def test_the_page_says_what_the_files_say(done, files):
             assert kept["gains"]["right"]["value"] == pytest.approx(np.mean(gaps[method]))
         assert rows.count("\n| ") == 2 + 3
         assert "These do not beat hard labels: " in rows or "All beat them." in rows
+    assert {"soft targets", "hint", "blobs", "dots"} <= set(
+        re.findall(r">([^<>]+)</text>", (done / "distillation.svg").read_text())
+    )
     assert "Contrastive" in text
     assert "Adversarial" in text
 
@@ -226,9 +230,8 @@ def planted(seconds, level=LEVELS):
         return Measured(right, 1 - right, "rows", cost, 1e3)
 
     models = [{name: measured(draw, name) for name in level} for draw in draws]
-    return DistillationTable(
-        "planted", "", dict.fromkeys(level, ""), SeedResults(models), seconds, 0
-    )
+    families = dict.fromkeys(level, "")
+    return DistillationTable("planted", "", families, SeedResults(models), seconds, 0)
 
 
 def test_the_pick_is_the_cheapest_that_may_be_the_best():
@@ -247,6 +250,24 @@ def test_the_pick_is_the_cheapest_that_may_be_the_best():
     assert "at 1.50x a step" in table.short_line()["pick"]
     line = table.line("good")
     assert (line["a step, x"], line["training FLOPs, x"]) == ("2.00", "3.00")
+
+
+def test_the_figure_has_the_colours_of_the_verdicts_and_no_point_of_what_is_not_compared():
+    table = planted(dict.fromkeys(LEVELS, 1.0))
+    fewer = planted(dict.fromkeys(LEVELS, 1.0), {n: LEVELS[n] for n in (HARD, "good", "bad")})
+    whole, part = gains_figure([table, dataclasses.replace(fewer, name="fewer")]).axes
+    methods = [label.get_text() for label in whole.get_yticklabels()]
+    assert set(methods) == set(LEVELS) - {HARD}
+    assert (methods.index("fair"), methods.index("bad")) == (2, 4)
+    assert (whole.get_title(), part.get_title()) == ("planted", "fewer")
+    colours = {"better": "#0072B2", "worse": "#D55E00", "no better": "#767676"}
+    for axes, each in ((whole, table), (part, fewer)):
+        points = [line for line in axes.lines if line.get_marker() == "o"]
+        drawn = {methods[int(point.get_ydata()[0])]: point for point in points}
+        assert set(drawn) == set(each.corrected)
+        for name, point in drawn.items():
+            assert point.get_xdata()[0] == pytest.approx(100 * each.gain(name))
+            assert point.get_color() == colours[each.verdict(name)]
 
 
 def test_where_no_method_beats_hard_labels_they_are_the_pick(monkeypatch):
