@@ -74,8 +74,9 @@ def pair_lines(results: Results) -> list[str]:
 
 def _pair(results: Results, pair: PairChange) -> str:
     names = [_short(results.data.class_names[j]) for j in pair.classes]
-    rows = f"{pair.ensemble} of {pair.n_test:,} rows instead of {pair.generalist}"
-    line = f"{names[0]} and {names[1]}: confused in {rows}"
+    rows = f"confused in {pair.ensemble} of {pair.n_test:,} rows instead of {pair.generalist}"
+    gain = "" if pair.gain is None else f"{pair.gain} more rows right, "
+    line = f"{names[0]} and {names[1]}: {gain}{rows}"
     texts = [(each.text, each.label) for each in pair.examples if each.text]
     if not texts:
         return line
