@@ -75,7 +75,19 @@ def read_seed(run: Run) -> SeedScores:
         groups_of(run, "test"),
         read_times(run),
         tuned_candidates(run),
+        is_still_improving(run),
     )
+
+
+def is_still_improving(run: Run) -> bool:
+    """Whether the generalist's last epoch was its best; False of one that was given."""
+    stage, given = run.path("train-generalist"), run.config.generalist
+    widths = stage / "widths.json"
+    if given.weights or given.predictions or not widths.is_file():
+        return False
+    width = next(entry["width"] for entry in read_json(widths) if entry["chosen"])
+    best = read_json(stage / "units" / f"width-{width}" / "result.json")["best_epoch"]
+    return best == _json_lines(stage / "metrics.jsonl")[-1]["epoch"]
 
 
 def read_times(run: Run) -> InferenceTimes | None:

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from specialists.escaping import one_line
 from specialists.evaluation import Comparison
 from specialists.evaluation.pair_changes import PairChange
+from specialists.evaluation.several_seeds import CORRECTED_LEVEL
 from specialists.report import sentences
 from specialists.report.numbers import duration, percent, points, points_interval, two_digits
 from specialists.report.recommendation import Option, options
@@ -37,7 +38,8 @@ def option_lines(comparison: Comparison) -> list[str]:
     times = comparison.times
     timed = [f"{'time' if times.relative else 'ms'} for {times.n_rows:,} rows"] if times else []
     found = options(comparison)
-    head = ["", "top-1", "over the generalist, points", *timed, "training"]
+    gain = f"points over the generalist ({percent(CORRECTED_LEVEL)} interval)"
+    head = ["", "top-1", gain, *timed, "training"]
     table = [head, *(_cells(option, bool(times)) for option in found)]
     first, *others = (max(map(len, column)) for column in zip(*table, strict=True))
     lines = [

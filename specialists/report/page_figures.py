@@ -58,7 +58,7 @@ def _answer(results: Results) -> ReportFigure | None:
         [noun for noun, _ in found],
         [gain.value for _, gain in found],
         [gain.corrected_interval for _, gain in found],
-        "points of top-1 over the generalist",
+        f"points of top-1 over the generalist, {percent(CORRECTED_LEVEL)} interval",
         ANSWER_WIDTH,
     )
     caption = (

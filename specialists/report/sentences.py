@@ -42,7 +42,7 @@ def gain_sentence(evaluation: Evaluation) -> str:
         f"{points(top1.value)} percentage points (95% interval "
         f"{points_interval(top1.interval)}; {p_value(top1.p, k)}). The negative "
         f"log-likelihood changes by {signed(nll.value)} nats "
-        f"({signed(nll.interval[0])} to {signed(nll.interval[1])}; lower is better)."
+        f"(95% interval {signed(nll.interval[0])} to {signed(nll.interval[1])}; lower is better)."
     )
 
 
