@@ -177,6 +177,23 @@ def test_pairs_that_are_told_apart_are_shown_with_their_examples(results):
     assert "#apart" not in without
 
 
+def test_classes_that_are_symbols_are_told_in_words_in_tables_figures_and_the_terminal(results):
+    names = [f"{chr(0x1F600 + j)}" for j in range(len(results.data.class_names))]
+    data = dataclasses.replace(results.data, class_names=names)
+    clusters = dataclasses.replace(results.clusters, class_names=tuple(names))
+    results = dataclasses.replace(results, data=data, clusters=clusters)
+    page = render(results)
+    for section in ("apart", "clusters", "classes", "examples", "labels"):
+        part = page[page.index(f'<h2 id="{section}">') :].partition("</section>")[0]
+        bare = re.sub(r"<svg.*?</svg>", "", part, flags=re.S)
+        assert re.search(r">[\U0001f600-\U0001f617] [a-z]+ [a-z ]+<", bare.replace("…", "")), (
+            section
+        )
+    assert re.search(r"<text[^>]*>[\U0001f600-\U0001f617] [a-z ]+…?</text>", page)
+    face = r"[\U0001f600-\U0001f617] [a-z -]+"
+    assert re.search(rf"    {face} and {face}: ", pair_lines(results)[1])
+
+
 def test_the_terminal_shows_the_text_that_most_can_read(results):
     texts = {1: "\u65e5", 2: "day \n one", 3: "jour"}
     examples = tuple(Example(row=n, text=t, label=n, source_row=None) for n, t in texts.items())

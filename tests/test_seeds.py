@@ -728,6 +728,18 @@ def test_seconds_that_differ_from_flops_by_half_as_much_again_are_told(flops, se
     assert (words in time_sentence(models, times)) == said
 
 
+def test_what_averages_of_the_same_trainings_took_is_said_once():
+    names = ("generalist_ensemble", "generalist_ensemble_same_inference")
+    costs = {"generalist": 1.0, "ensemble": 10.0} | dict.fromkeys((*names, "generalist_wide"), 5.0)
+    models = {name: model_scores(examples=10 * flops) for name, flops in costs.items()}
+    seconds = {"ensemble": 10.0, "generalist_wide": 20.0} | dict.fromkeys(names, 10.0)
+    told = time_sentence(models, seconds)
+    both = f"{names[0]} and {names[1]} took 0.50 times the FLOPs and 1.00 times the seconds."
+    assert told.endswith(
+        f"generalist_wide took 0.50 times the FLOPs and 2.00 times the seconds; {both}"
+    )
+
+
 def test_the_table_has_a_row_a_model_and_the_figure_is_svg():
     comparison = compared(ensemble=0.6)
     text = comparison_markdown(comparison)

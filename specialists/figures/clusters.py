@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from specialists.escaping import readable
 from specialists.figures import style
 
 MAX_NAMED_CLASSES = 60
@@ -107,7 +108,9 @@ def label_classes(axes: Axes, names: Sequence[str], sizes: Sequence[int]) -> Non
     """Name the rows of a matrix by classes, or by clusters where there are many classes."""
     axes.set_xticks([])
     if len(names) <= MAX_NAMED_CLASSES:
-        axes.set_yticks(np.arange(len(names)) + 0.5, [style.shorten(name, 24) for name in names])
+        axes.set_yticks(
+            np.arange(len(names)) + 0.5, [style.shorten(readable(name), 24) for name in names]
+        )
         fitting = 72 * 0.8 * MATRIX_HEIGHT / len(names)
         axes.tick_params(axis="y", length=0, labelsize=min(style.FONT_SIZE, fitting))
         return
@@ -144,7 +147,7 @@ def cluster_overview(
     words.set_axis_off()
     words.set_xlim(0, 1)
     for height, (*_, classes) in enumerate(rows):
-        label = f"{len(classes)}: " + style.shorten(", ".join(classes), 84)
+        label = f"{len(classes)}: " + style.class_names_in_words(classes, 84)
         words.text(
             0, height + 0.18, label, fontsize=style.FONT_SIZE - 1, color=style.INK, clip_on=False
         )

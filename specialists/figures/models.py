@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from specialists.escaping import readable
 from specialists.evaluation.scores import Bin
 from specialists.figures import style
 from specialists.figures.label_placement import label_beside, place_labels
@@ -104,7 +105,7 @@ def draw_changes(axes: Axes, changes: Sequence[tuple[str, float]], n_rows: int) 
     colours = [style.BLUE if value > 0 else style.VERMILION for value in values]
     axes.barh(range(len(values)), values, color=colours, height=0.7)
     axes.axvline(0, color=style.INK, linewidth=0.8)
-    style.name_rows(axes, [style.shorten(name, 24) for name, _ in changes], n_rows)
+    style.name_rows(axes, [style.shorten(readable(name), 24) for name, _ in changes], n_rows)
     style.quieten(axes, grid="x")
 
 

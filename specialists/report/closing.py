@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
-from specialists.escaping import one_line
+from specialists.escaping import one_line, readable
 from specialists.evaluation import Comparison
 from specialists.evaluation.pair_changes import PairChange
 from specialists.evaluation.several_seeds import CORRECTED_LEVEL
@@ -75,16 +75,16 @@ def pair_lines(results: Results) -> list[str]:
 
 
 def _pair(results: Results, pair: PairChange) -> str:
-    names = [_short(results.data.class_names[j]) for j in pair.classes]
+    first, second = (_short(readable(results.data.class_names[j])) for j in pair.classes)
     rows = f"confused in {pair.ensemble} of {pair.n_test:,} rows instead of {pair.generalist}"
     gain = "" if pair.gain is None else f"{pair.gain} more rows right, "
-    line = f"{names[0]} and {names[1]}: {gain}{rows}"
+    line = f"{first} and {second}: {gain}{rows}"
     texts = [(each.text, each.label) for each in pair.examples if each.text]
     if not texts:
         return line
     most_read, label = max(texts, key=lambda known: _share_of_ascii(known[0]))
-    text, name = _short(most_read), _short(results.data.class_names[label])
-    return f'{line}; "{text}" is {name}'
+    name = _short(readable(results.data.class_names[label]))
+    return f'{line}; "{_short(most_read)}" is {name}'
 
 
 def _share_of_ascii(text: str) -> float:
