@@ -121,6 +121,16 @@ def test_what_is_wide_scrolls_in_a_box_of_its_own_and_the_page_does_not(page):
     assert ".narrow { width: auto; min-width: min(22rem, 100%); }" in CSS
 
 
+def test_on_a_narrow_screen_each_cell_says_its_column_and_none_is_cut_off(page):
+    script = page[page.index("<script>") :]
+    assert 'all("main .scroll > table")' in script
+    assert "cell.dataset.label = labels[column]" in script
+    narrow = CSS[CSS.index("@media screen and (max-width: 640px)") :]
+    assert ".stacked tr { display: grid;" in narrow
+    assert ".stacked td::before { content: attr(data-label);" in narrow
+    assert ".stacked tr[hidden] { display: none; }" in narrow  # the search still works
+
+
 @pytest.mark.parametrize("scheme", ["dark", "print"])
 def test_the_style_sheet_knows_the_dark_and_paper(page, scheme):
     assert CSS in page

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from specialists.escaping import readable
 from specialists.figures import style
 
-MAX_NAMED_CLASSES = 60
+MAX_NAMED_CLASSES = 40
 MAX_CLUSTER_TICKS = 30
 MAX_PIXELS = 700
 MATRIX_HEIGHT = 5.6
@@ -114,14 +114,24 @@ def label_classes(axes: Axes, names: Sequence[str], sizes: Sequence[int]) -> Non
         fitting = 72 * 0.8 * MATRIX_HEIGHT / len(names)
         axes.tick_params(axis="y", length=0, labelsize=min(style.FONT_SIZE, fitting))
         return
-    starts = np.cumsum([0, *sizes])[:-1]
-    ticks: list[tuple[float, str]] = []
-    for index, (start, size) in enumerate(zip(starts, sizes, strict=True)):
-        centre = float(start + size / 2)
-        if not ticks or centre - ticks[-1][0] >= len(names) / MAX_CLUSTER_TICKS:
-            ticks.append((centre, str(index)))
+    ticks = _cluster_ticks(sizes, len(names) / MAX_CLUSTER_TICKS)
     axes.set_yticks([centre for centre, _ in ticks], [label for _, label in ticks])
     axes.set_ylabel("cluster")
+
+
+def _cluster_ticks(sizes: Sequence[int], room: float) -> list[tuple[float, str]]:
+    """Centre and number of each cluster; those too thin for ``room`` share a tick, as "7 to 9"."""
+    stops = np.cumsum([0, *sizes])
+    starts = [0]
+    for index in range(1, len(sizes)):
+        if min(stops[index] - stops[starts[-1]], stops[-1] - stops[index]) >= room:
+            starts.append(index)
+    ends = [*starts[1:], len(sizes)]
+    return [
+        ((stops[a] + stops[b]) / 2, str(a) if b - a == 1 else f"{a} to {b - 1}")
+        for a, b in zip(starts, ends, strict=True)
+        if b > a
+    ]
 
 
 def cluster_overview(

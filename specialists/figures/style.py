@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from specialists import catalogue as models
 from specialists.escaping import one_line, printable, readable
@@ -176,6 +176,8 @@ def log_axis(axes: Axes) -> None:
     locator = MaxNLocator(4) if high < 4 * low else LogLocator(subs=steps)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_minor_formatter(NullFormatter())
+    if high < 4 * low:
+        axes.xaxis.set_minor_locator(NullLocator())
 
 
 def to_svg(figure: Figure, description: str) -> str:
