@@ -80,14 +80,15 @@ def read_seed(run: Run) -> SeedScores:
 
 
 def is_still_improving(run: Run) -> bool:
-    """Whether the generalist's last epoch was its best; False of one that was given."""
+    """Whether the generalist's last epoch was its best; False if it was given, or nothing tells."""
     stage, given = run.path("train-generalist"), run.config.generalist
-    widths = stage / "widths.json"
-    if given.weights or given.predictions or not widths.is_file():
+    if given.weights or given.predictions:
         return False
-    width = next(entry["width"] for entry in read_json(widths) if entry["chosen"])
-    best = read_json(stage / "units" / f"width-{width}" / "result.json")["best_epoch"]
-    return best == _json_lines(stage / "metrics.jsonl")[-1]["epoch"]
+    with suppress(FileNotFoundError):
+        width = next(w["width"] for w in read_json(stage / "widths.json") if w["chosen"])
+        best = read_json(stage / "units" / f"width-{width}" / "result.json")["best_epoch"]
+        return best == _json_lines(stage / "metrics.jsonl")[-1]["epoch"]
+    return False
 
 
 def read_times(run: Run) -> InferenceTimes | None:
