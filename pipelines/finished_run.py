@@ -75,7 +75,20 @@ def read_seed(run: Run) -> SeedScores:
         groups_of(run, "test"),
         read_times(run),
         tuned_candidates(run),
+        is_still_improving(run),
     )
+
+
+def is_still_improving(run: Run) -> bool:
+    """Whether the generalist's last epoch was its best; False if it was given, or nothing tells."""
+    stage, given = run.path("train-generalist"), run.config.generalist
+    if given.weights or given.predictions:
+        return False
+    with suppress(FileNotFoundError):
+        width = next(w["width"] for w in read_json(stage / "widths.json") if w["chosen"])
+        best = read_json(stage / "units" / f"width-{width}" / "result.json")["best_epoch"]
+        return best == _json_lines(stage / "metrics.jsonl")[-1]["epoch"]
+    return False
 
 
 def read_times(run: Run) -> InferenceTimes | None:

@@ -7,7 +7,10 @@ that a spreadsheet computes. Data stay as they are; what is shown goes through o
 
 from __future__ import annotations
 
+import itertools
 import re
+import unicodedata
+from collections.abc import Iterator
 
 # Line feed and tab lay text out. Also refused, as XML refuses them: U+FFFE and U+FFFF.
 _CONTROL = re.compile(
@@ -15,6 +18,9 @@ _CONTROL = re.compile(
 )
 _FORMULA = re.compile(r"[=+\-@].")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+_LOOKS = "\u200d\ufe0e\ufe0f\U000e007f"  # join or vary the symbols beside them
+_TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
+_SKINS = {chr(0x1F3FB + i): f"{tone} skin" for i, tone in enumerate(_TONES)}
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|]")
 
 
@@ -68,3 +74,39 @@ def markdown(text: str) -> str:
     a\|b \<script\> my_data
     """
     return _MARKDOWN.sub(r"\\\g<0>", one_line(text))
+
+
+def readable(name: str) -> str:
+    """``name``, and what it shows in words if it is symbols that a font may lack.
+
+    That is a name with no letter or digit, and with more than ASCII. The words are those of
+    Unicode; a symbol newer than Python's table of them is told by its number.
+
+    Examples
+    --------
+    >>> [readable(name) for name in ("👋🏿", "🇰🇬", "C++", "日", "❤️")]
+    ['👋🏿 waving hand sign + dark skin', '🇰🇬 flag KG', 'C++', '日', '❤️ heavy black heart']
+    """
+    if name.isascii() or any(map(str.isalnum, name)) or printable(name) != name:
+        return name
+    words = " + ".join(_symbols_in_words(name))
+    return f"{name} {words}" if words else name
+
+
+def _symbols_in_words(name: str) -> Iterator[str]:
+    seen = (character for character in name if character not in _LOOKS)
+    for kind, run in itertools.groupby(seen, _spelling):
+        if kind:  # a region in letters that have their own places in Unicode
+            yield f"{kind} {''.join(unicodedata.name(letter)[-1] for letter in run)}"
+        else:
+            yield from (_SKINS.get(c) or _unicode_name(c) for c in run)
+
+
+def _spelling(character: str) -> str:
+    if "\U0001f1e6" <= character <= "\U0001f1ff":
+        return "flag"
+    return "region" if "\U000e0061" <= character <= "\U000e007a" else ""
+
+
+def _unicode_name(character: str) -> str:
+    return unicodedata.name(character, "").lower() or f"U+{ord(character):04X}"

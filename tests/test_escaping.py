@@ -9,7 +9,7 @@ from hostile_names import NAMES, acting, acts
 
 from specialists.clustering import ClassClusters, cluster_classes, compare
 from specialists.errors import InputError
-from specialists.escaping import cell, markdown, one_line, printable
+from specialists.escaping import cell, markdown, one_line, printable, readable
 
 
 def test_of_all_characters_those_that_act_are_escaped_and_no_others():
@@ -31,6 +31,37 @@ def test_what_is_shown_is_utf_8_without_control_characters(name):
         assert shown.encode().decode() == shown
         assert acting(shown) == set()
         assert printable(shown) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("👋🏿", "waving hand sign + dark skin"),
+        ("🇰🇬", "flag KG"),
+        ("👩🏽‍🚀", "woman + medium skin + rocket"),
+        (
+            "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+            "waving black flag + region GBENG",
+        ),
+        ("❤️", "heavy black heart"),
+        ("\U0003fffd", "U+3FFFD"),
+    ],
+)
+def test_symbols_that_a_font_may_lack_are_told_in_words(name, words):
+    assert readable(name) == f"{name} {words}"
+
+
+@pytest.mark.parametrize("name", [*NAMES, "", "C++", "-", "日", "क्‍ष", "1️⃣", "class 3", "\u200d"])
+def test_a_name_that_can_be_read_stays_as_it_is(name):
+    assert readable(name) == name
+
+
+def test_symbols_are_told_in_words_to_people_and_stay_as_they_are_in_files():
+    names = ["👋🏿", "🇰🇬", "👋", "🇰🇿"]
+    clusters = ClassClusters.from_predictions(np.eye(4) * 0.7 + 0.075, names, n_clusters=2)
+    assert "👋🏿 waving hand sign + dark skin" in clusters.to_text()
+    assert clusters.to_dict()["class_names"] == names
+    assert "🇰🇬 flag KG" in clusters._repr_html_()
 
 
 def test_white_space_of_a_cell_is_one_space():

@@ -40,6 +40,7 @@ def test_the_pair_that_gains_most_comes_first_with_what_was_confused():
     assert (found.n_better, found.n_worse) == (1, 0)
     (pair,) = found.most
     assert (pair.classes, pair.n_test, pair.generalist, pair.ensemble) == ((0, 1), 5, 3, 1)
+    assert pair.gain == 2
     assert [(e.row, e.label, e.text) for e in pair.examples] == [(0, 0, "text 0"), (1, 0, "text 1")]
 
 

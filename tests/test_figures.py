@@ -182,6 +182,29 @@ def test_every_model_is_labelled_and_no_label_hides_another():
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
+def test_models_that_are_the_same_point_share_a_label():
+    names = ("generalist", "generalist_ensemble", "generalist_ensemble_same_inference")
+    points = [CostPoint(n, 1e5, 0.5 + 0.1 * (n != "generalist"), (0.4, 0.8)) for n in names]
+    shown = [label.get_text() for label in accuracy_against_cost(points).axes[0].texts]
+    both = "generalist ensemble and\ngeneralist ensemble same inference"
+    assert sorted(shown) == ["generalist", both]
+
+
+def test_a_label_above_an_interval_has_a_line_to_its_own_dot():
+    """Two dots at nearly one cost: the label of neither can stand beside it."""
+    points = [
+        CostPoint(f"a rather long name {i}", 1e5 * (1 + 0.01 * i), 0.5 + 0.01 * i, (0.3, 0.7))
+        for i in range(3)
+    ]
+    figure = accuracy_against_cost(points)
+    canvas, axes = FigureCanvasAgg(figure), figure.axes[0]
+    canvas.draw()
+    for label in axes.texts:
+        dot, box = axes.transData.transform(label.xy), _text_box(label, canvas)
+        far = max(box.x0 - dot[0], dot[0] - box.x1, box.y0 - dot[1], dot[1] - box.y1)
+        assert (label.arrow_patch is not None) == (far > 5 + box.height)
+
+
 def test_no_label_lies_on_a_long_interval_or_leaves_the_frame():
     """As many models as `languages` has, at costs of a kind, whose intervals fill the figure."""
     costs = (2.221, 6.397, 5.422, 9.954, 2.221, 6.389, 8.886, 6.664, 5.1, 0.5631, 0.5631)
@@ -227,7 +250,23 @@ def test_the_matrix_shows_correlations_in_cluster_order():
     assert pixels.tolist() == [[0, 0.4, 0], [0.4, 0, 0], [0, 0, 0]]
 
 
-@pytest.mark.parametrize("n", [3, 20, 60])
+@pytest.mark.parametrize(
+    ("sizes", "shown"),
+    [
+        ((20, 20, 2, 2, 2, 2), ["0", "1", "2 to 3", "4 to 5"]),
+        ((20, 20, 2, 2, 2), ["0", "1", "2 to 4"]),
+        ((30, 30, 1), ["0", "1 to 2"]),
+        ((1, 60), ["0 to 1"]),
+    ],
+)
+def test_clusters_too_thin_for_a_tick_share_one_that_names_them_all(sizes, shown):
+    stops, n = np.cumsum([0, *sizes]), 100
+    clusters = [list(range(a, b)) for a, b in itertools.pairwise(stops.tolist())]
+    axes = correlation_matrix(np.eye(n), clusters, [str(j) for j in range(n)]).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == shown
+
+
+@pytest.mark.parametrize("n", [3, 20, 40])
 @pytest.mark.parametrize("name", ["x", "a rather long name of a class"])
 def test_names_beside_the_matrix_stay_in_the_picture_and_apart(n, name):
     figure = correlation_matrix(np.eye(n), [[0, 1], [2]], [f"{name} {j}" for j in range(n)])
@@ -238,6 +277,7 @@ def test_names_beside_the_matrix_stay_in_the_picture_and_apart(n, name):
     centres = [(box.y0 + box.y1) / 2 for box in boxes]
     heights = [box.y1 - box.y0 for box in boxes]
     assert -np.diff(centres).max() > 0.7 * max(heights)
+    assert min(label.get_fontsize() for label in figure.axes[0].get_yticklabels()) >= 8
 
 
 def test_thousands_of_classes_stay_a_small_picture():

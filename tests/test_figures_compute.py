@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from specialists.figures import ComputePoint, Gain, accuracy_against_compute, gain_along_axis
 
@@ -30,9 +31,11 @@ POINTS = [
 
 def test_no_mark_hides_another_and_all_lie_in_the_figure():
     figure = accuracy_against_compute(POINTS, {"ensemble_paper": "specialists, KL"})
-    renderer = FigureCanvasAgg(figure).get_renderer()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
     for axes in figure.axes:
-        boxes = {text.get_text(): text.get_window_extent(renderer) for text in axes.texts}
+        boxes = {text.get_text(): Text.get_window_extent(text, renderer) for text in axes.texts}
         assert set(boxes) == {p.mark for p in POINTS if p.mark}
         for (a, first), (b, second) in itertools.combinations(boxes.items(), 2):
             assert not first.overlaps(second), (a, b)

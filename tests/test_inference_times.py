@@ -270,6 +270,8 @@ def test_a_line_of_the_terminal_has_times_or_the_reason():
     assert times_in_words(TIMES, "ensemble_all").startswith("not timed: 1,000 rows would")
     assert times_cell(TIMES, "ensemble_all") == "\N{EN DASH}"
     assert "1 thread)" in times_note(dataclasses.replace(TIMES, threads=1))
+    both = dataclasses.replace(TIMES, not_timed={"student": "it failed", "ensemble": "it failed"})
+    assert times_note(both).endswith(" Not timed: student and ensemble (it failed).")
 
 
 def test_the_processor_has_a_name():

@@ -9,6 +9,7 @@ import typer
 from readme_run import specialists
 
 from pipelines.__main__ import app
+from pipelines.run_settings import source_and_folder
 from specialists.config import Config
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +63,8 @@ def test_every_setting_exists_and_every_run_is_of_a_config_that_is_there(tmp_pat
             named = [part for part in command[2:3] if not part.startswith("-")]
             settings = [command[i + 1] for i, part in enumerate(command) if part == "--set"]
             Config.from_toml(named[0] if named else "emoji", settings)
+    assert source_and_folder("own.toml", None, [])[1] == Path("runs", "own")
+    assert "`specialists run own.toml` writes to `runs/own`" in README
 
 
 @pytest.mark.slow

@@ -121,6 +121,16 @@ def test_what_is_wide_scrolls_in_a_box_of_its_own_and_the_page_does_not(page):
     assert ".narrow { width: auto; min-width: min(22rem, 100%); }" in CSS
 
 
+def test_on_a_narrow_screen_each_cell_says_its_column_and_none_is_cut_off(page):
+    script = page[page.index("<script>") :]
+    assert 'all("main .scroll > table")' in script
+    assert "cell.dataset.label = labels[column]" in script
+    narrow = CSS[CSS.index("@media screen and (max-width: 640px)") :]
+    assert ".stacked tr { display: grid;" in narrow
+    assert ".stacked td::before { content: attr(data-label);" in narrow
+    assert ".stacked tr[hidden] { display: none; }" in narrow  # the search still works
+
+
 @pytest.mark.parametrize("scheme", ["dark", "print"])
 def test_the_style_sheet_knows_the_dark_and_paper(page, scheme):
     assert CSS in page
@@ -160,25 +170,47 @@ def changed_details(results, **changes):
 
 def test_pairs_that_are_told_apart_are_shown_with_their_examples(results):
     example = Example(row=3, text="a <b> text", label=1, source_row=17)
-    pair = PairChange((1, 2), 40, 9, 2, (example,))
+    pair = PairChange((1, 2), 40, 9, 2, (example,), gain=6)
     page = render(changed_details(results, pairs=PairChanges(1234, 5, (pair,))))
     section = page[page.index('id="apart"') :].partition("</section>")[0]
     assert "1,234 are told apart better by the ensemble" in section
-    assert re.findall(r'<td class="n">(\d+)</td>', section) == ["40", "9", "2"]
+    assert re.findall(r'<td class="n">(\+?\d+)</td>', section) == ["40", "9", "2", "+6"]
+    assert "This pair gains most, the largest gain first. A pair's gain counts the rows" in section
     assert '<span class="text" dir="auto">a &lt;b&gt; text</span>' in section
     assert "<small>is <bdi>class 1</bdi></small>" in section
+    older = dataclasses.replace(pair, gain=None)
+    page = render(changed_details(results, pairs=PairChanges(1234, 5, (older,))))
+    assert "A pair's gain" not in page
+    assert "gain,<br>rows" not in page
     without = render(changed_details(results, pairs=None))
     assert 'id="apart"' not in without
     assert "#apart" not in without
 
 
+def test_classes_that_are_symbols_are_told_in_words_in_tables_figures_and_the_terminal(results):
+    names = [f"{chr(0x1F600 + j)}" for j in range(len(results.data.class_names))]
+    data = dataclasses.replace(results.data, class_names=names)
+    clusters = dataclasses.replace(results.clusters, class_names=tuple(names))
+    results = dataclasses.replace(results, data=data, clusters=clusters)
+    page = render(results)
+    for section in ("apart", "clusters", "classes", "examples", "labels"):
+        part = page[page.index(f'<h2 id="{section}">') :].partition("</section>")[0]
+        bare = re.sub(r"<svg.*?</svg>", "", part, flags=re.S)
+        assert re.search(r">[\U0001f600-\U0001f617] [a-z]+ [a-z ]+<", bare.replace("…", "")), (
+            section
+        )
+    assert re.search(r"<text[^>]*>[\U0001f600-\U0001f617] [a-z ]+…?</text>", page)
+    face = r"[\U0001f600-\U0001f617] [a-z -]+"
+    assert re.search(rf"    {face} and {face}: ", pair_lines(results)[1])
+
+
 def test_the_terminal_shows_the_text_that_most_can_read(results):
     texts = {1: "\u65e5", 2: "day \n one", 3: "jour"}
     examples = tuple(Example(row=n, text=t, label=n, source_row=None) for n, t in texts.items())
-    pair = PairChange((1, 2), 40, 9, 2, examples)
+    pair = PairChange((1, 2), 40, 9, 2, examples, gain=6)
     told = pair_lines(changed_details(results, pairs=PairChanges(4, 0, (pair,) * 5)))
     assert told[0].endswith(" 4 pairs of classes better than the generalist. The largest gains:")
-    line = "class 1 and class 2: confused in 2 of 40 rows instead of 9"
+    line = "class 1 and class 2: 6 more rows right, confused in 2 of 40 rows instead of 9"
     assert told[1:] == [f'    {line}; "day one" is class 2'] * 3
     bare = PairChanges(4, 0, (dataclasses.replace(pair, examples=()),))
     assert pair_lines(changed_details(results, pairs=bare))[1:] == [f"    {line}"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pipelines.finished_run import groups_of, training_seconds
+from pipelines.finished_run import groups_of, is_still_improving, training_seconds
 from pipelines.runs import Run
 from specialists.errors import InputError
 from specialists.evaluation import Comparison, Evaluation, ModelScores, SeedScores, compare_seeds
@@ -250,7 +250,61 @@ def test_the_verdict_names_the_cheapest_of_what_clearly_helps_most(skills, start
 
 
 def text_of(comparison):
-    return verdict(comparison).text
+    """What the verdict says, without the level that stands before each interval."""
+    return verdict(comparison).text.replace("99.4% interval ", "")
+
+
+def test_every_interval_of_a_verdict_says_its_level():
+    told = verdict(made(WIDE_IS_BEST)).text
+    assert told.startswith("Go wider: +6.00 points (99.4% interval +2.00 to +10.00) for ")
+    assert told.count(" to +") == told.count("(99.4% interval ") > 2
+    assert "points over the generalist (99.4% interval)" in option_lines(made({}))[0]
+
+
+ENSEMBLE_IS_BEST = {("ensemble", "generalist"): (0.05, (0.01, 0.09))}
+
+
+@pytest.mark.parametrize(
+    ("gaps", "flops", "improving", "start"),
+    [
+        (
+            {},
+            {"generalist_continued": 0},
+            (True,) * 3,
+            "Train the generalist longer first: its last",
+        ),
+        ({}, {"generalist_continued": 0}, (True, True, False), "Keep the generalist: nothing"),
+        ({}, {"generalist_continued": 0}, (), "Keep the generalist: nothing"),
+        ({}, {}, (True,) * 3, "Keep the generalist: nothing"),
+        (ENSEMBLE_IS_BEST, {"generalist_continued": 0}, (True,) * 3, "Use specialists: +5.00"),
+    ],
+)
+def test_a_generalist_that_still_improved_is_trained_longer_before_it_is_kept(
+    gaps, flops, improving, start
+):
+    """Unless training it longer was tried. Nothing that was measured is then advised."""
+    comparison = dataclasses.replace(made(gaps, **flops), still_improving=improving)
+    told = text_of(comparison)
+    assert told.startswith(start)
+    trained_on = start.startswith("Train")
+    assert ("last epoch was its best" in told) == (trained_on or bool(gaps))
+    assert any(option.is_advised for option in options(comparison)) != trained_on
+    assert any("advised" in line for line in option_lines(comparison)) != trained_on
+
+
+@pytest.mark.parametrize(("best", "improving"), [(2, False), (3, True)])
+def test_whether_the_generalist_still_improved_is_read_from_its_training(tmp_path, best, improving):
+    run = Run(tmp_path)
+    write_text(run.config_file, "[generalist]\nepochs = 3\n")
+    assert not is_still_improving(run)
+    stage = run.path("train-generalist")
+    widths = [{"width": 8, "chosen": False}, {"width": 16, "chosen": True}]
+    write_json(stage / "widths.json", widths)
+    write_json(stage / "units" / "width-16" / "result.json", {"best_epoch": best})
+    write_text(stage / "metrics.jsonl", "".join(f'{{"epoch": {e}}}\n' for e in (1, 2, 3)))
+    assert is_still_improving(run) == improving
+    write_text(run.config_file, '[generalist]\npredictions = "probs.npy"\n')
+    assert not is_still_improving(Run(tmp_path))
 
 
 def made(gaps, admission="admitted", **flops):
@@ -672,6 +726,18 @@ def test_seconds_that_differ_from_flops_by_half_as_much_again_are_told(flops, se
     assert unlike_flops(models, times) == ({wide: (flops, seconds)} if said else {})
     words = f"{wide} took {flops:.2f} times the FLOPs and {seconds:.2f} times the seconds"
     assert (words in time_sentence(models, times)) == said
+
+
+def test_what_averages_of_the_same_trainings_took_is_said_once():
+    names = ("generalist_ensemble", "generalist_ensemble_same_inference")
+    costs = {"generalist": 1.0, "ensemble": 10.0} | dict.fromkeys((*names, "generalist_wide"), 5.0)
+    models = {name: model_scores(examples=10 * flops) for name, flops in costs.items()}
+    seconds = {"ensemble": 10.0, "generalist_wide": 20.0} | dict.fromkeys(names, 10.0)
+    told = time_sentence(models, seconds)
+    both = f"{names[0]} and {names[1]} took 0.50 times the FLOPs and 1.00 times the seconds."
+    assert told.endswith(
+        f"generalist_wide took 0.50 times the FLOPs and 2.00 times the seconds; {both}"
+    )
 
 
 def test_the_table_has_a_row_a_model_and_the_figure_is_svg():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from specialists.clustering.checks import whole_number
 from specialists.clustering.confused_pairs import as_table, columns_of, confused_pairs
 from specialists.errors import InputError
-from specialists.escaping import one_line
+from specialists.escaping import one_line, readable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,5 +84,5 @@ class NotebookTable:
 
 def _few(names: Sequence[str]) -> str:
     more = len(names) - SHOWN
-    shown = ", ".join(one_line(name) for name in names[:SHOWN])
+    shown = ", ".join(one_line(readable(name)) for name in names[:SHOWN])
     return f"{shown} and {more} more" if more > 0 else shown

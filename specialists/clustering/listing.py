@@ -10,7 +10,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from specialists.errors import InputError
-from specialists.escaping import one_line
+from specialists.escaping import one_line, readable
 
 if TYPE_CHECKING:
     from specialists.clustering.classes import ClassClusters
@@ -71,7 +71,7 @@ def fields_from(content: Any) -> dict[str, Any]:
 
 def clusters_text(clusters: ClassClusters, width: int) -> str:
     """Clusters as paragraphs after a summary, in lines of at most ``width`` characters."""
-    names = [one_line(name) for name in clusters.class_names]
+    names = [one_line(readable(name)) for name in clusters.class_names]
     sizes = clusters.sizes or (0,)
     summary = (
         f"{clusters.n_clusters} clusters of {clusters.n_classes} classes, of {min(sizes)} "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from specialists.escaping import one_line
+from specialists.escaping import one_line, readable
 
 MAX_SHOWN = 60  # pairs
 MAX_CHARACTERS = 80  # of an example
@@ -56,7 +56,7 @@ def _shown(column: str, value: Any) -> str:
         return "none"
     if isinstance(value, list):
         return NOT_BROKEN.format(escape(", ".join(map(str, value))))
-    return escape(one_line(str(value)))
+    return escape(one_line(readable(str(value))))
 
 
 def _is_image_list(values: list[Any]) -> bool:

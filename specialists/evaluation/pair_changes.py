@@ -33,6 +33,9 @@ class PairChange(JsonRecord):
         Examples of one class that the model gives to the other.
     examples : tuple of Example
         Confused by the generalist and right by the ensemble, the surest first.
+    gain : int, optional
+        Examples that only the generalist confuses and the ensemble has right, less those that only
+        the ensemble confuses and the generalist has right. None in files of older versions.
     """
 
     classes: tuple[int, int]
@@ -40,13 +43,15 @@ class PairChange(JsonRecord):
     generalist: int
     ensemble: int
     examples: tuple[Example, ...]
+    gain: int | None = None
 
 
 @dataclass(frozen=True)
 class PairChanges(JsonRecord):
     """How many pairs of classes the ensemble tells apart better than the generalist, and worse.
 
-    ``most`` are those that gain most and are confused less often, the largest gain first.
+    ``most`` are those that gain most and are confused less often: the largest gain first, of equal
+    ones that which the generalist confuses most.
     """
 
     n_better: int
@@ -83,6 +88,7 @@ def pair_changes(
                 examples.example(row)
                 for row in mended[before[mended] == pairs[i]][:N_EXAMPLES].tolist()
             ),
+            gain=int(gain[i]),
         )
         for i in order[shown[order]][:N_PAIRS]
         for a, b in [divmod(int(pairs[i]), n_classes)]

@@ -56,6 +56,8 @@ class SeedScores:
         None of a run whose models were not timed.
     candidates : tuple of TunedCandidate
         Of the student's search; none without one.
+    still_improving : bool
+        Whether the generalist's last epoch was its best, so that more may help.
     """
 
     evaluation: Evaluation
@@ -66,6 +68,7 @@ class SeedScores:
     groups: NDArray[np.int64] | None = None
     times: InferenceTimes | None = None
     candidates: tuple[TunedCandidate, ...] = ()
+    still_improving: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,8 @@ class Comparison(JsonRecord):
         Means over the seeds whose models were timed; None without any.
     candidates : tuple of tuple of TunedCandidate
         Of the student's search in each seed; none without a search.
+    still_improving : tuple of bool
+        Of each seed: whether the generalist's last epoch was its best. Empty in older files.
     """
 
     dataset: str
@@ -153,6 +158,7 @@ class Comparison(JsonRecord):
     differences: tuple[MeanDifference, ...]
     times: InferenceTimes | None = None
     candidates: tuple[tuple[TunedCandidate, ...], ...] = ()
+    still_improving: tuple[bool, ...] = ()
 
     def find(self, a: str, b: str, metric: str = "top1") -> MeanDifference | None:
         """The difference a - b, or None if it was not taken."""
@@ -207,6 +213,7 @@ def compare_seeds(seeds: Sequence[SeedScores], n_bootstrap: int = 4000) -> Compa
         retention=_retention(seeds, drawn["top1"]),
         times=mean_times([seed.times for seed in seeds if seed.times is not None]),
         candidates=tuple(seed.candidates for seed in seeds if seed.candidates),
+        still_improving=tuple(seed.still_improving for seed in seeds),
         differences=tuple(
             _difference(seeds, a, b, metric, drawn[metric][a] - drawn[metric][b])
             for a, b in pairs

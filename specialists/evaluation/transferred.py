@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from specialists.escaping import one_line
+from specialists.escaping import one_line, readable
 from specialists.json_record import JsonRecord
 
 if TYPE_CHECKING:
@@ -179,7 +179,9 @@ class Transfer(JsonRecord):
         changed = self.changed_classes(student)
         for verb, sign in (("gained", 1), ("lost", -1)):
             some = [c for c in changed if sign * c.gain(student) > 0]
-            told = ", ".join(f"{one_line(c.name)} {c.gain(student):+d} of {c.n}" for c in some)
+            told = ", ".join(
+                f"{one_line(readable(c.name))} {c.gain(student):+d} of {c.n}" for c in some
+            )
             lines += [f"  {verb} most: {told}"] if some else []
         return lines
 

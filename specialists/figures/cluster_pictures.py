@@ -21,6 +21,7 @@ from specialists.clustering import ClassClusters
 from specialists.clustering.co_predictions import CoPredictions
 from specialists.clustering.confused_pairs import heaviest_pairs
 from specialists.covariance.rows import row_blocks
+from specialists.escaping import readable
 from specialists.figures import style
 from specialists.figures.clusters import (
     MATRIX_HEIGHT,
@@ -173,12 +174,12 @@ def _pair_in_words(clusters: ClassClusters, a: int, b: int, share: float, times:
     held = [[m for m, members in enumerate(clusters.classes) if j in members] for j in (a, b)]
     both = sorted(set(held[0]) & set(held[1]))
     where = f"both in cluster {both[0]}" if both else "in no cluster together"
-    names = f"{clusters.class_names[a]} \N{LEFT RIGHT ARROW} {clusters.class_names[b]}"
+    names = " \N{LEFT RIGHT ARROW} ".join(readable(clusters.class_names[j]) for j in (a, b))
     return f"{names}\n{share:.2%} of all confusions, {times:,.1f} times the average pair\n{where}"
 
 
 def _cluster_in_words(clusters: ClassClusters, m: int) -> str:
-    names = clusters.names(m)
+    names = [readable(name) for name in clusters.names(m)]
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return (
         f"cluster {m}: {len(names)} classes\n"
@@ -193,7 +194,7 @@ def _write_names(axes: Axes, names: Sequence[Sequence[str]]) -> None:
     axes.set_xlim(0, 1)
     look = {"fontsize": style.FONT_SIZE - 1, "color": style.INK, "va": "center", "clip_on": False}
     for row, classes in enumerate(names):
-        axes.text(0, row, style.shorten(", ".join(classes), 80), **look)
+        axes.text(0, row, style.class_names_in_words(classes, 80), **look)
 
 
 def _titled(figure: Figure, text: str) -> Figure:

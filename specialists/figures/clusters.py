@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from specialists.escaping import readable
 from specialists.figures import style
 from specialists.figures.gain_intervals import gains_with_intervals
 
-MAX_NAMED_CLASSES = 60
+MAX_NAMED_CLASSES = 40
 MAX_CLUSTER_TICKS = 30
 MAX_PIXELS = 700
 MATRIX_HEIGHT = 5.6
@@ -108,18 +109,30 @@ def label_classes(axes: Axes, names: Sequence[str], sizes: Sequence[int]) -> Non
     """Name the rows of a matrix by classes, or by clusters where there are many classes."""
     axes.set_xticks([])
     if len(names) <= MAX_NAMED_CLASSES:
-        axes.set_yticks(np.arange(len(names)) + 0.5, [style.shorten(name, 24) for name in names])
+        axes.set_yticks(
+            np.arange(len(names)) + 0.5, [style.shorten(readable(name), 24) for name in names]
+        )
         fitting = 72 * 0.8 * MATRIX_HEIGHT / len(names)
         axes.tick_params(axis="y", length=0, labelsize=min(style.FONT_SIZE, fitting))
         return
-    starts = np.cumsum([0, *sizes])[:-1]
-    ticks: list[tuple[float, str]] = []
-    for index, (start, size) in enumerate(zip(starts, sizes, strict=True)):
-        centre = float(start + size / 2)
-        if not ticks or centre - ticks[-1][0] >= len(names) / MAX_CLUSTER_TICKS:
-            ticks.append((centre, str(index)))
+    ticks = _cluster_ticks(sizes, len(names) / MAX_CLUSTER_TICKS)
     axes.set_yticks([centre for centre, _ in ticks], [label for _, label in ticks])
     axes.set_ylabel("cluster")
+
+
+def _cluster_ticks(sizes: Sequence[int], room: float) -> list[tuple[float, str]]:
+    """Centre and number of each cluster; those too thin for ``room`` share a tick, as "7 to 9"."""
+    stops = np.cumsum([0, *sizes])
+    starts = [0]
+    for index in range(1, len(sizes)):
+        if min(stops[index] - stops[starts[-1]], stops[-1] - stops[index]) >= room:
+            starts.append(index)
+    ends = [*starts[1:], len(sizes)]
+    return [
+        ((stops[a] + stops[b]) / 2, str(a) if b - a == 1 else f"{a} to {b - 1}")
+        for a, b in zip(starts, ends, strict=True)
+        if b > a
+    ]
 
 
 def cluster_overview(
@@ -145,7 +158,7 @@ def cluster_overview(
     words.set_axis_off()
     words.set_xlim(0, 1)
     for height, (*_, classes) in enumerate(rows):
-        label = f"{len(classes)}: " + style.shorten(", ".join(classes), 84)
+        label = f"{len(classes)}: " + style.class_names_in_words(classes, 84)
         words.text(
             0, height + 0.18, label, fontsize=style.FONT_SIZE - 1, color=style.INK, clip_on=False
         )

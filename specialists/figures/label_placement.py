@@ -70,7 +70,7 @@ def _write(
     probe.remove()
     box = _nearest_free_place(anchor, extent, taken, axes.get_window_extent())
     centre = (box.get_points().mean(axis=0) - anchor) * 72 / canvas.figure.dpi
-    far = _gap(box, _point_box(axes, label)) > extent[1]
+    is_far = _gap(box, Bbox([anchor - label.room, anchor + label.room])) > extent[1]
     axes.annotate(
         label.text,
         (label.x, label.y),
@@ -80,7 +80,7 @@ def _write(
         va="center",
         fontsize=size,
         color=label.colour,
-        arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.5} if far else None,
+        arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.5} if is_far else None,
     )
     return box
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from specialists.escaping import readable
 from specialists.evaluation.scores import Bin
 from specialists.figures import style
 from specialists.figures.label_placement import label_beside, place_labels
@@ -30,7 +31,8 @@ class CostPoint:
 def accuracy_against_cost(points: Sequence[CostPoint], lines: str = "95% interval") -> Figure:
     """Top-1 against FLOPs per example on a logarithmic axis.
 
-    ``lines`` says what the points' intervals are; it is empty where they have none.
+    ``lines`` says what the points' intervals are; it is empty where they have none. Models that
+    are the same point share a label.
     """
     figure, axes = style.one_panel(4.6)
     for point in points:
@@ -44,9 +46,12 @@ def accuracy_against_cost(points: Sequence[CostPoint], lines: str = "95% interva
     axes.set_xlabel("inference cost, FLOPs per example (log scale)")
     axes.set_ylabel("top-1 accuracy, %" + f" (line: {lines})" * bool(lines))
     style.quieten(axes)
+    names: dict[tuple[float, float, tuple[float, float]], list[str]] = {}
+    for p in points:
+        names.setdefault((p.inference_flops, p.top1, p.interval), []).append(p.name)
     labels = [
-        label_beside(style.model_label(p.name), p.inference_flops, p.top1, p.interval, p.name)
-        for p in points
+        label_beside(" and\n".join(map(style.model_label, some)), *place, some[-1])
+        for place, some in names.items()
     ]
     place_labels(figure, {axes: labels})
     return figure
@@ -88,11 +93,11 @@ def class_changes(
     """
     chosen = {model: _largest_changes(values) for model, values in changes.items()}
     n_rows = max((len(rows) for rows in chosen.values()), default=1)
-    figure = style.new_figure(1.0 + 0.2 * max(n_rows, 3))
+    figure = style.new_figure(1.15 + 0.2 * max(n_rows, 3))
     panels = figure.subplots(1, len(changes), squeeze=False)[0]
     for axes, (model, rows) in zip(panels, chosen.items(), strict=True):
         draw_changes(axes, [(names[j], value) for j, value in rows], max(n_rows, 3))
-        axes.set_title(f"{style.model_label(model)} against {style.model_label(base)}")
+        axes.set_title(f"{style.model_label(model)}\nagainst {style.model_label(base)}")
         axes.set_xlabel("right answers more")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
@@ -104,7 +109,7 @@ def draw_changes(axes: Axes, changes: Sequence[tuple[str, float]], n_rows: int) 
     colours = [style.BLUE if value > 0 else style.VERMILION for value in values]
     axes.barh(range(len(values)), values, color=colours, height=0.7)
     axes.axvline(0, color=style.INK, linewidth=0.8)
-    style.name_rows(axes, [style.shorten(name, 24) for name, _ in changes], n_rows)
+    style.name_rows(axes, [style.shorten(readable(name), 24) for name, _ in changes], n_rows)
     style.quieten(axes, grid="x")
 
 

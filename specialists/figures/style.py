@@ -21,10 +21,10 @@ from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from specialists import catalogue as models
-from specialists.escaping import one_line, printable
+from specialists.escaping import one_line, printable, readable
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 SKY, PURPLE, INK, GREY, FAINT = "#56B4E9", "#CC79A7", "#222222", "#767676", "#DDDDDD"
@@ -86,6 +86,11 @@ def shorten(text: str, length: int) -> str:
     line = one_line(text)
     line = line if len(line) <= length else line[: length - 1].rstrip() + "…"
     return line.replace("$", r"\$")
+
+
+def class_names_in_words(names: Sequence[str], length: int) -> str:
+    """The names of some classes on a line of at most ``length`` characters."""
+    return shorten(", ".join(map(readable, names)), length)
 
 
 @contextmanager
@@ -171,6 +176,8 @@ def log_axis(axes: Axes) -> None:
     locator = MaxNLocator(4) if high < 4 * low else LogLocator(subs=steps)
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_minor_formatter(NullFormatter())
+    if high < 4 * low:
+        axes.xaxis.set_minor_locator(NullLocator())
 
 
 def to_svg(figure: Figure, description: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
-from specialists.escaping import one_line
+from specialists.escaping import one_line, readable
 from specialists.evaluation import Comparison
 from specialists.evaluation.pair_changes import PairChange
+from specialists.evaluation.several_seeds import CORRECTED_LEVEL
 from specialists.report import sentences
 from specialists.report.numbers import duration, percent, points, points_interval, two_digits
 from specialists.report.recommendation import Option, options
@@ -37,7 +38,8 @@ def option_lines(comparison: Comparison) -> list[str]:
     times = comparison.times
     timed = [f"{'time' if times.relative else 'ms'} for {times.n_rows:,} rows"] if times else []
     found = options(comparison)
-    head = ["", "top-1", "over the generalist, points", *timed, "training"]
+    gain = f"points over the generalist ({percent(CORRECTED_LEVEL)} interval)"
+    head = ["", "top-1", gain, *timed, "training"]
     table = [head, *(_cells(option, bool(times)) for option in found)]
     first, *others = (max(map(len, column)) for column in zip(*table, strict=True))
     lines = [
@@ -73,15 +75,16 @@ def pair_lines(results: Results) -> list[str]:
 
 
 def _pair(results: Results, pair: PairChange) -> str:
-    names = [_short(results.data.class_names[j]) for j in pair.classes]
-    rows = f"{pair.ensemble} of {pair.n_test:,} rows instead of {pair.generalist}"
-    line = f"{names[0]} and {names[1]}: confused in {rows}"
+    first, second = (_short(readable(results.data.class_names[j])) for j in pair.classes)
+    rows = f"confused in {pair.ensemble} of {pair.n_test:,} rows instead of {pair.generalist}"
+    gain = "" if pair.gain is None else f"{pair.gain} more rows right, "
+    line = f"{first} and {second}: {gain}{rows}"
     texts = [(each.text, each.label) for each in pair.examples if each.text]
     if not texts:
         return line
     most_read, label = max(texts, key=lambda known: _share_of_ascii(known[0]))
-    text, name = _short(most_read), _short(results.data.class_names[label])
-    return f'{line}; "{text}" is {name}'
+    name = _short(readable(results.data.class_names[label]))
+    return f'{line}; "{_short(most_read)}" is {name}'
 
 
 def _share_of_ascii(text: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from specialists.evaluation import InferenceTimes
-from specialists.report.numbers import two_digits
+from specialists.report.numbers import enumerated, two_digits
 
 UNKNOWN = "\N{EN DASH}"
 
@@ -38,6 +38,9 @@ def times_note(times: InferenceTimes) -> str:
     else:
         threads = f"{times.threads} thread{'s' * (times.threads > 1)}"
         start = f"ms: measured {what} ({times.machine}; {threads}). "
-    reasons = "; ".join(f"{name} ({reason})" for name, reason in times.not_timed.items())
+    without: dict[str, list[str]] = {}
+    for name, reason in times.not_timed.items():
+        without.setdefault(reason, []).append(name)
+    reasons = "; ".join(f"{enumerated(names)} ({reason})" for reason, names in without.items())
     missing = f" Not timed: {reasons}." if reasons else ""
     return f"{start}Rivals were timed as untrained networks of the same size.{missing}"

@@ -16,7 +16,7 @@ from specialists.figures.clusters import MAX_ROWS
 from specialists.report.numbers import percent
 from specialists.report.recommendation import options
 from specialists.report.run_results import Results
-from specialists.report.table_rows import changes_by_class, telling, too_few_sentence
+from specialists.report.table_rows import changes_by_class, cut, telling, too_few_sentence
 
 ANSWER_WIDTH = 5.6  # inches: it stands beside a table
 
@@ -58,7 +58,7 @@ def _answer(results: Results) -> ReportFigure | None:
         [noun for noun, _ in found],
         [gain.value for _, gain in found],
         [gain.corrected_interval for _, gain in found],
-        "points of top-1 over the generalist",
+        f"points of top-1 over the generalist, {percent(CORRECTED_LEVEL)} interval",
         ANSWER_WIDTH,
     )
     caption = (
@@ -127,7 +127,9 @@ def _gain_per_cluster(results: Results) -> ReportFigure | None:
     few = too_few_sentence(results.details.per_cluster, "cluster", "clusters")
     if not known:
         return None
-    labels = [f"{e.cluster}: {', '.join(results.clusters.names(e.cluster)[:4])}" for e in known]
+    labels = [
+        f"{e.cluster}: {', '.join(cut(results.clusters.names(e.cluster)[:4]))}" for e in known
+    ]
     intervals = [e.interval for e in known if e.interval is not None]
     figure = figures.gain_per_cluster(
         labels, [e.gain for e in known if e.gain is not None], intervals

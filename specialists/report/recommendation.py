@@ -15,6 +15,7 @@ from specialists.catalogue import (
     ALTERNATIVES,
     BASELINES,
     BY_SIMPLICITY,
+    CONTINUED,
     ENSEMBLE,
     GENERALIST,
     STUDENT,
@@ -88,6 +89,7 @@ def _option(comparison: Comparison, name: str, advised: str | None) -> Option:
     model, times = comparison.models[name], comparison.times
     timed = times.models.get(name) if times else None
     is_out = name == ENSEMBLE and comparison.is_refused
+    kept = None if may_train_longer(comparison) else GENERALIST
     return Option(
         name,
         advice_for(comparison, name),
@@ -96,7 +98,7 @@ def _option(comparison: Comparison, name: str, advised: str | None) -> Option:
         timed.batch if timed else None,
         model.inference_flops / comparison.models[GENERALIST].inference_flops,
         training_costs(comparison, name)[1],
-        name == (advised or GENERALIST),
+        name == (advised or kept),
     )
 
 
@@ -106,6 +108,12 @@ def advice_for(comparison: Comparison, name: str) -> str:
         return KEEP
     as_wide = is_as_wide(comparison, name)
     return "train longer from the start" if as_wide else WORDS[name].advice
+
+
+def may_train_longer(comparison: Comparison) -> bool:
+    """Whether the last epoch was the generalist's best in every seed, and none was trained on."""
+    improving = comparison.still_improving
+    return CONTINUED not in comparison.models and bool(improving) and all(improving)
 
 
 def training_costs(comparison: Comparison, name: str) -> tuple[float, float]:

@@ -42,7 +42,7 @@ def gain_sentence(evaluation: Evaluation) -> str:
         f"{points(top1.value)} percentage points (95% interval "
         f"{points_interval(top1.interval)}; {p_value(top1.p, k)}). The negative "
         f"log-likelihood changes by {signed(nll.value)} nats "
-        f"({signed(nll.interval[0])} to {signed(nll.interval[1])}; lower is better)."
+        f"(95% interval {signed(nll.interval[0])} to {signed(nll.interval[1])}; lower is better)."
     )
 
 
@@ -125,13 +125,17 @@ def unlike_flops(models: Models, seconds: Mapping[str, float]) -> dict[str, tupl
 
 
 def time_sentence(models: Models, seconds: Mapping[str, float]) -> str:
-    """Where training seconds are not what training FLOPs promise; empty where they are."""
-    unlike = [
-        f"{name} took {flops:.2f} times the FLOPs and {time:.2f} times the seconds"
-        for name, (flops, time) in unlike_flops(models, seconds).items()
-    ]
+    """Where training seconds are not what training FLOPs promise; empty where they are.
+
+    Baselines of the same trainings, as averages often are, are told together.
+    """
+    told: dict[str, list[str]] = {}
+    for name, (flops, time) in unlike_flops(models, seconds).items():
+        costs = f"{flops:.2f} times the FLOPs and {time:.2f} times the seconds"
+        told.setdefault(costs, []).append(name)
+    unlike = "; ".join(f"{enumerated(names)} took {costs}" for costs, names in told.items())
     start = f"Training FLOPs do not tell training time here: relative to {ENSEMBLE}, "
-    return f"{start}{'; '.join(unlike)}." if unlike else ""
+    return f"{start}{unlike}." if unlike else ""
 
 
 def worse(models: Models, name: str) -> str:

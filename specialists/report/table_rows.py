@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from specialists.catalogue import ENSEMBLE, GENERALIST, WORDS
 from specialists.clustering import ClassClusters
 from specialists.ensemble import Choice, CombinationRule
+from specialists.escaping import readable
 from specialists.evaluation import Difference, Evaluation
 from specialists.evaluation.subsets import ByClass, ClusterGain
 from specialists.report.numbers import capitalized
@@ -44,8 +45,9 @@ def too_few_sentence(parts: Sequence[OfTestRows], one: str, many: str) -> str:
 
 
 def cut(names: Sequence[str]) -> list[str]:
-    """Names of at most 200 characters, so that no cell is wider than the page."""
-    return [name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…" for name in names]
+    """Names for people, of at most 200 characters, so that no cell is wider than the page."""
+    shown = map(readable, names)
+    return [name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…" for name in shown]
 
 
 def difference_rows(

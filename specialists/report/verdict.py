@@ -23,7 +23,7 @@ from specialists.catalogue import (
     WORDS,
 )
 from specialists.evaluation import Comparison
-from specialists.evaluation.several_seeds import MeanDifference
+from specialists.evaluation.several_seeds import CORRECTED_LEVEL, MeanDifference
 from specialists.report.numbers import (
     capitalized,
     compact,
@@ -39,6 +39,7 @@ from specialists.report.recommendation import (
     advice_for,
     is_as_wide,
     largest_gain,
+    may_train_longer,
     recommended,
     training_costs,
 )
@@ -49,6 +50,8 @@ CAUTION = {
     1: "One seed cannot tell the luck of a training from a gain.",
     2: "Two seeds can hardly tell the luck of a training from a gain: run at least three.",
 }
+LONGER_FIRST = "Train the generalist longer first"
+LAST_WAS_BEST = "last epoch was its best, so more may help (generalist.epochs)"
 SAME_NETWORK = "the same network with hard labels"
 THE_GAIN = "the ensemble's gain in top-1 over hard labels"
 STAY_OUT = "Specialists stay out: held-out rows do not show that they help."
@@ -81,7 +84,8 @@ def verdict(comparison: Comparison) -> Verdict:
     """What a user should do, with the gain, its interval, and what it costs."""
     chosen = recommended(comparison)
     if chosen is None:
-        headline, named = capitalized(KEEP), largest_gain(comparison, None)
+        headline = LONGER_FIRST if may_train_longer(comparison) else capitalized(KEEP)
+        named = largest_gain(comparison, None)
         sentences = _kept_generalist(comparison, named)
     else:
         headline, named = capitalized(advice_for(comparison, chosen)), chosen
@@ -102,6 +106,8 @@ def verdict(comparison: Comparison) -> Verdict:
         if not all_missing and CONTINUED not in comparison.models:
             told += " Whether the generalist was under-trained is open."
         sentences.append(told)
+    if chosen is not None and may_train_longer(comparison):
+        sentences.append(f"The generalist's {LAST_WAS_BEST}: this answer may change.")
     harmed = comparison.is_clear(GENERALIST, ENSEMBLE)
     tone = "good" if chosen == ENSEMBLE else "bad" if harmed else "unclear"
     caution = CAUTION.get(len(comparison.seeds), "")
@@ -129,7 +135,8 @@ def retention_sentence(comparison: Comparison) -> str:
 
 
 def _kept_generalist(comparison: Comparison, largest: str | None) -> list[str]:
-    sentences = ["nothing that was tried is clearly better."]
+    may_gain = f"its {LAST_WAS_BEST}, and " * may_train_longer(comparison)
+    sentences = [f"{may_gain}nothing that was tried is clearly better."]
     if largest is not None and largest != ENSEMBLE:
         who, bought = _named(comparison, largest), _bought(comparison, largest)
         sentences.append(f"The largest difference is that of {who}: {bought}.")
@@ -161,7 +168,7 @@ def _specialists(comparison: Comparison) -> str:
 
 def _in_points(difference: MeanDifference) -> str:
     interval = points_interval(difference.corrected_interval)
-    return f"{points(difference.value)} points ({interval})"
+    return f"{points(difference.value)} points ({percent(CORRECTED_LEVEL)} interval {interval})"
 
 
 def _bought(comparison: Comparison, name: str) -> str:

@@ -30,6 +30,16 @@
     table.tBodies[0].append(...rows);
   };
 
+  // On a narrow screen every row is a small page, and every cell says its column.
+  for (const table of all("main .scroll > table")) {
+    const labels = all("thead th", table).map((heading) =>
+      [...heading.childNodes].map((node) => node.textContent).join(" ").replace(/-\s+/g, ""));
+    for (const row of table.tBodies[0].rows) {
+      [...row.cells].forEach((cell, column) => { cell.dataset.label = labels[column]; });
+    }
+    table.classList.add("stacked");
+  }
+
   const buttons = new Map();
   for (const heading of all("thead th")) {
     const table = heading.closest("table");
