@@ -243,7 +243,7 @@ def test_the_user_s_mistake_is_one_message_and_exit_code_2_and_leaves_nothing(co
         (["run", "names.tsv"], "no such file\n  where: names.tsv\n"),
         (["run", "--set", "device=cudaa"], "this device cannot be used"),
         (["run", "--until", "prepare-data", "--force", "write-report"], "asks for a stage after"),
-        (["trian-generalist", "run"], "mend it: did you mean 'train-generalist'?\n"),
+        (["trian-generalist", "run"], "mend it: did you mean 'train-generalist'"),
         (["status", "nowhere"], "no such folder"),
         (["predict", "nowhere", "new.txt"], "no such folder"),
         (["status", "."], "this is no run folder"),
