@@ -26,7 +26,7 @@ INTERRUPTED = 130
 SHOULD = "Input should be "
 
 
-UsageError = typer.BadParameter.__bases__[0]  # of click, which typer may bring itself
+UsageError: Any = typer.BadParameter.__bases__[0]  # of click, which typer may bring itself
 
 
 class Commands(TyperGroup):
