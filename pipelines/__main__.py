@@ -47,7 +47,7 @@ from .options import (
 )
 from .predict import check_target, predict, write_table
 from .reproduce import reproducing
-from .run_settings import configured, read_settings, source_and_folder
+from .run_settings import check_replaced, configured, read_settings, source_and_folder
 from .runs import RUN, Run, check_claimable
 from .stage import Stage, run_stage
 from .student_commands import studying
@@ -103,12 +103,13 @@ def run_command(
     settings = read_settings(source, overrides, trust_code)
     if dry_run:
         check_claimable(folder, RUN)
+        check_replaced(Run(folder), settings, force)
         from .forecast import dry_run as planned
 
         for line in planned(Run(folder, jobs), settings, until, force):
             say(line)
         return
-    with configured(folder, settings, jobs) as run:
+    with configured(folder, settings, jobs, force) as run:
         stages.run_stages(run, until, force, lambda: tell_forecast(run, until, force))
         finished = until in (None, stages.STAGES[-1].name)
         if finished and settings.clean:

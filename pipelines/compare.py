@@ -20,7 +20,14 @@ from . import stages
 from .finished_run import read_seed
 from .kept_weights import keeping_command, lacks_weights
 from .run_settings import configured, source_and_folder
-from .runs import COMPARISON, RUN, check_claimable, claimed
+from .runs import (
+    COMPARISON,
+    RUN,
+    check_claimable,
+    claimed,
+    missing_folders,
+    withdrawn_if_refused,
+)
 from .terminal import log
 from .write_report import disk_line
 
@@ -97,7 +104,7 @@ def claimed_comparison(folder: Path, seeds: Iterable[int]) -> Iterator[None]:
     check_claimable(folder, COMPARISON)
     for seed in seeds:
         check_claimable(seed_folder(folder, seed), RUN)
-    with claimed(folder, COMPARISON):
+    with withdrawn_if_refused(folder, missing_folders(folder)), claimed(folder, COMPARISON):
         yield
 
 

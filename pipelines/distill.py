@@ -30,6 +30,7 @@ from specialists.errors import InputError
 from specialists.files import EVERYTHING, NOTHING, hash_files, sha256, trusting
 from specialists.networks import plain_inputs
 from specialists.predictions import Predictions
+from specialists.predictor import Predictor
 
 from .context import RunContext
 from .distill_student import student_tasks
@@ -102,10 +103,13 @@ class TeacherSource:
         """Folder of the network that a student is like, and whose layers terms look at."""
         return self.path if self.is_model else self.path / "train-generalist"
 
+    def load(self) -> Predictor:
+        """The trained model; an InputError if there is none."""
+        return load(self.path, "generalist" if self.is_model else self.model, self.trust_code)
+
     def open(self, dataset: Dataset) -> NamedTeacher:
         """Who can be asked; an InputError if it takes inputs that are encoded otherwise."""
-        model = "generalist" if self.is_model else self.model
-        predictor = load(self.path, model, self.trust_code)
+        predictor = self.load()
         if dict(predictor.preprocessing) != dict(dataset.preprocessing):
             raise InputError(
                 "the teacher takes inputs that are encoded otherwise than these data",
@@ -113,7 +117,7 @@ class TeacherSource:
                 fix="--set data... and seed to those that the teacher was trained with",
             )
         ask = predictor.predictions
-        if model == "ensemble":
+        if self.model == "ensemble" and not self.is_model:
             ask = online_teacher(RunContext.open(self.path), "ensemble")  # about every row
         if not predictor.asks:
             ask = partial(_of_plain_inputs, ask)
@@ -189,6 +193,9 @@ def distill(run: Run, teachers: Sequence[TeacherSource], mean: Mean = "arithmeti
     )
     trusted = any(teacher.trust_code for teacher in teachers)
     with trusting(EVERYTHING if trusted else NOTHING):
+        if not run.path("prepare-data").exists():  # else nothing would be left to be done
+            for teacher in teachers:
+                teacher.load()
         run_stage(run, find_stage("prepare-data"))
         run_stage(run, stage)
     return run.path(NAME, "student")

@@ -6,8 +6,9 @@ that is full or fails is one message too, with the exit code of a fault.
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,22 @@ from specialists.files import storage_error
 from .terminal import lines_and_bars
 
 INTERRUPTED = 130
+SHOULD = "Input should be "
+
+
+UsageError: Any = typer.BadParameter.__bases__[0]  # of click, which typer may bring itself
 
 
 class Commands(TyperGroup):
     """The commands; an error is one message and an exit code."""
+
+    _arguments: Sequence[str] = ()
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the command line, so that a message can say what was given."""
+        self._arguments = tuple(args)
+        with self._as_ours():
+            return super().parse_args(ctx, args)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Read the arguments and run a command; help, too, may meet a full disk."""
@@ -34,12 +47,62 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command, see :func:`told_in_one_message`."""
-        with told_in_one_message():
-            try:
-                return super().invoke(ctx)
-            except typer.BadParameter as error:  # from the command's arguments
-                error.message = own_words(error.message)
+        with told_in_one_message(), self._as_ours():
+            return super().invoke(ctx)
+
+    @contextmanager
+    def _as_ours(self) -> Iterator[None]:
+        """A mistake in the command line, which click finds, as an InputError."""
+        try:
+            yield
+        except UsageError as error:
+            if type(error).__name__ == "NoArgsIsHelpError":  # this one shows the help
                 raise
+            raise usage_error(error, self._arguments) from None
+
+
+def usage_error(error: Any, arguments: Sequence[str]) -> InputError:
+    """What click says of the ``arguments`` of the command, in our form.
+
+    Parameters
+    ----------
+    error : click.UsageError
+    arguments : sequence of str
+        As they were typed.
+    """
+    known = error.ctx is None or error.ctx.parent is not None  # which command is meant
+    name = next((word for word in arguments if not word.startswith("-")), "") if known else ""
+    command = f"specialists {name}".rstrip()
+    fix, told = f"`{command} --help` says what it takes", error.format_message()
+    intro, _, place = told.removesuffix(f": {error.message}").partition("Invalid value for ")
+    if intro or not place:
+        what, _, guess = error.message.partition(". Did you mean ")
+        near = guess or " or ".join(getattr(error, "possibilities", None) or ())
+        what = (what or told).rstrip(".")
+        fix = f"did you mean {near.rstrip('?')}?" if near else fix
+        return InputError(what[:1].lower() + what[1:], where=f"`{command}`", fix=fix)
+    place, message = place.replace("'", ""), own_words(error.message).rstrip(".")
+    got, choices, expected = message.partition(" is not one of ")
+    if choices:
+        got, expected = got.strip("'"), expected.replace("'", "")
+        near = difflib.get_close_matches(got, expected.split(", "), n=1)
+        fix = f"did you mean {near[0]}?" if near else fix
+        expected = f"one of {expected}"
+    elif message.startswith(SHOULD):
+        expected = message.removeprefix(SHOULD).partition(",")[0]
+        got = _given(place.split(" / "), arguments)
+    else:
+        return InputError(message, where=place, fix=fix)
+    return InputError("this value cannot be used", where=place, got=got, expected=expected, fix=fix)
+
+
+def _given(names: Collection[str], arguments: Sequence[str]) -> str | None:
+    """The last value that an option of these names was given."""
+    for i in reversed(range(len(arguments))):
+        name, joined, value = arguments[i].partition("=")
+        if name in names:
+            return value if joined else next(iter(arguments[i + 1 :]), None)
+    return None
 
 
 @contextmanager

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from specialists.errors import InputError
 from specialists.escaping import cell
 from specialists.files import atomic_write
+from specialists.files.ownership import json_object
 
 from .runs import belongs_to_result, check_folder_of
+from .terminal import remark
+from .write_report import ADVICE
 
 if TYPE_CHECKING:
     from specialists.predictor import Predictor
@@ -42,7 +45,8 @@ def predict(
     """Tab-separated lines: a header, then one for each input and each of its ``top`` classes.
 
     They come in blocks, as they are predicted, so that memory does not grow with the rows times the
-    classes. :func:`specialists.escaping.cell` shows names and inputs.
+    classes. :func:`specialists.escaping.cell` shows names and inputs. Who answers is told on
+    standard error.
 
     Parameters
     ----------
@@ -77,6 +81,9 @@ def predict(
             fix="leave the option out",
         )
     blocks = _predicted(predictor, file, top, generalist_probs)
+    remark(_who_answers(run, model))
+    if top > (n := len(predictor.class_names)):
+        remark(f"there are no more than {n} classes: --top {top} names them all")
     if as_json:
         yield from map(_as_json, blocks)
         return
@@ -87,6 +94,15 @@ def predict(
             for row, name, classes in rows
             for rank, (class_name, probability) in enumerate(classes, start=1)
         )
+
+
+def _who_answers(run: Path, model: str) -> str:
+    """The model, and the one that the run's report advises if that is another."""
+    if (run / "model.json").is_file():
+        return f"answered by the model in {run}"
+    advised = json_object(run / ADVICE).get("model", model)
+    instead = f"; --model {advised} is what the report advises" * (advised != model)
+    return f"answered by the {model}{instead}"
 
 
 def _as_json(rows: Iterable[PredictedRow]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from specialists.config import (
     left_aside,
     shipped_configs,
 )
-from specialists.config.data import DataConfig
 from specialists.config.renamed import has_old_names
 from specialists.config.toml import read_toml
 from specialists.errors import ConfigError, DamagedError, InputError, listed
@@ -33,6 +32,7 @@ from specialists.runtime import threads
 
 from .runs import RUN, Run, kind_of
 from .terminal import log
+from .users_data import check_data_files, check_same_data
 
 DEFAULT_CONFIG = "emoji"
 RECORDED = {"defaults"}  # by the run, not set by the user
@@ -141,10 +141,20 @@ def check_left_out(names: Sequence[str], classes: Sequence[str]) -> None:
 
 
 @contextmanager
-def configured(folder: Path, settings: Config, jobs: int | None) -> Iterator[Run]:
-    """A run with these settings, that this process alone works on."""
+def configured(
+    folder: Path, settings: Config, jobs: int | None, forced: Collection[str] | None = None
+) -> Iterator[Run]:
+    """A run with these settings, that this process alone works on.
+
+    Raises
+    ------
+    InputError
+        Before anything is written, if the data are not there, the run's results are of other data
+        and ``forced``, the stages of ``--force``, does not say that they may go, or the clusters
+        are more than the classes.
+    """
     run = Run(folder, jobs)
-    _refuse_before_it_is_written(run, settings)
+    check_replaced(run, settings, forced)
     with run.lock():
         write_config(run, settings)
         if settings.threads:
@@ -152,28 +162,16 @@ def configured(folder: Path, settings: Config, jobs: int | None) -> Iterator[Run
         yield run
 
 
-def check_users_file(setting: str, path: Path) -> None:
-    """Raise an InputError if a file of the user is gone, or cannot be read twice."""
-    where = f"{setting} in the configuration"
-    if not path.exists():
-        from specialists.datasets.naming import nearest_file
-
-        near = nearest_file(path)
-        fix = f"did you mean {near}?" if near else None
-        raise InputError("no such file", where=where, got=path, fix=fix)
-    if not path.is_file() and not path.is_dir():
-        fix = "save its content to a file first"
-        raise InputError("this is no ordinary file", where=where, got=path, fix=fix)
-
-
-def _refuse_before_it_is_written(run: Run, settings: Config) -> None:
-    """Raise an InputError for data that are not there, or clusters that the data cannot have."""
+def check_replaced(run: Run, settings: Config, forced: Collection[str] | None) -> None:
+    """See :func:`configured`."""
     try:
         before = run.config.data if run.config_file.is_file() else None
     except InputError:  # the old settings cannot be read
         before = None
     if before != settings.data:  # a finished run does without its data
-        _check_data_files(settings.data)
+        check_data_files(settings.data)
+    check_same_data(run, settings.data, forced)
+    if before != settings.data:
         return
     about = run.path("prepare-data", "dataset.json")
     try:
@@ -186,15 +184,6 @@ def _refuse_before_it_is_written(run: Run, settings: Config) -> None:
 
     if mistakes := list(impossible_clusters(settings.clusters, n_classes)):
         raise ConfigMistakesError(mistakes, "the configuration")
-
-
-def _check_data_files(data: DataConfig) -> None:
-    for key in ("table", "arrays", "images"):
-        value = getattr(data, key)
-        paths = value if isinstance(value, dict) else {"": value}
-        for part, path in paths.items():
-            if path is not None:
-                check_users_file(f"data.{key}.{part}".rstrip("."), Path(path))
 
 
 def write_config(run: Run, settings: Config) -> None:

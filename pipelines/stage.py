@@ -27,9 +27,9 @@ from specialists.files import (
 from specialists.files.ownership import MANIFEST, json_object
 from specialists.runtime import working_on
 
-from .run_settings import check_users_file
 from .runs import Run, attempt, clear, end_attempt, forget_removed, is_same_attempt
 from .terminal import keeping_lines, log
+from .users_data import check_users_file
 
 MISSING = "missing"
 NAMED = 3

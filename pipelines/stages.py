@@ -35,6 +35,7 @@ def _stage(
     return Stage(name, sections, inputs, execute, files, outputs, check, summary=summary)
 
 
+LEAST_OF_A_NAME = 4  # letters by which a stage may be meant
 TRAINED = ("seed", "device", "precision", "data", "generalist")
 EVALUATED = (*TRAINED, "clusters", "specialists", "combination", "student", "evaluation")
 DATA = ("prepare-data/dataset.json", "prepare-data/train.*", "prepare-data/validation.*")
@@ -159,7 +160,8 @@ def find_stage(name: str) -> Stage:
     known = {stage.name: stage for stage in STAGES}
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
+    holding = [stage for stage in known if len(name) >= LEAST_OF_A_NAME and name in stage]
+    near = holding or difflib.get_close_matches(name, known, n=1)
     raise InputError(
         "no such stage",
         got=name,

@@ -74,6 +74,12 @@ def say(text: str, end: str = "\n") -> None:
         print(printable(text), end=end, flush=True)
 
 
+def remark(text: str) -> None:
+    """Print a line about what a command was asked for, to standard error."""
+    with storage_faults("standard error"):
+        print(printable(text), file=sys.stderr, flush=True)
+
+
 def hush(wanted: bool) -> None:
     """Show nothing from here on but results, warnings and errors, if that is wanted."""
     if wanted:

@@ -1,4 +1,7 @@
-"""Everything that was measured -> ``RUN/report.html``."""
+"""Everything that was measured -> ``RUN/report.html``.
+
+Which model it advises is in RUN/write-report/advice.json, too, for ``specialists predict``.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +11,28 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from specialists.catalogue import STUDENT
-from specialists.files import disk_use, write_text
+from specialists.catalogue import GENERALIST, STUDENT
+from specialists.files import disk_use, write_json, write_text
 
 from .runs import Run
 
 if TYPE_CHECKING:
     from specialists.report import Results
 
+ADVICE = "write-report/advice.json"
 OPENERS = {"darwin": "open", "win32": "start"}
 NEW_INPUTS = {"images": "NEW.png", "text": "NEW.txt"}
 
 
 def execute(run: Run) -> None:
     """Draw the figures and write one HTML file that holds them."""
-    from specialists.report import render
+    from specialists.report import recommended, render
 
     from .finished_run import read_results
 
-    write_text(run.folder / "report.html", render(read_results(run)))
+    results = read_results(run)
+    write_json(run.folder / ADVICE, {"model": recommended(results.comparison) or GENERALIST})
+    write_text(run.folder / "report.html", render(results))
 
 
 def closing_lines(run: Run) -> list[str]:

@@ -70,6 +70,7 @@ PIPELINE_ORDER = [
     "runs",
     "messages",
     "own_clusters_file",
+    "users_data",
     "run_settings",
     "stage",
     "stages",

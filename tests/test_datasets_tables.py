@@ -135,7 +135,7 @@ def test_a_drawn_sample_keeps_every_class(tmp_path):
         ({"split": "part"}, r"unknown meaning(?s:.*)'a', 'b'(?s:.*)data.splits"),
         ({"split": "label"}, "one column cannot be two of text, features, label, split and groups"),
         ({"text": "text", "features": ("part",)}, "exclude one another"),
-        ({"min_examples": 1000}, "fewer than two classes"),
+        ({"min_examples": 1000}, r"fewer than two classes\n  where: \S+/t.csv, column 'label'\n"),
     ],
 )
 def test_a_wrong_setting_is_told_with_the_nearest_right_one(tmp_path, settings, told):

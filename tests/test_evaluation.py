@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import math
+import re
 import shutil
 from typing import Any
 
@@ -27,6 +28,7 @@ from specialists.evaluation import (
     Milliseconds,
     details,
     evaluate,
+    measure_times,
     score_models,
 )
 from specialists.evaluation import scores as scores_module
@@ -44,6 +46,7 @@ from specialists.evaluation.subsets import conditional_accuracy, gain_by_cluster
 from specialists.files import read_json, write_array, write_json, write_text
 from specialists.predictions import DensePredictions, ModelOutputs, read_rows
 from specialists.probability import MAX_NLL
+from specialists.runtime import report_progress, working_on
 
 NAMES = (
     "generalist",
@@ -608,6 +611,42 @@ def test_times_are_written_and_told_and_change_no_result(evaluated, monkeypatch,
     evaluation.execute(evaluated, split="validation")
     assert not file.exists()
     assert " ms " not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_a_baseline_is_worse_only_where_its_interval_says_so(evaluated, monkeypatch, split):
+    truth = np.load(evaluated.path("prepare-data", f"{split}.labels.npy"))
+    skills = {"generalist": (4.0, 0), "generalist_wide": (4.0, 1), "generalist_ensemble": (0.5, 2)}
+    made = {n: _outputs(_random_log_probs(truth, 12, *how), n) for n, how in skills.items()}
+    made["ensemble"] = made["student"] = made["generalist"]
+    for kind in ("ensemble", "baseline", "student"):
+        monkeypatch.setattr(evaluation, f"{kind}_outputs", lambda run, split: made)
+    lines: list[str] = []
+    monkeypatch.setattr(evaluation.log, "info", lines.append)
+    shutil.rmtree(evaluated.path("evaluate-models"))
+    evaluation.execute(evaluated, split=split)
+    told = "".join(line + "\n" for line in lines if "generalist in" in line)
+    clear = r"generalist_ensemble is worse than the generalist in top-1 \(.*\) and in NLL \(.*\)\n"
+    unclear = r"generalist_wide has no clear difference to the generalist in .*\n"
+    assert re.fullmatch(f"{split}: {unclear}{split}: {clear}", told), told
+
+
+def test_the_bar_is_not_full_while_predictions_are_timed(evaluated, monkeypatch):
+    shown, while_timed = [0.0], []
+
+    def predict(inputs):
+        while_timed.append(shown[-1])
+        return DensePredictions(torch.zeros(len(inputs), 2))
+
+    def times(run):
+        return measure_times({"generalist": predict}, torch.zeros(3, 2), "A")
+
+    monkeypatch.setattr(evaluation, "inference_times", times)
+    shutil.rmtree(evaluated.path("evaluate-models"))
+    with report_progress(lambda work: shown.append(work.fraction)), working_on("evaluate-models"):
+        evaluation.execute(evaluated)
+    assert all(0 < fraction < 1 for fraction in while_timed)
+    assert shown[-1] == 1
 
 
 @pytest.mark.parametrize("baselines", ["all", None])

@@ -17,9 +17,7 @@ import torch
 import specialists
 from pipelines.runs import (
     COMPARISON,
-    RUN,
     Run,
-    check_claimable,
     how_to_have_a_run,
     locked,
     remove_leftovers,
@@ -320,25 +318,38 @@ def test_a_folder_without_a_config_is_no_run(tmp_path):
         _ = Run(tmp_path).config
 
 
-def test_where_no_run_is_the_advice_works(tmp_path):
+def test_where_no_run_is_the_advice_names_one_or_makes_one_of_the_users_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "new").mkdir()
     write_text(tmp_path / "mine" / "notes.txt", "mine")
+    for image in ("cat/1.PNG", "dog/2.png"):
+        write_text(tmp_path / "photos" / image, "")
     with locked(tmp_path / "comparison", COMPARISON), Run(tmp_path / "comparison/seed-3").lock():
         pass
-    advice = {name: how_to_have_a_run(tmp_path / name) for name in ("new", "mine", "comparison")}
-    assert advice == {
-        "new": f"`specialists run --out {tmp_path}/new` makes one",
-        "mine": f"`specialists run --out {tmp_path}/mine/run` makes one",
-        "comparison": f"name one of its runs, for instance {tmp_path}/comparison/seed-3",
+    of_a_table = "`specialists run --set data.table=TABLE` makes a run of a table of yours"
+    names = ("new", "mine", "mine/notes.txt", "photos", "comparison", "nowhere")
+    assert {name: how_to_have_a_run(Path(name)) for name in names} == {
+        "new": of_a_table,
+        "mine": of_a_table,
+        "mine/notes.txt": "name the folder of a run",
+        "photos": "`specialists run --set data.images=photos` makes a run of its images",
+        "comparison": "name one of its runs, for instance comparison/seed-3",
+        "nowhere": of_a_table,
     }
-    check_claimable(tmp_path / "mine/run", RUN)
-    for use in (lambda folder: Run(folder).config, lambda folder: load(folder, "student", False)):
-        with pytest.raises(InputError, match=f"run --out {tmp_path}/mine/run`"):
-            use(tmp_path / "mine")
-    with pytest.raises(InputError, match="name the folder of a run"):
-        _ = Run(tmp_path / "mine/notes.txt").config
-    with pytest.raises(InputError, match=f"run --out {tmp_path}/mine/run`"):
-        load(tmp_path / "mine", "generalist_wide", False)
+    for name in ("colours", "birds"):
+        with Run(Path("runs", name)).lock():
+            pass
+    assert how_to_have_a_run(Path("mine")) == "name a run that is there: runs/birds, runs/colours"
+    assert how_to_have_a_run(Path("bird")) == "did you mean runs/birds?"
+    assert how_to_have_a_run(Path("runs/birds")) == "`specialists run --out runs/birds` makes one"
+    for use in (
+        lambda folder: Run(folder).config,
+        lambda folder: load(folder, "student", False),
+        lambda folder: load(folder, "generalist_wide", False),
+    ):
+        for folder in (tmp_path / "mine", tmp_path / "colour"):
+            with pytest.raises(InputError, match=r"name a run that is there|did you mean runs/col"):
+                use(folder)
 
 
 def test_a_run_knows_its_config_and_how_many_may_train_at_a_time(tmp_path):

@@ -250,6 +250,7 @@ def test_a_factory_may_import_its_neighbour_when_it_is_called(tmp_path, monkeypa
 def test_a_run_of_ones_own_needs_no_word_twice(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own_data.py").write_text("def f():\n    return None\n")
+    (tmp_path / "out").mkdir()  # a new folder would go with the refused data
     arguments = ("run", "--set", "data.factory=own_data:f", "--out", "out")
     for again in (arguments, ("run", "--out", "out"), ("prepare-data", "out")):
         code, output = command(*again)

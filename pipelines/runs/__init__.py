@@ -11,7 +11,13 @@ from .folder_kinds import (
     how_to_have_a_run,
     kind_of,
 )
-from .removal import clear, remove_leftovers, result_files
+from .removal import (
+    clear,
+    missing_folders,
+    remove_leftovers,
+    result_files,
+    withdrawn_if_refused,
+)
 from .resumable import attempt, end_attempt, ensure_result, is_same_attempt, reopen, stands
 from .verification import check_result, does_not_stand
 
@@ -35,10 +41,12 @@ __all__ = [
     "is_same_attempt",
     "kind_of",
     "locked",
+    "missing_folders",
     "refuse_missing",
     "remove_for_good",
     "remove_leftovers",
     "reopen",
     "result_files",
     "stands",
+    "withdrawn_if_refused",
 ]

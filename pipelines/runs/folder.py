@@ -40,7 +40,13 @@ from .folder_kinds import (
     is_configuration,
     kind_of,
 )
-from .removal import is_own, own_folders, remove_leftovers
+from .removal import (
+    is_own,
+    missing_folders,
+    own_folders,
+    remove_leftovers,
+    withdrawn_if_refused,
+)
 
 if TYPE_CHECKING:
     from specialists.datasets import Dataset
@@ -158,6 +164,8 @@ class Run:
 def locked(folder: Path, kind: str) -> Iterator[None]:
     """Be the only process that works in a folder of this kind, which a new or empty one becomes.
 
+    A new one goes again if the input is refused before any result is finished.
+
     Raises
     ------
     RunLockedError
@@ -166,6 +174,7 @@ def locked(folder: Path, kind: str) -> Iterator[None]:
         If the folder is somebody else's; then nothing is written.
     """
     check_claimable(folder, kind)
+    new = missing_folders(folder)
     folder.mkdir(parents=True, exist_ok=True)
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
     with open(os.open(folder / LOCK, flags, 0o666), "r+", encoding="ascii") as file:
@@ -181,14 +190,15 @@ def locked(folder: Path, kind: str) -> Iterator[None]:
         file.truncate(0)
         with storage_faults(folder / LOCK):
             os.write(file.fileno(), str(os.getpid()).encode())
-        with claimed(folder, kind):
+        with withdrawn_if_refused(folder, new), claimed(folder, kind):
             yield
 
 
 def refuse_missing(folder: Path) -> None:
-    """Raise an InputError if no such folder is there, rather than offer to make a run of it."""
+    """Raise an InputError if no such folder is there; it names the runs that are."""
     if not folder.exists():
-        raise InputError("no such folder", where=folder, expected="the folder of a run")
+        fix = how_to_have_a_run(folder)
+        raise InputError("no such folder", where=folder, expected="the folder of a run", fix=fix)
 
 
 def check_folder_of(file: Path) -> None:

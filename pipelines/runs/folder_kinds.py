@@ -5,6 +5,7 @@ A marker says so since 0.4. Folders of earlier versions are known by what only t
 
 from __future__ import annotations
 
+import difflib
 import re
 import tomllib
 from pathlib import Path
@@ -31,6 +32,7 @@ KINDS = {
     REPRODUCTION: "the folder of a reproduction",
 }
 NAMED = 3
+RUNS = "runs"  # where runs lie unless --out says otherwise
 LONGEST_LOCK = 20  # the digits of a process
 CLAIM_BEGUN = re.compile(rf"\.tmp-[0-9a-f]{{8}}-{re.escape(MARKER)}")
 # Where runs lie in a comparison, or in one of those that benchmarks keep side by side.
@@ -73,18 +75,35 @@ def check_claimable(folder: Path, kind: str) -> None:
 
 
 def how_to_have_a_run(folder: Path) -> str:
-    """What helps where a run was expected: one that lies inside, or the command that makes one.
+    """What helps where a run was expected: one that is there, or the command that makes one.
 
     That command writes into a folder only if this is new, empty or a run's.
     """
-    if not folder.is_dir():
+    if folder.is_file():
         return "name the folder of a run"
+    if kind_of(folder) == RUN:
+        return f"`specialists run --out {folder}` makes one"
     inside = (path for seeds in SEEDS for path in sorted(folder.glob(seeds)))
     for path in inside:
         if kind_of(path) == RUN:
             return f"name one of its runs, for instance {path}"
-    free = kind_of(folder) == RUN or (kind_of(folder) is None and _is_empty(folder))
-    return f"`specialists run --out {folder if free else folder / RUN}` makes one"
+    from specialists.datasets.pictures import IMAGE_SUFFIXES
+
+    if any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.glob("*/*")):
+        return f"`specialists run --set data.images={folder}` makes a run of its images"
+    runs = _runs_near(folder)
+    if near := difflib.get_close_matches(folder.name, {run.name: run for run in runs}, n=1):
+        return f"did you mean {next(run for run in runs if run.name == near[0])}?"
+    if runs:
+        return f"name a run that is there: {listed(runs, NAMED)}"
+    return "`specialists run --set data.table=TABLE` makes a run of a table of yours"
+
+
+def _runs_near(folder: Path) -> list[Path]:
+    """Runs beside the folder, and where the command puts them."""
+    places = dict.fromkeys((folder.parent, Path(RUNS)))
+    found = (mark.parent for place in places for mark in sorted(place.glob(f"*/{MARKER}")))
+    return [run for run in found if marked_kind(run) == RUN and run != folder]
 
 
 def belongs_to_result(file: Path) -> bool:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from specialists.errors import InputError
 from specialists.files.ownership import (
     ANYTHING,
     MANIFEST,
@@ -24,7 +26,7 @@ from specialists.files.ownership import (
     written_names,
 )
 
-from .folder_kinds import kind_of
+from .folder_kinds import LOCK, kind_of
 
 TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{8}-(.+)")
 
@@ -55,6 +57,31 @@ def clear(folder: Path, units: bool = True) -> int:
         (folder / WRITTEN).unlink(missing_ok=True)
     _remove_if_empty(folder)
     return left
+
+
+@contextmanager
+def withdrawn_if_refused(folder: Path, new: Iterable[Path]) -> Iterator[None]:
+    """Leave no folder behind if an InputError ends the block before any result is finished.
+
+    ``new`` are the folders that were not there before, the innermost first; where ``folder`` is
+    none of them, everything stays.
+    """
+    new = list(new)
+    try:
+        yield
+    except InputError:
+        if folder in new and not any(folder.rglob(MANIFEST)):
+            clear(folder)
+            (folder / LOCK).unlink(missing_ok=True)
+            for place in new:
+                if not _remove_if_empty(place):
+                    break
+        raise
+
+
+def missing_folders(folder: Path) -> list[Path]:
+    """The folder and those above it, as far as they are not there, the innermost first."""
+    return [place for place in (folder, *folder.parents) if not place.exists()]
 
 
 def result_files(folder: Path) -> Iterator[str]:

@@ -30,7 +30,7 @@ from specialists.config.sections import (
     SpecialistsConfig,
 )
 from specialists.config.student import StudentConfig
-from specialists.config.toml import absolute_paths, override, read_toml, written
+from specialists.config.toml import absolute_paths, how_to_name_data, override, read_toml, written
 from specialists.errors import ConfigError, ConfigWarning
 
 
@@ -236,6 +236,9 @@ def find_config(path: str | Path) -> Path:
         return shipped[str(path)]
     if file.is_file():
         return file
+    if not file.is_dir() and (how := how_to_name_data(file)):
+        fix = f"name a file that is there; {how}"
+        raise ConfigError("no such file", where=path, expected="a configuration", fix=fix)
     near = difflib.get_close_matches(str(path), shipped, n=1)
     fix = f"did you mean `{near[0]}`?" if near else None
     if (file / "config.toml").is_file():

@@ -39,7 +39,7 @@ def read_toml(file: Path) -> dict[str, object]:
             "this file is too large to be a configuration",
             where=file,
             expected=f"at most {LARGEST:,} bytes of TOML",
-            fix=_how_to_name_data(file) or None,
+            fix=how_to_name_data(file) or None,
         )
     if not content.strip():
         fix = "`specialists configs` lists working examples"
@@ -52,11 +52,11 @@ def read_toml(file: Path) -> dict[str, object]:
             where=file,
             got=str(error)[:200],
             expected='lines such as epochs = 3 or text = "title"',
-            fix=_how_to_name_data(file) or "put texts into quotation marks",
+            fix=how_to_name_data(file) or "put texts into quotation marks",
         ) from None
 
 
-def _how_to_name_data(file: Path) -> str:
+def how_to_name_data(file: Path) -> str:
     """How a file that looks like data is given; "" of others."""
     endings = {suffix.lower() for suffix in file.suffixes}
     for key, of_these in DATA_ENDINGS.items():

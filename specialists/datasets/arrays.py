@@ -61,8 +61,7 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
     splits that cannot be made.
     """
     paths = {"": config.arrays} if isinstance(config.arrays, str) else dict(config.arrays or {})
-    apart = "" not in paths
-    arrays = open_apart(paths) if apart else open_arrays(existing(paths[""]))
+    arrays = open_arrays(existing(paths[""])) if "" in paths else open_apart(paths)
     keys = {**tensor_keys(arrays, config.tensors or ()), **(config.keys or {})}
     roles = array_roles(arrays, keys)
     in_place = _is_read_in_place(arrays, roles, config)
@@ -95,8 +94,9 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
         declared=declared,
         declared_as=shared_values(config.groups),
         parts={} if "x" in roles else {name: n for name, n in sizes.items() if n},
+        where=", ".join(arrays.where(name) for role, name in roles.items() if role[0] == "y"),
     )
-    key = None if apart else roles.get("x", roles.get("x_train"))
+    key = roles.get("x", roles.get("x_train")) if "" in paths else None
     files = ", ".join(dict.fromkeys(path.name for path, _ in arrays.members.values()))
     preprocessing, source = _preprocessing(x, config, key), {"arrays": files, "rows": "row"}
     return assemble(rows, config, seed, arrays.path.stem, preprocessing, source)

@@ -52,6 +52,7 @@ class LabelledRows:
     predictions: torch.Tensor | None = None  # a generalist's log-probabilities of ``names``
     positions: np.ndarray | None = None  # among all rows of the source; None: all are here
     parts: Mapping[str, int] = field(default_factory=dict)  # as ``Dataset`` has them
+    where: object = None  # what the labels come from, for messages
 
 
 def assemble(
@@ -75,7 +76,7 @@ def assemble(
     units, notes = _units(rows, groups)
     limits = config.model_dump(include={"min_examples", "validation_fraction", "test_fraction"})
     given = (rows.labels, rows.names, units, rows.given)
-    plan = plan_splits(*given, seed=seed, keep_all=keep_all, **limits)
+    plan = plan_splits(*given, seed=seed, keep_all=keep_all, where=rows.where, **limits)
     notes = [*rows.notes, *notes, *plan.notes, *straddling(plan.parts, groups, "an input")]
     if rows.declared is not None:
         notes += straddling(plan.parts, rows.declared, rows.declared_as)

@@ -93,6 +93,7 @@ def load_images(config: DataConfig, seed: int) -> Dataset:
         texts=[path.relative_to(folder).as_posix() for path in paths],
         positions=used,
         parts={"": len(given)},
+        where=folder,
     )
     size = {"channels": raw.shape[1], "height": side, "width": side}
     name = folder.resolve().name

@@ -60,6 +60,7 @@ def load_table(config: DataConfig, seed: int) -> Dataset:
         declared_as=shared_values(config.groups),
         positions=np.searchsorted(whole.rows, table.rows),
         parts={"": len(whole)},
+        where=f"{path}, column {table.names[roles.label]!r}",
     )
     source = {"table": path.name, "rows": table.unit}
     preprocessing = _preprocessing(table, roles, config)

@@ -126,6 +126,7 @@ def load_objects(
         notes=(*notes, *classes.notes, *left),
         texts=read.raw if is_text else None,
         rows=np.concatenate([np.arange(len(dataset)) for dataset, _ in datasets]),
+        where=name,
     )
     preprocessing = text_preprocessing(config) if is_text else _preprocessing(read.raw.shape)
     return assemble(labelled, config, seed, name, preprocessing, {"rows": "row"})

@@ -50,6 +50,7 @@ def plan_splits(
     test_fraction: float,
     seed: int,
     keep_all: bool = False,
+    where: object = None,
 ) -> Plan:
     """Leave rare classes out, cut the splits that are missing, check that every class is covered.
 
@@ -66,6 +67,8 @@ def plan_splits(
         Shares of the training rows that are cut where a split is missing.
     keep_all : bool
         Cut no test, and keep classes that have no validation row.
+    where : str or Path, optional
+        What the labels come from, for messages.
     """
     parts, generator = given.copy(), np.random.default_rng(seed)
 
@@ -79,7 +82,7 @@ def plan_splits(
     counts = _counts(labels[parts != LEFT_OUT], names)
     rare = (counts > 0) & (counts < min_examples)
     notes = _leave_out(rare, labels, parts, names, f"with fewer than {min_examples} rows")
-    _check_two_classes(labels, parts, notes)
+    _check_two_classes(labels, parts, notes, where)
     _check_seen(labels, parts, names)
     has_test, has_validation = (parts == TEST).any(), (parts == VALIDATION).any()
     if not has_test and not keep_all:
@@ -93,7 +96,7 @@ def plan_splits(
         uncut &= _counts(labels[parts == TRAIN], names) > 0
         why = "with too few different inputs for a training and a validation row"
         notes += _leave_out(uncut, labels, parts, names, why)
-        _check_two_classes(labels, parts, notes)
+        _check_two_classes(labels, parts, notes, where)
     plan = _numbered(labels, parts, names, tuple(notes))
     if not keep_all:
         train, validation = (plan.labels[plan.rows(part)] for part in (TRAIN, VALIDATION))
@@ -163,13 +166,16 @@ def _counts(labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
     return np.bincount(labels, minlength=len(names))
 
 
-def _check_two_classes(labels: np.ndarray, parts: np.ndarray, notes: Sequence[str]) -> None:
+def _check_two_classes(
+    labels: np.ndarray, parts: np.ndarray, notes: Sequence[str], where: object
+) -> None:
     n_classes = len(np.unique(labels[parts != LEFT_OUT]))
     if n_classes < 2:
         got = "; ".join([f"{n_classes} with enough rows", *notes])
         expected = "at least two, each with data.min_examples rows and different inputs"
         fix = "lower data.min_examples, or check the label column"
-        raise DataError("fewer than two classes", got=got, expected=expected, fix=fix)
+        what = "fewer than two classes"
+        raise DataError(what, where=where, got=got, expected=expected, fix=fix)
 
 
 def _numbered(

@@ -83,8 +83,14 @@ def read_unlabelled(
     DataError
         No such file, another kind of input than training's, or nothing in it.
     """
-    path = existing(path)
     check_complete(preprocessing)
+    try:
+        path = existing(path)
+    except DataError:
+        if preprocessing["kind"] != "text" or suffix(Path(path)) in ("txt", *READERS):
+            raise
+        fix = "write the texts into a file, one a line, for instance new.txt, and name that file"
+        raise DataError("no such file", where=path, fix=fix) from None
     readers = {"text": _texts, "features": _features, "images": _images, "tensors": _tensors}
     raw, names = readers[preprocessing["kind"]](path, preprocessing)
     if not len(names):

@@ -21,7 +21,9 @@ from specialists.datasets.base import Inputs
 from specialists.ensemble import cost_sample
 from specialists.json_record import JsonRecord
 from specialists.predictions import Predictions
+from specialists.runtime import progress
 
+TIMING = "times of predictions"  # this work, in a bar
 BATCH = 1000  # rows of the large batch, where there are as many
 ALONE = 16  # rows that are asked one at a time
 GROWING = (1, 32, 256)  # rows that are tried before the large batch
@@ -85,13 +87,18 @@ def measure_times(models: Mapping[str, Predict], inputs: Inputs, machine: str) -
     picked = order[torch.linspace(0, len(batch) - 1, min(ALONE, len(batch))).long()]
     alone = [batch[row] for row in picked.split(1)]
     distinct = {id(predict): predict for predict in models.values()}
-    reasons = {key: _why_not(predict, batch) for key, predict in distinct.items()}
-    timed = {key: predict for key, predict in distinct.items() if not reasons[key]}
-    rounds: dict[int, list[list[float]]] = {key: [] for key in timed}
-    for _ in range(MOST_ROUNDS):
-        for key, predict in timed.items():
-            if np.sum(rounds[key]) <= SECONDS / len(timed):
-                rounds[key].append(_round(predict, alone, batch))
+    with progress(TIMING, len(distinct) + MOST_ROUNDS) as bar:
+        reasons = {}
+        for key, predict in distinct.items():
+            reasons[key] = _why_not(predict, batch)
+            bar.advance()
+        timed = {key: predict for key, predict in distinct.items() if not reasons[key]}
+        rounds: dict[int, list[list[float]]] = {key: [] for key in timed}
+        for _ in range(MOST_ROUNDS):
+            for key, predict in timed.items():
+                if np.sum(rounds[key]) <= SECONDS / len(timed):
+                    rounds[key].append(_round(predict, alone, batch))
+            bar.advance()
     best = {key: np.min(seconds, axis=0) for key, seconds in rounds.items()}
     keys = {name: id(predict) for name, predict in models.items()}
     return InferenceTimes(

@@ -45,7 +45,7 @@ def arrays(run) -> int:
 def invoked(*arguments):
     done = CliRunner().invoke(app, list(map(str, arguments)))
     assert done.exit_code == 0, done.output
-    return done.output
+    return done.stdout
 
 
 def test_cleaning_halves_what_was_trained_and_predicted(finished, cleaned):

@@ -81,7 +81,15 @@ def test_a_rival_that_was_not_trained_cannot_teach(teacher, tmp_path):
         "--teacher", teacher.folder, "--model=generalist_ensemble", "--out", tmp_path / "out"
     )
     assert "evaluate-models" in shown
-    assert not (tmp_path / "out" / "distill" / "student").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_without_an_ensemble_leaves_no_folder_of_a_student(teacher, tmp_path):
+    shutil.copytree(teacher.folder, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "combine-predictions")
+    shown = distill("--teacher", tmp_path / "run", "--out", tmp_path / "out")
+    assert "there is no trained ensemble here" in shown
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ pytestmark = [
 def command(*arguments: object, fails: bool = False) -> str:
     done = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert bool(done.exit_code) == fails, done.output
-    return done.output
+    return done.output if fails else done.stdout
 
 
 def run_command(folder, probs, *more: str, fails: bool = False) -> str:

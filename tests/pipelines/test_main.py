@@ -181,8 +181,52 @@ def test_data_that_are_not_there_leave_everything_as_it_was(config, tmp_path):
     assert (run / "config.toml").read_text() == before
 
 
-def test_the_user_s_mistake_is_one_message_and_exit_code_2(config, tmp_path):
-    done = specialists("run", config, "--out", tmp_path / "run", "--set", "data.max_examples=3")
+def test_results_of_other_data_are_not_replaced_without_a_word(config, tmp_path):
+    run, results = tmp_path / "run", toy_stages.results
+    for name, content in {"a.tsv": "one", "moved.tsv": "one", "b.tsv": "two"}.items():
+        (tmp_path / name).write_text(content)
+
+    def with_data(name: str, *more: str):
+        source = ("--set", f"data.table={tmp_path / name}")
+        return specialists("run", "--out", run, *source, *more)
+
+    for stage in (
+        "prepare-data",
+        "train-generalist",
+    ):  # before anything is trained, data may change
+        specialists("run", config, "--out", run, "--until", "prepare-data")
+        assert with_data("a.tsv", "--until", stage).returncode == 0
+    before = results(run)
+    for more in ([], ["--dry-run"], ["--force", "train-generalist"], ["--until", "prepare-data"]):
+        told = with_data("b.tsv", *more)
+        assert told.returncode == 2
+        assert told.stderr == (
+            f"error: this folder holds the results of other data\n  where: {run}\n"
+            f"  got: data.table = {tmp_path / 'b.tsv'}\n"
+            f"  expected: data.table = {tmp_path / 'a.tsv'}\n"
+            "  to mend it: name a folder of its own with --out; or `--force prepare-data`, which "
+            "replaces the results\n"
+        )
+    assert "got: data.name = languages" in specialists("run", config, "--out", run).stderr
+    assert results(run) == before
+    assert with_data("moved.tsv").returncode == 0
+    (tmp_path / "moved.tsv").write_text("more")
+    assert "input data.table changed" in with_data("moved.tsv").stdout
+    assert with_data("b.tsv", "--force", "prepare-data").returncode == 0
+    assert '"two"' in (run / "prepare-data" / "dataset.json").read_text()
+
+
+def test_the_user_s_mistake_is_one_message_and_exit_code_2_and_leaves_nothing(config, tmp_path):
+    out, mistake = tmp_path / "runs" / "deeper" / "run", ("--set", "data.max_examples=3")
+    done = specialists("run", config, "--out", out, *mistake)
+    assert list(tmp_path.iterdir()) == [config]
+    compared = specialists("compare", config, "--out", out, "--set", "data.max_examples=3")
+    assert compared.returncode == 2
+    assert "too few examples" in compared.stderr
+    assert list(tmp_path.iterdir()) == [config]
+    specialists("run", config, "--out", out, "--until", "prepare-data")
+    assert specialists("run", "--out", out, *mistake).returncode == 2
+    assert (out / "config.toml").is_file()
     assert done.returncode == 2
     assert "error: too few examples\n  where: class 7\n" in done.stderr
     assert "Traceback" not in done.stderr
@@ -194,25 +238,42 @@ def test_the_user_s_mistake_is_one_message_and_exit_code_2(config, tmp_path):
         (["run", "languags"], "did you mean `languages`"),
         (["run", "--set", "generalist.epoch=3"], "did you mean `generalist.epochs`"),
         (["run", "--until", "train-generalis"], "did you mean `train-generalist`"),
+        (["run", "--until", "combine"], "did you mean `combine-predictions`"),
         (["run", "--force", "write-reprot"], "did you mean `write-report`"),
+        (["run", "names.tsv"], "no such file\n  where: names.tsv\n"),
         (["run", "--set", "device=cudaa"], "this device cannot be used"),
         (["run", "--until", "prepare-data", "--force", "write-report"], "asks for a stage after"),
-        (["trian-generalist", "run"], "Did you mean 'train-generalist'"),
+        (["trian-generalist", "run"], "mend it: did you mean 'train-generalist'"),
         (["status", "nowhere"], "no such folder"),
         (["predict", "nowhere", "new.txt"], "no such folder"),
         (["status", "."], "this is no run folder"),
         (["prepare-data", "nowhere"], "no such folder"),
-        (
-            ["predict", "nowhere", "x.txt", "--model", "teacher"],
-            "Invalid value for '--model': 'teacher' is not one of 'student', 'ensemble', ",
+        (["evaluate-models", "x", "--split", "tst"], "mend it: did you mean test?\n"),
+        (["run", "--sed", "3"], "error: no such option: --sed\n  where: `specialists run`\n"),
+        (["--hepl"], "error: no such option: --hepl\n  where: `specialists`\n"),
+        (["distill"], "error: missing option '--teacher'\n  where: `specialists distill`\n"),
+        (["run", "--out"], "requires an argument\n  where: `specialists run`\n"),
+        (["run", "--out", ""], "error: the name of a folder is empty\n  where: --out\n"),
+        *(
+            (
+                [*command, option, value],
+                f"error: this value cannot be used\n  where: {option}\n  got: {value}\n  expect",
+            )
+            for command, option, value in (
+                (["predict", "nowhere", "x.txt"], "--model", "teacher"),
+                (["predict", "nowhere", "x.txt"], "--top", "0"),
+                (["predict", "nowhere", "x.txt"], "--top", "x"),
+                (["compare"], "--seeds", "0"),
+                (["run"], "--jobs", "-1"),
+            )
         ),
-        (["evaluate-models", "x", "--split", "tst"], "'--split': 'tst' is not one of 'test'"),
     ],
 )
 def test_a_typo_is_told_with_the_nearest_name_and_leaves_no_trace(tmp_path, arguments, message):
     done = specialists(*arguments, command=REAL, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
+    assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 

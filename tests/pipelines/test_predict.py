@@ -10,9 +10,11 @@ import pytest
 
 from pipelines import trained_models
 from pipelines.predict import PredictedRow, check_target, predict, write_table
+from pipelines.write_report import ADVICE
 from specialists import datasets
 from specialists.errors import InputError
 from specialists.escaping import cell
+from specialists.files import write_json
 
 NEEDLESS = ("scipy", "sklearn", "pandas", "matplotlib", "pyarrow", "sympy", "torch._dynamo")
 PREDICT = """
@@ -29,6 +31,7 @@ def test_a_table_has_a_line_for_each_answer_whatever_the_names_are(tmp_path, mon
     names = hostile_names.NAMES
     answers = [[(name, 0.25)] for name in names]
     predictor = SimpleNamespace(
+        class_names=names,
         preprocessing={},
         beside=lambda inputs, log_probs: inputs,
         blocks=lambda inputs: [(slice(0, 3), inputs[:3]), (slice(3, len(inputs)), inputs[3:])],
@@ -73,7 +76,8 @@ def test_what_predict_did_not_write_is_not_replaced(tmp_path, content):
 @pytest.mark.parametrize("as_json", [False, True])
 def test_an_earlier_table_or_an_empty_file_may_be_replaced(tmp_path, monkeypatch, as_json):
     rows = [PredictedRow(0, "x", [("a", 1.0)])]
-    monkeypatch.setattr(trained_models, "load", lambda *args: SimpleNamespace(asks=False))
+    model = SimpleNamespace(asks=False, class_names="abcdef")
+    monkeypatch.setattr(trained_models, "load", lambda *args: model)
     monkeypatch.setattr("pipelines.predict._predicted", lambda *args: iter([rows]))
     target = tmp_path / "x.tsv"
     target.touch()
@@ -81,6 +85,46 @@ def test_an_earlier_table_or_an_empty_file_may_be_replaced(tmp_path, monkeypatch
         check_target(target, tmp_path / "in.txt", tmp_path / "run")
         lines = predict(tmp_path, tmp_path / "in.txt", "student", 1, as_json=as_json)
         assert write_table(target, lines) == 2 - as_json
+
+
+def test_who_answers_is_told_beside_the_table(tmp_path, monkeypatch, capsys):
+    model = SimpleNamespace(asks=False, class_names="abc")
+    monkeypatch.setattr(trained_models, "load", lambda *args: model)
+    monkeypatch.setattr("pipelines.predict._predicted", lambda *args: iter([]))
+
+    def told(model: str, top: int = 3) -> str:
+        list(predict(tmp_path, tmp_path / "in.txt", model, top))
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        return printed.err
+
+    assert told("student") == "answered by the student\n"
+    write_json(tmp_path / ADVICE, {"model": "ensemble"})
+    advised = "answered by the student; --model ensemble is what the report advises\n"
+    assert told("student") == advised
+    assert told("ensemble") == "answered by the ensemble\n"
+    assert (
+        told("student", 99)
+        == f"{advised}there are no more than 3 classes: --top 99 names them all\n"
+    )
+    (tmp_path / "model.json").touch()
+    assert told("student") == f"answered by the model in {tmp_path}\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ("grinning face", "write the texts into a file"),
+        ("x" * 300, "write the texts into a file"),
+        ("wordz.txt", "did you mean"),
+    ],
+)
+def test_texts_in_place_of_a_file_are_told_where_they_belong(tmp_path, monkeypatch, given, advice):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.txt").touch()
+    made = {"kind": "text", "char_ngrams": [1, 2], "word_ngrams": [0, 0], "lowercase": True}
+    with pytest.raises(InputError, match=f"no such file(?s:.*){advice}"):
+        datasets.read_unlabelled(given, made)
 
 
 def test_a_table_that_breaks_off_leaves_the_old_one(tmp_path):
