@@ -263,10 +263,10 @@ def test_the_figure_has_the_colours_of_the_verdicts_and_no_point_of_what_is_not_
     colours = {"better": "#0072B2", "worse": "#D55E00", "no better": "#767676"}
     for axes, each in ((whole, table), (part, fewer)):
         points = [line for line in axes.lines if line.get_marker() == "o"]
-        drawn = {methods[int(point.get_ydata()[0])]: point for point in points}
+        drawn = {methods[int(np.asarray(point.get_ydata())[0])]: point for point in points}
         assert set(drawn) == set(each.corrected)
         for name, point in drawn.items():
-            assert point.get_xdata()[0] == pytest.approx(100 * each.gain(name))
+            assert np.asarray(point.get_xdata())[0] == pytest.approx(100 * each.gain(name))
             assert point.get_color() == colours[each.verdict(name)]
 
 
