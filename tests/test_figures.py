@@ -10,7 +10,7 @@ import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 from specialists.evaluation import knowledge_transfer
@@ -200,6 +200,7 @@ def test_a_label_above_an_interval_has_a_line_to_its_own_dot():
     canvas, axes = FigureCanvasAgg(figure), figure.axes[0]
     canvas.draw()
     for label in axes.texts:
+        assert isinstance(label, Annotation)
         dot, box = axes.transData.transform(label.xy), _text_box(label, canvas)
         far = max(box.x0 - dot[0], dot[0] - box.x1, box.y0 - dot[1], dot[1] - box.y1)
         assert (label.arrow_patch is not None) == (far > 5 + box.height)
@@ -277,7 +278,7 @@ def test_names_beside_the_matrix_stay_in_the_picture_and_apart(n, name):
     centres = [(box.y0 + box.y1) / 2 for box in boxes]
     heights = [box.y1 - box.y0 for box in boxes]
     assert -np.diff(centres).max() > 0.7 * max(heights)
-    assert min(label.get_fontsize() for label in figure.axes[0].get_yticklabels()) >= 8
+    assert min(float(label.get_fontsize()) for label in figure.axes[0].get_yticklabels()) >= 8
 
 
 def test_thousands_of_classes_stay_a_small_picture():

@@ -730,7 +730,7 @@ def test_seconds_that_differ_from_flops_by_half_as_much_again_are_told(flops, se
 
 def test_what_averages_of_the_same_trainings_took_is_said_once():
     names = ("generalist_ensemble", "generalist_ensemble_same_inference")
-    costs = {"generalist": 1.0, "ensemble": 10.0} | dict.fromkeys((*names, "generalist_wide"), 5.0)
+    costs = {"generalist": 1, "ensemble": 10} | dict.fromkeys((*names, "generalist_wide"), 5)
     models = {name: model_scores(examples=10 * flops) for name, flops in costs.items()}
     seconds = {"ensemble": 10.0, "generalist_wide": 20.0} | dict.fromkeys(names, 10.0)
     told = time_sentence(models, seconds)
