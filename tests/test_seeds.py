@@ -811,17 +811,17 @@ def test_a_seed_brings_the_groups_of_its_test_examples(tmp_path):
 @pytest.mark.parametrize(
     ("flaw", "words"),
     [
-        ({"nll": 2.75}, ", worse than the generalist in NLL (2.750 against 2.500 nats)"),
-        ({"top1": 0.3}, ", worse than the generalist in top-1 (30.00% against 40.00%)"),
+        ({"nll": 2.75}, ", no better than the generalist in NLL (2.750 against 2.500 nats)"),
+        ({"top1": 0.3}, ", no better than the generalist in top-1 (30.00% against 40.00%)"),
         (
             {"top1": 0.3, "nll": 2.75},
-            ", worse than the generalist in top-1 (30.00% against 40.00%) and in NLL (2.750 "
+            ", no better than the generalist in top-1 (30.00% against 40.00%) and in NLL (2.750 "
             "against 2.500 nats)",
         ),
         ({"top1": 0.6, "nll": 1.9}, ""),
     ],
 )
-def test_a_baseline_that_is_worse_than_the_generalist_is_flagged(flaw, words):
+def test_a_baseline_that_is_no_better_than_the_generalist_is_flagged(flaw, words):
     flaw = {metric: Summary(value, None, (value,)) for metric, value in flaw.items()}
     comparison = changed(
         made({("ensemble", "generalist"): (0.05, (0.01, 0.09))}), "generalist_wide", **flaw

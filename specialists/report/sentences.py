@@ -138,10 +138,10 @@ def time_sentence(models: Models, seconds: Mapping[str, float]) -> str:
     return f"{start}{unlike}." if unlike else ""
 
 
-def worse(models: Models, name: str) -> str:
-    """In what a baseline is worse than the generalist, so that beating it means little; or ""."""
+def no_better(models: Models, name: str) -> str:
+    """In what a baseline is below the generalist, so that beating it means little; or ""."""
     top1, base = (models[each].mean("top1") for each in (name, GENERALIST))
     nll, base_nll = (models[each].mean("nll") for each in (name, GENERALIST))
     flaws = [f"in top-1 ({percent(top1, 2)} against {percent(base, 2)})"] * (top1 < base)
     flaws += [f"in NLL ({nll:.3f} against {base_nll:.3f} nats)"] * (nll > base_nll)
-    return f"worse than the generalist {enumerated(flaws)}" if flaws else ""
+    return f"no better than the generalist {enumerated(flaws)}" if flaws else ""

@@ -44,7 +44,7 @@ from specialists.report.recommendation import (
     training_costs,
 )
 from specialists.report.search_tables import COUNTED
-from specialists.report.sentences import worse
+from specialists.report.sentences import no_better
 
 CAUTION = {
     1: "One seed cannot tell the luck of a training from a gain.",
@@ -225,7 +225,7 @@ def _against(comparison: Comparison, name: str) -> str:
     difference = comparison.find(ENSEMBLE, name)
     if difference is None:
         return ""
-    flaw = worse(comparison.models, name)
+    flaw = no_better(comparison.models, name)
     about = f"{_inference(comparison, name)}{', ' * bool(flaw)}{flaw}"
     who = f"{_named(comparison, name)} ({about})"
     return f"Against {who} specialists are {_in_points(difference)}."
