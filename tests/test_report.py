@@ -424,7 +424,7 @@ def test_the_terminal_gets_the_answer_options_pairs_and_commands(run):
     (told,) = (i for i, line in enumerate(lines) if line.startswith("  Specialists tell apart "))
     pairs = [line for line in lines[told + 1 :] if line.startswith("    ")]
     assert len(pairs) == 3
-    line = r": \d+ more rows right, confused in \d+ of \d+ rows instead of \d+; "
+    line = r": of \d+ rows \d+ more right, \d+ confused instead of \d+; "
     line += r"\"example <\d+>.*\" is class \d+$"
     assert all(re.search(line, pair) for pair in pairs)
     assert lines[-4].startswith("To go on")

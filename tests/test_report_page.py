@@ -210,7 +210,7 @@ def test_the_terminal_shows_the_text_that_most_can_read(results):
     pair = PairChange((1, 2), 40, 9, 2, examples, gain=6)
     told = pair_lines(changed_details(results, pairs=PairChanges(4, 0, (pair,) * 5)))
     assert told[0].endswith(" 4 pairs of classes better than the generalist. The largest gains:")
-    line = "class 1 and class 2: 6 more rows right, confused in 2 of 40 rows instead of 9"
+    line = "class 1 and class 2: of 40 rows 6 more right, 2 confused instead of 9"
     assert told[1:] == [f'    {line}; "day one" is class 2'] * 3
     bare = PairChanges(4, 0, (dataclasses.replace(pair, examples=()),))
     assert pair_lines(changed_details(results, pairs=bare))[1:] == [f"    {line}"]

@@ -99,7 +99,7 @@ def class_changes(
         draw_changes(axes, [(names[j], value) for j, value in rows], max(n_rows, 3))
         axes.set_title(f"{style.model_label(model)}\nagainst {style.model_label(base)}")
         axes.set_xlabel("right answers more")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     return figure
 
 

@@ -76,9 +76,9 @@ def pair_lines(results: Results) -> list[str]:
 
 def _pair(results: Results, pair: PairChange) -> str:
     first, second = (_short(readable(results.data.class_names[j])) for j in pair.classes)
-    rows = f"confused in {pair.ensemble} of {pair.n_test:,} rows instead of {pair.generalist}"
-    gain = "" if pair.gain is None else f"{pair.gain} more rows right, "
-    line = f"{first} and {second}: {gain}{rows}"
+    confused = f"{pair.ensemble} confused instead of {pair.generalist}"
+    right = "" if pair.gain is None else f"{pair.gain} more right, "
+    line = f"{first} and {second}: of {pair.n_test:,} rows {right}{confused}"
     texts = [(each.text, each.label) for each in pair.examples if each.text]
     if not texts:
         return line

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from specialists.catalogue import (
     BASELINES,
-    CONTINUED,
     ENSEMBLE,
     GENERALIST,
     HARD_LABELS,
@@ -102,10 +101,7 @@ def verdict(comparison: Comparison) -> Verdict:
     elif missing:
         few = f"Not trained, so not known: {enumerated(missing)}"
         all_missing = len(missing) == len(TRAINED)
-        told = f"{NO_BASELINE if all_missing else few} ({HOW_TO_ADD})."
-        if not all_missing and CONTINUED not in comparison.models:
-            told += " Whether the generalist was under-trained is open."
-        sentences.append(told)
+        sentences.append(f"{NO_BASELINE if all_missing else few} ({HOW_TO_ADD}).")
     if chosen is not None and may_train_longer(comparison):
         sentences.append(f"The generalist's {LAST_WAS_BEST}: this answer may change.")
     harmed = comparison.is_clear(GENERALIST, ENSEMBLE)
