@@ -238,7 +238,7 @@ def test_the_command_that_a_run_ends_with_predicts(finished):
     assert command[0] == "specialists"
     result = CliRunner().invoke(app, command[1 : command.index("|")])
     assert result.exit_code == 0, result.output
-    assert result.output.startswith("row\tinput\trank\tclass")
+    assert result.stdout.startswith("row\tinput\trank\tclass")
 
 
 def test_a_comparison_names_the_command_of_all_its_seeds(finished, tmp_path):
