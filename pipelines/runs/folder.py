@@ -214,7 +214,7 @@ def check_folder_of(file: Path) -> None:
         with TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        what, fix = "no file can be written to this folder", "name a file in another folder"
+        what, fix = "no file can be written there", "name a file in another folder"
         raise InputError(what, where=file, got=error.strerror, fix=fix) from None
 
 

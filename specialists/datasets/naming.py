@@ -39,7 +39,8 @@ def what_instead(path: Path, folder: bool = False) -> str:
     """What may be named in place of a ``path`` that is not there, for the end of a message."""
     if near := nearest_file(path, folder):
         return f"did you mean {near}?"
-    beside, what = sorted(_alike(path, folder)), "folder" if folder else "file"
+    beside = sorted(name for name in _alike(path, folder) if not name.startswith("."))
+    what = "folder" if folder else "file"
     there = f", for instance one in {path.parent}: {listed(beside, NAMED)}" if beside else ""
     return f"name a {what} that is there{there}"
 

@@ -152,6 +152,8 @@ def test_ctrl_c_is_heeded_once_until_the_process_has_ended():
     command = [sys.executable, "-c", SLOW_TO_END]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=ENVIRONMENT, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
         for _ in process.stdout:
             process.send_signal(signal.SIGINT)
         errors = process.stderr.read()
