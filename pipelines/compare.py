@@ -40,7 +40,7 @@ def source_and_comparison(
     With --out and no CONFIG a comparison keeps its first seed's settings.
     """
     kept = _kept_configs(out) if config is None and out is not None else []
-    source, folder = source_and_folder(config, None, overrides)
+    source, folder = source_and_folder(config, None, overrides, "compare")
     if out is None:
         return source, folder.with_name(f"compare-{folder.name}")
     return (kept[0] if kept else source), out

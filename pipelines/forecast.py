@@ -178,9 +178,10 @@ def spoken(estimate: RunEstimate, clean: bool = False) -> str:
     """
     memory, disk = (disk_space(float(f"{n:.1e}")) for n in (estimate.memory, estimate.disk))
     time = spoken_time(estimate.least, estimate.most)
+    about = "" if time.startswith("a ") else "about "
     cores = f"{n_cores()} core{'s' * (n_cores() > 1)}"
     freed = " (less when it is finished)" * clean
-    return f"takes about {time}, {memory} of memory and {disk} of disk{freed} on {cores}"
+    return f"takes {about}{time}, {memory} of memory and {disk} of disk{freed} on {cores}"
 
 
 def _in_a_line(error: Exception) -> str:

@@ -145,6 +145,7 @@ class HeldRun:
     def _called_as_given(self) -> AbstractContextManager[None]:
         """Errors name what the user gave, not the files and names that stand for it here."""
         files = {f"{self.folder / CLUSTERS}": "clusters="}
+        files[f"`specialists run --out {self.folder}`"] = "`fit`"
         return calling(
             {**files, **self._names, f"{self.folder}": f"{self.origin or 'the fitted classifier'}"}
         )

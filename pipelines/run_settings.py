@@ -47,17 +47,18 @@ def named_folder(text: str) -> Path:
 
 
 def source_and_folder(
-    config: str | None, out: Path | None, overrides: list[str]
+    config: str | None, out: Path | None, overrides: list[str], command: str = "run"
 ) -> tuple[str | Path | None, Path]:
     """Settings and run folder; with --out and no CONFIG a run keeps its own settings.
 
+    ``command`` is the one that takes a CONFIG, for messages.
     Without either, data that ``--set`` names start from nothing but defaults (None), or from the
     config that ships with them.
     """
     if config is None and out is not None and kind_of(out) == RUN:
         return Run(out).config_file, out
     if config is not None:
-        return config, out or _default_folder(*_config_of(config))
+        return config, out or _default_folder(*_config_of(config, command))
     key, name = _data_of(overrides)
     if key == "name" and name in shipped_configs():
         return name, out or Path("runs", name)
@@ -228,9 +229,9 @@ def _data_of(overrides: list[str]) -> tuple[str, str]:
     return "", ""
 
 
-def _config_of(config: str) -> tuple[str, str]:
+def _config_of(config: str, command: str) -> tuple[str, str]:
     """The name of a configuration, and "config" if it is a file of the user's."""
-    file = find_config(config)
+    file = find_config(config, command)
     own = shipped_configs().get(file.stem, file).resolve() != file.resolve()
     return file.stem.strip("."), "config" if own else ""
 

@@ -35,6 +35,7 @@ MISSING = "missing"
 NAMED = 3
 DATASET = "prepare-data/dataset.json"
 TIMING = "timing-stage.json"  # seconds, and the lines that were shown
+ANY_FOLDER = "--out RUN "  # in these lines, since a run may be copied
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
         end_attempt(folder)
         log.info(f"{stage.name}: done already, skipped")
         for line in _findings(folder):
-            log.info(line)
+            log.info(line.replace(ANY_FOLDER, f"--out {run.folder} "))
         return
     if stage.check is not None:
         with run.trusting():
@@ -137,6 +138,7 @@ def run_stage(run: Run, stage: Stage, force: bool = False) -> None:
         with working_on(stage.name), keeping_lines() as lines:
             stage.execute(run)
         seconds = time.monotonic() - began
+        lines = [line.replace(f"--out {run.folder} ", ANY_FOLDER) for line in lines]
         write_json(folder / TIMING, {"seconds": round(seconds, 3), "lines": lines})
     log.info(f"{stage.name}: done in {seconds:.1f} s")
 

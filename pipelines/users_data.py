@@ -19,11 +19,11 @@ def check_users_file(setting: str, path: Path) -> None:
     """Raise an InputError if a file of the user is gone, or cannot be read twice."""
     where = f"{setting} in the configuration"
     if not path.exists():
-        from specialists.datasets.naming import nearest_file
+        from specialists.datasets.naming import what_instead
 
-        near = nearest_file(path)
-        fix = f"did you mean {near}?" if near else None
-        raise InputError("no such file", where=where, got=path, fix=fix)
+        what = "folder" if setting == "data.images" else "file"
+        fix = what_instead(path, what == "folder")
+        raise InputError(f"no such {what}", where=where, got=path, fix=fix)
     if not path.is_file() and not path.is_dir():
         fix = "save its content to a file first"
         raise InputError("this is no ordinary file", where=where, got=path, fix=fix)

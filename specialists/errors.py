@@ -88,7 +88,7 @@ class RunLockedError(InputError):
 
 
 class StorageError(SpecialistsError, OSError):
-    """The machine cannot keep a file: its disk is full, failing or read-only."""
+    """The machine cannot keep a file: its disk is full or fails."""
 
 
 class TrainingError(SpecialistsError):

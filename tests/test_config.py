@@ -7,7 +7,7 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from specialists.config import Config, left_aside, shipped_configs
+from specialists.config import Config, find_config, left_aside, shipped_configs
 from specialists.config.data import SOURCES
 from specialists.config.defaults import DEFAULTS, KINDS
 from specialists.errors import ConfigError
@@ -267,6 +267,32 @@ def test_a_file_that_is_no_toml_is_told(tmp_path, content):
     (tmp_path / "x.toml").write_text(content)
     with pytest.raises(ConfigError, match=r"not TOML(?s:.*)quotation marks"):
         Config.from_toml(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize("content", ["seed = 1\nseed = 2", "[data]\n[data]", "seed = 1\n[seed]"])
+def test_what_stands_twice_is_told_to_stand_once(tmp_path, content):
+    (tmp_path / "x.toml").write_text(content)
+    with pytest.raises(
+        ConfigError, match=r"not TOML(?s:.*)name each key, and each \[section\], once"
+    ):
+        Config.from_toml(tmp_path / "x.toml")
+
+
+def test_a_folder_in_place_of_a_configuration_is_told_with_a_cure_for_the_command(tmp_path):
+    def told(command):
+        with pytest.raises(ConfigError, match="this is a folder") as caught:
+            find_config(tmp_path, command)
+        return str(caught.value).partition("to mend it: ")[2]
+
+    assert told("run") == "name a TOML file in it"
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.png").touch()
+    assert told("run") == f"a folder of images is given by `--set data.images={tmp_path}`"
+    (tmp_path / "x.toml").touch()
+    assert told("compare") == f"`specialists compare {tmp_path}/x.toml`"
+    (tmp_path / "config.toml").touch()
+    assert told("compare") == f"`specialists compare {tmp_path}/config.toml`"
+    assert told("run") == f"`specialists run --out {tmp_path}` goes on with this run"
 
 
 @pytest.mark.parametrize(

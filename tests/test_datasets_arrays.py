@@ -196,6 +196,17 @@ def test_images_are_resampled_to_the_wanted_size(path):
     assert int(tensor(dataset.train.inputs)[0, 0, 8, 8]) == 90
 
 
+def test_what_is_wrong_with_new_rows_is_told_with_their_file(path, tmp_path):
+    x, y = features()
+    made = load(path, {"x": x, "y": y}).preprocessing
+    new = tmp_path / "new.npy"
+    for rows, place in ((np.full_like(x, np.nan), f"{new}\n"), (x[:, 1:], str(new))):
+        np.save(new, rows)
+        with pytest.raises(DataError, match=f"\n  where: {place}") as caught:
+            read_unlabelled(new, made)
+        assert str(caught.value).count("where:") == 1
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_features_that_are_not_finite_are_refused_with_their_place(path, bad):
     x, y = features()

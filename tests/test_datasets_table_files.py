@@ -99,7 +99,8 @@ WRONG = {
     "trailing.csv.gz": (gz(delimited()) + b"more", "cannot be read"),
     "latin1.csv": (delimited([*ROWS, ("café", "A")]).encode("latin1"), r"line 22(?s:.*)byte 0xe9"),
     "utf-16-without-mark.csv": (delimited().encode("utf-16-le"), r"line 1(?s:.*)NUL"),
-    "odd-utf-16.csv": (delimited().encode("utf-16") + b"x", "UTF-16"),
+    "odd-utf-16.csv": (delimited().encode("utf-16") + b"x", r"UTF-16(?s:.*)save it as UTF-8$"),
+    "random.tsv": (bytes(range(256)), r"no text of a table(?s:.*)byte 0x00(?s:.*)download the"),
     "nul.tsv": (delimited([*ROWS, ("a\0b", "A")], "\t"), r"line 22(?s:.*)NUL"),
     "extra.csv": (delimited([*ROWS[:4], ("a", "b", "A"), *ROWS]), r"line 6(?s:.*)3 cells"),
     "missing.tsv": (delimited([("a",), *ROWS], "\t"), r"line 2(?s:.*)1 cell in"),
@@ -168,7 +169,7 @@ def test_a_flipped_bit_is_read_or_refused(tmp_path, name, seed):
 
 def test_a_folder_is_no_table(tmp_path):
     (tmp_path / "t.csv").mkdir()
-    with pytest.raises(DataError, match="a folder, not a file"):
+    with pytest.raises(DataError, match="a folder, not a table"):
         read_table(tmp_path / "t.csv")
 
 

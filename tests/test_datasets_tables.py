@@ -152,11 +152,50 @@ def test_a_missing_file_names_the_nearest(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("unique.tsv", None), ("nofiles.csv", "nofiles.csv"), ("nofile.tsv.gz", "nofile.tsv.gz")],
+    [
+        ("unique.tsv", None),
+        ("nofiles.csv", "nofiles.csv"),
+        ("nofile.tsv.gz", "nofile.tsv.gz"),
+        ("nofile.npz", None),
+        ("nofile.png", None),
+    ],
 )
-def test_only_a_file_of_a_like_name_is_guessed(tmp_path, name, near):
+def test_only_a_file_of_a_like_name_and_kind_is_guessed(tmp_path, name, near):
     (tmp_path / name).touch()
     assert nearest_file(tmp_path / "nofile.txt") == (near and tmp_path / near)
+
+
+def test_a_missing_file_of_no_like_name_is_told_with_those_that_are_there(tmp_path):
+    write(colours(), tmp_path / "colours.csv")
+    (tmp_path / "arrays.npz").touch()
+    with pytest.raises(DataError, match=rf"that is there, for .* in {tmp_path}: colours.csv$"):
+        load(tmp_path / "x.tsv")
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(DataError, match=rf"name a folder that is there.* in {tmp_path}: photos$"):
+        load_dataset(DataConfig(images=str(tmp_path / "nothing")), 0)
+    with pytest.raises(DataError, match=r"not a folder(?s:.*)--set data.table="):
+        load_dataset(DataConfig(images=str(tmp_path / "colours.csv")), 0)
+
+
+def test_a_folder_in_place_of_a_table_is_told_how_to_be_given(tmp_path):
+    (tmp_path / "red").mkdir()
+    with pytest.raises(DataError, match=r"a folder, not a table(?s:.*)name a file in it"):
+        load(tmp_path)
+    write(colours(), tmp_path / "colours.csv")
+    with pytest.raises(DataError, match=f"--set data.table={tmp_path / 'colours.csv'}`"):
+        load(tmp_path)
+    (tmp_path / "red" / "1.PNG").touch()
+    with pytest.raises(DataError, match=f"--set data.images={tmp_path}`"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("min_examples", "fix"), [(1, "check the label"), (99, "lower data.min_examples, or check")]
+)
+def test_a_class_that_is_alone_is_not_blamed_on_the_rare_ones(tmp_path, min_examples, fix):
+    write(colours(label="red"), tmp_path / "t.csv")
+    with pytest.raises(DataError, match=rf"to mend it: {fix}"):
+        load(tmp_path / "t.csv", min_examples=min_examples)
 
 
 def test_a_missing_header_is_told_with_the_cure(tmp_path):

@@ -145,6 +145,7 @@ def test_an_estimate_is_said_in_two_digits():
     assert told.startswith("takes about 2 to 4 minutes, 1.2 GB of memory and 290 MB of disk on ")
     freed = forecast.spoken(RunEstimate(95, 210, 1.234e9, 287e6), clean=True)
     assert "290 MB of disk (less when it is finished) on" in freed
+    assert forecast.spoken(RunEstimate(2, 3, 1e9, 1e6)).startswith("takes a few seconds, ")
     assert spoken_time(3) == "a few seconds"
     assert spoken_time(200_000) == "2.5 days"
 

@@ -82,6 +82,14 @@ print(len(fitted.predict(NEW)), folder)
     assert not os.path.exists(folder)  # its maker did remove it
 
 
+def test_a_damaged_file_of_a_classifier_is_made_again_by_its_fit():
+    fitted = classifier().fit(X, Y)
+    for file in fitted._held.folder.glob("train-generalist/**/*.json"):
+        file.write_text("{")
+    with pytest.raises(InputError, match="`fit`"):
+        fitted.predict(NEW)
+
+
 def test_a_classifier_whose_folder_is_gone_says_so(tmp_path):
     fitted = classifier().fit(X, Y)
     shutil.rmtree(fitted._held.folder)

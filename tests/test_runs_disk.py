@@ -5,16 +5,19 @@ import os
 import pickle
 import resource
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from pipelines.messages import told_in_one_message
 from pipelines.terminal import log, say
-from specialists.errors import SpecialistsError, StorageError
+from specialists.errors import DamagedError, SpecialistsError, StorageError
 from specialists.files import (
     artifacts,
     atomic_write,
+    check_file,
     read_json,
     sha256,
     storage_faults,
@@ -24,7 +27,7 @@ from specialists.files import (
     write_text,
 )
 
-MACHINE_S = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS]
+MACHINE_S = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO]
 LIMIT = 4096
 
 
@@ -104,12 +107,39 @@ def test_what_pytorch_says_of_a_full_disk_is_understood(tmp_path, said):
         raise RuntimeError(said)
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOENT, errno.EPIPE, errno.ENOTDIR])
+@pytest.mark.parametrize(
+    "number", [errno.EACCES, errno.EROFS, errno.ENOENT, errno.EPIPE, errno.ENOTDIR]
+)
 def test_what_the_user_can_mend_is_not_the_machine_s_fault(tmp_path, monkeypatch, number):
     monkeypatch.setattr(artifacts.os, "replace", failing(number))
     with pytest.raises(OSError, match=os.strerror(number)) as caught:
         write_text(tmp_path / "a.txt", "x")
     assert not isinstance(caught.value, SpecialistsError)
+
+
+def test_a_read_only_disk_is_a_refusal_that_names_the_users_file(tmp_path, monkeypatch, capsys):
+    def refuse(path, *arguments, **options):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(SystemExit) as ended, told_in_one_message():
+        write_text(tmp_path / "x.tsv", "x")
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert f"where: {tmp_path}/x.tsv\n  got: Read-only file system" in told
+    assert "goes on" not in told
+
+
+def test_a_damaged_file_names_the_run_that_makes_it_again(tmp_path):
+    file = tmp_path / "rc" / "stage" / "x.json"
+    write_text(file, "{")
+    with pytest.raises(DamagedError, match="`specialists run --out RUN` makes it again"):
+        read_json(file)
+    write_json(tmp_path / "rc" / ".specialists.json", {"kind": "run"})
+    with pytest.raises(DamagedError, match=f"`specialists run --out {tmp_path}/rc` makes it again"):
+        read_json(file)
+    with pytest.raises(DamagedError, match=f"make it again: `specialists run --out {tmp_path}/rc`"):
+        check_file(file, "another")
 
 
 def test_another_error_of_a_writer_stays_what_it_is(tmp_path):

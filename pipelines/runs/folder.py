@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from specialists.config import Config
@@ -202,13 +203,19 @@ def refuse_missing(folder: Path) -> None:
 
 
 def check_folder_of(file: Path) -> None:
-    """Raise an InputError unless the folder that a file is to be written to is there."""
+    """Raise an InputError unless ``file`` can be written: its folder is there, and takes files."""
     folder = file.parent
     if folder.is_file():
         raise InputError("this is a file, not a folder", where=folder)
     if not folder.is_dir():
         fix = f"make it first (`mkdir -p {folder}`), or name another file"
         raise InputError("no such folder", where=folder, expected=f"a folder for {file}", fix=fix)
+    try:
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        what, fix = "no file can be written there", "name a file in another folder"
+        raise InputError(what, where=file, got=error.strerror, fix=fix) from None
 
 
 @contextmanager

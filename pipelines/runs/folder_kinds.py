@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 from specialists.config import Config
+from specialists.config.toml import IMAGE_SUFFIXES
 from specialists.errors import InputError, listed
 from specialists.files.ownership import (
     MANIFEST,
@@ -87,8 +88,6 @@ def how_to_have_a_run(folder: Path) -> str:
     for path in inside:
         if kind_of(path) == RUN:
             return f"name one of its runs, for instance {path}"
-    from specialists.datasets.pictures import IMAGE_SUFFIXES
-
     if any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.glob("*/*")):
         return f"`specialists run --set data.images={folder}` makes a run of its images"
     runs = _runs_near(folder)

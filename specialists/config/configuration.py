@@ -229,8 +229,11 @@ def shipped_configs() -> dict[str, Path]:
     return {file.stem: file for file in sorted(files)}
 
 
-def find_config(path: str | Path) -> Path:
-    """The file that ``path`` names: a file, or the name of a shipped configuration."""
+def find_config(path: str | Path, command: str = "run") -> Path:
+    """The file that ``path`` names: a file, or the name of a shipped configuration.
+
+    ``command`` is the one that a message about a folder advises.
+    """
     file, shipped = Path(path), shipped_configs()
     if str(path) in shipped and not file.is_file():
         return shipped[str(path)]
@@ -241,14 +244,22 @@ def find_config(path: str | Path) -> Path:
         raise ConfigError("no such file", where=path, expected="a configuration", fix=fix)
     near = difflib.get_close_matches(str(path), shipped, n=1)
     fix = f"did you mean `{near[0]}`?" if near else None
-    if (file / "config.toml").is_file():
-        fix = f"`specialists run --out {path}` goes on with this run"
+    if file.is_dir():
+        fix = _in_place_of_folder(file, command) or fix or "name a TOML file in it"
     raise ConfigError(
         "this is a folder, no configuration" if file.is_dir() else "no such configuration",
         got=path,
         expected="a TOML file, or one of " + ", ".join(shipped),
         fix=fix,
     )
+
+
+def _in_place_of_folder(folder: Path, command: str) -> str:
+    own = folder / "config.toml"
+    if own.is_file() and command == "run":
+        return f"`specialists run --out {folder}` goes on with this run"
+    inner = own if own.is_file() else next(iter(sorted(folder.glob("*.toml"))), None)
+    return f"`specialists {command} {inner}`" if inner else how_to_name_data(folder)
 
 
 def _source_of(values: Mapping[str, object]) -> tuple[str, str] | None:

@@ -15,6 +15,10 @@ from specialists.errors import ConfigError
 LARGEST = 2**20
 MOST_NAMES = 4
 DATA_ENDINGS = {"table": {".tsv", ".csv", ".jsonl", ".ndjson", ".parquet"}, "arrays": {".npz"}}
+IMAGE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp"),
+    *(".gif", ".tif", ".tiff", ".ppm", ".pgm"),
+)
 PATHS = (
     ("data", "table"),
     ("data", "arrays"),
@@ -52,17 +56,28 @@ def read_toml(file: Path) -> dict[str, object]:
             where=file,
             got=str(error)[:200],
             expected='lines such as epochs = 3 or text = "title"',
-            fix=how_to_name_data(file) or "put texts into quotation marks",
+            fix=how_to_name_data(file) or _how_to_mend(str(error)),
         ) from None
 
 
 def how_to_name_data(file: Path) -> str:
-    """How a file that looks like data is given; "" of others."""
+    """How a file that looks like data is given, or data in a folder; "" of others."""
+    if file.is_dir():
+        if any(inner.suffix.lower() in IMAGE_SUFFIXES for inner in file.glob("*/*")):
+            return f"a folder of images is given by `--set data.images={file}`"
+        inner = (how_to_name_data(path) for path in sorted(file.iterdir()) if path.is_file())
+        return next(filter(None, inner), "")
     endings = {suffix.lower() for suffix in file.suffixes}
     for key, of_these in DATA_ENDINGS.items():
         if endings & of_these:
             return f"a file of data is given by `--set data.{key}={file}`"
     return ""
+
+
+def _how_to_mend(error: str) -> str:
+    if error.startswith(("Cannot overwrite", "Cannot declare", "Cannot mutate")):
+        return "name each key, and each [section], once"
+    return "put texts into quotation marks"
 
 
 def override(values: dict[str, object], assignment: str) -> str:

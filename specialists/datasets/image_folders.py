@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from specialists.config import DataConfig
+from specialists.config.toml import IMAGE_SUFFIXES, how_to_name_data
 from specialists.datasets.assembly import LabelledRows, assemble
 from specialists.datasets.base import Dataset
 from specialists.datasets.class_names import classes_of, labels_left_out, normal_form
 from specialists.datasets.naming import existing
 from specialists.datasets.observations import digests
 from specialists.datasets.pictures import (
-    IMAGE_SUFFIXES,
     READ,
     ReadFiles,
     decoded_pictures,
@@ -75,7 +75,8 @@ def load_images(config: DataConfig, seed: int) -> Dataset:
     """
     folder = existing(str(config.images), "folder")
     if not folder.is_dir():
-        raise DataError("not a folder", where=folder, expected="one folder a class")
+        fix = how_to_name_data(folder) or None
+        raise DataError("not a folder", where=folder, expected="one folder a class", fix=fix)
     survey = _Survey()
     paths, labels, given = _labelled_images(folder, survey)
     classes = classes_of(labels, folder)

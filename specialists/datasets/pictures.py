@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 
 
 PILLOW_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-IMAGE_SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp"),
-    *(".gif", ".tif", ".tiff", ".ppm", ".pgm"),
-)
 READ = "PNG, JPEG, WebP, BMP, GIF, TIFF, PPM"
 _GREY = ("1", "L", "LA", "F")
 _DRAFT = 4  # a JPEG is decoded at a smaller scale, but at least so many times the wanted size

@@ -82,7 +82,7 @@ def plan_splits(
     counts = _counts(labels[parts != LEFT_OUT], names)
     rare = (counts > 0) & (counts < min_examples)
     notes = _leave_out(rare, labels, parts, names, f"with fewer than {min_examples} rows")
-    _check_two_classes(labels, parts, notes, where)
+    _check_two_classes(labels, parts, notes, where, bool(rare.any()))
     _check_seen(labels, parts, names)
     has_test, has_validation = (parts == TEST).any(), (parts == VALIDATION).any()
     if not has_test and not keep_all:
@@ -96,7 +96,7 @@ def plan_splits(
         uncut &= _counts(labels[parts == TRAIN], names) > 0
         why = "with too few different inputs for a training and a validation row"
         notes += _leave_out(uncut, labels, parts, names, why)
-        _check_two_classes(labels, parts, notes, where)
+        _check_two_classes(labels, parts, notes, where, bool(rare.any()))
     plan = _numbered(labels, parts, names, tuple(notes))
     if not keep_all:
         train, validation = (plan.labels[plan.rows(part)] for part in (TRAIN, VALIDATION))
@@ -167,13 +167,13 @@ def _counts(labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 
 def _check_two_classes(
-    labels: np.ndarray, parts: np.ndarray, notes: Sequence[str], where: object
+    labels: np.ndarray, parts: np.ndarray, notes: Sequence[str], where: object, rare: bool
 ) -> None:
     n_classes = len(np.unique(labels[parts != LEFT_OUT]))
     if n_classes < 2:
         got = "; ".join([f"{n_classes} with enough rows", *notes])
         expected = "at least two, each with data.min_examples rows and different inputs"
-        fix = "lower data.min_examples, or check the label column"
+        fix = "lower data.min_examples, or " * rare + "check the label column"
         what = "fewer than two classes"
         raise DataError(what, where=where, got=got, expected=expected, fix=fix)
 

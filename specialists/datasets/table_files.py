@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from specialists.config.toml import how_to_name_data
 from specialists.datasets.cells import (
     ABSENT,
     SEPARATE,
@@ -270,6 +271,10 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> Table:
     Raises DataError: the file cannot be read, a row has more or fewer cells than there are columns,
     or the columns are not as many as ``columns``.
     """
+    if path.is_dir():
+        fix = how_to_name_data(path) or "name a file in it"
+        what = "this is a folder, not a table"
+        raise DataError(what, where=path, expected=TABLE_FORMATS, fix=fix)
     reader = READERS.get(suffix(path))
     if reader is None:
         raise DataError("unknown kind of table", where=path, expected=TABLE_FORMATS)

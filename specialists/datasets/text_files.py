@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import io
+import re
 import zlib
 from pathlib import Path
 
@@ -25,6 +26,9 @@ _OTHERS = {
     b"<html": "a web page: the download gave a page instead of the file",
     b"version https://git-lfs": "a pointer of Git LFS: `git lfs pull` fetches the file itself",
 }
+_CONTROL = re.compile(
+    rb"[\x00-\x08\x0e-\x19\x1c-\x1f]"
+)  # no encoding of text has these, but UTF-16
 _OTHER_FIX = "save or download the table itself, as .csv or .tsv in UTF-8, or as .parquet"
 _MARKS = (  # those of UTF-32 begin like those of UTF-16
     (codecs.BOM_UTF8, "utf-8"),
@@ -95,10 +99,13 @@ def read_text(path: Path) -> str:
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
+        if control := None if mark else _CONTROL.search(content):
+            what, got = "the file is no text of a table", f"the byte 0x{control[0].hex()}"
+            raise DataError(what, where=path, got=got, fix=_OTHER_FIX) from error
         line = content[: error.start].decode(encoding, "replace").count("\n") + 1
         where = f"{path}, line {line}"
         got = f"byte 0x{content[error.start]:02x}, which is no {encoding.upper()} there"
-        fix = "save it as UTF-8, for instance with `iconv -f LATIN1 -t UTF-8`"
+        fix = "save it as UTF-8" + ", for instance with `iconv -f LATIN1 -t UTF-8`" * (not mark)
         raise DataError(what, where=where, got=got, expected="UTF-8", fix=fix) from error
     before, nul, _ = text.partition("\0")
     if nul:

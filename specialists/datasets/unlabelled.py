@@ -19,6 +19,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from specialists.config.toml import IMAGE_SUFFIXES
 from specialists.datasets.array_files import ARRAY_SUFFIXES, open_arrays
 from specialists.datasets.base import Inputs, Preprocessing
 from specialists.datasets.cells import Table
@@ -27,7 +28,7 @@ from specialists.datasets.handed_over import tensors_of
 from specialists.datasets.image_folders import list_images
 from specialists.datasets.labelled_tables import feature_matrix
 from specialists.datasets.naming import existing
-from specialists.datasets.pictures import IMAGE_SUFFIXES, READ
+from specialists.datasets.pictures import READ
 from specialists.datasets.raw_rows import fetched_rows, mapped_rows
 from specialists.datasets.table_files import (
     FILL_IT,
@@ -103,9 +104,18 @@ def read_unlabelled(
         encode(preprocessing, rows.read(np.arange(1)))  # whose shape is that of all
         return fetched_rows(rows, preprocessing), names
     except DataError as error:
-        if str(path) in str(error):
-            raise
-        raise DataError(f"{error}\n  in: {path}") from None
+        if str(path) not in str(error):
+            error.args = (_placed(str(error), path),)
+        raise
+
+
+def _placed(told: str, path: Path) -> str:
+    """What an error says, which knows no file, with its file."""
+    what, where, rest = told.partition("\n  where: ")
+    if where:
+        return f"{what}{where}{path}, {rest}"
+    what, end, rest = told.partition("\n")
+    return f"{what}\n  where: {path}{end}{rest}"
 
 
 def _texts(path: Path, preprocessing: Preprocessing) -> tuple[list[str], tuple[str, ...]]:

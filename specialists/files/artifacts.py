@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from specialists.errors import DamagedError
 from specialists.files.disk import storage_faults, sync
-from specialists.files.ownership import claim, is_output_folder
+from specialists.files.ownership import claim, is_output_folder, marked_kind
 from specialists.files.reading import read_text_file, walk
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         If a file of somebody else is in the way, which is never replaced.
     StorageError
         If the machine cannot keep the file, whatever the writer inside raises then.
+    OSError
+        If the file may not be written there; it names ``path``.
 
     Examples
     --------
@@ -62,7 +64,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}")
-    with storage_faults(path):
+    with storage_faults(path), _called(path, temporary):
         claim(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -72,6 +74,17 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _called(path: Path, temporary: Path) -> Iterator[None]:
+    """What the system refuses for the temporary file, it refuses for ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if str(error.filename) == str(temporary):
+            error.filename = str(path)
+        raise
 
 
 def copy_file(source: str | Path, target: str | Path) -> None:
@@ -190,12 +203,14 @@ def _folder_hash(folder: Path) -> str:
 
 def damaged(path: str | Path, reason: str) -> DamagedError:
     """The error that a file of ours is no longer what was written."""
-    return DamagedError(
-        "this file is damaged",
-        where=path,
-        got=reason,
-        fix="`specialists run --out RUN` makes it again",
-    )
+    fix = f"{making_again(path)} makes it again"
+    return DamagedError("this file is damaged", where=path, got=reason, fix=fix)
+
+
+def making_again(path: str | Path) -> str:
+    """The command that makes a file of a run again."""
+    run = next((folder for folder in Path(path).parents if marked_kind(folder) == "run"), "RUN")
+    return f"`specialists run --out {run}`"
 
 
 def _plain(value: Any) -> Any:

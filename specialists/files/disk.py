@@ -1,8 +1,8 @@
 """Was it the machine that could not keep a file, and what can be done about it?
 
-A full disk, a used up quota, a limit on sizes, and a disk that fails or is read-only are faults of
-the machine: a :class:`~specialists.errors.StorageError`, exit code 1. A path that does not exist,
-or may not be used, is the user's to mend and stays what it is.
+A full disk, a used up quota, a limit on sizes, and a disk that fails are faults of the machine: a
+:class:`~specialists.errors.StorageError`, exit code 1. A path that does not exist, or may not be
+used, for instance on a read-only disk, is the user's to mend and stays what it is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ FAULTS = {
     errno.EDQUOT: ("the disk's quota is used up", "free space in your quota on {disk}"),
     errno.EFBIG: ("this file is larger than files may be", "raise that limit (`ulimit -f`)"),
     errno.EIO: ("the disk fails", "see in the system's log (`dmesg`) what is wrong with {disk}"),
-    errno.EROFS: ("the disk is read-only", "make {disk} writable"),
     CUT_SHORT: (
         "the disk did not take the whole file",
         "free space on {disk}, or raise your limits there (quota, `ulimit -f`)",

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from specialists.errors import DamagedError
-from specialists.files.artifacts import read_json, sha256, write_json
+from specialists.files.artifacts import making_again, read_json, sha256, write_json
 
 SEAL = "sha256"
-MADE_AGAIN = "copy it again from where it came, or make it again: `specialists run --out RUN`"
 
 
 def fingerprint(value: object) -> str:
@@ -48,7 +47,7 @@ def read_sealed(path: str | Path) -> dict[str, Any]:
             "this file has no checksum",
             where=path,
             expected="a JSON object that this version wrote; older versions wrote none",
-            fix=MADE_AGAIN,
+            fix=_cure(path),
         )
     seal = content.pop(SEAL)
     if fingerprint(content) != seal:
@@ -56,7 +55,7 @@ def read_sealed(path: str | Path) -> dict[str, Any]:
             "this file is damaged or was changed by hand",
             where=path,
             got="another checksum than the one it holds",
-            fix=MADE_AGAIN,
+            fix=_cure(path),
         )
     return content
 
@@ -64,11 +63,15 @@ def read_sealed(path: str | Path) -> dict[str, Any]:
 def check_file(path: Path, digest: object) -> None:
     """Raise a DamagedError unless the file is there and has this SHA-256."""
     if not path.is_file():
-        raise DamagedError("a file is missing", where=path, fix=MADE_AGAIN)
+        raise DamagedError("a file is missing", where=path, fix=_cure(path))
     if sha256(path) != digest:
         raise DamagedError(
             "this file is damaged, or is not the one that was written with its description",
             where=path,
             got="another checksum than the recorded one",
-            fix=MADE_AGAIN,
+            fix=_cure(path),
         )
+
+
+def _cure(path: str | Path) -> str:
+    return f"copy it again from where it came, or make it again: {making_again(path)}"

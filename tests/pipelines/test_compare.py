@@ -13,6 +13,7 @@ from pipelines.run_settings import source_and_folder
 from pipelines.terminal import LIBRARY
 from specialists.config import Config, GeneralistConfig
 from specialists.config.outcome_sections import EvaluationConfig
+from specialists.errors import InputError
 from specialists.files import write_text
 
 
@@ -122,6 +123,12 @@ def test_a_mistake_costs_one_message(folder):
     assert result.exit_code == 2
     assert "epochs" in result.output
     assert "Traceback" not in result.output
+
+
+def test_the_folder_of_a_run_is_compared_by_its_settings(tmp_path):
+    (tmp_path / "config.toml").touch()
+    with pytest.raises(InputError, match=f"`specialists compare {tmp_path}/config.toml`"):
+        source_and_comparison(str(tmp_path), None, [])
 
 
 @pytest.mark.parametrize("given", [None, ()])

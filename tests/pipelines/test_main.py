@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hostile_names
 import pytest
 import toy_stages
+
+from specialists import __main__ as entry
 
 ENVIRONMENT = {
     **os.environ,
@@ -21,6 +24,26 @@ ENVIRONMENT = {
 }
 TOYS = [sys.executable, toy_stages.__file__]
 REAL = [sys.executable, "-m", "pipelines"]
+SLOW_TO_END = """
+import atexit, sys, time, types
+from pipelines.messages import told_in_one_message
+from specialists.__main__ import main
+
+def say(line, seconds):
+    print(line, flush=True)
+    time.sleep(seconds)
+
+def work():
+    with told_in_one_message():
+        try:
+            say("works", 60)
+        finally:
+            say("cleans up", 0.3)
+
+atexit.register(say, "ends", 0.3)
+sys.modules["specialists.pipelines.__main__"] = types.SimpleNamespace(main=work)
+main()
+"""
 
 
 def specialists(
@@ -123,6 +146,38 @@ def test_interrupt_exits_130_and_the_same_command_goes_on_to_the_same_result(
     assert "train-generalist: goes on where it was interrupted" in again.stdout
     assert again.stdout.count("trains") == toy_stages.N_UNITS - 2
     assert toy_stages.results(tmp_path / "run") == expected
+
+
+def test_ctrl_c_is_heeded_once_until_the_process_has_ended():
+    command = [sys.executable, "-c", SLOW_TO_END]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=ENVIRONMENT, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for _ in process.stdout:
+            process.send_signal(signal.SIGINT)
+        errors = process.stderr.read()
+    assert errors == "\nInterrupted. The same command goes on where this one stopped.\n"
+    assert process.returncode == 130
+
+
+def test_a_ctrl_c_that_was_lost_can_be_repeated(monkeypatch):
+    heeded = entry._Interruptions()
+    with pytest.raises(KeyboardInterrupt):
+        heeded(signal.SIGINT, None)
+    heeded(signal.SIGINT, None)
+    monkeypatch.setattr(entry, "LOST_SECONDS", -1.0)
+    with pytest.raises(KeyboardInterrupt):
+        heeded(signal.SIGINT, None)
+
+
+def test_the_command_leaves_the_handlers_of_a_process_that_goes_on(monkeypatch):
+    before, inside = signal.getsignal(signal.SIGINT), []
+    fake = SimpleNamespace(main=lambda: inside.append(signal.getsignal(signal.SIGINT)))
+    monkeypatch.setitem(sys.modules, "specialists.pipelines.__main__", fake)
+    entry.main()
+    assert inside[0] is not before
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_second_process_is_refused_at_once_and_a_killed_one_does_not_block(

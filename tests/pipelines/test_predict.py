@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import hostile_names
@@ -62,6 +63,11 @@ def test_a_folder_that_is_not_there_is_named_and_not_made(tmp_path):
     assert list(tmp_path.iterdir()) == []
     target.parent.mkdir(parents=True)
     check_target(target, tmp_path / "in.txt", tmp_path / "run")
+
+
+def test_a_folder_that_takes_no_file_is_told_before_any_work():
+    with pytest.raises(InputError, match=r"no file can be written(?s:.*)where: /proc/x.tsv\n"):
+        check_target(Path("/proc/x.tsv"), Path("in.txt"), Path("run"))
 
 
 @pytest.mark.parametrize("content", [b"my notes", b"\xff\xd8\xff\xe0 a photo", b"row,input\n"])

@@ -60,7 +60,7 @@ def test_everything_is_made_then_skipped(run, capsys):
 
 def test_a_stage_that_is_done_says_again_what_it_found(run, capsys):
     def look(run: Run) -> None:
-        log.info("look: 3 things")
+        log.info(f"look: `specialists run --out {run.folder} --force look` looks again")
         write_json(run.path("look", "things.json"), 3)
 
     stage = Stage("look", ("seed",), (), look)
@@ -68,7 +68,13 @@ def test_a_stage_that_is_done_says_again_what_it_found(run, capsys):
         run_stage(run, stage)
     told = capsys.readouterr().out.splitlines()
     assert told[0] == "look: starts"
-    assert told[-2:] == ["look: done already, skipped", "look: 3 things"]
+    again = f"look: `specialists run --out {run.folder} --force look` looks again"
+    assert told[1] == again
+    assert told[-2:] == ["look: done already, skipped", again]
+    run = Run(run.folder.rename(run.folder.with_name("copy")))
+    run_stage(run, stage)
+    again = f"look: `specialists run --out {run.folder} --force look` looks again"
+    assert capsys.readouterr().out.splitlines() == ["look: done already, skipped", again]
     for damage in ("[", '{"lines": 3}'):
         run.path("look", "timing-stage.json").write_text(damage)
         run_stage(run, stage)
