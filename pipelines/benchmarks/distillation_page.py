@@ -229,7 +229,7 @@ def gains_figure(tables: Sequence[DistillationTable]) -> Figure:
             gains.setdefault(name, []).append(table.gain(name))
     methods = sorted(gains, key=lambda name: float(np.mean(gains[name])), reverse=True)
     columns = {table.name: [table.signed_gain(name) for name in methods] for table in tables}
-    return gains_in_columns(methods, columns, "gain in top-1 over hard labels, percentage points")
+    return gains_in_columns(methods, columns, "points of top-1 over hard labels")
 
 
 def _p_in_words(p: float) -> str:

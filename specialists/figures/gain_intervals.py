@@ -52,7 +52,7 @@ def gains_in_columns(
     """Gains as points with their intervals, a row a label from the top, a panel a title.
 
     Blue lie clearly above 0, red clearly below. A row may have no gain in a panel. ``what`` is
-    written below.
+    written at every axis.
     """
     figure = style.new_figure(0.9 + 0.22 * len(labels), width)
     panels = figure.subplots(1, len(columns), sharey=True, squeeze=False)[0]
@@ -66,6 +66,6 @@ def gains_in_columns(
         axes.axvline(0, color=style.INK, linewidth=0.8)
         style.name_rows(axes, [style.shorten(label, 44) for label in labels])
         axes.set_title(title)
+        axes.set_xlabel(what)
         style.quieten(axes, grid="x")
-    figure.supxlabel(what, fontsize=style.FONT_SIZE)
     return figure
