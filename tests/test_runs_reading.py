@@ -84,7 +84,7 @@ def test_a_manifest_of_other_types_is_damaged(tmp_path, part, forged):
     with pytest.raises(DamagedError, match="does not record files by name"):
         read_manifest(stage)
     assert is_done(stage, {"inputs": {}}) == "manifest.json cannot be read"
-    with pytest.raises(InputError, match="`specialists run --set "):
+    with pytest.raises(InputError, match="to mend it: "):
         check_result(tmp_path, "stage")
     run = tmp_path / "run"
     with claimed(run, RUN):

@@ -148,6 +148,15 @@ def test_interrupt_exits_130_and_the_same_command_goes_on_to_the_same_result(
     assert toy_stages.results(tmp_path / "run") == expected
 
 
+@pytest.fixture
+def heeding_ctrl_c():
+    """As in a terminal; what a shell starts in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeding_ctrl_c")
 def test_ctrl_c_is_heeded_once_until_the_process_has_ended():
     command = [sys.executable, "-c", SLOW_TO_END]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -171,6 +180,7 @@ def test_a_ctrl_c_that_was_lost_can_be_repeated(monkeypatch):
         heeded(signal.SIGINT, None)
 
 
+@pytest.mark.usefixtures("heeding_ctrl_c")
 def test_the_command_leaves_the_handlers_of_a_process_that_goes_on(monkeypatch):
     before, inside = signal.getsignal(signal.SIGINT), []
     fake = SimpleNamespace(main=lambda: inside.append(signal.getsignal(signal.SIGINT)))
