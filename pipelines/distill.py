@@ -193,8 +193,8 @@ def distill(run: Run, teachers: Sequence[TeacherSource], mean: Mean = "arithmeti
     )
     trusted = any(teacher.trust_code for teacher in teachers)
     with trusting(EVERYTHING if trusted else NOTHING):
-        if not run.path("prepare-data").exists():  # else nothing would be left to be done
-            for teacher in teachers:
+        if not run.path("prepare-data").exists():
+            for teacher in teachers:  # one that is not there is told before the data are prepared
                 teacher.load()
         run_stage(run, find_stage("prepare-data"))
         run_stage(run, stage)

@@ -10,7 +10,7 @@ no test label, times nothing and writes only RUN/evaluate-models/validation.json
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -20,16 +20,14 @@ from numpy.typing import NDArray
 from specialists.catalogue import BASELINES, GENERALIST, TRAINED, WORDS
 from specialists.ensemble import CombinationRule
 from specialists.evaluation import Evaluation, details, evaluate, score_models, shared_gains
-from specialists.evaluation.findings import Difference, ModelScores
 from specialists.evaluation.notable_examples import SpecialistAnswers
-from specialists.evaluation.one_run import differences, resample
 from specialists.evaluation.scores import Scores
 from specialists.evaluation.shared_gains import SharedGains
 from specialists.files import read_array, read_json, recording, write_array, write_json
 from specialists.predictions import ModelOutputs
 from specialists.report.measured_times import times_in_words
-from specialists.report.numbers import enumerated, percent
-from specialists.report.sentences import time_sentence
+from specialists.report.numbers import enumerated
+from specialists.report.sentences import no_better, time_sentence
 from specialists.runtime import progress
 from specialists.uncertainty import MIN_GROUPS, rows_in_groups
 
@@ -53,21 +51,20 @@ def execute(run: Run, split: SplitName = "test") -> None:
     context = RunContext.open(run.folder)
     expect_pieces(context, STAGE)
     with recording(run.path("evaluate-models")):
-        (evaluation, scores), times = _evaluated(run, split), None
+        evaluation, times = evaluate_models(run, split=split), None
         if split == "test" and not context.is_given:
             times = inference_times(run)
             write_json(run.path(STAGE, TIMES), times.to_dict())
     models, n, k = evaluation.models, evaluation.n_test, evaluation.n_groups
     if k != n or k < MIN_GROUPS:
         log.info(f"{split}: {rows_in_groups(n, k)}{': no test' * (k < MIN_GROUPS)}")
-    flaws = _flaws(context, split, evaluation, scores)
     width = max(map(len, models))
     for name, model in models.items():
-        reached = f"top-1 {model.top1:.4f}  NLL {model.nll:.4f} nats"
+        scores = f"top-1 {model.top1:.4f}  NLL {model.nll:.4f} nats"
         timed = times_in_words(times, name) if times else ""
-        log.info(f"{split}: {name:<{width}} {reached}  {timed}".rstrip())
-        if name in flaws:
-            log.info(f"{split}: {name} {flaws[name]}")
+        log.info(f"{split}: {name:<{width}} {scores}  {timed}".rstrip())
+        if name in BASELINES and (flaw := no_better(models, name)):
+            log.info(f"{split}: {name} is {flaw}")
     left_out = set(TRAINED).difference(run.config.evaluation.trained_baselines)
     if left_out and not context.is_given:
         names = enumerated([WORDS[name].noun for name in TRAINED if name in left_out])
@@ -79,10 +76,6 @@ def execute(run: Run, split: SplitName = "test") -> None:
 
 def evaluate_models(run: Run, split: SplitName = "test") -> Evaluation:
     """Measure the generalist, ensembles, baselines and students of a run on ``split``."""
-    return _evaluated(run, split)[0]
-
-
-def _evaluated(run: Run, split: SplitName) -> tuple[Evaluation, dict[str, Scores]]:
     outputs = {
         **ensemble_outputs(run, split),
         **baseline_outputs(run, split),
@@ -92,9 +85,7 @@ def _evaluated(run: Run, split: SplitName) -> tuple[Evaluation, dict[str, Scores
         return _measured(run, split, outputs)
 
 
-def _measured(
-    run: Run, split: SplitName, outputs: Mapping[str, ModelOutputs]
-) -> tuple[Evaluation, dict[str, Scores]]:
+def _measured(run: Run, split: SplitName, outputs: Mapping[str, ModelOutputs]) -> Evaluation:
     context = RunContext.open(run.folder, test_labels=split == "test")
     examples = context.split(split)
     labels = examples.labels.numpy()
@@ -112,7 +103,7 @@ def _measured(
     result = evaluate(*measured, dataset=context.dataset.name, **common)
     if split != "test":
         write_json(run.path(STAGE, f"{split}.json"), result.to_dict())
-        return result, scores
+        return result
     more = details(
         *measured,
         temperature=read_json(run.path("train-generalist", "calibration.json"))["temperature"],
@@ -128,43 +119,7 @@ def _measured(
     trainings = {name: list(model.trainings) for name, model in outputs.items()}
     write_json(run.path(STAGE, "trainings.json"), trainings)
     write_json(run.folder / "evaluation.json", result.to_dict())
-    return result, scores
-
-
-def _flaws(
-    context: RunContext, split: SplitName, found: Evaluation, scores: Mapping[str, Scores]
-) -> dict[str, str]:
-    """In what a baseline does not reach the generalist, so that beating it means little."""
-    base = found.models[GENERALIST]
-    below = [
-        name
-        for name, model in found.models.items()
-        if name in BASELINES and (model.top1 < base.top1 or model.nll > base.nll)
-    ]
-    if not below:
-        return {}
-    some = {name: scores[name] for name in (GENERALIST, *below)}
-    units, n_bootstrap = context.split(split).units.numpy(), context.config.evaluation.n_bootstrap
-    samples = resample(some, n_bootstrap, found.seed, units)
-    pairs = [(name, GENERALIST) for name in below]
-    compared = differences(some, samples, found.seed, pairs)
-    return {name: _flaw([d for d in compared if d.a == name], found.models) for name in below}
-
-
-def _flaw(compared: Sequence[Difference], models: Mapping[str, ModelScores]) -> str:
-    """In what the first is worse than the generalist, or only looks so: the interval holds 0."""
-    told: dict[bool, list[str]] = {True: [], False: []}
-    for gap in compared:
-        a, b = (models[name].mean(gap.metric) for name in (gap.a, gap.b))
-        if gap.metric == "top1" and a < b:
-            told[gap.sign < 0].append(f"in top-1 ({percent(a, 2)} against {percent(b, 2)})")
-        elif gap.metric == "nll" and a > b:
-            told[gap.sign < 0].append(f"in NLL ({a:.3f} against {b:.3f} nats)")
-    clear, unclear = map(enumerated, told.values())
-    worse = [f"is worse than the generalist {clear}"] * bool(clear)
-    return "; ".join(
-        worse + [f"has no clear difference to the generalist {unclear}"] * bool(unclear)
-    )
+    return result
 
 
 def _shared_by_rows(

@@ -26,7 +26,7 @@ from .context import RunContext
 
 MEASUREMENT = "measurement"
 TOGETHER, ALONE = "students", "students with hard labels"
-MEASURED = 1 / 6  # of the time that the baselines take; so for the times, too
+MEASURED = 1 / 6  # of the baselines' time: what the measurement takes, and what timing does
 
 
 def expect_pieces(context: RunContext, stage: str) -> None:

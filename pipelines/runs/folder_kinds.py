@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 from specialists.config import Config
-from specialists.config.toml import IMAGE_SUFFIXES
+from specialists.config.toml import holds_images
 from specialists.errors import InputError, listed
 from specialists.files.ownership import (
     MANIFEST,
@@ -88,7 +88,7 @@ def how_to_have_a_run(folder: Path) -> str:
     for path in inside:
         if kind_of(path) == RUN:
             return f"name one of its runs, for instance {path}"
-    if any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.glob("*/*")):
+    if holds_images(folder):
         return f"`specialists run --set data.images={folder}` makes a run of its images"
     runs = _runs_near(folder)
     if near := difflib.get_close_matches(folder.name, {run.name: run for run in runs}, n=1):

@@ -60,10 +60,15 @@ def read_toml(file: Path) -> dict[str, object]:
         ) from None
 
 
+def holds_images(folder: Path) -> bool:
+    """Whether folders in it hold pictures, as a folder a class does."""
+    return any(file.suffix.lower() in IMAGE_SUFFIXES for file in folder.glob("*/*"))
+
+
 def how_to_name_data(file: Path) -> str:
     """How a file that looks like data is given, or data in a folder; "" of others."""
     if file.is_dir():
-        if any(inner.suffix.lower() in IMAGE_SUFFIXES for inner in file.glob("*/*")):
+        if holds_images(file):
             return f"a folder of images is given by `--set data.images={file}`"
         inner = (how_to_name_data(path) for path in sorted(file.iterdir()) if path.is_file())
         return next(filter(None, inner), "")

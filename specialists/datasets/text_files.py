@@ -26,9 +26,7 @@ _OTHERS = {
     b"<html": "a web page: the download gave a page instead of the file",
     b"version https://git-lfs": "a pointer of Git LFS: `git lfs pull` fetches the file itself",
 }
-_CONTROL = re.compile(
-    rb"[\x00-\x08\x0e-\x19\x1c-\x1f]"
-)  # no encoding of text has these, but UTF-16
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x19\x1c-\x1f]")  # in no text but that of UTF-16
 _OTHER_FIX = "save or download the table itself, as .csv or .tsv in UTF-8, or as .parquet"
 _MARKS = (  # those of UTF-32 begin like those of UTF-16
     (codecs.BOM_UTF8, "utf-8"),

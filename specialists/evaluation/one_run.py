@@ -8,7 +8,7 @@ intervals are Student's, and there is no p-value.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -173,15 +173,12 @@ def _model(
 
 
 def differences(
-    scores: Mapping[str, Scores],
-    samples: BootstrapMeans,
-    seed: int,
-    pairs: Iterable[tuple[str, str]] = PAIRS,
+    scores: Mapping[str, Scores], samples: BootstrapMeans, seed: int
 ) -> tuple[Difference, ...]:
-    """Top-1 and NLL of a minus those of b, for every pair (a, b) whose models are there."""
+    """Top-1 and NLL of a minus those of b, for every pair whose models are there."""
     return tuple(
         _difference(a, b, metric, scores, samples, seed)
-        for a, b in pairs
+        for a, b in PAIRS
         if a in scores and b in scores
         for metric in LIMITS
     )
