@@ -76,8 +76,8 @@ class StepTimes:
 def step_seconds(bench: DistillationBench, n_steps: int, n_rounds: int) -> Times:
     """Seconds of a step of each method, of a teacher's own, and of a look at validation rows."""
     seed = bench.work.seeds[0]
-    n_batches = len(bench.student(HARD, seed).training_rows()) // bench.plan.batch_size
-    n_steps = max(1, min(n_steps, n_batches - FIRST_STEPS))  # of one epoch
+    n_read = _rows_an_epoch(bench, bench.student(HARD, seed))
+    n_steps = max(1, min(n_steps, n_read // bench.plan.batch_size - FIRST_STEPS))  # of one epoch
     with one_torch_thread(), ExitStack() as places:
         jobs: dict[str, Callable[[], object]] = {}
         for name in bench.methods:
@@ -103,8 +103,8 @@ def _prepared(
 ) -> Prepared:
     """A method on as many rows as its steps need, few to validate on, and untrained teachers."""
     train, batch_size = student.training_rows(), student.lesson.recipe.batch_size or 1
-    n_rows = min(len(train), (FIRST_STEPS + n_steps) * batch_size)
-    data = student.scheme_data(take(train, np.arange(n_rows)))
+    n_rows = (FIRST_STEPS + n_steps) * batch_size  # more than there are where an epoch repeats them
+    data = student.scheme_data(take(train, np.arange(n_rows) % len(train)))
     few = take(data.validation, np.arange(min(FEW_ROWS, len(data.validation))))
     networks = [build(teacher.spec).eval() for teacher in student.lesson.teachers]
     store = Path(places.enter_context(tempfile.TemporaryDirectory()), "store")
@@ -141,6 +141,12 @@ def planned_seconds(bench: DistillationBench, times: Times) -> Iterator[float]:
 
 
 def _seconds(bench: DistillationBench, model: KeptModel, step: float, judged: float) -> float:
-    recipe, n_rows = model.lesson.recipe, model.lesson.share * len(bench.work.data.dataset.train)
-    n_epochs = recipe.epochs or 1
-    return n_epochs * (math.ceil(n_rows / (recipe.batch_size or 1)) * step + judged)
+    recipe = model.lesson.recipe
+    n_steps = math.ceil(_rows_an_epoch(bench, model) / (recipe.batch_size or 1))
+    return (recipe.epochs or 1) * (n_steps * step + judged)
+
+
+def _rows_an_epoch(bench: DistillationBench, model: KeptModel) -> int:
+    """How many rows an epoch reads, a row of a share several times."""
+    lesson = model.lesson
+    return round(lesson.share * lesson.passes * len(bench.work.data.dataset.train))

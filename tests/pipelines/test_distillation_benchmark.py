@@ -296,7 +296,8 @@ def test_a_step_is_timed_without_what_comes_before_it(files, tmp_path, monkeypat
         lambda jobs, n: {name: clock.get(name.rpartition(", ")[2], 0.5) for name in jobs},
     )
     bench = dataclasses.replace(bench, plan=dataclasses.replace(bench.plan, batch_size=4))
-    an_epoch = len(bench.student(HARD, 0).training_rows()) // 4
+    an_epoch = round(2 * 0.3 * len(bench.work.data.dataset.train)) // 4  # reads each row twice
+    assert an_epoch * 4 > 1.5 * len(bench.student(HARD, 0).training_rows())
     for wanted, n_steps in ((2, 2), (1000, an_epoch - FIRST_STEPS)):
         times = step_seconds(bench, wanted, 1)
         assert {times[name] for name in bench.methods} == {4.0 / n_steps}
@@ -323,7 +324,8 @@ def test_what_does_not_stand_is_counted_by_its_steps_and_looks_at_validation(fil
     bench = dataclasses.replace(bench, plan=dataclasses.replace(bench.plan, **longer))
     times = {HARD: 0.5, "soft targets": 0.75, TEACHER: 2.0, JUDGED: 10.0}
     n_rows = len(bench.work.data.dataset.train)
-    n_steps, n_taught = -(-n_rows // 100), math.ceil(0.3 * n_rows / 10)
+    n_steps, n_taught = -(-n_rows // 100), math.ceil(round(2 * 0.3 * n_rows) / 10)
+    assert bench.student(HARD, 0).lesson.passes == 2
     teacher = 2 * (2.0 * n_steps + 4 * 10.0)  # its network is four times as large
     students = [3 * (step * n_taught + 10.0) for step in (0.5, 0.75)]
     trials = [step * n_taught + 10.0 for step in (0.5, 0.75) for _ in range(5)]  # of an epoch
