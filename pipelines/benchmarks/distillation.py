@@ -1,6 +1,6 @@
 """Which method of distillation is worth its cost? All of them, with one student and one budget.
 
-    python -m pipelines.benchmarks.distillation FOLDER FILE.npz [FILE.npz ...] [--seeds 6]
+    python -m pipelines.benchmarks.distillation FOLDER FILE.npz [FILE.npz ...] [--seeds 6 ...]
         [--jobs N] [--methods NAME ...] [--dry-run] [--quick]
     python -m pipelines.benchmarks.distillation runs/distillation onet_minilm.npz mnist.npz
 
@@ -10,7 +10,8 @@ settings that as many short trials choose for each on validation rows
 (:mod:`pipelines.benchmarks.distillation_trials`). Teachers are trained once for each seed. Three
 seeds are few: tests then have two degrees of freedom where seeds differ more than rows, and p is
 multiplied by the number of methods. Each training is a folder in FOLDER/models: what stands is
-kept, one that was interrupted goes on, and seeds can be added. When all stand the page is made
+kept, one that was interrupted goes on, and seeds can be added; ``--seeds 6 3`` gives the first file
+six and the second three. When all stand the page is made
 again in seconds. ``--dry-run`` times a few steps of each method and says how long the rest would
 take; ``--quick`` trains next to nothing, to see that it runs.
 
@@ -71,7 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog=f"python -m pipelines.benchmarks.{NAME}")
     parser.add_argument("folder", type=Path)
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE.npz")
-    parser.add_argument("--seeds", type=positive, default=6)
+    parser.add_argument(
+        "--seeds", type=positive, nargs="+", default=[6], help="of each file, or all"
+    )
     parser.add_argument("--jobs", type=positive, default=n_cores(), help="trainings at a time")
     parser.add_argument("--methods", nargs="+", default=(), help="beside hard labels; all")
     parser.add_argument("--dry-run", action="store_true", help="say how long it takes")

@@ -205,7 +205,7 @@ class DistillationTable:
 
 def distillation_page(tables: Sequence[DistillationTable]) -> str:
     """Markdown, the short form first."""
-    n_seeds = len(tables[0].results.seeds)
+    n_seeds = [len(table.results.seeds) for table in tables]
     names = " and ".join(table.name for table in tables)
     n_methods = max(len(table.order) for table in tables)
     title = f"Distillation, {n_methods} methods: {names}"
@@ -238,11 +238,12 @@ def _p_in_words(p: float) -> str:
 
 def _about(bench: DistillationBench) -> str:
     """What is trained on what, and how good the teachers are."""
-    data, plan, seed = bench.work.data.dataset, bench.plan, bench.work.seeds[0]
-    student = bench.student(HARD, seed)
+    data, plan, seeds = bench.work.data.dataset, bench.plan, bench.work.seeds
+    student, n_seeds = bench.student(HARD, seeds[0]), len(seeds)
     n_rows, n_steps = len(student.training_rows()), student.lesson.recipe.epochs
     return (
-        f"{data.n_classes:,} classes, {len(data.test):,} test rows. Student: "
+        f"{data.n_classes:,} classes, {len(data.test):,} test rows, {n_seeds} "
+        f"seed{'s' * (n_seeds > 1)}. Student: "
         f"`{student.lesson.spec.model}` of width {plan.student_width}, {n_steps} epochs of "
         f"{n_rows:,} of {len(data.train):,} training rows, batches of {plan.batch_size}, "
         f"augmented ({plan.augment}). {_of_teachers(bench)}"

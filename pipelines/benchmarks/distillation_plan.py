@@ -210,28 +210,36 @@ class DistillationBench:
 def benches(
     folder: Path,
     files: Sequence[Path],
-    n_seeds: int,
+    n_seeds: Sequence[int],
     jobs: int,
     names: Sequence[str] = (),
     quick: bool = False,
 ) -> list[DistillationBench]:
     """The trainings on each data set; a plan for its kind of input.
 
+    ``n_seeds`` holds one number for all files, or one for each.
+
     Raises
     ------
     InputError
-        If a file is not there, holds text, or there is no such method.
+        If a file is not there, holds text, there is no such method, or as many numbers of seeds.
     """
     known = distillation_methods(layers_of_kind("images"))
     if unknown := [name for name in names if name not in known]:
         raise InputError("no such method", got=unknown[0], expected=", ".join(known))
+    if len(n_seeds) not in (1, len(files)):
+        raise InputError(
+            "seeds are counted for all files, or for each",
+            got=f"{len(n_seeds)} numbers of seeds, {len(files)} files",
+            expected=f"one number, or {len(files)}",
+        )
     works = []
-    for file in files:
+    for file, seeds in zip(files, itertools.cycle(n_seeds)):
         data = _read(file)
         kind = data.dataset.kind
         methods = distillation_methods(layers_of_kind(kind, data.spec_shape()[-1]))
         chosen = {name: m for name, m in methods.items() if not names or name in {HARD, *names}}
-        work = Reproduction(folder, data, PaperPlan(), tuple(range(n_seeds)), jobs)
+        work = Reproduction(folder, data, PaperPlan(), tuple(range(seeds)), jobs)
         works.append(DistillationBench(work, (QUICK if quick else PLANS)[kind], chosen))
     return works
 

@@ -33,12 +33,13 @@ def with_interval(value: float, interval: Interval, scale: float = 100.0, digits
     return f"{scale * value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
-def heading(title: str, n_seeds: int, note: str) -> str:
-    """The title of a table over so many seeds, and what its figures are."""
-    several = n_seeds > 1
+def heading(title: str, n_seeds: int | Sequence[int], note: str) -> str:
+    """The title of tables over so many seeds, of all or of each, and what their figures are."""
+    counts = dict.fromkeys([n_seeds] if isinstance(n_seeds, int) else n_seeds)
+    several = max(counts) > 1
     spread = "mean, spread (standard deviation over seeds), " * several
     return (
-        f"# {title}, {n_seeds} seed{'s' * several}\n\n"
+        f"# {title}, {' and '.join(map(str, counts))} seed{'s' * several}\n\n"
         f"Top-1 in per cent, differences in points, NLL in nats; {spread}95% bootstrap interval "
         f"over {'seeds and ' * several}groups of test examples. {note}\n\n"
     )

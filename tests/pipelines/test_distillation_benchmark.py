@@ -23,6 +23,7 @@ from pipelines.benchmarks.distillation_page import DistillationTable, gains_figu
 from pipelines.benchmarks.distillation_plan import benches
 from pipelines.benchmarks.distillation_students import Prepared, TaughtStudent, prepare
 from pipelines.benchmarks.distillation_trials import TrialSettings, TriedStudent, trials_of
+from pipelines.benchmarks.markdown_tables import heading
 from pipelines.benchmarks.measured import Measured, SeedResults
 from pipelines.reproduce.kept_training import KeptModel
 from specialists.distillation import TERMS
@@ -61,7 +62,7 @@ def done(files, tmp_path_factory):
 
 
 def again(done, files):
-    return [bench.tuned() for bench in benches(done, files, 2, 1, THREE, quick=True)]
+    return [bench.tuned() for bench in benches(done, files, [2], 1, THREE, quick=True)]
 
 
 def test_every_term_scheme_store_and_way_to_ask_is_compared():
@@ -88,7 +89,7 @@ def test_all_methods_train_on_both_kinds_of_input_and_a_dry_run_writes_nothing(
     files, tmp_path, monkeypatch, which, names
 ):
     monkeypatch.setattr("pipelines.benchmarks.distillation.TRIED_STEPS", 1)
-    (bench,) = works = benches(tmp_path / "none", [files[which]], 3, 1, names, quick=True)
+    (bench,) = works = benches(tmp_path / "none", [files[which]], [3], 1, names, quick=True)
     told = forecast(works).splitlines()
     n_methods = 1 + len(names) if names else len(ALL) - 1
     n_trainings = 3 * (3 + n_methods) + 5 * n_methods
@@ -173,7 +174,7 @@ def test_another_teacher_or_weight_makes_a_student_stale(done, files, tmp_path, 
 
 
 def test_the_answers_of_teachers_are_counted(files, tmp_path):
-    (bench,) = benches(tmp_path, files[:1], 1, 1, quick=True)
+    (bench,) = benches(tmp_path, files[:1], [1], 1, quick=True)
     plan = dataclasses.replace(bench.plan, student_epochs=2)
     bench = dataclasses.replace(bench, plan=plan)
     student = bench.student("online teacher", 0)
@@ -199,7 +200,7 @@ LEVELS = {HARD: 0.5, "good": 0.8, "also good": 0.8, "bad": 0.2, "the same": 0.5,
 
 
 def test_what_a_store_keeps_of_a_row_is_counted_in_bytes(files, tmp_path):
-    (bench,) = benches(tmp_path, files[:1], 1, 1, quick=True)
+    (bench,) = benches(tmp_path, files[:1], [1], 1, quick=True)
     student = bench.student("dense store", 0)
     network = build(student.lesson.teachers[0].spec).eval()
     data = student.scheme_data(student.training_rows())
@@ -289,7 +290,7 @@ def test_where_no_method_beats_hard_labels_they_are_the_pick(monkeypatch):
 
 
 def test_a_step_is_timed_without_what_comes_before_it(files, tmp_path, monkeypatch):
-    (bench,) = benches(tmp_path, files[:1], 1, 1, THREE, quick=True)
+    (bench,) = benches(tmp_path, files[:1], [1], 1, THREE, quick=True)
     clock = {"shorter": 3.0, "longer": 7.0}
     monkeypatch.setattr(
         "pipelines.benchmarks.distillation_costs.best_of",
@@ -304,7 +305,7 @@ def test_a_step_is_timed_without_what_comes_before_it(files, tmp_path, monkeypat
 
 
 def test_the_longer_training_has_the_steps_more_that_are_timed(files, tmp_path, monkeypatch):
-    (bench,) = benches(tmp_path, files[:1], 1, 1, (SMOOTHED,), quick=True)
+    (bench,) = benches(tmp_path, files[:1], [1], 1, (SMOOTHED,), quick=True)
     bench = dataclasses.replace(bench, plan=dataclasses.replace(bench.plan, batch_size=4))
     seen = []
     monkeypatch.setattr(Prepared, "train", lambda _, network, data: seen.append(data.n_examples))
@@ -319,7 +320,7 @@ def test_the_longer_training_has_the_steps_more_that_are_timed(files, tmp_path, 
 
 
 def test_what_does_not_stand_is_counted_by_its_steps_and_looks_at_validation(files, tmp_path):
-    (bench,) = benches(tmp_path, files[:1], 2, 1, ("soft targets",), quick=True)
+    (bench,) = benches(tmp_path, files[:1], [2], 1, ("soft targets",), quick=True)
     longer = {"student_epochs": 3, "teacher_epochs": 2, "batch_size": 10, "teacher_batch": 100}
     bench = dataclasses.replace(bench, plan=dataclasses.replace(bench.plan, **longer))
     times = {HARD: 0.5, "soft targets": 0.75, TEACHER: 2.0, JUDGED: 10.0}
@@ -335,7 +336,16 @@ def test_what_does_not_stand_is_counted_by_its_steps_and_looks_at_validation(fil
 
 def test_an_unknown_method_is_named(files, tmp_path):
     with pytest.raises(InputError, match="no such method"):
-        benches(tmp_path, files, 1, 1, ["contrastive"])
+        benches(tmp_path, files, [1], 1, ["contrastive"])
+
+
+def test_each_file_has_its_own_number_of_seeds_or_all_have_one(files, tmp_path):
+    assert len(files) == 2
+    works = benches(tmp_path, files, [3, 1], 1, (SMOOTHED,), quick=True)
+    assert [bench.work.seeds for bench in works] == [(0, 1, 2), (0,)]
+    with pytest.raises(InputError, match="3 numbers of seeds, 2 files"):
+        benches(tmp_path, files, [1, 2, 3], 1)
+    assert heading("A", [6, 3, 3], "").startswith("# A, 6 and 3 seeds\n")
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -364,7 +374,7 @@ def test_a_trial_multiplies_what_teaches_and_leaves_labels():
 
 
 def test_validation_rows_choose_among_trials_and_what_diverged_has_lost(files, tmp_path):
-    (bench,) = benches(tmp_path, files[:1], 2, 1, ("soft targets",), quick=True)
+    (bench,) = benches(tmp_path, files[:1], [2], 1, ("soft targets",), quick=True)
     scores = {HARD: [None, 0.4, 0.6, 0.5, 0.6], "soft targets": [None] * 5}
     for name, values in scores.items():
         for each, top1 in zip(bench.tried(name), values, strict=True):
@@ -390,7 +400,7 @@ def test_trials_look_at_validation_rows_alone_and_are_shorter(done, files):
 
 
 def test_a_trial_that_diverges_is_kept_as_one_that_lost(files, tmp_path, monkeypatch):
-    (bench,) = benches(tmp_path, files[:1], 1, 1, (SMOOTHED,), quick=True)
+    (bench,) = benches(tmp_path, files[:1], [1], 1, (SMOOTHED,), quick=True)
 
     def diverges(*_):
         raise DivergedError("not finite", 1, 1.0)
