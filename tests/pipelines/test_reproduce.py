@@ -14,7 +14,10 @@ from pipelines.reproduce import kept_training
 from pipelines.reproduce.paper_tables import PaperLine, kept_table
 from pipelines.reproduce.reproduce_command import begin, reproduction_settings
 from pipelines.reproduce.ten_models import _student
+from pipelines.runs import QUICK_REPRODUCTION, REPRODUCTION, locked
 from specialists.distillation import fit_missing_bias
+from specialists.files import write_json
+from specialists.files.manifests import CODE_VERSION
 from specialists.losses import DistillationLoss
 from specialists.networks import build
 from specialists.predictions import predict_outputs
@@ -53,6 +56,8 @@ def data(tmp_path_factory):
     train, test = slice(None, 1200), slice(1200, None)
     parts = {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
     np.savez(folder / "digits.npz", **parts)
+    np.savez(folder / "no3.npz", x=x[y != 3], y=y[y != 3])
+    (folder / "a.txt").write_text("mine")
     rng = np.random.default_rng(0)
     y = rng.permutation(np.repeat(np.arange(15), 40))
     centres = rng.normal(size=(5, 1, 10)) * 3 + rng.normal(size=(5, 3, 10))
@@ -356,10 +361,17 @@ NO_DATA = "no data are named, and nothing is downloaded"
         (["mnist"], NO_DATA),
         (["mnist", "--set", "seed=1"], NO_DATA),
         (["mnist", "--set", "data.arrays=gone.npz"], "gone.npz"),
-        (["transfer", "--set", "data.arrays=DATA/blobs.npz"], "have no class '3'"),
+        (["mnist", "--set", "data.arrays=DATA/blobs.npz"], "pictures of the ten digits"),
+        (["transfer", "--set", "data.arrays=DATA/no3.npz"], "pictures of the ten digits"),
+        (["logits", "--set", "data.arrays=DATA/glyphs.npz"], "images of 0, 1, 10, 11"),
         (["mnist", "--set", "data.table=DATA/words.tsv"], "holds text"),
         (["page"], "no experiment is done here"),
-        (["mnist", "--set", "data.arrays=DATA/digits.npz", "--names", "gone.tsv"], "--names"),
+        (["mnist", "--set", "data.arrays=DATA/digits.npz", "--names", "gone.tsv"], "gone.tsv: No"),
+        (["mnist", "--set", "data.arrays=DATA/digits.npz", "--names", "DATA/no3.npz"], "'utf-8'"),
+        (["mnist", "--set", "data.arrays=DATA/digits.npz", "--names", "DATA/a.txt"], "has a tab"),
+        (["mnist", "--set", "data.arrays=DATA/digits.npz", "--page", "no/page.md"], "mkdir -p no"),
+        (["mnist", "--set", "data.arrays=DATA/digits.npz", "--page", "DATA"], "is a folder"),
+        (["mnist", "--set", "data.arrays=DATA/digits.npz", "--page", "DATA/a.txt"], "such a page"),
     ],
 )
 def test_what_cannot_work_is_one_message(arguments, told, data, tmp_path):
@@ -369,7 +381,24 @@ def test_what_cannot_work_is_one_message(arguments, told, data, tmp_path):
     assert result.exit_code == 2
     assert told in result.output
     assert "to mend it" in result.output or "expected" in result.output
-    assert not list((tmp_path / "new").glob("[a-z]*.json"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_quick_trial_touches_no_full_reproduction_and_its_page_says_that_it_is_one(
+    data, done, tmp_path
+):
+    assert "Made with `--quick`" in (done / "paper.md").read_text()
+    full = tmp_path / "full"
+    shutil.copytree(done, full)
+    write_json(full / ".specialists.json", {"kind": REPRODUCTION, "code": CODE_VERSION})
+    before = (full / "mnist.json").stat().st_mtime_ns
+    settings = ["--set", f"data.arrays={data / 'digits.npz'}", *SMALL, "--out", full]
+    result = reproduce("mnist", *settings)
+    assert result.exit_code == 2
+    assert "this is not the folder of a quick reproduction" in result.output
+    assert (full / "mnist.json").stat().st_mtime_ns == before
+    assert reproduce("page", "--out", full).exit_code == 0
+    assert "--quick" not in (full / "paper.md").read_text()
 
 
 def test_a_page_of_somebody_else_is_not_replaced(done, tmp_path):
@@ -381,17 +410,15 @@ def test_a_page_of_somebody_else_is_not_replaced(done, tmp_path):
 
 
 def test_two_commands_do_not_work_in_one_folder(done, data):
-    from pipelines.runs import REPRODUCTION, locked
-
-    with locked(done, REPRODUCTION):
+    with locked(done, QUICK_REPRODUCTION):
         result = reproduce("page", "--out", done)
-    assert "another process works on this reproduction" in result.output
+    assert "another process works on this quick-reproduction" in result.output
 
 
 def test_a_run_is_not_made_in_the_folder_of_a_reproduction(done):
     result = CliRunner().invoke(app, ["run", "--out", str(done)])
     assert result.exit_code == 2
-    assert "the folder of a reproduction" in result.output
+    assert "the folder of a quick reproduction" in result.output
 
 
 def test_names_of_classes_are_read_for_people(done, data, tmp_path):
