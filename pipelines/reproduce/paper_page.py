@@ -76,10 +76,10 @@ def write_page(folder: Path, page: Path | None = None) -> Path:
     tables = check_done(folder)
     target = page or folder / PAGE
     check_page(target)
-    minutes = sum(table.cpu_minutes for table in tables)
+    seconds = {name: cost for table in tables for name, cost in table.seconds.items()}
     total = (
-        f"All trainings together: {minutes / 60:.1f} CPU hours; some serve several sections. "
-        "One that was interrupted counts from its last start."
+        f"All trainings together: {sum(seconds.values()) / 3600:.1f} CPU hours, each counted once; "
+        "some serve several sections. One that was interrupted counts from its last start."
     )
     quick = [QUICK] if kind_of(folder) == QUICK_REPRODUCTION else []
     sections = [table.markdown() for table in tables]

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from pipelines.__main__ import app
 from pipelines.reproduce import kept_training
-from pipelines.reproduce.paper_tables import PaperLine, kept_table
+from pipelines.reproduce.paper_page import write_page
+from pipelines.reproduce.paper_tables import PaperLine, PaperTable, kept_table
 from pipelines.reproduce.reproduce_command import begin, reproduction_settings
 from pipelines.reproduce.ten_models import _student
 from pipelines.runs import QUICK_REPRODUCTION, REPRODUCTION, locked
@@ -97,13 +98,13 @@ def work(data, done):
     ("name", "papers"),
     [
         ("mnist", ("67", "146", "74")),
-        ("temperatures", ("2.5 to 4",)),
+        ("temperatures", ("2.5 to 4", "significantly better")),
         ("transfer", ("206", "133", "3.5", "109", "14", "47.3%", "-7.6", "13.2%")),
         ("regulariser-digits", ("58.9%", "44.5%", "57.0%")),
         ("regulariser-blobs", ("58.9%", "44.5%", "57.0%")),
         ("ensemble-digits", ("58.9%", "61.1%", "60.8%", "86%")),
         ("ensemble-glyphs", ("58.9%", "61.1%", "60.8%", "86%")),
-        ("specialists", ("43.1%", "45.9%", "25.0%", "26.1%", "4.4%")),
+        ("specialists-blobs", ("43.1%", "45.9%", "25.0%", "26.1%", "4.4%")),
     ],
 )
 def test_the_papers_figures_stand_beside_ours(done, name, papers):
@@ -114,6 +115,7 @@ def test_the_papers_figures_stand_beside_ours(done, name, papers):
         assert f"| {' | '.join(line.cells())} |" in text
         n_seeds = 1 if name == "temperatures" else 2
         assert len(line.values) == n_seeds * (not line.goal.startswith("null"))
+        assert line.how
         assert line.how in text
 
 
@@ -290,7 +292,7 @@ def test_students_that_stop_earlier_stand_beside_the_whole_training(done, work):
     rows = [line.strip("| ").split(" | ") for line in table.text[-1].splitlines() if "|" in line]
     lengths = [*work.plan.transfer_lengths, work.plan.transfer_epochs]
     assert [row[0] for row in rows[2:]] == [str(n) for n in lengths]
-    of_seed_0 = [line.values[0] for line in table.lines]
+    of_seed_0 = [line.measured[0] for line in table.lines]
     n_test = len(work.test_labels)
     pair = [round(of_seed_0[i] * n_test / 100) for i in (5, 7)]
     assert rows[-1][1:] == [
@@ -401,6 +403,19 @@ def test_a_quick_trial_touches_no_full_reproduction_and_its_page_says_that_it_is
     assert "--quick" not in (full / "paper.md").read_text()
 
 
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"lines": []}', '{"lines": 1, "drawings": {"a": "gone.svg"}}']
+)
+def test_a_damaged_section_names_the_command_that_makes_it_again(done, tmp_path, content):
+    folder = tmp_path / "copy"
+    shutil.copytree(done, folder)
+    (folder / "transfer.json").write_text(content)
+    result = reproduce("page", "--out", folder)
+    assert result.exit_code == 2
+    assert "transfer.json" in result.output
+    assert "`specialists reproduce transfer`, as it was called before" in result.output
+
+
 def test_a_page_of_somebody_else_is_not_replaced(done, tmp_path):
     page = tmp_path / "README.md"
     page.write_text("mine")
@@ -432,12 +447,17 @@ def test_names_of_classes_are_read_for_people(done, data, tmp_path):
 def test_the_time_of_each_training_is_kept(done):
     files = list((done / "models/digits").glob("*/timing-cpu.json"))
     assert len(files) == len(list((done / "models/digits").iterdir()))
-    minutes = table_of(done, "mnist").cpu_minutes
-    assert minutes == pytest.approx(
-        sum(
-            json.loads(file.read_text())["seconds"]
-            for file in files
-            if file.parent.name.partition("-")[0] in ("large", "small", "taught")
-        )
-        / 60
-    )
+    assert table_of(done, "mnist").seconds == {
+        f"digits/{file.parent.name}": json.loads(file.read_text())["seconds"]
+        for file in files
+        if file.parent.name.partition("-")[0] in ("large", "small", "taught")
+    }
+    (files[0].parent / "timing-cpu.json").write_text('{"seconds": ')
+    assert kept_training.cpu_seconds(files[0].parent) == 0
+
+
+def test_a_training_that_serves_several_sections_is_counted_once(tmp_path):
+    for name in ("mnist", "transfer"):
+        PaperTable(name, name, (), seconds={"digits/large": 3600.0, name: 720.0}).write(tmp_path)
+    write_page(tmp_path)
+    assert "All trainings together: 1.4 CPU hours" in (tmp_path / "paper.md").read_text()
