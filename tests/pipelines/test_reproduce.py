@@ -3,6 +3,8 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,9 +13,12 @@ from typer.testing import CliRunner
 
 from pipelines.__main__ import app
 from pipelines.reproduce import kept_training
+from pipelines.reproduce.overlapping_subsets import SpecialistGroup
+from pipelines.reproduce.own_networks import own_lesson, resolved
 from pipelines.reproduce.paper_page import write_page
 from pipelines.reproduce.paper_tables import PaperLine, PaperTable, kept_table
-from pipelines.reproduce.reproduce_command import begin, reproduction_settings
+from pipelines.reproduce.reproduce_command import begin, experiment_of, reproduction_settings
+from pipelines.reproduce.reproduction import Reproduction
 from pipelines.reproduce.ten_models import _student
 from pipelines.runs import QUICK_REPRODUCTION, REPRODUCTION, locked
 from specialists.distillation import fit_missing_bias
@@ -305,6 +310,77 @@ def test_students_that_stop_earlier_stand_beside_the_whole_training(done, work):
     outputs = torch.from_numpy(np.load(folder / "test.outputs.npy"))
     wrong = int((outputs.argmax(1) != work.data.dataset.test.labels).sum())
     assert rows[2][4] == str(wrong)
+
+
+def test_intervals_lie_about_the_figure_and_decide_what_is_clear(done):
+    names = [file.stem for file in done.glob("[a-z]*.json")]
+    lines = [line for name in names for line in table_of(done, name).lines if line.interval]
+    assert len(lines) >= 5
+    for line in lines:
+        assert line.interval is not None
+        low, high = line.interval
+        assert low < (line.mean if line.overall is None else line.overall) < high
+        if line.goal.startswith("clear"):
+            assert line.reached is (low > 0)
+
+
+def test_averages_are_of_the_members_kept_outputs(done, work):
+    lines = table_of(done, "ensemble-digits").lines
+    for seed in work.seeds:
+        outputs = torch.stack(
+            [
+                torch.from_numpy(np.load(work.models / f"member-{i}-seed-{seed}/test.outputs.npy"))
+                for i in range(work.plan.n_members)
+            ]
+        )
+        labels = work.data.dataset.test.labels
+        single = (outputs.argmax(2) == labels).double().mean()
+        arithmetic = (outputs.softmax(2).mean(0).argmax(1) == labels).double().mean()
+        geometric = (outputs.log_softmax(2).mean(0).argmax(1) == labels).double().mean()
+        expected = [100 * float(accuracy) for accuracy in (single, arithmetic, geometric)]
+        assert [line.values[seed] for line in lines[:3]] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("name", "lowest"), [("regulariser", 2), ("ensemble", 1)])
+def test_temperatures_are_chosen_on_validation_rows(work, monkeypatch, name, lowest):
+    asked = []
+
+    def errors(self, split="test"):
+        asked.append(split)
+        return self.lesson.temperature
+
+    monkeypatch.setattr(kept_training.KeptModel, "errors", errors)
+    assert experiment_of(name)(work).text[0].startswith(f"T = {lowest}")
+    assert set(asked) == {"validation"}
+
+
+def test_hard_labels_have_half_the_weight_of_soft_targets_in_an_ensembles_student(work):
+    lesson = _student(work, 0, 2.0)
+    assert lesson.alpha / (1 - lesson.alpha) == pytest.approx(2)
+    assert (len(lesson.teachers), lesson.online) == (work.plan.n_members, True)
+
+
+def test_specialists_are_asked_where_the_generalists_class_is_theirs(done, data):
+    settings = [f"data.arrays={data / 'blobs.npz'}", *FEW[1::2]]
+    work = begin(done, reproduction_settings(None, settings), 2, 1, quick=True)
+    lesson = replace(own_lesson(work, "generalist-seed-0", 0), keep_outputs=True, keep_weights=True)
+    generalist = kept_training.KeptModel(work.models, work.data, lesson)
+    group = SpecialistGroup(generalist, 3, 4, resolved(work).specialists)
+    specialists = group.specialists()
+    alone, joined = group.log_probs(specialists)
+    theirs = torch.isin(alone.argmax(1), torch.cat([each.subset for each in specialists]))
+    changed = ~torch.isclose(alone, joined.to(alone.dtype), atol=1e-5).all(1)
+    assert 0 < int(theirs.sum()) < len(theirs)
+    assert not changed[~theirs].any()
+    assert changed[theirs].float().mean() > 0.9
+
+
+def test_rows_of_one_observation_are_drawn_together():
+    groups = torch.arange(40) // 20
+    data = SimpleNamespace(dataset=SimpleNamespace(test=SimpleNamespace(groups=groups)))
+    right = np.arange(40) % 4 == 0
+    (drawn,) = Reproduction.drawn_means(cast(Reproduction, SimpleNamespace(data=data)), [right])
+    assert set(drawn.tolist()) == {0.25}
 
 
 def test_few_rows_are_the_same_for_whoever_learns_from_them(work):
