@@ -112,7 +112,6 @@ def _lines(
     tops = [[100 * float(pair[i].mean()) for pair in rights] for i in (0, 1)]
     inside = [[100 * pair[i] for pair in conditional] for i in (0, 1)]
     gains = [b - a for a, b in zip(*tops, strict=True)]
-    few, many = ([_of(c, low, high) for c in coverage] for low, high in ((1, 2), (3, 10**6)))
     whole = _relative(rights, [_of(c, 0, 10**6) for c in coverage])
     joined, inner = "with specialists", "conditional accuracy"
     return (
@@ -132,14 +131,17 @@ def _lines(
         PaperLine("relative gain", "4.4%", whole, "of the rows that were right", 1, "%"),
         PaperLine(f"generalist: {inner}", "43.1%", inside[0], how["conditional"], 2, "%"),
         PaperLine(f"{joined}: {inner}", "45.9%", inside[1], how["conditional"], 2, "%"),
-        *_by_few_and_many(_relative(rights, few), _relative(rights, many)),
+        *_by_few_and_many(rights, coverage),
     )
 
 
 def _by_few_and_many(
-    few: Sequence[float | None], many: Sequence[float | None]
+    rights: Sequence[Rights], coverage: Sequence[np.ndarray]
 ) -> tuple[PaperLine, PaperLine]:
     """Relative gains where 1 or 2 specialists cover the class, and where more do."""
+    few, many = (
+        _relative(rights, [_of(c, *ends) for c in coverage]) for ends in ((1, 2), (3, 10**6))
+    )
     how = "of the rows that were right, as in Table 4 below"
     first = PaperLine("relative gain, 1 or 2 cover the class", "+3.4 to +7.4%", few, how, 1, "%")
     second = PaperLine("relative gain, 3 or more cover it", "+8.8 to +16.6%", many, how, 1, "%")

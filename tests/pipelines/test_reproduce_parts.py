@@ -1,6 +1,8 @@
 """What the paper's experiments compute: matched logits, overlapping subsets, averaged teachers."""
 
 import math
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ from pipelines.reproduce.paper_specialists import (
     _relative,
 )
 from pipelines.reproduce.paper_tables import share_line
-from pipelines.reproduce.temperature_curves import _findings
+from pipelines.reproduce.temperature_curves import _findings, _saved
 from pipelines.reproduce.ten_models import _gain, _kept
 from pipelines.reproduce.unseen_classes import _line
 from specialists.calibration import Calibration
@@ -159,12 +161,48 @@ def test_a_share_of_all_seeds_is_that_of_their_means_and_a_seed_without_gain_has
     assert line.cells()[2:4] == ("100% [20, 200]", "33%, \N{EN DASH}")
 
 
-def test_three_or_more_specialists_are_compared_with_one_or_two_where_rows_tell():
-    lines = _by_few_and_many([1.0, 2.0], [3.0, 2.5])
-    assert [line.reached for line in lines] == [None, True]
-    assert _by_few_and_many([1.0, 4.0], [3.0, 1.5])[1].reached is False
-    none = _by_few_and_many([1.0, 2.0], [3.0, None])[1]
-    assert (none.reached, none.goal) == (None, "too few rows to tell")
+@pytest.mark.parametrize(
+    ("coverage", "gains", "reached"),
+    [
+        ([1, 2, 3, 12], [100 / 3, 100], True),
+        ([3, 3, 2, 1], [100, 100 / 3], False),
+        ([0, 0, 3, 3], [None, 100], None),
+    ],
+)
+def test_three_or_more_specialists_are_compared_with_one_or_two(coverage, gains, reached):
+    before = np.array([1, 1, 1, 0, 1, 0, 0, 0], bool)
+    after = np.array([1, 1, 1, 1, 1, 0, 1, 0], bool)
+    of_row = np.repeat(coverage, 2)
+    lines = _by_few_and_many([(before, after)] * 2, [of_row] * 2)
+    assert [line.values for line in lines] == [
+        [None if gain is None else pytest.approx(gain)] * 2 for gain in gains
+    ]
+    assert (lines[0].reached, lines[1].reached) == (None, reached)
+
+
+class Marked:
+    def __init__(self, n_errors):
+        self.n_errors = n_errors
+
+    def right(self, split="test"):
+        return np.arange(100) >= self.n_errors
+
+    def errors(self):
+        return self.n_errors
+
+
+def test_the_best_fitting_temperature_is_held_to_the_best_of_the_others():
+    of = {t: Marked(n) for t, n in {1: 30, 2.5: 5, 4: 7, 8: 16, 20: 19, math.inf: 0}.items()}
+    work = SimpleNamespace(
+        plan=SimpleNamespace(curve_widths=(30, 800)),
+        test_labels=np.zeros(100),
+        drawn_means=lambda *rights: [right[0].mean() + np.zeros(3) for right in rights],
+        interval=lambda drawn: (drawn.min(), drawn.max()),
+    )
+    (line,) = _saved(cast(Any, work), cast(Any, of), "so")
+    assert line.values == [11]
+    assert line.interval == pytest.approx((11, 11))
+    assert (line.figure.partition(":")[0], line.reached) == ("30 units", True)
 
 
 def test_table_4_counts_rows_by_the_specialists_of_their_class_over_all_seeds():
