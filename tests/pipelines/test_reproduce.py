@@ -47,9 +47,8 @@ def table_of(folder, name):
     return table
 
 
-def numbers_of(rows):
-    assert rows.rows is not None
-    return rows.rows.tolist()
+def blobs_settings(data):
+    return reproduction_settings(None, [f"data.arrays={data / 'blobs.npz'}", *FEW[1::2]])
 
 
 @pytest.fixture(scope="module")
@@ -329,9 +328,7 @@ def test_students_that_stop_earlier_stand_beside_the_whole_training(done, work):
     assert rows[2][4] == str(wrong)
 
 
-@pytest.mark.parametrize(
-    "name", ["mnist", "temperatures", "regulariser-digits", "ensemble-digits", "specialists-blobs"]
-)
+@pytest.mark.parametrize("name", ["mnist", "temperatures", "ensemble-digits", "specialists-blobs"])
 def test_intervals_lie_about_the_figure_and_decide_what_is_clear(done, name):
     lines = [line for line in table_of(done, name).lines if line.interval]
     assert lines
@@ -341,6 +338,35 @@ def test_intervals_lie_about_the_figure_and_decide_what_is_clear(done, name):
         assert low < (line.mean if line.overall is None else line.overall) < high
         if line.goal.startswith("clear"):
             assert line.reached is (low > 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "whole"), [("mnist", "small", None), ("regulariser", "share", 100)]
+)
+def test_a_student_that_is_right_where_labels_alone_are_wrong_has_all_of_the_gain(
+    work, monkeypatch, name, wrong, whole
+):
+    def right(self, split="test"):
+        lesson, labels = self.lesson, self.data.dataset.splits[split].labels
+        return np.full(len(labels), bool(lesson.teachers) or wrong not in lesson.name)
+
+    monkeypatch.setattr(kept_training.KeptModel, "right", right)
+    line = experiment_of(name)(work).lines[-1]
+    gain = len(work.test_labels) if whole is None else whole
+    assert line.values == [gain, gain]
+    assert line.interval == pytest.approx((gain, gain))
+    assert line.reached is True
+
+
+def test_specialists_that_are_right_where_the_generalist_is_wrong_gain_all(done, data, monkeypatch):
+    work = begin(done, blobs_settings(data), 2, 1, quick=True)
+    labels, n = work.data.dataset.test.labels, work.data.dataset.n_classes
+    wrong, right = (torch.eye(n)[(labels + i) % n] for i in (1, 0))
+    monkeypatch.setattr(SpecialistGroup, "log_probs", lambda *_: (wrong, right))
+    gain = experiment_of("specialists")(work).lines[2]
+    assert gain.values == [100, 100]
+    assert gain.interval == pytest.approx((100, 100))
+    assert gain.reached is True
 
 
 def test_averages_are_of_the_members_kept_outputs(done, work):
@@ -380,8 +406,7 @@ def test_hard_labels_have_half_the_weight_of_soft_targets_in_an_ensembles_studen
 
 
 def test_specialists_are_asked_where_the_generalists_class_is_theirs(done, data):
-    settings = [f"data.arrays={data / 'blobs.npz'}", *FEW[1::2]]
-    work = begin(done, reproduction_settings(None, settings), 2, 1, quick=True)
+    work = begin(done, blobs_settings(data), 2, 1, quick=True)
     lesson = replace(own_lesson(work, "generalist-seed-0", 0), keep_outputs=True, keep_weights=True)
     generalist = kept_training.KeptModel(work.models, work.data, lesson)
     group = SpecialistGroup(generalist, 3, 4, resolved(work).specialists)

@@ -143,7 +143,9 @@ def test_the_means_differ_where_one_network_is_sure():
     assert geometric == pytest.approx(root[0] / sum(root))
 
 
-@pytest.mark.parametrize(("taught", "reached"), [([62.0, 64.0], True), ([61.5, 63.5], False)])
+@pytest.mark.parametrize(
+    ("taught", "reached"), [([62.0, 64.0], True), ([61.8, 63.8], True), ([61.7, 63.7], False)]
+)
 def test_what_is_kept_of_a_clear_gain_is_a_share_of_it(taught, reached):
     gain = _gain([60.0, 62.0], [62.0, 64.0], (0.01, 0.03))
     kept = _kept([60.0, 62.0], taught, gain, (0.5, 1.2))
