@@ -23,6 +23,7 @@ from specialists.datasets import Inputs, Split
 from specialists.datasets.assembly import take
 from specialists.distillation import labelled_rows, student_examples
 from specialists.distillation.teachers import Teacher
+from specialists.errors import DamagedError
 from specialists.files import (
     read_array,
     read_json,
@@ -240,6 +241,8 @@ def cpu_seconds_kept(folder: Path) -> Iterator[None]:
 
 
 def cpu_seconds(folder: Path) -> float:
-    """What was written of it; 0 if nothing was."""
-    file = folder / CPU_TIME
-    return float(read_json(file)["seconds"]) if file.is_file() else 0.0
+    """What was written of it; 0 if nothing was, or nothing that can be read: no result needs it."""
+    try:
+        return float(read_json(folder / CPU_TIME)["seconds"])
+    except (DamagedError, FileNotFoundError, KeyError, TypeError, ValueError):
+        return 0.0

@@ -68,8 +68,7 @@ def reproduce_logits(work: Reproduction) -> PaperTable:
     figure = curves_in_panels({"": curves}, "temperature (log scale)", y_label, log_y=True)
     title = "Logit matching is the limit of soft targets"
     drawings = {shown: to_svg_file(figure, shown)}
-    minutes = work.cpu_minutes
-    return PaperTable("logits", title, tuple(lines), text, minutes, drawings, QUESTION)
+    return PaperTable("logits", title, tuple(lines), text, work.seconds, drawings, QUESTION)
 
 
 def _along(approximate: Approximation, z: Tensor, v: Tensor) -> list[float]:

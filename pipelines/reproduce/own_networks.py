@@ -6,7 +6,7 @@ from specialists.config import Config, Recipe
 from specialists.networks import generalist_spec
 
 from .lessons import Lesson
-from .reproduction import Reproduction
+from .reproduction import REGULARISED, Reproduction
 
 AUGMENTED_AS = {"images": "affine", "features": "features"}
 FEW_CLASSES = 20  # as digits have: there the paper's perceptrons are used
@@ -16,6 +16,15 @@ def is_like_mnist(work: Reproduction) -> bool:
     """Whether the data are pictures of few classes."""
     dataset = work.data.dataset
     return dataset.kind == "images" and dataset.n_classes <= FEW_CLASSES
+
+
+def network_in_words(lesson: Lesson) -> str:
+    """What is trained, and how long: "mlp of width 64, dropout 0.2, 30 epochs"."""
+    spec = lesson.spec
+    if spec.model == REGULARISED:
+        kept = ", dropout and bounded weights" if "max_norm" in spec.options else ""
+        return f"two layers of {spec.options['width']:,} ReLU units{kept}, {lesson.length}"
+    return f"{spec.model} of width {spec.width:,}, dropout {spec.dropout:g}, {lesson.length}"
 
 
 def resolved(work: Reproduction) -> Config:

@@ -13,7 +13,7 @@ from torch import Tensor
 from specialists.config import Config
 from specialists.datasets import Dataset, Split, load_dataset
 from specialists.datasets.assembly import take
-from specialists.errors import InputError
+from specialists.errors import InputError, listed
 from specialists.files import sha256
 
 MNIST = (
@@ -66,17 +66,20 @@ class PaperData:
             )
         return tuple(inputs.shape[1:])
 
-    def classes(self, names: Sequence[str]) -> tuple[int, ...]:
-        """Indices of classes by their names; an InputError if one is not there."""
+    def check_digits(self) -> None:
+        """Raise an InputError unless these are pictures of the ten digits."""
         known = self.dataset.class_names
-        lacking = [name for name in names if name not in known]
-        if lacking:
-            raise InputError(
-                f"these data have no class {lacking[0]!r}, which the paper's experiment is about",
-                got=", ".join(known[:12]),
-                expected=MNIST,
-            )
-        return tuple(known.index(name) for name in names)
+        if self.dataset.kind == "images" and sorted(known) == list("0123456789"):
+            return
+        raise InputError(
+            "this experiment of the paper is about pictures of the ten digits",
+            got=f"{self.dataset.name}: {self.dataset.kind} of {listed(sorted(known), 10)}",
+            expected=MNIST,
+        )
+
+    def classes(self, names: Sequence[str]) -> tuple[int, ...]:
+        """Indices of classes by their names."""
+        return tuple(map(self.dataset.class_names.index, names))
 
 
 def named_data(settings: Config) -> PaperData:

@@ -7,10 +7,11 @@ from pathlib import Path
 from specialists.errors import InputError
 from specialists.files import write_text
 
+from ..runs import QUICK_REPRODUCTION, check_folder_of, kind_of
 from .paper_tables import PaperTable, kept_table
 
 ORDER = ("mnist", "temperatures", "transfer", "regulariser", "ensemble", "specialists", "logits")
-PAGE = "paper.md"
+PAGE, ANOTHER = "paper.md", "name another file with --page"
 TITLE = "# The paper's tables, reproduced"
 INTRODUCTION = (
     "Hinton, Vinyals and Dean, [Distilling the Knowledge in a Neural Network]"
@@ -21,6 +22,10 @@ INTRODUCTION = (
     "Ours are the mean over seeds ± their standard deviation and, in brackets, a 95% interval over "
     "seeds and test rows. Everything that is fitted or chosen (epochs, temperatures, biases) is "
     "fitted on validation rows; test rows are asked once. The paper gives no spread."
+)
+QUICK = (
+    "**Made with `--quick`**: small networks, a few epochs. It shows that everything runs; its "
+    "figures mean nothing."
 )
 
 
@@ -42,6 +47,24 @@ def check_done(folder: Path) -> list[PaperTable]:
     return tables
 
 
+def check_page(page: Path | None) -> None:
+    """Check, before anything is trained, that the page can be written there.
+
+    Raises
+    ------
+    InputError
+        If its folder is not there or takes no files, or something else is in the way.
+    """
+    if page is None:
+        return
+    if page.is_dir():
+        raise InputError("this is a folder, not a file", where=page, fix=ANOTHER)
+    check_folder_of(page)
+    if page.is_file() and not page.read_bytes().startswith(TITLE.encode()):
+        what = "this file is not such a page, so it is not replaced"
+        raise InputError(what, where=page, fix=ANOTHER)
+
+
 def write_page(folder: Path, page: Path | None = None) -> Path:
     """Write the page, by default FOLDER/paper.md, and its figures beside it; returns its path.
 
@@ -52,19 +75,15 @@ def write_page(folder: Path, page: Path | None = None) -> Path:
     """
     tables = check_done(folder)
     target = page or folder / PAGE
-    if target.is_file() and not target.read_text(encoding="utf-8").startswith(TITLE):
-        raise InputError(
-            "this file is not such a page, so it is not replaced",
-            where=target,
-            fix="name another file with --page",
-        )
-    minutes = sum(table.cpu_minutes for table in tables)
+    check_page(target)
+    seconds = {name: cost for table in tables for name, cost in table.seconds.items()}
     total = (
-        f"All trainings together: {minutes / 60:.1f} CPU hours; some serve several sections. "
-        "One that was interrupted counts from its last start."
+        f"All trainings together: {sum(seconds.values()) / 3600:.1f} CPU hours, each counted once; "
+        "some serve several sections. One that was interrupted counts from its last start."
     )
+    quick = [QUICK] if kind_of(folder) == QUICK_REPRODUCTION else []
     sections = [table.markdown() for table in tables]
-    write_text(target, "\n\n".join([TITLE, INTRODUCTION, total, *sections]))
+    write_text(target, "\n\n".join([TITLE, *quick, INTRODUCTION, total, *sections]))
     if target.parent.resolve() != folder.resolve():
         for table in tables:
             table.write_drawings(target.parent)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from specialists.errors import DamagedError
 from specialists.files import read_json, write_json, write_text
 
 HEADER = ("figure", "paper", "ours", "each seed", "to reach")
@@ -23,7 +25,7 @@ class PaperLine:
     paper : str
         As the paper prints it; "" where it prints none.
     values : sequence of float
-        Ours, of each seed; none where there is nothing to measure.
+        Ours, of each seed, None where a seed has nothing to measure; empty where none has.
     how : str
         How ours was made, and where that differs from the paper.
     digits : int
@@ -35,36 +37,46 @@ class PaperLine:
     reached : bool, optional
     interval : tuple of float, optional
         95%, over seeds and test rows.
+    overall : float, optional
+        Ours of all seeds together, where that is not their mean: a share of the mean gain.
     """
 
     figure: str
     paper: str
-    values: Sequence[float]
+    values: Sequence[float | None]
     how: str
     digits: int = 1
     unit: str = ""
     goal: str = ""
     reached: bool | None = None
     interval: tuple[float, float] | None = None
+    overall: float | None = None
+
+    @property
+    def measured(self) -> list[float]:
+        """Of the seeds that have something to measure."""
+        return [value for value in self.values if value is not None]
 
     @property
     def mean(self) -> float:
-        return float(np.mean(self.values))
+        """Over seeds; NaN if none has something to measure."""
+        return float(np.mean(self.measured)) if self.measured else math.nan
 
     def cells(self) -> tuple[str, ...]:
         """A row of the table."""
         many = len(self.values) > 1
-        ours = self._number(self.mean) if self.values else "\N{EN DASH}"
-        if many:
-            ours += f" ± {np.std(self.values, ddof=1):.{self.digits}f}"
+        middle = self.mean if self.overall is None else self.overall
+        ours = self._number(middle if self.measured else None)
+        if len(self.measured) > 1:
+            ours += f" ± {np.std(self.measured, ddof=1):.{self.digits}f}"
         if self.interval is not None:
             ours += f" [{', '.join(f'{end:.{self.digits}f}' for end in self.interval)}]"
         each = ", ".join(map(self._number, self.values)) if many else ""
         mark = {None: "", True: ": reached", False: ": not reached"}[self.reached]
         return self.figure, self.paper, ours, each, f"{self.goal}{mark}".lstrip(": ")
 
-    def _number(self, value: float) -> str:
-        return f"{value:,.{self.digits}f}{self.unit}"
+    def _number(self, value: float | None) -> str:
+        return "\N{EN DASH}" if value is None else f"{value:,.{self.digits}f}{self.unit}"
 
 
 @dataclass(frozen=True)
@@ -79,8 +91,8 @@ class PaperTable:
     lines : tuple of PaperLine
     text : tuple of str
         Paragraphs of Markdown below the table: where we differ from the paper and why.
-    cpu_minutes : float
-        Of all its trainings.
+    seconds : mapping
+        CPU seconds of its trainings, by their folders; sections may share some.
     drawings : mapping
         SVG by what it shows.
     question : str
@@ -91,7 +103,7 @@ class PaperTable:
     title: str
     lines: tuple[PaperLine, ...]
     text: tuple[str, ...] = ()
-    cpu_minutes: float = 0.0
+    seconds: Mapping[str, float] = field(default_factory=dict)
     drawings: Mapping[str, str] = field(default_factory=dict)
     question: str = ""
 
@@ -104,7 +116,8 @@ class PaperTable:
         pictures = [f"![{shown}]({file})" for file, shown in self._files().items()]
         head = [part for part in (f"## {self.title}", self.question) if part]
         parts = [*head, self.table(), *pictures, "How ours were made:", self._made()]
-        parts += [*self.text, f"Trainings: {self.cpu_minutes:,.0f} CPU minutes."]
+        minutes = sum(self.seconds.values()) / 60
+        parts += [*self.text, f"Trainings: {minutes:,.0f} CPU minutes."]
         return "\n\n".join(parts) + "\n"
 
     def _made(self) -> str:
@@ -132,13 +145,70 @@ class PaperTable:
         }
 
 
+def share_line(
+    figure: str,
+    of_paper: tuple[str, str],
+    kept: Sequence[float],
+    whole: Sequence[float],
+    least: float,
+    interval: tuple[float, float] | None,
+) -> PaperLine:
+    """The share that is kept of a whole, in per cent; null without an interval.
+
+    Parameters
+    ----------
+    of_paper : tuple of str
+        The paper's, and how ours is made.
+    kept, whole : sequence of float
+        Of each seed. The share of all seeds is that of the means; a seed without a whole has none.
+    least : float
+        The share to reach.
+    interval : tuple of float, optional
+        Of the share; None where the whole is not clear of 0.
+    """
+    if interval is None:
+        goal = "null: there is no clear gain to keep"
+        return PaperLine(figure, of_paper[0], (), of_paper[1], 0, "%", goal)
+    return PaperLine(
+        figure,
+        of_paper[0],
+        [100 * k / w if w > 0 else None for k, w in zip(kept, whole, strict=True)],
+        of_paper[1],
+        0,
+        "%",
+        f"at least {least:.0%}",
+        sum(kept) >= least * sum(whole),
+        (100 * interval[0], 100 * interval[1]),
+        100 * sum(kept) / sum(whole),
+    )
+
+
 def kept_table(folder: Path, name: str) -> PaperTable | None:
-    """What :meth:`PaperTable.write` wrote of this name; None if it wrote nothing."""
+    """What :meth:`PaperTable.write` wrote of this name; None if it wrote nothing.
+
+    Raises
+    ------
+    DamagedError
+        If it, or a figure of it, is no longer what was written.
+    """
     file = folder / f"{name}.json"
     if not file.is_file():
         return None
+    try:
+        return _read_table(file)
+    except (DamagedError, OSError, KeyError, TypeError, ValueError) as error:
+        raise DamagedError(
+            "this section, or a figure of it, is damaged",
+            where=file,
+            got=str(error).splitlines()[0],
+            fix=f"`specialists reproduce {name.partition('-')[0]}`, as it was called before, makes "
+            "it again of what is trained",
+        ) from None
+
+
+def _read_table(file: Path) -> PaperTable:
     values = read_json(file)
-    files = values.pop("drawings")
+    files, folder = values.pop("drawings"), file.parent
     drawings = {shown: (folder / svg).read_text(encoding="utf-8") for svg, shown in files.items()}
     lines = tuple(PaperLine(**line) for line in values.pop("lines"))
     text = tuple(values.pop("text"))

@@ -11,10 +11,11 @@ import typer
 
 from specialists.config import Config
 from specialists.errors import InputError
+from specialists.files.reading import read_text_file
 
 from ..options import ConfigArgument, JobsOption, QuietOption, SeedsOption, SetOption, out_option
 from ..run_settings import SOURCES
-from ..runs import REPRODUCTION, locked
+from ..runs import QUICK_REPRODUCTION, REPRODUCTION, kind_of, locked
 from ..terminal import hush, log, say
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ FILES = {
     "specialists": "paper_specialists",
     "logits": "logit_limit",
 }
+OF_DIGITS = ("mnist", "temperatures", "transfer", "logits")
 VALIDATION = "data.validation_fraction=0.0834"  # 5,000 of MNIST's 60,000 training digits
 MNIST_FILE = "data.arrays=PATH/mnist.npz, with x_train, y_train, x_test and y_test"
 reproducing = typer.Typer()
@@ -84,18 +86,22 @@ def reproduce_command(
     quiet: QuietOption = False,
 ) -> None:
     """Train what does not stand, print the table, make the page."""
-    from .paper_page import check_done, write_page
+    from .paper_page import check_done, check_page, write_page
 
     hush(quiet)
     folder = out or Path("runs", "reproduce-quick" if quick else "reproduce")
+    check_page(page)
     if experiment == "page":
         check_done(folder)
-        with locked(folder, REPRODUCTION):
+        made_quickly = kind_of(folder) == QUICK_REPRODUCTION
+        with locked(folder, QUICK_REPRODUCTION if made_quickly else REPRODUCTION):
             say(f"the page: {write_page(folder, page)}")
         return
     settings = reproduction_settings(config, overrides)
     work = begin(folder, settings, seeds, jobs, quick, read_names(names))
-    with locked(folder, REPRODUCTION):
+    if experiment in OF_DIGITS:
+        work.data.check_digits()
+    with locked(folder, QUICK_REPRODUCTION if quick else REPRODUCTION):
         table = experiment_of(experiment)(work)
         table.write(folder)
         say(f"{table.title}\n\n{table.table()}\n")
@@ -154,9 +160,14 @@ def read_names(file: Path | None) -> dict[str, str]:
     """Names by label, from a file of two columns; {} without one."""
     if file is None:
         return {}
-    if not file.is_file():
-        expected = "a label, a tab and its name on each line"
-        raise InputError("no such file", where="--names", got=file, expected=expected)
-    lines = file.read_text(encoding="utf-8").splitlines()
-    pairs = (line.split("\t")[:2] for line in lines if "\t" in line)
+    try:
+        lines = read_text_file(file).splitlines()
+        pairs = [line.split("\t")[:2] for line in lines if "\t" in line]
+        if not pairs:
+            raise ValueError("no line has a tab")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        expected = "a text file in UTF-8 with a label, a tab and its name on each line"
+        what = "no names can be read"
+        raise InputError(what, where="--names", got=f"{file}: {why}", expected=expected) from None
     return {label.strip(): name.strip() for label, name in pairs}

@@ -65,8 +65,18 @@ class Reproduction:
         return self.folder / "models" / (self.data.dataset.name + (f"-{n}" if n else ""))
 
     @property
-    def cpu_minutes(self) -> float:
-        return sum(map(cpu_seconds, self.used)) / 60
+    def seconds(self) -> dict[str, float]:
+        """CPU seconds of the trainings that served, by their folders."""
+        root = self.folder / "models"
+        return {each.relative_to(root).as_posix(): cpu_seconds(each) for each in self.used}
+
+    @property
+    def several_labels(self) -> str:
+        """A sentence about test rows with several labels; "" if there are none."""
+        test = self.data.dataset.test
+        n = 0 if test.valid is None else int((test.valid.lengths > 1).sum())
+        about = f"{n:,} of the {len(test):,} test rows have an input that occurs with other labels"
+        return f" {about}, too; only a row's own counts as right here." if n else ""
 
     @property
     def test_labels(self) -> np.ndarray:

@@ -45,6 +45,7 @@ def reproduce_transfer(work: Reproduction) -> PaperTable:
     n_unseen = int(np.isin(work.test_labels, unseen).sum())
     lines = (*_of_three(without, unseen, n_unseen), *_of_pair(pair, others, len(work.test_labels)))
     text = (
+        f"The sizes to reach are the paper's within a factor of {FACTOR:g}. "
         "The paper chose its biases on the test digits, for the fewest errors; ours are fitted to "
         "validation digits, by likelihood. The paper lowers the biases of 7 and 8 by 7.6; raising "
         "those of the other eight classes by as much gives the same probabilities, and is what is "
@@ -55,7 +56,7 @@ def reproduce_transfer(work: Reproduction) -> PaperTable:
         f"small ones. {lengths}",
     )
     title = "MNIST: classes that the student never saw"
-    return PaperTable("transfer", title, lines, text, work.cpu_minutes, question=QUESTION)
+    return PaperTable("transfer", title, lines, text, work.seconds, question=QUESTION)
 
 
 def _lesson(
@@ -144,11 +145,13 @@ def _of_pair(
 def _line(
     what: str, paper: str, values: Sequence[float], how: str, target: float, unit: str = ""
 ) -> PaperLine:
-    most = FACTOR * target
-    reached = float(np.mean(values)) <= most
+    """Whether ours have the paper's size, or are fewer."""
+    low, high, mean = target / FACTOR, FACTOR * target, float(np.mean(values))
     digits = 1 if unit else 0
-    goal = f"at most {most:.{digits}f}{unit}"
-    return PaperLine(what, paper, values, how, digits, unit, goal, reached)
+    goal = f"{low:.{digits}f} to {high:.{digits}f}{unit}"
+    if mean < low:
+        return PaperLine(what, paper, values, how, digits, unit, f"{goal}: fewer")
+    return PaperLine(what, paper, values, how, digits, unit, goal, mean <= high)
 
 
 def _bias(model: KeptModel, missing: tuple[int, ...]) -> float:

@@ -4,6 +4,7 @@ from .cleaning import forget_removed, remove_for_good
 from .folder import Run, check_folder_of, claimed, locked, refuse_missing
 from .folder_kinds import (
     COMPARISON,
+    QUICK_REPRODUCTION,
     REPRODUCTION,
     RUN,
     belongs_to_result,
@@ -23,6 +24,7 @@ from .verification import check_result, does_not_stand
 
 __all__ = [
     "COMPARISON",
+    "QUICK_REPRODUCTION",
     "REPRODUCTION",
     "RUN",
     "Run",

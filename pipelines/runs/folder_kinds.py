@@ -27,10 +27,12 @@ from specialists.files.reading import read_text_file
 
 LOCK = ".lock"
 RUN, COMPARISON, REPRODUCTION = "run", "comparison", "reproduction"
+QUICK_REPRODUCTION = "quick-reproduction"
 KINDS = {
     RUN: "a run folder",
     COMPARISON: "the folder of a comparison",
     REPRODUCTION: "the folder of a reproduction",
+    QUICK_REPRODUCTION: "the folder of a quick reproduction",
 }
 NAMED = 3
 RUNS = "runs"  # where runs lie unless --out says otherwise

@@ -3,6 +3,8 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,11 +12,19 @@ import torch
 from typer.testing import CliRunner
 
 from pipelines.__main__ import app
-from pipelines.reproduce import kept_training
-from pipelines.reproduce.paper_tables import PaperLine, kept_table
-from pipelines.reproduce.reproduce_command import begin, reproduction_settings
+from pipelines.reproduce import kept_training, logit_limit
+from pipelines.reproduce.logit_matching import gradient_2
+from pipelines.reproduce.overlapping_subsets import SpecialistGroup
+from pipelines.reproduce.own_networks import own_lesson, resolved
+from pipelines.reproduce.paper_page import write_page
+from pipelines.reproduce.paper_tables import PaperLine, PaperTable, kept_table
+from pipelines.reproduce.reproduce_command import begin, experiment_of, reproduction_settings
+from pipelines.reproduce.reproduction import Reproduction
 from pipelines.reproduce.ten_models import _student
+from pipelines.runs import QUICK_REPRODUCTION, REPRODUCTION, locked
 from specialists.distillation import fit_missing_bias
+from specialists.files import write_json
+from specialists.files.manifests import CODE_VERSION
 from specialists.losses import DistillationLoss
 from specialists.networks import build
 from specialists.predictions import predict_outputs
@@ -37,9 +47,8 @@ def table_of(folder, name):
     return table
 
 
-def numbers_of(rows):
-    assert rows.rows is not None
-    return rows.rows.tolist()
+def blobs_settings(data):
+    return reproduction_settings(None, [f"data.arrays={data / 'blobs.npz'}", *FEW[1::2]])
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +62,8 @@ def data(tmp_path_factory):
     train, test = slice(None, 1200), slice(1200, None)
     parts = {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
     np.savez(folder / "digits.npz", **parts)
+    np.savez(folder / "no3.npz", x=x[y != 3], y=y[y != 3])
+    (folder / "a.txt").write_text("mine")
     rng = np.random.default_rng(0)
     y = rng.permutation(np.repeat(np.arange(15), 40))
     centres = rng.normal(size=(5, 1, 10)) * 3 + rng.normal(size=(5, 3, 10))
@@ -92,13 +103,13 @@ def work(data, done):
     ("name", "papers"),
     [
         ("mnist", ("67", "146", "74")),
-        ("temperatures", ("2.5 to 4",)),
+        ("temperatures", ("2.5 to 4", "significantly better")),
         ("transfer", ("206", "133", "3.5", "109", "14", "47.3%", "-7.6", "13.2%")),
         ("regulariser-digits", ("58.9%", "44.5%", "57.0%")),
         ("regulariser-blobs", ("58.9%", "44.5%", "57.0%")),
         ("ensemble-digits", ("58.9%", "61.1%", "60.8%", "86%")),
         ("ensemble-glyphs", ("58.9%", "61.1%", "60.8%", "86%")),
-        ("specialists", ("43.1%", "45.9%", "25.0%", "26.1%", "4.4%")),
+        ("specialists-blobs", ("43.1%", "45.9%", "25.0%", "26.1%", "4.4%")),
     ],
 )
 def test_the_papers_figures_stand_beside_ours(done, name, papers):
@@ -109,6 +120,7 @@ def test_the_papers_figures_stand_beside_ours(done, name, papers):
         assert f"| {' | '.join(line.cells())} |" in text
         n_seeds = 1 if name == "temperatures" else 2
         assert len(line.values) == n_seeds * (not line.goal.startswith("null"))
+        assert line.how
         assert line.how in text
 
 
@@ -143,6 +155,22 @@ def test_equation_4_needs_centred_logits(done):
     assert last[0] < 0.1
     assert last[1] < 0.1
     assert last[2] > 1
+
+
+def test_the_worst_temperature_and_the_loss_are_what_equations_are_held_to(work, monkeypatch):
+    lines = logit_limit.reproduce_logits(work).lines
+    assert lines[0].reached
+    assert lines[-1].reached
+    assert lines[-1].values != [1.0]
+
+    def wrong_once(z, v, t):
+        return gradient_2(z, v, t) * (1.01 if t == 1 else 1)
+
+    monkeypatch.setattr(logit_limit, "gradient_2", wrong_once)
+    monkeypatch.setattr(logit_limit, "MatchedLogits", lambda: DistillationLoss(1.0, 1.0))
+    lines = logit_limit.reproduce_logits(work).lines
+    assert lines[0].measured[0] == pytest.approx(0.01e12, rel=1e-3)
+    assert [lines[0].reached, lines[-1].reached] == [False, False]
 
 
 def test_its_figures_lie_where_the_page_says(done, tmp_path):
@@ -285,7 +313,7 @@ def test_students_that_stop_earlier_stand_beside_the_whole_training(done, work):
     rows = [line.strip("| ").split(" | ") for line in table.text[-1].splitlines() if "|" in line]
     lengths = [*work.plan.transfer_lengths, work.plan.transfer_epochs]
     assert [row[0] for row in rows[2:]] == [str(n) for n in lengths]
-    of_seed_0 = [line.values[0] for line in table.lines]
+    of_seed_0 = [line.measured[0] for line in table.lines]
     n_test = len(work.test_labels)
     pair = [round(of_seed_0[i] * n_test / 100) for i in (5, 7)]
     assert rows[-1][1:] == [
@@ -298,6 +326,105 @@ def test_students_that_stop_earlier_stand_beside_the_whole_training(done, work):
     outputs = torch.from_numpy(np.load(folder / "test.outputs.npy"))
     wrong = int((outputs.argmax(1) != work.data.dataset.test.labels).sum())
     assert rows[2][4] == str(wrong)
+
+
+@pytest.mark.parametrize("name", ["mnist", "temperatures", "ensemble-digits", "specialists-blobs"])
+def test_intervals_lie_about_the_figure_and_decide_what_is_clear(done, name):
+    lines = [line for line in table_of(done, name).lines if line.interval]
+    assert lines
+    for line in lines:
+        assert line.interval is not None
+        low, high = line.interval
+        assert low < (line.mean if line.overall is None else line.overall) < high
+        if line.goal.startswith("clear"):
+            assert line.reached is (low > 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "whole"), [("mnist", "small", None), ("regulariser", "share", 100)]
+)
+def test_a_student_that_is_right_where_labels_alone_are_wrong_has_all_of_the_gain(
+    work, monkeypatch, name, wrong, whole
+):
+    def right(self, split="test"):
+        lesson, labels = self.lesson, self.data.dataset.splits[split].labels
+        return np.full(len(labels), bool(lesson.teachers) or wrong not in lesson.name)
+
+    monkeypatch.setattr(kept_training.KeptModel, "right", right)
+    line = experiment_of(name)(work).lines[-1]
+    gain = len(work.test_labels) if whole is None else whole
+    assert line.values == [gain, gain]
+    assert line.interval == pytest.approx((gain, gain))
+    assert line.reached is True
+
+
+def test_specialists_that_are_right_where_the_generalist_is_wrong_gain_all(done, data, monkeypatch):
+    work = begin(done, blobs_settings(data), 2, 1, quick=True)
+    labels, n = work.data.dataset.test.labels, work.data.dataset.n_classes
+    wrong, right = (torch.eye(n)[(labels + i) % n] for i in (1, 0))
+    monkeypatch.setattr(SpecialistGroup, "log_probs", lambda *_: (wrong, right))
+    gain = experiment_of("specialists")(work).lines[2]
+    assert gain.values == [100, 100]
+    assert gain.interval == pytest.approx((100, 100))
+    assert gain.reached is True
+
+
+def test_averages_are_of_the_members_kept_outputs(done, work):
+    lines = table_of(done, "ensemble-digits").lines
+    for seed in work.seeds:
+        outputs = torch.stack(
+            [
+                torch.from_numpy(np.load(work.models / f"member-{i}-seed-{seed}/test.outputs.npy"))
+                for i in range(work.plan.n_members)
+            ]
+        )
+        labels = work.data.dataset.test.labels
+        single = (outputs.argmax(2) == labels).double().mean()
+        arithmetic = (outputs.softmax(2).mean(0).argmax(1) == labels).double().mean()
+        geometric = (outputs.log_softmax(2).mean(0).argmax(1) == labels).double().mean()
+        expected = [100 * float(accuracy) for accuracy in (single, arithmetic, geometric)]
+        assert [line.values[seed] for line in lines[:3]] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("name", "lowest"), [("regulariser", 2), ("ensemble", 1)])
+def test_temperatures_are_chosen_on_validation_rows(work, monkeypatch, name, lowest):
+    asked = []
+
+    def errors(self, split="test"):
+        asked.append(split)
+        return self.lesson.temperature
+
+    monkeypatch.setattr(kept_training.KeptModel, "errors", errors)
+    assert experiment_of(name)(work).text[0].startswith(f"T = {lowest}")
+    assert set(asked) == {"validation"}
+
+
+def test_hard_labels_have_half_the_weight_of_soft_targets_in_an_ensembles_student(work):
+    lesson = _student(work, 0, 2.0)
+    assert lesson.alpha / (1 - lesson.alpha) == pytest.approx(2)
+    assert (len(lesson.teachers), lesson.online) == (work.plan.n_members, True)
+
+
+def test_specialists_are_asked_where_the_generalists_class_is_theirs(done, data):
+    work = begin(done, blobs_settings(data), 2, 1, quick=True)
+    lesson = replace(own_lesson(work, "generalist-seed-0", 0), keep_outputs=True, keep_weights=True)
+    generalist = kept_training.KeptModel(work.models, work.data, lesson)
+    group = SpecialistGroup(generalist, 3, 4, resolved(work).specialists)
+    specialists = group.specialists()
+    alone, joined = group.log_probs(specialists)
+    theirs = torch.isin(alone.argmax(1), torch.cat([each.subset for each in specialists]))
+    changed = ~torch.isclose(alone, joined.to(alone.dtype), atol=1e-5).all(1)
+    assert 0 < int(theirs.sum()) < len(theirs)
+    assert not changed[~theirs].any()
+    assert changed[theirs].float().mean() > 0.9
+
+
+def test_rows_of_one_observation_are_drawn_together():
+    groups = torch.arange(40) // 20
+    data = SimpleNamespace(dataset=SimpleNamespace(test=SimpleNamespace(groups=groups)))
+    right = np.arange(40) % 4 == 0
+    (drawn,) = Reproduction.drawn_means(cast(Reproduction, SimpleNamespace(data=data)), [right])
+    assert set(drawn.tolist()) == {0.25}
 
 
 def test_few_rows_are_the_same_for_whoever_learns_from_them(work):
@@ -356,10 +483,17 @@ NO_DATA = "no data are named, and nothing is downloaded"
         (["mnist"], NO_DATA),
         (["mnist", "--set", "seed=1"], NO_DATA),
         (["mnist", "--set", "data.arrays=gone.npz"], "gone.npz"),
-        (["transfer", "--set", "data.arrays=DATA/blobs.npz"], "have no class '3'"),
+        (["mnist", "--set", "data.arrays=DATA/blobs.npz"], "pictures of the ten digits"),
+        (["transfer", "--set", "data.arrays=DATA/no3.npz"], "pictures of the ten digits"),
+        (["logits", "--set", "data.arrays=DATA/glyphs.npz"], "images of 0, 1, 10, 11"),
         (["mnist", "--set", "data.table=DATA/words.tsv"], "holds text"),
         (["page"], "no experiment is done here"),
-        (["mnist", "--set", "data.arrays=DATA/digits.npz", "--names", "gone.tsv"], "--names"),
+        (["mnist", "--set", "data.arrays=DATA/digits.npz", "--names", "gone.tsv"], "gone.tsv: No"),
+        (["mnist", "--set", "data.arrays=DATA/digits.npz", "--names", "DATA/no3.npz"], "'utf-8'"),
+        (["mnist", "--set", "data.arrays=DATA/digits.npz", "--names", "DATA/a.txt"], "has a tab"),
+        (["mnist", "--set", "data.arrays=DATA/digits.npz", "--page", "no/page.md"], "mkdir -p no"),
+        (["mnist", "--set", "data.arrays=DATA/digits.npz", "--page", "DATA"], "is a folder"),
+        (["mnist", "--set", "data.arrays=DATA/digits.npz", "--page", "DATA/a.txt"], "such a page"),
     ],
 )
 def test_what_cannot_work_is_one_message(arguments, told, data, tmp_path):
@@ -369,7 +503,37 @@ def test_what_cannot_work_is_one_message(arguments, told, data, tmp_path):
     assert result.exit_code == 2
     assert told in result.output
     assert "to mend it" in result.output or "expected" in result.output
-    assert not list((tmp_path / "new").glob("[a-z]*.json"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_quick_trial_touches_no_full_reproduction_and_its_page_says_that_it_is_one(
+    data, done, tmp_path
+):
+    assert "Made with `--quick`" in (done / "paper.md").read_text()
+    full = tmp_path / "full"
+    shutil.copytree(done, full)
+    write_json(full / ".specialists.json", {"kind": REPRODUCTION, "code": CODE_VERSION})
+    before = (full / "mnist.json").stat().st_mtime_ns
+    settings = ["--set", f"data.arrays={data / 'digits.npz'}", *SMALL, "--out", full]
+    result = reproduce("mnist", *settings)
+    assert result.exit_code == 2
+    assert "this is not the folder of a quick reproduction" in result.output
+    assert (full / "mnist.json").stat().st_mtime_ns == before
+    assert reproduce("page", "--out", full).exit_code == 0
+    assert "--quick" not in (full / "paper.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", '{"lines": []}', '{"lines": 1, "drawings": {"a": "gone.svg"}}']
+)
+def test_a_damaged_section_names_the_command_that_makes_it_again(done, tmp_path, content):
+    folder = tmp_path / "copy"
+    shutil.copytree(done, folder)
+    (folder / "transfer.json").write_text(content)
+    result = reproduce("page", "--out", folder)
+    assert result.exit_code == 2
+    assert "transfer.json" in result.output
+    assert "`specialists reproduce transfer`, as it was called before" in result.output
 
 
 def test_a_page_of_somebody_else_is_not_replaced(done, tmp_path):
@@ -381,17 +545,15 @@ def test_a_page_of_somebody_else_is_not_replaced(done, tmp_path):
 
 
 def test_two_commands_do_not_work_in_one_folder(done, data):
-    from pipelines.runs import REPRODUCTION, locked
-
-    with locked(done, REPRODUCTION):
+    with locked(done, QUICK_REPRODUCTION):
         result = reproduce("page", "--out", done)
-    assert "another process works on this reproduction" in result.output
+    assert "another process works on this quick-reproduction" in result.output
 
 
 def test_a_run_is_not_made_in_the_folder_of_a_reproduction(done):
     result = CliRunner().invoke(app, ["run", "--out", str(done)])
     assert result.exit_code == 2
-    assert "the folder of a reproduction" in result.output
+    assert "the folder of a quick reproduction" in result.output
 
 
 def test_names_of_classes_are_read_for_people(done, data, tmp_path):
@@ -405,12 +567,17 @@ def test_names_of_classes_are_read_for_people(done, data, tmp_path):
 def test_the_time_of_each_training_is_kept(done):
     files = list((done / "models/digits").glob("*/timing-cpu.json"))
     assert len(files) == len(list((done / "models/digits").iterdir()))
-    minutes = table_of(done, "mnist").cpu_minutes
-    assert minutes == pytest.approx(
-        sum(
-            json.loads(file.read_text())["seconds"]
-            for file in files
-            if file.parent.name.partition("-")[0] in ("large", "small", "taught")
-        )
-        / 60
-    )
+    assert table_of(done, "mnist").seconds == {
+        f"digits/{file.parent.name}": json.loads(file.read_text())["seconds"]
+        for file in files
+        if file.parent.name.partition("-")[0] in ("large", "small", "taught")
+    }
+    (files[0].parent / "timing-cpu.json").write_text('{"seconds": ')
+    assert kept_training.cpu_seconds(files[0].parent) == 0
+
+
+def test_a_training_that_serves_several_sections_is_counted_once(tmp_path):
+    for name in ("mnist", "transfer"):
+        PaperTable(name, name, (), seconds={"digits/large": 3600.0, name: 720.0}).write(tmp_path)
+    write_page(tmp_path)
+    assert "All trainings together: 1.4 CPU hours" in (tmp_path / "paper.md").read_text()

@@ -1,6 +1,8 @@
 """What the paper's experiments compute: matched logits, overlapping subsets, averaged teachers."""
 
 import math
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,8 +21,17 @@ from pipelines.reproduce.logit_matching import (
     relative_difference,
 )
 from pipelines.reproduce.overlapping_subsets import nearest_subsets
-from pipelines.reproduce.paper_specialists import _conditional, _coverage, _relative
+from pipelines.reproduce.paper_specialists import (
+    _by_coverage,
+    _by_few_and_many,
+    _conditional,
+    _coverage,
+    _relative,
+)
+from pipelines.reproduce.paper_tables import share_line
+from pipelines.reproduce.temperature_curves import _findings, _saved
 from pipelines.reproduce.ten_models import _gain, _kept
+from pipelines.reproduce.unseen_classes import _line
 from specialists.calibration import Calibration
 from specialists.config import Recipe
 from specialists.figures import Curve, curves_in_panels
@@ -103,7 +114,7 @@ def test_conditional_accuracy_asks_about_a_specialists_classes_alone():
 def test_the_relative_change_is_of_the_rows_that_were_right():
     before, after = np.array([1, 1, 0, 0], bool), np.array([1, 1, 1, 0], bool)
     everywhere, nowhere = np.ones(4, bool), np.array([0, 0, 0, 1], bool)
-    assert _relative([(before, after)] * 2, [everywhere, nowhere]) == [pytest.approx(50), 0]
+    assert _relative([(before, after)] * 2, [everywhere, nowhere]) == [pytest.approx(50), None]
 
 
 class Always(nn.Module):
@@ -132,21 +143,117 @@ def test_the_means_differ_where_one_network_is_sure():
     assert geometric == pytest.approx(root[0] / sum(root))
 
 
-@pytest.mark.parametrize(("taught", "reached"), [([62.0, 64.0], True), ([61.5, 63.5], False)])
+@pytest.mark.parametrize(
+    ("taught", "reached"), [([62.0, 64.0], True), ([61.8, 63.8], True), ([61.7, 63.7], False)]
+)
 def test_what_is_kept_of_a_clear_gain_is_a_share_of_it(taught, reached):
     gain = _gain([60.0, 62.0], [62.0, 64.0], (0.01, 0.03))
     kept = _kept([60.0, 62.0], taught, gain, (0.5, 1.2))
+    assert kept.overall == pytest.approx(100 * (sum(taught) - 122) / 4)
     assert gain.values == [2, 2]
     assert (gain.interval, gain.reached) == ((1, 3), True)
     assert kept.values == [100 * (t - o) / 2 for t, o in zip(taught, (60, 62), strict=True)]
     assert kept.reached is reached
 
 
+def test_a_share_of_all_seeds_is_that_of_their_means_and_a_seed_without_gain_has_none():
+    line = share_line("kept", ("86%", "so"), [1.0, 1.0], [3.0, -1.0], 0.9, (0.2, 2.0))
+    assert line.values == [pytest.approx(100 / 3), None]
+    assert line.reached is True
+    assert line.cells()[2:4] == ("100% [20, 200]", "33%, \N{EN DASH}")
+
+
+@pytest.mark.parametrize(
+    ("coverage", "gains", "reached"),
+    [
+        ([1, 2, 3, 12], [100 / 3, 100], True),
+        ([3, 3, 2, 1], [100, 100 / 3], False),
+        ([0, 0, 3, 3], [None, 100], None),
+    ],
+)
+def test_three_or_more_specialists_are_compared_with_one_or_two(coverage, gains, reached):
+    before = np.array([1, 1, 1, 0, 1, 0, 0, 0], bool)
+    after = np.array([1, 1, 1, 1, 1, 0, 1, 0], bool)
+    of_row = np.repeat(coverage, 2)
+    lines = _by_few_and_many([(before, after)] * 2, [of_row] * 2)
+    assert [line.values for line in lines] == [
+        [None if gain is None else pytest.approx(gain)] * 2 for gain in gains
+    ]
+    assert (lines[0].reached, lines[1].reached) == (None, reached)
+
+
+class Marked:
+    def __init__(self, n_errors):
+        self.n_errors = n_errors
+
+    def right(self, split="test"):
+        return np.arange(100) >= self.n_errors
+
+    def errors(self):
+        return self.n_errors
+
+
+def test_the_best_fitting_temperature_is_held_to_the_best_of_the_others():
+    of = {t: Marked(n) for t, n in {1: 30, 2.5: 5, 4: 7, 8: 16, 20: 19, math.inf: 0}.items()}
+    work = SimpleNamespace(
+        plan=SimpleNamespace(curve_widths=(30, 800)),
+        test_labels=np.zeros(100),
+        drawn_means=lambda *rights: [right[0].mean() + np.zeros(3) for right in rights],
+        interval=lambda drawn: (drawn.min(), drawn.max()),
+    )
+    (line,) = _saved(cast(Any, work), cast(Any, of), "so")
+    assert line.values == [11]
+    assert line.interval == pytest.approx((11, 11))
+    assert (line.figure.partition(":")[0], line.reached) == ("30 units", True)
+
+
+def test_table_4_counts_rows_by_the_specialists_of_their_class_over_all_seeds():
+    before, after = np.array([1, 1, 0, 0, 1], bool), np.array([1, 1, 1, 0, 0], bool)
+    coverage = np.array([0, 1, 1, 1, 12])
+    rows = _by_coverage([(before, after)] * 2, [coverage] * 2).splitlines()[2:]
+    cells = [row.strip("| ").split(" | ") for row in rows]
+    assert [cells[0][1:4], cells[1][1:4], cells[10][1:4]] == [
+        ["2", "+0", "+0.0%"],
+        ["6", "+2", "+100.0%"],
+        ["2", "-2", "-100.0%"],
+    ]
+    assert cells[1][4:] == ["141,993", "+1,421", "+3.4%"]
+    assert cells[10][0] == "10 or more"
+    assert cells[10][4:] == ["9,082", "+324", "+14.1%"]
+    assert cells[5][1] == "0"
+
+
+@pytest.mark.parametrize(
+    ("values", "goal", "reached"),
+    [
+        ([130, 135], "133 to 300: fewer", None),
+        ([133, 135], "133 to 300", True),
+        ([300, 300], "133 to 300", True),
+        ([300, 301], "133 to 300", False),
+    ],
+)
+def test_sizes_are_reached_within_a_factor_of_one_and_a_half(values, goal, reached):
+    line = _line("errors", "200", values, "so", 200)
+    assert (line.goal, line.reached) == (goal, reached)
+
+
+def test_temperatures_above_8_are_alike_if_few_errors_lie_between_them():
+    errors = {
+        30: {1: 900, 2.5: 800, 8: 850, math.inf: 10},
+        300: {1: 300, 8: 300, 12: 100, 40: 120, math.inf: 400},
+        800: {1: 300, 8: 300, 12: 100, 40: 121, math.inf: 400},
+    }
+    lines = _findings(errors, 10_000, "so")
+    assert [line.values for line in lines] == [[20], [21], [2.5]]
+    assert [line.reached for line in lines] == [True, False, True]
+    assert _findings({30: {1: 700, 4: 800}}, 10_000, "so")[0].reached is False
+
+
 def test_nothing_is_said_to_be_kept_of_a_gain_that_is_not_clear():
     gain = _gain([60.0], [60.1], (-0.01, 0.02))
     kept = _kept([60.0], [60.1], gain, (-3, 5))
     assert gain.reached is False
-    assert (kept.reached, kept.interval) == (None, None)
+    assert (kept.reached, kept.interval, kept.values) == (None, None, ())
     assert "null" in kept.goal
     assert kept.cells()[2:4] == ("\N{EN DASH}", "")
 
