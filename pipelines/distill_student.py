@@ -13,7 +13,14 @@ from pathlib import Path
 
 from specialists.catalogue import HARD_LABELS, STUDENT, STUDENTS
 from specialists.config import Recipe, asks_online, searched_values, student_candidates
-from specialists.distillation import Scheme, hard_trials, needs_network, read_terms, soft_trials
+from specialists.distillation import (
+    Scheme,
+    hard_trials,
+    labelled_rows,
+    needs_network,
+    read_terms,
+    soft_trials,
+)
 from specialists.files import read_json
 from specialists.networks import NetworkSpec
 from specialists.predictions import ModelOutputs
@@ -76,13 +83,21 @@ def student_tasks(
         )
         for i, candidate in enumerate(candidates)
     ]
-    recipes = hard_trials(candidates, 1 / settings.labelled_share)  # as many steps, of fewer rows
+    recipes = hard_trials(candidates, _passes(context, settings.labelled_share))
     for i, recipe in enumerate(recipes):
         of_recipe = {"searched": _of_recipe(searched_values(settings, recipe)), **rows}
         folder = trials / f"hard-{i}"
         hard = StudentTask(context.folder, folder, HARD_LABELS, specs[i], recipe, **of_recipe)
         tasks.append(hard)
     return tasks
+
+
+def _passes(context: RunContext, labelled_share: float) -> float:
+    """How often the rows whose labels are known are seen while all rows are seen once."""
+    if labelled_share == 1:
+        return 1.0
+    labels = context.dataset.train.labels
+    return len(labels) / len(labelled_rows(labels, labelled_share, seed=0))  # any seed: as many
 
 
 def _of_recipe(searched: Mapping[str, object]) -> dict[str, object]:

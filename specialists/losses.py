@@ -38,8 +38,11 @@ class CrossEntropy(nn.Module):
         self.label_smoothing = label_smoothing
 
     def forward(self, logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Loss of a batch, a scalar; see the module for ``weights`` (n,)."""
-        smoothing = self.label_smoothing
+        """Loss of a batch, a scalar; see the module for ``weights`` (n,).
+
+        Raises an InputError for a label that is none of the classes.
+        """
+        labels, smoothing = check_labels(labels, *logits.shape), self.label_smoothing
         if weights is None:
             return F.cross_entropy(logits, labels, label_smoothing=smoothing)
         losses = F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction="none")
@@ -275,9 +278,8 @@ def _refuse(wrong: Tensor, what: str, got: str) -> None:
 def _check_settings(temperature: Any, share: Any, smoothing: Any, what: str, name: str) -> None:
     settings = {"temperature": temperature, name: share, "label_smoothing": smoothing}
     try:
-        t, a, smooth = map(float, settings.values())
-        fits = 0 < t < math.inf and 0 <= a <= 1 and 0 <= smooth < 1
-    except (TypeError, ValueError):
+        fits = 0 < temperature < math.inf and 0 <= share <= 1 and 0 <= smoothing < 1
+    except TypeError:
         fits = False
     if not fits:
         raise InputError(

@@ -19,7 +19,9 @@ from specialists.datasets import pictures
 from specialists.distillation import HARD_TRIALS
 from specialists.errors import ConfigError, ConfigWarning, DataError
 from specialists.feasibility import DataShape, check_settings, plan
+from specialists.feasibility.objectives import missing_layers
 from specialists.files import write_text
+from specialists.networks import NetworkSpec
 from specialists.runtime import threads
 
 MANY = "1" + 400 * "0"
@@ -201,6 +203,12 @@ ALONE = [
     ("features", ["student.terms=[{kind = 'hint'}]"], r"terms\.0 \(hint\): `layer` must be given"),
     ("features", ["student.terms=[{kind = 'binary_targets'}]"], "set exclusive = true"),
     ("features", ["student.terms=[{kind = 'labels'}]"], "student.terms says what is minimised"),
+    (
+        "features",
+        ["student.terms=[{kind = 'hint', layer = 'logits'}]"],
+        r"terms\.0 \(hint\): layer = 'logits': these are outputs, which logit_matching",
+    ),
+    ("features", ["student.terms=[{kind = ['labels']}]"], "did you mean `labels`"),
     ("features", ["student.terms=3"], "student.terms = 3"),
     ("features", ["student.terms=['hint']"], r"student\.terms\.0 = 'hint'"),
     ("features", ["student.scheme=mutual", "student.n_taught=1"], "at least 2 peers"),
@@ -225,6 +233,15 @@ ALONE = [
             "student.targets=sampled",
         ],
         "keeps one temperature",
+    ),
+    (
+        "features",
+        [
+            "student.unlabelled=data.npz",
+            "student.transfer_set=unlabelled",
+            "student.terms=[{kind = 'labels'}, {kind = 'decoupled'}]",
+        ],
+        "student.transfer_set = unlabelled: each of student.terms needs labels",
     ),
     ("features", [f"student.temperatures={list(range(1, 29))}"], "more than 27 pairs"),
     (
@@ -260,6 +277,15 @@ WITH_DATA = [
         "features",
         [*WITHOUT_GRID, "student.terms=[{kind = 'angles', teacher_layer = 'stage1'}]"],
         "the generalist has no such layer",
+    ),
+    (
+        "features",
+        [
+            *WITHOUT_GRID,
+            "student.terms=[{kind = 'hint', layer = 'hidden1'}]",
+            "student.tuning.search={'terms.0.layer' = ['hidden1', 'relu2']}",
+        ],
+        "the student has no such layer; got: relu2",
     ),
     (
         "features",
@@ -394,6 +420,16 @@ def test_what_the_data_tell_is_told_before_anything_is_trained(refused, base, se
     assert re.search(message, told)
     assert "train-generalist" not in made
     assert "prepare-data" in made
+
+
+@pytest.mark.parametrize(("layer", "missing"), [("stem", False), ("hidden1", True)])
+def test_layers_of_a_student_of_a_factory_are_those_of_its_network(layer, missing):
+    hint = {"kind": "hint", "layer": layer, "teacher_layer": "hidden1"}
+    student = {"factory": "small_run:branched", "options": {"width": 4}, "terms": [hint]}
+    config = Config.from_dict({"data": {"arrays": "data.npz"}, "student": student})
+    generalist = NetworkSpec("mlp", small_run.N_CLASSES, (small_run.DIM,), width=8)
+    told = list(missing_layers(config, generalist, "features"))
+    assert [line.startswith("the student has no such layer") for line in told] == [True] * missing
 
 
 def test_clusters_that_prepared_data_cannot_have_leave_the_run_as_it_is(tmp_path):

@@ -53,6 +53,12 @@ def test_each_rung_has_one_of_eta_candidates_for_eta_times_as_long(n, eta, most,
     assert [rung.number for rung in rungs] == list(range(1, len(expected) + 1))
 
 
+@pytest.mark.parametrize(("n", "eta"), [(0, 3), (9, 1)])
+def test_what_cannot_be_halved_is_refused(n, eta):
+    with pytest.raises(InputError, match="cannot be halved"):
+        halving_rungs(n, eta)
+
+
 def test_candidates_are_ranked_by_one_score_and_equal_ones_by_the_other():
     nan, inf = float("nan"), float("inf")
     scores = [(0.9, nan), (nan, 0.1), (0.9, inf), (0.5, 1.0), (0.7, 2.0), (0.7, 1.5), (0.0, 9.0)]

@@ -228,6 +228,12 @@ def test_inputs_without_small_steps_are_refused(x, net, message):
         adversarial_inputs(net, x, torch.tensor([0, 1]), 0.1)
 
 
+@pytest.mark.parametrize("epsilon", [-0.1, math.nan, math.inf])
+def test_a_step_of_no_size_is_refused(epsilon):
+    with pytest.raises(InputError, match="no size of a step"):
+        adversarial_inputs(network(), inputs(), labels(), epsilon)
+
+
 def test_a_linear_probe_reads_from_the_features_what_they_hold():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(D, 8), nn.Identity(), nn.Linear(8, C)).eval()
@@ -264,6 +270,7 @@ def test_the_result_goes_into_json_and_its_frame_leaves_out_what_was_not_measure
         (log_probs(0, N - 1), {}, "not one label for each row"),
         (torch.zeros(N, C + 1).log_softmax(1), {}, "different classes"),
         (log_probs(0), {"given_labels": torch.zeros(3, dtype=torch.int64)}, "not one label"),
+        (log_probs(0), {"class_names": ["a"]}, "not a name for each class"),
     ],
 )
 def test_what_does_not_fit_is_refused(teacher, settings, message):

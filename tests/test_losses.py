@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from specialists.errors import InputError
-from specialists.losses import UNLABELLED, DistillationLoss, SpecialistLoss, kl_to
+from specialists.losses import UNLABELLED, CrossEntropy, DistillationLoss, SpecialistLoss, kl_to
 
 
 def problem(n: int = 16, n_classes: int = 10, seed: int = 0):
@@ -113,6 +113,7 @@ def test_label_smoothing_acts_on_the_labels_only():
         (float("nan"), 0.5),
         (float("inf"), 0.5),
         ("2", None),
+        ("2", 0.5),
         (1.0, 1.1),
         (1.0, float("nan")),
         (1.0, 0.5, 1.0),
@@ -249,3 +250,9 @@ def test_a_specialist_without_soft_targets_needs_none():
     student, _, labels = problem(n_classes=5)
     loss = SpecialistLoss(2.0, 0.0)(student, torch.zeros(len(labels), 0), labels)
     torch.testing.assert_close(loss, F.cross_entropy(student, labels))
+
+
+@pytest.mark.parametrize("label", [UNLABELLED, 3])
+def test_a_label_that_is_none_of_the_classes_is_told_of_hard_labels(label):
+    with pytest.raises(InputError, match="none of the classes\n  where: row 1"):
+        CrossEntropy()(torch.zeros(2, 3), torch.tensor([0, label]))

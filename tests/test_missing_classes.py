@@ -64,6 +64,13 @@ def test_rows_of_one_side_alone_say_nothing_of_the_bias(labels):
         fit_missing_bias(torch.zeros(2, 2), torch.tensor(labels), [1])
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_logits_that_are_not_finite_are_refused(value):
+    logits = torch.tensor([[0.0, 0.0], [0.0, value]])
+    with pytest.raises(InputError, match=r"not finite\n  where: row 1"):
+        fit_missing_bias(logits, torch.tensor([0, 1]), [1])
+
+
 @pytest.mark.parametrize("missing", [[], [0, 1], [2], [0, 0]])
 def test_missing_classes_are_some_of_the_classes(missing):
     with pytest.raises(InputError, match=r"transfer set lacks some|does not exist|more than once"):

@@ -7,10 +7,17 @@ from torch.nn import functional as F
 
 from specialists.config import Recipe
 from specialists.datasets.base import Split
-from specialists.distillation import schemes
-from specialists.distillation.schemes import SchemeData, born_again, mutual, usual_terms, with_exits
+from specialists.distillation import distil, schemes
+from specialists.distillation.schemes import (
+    Scheme,
+    SchemeData,
+    born_again,
+    mutual,
+    usual_terms,
+    with_exits,
+)
 from specialists.distillation.taught_together import LessonLoss, Peers, WithExits
-from specialists.distillation.terms import BatchView, Hint, Labels, SoftTargets
+from specialists.distillation.terms import BatchView, BinaryTargets, Hint, Labels, SoftTargets
 from specialists.errors import InputError
 from specialists.losses import DistillationLoss
 from specialists.runtime import Hardware
@@ -67,14 +74,24 @@ def test_a_student_of_peers_is_the_first_and_better_for_it():
     apart = [network(0), network(1)]
     agree = [
         (a.network(x).softmax(1) - b.network(x).softmax(1)).abs().mean()
-        for a, b in (students, [with_exits(one, [], DATA) for one in apart])
+        for a, b in (students, [distil(one, None, **vars(DATA)) for one in apart])
     ]
     assert float(agree[0].detach()) < float(agree[1].detach())
 
 
-def test_one_peer_has_nobody_to_learn_from():
-    with pytest.raises(InputError, match="at least two"):
-        mutual([network(0)], DATA)
+@pytest.mark.parametrize("n", [1, 2])
+def test_one_peer_has_nobody_to_learn_from(n):
+    with pytest.raises(InputError, match="at least two, all different"):
+        mutual(n * [network(0)], DATA)
+
+
+def test_a_scheme_has_a_known_name_and_something_to_train():
+    with pytest.raises(InputError, match="no such scheme\n  got: mutal"):
+        Scheme("mutal")
+    with pytest.raises(InputError, match="generations follow one another"):
+        born_again(network, None, DATA, n_generations=0)
+    with pytest.raises(InputError, match="without exits teaches nothing"):
+        with_exits(network(0), [], DATA)
 
 
 def test_each_generation_learns_from_the_one_before(monkeypatch, tmp_path):
@@ -103,6 +120,21 @@ def test_generations_are_asked_about_what_the_next_one_sees():
     teacher = network(5)
     students = born_again(network, teacher, data, n_generations=2, terms=[SoftTargets()])
     assert len(students) == 2
+
+
+def test_terms_that_need_a_network_have_that_of_the_generation_before():
+    terms = [Hint(layer="0"), BinaryTargets(), Labels()]
+    students = born_again(network, network(5), DATA, n_generations=2, terms=terms)
+    assert students[-1].top1 > 0.8
+
+
+def test_an_exit_of_a_sequence_is_of_its_mean_over_all_places_however_many_there_are():
+    net = nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 6), nn.Flatten(), nn.LazyLinear(3))
+    together = WithExits(net, ["1"], torch.randint(9, (6, 5))).train()
+    assert together.exits[0].in_features == 6
+    tokens = torch.randint(9, (6, 5))
+    (_, (logits, _)) = together.teach(tokens)
+    torch.testing.assert_close(logits, together.exits[0](net[1](net[0](tokens)).mean(1)))
 
 
 def test_exits_learn_from_the_last_layer_which_learns_the_labels():

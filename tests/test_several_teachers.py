@@ -154,6 +154,17 @@ def test_teachers_that_cannot_be_joined_are_refused(teachers, mean, message):
         JoinedTeachers(teachers, NAMES, mean)
 
 
+def test_a_teacher_in_half_precision_is_taken_and_one_of_logits_is_named():
+    half = JoinedTeachers([NamedTeacher(say(5, 1).bfloat16()), NamedTeacher(say(5, 2))], NAMES)
+    whole = JoinedTeachers([NamedTeacher(say(5, 1)), NamedTeacher(say(5, 2))], NAMES)
+    found, expected = (joined.predictions(INPUTS).dense().exp() for joined in (half, whole))
+    torch.testing.assert_close(found, expected, atol=0.01, rtol=0)
+    for logits in (torch.zeros(6, 5), lambda inputs: DensePredictions(torch.zeros(len(inputs), 5))):
+        joined = JoinedTeachers([NamedTeacher(say(5, 1)), NamedTeacher(logits, name="T2")], NAMES)
+        with pytest.raises(InputError, match=r"no log-probabilities\n  where: T2, row 0"):
+            joined.predictions(INPUTS)
+
+
 def test_predictions_of_other_classes_than_named_are_refused():
     joined = JoinedTeachers([NamedTeacher(say(4, 1))], NAMES)
     with pytest.raises(InputError, match="a column for each of its classes"):

@@ -247,6 +247,39 @@ def test_targets_of_another_shape_are_refused(loss, targets):
         loss(1.0, 0.5)(torch.zeros(2, 4), *targets, torch.zeros(2, dtype=torch.int64))
 
 
+@pytest.mark.parametrize("loss", [kl_to_cells, cross_entropy_to_draws])
+def test_classes_that_the_student_does_not_have_are_told(loss):
+    classes, rest = torch.tensor([[0, 1], [1, 4]]), loss is kl_to_cells
+    with pytest.raises(InputError, match=r"class 4\n  expected: 0 to 3"):
+        loss(torch.zeros(2, 4), classes, torch.ones(2, 2 + rest))
+
+
+@pytest.mark.parametrize("write", [write_top, lambda *settings: write_draws(*settings, seed=0)])
+@pytest.mark.parametrize(
+    ("n", "temperatures", "k", "message"),
+    [
+        (5, (1.0,), 0, "nothing of soft targets"),
+        (5, (1.0,), -1, "nothing of soft targets"),
+        (5, (), 2, "nothing of soft targets"),
+        (0, (1.0,), 2, "no predictions to store"),
+    ],
+)
+def test_what_holds_nothing_is_not_stored(tmp_path, write, n, temperatures, k, message):
+    blocks = [DensePredictions(predictions(n))] if n else []
+    with pytest.raises(InputError, match=message):
+        write(tmp_path, blocks, temperatures, k)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_temperature_that_is_not_stored_is_told_with_what_is(tmp_path):
+    write_top(tmp_path, [DensePredictions(predictions())], (1.0, 2.0), 3)
+    with pytest.raises(InputError, match=r"got: cells-1.npy, cells-2.npy, classes.npy") as told:
+        read_top(tmp_path, 3.0)
+    assert "expected: also cells-3.npy" in str(told.value)
+    with pytest.raises(InputError, match="no such files"):
+        read_draws(tmp_path / "elsewhere", 1.0)
+
+
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("k", [1, 5, 8])

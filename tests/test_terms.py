@@ -27,6 +27,7 @@ from specialists.distillation.terms import (
     StandardisedTargets,
     Term,
 )
+from specialists.distillation.watching import WatchedStudent
 from specialists.errors import InputError
 from specialists.losses import UNLABELLED, DistillationLoss
 
@@ -475,6 +476,33 @@ def test_all_mistakes_of_terms_are_told_at_once():
 def test_an_objective_needs_a_term():
     with pytest.raises(InputError, match="no terms"):
         Objective([])
+
+
+@pytest.mark.parametrize("terms", [["labels"], SoftTargets(), [{"kind": "labels"}], [SoftTargets]])
+def test_what_is_no_list_of_terms_is_refused(terms):
+    with pytest.raises(InputError, match="an objective is a list of terms"):
+        Objective(terms)
+
+
+@pytest.mark.parametrize("term", [t for t in RESPONSES if "labels" not in t.kind], ids=name)
+def test_a_teacher_of_nan_is_told_with_its_row(term):
+    view = response_view()
+    view.teacher[3, 1] = torch.nan  # type: ignore[index]
+    with pytest.raises(InputError, match=r"are NaN\n  where: row 3"):
+        term(view)
+
+
+def test_a_layer_that_sees_a_batch_in_parts_is_told():
+    class InParts(nn.Linear):
+        def forward(self, x):
+            return torch.cat([self.inner(part) for part in x.split(2)])
+
+    network = InParts(5, 3)
+    network.inner = nn.Linear(5, 3)
+    objective = Objective([Hint(layer="inner")])
+    watched = WatchedStudent(network, objective, network, torch.zeros(2, 5)).train()
+    with pytest.raises(InputError, match=r"inner\n  got: 1 rows for 3 inputs"):
+        watched(torch.zeros(3, 5))
 
 
 def test_a_regressor_is_trained_beside_the_student():

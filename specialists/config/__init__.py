@@ -20,7 +20,7 @@ from specialists.config.sections import (
     SpecialistsConfig,
 )
 from specialists.config.setting_list import SECTIONS, Setting, list_settings
-from specialists.config.student import StudentConfig, TuningConfig
+from specialists.config.student import SchemeName, StudentConfig, TuningConfig
 
 __all__ = [
     "SECTIONS",
@@ -32,6 +32,7 @@ __all__ = [
     "GeneralistConfig",
     "OwnNetwork",
     "Recipe",
+    "SchemeName",
     "Setting",
     "SpecialistsConfig",
     "StudentConfig",

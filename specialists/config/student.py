@@ -26,6 +26,7 @@ from specialists.config.optional_parts import FromFolder
 from specialists.config.search_space import search_mistakes
 
 N_STORED = {"dense": 0, "top": 32, "sampled": 13}  # classes, unless `n_targets` says it
+SchemeName = Literal["offline", "born_again", "mutual", "exits"]
 MOST_TRIALS = 27  # learning rates times label smoothings that a student without soft targets tries
 
 
@@ -77,7 +78,7 @@ class StudentConfig(FromFolder, OwnNetwork):
     """What is minimised, as a sum: a table for each term, with its kind, weight and settings, as
     specialists/distillation/terms has them. []: soft targets and labels, by `temperatures` and
     `alphas`."""
-    scheme: Literal["offline", "born_again", "mutual", "exits"] = "offline"
+    scheme: SchemeName = "offline"
     """Who teaches. offline: the teacher. born_again: the teacher, then each generation the next.
     mutual: peers teach one another. exits: the student teaches classifiers on its `exits`."""
     n_taught: Positive = 2

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from specialists.config import StudentConfig
+from specialists.errors import InputError
 from specialists.training import FitResult
 
 
@@ -30,9 +31,14 @@ class Rung:
 def halving_rungs(n: int, eta: int = 3, most: int | None = None) -> list[Rung]:
     """The rungs of ``n`` candidates, ``most`` of them at the most.
 
+    Raises an InputError unless there are candidates, and ``eta`` is at least 2.
+
     >>> [(rung.n, round(1 / rung.share)) for rung in halving_rungs(10, eta=3)]
     [(10, 9), (3, 3), (1, 1)]
     """
+    if n < 1 or eta < 2:
+        got, expected = f"n={n}, eta={eta}", "n >= 1 candidates, one of eta >= 2 goes on"
+        raise InputError("candidates cannot be halved", got=got, expected=expected)
     last = 0
     while eta ** (last + 1) <= n and last + 1 != most:
         last += 1

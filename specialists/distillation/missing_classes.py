@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from specialists.calibration import BOUNDS_LOG_TEMPERATURE, PRIOR_LOG_TEMPERATURE
-from specialists.errors import InputError
+from specialists.errors import InputError, first_of
 from specialists.probability import check_labels, check_rows, check_subset, tempered_log_softmax
 
 PRIOR_MISSING_BIAS = 10.0  # standard deviation, nats
@@ -72,8 +72,9 @@ def fit_missing_bias(logits: Tensor, labels: Tensor, missing: Sequence[int]) -> 
     Raises
     ------
     InputError
-        If shapes and labels do not fit one another; if ``missing`` is no class, or all of them; if
-        no row has such a label, or all have, so that nothing says how large the bias should be.
+        If logits are not finite; if shapes and labels do not fit one another; if ``missing`` is no
+        class, or all of them; if no row has such a label, or all have, so that nothing says how
+        large the bias should be.
 
     Examples
     --------
@@ -84,6 +85,8 @@ def fit_missing_bias(logits: Tensor, labels: Tensor, missing: Sequence[int]) -> 
     """
     check_rows(logits, "logits")
     labels = check_labels(labels, *logits.shape)
+    if len(wrong := (~logits.isfinite()).any(1).nonzero().flatten()):
+        raise InputError("logits are not finite", where=first_of(wrong.tolist()))
     is_missing = _mask(missing, logits.shape[1])
     n_missing = int(is_missing[labels].sum())
     if n_missing in (0, len(labels)):

@@ -37,6 +37,11 @@ class Objective(nn.Module):
     ----------
     terms : sequence of Term
 
+    Raises
+    ------
+    InputError
+        If there are none, or something else is among them.
+
     Examples
     --------
     >>> from specialists.distillation.terms import Labels, SoftTargets
@@ -50,6 +55,13 @@ class Objective(nn.Module):
         super().__init__()
         if not terms:
             raise InputError("an objective has no terms", got="none", expected="at least one")
+        if strange := [term for term in terms if not isinstance(term, Term)]:
+            raise InputError(
+                "an objective is a list of terms",
+                got=repr(strange[0]),
+                expected="for instance [SoftTargets(temperature=2.0), Labels()]",
+                fix="read_terms makes terms of tables, as a configuration has them",
+            )
         self.terms = tuple(terms)
         self.adapters = nn.ModuleDict()
 

@@ -14,11 +14,12 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from torch import nn
 
 from specialists.classifier import TrainedClassifier, calibrate_classifier
-from specialists.config import Recipe, StudentConfig
+from specialists.config import Recipe, SchemeName, StudentConfig
 from specialists.datasets.base import Split
 from specialists.distillation.stores import SparseTargets
 from specialists.distillation.student_training import distil, student_examples
@@ -30,7 +31,7 @@ from specialists.distillation.taught_together import (
 )
 from specialists.distillation.teachers import Teacher, teacher_predictions
 from specialists.distillation.terms.response import Labels, SoftTargets
-from specialists.distillation.terms.term import Term
+from specialists.distillation.terms.term import NETWORK, RAW_LOGITS, Term
 from specialists.errors import InputError
 from specialists.runtime import Hardware
 from specialists.training import FitResult, Trainer, ValidationLoss
@@ -103,8 +104,16 @@ def born_again(
     terms : sequence of Term
         The objective of every generation that has a teacher; (): that of :func:`usual_terms`.
 
+    Raises
+    ------
+    InputError
+        If there is no generation, or as :func:`distil` does.
+
     Source: Furlanello et al. 2018, "Born-Again Neural Networks", section 3.1.
     """
+    if n_generations < 1:
+        raise InputError("generations follow one another", got=n_generations, expected="at least 1")
+    asked = data.augment is not None or any(term.needs & {NETWORK, RAW_LOGITS} for term in terms)
     generations: list[TrainedClassifier] = []
     for generation in range(n_generations):
         folder = data.folder
@@ -123,7 +132,7 @@ def born_again(
         )
         generations.append(student)
         teacher = student.network  # is asked about augmented inputs anew, about others once
-        if data.augment is None:
+        if not asked and generation < n_generations - 1:
             teacher = teacher_predictions(student.network, data.train.inputs)
     return generations
 
@@ -151,8 +160,9 @@ def mutual(
 
     Source: Zhang et al. 2018, "Deep Mutual Learning", equations 4 to 8.
     """
-    if len(peers) < FEWEST_PEERS:
-        raise InputError("peers teach one another", got=len(peers), expected="at least two")
+    if (n_peers := len(set(map(id, peers)))) < max(FEWEST_PEERS, len(peers)):
+        got = f"{len(peers)} networks, {n_peers} of them different"
+        raise InputError("peers teach one another", got=got, expected="at least two, all different")
     together = Peers(peers)
     result = data.trainer(together, LessonLoss(together, terms or (SoftTargets(), Labels()))).fit()
     others = [_with_own_scores(peer, data.validation, result) for peer in peers[1:]]
@@ -181,7 +191,7 @@ def with_exits(
     Raises
     ------
     InputError
-        If there is no layer at a path, or a term needs layers.
+        If no layer is named, there is none at a path, or a term needs layers.
 
     Source: Zhang et al. 2019, "Be Your Own Teacher", section 3.2.
     """
@@ -207,6 +217,11 @@ class Scheme:
     name: str = "offline"
     n_taught: int = 2
     exits: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.name not in get_args(SchemeName):
+            expected = ", ".join(get_args(SchemeName))
+            raise InputError("no such scheme", got=self.name, expected=expected)
 
     @classmethod
     def from_config(cls, settings: StudentConfig) -> Scheme:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -26,7 +27,7 @@ from torch import Tensor
 from specialists.combination import arithmetic_mean, combine, geometric_mean
 from specialists.datasets.base import Inputs
 from specialists.distillation.teachers import Teacher, online
-from specialists.errors import InputError, listed
+from specialists.errors import InputError, calling, listed
 from specialists.predictions import (
     ROWS_AT_A_TIME,
     DensePredictions,
@@ -34,7 +35,7 @@ from specialists.predictions import (
     as_predictions,
     concatenated,
 )
-from specialists.probability import aggregate, log_sum_exp
+from specialists.probability import aggregate, check_log_probs, log_sum_exp
 
 LOWEST = -1e4  # log-probability below which a class has none
 Mean = Literal["arithmetic", "geometric"]
@@ -82,7 +83,12 @@ class NamedTeacher:
                 where=self.name,
                 got=f"{len(self.teacher):,} predictions for {n_inputs:,} inputs",
             )
-        return as_predictions(self.teacher)
+        with self.named():
+            return as_predictions(self.teacher)
+
+    def named(self) -> AbstractContextManager[None]:
+        """Errors inside say of whose rows they are."""
+        return calling({"where: row": f"where: {self.name}, row"})
 
     def columns(self, class_names: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
         """Classes of the student that it knows, its columns of them, and its other columns.
@@ -230,7 +236,10 @@ class JoinedTeachers:
                 got=answer.n_classes,
                 expected=n_columns,
             )
-        return answer.dense().float()
+        log_probs = answer.dense().float()
+        with teacher.named():
+            check_log_probs(log_probs)
+        return log_probs.log_softmax(1)  # half precision sums to 1 roughly
 
 
 def _with_dustbin(inside: Tensor, others: Tensor, of_all: Tensor, subset: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ def cell_divergences(logits: Tensor, classes: Tensor, log_cells: Tensor) -> Tens
     Raises
     ------
     InputError
-        If the shapes do not fit one another.
+        If the shapes do not fit one another, or a class is none of the logits'.
     """
     z = _in_full_precision(logits)
     _check_cells(z, classes, log_cells)
@@ -74,7 +74,7 @@ def draw_divergences(logits: Tensor, classes: Tensor, counts: Tensor) -> Tensor:
     Raises
     ------
     InputError
-        If the shapes do not fit one another.
+        If the shapes do not fit one another, or a class is none of the logits'.
     """
     z = _in_full_precision(logits)
     shares = _shares(z, classes, counts)
@@ -185,6 +185,13 @@ def _check_cells(z: Tensor, classes: Tensor, log_cells: Tensor) -> None:
         got = f"classes {tuple(classes.shape)}, cells {tuple(log_cells.shape)}"
         expected = f"[{len(z)}, k] and [{len(z)}, k + 1]"
         raise InputError("cells and classes do not fit one another", got=got, expected=expected)
+    _check_classes(z, classes)
+
+
+def _check_classes(z: Tensor, classes: Tensor) -> None:
+    if classes.device.type == "cpu" and classes.numel() and int(classes.max()) >= z.shape[1]:
+        got, expected = f"class {int(classes.max())}", f"0 to {z.shape[1] - 1}, as the logits have"
+        raise InputError("a stored class is none of the student's", got=got, expected=expected)
 
 
 def _shares(z: Tensor, classes: Tensor, counts: Tensor) -> Tensor:
@@ -193,5 +200,6 @@ def _shares(z: Tensor, classes: Tensor, counts: Tensor) -> Tensor:
         got = f"classes {tuple(classes.shape)}, counts {tuple(counts.shape)}"
         expected = f"[{len(z)}, m] both"
         raise InputError("draws and logits do not fit one another", got=got, expected=expected)
+    _check_classes(z, classes)
     counts = counts.to(z.dtype)
     return counts / counts.sum(1, keepdim=True)

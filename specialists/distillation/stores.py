@@ -27,12 +27,14 @@ from specialists.distillation.sparse_losses import (
     cell_divergences,
     draw_divergences,
 )
+from specialists.errors import InputError, listed
 from specialists.files import read_array, write_array
 from specialists.predictions import Predictions
 from specialists.probability import check_log_probs, tempered_log_softmax
 
 MOST_IN_TWO_BYTES = 1 << 16
 NUMBERS_AT_A_TIME = 1 << 22  # of float64, of which classes are drawn
+TOP = ("classes.npy", "cells-{}.npy")
 DRAWN = ("drawn-{}.npy", "counts-{}.npy")
 
 
@@ -109,8 +111,9 @@ def write_top(
 ) -> None:
     """Write the k most probable classes of each row, and cells of softmax(t / T) for each T.
 
-    Raises an InputError for a row that is no distribution.
+    Raises an InputError for a row that is no distribution, and where there is nothing to store.
     """
+    _check_wanted(temperatures, k)
     classes, cells = [], {t: [] for t in temperatures}
     for log_probs in map(Tensor.float, _checked(blocks)):
         top = log_probs.topk(min(k, log_probs.shape[1]), dim=1).indices
@@ -119,15 +122,14 @@ def write_top(
             tempered = tempered_log_softmax(log_probs, t)
             rest = tempered.scatter(1, top, -torch.inf).logsumexp(1, keepdim=True)
             found.append(torch.cat([tempered.gather(1, top), rest], 1).half().numpy())
-    write_array(folder / "classes.npy", np.concatenate(classes))
+    write_array(folder / TOP[0], np.concatenate(classes))
     for t, found in cells.items():
-        write_array(folder / f"cells-{_in_digits(t)}.npy", np.concatenate(found))
+        write_array(folder / TOP[1].format(_in_digits(t)), np.concatenate(found))
 
 
 def read_top(folder: Path, temperature: float) -> SparseTargets:
-    """What :func:`write_top` wrote, of one of its temperatures."""
-    names = ("classes.npy", f"cells-{_in_digits(temperature)}.npy")
-    parts = tuple(StoredRows(read_array(folder / name)) for name in names)
+    """What :func:`write_top` wrote, of one of its temperatures; an InputError if it did not."""
+    parts = _stored(folder, TOP, temperature)
     return SparseTargets(parts, temperature, CellDistillationLoss, cell_divergences)
 
 
@@ -137,8 +139,9 @@ def write_draws(
     """Write m drawn classes of each row and their counts, of softmax(t / T) for each T.
 
     The seed decides all of them, however the rows are cut into blocks. Raises an InputError for a
-    row that is no distribution.
+    row that is no distribution, and where there is nothing to store.
     """
+    _check_wanted(temperatures, m)
     generator = torch.Generator().manual_seed(seed)
     drawn = {t: ([], []) for t in temperatures}
     for log_probs in _checked(blocks):
@@ -155,9 +158,8 @@ def write_draws(
 
 
 def read_draws(folder: Path, temperature: float) -> SparseTargets:
-    """What :func:`write_draws` wrote, of one of its temperatures."""
-    names = (name.format(_in_digits(temperature)) for name in DRAWN)
-    parts = tuple(StoredRows(read_array(folder / name)) for name in names)
+    """What :func:`write_draws` wrote, of one of its temperatures; an InputError if it did not."""
+    parts = _stored(folder, DRAWN, temperature)
     return SparseTargets(parts, temperature, DrawnDistillationLoss, draw_divergences)
 
 
@@ -169,6 +171,28 @@ def _checked(blocks: Iterable[Predictions]) -> Iterator[Tensor]:
         check_log_probs(log_probs, n_rows)
         n_rows += len(log_probs)
         yield log_probs
+    if not n_rows:
+        raise InputError("there are no predictions to store", expected="blocks of at least one row")
+
+
+def _check_wanted(temperatures: Sequence[float], k: int) -> None:
+    if not temperatures or k < 1:
+        got = f"{len(temperatures)} temperatures, {k} classes"
+        raise InputError(
+            "nothing of soft targets would be stored", got=got, expected="some of both"
+        )
+
+
+def _stored(folder: Path, names: Sequence[str], temperature: float) -> tuple[StoredRows, ...]:
+    files = [Path(folder, name.format(_in_digits(temperature))) for name in names]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise InputError(
+            f"soft targets of the temperature {temperature!r} are not stored here",
+            where=folder,
+            got=listed(sorted(file.name for file in Path(folder).glob("*.npy"))) or "no such files",
+            expected=f"also {listed(missing)}",
+        )
+    return tuple(StoredRows(read_array(file)) for file in files)
 
 
 def _in_digits(temperature: float) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from specialists.datasets.base import Inputs
 from specialists.distillation.objective import Objective
+from specialists.distillation.terms.layers import MAP_DIMS
 from specialists.distillation.terms.response import Labels
 from specialists.distillation.terms.term import (
     CLASSES,
@@ -23,11 +24,11 @@ from specialists.distillation.terms.term import (
     BatchView,
     Term,
 )
-from specialists.distillation.watching import layer_outputs
+from specialists.distillation.watching import MATRIX_DIMS, layer_outputs
+from specialists.errors import InputError
 
 Lesson = tuple[Tensor, list[Tensor]]  # logits, and those of each of their teachers, if any
 SAMPLE_ROWS = 2
-FIRST_OF_PLACES = 2  # the axis of a map that follows rows and channels
 
 
 class TaughtTogether(nn.Module, ABC):
@@ -78,16 +79,18 @@ class Peers(TaughtTogether):
 class WithExits(TaughtTogether):
     """A network that teaches linear classifiers on some of its layers; it learns the labels itself.
 
-    Raises an InputError if there is no layer at a path.
+    Raises an InputError if no layer is named, or there is none at a path.
     """
 
     def __init__(self, network: nn.Module, layers: Sequence[str], inputs: Inputs) -> None:
         super().__init__()
+        if not layers:
+            raise InputError("a network without exits teaches nothing", expected="paths of layers")
         self.network, self.layers = network.eval(), tuple(layers)
         sample = inputs[torch.arange(min(SAMPLE_ROWS, len(inputs)))]
         with torch.no_grad(), layer_outputs(network, self.layers, "student") as outputs:
             n_classes = network(sample).shape[1]
-        sizes = [outputs[path].shape[1] for path in self.layers]
+        sizes = [_mean_over_places(outputs[path]).shape[1] for path in self.layers]
         self.exits = nn.ModuleList(nn.Linear(size, n_classes) for size in sizes)
 
     @property
@@ -99,11 +102,15 @@ class WithExits(TaughtTogether):
             last = self.network(inputs)
         lessons: list[Lesson] = [(last, [])]
         for path, classifier in zip(self.layers, self.exits, strict=True):
-            features = outputs[path]
-            if features.dim() > FIRST_OF_PLACES:
-                features = features.flatten(FIRST_OF_PLACES).mean(FIRST_OF_PLACES)
-            lessons.append((classifier(features), [last.detach()]))
+            lessons.append((classifier(_mean_over_places(outputs[path])), [last.detach()]))
         return lessons
+
+
+def _mean_over_places(features: Tensor) -> Tensor:
+    """A row of numbers for each input: of maps [n, c, h, w] their channels, else the last axis."""
+    if features.dim() >= MAP_DIMS:
+        features = features.movedim(1, -1)
+    return features.flatten(1, -2).mean(1) if features.dim() > MATRIX_DIMS else features
 
 
 class LessonLoss:

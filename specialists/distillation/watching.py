@@ -72,6 +72,18 @@ def _keep(outputs: dict[str, Tensor], path: str, *call: object) -> None:
     outputs[path] = output
 
 
+def _check_rows(outputs: dict[str, Tensor], n_rows: int, whose: str) -> None:
+    """A network that looks at a batch in parts calls its layers several times."""
+    for path, output in outputs.items():
+        if len(output) != n_rows:
+            raise InputError(
+                f"a layer of the {whose} puts out no row for each input",
+                where=path,
+                got=f"{len(output)} rows for {n_rows} inputs",
+                expected="a layer that sees a batch once and as a whole",
+            )
+
+
 class WatchedStudent(nn.Module):
     """A student in training whose layers, and those of its teacher, an objective looks at.
 
@@ -134,5 +146,7 @@ class WatchedStudent(nn.Module):
             teacher.to(logits.device)
         with torch.no_grad(), layer_outputs(teacher, theirs, "teacher's network") as others:
             answer = teacher(inputs)
+        _check_rows(features, len(logits), "student")
+        _check_rows(others, len(logits), "teacher's network")
         self._seen = BatchView(logits, answer, None, features, others)
         return logits

@@ -7,6 +7,8 @@ PGD (Madry et al. 2018, "Towards Deep Learning Models Resistant to Adversarial A
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -54,9 +56,11 @@ def adversarial_inputs(
     Raises
     ------
     InputError
-        If no small step leads from such inputs to others, or the network treats images of floats
-        otherwise than those of bytes.
+        If epsilon is negative or not finite; if no small step leads from such inputs to others, or
+        the network treats images of floats otherwise than those of bytes.
     """
+    if not 0 <= epsilon < math.inf:
+        raise InputError("this is no size of a step", where="epsilon", got=epsilon, expected=">= 0")
     x = continuous(network, inputs)
     bytes_in = x is not inputs
     radius = epsilon / GREY_LEVELS if bytes_in else epsilon

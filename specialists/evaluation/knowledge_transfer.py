@@ -116,6 +116,7 @@ def knowledge_transfer(
     models = [_measured("teacher", teacher, labels, inputs)]
     models += [_measured(name, model, labels, inputs) for name, model in students.items()]
     first, truth = models[0], labels.numpy()
+    names = _names(class_names, first.predictions.n_classes)
     wrong = None if given_labels is None else _given(given_labels, first) != labels
     views = [] if augment is None else _views(inputs, augment, n_views, seed)
     rows = [
@@ -137,7 +138,7 @@ def knowledge_transfer(
         n_errors=int((~first.scores.correct).sum()),
         n_mislabelled=0 if wrong is None else int(wrong.sum()),
         models=tuple(rows),
-        classes=_by_class(models, truth, class_names),
+        classes=_by_class(models, truth, names),
         notes=_notes(len(views), epsilon, probe),
     )
 
@@ -158,6 +159,13 @@ def _measured(
     outputs = ModelOutputs(name, predictions, 0, 0.0, 0, 0.0)
     scores = score_model(outputs, labels.numpy(), None)
     return _Measured(name, predictions, scores, ask and (lambda x: _asked(ask, x)), network)
+
+
+def _names(names: Sequence[str] | None, n_classes: int) -> Sequence[str]:
+    names = [f"class {c}" for c in range(n_classes)] if names is None else names
+    if len(names) != n_classes:
+        raise InputError("not a name for each class", got=len(names), expected=n_classes)
+    return names
 
 
 def _asked(model: Any, inputs: Inputs) -> Predictions:
@@ -272,7 +280,7 @@ def _notes(n_views: int, epsilon: float | None, probe: ProbedRows | None) -> tup
 
 
 def _by_class(
-    models: Sequence[_Measured], labels: np.ndarray, names: Sequence[str] | None
+    models: Sequence[_Measured], labels: np.ndarray, names: Sequence[str]
 ) -> tuple[ClassTransfer, ...]:
     """Right answers by class, of the classes that have rows."""
     counts = np.bincount(labels)
@@ -283,7 +291,7 @@ def _by_class(
     students = [model.name for model in models[1:]]
     return tuple(
         ClassTransfer(
-            names[c] if names is not None else f"class {c}",
+            names[c],
             int(counts[c]),
             int(right[0][c]),
             {name: int(of[c]) for name, of in zip(students, right[1:], strict=True)},

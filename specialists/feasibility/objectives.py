@@ -1,6 +1,7 @@
 """Can a student's objective work? Its terms are read, and their layers looked for.
 
-Layers are those of the networks that ship, built without memory for their weights.
+Layers are those of networks that are built without memory for their weights; those of a
+transformer's folder are looked for when it is trained.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from specialists.distillation import hard_trials, read_terms
 from specialists.distillation.objective import layers_of
 from specialists.distillation.schemes import FEWEST_PEERS
 from specialists.distillation.terms import SoftTargets
-from specialists.distillation.terms.term import CLASSES, NETWORK, RAW_LOGITS
+from specialists.distillation.terms.term import CLASSES, LABELS, NETWORK, RAW_LOGITS
 from specialists.distillation.watching import layer_at
 from specialists.errors import InputError
-from specialists.networks import ARCHITECTURES, NetworkSpec, outline
+from specialists.networks import ARCHITECTURES, NetworkSpec, outline, own_spec
 
 
 def impossible_trials(settings: StudentConfig, seed: int) -> Iterator[str]:
@@ -59,19 +60,24 @@ def impossible_terms(settings: StudentConfig) -> Iterator[str]:
             yield f"{where}: a run's teacher gives probabilities; set exclusive = true"
         elif CLASSES in term.needs and settings.targets != "dense" and settings.teacher != "online":
             yield f"{where}: it needs the probability of every class; {store} keeps a few"
+    if terms and settings.transfer_set == "unlabelled" and all(LABELS in t.needs for t in terms):
+        yield "student.transfer_set = unlabelled: each of student.terms needs labels"
     temperatures = {term.temperature for term in terms if isinstance(term, SoftTargets)}
     if len(temperatures) > 1 and settings.targets != "dense":
         yield f"student.terms: {store} keeps one temperature, not {sorted(temperatures)}"
 
 
 def missing_layers(config: Config, generalist: NetworkSpec, kind: str) -> Iterator[str]:
-    """A line for each layer of a term that student or generalist does not have."""
+    """A line for each layer, of any candidate's terms, that student or generalist does not have."""
+    settings = config.student
     if generalist.model not in ARCHITECTURES:
         return
     model = DEFAULTS[kind]["generalist"]["model"]
-    student = dataclasses.replace(generalist, model=model, options={})
-    ours, theirs = layers_of(read_terms(config.student.terms))
-    ours = [*ours, *config.student.exits]
+    student = own_spec(settings, generalist.n_classes, generalist.input_shape)
+    student = student or dataclasses.replace(generalist, model=model, options={})
+    candidates = student_candidates(settings, config.seed)
+    ours, theirs = layers_of([term for each in candidates for term in read_terms(each.terms)])
+    ours = [] if settings.pretrained else [*ours, *settings.exits]
     for spec, paths, whose in ((student, ours, "student"), (generalist, theirs, "generalist")):
         network = outline(spec) if paths else None
         for path in paths:

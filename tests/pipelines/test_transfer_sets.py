@@ -90,6 +90,16 @@ def test_a_tenth_of_the_labels_goes_with_soft_targets_of_all_inputs(students):
     )
 
 
+def test_one_label_of_each_class_is_seen_as_often_as_there_are_rows(combined, tmp_path):
+    run = small_run.changed_copy(combined, tmp_path / "run", "student.labelled_share=0.001")
+    context = RunContext.open(run.folder)
+    soft, hard = student_tasks(context, spec_of_size(context))
+    n_labelled = len(student_data(context, hard)[0])
+    assert n_labelled == context.dataset.n_classes
+    seen, once = (task.recipe.epochs or 0 for task in (hard, soft))
+    assert seen * n_labelled == pytest.approx(once * len(context.dataset.train), abs=n_labelled)
+
+
 def test_rows_of_classes_that_are_left_out_are_seen_by_no_student_and_targets_fit_the_others(
     students,
 ):

@@ -9,23 +9,32 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from specialists.distillation.terms.term import NETWORK, BatchView, Term
+from specialists.distillation.terms.term import NETWORK, OUTPUTS, BatchView, Term
 from specialists.errors import InputError
 
-Path = Annotated[str, Field(min_length=1)]
 MAP_DIMS = 4  # rows, channels, height, width
+
+
+def _inner(path: str) -> str:
+    if path == OUTPUTS:
+        raise ValueError("these are outputs, which logit_matching and terms of relations compare")
+    return path
+
+
+Path = Annotated[str, Field(min_length=1)]
+InnerPath = Annotated[Path, AfterValidator(_inner)]
 
 
 class LayerTerm(Term):
     """A term that compares a layer of the student with one of the teacher."""
 
-    layer: Path
+    layer: InnerPath
     """Path of the student's layer, for instance stage2."""
-    teacher_layer: Path | None = None
+    teacher_layer: InnerPath | None = None
     """Path of the teacher's layer. None: the same."""
 
     @property

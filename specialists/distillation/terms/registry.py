@@ -50,11 +50,11 @@ def read_terms(
     for i, table in enumerate(tables):
         kind = table.get("kind")
         settings: Any = {key: value for key, value in table.items() if key != "kind"}
-        if kind not in TERMS:
+        if not isinstance(kind, str) or kind not in TERMS:
             mistakes.append(f"{where}.{i}: {_unknown(kind)}")
             continue
         try:
-            terms.append(TERMS[str(kind)](**settings))
+            terms.append(TERMS[kind](**settings))
         except ConfigMistakesError as error:
             mistakes += [f"{where}.{i} ({kind}): {line}" for line in error.lines]
     if mistakes:

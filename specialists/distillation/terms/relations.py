@@ -24,6 +24,8 @@ class RelationTerm(LayerTerm):
 
     layer: Path = OUTPUTS
     """Path of the student's layer. logits: its outputs."""
+    teacher_layer: Path | None = None
+    """Path of the teacher's layer. logits: its outputs. None: the same."""
 
     @property
     def needs(self) -> frozenset[str]:

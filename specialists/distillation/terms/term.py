@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from specialists.config import ConfigMistakesError
 from specialists.config.fields import Section, Weight
 from specialists.config.mistakes import explained
-from specialists.errors import InputError
+from specialists.errors import InputError, first_of
 from specialists.probability import check_rows
 
 LABELS = "labels"
@@ -96,6 +96,9 @@ class BatchView:
                 got=f"{tuple(self.teacher.shape)} and {tuple(self.logits.shape)}",
                 expected="a row for each input, a column for each class",
             )
+        if self.teacher.device.type == "cpu" and bool((nan := self.teacher.isnan().any(1)).any()):
+            where = first_of(nan.nonzero().flatten().tolist())
+            raise InputError(f"{kind}: the teacher's predictions are NaN", where=where)
         return self.teacher
 
     def finite_classes(self, kind: str) -> Tensor:
