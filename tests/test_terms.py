@@ -485,10 +485,11 @@ def test_what_is_no_list_of_terms_is_refused(terms):
 
 
 @pytest.mark.parametrize("term", [t for t in RESPONSES if "labels" not in t.kind], ids=name)
-def test_a_teacher_of_nan_is_told_with_its_row(term):
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_a_teacher_of_nan_is_told_with_its_row(term, wrong):
     view = response_view()
-    view.teacher[3, 1] = torch.nan  # type: ignore[index]
-    with pytest.raises(InputError, match=r"are NaN\n  where: row 3"):
+    view.teacher[3, 1] = wrong  # type: ignore[index]
+    with pytest.raises(InputError, match=r"are NaN or infinite\n  where: row 3"):
         term(view)
 
 

@@ -96,9 +96,11 @@ class BatchView:
                 got=f"{tuple(self.teacher.shape)} and {tuple(self.logits.shape)}",
                 expected="a row for each input, a column for each class",
             )
-        if self.teacher.device.type == "cpu" and bool((nan := self.teacher.isnan().any(1)).any()):
-            where = first_of(nan.nonzero().flatten().tolist())
-            raise InputError(f"{kind}: the teacher's predictions are NaN", where=where)
+        if self.teacher.device.type == "cpu" and not bool(self.teacher.sum() < torch.inf):
+            wrong = (~(self.teacher < torch.inf)).any(1).nonzero().flatten().tolist()
+            if wrong:
+                what = f"{kind}: the teacher's predictions are NaN or infinite"
+                raise InputError(what, where=first_of(wrong))
         return self.teacher
 
     def finite_classes(self, kind: str) -> Tensor:
