@@ -79,7 +79,7 @@ class DistillationTable:
             for seed in bench.work.seeds
         ]
         families = {method: each.family for method, each in bench.methods.items()}
-        minutes = bench.work.cpu_minutes
+        minutes = sum(bench.work.seconds.values()) / 60
         return cls(name, _about(bench), families, SeedResults(models), seconds, minutes)
 
     @cached_property

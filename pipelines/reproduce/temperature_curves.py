@@ -41,7 +41,7 @@ def reproduce_temperatures(work: Reproduction) -> PaperTable:
     shown = "Test errors over the temperature, for each width of the student"
     figure = to_svg_file(_figure(errors, hard), shown)
     how = _how(work)
-    lines = (*_findings(errors, n_test, how), *_saved(work, kept[min(kept)], how))
+    lines = (*_findings(errors, n_test, how), *_saved(work, kept[min(kept)]))
     return PaperTable(
         "temperatures",
         "MNIST: the temperature",
@@ -107,7 +107,7 @@ def _findings(errors: Errors, n_test: int, how: str) -> tuple[PaperLine, ...]:
     return tuple(lines)
 
 
-def _saved(work: Reproduction, of: Mapping[float, KeptModel], how: str) -> tuple[PaperLine, ...]:
+def _saved(work: Reproduction, of: Mapping[float, KeptModel]) -> tuple[PaperLine, ...]:
     """How many errors the best T that suits the smallest saves over the best of the others."""
     inner = [model for t, model in of.items() if LOW <= t <= UP]
     outer = [model for t, model in of.items() if not LOW <= t <= UP and math.isfinite(t)]
@@ -120,7 +120,7 @@ def _saved(work: Reproduction, of: Mapping[float, KeptModel], how: str) -> tuple
             f"{width} units: errors that the best T of 2.5 to 4 saves over the best other T",
             "significantly better",
             [other.errors() - best.errors()],
-            f"{how}; the interval is over test digits alone",
+            "of the same students; the interval is over test digits alone",
             0,
             goal="clearly more than 0",
             reached=low > 0,

@@ -201,7 +201,7 @@ def test_the_best_fitting_temperature_is_held_to_the_best_of_the_others():
         drawn_means=lambda *rights: [right[0].mean() + np.zeros(3) for right in rights],
         interval=lambda drawn: (drawn.min(), drawn.max()),
     )
-    (line,) = _saved(cast(Any, work), cast(Any, of), "so")
+    (line,) = _saved(cast(Any, work), cast(Any, of))
     assert line.values == [11]
     assert line.interval == pytest.approx((11, 11))
     assert (line.figure.partition(":")[0], line.reached) == ("30 units", True)
