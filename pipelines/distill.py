@@ -9,6 +9,7 @@ targets at each temperature and weight, and lies in ``OUT/distill/student``. Bes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -128,7 +129,7 @@ class TeacherSource:
 def teacher_sources(
     folders: Sequence[Path], model: Model, trust_code: bool, weights: Sequence[float]
 ) -> list[TeacherSource]:
-    """Teachers with their weights; an InputError if there are not as many of both."""
+    """Teachers with their weights; an InputError if these are not as many, or make no sense."""
     weights = weights or [1.0] * len(folders)
     if len(weights) != len(folders):
         raise InputError(
@@ -136,6 +137,8 @@ def teacher_sources(
             where="--weight",
             got=f"{len(weights)} weights for {len(folders)} teachers",
         )
+    if wrong := [weight for weight in weights if not 0 < weight < math.inf]:
+        raise InputError("the weight of a teacher is > 0", where="--weight", got=wrong[0])
     pairs = zip(folders, weights, strict=True)
     return [TeacherSource(folder, model, trust_code, weight) for folder, weight in pairs]
 
@@ -151,6 +154,14 @@ def distill_source(
         If there is no such teacher, or one would lie in the folder of the other.
     """
     for teacher in teachers:
+        if teacher.path.is_file():
+            raise InputError(
+                "a teacher is a run or the folder of a model",
+                where=teacher.path,
+                got="a file",
+                fix="a file of predictions is a run's generalist (generalist.predictions), whose "
+                "run teaches with --model generalist; in Python distil takes predictions",
+            )
         refuse_missing(teacher.path)
     teacher = teachers[0]
     if not teacher.is_model and kind_of(teacher.path) == RUN:

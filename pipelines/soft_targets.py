@@ -38,6 +38,7 @@ from .runs import ensure_result
 from .terminal import log
 
 STAGE = "distill-student"
+BYTES_OF_HALF = 2
 
 OnlineName = Literal["ensemble", "generalist"]
 StoreName = Literal["dense", "top", "sampled"]
@@ -129,12 +130,14 @@ def write_targets(
             write_draws(folder, blocks, temperatures, settings.n_stored, seed)
 
     ensure_result(folder, key, build)
-    n_rows = len(read_soft_targets(folder, settings.targets, temperatures[0]))
+    stored = read_soft_targets(folder, settings.targets, temperatures[0])
     several = len(temperatures) > 1 and settings.targets != "dense"
-    sets = f" at {len(temperatures)} temperatures" * several
-    space = disk_space(disk_use(folder))
-    what = f"its teacher's predictions of {n_rows:,} rows{sets}"
-    log.info(f"{STAGE}: the student learns from {what}, which take {space} of disk")
+    sets, each = (f" at {len(temperatures)} temperatures", " at each") if several else ("", "")
+    sparse = isinstance(stored, SparseTargets)
+    n_bytes = stored.bytes_per_example if sparse else BYTES_OF_HALF * stored.n_classes
+    space = f"{disk_space(disk_use(folder))} of disk, {n_bytes:,} bytes a row{each}"
+    what = f"its teacher's predictions of {len(stored):,} rows{sets}"
+    log.info(f"{STAGE}: the student learns from {what}, which take {space}")
 
 
 def transfer_sources(context: RunContext) -> list[Inputs]:

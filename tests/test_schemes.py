@@ -64,7 +64,9 @@ def test_each_peer_learns_from_the_labels_and_the_mean_of_the_others(n):
 
 
 def test_a_student_of_peers_is_the_first_and_better_for_it():
-    students = mutual([network(0), network(1)], DATA)
+    peers = [network(0), network(1)]
+    students = mutual(peers, DATA)
+    assert [student.network for student in students] == peers
     assert [student.top1 > 0.8 for student in students] == [True, True]
     assert type(students[0].network) is nn.Sequential
     assert students[0].cost == students[1].cost
@@ -161,6 +163,17 @@ def test_an_exit_of_a_map_is_of_its_mean_over_all_places():
     assert none == []
     torch.testing.assert_close(teachers[0], net(images))
     assert not teachers[0].requires_grad
+
+
+def test_label_smoothing_is_of_the_network_with_exits_too():
+    recipe = DATA.recipe.model_copy(update={"label_smoothing": 0.6})
+    smooth, plain = (
+        with_exits(network(0), ["1"], SchemeData(**{**vars(DATA), "recipe": each}))
+        for each in (recipe, DATA.recipe)
+    )
+    x = DATA.train.inputs
+    sure = [s.network(x).detach().softmax(1).amax(1).mean() for s in (smooth, plain)]
+    assert float(sure[0]) < 0.65 < float(sure[1])
 
 
 def test_a_network_with_exits_is_left_without_them():

@@ -138,6 +138,13 @@ def test_the_most_probable_are_stored_with_the_mass_of_the_rest(tmp_path):
     assert torch.equal(stored.select(rows).parts[0][torch.tensor([1])], classes[1:2])
 
 
+def test_the_mass_of_the_rest_of_a_sure_teacher_does_not_cancel(tmp_path):
+    log_probs = torch.tensor([[40.0, 0.0, 0.0, 0.0], [20.0, 20.0, -10.0, -10.0]]).log_softmax(1)
+    write_top(tmp_path, [DensePredictions(log_probs)], (1.0,), 2)
+    rest = read_top(tmp_path, 1.0).parts[1][torch.arange(2)][:, -1]
+    torch.testing.assert_close(rest.float(), log_probs[:, 2] + math.log(2), atol=0.02, rtol=0)
+
+
 def test_some_of_some_rows_are_theirs(tmp_path):
     write_draws(tmp_path, [DensePredictions(predictions(9, 5))], (1.0,), 2, seed=0)
     stored = read_draws(tmp_path, 1.0)

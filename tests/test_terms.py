@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from specialists.distillation import TERMS, Objective, read_terms
+from specialists.distillation.by_terms import ObjectiveLoss, objective_loss
 from specialists.distillation.terms import (
     Angles,
     Attention,
@@ -221,7 +222,7 @@ def test_label_smoothing_is_a_soft_target_that_tells_wrong_classes_nothing():
     torch.testing.assert_close(gap, gap[:1].expand(N))  # the entropy, which is every row's
 
 
-@pytest.mark.parametrize("term", RESPONSES[1:5], ids=name)
+@pytest.mark.parametrize("term", [*RESPONSES[1:5], Similarity(), Distances(), Angles()], ids=name)
 def test_a_shift_of_the_logits_changes_no_term_of_a_softmax(term):
     view = response_view()
     teacher = view.every_class("this")
@@ -387,7 +388,7 @@ def test_a_batch_of_one_or_two_rows_gives_finite_relations(term, n):
 
 
 def test_an_objective_is_the_weighted_sum_of_its_terms_and_rows():
-    view, weights = response_view(), torch.arange(N).double() / 3
+    view, weights = response_view(), torch.arange(N).double() / 2  # of no mean of 1
     terms = [SoftTargets(temperature=2.0, weight=0.7), Labels(weight=0.3, smoothing=0.1)]
     parts = Objective(terms).parts(view, weights)
     for part, term in zip(parts, terms, strict=True):
@@ -504,6 +505,39 @@ def test_a_layer_that_sees_a_batch_in_parts_is_told():
     watched = WatchedStudent(network, objective, network, torch.zeros(2, 5)).train()
     with pytest.raises(InputError, match=r"inner\n  got: 1 rows for 3 inputs"):
         watched(torch.zeros(3, 5))
+
+
+def test_a_watched_teacher_is_asked_in_evaluation_mode_and_without_gradients():
+    teacher = nn.Sequential(nn.Linear(5, 3), nn.Dropout()).train()
+    student, x = nn.Sequential(nn.Linear(5, 3), nn.ReLU()), torch.randn(4, 5)
+    objective = Objective([Hint(layer="0", teacher_layer="1"), SoftTargets()])
+    watched = WatchedStudent(student, objective, teacher, x).train()
+    seen = watched.seen(BatchView(watched(x)))
+    for answer in (seen.teacher, seen.teacher_features["1"]):
+        torch.testing.assert_close(answer, teacher[0](x))
+        assert not answer.requires_grad  # type: ignore[union-attr]
+    assert seen.logits.requires_grad
+
+
+def test_rows_count_by_their_weights_in_a_training_by_terms():
+    view, w = response_view(), torch.arange(N).double()
+    loss = ObjectiveLoss(Objective([SoftTargets(weight=0.7), Labels(weight=0.3)]))
+    expected = DistillationLoss(1.0, 0.7)(view.logits, view.teacher, view.labels, w)  # type: ignore
+    torch.testing.assert_close(loss(view.logits, view.teacher, view.labels, w), expected)
+
+
+def test_a_network_whose_layers_are_watched_beside_stored_targets_does_not_teach():
+    network, x, stored = nn.Sequential(nn.Linear(5, 3)), torch.randn(4, 5), normal(4, 3).float()
+    terms = [Hint(layer="0"), SoftTargets()]
+    for teacher, asked in ((stored.log_softmax(1), True), (network, False)):
+        both, loss, left = objective_loss(
+            nn.Sequential(nn.Linear(5, 3)), terms, teacher, network, x
+        )
+        assert (left is teacher) == asked
+        assert isinstance(both, WatchedStudent)
+        seen = both.train().seen(BatchView(both(x), stored))
+        torch.testing.assert_close(seen.teacher, stored if asked else network(x))
+        assert loss.n_parts == asked
 
 
 def test_a_regressor_is_trained_beside_the_student():

@@ -45,11 +45,11 @@ from specialists.runtime import derive_seed, seed_everything
 from specialists.training import TrainingCost
 
 from ..reproduce.kept_training import KEPT_RESULT, KeptModel, hardware_of
+from ..soft_targets import BYTES_OF_HALF
 from .distillation_methods import DRAWS, N_TEACHERS, N_VIEWS, TOP, Method
 from .measured import Measured
 
 COST_ROWS = 64
-BYTES_OF_HALF = 2
 GENERATIONS = PEERS = 2
 NLL = "test.nll.npy"
 Builder = Callable[[int], nn.Module]

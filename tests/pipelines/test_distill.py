@@ -92,6 +92,20 @@ def test_a_run_without_an_ensemble_leaves_no_folder_of_a_student(teacher, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("weight", ["0", "-1", "nan", "inf"])
+def test_a_weight_that_makes_no_sense_leaves_no_folder_of_a_student(teacher, tmp_path, weight):
+    shown = distill("--teacher", teacher.folder, f"--weight={weight}", "--out", tmp_path / "out")
+    assert "the weight of a teacher is > 0" in shown
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_of_predictions_is_told_how_it_can_teach(tmp_path):
+    (tmp_path / "probs.npz").touch()
+    shown = distill("--teacher", tmp_path / "probs.npz", "--out", tmp_path / "out")
+    assert "with --model generalist" in " ".join(shown.split())
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("out", "settings", "message"),
     [

@@ -30,12 +30,14 @@ def test_a_student_of_a_run_learns_from_few_numbers_an_example(tmp_path, store, 
     told = capsys.readouterr().out
     assert "\ncombine-predictions: validation chose " in told
     learns = "the student learns from its teacher's predictions of 480 rows at 2 temperatures"
-    assert re.search(rf"\ndistill-student: {learns}, which take [\d.]+ kB of disk\n", told)
+    n_bytes = {"top": 4 * 2 + 5 * 2, "sampled": 4 * 3}[store]
+    takes = rf"which take [\d.]+ kB of disk, {n_bytes} bytes a row at each"
+    assert re.search(rf"\ndistill-student: {learns}, {takes}\n", told)
     context = RunContext.open(run.folder)
     taught = online_teacher(context, "ensemble")(context.dataset.train.inputs).dense()
     stored = read_soft_targets(run.path("distill-student", "targets"), store, 2.0)
     assert isinstance(stored, SparseTargets)
-    assert stored.bytes_per_example == {"top": 4 * 2 + 5 * 2, "sampled": 4 * 3}[store]
+    assert stored.bytes_per_example == n_bytes
     rows = torch.arange(len(stored))
     kept = stored.parts[0][rows]
     if store == "top":
