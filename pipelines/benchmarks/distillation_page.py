@@ -154,7 +154,7 @@ class DistillationTable:
             HARD: f"{self.results.top1(HARD)}%",
             "best": "hard labels" if best == HARD else self._in_short(best),
             "pick": "hard labels" if pick == HARD else self._in_short(pick),
-            "no better than hard labels": ", ".join(self.no_better) or "none",
+            "no better than hard labels": "; ".join(self.no_better) or "none",
         }
 
     def _in_short(self, name: str) -> str:
@@ -182,7 +182,7 @@ class DistillationTable:
 
     def section(self) -> str:
         """Its part of the page."""
-        failing = ", ".join(self.no_better)
+        failing = "; ".join(self.no_better)
         verdict = f"These do not beat hard labels: {failing}." if failing else "All beat them."
         reached = "narrow" if self.half_width <= WANTED else "not narrow"
         width = (
