@@ -353,7 +353,9 @@ def faults(how, **environment):
 def test_a_step_gets_the_memory_that_the_one_before_it_freed():
     if not faults("keep")[0]:
         pytest.skip("not glibc")
-    assert faults("keep")[1] < 0.1 * faults("leave")[1]
+    # Own mappings: a heap that cannot be trimmed, by chance, keeps its memory unasked.
+    left = faults("leave", MALLOC_MMAP_THRESHOLD_="65536")
+    assert faults("keep")[1] < 0.1 * left[1]
 
 
 def test_memory_is_kept_as_the_environment_says():
