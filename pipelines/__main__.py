@@ -176,11 +176,11 @@ def distill_command(
     trust_code: TrustOption = False,
 ) -> None:
     """Prepare the data, train what is missing, and say where the student lies."""
-    from .distill import NO_TEST_OF_SPECIALISTS, distill, distill_source, teacher_sources
+    from .distill import distill, distill_settings, distill_source, teacher_sources
 
     hush(quiet)
     taught_by = teacher_sources(teacher, model, trust_code, weight)
-    changes = [*NO_TEST_OF_SPECIALISTS, *overrides]
+    changes = distill_settings(taught_by, overrides)
     source, folder = distill_source(taught_by, out, changes)
     with configured(folder, read_settings(source, changes, trust_code), jobs) as run:
         say(f"the student: {distill(run, taught_by, mean)}")

@@ -1,8 +1,9 @@
 """Teachers and one student, no specialist: ``specialists distill --teacher RUN-or-FOLDER ...``.
 
-A teacher is a run's ensemble, its generalist or a rival of theirs, or a model's folder. Several are
-joined (:mod:`specialists.distillation.several_teachers`), their classes matched by name. The
-configuration gives the student's size beside the first teacher's. The student learns from the soft
+A teacher is a run's ensemble, its generalist or a rival of theirs, a model's folder, or nothing but
+a file of predictions, which are taken as they are. Several are joined
+(:mod:`specialists.distillation.several_teachers`), their classes matched by name. The configuration
+gives the student's size beside the first teacher's. The student learns from the soft
 targets at each temperature and weight, and lies in ``OUT/distill/student``. Beside it lies
 ``student_hard_labels``: the same network, trained as long and with as many trials, without teacher.
 """
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from specialists.config import asks_online
+from specialists.config import Recipe, asks_online
 from specialists.datasets.base import Dataset, Inputs
 from specialists.distillation import (
     JoinedTeachers,
@@ -29,7 +30,7 @@ from specialists.distillation.several_teachers import Mean
 from specialists.ensemble import score
 from specialists.errors import InputError
 from specialists.files import EVERYTHING, NOTHING, hash_files, sha256, trusting
-from specialists.networks import plain_inputs
+from specialists.networks import GivenInputs, plain_inputs
 from specialists.predictions import Predictions
 from specialists.predictor import Predictor
 
@@ -48,8 +49,13 @@ from .trained_models import load
 
 NAME = "distill"
 NO_TEST_OF_SPECIALISTS = ("data.admission_fraction=0",)  # all validation rows judge the student
+IDLE_BESIDE_A_FILE = (
+    *("specialists.start", "specialists.freeze", "evaluation.baselines", "evaluation.keep_rivals"),
+    *("generalist.weights", *(f"generalist.{key}" for key in Recipe.model_fields)),
+)
 MODEL_FILES = ("weights.safetensors", "model.json")
 RUN_FILES = (
+    "prepare-data/*.predictions.npy",
     "train-generalist/weights.safetensors",
     "train-generalist/model.json",
     "train-generalist/calibration.json",
@@ -71,7 +77,7 @@ class TeacherSource:
     Parameters
     ----------
     path : Path
-        A run, or the folder of a model.
+        A run, the folder of a model, or a file of predictions.
     model : str
         Of a run, by its name in the report.
     trust_code : bool
@@ -90,9 +96,16 @@ class TeacherSource:
         """Whether the folder holds a single model."""
         return (self.path / "model.json").is_file()
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is nothing but a file of predictions."""
+        return self.path.is_file()
+
     def digests(self) -> dict[str, str]:
         """sha256 of the files that say what the teacher predicts, by name."""
-        if self.is_model:
+        if self.is_file:
+            files = {"file": sha256(self.path)}
+        elif self.is_model:
             files = {name: sha256(self.path / name) for name in MODEL_FILES}
         else:
             rival = self.model not in ("ensemble", "generalist")
@@ -100,8 +113,10 @@ class TeacherSource:
         return {f"teacher/{name}": digest for name, digest in files.items()}
 
     @property
-    def network(self) -> Path:
-        """Folder of the network that a student is like, and whose layers terms look at."""
+    def network(self) -> Path | None:
+        """Folder of the network that a student is like, and whose layers terms look at, if any."""
+        if self.is_file:
+            return None
         return self.path if self.is_model else self.path / "train-generalist"
 
     def load(self) -> Predictor:
@@ -110,6 +125,8 @@ class TeacherSource:
 
     def open(self, dataset: Dataset) -> NamedTeacher:
         """Who can be asked; an InputError if it takes inputs that are encoded otherwise."""
+        if self.is_file:
+            return NamedTeacher(as_given, dataset.class_names, self.weight, str(self.path))
         predictor = self.load()
         if dict(predictor.preprocessing) != dict(dataset.preprocessing):
             raise InputError(
@@ -146,7 +163,7 @@ def teacher_sources(
 def distill_source(
     teachers: Sequence[TeacherSource], out: Path | None, overrides: list[str]
 ) -> tuple[str | Path | None, Path]:
-    """Settings and folder of the student: the first run's own settings, changed by ``--set``.
+    """Settings and folder of the student: the first teacher's own settings, changed by ``--set``.
 
     Raises
     ------
@@ -154,14 +171,6 @@ def distill_source(
         If there is no such teacher, or one would lie in the folder of the other.
     """
     for teacher in teachers:
-        if teacher.path.is_file():
-            raise InputError(
-                "a teacher is a run or the folder of a model",
-                where=teacher.path,
-                got="a file",
-                fix="a file of predictions is a run's generalist (generalist.predictions), whose "
-                "run teaches with --model generalist; in Python distil takes predictions",
-            )
         refuse_missing(teacher.path)
     teacher = teachers[0]
     if not teacher.is_model and kind_of(teacher.path) == RUN:
@@ -175,6 +184,21 @@ def distill_source(
             what, fix = "student and teacher would share a folder", "--out of another folder"
             raise InputError(what, where=folder, fix=fix)
     return source, folder
+
+
+def distill_settings(teachers: Sequence[TeacherSource], overrides: Sequence[str]) -> list[str]:
+    """``--set`` with what distillation sets itself; an InputError if several teachers are files."""
+    files = [teacher.path for teacher in teachers if teacher.is_file]
+    if len(files) > 1:
+        raise InputError(
+            "one teacher at most is a file of predictions",
+            where="--teacher",
+            got=" and ".join(map(str, files)),
+            fix="average their probabilities into one file",
+        )
+    idle = [f"{key}=" for key in IDLE_BESIDE_A_FILE] if files else []  # a run's settings may be set
+    of_file = [f"generalist.predictions={file}" for file in files]
+    return [*NO_TEST_OF_SPECIALISTS, *idle, *overrides, *of_file]
 
 
 def distill(run: Run, teachers: Sequence[TeacherSource], mean: Mean = "arithmetic") -> Path:
@@ -194,7 +218,21 @@ def distill(run: Run, teachers: Sequence[TeacherSource], mean: Mean = "arithmeti
             expected="offline",
             fix="--set student.teacher=offline",
         )
-    stage = Stage(
+    trusted = any(teacher.trust_code for teacher in teachers)
+    with trusting(EVERYTHING if trusted else NOTHING):
+        if not run.path("prepare-data").exists():
+            for teacher in teachers:  # one that is not there is told before the data are prepared
+                if not teacher.is_file:
+                    teacher.load()
+        run_stage(run, find_stage("prepare-data"))
+        if any(teacher.is_file for teacher in teachers):
+            run_stage(run, find_stage("train-generalist"))
+        run_stage(run, _stage(teachers, mean))
+    return run.path(NAME, "student")
+
+
+def _stage(teachers: Sequence[TeacherSource], mean: Mean) -> Stage:
+    return Stage(
         name=NAME,
         sections=("seed", "device", "precision", "data", "student"),
         inputs=DATA,
@@ -202,14 +240,6 @@ def distill(run: Run, teachers: Sequence[TeacherSource], mean: Mean = "arithmeti
         files=("student.unlabelled", "student.factory"),
         elsewhere=_digests(teachers, mean),
     )
-    trusted = any(teacher.trust_code for teacher in teachers)
-    with trusting(EVERYTHING if trusted else NOTHING):
-        if not run.path("prepare-data").exists():
-            for teacher in teachers:  # one that is not there is told before the data are prepared
-                teacher.load()
-        run_stage(run, find_stage("prepare-data"))
-        run_stage(run, stage)
-    return run.path(NAME, "student")
 
 
 def _digests(teachers: Sequence[TeacherSource], mean: Mean) -> dict[str, str]:
@@ -229,13 +259,19 @@ def _execute(run: Run, teachers: Sequence[TeacherSource], mean: Mean) -> None:
     ask = _joined([teacher.open(dataset) for teacher in teachers], dataset, mean)
     inputs = context.fingerprints("prepare-data/train.inputs.npy") | _digests(teachers, mean)
     write_targets(context, run.path(NAME, "targets"), inputs, lambda: ask)
-    network = teachers[0].network
+    network = teachers[0].network or context.path("train-generalist")
     spec = spec_of_size(context, generalist=network)
     validation = context.asked("validation")
     top1 = score(teacher_predictions(ask, validation), dataset.validation.labels)
     log.info(f"{NAME}: teacher, validation top-1 {top1['top1']:.3f}")
     tasks = student_tasks(context, spec, NAME, network)
     train_and_choose(context, tasks, run.jobs, NAME)
+
+
+def as_given(inputs: Inputs) -> Tensor:
+    """What a file says of inputs beside which its rows stand."""
+    assert isinstance(inputs, GivenInputs)
+    return inputs.log_probs
 
 
 def _of_plain_inputs(ask: OnlineTeacher, inputs: Inputs) -> Predictions | Tensor:

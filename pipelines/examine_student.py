@@ -6,6 +6,7 @@ Nothing is trained but linear probes. Where there are many rows, some of them ar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,11 +18,12 @@ from specialists.errors import InputError
 from specialists.evaluation import ProbedRows, Transfer, knowledge_transfer
 from specialists.figures import to_svg_file, transfer_figure
 from specialists.files import write_json, write_text
+from specialists.predictions import Predictions
 from specialists.predictor import Predictor
 from specialists.training.examples import drawn
 
 from .context import RunContext
-from .distill import NAME, TeacherSource
+from .distill import NAME, TeacherSource, as_given
 from .runs import Run
 from .trained_models import STUDENTS, load
 
@@ -58,7 +60,17 @@ def examine_student(run: Run, teacher: TeacherSource, rows: Examined) -> Transfe
     return found
 
 
-def _teacher_of(run: Run, teacher: TeacherSource, dataset: Dataset) -> Predictor:
+def _teacher_of(run: Run, teacher: TeacherSource, dataset: Dataset) -> Predictor | None:
+    """The model; None: the file of predictions that the run has beside its rows."""
+    if teacher.is_file:
+        ours = run.config.generalist.predictions
+        if ours is None or Path(ours).resolve() != teacher.path.resolve():
+            raise InputError(
+                "this file of predictions is not the one that the run's rows stand beside",
+                where=teacher.path,
+                expected=ours or "a run or the folder of a model",
+            )
+        return None
     if teacher.path.resolve() == run.folder.resolve() and run.path(NAME).is_dir():
         raise InputError(
             "the teacher of these students lies in another folder",
@@ -75,15 +87,13 @@ def _teacher_of(run: Run, teacher: TeacherSource, dataset: Dataset) -> Predictor
 
 
 def _measured(
-    context: RunContext, teacher: Predictor, students: dict[str, Predictor], rows: Examined
+    context: RunContext, teacher: Predictor | None, students: dict[str, Predictor], rows: Examined
 ) -> Transfer:
     dataset, split = context.dataset, context.split(rows.split)
     index = _drawn_rows(len(split), rows.n_rows, context.seed("examined rows"))
     inputs = split.inputs[index]
-    asked = context.asked(rows.split)[index]
-    given = teacher.predictions(asked) if teacher.asks else teacher
     return knowledge_transfer(
-        given,
+        _answers(teacher, context.asked(rows.split)[index]),
         students,
         split.labels[index],
         inputs,
@@ -93,6 +103,13 @@ def _measured(
         probe=_probed_rows(dataset, context.seed("probed rows")),
         seed=context.seed("transfer"),
     )
+
+
+def _answers(teacher: Predictor | None, asked: Inputs) -> Predictor | Predictions | Tensor:
+    """What is known of a teacher that cannot be asked about other inputs; else the teacher."""
+    if teacher is None:
+        return as_given(asked)
+    return teacher.predictions(asked) if teacher.asks else teacher
 
 
 def _drawn_rows(n: int, k: int, seed: int) -> Tensor:

@@ -76,8 +76,9 @@ SeedsOption = Annotated[
 TeacherOption = Annotated[
     list[Path],
     typer.Option(
-        metavar="RUN-or-FOLDER",
-        help="A run, or the folder of a model; several, each with --teacher, are averaged.",
+        metavar="RUN-or-FOLDER-or-FILE",
+        help="A run, the folder of a model, or a file of predictions (as generalist.predictions); "
+        "several, each with --teacher, are averaged.",
     ),
 ]
 WeightOption = Annotated[

@@ -23,8 +23,9 @@ def examine_command(
     teacher: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN-or-FOLDER",
-            help="A run, or the folder of a model. Default: the run itself.",
+            metavar="RUN-or-FOLDER-or-FILE",
+            help="A run, the folder of a model, or the file of predictions that taught. "
+            "Default: the run itself.",
         ),
     ] = None,
     model: Annotated[Model, model_option("Which model of the teacher's run teaches")] = "ensemble",

@@ -99,11 +99,67 @@ def test_a_weight_that_makes_no_sense_leaves_no_folder_of_a_student(teacher, tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_of_predictions_is_told_how_it_can_teach(tmp_path):
-    (tmp_path / "probs.npz").touch()
-    shown = distill("--teacher", tmp_path / "probs.npz", "--out", tmp_path / "out")
-    assert "with --model generalist" in " ".join(shown.split())
+@pytest.fixture
+def predicted(teacher, tmp_path):
+    """A file of the generalist's probabilities for the rows of the data, and settings of these."""
+    arrays = np.load(str(teacher.config.data.arrays))
+    asked = specialists.load(teacher.folder, model="generalist").predict_proba
+    names = specialists.load(teacher.folder).class_names
+    splits = ("train", "validation", "test")
+    probs = {split: asked(arrays[f"x_{split}"]) for split in splits}
+    np.savez(tmp_path / "probs.npz", **probs, classes=np.array(names))
+    data = f"data.arrays={teacher.config.data.arrays}"
+    settings = [data, "seed=5", "data.augment=false", "student.width=4", "student.epochs=2"]
+    return tmp_path / "probs.npz", [f"--set={one}" for one in settings]
+
+
+def test_a_file_of_predictions_teaches(teacher, predicted, tmp_path):
+    file, settings = predicted
+    arguments = ["--teacher", file, "--out", tmp_path / "out", *settings]
+    assert "the student: " in distill(*arguments)
+    rows = StoredPredictions(tmp_path / "out" / "distill" / "targets").dense().float().exp()
+    np.testing.assert_allclose(rows, np.load(file)["train"], atol=2e-3)
+    x = small_run.features(2, 9)[0]
+    probs = specialists.load(tmp_path / "out" / "distill" / "student").predict_proba(x)
+    np.testing.assert_allclose(probs.sum(1), 1, rtol=1e-5)
+    assert "distill: done already, skipped" in distill(*arguments)
+    found = json.loads(examined(tmp_path / "out", "--teacher", file, "--json"))
+    said = np.load(file)["classes"][np.load(file)["test"].argmax(1)]
+    right = said == np.load(str(teacher.config.data.arrays))["y_test"].astype(str)
+    assert found["models"][0]["top1"] == pytest.approx(right.mean())
+    assert "is not the one" in examined(teacher.folder, "--teacher", file)
+    arrays = dict(np.load(file))
+    np.savez(file, **{**arrays, "train": arrays["train"][:, ::-1]})
+    assert "distill: stale" in distill(*arguments)
+
+
+def test_a_file_teaches_beside_a_run(teacher, predicted, tmp_path):
+    file, settings = predicted
+    folder = teacher.path("distill-student", "student")
+    given = ["--teacher", file, "--teacher", folder]
+    distill(*given, "--weight=3", "--weight=1", "--out", tmp_path / "out", *settings)
+    x = np.load(str(teacher.config.data.arrays))["x_train"]
+    expected = 0.75 * np.load(file)["train"] + 0.25 * specialists.load(folder).predict_proba(x)
+    rows = StoredPredictions(tmp_path / "out" / "distill" / "targets").dense().float().exp()
+    np.testing.assert_allclose(rows, expected, atol=2e-3)
+    given = ["--teacher", teacher.folder, "--teacher", file]  # whose settings are of a generalist
+    assert "the student: " in distill(*given, "--out", tmp_path / "other")
+
+
+def test_two_files_of_predictions_are_refused(predicted, tmp_path):
+    file, settings = predicted
+    given = ["--teacher", file, "--teacher", file]
+    shown = distill(*given, "--out", tmp_path / "out", *settings)
+    assert "one teacher at most is a file of predictions" in " ".join(shown.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_holds_no_predictions_is_refused(predicted, tmp_path):
+    (tmp_path / "notes.npz").write_text("no array")
+    shown = distill("--teacher", tmp_path / "notes.npz", "--out", tmp_path / "out", *predicted[1])
+    assert "notes.npz" in shown
+    assert "Traceback" not in shown
+    assert not (tmp_path / "out" / "distill").exists()
 
 
 @pytest.mark.parametrize(

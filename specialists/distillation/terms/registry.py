@@ -7,31 +7,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from specialists.config import ConfigMistakesError
-from specialists.distillation.terms.binary import BinaryLabels, BinaryTargets
-from specialists.distillation.terms.layers import Attention, Hint
-from specialists.distillation.terms.relations import Angles, Distances, Similarity
-from specialists.distillation.terms.response import (
-    DecoupledTargets,
-    Labels,
-    LogitMatching,
-    SoftTargets,
-    StandardisedTargets,
-)
+from specialists.distillation.terms import binary, layers, relations, response
 from specialists.distillation.terms.term import Term
 
 KINDS: tuple[type[Term], ...] = (
-    Labels,
-    SoftTargets,
-    LogitMatching,
-    DecoupledTargets,
-    StandardisedTargets,
-    BinaryLabels,
-    BinaryTargets,
-    Hint,
-    Attention,
-    Similarity,
-    Distances,
-    Angles,
+    response.Labels,
+    response.SoftTargets,
+    response.LogitMatching,
+    response.DecoupledTargets,
+    response.StandardisedTargets,
+    binary.BinaryLabels,
+    binary.BinaryTargets,
+    layers.Hint,
+    layers.Attention,
+    relations.Similarity,
+    relations.Distances,
+    relations.Angles,
 )
 TERMS = {term.kind: term for term in KINDS}
 
