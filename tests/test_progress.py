@@ -132,7 +132,7 @@ def test_what_an_interrupted_attempt_had_done_is_not_taken_for_work(library, clo
         for minute in range(1, 111):
             clock.now += 60
             bar.advance(1 if minute != 61 else 90)
-            if 61 <= minute:
+            if minute >= 61:
                 assert bar.seconds_left is None
             elif minute > 4:
                 assert bar.seconds_left == pytest.approx(60 * (200 - minute))
