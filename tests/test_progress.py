@@ -5,6 +5,7 @@ import io
 import logging
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -103,12 +104,47 @@ def test_the_rest_is_judged_by_the_last_half_of_the_time(library, clock):
     """Four of eight tasks stood already, and took no time."""
     with report_progress(lambda _: None), progress("tasks", 8, counted=True) as bar:
         assert bar.seconds_left is None
-        for at in (1, 2, 3, 4, 100, 200):
+        for at in (1, 2, 3, 4, 100, 200, 300):
             clock.now = at
             bar.advance()
-        assert bar.seconds_left == pytest.approx(200, rel=0.05)
+        assert bar.seconds_left == pytest.approx(100, rel=0.05)
         clock.now = 1000  # nothing happens for long
-        assert bar.seconds_left == pytest.approx(1000 / 3)
+        assert bar.seconds_left is None
+
+
+def test_a_pause_of_the_process_is_not_taken_for_work(library, clock):
+    """21 minutes at 1/1300 a minute, as long a pause, and on: once "280.5 days left" was said."""
+    with report_progress(lambda _: None), progress("trainings", 1300) as bar:
+        for minute in range(1, 127):
+            clock.now += 60 if minute != 22 else 22 * 60
+            bar.advance()
+            left, true = bar.seconds_left, 60 * (1300 - minute)
+            if left is not None:
+                assert left == pytest.approx(true, rel=1.1)
+            if 22 <= minute <= 40:
+                assert left is None
+        assert left == pytest.approx(true, rel=0.05)
+
+
+def test_what_an_interrupted_attempt_had_done_is_not_taken_for_work(library, clock):
+    """The second training goes on from nine tenths, an hour after the first began."""
+    with report_progress(lambda _: None), progress("trainings", 200) as bar:
+        for minute in range(1, 111):
+            clock.now += 60
+            bar.advance(1 if minute != 61 else 90)
+            if minute >= 61:
+                assert bar.seconds_left is None
+            elif minute > 4:
+                assert bar.seconds_left == pytest.approx(60 * (200 - minute))
+
+
+def test_tasks_that_are_found_at_once_say_nothing_of_those_that_are_to_come(library, clock):
+    with report_progress(lambda _: None), progress("tasks", 8, counted=True) as bar:
+        for _ in range(4):
+            clock.now += 0.01
+            bar.advance()
+        clock.now = 3600
+        assert bar.seconds_left is None
 
 
 @pytest.mark.parametrize(
@@ -167,8 +203,7 @@ def test_a_terminal_shows_one_bar_a_stage(library):
     text = shown.getvalue()
     assert "a [b]stage" in text
     assert "tasks 0/4" in text
-    assert "56%" in text
-    assert "left" in text
+    assert "56% in 0:00" in text
     assert "inside" not in text
     assert "a line between" in text
     assert "\n\x1b[1A" not in text  # never two rows of bars
@@ -200,15 +235,15 @@ def test_a_notebook_has_one_bar_that_is_drawn_anew_and_goes(library, cell, clock
         for stage in ("first <stage>", "second"):
             with working_on(stage):
                 expect({"tasks": 1})
-                with progress("tasks", 4, counted=True) as bar:
-                    for _ in range(4):
+                with progress("tasks", 20, counted=True) as bar:
+                    for _ in range(20):
                         clock.now += 0.3
                         bar.advance()
     (drawn,) = cell
     assert "first &lt;stage&gt;" in drawn[0]
-    assert any('value="0.500"' in html and "left · 2/4" in html for html in drawn)
+    assert any('value="0.500"' in html and "left · 10/20" in html for html in drawn)
     assert drawn[-1] == "<span></span>"
-    assert len(drawn) < 10  # not at every step
+    assert len(drawn) < 30  # not at every step
 
 
 def test_every_place_has_a_display_that_suits_it(monkeypatch, cell):
@@ -230,3 +265,21 @@ def test_a_worker_tells_how_far_its_task_is(library):
         map_processes(half, [0, 1], jobs=2, description="tasks")
     assert 0.25 in seen
     assert seen[-1] == 1
+
+
+def nearly(place: Path) -> None:
+    """Nine tenths, and the end once the other task is as far."""
+    with progress("task", 10) as bar:
+        bar.advance(9)
+        place.touch()
+        while len(list(place.parent.iterdir())) < 2:
+            time.sleep(0.01)
+        time.sleep(0.2 * int(place.name))
+
+
+def test_the_end_of_one_task_does_not_set_back_the_others(library, tmp_path):
+    seen = []
+    with report_progress(lambda work: seen.append(work.fraction)):
+        map_processes(nearly, [tmp_path / "1", tmp_path / "2"], jobs=2, description="tasks")
+    assert 0.9 in seen
+    assert seen == sorted(seen)

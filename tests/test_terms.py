@@ -108,6 +108,13 @@ def test_a_response_term_is_that_of_the_oracle_whatever_the_number_of_classes(te
     assert float(term(single).mean()) == pytest.approx(expected(term, view), rel=1e-3, abs=1e-6)
 
 
+@pytest.mark.parametrize("term", RESPONSES, ids=name)
+def test_a_teacher_in_single_precision_leaves_a_student_in_double_precision_as_it_is(term):
+    view = response_view()
+    mixed = BatchView(view.logits, view.teacher.float(), view.labels)  # type: ignore[union-attr]
+    assert term(mixed).dtype == torch.float64
+
+
 @pytest.mark.parametrize(
     ("kind", "oracle"),
     [

@@ -8,12 +8,13 @@ Methods: :mod:`pipelines.benchmarks.distillation_methods`; sizes and lengths, by
 :mod:`pipelines.benchmarks.distillation_plan`. Every method takes the same number of steps, with the
 settings that as many short trials choose for each on validation rows
 (:mod:`pipelines.benchmarks.distillation_trials`). Teachers are trained once for each seed. Three
-seeds are few: tests then have two degrees of freedom where seeds differ more than rows, and p is
-multiplied by the number of methods. Each training is a folder in FOLDER/models: what stands is
-kept, one that was interrupted goes on, and seeds can be added; ``--seeds 6 3`` gives the first file
-six and the second three. When all stand the page is made
-again in seconds. ``--dry-run`` times a few steps of each method and says how long the rest would
-take; ``--quick`` trains next to nothing, to see that it runs.
+seeds are few: where seeds differ more than rows, tests have two degrees of freedom, and Holm's
+procedure multiplies the smallest p by the number of methods.
+
+Each training is a folder in FOLDER/models. What stands is kept, one that was interrupted goes on,
+and seeds can be added; ``--seeds 6 3`` gives the first file six and the second three. When all
+stand, the page is made again in seconds. ``--dry-run`` times a few steps of each method and says
+how long the rest would take; ``--quick`` trains next to nothing, to see that it runs.
 
 The results are FOLDER/distillation.{json,md} and the figure FOLDER/distillation.svg; ``python -m
 pipelines.benchmarks.results FOLDER "this command"`` makes a section of data/RESULTS.md of them.

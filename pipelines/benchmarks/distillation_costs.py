@@ -89,7 +89,7 @@ def step_seconds(bench: DistillationBench, n_steps: int, n_rounds: int) -> Times
         jobs |= _of_two_lengths(TEACHER, alone, untaught, n_steps)
         network = build(bench.student(HARD, seed).lesson.spec)
         jobs[JUDGED] = partial(predict_outputs, network, bench.work.data.dataset.validation.inputs)
-        next(iter(jobs.values()))()  # imports late what all need
+        next(iter(jobs.values()))()  # the first training imports modules, which is not timed
         best = best_of(jobs, n_rounds)
     times = {
         name: max(0.0, best[f"{name}, longer"] - best[f"{name}, shorter"]) / n_steps

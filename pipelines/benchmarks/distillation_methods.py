@@ -1,12 +1,12 @@
 """Which methods of distillation are compared, and at which weights?
 
 Every term of the registry beside cross-entropy, every scheme, several teachers, who is asked and
-when, and what is kept of the answers. Weights are usual ones, each told in its ``setting``, around
-which each method is tuned alike (:mod:`pipelines.benchmarks.distillation_trials`). Those of terms
-of layers follow Tian et al. 2020 ("Contrastive Representation
-Distillation"), whose program compares many methods, in our scaling: 100 times the mean square is
-200 times half of it, and 1,000 times the mean over the places of a map is 2,000 / places times half
-the sum.
+when, and what is kept of the answers. Weights are usual ones, which a method's ``setting`` tells;
+around them each method is tuned alike (:mod:`pipelines.benchmarks.distillation_trials`). The
+weights of terms of layers are those of Tian et al. 2020 ("Contrastive Representation
+Distillation"), whose program compares many methods. Our terms have another scale: 100 times the
+mean square is 200 times half of it, and 1,000 times the mean over the places of a map is
+2,000 / places times half the sum.
 """
 
 from __future__ import annotations

@@ -240,12 +240,12 @@ def _about(bench: DistillationBench) -> str:
     """What is trained on what, and how good the teachers are."""
     data, plan, seeds = bench.work.data.dataset, bench.plan, bench.work.seeds
     student, n_seeds = bench.student(HARD, seeds[0]), len(seeds)
-    n_rows, n_steps = len(student.training_rows()), student.lesson.recipe.epochs
+    n_rows, lesson = len(student.training_rows()), student.lesson
     return (
         f"{data.n_classes:,} classes, {len(data.test):,} test rows, {n_seeds} "
         f"seed{'s' * (n_seeds > 1)}. Student: "
-        f"`{student.lesson.spec.model}` of width {plan.student_width}, {n_steps} epochs of "
-        f"{n_rows:,} of {len(data.train):,} training rows, batches of {plan.batch_size}, "
+        f"`{lesson.spec.model}` of width {plan.student_width}, {lesson.length} "
+        f"({n_rows:,} of {len(data.train):,} training rows), batches of {plan.batch_size}, "
         f"augmented ({plan.augment}). {_of_teachers(bench)}"
     )
 

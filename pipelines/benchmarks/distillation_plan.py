@@ -222,7 +222,8 @@ def benches(
     Raises
     ------
     InputError
-        If a file is not there, holds text, there is no such method, or as many numbers of seeds.
+        If a file is not there or holds text, there is no such method, or the numbers of seeds are
+        neither one nor as many as the files.
     """
     known = distillation_methods(layers_of_kind("images"))
     if unknown := [name for name in names if name not in known]:

@@ -62,16 +62,16 @@ class Prepared:
     Parameters
     ----------
     method : Method
+    data : SchemeData
     teacher : Teacher or SparseTargets, optional
     network : nn.Module, optional
         Whose layers terms look at.
-    data : SchemeData
     answer_flops : float
-        Of asking the teachers about one input, where the loop of a training does not count that.
+        Operations of asking the teachers about one input; 0 where the training counts them itself.
     n_asked : int
-        Inputs that they were asked about before.
+        Number of inputs that the teachers were asked about before the training.
     n_bytes : int
-        That a store keeps of an input.
+        Bytes that a store keeps of an input, in all its views.
     """
 
     method: Method
@@ -265,5 +265,5 @@ class TaughtStudent(KeptModel):
 
 
 def folder_name(name: str) -> str:
-    """Of a method."""
+    """The name of a method in lower case, with hyphens for all that is no letter or digit."""
     return re.sub(r"[^a-z0-9]+", "-", name)

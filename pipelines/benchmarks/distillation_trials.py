@@ -72,7 +72,7 @@ def trials_of(method: Method) -> tuple[TrialSettings, ...]:
 
 @dataclass(frozen=True)
 class TriedStudent(TaughtStudent):
-    """A student of a trial, of which validation scores are kept alone."""
+    """A student of a trial: only its validation scores are kept."""
 
     def train(self, folder: Path) -> None:
         with cpu_seconds_kept(folder):
@@ -94,9 +94,9 @@ class TriedStudent(TaughtStudent):
 
 
 def best_settings(method: Method, tried: Sequence[TriedStudent]) -> TrialSettings:
-    """Those of the trial with the highest validation top-1, then the least loss; made trials only.
+    """Those of the trial with the highest validation top-1; of equal ones the least loss decides.
 
-    The usual ones if no trial's loss stayed finite.
+    A trial whose loss did not stay finite does not count; if none is left, the usual settings.
     """
     results = [each.result() for each in tried]
     finite = {i: result for i, result in enumerate(results) if result is not None}

@@ -1,9 +1,9 @@
-"""How long is everything trained? At most eight CPU hours in all, with three seeds.
+"""How long is everything trained? About five CPU hours in all, with three seeds.
 
-CPU seconds of an epoch (``time.process_time``, one thread) on a core that multiplies in bfloat16;
-the machine had other work, so they are rather too many. In float32 the large networks take twice as
-long. An epoch on few rows reads each of them several times; what is taught by ten models, and what
-few rows teach, is reckoned from the steps.
+CPU seconds of an epoch (``time.process_time``, one thread) are those of a core that multiplies in
+bfloat16. The machine had other work, so the seconds are rather too many. In float32 the large
+networks take twice as long. An epoch on few rows reads each of them several times. The times of
+students of ten models, and of students of few rows, are reckoned from their steps.
 
 ====================================  =========  ======  ==========  ===========  =====
 experiment                               epochs  models   s / epoch  CPU minutes  seeds
@@ -36,7 +36,7 @@ from dataclasses import dataclass, replace
 
 from specialists.config import Recipe
 
-WITHOUT_LIMIT = math.inf  # a temperature: logits are matched
+WITHOUT_LIMIT = math.inf  # the temperature at which logits are matched
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,39 @@ class PaperPlan:
 
     Parameters
     ----------
-    shares : tuple of float
-        Of the training rows, for soft targets as regularisers.
+    teacher_width, student_width : int
+        Units in each of the two layers of the large and of the small network.
+    max_norm : float
+        The longest incoming weights of a unit, in regularised networks.
+    teacher_epochs, hard_epochs, soft_epochs : int
+        Of the large network, and of the small one with hard labels and with soft targets.
+    transfer_epochs : int
+        Of students whose transfer set lacks classes.
     transfer_lengths : tuple of int
-        Epochs of students that stop earlier, with one seed.
+        Epochs of such students that stop earlier, with one seed.
+    member_epochs, member_student_epochs : int
+        Of an ensemble's members and its student on digits, each of several passes over few rows.
+    picture_width, picture_epochs, picture_student_epochs : int
+        Of the same on pictures of many classes.
+    curve_widths, curve_temperatures, curve_epochs
+        Of the students that the temperature is compared for.
+    shares : tuple of float
+        Fractions of the training rows, for soft targets as regularisers.
     few : float
-        The share at which the paper has figures, and of the labels that ensembles get on digits.
-    online_temperatures : tuple of float
-        Of the students of ensembles.
+        The fraction at which the paper has figures, and of the labels that ensembles get on digits.
+    few_temperatures, online_temperatures : tuple of float
+        Among which validation chooses for students of few rows, and for students of ensembles.
     n_members : int
         Models in an ensemble.
-    member_epochs, member_student_epochs : int
-        On digits, each of several passes over few rows.
     n_classes : int
-        Classes of a many-class data set that ensembles are trained on, the first ones.
+        So many first classes of a many-class data set are what ensembles are trained on.
     n_specialists, subset_size : int
         Specialists, and classes of each.
+    specialist_epochs : int, optional
+        None: those of the configuration.
+    batch_size : int
+    rate : float
+        Peak learning rate.
     """
 
     teacher_width: int = 1200

@@ -61,6 +61,7 @@ class KeptModel:
 
     @property
     def folder(self) -> Path:
+        """Where it is kept."""
         return self.models / self.lesson.name
 
     def ensure(self) -> None:
@@ -98,13 +99,13 @@ class KeptModel:
 
     @property
     def seed(self) -> int:
-        """Of first weights, order, augmentation and dropout."""
+        """Decides first weights, the order of rows, augmentation and dropout."""
         return derive_seed(self.lesson.seed, self.lesson.name)
 
     def taught(
         self, network: nn.Module, train: Split, folder: Path
     ) -> tuple[nn.Module, dict[str, float]]:
-        """The network, trained on some rows from the weights that it is given, and its result."""
+        """Train a network from the weights that it has; returns it with its validation result."""
         lesson = self.lesson
         trainer = Trainer(
             network,
@@ -120,7 +121,7 @@ class KeptModel:
         return network, trainer.fit().to_dict()
 
     def training_rows(self) -> Split:
-        """Those that it learns from."""
+        """The rows that it learns from: without missing classes, and a share of the rest."""
         train = without_classes(self.data.dataset.train, self.lesson.missing)
         if self.lesson.share == 1:
             return train
@@ -128,25 +129,29 @@ class KeptModel:
         return take(train, labelled_rows(train.labels, self.lesson.share, seed).numpy())
 
     def network(self) -> nn.Module:
-        """With its kept weights, in evaluation mode."""
+        """The trained network, in evaluation mode; the lesson must keep its weights."""
         network = build(self.lesson.spec)
         network.load_state_dict(read_tensors(self.folder / KEPT_WEIGHTS))
         return network.eval()
 
     def outputs(self, split: str) -> Tensor:
-        """Kept logits of the validation or test rows, (n, C)."""
+        """Logits of the "validation" or "test" rows, (n, C); the lesson must keep its outputs."""
         return torch.from_numpy(read_array(self.folder / f"{split}.outputs.npy", writable=True))
 
     def right(self, split: str = "test") -> np.ndarray:
-        """Which held-out rows are right, bool (n,)."""
+        """Which rows of the "validation" or "test" split it has right, bool (n,)."""
         labels = self.data.dataset.splits[split].labels.numpy()
         return np.asarray(read_array(self.folder / f"{split}.classes.npy")) == labels
 
     def errors(self, split: str = "test") -> int:
+        """How many rows of a split it has wrong."""
         return int((~self.right(split)).sum())
 
     def _judge(self, validation: Split) -> Callable[[nn.Module], tuple[float, float]]:
-        """By labels; where classes are missing, by how well it matches its teacher elsewhere."""
+        """What chooses the epoch: loss and top-1 of labels.
+
+        Where classes are missing: its loss to its teacher, and top-1, on rows of the others.
+        """
         missing = self.lesson.missing
         if not missing:
             return ValidationLoss(validation.inputs, validation.labels)
@@ -174,7 +179,7 @@ class KeptModel:
         return KeptModel(self.models, self.data, teacher)
 
     def teacher_networks(self) -> list[nn.Module]:
-        """With their kept weights, in evaluation mode."""
+        """The trained networks of its teachers, in evaluation mode."""
         return [self._by(each).network() for each in self._teachers]
 
     def _teacher(self, train: Split) -> Teacher | None:

@@ -43,15 +43,19 @@ class Lesson:
     augment : str, optional
         One of ``CHANGES``; None: inputs stay as they are.
     teachers : tuple of Lesson
-        Whose networks teach; several are averaged. None: labels alone.
+        Whose networks teach. (): nobody, the network learns the labels alone.
+    mean : {"arithmetic", "geometric"}
+        How several teachers are averaged: their probabilities, or their log-probabilities.
     online : bool
         Whether teachers are asked about every batch as it is augmented.
     temperature, alpha : float
-        Of the distillation loss; at an infinite temperature logits are matched.
+        Of the distillation loss. At an infinite temperature logits are matched, and labels count
+        for nothing.
     missing : tuple of int
         Classes that the training rows lack.
     share : float
-        Of the training rows of each class. An epoch reads them several times, see ``passes``.
+        Fraction of the training rows of each class, in (0, 1]. An epoch reads them several times,
+        see ``passes``.
     keep_outputs, keep_weights : bool
         Whether outputs for the held-out rows, and the network, are kept.
     """
@@ -77,13 +81,14 @@ class Lesson:
         n_epochs = self.recipe.epochs or 0
         if self.share == 1:
             return f"{n_epochs} epochs"
-        return f"{n_epochs * self.passes} passes over {self.share:.0%} of the rows of each class"
+        return f"{n_epochs * self.passes:,} passes over {self.share:.0%} of the rows of each class"
 
     @property
     def passes(self) -> int:
-        """How often an epoch reads each row: the fewer, the more often, though in fewer steps.
+        """How often an epoch reads each row: 1 / sqrt(share), rounded.
 
-        An epoch on few rows would otherwise take less time than its validation.
+        Fewer rows are read more often, but an epoch still takes fewer steps. If it read them once,
+        it would take less time than its validation.
         """
         return round(1 / math.sqrt(self.share))
 
@@ -99,6 +104,7 @@ class Lesson:
         }
 
     def loss(self) -> Loss:
+        """Cross-entropy without a teacher, else the distillation loss or that of matched logits."""
         if not self.teachers:
             return CrossEntropy()
         if math.isinf(self.temperature):
@@ -106,5 +112,5 @@ class Lesson:
         return DistillationLoss(self.temperature, self.alpha)
 
     def change(self) -> Augmentation | None:
-        """By which its batches are augmented."""
+        """The augmentation of its batches; None without one."""
         return None if self.augment is None else CHANGES[self.augment]

@@ -6,6 +6,9 @@ Hinton, Vinyals and Dean (2015), section 2.1: the gradient of the cross-entropy 
     = (softmax(z / T)_i - softmax(v / T)_i) / T
     ~ (1 / T) [ (1 + z_i / T) / (N + sum z_j / T) - (1 + v_i / T) / (N + sum v_j / T) ]     (3)
     ~ (z_i - v_i) / (N T^2)             if each row of logits sums to zero                  (4)
+
+z are the student's logits and v the teacher's, both of shape (n, N): N classes. Gradients have that
+shape, too.
 """
 
 from __future__ import annotations

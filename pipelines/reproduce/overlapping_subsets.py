@@ -106,26 +106,26 @@ class SpecialistGroup:
         return [load_specialist(folder) for folder in self.folders()]
 
     def subsets(self) -> list[tuple[int, ...]]:
-        """Classes of each, nearest to its centroid first."""
+        """The classes of each specialist, the nearest to its centroid first."""
         return self._subsets(self._log_probs(self.generalist.network(), "train"))
 
     def log_probs(self, specialists: Sequence[Specialist]) -> tuple[Tensor, Tensor]:
-        """Of the test rows, by the generalist and by all together, (n, C) each."""
+        """Log-probabilities of the test rows, (n, C): of the generalist, and of all together."""
         inputs = self.generalist.data.dataset.test.inputs
         assert isinstance(inputs, Tensor)
         alone = self._log_probs(self.generalist.network(), "test")
         subsets = [specialist.subset for specialist in specialists]
         top = alone.argmax(1)
         active = torch.stack([torch.isin(top, subset) for subset in subsets], dim=1)
-        said = [specialist.log_probs(inputs) for specialist in specialists]
-        return alone, combine(alone, said, subsets, active).log_probs
+        members = [specialist.log_probs(inputs) for specialist in specialists]
+        return alone, combine(alone, members, subsets, active).log_probs
 
     def _subsets(self, learned: Tensor) -> list[tuple[int, ...]]:
         seed = derive_seed(self.seed, "subsets")
         return nearest_subsets(learned, self.n_subsets, self.size, seed)
 
     def _log_probs(self, network: nn.Module, split: str) -> Tensor:
-        """The calibrated generalist's."""
+        """Log-probabilities (n, C) of the generalist at the temperature that validation fits."""
         dataset = self.generalist.data.dataset
         outputs = self.generalist.outputs("validation")
         temperature = fit_temperature(outputs, dataset.validation.labels)

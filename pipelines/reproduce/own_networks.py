@@ -40,7 +40,7 @@ def own_lesson(
     generalist = settings.generalist
     if width is not None:
         generalist = generalist.model_copy(update={"width": width, "widths": (width,)})
-    values = {name: getattr(generalist, name) for name in Recipe.model_fields}
+    values = {key: getattr(generalist, key) for key in Recipe.model_fields}
     if n_epochs is not None:
         values["epochs"] = n_epochs
     dataset = work.data.dataset

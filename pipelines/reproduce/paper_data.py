@@ -21,7 +21,7 @@ MNIST = (
     "y_train [60000], x_test and y_test"
 )
 FILES_OF_DATA = ("arrays", "table", "images")
-SPLIT_SEED = 0  # the same rows for every seed, of which a pair of models answers the same
+SPLIT_SEED = 0  # one split for all seeds: their models are compared row by row
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class PaperData:
 
     @property
     def fingerprint(self) -> str:
-        """The SHA-256 of the file, if there is one."""
+        """The SHA-256 of the file that holds the data; "" if they are not one file."""
         source = self.config.data.source[1]
         path = Path(source) if isinstance(source, str) else None
         return _digest(path) if path is not None and path.is_file() else ""
 
     def spec_shape(self) -> tuple[int, ...]:
-        """Of one input."""
+        """The shape of one input; an InputError for text."""
         inputs = self.dataset.train.inputs
         if not isinstance(inputs, Tensor):
             raise InputError(
@@ -78,7 +78,7 @@ class PaperData:
         )
 
     def classes(self, names: Sequence[str]) -> tuple[int, ...]:
-        """Indices of classes by their names."""
+        """The indices of some classes, by their names; a ValueError for a name of none."""
         return tuple(map(self.dataset.class_names.index, names))
 
 

@@ -84,8 +84,8 @@ def reproduce_mnist(work: Reproduction) -> PaperTable:
     )
     dataset = work.data.dataset
     text = (
-        f"We train on {len(dataset.train):,} digits; {len(dataset.validation):,} other training "
-        "digits, with which the paper trains, too, choose the epoch; errors are among "
+        f"We train on {len(dataset.train):,} digits. {len(dataset.validation):,} other training "
+        "digits choose the epoch; the paper trains on these, too. Errors are among "
         f"{n_test:,} test digits (paper: 10,000). Dropout and the bound are those of the article "
         "that the paper names for them (Hinton et al. 2012). The paper gives neither optimiser nor "
         "epochs nor the weight of the hard labels, and one figure each, of one seed.",

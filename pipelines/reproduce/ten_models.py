@@ -1,9 +1,9 @@
 """Section 4: the gain of ten averaged models, and how much of it one network keeps.
 
-Members differ by their seed alone, as in the paper. On digits they are the large network's kind, of
-few labels; on pictures of many classes a residual network, of the first classes. The student is one
-more of them, taught by the average about every batch as it is augmented, with hard labels at half
-the weight of the soft ones.
+Members differ by their seed alone, as in the paper. On digits each is regularised as the large
+network is, and learns few labels. On pictures of many classes each is a residual network, and
+learns the first classes alone. The student is one more such network. The average of the members is
+asked about every batch as it is augmented, and hard labels have half the weight of soft targets.
 """
 
 from __future__ import annotations

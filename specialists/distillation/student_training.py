@@ -56,9 +56,10 @@ def distil(
         The student, with the weights that it starts from; it is trained in place.
     teacher : Predictions, Tensor, SparseTargets, callable or nn.Module, optional
         Predictions (or log-probabilities [n, C]) of the training inputs, see
-        :func:`teacher_predictions`; what is kept of them (:mod:`specialists.distillation.stores`);
-        or who is asked about every batch as the student sees it: a
-        function from inputs to these, or a network. None: the student learns from the labels alone.
+        :func:`teacher_predictions`; what a store keeps of them
+        (:mod:`specialists.distillation.stores`); or a network, or a function from inputs to
+        predictions, which is asked about every batch as the student sees it. None: the student
+        learns from the labels alone.
     train, validation : Split
         Beside a teacher, rows whose label is ``specialists.losses.UNLABELLED`` have no label.
     recipe : Recipe
@@ -77,8 +78,8 @@ def distil(
     description : str
         Of the progress bar.
     terms : sequence of Term
-        The objective; temperature, alpha and label smoothing then count for nothing. None: the
-        usual one.
+        The objective; temperature, alpha and label smoothing then count for nothing. (): the loss
+        above.
     teacher_network : nn.Module, optional
         Whose layers terms look at; None: the teacher, if it is a network.
 

@@ -148,7 +148,7 @@ class _Pool:
                         continue
                     self._fractions.pop(connection, None)
                     outcomes[self._tasks[connection]] = outcome
-                    bar.advance()
+                    bar.advance(begun=sum(self._fractions.values()))
                     if connection in self._workers and waiting:
                         self._give(connection, tasks, waiting)
                     elif connection in self._workers:

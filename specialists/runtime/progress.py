@@ -12,6 +12,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 
 from specialists.escaping import printable
 
@@ -19,6 +20,7 @@ LIBRARY = logging.getLogger("specialists")
 MARK_SECONDS = 0.5  # at least, between two moments whose progress is kept
 TELLING = 0.05  # of the whole: what tells of the rest, however soon it is done
 LONG_SECONDS = 120.0  # in which the first steps no longer count
+LARGEST_STEP = 0.51  # of the time or the work that a rate is taken from: two equal steps pass
 MARKS = 50  # at most, for each time that the work has gone on e times longer
 Watch = Callable[["Progress"], None]
 
@@ -96,17 +98,23 @@ class Progress:
     def seconds_left(self) -> float | None:
         """If the rest goes on as in the last half of the time; None while nothing is known.
 
-        What an interrupted attempt had done is found within a moment, and says nothing of the rest.
-        Nor do the first steps, for which code is compiled and files are read: for a few minutes a
-        twentieth of the whole has to be done in that half.
+        A single step that holds most of that half says nothing of the rest. One that holds most of
+        its time is a pause of the process, or work that has come to a stop; one that holds most of
+        its work is what an interrupted attempt had done. Nor do the first steps say anything, for
+        which code is compiled and files are read: for a few minutes a twentieth of the whole has to
+        be done in that half.
         """
         now, done = self.seconds, self.fraction
         half = bisect_right(self._marks, (now / 2, 1.0)) - 1
-        for then, before in (self._marks[half], self._marks[0]):
-            if done > before:
-                is_known = done - before >= TELLING or now - then >= LONG_SECONDS
-                return (now - then) * (1 - done) / (done - before) if is_known else None
-        return None
+        marks = [*self._marks[half:], (now, done)]
+        steps = [(end - start, new - old) for (start, old), (end, new) in pairwise(marks)]
+        seconds, gained = now - marks[0][0], done - marks[0][1]
+        if gained <= 0 or (gained < TELLING and seconds < LONG_SECONDS):
+            return None
+        is_even = all(
+            took <= LARGEST_STEP * seconds and gain <= LARGEST_STEP * gained for took, gain in steps
+        )
+        return seconds * (1 - done) / gained if is_even else None
 
     @property
     def detail(self) -> str:
@@ -115,10 +123,10 @@ class Progress:
             return f"{self.done:.0f}/{self.total:.0f}"
         return self.note or (self._inner.detail if self._inner else "")
 
-    def advance(self, k: float = 1) -> None:
-        """``k`` more units are done."""
+    def advance(self, k: float = 1, begun: float = 0.0) -> None:
+        """``k`` more units are done, and a part ``begun`` of those that are worked on."""
         self.done += k
-        self._begun = 0.0
+        self._begun = begun
         self._changed()
 
     def begin_unit(self, fraction: float) -> None:

@@ -117,6 +117,8 @@ def test_the_page_says_what_the_files_say(done, files):
             assert all(0 < nll < 5 for nll in kept["nll"])
             assert kept["gains"]["right"]["value"] == pytest.approx(np.mean(gaps[method]))
         assert rows.count("\n| ") == 2 + 3
+        n_rows = len(students[HARD, 0].training_rows())  # each of them is read twice an epoch
+        assert f", 2 passes over 30% of the rows of each class ({n_rows:,} of " in rows
         assert "These do not beat hard labels: " in rows or "All beat them." in rows
     assert {"soft targets", "hint", "blobs", "dots"} <= set(
         re.findall(r">([^<>]+)</text>", (done / "distillation.svg").read_text())

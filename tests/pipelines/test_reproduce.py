@@ -161,6 +161,7 @@ def test_the_worst_temperature_and_the_loss_are_what_equations_are_held_to(work,
     lines = logit_limit.reproduce_logits(work).lines
     assert lines[0].reached
     assert lines[-1].reached
+    assert {line.paper for line in lines} == {""}  # it prints none of them
     assert lines[-1].values != [1.0]
 
     def wrong_once(z, v, t):

@@ -29,7 +29,7 @@ from pipelines.reproduce.paper_specialists import (
     _relative,
 )
 from pipelines.reproduce.paper_tables import share_line
-from pipelines.reproduce.temperature_curves import _findings, _saved
+from pipelines.reproduce.temperature_curves import _alike, _best_of, _saved
 from pipelines.reproduce.ten_models import _gain, _kept
 from pipelines.reproduce.unseen_classes import _line
 from specialists.calibration import Calibration
@@ -183,28 +183,34 @@ def test_three_or_more_specialists_are_compared_with_one_or_two(coverage, gains,
 
 
 class Marked:
-    def __init__(self, n_errors):
-        self.n_errors = n_errors
+    """A model with some errors of 100 test rows, and others among validation rows."""
+
+    def __init__(self, n_errors, n_validation):
+        self.n_errors, self.n_validation = n_errors, n_validation
 
     def right(self, split="test"):
         return np.arange(100) >= self.n_errors
 
-    def errors(self):
-        return self.n_errors
+    def errors(self, split="test"):
+        return self.n_errors if split == "test" else self.n_validation
 
 
-def test_the_best_fitting_temperature_is_held_to_the_best_of_the_others():
-    of = {t: Marked(n) for t, n in {1: 30, 2.5: 5, 4: 7, 8: 16, 20: 19, math.inf: 0}.items()}
+def test_the_best_fitting_temperature_is_held_to_the_best_of_the_others_by_validation():
+    errors = {1: (30, 3), 2.5: (7, 1), 4: (5, 2), 8: (18, 2), 20: (16, 3), math.inf: (0, 0)}
+    of: Any = {t: Marked(*each) for t, each in errors.items()}
     work = SimpleNamespace(
         plan=SimpleNamespace(curve_widths=(30, 800)),
         test_labels=np.zeros(100),
         drawn_means=lambda *rights: [right[0].mean() + np.zeros(3) for right in rights],
         interval=lambda drawn: (drawn.min(), drawn.max()),
     )
-    (line,) = _saved(cast(Any, work), cast(Any, of))
+    line = _saved(cast(Any, work), of)
     assert line.values == [11]
     assert line.interval == pytest.approx((11, 11))
     assert (line.figure.partition(":")[0], line.reached) == ("30 units", True)
+    best = _best_of(30, of, "so")
+    assert (best.values, best.reached, best.how) == ([2.5], True, "so; validation digits choose T")
+    assert _best_of(30, {1: of[2.5], 4: of[4]}, "so").reached is False
 
 
 def test_table_4_counts_rows_by_the_specialists_of_their_class_over_all_seeds():
@@ -239,14 +245,13 @@ def test_sizes_are_reached_within_a_factor_of_one_and_a_half(values, goal, reach
 
 def test_temperatures_above_8_are_alike_if_few_errors_lie_between_them():
     errors = {
-        30: {1: 900, 2.5: 800, 8: 850, math.inf: 10},
+        30: {1: 900, 12: 800, 40: 500, math.inf: 10},
         300: {1: 300, 8: 300, 12: 100, 40: 120, math.inf: 400},
         800: {1: 300, 8: 300, 12: 100, 40: 121, math.inf: 400},
     }
-    lines = _findings(errors, 10_000, "so")
-    assert [line.values for line in lines] == [[20], [21], [2.5]]
-    assert [line.reached for line in lines] == [True, False, True]
-    assert _findings({30: {1: 700, 4: 800}}, 10_000, "so")[0].reached is False
+    lines = _alike(errors, 10_000, "so")
+    assert [line.values for line in lines] == [[20], [21]]
+    assert [line.reached for line in lines] == [True, False]
 
 
 def test_nothing_is_said_to_be_kept_of_a_gain_that_is_not_clear():

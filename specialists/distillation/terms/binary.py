@@ -81,8 +81,7 @@ class BinaryTargets(Term):
         return frozenset({TARGETS, CLASSES, *(() if self.exclusive else (RAW_LOGITS,))})
 
     def losses(self, view: BatchView) -> Tensor:
-        teacher = view.every_class(self.kind) / self.temperature
-        p = teacher.softmax(1) if self.exclusive else teacher.sigmoid()
-        z = (view.logits / self.temperature).to(p.dtype)
-        each = F.binary_cross_entropy_with_logits(z, p.to(z.dtype), reduction="none")
+        teacher, z = view.every_class(self.kind) / self.temperature, view.logits / self.temperature
+        p = (teacher.softmax(1) if self.exclusive else teacher.sigmoid()).to(z.dtype)
+        each = F.binary_cross_entropy_with_logits(z, p, reduction="none")
         return self.temperature**2 * (each - entr(p) - entr(1 - p)).sum(1)
