@@ -127,7 +127,7 @@ def _lines(
     longer = [model.right() for model in alone]
     rights = (one, arithmetic, geometric, taught, longer)
     tops = [[100 * float(right.mean()) for right in each] for each in rights]
-    of_one, of_all, of_taught = work.drawn_means(one, arithmetic, taught)
+    of_one, of_all, of_taught, of_longer = work.drawn_means(one, arithmetic, taught, longer)
     gain = _gain(tops[0], tops[1], work.interval(of_all - of_one))
     kept = work.interval(share_kept(of_taught - of_one, of_all - of_one))
     return (
@@ -138,6 +138,7 @@ def _lines(
         PaperLine(ALONE, "", tops[4], "the same network and epochs as the taught one", 2, "%"),
         gain,
         _kept(tops[0], tops[3], gain, kept),
+        _over_labels(tops[4], tops[3], work.interval(of_taught - of_longer)),
     )
 
 
@@ -172,6 +173,25 @@ def _kept(
         gain.measured,
         TO_KEEP,
         interval if gain.reached else None,
+    )
+
+
+def _over_labels(
+    alone: Sequence[float], taught: Sequence[float], interval: tuple[float, float]
+) -> PaperLine:
+    """What the average teaches beyond what longer training gives by itself."""
+    low, high = (100 * end for end in interval)
+    return PaperLine(
+        "gain of the taught one over labels alone",
+        "",
+        [after - before for before, after in zip(alone, taught, strict=True)],
+        "over the same network with labels alone, trained as long; a share above is the teachers' "
+        "doing only where this is clear of 0",
+        2,
+        " points",
+        "clear of 0",
+        low > 0,
+        (low, high),
     )
 
 

@@ -442,6 +442,17 @@ def test_few_rows_are_the_same_for_whoever_learns_from_them(work):
     assert len(rows[0]) == pytest.approx(share * len(work.data.dataset.train), rel=0.05)
 
 
+def test_labels_and_soft_targets_alike_are_tried_without_dropout_and_longer(done, data):
+    from pipelines.reproduce.little_data import _student
+
+    work = begin(done, blobs_settings(data), 2, 1, quick=True)
+    for t in (None, *work.plan.few_temperatures):
+        plain, longer = (_student(work, 0, work.plan.few, t, each) for each in (False, True))
+        assert plain.spec.dropout > longer.spec.dropout == 0
+        assert longer.recipe.epochs == 3 * (plain.recipe.epochs or 0)
+        assert all((work.models / each.name / "result.json").is_file() for each in (plain, longer))
+
+
 @pytest.mark.parametrize("t", [None, 5.0])
 def test_students_of_hard_labels_and_of_soft_targets_see_moving_digits(work, t):
     from pipelines.reproduce.little_data import _student

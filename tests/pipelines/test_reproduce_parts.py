@@ -30,7 +30,7 @@ from pipelines.reproduce.paper_specialists import (
 )
 from pipelines.reproduce.paper_tables import share_line
 from pipelines.reproduce.temperature_curves import _alike, _best_of, _saved
-from pipelines.reproduce.ten_models import _gain, _kept
+from pipelines.reproduce.ten_models import _gain, _kept, _over_labels
 from pipelines.reproduce.unseen_classes import _line
 from specialists.calibration import Calibration
 from specialists.config import Recipe
@@ -154,6 +154,13 @@ def test_what_is_kept_of_a_clear_gain_is_a_share_of_it(taught, reached):
     assert (gain.interval, gain.reached) == ((1, 3), True)
     assert kept.values == [100 * (t - o) / 2 for t, o in zip(taught, (60, 62), strict=True)]
     assert kept.reached is reached
+
+
+def test_a_taught_network_is_held_to_labels_alone_trained_as_long():
+    line = _over_labels([90.0, 91.0], [90.5, 91.7], (0.002, 0.011))
+    assert (line.mean, line.reached) == (pytest.approx(0.6), True)
+    assert line.interval == pytest.approx((0.2, 1.1))
+    assert not _over_labels([90.5, 91.7], [90.0, 91.0], (-0.011, 0.002)).reached
 
 
 def test_a_share_of_all_seeds_is_that_of_their_means_and_a_seed_without_gain_has_none():
