@@ -1,6 +1,7 @@
 """What the paper's experiments compute: matched logits, overlapping subsets, averaged teachers."""
 
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipelines.reproduce.cpu_plan import PaperPlan
 from pipelines.reproduce.kept_training import mean_of
 from pipelines.reproduce.lessons import Lesson
 from pipelines.reproduce.logit_matching import (
@@ -21,6 +23,7 @@ from pipelines.reproduce.logit_matching import (
     relative_difference,
 )
 from pipelines.reproduce.overlapping_subsets import nearest_subsets
+from pipelines.reproduce.paper_data import PaperData
 from pipelines.reproduce.paper_specialists import (
     _by_coverage,
     _by_few_and_many,
@@ -29,6 +32,7 @@ from pipelines.reproduce.paper_specialists import (
     _relative,
 )
 from pipelines.reproduce.paper_tables import share_line
+from pipelines.reproduce.reproduction import Reproduction
 from pipelines.reproduce.temperature_curves import _alike, _best_of, _saved
 from pipelines.reproduce.ten_models import _gain, _kept, _over_labels
 from pipelines.reproduce.unseen_classes import _line
@@ -41,6 +45,12 @@ from specialists.specialist import Specialist
 from specialists.training import TrainingCost
 
 SPEC = NetworkSpec("any", 10)
+
+
+def unnamed_rows() -> Reproduction:
+    """An experiment whose test rows are drawn one by one."""
+    data = SimpleNamespace(dataset=SimpleNamespace(test=SimpleNamespace(groups=None)))
+    return Reproduction(Path(), cast(PaperData, data), PaperPlan(), (0, 1))
 
 
 @pytest.fixture
@@ -182,11 +192,18 @@ def test_three_or_more_specialists_are_compared_with_one_or_two(coverage, gains,
     before = np.array([1, 1, 1, 0, 1, 0, 0, 0], bool)
     after = np.array([1, 1, 1, 1, 1, 0, 1, 0], bool)
     of_row = np.repeat(coverage, 2)
-    lines = _by_few_and_many([(before, after)] * 2, [of_row] * 2)
-    assert [line.values for line in lines] == [
+    many = 50 if reached is not None else 1  # so many rows of each kind that it is clear
+    pairs = [(np.tile(before, many), np.tile(after, many))] * 2
+    lines = _by_few_and_many(unnamed_rows(), pairs, [np.tile(of_row, many)] * 2)
+    assert [line.values for line in lines[:2]] == [
         [None if gain is None else pytest.approx(gain)] * 2 for gain in gains
     ]
-    assert (lines[0].reached, lines[1].reached) == (None, reached)
+    assert lines[-1].reached is reached
+    if reached is not None:
+        few, more = gains
+        assert lines[2].values == [pytest.approx(more - few)] * 2
+        low, high = lines[2].interval or (0, 0)
+        assert low < more - few < high
 
 
 class Marked:
