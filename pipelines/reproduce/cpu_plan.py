@@ -93,7 +93,7 @@ class PaperPlan:
     member_student_epochs: int = 50
     picture_width: int = 32
     picture_epochs: int = 40
-    picture_student_epochs: int = 60
+    picture_student_epochs: int = 120
     curve_widths: tuple[int, ...] = (30, 100, 300, 800)
     curve_temperatures: tuple[float, ...] = (1, 2.5, 4, 8, 12, 20, 40, WITHOUT_LIMIT)
     shares: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)

@@ -63,20 +63,21 @@ class PaperLine:
         return float(np.mean(self.measured)) if self.measured else math.nan
 
     def cells(self) -> tuple[str, ...]:
-        """A row of the table."""
+        """A row of the table; a mean of counts has a digit after the point."""
         many = len(self.values) > 1
         middle = self.mean if self.overall is None else self.overall
-        ours = self._number(middle if self.measured else None)
+        digits = max(1, self.digits) if many and not self.unit else self.digits
+        ours = self._number(middle if self.measured else None, digits)
         if len(self.measured) > 1:
-            ours += f" ± {np.std(self.measured, ddof=1):.{self.digits}f}"
+            ours += f" ± {np.std(self.measured, ddof=1):.{digits}f}"
         if self.interval is not None:
             ours += f" [{', '.join(f'{end:.{self.digits}f}' for end in self.interval)}]"
-        each = ", ".join(map(self._number, self.values)) if many else ""
+        each = ", ".join(self._number(value, self.digits) for value in self.values) if many else ""
         mark = {None: "", True: ": reached", False: ": not reached"}[self.reached]
         return self.figure, self.paper, ours, each, f"{self.goal}{mark}".lstrip(": ")
 
-    def _number(self, value: float | None) -> str:
-        return "\N{EN DASH}" if value is None else f"{value:,.{self.digits}f}{self.unit}"
+    def _number(self, value: float | None, digits: int) -> str:
+        return "\N{EN DASH}" if value is None else f"{value:,.{digits}f}{self.unit}"
 
 
 @dataclass(frozen=True)

@@ -484,6 +484,8 @@ def test_a_line_says_mean_spread_interval_and_whether_the_goal_is_reached():
     line = PaperLine("errors", "67", [70, 80], "so", 1, "%", "at most 85", True, (60.0, 90.0))
     ours = "75.0% ± 7.1 [60.0, 90.0]"
     assert line.cells() == ("errors", "67", ours, "70.0%, 80.0%", "at most 85: reached")
+    counts = PaperLine("errors", "74", [91, 101, 109], "so", 0)  # 100.3 is more than 100
+    assert counts.cells()[2:4] == ("100.3 ± 9.0", "91, 101, 109")
 
 
 NO_DATA = "no data are named, and nothing is downloaded"
