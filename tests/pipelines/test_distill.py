@@ -176,6 +176,15 @@ def test_a_second_file_among_the_settings_is_refused(predicted, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_has_no_layers_to_look_at(predicted, tmp_path):
+    file, settings = predicted
+    terms = "--set=student.terms=[{kind='soft_targets'}, {kind='hint', layer='relu1'}]"
+    shown = distill("--teacher", file, "--out", tmp_path / "out", *settings, terms)
+    told = "student.terms.1 (hint): it looks at layers of a teacher; generalist.predictions"
+    assert told in " ".join(shown.split())
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("command", ["distill", "examine"])
 def test_a_teacher_that_is_not_there_may_have_been_a_file(predicted, teacher, tmp_path, command):
     missing = ["--teacher", tmp_path / "missing.npz"]
