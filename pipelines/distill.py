@@ -147,7 +147,7 @@ def _stage(teachers: Sequence[TeacherSource], mean: Mean) -> Stage:
         sections=("seed", "device", "precision", "data", "student"),
         inputs=DATA,
         execute=partial(_execute, teachers=teachers, mean=mean),
-        files=("student.unlabelled", "student.factory", "student.pretrained"),
+        files=find_stage("distill-student").files,
         elsewhere=_digests(teachers, mean),
     )
 
