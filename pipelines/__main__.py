@@ -156,7 +156,7 @@ def compare_command(
     say(f"the table, the figure and all values: {folder}/comparison.md, .svg and .json")
 
 
-@app.command("distill", help="Train a student on any trained model, its teacher.")
+@app.command("distill", help="Train a student on what any model, or a file, predicts.")
 def distill_command(
     *,
     teacher: TeacherOption,
@@ -176,13 +176,13 @@ def distill_command(
     trust_code: TrustOption = False,
 ) -> None:
     """Prepare the data, train what is missing, and say where the student lies."""
-    from .distill import distill, distill_settings, distill_source, teacher_sources
+    from .distill import distill, distill_settings
+    from .teacher_source import teacher_sources
 
     hush(quiet)
     taught_by = teacher_sources(teacher, model, trust_code, weight)
-    changes = distill_settings(taught_by, overrides)
-    source, folder = distill_source(taught_by, out, changes)
-    with configured(folder, read_settings(source, changes, trust_code), jobs) as run:
+    settings, folder = distill_settings(taught_by, out, overrides, trust_code)
+    with configured(folder, settings, jobs) as run:
         say(f"the student: {distill(run, taught_by, mean)}")
 
 

@@ -1,4 +1,4 @@
-"""Teachers and one student, no specialist: ``specialists distill --teacher RUN-or-FOLDER ...``.
+"""Teachers and one student, no specialist: ``specialists distill --teacher ...``.
 
 A teacher is a run's ensemble, its generalist or a rival of theirs, a model's folder, or nothing but
 a file of predictions, which are taken as they are. Several are joined
@@ -10,16 +10,12 @@ targets at each temperature and weight, and lies in ``OUT/distill/student``. Bes
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor
-
-from specialists.config import Recipe, asks_online
-from specialists.datasets.base import Dataset, Inputs
+from specialists.config import Config, Recipe, asks_online
+from specialists.datasets.base import Dataset
 from specialists.distillation import (
     JoinedTeachers,
     NamedTeacher,
@@ -28,24 +24,20 @@ from specialists.distillation import (
 )
 from specialists.distillation.several_teachers import Mean
 from specialists.ensemble import score
-from specialists.errors import InputError
-from specialists.files import EVERYTHING, NOTHING, hash_files, sha256, trusting
-from specialists.networks import GivenInputs, plain_inputs
-from specialists.predictions import Predictions
-from specialists.predictor import Predictor
+from specialists.errors import InputError, calling
+from specialists.files import EVERYTHING, NOTHING, trusting
 
 from .context import RunContext
 from .distill_student import student_tasks
-from .options import Model
-from .run_settings import source_and_folder
-from .runs import RUN, Run, kind_of, refuse_missing
-from .soft_targets import online_teacher, write_targets
+from .run_settings import data_of, read_settings, source_and_folder
+from .runs import RUN, Run, kind_of
+from .soft_targets import write_targets
 from .stage import Stage, run_stage
 from .stages import DATA, find_stage
 from .student_networks import spec_of_size
 from .student_search import train_and_choose
+from .teacher_source import TeacherSource, made_from
 from .terminal import log
-from .trained_models import load
 
 NAME = "distill"
 NO_TEST_OF_SPECIALISTS = ("data.admission_fraction=0",)  # all validation rows judge the student
@@ -53,129 +45,43 @@ IDLE_BESIDE_A_FILE = (
     *("specialists.start", "specialists.freeze", "evaluation.baselines", "evaluation.keep_rivals"),
     *("generalist.weights", *(f"generalist.{key}" for key in Recipe.model_fields)),
 )
-MODEL_FILES = ("weights.safetensors", "model.json")
-RUN_FILES = (
-    "prepare-data/*.predictions.npy",
-    "train-generalist/weights.safetensors",
-    "train-generalist/model.json",
-    "train-generalist/calibration.json",
-    "train-specialists/specialist-*/weights.safetensors",
-    "train-specialists/specialist-*/model.json",
-    "combine-predictions/choice.json",
-)
-RIVAL_FILES = (
-    "evaluate-models/baselines.json",
-    "evaluate-models/baselines/*/weights.safetensors",
-    "distill-student/student*/weights.safetensors",
-)
 
 
-@dataclass(frozen=True)
-class TeacherSource:
-    """Where a teacher lies.
-
-    Parameters
-    ----------
-    path : Path
-        A run, the folder of a model, or a file of predictions.
-    model : str
-        Of a run, by its name in the report.
-    trust_code : bool
-        See :func:`specialists.load`.
-    weight : float
-        Beside other teachers.
-    """
-
-    path: Path
-    model: Model = "ensemble"
-    trust_code: bool = False
-    weight: float = 1.0
-
-    @property
-    def is_model(self) -> bool:
-        """Whether the folder holds a single model."""
-        return (self.path / "model.json").is_file()
-
-    @property
-    def is_file(self) -> bool:
-        """Whether it is nothing but a file of predictions."""
-        return self.path.is_file()
-
-    def digests(self) -> dict[str, str]:
-        """sha256 of the files that say what the teacher predicts, by name."""
-        if self.is_file:
-            files = {"file": sha256(self.path)}
-        elif self.is_model:
-            files = {name: sha256(self.path / name) for name in MODEL_FILES}
-        else:
-            rival = self.model not in ("ensemble", "generalist")
-            files = hash_files(self.path, (*RUN_FILES, *(RIVAL_FILES if rival else ())))
-        return {f"teacher/{name}": digest for name, digest in files.items()}
-
-    @property
-    def network(self) -> Path | None:
-        """Folder of the network that a student is like, and whose layers terms look at, if any."""
-        if self.is_file:
-            return None
-        return self.path if self.is_model else self.path / "train-generalist"
-
-    def load(self) -> Predictor:
-        """The trained model; an InputError if there is none."""
-        return load(self.path, "generalist" if self.is_model else self.model, self.trust_code)
-
-    def open(self, dataset: Dataset) -> NamedTeacher:
-        """Who can be asked; an InputError if it takes inputs that are encoded otherwise."""
-        if self.is_file:
-            return NamedTeacher(as_given, dataset.class_names, self.weight, str(self.path))
-        predictor = self.load()
-        if dict(predictor.preprocessing) != dict(dataset.preprocessing):
-            raise InputError(
-                "the teacher takes inputs that are encoded otherwise than these data",
-                where=self.path,
-                fix="--set data... and seed to those that the teacher was trained with",
-            )
-        ask = predictor.predictions
-        if self.model == "ensemble" and not self.is_model:
-            ask = online_teacher(RunContext.open(self.path), "ensemble")  # about every row
-        if not predictor.asks:
-            ask = partial(_of_plain_inputs, ask)
-        predictor.beside(dataset.validation.inputs, dataset.validation.predictions)  # or an error
-        return NamedTeacher(ask, predictor.class_names, self.weight, str(self.path))
-
-
-def teacher_sources(
-    folders: Sequence[Path], model: Model, trust_code: bool, weights: Sequence[float]
-) -> list[TeacherSource]:
-    """Teachers with their weights; an InputError if these are not as many, or make no sense."""
-    weights = weights or [1.0] * len(folders)
-    if len(weights) != len(folders):
-        raise InputError(
-            "each teacher has one weight, or none has",
-            where="--weight",
-            got=f"{len(weights)} weights for {len(folders)} teachers",
-        )
-    if wrong := [weight for weight in weights if not 0 < weight < math.inf]:
-        raise InputError("the weight of a teacher is > 0", where="--weight", got=wrong[0])
-    pairs = zip(folders, weights, strict=True)
-    return [TeacherSource(folder, model, trust_code, weight) for folder, weight in pairs]
-
-
-def distill_source(
-    teachers: Sequence[TeacherSource], out: Path | None, overrides: list[str]
-) -> tuple[str | Path | None, Path]:
+def distill_settings(
+    teachers: Sequence[TeacherSource], out: Path | None, overrides: list[str], trust_code: bool
+) -> tuple[Config, Path]:
     """Settings and folder of the student: the first teacher's own settings, changed by ``--set``.
 
     Raises
     ------
     InputError
-        If there is no such teacher, or one would lie in the folder of the other.
+        If there is no such teacher, a file of predictions stands without its data or beside
+        another, one would lie in the folder of the other, or the settings cannot work.
     """
     for teacher in teachers:
-        refuse_missing(teacher.path)
+        teacher.check_path()
+    changes = _changes(teachers, overrides)
+    source, folder = _source_and_folder(teachers, out, overrides)
+    ours, theirs = (" ".join(f"--set {one}" for one in some) for some in (changes, overrides))
+    with calling({ours: theirs or "--teacher"}):
+        return read_settings(source, changes, trust_code), folder
+
+
+def _source_and_folder(
+    teachers: Sequence[TeacherSource], out: Path | None, overrides: list[str]
+) -> tuple[str | Path | None, Path]:
     teacher = teachers[0]
     if not teacher.is_model and kind_of(teacher.path) == RUN:
         source, folder = Run(teacher.path).config_file, Path("runs", teacher.path.resolve().name)
     else:
+        if any(one.is_file for one in teachers) and data_of(overrides) == ("", ""):
+            raise InputError(
+                "a file of predictions does not say of which data they are",
+                where="--teacher",
+                got="no data",
+                fix="name the data with --set, for instance --set data.arrays=FILE, "
+                "or --set data.table=FILE with data.text and data.label",
+            )
         source, folder = source_and_folder(None, None, overrides)
     folder = out or folder.with_name(f"{NAME}-{folder.name}")
     ours = folder.resolve()
@@ -186,19 +92,23 @@ def distill_source(
     return source, folder
 
 
-def distill_settings(teachers: Sequence[TeacherSource], overrides: Sequence[str]) -> list[str]:
-    """``--set`` with what distillation sets itself; an InputError if several teachers are files."""
-    files = [teacher.path for teacher in teachers if teacher.is_file]
-    if len(files) > 1:
+def _changes(teachers: Sequence[TeacherSource], overrides: Sequence[str]) -> list[str]:
+    """``--set`` with what distillation sets itself; an InputError if several files are named."""
+    if not (files := [str(teacher.path.absolute()) for teacher in teachers if teacher.is_file]):
+        return [*NO_TEST_OF_SPECIALISTS, *overrides]
+    settings = [(key.strip(), value) for key, _, value in (o.partition("=") for o in overrides)]
+    others = [value for key, value in settings if key == "generalist.predictions" and value]
+    if len(files) + len(others) > 1:
         raise InputError(
-            "one teacher at most is a file of predictions",
-            where="--teacher",
-            got=" and ".join(map(str, files)),
+            "one file of predictions at most",
+            where="--teacher" + (" and --set generalist.predictions" if others else ""),
+            got=" and ".join([*files, *others]),
             fix="average their probabilities into one file",
         )
-    idle = [f"{key}=" for key in IDLE_BESIDE_A_FILE] if files else []  # a run's settings may be set
-    of_file = [f"generalist.predictions={file}" for file in files]
-    return [*NO_TEST_OF_SPECIALISTS, *idle, *overrides, *of_file]
+    idle = [f"{key}=" for key in IDLE_BESIDE_A_FILE]  # a run's settings may be set
+    if not made_from(teachers[0].path, Path(files[0])):
+        idle.append("generalist.classes=")  # they name other columns
+    return [*NO_TEST_OF_SPECIALISTS, *idle, *overrides, f"generalist.predictions={files[0]}"]
 
 
 def distill(run: Run, teachers: Sequence[TeacherSource], mean: Mean = "arithmetic") -> Path:
@@ -237,7 +147,7 @@ def _stage(teachers: Sequence[TeacherSource], mean: Mean) -> Stage:
         sections=("seed", "device", "precision", "data", "student"),
         inputs=DATA,
         execute=partial(_execute, teachers=teachers, mean=mean),
-        files=("student.unlabelled", "student.factory"),
+        files=find_stage("distill-student").files,
         elsewhere=_digests(teachers, mean),
     )
 
@@ -256,7 +166,8 @@ def _digests(teachers: Sequence[TeacherSource], mean: Mean) -> dict[str, str]:
 def _execute(run: Run, teachers: Sequence[TeacherSource], mean: Mean) -> None:
     context = RunContext.open(run.folder)
     dataset = context.dataset
-    ask = _joined([teacher.open(dataset) for teacher in teachers], dataset, mean)
+    file = next((teacher.path for teacher in teachers if teacher.is_file), None)
+    ask = _joined([teacher.open(dataset, file) for teacher in teachers], dataset, mean)
     inputs = context.fingerprints("prepare-data/train.inputs.npy") | _digests(teachers, mean)
     write_targets(context, run.path(NAME, "targets"), inputs, lambda: ask)
     network = teachers[0].network or context.path("train-generalist")
@@ -266,17 +177,6 @@ def _execute(run: Run, teachers: Sequence[TeacherSource], mean: Mean) -> None:
     log.info(f"{NAME}: teacher, validation top-1 {top1['top1']:.3f}")
     tasks = student_tasks(context, spec, NAME, network)
     train_and_choose(context, tasks, run.jobs, NAME)
-
-
-def as_given(inputs: Inputs) -> Tensor:
-    """What a file says of inputs beside which its rows stand."""
-    assert isinstance(inputs, GivenInputs)
-    return inputs.log_probs
-
-
-def _of_plain_inputs(ask: OnlineTeacher, inputs: Inputs) -> Predictions | Tensor:
-    """What a teacher says that asks no given generalist, although the data may bring one's."""
-    return ask(plain_inputs(inputs))
 
 
 def _joined(teachers: Sequence[NamedTeacher], dataset: Dataset, mean: Mean) -> OnlineTeacher:

@@ -6,7 +6,6 @@ Nothing is trained but linear probes. Where there are many rows, some of them ar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -23,8 +22,9 @@ from specialists.predictor import Predictor
 from specialists.training.examples import drawn
 
 from .context import RunContext
-from .distill import NAME, TeacherSource, as_given
+from .distill import NAME
 from .runs import Run
+from .teacher_source import TeacherSource, as_given, made_from
 from .trained_models import STUDENTS, load
 
 FILES = ("transfer.json", "transfer.svg")
@@ -62,20 +62,22 @@ def examine_student(run: Run, teacher: TeacherSource, rows: Examined) -> Transfe
 
 def _teacher_of(run: Run, teacher: TeacherSource, dataset: Dataset) -> Predictor | None:
     """The model; None: the file of predictions that the run has beside its rows."""
+    teacher.check_path()
     if teacher.is_file:
-        ours = run.config.generalist.predictions
-        if ours is None or Path(ours).resolve() != teacher.path.resolve():
+        if not made_from(run.folder, teacher.path):
+            ours = run.config.generalist.predictions
             raise InputError(
-                "this file of predictions is not the one that the run's rows stand beside",
+                "this is not the file of predictions that the run was made from, or it has changed",
                 where=teacher.path,
                 expected=ours or "a run or the folder of a model",
+                fix="if it has changed: the command that made the run, once more" if ours else None,
             )
         return None
     if teacher.path.resolve() == run.folder.resolve() and run.path(NAME).is_dir():
         raise InputError(
-            "the teacher of these students lies in another folder",
+            "the teacher of these students does not lie in their folder",
             where=run.folder,
-            fix="--teacher of that folder, as `specialists distill` was told",
+            fix="--teacher, as `specialists distill` was told",
         )
     model = "generalist" if teacher.is_model else teacher.model
     predictor = load(teacher.path, model, teacher.trust_code)

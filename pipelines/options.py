@@ -77,8 +77,8 @@ TeacherOption = Annotated[
     list[Path],
     typer.Option(
         metavar="RUN-or-FOLDER-or-FILE",
-        help="A run, the folder of a model, or a file of predictions (as generalist.predictions); "
-        "several, each with --teacher, are averaged.",
+        help="A run, the folder of a model, or a file of predictions (.npz, .npy or .parquet). "
+        "Several, each with --teacher, are averaged.",
     ),
 ]
 WeightOption = Annotated[

@@ -59,7 +59,7 @@ def source_and_folder(
         return Run(out).config_file, out
     if config is not None:
         return config, out or _default_folder(*_config_of(config, command))
-    key, name = _data_of(overrides)
+    key, name = data_of(overrides)
     if key == "name" and name in shipped_configs():
         return name, out or Path("runs", name)
     if not key:
@@ -214,7 +214,7 @@ def _changes(run: Run, settings: Config) -> str | None:
     return describe_changes(old, settings.model_dump(mode="json", exclude=RECORDED))
 
 
-def _data_of(overrides: list[str]) -> tuple[str, str]:
+def data_of(overrides: list[str]) -> tuple[str, str]:
     """What ``--set`` names: name, table ..., and the data set's, file's ... or function's name."""
     for override in reversed(overrides):
         key, _, value = override.partition("=")

@@ -17,7 +17,9 @@ from .terminal import say
 studying = typer.Typer()
 
 
-@studying.command("examine-student", help="Show what a student has of its teacher, and what not.")
+@studying.command(
+    "examine-student", help="Show what a student learned from its teacher, and what it did not."
+)
 def examine_command(
     run: RunArgument,
     teacher: Annotated[
@@ -38,8 +40,8 @@ def examine_command(
     trust_code: TrustOption = False,
 ) -> None:
     """Print the table; the same values and a figure go into the run folder."""
-    from .distill import TeacherSource
     from .examine_student import FILES, Examined, examine_student
+    from .teacher_source import TeacherSource
 
     opened = Run(run)
     _ = opened.config  # an error where this is no run folder

@@ -114,6 +114,7 @@ PIPELINE_ORDER = [
     "fitted_models",
     "given_generalist",
     "estimator",
+    "teacher_source",
     "distill",
     "examine_student",
     "student_commands",

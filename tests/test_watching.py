@@ -80,6 +80,12 @@ def test_a_wrong_path_prints_the_paths_that_there_are():
         assert text in str(caught.value)
 
 
+def test_a_network_without_layers_says_so():
+    lacking = pytest.raises(InputError, match="no term that looks at layers")
+    with lacking, layer_outputs(nn.Identity(), ["hidden"]):
+        pass
+
+
 class Strange(nn.Module):
     """Has a layer that it does not call, and one that puts out a tuple."""
 

@@ -32,7 +32,7 @@ def layer_at(network: nn.Module, path: str, whose: str = "network") -> nn.Module
     raise InputError(
         f"the {whose} has no such layer",
         got=path,
-        expected=listed(modules, MOST_PATHS),
+        expected=listed(modules, MOST_PATHS) or "no term that looks at layers: there are none",
         fix=f"did you mean `{near[0]}`?" if near else None,
     )
 

@@ -71,7 +71,7 @@ def _terms(config: Config) -> list[str]:
         return []
     from specialists.feasibility.objectives import impossible_objectives
 
-    return list(impossible_objectives(config.student, config.seed))
+    return list(impossible_objectives(config))
 
 
 def _machine(config: Config) -> Iterator[str]:

@@ -34,13 +34,14 @@ def impossible_trials(settings: StudentConfig, seed: int) -> Iterator[str]:
         yield f"student.tuning: {error.in_a_line}"
 
 
-def impossible_objectives(settings: StudentConfig, seed: int) -> Iterator[str]:
+def impossible_objectives(config: Config) -> Iterator[str]:
     """A line for each mistake in the terms and the scheme of any candidate, whatever the data."""
-    for candidate in student_candidates(settings, seed):
-        yield from impossible_terms(candidate)
+    has_layers = config.generalist.predictions is None
+    for candidate in student_candidates(config.student, config.seed):
+        yield from impossible_terms(candidate, has_layers)
 
 
-def impossible_terms(settings: StudentConfig) -> Iterator[str]:
+def impossible_terms(settings: StudentConfig, has_layers: bool) -> Iterator[str]:
     """A line for each mistake in ``student.terms`` and ``student.scheme``, whatever the data."""
     if settings.scheme == "mutual" and settings.n_taught < FEWEST_PEERS:
         yield f"student.n_taught = {settings.n_taught}: at least {FEWEST_PEERS} peers"
@@ -56,6 +57,8 @@ def impossible_terms(settings: StudentConfig) -> Iterator[str]:
         where = f"student.terms.{i} ({term.kind})"
         if NETWORK in term.needs and settings.scheme != "offline":
             yield f"{where}: it looks at layers of a teacher; only student.scheme = offline has one"
+        elif NETWORK in term.needs and not has_layers:
+            yield f"{where}: it looks at layers of a teacher; generalist.predictions have none"
         elif RAW_LOGITS in term.needs and settings.scheme in ("offline", "born_again"):
             yield f"{where}: a run's teacher gives probabilities; set exclusive = true"
         elif CLASSES in term.needs and settings.targets != "dense" and settings.teacher != "online":

@@ -23,7 +23,7 @@ from specialists.datasets.array_files import ArrayFile, open_arrays
 from specialists.datasets.class_names import class_name
 from specialists.datasets.naming import existing
 from specialists.datasets.splits import PARTS, SPLIT_NAMES
-from specialists.errors import DataError, InputError, listed
+from specialists.errors import DataError, InputError, calling, listed
 from specialists.networks.output_names import CLASSES_KEY, ENTRIES, names_of_outputs
 
 IDS = ("row", "line", "path")
@@ -76,7 +76,8 @@ def read_prediction_file(
     file = existing(path)
     if file.suffix.lower() in (".parquet", ".pq"):
         return _from_parquet(file, class_names, given)
-    arrays = open_arrays(file)
+    with calling({"expected: .npz or .npy": f"expected: {FORMATS}"}):
+        arrays = open_arrays(file)
     ids = _ids_among(arrays)
     entries = {name: arrays[name].tolist() for name in ENTRIES if name in arrays}
     parts = _matrices(arrays, {*entries, *(ids or ())})

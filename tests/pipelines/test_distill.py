@@ -26,7 +26,7 @@ def teacher(tmp_path_factory) -> Run:
 
 def distill(*arguments) -> str:
     """What the command prints."""
-    return CliRunner().invoke(app, ["distill", *map(str, arguments)]).output
+    return CliRunner().invoke(app, ["distill", "--jobs=1", *map(str, arguments)]).output
 
 
 def test_the_student_of_an_ensemble_is_that_of_its_run(teacher, tmp_path):
@@ -127,7 +127,7 @@ def test_a_file_of_predictions_teaches(teacher, predicted, tmp_path):
     said = np.load(file)["classes"][np.load(file)["test"].argmax(1)]
     right = said == np.load(str(teacher.config.data.arrays))["y_test"].astype(str)
     assert found["models"][0]["top1"] == pytest.approx(right.mean())
-    assert "is not the one" in examined(teacher.folder, "--teacher", file)
+    assert "this is not the file" in examined(teacher.folder, "--teacher", file)
     arrays = dict(np.load(file))
     np.savez(file, **{**arrays, "train": arrays["train"][:, ::-1]})
     assert "distill: stale" in distill(*arguments)
@@ -150,7 +150,7 @@ def test_two_files_of_predictions_are_refused(predicted, tmp_path):
     file, settings = predicted
     given = ["--teacher", file, "--teacher", file]
     shown = distill(*given, "--out", tmp_path / "out", *settings)
-    assert "one teacher at most is a file of predictions" in " ".join(shown.split())
+    assert "one file of predictions at most" in " ".join(shown.split())
     assert not (tmp_path / "out").exists()
 
 
@@ -158,8 +158,97 @@ def test_a_file_that_holds_no_predictions_is_refused(predicted, tmp_path):
     (tmp_path / "notes.npz").write_text("no array")
     shown = distill("--teacher", tmp_path / "notes.npz", "--out", tmp_path / "out", *predicted[1])
     assert "notes.npz" in shown
+    assert ".npy, .npz or .parquet" in shown
     assert "Traceback" not in shown
     assert not (tmp_path / "out" / "distill").exists()
+
+
+def test_a_file_of_predictions_needs_its_data(predicted):
+    assert "does not say of which data" in distill("--teacher", predicted[0])
+
+
+def test_a_second_file_among_the_settings_is_refused(predicted, tmp_path):
+    file, settings = predicted
+    given = ["--teacher", file, *settings, "--set=generalist.predictions=other.npz"]
+    shown = " ".join(distill(*given, "--out", tmp_path / "out").split())
+    assert "one file of predictions at most" in shown
+    assert "other.npz" in shown
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_has_no_layers_to_look_at(predicted, tmp_path):
+    file, settings = predicted
+    terms = "--set=student.terms=[{kind='soft_targets'}, {kind='hint', layer='relu1'}]"
+    shown = distill("--teacher", file, "--out", tmp_path / "out", *settings, terms)
+    told = "student.terms.1 (hint): it looks at layers of a teacher; generalist.predictions"
+    assert told in " ".join(shown.split())
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["distill", "examine"])
+def test_a_teacher_that_is_not_there_may_have_been_a_file(predicted, teacher, tmp_path, command):
+    missing = ["--teacher", tmp_path / "missing.npz"]
+    shown = (
+        distill(*missing, *predicted[1])
+        if command == "distill"
+        else examined(teacher.folder, *missing)
+    )
+    assert "no such teacher" in shown
+    assert "file of predictions" in shown
+
+
+def test_a_mistake_names_no_setting_that_the_user_did_not_give(predicted, tmp_path):
+    file, settings = predicted
+    shown = distill("--teacher", file, "--out", tmp_path / "out", *settings, "--set=student.size=x")
+    assert "--set student.size=x" in " ".join(shown.split())
+    assert "admission_fraction" not in shown
+    assert "generalist." not in shown
+
+
+def test_a_file_may_be_called_a_number(predicted, tmp_path, monkeypatch):
+    file, settings = predicted
+    monkeypatch.chdir(tmp_path)
+    file.rename("2024")
+    assert "the student: " in distill("--teacher=2024", "--out=out", *settings)
+
+
+def test_names_of_a_networks_outputs_are_not_those_of_a_files_columns(teacher, predicted, tmp_path):
+    file, _ = predicted
+    folder = shutil.copytree(teacher.folder, tmp_path / "run")
+    names = np.load(file)["classes"][::-1].tolist()
+    config = (folder / "config.toml").read_text()
+    weights = folder / "train-generalist" / "weights.safetensors"
+    told = f'[generalist]\nweights = "{weights}"\nclasses = {json.dumps(names)}\n'
+    (folder / "config.toml").write_text(config.replace("[generalist]\n", told))
+    distill("--teacher", folder, "--model=student", "--teacher", file, "--out", tmp_path / "out")
+    taught = np.load(tmp_path / "out" / "prepare-data" / "train.predictions.npy")
+    np.testing.assert_allclose(np.exp(taught), np.load(file)["train"], atol=1e-5)
+
+
+def test_a_generalist_of_one_file_is_not_asked_by_another(predicted, tmp_path):
+    file, settings = predicted
+    made = tmp_path / "made"
+    distill("--teacher", file, "--out", made, *settings)
+    arrays = dict(np.load(file))
+    np.savez(tmp_path / "other.npz", **{**arrays, "train": arrays["train"][:, ::-1]})
+    given = ["--teacher", made, "--model=generalist", "--teacher"]
+    shown = distill(*given, tmp_path / "other.npz", "--out", tmp_path / "out")
+    assert "those of another teacher" in " ".join(shown.split())
+    assert not (tmp_path / "out" / "distill" / "student").exists()
+    shutil.copy(file, tmp_path / "copy.npz")
+    assert "the student: " in distill(*given, tmp_path / "copy.npz", "--out", tmp_path / "both")
+    shown = distill("--teacher", made / "train-generalist", "--out", tmp_path / "none", *settings)
+    assert "--teacher FILE of its predictions" in " ".join(shown.split())
+
+
+def test_a_file_that_has_changed_is_not_what_taught(predicted, tmp_path):
+    file, settings = predicted
+    distill("--teacher", file, "--out", tmp_path / "out", *settings)
+    shutil.copy(file, tmp_path / "copy.npz")
+    assert "answers as" in examined(tmp_path / "out", "--teacher", tmp_path / "copy.npz")
+    arrays = dict(np.load(file))
+    np.savez(file, **{**arrays, "test": arrays["test"][:, ::-1]})
+    assert "it has changed" in " ".join(examined(tmp_path / "out", "--teacher", file).split())
 
 
 @pytest.mark.parametrize(
@@ -210,7 +299,7 @@ def test_the_values_are_those_of_the_models_on_the_test_rows(teacher, tmp_path):
 def test_students_of_another_folders_teacher_ask_for_it(teacher, tmp_path):
     out = tmp_path / "out"
     distill("--teacher", teacher.folder, "--model", "generalist", "--out", out)
-    assert "the teacher of these students lies in another folder" in examined(out)
+    assert "the teacher of these students does not lie in their folder" in examined(out)
     told = examined(out, "--teacher", teacher.path("train-generalist"), "--split", "validation")
     assert "answers as the teacher" in told
     assert f"{out}/transfer.json and {out}/transfer.svg" in told

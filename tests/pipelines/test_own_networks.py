@@ -11,9 +11,10 @@ import torch
 
 import specialists
 from pipelines.context import RunContext
-from pipelines.distill import TeacherSource, distill
+from pipelines.distill import distill
 from pipelines.runs import Run
 from pipelines.stages import run_stages
+from pipelines.teacher_source import TeacherSource
 from pipelines.train_specialists import load_specialists
 from specialists import SpecialistClassifier
 from specialists.config import Config
