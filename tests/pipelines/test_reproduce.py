@@ -20,7 +20,7 @@ from pipelines.reproduce.paper_page import write_page
 from pipelines.reproduce.paper_tables import PaperLine, PaperTable, kept_table
 from pipelines.reproduce.reproduce_command import begin, experiment_of, reproduction_settings
 from pipelines.reproduce.reproduction import Reproduction
-from pipelines.reproduce.ten_models import _student
+from pipelines.reproduce.ten_models import _alone, _members, _of_length, _student
 from pipelines.runs import QUICK_REPRODUCTION, REPRODUCTION, locked
 from specialists.distillation import fit_missing_bias
 from specialists.files import write_json
@@ -398,6 +398,20 @@ def test_temperatures_are_chosen_on_validation_rows(work, monkeypatch, name, low
     monkeypatch.setattr(kept_training.KeptModel, "errors", errors)
     assert experiment_of(name)(work).text[0].startswith(f"T = {lowest}")
     assert set(asked) == {"validation"}
+
+
+def test_an_ensembles_page_says_what_longer_training_gains_without_a_teacher(work, monkeypatch):
+    rights = {"alone": 0.75, "member": 0.5}
+
+    def right(self, split="test"):
+        share = rights.get(self.lesson.name.partition("-")[0], 0.0)
+        return np.arange(100) < 100 * share
+
+    monkeypatch.setattr(kept_training.KeptModel, "right", right)
+    members, alone = _members(work, 0), [_alone(work, 0)]
+    models = [[kept_training.KeptModel(work.models, work.data, each)] for each in members]
+    longer = [kept_training.KeptModel(work.models, work.data, each) for each in alone]
+    assert "longer training gains 25.00 points" in _of_length(models, longer)
 
 
 def test_hard_labels_have_half_the_weight_of_soft_targets_in_an_ensembles_student(work):
