@@ -16,17 +16,17 @@ transfer, without 3                         100       3         3.0           15
 transfer, 7 and 8 alone                     100       3         0.8            4      3
 transfer, shorter trainings             5 to 50       8  3.0 and 0.8            5      1
 regulariser, MNIST                           40      18  0.6 to 5.0           20      3
-regulariser, O*NET                           30      18  0.3 to 1.8           10      3
+regulariser, O*NET                     30 to 90      26  0.1 to 1.0           10      3
 ensemble, MNIST, 3% of the labels            25      30         1.2           15      3
 ensemble, its students, and labels alone     50       9  1.2 to 2.9           18      3
-ensemble, Omniglot, 120 characters           40      30         0.4            8      3
-ensemble, its students, and labels alone     60       9  0.4 to 1.8           12      3
-specialists, O*NET                           30     123         0.5           31      3
+ensemble, Omniglot, 120 characters           40      30         0.2            5      3
+ensemble, its students, and labels alone    120       9  0.3 to 0.9           12      3
+specialists, O*NET                           30     123         0.1            9      3
 logits                                        -       -           -            1      1
-together                                                                     279
+together                                                                     254
 ====================================  =========  ======  ==========  ===========  =====
 
-That is under five hours; the page says what the trainings took.
+That is a little over four hours; the page says what the trainings took.
 """
 
 from __future__ import annotations

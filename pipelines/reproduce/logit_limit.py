@@ -114,7 +114,11 @@ def _loss_line(z: Tensor, v: Tensor) -> PaperLine:
 
 def _table(curves: Sequence[Curve]) -> str:
     rows = [
-        (f"{t:,}", *(f"{100 * curve.ys[i]:.3g}%" for curve in curves))
+        (f"{t:,}", *(_per_cent(curve.ys[i]) for curve in curves))
         for i, t in enumerate(TEMPERATURES)
     ]
     return markdown_rows(("T", *(curve.name for curve in curves)), rows)
+
+
+def _per_cent(difference: float) -> str:
+    return f"{100 * difference:,.0f}%" if difference >= 1 else f"{100 * difference:.3g}%"

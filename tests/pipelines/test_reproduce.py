@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -500,6 +501,16 @@ def test_a_line_says_mean_spread_interval_and_whether_the_goal_is_reached():
     assert line.cells() == ("errors", "67", ours, "70.0%, 80.0%", "at most 85: reached")
     counts = PaperLine("errors", "74", [91, 101, 109], "so", 0)  # 100.3 is more than 100
     assert counts.cells()[2:4] == ("100.3 ± 9.0", "91, 101, 109")
+
+
+def test_the_page_in_the_repository_is_made_of_the_results_beside_it(tmp_path):
+    data = Path(__file__).parents[2] / "data"
+    (tmp_path / "figures").mkdir()
+    for file in (*data.glob("results/paper/*.json"), *data.glob("figures/paper-*.svg")):
+        shutil.copy(file, tmp_path / "figures" if file.suffix == ".svg" else tmp_path)
+    assert {"mnist", "transfer", "logits"} < {file.stem for file in tmp_path.glob("*.json")}
+    page = write_page(tmp_path).read_text(encoding="utf-8")
+    assert page == (data / "PAPER.md").read_text(encoding="utf-8")
 
 
 NO_DATA = "no data are named, and nothing is downloaded"
