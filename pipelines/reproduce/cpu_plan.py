@@ -1,4 +1,4 @@
-"""How long is everything trained? About five CPU hours in all, with three seeds.
+"""How long is everything trained? A little over four CPU hours in all, with three seeds.
 
 CPU seconds of an epoch (``time.process_time``, one thread) are those of a core that multiplies in
 bfloat16. The machine had other work, so the seconds are rather too many. In float32 the large
@@ -26,7 +26,7 @@ logits                                        -       -           -            1
 together                                                                     254
 ====================================  =========  ======  ==========  ===========  =====
 
-That is a little over four hours; the page says what the trainings took.
+The page says what the trainings took.
 """
 
 from __future__ import annotations
