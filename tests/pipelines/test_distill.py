@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def predicted(teacher, tmp_path):
     names = specialists.load(teacher.folder).class_names
     splits = ("train", "validation", "test")
     probs = {split: asked(arrays[f"x_{split}"]) for split in splits}
-    np.savez(tmp_path / "probs.npz", **probs, classes=np.array(names))
+    np.savez(tmp_path / "probs.npz", **cast(Any, probs), classes=np.array(names))
     data = f"data.arrays={teacher.config.data.arrays}"
     settings = [data, "seed=5", "data.augment=false", "student.width=4", "student.epochs=2"]
     return tmp_path / "probs.npz", [f"--set={one}" for one in settings]
