@@ -117,7 +117,9 @@ def _of_both_kinds(longer: Sequence[bool]) -> str:
         return ""
     return (
         " Validation also chooses, of labels and of soft targets alike, between students with the "
-        f"configuration's dropout and students without any, trained {LONGER} times as long."
+        f"configuration's dropout and students without any, trained {LONGER} times as long. We "
+        "added these after test rows of O*NET titles had been seen, where soft targets with "
+        "dropout closed 52% of the gap."
     )
 
 
