@@ -23,7 +23,8 @@ INTRODUCTION = (
     "\n\n"
     "Ours are the mean over seeds ± their standard deviation and, in brackets, a 95% interval over "
     "seeds and test rows. Everything that is fitted or chosen (epochs, temperatures, biases) is "
-    "fitted on validation rows; test rows choose nothing. The paper gives no spread."
+    "fitted on validation rows; test rows choose nothing. Where a section's design was changed "
+    "after test rows had been seen, it says so. The paper gives no spread."
 )
 QUICK = (
     "**Made with `--quick`**: small networks, a few epochs. It shows that everything runs; its "
