@@ -57,7 +57,7 @@ def reproduce_regulariser(work: Reproduction) -> PaperTable:
         f"T = {of_soft[0]:g} of {', '.join(f'{each:g}' for each in plan.few_temperatures)} is "
         f"chosen on validation rows, with seed {first} at {plan.few:.0%}. The paper does not name "
         f"its own.{_of_both_kinds(longer)}",
-        _differences(work),
+        _differences(work, len(hard[0].training_rows())),
         _table(curve),
     )
     title = f"Soft targets as regularisers: {name}"
@@ -157,19 +157,17 @@ def _how(work: Reproduction, of_hard: Form, of_soft: Form) -> tuple[str, str, st
     hard, soft = (_student(work, 0, work.plan.few, *form) for form in (of_hard, of_soft))
     rows = f"{network_in_words(hard)}, {_moved(hard)}; validation chooses the best of "
     rows += f"{hard.recipe.epochs} states (the paper stops early, too)"
-    same = "the same rows" if of_hard[1] != of_soft[1] else "the same rows and passes"
+    alike = of_hard[1] == of_soft[1]
+    same = "the same rows and passes" if alike else f"{network_in_words(soft)}; the same rows"
     taught = f"{same}, soft targets of the first model alone, T = {of_soft[0]:g}"
-    if of_hard[1] != of_soft[1]:
-        taught = f"{network_in_words(soft)}; {taught}"
     return f"{network_in_words(full)} on all training rows, {_moved(full)}", rows, taught
 
 
-def _differences(work: Reproduction) -> str:
-    n = round(work.plan.few * len(work.data.dataset.train))
+def _differences(work: Reproduction, n: int) -> str:
     ours = "ours are smaller" if is_like_mnist(work) else "so do ours"
     return (
         "The paper's figures are of another task: frames of speech, of which its 3% are about 20 "
-        f"million; ours are about {n:,} rows. So few rows teach more if they are augmented. The "
+        f"million; ours are {n:,} rows. So few rows teach more if they are augmented. The "
         f"paper's students share the architecture of the full-data model; {ours}."
         f"{work.several_labels}"
     )
@@ -181,10 +179,15 @@ def _moved(lesson: Lesson) -> str:
 
 def _table(curve: Curves) -> str:
     rows = [
-        (f"{share:.0%}", *(f"{100 * model.right().mean():.2f}%" for model in pair))
+        (
+            f"{share:.0%}",
+            f"{len(pair[0].training_rows()):,}",
+            *(f"{100 * model.right().mean():.2f}%" for model in pair),
+        )
         for share, pair in curve.items()
     ]
-    return "One seed:\n\n" + markdown_rows(("training rows", "hard labels", "soft targets"), rows)
+    header = ("share", "training rows", "hard labels", "soft targets")
+    return "One seed; each class keeps at least one row:\n\n" + markdown_rows(header, rows)
 
 
 def _figure(curve: Curves, top: float):

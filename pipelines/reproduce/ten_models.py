@@ -52,9 +52,9 @@ def reproduce_ensemble(work: Reproduction) -> PaperTable:
         f"T = {t:g} is chosen on validation rows, with seed {first}; its students:\n\n{table}",
         f"{n_test:,} test rows; {_about(work)}.{work.several_labels} The paper's members are "
         "acoustic models with 8 layers of 2,560 units, trained on 2,000 hours of speech.",
+        _of_length(members, alone),
     )
     lines = _lines(work, members, students, alone, _how(work))
-    text = (*text, _of_length(members, alone))
     title = f"An ensemble into one network: {name}"
     return PaperTable(f"ensemble-{name}", title, lines, text, work.seconds, question=QUESTION)
 
