@@ -156,7 +156,7 @@ def compare_command(
     say(f"the table, the figure and all values: {folder}/comparison.md, .svg and .json")
 
 
-@app.command("distill", help="Train a student on what any model, or a file, predicts.")
+@app.command("distill", help="Train a student on any model, or on a file.")
 def distill_command(
     *,
     teacher: TeacherOption,

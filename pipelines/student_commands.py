@@ -17,9 +17,7 @@ from .terminal import say
 studying = typer.Typer()
 
 
-@studying.command(
-    "examine-student", help="Show what a student learned from its teacher, and what it did not."
-)
+@studying.command("examine-student", help="Show what a student learned from its teacher.")
 def examine_command(
     run: RunArgument,
     teacher: Annotated[
