@@ -20,33 +20,33 @@ from torch.autograd.function import once_differentiable
 
 from specialists.errors import InputError, first_of
 
-NUMBERS_IN_CACHE = 1 << 17  # of a block of logits; devices that are no CPU take all at once
+NUMBERS_IN_CACHE = 1 << 18  # of a block of logits; devices that are no CPU take all at once
 LOWEST = -1e4  # its exponential is 0, and 0 times it is 0, in any precision
 
 
 @dataclass(frozen=True)
 class SoftmaxBlock:
-    """The softmax of some rows at one temperature, exps / total.
+    """The softmax of some rows at one temperature.
 
     Parameters
     ----------
     rows : slice
     logits : Tensor of shape (b, C)
         Divided by T, and the largest of each row is 0.
-    exps : Tensor of shape (b, C)
-        Their exponentials.
-    total : Tensor of shape (b, 1)
-        The sum of these over the classes.
+    probs : Tensor of shape (b, C)
+        Their softmax.
+    log_total : Tensor of shape (b, 1)
+        The logarithm of the sum of their exponentials.
     """
 
     rows: slice
     logits: Tensor
-    exps: Tensor
-    total: Tensor
+    probs: Tensor
+    log_total: Tensor
 
     def log_probs(self, classes: Tensor) -> Tensor:
         """Those of k classes of each row, int64 (b, k)."""
-        return self.logits.gather(1, classes) - self.total.log()
+        return self.logits.gather(1, classes) - self.log_total
 
 
 class Target(Protocol):
@@ -84,11 +84,29 @@ def fused_loss(logits: Tensor, parts: Sequence[WeightedTarget]) -> Tensor:
     >>> fused_loss(torch.zeros(1, 2), [label])
     tensor(0.6931)
     """
-    z, value = logits.detach(), logits.new_zeros(())
+    z = logits.detach()
+    largest, value = z.amax(1, keepdim=True), z.new_zeros(())
     gradient = torch.empty_like(z)
-    for rows in _blocks(z):
-        value += _block_loss(z, rows, parts, gradient[rows])
+    for i, (t, shared) in enumerate(_at_each_temperature(parts).items()):
+        weights = [part.weights[:, None] / t for part in shared]
+        scale = torch.stack(weights).sum(0)
+        for rows in _blocks(z):
+            block = _softmax(rows, z[rows], largest[rows], t)
+            if i == 0:
+                torch.mul(block.probs, scale[rows], out=gradient[rows])
+            else:
+                gradient[rows].addcmul_(block.probs, scale[rows])
+            for part, w in zip(shared, weights, strict=True):
+                losses = part.target.compare(block, w[rows], gradient[rows])
+                value += (part.weights[rows] * losses).sum()
     return _KnownGradient.apply(logits, value, gradient)
+
+
+def _at_each_temperature(parts: Sequence[WeightedTarget]) -> dict[float, list[WeightedTarget]]:
+    found: dict[float, list[WeightedTarget]] = {}
+    for part in parts:
+        found.setdefault(part.temperature, []).append(part)
+    return found
 
 
 def _blocks(z: Tensor) -> Iterator[slice]:
@@ -97,31 +115,10 @@ def _blocks(z: Tensor) -> Iterator[slice]:
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
-def _block_loss(
-    z: Tensor, rows: slice, parts: Sequence[WeightedTarget], gradient: Tensor
-) -> Tensor:
-    """The value of some rows; their gradient is written to ``gradient``."""
-    value = z.new_zeros(())
-    shifted = z[rows] - z[rows].amax(1, keepdim=True)
-    for i, t in enumerate(dict.fromkeys(part.temperature for part in parts)):
-        block = _softmax(rows, shifted, t)
-        shared = [
-            (part.target, part.weights[rows, None]) for part in parts if part.temperature == t
-        ]
-        scale = torch.stack([weights for _, weights in shared]).sum(0) / (t * block.total)
-        if i == 0:
-            torch.mul(block.exps, scale, out=gradient)
-        else:
-            gradient.addcmul_(block.exps, scale)
-        for target, weights in shared:
-            value += (weights[:, 0] * target.compare(block, weights / t, gradient)).sum()
-    return value
-
-
-def _softmax(rows: slice, shifted: Tensor, temperature: float) -> SoftmaxBlock:
-    logits = shifted if temperature == 1 else shifted / temperature
-    exps = logits.exp()
-    return SoftmaxBlock(rows, logits, exps, exps.sum(1, keepdim=True))
+def _softmax(rows: slice, z: Tensor, largest: Tensor, temperature: float) -> SoftmaxBlock:
+    logits = torch.add(largest / -temperature, z, alpha=1 / temperature)
+    probs = logits.softmax(1)
+    return SoftmaxBlock(rows, logits, probs, -probs.amax(1, keepdim=True).log())
 
 
 @dataclass(frozen=True)
@@ -141,11 +138,11 @@ class DenseTarget:
 
     def compare(self, block: SoftmaxBlock, weights: Tensor, gradient: Tensor) -> Tensor:
         t = self.logits[block.rows].to(gradient.dtype)
-        t = (t - t.amax(1, keepdim=True)).clamp_min_(LOWEST * self.temperature)
-        target = _softmax(block.rows, t, self.temperature)
-        gradient.addcmul_(target.exps, weights / target.total, value=-1)
-        gaps = (target.logits - block.logits).mul_(target.exps).sum(1, keepdim=True)
-        losses = (gaps / target.total + (block.total / target.total).log()).squeeze(1)
+        target = _softmax(block.rows, t, t.amax(1, keepdim=True), self.temperature)
+        gradient.addcmul_(target.probs, weights, value=-1)
+        gaps = target.logits.clamp_min_(LOWEST) - block.logits
+        gaps = gaps.mul_(target.probs).sum(1, keepdim=True)
+        losses = (gaps + (block.log_total - target.log_total)).squeeze(1)
         if losses.device.type == "cpu" and bool(losses.isnan().any()):
             self._check(block.rows)
         return losses
@@ -182,7 +179,7 @@ class LabelTarget:
         if s == 0:
             return losses
         gradient.sub_(weights * (s / gradient.shape[1]))
-        return (1 - s) * losses + s * (block.total.squeeze(1).log() - block.logits.mean(1))
+        return (1 - s) * losses + s * (block.log_total.squeeze(1) - block.logits.mean(1))
 
 
 class _KnownGradient(Function):

@@ -140,8 +140,8 @@ class DrawnTarget:
 class CellTarget:
     """The KL over cells: k classes of each row, int64 (n, k), and all others, last of (n, k + 1).
 
-    With e = exp(z / T) and E_R its sum over the others, their cell adds p_R e_j / E_R to the target
-    of a class j among them.
+    With q = softmax(z / T) and q_R its sum over the others, their cell adds p_R q_j / q_R to the
+    target of a class j among them.
     """
 
     classes: Tensor
@@ -153,25 +153,25 @@ class CellTarget:
         others, rest, log_rest = _others(block, classes, limits.tiny)
         gradient.scatter_add_(1, classes, -weights * cells[:, :-1])
         gradient.addcmul_(others, (weights * cells[:, -1:] / rest).clamp_max(limits.max), value=-1)
-        log_probs = [block.log_probs(classes), log_rest - block.total.log()]
-        return kl_between(log_cells, torch.cat(log_probs, dim=1))
+        return kl_between(log_cells, torch.cat([block.log_probs(classes), log_rest], dim=1))
 
 
 def _others(block: SoftmaxBlock, classes: Tensor, tiny: float) -> tuple[Tensor, Tensor, Tensor]:
-    """exp(z / T - s) of all but these classes, (b, C), its sum and log(sum) + s, (b, 1) both.
+    """All but these classes: numbers in proportion to their probabilities, (b, C), and their sum.
 
-    s is 0, unless all of them vanish beside the largest: then it is the largest of them.
+    The third is the logarithm of their probability; it and the sum are (b, 1). The numbers are the
+    probabilities, unless all of them vanish: then the largest is 1.
     """
-    exps = block.exps.scatter(1, classes, 0.0)
-    total = exps.sum(1, keepdim=True)
+    probs = block.probs.scatter(1, classes, 0.0)
+    total = probs.sum(1, keepdim=True)
     if total.device.type == "cpu" and float(total.amin()) > tiny**0.75:  # a sum of rounded ones
-        return exps, total, total.log()
+        return probs, total, total.log()
     logits = block.logits.scatter(1, classes, -torch.inf)
     largest = logits.amax(1, keepdim=True)
     largest = largest.masked_fill(largest == -torch.inf, 0.0)  # none is left
     exps = (logits - largest).exp()
     total = exps.sum(1, keepdim=True).clamp_min(tiny)
-    return exps, total, total.log() + largest
+    return exps, total, total.log() + largest - block.log_total
 
 
 def _in_full_precision(logits: Tensor) -> Tensor:
