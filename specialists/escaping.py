@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 # Line feed and tab lay text out. Also refused, as XML refuses them: U+FFFE and U+FFFF.
 _CONTROL = re.compile(
@@ -74,6 +74,20 @@ def markdown(text: str) -> str:
     a\|b \<script\> my_data
     """
     return _MARKDOWN.sub(r"\\\g<0>", one_line(text))
+
+
+def markdown_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table of cells that are Markdown: a column of text, then columns of numbers.
+
+    Examples
+    --------
+    >>> print(markdown_rows(["model", "top-1"], [["`student`", "41.2"]]))
+    | model | top-1 |
+    | --- | ---: |
+    | `student` | 41.2 |
+    """
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
 
 
 def readable(name: str) -> str:

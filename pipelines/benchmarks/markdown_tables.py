@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from specialists.escaping import markdown_rows
 from specialists.uncertainty import Interval
 
 Line = Mapping[str, str]
@@ -13,10 +14,7 @@ Line = Mapping[str, str]
 
 def markdown_table(lines: Sequence[Line]) -> str:
     """A table; the keys of its lines are its header."""
-    header = list(lines[0])
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    rows = [header, rule, *(list(line.values()) for line in lines)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return markdown_rows(list(lines[0]), (list(line.values()) for line in lines))
 
 
 def mean_and_spread(values: Sequence[float], scale: float = 1.0, digits: int = 2) -> str:

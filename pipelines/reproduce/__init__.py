@@ -1,9 +1,7 @@
 """The tables of Hinton, Vinyals and Dean (2015) beside ours: `specialists reproduce`.
 
-An experiment is a file: ``paper_mnist``, ``temperature_curves``, ``unseen_classes``,
-``little_data``, ``ten_models``, ``paper_specialists``, ``logit_limit``. Networks, training, losses
-and fits are the library's. These files say which networks are trained on which rows, and what the
-paper reports.
+An experiment is a file, see ``experiments``. Networks, training, losses and fits are the library's.
+These files say which networks are trained on which rows, and what the paper reports.
 """
 
 from .reproduce_command import reproducing

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from specialists.escaping import markdown_rows
 from specialists.figures import Curve, curves_in_panels, to_svg_file
 from specialists.uncertainty import share_kept
 
@@ -21,7 +22,7 @@ from .kept_training import KeptModel
 from .lessons import Lesson
 from .own_networks import is_like_mnist, network_in_words, own_lesson
 from .paper_mnist import large_lesson
-from .paper_tables import PaperLine, PaperTable, markdown_rows, share_line
+from .paper_tables import PaperLine, PaperTable, share_line
 from .reproduction import Reproduction
 
 QUESTION = (

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from torch import Tensor
 
+from specialists.escaping import markdown_rows
 from specialists.figures import Curve, curves_in_panels, to_svg_file
 
 from .logit_matching import (
@@ -19,7 +20,7 @@ from .logit_matching import (
     relative_difference,
 )
 from .paper_mnist import large_lesson, small_lesson
-from .paper_tables import PaperLine, PaperTable, markdown_rows
+from .paper_tables import PaperLine, PaperTable
 from .reproduction import Reproduction
 
 QUESTION = (

@@ -8,9 +8,9 @@ from specialists.errors import InputError
 from specialists.files import write_text
 
 from ..runs import QUICK_REPRODUCTION, check_folder_of, kind_of
+from .experiments import MODULES
 from .paper_tables import PaperTable, kept_table
 
-ORDER = ("mnist", "temperatures", "transfer", "regulariser", "ensemble", "specialists", "logits")
 PAGE, ANOTHER = "paper.md", "name another file with --page"
 TITLE = "# The paper's tables, reproduced"
 INTRODUCTION = (
@@ -34,7 +34,7 @@ QUICK = (
 
 def paper_tables(folder: Path) -> list[PaperTable]:
     """What the experiments wrote into a folder, in the paper's order."""
-    names = [file.stem for name in ORDER for file in sorted(folder.glob(f"{name}*.json"))]
+    names = [file.stem for name in MODULES for file in sorted(folder.glob(f"{name}*.json"))]
     return [table for name in names if (table := kept_table(folder, name)) is not None]
 
 

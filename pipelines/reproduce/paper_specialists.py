@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from specialists.escaping import markdown_rows
 from specialists.specialist import Specialist
 
 from .overlapping_subsets import SpecialistGroup
 from .own_networks import network_in_words, own_lesson, resolved
-from .paper_tables import PaperLine, PaperTable, markdown_rows
+from .paper_tables import PaperLine, PaperTable
 from .reproduction import Reproduction
 
 QUESTION = (

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from specialists.errors import DamagedError
+from specialists.escaping import markdown_rows
 from specialists.files import read_json, write_json, write_text
 
 HEADER = ("figure", "paper", "ours", "each seed", "to reach")
@@ -214,9 +215,3 @@ def _read_table(file: Path) -> PaperTable:
     lines = tuple(PaperLine(**line) for line in values.pop("lines"))
     text = tuple(values.pop("text"))
     return PaperTable(lines=lines, text=text, drawings=drawings, **values)
-
-
-def markdown_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table whose first column is text and whose others are numbers."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from importlib import import_module
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,30 +16,11 @@ from ..options import ConfigArgument, JobsOption, QuietOption, SeedsOption, SetO
 from ..run_settings import SOURCES
 from ..runs import QUICK_REPRODUCTION, REPRODUCTION, kind_of, locked
 from ..terminal import hush, log, say
+from .experiments import Experiment, experiment_of
 
 if TYPE_CHECKING:
-    from .paper_tables import PaperTable
     from .reproduction import Reproduction
 
-Experiment = Literal[
-    "mnist",
-    "temperatures",
-    "transfer",
-    "regulariser",
-    "ensemble",
-    "specialists",
-    "logits",
-    "page",
-]
-FILES = {
-    "mnist": "paper_mnist",
-    "temperatures": "temperature_curves",
-    "transfer": "unseen_classes",
-    "regulariser": "little_data",
-    "ensemble": "ten_models",
-    "specialists": "paper_specialists",
-    "logits": "logit_limit",
-}
 OF_DIGITS = ("mnist", "temperatures", "transfer", "logits")
 VALIDATION = "data.validation_fraction=0.0834"  # 5,000 of MNIST's 60,000 training digits
 MNIST_FILE = "data.arrays=PATH/mnist.npz, with x_train, y_train, x_test and y_test"
@@ -148,12 +128,6 @@ def begin(
     n_jobs = (settings.jobs if jobs is None else jobs) or n_cores()
     plan = quick_plan() if quick else PaperPlan()
     return Reproduction(folder, data, plan, seeds, n_jobs, dict(names or {}))
-
-
-def experiment_of(name: str) -> Callable[[Reproduction], PaperTable]:
-    """The function of an experiment, imported when it is asked for."""
-    package = __package__ or ""
-    return getattr(import_module(f"{package}.{FILES[name]}"), f"reproduce_{name}")
 
 
 def read_names(file: Path | None) -> dict[str, str]:

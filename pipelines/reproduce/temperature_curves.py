@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from specialists.escaping import markdown_rows
 from specialists.figures import Curve, curves_in_panels, to_svg_file
 
 from .kept_training import KeptModel
 from .lessons import Lesson
 from .paper_mnist import MAIN_ALPHA, large_lesson
-from .paper_tables import PaperLine, PaperTable, markdown_rows
+from .paper_tables import PaperLine, PaperTable
 from .reproduction import Reproduction
 
 Errors = Mapping[int, Mapping[float, int]]  # by width, then by temperature

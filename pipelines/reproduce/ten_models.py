@@ -13,12 +13,13 @@ from dataclasses import replace
 
 import numpy as np
 
+from specialists.escaping import markdown_rows
 from specialists.uncertainty import share_kept
 
 from .kept_training import KeptModel
 from .lessons import MEANS, Lesson, Mean
 from .own_networks import is_like_mnist, network_in_words, own_lesson
-from .paper_tables import PaperLine, PaperTable, markdown_rows, share_line
+from .paper_tables import PaperLine, PaperTable, share_line
 from .reproduction import Reproduction
 
 QUESTION = (

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from specialists.distillation import fit_missing_bias
+from specialists.escaping import markdown_rows
 
 from .kept_training import KeptModel
 from .lessons import Lesson
 from .paper_mnist import MAIN_TEMPERATURE, large_lesson
-from .paper_tables import PaperLine, PaperTable, markdown_rows
+from .paper_tables import PaperLine, PaperTable
 from .reproduction import Reproduction
 
 QUESTION = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from specialists.catalogue import ALTERNATIVES, ENSEMBLE, GENERALIST
-from specialists.escaping import markdown
+from specialists.escaping import markdown, markdown_rows
 from specialists.evaluation import Comparison
 from specialists.evaluation.several_seeds import CORRECTED_LEVEL, MeanDifference, Summary
 from specialists.figures import CostPoint, accuracy_against_cost, to_svg_file
@@ -33,7 +33,7 @@ def comparison_markdown(comparison: Comparison) -> str:
         f"{_of_a_search(comparison)}. A student's row leaves its teacher out, the verdict does "
         "not. Trials: candidates among which validation chose.\n"
     )
-    table = "\n".join("| " + " | ".join(row) + " |" for row in _rows(comparison))
+    table = markdown_rows(*_table(comparison))
     seconds = {name: model.training_seconds for name, model in comparison.models.items()}
     time = time_sentence(comparison.models, seconds)
     measured = times_note(comparison.times) if comparison.times else ""
@@ -73,13 +73,14 @@ def comparison_figure(comparison: Comparison) -> str:
     return to_svg_file(accuracy_against_cost(spots, lines), what)
 
 
-def _rows(comparison: Comparison) -> list[list[str]]:
+def _table(comparison: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Header and rows."""
     models = comparison.models
     header = ["model", "top-1", "it - `generalist`", "`ensemble` - it", "NLL"]
     times = comparison.times
     header += ["inference", *([times_title(times)] if times else [])]
     header += ["training FLOPs", "training examples", "training time", "trials"]
-    rows = [header, ["---", *["---:"] * (len(header) - 1)]]
+    rows = []
     for name, model in models.items():
         against = comparison.find(ENSEMBLE, name) if name in (*ALTERNATIVES, GENERALIST) else None
         relative = model.inference_flops / models[GENERALIST].inference_flops
@@ -89,7 +90,7 @@ def _rows(comparison: Comparison) -> list[list[str]]:
         row += [shown, *([times_cell(times, name)] if times else [])]
         row += [compact(model.training_flops), compact(model.training_examples)]
         rows.append([*row, duration(model.training_seconds), f"{model.tuning_trials:.0f}"])
-    return rows
+    return header, rows
 
 
 def _mean(summary: Summary, scale: float, digits: int) -> str:
