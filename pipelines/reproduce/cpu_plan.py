@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from specialists.config import Recipe
 
@@ -108,14 +109,19 @@ class PaperPlan:
     batch_size: int = 256
     rate: float = 1e-3
 
-    def recipe(self, n_epochs: int, batch_size: int | None = None) -> Recipe:
-        """Adam with a cosine and no weight decay; validation top-1 chooses the epoch."""
+    def recipe(
+        self,
+        n_epochs: int,
+        batch_size: int | None = None,
+        select_by: Literal["loss", "top1"] = "top1",
+    ) -> Recipe:
+        """Adam with a cosine and no weight decay; what chooses the epoch is of validation rows."""
         return Recipe(
             epochs=n_epochs,
             batch_size=batch_size or self.batch_size,
             learning_rate=self.rate,
             weight_decay=0.0,
-            select_by="top1",
+            select_by=select_by,
         )
 
 

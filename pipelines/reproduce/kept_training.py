@@ -89,8 +89,9 @@ class KeptModel:
             lesson, dataset = self.lesson, self.data.dataset
             train = self.training_rows()
             seed_everything(self.seed)
-            often = take(train, np.tile(np.arange(len(train)), lesson.passes))
-            network, result = self.taught(build(lesson.spec), often, folder)
+            often = np.tile(np.arange(len(train)), lesson.passes)
+            rows = train if lesson.passes == 1 else take(train, often)
+            network, result = self.taught(build(lesson.spec), rows, folder)
             for name, split in (("validation", dataset.validation), ("test", dataset.test)):
                 self._keep(predict_outputs(network, split.inputs), name, folder)
             if lesson.keep_weights:
