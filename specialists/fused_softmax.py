@@ -117,7 +117,7 @@ def _blocks(z: Tensor) -> Iterator[slice]:
 
 
 def _softmax(rows: slice, z: Tensor, largest: Tensor, temperature: float) -> SoftmaxBlock:
-    logits = torch.add(largest / -temperature, z, alpha=1 / temperature)
+    logits = (z - largest).div_(temperature)
     probs = logits.softmax(1)
     return SoftmaxBlock(rows, logits, probs, -probs.amax(1, keepdim=True).log())
 

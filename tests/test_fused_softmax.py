@@ -74,6 +74,14 @@ def test_large_logits_and_classes_without_probability_stay_finite(scale):
     torch.testing.assert_close(z.grad[0], torch.tensor([0.25, -0.25, 0.0]))
 
 
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_a_constant_added_to_all_logits_of_a_row_changes_nothing(temperature):
+    z, teacher = (normal(N, C, seed=seed).mul(64).round().div(64).float() for seed in (2, 1))
+    loss = DistillationLoss(temperature, 0.5)
+    moved = loss(z + 4096, teacher - 4096, LABELS[:, 0])  # 64ths up to 4,096 are exact
+    torch.testing.assert_close(moved, loss(z, teacher, LABELS[:, 0]), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("temperature", [1.0, 1e4, 1e6])
 def test_no_temperature_gives_a_class_without_probability_any(temperature):
     z, teacher = normal(N, C).requires_grad_(), normal(N, C, seed=1)
