@@ -249,6 +249,8 @@ def test_a_linear_probe_reads_from_the_features_what_they_hold():
     guess, *_ = measured(net, net, labels(n=400), x, probe=same)
     assert guess.probe is not None
     assert guess.probe < 0.5
+    few = ProbedRows(inputs(22), torch.arange(22) % 12)  # scikit-learn warns of so many classes
+    assert measured(net, net, labels(), inputs(), probe=few)[0].probe is not None
 
 
 def test_the_result_goes_into_json_and_its_frame_leaves_out_what_was_not_measured():

@@ -258,6 +258,7 @@ def _probed(
     linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=PROBE_ITERATIONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "The number of unique classes")  # few rows of each
         linear.fit(fitted, probe.labels.numpy())
     truth = labels if probe.test_labels is None else probe.test_labels
     return float(linear.score(tested, truth.numpy()))
