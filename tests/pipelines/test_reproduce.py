@@ -413,6 +413,8 @@ def test_an_ensembles_page_says_what_longer_training_gains_without_a_teacher(wor
     models = [[kept_training.KeptModel(work.models, work.data, each)] for each in members]
     longer = [kept_training.KeptModel(work.models, work.data, each) for each in alone]
     assert "longer training gains 25.00 points" in _of_length(models, longer)
+    rights["alone"] = 0.25
+    assert "longer training gains nothing (-25.00 points" in _of_length(models, longer)
 
 
 def test_hard_labels_have_half_the_weight_of_soft_targets_in_an_ensembles_student(work):
