@@ -100,6 +100,26 @@ def test_a_weight_that_makes_no_sense_leaves_no_folder_of_a_student(teacher, tmp
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("command", ["distill", "examine"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_model_is_named_of_a_run_alone(teacher, predicted, tmp_path, command, kind):
+    path = predicted[0] if kind == "file" else teacher.path("train-generalist")
+    given = ["--teacher", path, "--model=ensemble"]
+    if command == "distill":
+        shown = distill(*given, "--out", tmp_path / "out", *predicted[1])
+    else:
+        shown = examined(teacher.folder, *given)
+    assert "--model has no effect: it is one of a run's models" in shown
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--weight=2", "--mean=arithmetic"])
+def test_one_teacher_is_not_averaged(teacher, tmp_path, option):
+    shown = distill("--teacher", teacher.folder, option, "--out", tmp_path / "out")
+    assert f"{option.partition('=')[0]} has no effect: one teacher is not averaged" in shown
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture
 def predicted(teacher, tmp_path):
     """A file of the generalist's probabilities for the rows of the data, and settings of these."""
