@@ -45,6 +45,7 @@ IDLE_BESIDE_A_FILE = (
     *("specialists.start", "specialists.freeze", "evaluation.baselines", "evaluation.keep_rivals"),
     *("generalist.weights", *(f"generalist.{key}" for key in Recipe.model_fields)),
 )
+OF_A_WHOLE_RUN = ("clusters", "specialists", "combination", "evaluation", "report", "clean")
 
 
 def distill_settings(
@@ -56,15 +57,30 @@ def distill_settings(
     ------
     InputError
         If there is no such teacher, a file of predictions stands without its data or beside
-        another, one would lie in the folder of the other, or the settings cannot work.
+        another, one would lie in the folder of the other, or the settings cannot work or have no
+        effect.
     """
     for teacher in teachers:
         teacher.check_path()
+    _refuse_ignored(overrides)
     changes = _changes(teachers, overrides)
     source, folder = _source_and_folder(teachers, out, overrides)
     ours, theirs = (" ".join(f"--set {one}" for one in some) for some in (changes, overrides))
     with calling({ours: theirs or "--teacher"}):
         return read_settings(source, changes, trust_code), folder
+
+
+def _refuse_ignored(overrides: Sequence[str]) -> None:
+    """Raise an InputError if ``--set`` gives what only a whole run looks at a value."""
+    assigned = ((key.strip(), value) for key, _, value in (o.partition("=") for o in overrides))
+    idle = [key for key, value in assigned if value and key.split(".")[0] in OF_A_WHOLE_RUN]
+    if idle:
+        raise InputError(
+            "these settings have no effect: distill trains students and no specialists",
+            where="--set",
+            got=", ".join(idle),
+            fix="leave them out; `specialists run` looks at them",
+        )
 
 
 def _source_and_folder(

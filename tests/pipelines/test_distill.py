@@ -120,6 +120,14 @@ def test_one_teacher_is_not_averaged(teacher, tmp_path, option):
     assert not (tmp_path / "out").exists()
 
 
+def test_settings_of_specialists_have_no_effect_on_a_student(teacher, tmp_path):
+    idle = ["--set=clusters.n_clusters=4", "--set", "specialists.width = 8", "--set=clean=true"]
+    shown = distill("--teacher", teacher.folder, *idle, "--out", tmp_path / "out")
+    assert "no effect" in shown
+    assert "got: clusters.n_clusters, specialists.width, clean" in shown
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture
 def predicted(teacher, tmp_path):
     """A file of the generalist's probabilities for the rows of the data, and settings of these."""
