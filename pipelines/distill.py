@@ -11,6 +11,7 @@ targets at each temperature and weight, and lies in ``OUT/distill/student``. Bes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -33,13 +34,13 @@ from .run_settings import data_of, read_settings, source_and_folder
 from .runs import RUN, Run, kind_of
 from .soft_targets import write_targets
 from .stage import Stage, run_stage
-from .stages import DATA, find_stage
+from .stages import TAUGHT, find_stage
 from .student_networks import spec_of_size
 from .student_search import train_and_choose
 from .teacher_source import TeacherSource, made_from
 from .terminal import log
 
-NAME = "distill"
+NAME = TAUGHT.name
 NO_TEST_OF_SPECIALISTS = ("data.admission_fraction=0",)  # all validation rows judge the student
 IDLE_BESIDE_A_FILE = (
     *("specialists.start", "specialists.freeze", "evaluation.baselines", "evaluation.keep_rivals"),
@@ -158,14 +159,8 @@ def distill(run: Run, teachers: Sequence[TeacherSource], mean: Mean = "arithmeti
 
 
 def _stage(teachers: Sequence[TeacherSource], mean: Mean) -> Stage:
-    return Stage(
-        name=NAME,
-        sections=("seed", "device", "precision", "data", "student"),
-        inputs=DATA,
-        execute=partial(_execute, teachers=teachers, mean=mean),
-        files=find_stage("distill-student").files,
-        elsewhere=_digests(teachers, mean),
-    )
+    execute = partial(_execute, teachers=teachers, mean=mean)
+    return replace(TAUGHT, execute=execute, elsewhere=_digests(teachers, mean))
 
 
 def _digests(teachers: Sequence[TeacherSource], mean: Mean) -> dict[str, str]:

@@ -58,6 +58,19 @@ def test_a_models_folder_teaches_and_what_holds_is_not_made_again(teacher, tmp_p
     assert "distill: stale" in distill(*other, *arguments[2:])
 
 
+def test_a_folder_of_a_student_says_how_far_it_has_come(teacher, predicted, tmp_path):
+    file, settings = predicted
+    run = Run(tmp_path / "out")
+    distill("--teacher", file, "--out", run.folder, *settings)
+    shown = CliRunner().invoke(app, ["status", str(run.folder)]).output
+    rows = [line.split() for line in shown.splitlines() if " done" in line]
+    assert rows == [[name, "done"] for name in ("prepare-data", "train-generalist", "distill")]
+    assert "missing" not in shown
+    run.path("distill", "student", "weights.safetensors").unlink()
+    values = json.loads(CliRunner().invoke(app, ["status", str(run.folder), "--json"]).output)
+    assert values["stages"][-1]["why"] == "output student/weights.safetensors is gone"
+
+
 def test_several_teachers_are_averaged_by_their_weights(teacher, tmp_path):
     folders = teacher.path("train-generalist"), teacher.path("distill-student", "student")
     given = [f"--teacher={folder}" for folder in folders]
