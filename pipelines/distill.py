@@ -150,7 +150,7 @@ def distill(run: Run, teachers: Sequence[TeacherSource], mean: Mean = "arithmeti
         if not run.path("prepare-data").exists():
             for teacher in teachers:  # one that is not there is told before the data are prepared
                 if not teacher.is_file:
-                    teacher.load()
+                    _ = teacher.predictor
         run_stage(run, find_stage("prepare-data"))
         if any(teacher.is_file for teacher in teachers):
             run_stage(run, find_stage("train-generalist"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from torch import Tensor
@@ -107,8 +107,9 @@ class TeacherSource:
             return None
         return self.path if self.is_model else self.path / "train-generalist"
 
-    def load(self) -> Predictor:
-        """The trained model; an InputError if there is none."""
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The trained model, loaded once; an InputError if there is none."""
         return load(self.path, "generalist" if self.is_model else self.model, self.trust_code)
 
     def open(self, dataset: Dataset, file: Path | None = None) -> NamedTeacher:
@@ -122,7 +123,7 @@ class TeacherSource:
         """
         if self.is_file:
             return NamedTeacher(as_given, dataset.class_names, self.weight, str(self.path))
-        predictor = self.load()
+        predictor = self.predictor
         if dict(predictor.preprocessing) != dict(dataset.preprocessing):
             raise InputError(
                 "the teacher takes inputs that are encoded otherwise than these data",

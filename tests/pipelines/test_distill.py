@@ -10,7 +10,7 @@ import small_run
 from typer.testing import CliRunner
 
 import specialists
-from pipelines import stages
+from pipelines import stages, teacher_source
 from pipelines.__main__ import app
 from pipelines.runs import Run
 from specialists.files import read_json, sha256
@@ -104,6 +104,20 @@ def test_a_run_without_an_ensemble_leaves_no_folder_of_a_student(teacher, tmp_pa
     shown = distill("--teacher", tmp_path / "run", "--out", tmp_path / "out")
     assert "there is no trained ensemble here" in shown
     assert not (tmp_path / "out").exists()
+
+
+def test_a_teacher_is_loaded_once(teacher, predicted, tmp_path, monkeypatch):
+    load, loaded = teacher_source.load, []
+
+    def counted(folder, *of_model):
+        loaded.append(folder)
+        return load(folder, *of_model)
+
+    monkeypatch.setattr(teacher_source, "load", counted)
+    folder = teacher.path("train-generalist")
+    distill("--teacher", folder, "--out", tmp_path / "out", *predicted[1])
+    assert (tmp_path / "out" / "distill" / "student").is_dir()
+    assert loaded == [folder]
 
 
 @pytest.mark.parametrize("weight", ["0", "-1", "nan", "inf"])
