@@ -10,7 +10,7 @@ import small_run
 from typer.testing import CliRunner
 
 import specialists
-from pipelines import stages, teacher_source
+from pipelines import stages, student_task, teacher_source
 from pipelines.__main__ import app
 from pipelines.runs import Run
 from specialists.files import read_json, sha256
@@ -40,6 +40,27 @@ def test_the_student_of_an_ensemble_is_that_of_its_run(teacher, tmp_path):
     probs = specialists.load(tmp_path / "out" / "distill" / "student").predict_proba(x)
     np.testing.assert_array_equal(probs, specialists.load(teacher.folder).predict_proba(x))
     np.testing.assert_array_equal(probs, specialists.load(tmp_path / "out").predict_proba(x))
+
+
+def test_a_command_that_was_killed_goes_on_and_ends_the_same(teacher, tmp_path, monkeypatch):
+    save, trials = student_task.save_classifier, tmp_path / "out" / "distill" / "trials"
+    as_there = f"--set=data.admission_fraction={teacher.config.data.admission_fraction}"
+    arguments = ["--teacher", teacher.folder, "--out", tmp_path / "out", as_there]
+
+    def killed(*arguments):
+        if (trials / "soft-0" / "manifest.json").exists():
+            raise KeyboardInterrupt
+        save(*arguments)
+
+    monkeypatch.setattr(student_task, "save_classifier", killed)
+    distill(*arguments)
+    monkeypatch.undo()
+    (first,) = trials.rglob("weights.safetensors")
+    written = first.stat().st_mtime_ns
+    assert "distill: goes on where it was interrupted" in distill(*arguments)
+    assert first.stat().st_mtime_ns == written
+    ours, theirs = (path / "student" for path in (trials.parent, teacher.path("distill-student")))
+    assert sha256(ours / "weights.safetensors") == sha256(theirs / "weights.safetensors")
 
 
 def test_a_models_folder_teaches_and_what_holds_is_not_made_again(teacher, tmp_path):
