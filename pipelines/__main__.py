@@ -39,6 +39,7 @@ from .options import (
     SetOption,
     Split,
     TeacherOption,
+    TeachingOption,
     TrustOption,
     VersionOption,
     WeightOption,
@@ -160,9 +161,9 @@ def compare_command(
 def distill_command(
     *,
     teacher: TeacherOption,
-    model: Annotated[Model, model_option("Which of a run's models teaches")] = "ensemble",
+    model: TeachingOption = None,
     weight: WeightOption = [],  # noqa: B006
-    mean: MeanOption = "arithmetic",
+    mean: MeanOption = None,
     out: Annotated[
         Path | None,
         out_option(
@@ -180,10 +181,10 @@ def distill_command(
     from .teacher_source import teacher_sources
 
     hush(quiet)
-    taught_by = teacher_sources(teacher, model, trust_code, weight)
+    taught_by = teacher_sources(teacher, model, trust_code, weight, mean)
     settings, folder = distill_settings(taught_by, out, overrides, trust_code)
     with configured(folder, settings, jobs) as run:
-        say(f"the student: {distill(run, taught_by, mean)}")
+        say(f"the student: {distill(run, taught_by, mean or 'arithmetic')}")
 
 
 def stage_command(

@@ -11,6 +11,7 @@ targets at each temperature and weight, and lies in ``OUT/distill/student``. Bes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -33,18 +34,19 @@ from .run_settings import data_of, read_settings, source_and_folder
 from .runs import RUN, Run, kind_of
 from .soft_targets import write_targets
 from .stage import Stage, run_stage
-from .stages import DATA, find_stage
+from .stages import TAUGHT, find_stage
 from .student_networks import spec_of_size
 from .student_search import train_and_choose
 from .teacher_source import TeacherSource, made_from
 from .terminal import log
 
-NAME = "distill"
+NAME = TAUGHT.name
 NO_TEST_OF_SPECIALISTS = ("data.admission_fraction=0",)  # all validation rows judge the student
 IDLE_BESIDE_A_FILE = (
     *("specialists.start", "specialists.freeze", "evaluation.baselines", "evaluation.keep_rivals"),
     *("generalist.weights", *(f"generalist.{key}" for key in Recipe.model_fields)),
 )
+OF_A_WHOLE_RUN = ("clusters", "specialists", "combination", "evaluation", "report", "clean")
 
 
 def distill_settings(
@@ -56,15 +58,30 @@ def distill_settings(
     ------
     InputError
         If there is no such teacher, a file of predictions stands without its data or beside
-        another, one would lie in the folder of the other, or the settings cannot work.
+        another, one would lie in the folder of the other, or the settings cannot work or have no
+        effect.
     """
     for teacher in teachers:
         teacher.check_path()
+    _refuse_ignored(overrides)
     changes = _changes(teachers, overrides)
     source, folder = _source_and_folder(teachers, out, overrides)
     ours, theirs = (" ".join(f"--set {one}" for one in some) for some in (changes, overrides))
     with calling({ours: theirs or "--teacher"}):
         return read_settings(source, changes, trust_code), folder
+
+
+def _refuse_ignored(overrides: Sequence[str]) -> None:
+    """Raise an InputError if ``--set`` gives what only a whole run looks at a value."""
+    assigned = ((key.strip(), value) for key, _, value in (o.partition("=") for o in overrides))
+    idle = [key for key, value in assigned if value and key.split(".")[0] in OF_A_WHOLE_RUN]
+    if idle:
+        raise InputError(
+            "these settings have no effect: distill trains students and no specialists",
+            where="--set",
+            got=", ".join(idle),
+            fix="leave them out; `specialists run` looks at them",
+        )
 
 
 def _source_and_folder(
@@ -133,7 +150,7 @@ def distill(run: Run, teachers: Sequence[TeacherSource], mean: Mean = "arithmeti
         if not run.path("prepare-data").exists():
             for teacher in teachers:  # one that is not there is told before the data are prepared
                 if not teacher.is_file:
-                    teacher.load()
+                    _ = teacher.predictor
         run_stage(run, find_stage("prepare-data"))
         if any(teacher.is_file for teacher in teachers):
             run_stage(run, find_stage("train-generalist"))
@@ -142,14 +159,8 @@ def distill(run: Run, teachers: Sequence[TeacherSource], mean: Mean = "arithmeti
 
 
 def _stage(teachers: Sequence[TeacherSource], mean: Mean) -> Stage:
-    return Stage(
-        name=NAME,
-        sections=("seed", "device", "precision", "data", "student"),
-        inputs=DATA,
-        execute=partial(_execute, teachers=teachers, mean=mean),
-        files=find_stage("distill-student").files,
-        elsewhere=_digests(teachers, mean),
-    )
+    execute = partial(_execute, teachers=teachers, mean=mean)
+    return replace(TAUGHT, execute=execute, elsewhere=_digests(teachers, mean))
 
 
 def _digests(teachers: Sequence[TeacherSource], mean: Mean) -> dict[str, str]:

@@ -176,7 +176,7 @@ class SpecialistClassifier(AsksGeneralist, FittedModels, ClassifierMixin, BaseEs
         if data.y is None:
             raise DataError("requires y to be passed, but the target y is None")
         kind = kind_of_input(X)
-        rows, labels = checked_rows(self, X, data.y, sample_weight, kind, reset=True)
+        rows, labels = checked_rows(self, X, data.y, sample_weight, kind)
         classes, numbers = numbered_labels(labels)
         if len(classes) < 2:
             got = f"1 class: {classes.tolist()[0]!r}" if len(classes) else "no rows"

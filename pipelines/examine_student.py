@@ -79,8 +79,7 @@ def _teacher_of(run: Run, teacher: TeacherSource, dataset: Dataset) -> Predictor
             where=run.folder,
             fix="--teacher, as `specialists distill` was told",
         )
-    model = "generalist" if teacher.is_model else teacher.model
-    predictor = load(teacher.path, model, teacher.trust_code)
+    predictor = teacher.predictor
     same = predictor.class_names == dataset.class_names
     if not same or dict(predictor.preprocessing) != dict(dataset.preprocessing):
         other = "takes inputs that are encoded otherwise" if same else "knows other classes"

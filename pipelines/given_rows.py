@@ -28,6 +28,7 @@ from sklearn.utils.validation import (
 from specialists.datasets.base import Kind, NamedTensors
 from specialists.datasets.class_names import classes_of_codes, normal_form
 from specialists.datasets.dataset_objects import is_dataset
+from specialists.datasets.encoding import check_finite
 from specialists.datasets.handed_over import in_numpy, tensors_of, texts_of
 from specialists.datasets.in_memory import HeldRows
 from specialists.datasets.object_rows import DatasetRows
@@ -69,11 +70,13 @@ def _is_empty(x: Any) -> bool:
     return (isinstance(x, list | tuple | np.ndarray) or hasattr(x, "iloc")) and len(x) == 0
 
 
-def checked_inputs(estimator: BaseEstimator, x: Any, kind: Kind, reset: bool) -> Any:
+def checked_inputs(
+    estimator: BaseEstimator, x: Any, kind: Kind, reset: bool, name: str = "X"
+) -> Any:
     """Inputs as :class:`HeldRows` has them; a sparse matrix becomes a dense one.
 
     With ``reset`` the estimator learns ``n_features_in_`` and ``feature_names_in_``; without, they
-    are compared.
+    are compared. ``name`` is what messages call them.
 
     Raises
     ------
@@ -102,8 +105,11 @@ def checked_inputs(estimator: BaseEstimator, x: Any, kind: Kind, reset: bool) ->
         if len(others):
             got = listed(map(repr, others))
             raise DataError("columns without numbers", got=got, fix=NOT_NUMERIC)
-    array: Any = validate_data(estimator, x, reset=reset, dtype=np.float32, accept_sparse="csr")
-    return array.toarray() if hasattr(array, "toarray") else array
+    how = {"dtype": np.float32, "accept_sparse": "csr", "ensure_all_finite": False}
+    array: Any = validate_data(estimator, x, reset=reset, **how)
+    array = array.toarray() if hasattr(array, "toarray") else array
+    check_finite(array, name)
+    return array
 
 
 def _stacked(pictures: Any) -> np.ndarray:
@@ -127,8 +133,11 @@ def _checked_in_place(estimator: BaseEstimator, x: RawRows, kind: Kind, reset: b
     return x
 
 
-def checked_labels(y: Any) -> np.ndarray:
-    """Labels of any type as an array of shape (n,); what is no label of a class is refused."""
+def checked_labels(y: Any, name: str = "y") -> np.ndarray:
+    """Labels of any type as an array of shape (n,); what is no label of a class is refused.
+
+    ``name`` is what messages call them.
+    """
     y = in_numpy(y)
     types = set(map(type, y)) if isinstance(y, list | tuple) else set()
     if tuple in types or (str in types and len(types) > 1):  # NumPy would make others of them
@@ -137,18 +146,18 @@ def checked_labels(y: Any) -> np.ndarray:
     else:
         labels = column_or_1d(y, warn=True)
     if labels.dtype.kind != "O":
-        assert_all_finite(labels, input_name="y")
+        assert_all_finite(labels, input_name=name)
         check_classification_targets(labels)
         if labels.dtype.kind not in "mM":
             return labels
     missing = [i for i, label in enumerate(labels) if _is_missing(label)]
     if missing:
-        raise DataError("Input y contains NaN or None", where=first_of(missing))
+        raise DataError(f"Input {name} contains NaN or None", where=first_of(missing))
     if labels.dtype.kind != "O":
         return labels
     numbers = [label for label in labels if isinstance(label, int | float)]
     if len(numbers) == len(labels):  # numbers that pandas or NumPy holds as objects
-        return checked_labels(np.array(numbers))
+        return checked_labels(np.array(numbers), name)
     return labels
 
 
@@ -209,10 +218,15 @@ def numbers_of(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
 
 
 def checked_rows(
-    estimator: BaseEstimator, x: Any, y: Any, weights: Any, kind: Kind, reset: bool
+    estimator: BaseEstimator, x: Any, y: Any, weights: Any, kind: Kind, held_out: bool = False
 ) -> tuple[HeldRows, np.ndarray]:
-    """Inputs and weights, without the rows of weight 0, and the labels of those that are left."""
-    raw, labels = checked_inputs(estimator, x, kind, reset), checked_labels(y)
+    """Inputs and weights, without the rows of weight 0, and the labels of those that are left.
+
+    Those that are ``held_out`` are told from the others in messages.
+    """
+    of = " of validation_data" if held_out else ""
+    raw = checked_inputs(estimator, x, kind, not held_out, f"X{of}")
+    labels = checked_labels(y, f"y{of}")
     check_consistent_length(raw, labels)
     rows = HeldRows(raw, np.arange(len(labels)), checked_weights(weights, raw)).counted()
     return rows, labels[rows.labels]
@@ -234,7 +248,7 @@ def validation_rows(
             expected="(X, y) or (X, y, sample_weight)",
         )
     x, y, weights = map(in_numpy, (*given, None)[:3])
-    rows, labels = checked_rows(estimator, x, y, weights, kind, reset=False)
+    rows, labels = checked_rows(estimator, x, y, weights, kind, held_out=True)
     rows = with_predictions(rows, x, probs, len(classes))
     return rows.with_labels(numbers_of(labels, classes))
 

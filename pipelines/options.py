@@ -81,6 +81,10 @@ TeacherOption = Annotated[
         "Several, each with --teacher, are averaged.",
     ),
 ]
+TeachingOption = Annotated[
+    Model | None,
+    model_option("Which of a run's models teaches, the ensemble unless another is named"),
+]
 WeightOption = Annotated[
     list[float],
     typer.Option(
@@ -88,7 +92,8 @@ WeightOption = Annotated[
     ),
 ]
 MeanOption = Annotated[
-    Literal["arithmetic", "geometric"], typer.Option(help="How several teachers are averaged.")
+    Literal["arithmetic", "geometric"] | None,
+    typer.Option(help="How several teachers are averaged. Default: arithmetic."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 QuietOption = Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -170,6 +170,16 @@ def find_stage(name: str) -> Stage:
     )
 
 
+TAUGHT = _stage(
+    "distill",
+    "Train students of teachers that lie elsewhere, whom the command names.",
+    ("seed", "device", "precision", "data", "student"),
+    DATA,
+    check=None,
+    files=find_stage("distill-student").files,
+)  # none of STAGES: it needs the data alone
+
+
 def run_stages(
     run: Run,
     until: str | None = None,
@@ -266,10 +276,13 @@ def remaining(run: Run, until: str | None = None, force: Collection[str] = ()) -
     return left
 
 
-def status(run: Run) -> Iterator[StageStatus]:
-    """How every stage stands, in order. What comes after a stage that is not done is stale too."""
+def status(run: Run, some: Iterable[Stage] | None = None) -> Iterator[StageStatus]:
+    """How every stage, or each of ``some``, stands.
+
+    What comes after a stage that is not done is stale too.
+    """
     waits_for = None
-    for stage in STAGES:
+    for stage in STAGES if some is None else some:
         reason = why_not_done(run, stage) or (waits_for and f"{waits_for} comes first")
         if reason is None:
             yield StageStatus(stage.name, "done")

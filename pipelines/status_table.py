@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from specialists.escaping import printable
 from specialists.files import disk_use, storage_faults
+from specialists.files.ownership import MANIFEST, json_object
 
 from . import stages
 from .runs import Run
@@ -19,7 +23,7 @@ def show_status(run: Run) -> None:
     from rich.text import Text
 
     table = Table("stage", "state", "why", box=box.SIMPLE_HEAD)
-    for row in stages.status(run):
+    for row in _rows(run):
         reason = Text(printable(row.reason), overflow="fold")
         table.add_row(row.name, Text(row.state, STYLES[row.state]), reason)
     with storage_faults("standard output"):
@@ -28,7 +32,20 @@ def show_status(run: Run) -> None:
 
 def status_values(run: Run) -> dict[str, object]:
     """The same, JSON-able, with the bytes that the run takes."""
-    rows = [
-        {"stage": row.name, "state": row.state, "why": row.reason} for row in stages.status(run)
-    ]
+    rows = [{"stage": row.name, "state": row.state, "why": row.reason} for row in _rows(run)]
     return {"run": str(run.folder), "stages": rows, "disk_bytes": disk_use(run.folder)}
+
+
+def _rows(run: Run) -> Iterator[stages.StageStatus]:
+    """Of every stage; in a folder of ``specialists distill``, of those that were begun there.
+
+    Its teachers lie elsewhere: whether they have changed is told by that command.
+    """
+    folder = run.path(stages.TAUGHT.name)
+    if not folder.is_dir():
+        return stages.status(run)
+    begun = [stage for stage in stages.STAGES if run.path(stage.name).is_dir()]
+    recorded = json_object(folder / MANIFEST).get("inputs")
+    inputs = recorded if isinstance(recorded, dict) else {}
+    teachers = {name: inputs[name] for name in inputs if "teacher/" in name or name == "mean"}
+    return stages.status(run, [*begun, replace(stages.TAUGHT, elsewhere=teachers)])

@@ -10,7 +10,7 @@ import typer
 
 from specialists.files import EVERYTHING, NOTHING, trusting
 
-from .options import JsonOption, Model, RunArgument, Split, TrustOption, model_option
+from .options import JsonOption, RunArgument, Split, TeachingOption, TrustOption
 from .runs import Run
 from .terminal import say
 
@@ -28,7 +28,7 @@ def examine_command(
             "Default: the run itself.",
         ),
     ] = None,
-    model: Annotated[Model, model_option("Which model of the teacher's run teaches")] = "ensemble",
+    model: TeachingOption = None,
     split: Annotated[Split, typer.Option(help="Whose rows are looked at.")] = "test",
     rows: Annotated[
         int,
@@ -39,11 +39,11 @@ def examine_command(
 ) -> None:
     """Print the table; the same values and a figure go into the run folder."""
     from .examine_student import FILES, Examined, examine_student
-    from .teacher_source import TeacherSource
+    from .teacher_source import teacher_sources
 
     opened = Run(run)
     _ = opened.config  # an error where this is no run folder
-    source = TeacherSource(teacher or run, model, trust_code)
+    (source,) = teacher_sources([teacher or run], model, trust_code)
     with trusting(EVERYTHING if trust_code else NOTHING):
         found = examine_student(opened, source, Examined(split, rows))
     if as_json:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from torch import Tensor
 
 from specialists.datasets.base import Dataset, Inputs
 from specialists.distillation import NamedTeacher, OnlineTeacher
+from specialists.distillation.several_teachers import Mean
 from specialists.errors import InputError
 from specialists.files import hash_files, sha256
 from specialists.files.ownership import MANIFEST, json_object
@@ -106,8 +107,9 @@ class TeacherSource:
             return None
         return self.path if self.is_model else self.path / "train-generalist"
 
-    def load(self) -> Predictor:
-        """The trained model; an InputError if there is none."""
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The trained model, loaded once; an InputError if there is none."""
         return load(self.path, "generalist" if self.is_model else self.model, self.trust_code)
 
     def open(self, dataset: Dataset, file: Path | None = None) -> NamedTeacher:
@@ -121,7 +123,7 @@ class TeacherSource:
         """
         if self.is_file:
             return NamedTeacher(as_given, dataset.class_names, self.weight, str(self.path))
-        predictor = self.load()
+        predictor = self.predictor
         if dict(predictor.preprocessing) != dict(dataset.preprocessing):
             raise InputError(
                 "the teacher takes inputs that are encoded otherwise than these data",
@@ -151,20 +153,48 @@ class TeacherSource:
 
 
 def teacher_sources(
-    folders: Sequence[Path], model: Model, trust_code: bool, weights: Sequence[float]
+    folders: Sequence[Path],
+    model: Model | None,
+    trust_code: bool,
+    weights: Sequence[float] = (),
+    mean: Mean | None = None,
 ) -> list[TeacherSource]:
-    """Teachers with their weights; an InputError if these are not as many, or make no sense."""
-    weights = weights or [1.0] * len(folders)
-    if len(weights) != len(folders):
+    """Teachers with their weights; ``model``, ``weights`` and ``mean`` are empty if not named.
+
+    Raises
+    ------
+    InputError
+        If an option has no effect, or the weights are not as many as the teachers, or make no
+        sense.
+    """
+    given = weights or [1.0] * len(folders)
+    if len(given) != len(folders):
         raise InputError(
             "each teacher has one weight, or none has",
             where="--weight",
-            got=f"{len(weights)} weights for {len(folders)} teachers",
+            got=f"{len(given)} weights for {len(folders)} teachers",
         )
-    if wrong := [weight for weight in weights if not 0 < weight < math.inf]:
+    if wrong := [weight for weight in given if not 0 < weight < math.inf]:
         raise InputError("the weight of a teacher is > 0", where="--weight", got=wrong[0])
-    pairs = zip(folders, weights, strict=True)
-    return [TeacherSource(folder, model, trust_code, weight) for folder, weight in pairs]
+    pairs = zip(folders, given, strict=True)
+    sources = [TeacherSource(path, model or "ensemble", trust_code, w) for path, w in pairs]
+    idle = {}
+    if len(folders) == 1:
+        idle = {"--weight": weights, "--mean": mean}
+    if all(source.is_model or source.is_file for source in sources):
+        idle["--model"] = model
+    for option, value in idle.items():
+        if value:
+            raise _without_effect(option, folders)
+    return sources
+
+
+def _without_effect(option: str, folders: Sequence[Path]) -> InputError:
+    """The error of an option that says nothing about these teachers."""
+    why, fix = "one teacher is not averaged", f"leave {option} out"
+    if option == "--model":
+        why, fix = "it is one of a run's models, and no teacher is a run", f"{fix}, or name a run"
+    return InputError(f"{option} has no effect: {why}", where=f"--teacher {folders[0]}", fix=fix)
 
 
 def made_from(run: Path, file: Path) -> bool:

@@ -21,6 +21,7 @@ from specialists.datasets.encoding import standardisation, standardisation_of
 from specialists.datasets.fetched_rows import BLOCK_BYTES, FetchedRows, block_rows, only_rows
 from specialists.datasets.observations import same_digest, same_input
 from specialists.datasets.raw_rows import MappedArrays
+from specialists.datasets.splits import PARTS
 from specialists.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -118,6 +119,15 @@ def test_a_number_that_is_not_finite_is_named_by_its_row(tmp_path, monkeypatch):
     x[77, 2] = np.nan
     with pytest.raises(DataError, match="row 77, column 2"):
         load(write(tmp_path, x=x, y=Y), in_place=True)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@pytest.mark.parametrize("part", PARTS)
+def test_a_number_that_is_not_finite_is_named_by_the_row_of_its_own_array(tmp_path, part, in_place):
+    given = {f"{name}_{of}": {"x": X.copy(), "y": Y}[name] for of in PARTS for name in "xy"}
+    given[f"x_{part}"][77, 2] = np.nan
+    with pytest.raises(DataError, match=rf"x_{part}\.npy\n.*row 77, column 2"):
+        load(write(tmp_path, **given), in_place=in_place)
 
 
 BAD = {

@@ -202,6 +202,23 @@ def test_a_small_mapped_array_is_held_unless_settings_say_otherwise(of_arrays, t
 
 
 @pytest.mark.parametrize("in_file", [True, False])
+@pytest.mark.parametrize("of", ["X", "X of validation_data"])
+def test_a_number_that_is_not_finite_is_named_by_the_row_of_its_own_array(in_file, of, tmp_path):
+    train, held_out = X[:240].copy(), X[240:].copy()
+    (train if of == "X" else held_out)[7, 2] = np.nan
+    rows = mapped(tmp_path / "x.npy", train) if in_file else train
+    settings = {"data.in_place": True} if in_file else {}
+    with pytest.raises(DataError, match=f"where: {of}\n.*row 7, column 2"):
+        classifier(**settings).fit(rows, Y[:240], validation_data=(held_out, Y[240:]))
+
+
+def test_a_label_that_is_missing_is_named_by_its_own_array():
+    labels = [*Y[240:-1], None]
+    with pytest.raises(DataError, match=f"y of validation_data(?s:.*)row {len(labels) - 1}"):
+        classifier().fit(X[:240], Y[:240], validation_data=(X[240:], labels))
+
+
+@pytest.mark.parametrize("in_file", [True, False])
 def test_validation_rows_beside_a_mapped_array_are_read_like_it(in_file, tmp_path, every_size):
     counts = 1.0 + np.arange(120) % 2
     held_out = mapped(tmp_path / "v.npy", X[240:]) if in_file else X[240:].tolist()

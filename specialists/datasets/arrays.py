@@ -68,7 +68,7 @@ def load_arrays(config: DataConfig, seed: int) -> Dataset:
     x, y, given, row_numbers, notes = _stacked(arrays, roles, config.tensors or (), in_place)
     if isinstance(x, MappedArrays):
         origin = None if config.in_place is False else x.origin
-        x = replace(x, origin=origin, digests=digests_of(x, arrays.path))
+        x = replace(x, origin=origin)
     elif not config.tensors and x.nbytes > memory() // PART_OF_MEMORY:
         notes += (f"inputs of {x.nbytes / 2**30:,.1f} GiB are read whole; {APART}",)
     values, grouping = group_values(arrays, config.groups or (), roles, given)
@@ -157,7 +157,8 @@ def _in_one(
     if any(shape != shapes[0] for shape in shapes):
         raise DataError("the splits differ in shape", where=where, got=listed(map(str, shapes)))
     if files is not None:
-        return MappedArrays(xs, {"arrays": files})
+        found = [digests_of(MappedArrays([x]), file) for x, file in zip(xs, files, strict=True)]
+        return MappedArrays(xs, {"arrays": files}, np.concatenate(found))
     if len(xs) == 1:
         return xs[0]
     if isinstance(xs[0], NamedTensors):

@@ -24,11 +24,12 @@ from specialists.datasets.encoding import described_tensors
 from specialists.datasets.labelled_tables import text_preprocessing
 from specialists.datasets.object_rows import DatasetRows
 from specialists.datasets.pictures import with_channels
-from specialists.datasets.raw_rows import MappedArrays, RawRows
+from specialists.datasets.raw_rows import MappedArrays, RawRows, digests_of
 from specialists.datasets.splits import TRAIN, VALIDATION
 from specialists.errors import DataError
 
 MEMORY = "memory"  # as data.name
+OF_PARTS = ("X", "X of validation_data")  # as messages name them
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,9 @@ def _together(parts: Sequence[Any]) -> Any:
         items, found = zip(*((part.parts, part.digests) for part in parts), strict=True)
         return replace(parts[0], parts=[*chain(*items)], digests=np.concatenate(found))
     if isinstance(parts[0], MappedArrays):
-        return replace(parts[0], arrays=[array for part in parts for array in part.arrays])
+        found = [digests_of(part, name) for part, name in zip(parts, OF_PARTS, strict=False)]
+        arrays = [array for part in parts for array in part.arrays]
+        return replace(parts[0], arrays=arrays, digests=np.concatenate(found))
     if isinstance(parts[0], list):
         return [text for part in parts for text in part]
     if isinstance(parts[0], NamedTensors):

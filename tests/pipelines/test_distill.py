@@ -10,7 +10,7 @@ import small_run
 from typer.testing import CliRunner
 
 import specialists
-from pipelines import stages
+from pipelines import stages, student_task, teacher_source
 from pipelines.__main__ import app
 from pipelines.runs import Run
 from specialists.files import read_json, sha256
@@ -42,6 +42,27 @@ def test_the_student_of_an_ensemble_is_that_of_its_run(teacher, tmp_path):
     np.testing.assert_array_equal(probs, specialists.load(tmp_path / "out").predict_proba(x))
 
 
+def test_a_command_that_was_killed_goes_on_and_ends_the_same(teacher, tmp_path, monkeypatch):
+    save, trials = student_task.save_classifier, tmp_path / "out" / "distill" / "trials"
+    as_there = f"--set=data.admission_fraction={teacher.config.data.admission_fraction}"
+    arguments = ["--teacher", teacher.folder, "--out", tmp_path / "out", as_there]
+
+    def killed(*arguments):
+        if (trials / "soft-0" / "manifest.json").exists():
+            raise KeyboardInterrupt
+        save(*arguments)
+
+    monkeypatch.setattr(student_task, "save_classifier", killed)
+    distill(*arguments)
+    monkeypatch.undo()
+    (first,) = trials.rglob("weights.safetensors")
+    written = first.stat().st_mtime_ns
+    assert "distill: goes on where it was interrupted" in distill(*arguments)
+    assert first.stat().st_mtime_ns == written
+    ours, theirs = (path / "student" for path in (trials.parent, teacher.path("distill-student")))
+    assert sha256(ours / "weights.safetensors") == sha256(theirs / "weights.safetensors")
+
+
 def test_a_models_folder_teaches_and_what_holds_is_not_made_again(teacher, tmp_path):
     folder, out = teacher.path("train-generalist"), tmp_path / "out"
     data = f"data.arrays={teacher.config.data.arrays}"
@@ -56,6 +77,19 @@ def test_a_models_folder_teaches_and_what_holds_is_not_made_again(teacher, tmp_p
     assert "distill: done already, skipped" in distill(*arguments)
     other = ["--teacher", teacher.folder, "--model", "generalist"]
     assert "distill: stale" in distill(*other, *arguments[2:])
+
+
+def test_a_folder_of_a_student_says_how_far_it_has_come(teacher, predicted, tmp_path):
+    file, settings = predicted
+    run = Run(tmp_path / "out")
+    distill("--teacher", file, "--out", run.folder, *settings)
+    shown = CliRunner().invoke(app, ["status", str(run.folder)]).output
+    rows = [line.split() for line in shown.splitlines() if " done" in line]
+    assert rows == [[name, "done"] for name in ("prepare-data", "train-generalist", "distill")]
+    assert "missing" not in shown
+    run.path("distill", "student", "weights.safetensors").unlink()
+    values = json.loads(CliRunner().invoke(app, ["status", str(run.folder), "--json"]).output)
+    assert values["stages"][-1]["why"] == "output student/weights.safetensors is gone"
 
 
 def test_several_teachers_are_averaged_by_their_weights(teacher, tmp_path):
@@ -93,10 +127,52 @@ def test_a_run_without_an_ensemble_leaves_no_folder_of_a_student(teacher, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+def test_a_teacher_is_loaded_once(teacher, predicted, tmp_path, monkeypatch):
+    load, loaded = teacher_source.load, []
+
+    def counted(folder, *of_model):
+        loaded.append(folder)
+        return load(folder, *of_model)
+
+    monkeypatch.setattr(teacher_source, "load", counted)
+    folder = teacher.path("train-generalist")
+    distill("--teacher", folder, "--out", tmp_path / "out", *predicted[1])
+    assert (tmp_path / "out" / "distill" / "student").is_dir()
+    assert loaded == [folder]
+
+
 @pytest.mark.parametrize("weight", ["0", "-1", "nan", "inf"])
 def test_a_weight_that_makes_no_sense_leaves_no_folder_of_a_student(teacher, tmp_path, weight):
     shown = distill("--teacher", teacher.folder, f"--weight={weight}", "--out", tmp_path / "out")
     assert "the weight of a teacher is > 0" in shown
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["distill", "examine"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_model_is_named_of_a_run_alone(teacher, predicted, tmp_path, command, kind):
+    path = predicted[0] if kind == "file" else teacher.path("train-generalist")
+    given = ["--teacher", path, "--model=ensemble"]
+    if command == "distill":
+        shown = distill(*given, "--out", tmp_path / "out", *predicted[1])
+    else:
+        shown = examined(teacher.folder, *given)
+    assert "--model has no effect: it is one of a run's models" in shown
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--weight=2", "--mean=arithmetic"])
+def test_one_teacher_is_not_averaged(teacher, tmp_path, option):
+    shown = distill("--teacher", teacher.folder, option, "--out", tmp_path / "out")
+    assert f"{option.partition('=')[0]} has no effect: one teacher is not averaged" in shown
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_of_specialists_have_no_effect_on_a_student(teacher, tmp_path):
+    idle = ["--set=clusters.n_clusters=4", "--set", "specialists.width = 8", "--set=clean=true"]
+    shown = distill("--teacher", teacher.folder, *idle, "--out", tmp_path / "out")
+    assert "no effect" in shown
+    assert "got: clusters.n_clusters, specialists.width, clean" in shown
     assert not (tmp_path / "out").exists()
 
 

@@ -47,7 +47,7 @@ class Similarity(RelationTerm):
     G(h) is h h', each row of which is divided by its length. A rotation of the features, and their
     scale, change nothing.
 
-    Source: Tung, Mori 2019, "Similarity-Preserving Knowledge Distillation", equations 2 to 4.
+    Source: Tung, Mori 2019, "Similarity-Preserving Knowledge Distillation".
     """
 
     kind: ClassVar[str] = "similarity"
@@ -62,7 +62,7 @@ class Distances(RelationTerm):
     d is the distance divided by its mean over all pairs. The scale, rotations and translations of
     the features change nothing. The paper sums over pairs.
 
-    Source: Park et al. 2019, "Relational Knowledge Distillation", equations 5 to 8.
+    Source: Park et al. 2019, "Relational Knowledge Distillation", section 3.2.1.
     """
 
     kind: ClassVar[str] = "distances"
@@ -82,7 +82,7 @@ class Angles(RelationTerm):
     triples. Their number is the cube of the rows', so that only the first ``n_rows`` of a batch,
     whose order is random, count.
 
-    Source: Park et al. 2019, equations 9 to 11.
+    Source: Park et al. 2019, section 3.2.2.
     """
 
     kind: ClassVar[str] = "angles"

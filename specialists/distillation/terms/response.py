@@ -106,7 +106,7 @@ class DecoupledTargets(Term):
     the KL. Rows without a label are left out. The paper's warm-up of the weight over 20 epochs is
     left out as well.
 
-    Source: Zhao et al. 2022, "Decoupled Knowledge Distillation", equation 7.
+    Source: Zhao et al. 2022, "Decoupled Knowledge Distillation".
     """
 
     kind: ClassVar[str] = "decoupled"
