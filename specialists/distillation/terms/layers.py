@@ -75,7 +75,7 @@ class Hint(LayerTerm):
     a 1 x 1 convolution. The paper trains the lower layers by hints alone first; here they are one
     term among others. It sums over the d numbers, and has a kernel that fits maps of other sizes.
 
-    Source: Romero et al. 2015, "FitNets: Hints for Thin Deep Nets", "Hint-based training".
+    Source: Romero et al. 2015, "FitNets: Hints for Thin Deep Nets", equation 3.
     """
 
     kind: ClassVar[str] = "hint"
