@@ -18,10 +18,17 @@ from pipelines.reproduce.logit_matching import gradient_2
 from pipelines.reproduce.overlapping_subsets import SpecialistGroup
 from pipelines.reproduce.own_networks import own_lesson, resolved
 from pipelines.reproduce.paper_page import write_page
-from pipelines.reproduce.paper_tables import PaperLine, PaperTable, kept_table
+from pipelines.reproduce.paper_tables import PaperLine, PaperTable, kept_table, share_line
 from pipelines.reproduce.reproduce_command import begin, experiment_of, reproduction_settings
 from pipelines.reproduce.reproduction import Reproduction
-from pipelines.reproduce.ten_models import _alone, _members, _of_length, _student
+from pipelines.reproduce.ten_models import (
+    SHARE,
+    _alone,
+    _left_open,
+    _members,
+    _of_length,
+    _student,
+)
 from pipelines.runs import QUICK_REPRODUCTION, REPRODUCTION, locked
 from specialists.distillation import fit_missing_bias
 from specialists.files import write_json
@@ -415,6 +422,14 @@ def test_an_ensembles_page_says_what_longer_training_gains_without_a_teacher(wor
     assert "longer training gains 25.00 points" in _of_length(models, longer)
     rights["alone"] = 0.25
     assert "longer training gains nothing (-25.00 points" in _of_length(models, longer)
+
+
+@pytest.mark.parametrize(("high", "said"), [(118.0, True), (85.0, False)])
+def test_an_ensembles_page_says_what_few_test_rows_leave_open(high, said):
+    reached = share_line("", ("", ""), [9.0], [10.0], 0.86, (0.5, 1.1))
+    short = share_line("", ("", ""), [6.0], [10.0], 0.86, (0.5, high / 100))
+    assert _left_open([replace(reached, figure=SHARE)], 600) == ""
+    assert ("600 test rows are too few" in _left_open([replace(short, figure=SHARE)], 600)) == said
 
 
 def test_hard_labels_have_half_the_weight_of_soft_targets_in_an_ensembles_student(work):
