@@ -68,8 +68,8 @@ def _left_open(lines: Sequence[PaperLine], n_test: int) -> str:
     if share.reached is not False or share.interval is None or share.interval[1] < 100 * TO_KEEP:
         return ""
     return (
-        f" {n_test:,} test rows are too few to tell the share from {TO_KEEP:.0%}, which its interval "
-        "holds."
+        f" {n_test:,} test rows are too few to tell the share from {TO_KEEP:.0%}, which its "
+        "interval holds."
     )
 
 
