@@ -246,7 +246,6 @@ def _probed(
     """Top-1 of a linear model of the features below the head; None of a model without them."""
     if model.network is None or inputs is None:
         return None
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -257,8 +256,7 @@ def _probed(
     )
     linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=PROBE_ITERATIONS))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        warnings.filterwarnings("ignore", "The number of unique classes")  # few rows of each
+        warnings.simplefilter("ignore", UserWarning)  # of few iterations, and few rows a class
         linear.fit(fitted, probe.labels.numpy())
     truth = labels if probe.test_labels is None else probe.test_labels
     return float(linear.score(tested, truth.numpy()))
