@@ -46,6 +46,11 @@ IDLE_BESIDE_A_FILE = (
     *("specialists.start", "specialists.freeze", "evaluation.baselines", "evaluation.keep_rivals"),
     *("generalist.weights", *(f"generalist.{key}" for key in Recipe.model_fields)),
 )
+IDLE_BESIDE_A_MODEL = (
+    *(f"generalist.{key}" for key in ("width", "widths", "depth", "embedding_dim", "n_buckets")),
+    *("generalist.head_rank", "generalist.weights"),
+    *(f"generalist.{key}" for key in Recipe.model_fields),
+)
 OF_A_WHOLE_RUN = ("clusters", "specialists", "combination", "evaluation", "report", "clean")
 
 
@@ -63,7 +68,7 @@ def distill_settings(
     """
     for teacher in teachers:
         teacher.check_path()
-    _refuse_ignored(overrides)
+    _refuse_ignored(overrides, beside_a_file=any(teacher.is_file for teacher in teachers))
     changes = _changes(teachers, overrides)
     source, folder = _source_and_folder(teachers, out, overrides)
     ours, theirs = (" ".join(f"--set {one}" for one in some) for some in (changes, overrides))
@@ -71,13 +76,18 @@ def distill_settings(
         return read_settings(source, changes, trust_code), folder
 
 
-def _refuse_ignored(overrides: Sequence[str]) -> None:
-    """Raise an InputError if ``--set`` gives what only a whole run looks at a value."""
+def _refuse_ignored(overrides: Sequence[str], beside_a_file: bool) -> None:
+    """Raise an InputError if ``--set`` gives what the command does not look at a value."""
     assigned = ((key.strip(), value) for key, _, value in (o.partition("=") for o in overrides))
-    idle = [key for key, value in assigned if value and key.split(".")[0] in OF_A_WHOLE_RUN]
+    given = [key for key, value in assigned if value]
+    idle = [key for key in given if key.split(".")[0] in OF_A_WHOLE_RUN]
+    what = "distill trains students and no specialists"
+    if not (idle or beside_a_file):
+        idle = [key for key in given if key in IDLE_BESIDE_A_MODEL]
+        what = "the teachers are trained already"
     if idle:
         raise InputError(
-            "these settings have no effect: distill trains students and no specialists",
+            f"these settings have no effect: {what}",
             where="--set",
             got=", ".join(idle),
             fix="leave them out; `specialists run` looks at them",

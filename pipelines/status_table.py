@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 
 from specialists.escaping import printable
 from specialists.files import disk_use, storage_faults
@@ -39,7 +40,9 @@ def status_values(run: Run) -> dict[str, object]:
 def _rows(run: Run) -> Iterator[stages.StageStatus]:
     """Of every stage; in a folder of ``specialists distill``, of those that were begun there.
 
-    Its teachers lie elsewhere: whether they have changed is told by that command.
+    Its students wait for the data, and for a file of predictions that teaches them, alone: other
+    stages may be left from other teachers. Whether those that lie elsewhere have changed is told by
+    that command.
     """
     folder = run.path(stages.TAUGHT.name)
     if not folder.is_dir():
@@ -48,4 +51,8 @@ def _rows(run: Run) -> Iterator[stages.StageStatus]:
     recorded = json_object(folder / MANIFEST).get("inputs")
     inputs = recorded if isinstance(recorded, dict) else {}
     teachers = {name: inputs[name] for name in inputs if "teacher/" in name or name == "mean"}
-    return stages.status(run, [*begun, replace(stages.TAUGHT, elsewhere=teachers)])
+    by_a_file = any(name.endswith("teacher/file") for name in teachers)
+    needed = ("prepare-data", *(["train-generalist"] if by_a_file else []))
+    taught = replace(stages.TAUGHT, elsewhere=teachers)
+    *_, students = stages.status(run, [*map(stages.find_stage, needed), taught])
+    return chain(stages.status(run, begun), [students])

@@ -176,6 +176,15 @@ def test_settings_of_specialists_have_no_effect_on_a_student(teacher, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("path", [".", "train-generalist"])
+def test_settings_of_a_generalist_have_no_effect_beside_a_trained_teacher(teacher, tmp_path, path):
+    idle = ["--set=generalist.epochs=9", "--set", "generalist.width = 8", "--set=generalist.depth="]
+    shown = distill("--teacher", teacher.folder / path, *idle, "--out", tmp_path / "out")
+    assert "these settings have no effect: the teachers are trained already" in shown
+    assert "got: generalist.epochs, generalist.width\n" in shown
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture
 def predicted(teacher, tmp_path):
     """A file of the generalist's probabilities for the rows of the data, and settings of these."""
@@ -280,6 +289,18 @@ def test_a_mistake_names_no_setting_that_the_user_did_not_give(predicted, tmp_pa
     assert "--set student.size=x" in " ".join(shown.split())
     assert "admission_fraction" not in shown
     assert "generalist." not in shown
+
+
+def test_status_of_students_does_not_wait_for_what_another_teacher_left(
+    teacher, predicted, tmp_path
+):
+    (file, settings), out = predicted, ["--out", tmp_path / "out"]
+    for by in (["--teacher", file], ["--teacher", teacher.folder, "--model=generalist"]):
+        distill(*by, *out, *settings)
+    assert "distill: done already" in distill(*by, *out, *settings)
+    shown = CliRunner().invoke(app, ["status", str(tmp_path / "out"), "--json"]).output
+    states = {row["stage"]: row["state"] for row in json.loads(shown)["stages"]}
+    assert states == {"prepare-data": "done", "train-generalist": "stale", "distill": "done"}
 
 
 def test_a_file_may_be_called_a_number(predicted, tmp_path, monkeypatch):
