@@ -215,6 +215,14 @@ def test_features_that_are_not_finite_are_refused_with_their_place(path, bad):
         load(path, {"x": x, "y": y})
 
 
+def test_a_number_that_float32_does_not_hold_is_refused_with_the_largest_that_it_holds(path):
+    x, y = features()
+    x = x.astype(np.float64)
+    x[7, 2] = 1e300
+    with pytest.raises(DataError, match=r"first 1e\+300 in row 7(?s:.*)at most 3\.4e\+38"):
+        load(path, {"x": x, "y": y})
+
+
 def test_objects_are_refused_without_being_read(path):
     ragged = np.array([[1.0], [1.0, 2.0]], dtype=object)
     with pytest.raises(DataError, match=r"ragged or holds Python objects(?s:.*)'x'"):

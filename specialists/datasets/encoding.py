@@ -261,4 +261,5 @@ def check_finite(features: np.ndarray, where: object = None, first_row: int = 0)
         first = f"first {features[row, column]} in row {first_row + row}, column {column}"
         got = f"{int(bad.sum())} in {int(bad.any(axis=1).sum())} rows, {first}"
         what, fix = "NaN or infinite features", "leave these rows out or fill them in"
-        raise DataError(what, where=where, got=got, expected="finite numbers", fix=fix)
+        expected = f"finite numbers, at most {np.finfo(np.float32).max:.2g}"
+        raise DataError(what, where=where, got=got, expected=expected, fix=fix)
