@@ -4,8 +4,10 @@
 
 D is a divergence or a cross-entropy, whose gradient is (softmax(z / T) - target) / T: value and
 gradient need the same numbers. So they are computed together from blocks of rows that the cache
-holds, and parts at one temperature share its softmax. PyTorch's softmax is a fused kernel, several
-times as fast as its exponential. No gradient reaches a target, and there is no second derivative.
+holds, and parts at one temperature share its softmax. PyTorch's softmax is one fused kernel, which
+takes three quarters of the time of its exponential alone. Its float32 sums are off by 4e-7 at
+10,000 classes, by 8e-5 at a million. No gradient reaches a target, and there is no second
+derivative.
 """
 
 from __future__ import annotations
