@@ -254,10 +254,11 @@ def test_targets_of_another_shape_are_refused(loss, targets):
         loss(1.0, 0.5)(torch.zeros(2, 4), *targets, torch.zeros(2, dtype=torch.int64))
 
 
+@pytest.mark.parametrize("other", [4, -1])
 @pytest.mark.parametrize("loss", [kl_to_cells, cross_entropy_to_draws])
-def test_classes_that_the_student_does_not_have_are_told(loss):
-    classes, rest = torch.tensor([[0, 1], [1, 4]]), loss is kl_to_cells
-    with pytest.raises(InputError, match=r"class 4\n  expected: 0 to 3"):
+def test_classes_that_the_student_does_not_have_are_told(loss, other):
+    classes, rest = torch.tensor([[0, 1], [1, other]]), loss is kl_to_cells
+    with pytest.raises(InputError, match=rf"class {other}\n  expected: 0 to 3"):
         loss(torch.zeros(2, 4), classes, torch.ones(2, 2 + rest))
 
 

@@ -189,8 +189,11 @@ def _check_cells(z: Tensor, classes: Tensor, log_cells: Tensor) -> None:
 
 
 def _check_classes(z: Tensor, classes: Tensor) -> None:
-    if classes.device.type == "cpu" and classes.numel() and int(classes.max()) >= z.shape[1]:
-        got, expected = f"class {int(classes.max())}", f"0 to {z.shape[1] - 1}, as the logits have"
+    if classes.device.type != "cpu" or not classes.numel():
+        return
+    wrong = [c for c in map(int, classes.aminmax()) if not 0 <= c < z.shape[1]]
+    if wrong:
+        got, expected = f"class {wrong[-1]}", f"0 to {z.shape[1] - 1}, as the logits have"
         raise InputError("a stored class is none of the student's", got=got, expected=expected)
 
 
