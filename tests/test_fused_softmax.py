@@ -82,6 +82,16 @@ def test_a_constant_added_to_all_logits_of_a_row_changes_nothing(temperature):
     torch.testing.assert_close(moved, loss(z, teacher, LABELS[:, 0]), rtol=0, atol=0)
 
 
+def test_a_million_classes_lose_no_more_than_rounding():
+    z, teacher = (normal(1, 1_000_000, seed=seed).float().requires_grad_() for seed in (2, 1))
+    labels = torch.tensor([3])
+    single = DistillationLoss(2.0, 0.5)(z, teacher, labels)
+    double = DistillationLoss(2.0, 0.5)(z.double(), teacher.double(), labels)
+    torch.testing.assert_close(single.double(), double, rtol=2e-6, atol=0)
+    gradients = (torch.autograd.grad(loss, z)[0] for loss in (single, double))
+    torch.testing.assert_close(*gradients, rtol=2e-5, atol=1e-11)
+
+
 @pytest.mark.parametrize("temperature", [1.0, 1e4, 1e6])
 def test_no_temperature_gives_a_class_without_probability_any(temperature):
     z, teacher = normal(N, C).requires_grad_(), normal(N, C, seed=1)
