@@ -67,7 +67,7 @@ def distill_settings(
         effect.
     """
     for teacher in teachers:
-        teacher.check_path()
+        teacher.check_model()
     _refuse_ignored(overrides, beside_a_file=any(teacher.is_file for teacher in teachers))
     changes = _changes(teachers, overrides)
     source, folder = _source_and_folder(teachers, out, overrides)

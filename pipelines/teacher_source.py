@@ -14,6 +14,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from specialists.catalogue import BASELINES
 from specialists.datasets.base import Dataset, Inputs
 from specialists.distillation import NamedTeacher, OnlineTeacher
 from specialists.distillation.several_teachers import Mean
@@ -29,7 +30,7 @@ from .context import RunContext
 from .options import Model
 from .runs import how_to_have_a_run
 from .soft_targets import online_teacher
-from .trained_models import load
+from .trained_models import load, model_folder
 
 MODEL_FILES = ("weights.safetensors", "model.json")
 RUN_FILES = (
@@ -88,6 +89,12 @@ class TeacherSource:
                 expected="a run, the folder of a model, or a file of predictions",
                 fix=None if self.path.suffix else how_to_have_a_run(self.path),
             )
+
+    def check_model(self) -> None:
+        """Raise an InputError if nothing lies there, or a run without the model that teaches."""
+        self.check_path()
+        if not (self.is_file or self.is_model or self.model in BASELINES):
+            model_folder(self.path, self.model)
 
     def digests(self) -> dict[str, str]:
         """sha256 of the files that say what the teacher predicts, by name."""

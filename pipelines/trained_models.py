@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from specialists.catalogue import AVERAGED, BASELINES, STUDENTS
+from specialists.catalogue import AVERAGED, BASELINES, STUDENT, STUDENTS
 from specialists.datasets import check_preprocessing
 from specialists.datasets.base import Inputs
 from specialists.errors import InputError
@@ -23,6 +23,7 @@ FOLDERS = {
     "generalist": "train-generalist",
     "student_hard_labels": "distill-student/student_hard_labels",
 }
+DISTILLED = "distill"
 BASELINE = EVALUATION + "/baselines/{}-{}"
 
 
@@ -47,20 +48,32 @@ def _load(path: Path, model: str) -> Predictor:
         return _baseline(path, model)
     if model not in FOLDERS:
         raise InputError("no such model", got=model, expected=", ".join((*FOLDERS, *BASELINES)))
-    # `specialists distill` leaves a folder that holds no other models
-    if model in STUDENTS and (path / "distill" / model / "model.json").is_file():
-        return load_model(path / "distill" / model)
-    folder = path / FOLDERS[model]
-    file = folder / ("choice.json" if model == "ensemble" else "model.json")
-    if not file.is_file():
-        raise InputError(
-            f"there is no trained {model} here",
-            where=path,
-            expected=file,
-            fix=how_to_have_a_run(path),
-        )
+    folder = model_folder(path, model)
+    if folder.is_relative_to(path / DISTILLED):
+        return load_model(folder)
     check_result(path, FOLDERS[model].partition("/")[0])
     return _ensemble(path) if model == "ensemble" else load_model(folder)
+
+
+def model_folder(run: Path, model: str) -> Path:
+    """Where a run's model lies that is no rival.
+
+    Raises an InputError if there is none.
+    """
+    taught = run / DISTILLED  # by `specialists distill`, whose folder may hold no other models
+    if model in STUDENTS and (taught / model / "model.json").is_file():
+        return taught / model
+    folder = run / FOLDERS[model]
+    file = folder / ("choice.json" if model == "ensemble" else "model.json")
+    if not file.is_file():
+        only_students = (taught / STUDENT / "model.json").is_file()
+        raise InputError(
+            f"there is no trained {model} here",
+            where=run,
+            expected=file,
+            fix="name its student: --model student" if only_students else how_to_have_a_run(run),
+        )
+    return folder
 
 
 def _baseline(run: Path, name: str) -> Predictor:

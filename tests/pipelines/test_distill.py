@@ -127,6 +127,16 @@ def test_a_run_without_an_ensemble_leaves_no_folder_of_a_student(teacher, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+def test_a_teacher_that_is_not_there_changes_nothing_of_a_run_that_is(teacher, tmp_path):
+    run = shutil.copytree(teacher.folder, tmp_path / "run")
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    distill("--teacher", teacher.folder, "--model=student", "--out", tmp_path / "student")
+    shown = distill("--teacher", tmp_path / "student", "--out", run, "--set=seed=6")
+    assert "there is no trained ensemble here" in shown
+    assert "to mend it: name its student: --model student" in shown
+    assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
+
+
 def test_a_teacher_is_loaded_once(teacher, predicted, tmp_path, monkeypatch):
     load, loaded = teacher_source.load, []
 
