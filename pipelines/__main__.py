@@ -168,7 +168,7 @@ def distill_command(
         Path | None,
         out_option(
             "RUN",
-            "The folder of the student: new, empty, or a run's. Default: runs/distill-NAME.",
+            "A folder: new, empty, or another student's. Default: runs/distill-NAME.",
         ),
     ] = None,
     overrides: SetOption,

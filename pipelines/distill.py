@@ -34,7 +34,7 @@ from .run_settings import data_of, read_settings, source_and_folder
 from .runs import RUN, Run, kind_of
 from .soft_targets import write_targets
 from .stage import Stage, run_stage
-from .stages import TAUGHT, find_stage
+from .stages import STAGES, TAUGHT, find_stage
 from .student_networks import spec_of_size
 from .student_search import train_and_choose
 from .teacher_source import TeacherSource, made_from
@@ -51,6 +51,8 @@ IDLE_BESIDE_A_MODEL = (
     *("generalist.head_rank", "generalist.weights"),
     *(f"generalist.{key}" for key in Recipe.model_fields),
 )
+BEFORE_STUDENTS = ("prepare-data", "train-generalist")  # the latter holds a teacher's file
+ANOTHER = "--out of another folder"
 OF_A_WHOLE_RUN = ("clusters", "specialists", "combination", "evaluation", "report", "clean")
 
 
@@ -63,8 +65,8 @@ def distill_settings(
     ------
     InputError
         If there is no such teacher, a file of predictions stands without its data or beside
-        another, one would lie in the folder of the other, or the settings cannot work or have no
-        effect.
+        another, one would lie in the folder of the other or of a whole run, no data are named, or
+        the settings cannot work or have no effect.
     """
     for teacher in teachers:
         teacher.check_model()
@@ -101,9 +103,12 @@ def _source_and_folder(
     if not teacher.is_model and kind_of(teacher.path) == RUN:
         source, folder = Run(teacher.path).config_file, Path("runs", teacher.path.resolve().name)
     else:
-        if any(one.is_file for one in teachers) and data_of(overrides) == ("", ""):
+        if data_of(overrides) == ("", ""):
+            what = "a model does not say which data its student learns from"
+            if any(one.is_file for one in teachers):
+                what = "a file of predictions does not say of which data they are"
             raise InputError(
-                "a file of predictions does not say of which data they are",
+                what,
                 where="--teacher",
                 got="no data",
                 fix="name the data with --set, for instance --set data.arrays=FILE, "
@@ -114,8 +119,11 @@ def _source_and_folder(
     ours = folder.resolve()
     for theirs in (teacher.path.resolve() for teacher in teachers):
         if ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
-            what, fix = "student and teacher would share a folder", "--out of another folder"
-            raise InputError(what, where=folder, fix=fix)
+            what = "student and teacher would share a folder"
+            raise InputError(what, where=folder, fix=ANOTHER)
+    if any((folder / stage.name).is_dir() for stage in STAGES if stage.name not in BEFORE_STUDENTS):
+        what = "this is the folder of a whole run, whose settings a student would replace"
+        raise InputError(what, where=folder, fix=ANOTHER)
     return source, folder
 
 

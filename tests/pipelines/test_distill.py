@@ -137,6 +137,19 @@ def test_a_teacher_that_is_not_there_changes_nothing_of_a_run_that_is(teacher, t
     assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
 
 
+def test_a_student_does_not_replace_the_settings_of_a_whole_run(teacher, tmp_path):
+    run = shutil.copytree(teacher.folder, tmp_path / "run")
+    before = {file: file.read_bytes() for file in run.rglob("*") if file.is_file()}
+    assert "the folder of a whole run" in distill("--teacher", teacher.folder, "--out", run)
+    assert {file: file.read_bytes() for file in run.rglob("*") if file.is_file()} == before
+
+
+def test_a_models_folder_needs_data(teacher, tmp_path):
+    shown = distill("--teacher", teacher.path("train-generalist"), "--out", tmp_path / "out")
+    assert "a model does not say which data its student learns from" in shown
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_teacher_is_loaded_once(teacher, predicted, tmp_path, monkeypatch):
     load, loaded = teacher_source.load, []
 
