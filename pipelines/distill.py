@@ -42,14 +42,14 @@ from .terminal import log
 
 NAME = TAUGHT.name
 NO_TEST_OF_SPECIALISTS = ("data.admission_fraction=0",)  # all validation rows judge the student
+OF_A_TRAINING = ("generalist.weights", *(f"generalist.{key}" for key in Recipe.model_fields))
 IDLE_BESIDE_A_FILE = (
     *("specialists.start", "specialists.freeze", "evaluation.baselines", "evaluation.keep_rivals"),
-    *("generalist.weights", *(f"generalist.{key}" for key in Recipe.model_fields)),
+    *OF_A_TRAINING,
 )
 IDLE_BESIDE_A_MODEL = (
-    *(f"generalist.{key}" for key in ("width", "widths", "depth", "embedding_dim", "n_buckets")),
-    *("generalist.head_rank", "generalist.weights"),
-    *(f"generalist.{key}" for key in Recipe.model_fields),
+    *("generalist.width", "generalist.widths", "generalist.depth", "generalist.embedding_dim"),
+    *("generalist.n_buckets", "generalist.head_rank", *OF_A_TRAINING),
 )
 BEFORE_STUDENTS = ("prepare-data", "train-generalist")  # the latter holds a teacher's file
 ANOTHER = "--out of another folder"
@@ -80,8 +80,7 @@ def distill_settings(
 
 def _refuse_ignored(overrides: Sequence[str], beside_a_file: bool) -> None:
     """Raise an InputError if ``--set`` gives what the command does not look at a value."""
-    assigned = ((key.strip(), value) for key, _, value in (o.partition("=") for o in overrides))
-    given = [key for key, value in assigned if value]
+    given = [key for key, value in _assigned(overrides) if value]
     idle = [key for key in given if key.split(".")[0] in OF_A_WHOLE_RUN]
     what = "distill trains students and no specialists"
     if not (idle or beside_a_file):
@@ -94,6 +93,11 @@ def _refuse_ignored(overrides: Sequence[str], beside_a_file: bool) -> None:
             got=", ".join(idle),
             fix="leave them out; `specialists run` looks at them",
         )
+
+
+def _assigned(overrides: Sequence[str]) -> list[tuple[str, str]]:
+    """Keys and values of ``--set``; "" restores a default."""
+    return [(key.strip(), value) for key, _, value in (each.partition("=") for each in overrides)]
 
 
 def _source_and_folder(
@@ -131,8 +135,9 @@ def _changes(teachers: Sequence[TeacherSource], overrides: Sequence[str]) -> lis
     """``--set`` with what distillation sets itself; an InputError if several files are named."""
     if not (files := [str(teacher.path.absolute()) for teacher in teachers if teacher.is_file]):
         return [*NO_TEST_OF_SPECIALISTS, *overrides]
-    settings = [(key.strip(), value) for key, _, value in (o.partition("=") for o in overrides)]
-    others = [value for key, value in settings if key == "generalist.predictions" and value]
+    others = [
+        value for key, value in _assigned(overrides) if key == "generalist.predictions" and value
+    ]
     if len(files) + len(others) > 1:
         raise InputError(
             "one file of predictions at most",

@@ -16,6 +16,7 @@ from specialists.predictor import Predictor, load_model
 
 from .kept_weights import EVALUATION, refuse_dropped
 from .runs import check_result, how_to_have_a_run, refuse_missing
+from .stages import TAUGHT
 
 FOLDERS = {
     "student": "distill-student/student",
@@ -23,7 +24,6 @@ FOLDERS = {
     "generalist": "train-generalist",
     "student_hard_labels": "distill-student/student_hard_labels",
 }
-DISTILLED = "distill"
 BASELINE = EVALUATION + "/baselines/{}-{}"
 
 
@@ -49,7 +49,7 @@ def _load(path: Path, model: str) -> Predictor:
     if model not in FOLDERS:
         raise InputError("no such model", got=model, expected=", ".join((*FOLDERS, *BASELINES)))
     folder = model_folder(path, model)
-    if folder.is_relative_to(path / DISTILLED):
+    if folder.is_relative_to(path / TAUGHT.name):
         return load_model(folder)
     check_result(path, FOLDERS[model].partition("/")[0])
     return _ensemble(path) if model == "ensemble" else load_model(folder)
@@ -60,7 +60,7 @@ def model_folder(run: Path, model: str) -> Path:
 
     Raises an InputError if there is none.
     """
-    taught = run / DISTILLED  # by `specialists distill`, whose folder may hold no other models
+    taught = run / TAUGHT.name  # by `specialists distill`, whose folder may hold no other models
     if model in STUDENTS and (taught / model / "model.json").is_file():
         return taught / model
     folder = run / FOLDERS[model]

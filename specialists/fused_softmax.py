@@ -23,7 +23,7 @@ from torch.autograd.function import once_differentiable
 from specialists.errors import InputError, first_of
 
 NUMBERS_IN_CACHE = 1 << 18  # of a block of logits; devices that are no CPU take all at once
-MANY = 1 << 14  # classes; of more the kernel's float32 sums are off, by 8e-5 at a million
+MANY_CLASSES = 1 << 14  # of more the softmax kernel's float32 sums are off, by 8e-5 at a million
 LOWEST = -1e4  # its exponential is 0, and 0 times it is 0, in any precision
 
 
@@ -121,7 +121,7 @@ def _blocks(z: Tensor) -> Iterator[slice]:
 def _softmax(rows: slice, z: Tensor, largest: Tensor, temperature: float) -> SoftmaxBlock:
     logits = (z - largest).div_(temperature)
     probs = logits.softmax(1)
-    if probs.shape[1] > MANY:
+    if probs.shape[1] > MANY_CLASSES:
         probs /= probs.sum(1, keepdim=True)
     return SoftmaxBlock(rows, logits, probs, -probs.amax(1, keepdim=True).log())
 

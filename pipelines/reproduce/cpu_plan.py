@@ -1,4 +1,4 @@
-"""How long is everything trained? Five CPU hours in all, with three seeds.
+"""How long is everything trained? Five CPU hours at most, with three seeds.
 
 CPU seconds of an epoch (``time.process_time``, one thread) are those of a core that multiplies in
 bfloat16. The machine had other work, so the seconds are rather too many. In float32 the large
